@@ -1,0 +1,1 @@
+"""Expressions: hash-consed graph, levelled program, classes of kinetics, text."""

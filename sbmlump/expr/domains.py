@@ -1,0 +1,275 @@
+"""Number domains a program runs over: the doubles, and the integers modulo a prime.
+
+Over GF(p) only rational operations have a meaning. Every other function is *uninterpreted*: its value is a hash of its
+name and its arguments' values, so equal arguments give equal values and nothing else is assumed. Derivatives are
+known for ``exp`` (itself), ``ln`` (1/u) and powers u^a that are not even roots (a·u^a/u); every other function (abs,
+floor, relations, piecewise, trigonometric …) gets a fresh hash for each argument as its derivative. No identity can
+be invented that way, some may be missed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final, Protocol, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sbmlump.expr.float_functions import FLOAT_FUNCTIONS, FLOAT_SLOPES
+
+__all__ = ["BadPrimeError", "Domain", "FloatDomain", "PrimeField", "Scalar"]
+
+Scalar = TypeVar("Scalar", np.float64, np.int64)
+Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class BadPrimeError(ArithmeticError):
+    """The prime divides the denominator of a number of the model: draw another one."""
+
+
+class Domain(Protocol[Scalar]):
+    """Arithmetic of a number domain on arrays (g, k)."""
+
+    dtype: type[Scalar]
+
+    def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[Scalar]: ...
+    def linear(self, matrix: sp.csr_array, values: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def plus(self, a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def negative(self, a: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def times(self, a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def inverse(self, a: NDArray[Scalar], bad: Mask) -> NDArray[Scalar]: ...
+    def quotient(self, a: NDArray[Scalar], b: NDArray[Scalar], inverse_b: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def power(self, a: NDArray[Scalar], exponents: Indices, bad: Mask) -> NDArray[Scalar]: ...
+    def power_slope(self, a: NDArray[Scalar], exponents: Indices, bad: Mask) -> NDArray[Scalar]: ...
+    def call(self, name: str, args: Sequence[NDArray[Scalar]]) -> NDArray[Scalar]: ...
+    def slopes(
+        self, name: str, args: Sequence[NDArray[Scalar]], value: NDArray[Scalar], bad: Mask
+    ) -> list[NDArray[Scalar]]: ...
+    def scatter_rows(self, target: NDArray[Scalar], rows: Indices, values: NDArray[Scalar]) -> None: ...
+
+
+class FloatDomain:
+    """IEEE doubles. Values that do not exist come out as NaN or infinite; nothing is marked bad."""
+
+    dtype = np.float64
+
+    def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.float64]:
+        """Doubles nearest to numbers, and named constants."""
+        return np.array([_FLOAT_CONSTANTS[x] if isinstance(x, str) else nearest_double(x) for x in leaves])
+
+    def linear(self, matrix: sp.csr_array, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Matrix times values."""
+        return np.asarray(matrix @ values)
+
+    def plus(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """a + b."""
+        return a + b
+
+    def negative(self, a: NDArray[np.float64]) -> NDArray[np.float64]:
+        """−a."""
+        return -a
+
+    def times(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """a·b."""
+        return a * b
+
+    def inverse(self, a: NDArray[np.float64], bad: Mask) -> NDArray[np.float64]:
+        """1/a."""
+        return 1.0 / a
+
+    def quotient(
+        self, a: NDArray[np.float64], b: NDArray[np.float64], inverse_b: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """a/b, correctly rounded (not a·(1/b))."""
+        return a / b
+
+    def power(self, a: NDArray[np.float64], exponents: Indices, bad: Mask) -> NDArray[np.float64]:
+        """a to integer powers, one exponent a row."""
+        return np.power(a, exponents[:, None].astype(np.float64))
+
+    def power_slope(self, a: NDArray[np.float64], exponents: Indices, bad: Mask) -> NDArray[np.float64]:
+        """e·a^(e − 1)."""
+        e = exponents[:, None].astype(np.float64)
+        return e * np.power(a, e - 1)
+
+    def call(self, name: str, args: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Value of a function."""
+        return np.asarray(FLOAT_FUNCTIONS[name](*args), dtype=np.float64)
+
+    def slopes(
+        self, name: str, args: Sequence[NDArray[np.float64]], value: NDArray[np.float64], bad: Mask
+    ) -> list[NDArray[np.float64]]:
+        """Partial derivatives by each argument (one-sided or 0 where there is a jump)."""
+        rule = FLOAT_SLOPES.get(name)
+        if rule is None:  # piecewise constant: relations, logic, floor, ceiling, quotient, factorial
+            return [np.zeros_like(value) for _ in args]
+        return rule(args, value)
+
+    def scatter_rows(self, target: NDArray[np.float64], rows: Indices, values: NDArray[np.float64]) -> None:
+        """target[rows] += values, rows may repeat."""
+        np.add.at(target, rows, values)
+
+
+def nearest_double(value: Fraction) -> float:
+    """The double nearest to an exact rational; infinite beyond the range."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+_FLOAT_CONSTANTS: Final = {
+    "pi": math.pi,
+    "exponentiale": math.e,
+    "infinity": math.inf,
+    "notanumber": math.nan,
+    "true": 1.0,
+    "false": 0.0,
+}
+
+
+class PrimeField:
+    """Integers modulo a prime p < 2^31, in int64 (products do not overflow).
+
+    Parameters
+    ----------
+    prime : int
+    salt : int
+        Seeds the hashes that stand for uninterpreted functions.
+    """
+
+    dtype = np.int64
+
+    def __init__(self, prime: int, salt: int = 0) -> None:
+        if not 2 < prime < 1 << 31:
+            raise ValueError("the prime must lie below 2^31")
+        self.prime = prime
+        self._salt = salt
+
+    def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.int64]:
+        """Residues of numbers; hashes of named constants (taken as generic)."""
+        return np.array([self._opaque(x) if isinstance(x, str) else self.residue(x) for x in leaves], dtype=np.int64)
+
+    def residue(self, value: Fraction) -> int:
+        """A rational modulo p.
+
+        Raises
+        ------
+        BadPrimeError
+            If p divides the denominator.
+        """
+        bottom = value.denominator % self.prime
+        if not bottom:
+            raise BadPrimeError(f"{self.prime} divides a denominator")
+        return value.numerator * pow(bottom, -1, self.prime) % self.prime
+
+    def linear(self, matrix: sp.csr_array, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Small-integer matrix times values."""
+        return np.asarray((matrix @ values) % self.prime)
+
+    def plus(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+        """a + b."""
+        return (a + b) % self.prime
+
+    def negative(self, a: NDArray[np.int64]) -> NDArray[np.int64]:
+        """−a."""
+        return (-a) % self.prime
+
+    def times(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+        """a·b."""
+        return (a * b) % self.prime
+
+    def inverse(self, a: NDArray[np.int64], bad: Mask) -> NDArray[np.int64]:
+        """1/a by Fermat; columns with a zero are marked in ``bad``."""
+        bad |= (a == 0).any(axis=0)
+        result = np.ones_like(a)
+        base = a
+        exponent = self.prime - 2
+        while exponent:
+            if exponent & 1:
+                result = self.times(result, base)
+            exponent >>= 1
+            if exponent:
+                base = self.times(base, base)
+        return result
+
+    def quotient(self, a: NDArray[np.int64], b: NDArray[np.int64], inverse_b: NDArray[np.int64]) -> NDArray[np.int64]:
+        """a/b."""
+        return self.times(a, inverse_b)
+
+    def power(self, a: NDArray[np.int64], exponents: Indices, bad: Mask) -> NDArray[np.int64]:
+        """a to integer powers, one exponent a row."""
+        base = a
+        negative = exponents < 0
+        if negative.any():
+            base = a.copy()
+            base[negative] = self.inverse(a[negative], bad)
+        size = np.abs(exponents)
+        result = np.ones_like(a)
+        while size.any():
+            odd = (size & 1).astype(np.bool_)
+            result[odd] = self.times(result[odd], base[odd])
+            size >>= 1
+            if size.any():
+                base = self.times(base, base)
+        return result
+
+    def power_slope(self, a: NDArray[np.int64], exponents: Indices, bad: Mask) -> NDArray[np.int64]:
+        """e·a^(e − 1)."""
+        return self.times(self.power(a, exponents - 1, bad), (exponents % self.prime)[:, None])
+
+    def call(self, name: str, args: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Hash that stands for the value of an uninterpreted function."""
+        return self._hash("power" if name == "even-root-power" else name, args)
+
+    def slopes(
+        self, name: str, args: Sequence[NDArray[np.int64]], value: NDArray[np.int64], bad: Mask
+    ) -> list[NDArray[np.int64]]:
+        """Derivatives where they are known to be safe, fresh hashes elsewhere."""
+        if name == "exp":
+            return [value]
+        if name == "ln":
+            return [self.inverse(args[0], bad)]
+        if name == "power":
+            base, exponent = args
+            by_base = self.times(self.times(exponent, value), self.inverse(base, bad))
+            return [by_base, self.times(value, self._hash("ln", [base]))]
+        return [self._hash(f"{name}'{i}", args) for i in range(len(args))]
+
+    def scatter_rows(self, target: NDArray[np.int64], rows: Indices, values: NDArray[np.int64]) -> None:
+        """target[rows] += values, rows may repeat."""
+        np.add.at(target, rows, values)
+        target %= self.prime
+
+    def _opaque(self, name: str) -> int:
+        return int(self._hash(name, [np.zeros((1, 1), dtype=np.int64)])[0, 0])
+
+    def _hash(self, name: str, args: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        seed = np.uint64((_text_hash(name) ^ (self._salt * 0x9E3779B97F4A7C15)) & _MASK)
+        state = np.full(args[0].shape, seed, dtype=np.uint64)
+        for arg in args:
+            state = _mix(state * np.uint64(0x100000001B3) + arg.astype(np.uint64))
+        return (state % np.uint64(self.prime)).astype(np.int64)
+
+
+_MASK: Final = (1 << 64) - 1
+
+
+def _text_hash(text: str) -> int:
+    """FNV-1a, the same in every process (Python's own hash of str is not)."""
+    state = 0xCBF29CE484222325
+    for byte in text.encode():
+        state = (state ^ byte) * 0x100000001B3 & _MASK
+    return state
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finaliser of splitmix64: every bit of the input moves every bit of the output."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,277 @@
+"""Reductions: the map, the certificate, and the reduced system, always together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sbmlump.expr.graph import Node
+from sbmlump.system import OdeSystem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "Certificate",
+    "ErrorEstimate",
+    "ExactProof",
+    "LinearLumping",
+    "Lump",
+    "LumpingMatrix",
+    "Map",
+    "Observable",
+    "ReducedSystem",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LumpingMatrix:
+    """A sparse exact matrix L over Q, m rows by n states.
+
+    Attributes
+    ----------
+    states : tuple of str
+        Ids of the n columns.
+    rows : tuple of mappings from column index to Fraction
+        Non-zero entries of each of the m rows.
+    """
+
+    states: tuple[str, ...]
+    rows: tuple[Mapping[int, Fraction], ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(m, n)."""
+        return len(self.rows), len(self.states)
+
+    def exact(self) -> list[list[Fraction]]:
+        """All entries as rows of Fractions (dense, m × n)."""
+        n = len(self.states)
+        return [[row.get(j, Fraction(0)) for j in range(n)] for row in self.rows]
+
+    def array(self) -> NDArray[np.float64]:
+        """All entries as doubles, shape (m, n)."""
+        out = np.zeros(self.shape)
+        for i, row in enumerate(self.rows):
+            for j, value in row.items():
+                out[i, j] = float(value)
+        return out
+
+    @property
+    def proper(self) -> bool:
+        """Whether no state is a member of two lumps."""
+        seen: set[int] = set()
+        for row in self.rows:
+            if not seen.isdisjoint(row):
+                return False
+            seen.update(row)
+        return True
+
+    @property
+    def non_negative(self) -> bool:
+        """Whether no entry is negative."""
+        return all(value >= 0 for row in self.rows for value in row.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Lump:
+    """One state of a reduced system: its id and what it is made of (Σ members[id]·id)."""
+
+    id: str
+    members: Mapping[str, Fraction]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one original state under its own id."""
+        return self.members == {self.id: Fraction(1)}
+
+
+@dataclass(frozen=True, slots=True)
+class LinearLumping:
+    """y = Lx with an affine lift x = L̄y + c such that L L̄ = I and L c = 0.
+
+    Attributes
+    ----------
+    matrix : LumpingMatrix
+        L, over Q.
+    lift : LumpingMatrix
+        Columns of L̄ as rows over Q (row i holds the states that lump i lifts to).
+    offset : mapping of int to Fraction
+        Non-zero entries of c, by column; empty in most cases.
+    """
+
+    matrix: LumpingMatrix
+    lift: LumpingMatrix
+    offset: Mapping[int, Fraction] = field(default_factory=dict)
+    kind: str = "linear"
+
+
+Map = LinearLumping
+
+
+@dataclass(frozen=True, slots=True)
+class ExactProof:
+    """What was proved, how, and with which probability the proof is wrong.
+
+    Attributes
+    ----------
+    statement : str
+        In words.
+    method : str
+        ``expansion`` (polynomial identity over Q, deterministic) or ``identity-test`` (random points modulo random
+        primes).
+    failure_probability : float
+        0 for a deterministic proof; an upper bound otherwise.
+    primes : tuple of int
+        Primes used.
+    heuristic : str or None
+        Present where functions were taken as generic, with the domain on which the statement holds.
+    valid_for : mapping
+        Values of constants the lumping rests on; empty if it holds for all values.
+    """
+
+    statement: str
+    method: str
+    failure_probability: float
+    primes: tuple[int, ...] = ()
+    points: int = 0
+    degree: int = 0
+    heuristic: str | None = None
+    valid_for: Mapping[str, str] = field(default_factory=dict)
+    symbolic: tuple[str, ...] = ()
+    kind: str = "exact-proof"
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {
+            "kind": self.kind,
+            "statement": self.statement,
+            "method": self.method,
+            "failure_probability": self.failure_probability,
+            "primes": list(self.primes),
+            "points": self.points,
+            "degree": self.degree,
+            "heuristic": self.heuristic,
+            "valid_for": dict(self.valid_for),
+            "symbolic_parameters": list(self.symbolic),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEstimate:
+    """How far an approximate reduction is off, as measured: an estimate, not a bound."""
+
+    method: str
+    horizon: float
+    ensemble: int
+    spread: float
+    worst_error: float
+    median_error: float
+    estimate: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "error-estimate"
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {
+            "kind": self.kind,
+            "method": self.method,
+            "horizon": self.horizon,
+            "ensemble": self.ensemble,
+            "spread": self.spread,
+            "worst_error": self.worst_error,
+            "median_error": self.median_error,
+            "estimate": self.estimate,
+            **self.details,
+        }
+
+
+Certificate = ExactProof | ErrorEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class Observable:
+    """Something the user wants to keep: its id in the reduced model and its expression in the original one."""
+
+    id: str
+    expression: Node
+    text: str
+
+
+@dataclass(frozen=True)
+class ReducedSystem:
+    """A smaller system, the map that leads to it, and the certificate.
+
+    Attributes
+    ----------
+    original, system : OdeSystem
+        Before and after.
+    observables : tuple of Observable
+        Kept; each id is a state or an assigned quantity of ``system``.
+    lumps : tuple of Lump
+        One for each state of ``system``, in order.
+    map : Map
+        The reduction map with its lift.
+    certificate : Certificate
+        Made by code that did not compute the map.
+    method : str
+        As on the command line.
+    reducible : bool
+        Whether ``system`` is smaller than ``original``.
+    """
+
+    original: OdeSystem
+    system: OdeSystem
+    observables: tuple[Observable, ...]
+    lumps: tuple[Lump, ...]
+    map: Map
+    certificate: Certificate
+    method: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def matrix(self) -> LumpingMatrix:
+        """L, m × n over Q."""
+        return self.map.matrix
+
+    @property
+    def reducible(self) -> bool:
+        """Whether fewer states are left."""
+        return self.system.size < self.original.size
+
+    def project(self, x: ArrayLike) -> NDArray[np.float64]:
+        """y = Lx for one state (n,) or k states (k, n)."""
+        return np.asarray(np.asarray(x, dtype=np.float64) @ self.matrix.array().T)
+
+    def lift(self, y: ArrayLike) -> NDArray[np.float64]:
+        """A state x with Lx = y, for one (m,) or k (k, m) reduced states; not the original trajectory."""
+        offset = np.zeros(len(self.matrix.states))
+        for column, value in self.map.offset.items():
+            offset[column] = float(value)
+        return np.asarray(np.asarray(y, dtype=np.float64) @ self.map.lift.array() + offset)
+
+    def write(self, path: str | Path) -> None:
+        """Write the reduced model as SBML Level 3 Version 2 (the whole file appears, or nothing does)."""
+        if _writer is None:
+            raise RuntimeError("no writer is registered; import sbmlump")
+        _writer(self, path)
+
+
+_writer: Callable[[ReducedSystem, str | Path], None] | None = None
+
+
+def register_writer(writer: Callable[[ReducedSystem, str | Path], None]) -> None:
+    """Tell :meth:`ReducedSystem.write` how to write; the package root does, so that imports go one way."""
+    global _writer
+    _writer = writer
+
+
+def names_of(lumps: Sequence[Lump]) -> tuple[str, ...]:
+    """Ids of lumps, in order."""
+    return tuple(lump.id for lump in lumps)

@@ -1,0 +1,444 @@
+"""The one currency: a model as a system of ordinary differential equations.
+
+Everything that reads a format makes an :class:`OdeSystem`, everything that reduces, writes or simulates takes
+one. It is frozen; its mathematics are nodes of one :class:`~sbmlump.expr.graph.Graph`.
+
+Vocabulary
+----------
+state
+    A quantity with a right-hand side. Its value is what its id means in the mathematics of the model: a
+    concentration, or an amount for a species with substance units only.
+constant
+    A quantity whose value does not change by itself: parameter, local parameter, compartment of constant size,
+    constant or boundary species.
+assigned quantity
+    A quantity given at all times by an expression of states, constants and time (assignment rule). It is
+    *inlined* wherever it is used: right-hand sides hold symbols of states and constants (and time) only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sbmlump.expr.graph import Graph, Node, Op
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+    from sbmlump.expr.evaluate import Evaluator
+
+__all__ = [
+    "Algebraic",
+    "Assigned",
+    "Constant",
+    "Constraint",
+    "Event",
+    "Kind",
+    "OdeSystem",
+    "Origin",
+    "Participant",
+    "Quantity",
+    "Reaction",
+    "Unit",
+    "UnitDefinition",
+]
+
+Kind = Literal["species", "compartment", "parameter", "local-parameter", "species-reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """(multiplier · 10^scale · kind)^exponent."""
+
+    kind: str
+    exponent: float = 1.0
+    scale: int = 0
+    multiplier: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDefinition:
+    """A named product of units."""
+
+    id: str
+    units: tuple[Unit, ...]
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What a model says of an id besides its mathematics.
+
+    ``amount`` is meaningful for species: the id means an amount (``hasOnlySubstanceUnits``, or a compartment
+    without dimensions) rather than a concentration. ``written_constant`` is the ``constant`` attribute of the file.
+    ``notes`` and ``annotation`` are XML text as found (element included), ``None`` if there is none.
+    """
+
+    id: str
+    kind: Kind
+    name: str | None = None
+    units: str | None = None
+    compartment: str | None = None
+    amount: bool = False
+    boundary: bool = False
+    written_constant: bool = False
+    spatial_dimensions: float | None = None
+    conversion_factor: str | None = None
+    given_as_amount: bool = False
+    sbo: str | None = None
+    metaid: str | None = None
+    notes: str | None = None
+    annotation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant and its value.
+
+    In ``value`` (as in ``OdeSystem.initial``) any id of the model may stand; there it means the value of that
+    quantity at time 0. ``None``: the file gives no value.
+    ``computed`` says that the value came from an initial assignment, not from an attribute.
+    """
+
+    id: str
+    value: Node | None
+    computed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A quantity given at all times by ``value``, over states, constants and time.
+
+    ``implicit``: no rule of the file says so, it follows from the meaning of the elements (the concentration of
+    a resting species in a compartment that changes); a writer emits no rule for it.
+    """
+
+    id: str
+    value: Node
+    implicit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """Reactant or product of a reaction with its stoichiometry, a node (a number in most models)."""
+
+    species: str
+    stoichiometry: Node
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """A reaction as written: what goes in, what comes out, and the flux (extent per time)."""
+
+    id: str
+    flux: Node
+    reactants: tuple[Participant, ...] = ()
+    products: tuple[Participant, ...] = ()
+    modifiers: tuple[str, ...] = ()
+    reversible: bool = True
+    name: str | None = None
+    compartment: str | None = None
+    sbo: str | None = None
+    metaid: str | None = None
+    notes: str | None = None
+    annotation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Algebraic:
+    """An algebraic rule 0 = value that was solved for ``solved_for`` (kept for the record)."""
+
+    value: Node
+    solved_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event. ``implied`` holds resets that follow from the assignments (the concentration of species in a
+    compartment that the event resizes); a writer does not emit them."""
+
+    trigger: Node
+    assignments: tuple[tuple[str, Node], ...]
+    id: str | None = None
+    name: str | None = None
+    delay: Node | None = None
+    priority: Node | None = None
+    initial_value: bool = True
+    persistent: bool = True
+    use_trigger_values: bool = True
+    implied: tuple[tuple[str, Node], ...] = ()
+    sbo: str | None = None
+    metaid: str | None = None
+    notes: str | None = None
+    annotation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A condition the modeller expects to hold; simulation tools warn when it does not."""
+
+    condition: Node
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a system came from, and what belongs to the model as a whole.
+
+    ``model_units`` maps ``substance``, ``time``, ``volume``, ``area``, ``length``, ``extent`` to unit ids.
+    """
+
+    format: str = "python"
+    file: str | None = None
+    sha256: str | None = None
+    level: int | None = None
+    version: int | None = None
+    model_units: Mapping[str, str] = field(default_factory=dict)
+    unit_definitions: tuple[UnitDefinition, ...] = ()
+    conversion_factor: str | None = None
+    sbo: str | None = None
+    metaid: str | None = None
+    notes: str | None = None
+    annotation: str | None = None
+
+
+@dataclass(frozen=True)
+class OdeSystem:
+    """dx/dt = f(t, x; constants), with initial values, assigned quantities and events.
+
+    Attributes
+    ----------
+    graph : Graph
+        Holds every node named below.
+    states : tuple of str
+        Ids of the n states, in order.
+    initial : tuple of Node
+        Value of each state at time 0; any id of the model may stand in it and means that quantity's value at time 0.
+    rhs : tuple of Node
+        Right-hand side of each state, over symbols of states and constants, and time.
+    constants, assigned, reactions, events, constraints, algebraic
+        See their classes. A reaction's right-hand-side contributions are already contained in ``rhs``.
+    quantities : mapping of str to Quantity
+        What is said of each id (states, constants, assigned quantities); may be incomplete.
+    origin : Origin
+        File, digest, units of the whole model.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or an id is defined twice.
+    """
+
+    graph: Graph
+    states: tuple[str, ...]
+    initial: tuple[Node, ...]
+    rhs: tuple[Node, ...]
+    constants: tuple[Constant, ...] = ()
+    assigned: tuple[Assigned, ...] = ()
+    reactions: tuple[Reaction, ...] = ()
+    events: tuple[Event, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    algebraic: tuple[Algebraic, ...] = ()
+    id: str = "model"
+    name: str | None = None
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+
+    def __post_init__(self) -> None:
+        if not len(self.states) == len(self.initial) == len(self.rhs):
+            raise ValueError("states, initial values and right-hand sides differ in number")
+        ids = [*self.states, *(c.id for c in self.constants), *(a.id for a in self.assigned)]
+        ids += [r.id for r in self.reactions]
+        if len(set(ids)) != len(ids):
+            twice = sorted({i for i in ids if ids.count(i) > 1}) if len(ids) < 5000 else "…"
+            raise ValueError(f"ids defined more than once: {twice}")
+        object.__setattr__(self, "quantities", MappingProxyType(dict(self.quantities)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in self.__dict__.items() if k in self.__dataclass_fields__}
+        state["quantities"] = dict(self.quantities)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__["quantities"] = MappingProxyType(state["quantities"])
+
+    # -- structure -----------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Number of states n."""
+        return len(self.states)
+
+    @cached_property
+    def state_index(self) -> Mapping[str, int]:
+        """Position of each state."""
+        return MappingProxyType({name: i for i, name in enumerate(self.states)})
+
+    @cached_property
+    def definitions(self) -> Mapping[str, Node]:
+        """What each observable id stands for, over states, constants and time.
+
+        States and constants stand for themselves, assigned quantities for their expression, reactions for their flux.
+        """
+        table = {name: self.graph.symbol(name) for name in self.states}
+        table.update((c.id, self.graph.symbol(c.id)) for c in self.constants)
+        table.update((a.id, a.value) for a in self.assigned)
+        table.update((r.id, r.flux) for r in self.reactions)
+        return MappingProxyType(table)
+
+    @cached_property
+    def constant_values(self) -> Mapping[str, Node]:
+        """Value of each constant as a node free of every symbol (exact; irrational values stay symbolic).
+
+        Constants without a value are absent.
+
+        Raises
+        ------
+        ValueError
+            If initial values depend on each other in a circle.
+        """
+        return MappingProxyType({c.id: self._at_start[c.id] for c in self.constants if c.id in self._at_start})
+
+    @cached_property
+    def initial_values(self) -> tuple[Node | None, ...]:
+        """Initial value of each state as a node free of every symbol; ``None`` where a value is missing."""
+        return tuple(self._at_start.get(name) for name in self.states)
+
+    @cached_property
+    def _at_start(self) -> Mapping[str, Node]:
+        """Every id's value at time 0, resolved in dependency order."""
+        graph = self.graph
+        given: dict[str, Node] = dict(zip(self.states, self.initial, strict=True))
+        given.update((c.id, c.value) for c in self.constants if c.value is not None)
+        given.update((a.id, a.value) for a in self.assigned)
+        given.update((r.id, r.flux) for r in self.reactions)
+        zero_time = {graph.time(): graph.number(0)}
+        resolved: dict[str, Node] = {}
+        missing: set[str] = {c.id for c in self.constants if c.value is None}
+        waiting: dict[str, set[str]] = {}
+        users: dict[str, list[str]] = {}
+        ready: list[str] = []
+        for name, node in given.items():
+            needs = graph.symbols([node])
+            waiting[name] = needs
+            for need in needs:
+                users.setdefault(need, []).append(name)
+            if not needs:
+                ready.append(name)
+        while ready:
+            name = ready.pop()
+            needs = graph.symbols([given[name]])
+            mapping = {graph.symbol(need): resolved[need] for need in needs} | zero_time
+            resolved[name] = graph.substitute([given[name]], mapping)[0]
+            for user in users.get(name, ()):
+                waiting[user].discard(name)
+                if not waiting[user]:
+                    ready.append(user)
+        stuck = set(given) - set(resolved)
+        while True:  # what hangs on a missing value is missing too; what is left after that is a circle
+            grown = {name for name in stuck if waiting[name] & (missing | (set() if name in missing else missing))}
+            unknown = {need for name in stuck for need in waiting[name] if need not in given}
+            grown |= {name for name in stuck if waiting[name] & unknown}
+            if grown <= missing:
+                break
+            missing |= grown
+        circle = stuck - missing
+        if circle:
+            raise ValueError("initial values depend on each other in a circle: " + ", ".join(sorted(circle)[:5]))
+        return MappingProxyType(resolved)
+
+    @cached_property
+    def autonomous(self) -> bool:
+        """Whether no right-hand side mentions time."""
+        return not self.graph.depends_on_time(self.rhs)
+
+    # -- numbers -------------------------------------------------------------------------------------
+
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        from sbmlump.expr.evaluate import Evaluator
+
+        return Evaluator(self.graph, self.rhs, self.states, self.constant_values)
+
+    def initial_state(self) -> NDArray[np.float64]:
+        """Initial values as doubles.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            In the units of the model; NaN where the file gives no value.
+        """
+        from sbmlump.expr.evaluate import values_of
+
+        known = [node for node in self.initial_values if node is not None]
+        numbers = iter(values_of(self.graph, known))
+        return np.array([np.nan if node is None else next(numbers) for node in self.initial_values], dtype=np.float64)
+
+    def rates(self, t: ArrayLike, x: ArrayLike) -> NDArray[np.float64]:
+        """Right-hand side dx/dt.
+
+        Parameters
+        ----------
+        t : float or array of shape (k,)
+            Time, in the model's unit.
+        x : array of shape (n,) or (k, n)
+            One state or k states.
+
+        Returns
+        -------
+        ndarray of float64, same shape as `x`
+            NaN or infinite where the right-hand side has no finite value.
+        """
+        return self._evaluator.values(t, x)
+
+    def jacobian(self, t: float, x: ArrayLike) -> scipy.sparse.csr_array:
+        """Jacobian ∂f/∂x at one point.
+
+        Returns
+        -------
+        scipy.sparse array, shape (n, n)
+            Entry (i, j) is the derivative of the rate of state i by state j.
+        """
+        return self._evaluator.jacobian(t, x)
+
+    # -- change --------------------------------------------------------------------------------------
+
+    def with_values(self, values: Mapping[str, Fraction]) -> OdeSystem:
+        """The same system with other values of constants or other initial values of states.
+
+        Raises
+        ------
+        KeyError
+            If an id is neither a state nor a constant.
+        """
+        known = {*self.states, *(c.id for c in self.constants)}
+        for name in values:
+            if name not in known:
+                raise KeyError(name)
+        graph = self.graph
+        constants = tuple(
+            Constant(c.id, graph.number(values[c.id])) if c.id in values else c for c in self.constants
+        )
+        initial = tuple(
+            graph.number(values[s]) if s in values else node for s, node in zip(self.states, self.initial, strict=True)
+        )
+        return replace(self, constants=constants, initial=initial)
+
+    def specialised(self, keep: frozenset[str] | set[str] = frozenset()) -> Mapping[Node, Node]:
+        """Substitution that puts the values of the file in place of all constants but those in ``keep``."""
+        graph = self.graph
+        return {graph.symbol(name): node for name, node in self.constant_values.items() if name not in keep}
+
+    def is_symbol(self, node: Node) -> bool:
+        """Whether ``node`` is the symbol of a quantity."""
+        return self.graph.op(node) is Op.SYMBOL
