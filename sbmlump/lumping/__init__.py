@@ -1,0 +1,1 @@
+"""Lumping: exact by random sampling over prime fields, its basis, its proof."""

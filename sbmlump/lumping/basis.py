@@ -1,0 +1,280 @@
+"""A basis of a row space that a person can read: sparse non-negative integer rows where the space has them.
+
+The space comes in reduced row echelon form over Q. Unit rows are single states and stay. The rest falls apart into
+components that share no column; in each, the rays of the cone of non-negative vectors of the space are looked for by
+linear programs (one for each kind of column), made exact, and a basis is chosen among them, small supports first: a
+partition into disjoint pools is found whenever the space has one, because its pools are the only extreme rays.
+Sizes, not clocks, bound the work, so the result is the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd, lcm
+from typing import Final
+
+import flint
+import numpy as np
+from scipy.optimize import linprog
+
+__all__ = ["Basis", "choose_basis", "primitive"]
+
+Row = Mapping[int, Fraction]
+_LP_WORK: Final = 4_000_000  # rows · columns² of a component; beyond it the echelon form is kept (about 10 s of HiGHS)
+_ZERO: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Rows of L and of a right inverse.
+
+    Attributes
+    ----------
+    rows : tuple of mappings column → Fraction
+    lift : tuple of mappings column → Fraction
+        Entry i: the states that row i lifts to (column i of L̄). Rows times lift is the identity.
+    """
+
+    rows: tuple[Row, ...]
+    lift: tuple[Row, ...]
+
+
+def choose_basis(
+    rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int, Fraction] | None = None
+) -> Basis:
+    """Choose readable rows that span the same space, and a sparse right inverse.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Reduced row echelon form over Q.
+    pivots : sequence of int
+        Pivot column of each row.
+    scale : mapping of column to Fraction, optional
+        Factor that turns each column's state into an amount (the size of its compartment). Where the columns of
+        a component differ in it, rows are made integer combinations of amounts.
+    """
+    chosen: list[tuple[Row, Row]] = []
+    groups = _components(rows, pivots)
+    for group in groups:
+        members = [rows[i] for i in group]
+        if len(members) == 1 and len(members[0]) == 1:
+            column = pivots[group[0]]
+            chosen.append(({column: Fraction(1)}, {column: Fraction(1)}))
+            continue
+        weights = _weights(members, scale or {})
+        new = _readable(members, weights)
+        chosen.extend(zip(new, _lift_of(new, [pivots[i] for i in group]), strict=True))
+    chosen.sort(key=lambda pair: (min(pair[0]), len(pair[0]), sorted(pair[0])))
+    return Basis(tuple(row for row, _ in chosen), tuple(lift for _, lift in chosen))
+
+
+def primitive(row: Row) -> dict[int, Fraction]:
+    """The multiple with coprime integer entries whose first entry is positive."""
+    if not row:
+        return {}
+    common = lcm(*(value.denominator for value in row.values()))
+    integers = {j: int(value * common) for j, value in row.items()}
+    divisor = gcd(*integers.values())
+    if integers[min(integers)] < 0:
+        divisor = -divisor
+    return {j: Fraction(value, divisor) for j, value in integers.items()}
+
+
+def _components(rows: Sequence[Row], pivots: Sequence[int]) -> list[list[int]]:
+    """Groups of rows connected by common columns, by union–find."""
+    parent = list(range(len(rows)))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    owner: dict[int, int] = {}
+    for i, row in enumerate(rows):
+        for j in row:
+            if j in owner:
+                parent[find(i)] = find(owner[j])
+            else:
+                owner[j] = i
+    groups: dict[int, list[int]] = {}
+    for i in range(len(rows)):
+        groups.setdefault(find(i), []).append(i)
+    return sorted(groups.values(), key=lambda group: min(pivots[i] for i in group))
+
+
+def _weights(members: Sequence[Row], scale: Mapping[int, Fraction]) -> dict[int, Fraction]:
+    """Amounts per unit of each column where the component mixes them, else 1 everywhere."""
+    columns = {j for row in members for j in row}
+    factors = {scale.get(j, Fraction(1)) for j in columns}
+    if len(factors) == 1:
+        return dict.fromkeys(columns, Fraction(1))
+    return {j: scale.get(j, Fraction(1)) for j in columns}
+
+
+def _readable(members: Sequence[Row], weights: Mapping[int, Fraction]) -> list[dict[int, Fraction]]:
+    """Basis of one component in amounts, turned back into states."""
+    amounts = [{j: value / weights[j] for j, value in row.items()} for row in members]
+    rays = [primitive(row) for row in amounts]
+    if not _is_partition(rays):
+        found = _non_negative_rows(amounts)
+        if found is not None:
+            rays = found
+    return [_in_states(row, weights) for row in rays]
+
+
+def _in_states(row: Row, weights: Mapping[int, Fraction]) -> dict[int, Fraction]:
+    """A combination of amounts as one of states; left as it is where all its states count alike."""
+    if len({weights[j] for j in row}) == 1:
+        return dict(row)
+    return {j: value * weights[j] for j, value in row.items()}
+
+
+def _is_partition(rows: Iterable[Row]) -> bool:
+    seen: set[int] = set()
+    for row in rows:
+        if any(value < 0 for value in row.values()) or not seen.isdisjoint(row):
+            return False
+        seen.update(row)
+    return True
+
+
+def _non_negative_rows(rows: Sequence[Row]) -> list[dict[int, Fraction]] | None:
+    """Independent non-negative rows spanning the same space, or ``None`` if none were found."""
+    m = len(rows)
+    kinds = _column_kinds(rows)
+    if m * len(kinds) ** 2 > _LP_WORK:
+        return None
+    directions = list(kinds)
+    table = np.array([[float(direction[i]) for direction in directions] for i in range(m)])
+    multiplicity = np.array([float(sum(abs(f) for _, f in kinds[direction])) for direction in directions])
+    cost = table @ multiplicity
+    candidates: dict[tuple[int, ...], list[Fraction]] = {}
+    for k in range(len(directions)):
+        solution = linprog(
+            cost,
+            A_ub=-table.T,
+            b_ub=np.zeros(len(directions)),
+            A_eq=table[:, [k]].T,
+            b_eq=[1.0],
+            bounds=(None, None),
+            method="highs-ds",
+        )
+        if solution.status != 0:
+            return None  # no non-negative vector of the space touches this column
+        image = table.T @ solution.x
+        outside = [j for j in range(len(directions)) if image[j] <= _ZERO * max(1.0, float(np.abs(image).max()))]
+        exact = _combination_vanishing_on([directions[j] for j in outside], m)
+        if exact is None:
+            continue
+        values = [sum((a * b for a, b in zip(exact, direction, strict=True)), Fraction(0)) for direction in directions]
+        if any(value < 0 for value in values):
+            values = [-value for value in values]
+            exact = [-value for value in exact]
+        if all(value >= 0 for value in values):
+            candidates.setdefault(tuple(j for j, value in enumerate(values) if value), exact)
+    return _independent(rows, candidates, multiplicity)
+
+
+def _column_kinds(rows: Sequence[Row]) -> dict[tuple[Fraction, ...], list[tuple[int, Fraction]]]:
+    """Columns grouped by direction (proportional with a positive factor): direction → [(column, factor)]."""
+    columns: dict[int, list[Fraction]] = {}
+    for i, row in enumerate(rows):
+        for j, value in row.items():
+            columns.setdefault(j, [Fraction(0)] * len(rows))[i] = value
+    kinds: dict[tuple[Fraction, ...], list[tuple[int, Fraction]]] = {}
+    for j in sorted(columns):
+        column = columns[j]
+        lead = abs(next(value for value in column if value))
+        kinds.setdefault(tuple(value / lead for value in column), []).append((j, lead))
+    return kinds
+
+
+def _combination_vanishing_on(columns: Sequence[Sequence[Fraction]], m: int) -> list[Fraction] | None:
+    """The combination of m rows that is zero on the given columns, if it is unique up to a factor."""
+    if not columns:
+        return [Fraction(1)] if m == 1 else None
+    matrix = flint.fmpq_mat([[flint.fmpq(x.numerator, x.denominator) for x in column] for column in columns])
+    reduced, rank = matrix.rref()
+    if rank != m - 1:
+        return None
+    pivots = []
+    for i in range(rank):
+        j = pivots[-1] + 1 if pivots else 0
+        while reduced[i, j] == 0:
+            j += 1
+        pivots.append(j)
+    free = next(j for j in range(m) if j not in pivots)
+    result = [Fraction(0)] * m
+    result[free] = Fraction(1)
+    for i, j in enumerate(pivots):
+        entry = reduced[i, free]
+        result[j] = -Fraction(int(entry.p), int(entry.q))
+    return result
+
+
+def _independent(
+    rows: Sequence[Row], candidates: Mapping[tuple[int, ...], Sequence[Fraction]], multiplicity: np.ndarray
+) -> list[dict[int, Fraction]] | None:
+    """Greedy choice of m independent combinations, small supports first."""
+    m = len(rows)
+    order = sorted(candidates, key=lambda support: (float(multiplicity[list(support)].sum()), support))
+    chosen: list[Sequence[Fraction]] = []
+    echelon: list[tuple[int, list[Fraction]]] = []
+    for support in order:
+        rest = list(candidates[support])
+        for pivot, row in echelon:
+            if rest[pivot]:
+                factor = rest[pivot]
+                rest = [a - factor * b for a, b in zip(rest, row, strict=True)]
+        lead = next((i for i, value in enumerate(rest) if value), None)
+        if lead is None:
+            continue
+        echelon.append((lead, [value / rest[lead] for value in rest]))
+        chosen.append(candidates[support])
+        if len(chosen) == m:
+            return [primitive(_combine(rows, combination)) for combination in chosen]
+    return None
+
+
+def _combine(rows: Sequence[Row], combination: Sequence[Fraction]) -> dict[int, Fraction]:
+    total: dict[int, Fraction] = {}
+    for factor, row in zip(combination, rows, strict=True):
+        if factor:
+            for j, value in row.items():
+                total[j] = total.get(j, Fraction(0)) + factor * value
+    return {j: value for j, value in total.items() if value}
+
+
+def _lift_of(rows: Sequence[Row], pivots: Sequence[int]) -> list[dict[int, Fraction]]:
+    """A right inverse: by a column of its own for each row where there is one, else by the pivot columns."""
+    users: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        for j in row:
+            users.setdefault(j, []).append(i)
+    own: list[int | None] = [None] * len(rows)
+    for j in sorted(users, reverse=True):
+        if len(users[j]) == 1:
+            i = users[j][0]
+            best = own[i]
+            if best is None or rows[i][j] == 1 or rows[i][best] != 1:
+                own[i] = j
+    if all(j is not None for j in own):
+        return [{j: 1 / row[j]} for row, j in zip(rows, own, strict=True) if j is not None]
+    m = len(rows)
+    square = flint.fmpq_mat(
+        [[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in pivots] for row in rows]
+    )
+    inverse = square.inv()
+    lift: list[dict[int, Fraction]] = []
+    for i in range(m):
+        column = {}
+        for k, j in enumerate(pivots):
+            entry = inverse[k, i]
+            if entry != 0:
+                column[j] = Fraction(int(entry.p), int(entry.q))
+        lift.append(column)
+    return lift

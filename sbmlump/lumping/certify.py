@@ -1,0 +1,476 @@
+"""Proof or refutation that one system is an exact linear lumping of another.
+
+Nothing here knows how the lumping was found. Given both systems, the rows of L over Q and what each observable is in the
+original, it checks: L has full row rank; L f(x) = g(Lx) for all x; each observable h(x) is the reduced model's
+expression at Lx; initial values are Lx(0); constants that both have agree.
+
+Rational systems: the identity is checked as it stands, by expansion over Q where that is small, else at random points
+modulo random primes. Systems with other functions: those are taken as generic (hashed, see
+:mod:`sbmlump.expr.domains`), and two identities replace the one: rowsp(L) is closed under the Jacobian and holds the
+gradients of the observables (so L f and h depend on Lx alone, on a domain with connected fibres), and
+g(y) = L f(L̄y + c) for one right inverse, the witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import Reason
+from sbmlump.expr.domains import PrimeField
+from sbmlump.expr.evaluate import values_of
+from sbmlump.expr.graph import Graph, Node, Op
+from sbmlump.expr.program import Program
+from sbmlump.lumping.field import RowSpace, matmul_mod
+from sbmlump.lumping.identity import Trial, expand_polynomials, failure_bound, run_trials
+from sbmlump.reduced import ExactProof
+from sbmlump.system import OdeSystem
+
+__all__ = ["Claim", "Refutation", "certify"]
+
+Residues = NDArray[np.int64]
+Row = Mapping[str, Fraction]
+_INITIAL_TOLERANCE = 1e-13  # of irrational initial values only; rational ones are compared exactly
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is to be proved.
+
+    Attributes
+    ----------
+    original, reduced : OdeSystem
+    rows : mapping of reduced state id to row
+        Each row maps original state ids to exact coefficients.
+    observables : mapping of id to Node
+        Ids in the reduced system, expressions in the original graph.
+    symbolic : frozenset of str
+        Constants for all of whose values the claim is made.
+    lift : mapping of reduced state id to row
+        Right inverse used as a witness where functions are generic.
+    offset : row
+        Constant part of the witness.
+    """
+
+    original: OdeSystem
+    reduced: OdeSystem
+    rows: Mapping[str, Row]
+    observables: Mapping[str, Node]
+    symbolic: frozenset[str] = frozenset()
+    lift: Mapping[str, Row] = field(default_factory=dict)
+    offset: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refutation:
+    """The claim is false, or not what it says; every reason found."""
+
+    reasons: tuple[Reason, ...]
+
+
+def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
+    """Prove or refute a claim.
+
+    Returns
+    -------
+    ExactProof or Refutation
+
+    References
+    ----------
+    Li and Rabitz, Chem. Eng. Sci. 44 (1989), doi 10.1016/0009-2509(89)85014-6: closure under the Jacobian.
+    Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225: identity testing.
+    """
+    reasons = [*_check_shape(claim), *_check_constants(claim)]
+    if reasons:
+        return Refutation(tuple(reasons))
+    reasons = [*_check_rank(claim), *_check_initial_values(claim)]
+    if reasons:
+        return Refutation(tuple(reasons))
+    outcome = _prove(_Sides.of(claim, double_constants=False), claim, seed)
+    if isinstance(outcome, Refutation):
+        other = _Sides.of(claim, double_constants=True)
+        if other.replaced:
+            second = _prove(other, claim, seed)
+            if isinstance(second, ExactProof):
+                return second
+    return outcome
+
+
+# -- the parts that need no random numbers -----------------------------------------------------------
+
+
+def _check_shape(claim: Claim) -> list[Reason]:
+    reasons = []
+    known = set(claim.original.states)
+    if set(claim.rows) != set(claim.reduced.states):
+        odd = sorted(set(claim.rows) ^ set(claim.reduced.states))
+        reasons.append(
+            Reason("lumping-mismatch", f"the lumping and the reduced model have different states: {', '.join(odd[:5])}")
+        )
+    for name, row in (*claim.rows.items(), *claim.lift.items()):
+        for member in row:
+            if member not in known:
+                reasons.append(Reason("unknown-member", f"{name} has a member {member} that is no state", name))
+    available = set(claim.reduced.definitions)
+    for name in claim.observables:
+        if name not in available:
+            reasons.append(Reason("observable-missing", f"the reduced model has no observable {name}", name))
+    return reasons
+
+
+def _check_constants(claim: Claim) -> list[Reason]:
+    old, new = claim.original.constant_values, claim.reduced.constant_values
+    reasons = []
+    for name in sorted(set(old) & set(new)):
+        if not _same_value(claim.original.graph, old[name], claim.reduced.graph, new[name]):
+            reasons.append(
+                Reason("constant-differs", f"the constant {name} has another value than in the original", name)
+            )
+    return reasons
+
+
+def _check_rank(claim: Claim) -> list[Reason]:
+    """Rank modulo a prime: it never exceeds the rank over Q, so full rank here is full rank there."""
+    prime = (1 << 31) - 1
+    index = claim.original.state_index
+    space = RowSpace(claim.original.size, prime)
+    finite = PrimeField(prime)
+    rows = np.zeros((len(claim.rows), claim.original.size), dtype=np.int64)
+    for i, name in enumerate(claim.reduced.states):
+        for member, value in claim.rows[name].items():
+            rows[i, index[member]] = finite.residue(value)
+    if space.extend(rows) < len(rows):
+        return [Reason("rank-deficient", "the rows of the lumping matrix depend on each other")]
+    for name, lifted in claim.lift.items():
+        for other in claim.reduced.states:
+            product = sum((claim.rows[other].get(j, Fraction(0)) * v for j, v in lifted.items()), Fraction(0))
+            if product != (1 if other == name else 0):
+                return [Reason("lift-mismatch", f"the lift of {name} is not a right inverse of the lumping", name)]
+    for name, row in claim.rows.items():
+        if claim.offset and sum((v * claim.offset.get(j, Fraction(0)) for j, v in row.items()), Fraction(0)):
+            return [Reason("lift-mismatch", f"the offset of the lift moves {name}", name)]
+    return []
+
+
+def _check_initial_values(claim: Claim) -> list[Reason]:
+    original, reduced = claim.original, claim.reduced
+    start = dict(zip(original.states, original.initial_values, strict=True))
+    reasons = []
+    for name, node in zip(reduced.states, reduced.initial_values, strict=True):
+        terms = claim.rows[name]
+        parts = [start[member] for member in terms]
+        if any(part is None for part in parts) or node is None:
+            if node is not None or all(part is not None for part in parts):
+                reasons.append(Reason("initial-value-differs", f"{name} has an initial value on one side only", name))
+            continue
+        graph = original.graph
+        expected = graph.add(graph.mul((graph.number(terms[m]), start[m] or 0)) for m in terms)
+        if not _same_value(graph, expected, reduced.graph, node):
+            value = values_of(graph, [expected])[0]
+            reasons.append(
+                Reason("initial-value-differs", f"{name} does not start at its lumped initial value {value:.17g}", name)
+            )
+    return reasons
+
+
+def _same_value(left_graph: Graph, left: Node, right_graph: Graph, right: Node) -> bool:
+    """Equal rationals, equal nearest doubles of rationals, or irrational values equal to 1e-13."""
+    a, b = left_graph.number_of(left), right_graph.number_of(right)
+    if a is not None and b is not None:
+        return a == b or float(a) == float(b)
+    x, y = values_of(left_graph, [left])[0], values_of(right_graph, [right])[0]
+    return bool(x == y or (np.isnan(x) and np.isnan(y)) or abs(x - y) <= _INITIAL_TOLERANCE * max(abs(x), abs(y)))
+
+
+# -- the identity ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Both systems with the fixed constants' values put in, and their inputs in matching order."""
+
+    claim: Claim
+    original_roots: tuple[Node, ...]  # rhs of every original state in use, then observables
+    reduced_roots: tuple[Node, ...]  # rhs of every reduced state, then observables
+    used: tuple[str, ...]  # original states with a row in L, in order
+    shared: tuple[str, ...]  # constants kept symbolic that either side mentions
+    needs_time: bool
+    replaced: bool  # whether irrational constants were replaced by their doubles
+
+    @staticmethod
+    def of(claim: Claim, *, double_constants: bool) -> _Sides:
+        original, reduced = claim.original, claim.reduced
+        members = {member for row in claim.rows.values() for member in row}
+        used = tuple(name for name in original.states if name in members)
+        rhs = dict(zip(original.states, original.rhs, strict=True))
+        names = list(claim.observables)
+        left = original.graph.substitute(
+            [*(rhs[name] for name in used), *(claim.observables[name] for name in names)],
+            original.specialised(claim.symbolic),
+        )
+        definitions = reduced.definitions
+        right = reduced.graph.substitute(
+            [*reduced.rhs, *(definitions[name] for name in names)], _fixed_values(reduced, claim.symbolic)
+        )
+        replaced = False
+        if double_constants:
+            left, one = _with_double_constants(original.graph, left)
+            right, two = _with_double_constants(reduced.graph, right)
+            replaced = one or two
+        mentioned = original.graph.symbols(left) | reduced.graph.symbols(right)
+        time = original.graph.depends_on_time(left) or reduced.graph.depends_on_time(right)
+        shared = tuple(sorted(mentioned & claim.symbolic))
+        return _Sides(claim, tuple(left), tuple(right), used, shared, time, replaced)
+
+    def programs(self) -> tuple[Program, Program]:
+        """Programs of both sides; inputs are states, then shared constants, then time."""
+        original, reduced = self.claim.original, self.claim.reduced
+        left_inputs = [original.graph.symbol(name) for name in (*original.states, *self.shared)]
+        right_inputs = [reduced.graph.symbol(name) for name in (*reduced.states, *self.shared)]
+        return (
+            Program(original.graph, self.original_roots, [*left_inputs, original.graph.time()]),
+            Program(reduced.graph, self.reduced_roots, [*right_inputs, reduced.graph.time()]),
+        )
+
+
+def _fixed_values(reduced: OdeSystem, symbolic: frozenset[str]) -> Mapping[Node, Node]:
+    """Values of the reduced system's constants; one defined through symbolic constants stays an expression of them."""
+    graph = reduced.graph
+    mapping: dict[Node, Node] = {}
+    given = {c.id: c.value for c in reduced.constants if c.id not in symbolic and c.value is not None}
+    pending = dict(given)
+    while pending:
+        ready = [name for name, node in pending.items() if not (graph.symbols([node]) & set(pending))]
+        if not ready:
+            break
+        for name in ready:
+            mapping[graph.symbol(name)] = graph.substitute([pending.pop(name)], mapping)[0]
+    start = dict(zip(reduced.states, reduced.initial_values, strict=True))
+    at_start = {graph.symbol(name): node for name, node in start.items() if node is not None}
+    return {symbol: graph.substitute([node], at_start)[0] for symbol, node in mapping.items()}
+
+
+def _with_double_constants(graph: Graph, roots: Sequence[Node]) -> tuple[list[Node], bool]:
+    """Replace expressions without symbols that are not rational by the double they evaluate to."""
+    variable: set[Node] = set()
+    irrational: list[Node] = []
+    nodes = graph.reachable(roots)
+    for node in nodes:
+        if graph.op(node) in (Op.SYMBOL, Op.TIME) or any(arg in variable for arg in graph.args(node)):
+            variable.add(node)
+            irrational.extend(
+                arg for arg in graph.args(node) if arg not in variable and graph.op(arg) is not Op.NUMBER
+            )
+    irrational.extend(root for root in roots if root not in variable and graph.op(root) is not Op.NUMBER)
+    if not irrational:
+        return list(roots), False
+    values = values_of(graph, irrational)
+    mapping = {node: graph.decimal(float(value)) for node, value in zip(irrational, values, strict=True)}
+    return graph.substitute(roots, mapping), True
+
+
+def _prove(sides: _Sides, claim: Claim, seed: int) -> ExactProof | Refutation:
+    left, right = sides.programs()
+    generic = left.generic or right.generic
+    rows_bits = float(
+        sum(v.numerator.bit_length() + v.denominator.bit_length() for row in claim.rows.values() for v in row.values())
+    )
+    degree = left.degree() + right.degree() + 1
+    bound = failure_bound(degree, degree * (left.height() + right.height() + rows_bits + 64))
+    expanded = None if generic else _expansion(sides)
+    if expanded is not None:
+        wrong, trial = expanded, None
+    else:
+        comparer = _GenericComparer(sides, left, right) if generic else _DirectComparer(sides, left, right)
+        trial = run_trials(comparer.compare, np.random.default_rng([seed, 0xCE27]), bound)
+        if not trial.primes:
+            return Refutation((Reason("undefined", "no random point was found at which both systems are defined"),))
+        wrong = comparer.blame(trial)
+    if wrong:
+        return Refutation(tuple(_difference(claim, position) for position in wrong))
+    return _proof(sides, trial, degree, generic, left.function_names() | right.function_names())
+
+
+def _difference(claim: Claim, position: int) -> Reason:
+    states = claim.reduced.states
+    if position < len(states):
+        name = states[position]
+        return Reason("right-hand-side-differs", f"the rate of {name} is not the lumped rate of the original", name)
+    name = list(claim.observables)[position - len(states)]
+    return Reason("observable-differs", f"the observable {name} is not what it is in the original", name)
+
+
+def _expansion(sides: _Sides) -> tuple[int, ...] | None:
+    """Deterministic: expand L f(x) − g(Lx) and h(x) − h̃(Lx) over Q; which are not zero, ``None`` if too large."""
+    claim = sides.claim
+    graph = claim.original.graph
+    symbols = {name: graph.symbol(name) for name in (*claim.original.states, *sides.shared)}
+    reduced_graph = claim.reduced.graph
+    mapping = {reduced_graph.symbol(name): symbols[name] for name in sides.shared}
+    for name, row in claim.rows.items():
+        mapping[reduced_graph.symbol(name)] = graph.add(graph.mul((graph.number(v), symbols[m])) for m, v in row.items())
+    right = graph.transplant(reduced_graph, sides.reduced_roots, mapping)
+    rates = dict(zip(sides.used, sides.original_roots, strict=False))
+    left = [
+        graph.add(graph.mul((graph.number(v), rates[m])) for m, v in claim.rows[name].items())
+        for name in claim.reduced.states
+    ]
+    left += sides.original_roots[len(sides.used) :]
+    variables = [*symbols.values(), graph.time()]
+    both = expand_polynomials(graph, [*left, *right], variables)
+    if both is None:
+        return None
+    half = len(left)
+    return tuple(i for i in range(half) if both[i] != both[half + i])
+
+
+class _DirectComparer:
+    """L f(x) against g(Lx) at random x."""
+
+    def __init__(self, sides: _Sides, left: Program, right: Program) -> None:
+        self._sides = sides
+        self._left, self._right = left, right
+
+    def compare(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+        """Differences (reduced states, then observables; points), ``None`` if nothing was defined."""
+        n = len(self._left.inputs)
+        x = generator.integers(1, finite.prime, (n, points))
+        lumping = self._matrix(finite)
+        states = lumping.shape[1]
+        y = np.concatenate([matmul_mod(lumping, x[:states], finite.prime), x[states:]])
+        left, right = self._left.run(finite, x), self._right.run(finite, y)
+        good = ~(left.bad | right.bad)
+        if not good.any():
+            return None
+        difference = (self._lumped(finite, self._left.outputs(left)) - self._right.outputs(right)) % finite.prime
+        return np.asarray(difference[:, good])
+
+    def blame(self, trial: Trial) -> tuple[int, ...]:
+        """Positions (reduced states, then observables) that differ."""
+        return trial.wrong
+
+    def _matrix(self, finite: PrimeField) -> Residues:
+        claim = self._sides.claim
+        index = claim.original.state_index
+        matrix = np.zeros((len(claim.rows), claim.original.size), dtype=np.int64)
+        for i, name in enumerate(claim.reduced.states):
+            for member, value in claim.rows[name].items():
+                matrix[i, index[member]] = finite.residue(value)
+        return matrix
+
+    def _lumped(self, finite: PrimeField, outputs: Residues) -> Residues:
+        """From rates of the used original states and observables to rates of lumps and observables."""
+        index = self._sides.claim.original.state_index
+        used = [index[name] for name in self._sides.used]
+        rates = matmul_mod(self._matrix(finite)[:, used], outputs[: len(used)], finite.prime)
+        return np.concatenate([rates, outputs[len(used) :]])
+
+
+class _GenericComparer(_DirectComparer):
+    """Closure of rowsp(L) under the Jacobian, and g(y) = L f(L̄y + c), functions taken as generic."""
+
+    def __init__(self, sides: _Sides, left: Program, right: Program) -> None:
+        super().__init__(sides, left, right)
+        self._witness = self._lifted_program()
+        self._m = len(sides.claim.reduced.states) + len(sides.claim.observables)
+
+    def compare(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+        """First the rows that leave the space, then the differences of g."""
+        escaped = self._escaping(finite, generator, points)
+        y = generator.integers(1, finite.prime, (len(self._right.inputs), points))
+        left, right = self._witness.run(finite, y), self._right.run(finite, y)
+        good = ~(left.bad | right.bad)
+        if escaped is None or not good.any():
+            return None
+        difference = (self._witness.outputs(left) - self._right.outputs(right)) % finite.prime
+        return np.concatenate([escaped, difference[:, good].any(axis=1).astype(np.int64)[:, None]], axis=0)
+
+    def blame(self, trial: Trial) -> tuple[int, ...]:
+        """Positions in either half, folded onto reduced states and observables."""
+        return tuple(sorted({position % self._m for position in trial.wrong}))
+
+    def _escaping(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+        """1 for each lump or observable whose gradient leaves rowsp(L) at some point, shape (m, 1)."""
+        sides = self._sides
+        lumping = self._matrix(finite)
+        space = RowSpace(lumping.shape[1], finite.prime)
+        space.extend(lumping)
+        index = sides.claim.original.state_index
+        used = [index[name] for name in sides.used]
+        rates = lumping[:, used].T
+        total = self._m
+        weights = np.zeros((len(self._left.roots), total), dtype=np.int64)
+        weights[: len(used), : rates.shape[1]] = rates
+        for k in range(len(sides.claim.observables)):
+            weights[len(used) + k, rates.shape[1] + k] = 1
+        found = np.zeros((total, 1), dtype=np.int64)
+        for _ in range(points):
+            x = np.repeat(generator.integers(1, finite.prime, (len(self._left.inputs), 1)), total, axis=1)
+            tape = self._left.run(finite, x)
+            gradient = self._left.pull_back(finite, tape, weights)[: lumping.shape[1]]
+            if tape.bad.any():
+                return None
+            found[:, 0] |= space.residual(gradient.T).any(axis=1)
+        return found
+
+    def _lifted_program(self) -> Program:
+        """L f(L̄y + c) and h(L̄y + c) as a program in y, folded symbolically, so that no hash hides f(0) = 1."""
+        sides = self._sides
+        claim = sides.claim
+        reduced = claim.reduced
+        graph = Graph()
+        image: dict[str, list[Node]] = {name: [] for name in claim.original.states}
+        for name, row in claim.lift.items():
+            for member, value in row.items():
+                image[member].append(graph.mul((graph.number(value), graph.symbol(name))))
+        for member, value in claim.offset.items():
+            image[member].append(graph.number(value))
+        source = claim.original.graph
+        mapping = {source.symbol(name): graph.add(parts) for name, parts in image.items()}
+        mapping |= {source.symbol(name): graph.symbol(name) for name in sides.shared}
+        roots = graph.transplant(source, sides.original_roots, mapping)
+        rates = dict(zip(sides.used, roots, strict=False))
+        lumped = [
+            graph.add(graph.mul((graph.number(v), rates[m])) for m, v in claim.rows[name].items())
+            for name in reduced.states
+        ]
+        inputs = [graph.symbol(name) for name in (*reduced.states, *sides.shared)]
+        return Program(graph, [*lumped, *roots[len(sides.used) :]], [*inputs, graph.time()])
+
+
+def _proof(
+    sides: _Sides, trial: Trial | None, degree: float, generic: bool, functions: frozenset[str]
+) -> ExactProof:
+    claim = sides.claim
+    symbolic = tuple(sorted(claim.symbolic & {c.id for c in claim.original.constants}))
+    statement = (
+        f"{claim.reduced.size} linear combinations of the {claim.original.size} states obey equations of their own, "
+        "from which every observable follows exactly"
+    )
+    if symbolic:
+        statement += ", for all values of the constants kept symbolic"
+    heuristic = None
+    if generic:
+        listed = ", ".join(sorted(functions))
+        heuristic = (
+            f"functions taken as generic ({listed}); holds on every connected domain on which they are differentiable"
+        )
+    if sides.replaced:
+        extra = "irrational constants stand for the doubles nearest to them"
+        heuristic = f"{heuristic}; {extra}" if heuristic else extra
+    if trial is None:
+        return ExactProof(statement, "expansion", 0.0, heuristic=heuristic, symbolic=symbolic)
+    return ExactProof(
+        statement,
+        "identity-test",
+        trial.failure_probability,
+        trial.primes,
+        trial.points,
+        int(min(degree, 2**53)),
+        heuristic,
+        symbolic=symbolic,
+    )

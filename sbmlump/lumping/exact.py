@@ -1,0 +1,279 @@
+"""The smallest exact constrained lumping, by random vector–Jacobian products over GF(p).
+
+The smallest row space that holds the gradients of the observables and is closed under r ↦ r·J(x) for every x is found
+without ever forming J: a random combination r of the rows present is pulled back through the right-hand side at a
+random point; what is left modulo the space is a new row. The reduced row echelon form modulo one or more primes is
+lifted to Q by rational reconstruction. Nothing here is trusted: :mod:`sbmlump.lumping.certify` proves the result.
+
+References
+----------
+Li and Rabitz, Chem. Eng. Sci. 44 (1989), doi 10.1016/0009-2509(89)85014-6: rowsp(LJ(x)) ⊆ rowsp(L).
+Ovchinnikov, Pérez Verona, Pogudin, Tribastone, Bioinformatics 37 (2021), doi 10.1093/bioinformatics/btab010:
+Lemma I.1, the dimension modulo p never exceeds the one over Q.
+Jiménez-Pastor, Jacob, Pogudin, CMSB 2022, arXiv 2201.13373: sampling for rational systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order
+
+from sbmlump.errors import LimitError, Reason, UnsupportedModelError
+from sbmlump.expr.domains import BadPrimeError, PrimeField
+from sbmlump.expr.graph import Graph, Node
+from sbmlump.expr.program import Program
+from sbmlump.lumping.field import RowSpace, chinese_remainder, random_prime, rational_from_residue
+
+__all__ = ["ClosureProblem", "LiftedSpace", "smallest_invariant_space"]
+
+_MISSES: Final = 3  # consecutive misses that end the search; the proof decides, this only saves a second try
+_MAX_PRIMES: Final = 64
+_MAX_EMPTY_DRAWS: Final = 8
+_SWEEP_BYTES: Final = 256 << 20
+Residues = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClosureProblem:
+    """What has to be closed: the fields under which rows move, and the rows that must be inside.
+
+    Attributes
+    ----------
+    graph : Graph
+    variables : tuple of Node
+        Columns: symbols of states first, then of kept constants, then time. q in number.
+    n_states : int
+        The first columns, those with a derivative.
+    rhs : tuple of Node
+        One for each state column: a row r moves to Σ r_i ∇rhs_i.
+    resets : tuple of tuple of Node
+        Further maps with one component a state column (what an event does to the state); rows move alike.
+    seeds : tuple of Node
+        Expressions whose gradients, at every point, must lie in the space.
+    """
+
+    graph: Graph
+    variables: tuple[Node, ...]
+    n_states: int
+    rhs: tuple[Node, ...]
+    seeds: tuple[Node, ...]
+    resets: tuple[tuple[Node, ...], ...] = ()
+
+    def restricted(self) -> tuple[ClosureProblem, NDArray[np.int64]]:
+        """The same problem on the states that influence the seeds, and the columns that were kept.
+
+        The dependency graph bounds the space from above: columns that no path leads to stay zero.
+        """
+        n = self.n_states
+        maps = (self.rhs, *self.resets)
+        program = Program(self.graph, [*self.seeds, *(node for one in maps for node in one)], self.variables)
+        pattern = program.dependencies()[:, :n].tocsr()
+        count = len(self.seeds)
+        edges = sp.csr_array((n, n), dtype=np.int32)
+        for k in range(len(maps)):
+            edges = edges + pattern[count + k * n : count + (k + 1) * n].astype(np.int32)
+        start = sp.csr_array(pattern[:count].astype(np.int32).sum(axis=0)[None, :])
+        full = sp.block_array([[edges, None], [start, sp.csr_array((1, 1), dtype=np.int32)]], format="csr")
+        order = breadth_first_order(full, n, directed=True, return_predecessors=False)
+        states = np.sort(order[order < n]).astype(np.int64)
+        columns = np.concatenate([states, np.arange(n, len(self.variables))])
+        if len(states) == n:
+            return self, columns
+        return (
+            ClosureProblem(
+                self.graph,
+                tuple(self.variables[j] for j in columns),
+                len(states),
+                tuple(self.rhs[j] for j in states),
+                self.seeds,
+                tuple(tuple(reset[j] for j in states) for reset in self.resets),
+            ),
+            columns,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LiftedSpace:
+    """Reduced row echelon form over Q.
+
+    Attributes
+    ----------
+    rows : tuple of mappings column → Fraction
+        In order of their pivots; the pivot's entry is 1.
+    pivots : tuple of int
+    primes : tuple of int
+        Primes used to find it.
+    """
+
+    rows: tuple[Mapping[int, Fraction], ...]
+    pivots: tuple[int, ...]
+    primes: tuple[int, ...]
+
+
+class _Search:
+    """The search over one prime."""
+
+    def __init__(self, problem: ClosureProblem, program: Program, generator: np.random.Generator) -> None:
+        self._problem = problem
+        self._program = program
+        self._generator = generator
+        self._field = PrimeField(random_prime(generator), int(generator.integers(1 << 62)))
+        self._width = max(1, min(64, _SWEEP_BYTES // (32 * max(program.size, 1))))
+        self.space = RowSpace(len(problem.variables), self._field.prime)
+
+    @property
+    def prime(self) -> int:
+        return self._field.prime
+
+    def run(self) -> RowSpace:
+        """Grow the space from the seeds until ``_MISSES`` random sweeps in a row bring nothing new."""
+        problem, space = self._problem, self.space
+        self._seed()
+        n = problem.n_states
+        maps = 1 + len(problem.resets)
+        misses = 0
+        while misses < _MISSES and self._states_missing():
+            width = min(self._width, max(4, len(space) // 2))
+            found = 0
+            for k in range(maps):
+                weights = np.zeros((len(self._program.roots), width), dtype=np.int64)
+                low = len(problem.seeds) + k * n
+                weights[low : low + n] = self._combinations(width)
+                found += space.extend(self._pull(weights).T)
+            misses = 0 if found else misses + width
+        return space
+
+    def _states_missing(self) -> bool:
+        """Whether the space could still grow: some state column is not a pivot yet or constants are tracked."""
+        return len(self.space) < len(self._problem.variables) or not len(self.space)
+
+    def _seed(self) -> None:
+        for position in range(len(self._problem.seeds)):
+            misses = 0
+            while misses < _MISSES:
+                weights = np.zeros((len(self._program.roots), 4), dtype=np.int64)
+                weights[position] = 1
+                misses = 0 if self.space.extend(self._pull(weights).T) else misses + 4
+
+    def _combinations(self, width: int) -> Residues:
+        """Random combinations of the rows present, state part, (n_states, width)."""
+        from sbmlump.lumping.field import matmul_mod
+
+        rows = self.space.rows[:, : self._problem.n_states]
+        coefficients = self._generator.integers(1, self.prime, (width, len(rows)))
+        return matmul_mod(coefficients, rows, self.prime).T
+
+    def _pull(self, weights: Residues) -> Residues:
+        """Pull rows back at fresh random points; columns where something is undefined are dropped."""
+        for _ in range(_MAX_EMPTY_DRAWS):
+            points = self._generator.integers(1, self.prime, (len(self._program.inputs), weights.shape[1]))
+            tape = self._program.run(self._field, points)
+            rows = self._program.pull_back(self._field, tape, weights)
+            good = ~tape.bad
+            if good.any():
+                return rows[:, good]
+        raise UnsupportedModelError(
+            Reason(
+                "undefined-right-hand-side",
+                "a denominator of the right-hand side or of an observable is zero everywhere",
+            )
+        )
+
+
+def smallest_invariant_space(
+    problem: ClosureProblem, seed: int = 0, *, more_primes: int = 0
+) -> tuple[LiftedSpace, ClosureProblem, NDArray[np.int64]]:
+    """Find the smallest space and lift it to Q.
+
+    Parameters
+    ----------
+    problem : ClosureProblem
+    seed : int
+        Of the random numbers.
+    more_primes : int
+        Use at least this many primes beyond the first before believing a reconstruction.
+
+    Returns
+    -------
+    space : LiftedSpace
+        Over the columns of the restricted problem.
+    restricted : ClosureProblem
+    columns : ndarray of int64
+        Which columns of ``problem`` the restricted problem has.
+
+    Raises
+    ------
+    LimitError
+        If the entries are too large to be reconstructed from 64 primes (``coefficients-too-large``).
+    UnsupportedModelError
+        If the right-hand side is undefined everywhere.
+    """
+    restricted, columns = problem.restricted()
+    program = Program(
+        restricted.graph,
+        [*restricted.seeds, *restricted.rhs, *(node for reset in restricted.resets for node in reset)],
+        restricted.variables,
+    )
+    generator = np.random.default_rng([seed, 0x5B31])
+    spaces: list[tuple[Residues, Residues, int]] = []
+    attempts = 0
+    while len(spaces) < _MAX_PRIMES and attempts < 3 * _MAX_PRIMES:
+        attempts += 1
+        search = _Search(restricted, program, generator)
+        if any(search.prime == prime for _, _, prime in spaces):
+            continue
+        try:
+            rows, pivots = search.run().sorted_rows()
+        except BadPrimeError:
+            continue
+        spaces = _keep_best(spaces, (rows, pivots, search.prime))
+        if len(spaces) <= more_primes:
+            continue
+        lifted = _lift(spaces)
+        if lifted is not None:
+            return lifted, restricted, columns
+    raise LimitError(
+        Reason("coefficients-too-large", "the lumping exists but its coefficients need more than 64 primes of 31 bits")
+    )
+
+
+def _keep_best(
+    spaces: list[tuple[Residues, Residues, int]], new: tuple[Residues, Residues, int]
+) -> list[tuple[Residues, Residues, int]]:
+    """Keep primes that agree on dimension and pivots; a larger dimension or earlier pivots win (Lemma I.1)."""
+    if not spaces:
+        return [new]
+    old_key = (-len(spaces[0][1]), tuple(spaces[0][1].tolist()))
+    new_key = (-len(new[1]), tuple(new[1].tolist()))
+    if new_key < old_key:
+        return [new]
+    return [*spaces, new] if new_key == old_key else spaces
+
+
+def _lift(spaces: Sequence[tuple[Residues, Residues, int]]) -> LiftedSpace | None:
+    """Rational reconstruction of every entry, distinct residues once."""
+    primes = [prime for _, _, prime in spaces]
+    first = spaces[0][0]
+    nonzero = np.zeros(first.shape, dtype=np.bool_)
+    for rows, _, _ in spaces:
+        nonzero |= rows != 0
+    i, j = np.nonzero(nonzero)
+    table = np.stack([rows[i, j] for rows, _, _ in spaces], axis=1)
+    distinct, inverse = np.unique(table, axis=0, return_inverse=True)
+    values: list[Fraction] = []
+    for residues in distinct.tolist():
+        value = rational_from_residue(*chinese_remainder(residues, primes))
+        if value is None:
+            return None
+        values.append(value)
+    rows_out: list[dict[int, Fraction]] = [{} for _ in range(len(first))]
+    for row, column, index in zip(i.tolist(), j.tolist(), inverse.ravel().tolist(), strict=True):
+        rows_out[row][column] = values[index]
+    return LiftedSpace(tuple(rows_out), tuple(int(x) for x in spaces[0][1]), tuple(primes))

@@ -1,0 +1,379 @@
+"""From an OdeSystem and what is to be observed to a proved, smaller OdeSystem."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.expr.evaluate import Evaluator
+from sbmlump.expr.graph import Node
+from sbmlump.lumping.basis import Basis, choose_basis
+from sbmlump.lumping.certify import Claim, Refutation, certify
+from sbmlump.lumping.exact import ClosureProblem, smallest_invariant_space
+from sbmlump.lumping.names import lump_names
+from sbmlump.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
+from sbmlump.system import Assigned, Constant, OdeSystem, Quantity
+
+__all__ = ["lump_exactly"]
+
+Clock = Callable[[], float]
+Progress = Callable[[str], None]
+_ATTEMPTS: Final = 4
+_AGREEMENT: Final = 1e-6  # relative; the choice of a lift is checked numerically, the proof is exact
+
+
+def lump_exactly(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    keep: frozenset[str] = frozenset(),
+    seed: int = 0,
+    progress: Progress = lambda _: None,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """The smallest exact constrained lumping, with its proof.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    observables : sequence of Observable
+        What must stay a function of the reduced state.
+    keep : frozenset of str
+        Constants to be kept symbolic: the reduction then holds for all their values.
+    seed : int
+        Of the random numbers; the result does not depend on it but for the primes in the certificate.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the system has events or no defined right-hand side.
+    LimitError
+        If the coefficients of the lumping are too large.
+    SbmlumpError
+        If no lumping that was found could be proved (a fault).
+
+    References
+    ----------
+    See :mod:`sbmlump.lumping.exact` and :mod:`sbmlump.lumping.certify`.
+    """
+    _refuse_unlumpable(system)
+    start = clock()
+    problem = _problem(system, observables, keep)
+    for attempt in range(_ATTEMPTS):
+        progress("finding the smallest lumping")
+        space, restricted, columns = smallest_invariant_space(problem, seed + attempt, more_primes=attempt)
+        rows = [
+            {int(columns[j]): v for j, v in row.items() if j < restricted.n_states}
+            for row, pivot in zip(space.rows, space.pivots, strict=True)
+            if pivot < restricted.n_states
+        ]
+        pivots = [int(columns[pivot]) for pivot in space.pivots if pivot < restricted.n_states]
+        found = clock()
+        if len(rows) == system.size:
+            return _irreducible(system, observables, keep, {"lump": found - start})
+        progress("choosing a basis")
+        basis = choose_basis(rows, pivots, _amount_scale(system))
+        for lifted in _lifts(system, basis):
+            reduced = _reduced_system(system, basis, lifted, observables)
+            if not _agrees(system, reduced, basis, lifted):
+                continue
+            progress("proving")
+            claim = _claim(system, reduced, basis, lifted, observables, keep)
+            proof = certify(claim, seed + attempt)
+            if isinstance(proof, ExactProof):
+                proof = replace(proof, valid_for=_values_used(system, keep))
+                seconds = {"lump": found - start, "certify": clock() - found}
+                constants_only = len(space.rows) - len(rows)
+                return _assemble(system, reduced, basis, lifted, observables, proof, seconds, constants_only)
+            last = proof
+            break
+    raise SbmlumpError(
+        Reason("proof-failed", "a lumping was found but could not be proved: " + _why(locals().get("last")))
+    )
+
+
+def _why(refutation: Refutation | None) -> str:
+    return "no usable lift" if refutation is None else "; ".join(str(r) for r in refutation.reasons[:3])
+
+
+def _refuse_unlumpable(system: OdeSystem) -> None:
+    reasons = [
+        Reason("event-not-lumpable", f"the event {event.id or number} is not handled by the exact lumping", event.id)
+        for number, event in enumerate(system.events, 1)
+    ]
+    if reasons:
+        raise UnsupportedModelError(reasons)
+
+
+def _problem(system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str]) -> ClosureProblem:
+    graph = system.graph
+    mapping = system.specialised(keep)
+    roots = graph.substitute([*system.rhs, *(o.expression for o in observables)], mapping)
+    rhs, seeds = roots[: system.size], roots[system.size :]
+    mentioned = graph.symbols(roots) - set(system.states)
+    missing = sorted(mentioned - keep)
+    if missing:
+        raise UnsupportedModelError(
+            [Reason("missing-value", f"the constant {name} has no value", name) for name in missing]
+        )
+    variables = [graph.symbol(name) for name in system.states]
+    variables += [graph.symbol(c.id) for c in system.constants if c.id in mentioned]
+    if graph.depends_on_time(roots):
+        variables.append(graph.time())
+    return ClosureProblem(graph, tuple(variables), system.size, tuple(rhs), tuple(seeds))
+
+
+def _amount_scale(system: OdeSystem) -> dict[int, Fraction]:
+    """Factor from each state to the amount it stands for, where the compartment has a rational constant size."""
+    scale: dict[int, Fraction] = {}
+    for j, name in enumerate(system.states):
+        quantity = system.quantities.get(name)
+        if quantity is None or quantity.kind != "species" or quantity.amount or quantity.compartment is None:
+            continue
+        node = system.constant_values.get(quantity.compartment)
+        size = None if node is None else system.graph.number_of(node)
+        if size:
+            scale[j] = size
+    return scale
+
+
+@dataclass(frozen=True, slots=True)
+class _Lift:
+    """x = Σ lift_i y_i + offset, columns by index."""
+
+    rows: tuple[Mapping[int, Fraction], ...]
+    offset: Mapping[int, Fraction]
+
+
+def _lifts(system: OdeSystem, basis: Basis) -> list[_Lift]:
+    """Right inverses to try, the one with the fewest terms first.
+
+    By exactness all give the same reduced right-hand side, but at a sparse one some node may be undefined
+    (a zero denominator, ln 0): then the members share the lump, or the point is moved along the fibre.
+    """
+    sparse = _Lift(basis.lift, {})
+    shared = _Lift(tuple(_shared_lift(row, i, basis) for i, row in enumerate(basis.rows)), {})
+    lifts = [sparse, shared]
+    ones = {j: Fraction(1) for j in range(system.size)}
+    lifts.append(_Lift(basis.lift, _along_fibre(basis, ones)))
+    start: dict[int, Fraction] = {}
+    for j, node in enumerate(system.initial_values):
+        value = None if node is None else system.graph.number_of(node)
+        if value:
+            start[j] = value
+    lifts.append(_Lift(basis.lift, _along_fibre(basis, start)))
+    primes = {j: Fraction(1 + j % 7, 3 + j % 5) for j in range(system.size)}
+    lifts.append(_Lift(basis.lift, _along_fibre(basis, primes)))
+    return lifts
+
+
+def _shared_lift(row: Mapping[int, Fraction], i: int, basis: Basis) -> Mapping[int, Fraction]:
+    """Members of a lump share it equally, where none of them is in another lump."""
+    others = {j for k, other in enumerate(basis.rows) if k != i for j in other} if len(basis.rows) < 2000 else set()
+    if any(j in others for j in row):
+        return basis.lift[i]
+    total = sum(abs(value) for value in row.values())
+    return {j: (1 if value > 0 else -1) / total for j, value in row.items()}
+
+
+def _along_fibre(basis: Basis, point: Mapping[int, Fraction]) -> dict[int, Fraction]:
+    """(I − L̄L)·point, which L maps to 0."""
+    moved = dict(point)
+    for row, lift in zip(basis.rows, basis.lift, strict=True):
+        value = sum((v * point.get(j, Fraction(0)) for j, v in row.items()), Fraction(0))
+        for j, v in lift.items():
+            moved[j] = moved.get(j, Fraction(0)) - v * value
+    return {j: v for j, v in moved.items() if v}
+
+
+def _reduced_system(
+    system: OdeSystem, basis: Basis, lift: _Lift, observables: Sequence[Observable]
+) -> OdeSystem:
+    graph = system.graph
+    names = lump_names(system, basis.rows, {o.id for o in observables})
+    new_symbols = [graph.symbol(name) for name in names]
+    image: dict[int, list[Node]] = {j: [] for j in range(system.size)}
+    for symbol, row in zip(new_symbols, lift.rows, strict=True):
+        for j, value in row.items():
+            image[j].append(graph.mul((graph.number(value), symbol)))
+    for j, value in lift.offset.items():
+        image[j].append(graph.number(value))
+    mapping = {graph.symbol(system.states[j]): graph.add(parts) for j, parts in image.items()}
+    lumped = [_collected(system, row) for row in basis.rows]
+    roots = graph.substitute([*lumped, *(o.expression for o in observables)], mapping)
+    rhs = [graph.from_terms(graph.linear_terms(root)) for root in roots[: len(names)]]
+    initial = _initial_nodes(system, basis)
+    assigned = tuple(
+        Assigned(o.id, root) for o, root in zip(observables, roots[len(names) :], strict=True) if o.id not in names
+    )
+    taken = {*names, *(a.id for a in assigned)}
+    return OdeSystem(
+        graph,
+        names,
+        tuple(initial),
+        tuple(rhs),
+        tuple(_resolved(system, c) for c in system.constants if c.id not in taken),
+        assigned,
+        id=system.id,
+        name=system.name,
+        quantities=_quantities(system, names, observables, taken),
+        origin=system.origin,
+    )
+
+
+def _collected(system: OdeSystem, row: Mapping[int, Fraction]) -> Node:
+    """Σ coefficients · right-hand sides with equal fluxes collected, so that inner fluxes cancel."""
+    graph = system.graph
+    total: dict[Node, Fraction] = {}
+    for j, value in row.items():
+        for term, c in graph.linear_terms(system.rhs[j]).items():
+            total[term] = total.get(term, Fraction(0)) + value * c
+    return graph.from_terms(total)
+
+
+def _initial_nodes(system: OdeSystem, basis: Basis) -> list[Node]:
+    """Lumped initial values; constants stay symbols, everything else is resolved."""
+    graph = system.graph
+    return [
+        graph.add(graph.mul((graph.number(v), _start_node(system, j))) for j, v in row.items()) for row in basis.rows
+    ]
+
+
+def _start_node(system: OdeSystem, j: int) -> Node:
+    node = system.initial[j]
+    constants = {c.id for c in system.constants}
+    if system.graph.symbols([node]) <= constants:
+        return node
+    value = system.initial_values[j]
+    return node if value is None else value
+
+
+def _resolved(system: OdeSystem, constant: Constant) -> Constant:
+    """A constant whose value mentions what the reduced system no longer has gets that value itself."""
+    if constant.value is None:
+        return constant
+    if system.graph.symbols([constant.value]) <= {c.id for c in system.constants}:
+        return constant
+    return Constant(constant.id, system.constant_values.get(constant.id), constant.computed)
+
+
+def _quantities(
+    system: OdeSystem, names: Sequence[str], observables: Sequence[Observable], taken: set[str]
+) -> dict[str, Quantity]:
+    known = system.quantities
+    kept = {name: known[name] for name in names if name in known}
+    kept.update({c.id: known[c.id] for c in system.constants if c.id in known and c.id not in taken})
+    kept.update({o.id: known[o.id] for o in observables if o.id in known})
+    for quantity in list(kept.values()):
+        if quantity.compartment in known:
+            kept.setdefault(quantity.compartment, known[quantity.compartment])
+    return kept
+
+
+def _agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis, lift: _Lift) -> bool:
+    """Whether g(Lx) is finite and equal to L f(x) as doubles, at the start and at a few positive states."""
+    graph = system.graph
+    if any(graph.is_undefined(node) for node in (*reduced.rhs, *(a.value for a in reduced.assigned))):
+        return False
+    generator = np.random.default_rng(7)
+    start = np.nan_to_num(system.initial_state())
+    size = np.where(start > 0, start, max(1e-3, float(np.abs(start).max(initial=0.0)) or 1.0))
+    points = np.vstack([start, size * generator.uniform(0.5, 1.5, (4, system.size))])
+    members = sorted({j for row in basis.rows for j in row})
+    rates = Evaluator(graph, [system.rhs[j] for j in members], system.states, system.constant_values)
+    full = np.zeros_like(points)
+    full[:, members] = rates.values(0.0, points)
+    matrix = LumpingMatrix(system.states, basis.rows).array()
+    expected, got = full @ matrix.T, reduced.rates(0.0, points @ matrix.T)
+    weight = np.abs(full) @ np.abs(matrix.T)
+    known = np.isfinite(expected)
+    if not np.isfinite(got[known]).all():
+        return False
+    close = np.abs(got - expected) <= _AGREEMENT * np.maximum(weight, 1e-300)
+    return bool(close[known].all())
+
+
+def _claim(
+    system: OdeSystem,
+    reduced: OdeSystem,
+    basis: Basis,
+    lift: _Lift,
+    observables: Sequence[Observable],
+    keep: frozenset[str],
+) -> Claim:
+    def named(row: Mapping[int, Fraction]) -> dict[str, Fraction]:
+        return {system.states[j]: value for j, value in row.items()}
+
+    return Claim(
+        system,
+        reduced,
+        {name: named(row) for name, row in zip(reduced.states, basis.rows, strict=True)},
+        {o.id: o.expression for o in observables},
+        keep,
+        {name: named(row) for name, row in zip(reduced.states, lift.rows, strict=True)},
+        named(lift.offset),
+    )
+
+
+def _assemble(
+    system: OdeSystem,
+    reduced: OdeSystem,
+    basis: Basis,
+    lift: _Lift,
+    observables: Sequence[Observable],
+    proof: ExactProof,
+    seconds: Mapping[str, float],
+    constants_only: int,
+) -> ReducedSystem:
+    matrix = LumpingMatrix(system.states, basis.rows)
+    lumps = tuple(
+        Lump(name, {system.states[j]: value for j, value in sorted(row.items())})
+        for name, row in zip(reduced.states, basis.rows, strict=True)
+    )
+    remarks = []
+    if constants_only:
+        remarks.append(f"{constants_only} combinations of the constants kept symbolic take part")
+    return ReducedSystem(
+        system,
+        reduced,
+        tuple(observables),
+        lumps,
+        LinearLumping(matrix, LumpingMatrix(system.states, lift.rows), lift.offset),
+        proof,
+        "exact",
+        dict(seconds),
+        tuple(remarks),
+    )
+
+
+def _irreducible(
+    system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str], seconds: Mapping[str, float]
+) -> ReducedSystem:
+    """The identity: every state is needed."""
+    unit = tuple({j: Fraction(1)} for j in range(system.size))
+    matrix = LumpingMatrix(system.states, unit)
+    statement = "every state is needed to close the equations of the observables; nothing was reduced"
+    proof = ExactProof(statement, "identity", 0.0, symbolic=tuple(sorted(keep)))
+    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
+    return ReducedSystem(
+        system, system, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "exact", dict(seconds)
+    )
+
+
+def _values_used(system: OdeSystem, keep: frozenset[str]) -> dict[str, str]:
+    """Values of the constants that were put in (exact where rational)."""
+    used: dict[str, str] = {}
+    mentioned = system.graph.symbols(system.rhs)
+    for constant in system.constants:
+        node = system.constant_values.get(constant.id)
+        if constant.id in keep or constant.id not in mentioned or node is None:
+            continue
+        number = system.graph.number_of(node)
+        used[constant.id] = str(number) if number is not None else "irrational"
+    return used
