@@ -1,0 +1,90 @@
+"""sbmlump: make a published SBML model smaller, exactly or approximately, and know how far the two differ.
+
+>>> import sbmlump
+>>> system = sbmlump.load("model.xml")                            # doctest: +SKIP
+>>> reduction = sbmlump.reduce(system, observe=["A", "B + C"])    # doctest: +SKIP
+>>> reduction.write("reduced.xml")                                # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from sbmlump._version import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sbmlump.errors import (
+        InputError,
+        LimitError,
+        Reason,
+        SbmlumpError,
+        UnsupportedModelError,
+        UsageError,
+    )
+    from sbmlump.lumping.certify import Refutation
+    from sbmlump.pipeline import check, convert, load, reduce, verify
+    from sbmlump.reduced import ErrorEstimate, ExactProof, LumpingMatrix, ReducedSystem
+    from sbmlump.simulate.compare import ErrorReport, compare
+    from sbmlump.system import OdeSystem
+
+__all__ = [
+    "ErrorEstimate",
+    "ErrorReport",
+    "ExactProof",
+    "InputError",
+    "LimitError",
+    "LumpingMatrix",
+    "OdeSystem",
+    "Reason",
+    "ReducedSystem",
+    "Refutation",
+    "SbmlumpError",
+    "UnsupportedModelError",
+    "UsageError",
+    "__version__",
+    "check",
+    "compare",
+    "convert",
+    "load",
+    "reduce",
+    "verify",
+]
+
+# Imported on first use: libSBML, SciPy and libRoadRunner cost more than most jobs.
+_HOMES: Final = {
+    **dict.fromkeys(("check", "convert", "load", "reduce", "verify"), "sbmlump.pipeline"),
+    **dict.fromkeys(("ErrorEstimate", "ExactProof", "LumpingMatrix", "ReducedSystem"), "sbmlump.reduced"),
+    **dict.fromkeys(
+        ("InputError", "LimitError", "Reason", "SbmlumpError", "UnsupportedModelError", "UsageError"), "sbmlump.errors"
+    ),
+    **dict.fromkeys(("ErrorReport", "compare"), "sbmlump.simulate.compare"),
+    "OdeSystem": "sbmlump.system",
+    "Refutation": "sbmlump.lumping.certify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'sbmlump' has no attribute {name!r}")
+    _connect_writer()
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _connect_writer() -> None:
+    """``ReducedSystem.write`` lives below the writer; the two are put together here."""
+    from sbmlump import reduced
+
+    def write(reduction: ReducedSystem, path: str | Path) -> None:
+        from sbmlump.pipeline import write_reduced_model
+
+        write_reduced_model(reduction, path)
+
+    reduced.register_writer(write)

@@ -1,0 +1,5 @@
+"""``python -m sbmlump``."""
+
+from sbmlump.cli import main
+
+main()

@@ -1,0 +1,113 @@
+"""The command line: ``sbmlump COMMAND``. Results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+
+from sbmlump._version import __version__
+from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.cli.output import Failure, print_failure
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "demo": "sbmlump.cli.demo",
+    "inspect": "sbmlump.cli.inspect",
+    "reduce": "sbmlump.cli.reduce",
+    "convert": "sbmlump.cli.convert",
+    "check": "sbmlump.cli.check",
+    "verify": "sbmlump.cli.verify",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is asked for, so that ``--help`` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from importlib import import_module
+
+        home = _COMMANDS.get(cmd_name)
+        if home is None:
+            return None
+        command = import_module(home).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, _COMMANDS, n=2)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sbmlump")
+def cli() -> None:
+    """Make a published SBML model smaller and know how far the two differ.
+
+    Start with 'sbmlump demo', or with 'sbmlump inspect MODEL' to see what can be observed.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with the contract's exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the exit code."""
+    as_json = "--json" in arguments
+    try:
+        code = cli.main(args=arguments, prog_name="sbmlump", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        if as_json:
+            print_failure(Failure("failed", (Reason("usage", error.format_message()),)), as_json=True)
+        else:
+            error.show(sys.stderr)
+        return 2
+    except SbmlumpError as error:
+        return print_failure(Failure.of(error), as_json=as_json)
+    except BrokenPipeError:
+        # whoever read our output has left; nothing more can be said to them
+        sys.stderr.close()
+        return 1
+    except MemoryError:
+        reason = Reason("out-of-memory", "the memory is used up; a larger machine or a smaller model would do")
+        return print_failure(Failure("out-of-budget", (reason,), 4), as_json=as_json)
+    except Exception as error:  # the last line of defence: told as a fault of ours, never hidden
+        return _fault(error, as_json)
+
+
+def _fault(error: Exception, as_json: bool) -> int:
+    import os
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"
+    message = f"a fault in sbmlump ({type(error).__name__} at {place}: {error}); please report it with the model"
+    if os.environ.get("SBMLUMP_DEBUG"):
+        traceback.print_exception(error, file=sys.stderr)
+    if as_json:
+        print(json.dumps({"outcome": "failed", "reasons": [{"code": "fault", "element": None, "message": message}]}))
+    click.echo(message, err=True)
+    return 70

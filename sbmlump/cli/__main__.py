@@ -1,0 +1,5 @@
+"""``python -m sbmlump.cli``."""
+
+from sbmlump.cli import main
+
+main()

@@ -1,0 +1,51 @@
+"""``sbmlump check``: simulate both models and compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sbmlump.cli.output import print_json, progress_reporter
+from sbmlump.pipeline import check
+
+__all__ = ["command"]
+
+
+@click.command("check")
+@click.argument("original", type=click.Path(path_type=Path))
+@click.argument("reduced", type=click.Path(path_type=Path))
+@click.option("--until", type=float, metavar="T", help="Horizon; chosen from the original if absent.")
+@click.option("--points", type=int, default=201, show_default=True, help="Points of the grid.")
+@click.option("--max-error", type=float, metavar="R", help="Exit 1 if the largest relative error is above R.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    original: Path,
+    reduced: Path,
+    until: float | None,
+    points: int,
+    max_error: float | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Simulate ORIGINAL and REDUCED on one grid and report the errors of what they share."""
+    with progress_reporter(quiet or as_json) as progress:
+        progress("simulating both models")
+        report = check(original, reduced, until=until, points=points)
+    # written so that an error that is not a number counts as too large
+    within = max_error is None or report.max_relative_error <= max_error
+    if as_json:
+        print_json({"outcome": "within" if within else "above-max-error", **report.as_json(), "reasons": []})
+    else:
+        click.echo(f"until {report.until:g} ({report.horizon_reason})")
+        width = max(len(name) for name in report.per_observable)
+        click.echo(f"{'quantity':<{width}}  max relative  at the end  max absolute")
+        for name, error in report.per_observable.items():
+            click.echo(
+                f"{name:<{width}}  {error.max_relative_error:>12.2e}  {error.final_relative_error:>10.2e}"
+                f"  {error.max_absolute_error:>12.2e}"
+            )
+        if not within:
+            click.echo(f"above the {max_error:g} that was asked for", err=True)
+    return 0 if within else 1

@@ -1,0 +1,29 @@
+"""``sbmlump convert``: read a model, write it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sbmlump.cli.output import print_json
+from sbmlump.pipeline import convert
+
+__all__ = ["command"]
+
+
+@click.command("convert")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; its suffix decides.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(model: Path, output: Path, as_json: bool, quiet: bool) -> int:
+    """Read MODEL and write it in a canonical form, by the suffix of the output."""
+    system = convert(model, output)
+    if as_json:
+        print_json(
+            {"outcome": "converted", "model": system.id, "states": system.size, "output": str(output), "reasons": []}
+        )
+    else:
+        click.echo(f"{system.id}: {system.size} states, written to {output}")
+    return 0

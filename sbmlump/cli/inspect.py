@@ -1,0 +1,93 @@
+"""``sbmlump inspect``: what is in a model, and what stops a reduction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sbmlump.cli.output import print_json
+from sbmlump.outcome import reason_json
+from sbmlump.pipeline import Inspection, inspect_model
+
+__all__ = ["command"]
+
+_MOST_SHOWN = 60
+_SAME_CODE = 8
+
+
+@click.command("inspect")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(model: Path, as_json: bool, show_all: bool, quiet: bool) -> int:
+    """Say what is in MODEL, what can be observed, and what stops a reduction."""
+    found = inspect_model(model)
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        _print(found, show_all)
+    return 0 if found.supported else 1
+
+
+def _as_json(found: Inspection) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "name": found.name,
+        "file": found.file,
+        "level": found.level,
+        "version": found.version,
+        "states": found.states,
+        "parameters": found.parameters,
+        "reactions": found.reactions,
+        "events": found.events,
+        "kinetics": found.kinetics,
+        "observables": [{"id": o.id, "name": o.name, "kind": o.kind} for o in found.observables],
+        "reasons": [reason_json(reason) for reason in found.reasons],
+        "supported": found.supported,
+    }
+
+
+def _print(found: Inspection, show_all: bool) -> None:
+    title = f"{found.id}: {found.name}" if found.name else found.id
+    click.echo(title)
+    click.echo(f"  SBML Level {found.level} Version {found.version}")
+    kinetics = f", {found.kinetics} kinetics" if found.kinetics else ""
+    click.echo(
+        f"  {_count(found.states, 'state')}, {_count(found.parameters, 'parameter')}, "
+        f"{_count(found.reactions, 'reaction')}, {_count(found.events, 'event')}{kinetics}"
+    )
+    if found.reasons:
+        click.echo("This model cannot be made an ODE system here:")
+        _print_reasons(found, show_all)
+    if found.observables:
+        click.echo("Can be observed:")
+        limit = len(found.observables) if show_all else _MOST_SHOWN
+        width = min(40, max(len(o.id) for o in found.observables[:limit]))
+        for o in found.observables[:limit]:
+            click.echo(f"  {o.id:<{width}}  {o.kind:<17}  {o.name or ''}".rstrip())
+        if len(found.observables) > limit:
+            click.echo(f"  … and {len(found.observables) - limit} more (--all lists them)")
+    if found.supported and found.observables:
+        example = found.observables[0].id
+        click.echo(f"Next: sbmlump reduce {found.file} --observe {example} -o reduced.xml")
+
+
+def _print_reasons(found: Inspection, show_all: bool) -> None:
+    """Reasons, with many of one code cut short."""
+    seen: Counter[str] = Counter()
+    total = Counter(reason.code for reason in found.reasons)
+    for reason in found.reasons:
+        seen[reason.code] += 1
+        if show_all or seen[reason.code] <= _SAME_CODE:
+            place = f", line {reason.line}" if reason.line is not None else ""
+            click.echo(f"  [{reason.code}{place}] {reason.message}")
+        elif seen[reason.code] == _SAME_CODE + 1:
+            click.echo(f"  [{reason.code}] … and {total[reason.code] - _SAME_CODE} more (--all lists them)")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

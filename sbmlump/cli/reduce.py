@@ -1,0 +1,90 @@
+"""``sbmlump reduce``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
+from sbmlump.cli.summary import summarise
+from sbmlump.errors import SbmlumpError
+from sbmlump.outcome import ModelFacts, Outcome
+from sbmlump.pipeline import METHODS, ReduceOptions, run_reduction
+
+__all__ = ["command"]
+
+
+@click.command("reduce")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write the reduced SBML.")
+@click.option(
+    "--observe",
+    "observe",
+    multiple=True,
+    metavar="EXPR",
+    help="What to keep: an id, 'A + 2*B', or 'total = A + B'. May be given several times.",
+)
+@click.option("--method", default="exact", show_default=True, metavar="NAME", help=f"One of {', '.join(METHODS)}.")
+@click.option(
+    "--keep-parameters",
+    default="none",
+    show_default=True,
+    metavar="none|all|ID,ID",
+    help="Constants for all of whose values the reduction is to hold.",
+)
+@click.option("--until", type=float, metavar="T", help="Horizon of the comparison; chosen from the model if absent.")
+@click.option("--points", type=int, default=201, show_default=True, help="Points of the comparison grid.")
+@click.option("--no-check", is_flag=True, help="Do not simulate.")
+@click.option("--strict", is_flag=True, help="Exit 1 if nothing could be reduced.")
+@click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    model: Path,
+    output: Path | None,
+    observe: tuple[str, ...],
+    method: str,
+    keep_parameters: str,
+    until: float | None,
+    points: int,
+    no_check: bool,
+    strict: bool,
+    report_folder: Path | None,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Reduce MODEL to the smallest model that keeps what is observed.
+
+    \b
+    sbmlump reduce model.xml --observe A --observe 'total = B + C' -o reduced.xml
+    """
+    if points < 2:
+        raise click.UsageError(f"--points must be at least 2, not {points}")
+    if seed < 0:
+        raise click.UsageError(f"--seed must not be negative, not {seed}")
+    options = ReduceOptions(method, keep_parameters, until, points, not no_check, strict, seed)
+    try:
+        with progress_reporter(quiet or as_json) as progress:
+            outcome = run_reduction(model, observe, options, output, progress=progress)
+            page = _write_page(report_folder, outcome, model, observe, output)
+    except SbmlumpError as error:
+        empty = Outcome("failed", ModelFacts(file=str(model)), method)
+        return print_failure(Failure.of(error, empty.as_json()), as_json=as_json)
+    if as_json:
+        print_json(outcome.as_json())
+    else:
+        summarise(outcome, page)
+    return outcome.exit_code
+
+
+def _write_page(
+    folder: Path | None, outcome: Outcome, model: Path, observe: tuple[str, ...], output: Path | None
+) -> Path | None:
+    if folder is None or outcome.reduction is None:
+        return None
+    from sbmlump.report.model_page import write_model_page
+
+    return write_model_page(folder, outcome.reduction, outcome.report, original_file=model, reduced_file=output)

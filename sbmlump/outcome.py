@@ -1,0 +1,111 @@
+"""How a job on one model ended, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.expr.kinetics import Kinetics
+from sbmlump.reduced import ReducedSystem
+
+if TYPE_CHECKING:
+    from sbmlump.simulate.compare import ErrorReport
+
+__all__ = ["ModelFacts", "Outcome", "OutcomeName", "outcome_of_error"]
+
+OutcomeName = Literal["reduced", "not-reducible", "unsupported", "out-of-budget", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known of the model a job was about; ``None`` where the job did not get that far."""
+
+    id: str | None = None
+    file: str | None = None
+    states: int | None = None
+    kinetics: Kinetics | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {"id": self.id, "file": self.file, "states": self.states, "kinetics": self.kinetics}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one reduction job.
+
+    Attributes
+    ----------
+    name : str
+        One of the contract's outcomes.
+    reduction, report : optional
+        Present as far as the job got.
+    seconds : mapping
+        ``read``, ``lump``, ``write``, ``simulate``, ``total``.
+    reasons : tuple of Reason
+        Why it went no further, and remarks on what it did.
+    exit_code : int
+        For the command line.
+    """
+
+    name: OutcomeName
+    model: ModelFacts
+    method: str
+    reduction: ReducedSystem | None = None
+    report: ErrorReport | None = None
+    output: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    reasons: tuple[Reason, ...] = ()
+    exit_code: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``reduce --json`` prints."""
+        reduction = self.reduction
+        lumps = None
+        shape: dict[str, Any] = {"kind": None, "proper": None, "non_negative": None}
+        if reduction is not None:
+            matrix = reduction.matrix
+            shape = {"kind": reduction.map.kind, "proper": matrix.proper, "non_negative": matrix.non_negative}
+            if self.name == "reduced":
+                lumps = [
+                    {"id": lump.id, "members": {k: str(v) for k, v in lump.members.items()}, "offset": None}
+                    for lump in reduction.lumps
+                ]
+        times = {key: self.seconds.get(key) for key in ("read", "lump", "write", "simulate", "total")}
+        return {
+            "model": self.model.as_json(),
+            "outcome": self.name,
+            "method": self.method,
+            "observables": [o.id for o in reduction.observables] if reduction else None,
+            "original_size": reduction.original.size if reduction else self.model.states,
+            "reduced_size": reduction.system.size if reduction else None,
+            "exact": reduction.certificate.kind == "exact-proof" if reduction else None,
+            "map": shape,
+            "lumping": lumps,
+            "certificate": reduction.certificate.as_json() if reduction else None,
+            "simulation": self.report.as_json() if self.report else None,
+            "seconds": times,
+            "output": self.output,
+            "reasons": [reason_json(reason) for reason in self.reasons],
+        }
+
+
+def reason_json(reason: Reason) -> dict[str, Any]:
+    """A reason as the contract prints it."""
+    found: dict[str, Any] = {"code": reason.code, "element": reason.element, "message": reason.message}
+    if reason.line is not None:
+        found["line"] = reason.line
+    return found
+
+
+def outcome_of_error(error: SbmlumpError) -> OutcomeName:
+    """Which outcome an error amounts to."""
+    if isinstance(error, UnsupportedModelError):
+        return "unsupported"
+    if isinstance(error, LimitError):
+        return "out-of-budget"
+    if isinstance(error, InputError):
+        return "failed"
+    return "failed"

@@ -1,0 +1,454 @@
+"""The jobs: load, reduce, verify, compare; each from files or systems to values."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sbmlump.errors import Reason, UsageError
+from sbmlump.expr.graph import Node
+from sbmlump.expr.kinetics import Kinetics, kinetics_of
+from sbmlump.files import write_atomically
+from sbmlump.lumping.certify import Claim, Refutation, certify
+from sbmlump.lumping.reduction import lump_exactly
+from sbmlump.observables import observable_ids, parse_observables
+from sbmlump.outcome import ModelFacts, Outcome
+from sbmlump.reduced import (
+    ExactProof,
+    LinearLumping,
+    Lump,
+    LumpingMatrix,
+    Observable,
+    ReducedSystem,
+)
+from sbmlump.system import OdeSystem
+
+if TYPE_CHECKING:
+    from sbmlump.sbml.annotation import LumpingRecord
+    from sbmlump.simulate.compare import Definition, ErrorReport
+
+__all__ = [
+    "METHODS",
+    "Inspection",
+    "NoLumping",
+    "Observed",
+    "ReduceOptions",
+    "check",
+    "convert",
+    "inspect_model",
+    "kinetics",
+    "load",
+    "reduce",
+    "run_reduction",
+    "verify",
+    "write_reduced_model",
+]
+
+METHODS: Final = ("exact", "none")
+Progress = Callable[[str], None]
+Clock = Callable[[], float]
+_QUIET: Progress = lambda _: None  # noqa: E731
+_MOST_REACTIONS_SIMULATED: Final = 2_500  # libRoadRunner compiles about 10 s for these, and superlinearly beyond
+
+
+def load(path: str | Path) -> OdeSystem:
+    """Read a model, by the suffix of its file.
+
+    Raises
+    ------
+    InputError
+        If the file is not a readable model.
+    UnsupportedModelError
+        If it holds what cannot become an ODE system; every reason at once.
+    """
+    from sbmlump.sbml.reader import load_sbml
+
+    return load_sbml(path)
+
+
+def kinetics(system: OdeSystem) -> Kinetics:
+    """Class of the right-hand side as a function of the states."""
+    return kinetics_of(system.graph, system.rhs, frozenset(system.states))
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceOptions:
+    """Options of a reduction, as on the command line."""
+
+    method: str = "exact"
+    keep_parameters: str = "none"
+    until: float | None = None
+    points: int = 201
+    check: bool = True
+    strict: bool = False
+    seed: int = 0
+
+
+def reduce(
+    system: OdeSystem,
+    observe: Sequence[str] = (),
+    method: str = "exact",
+    *,
+    keep_parameters: str | Sequence[str] = "none",
+    seed: int = 0,
+    progress: Progress = _QUIET,
+) -> ReducedSystem:
+    """Reduce a system, keeping what is observed.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    observe : sequence of str
+        Ids or expressions such as ``"A + 2*B"`` or ``"total = A + B"``.
+    method : str
+        ``exact`` or ``none``.
+    keep_parameters : str or sequence of str
+        ``none`` (the lumping may use the values in the file), ``all``, or ids.
+    seed : int
+        Of the random numbers; the reduction does not depend on it.
+
+    Raises
+    ------
+    UsageError, UnsupportedModelError, LimitError
+    """
+    if method not in METHODS:
+        raise UsageError(Reason("unknown-method", f"there is no method {method!r}; known: {', '.join(METHODS)}"))
+    if method == "none":
+        observables = parse_observables(system, observe) if observe else ()
+        return identity(system, observables)
+    keep = kept_constants(system, keep_parameters)
+    return lump_exactly(system, parse_observables(system, observe), keep=keep, seed=seed, progress=progress)
+
+
+def identity(system: OdeSystem, observables: tuple[Observable, ...]) -> ReducedSystem:
+    """The method ``none``: nothing is reduced."""
+    matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
+    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
+    proof = ExactProof("the model was read and written back; nothing was reduced", "identity", 0.0)
+    return ReducedSystem(system, system, observables, lumps, LinearLumping(matrix, matrix), proof, "none")
+
+
+def kept_constants(system: OdeSystem, wanted: str | Sequence[str]) -> frozenset[str]:
+    """Ids of the constants to be kept symbolic.
+
+    Raises
+    ------
+    UsageError
+        If an id is not a constant of the model (code ``unknown-parameter``).
+    """
+    constants = {c.id for c in system.constants}
+    if wanted == "none":
+        return frozenset()
+    if wanted == "all":
+        return frozenset(constants)
+    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else list(wanted)
+    unknown = [name for name in names if name not in constants]
+    if unknown:
+        raise UsageError(
+            [
+                Reason("unknown-parameter", f"{name!r} is not a constant of model {system.id}; it cannot be kept", name)
+                for name in unknown
+            ]
+        )
+    return frozenset(names)
+
+
+# -- the whole job -----------------------------------------------------------------------------------
+
+
+def run_reduction(
+    path: str | Path,
+    observe: Sequence[str],
+    options: ReduceOptions,
+    output: str | Path | None = None,
+    *,
+    progress: Progress = _QUIET,
+    clock: Clock = time.perf_counter,
+) -> Outcome:
+    """Read, reduce, write, simulate.
+
+    Raises
+    ------
+    SbmlumpError
+        What stops the job, with its reasons; nothing is written then.
+    """
+    begin = clock()
+    progress("reading the model")
+    system = load(path)
+    read = clock()
+    facts = ModelFacts(system.id, str(path), system.size, kinetics(system))
+    reduction = reduce(
+        system,
+        observe,
+        options.method,
+        keep_parameters=options.keep_parameters,
+        seed=options.seed,
+        progress=progress,
+    )
+    lumped = clock()
+    progress("writing")
+    data = sbml_of(reduction)
+    if output is not None:
+        write_atomically(output, data)
+    written = clock()
+    report, remarks = None, list[Reason]()
+    if options.check and reduction.observables:
+        progress("simulating both models")
+        report, remarks = _simulate(Path(path), data, reduction, options)
+    done = clock()
+    reducible = reduction.reducible
+    if not reducible and options.method != "none":
+        remarks.append(_what_to_try(options))
+    seconds = {
+        "read": read - begin,
+        "lump": lumped - read,
+        "write": written - lumped,
+        "simulate": done - written,
+        "total": done - begin,
+    }
+    return Outcome(
+        "reduced" if reducible else "not-reducible",
+        facts,
+        options.method,
+        reduction,
+        report,
+        None if output is None else str(output),
+        seconds,
+        tuple(remarks),
+        exit_code=1 if options.strict and not reducible else 0,
+    )
+
+
+def sbml_of(reduction: ReducedSystem) -> bytes:
+    """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced."""
+    from sbmlump.sbml.writer import write_reduction, write_system
+
+    return write_reduction(reduction) if reduction.reducible else write_system(reduction.original)
+
+
+def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
+    """Write the SBML of a reduction, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    write_atomically(path, sbml_of(reduction))
+
+
+def _what_to_try(options: ReduceOptions) -> Reason:
+    hint = "observe fewer or other quantities"
+    if options.keep_parameters != "none":
+        hint += ", or use the values of the parameters (--keep-parameters none)"
+    return Reason(
+        "not-reducible",
+        f"every state is needed to keep the observables exactly; {hint}",
+    )
+
+
+def _simulate(
+    path: Path, data: bytes, reduction: ReducedSystem, options: ReduceOptions
+) -> tuple[ErrorReport | None, list[Reason]]:
+    from sbmlump.simulate.compare import compare
+
+    if len(reduction.original.reactions) > _MOST_REACTIONS_SIMULATED:
+        count = len(reduction.original.reactions)
+        message = f"not simulated: libRoadRunner would compile the {count} reactions of the original for minutes"
+        return None, [Reason("too-large-to-simulate", message)]
+    with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
+        reduced_path = Path(folder) / "reduced.xml"
+        reduced_path.write_bytes(data)
+        names = [o.id for o in reduction.observables if reduction.reducible or o.id in reduction.system.definitions]
+        if not names:
+            return None, []
+        report = compare(
+            path,
+            reduced_path,
+            until=options.until,
+            points=options.points,
+            observables=names,
+            definitions=definitions_of(reduction.original, reduction.observables),
+        )
+    return report, [Reason("simulation-remark", remark) for remark in report.remarks]
+
+
+def definitions_of(system: OdeSystem, observables: Sequence[Observable]) -> dict[str, Definition]:
+    """How each observable follows from what a simulator of the original file can read."""
+    from sbmlump.simulate.compare import Definition
+
+    values = system.specialised()
+    quantities = set(system.states)
+    found: dict[str, Definition] = {}
+    for observable in observables:
+        if observable.text == observable.id and observable.id in quantities:
+            continue  # read under its own id
+        node: Node = system.graph.substitute([observable.expression], values)[0]
+        found[observable.id] = Definition.of_node(system.graph, node)
+    return found
+
+
+# -- other jobs --------------------------------------------------------------------------------------
+
+
+def convert(source: str | Path, target: str | Path) -> OdeSystem:
+    """Read a model and write it back, by suffix.
+
+    Raises
+    ------
+    UsageError
+        If the suffix of the target is not known (code ``unknown-suffix``).
+    """
+    from sbmlump.sbml.writer import write_system
+
+    suffix = Path(target).suffix.lower()
+    if suffix not in (".xml", ".sbml"):
+        message = f"cannot tell what to write from the suffix of {target}; known: .xml, .sbml"
+        raise UsageError(Reason("unknown-suffix", message))
+    system = load(source)
+    write_atomically(target, write_system(system))
+    return system
+
+
+@dataclass(frozen=True, slots=True)
+class NoLumping:
+    """There is nothing to verify."""
+
+    reasons: tuple[Reason, ...]
+
+
+def verify(
+    original: str | Path, reduced: str | Path, *, seed: int = 0
+) -> ExactProof | Refutation | NoLumping:
+    """Prove or refute, without simulation, that one file is an exact lumping of the other.
+
+    The lumping is taken from the reduced file's annotation, else it is the identity on the states that have the
+    same id in both.
+    """
+    from sbmlump.sbml.annotation import read_lumping_annotation
+
+    before, after = load(original), load(reduced)
+    record = read_lumping_annotation(Path(reduced).read_bytes())
+    if record is not None:
+        claim = _claim_of_record(before, after, record)
+        return claim if isinstance(claim, Refutation) else certify(claim, seed)
+    foreign = [name for name in after.states if name not in before.state_index]
+    if foreign or not after.states:
+        listed = ", ".join(foreign[:5]) or "none at all"
+        message = f"{reduced} carries no lumping, and its states are not those of the original ({listed})"
+        return NoLumping((Reason("no-lumping", message),))
+    rows = {name: {name: Fraction(1)} for name in after.states}
+    shared = {a.id for a in after.assigned} & set(before.definitions)
+    observables = {name: before.definitions[name] for name in sorted(shared)}
+    return certify(Claim(before, after, rows, observables, lift=rows), seed)
+
+
+def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:
+    try:
+        observables = parse_observables(before, [text for _, text in record.observables])
+    except UsageError as error:
+        return Refutation(error.reasons)
+    named = {name: o.expression for (name, _), o in zip(record.observables, observables, strict=True)}
+    symbolic = frozenset(record.symbolic)
+    unknown = sorted(symbolic - {c.id for c in before.constants})
+    if unknown:
+        return Refutation(
+            tuple(Reason("unknown-parameter", f"{name} is not a constant of the original", name) for name in unknown)
+        )
+    rows = {lump.id: lump.members for lump in record.lumps}
+    lift = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
+    return Claim(before, after, rows, named, symbolic, lift, record.offset)
+
+
+def check(
+    original: str | Path, reduced: str | Path, *, until: float | None = None, points: int = 201
+) -> ErrorReport:
+    """Simulate both files and compare what they share, and the observables that the reduced file names.
+
+    Raises
+    ------
+    UsageError, InputError, UnsupportedModelError, LimitError
+    """
+    from sbmlump.sbml.annotation import read_lumping_annotation
+    from sbmlump.simulate.compare import compare
+
+    record = read_lumping_annotation(Path(reduced).read_bytes())
+    definitions: Mapping[str, Definition] = {}
+    if record is not None:
+        system = load(original)
+        observables = parse_observables(system, [text for _, text in record.observables])
+        named = [replace(o, id=name) for (name, _), o in zip(record.observables, observables, strict=True)]
+        definitions = definitions_of(system, named)
+    return compare(original, reduced, until=until, points=points, definitions=definitions)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Something that can be observed."""
+
+    id: str
+    name: str | None
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is in a file: counts, kinetics, what can be observed, and what stops a reduction."""
+
+    id: str
+    name: str | None
+    file: str
+    level: int | None
+    version: int | None
+    states: int
+    parameters: int
+    reactions: int
+    events: int
+    kinetics: Kinetics | None
+    observables: tuple[Observed, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def supported(self) -> bool:
+        """Whether it became an ODE system."""
+        return not self.reasons
+
+
+def inspect_model(path: str | Path) -> Inspection:
+    """Look into a file.
+
+    Raises
+    ------
+    InputError
+        If it is not a readable model.
+    """
+    from sbmlump.sbml.reader import read
+
+    result = read(path)
+    system = result.system
+    observables: tuple[Observed, ...] = ()
+    if system is not None:
+        names = {r.id: r.name for r in system.reactions}
+        names.update((q.id, q.name) for q in system.quantities.values())
+        kinds = {r.id: "reaction (flux)" for r in system.reactions}
+        kinds.update((q.id, q.kind) for q in system.quantities.values())
+        observables = tuple(Observed(o, names.get(o), kinds.get(o, "quantity")) for o in observable_ids(system))
+    return Inspection(
+        result.id,
+        result.name,
+        str(path),
+        result.level,
+        result.version,
+        result.counts["states"] if system is None else system.size,
+        result.counts["parameters"] + result.counts["local_parameters"],
+        result.counts["reactions"],
+        result.counts["events"],
+        None if system is None else kinetics(system),
+        observables,
+        result.reasons,
+    )
