@@ -1,0 +1,247 @@
+"""Strategies of hypothesis for expressions and systems, and exact reference values to hold results against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hypothesis import strategies as st
+
+from sbmlump.expr.graph import Graph, Node, Op
+from sbmlump.models import network_from_reactions
+from sbmlump.system import OdeSystem
+
+SMOOTH = ("exp", "sin", "cos", "arctan", "tanh")
+"""Functions that are smooth and finite for every real argument (exp may still overflow)."""
+
+JUMPING = ("abs", "floor", "ceiling", "min", "max")
+"""Functions with kinks or jumps."""
+
+small_fractions = st.builds(Fraction, st.integers(-9, 9), st.integers(1, 6))
+"""Rationals with small numerator and denominator."""
+
+nonzero_fractions = small_fractions.filter(bool)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A random expression: its graph, its root, and the ids it may mention."""
+
+    graph: Graph
+    root: Node
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HiddenSystem:
+    """A small system inside a large one.
+
+    ``system`` has states x1 … xn; its combinations ``rows`` (m of them, over Q) follow ``small`` (states y1 … ym)
+    exactly; ``observable`` is the first row as text, so that observing it needs at most m dimensions.
+    """
+
+    system: OdeSystem
+    small: OdeSystem
+    rows: tuple[Mapping[str, Fraction], ...]
+    observable: str
+
+
+@st.composite
+def expressions(
+    draw: st.DrawFn,
+    names: Sequence[str] = ("x", "y", "z"),
+    *,
+    max_steps: int = 20,
+    division: bool = True,
+    functions: Sequence[str] = (),
+    time: bool = False,
+) -> Expression:
+    """A random expression with shared parts, built from the leaves upwards.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Symbols that may appear.
+    max_steps : int
+        Number of operations at most.
+    division : bool
+        Allow quotients and negative powers; the value may then be undefined somewhere or everywhere.
+    functions : sequence of str
+        Names of functions that may be called, for example :data:`SMOOTH`.
+    time : bool
+        Let the time symbol appear.
+    """
+    graph = Graph()
+    pool = [graph.symbol(name) for name in names]
+    pool += [graph.number(value) for value in draw(st.lists(small_fractions, min_size=1, max_size=3))]
+    if time:
+        pool.append(graph.time())
+    kinds = ["add", "add", "mul", "mul", "sub", "pow"] + ["div"] * division + ["call"] * bool(functions)
+    for kind in draw(st.lists(st.sampled_from(kinds), max_size=max_steps)):
+        pick = st.integers(0, len(pool) - 1).map(pool.__getitem__)
+        if kind in ("add", "mul"):
+            pool.append(getattr(graph, kind)(draw(st.lists(pick, min_size=2, max_size=4))))
+        elif kind in ("sub", "div"):
+            pool.append(getattr(graph, kind)(draw(pick), draw(pick)))
+        elif kind == "pow":
+            pool.append(graph.pow(draw(pick), graph.number(draw(st.integers(-2 if division else 0, 3)))))
+        else:
+            name = draw(st.sampled_from(list(functions)))
+            count = 2 if name in ("min", "max", "rem", "quotient") else 1
+            pool.append(graph.call(name, [draw(pick) for _ in range(count)]))
+    return Expression(graph, pool[-1], tuple(names))
+
+
+@st.composite
+def polynomial_systems(
+    draw: st.DrawFn,
+    *,
+    min_states: int = 1,
+    max_states: int = 4,
+    max_degree: int = 2,
+    max_terms: int = 4,
+    prefix: str = "y",
+) -> OdeSystem:
+    """A system with sparse polynomial right-hand sides and small integer coefficients."""
+    n = draw(st.integers(min_states, max_states))
+    graph = Graph()
+    names = [f"{prefix}{i + 1}" for i in range(n)]
+    rhs = [draw(_polynomials(graph, names, max_degree, max_terms)) for _ in names]
+    start = [graph.number(draw(st.integers(-3, 3))) for _ in names]
+    return OdeSystem(graph=graph, states=tuple(names), initial=tuple(start), rhs=tuple(rhs), id="random")
+
+
+@st.composite
+def hidden_systems(
+    draw: st.DrawFn, *, max_small: int = 3, max_extra: int = 4, max_degree: int = 2, turns: int = 8
+) -> HiddenSystem:
+    """Hide a random small system in a larger one by a random invertible integer change of variables.
+
+    With z = (y, w), where y follows the small system and w anything at all that may depend on y and w, the large
+    system is that of x = Tz. T is a product of elementary integer operations, so its inverse is integer too.
+    """
+    small = draw(polynomial_systems(max_states=max_small, max_degree=max_degree))
+    m = small.size
+    extra = draw(st.integers(1, max_extra))
+    n = m + extra
+    graph = Graph()
+    inner = [*small.states, *(f"w{i + 1}" for i in range(extra))]
+    z_rates = graph.transplant(small.graph, small.rhs, {})
+    z_rates += [draw(_polynomials(graph, inner, max_degree, 3)) for _ in range(extra)]
+    forwards, backwards = draw(_unimodular(n, turns))
+    names = [f"x{i + 1}" for i in range(n)]
+    outer = [graph.symbol(name) for name in names]
+
+    def combine(row: Sequence[int], nodes: Sequence[Node]) -> Node:
+        return graph.add(graph.mul((graph.number(c), node)) for c, node in zip(row, nodes, strict=True) if c)
+
+    mapping = {graph.symbol(name): combine(row, outer) for name, row in zip(inner, backwards, strict=True)}
+    moved = graph.substitute(z_rates, mapping)
+    start = [int(value) for value in small.initial_state()] + draw(
+        st.lists(st.integers(-3, 3), min_size=extra, max_size=extra)
+    )
+    system = OdeSystem(
+        graph=graph,
+        states=tuple(names),
+        initial=tuple(graph.number(sum(c * s for c, s in zip(row, start, strict=True))) for row in forwards),
+        rhs=tuple(combine(row, moved) for row in forwards),
+        id="hidden",
+    )
+    rows = tuple({name: Fraction(c) for name, c in zip(names, row, strict=True) if c} for row in backwards[:m])
+    return HiddenSystem(system, small, rows, linear_text(rows[0]))
+
+
+@st.composite
+def mass_action_networks(
+    draw: st.DrawFn, *, max_species: int = 5, max_reactions: int = 8, closed: bool = False
+) -> OdeSystem:
+    """A random mass-action network of reactions with at most two molecules a side.
+
+    ``closed`` leaves out reactions that make something of nothing or the other way round.
+    """
+    species = [f"A{i + 1}" for i in range(draw(st.integers(2, max_species)))]
+    side = st.lists(st.sampled_from(species), min_size=1 if closed else 0, max_size=2)
+    reactions = []
+    for left, right in draw(st.lists(st.tuples(side, side), min_size=1, max_size=max_reactions)):
+        if sorted(left) != sorted(right):
+            rate = draw(st.builds(Fraction, st.integers(1, 9), st.integers(1, 4)))
+            reactions.append((f"{' + '.join(left)} -> {' + '.join(right)}", rate))
+    start = {name: draw(st.integers(0, 5)) for name in species}
+    return network_from_reactions(reactions, initial=start)
+
+
+def linear_text(row: Mapping[str, Fraction]) -> str:
+    """A combination as the command line takes it, such as ``A + 2*B - 1/2*C``."""
+    parts: list[str] = []
+    for name, value in row.items():
+        sign = "-" if value < 0 else "+" if parts else ""
+        factor = "" if abs(value) == 1 else f"{abs(value)}*"
+        parts.append(f"{sign} {factor}{name}" if parts else f"{sign}{factor}{name}")
+    return " ".join(parts)
+
+
+def exact_value(
+    graph: Graph, root: Node, values: Mapping[str, Fraction], time: Fraction = Fraction(0)
+) -> Fraction | None:
+    """Value of a rational expression by plain arithmetic on Fractions; ``None`` where it has none.
+
+    Written without the levelled program, to be held against it. Integer exponents only, no functions.
+    """
+    at: dict[Node, Fraction] = {}
+    for node in graph.reachable([root]):
+        args = [at[arg] for arg in graph.args(node)]
+        op = graph.op(node)
+        if op is Op.NUMBER:
+            number = graph.number_of(node)
+            assert number is not None
+            at[node] = number
+        elif op is Op.SYMBOL:
+            at[node] = values[graph.name(node)]
+        elif op is Op.TIME:
+            at[node] = time
+        elif op is Op.ADD:
+            at[node] = sum(args, Fraction(0))
+        elif op is Op.MUL:
+            product = Fraction(1)
+            for arg in args:
+                product *= arg
+            at[node] = product
+        elif op is Op.DIV:
+            if not args[1]:
+                return None
+            at[node] = args[0] / args[1]
+        elif op is Op.POW:
+            if args[1].denominator != 1:
+                raise ValueError("only integer exponents have an exact value here")
+            if not args[0] and args[1] < 0:
+                return None
+            at[node] = args[0] ** int(args[1])
+        else:
+            raise ValueError(f"{op.name} has no exact value here")
+    return at[root]
+
+
+@st.composite
+def _polynomials(draw: st.DrawFn, graph: Graph, names: Sequence[str], max_degree: int, max_terms: int) -> Node:
+    """A sparse polynomial; the zero polynomial is possible."""
+    symbol = st.sampled_from(list(names))
+    monomial = st.lists(symbol, max_size=max_degree)
+    terms = draw(st.lists(st.tuples(st.integers(-3, 3), monomial), max_size=max_terms))
+    return graph.add(graph.mul((graph.number(c), *map(graph.symbol, factors))) for c, factors in terms)
+
+
+@st.composite
+def _unimodular(draw: st.DrawFn, n: int, turns: int) -> tuple[list[list[int]], list[list[int]]]:
+    """A random integer matrix of determinant ±1 and its inverse: row additions, remembered both ways."""
+    forwards = [[int(i == j) for j in range(n)] for i in range(n)]
+    backwards = [row[:] for row in forwards]
+    index = st.integers(0, n - 1)
+    for i, j, c in draw(st.lists(st.tuples(index, index, st.integers(-2, 2)), max_size=turns)):
+        if i == j:
+            continue
+        # T ← (1 + c·e_ij)·T adds c times row j to row i; T⁻¹ ← T⁻¹·(1 − c·e_ij) takes c times column i from column j
+        forwards[i] = [a + c * b for a, b in zip(forwards[i], forwards[j], strict=True)]
+        for row in backwards:
+            row[j] -= c * row[i]
+    return forwards, backwards

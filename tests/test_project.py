@@ -1,0 +1,68 @@
+"""The project's own papers: versions agree, codes are documented, no traces of a machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sbmlump._version
+from sbmlump._version import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(sbmlump._version.__file__).parent
+CODE = re.compile(r"[a-z]+(-[a-z]+)*(:[A-Z]+)?")
+MAKERS = {"Reason", "_fail", "MathProblem"}
+TEXT_SUFFIXES = {".cff", ".css", ".html", ".ipynb", ".js", ".md", ".py", ".svg", ".toml", ".txt", ".xml", ".yml", ""}
+
+
+def codes_in(path: Path) -> Iterator[str]:
+    """Codes given literally to whatever makes reasons, and to ``problems.add``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        if name.split(".")[-1] not in MAKERS and not name.endswith("problems.add"):
+            continue
+        given = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "code")]
+        yield from (each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str))
+
+
+def test_every_code_is_documented() -> None:
+    text = (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE)
+    used = {code for path in PACKAGE.rglob("*.py") for code in codes_in(path)}
+    assert len(documented) == len(set(documented))
+    assert [code for code in documented if not CODE.fullmatch(code)] == []
+    assert used, "the scan finds no code at all: does it still know how reasons are made?"
+    assert sorted(used - set(documented)) == []
+
+
+def test_versions_agree() -> None:
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def own_texts() -> list[Path]:
+    folders = [ROOT / name for name in ("benchmarks", "data", "docs", "reports", "tests")] + [PACKAGE]
+    paths = [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
+    paths += [path for path in ROOT.iterdir() if path.is_file()]
+    return [path for path in paths if path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts]
+
+
+def test_no_traces_of_a_machine() -> None:
+    """No absolute path of a home or a working folder in anything that is committed."""
+    trace = re.compile("|".join(["/" + "work/", "/" + "home/", "/" + "root/", "/" + "Users/", "find-" + "links"]))
+    found = [str(path) for path in own_texts() if trace.search(path.read_text(encoding="utf-8", errors="replace"))]
+    assert found == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "data/README.md"])
+def test_links_within_the_project_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
+    missing = [t for t in targets if not (ROOT / page).parent.joinpath(t).exists()]
+    assert missing == []
