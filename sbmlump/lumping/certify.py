@@ -25,6 +25,7 @@ from sbmlump.expr.domains import PrimeField
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.expr.program import Program
+from sbmlump.lumping.event_proof import Pair, event_pairs
 from sbmlump.lumping.field import RowSpace, matmul_mod
 from sbmlump.lumping.identity import Trial, expand_polynomials, failure_bound, run_trials
 from sbmlump.reduced import ExactProof
@@ -87,12 +88,15 @@ def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
     reasons = [*_check_shape(claim), *_check_constants(claim)]
     if reasons:
         return Refutation(tuple(reasons))
-    reasons = [*_check_rank(claim), *_check_initial_values(claim)]
+    pairs, event_reasons = event_pairs(claim.original, claim.reduced, claim.rows)
+    reasons = [*_check_rank(claim), *_check_initial_values(claim), *event_reasons]
     if reasons:
         return Refutation(tuple(reasons))
-    outcome = _prove(_Sides.of(claim, double_constants=False), claim, seed)
+    definitions = claim.reduced.definitions
+    pairs = [*((name, node, definitions[name]) for name, node in claim.observables.items()), *pairs]
+    outcome = _prove(_Sides.of(claim, pairs, double_constants=False), claim, seed)
     if isinstance(outcome, Refutation):
-        other = _Sides.of(claim, double_constants=True)
+        other = _Sides.of(claim, pairs, double_constants=True)
         if other.replaced:
             second = _prove(other, claim, seed)
             if isinstance(second, ExactProof):
@@ -194,27 +198,25 @@ class _Sides:
     """Both systems with the fixed constants' values put in, and their inputs in matching order."""
 
     claim: Claim
-    original_roots: tuple[Node, ...]  # rhs of every original state in use, then observables
-    reduced_roots: tuple[Node, ...]  # rhs of every reduced state, then observables
+    labels: tuple[str, ...]  # of the pairs: observables, then parts of events
+    original_roots: tuple[Node, ...]  # rhs of every original state in use, then the pairs' left sides
+    reduced_roots: tuple[Node, ...]  # rhs of every reduced state, then the pairs' right sides
     used: tuple[str, ...]  # original states with a row in L, in order
     shared: tuple[str, ...]  # constants kept symbolic that either side mentions
     needs_time: bool
     replaced: bool  # whether irrational constants were replaced by their doubles
 
     @staticmethod
-    def of(claim: Claim, *, double_constants: bool) -> _Sides:
+    def of(claim: Claim, pairs: Sequence[Pair], *, double_constants: bool) -> _Sides:
         original, reduced = claim.original, claim.reduced
         members = {member for row in claim.rows.values() for member in row}
         used = tuple(name for name in original.states if name in members)
         rhs = dict(zip(original.states, original.rhs, strict=True))
-        names = list(claim.observables)
         left = original.graph.substitute(
-            [*(rhs[name] for name in used), *(claim.observables[name] for name in names)],
-            original.specialised(claim.symbolic),
+            [*(rhs[name] for name in used), *(node for _, node, _ in pairs)], original.specialised(claim.symbolic)
         )
-        definitions = reduced.definitions
         right = reduced.graph.substitute(
-            [*reduced.rhs, *(definitions[name] for name in names)], _fixed_values(reduced, claim.symbolic)
+            [*reduced.rhs, *(node for _, _, node in pairs)], _fixed_values(reduced, claim.symbolic)
         )
         replaced = False
         if double_constants:
@@ -224,7 +226,8 @@ class _Sides:
         mentioned = original.graph.symbols(left) | reduced.graph.symbols(right)
         time = original.graph.depends_on_time(left) or reduced.graph.depends_on_time(right)
         shared = tuple(sorted(mentioned & claim.symbolic))
-        return _Sides(claim, tuple(left), tuple(right), used, shared, time, replaced)
+        labels = tuple(label for label, _, _ in pairs)
+        return _Sides(claim, labels, tuple(left), tuple(right), used, shared, time, replaced)
 
     def programs(self) -> tuple[Program, Program]:
         """Programs of both sides; inputs are states, then shared constants, then time."""
@@ -291,17 +294,19 @@ def _prove(sides: _Sides, claim: Claim, seed: int) -> ExactProof | Refutation:
             return Refutation((Reason("undefined", "no random point was found at which both systems are defined"),))
         wrong = comparer.blame(trial)
     if wrong:
-        return Refutation(tuple(_difference(claim, position) for position in wrong))
+        return Refutation(tuple(_difference(sides, position) for position in dict.fromkeys(wrong)))
     return _proof(sides, trial, degree, generic, left.function_names() | right.function_names())
 
 
-def _difference(claim: Claim, position: int) -> Reason:
-    states = claim.reduced.states
+def _difference(sides: _Sides, position: int) -> Reason:
+    states = sides.claim.reduced.states
     if position < len(states):
         name = states[position]
         return Reason("right-hand-side-differs", f"the rate of {name} is not the lumped rate of the original", name)
-    name = list(claim.observables)[position - len(states)]
-    return Reason("observable-differs", f"the observable {name} is not what it is in the original", name)
+    name = sides.labels[position - len(states)]
+    if name in sides.claim.observables:
+        return Reason("observable-differs", f"the observable {name} is not what it is in the original", name)
+    return Reason("event-differs", f"the {name} is not what it is in the original")
 
 
 def _expansion(sides: _Sides) -> tuple[int, ...] | None:
@@ -376,7 +381,7 @@ class _GenericComparer(_DirectComparer):
     def __init__(self, sides: _Sides, left: Program, right: Program) -> None:
         super().__init__(sides, left, right)
         self._witness = self._lifted_program()
-        self._m = len(sides.claim.reduced.states) + len(sides.claim.observables)
+        self._m = len(sides.claim.reduced.states) + len(sides.labels)
 
     def compare(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
         """First the rows that leave the space, then the differences of g."""
@@ -405,7 +410,7 @@ class _GenericComparer(_DirectComparer):
         total = self._m
         weights = np.zeros((len(self._left.roots), total), dtype=np.int64)
         weights[: len(used), : rates.shape[1]] = rates
-        for k in range(len(sides.claim.observables)):
+        for k in range(len(sides.labels)):
             weights[len(used) + k, rates.shape[1] + k] = 1
         found = np.zeros((total, 1), dtype=np.int64)
         for _ in range(points):
