@@ -67,11 +67,15 @@ def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
         return Reason("bad-observable", f"cannot read the observable {text!r}: {error} (character {error.position + 1})")
     wanted = error.name
     known = list(system.definitions)
-    near = difflib.get_close_matches(wanted, known, n=4, cutoff=0.6)
+    near = difflib.get_close_matches(wanted, known, n=4, cutoff=0.6) or difflib.get_close_matches(
+        wanted, known, n=3, cutoff=0.3
+    )
     lowered = {name.lower(): name for name in known}
     near += [lowered[wanted.lower()]] if wanted.lower() in lowered and lowered[wanted.lower()] not in near else []
     near += [q.id for q in system.quantities.values() if q.name and q.name.lower() == wanted.lower() and q.id in known]
-    hint = f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "'sbmlump inspect' lists what can be observed"
+    hint = "'sbmlump inspect' lists what can be observed"
+    if near:
+        hint = f"near matches: {', '.join(dict.fromkeys(near))}; {hint}"
     return Reason("unknown-observable", f"there is no {wanted!r} in model {system.id}; {hint}", wanted)
 
 

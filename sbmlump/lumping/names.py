@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from sbmlump.system import OdeSystem
 
-__all__ = ["lump_names"]
+__all__ = ["lump_names", "pool_name"]
 
 _LONGEST = 60
 
@@ -27,7 +27,7 @@ def lump_names(
     for row in rows:
         name = _single(system, row)
         if name is None:
-            name = _free(_pool_name([system.states[j] for j in sorted(row)]), taken)
+            name = pool_name([system.states[j] for j in sorted(row)], taken)
             taken.add(name)
         names.append(name)
     return tuple(names)
@@ -41,13 +41,13 @@ def _single(system: OdeSystem, row: Mapping[int, Fraction]) -> str | None:
     return None
 
 
-def _pool_name(members: Sequence[str]) -> str:
-    """``pool_A_B`` for few short members, else ``pool_A_and_12_more``."""
+def pool_name(members: Sequence[str], taken: AbstractSet[str]) -> str:
+    """A free id: ``pool_A_B`` for few short members, else ``pool_A_and_12_more``."""
     joined = "pool_" + "_".join(members)
     if len(members) <= 3 and len(joined) <= _LONGEST:
-        return joined
+        return _free(joined, taken)
     first = re.sub(r"[^A-Za-z0-9_]", "_", members[0])[: _LONGEST - 20]
-    return f"pool_{first}_and_{len(members) - 1}_more"
+    return _free(f"pool_{first}_and_{len(members) - 1}_more", taken)
 
 
 def _free(name: str, taken: AbstractSet[str]) -> str:

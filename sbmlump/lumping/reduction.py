@@ -15,6 +15,7 @@ from sbmlump.expr.evaluate import Evaluator
 from sbmlump.expr.graph import Node
 from sbmlump.lumping.basis import Basis, choose_basis
 from sbmlump.lumping.certify import Claim, Refutation, certify
+from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool_constants
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
 from sbmlump.lumping.exact import ClosureProblem, smallest_invariant_space
 from sbmlump.lumping.names import lump_names
@@ -79,8 +80,9 @@ def lump_exactly(
             return _irreducible(system, observables, keep, {"lump": found - start})
         progress("choosing a basis")
         basis = choose_basis(rows, pivots, _amount_scale(system))
-        for lifted in _lifts(system, basis):
-            reduced = _reduced_system(system, basis, lifted, observables)
+        pooled = pool_constants(system, space, restricted, frozenset(system.definitions) | {o.id for o in observables})
+        for lifted, constants in _lifts(system, basis, pooled):
+            reduced = _reduced_system(system, basis, lifted, observables, constants)
             if not _agrees(system, reduced, basis, lifted):
                 continue
             progress("proving")
@@ -89,8 +91,7 @@ def lump_exactly(
             if isinstance(proof, ExactProof):
                 proof = replace(proof, valid_for=_values_used(system, keep))
                 seconds = {"lump": found - start, "certify": clock() - found}
-                constants_only = len(space.rows) - len(rows)
-                return _assemble(system, reduced, basis, lifted, observables, proof, seconds, constants_only)
+                return _assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
             last = proof
             break
     raise SbmlumpError(
@@ -153,7 +154,17 @@ class _Lift:
     offset: Mapping[int, Fraction]
 
 
-def _lifts(system: OdeSystem, basis: Basis) -> Iterator[_Lift]:
+def _lifts(
+    system: OdeSystem, basis: Basis, pooled: PooledConstants
+) -> Iterator[tuple[_Lift, PooledConstants]]:
+    """Lifts of states, each with pooled constants first (where there are any), then with all of them."""
+    for lift in _state_lifts(system, basis):
+        if pooled.constants:
+            yield lift, pooled
+        yield lift, NO_POOLED_CONSTANTS
+
+
+def _state_lifts(system: OdeSystem, basis: Basis) -> Iterator[_Lift]:
     """Right inverses to try, the one with the fewest terms first.
 
     By exactness all give the same reduced right-hand side, but at a sparse one some node may be undefined
@@ -192,7 +203,11 @@ def _along_fibre(basis: Basis, point: Mapping[int, Fraction]) -> dict[int, Fract
 
 
 def _reduced_system(
-    system: OdeSystem, basis: Basis, lift: _Lift, observables: Sequence[Observable]
+    system: OdeSystem,
+    basis: Basis,
+    lift: _Lift,
+    observables: Sequence[Observable],
+    pooled: PooledConstants = NO_POOLED_CONSTANTS,
 ) -> OdeSystem:
     graph = system.graph
     names = lump_names(system, basis.rows, {o.id for o in observables})
@@ -203,7 +218,7 @@ def _reduced_system(
             image[j].append(graph.mul((graph.number(value), symbol)))
     for j, value in lift.offset.items():
         image[j].append(graph.number(value))
-    mapping = {graph.symbol(system.states[j]): graph.add(parts) for j, parts in image.items()}
+    mapping = {graph.symbol(system.states[j]): graph.add(parts) for j, parts in image.items()} | dict(pooled.mapping)
     rhs = _lumped_rates(system, basis, mapping)
     initial = _initial_nodes(system, basis)
     kept = graph.substitute([o.expression for o in observables], mapping)
@@ -214,7 +229,7 @@ def _reduced_system(
         names,
         tuple(initial),
         tuple(rhs),
-        tuple(_resolved(system, c) for c in system.constants if c.id not in taken),
+        (*(_resolved(system, c) for c in system.constants if c.id not in taken), *pooled.constants),
         assigned,
         events=reduced_events(system, names, basis.rows, mapping),
         id=system.id,
@@ -347,7 +362,7 @@ def _assemble(
     observables: Sequence[Observable],
     proof: ExactProof,
     seconds: Mapping[str, float],
-    constants_only: int,
+    constants_needed: int,
 ) -> ReducedSystem:
     matrix = LumpingMatrix(system.states, basis.rows)
     lumps = tuple(
@@ -355,8 +370,8 @@ def _assemble(
         for name, row in zip(reduced.states, basis.rows, strict=True)
     )
     remarks = []
-    if constants_only:
-        remarks.append(f"{constants_only} combinations of the constants kept symbolic take part")
+    if constants_needed:
+        remarks.append(f"{constants_needed} constants or combinations of constants kept symbolic take part")
     return ReducedSystem(
         system,
         reduced,
