@@ -321,7 +321,8 @@ class OdeSystem:
         given: dict[str, Node] = dict(zip(self.states, self.initial, strict=True))
         given.update((c.id, c.value) for c in self.constants if c.value is not None)
         given.update((a.id, a.value) for a in self.assigned)
-        given.update((r.id, r.flux) for r in self.reactions)
+        mentioned = graph.symbols(given.values())
+        given.update((r.id, r.flux) for r in self.reactions if r.id in mentioned)
         zero_time = {graph.time(): graph.number(0)}
         resolved: dict[str, Node] = {}
         missing: set[str] = {c.id for c in self.constants if c.value is None}

@@ -2,9 +2,9 @@
 
 Over GF(p) only rational operations have a meaning. Every other function is *uninterpreted*: its value is a hash of its
 name and its arguments' values, so equal arguments give equal values and nothing else is assumed. Derivatives are
-known for ``exp`` (itself), ``ln`` (1/u) and powers u^a that are not even roots (a·u^a/u); every other function (abs,
-floor, relations, piecewise, trigonometric …) gets a fresh hash for each argument as its derivative. No identity can
-be invented that way, some may be missed.
+known for ``exp`` (itself), ``ln`` (1/u) and powers u^a with a number a that is not an even root (a·u^a/u); every other
+function (abs, floor, relations, piecewise, trigonometric …) gets a fresh hash for each argument as its derivative. No
+identity can be invented that way, some may be missed.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Domain(Protocol[Scalar]):
     def plus(self, a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def negative(self, a: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def times(self, a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def weigh(self, adjoint: NDArray[Scalar], slope: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def inverse(self, a: NDArray[Scalar], bad: Mask) -> NDArray[Scalar]: ...
     def quotient(self, a: NDArray[Scalar], b: NDArray[Scalar], inverse_b: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def power(self, a: NDArray[Scalar], exponents: Indices, bad: Mask) -> NDArray[Scalar]: ...
@@ -76,6 +77,10 @@ class FloatDomain:
     def times(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         """a·b."""
         return a * b
+
+    def weigh(self, adjoint: NDArray[np.float64], slope: NDArray[np.float64]) -> NDArray[np.float64]:
+        """adjoint·slope, 0 where the adjoint is 0: a branch not taken passes nothing on, be it infinite."""
+        return np.where(adjoint == 0, 0.0, adjoint * slope)
 
     def inverse(self, a: NDArray[np.float64], bad: Mask) -> NDArray[np.float64]:
         """1/a."""
@@ -183,6 +188,10 @@ class PrimeField:
         """a·b."""
         return (a * b) % self.prime
 
+    def weigh(self, adjoint: NDArray[np.int64], slope: NDArray[np.int64]) -> NDArray[np.int64]:
+        """adjoint·slope."""
+        return self.times(adjoint, slope)
+
     def inverse(self, a: NDArray[np.int64], bad: Mask) -> NDArray[np.int64]:
         """1/a by Fermat; columns with a zero are marked in ``bad``."""
         bad |= (a == 0).any(axis=0)
@@ -224,7 +233,7 @@ class PrimeField:
 
     def call(self, name: str, args: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """Hash that stands for the value of an uninterpreted function."""
-        return self._hash("power" if name == "even-root-power" else name, args)
+        return self._hash("power" if name in _POWERS else name, args)
 
     def slopes(
         self, name: str, args: Sequence[NDArray[np.int64]], value: NDArray[np.int64], bad: Mask
@@ -238,6 +247,8 @@ class PrimeField:
             base, exponent = args
             by_base = self.times(self.times(exponent, value), self.inverse(base, bad))
             return [by_base, self.times(value, self._hash("ln", [base]))]
+        if name == "free-power":  # like an even root by its base: the exponent may be worth 1/2
+            return [self._hash("power'0", args), self.times(value, self._hash("ln", [args[0]]))]
         return [self._hash(f"{name}'{i}", args) for i in range(len(args))]
 
     def scatter_rows(self, target: NDArray[np.int64], rows: Indices, values: NDArray[np.int64]) -> None:
@@ -257,6 +268,7 @@ class PrimeField:
 
 
 _MASK: Final = (1 << 64) - 1
+_POWERS: Final = frozenset({"power", "even-root-power", "free-power"})
 
 
 def _text_hash(text: str) -> int:

@@ -153,15 +153,15 @@ class Program:
                 flow = domain.linear(group.scatter, self._product_flow(domain, values, group, out))
             elif group.kind == "quotient":
                 inverse = inverses_at(tape, position)
-                top = domain.times(out, inverse)
-                bottom = domain.negative(domain.times(top, values[group.out]))
+                top = domain.weigh(out, inverse)
+                bottom = domain.negative(domain.weigh(top, values[group.out]))
                 flow = domain.linear(group.scatter, _stack(top, bottom))
             elif group.kind == "power":
                 slope = domain.power_slope(values[group.args[0]], group.exponents, tape.bad)
-                flow = domain.linear(group.scatter, domain.times(out, slope))
+                flow = domain.linear(group.scatter, domain.weigh(out, slope))
             else:
                 slopes = domain.slopes(group.name, [values[row] for row in group.args], values[group.out], tape.bad)
-                flow = domain.linear(group.scatter, np.concatenate([domain.times(out, s) for s in slopes]))
+                flow = domain.linear(group.scatter, np.concatenate([domain.weigh(out, s) for s in slopes]))
             adjoint[group.sources] = domain.plus(adjoint[group.sources], flow)
         return adjoint[: len(self.inputs)]
 
@@ -171,14 +171,14 @@ class Program:
         """out · (product of the other factors), for each factor, stacked (arity·g, k)."""
         factors = [values[row] for row in group.args]
         if len(factors) == 2:
-            return _stack(domain.times(out, factors[1]), domain.times(out, factors[0]))
+            return _stack(domain.weigh(out, factors[1]), domain.weigh(out, factors[0]))
         before = [out]
         for factor in factors[:-1]:
-            before.append(domain.times(before[-1], factor))
+            before.append(domain.weigh(before[-1], factor))
         flows: list[NDArray[Scalar]] = [before[-1]]
         after = factors[-1]
         for i in range(len(factors) - 2, -1, -1):
-            flows.append(domain.times(before[i], after))
+            flows.append(domain.weigh(before[i], after))
             if i:
                 after = domain.times(after, factors[i])
         return np.concatenate(flows[::-1])
@@ -193,6 +193,8 @@ class Program:
         table = sp.vstack(blocks, format="csr")
         for group in self._groups:
             incidence = group.scatter.T.tocsr()
+            # structure, not values: a symbol that cancels in a sum (b + c − c) is still read
+            incidence.data = np.ones_like(incidence.data)
             if group.kind != "linear":  # (arity·g, sources) summed over the arguments
                 g = group.out.stop - group.out.start
                 arity = group.args.shape[0]
@@ -201,7 +203,7 @@ class Program:
                     shape=(g, arity * g),
                 )
                 incidence = fold @ incidence
-            reach = abs(incidence) @ table[group.sources]
+            reach = incidence @ table[group.sources]
             reach.data = np.ones_like(reach.data, dtype=np.int8)
             table = sp.vstack([table, reach.astype(np.int8)], format="csr")
         return sp.csr_array(table[self.root_slots])
@@ -337,6 +339,10 @@ class _Layout:
         owner = np.repeat(np.arange(len(ops)), arity)
         np.add.at(weight, owner[in_sum], np.abs(factor[flat[in_sum]]))
         in_sum &= (weight <= _MAX_ROW_WEIGHT)[owner]
+        # the backward sweep adds along columns: a term that many sums take with large coefficients, likewise
+        weight[:] = 0
+        np.add.at(weight, core[flat[in_sum]], np.abs(factor[flat[in_sum]]))
+        in_sum &= (weight <= _MAX_ROW_WEIGHT)[core[flat]]
         return np.where(in_sum, core[flat], flat), np.where(in_sum, factor[flat], 1)
 
     @staticmethod
@@ -374,8 +380,10 @@ class _Layout:
                     kinds[position] = 2
                     exponents[position] = exponent.numerator
                 else:
-                    even = exponent is not None and exponent.denominator % 2 == 0
-                    kinds[position] = code("call", "even-root-power" if even else "power", 2)
+                    # an exponent that is no number may still be worth 1/2 everywhere, such as x/(2·x)
+                    fixed = exponent is not None and exponent.denominator % 2 == 1
+                    free = "even-root-power" if exponent is not None else "free-power"
+                    kinds[position] = code("call", "power" if fixed else free, 2)
         return kinds, names, exponents
 
     def _linear(

@@ -23,6 +23,7 @@ _PRECEDENCE: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "^": 4}
 _RIGHT: Final = frozenset({"^", "neg"})
 _MAX_LENGTH: Final = 100_000
 _MAX_EXPONENT: Final = 400
+_MAX_DIGITS: Final = 2_000
 
 
 class ExpressionError(ValueError):
@@ -49,17 +50,19 @@ class _Token:
     position: int
 
 
-def parse_number(text: str) -> Fraction:
-    """Exact value of decimal text.
+def parse_number(text: str, position: int = 0) -> Fraction:
+    """Exact value of decimal text, which stands at character ``position``.
 
     Raises
     ------
     ExpressionError
-        If the exponent is beyond that of any double.
+        If the exponent is beyond that of any double, or there are more than 2,000 digits.
     """
-    _, _, exponent = text.lower().partition("e")
-    if exponent and abs(int(exponent)) > _MAX_EXPONENT:
-        raise ExpressionError(f"the number {text} is out of range", 0)
+    digits, _, exponent = text.lower().partition("e")
+    # lengths first: Python refuses to read integers of thousands of digits
+    if len(digits) > _MAX_DIGITS or len(exponent) > _MAX_DIGITS or (exponent and abs(int(exponent)) > _MAX_EXPONENT):
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise ExpressionError(f"the number {shown} is out of range", position)
     return Fraction(text)
 
 
@@ -87,7 +90,7 @@ def parse_expression(graph: Graph, text: str, definitions: Mapping[str, Node]) -
     for token in tokens:
         if expect_value:
             if token.kind == "number":
-                values.append(graph.number(parse_number(token.text)))
+                values.append(graph.number(parse_number(token.text, token.position)))
                 expect_value = False
             elif token.kind == "call":
                 operators.append(token)
@@ -119,7 +122,7 @@ def parse_expression(graph: Graph, text: str, definitions: Mapping[str, Node]) -
                 raise ExpressionError("a comma stands outside a function call", token.position)
             counts[-1] += 1
             expect_value = True
-        elif token.text in _PRECEDENCE:
+        elif token.kind == "mark" and token.text in _PRECEDENCE:  # a name may be called neg
             _reduce_while(graph, values, operators, token.text)
             operators.append(_Token("operator", token.text, token.position))
             expect_value = True

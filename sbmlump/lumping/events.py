@@ -57,13 +57,22 @@ def event_seeds(system: OdeSystem) -> list[Node]:
 
 
 def event_resets(system: OdeSystem) -> list[tuple[Node, ...]]:
-    """Maps of the state, one component a state, under whose Jacobians the row space must be closed."""
+    """Maps of the state, one component a state, under whose Jacobians the row space must be closed.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If an event resizes a compartment with values of an earlier moment (``event-not-lumpable``).
+    """
     graph = system.graph
     zero = graph.number(0)
     resets: list[tuple[Node, ...]] = []
     for event in system.events:
         new = dict((*event.assignments, *event.implied))
         if values_are_old(system, event):
+            if event.implied:  # those belong to the moment of execution, the assigned values to an earlier one
+                message = f"the event {event.id or '(without id)'} resizes a compartment with values of an earlier moment"
+                raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
             resets.append(tuple(zero if s in new else graph.symbol(s) for s in system.states))
             resets.append(tuple(new.get(s, zero) for s in system.states))
         else:

@@ -1,0 +1,24 @@
+// Tables of class "sortable": a click on a column's head sorts by it, a second one turns the order round.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+      const numeric = head.classList.contains("n");
+      const compare = (a, b) => {
+        if (!numeric) return key(a).localeCompare(key(b), "en", { numeric: true });
+        const [x, y] = [Number(key(a)), Number(key(b))];
+        return (Number.isNaN(x) ? Infinity : x) - (Number.isNaN(y) ? Infinity : y) || 0;
+      };
+      const rows = [...table.tBodies[0].rows].sort((a, b) => (up ? compare(a, b) : compare(b, a)));
+      table.tBodies[0].append(...rows);
+    });
+  });
+}

@@ -1,0 +1,1 @@
+"""SBML in and out. Only this package imports libSBML."""

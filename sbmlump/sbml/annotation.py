@@ -1,0 +1,328 @@
+"""The lumping as an annotation of the reduced model: written and read (see docs/annotation.md)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any, Final, NoReturn
+from xml.parsers import expat
+
+from sbmlump._version import __version__
+from sbmlump.errors import InputError, Reason, SbmlumpError
+from sbmlump.reduced import ErrorEstimate, Lump, ReducedSystem
+from sbmlump.sbml.write_xml import attributes, escaped
+
+__all__ = ["NAMESPACE", "LumpingRecord", "lumping_annotation", "read_lumping_annotation"]
+
+NAMESPACE: Final = "https://sbmlump.github.io/ns/1"
+_SBML: Final = "http://www.sbml.org/sbml/"
+_RATIONAL: Final = re.compile(r"-?[0-9]{1,4000}(/[0-9]{1,4000})?")
+
+
+@dataclass(frozen=True, slots=True)
+class LumpingRecord:
+    """What the annotation of a reduced model says.
+
+    Attributes
+    ----------
+    version, method : str
+        Version of sbmlump and reduction method, as on the command line.
+    kind : str
+        Kind of map: ``linear``.
+    model_id, file, sha256 : str or None
+        The model that it derives from, the name of its file, and the digest of that file.
+    original_size : int
+        States of that model.
+    lumps : tuple of Lump
+        Rows of the lumping matrix, over Q, in the order of the states of the reduced model.
+    lift : tuple of mappings from original id to Fraction
+        One for each lump: how much of it each original state is lifted to.
+    offset : mapping of str to Fraction
+        Constant part of the lift, by original state; empty in most files.
+    observables : tuple of (id, text)
+        What was to be kept.
+    valid_for : mapping of str to str
+        Values of constants that the lumping rests on.
+    certificate : mapping
+        Fields of the certificate as JSON values.
+    """
+
+    version: str
+    method: str
+    kind: str
+    model_id: str | None
+    file: str | None
+    sha256: str | None
+    original_size: int
+    lumps: tuple[Lump, ...]
+    lift: tuple[Mapping[str, Fraction], ...]
+    offset: Mapping[str, Fraction] = field(default_factory=dict)
+    observables: tuple[tuple[str, str], ...] = ()
+    valid_for: Mapping[str, str] = field(default_factory=dict)
+    certificate: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def symbolic(self) -> tuple[str, ...]:
+        """Constants for all of whose values the reduction is said to hold."""
+        listed = self.certificate.get("symbolic_parameters")
+        return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
+
+
+# -- writing -----------------------------------------------------------------------------------------
+
+
+def lumping_annotation(reduced: ReducedSystem) -> str:
+    """The ``lumping`` element that belongs into the annotation of the reduced model.
+
+    Raises
+    ------
+    SbmlumpError
+        With code ``number-not-writable`` if a coefficient has more than 4,000 digits.
+    """
+    origin = reduced.original.origin
+    states = reduced.map.matrix.states
+    lifts = ({states[j]: value for j, value in row.items()} for row in reduced.map.lift.rows)
+    # ids first, then columns: the order in which a row was made does not show
+    place = {name: i for i, name in enumerate(states)}
+    rows = [_row("lump", lump.id, lump.members, place) for lump in reduced.lumps]
+    lift_rows = [_row("lump", lump.id, row, place) for lump, row in zip(reduced.lumps, lifts, strict=True)]
+    source = attributes(
+        model=reduced.original.id,
+        file=PurePath(origin.file).name if origin.file is not None else None,
+        sha256=origin.sha256,
+        states=str(reduced.original.size),
+    )
+    offset = [
+        f"<member{attributes(state=states[j], value=_exact(value, 'the offset'))}/>\n"
+        for j, value in sorted(reduced.map.offset.items())
+    ]
+    observables = (
+        f"<observable{attributes(id=one.id)}>{escaped(one.text)}</observable>\n" for one in reduced.observables
+    )
+    certificate = reduced.certificate
+    constants = {} if isinstance(certificate, ErrorEstimate) else certificate.valid_for
+    valid_for = (f"<constant{attributes(id=name, value=text)}/>\n" for name, text in constants.items())
+    fields = (
+        f"<field{attributes(name=name)}>{escaped(_json(value))}</field>\n"
+        for name, value in certificate.as_json().items()
+    )
+    head = attributes(xmlns=NAMESPACE, version=__version__, method=reduced.method, kind=reduced.map.kind)
+    return (
+        f"<lumping{head}>\n<derivedFrom{source}/>\n"
+        + _list("matrix", rows)
+        + _list("lift", lift_rows)
+        + (_list("offset", offset) if offset else "")
+        + _list("observables", observables)
+        + _list("validFor", valid_for)
+        + _list("certificate", fields)
+        + "</lumping>\n"
+    )
+
+
+def _list(tag: str, items: Iterable[str]) -> str:
+    return f"<{tag}>\n{''.join(items)}</{tag}>\n"
+
+
+def _row(tag: str, name: str, members: Mapping[str, Fraction], place: Mapping[str, int]) -> str:
+    ordered = sorted(members.items(), key=lambda item: place.get(item[0], -1))
+    entries = (f"<member{attributes(state=state, value=_exact(value, name))}/>\n" for state, value in ordered)
+    return f"<{tag}{attributes(id=name)}>\n{''.join(entries)}</{tag}>\n"
+
+
+def _exact(value: Fraction, lump: str) -> str:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > 13_000:
+        message = f"a coefficient of {lump} has more than 4,000 digits and is not written"
+        raise SbmlumpError(Reason("number-not-writable", message, lump))
+    return str(value)
+
+
+def _json(value: Any) -> str:
+    """JSON without NaN or infinity: what is no number is unknown."""
+    return json.dumps(_finite(value), sort_keys=True)
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with null for every double that is not finite (certificates are flat: depth is of no concern)."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return str(value) if isinstance(value, Fraction) else value
+
+
+# -- reading -----------------------------------------------------------------------------------------
+
+
+def read_lumping_annotation(source: bytes) -> LumpingRecord | None:
+    """What the annotation of the model in an SBML file says; ``None`` if the model is not a reduced one.
+
+    Parameters
+    ----------
+    source : bytes
+        The whole file, checked before by ``precheck``.
+
+    Raises
+    ------
+    InputError
+        With code ``bad-annotation`` if the annotation is there but not as docs/annotation.md describes it.
+    """
+    reading = _Reading()
+    try:
+        reading.parser.Parse(source, True)
+    except expat.ExpatError as error:
+        _refuse(f"the file is not XML: {error}")
+    return reading.record() if reading.found else None
+
+
+def _refuse(what: str, line: int | None = None) -> NoReturn:
+    message = f"the lumping annotation of the model cannot be read: {what}; reduce the original again"
+    raise InputError(Reason("bad-annotation", message, line=line))
+
+
+class _Reading:
+    """Collects the annotation from the events of the parser; the path of open elements says what is what."""
+
+    def __init__(self) -> None:
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.found = False
+        self._path: list[str] = []
+        self._head: dict[str, str] = {}
+        self._source: dict[str, str] | None = None
+        self._tables: dict[str, dict[str, dict[str, Fraction]]] = {"matrix": {}, "lift": {}}
+        self._lump: dict[str, Fraction] = {}
+        self._offset: dict[str, Fraction] = {}
+        self._observables: list[tuple[str, str]] = []
+        self._valid_for: dict[str, str] = {}
+        self._certificate: dict[str, Any] = {}
+        self._name = ""
+        self._words: list[str] | None = None
+
+    def record(self) -> LumpingRecord:
+        """Everything read, checked for completeness."""
+        if self._source is None:
+            _refuse("it does not say what the model derives from")
+        matrix, lift = self._tables["matrix"], self._tables["lift"]
+        if not matrix or list(matrix) != list(lift):
+            _refuse("its matrix has no rows, or its lift has other ones")
+        size = self._source.get("states", "")
+        if not re.fullmatch("[0-9]{1,9}", size):
+            _refuse(f"the number of original states is {size!r}")
+        return LumpingRecord(
+            version=self._head["version"],
+            method=self._head["method"],
+            kind=self._head["kind"],
+            model_id=self._source.get("model"),
+            file=self._source.get("file"),
+            sha256=self._source.get("sha256"),
+            original_size=int(size),
+            lumps=tuple(Lump(name, members) for name, members in matrix.items()),
+            lift=tuple(lift.values()),
+            offset=self._offset,
+            observables=tuple(self._observables),
+            valid_for=self._valid_for,
+            certificate=self._certificate,
+        )
+
+    # -- handlers ------------------------------------------------------------------------------------
+
+    def _doctype(self, *_: object) -> None:
+        self._bad("the file has a DOCTYPE")
+
+    def _start(self, name: str, given: dict[str, str]) -> None:
+        self._path.append(name)
+        if len(self._path) < 4 or not self._inside():
+            return
+        path = [part.removeprefix(NAMESPACE + " ") for part in self._path[3:]]
+        if len(path) == 1:
+            self._begin(given)
+        elif path == ["lumping", "derivedFrom"]:
+            self._source = given
+        elif len(path) == 3 and path[1] in self._tables and path[2] == "lump":
+            self._begin_lump(self._tables[path[1]], self._need(given, "id"))
+        elif len(path) == 4 and path[1] in self._tables and path[2:] == ["lump", "member"]:
+            self._member(given)
+        elif path == ["lumping", "offset"]:
+            self._lump = self._offset
+        elif path == ["lumping", "offset", "member"]:
+            self._member(given)
+        elif path == ["lumping", "observables", "observable"]:
+            self._name, self._words = self._need(given, "id"), []
+        elif path == ["lumping", "validFor", "constant"]:
+            self._valid_for[self._need(given, "id")] = self._need(given, "value")
+        elif path == ["lumping", "certificate", "field"]:
+            self._name, self._words = self._need(given, "name"), []
+        elif not (len(path) == 2 and path[1] in ("matrix", "lift", "observables", "validFor", "certificate")):
+            self._bad(f"unknown element {'/'.join(path)}")
+
+    def _end(self, name: str) -> None:
+        self._path.pop()
+        if self._words is None:
+            return
+        text, self._words = "".join(self._words), None
+        if name == f"{NAMESPACE} observable":
+            self._observables.append((self._name, text))
+            return
+        try:
+            self._certificate[self._name] = json.loads(text)
+        except (ValueError, RecursionError):
+            self._bad(f"field {self._name!r} of the certificate is not JSON")
+
+    def _text(self, text: str) -> None:
+        if self._words is not None:
+            self._words.append(text)
+
+    # -- parts ---------------------------------------------------------------------------------------
+
+    def _inside(self) -> bool:
+        """Whether the open element is or is below sbml/model/annotation/lumping."""
+        names: Sequence[str] = self._path
+        core = [name.rpartition(" ") for name in names[:3]]
+        return (
+            [local for _, _, local in core] == ["sbml", "model", "annotation"]
+            and all(space.startswith(_SBML) for space, _, _ in core)
+            and names[3] == f"{NAMESPACE} lumping"
+        )
+
+    def _begin(self, given: dict[str, str]) -> None:
+        if self.found:
+            self._bad("it stands there twice")
+        self.found = True
+        for key in ("version", "method", "kind"):
+            self._need(given, key)
+        self._head = given
+
+    def _begin_lump(self, table: dict[str, dict[str, Fraction]], name: str) -> None:
+        if name in table:
+            self._bad(f"lump {name} stands there twice")
+        self._lump = table[name] = {}
+
+    def _member(self, given: dict[str, str]) -> None:
+        state, text = self._need(given, "state"), self._need(given, "value")
+        if state in self._lump:
+            self._bad(f"{state} stands twice in one lump")
+        if not _RATIONAL.fullmatch(text):
+            self._bad(f"the coefficient {text[:60]!r} of {state} is not an integer or a fraction")
+        top, _, bottom = text.partition("/")
+        if bottom and not int(bottom):
+            self._bad(f"the coefficient {text[:60]!r} of {state} divides by 0")
+        self._lump[state] = Fraction(int(top), int(bottom or 1))
+
+    def _need(self, given: Mapping[str, str], key: str) -> str:
+        value = given.get(key)
+        if value is None:
+            self._bad(f"{self._path[-1].rpartition(' ')[2]} has no attribute {key}")
+        return value
+
+    def _bad(self, what: str) -> NoReturn:
+        _refuse(what, self.parser.CurrentLineNumber)

@@ -1,0 +1,111 @@
+"""Open an SBML file safely: bytes first, then libSBML, and no error of its read log is overlooked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import libsbml
+
+from sbmlump.errors import InputError, Reason
+from sbmlump.sbml.precheck import MAX_BYTES, prepare_bytes
+
+__all__ = ["Opened", "open_document", "open_sbml", "parse_document"]
+
+#: Where an error makes the mathematics doubtful. All other packages either say nothing about it (``required="false"``)
+#: or get the reason ``package-required:NAME`` later.
+_READ: Final = ("", "core", "comp", "l3v2extendedmath")  # libSBML leaves the name empty for core
+_DECORATION: Final = ("layout", "layout_L2", "render", "render_L2", "groups")
+_UNKNOWN_PACKAGE: Final = (99107, 99108)  # required or not: becomes a reason where it is required
+_NOTES_AND_ANNOTATION: Final = frozenset({10401, 10402, 10403, 10404, 10801, 10802, 10803, 10804, 10805})
+_NAMED_PACKAGE: Final = re.compile(r"[Pp]ackage '?(\w+)'? (?:Version|cannot be used)")
+_MAX_ERRORS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A parsed file: libSBML's document, the name for messages, the digest of the bytes, and the folder it lies in."""
+
+    document: Any
+    file: str
+    sha256: str
+    folder: Path
+
+
+def open_document(path: str | Path) -> Any:
+    """The libSBML document of the file at ``path``; see :func:`open_sbml`."""
+    return open_sbml(path).document
+
+
+def open_sbml(path: str | Path) -> Opened:
+    """Read and parse a file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read (``no-such-file``, ``is-a-directory``, ``no-permission``, ``unreadable-file``), is
+        refused by :func:`~sbmlump.sbml.precheck.check_bytes`, or libSBML finds it in error (``invalid-sbml``,
+        ``no-model``).
+    """
+    path = Path(path)
+    data = _bytes_of(path)
+    document = parse_document(data, file=path.name)
+    if document.getModel() is None:
+        raise InputError(Reason("no-model", f"{path.name} holds no <model> element"))
+    return Opened(document, path.name, hashlib.sha256(data).hexdigest(), path.parent)
+
+
+def parse_document(data: bytes, *, file: str) -> Any:
+    """Check ``data``, parse it, and refuse what libSBML finds in error.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_sbml`, all errors of the read log at once.
+    """
+    document = libsbml.readSBMLFromString(prepare_bytes(data, file=file).decode())
+    reasons = [
+        _reason(error, file)
+        for error in (document.getError(i) for i in range(document.getNumErrors()))
+        if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR and not _is_harmless(error)
+    ]
+    if reasons:
+        raise InputError(reasons[:_MAX_ERRORS])
+    return document
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise InputError(Reason("is-a-directory", f"{path} is a directory; name the SBML file in it"))
+        with path.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)  # one more than allowed: the check then says that it is too large
+    except FileNotFoundError:
+        raise InputError(Reason("no-such-file", f"there is no file {path}")) from None
+    except PermissionError:
+        raise InputError(Reason("no-permission", f"{path} may not be read by this user")) from None
+    except (OSError, ValueError) as error:
+        raise InputError(Reason("unreadable-file", f"{path} cannot be read: {error}")) from None
+
+
+def _is_harmless(error: Any) -> bool:
+    """Whether an error concerns only notes, annotations or packages that are not read.
+
+    Published models carry such errors (wrong XHTML namespace in notes, render elements of another version); their
+    mathematics is not in doubt.
+    """
+    code = error.getErrorId()
+    if code in _NOTES_AND_ANNOTATION or code in _UNKNOWN_PACKAGE or error.getPackage() not in _READ:
+        return True
+    named = _NAMED_PACKAGE.findall(error.getMessage())
+    return code in (10102, 10103) and bool(named) and all(name in _DECORATION for name in named)
+
+
+def _reason(error: Any, file: str) -> Reason:
+    text = " ".join(error.getMessage().split()) or error.getShortMessage()
+    line = error.getLine() or None
+    place = f"{file}, line {line}" if line else file
+    return Reason("invalid-sbml", f"{place}: libSBML error {error.getErrorId()}: {text[:400]}", line=line)

@@ -1,0 +1,270 @@
+"""Mathematics of an SBML file into nodes of an expression graph.
+
+Two steps, both loops: :func:`compile_ast` turns libSBML's syntax tree into a postfix program of plain tuples (so the
+slow walk over libSBML's objects happens once), and :class:`Builder` runs such a program with ids looked up in an
+environment, calling function definitions as programs of their own. Nothing here recurses.
+
+In the graph the value of every operator has one type. Where a truth value stands for a number it becomes 1 or 0, where
+a number stands for a truth value it is compared with 0 (both are allowed from Level 3 Version 2 on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+import libsbml
+
+from sbmlump.expr.graph import FUNCTIONS, LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.sbml.read_operators import OPERATORS, MathError, as_number, as_truth
+
+__all__ = ["AVOGADRO", "Builder", "Function", "Instruction", "MathError", "Program", "compile_ast", "rate_of"]
+
+AVOGADRO: Final = 602214179 * 10**15
+"""The value that SBML gives the csymbol, exactly."""
+
+_MAX_STEPS: Final = 50_000_000
+_MAX_EXPONENT: Final = 400  # more than a double holds; bounds the size of the exact number
+_RATE_OF: Final = "rateOf "
+
+
+class Instruction(NamedTuple):
+    """One step of a postfix program: what, with which payload, taking how many values from the stack."""
+
+    kind: str
+    payload: Any
+    arity: int
+
+
+Program = tuple[Instruction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function definition: names of its arguments and its body (``None``: the file gives no body)."""
+
+    arguments: tuple[str, ...]
+    body: Program | None
+
+
+def rate_of(name: str) -> str:
+    """Name of the symbol that stands for the rate of change of ``name`` until rates are known (no id looks like it)."""
+    return _RATE_OF + name
+
+
+_AST: Final[Mapping[int, str]] = {
+    libsbml.AST_PLUS: "plus",
+    libsbml.AST_MINUS: "minus",
+    libsbml.AST_TIMES: "times",
+    libsbml.AST_DIVIDE: "divide",
+    libsbml.AST_POWER: "power",
+    libsbml.AST_FUNCTION_POWER: "power",
+    libsbml.AST_FUNCTION_ROOT: "root",
+    libsbml.AST_FUNCTION_LOG: "log",
+    libsbml.AST_FUNCTION_PIECEWISE: "piecewise",
+    libsbml.AST_LOGICAL_IMPLIES: "implies",
+    **{getattr(libsbml, f"AST_FUNCTION_{name.upper()}"): name for name in FUNCTIONS},
+    **{getattr(libsbml, f"AST_RELATIONAL_{name.upper()}"): name for name in RELATIONS},
+    **{getattr(libsbml, f"AST_LOGICAL_{name.upper()}"): name for name in LOGIC},
+}
+_CONSTANTS: Final[Mapping[int, str]] = {
+    libsbml.AST_CONSTANT_E: "exponentiale",
+    libsbml.AST_CONSTANT_PI: "pi",
+    libsbml.AST_CONSTANT_TRUE: "true",
+    libsbml.AST_CONSTANT_FALSE: "false",
+}
+_DELAY: Final = ("delay", "uses delay(), which makes it a delay differential equation; it cannot become an ODE system")
+
+
+def compile_ast(root: Any) -> Program:
+    """The postfix program of a libSBML syntax tree.
+
+    What cannot be read becomes an instruction that raises :class:`MathError` when it is run, so that the place where
+    it is used can be named.
+    """
+    program: list[Instruction] = []
+    stack: list[tuple[Any, Instruction | None]] = [(root, None)]
+    while stack:
+        node, ready = stack.pop()
+        if ready is not None:
+            program.append(ready)
+            continue
+        instruction, children = _instruction(node)
+        if not children:
+            program.append(instruction)
+            continue
+        stack.append((node, instruction))
+        stack.extend((node.getChild(i), None) for i in range(children - 1, -1, -1))
+    return tuple(program)
+
+
+def _instruction(node: Any) -> tuple[Instruction, int]:
+    """What one syntax node does, and how many of its children are to be computed first."""
+    kind = node.getType()
+    name = _AST.get(kind)
+    if name is not None:
+        count = node.getNumChildren()
+        return Instruction("apply", name, count), count
+    if kind == libsbml.AST_NAME:
+        return Instruction("name", node.getName(), 0), 0
+    number = _number(node, kind)
+    if number is not None:
+        return Instruction("number", number, 0), 0
+    if kind in _CONSTANTS:
+        return Instruction("constant", _CONSTANTS[kind], 0), 0
+    if kind == libsbml.AST_NAME_TIME:
+        return Instruction("time", None, 0), 0
+    if kind == libsbml.AST_FUNCTION:
+        count = node.getNumChildren()
+        return Instruction("call", node.getName(), count), count
+    if kind == libsbml.AST_FUNCTION_RATE_OF:
+        child = node.getChild(0) if node.getNumChildren() == 1 else None
+        if child is None or child.getType() != libsbml.AST_NAME:
+            return Instruction("problem", ("rate-of", "uses rateOf of something that is not an id"), 0), 0
+        return Instruction("rate-of", child.getName(), 0), 0
+    return Instruction("problem", _problem(node, kind), 0), 0
+
+
+def _number(node: Any, kind: int) -> Fraction | float | None:
+    if kind == libsbml.AST_REAL:
+        return float(node.getValue())
+    if kind == libsbml.AST_INTEGER:
+        return Fraction(node.getInteger())
+    if kind == libsbml.AST_REAL_E and abs(node.getExponent()) <= _MAX_EXPONENT:
+        return Fraction(repr(float(node.getMantissa()))) * Fraction(10) ** int(node.getExponent())
+    if kind == libsbml.AST_RATIONAL:
+        return Fraction(node.getNumerator(), node.getDenominator())
+    if kind == libsbml.AST_NAME_AVOGADRO:
+        return Fraction(AVOGADRO)
+    return None
+
+
+def _problem(node: Any, kind: int) -> tuple[str, str]:
+    if kind == libsbml.AST_FUNCTION_DELAY:
+        return _DELAY
+    if libsbml.AST_DISTRIB_FUNCTION_NORMAL <= kind <= libsbml.AST_DISTRIB_FUNCTION_RAYLEIGH:
+        return "random-number", f"draws from a random distribution ({node.getName()}); it has no deterministic value"
+    if kind == libsbml.AST_REAL_E:
+        return "bad-number", "holds a number beyond what a double holds"
+    if kind == libsbml.AST_LAMBDA:
+        return "unsupported-math", "holds a lambda outside a function definition"
+    return "unsupported-math", f"uses the MathML element {node.getName() or kind!r}, which SBML core does not have"
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A program being run: where it stands, what its names mean, and under which key its result is remembered."""
+
+    program: Program
+    names: Mapping[str, Node] | None
+    key: tuple[str, tuple[Node, ...]] | None
+    counter: int = 0
+
+
+class Builder:
+    """Runs programs into one graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Where the nodes go.
+    functions : mapping of str to Function
+        Function definitions by id.
+    known : container of str
+        Ids that may stand in the mathematics; others raise :class:`MathError` (``unknown-id``).
+    """
+
+    def __init__(self, graph: Graph, functions: Mapping[str, Function], known: frozenset[str]) -> None:
+        self.graph = graph
+        self.functions = functions
+        self.known = known
+        self._calls: dict[tuple[str, tuple[Node, ...]], Node] = {}
+        self._steps = 0
+
+    def number(self, program: Program, names: Mapping[str, str] | None = None) -> Node:
+        """``program`` as a number; ``names`` renames ids (local parameters)."""
+        return as_number(self.graph, self._run(program, names))
+
+    def truth(self, program: Program, names: Mapping[str, str] | None = None) -> Node:
+        """``program`` as a truth value."""
+        return as_truth(self.graph, self._run(program, names))
+
+    def _run(self, program: Program, renamed: Mapping[str, str] | None) -> Node:
+        values: list[Node] = []
+        frames = [_Frame(program, None, None)]
+        renamed = renamed or {}
+        while frames:
+            frame = frames[-1]
+            if frame.counter == len(frame.program):
+                frames.pop()
+                if frame.key is not None:
+                    self._calls[frame.key] = values[-1]
+                continue
+            step = frame.program[frame.counter]
+            frame.counter += 1
+            self._steps += 1
+            if self._steps > _MAX_STEPS:
+                raise MathError("too-large", "grows beyond all measure when its function definitions are inserted")
+            kind = step.kind
+            if kind == "name":
+                values.append(self._name(step.payload, frame, renamed))
+            elif kind == "apply":
+                first = len(values) - step.arity
+                values[first:] = [OPERATORS[step.payload](self.graph, values[first:])]
+            elif kind == "call":
+                self._call(step, values, frames)
+            else:
+                values.append(self._leaf(step, frame, renamed))
+        return values[-1]
+
+    def _name(self, name: str, frame: _Frame, renamed: Mapping[str, str]) -> Node:
+        if frame.names is not None:
+            if name not in frame.names:
+                raise MathError("unknown-id", f"uses {name!r}, which is no argument of the function definition")
+            return frame.names[name]
+        if name in renamed:
+            return self.graph.symbol(renamed[name])
+        if name not in self.known:
+            raise MathError("unknown-id", f"uses {name!r}, which is no id of the model that has a value")
+        return self.graph.symbol(name)
+
+    def _leaf(self, step: Instruction, frame: _Frame, renamed: Mapping[str, str]) -> Node:
+        graph = self.graph
+        if step.kind == "number":
+            return graph.decimal(step.payload) if isinstance(step.payload, float) else graph.number(step.payload)
+        if step.kind == "constant":
+            return graph.constant(step.payload)
+        if step.kind == "time":
+            return graph.time()
+        if step.kind == "rate-of":
+            target = self._name(step.payload, frame, renamed)
+            if graph.op(target) is not Op.SYMBOL:
+                raise MathError("rate-of", "uses rateOf of something that is not an id")
+            return graph.symbol(rate_of(graph.name(target)))
+        code, message = step.payload
+        raise MathError(code, message)
+
+    def _call(self, step: Instruction, values: list[Node], frames: list[_Frame]) -> None:
+        function = self.functions.get(step.payload)
+        if function is None:
+            raise MathError("unknown-function", f"calls {step.payload!r}, which is no function definition")
+        first = len(values) - step.arity
+        arguments = tuple(values[first:])
+        del values[first:]
+        if len(arguments) != len(function.arguments):
+            raise MathError(
+                "wrong-arguments",
+                f"calls {step.payload!r} with {len(arguments)} arguments; it takes {len(function.arguments)}",
+            )
+        if function.body is None:
+            raise MathError("no-math", f"calls {step.payload!r}, a function definition without mathematics")
+        key = (step.payload, arguments)
+        known = self._calls.get(key)
+        if known is not None:
+            values.append(known)
+            return
+        if any(frame.key is not None and frame.key[0] == step.payload for frame in frames):
+            raise MathError("circular-function", f"calls {step.payload!r}, which calls itself")
+        frames.append(_Frame(function.body, dict(zip(function.arguments, arguments, strict=True)), key))

@@ -1,0 +1,319 @@
+"""libSBML's model into plain records (:mod:`sbmlump.sbml.read_record`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from sbmlump.sbml.mathml import Function, Instruction, Program, compile_ast
+from sbmlump.sbml.read_described import described, standalone
+from sbmlump.sbml.read_record import (
+    Entry,
+    Law,
+    Problems,
+    RawConstraint,
+    RawEvent,
+    RawModel,
+    RawParticipant,
+    RawReaction,
+    RawRule,
+)
+from sbmlump.sbml.read_units import origin_of, unit_name
+from sbmlump.system import Kind, Quantity
+
+__all__ = ["read_elements"]
+
+#: Before Level 3 Version 2 had rateOf, tools wrote it as a function definition with this annotation and the body NaN.
+_RATE_OF = re.compile(
+    r"""["']http://sbml.org/annotations/symbols["'][^>]*["']http://en.wikipedia.org/wiki/Derivative["']"""
+)
+
+
+def read_elements(document: Any, file: str, sha256: str, problems: Problems) -> RawModel:
+    """All core elements of the model in ``document``; what stands in the way goes to ``problems``."""
+    return _Reader(document, problems).model(file, sha256)
+
+
+class _Reader:
+    def __init__(self, document: Any, problems: Problems) -> None:
+        self.document = document
+        self.level: int = document.getLevel()
+        self.math_optional = (self.level, document.getVersion()) >= (3, 2)
+        self.problems = problems
+        self.taken: set[str] = set()
+        self.raw: RawModel
+
+    # -- the whole ------------------------------------------------------------------------------------
+
+    def model(self, file: str, sha256: str) -> RawModel:
+        source = self.document.getModel()
+        about = self.describe(source)
+        name = about.pop("name")
+        origin = origin_of(self.document, file, sha256, about)
+        self.raw = RawModel(source.getId() or "model", name, origin)
+        for item in _items(source.getNumFunctionDefinitions, source.getFunctionDefinition):
+            self._function(item)
+        for item in _items(source.getNumCompartments, source.getCompartment):
+            self._enter(self._compartment(item))
+        for item in _items(source.getNumSpecies, source.getSpecies):
+            self._enter(self._species(item))
+        for item in _items(source.getNumParameters, source.getParameter):
+            self._enter(self._parameter(item, item.getId(), "parameter"))
+        for item in _items(source.getNumReactions, source.getReaction):
+            self._claim(item)
+        for item in _items(source.getNumInitialAssignments, source.getInitialAssignment):
+            self._into(self.raw.initial, item.getSymbol(), item, "initial assignment")
+        for item in _items(source.getNumRules, source.getRule):
+            self._rule(item)
+        for item in _items(source.getNumReactions, source.getReaction):
+            self._reaction(item)
+        for i, item in enumerate(_items(source.getNumEvents, source.getEvent)):
+            self._event(item, i)
+        for item in _items(source.getNumConstraints, source.getConstraint):
+            self._constraint(item)
+        # last, when all ids are known: local parameters get new ones
+        laws = [self._law(item) for item in _items(source.getNumReactions, source.getReaction)]
+        self.raw.reactions = [replace(r, law=law) for r, law in zip(self.raw.reactions, laws, strict=True)]
+        self.raw.ids |= self.taken
+        return self.raw
+
+    def describe(self, item: Any) -> dict[str, Any]:
+        """Name, SBO term, metaid, notes and annotation of an element."""
+        return described(self.document, item)
+
+    # -- ids ------------------------------------------------------------------------------------------
+
+    def _claim(self, item: Any) -> bool:
+        """Note the id of ``item``; say if it is taken already."""
+        name = item.getId()
+        if name in self.taken:
+            self.problems.add("duplicate-id", f"the id {name!r} is given twice; rename one", name, item.getLine())
+            return False
+        self.taken.add(name)
+        return True
+
+    def _enter(self, entry: Entry) -> None:
+        name = entry.id
+        if name in self.taken:
+            self.problems.add("duplicate-id", f"the id {name!r} is given twice; rename one", name, entry.line)
+            return
+        self.taken.add(name)
+        self.raw.entries[name] = entry
+
+    def _program(self, item: Any, what: str, element: str | None) -> Program | None:
+        if item.isSetMath():
+            return compile_ast(item.getMath())
+        if not self.math_optional:
+            self.problems.add("no-math", f"{what} has no mathematics", element, item.getLine())
+        return None
+
+    # -- quantities -----------------------------------------------------------------------------------
+
+    def _compartment(self, item: Any) -> Entry:
+        dimensions = item.getSpatialDimensionsAsDouble() if self.level < 3 or item.isSetSpatialDimensions() else None
+        given = self.level == 1 or item.isSetSize()  # Level 1 is the only one with a default: 1
+        return Entry(
+            Quantity(
+                id=item.getId(),
+                kind="compartment",
+                units=unit_name(item.getUnits(), self.level),
+                spatial_dimensions=dimensions,
+                written_constant=bool(item.getConstant()) and self.level > 1,
+                **self.describe(item),
+            ),
+            item.getLine(),
+            value=item.getSize() if given else None,
+        )
+
+    def _species(self, item: Any) -> Entry:
+        name, where = item.getId(), item.getCompartment()
+        compartment = self.raw.entries.get(where)
+        if compartment is None or compartment.quantity.kind != "compartment":
+            self.problems.add(
+                "unknown-id", f"the compartment {where!r} of species {name!r} does not exist", name, item.getLine()
+            )
+        flat = compartment is not None and compartment.quantity.spatial_dimensions == 0
+        amount = item.getInitialAmount() if item.isSetInitialAmount() else None
+        concentration = item.getInitialConcentration() if item.isSetInitialConcentration() else None
+        if amount is not None and concentration is not None:
+            text = f"species {name!r} has an initial amount and an initial concentration; remove one"
+            self.problems.add("two-initial-values", text, name, item.getLine())
+        return Entry(
+            Quantity(
+                id=name,
+                kind="species",
+                units=unit_name(item.getSubstanceUnits() if self.level > 1 else item.getUnits(), self.level),
+                compartment=where,
+                amount=bool(item.getHasOnlySubstanceUnits()) or flat,
+                boundary=bool(item.getBoundaryCondition()),
+                written_constant=bool(item.getConstant()),
+                conversion_factor=item.getConversionFactor() or None,
+                given_as_amount=amount is not None,
+                **self.describe(item),
+            ),
+            item.getLine(),
+            amount=amount,
+            concentration=concentration,
+        )
+
+    def _parameter(self, item: Any, name: str, kind: Kind) -> Entry:
+        return Entry(
+            Quantity(
+                id=name,
+                kind=kind,
+                units=unit_name(item.getUnits(), self.level),
+                written_constant=kind == "local-parameter" or (bool(item.getConstant()) and self.level > 1),
+                **self.describe(item),
+            ),
+            item.getLine(),
+            value=item.getValue() if item.isSetValue() else None,
+        )
+
+    # -- mathematics ----------------------------------------------------------------------------------
+
+    def _function(self, item: Any) -> None:
+        self._claim(item)
+        names = tuple(item.getArgument(i).getName() for i in range(item.getNumArguments()))
+        body = item.getBody() if item.isSetMath() else None
+        program = compile_ast(body) if body is not None else None
+        if len(names) == 1 and item.isSetAnnotation() and _RATE_OF.search(item.getAnnotationString()):
+            program = (Instruction("rate-of", names[0], 0),)
+        self.raw.functions[item.getId()] = Function(names, program)
+
+    def _into(self, table: dict[str, RawRule], target: str, item: Any, what: str) -> None:
+        """Enter a rule or an initial assignment; one without mathematics says nothing (Level 3 Version 2)."""
+        if any(target in other for other in (table, *self._rule_tables(table))):
+            self.problems.add("duplicate-rule", f"{target!r} is the target of two rules", target, item.getLine())
+            return
+        program = self._program(item, f"the {what} of {target!r}", target)
+        if program is not None:
+            table[target] = RawRule(target, program, item.getLine())
+
+    def _rule_tables(self, table: dict[str, RawRule]) -> tuple[dict[str, RawRule], ...]:
+        return () if table is self.raw.initial else (self.raw.assignments, self.raw.rates)
+
+    def _rule(self, item: Any) -> None:
+        if item.isAlgebraic():
+            program = self._program(item, "an algebraic rule", None)
+            if program is not None:
+                self.raw.algebraic.append(RawRule("", program, item.getLine()))
+        elif item.isRate():
+            self._into(self.raw.rates, item.getVariable(), item, "rate rule")
+        else:
+            self._into(self.raw.assignments, item.getVariable(), item, "assignment rule")
+
+    # -- reactions ------------------------------------------------------------------------------------
+
+    def _reaction(self, item: Any) -> None:
+        name = item.getId()
+        if item.isSetFast() and item.getFast():
+            text = f"reaction {name!r} is fast: it is to be in equilibrium at all times, which is not an ODE; unset it"
+            self.problems.add("fast-reaction", text, name, item.getLine())
+        details = self.describe(item)
+        details["compartment"] = item.getCompartment() or None if self.level > 2 else None
+        details["reversible"] = bool(item.getReversible())
+        self.raw.reactions.append(
+            RawReaction(
+                id=name,
+                line=item.getLine(),
+                law=None,  # read later
+                reactants=tuple(self._participant(r) for r in _items(item.getNumReactants, item.getReactant)),
+                products=tuple(self._participant(p) for p in _items(item.getNumProducts, item.getProduct)),
+                modifiers=tuple(self._modifier(m) for m in _items(item.getNumModifiers, item.getModifier)),
+                details=details,
+            )
+        )
+
+    def _modifier(self, item: Any) -> str:
+        if self.level > 1 and item.isSetId():
+            self._claim(item)
+        return str(item.getSpecies())
+
+    def _law(self, reaction: Any) -> Law | None:
+        law = reaction.getKineticLaw() if reaction.isSetKineticLaw() else None
+        if law is None or not law.isSetMath():
+            return None
+        if self.level > 2:
+            local = list(_items(law.getNumLocalParameters, law.getLocalParameter))
+        else:
+            local = list(_items(law.getNumParameters, law.getParameter))
+        names: dict[str, str] = {}
+        for item in local:
+            old = item.getId()
+            if old in names:
+                text = f"the local parameter {old!r} is given twice in reaction {reaction.getId()!r}; rename one"
+                self.problems.add("duplicate-id", text, old, item.getLine())
+                continue
+            names[old] = self._free_name(f"{reaction.getId()}_{old}")
+            self._enter(self._parameter(item, names[old], "local-parameter"))
+        return Law(compile_ast(law.getMath()), names)
+
+    def _free_name(self, wanted: str) -> str:
+        name, number = wanted, 2
+        while name in self.taken:
+            name, number = f"{wanted}_{number}", number + 1
+        return name
+
+    def _participant(self, item: Any) -> RawParticipant:
+        name = item.getId() if self.level > 1 and item.isSetId() else None
+        program: Program | None = None
+        value: float | Fraction | None = None
+        if self.level == 2 and item.isSetStoichiometryMath():
+            program = self._program(item.getStoichiometryMath(), "a stoichiometry", item.getSpecies())
+        elif self.level < 3:
+            value = Fraction(repr(float(item.getStoichiometry()))) / item.getDenominator()
+        elif item.isSetStoichiometry():
+            value = item.getStoichiometry()
+        if name is not None:
+            quantity = Quantity(
+                id=name,
+                kind="species-reference",
+                written_constant=bool(item.getConstant()) if self.level > 2 else program is None,
+                **self.describe(item),
+            )
+            self._enter(Entry(quantity, item.getLine(), value=value))
+        return RawParticipant(item.getSpecies(), name, value, program, item.getLine())
+
+    # -- events and constraints -----------------------------------------------------------------------
+
+    def _event(self, item: Any, index: int) -> None:
+        name = item.getId() if item.isSetId() else None
+        label = f"event {name!r}" if name else f"event number {index + 1}"
+        if name is not None:
+            self._claim(item)
+        trigger = item.getTrigger()
+        details = self.describe(item)
+        details.update(id=name, use_trigger_values=bool(item.getUseValuesFromTriggerTime()))
+        if self.level > 2 and trigger is not None:
+            details.update(initial_value=bool(trigger.getInitialValue()), persistent=bool(trigger.getPersistent()))
+        assignments = []
+        for one in _items(item.getNumEventAssignments, item.getEventAssignment):
+            program = self._program(one, f"an assignment of {label}", one.getVariable())
+            if program is not None:
+                assignments.append(RawRule(one.getVariable(), program, one.getLine()))
+        self.raw.events.append(
+            RawEvent(
+                label=label,
+                line=item.getLine(),
+                trigger=self._program(trigger, f"the trigger of {label}", name) if trigger is not None else None,
+                delay=self._program(item.getDelay(), f"the delay of {label}", name) if item.isSetDelay() else None,
+                priority=self._program(item.getPriority(), f"the priority of {label}", name)
+                if item.isSetPriority()
+                else None,
+                assignments=tuple(assignments),
+                details=details,
+            )
+        )
+
+    def _constraint(self, item: Any) -> None:
+        program = self._program(item, "a constraint", None)
+        if program is not None:
+            message = standalone(self.document, item.getMessageString()) if item.isSetMessage() else None
+            self.raw.constraints.append(RawConstraint(program, message, item.getLine()))
+
+
+def _items(count: Callable[[], int], get: Callable[[int], Any]) -> Iterator[Any]:
+    return (get(i) for i in range(count()))

@@ -1,0 +1,109 @@
+"""Read an SBML file into an :class:`~sbmlump.system.OdeSystem`, or say everything that prevents it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.sbml.document import Opened, open_sbml
+from sbmlump.sbml.read_assemble import Assembly
+from sbmlump.sbml.read_comp import flatten
+from sbmlump.sbml.read_elements import read_elements
+from sbmlump.sbml.read_packages import check_packages, is_flux_balance
+from sbmlump.sbml.read_record import Problems, RawModel
+from sbmlump.system import OdeSystem
+
+__all__ = ["ReadResult", "load_sbml", "read", "read_opened"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What came of reading a file.
+
+    Attributes
+    ----------
+    system : OdeSystem or None
+        ``None`` when there is any reason.
+    reasons : tuple of Reason
+        Everything that prevents an OdeSystem, all at once.
+    id, name, level, version, file
+        Of the model and the file.
+    counts : mapping of str to int
+        ``compartments``, ``species``, ``states``, ``parameters``, ``local_parameters``, ``reactions``, ``events``,
+        ``functions``, ``assignment_rules``, ``rate_rules``, ``algebraic_rules``, ``initial_assignments``,
+        ``constraints``; also when the model is refused.
+    """
+
+    system: OdeSystem | None
+    reasons: tuple[Reason, ...]
+    id: str
+    name: str | None
+    level: int
+    version: int
+    file: str
+    counts: Mapping[str, int]
+
+
+def read(path: str | Path) -> ReadResult:
+    """Read the SBML file at ``path``.
+
+    Raises
+    ------
+    InputError
+        If it is no readable SBML file; every other obstacle is a reason of the result.
+    """
+    return read_opened(open_sbml(path))
+
+
+def read_opened(opened: Opened) -> ReadResult:
+    """Read a model that has been opened; see :func:`read`."""
+    problems = Problems(opened.file)
+    document = opened.document
+    level, version = document.getLevel(), document.getVersion()
+    check_packages(document, problems)
+    document = flatten(document, opened, problems)
+    raw = read_elements(document, opened.file, opened.sha256, problems)
+    raw.flux_balance = is_flux_balance(document, raw)
+    if raw.flux_balance:
+        text = "the model is one of flux balance: reactions have bounds but no kinetic laws, so it has no dynamics"
+        problems.add("flux-balance-only", text)
+    assembly = Assembly(raw, problems)
+    counts = _counts(raw) | {"states": len(assembly.roles.states)}
+    system = assembly.system()
+    return ReadResult(system, problems.reasons(), raw.id, raw.name, level, version, opened.file, counts)
+
+
+def load_sbml(path: str | Path) -> OdeSystem:
+    """The system in the SBML file at ``path``.
+
+    Raises
+    ------
+    InputError
+        If it is no readable SBML file.
+    UnsupportedModelError
+        If it holds what cannot become an ODE system here; carries every reason.
+    """
+    result = read(path)
+    if result.system is None:
+        raise UnsupportedModelError(result.reasons)
+    return result.system
+
+
+def _counts(raw: RawModel) -> dict[str, int]:
+    kinds = [entry.quantity.kind for entry in raw.entries.values()]
+    return {
+        "compartments": kinds.count("compartment"),
+        "species": kinds.count("species"),
+        "parameters": kinds.count("parameter"),
+        "local_parameters": kinds.count("local-parameter"),
+        "reactions": len(raw.reactions),
+        "events": len(raw.events),
+        "functions": len(raw.functions),
+        "assignment_rules": len(raw.assignments),
+        "rate_rules": len(raw.rates),
+        "algebraic_rules": len(raw.algebraic),
+        "initial_assignments": len(raw.initial),
+        "constraints": len(raw.constraints),
+    }

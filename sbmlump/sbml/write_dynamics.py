@@ -1,0 +1,231 @@
+"""Rules, reactions, events and constraints as XML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sbmlump.expr.graph import Node
+from sbmlump.sbml.mathml_out import MathmlPrinter
+from sbmlump.sbml.write_elements import ElementWriter, element, sbo_term, section
+from sbmlump.sbml.write_fragments import XHTML, extras
+from sbmlump.sbml.write_numbers import attribute_text
+from sbmlump.sbml.write_roles import Role
+from sbmlump.sbml.write_xml import attributes, escaped
+from sbmlump.system import Constraint, Event, OdeSystem, Participant, Reaction
+
+__all__ = ["DynamicsWriter", "Place", "Reference", "event_assignments", "references"]
+
+
+Place = tuple[str, int]
+"""A reactant or product: id of the reaction, position among its reactants followed by its products."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How one reactant or product is written: its id, the attribute, and what else defines the stoichiometry."""
+
+    id: str | None
+    text: str | None = None
+    rule: Node | None = None
+    initial: Node | None = None
+
+
+def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Reference]:
+    """How each reactant and product that no role describes is written."""
+    graph = system.graph
+    taken = {*roles, *(r.id for r in system.reactions)}
+    taken |= {one.id for r in system.reactions for one in (*r.reactants, *r.products) if one.id is not None}
+    table: dict[Place, Reference] = {}
+    number = 0
+    for reaction in system.reactions:
+        for position, one in enumerate((*reaction.reactants, *reaction.products)):
+            if one.id in roles:
+                continue
+            value = graph.number_of(one.stoichiometry)
+            text = None if value is None else attribute_text(value)
+            if text is not None:
+                table[reaction.id, position] = Reference(one.id, text)
+                continue
+            name = one.id
+            while name is None or (name != one.id and name in taken):
+                number += 1
+                name = f"sbmlump_stoichiometry_{number}"
+            if value is not None:
+                table[reaction.id, position] = Reference(name, initial=one.stoichiometry)
+            else:
+                table[reaction.id, position] = Reference(name, rule=one.stoichiometry)
+    return table
+
+
+def event_assignments(event: Event, roles: Mapping[str, Role]) -> list[tuple[str, Node]]:
+    """Assignments to write: those of the event, and implied ones that SBML does not imply for what is written."""
+    # a species written as a concentration in its compartment follows by itself, however the event resizes that
+    extra = [
+        (name, node)
+        for name, node in event.implied
+        if name in roles and not (roles[name].concentration and roles[name].quantity.compartment in roles)
+    ]
+    return [*event.assignments, *extra]
+
+
+class DynamicsWriter:
+    """Writes everything that holds mathematics.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    roles : mapping of str to Role
+    elements : ElementWriter
+        Knows the attributes of species references.
+    printer, rule_printer : MathmlPrinter
+        The second one may print a reaction's flux as its id.
+    stoichiometries : mapping of Place to Reference
+    """
+
+    def __init__(
+        self,
+        system: OdeSystem,
+        roles: Mapping[str, Role],
+        elements: ElementWriter,
+        printer: MathmlPrinter,
+        rule_printer: MathmlPrinter,
+        stoichiometries: Mapping[Place, Reference],
+    ) -> None:
+        self._system = system
+        self._roles = roles
+        self._elements = elements
+        self._printer = printer
+        self._rule_printer = rule_printer
+        self._references = stoichiometries
+
+    def initial_assignments(self, nodes: Mapping[str, Node]) -> Iterator[str]:
+        """One initial assignment for each of ``nodes``."""
+        for name, node in nodes.items():
+            yield element("initialAssignment", attributes(symbol=name), self._printer.math(node) + "\n")
+
+    def assignment_rules(self, helpers: Mapping[Node, str]) -> Iterator[str]:
+        """Helpers, assigned quantities, stoichiometries."""
+        for node, name in helpers.items():
+            yield self._rule("assignmentRule", name, self._printer.math(node, name))
+        for assigned in self._system.assigned:
+            if self._roles[assigned.id].what == "assigned":
+                math = self._rule_printer.math(assigned.value, assigned.id)
+                yield self._rule("assignmentRule", assigned.id, math)
+        for reference in self._references.values():
+            if reference.rule is not None and reference.id is not None:
+                yield self._rule("assignmentRule", reference.id, self._printer.math(reference.rule))
+
+    def rate_rules(self) -> Iterator[str]:
+        """Right-hand sides of states that no reaction explains."""
+        for name, rhs in zip(self._system.states, self._system.rhs, strict=True):
+            if self._roles[name].rate_rule:
+                yield self._rule("rateRule", name, self._rule_printer.math(rhs))
+
+    def constraints(self) -> Iterator[str]:
+        """Constraints with their messages."""
+        for constraint in self._system.constraints:
+            content = self._printer.math(constraint.condition) + "\n" + _message(constraint)
+            yield element("constraint", "", content)
+
+    def reactions(self) -> Iterator[str]:
+        """Reactions with kinetic laws."""
+        for reaction in self._system.reactions:
+            yield self._reaction(reaction)
+
+    def events(self) -> Iterator[str]:
+        """Events without the resets that SBML implies."""
+        for event in self._system.events:
+            yield self._event(event)
+
+    # -- inside --------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _rule(tag: str, variable: str, math: str) -> str:
+        return element(tag, attributes(variable=variable), math + "\n")
+
+    def _reaction(self, reaction: Reaction) -> str:
+        compartment = reaction.compartment
+        role = self._roles.get(compartment) if compartment is not None else None
+        head = attributes(
+            metaid=reaction.metaid,
+            sboTerm=sbo_term(reaction.sbo),
+            id=reaction.id,
+            name=reaction.name,
+            reversible="true" if reaction.reversible else "false",
+            compartment=compartment if role is not None and role.quantity.kind == "compartment" else None,
+        )
+        modifiers = (f"<modifierSpeciesReference{attributes(species=m)}/>\n" for m in self._modifiers(reaction))
+        both = (*reaction.reactants, *reaction.products)
+        sides = [self._reference(one, (reaction.id, position)) for position, one in enumerate(both)]
+        law = element("kineticLaw", "", self._printer.math(reaction.flux, reaction.id) + "\n")
+        return element(
+            "reaction",
+            head,
+            extras(reaction.id, reaction.notes, reaction.annotation)
+            + section("listOfReactants", sides[: len(reaction.reactants)])
+            + section("listOfProducts", sides[len(reaction.reactants) :])
+            + section("listOfModifiers", modifiers)
+            + law,
+        )
+
+    def _reference(self, one: Participant, place: Place) -> str:
+        reference = self._references.get(place)
+        if reference is not None:
+            fixed = "true" if reference.rule is None else "false"
+            head = attributes(id=reference.id, species=one.species, stoichiometry=reference.text, constant=fixed)
+            return f"<speciesReference{head}/>\n"
+        assert one.id is not None
+        quantity = self._roles[one.id].quantity
+        head = attributes(
+            metaid=quantity.metaid,
+            sboTerm=sbo_term(quantity.sbo),
+            id=one.id,
+            name=quantity.name,
+            species=one.species,
+        )
+        content = extras(one.id, quantity.notes, quantity.annotation)
+        return element("speciesReference", head + self._elements.stoichiometry(one.id), content)
+
+    def _modifiers(self, reaction: Reaction) -> list[str]:
+        """Species in the kinetic law that are neither reactants nor products, those of the file first."""
+        roles = self._roles
+        sides = {one.species for one in (*reaction.reactants, *reaction.products)}
+        kept = [name for name in reaction.modifiers if name in roles and roles[name].quantity.kind == "species"]
+        inside = self._printer.ids(reaction.flux, reaction.id)
+        more = sorted(
+            name for name in inside if name in roles and roles[name].quantity.kind == "species" and name not in sides
+        )
+        return list(dict.fromkeys([*kept, *more]))
+
+    def _event(self, event: Event) -> str:
+        head = attributes(
+            metaid=event.metaid,
+            sboTerm=sbo_term(event.sbo),
+            id=event.id,
+            name=event.name,
+            useValuesFromTriggerTime="true" if event.use_trigger_values else "false",
+        )
+        trigger = attributes(
+            initialValue="true" if event.initial_value else "false",
+            persistent="true" if event.persistent else "false",
+        )
+        parts = [element("trigger", trigger, self._printer.math(event.trigger) + "\n")]
+        for tag, node in (("delay", event.delay), ("priority", event.priority)):
+            if node is not None:
+                parts.append(element(tag, "", self._printer.math(node) + "\n"))
+        assignments = (
+            element("eventAssignment", attributes(variable=name), self._printer.math(node) + "\n")
+            for name, node in event_assignments(event, self._roles)
+        )
+        parts.append(section("listOfEventAssignments", assignments))
+        return element("event", head, extras(event.id, event.notes, event.annotation) + "".join(parts))
+
+
+def _message(constraint: Constraint) -> str:
+    message = constraint.message
+    if message is None:
+        return ""
+    if message.lstrip().startswith("<message"):
+        return extras(None, message, None)
+    return f'<message><p xmlns="{XHTML}">{escaped(message)}</p></message>\n'

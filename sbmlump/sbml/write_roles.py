@@ -1,0 +1,255 @@
+"""What each id of a system is written as: element, flags, and whether it needs a rate rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sbmlump.expr.graph import Graph, Node, Op
+from sbmlump.sbml.write_field import PRIME, field_values, symbol_value
+from sbmlump.system import OdeSystem, Quantity
+
+__all__ = ["Role", "Roles", "assign_roles", "participants"]
+
+_Part = tuple[int, Node, Node]
+_DEFAULT_COMPARTMENT: Final = "sbmlump_compartment"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """How one id is written.
+
+    Attributes
+    ----------
+    quantity : Quantity
+        With ``kind`` and ``compartment`` as they will be written.
+    what : str
+        ``state``, ``constant``, ``assigned``, ``implicit`` (a resting species in a compartment that varies: assigned,
+        but SBML needs no rule for it) or ``amount`` (the constant that holds the amount of such a species).
+    value : Node or None
+        Value at time 0; ``None`` if missing, or given by a rule.
+    computed : bool
+        Whether the value is written as an initial assignment even where it is a number.
+    varies : bool
+        Whether anything changes it: the opposite of SBML's ``constant``.
+    boundary : bool
+        For species: whether reactions leave it alone.
+    rate_rule : bool
+        For states: whether a rate rule is written.
+    """
+
+    quantity: Quantity
+    what: str
+    value: Node | None = None
+    computed: bool = False
+    varies: bool = False
+    boundary: bool = False
+    rate_rule: bool = False
+
+    @property
+    def concentration(self) -> bool:
+        """Whether it is written as a species whose id means a concentration."""
+        return self.quantity.kind == "species" and not self.quantity.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Roles by id, in the order of writing, and the compartment to add for species without one."""
+
+    by_id: Mapping[str, Role]
+    added_compartment: str | None
+
+
+def participants(system: OdeSystem) -> dict[str, list[_Part]]:
+    """For each species that takes part in reactions: (−1 | +1, stoichiometry, flux) of each time it does."""
+    table: dict[str, list[_Part]] = {}
+    for reaction in system.reactions:
+        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
+            for one in side:
+                table.setdefault(one.species, []).append((sign, one.stoichiometry, reaction.flux))
+    return table
+
+
+def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> Roles:
+    """Decide how each id is written.
+
+    A species keeps its reactions only if they (and the resizing of its compartment) give its right-hand side;
+    otherwise it gets a rate rule and is a boundary species, so that the written model is always the system.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    all_rate_rules : bool
+        Write a rate rule even for states that do not move by themselves, so that they are states again when read.
+    """
+    taking_part = participants(system)
+    jumping = {name for event in system.events for name, _ in event.assignments}
+    targets = jumping | {name for event in system.events for name, _ in event.implied}
+    normal, added = _quantities(system, taking_part)
+    explained = _Explanation(system, normal, taking_part)
+    zero = system.graph.number(0)
+    roles: dict[str, Role] = {}
+    for name, value, rhs in zip(system.states, system.initial, system.rhs, strict=True):
+        quantity = normal[name]
+        part = name in taking_part
+        by_reactions = quantity.kind == "species" and not quantity.boundary and part
+        # without reactions and events, nobody reading the file would call it a state: it needs a rule then, even of 0
+        moved = by_reactions or (name in targets and not all_rate_rules)
+        if quantity.kind == "species":
+            rule = not (moved and explained.holds(name, rhs, by_reactions=by_reactions))
+        else:
+            rule = not moved or rhs != zero
+        boundary = quantity.boundary or (part and rule)
+        roles[name] = Role(quantity, "state", value, varies=True, boundary=boundary, rate_rule=rule)
+    resting = _resting(system, normal)
+    amounts = {amount for amount, _ in resting.values()}
+    for constant in system.constants:
+        quantity = normal[constant.id]
+        what = "amount" if constant.id in amounts else "constant"
+        boundary = quantity.boundary or constant.id in taking_part
+        roles[constant.id] = Role(
+            quantity, what, constant.value, constant.computed, varies=constant.id in jumping, boundary=boundary
+        )
+    computed = {constant.id for constant in system.constants if constant.computed}
+    for assigned in system.assigned:
+        quantity = normal[assigned.id]
+        boundary = quantity.boundary or assigned.id in taking_part
+        if assigned.id in resting:
+            amount, start = resting[assigned.id]
+            roles[assigned.id] = Role(quantity, "implicit", start, amount in computed, varies=True, boundary=boundary)
+        else:
+            roles[assigned.id] = Role(quantity, "assigned", varies=True, boundary=boundary)
+    order = [*(name for name in system.quantities if name in roles), *roles]
+    return Roles({name: roles[name] for name in dict.fromkeys(order)}, added)
+
+
+def _quantities(system: OdeSystem, taking_part: Mapping[str, object]) -> tuple[dict[str, Quantity], str | None]:
+    """What is said of each id, made complete: species have a compartment, nothing else takes part in reactions."""
+    ids = [*system.states, *(c.id for c in system.constants), *(a.id for a in system.assigned)]
+    given = system.quantities
+    references = {one.id for r in system.reactions for one in (*r.reactants, *r.products) if one.id is not None}
+    compartments = {name for name in ids if name in given and given[name].kind == "compartment"}
+    table: dict[str, Quantity] = {}
+    homeless = False
+    added = _free_id(_DEFAULT_COMPARTMENT, {*ids, *references, *(r.id for r in system.reactions)})
+    for name in ids:
+        quantity = given.get(name) or Quantity(name, "parameter")
+        lost = quantity.kind == "species-reference" and name not in references
+        if lost or quantity.kind == "local-parameter":
+            quantity = replace(quantity, kind="parameter")
+        if name in taking_part and quantity.kind != "species":
+            quantity = replace(quantity, kind="species", amount=True, given_as_amount=True)
+        if quantity.kind == "species" and quantity.compartment not in compartments:
+            if name in taking_part:
+                homeless = True
+                # an amount keeps its meaning in any compartment; a concentration does in one of size 1
+                quantity = replace(quantity, compartment=added)
+            else:
+                quantity = replace(quantity, kind="parameter", units=None)
+        table[name] = quantity
+    return table, added if homeless else None
+
+
+def _resting(system: OdeSystem, quantities: Mapping[str, Quantity]) -> dict[str, tuple[str, Node | None]]:
+    """Species whose concentration changes only because their compartment does: the constant that holds the amount,
+    and the concentration at time 0.
+    """
+    graph = system.graph
+    constants = {constant.id: constant.value for constant in system.constants}
+    table: dict[str, tuple[str, Node | None]] = {}
+    for assigned in system.assigned:
+        quantity = quantities[assigned.id]
+        if not assigned.implicit or quantity.kind != "species" or quantity.amount or quantity.compartment is None:
+            continue
+        if graph.op(assigned.value) is not Op.DIV:
+            continue
+        top = graph.args(assigned.value)[0]
+        if graph.op(top) is Op.SYMBOL and graph.name(top) in constants:
+            name = graph.name(top)
+            value = constants[name]
+            size = graph.symbol(quantity.compartment)
+            table[assigned.id] = name, None if value is None else _divided(graph, value, size)
+    return table
+
+
+def _divided(graph: Graph, value: Node, size: Node) -> Node:
+    """value / size, without the factor size if value has it."""
+    factors = graph.args(value) if graph.op(value) is Op.MUL else ()
+    if size in factors:
+        return graph.mul(factor for factor in factors if factor != size)
+    return graph.div(value, size)
+
+
+def _free_id(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
+
+
+class _Explanation:
+    """Tests whether reactions and the resizing of compartments give the right-hand side of a species."""
+
+    def __init__(
+        self, system: OdeSystem, quantities: Mapping[str, Quantity], taking_part: Mapping[str, list[_Part]]
+    ) -> None:
+        self._system = system
+        self._quantities = quantities
+        self._taking_part = taking_part
+        self._assigned = {a.id: a.value for a in system.assigned}
+        self._rhs = dict(zip(system.states, system.rhs, strict=True))
+        self._growth = self._compartment_growth()
+        roots = [*system.rhs, *self._assigned.values(), *(g for g in self._growth.values() if g is not None)]
+        for entries in taking_part.values():
+            for _, stoichiometry, flux in entries:
+                roots += (stoichiometry, flux)
+        self._values = field_values(system.graph, roots)
+
+    def holds(self, species: str, rhs: Node, *, by_reactions: bool) -> bool:
+        """Whether the change of ``species`` that SBML implies without a rate rule is ``rhs``."""
+        quantity = self._quantities[species]
+        change = 0
+        if by_reactions:
+            for sign, stoichiometry, flux in self._taking_part[species]:
+                change += sign * self._current(stoichiometry) * self._values[flux]
+            factor = quantity.conversion_factor or self._system.origin.conversion_factor
+            if factor is not None:
+                change *= self._of_id(factor)
+        compartment = quantity.compartment
+        if not quantity.amount and compartment is not None and compartment in self._quantities:
+            if compartment in self._growth:
+                growth = self._growth[compartment]
+                if growth is None:
+                    return False
+                change -= self._of_id(species) * self._values[growth]
+            size = self._of_id(compartment)
+            if not size:
+                return False
+            change = change * pow(size, -1, PRIME)
+        return change % PRIME == self._values[rhs]
+
+    def _of_id(self, name: str) -> int:
+        node = self._assigned.get(name)
+        return symbol_value(name) if node is None else self._values[node]
+
+    def _current(self, node: Node) -> int:
+        graph = self._system.graph
+        return self._of_id(graph.name(node)) if graph.op(node) is Op.SYMBOL else self._values[node]
+
+    def _compartment_growth(self) -> dict[str, Node | None]:
+        """Time derivative of each compartment that changes; ``None`` where it is no expression."""
+        graph = self._system.graph
+        used = {q.compartment for q in self._quantities.values() if q.kind == "species" and not q.amount}
+        seeds = {graph.symbol(name): rhs for name, rhs in self._rhs.items()} | {graph.time(): graph.number(1)}
+        growth: dict[str, Node | None] = {}
+        for name in sorted(name for name in used if name is not None):
+            if name in self._rhs:
+                growth[name] = self._rhs[name]
+            elif name in self._assigned:
+                try:
+                    growth[name] = graph.derivative(self._assigned[name], seeds)
+                except ValueError:  # not differentiable: nothing that a reader could have turned into a rate
+                    growth[name] = None
+        return {name: node for name, node in growth.items() if node is None or node != graph.number(0)}

@@ -1,0 +1,152 @@
+"""Pieces of XML text: attributes, and foreign fragments (notes, annotations) carried over as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from xml.parsers import expat
+from xml.sax.saxutils import escape
+
+__all__ = [
+    "Child",
+    "attributes",
+    "children_of",
+    "escaped",
+    "is_well_formed",
+    "join_content",
+    "with_children",
+]
+
+_WHITESPACE: Final = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+_NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def escaped(text: str) -> str:
+    """``text`` as character data; characters that XML 1.0 cannot hold become U+FFFD."""
+    return escape(_NOT_XML.sub("\ufffd", text))
+
+
+def attributes(**values: str | None) -> str:
+    """`` key="value"`` for every value that is given, in the order given (a trailing _ of a key is dropped)."""
+    return "".join(
+        f' {key.rstrip("_")}="{value if value.isidentifier() else _quotable(value)}"'
+        for key, value in values.items()
+        if value is not None
+    )
+
+
+def _quotable(value: str) -> str:
+    return escape(_NOT_XML.sub("\ufffd", value), _WHITESPACE)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child element of a fragment: expanded name ("namespace name"), its text, and its place there in bytes."""
+
+    name: str
+    text: str
+    start: int
+    end: int
+
+
+def is_well_formed(fragment: str) -> bool:
+    """Whether ``fragment`` is one element that can stand alone: every prefix in it is declared in it."""
+    parser = _parser()
+    try:
+        parser.Parse(fragment.encode(), True)
+    except expat.ExpatError:
+        return False
+    return True
+
+
+def children_of(fragment: str) -> list[Child]:
+    """Child elements of the one element that ``fragment`` is, each as found (comments and text between are left)."""
+    data = fragment.encode()
+    return [
+        Child(name, data[start:end].decode(), start, end)
+        for depth, name, start, end in _elements(data, depth_limit=1)
+        if depth == 1
+    ]
+
+
+def with_children(fragment: str, texts: Mapping[Child, str]) -> str:
+    """``fragment`` with other text in the place of some of its children."""
+    data = fragment.encode()
+    pieces: list[bytes] = []
+    place = 0
+    for child in sorted(texts, key=lambda one: one.start):
+        pieces += (data[place : child.start], texts[child].encode())
+        place = child.end
+    return b"".join((*pieces, data[place:])).decode()
+
+
+def join_content(fragment: str, extra: str, *, first: bool) -> str:
+    """``fragment`` with ``extra`` put inside its element, before (``first``) or after what is there."""
+    data = fragment.encode()
+    start, end = _inner(data)
+    if start == len(data):  # <notes/>: nothing to put it into
+        name = re.match(r"<([^\s/>]+)", fragment)
+        assert name is not None
+        return f"{fragment.rstrip()[:-2]}>{extra}</{name[1]}>"
+    place = start if first else end
+    return (data[:place] + extra.encode() + data[place:]).decode()
+
+
+def _parser() -> expat.XMLParserType:
+    parser = expat.ParserCreate(encoding="UTF-8", namespace_separator=" ")
+    parser.buffer_text = True
+    return parser
+
+
+def _events(data: bytes) -> list[tuple[int, str, str]]:
+    """(byte offset, "start" | "end" | "other", name) of everything in ``data``."""
+    events: list[tuple[int, str, str]] = []
+    parser = _parser()
+    parser.buffer_text = False  # a buffered text would be reported at the place of what follows it
+
+    def start(name: str, _: dict[str, str]) -> None:
+        events.append((parser.CurrentByteIndex, "start", name))
+
+    def end(name: str) -> None:
+        events.append((parser.CurrentByteIndex, "end", name))
+
+    def other(_: str) -> None:
+        events.append((parser.CurrentByteIndex, "other", ""))
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.DefaultHandler = other
+    parser.Parse(data, True)
+    return events
+
+
+def _elements(data: bytes, depth_limit: int) -> Iterator[tuple[int, str, int, int]]:
+    """(depth, name, start, end) of every element down to ``depth_limit``, by byte offsets."""
+    events = _events(data)
+    open_: list[tuple[str, int]] = []
+    for index, (offset, what, name) in enumerate(events):
+        if what == "start":
+            open_.append((name, offset))
+        elif what == "end":
+            name, begin = open_.pop()
+            if len(open_) <= depth_limit:
+                empty = _is_empty_tag(data, events, index)
+                yield len(open_), name, begin, offset if empty else data.index(b">", offset) + 1
+
+
+def _is_empty_tag(data: bytes, events: list[tuple[int, str, str]], end: int) -> bool:
+    """Whether the element that event ``end`` closes is one empty tag, which ends where expat places the event."""
+    offset = events[end][0]
+    return events[end - 1][1] == "start" and data[offset - 2 : offset] == b"/>"
+
+
+def _inner(data: bytes) -> tuple[int, int]:
+    """Byte range between the tags of the outermost element; both len(data) if it is one empty tag."""
+    events = _events(data)
+    root = next(index for index, (_, what, _) in enumerate(events) if what == "start")
+    last = next(index for index in range(len(events) - 1, -1, -1) if events[index][1] == "end")
+    if _is_empty_tag(data, events, last):
+        return len(data), len(data)
+    return events[root + 1][0], events[last][0]

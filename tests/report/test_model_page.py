@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from fractions import Fraction
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from sbmlump.expr.graph import Graph
+from sbmlump.reduced import (
+    ErrorEstimate,
+    ExactProof,
+    LinearLumping,
+    Lump,
+    LumpingMatrix,
+    Observable,
+    ReducedSystem,
+)
+from sbmlump.report.figures import matrix_svg
+from sbmlump.report.model_page import certificate_words, number, write_model_page
+from sbmlump.simulate.compare import ErrorReport
+from sbmlump.simulate.measure import quantity_errors
+from sbmlump.system import OdeSystem, Quantity
+
+HOSTILE = '<script>alert("x")</script> & "quotes"'
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+def system(states: list[str], name: str | None = None) -> OdeSystem:
+    graph = Graph()
+    zeros = (graph.number(0),) * len(states)
+    quantities = {states[0]: Quantity(states[0], "species", name=HOSTILE)}
+    return OdeSystem(graph, tuple(states), zeros, zeros, id="m", name=name, quantities=quantities)
+
+
+def reduction(n: int = 12, m: int = 4, certificate=None) -> ReducedSystem:
+    """Lump i holds the states i, i + m, i + 2m, … with coefficients ±1, ±2, …"""
+    states = [f"S{i}" for i in range(n)]
+    original = system(states, HOSTILE)
+    rows = tuple({j: Fraction((-1) ** (j // m) * (j // m + 1), 1 + i) for j in range(i, n, m)} for i in range(m))
+    lumps = tuple(Lump(f"lump{i}", {states[j]: value for j, value in row.items()}) for i, row in enumerate(rows))
+    matrix = LumpingMatrix(tuple(states), rows)
+    proof = certificate or ExactProof("Statement with <angle> brackets.", "identity-test", 1e-30, primes=(5, 7))
+    observable = Observable("lump0", original.graph.symbol("S0"), HOSTILE)
+    reduced = system([lump.id for lump in lumps])
+    return ReducedSystem(
+        original, reduced, (observable,), lumps, LinearLumping(matrix, matrix), proof, "exact", {"lump": 0.25}
+    )
+
+
+def report(names: tuple[str, ...] = ("lump0", "other"), *, broken: bool = False) -> ErrorReport:
+    times = np.linspace(0.0, 10.0, 21)
+    original = {name: np.exp(-times) * (i + 1) for i, name in enumerate(names)}
+    reduced = {name: q * (1 + 1e-9 * times) for name, q in original.items()}
+    if broken:
+        original[names[0]][0] = math.nan
+    errors = quantity_errors(original, reduced)
+    worst = [max(getattr(e, f) for e in errors.values()) for f in errors[names[0]].__slots__]
+    return ErrorReport(
+        10.0, "chosen because <b>", times, original, reduced, errors, *worst, 0.5, 0.002, remarks=("R&D",)
+    )
+
+
+class Page(HTMLParser):
+    """Checks that elements nest, and collects tags, ids, and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def page_of(tmp_path, *args, **names) -> tuple[str, Page]:
+    text = write_model_page(tmp_path / "page", *args, **names).read_text(encoding="utf-8")
+    return text, Page(text)
+
+
+def test_the_page_holds_what_it_must(tmp_path):
+    command = ["sbmlump", "reduce", "a model.xml", "--observe", "A + B"]
+    _, page = page_of(
+        tmp_path, reduction(), report(), original_file="a model.xml", reduced_file="r.xml", command=command
+    )
+    for wanted in [
+        "12 → 4", "proved", "10⁻³⁰", "Statement with <angle> brackets.", "Chosen because <b>",
+        "sbmlump reduce 'a model.xml' --observe 'A + B'", "simulate the original", "0.5 s", "2 ms", "R&D", "r.xml",
+        "S0 − 2·S4 + 3·S8", "1/2·S1 − S5 + 3/2·S9",
+    ]:  # fmt: skip
+        assert wanted in page.text
+    headings = [tag for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert headings[0] == "h1"
+    assert set(headings[1:]) == {"h2"}
+
+
+def test_nothing_of_the_model_becomes_markup(tmp_path):
+    text, page = page_of(tmp_path, reduction(), report())
+    assert HOSTILE in page.text
+    assert "alert(" not in "".join(re.findall(r"<script>(.*?)</script>", text, re.DOTALL))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+
+
+def test_the_page_needs_nothing_from_elsewhere(tmp_path):
+    text, page = page_of(tmp_path, reduction(), report())
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "img")
+        for key in ("src", "href", "xlink:href"):
+            value = attributes.get(key)
+            assert value is None or value.startswith(("#", "data:"))
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_ids_are_unique_and_references_lead_somewhere(tmp_path):
+    text, page = page_of(tmp_path, reduction(), report())
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    referred = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
+    assert referred
+    assert referred <= set(ids)
+
+
+def test_pictures_and_tables_can_be_heard(tmp_path):
+    _, page = page_of(tmp_path, reduction(), report())
+    pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(pictures) == 3
+    assert all(a["role"] == "img" and a["aria-label"] for a in pictures)
+    assert all(a.get("scope") in ("col", "row") for tag, a in page.tags if tag == "th")
+    assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_the_same_input_gives_the_same_bytes_whole(tmp_path):
+    first = write_model_page(tmp_path / "a", reduction(), report()).read_bytes()
+    second = write_model_page(tmp_path / "b", reduction(), report()).read_bytes()
+    assert first == second
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["index.html"]
+
+
+def test_colours_of_text_follow_the_scheme_of_the_page(tmp_path):
+    text, _ = page_of(tmp_path, reduction(), report())
+    assert "prefers-color-scheme: dark" in text
+    assert "var(--ink)" in text[text.index("<svg") :]
+    svg = "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
+    assert not re.search(r"(fill|stroke): #0{3,6}\b", svg)
+
+
+def test_a_page_without_simulation_and_with_an_estimate(tmp_path):
+    estimate = ErrorEstimate("balanced", 10.0, 20, 0.1, 0.03, 0.002)
+    _, page = page_of(tmp_path, reduction(certificate=estimate), None)
+    assert "not simulated" in page.text
+    assert "estimated, not bounded" in page.text
+    assert "proved" not in page.text
+    assert "Worst relative error 0.03, median 0.002" in page.text
+
+
+def test_an_unknown_error_is_called_unknown(tmp_path):
+    _, page = page_of(tmp_path, reduction(), report(broken=True))
+    assert "unknown" in page.text
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 13, 30])
+def test_any_number_of_observables_is_drawn(tmp_path, count):
+    _, page = page_of(tmp_path, reduction(), report(tuple(f"q{i}" for i in range(count))))
+    assert page.text.count("original") > 0
+    assert ("further quantities" in page.text) == (count > 12)
+
+
+def test_long_lumps_fold(tmp_path):
+    _, page = page_of(tmp_path, reduction(60, 2), None)
+    assert "details" in {tag for tag, _ in page.tags}
+    assert "all 30 members" in page.text
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (23, 5), (80, 70), (1200, 500)])
+def test_matrices_of_any_size_are_drawn(n, m):
+    r = reduction(n, m)
+    picture = matrix_svg(r.matrix, [lump.id for lump in r.lumps])
+    root = ET.fromstring(picture.svg)
+    assert root.get("viewBox")
+    assert len(picture.svg) < 400_000
+    assert ("Each pixel stands for" in picture.note) == (n > 480 or m > 240)
+
+
+def test_a_deterministic_proof_says_so():
+    words = certificate_words(ExactProof("S.", "expansion", 0.0, valid_for={"k": "1/10"}))
+    assert any("deterministic" in sentence for sentence in words["sentences"])
+    assert words["values"] == ["k = 1/10"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.25, "0.25"), (1e-9, "10⁻⁹"), (-2.5e-7, "-2.5·10⁻⁷"), (12345.0, "12345"), (math.nan, "unknown"),
+     (math.inf, "∞"), (None, "unknown"), (3e12, "3·10¹²")],
+)  # fmt: skip
+def test_numbers_read_well(value, text):
+    assert number(value) == text

@@ -1,0 +1,183 @@
+"""What cannot become an ODE system is refused with every reason, never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sbml.read_models import (
+    assignment,
+    codes_of,
+    compartment,
+    event,
+    listed,
+    math,
+    parameter,
+    reaction,
+    read_text,
+    rule,
+    sbml,
+    species,
+    system_of,
+)
+
+from sbmlump.errors import UnsupportedModelError
+from sbmlump.sbml.reader import load_sbml
+
+AROUND = listed("Compartments", compartment()) + listed("Species", species("A"))
+
+
+def test_all_reasons_at_once(tmp_path: Path) -> None:
+    reactions = reaction("r", "A", "", "nosuch*A"), reaction("s", "A", "", None), reaction("t", "none", "", "1")
+    result = read_text(tmp_path, sbml(AROUND + listed("Reactions", *reactions)))
+    assert result.system is None
+    assert sorted((r.code, r.element) for r in result.reasons) == [
+        ("no-kinetic-law", "s"),
+        ("unknown-id", "none"),
+        ("unknown-id", "r"),
+    ]
+    assert all("model.xml, line" in r.message for r in result.reasons)
+    assert (result.id, result.level, result.version) == ("m", 3, 2)
+    assert result.counts["reactions"] == 3
+    assert result.counts["states"] == 1
+
+
+def test_load_raises_with_the_reasons(tmp_path: Path) -> None:
+    path = tmp_path / "m.xml"
+    path.write_text(sbml(AROUND + listed("Reactions", reaction("r", "A", "", None))))
+    with pytest.raises(UnsupportedModelError) as caught:
+        load_sbml(path)
+    assert [r.code for r in caught.value.reasons] == ["no-kinetic-law"]
+
+
+def test_fast_reactions(tmp_path: Path) -> None:
+    one = reaction("r", "A", "", "A").replace('reversible="false"', 'reversible="false" fast="true"')
+    plain = AROUND + listed("Reactions", one)
+    assert codes_of(tmp_path, sbml(plain, version=1)) == ["fast-reaction"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "code"),
+    [
+        ([rule("assignmentRule", "p", "q"), rule("assignmentRule", "q", "p")], "circular-assignment"),
+        ([rule("assignmentRule", "p", "p + 1")], "circular-assignment"),
+        ([rule("rateRule", "p", "rateOf(q)"), rule("rateRule", "q", "rateOf(p)")], "circular-assignment"),
+        ([rule("assignmentRule", "p", "1"), rule("rateRule", "p", "1")], "duplicate-rule"),
+        ([rule("assignmentRule", "nosuch", "1")], "unknown-id"),
+        ([rule("rateRule", "q", "rateOf(p)"), rule("assignmentRule", "p", "floor(A)")], "rate-of"),
+    ],
+)
+def test_rules_that_make_no_sense(tmp_path: Path, rules: list[str], code: str) -> None:
+    kinds = listed("Parameters", parameter("p", constant=False), parameter("q", constant=False))
+    reactions = listed("Reactions", reaction("r", "A", "", "A"))
+    assert codes_of(tmp_path, sbml(AROUND + kinds + listed("Rules", *rules) + reactions)) == [code]
+
+
+def test_a_size_that_depends_on_its_own_concentration_is_refused(tmp_path: Path) -> None:
+    where = listed("Compartments", compartment(size=None, constant=False)) + listed("Species", species("A"))
+    rest = listed("Rules", rule("assignmentRule", "c", "1 + A")) + listed("Reactions", reaction("r", "A", "", "A"))
+    assert codes_of(tmp_path, sbml(where + rest)) == ["circular-assignment"]
+
+
+def test_initial_values_in_a_circle(tmp_path: Path) -> None:
+    kinds = listed("Parameters", parameter("p"), parameter("q"))
+    starts = listed("InitialAssignments", assignment("p", "q"), assignment("q", "p + 1"))
+    assert codes_of(tmp_path, sbml(kinds + starts)) == ["circular-initial-value"]
+
+
+def test_missing_values_are_named_only_where_needed(tmp_path: Path) -> None:
+    kinds = listed("Parameters", *(parameter(name, None) for name in ("k", "unused", "start")))
+    where = listed("Compartments", compartment(size=None), compartment("d", None))
+    some = listed("Species", species("A", 'initialAmount="1"'), species("B", ""), species("C", where="d"))
+    starts = listed("InitialAssignments", assignment("C", "start"))
+    reactions = listed("Reactions", reaction("r", "A", "B", "k*A*c"), reaction("s", "C", "", "C*d"))
+    result = read_text(tmp_path, sbml(where + some + kinds + starts + reactions))
+    assert {r.code for r in result.reasons} == {"missing-value"}
+    assert {r.element for r in result.reasons} == {"c", "k", "B", "start"}
+
+
+def test_a_size_that_cancels_need_not_be_given(tmp_path: Path) -> None:
+    where = listed("Compartments", compartment(size=None)) + listed("Species", species("A"))
+    system = system_of(tmp_path, sbml(where + listed("Reactions", reaction("r", "A", "", "2*A*c"))))
+    assert system.rates(0.0, [3.0]).tolist() == [-6.0]
+
+
+def test_a_missing_stoichiometry(tmp_path: Path) -> None:
+    one = reaction("r", "A", "", "A").replace('stoichiometry="1" ', "")
+    assert codes_of(tmp_path, sbml(AROUND + listed("Reactions", one))) == ["missing-value"]
+
+
+def test_a_compartment_of_size_0(tmp_path: Path) -> None:
+    where = listed("Compartments", compartment(size="0")) + listed("Species", species("A"))
+    assert codes_of(tmp_path, sbml(where + listed("Reactions", reaction("r", "A", "", "A")))) == ["zero-size"]
+
+
+def test_ids_given_twice(tmp_path: Path) -> None:
+    kinds = listed("Parameters", parameter("A"), parameter("q"))
+    assert codes_of(tmp_path, sbml(AROUND + kinds)) == ["duplicate-id"]
+    named = listed("Parameters", parameter("e", constant=False)) + listed("Events", event("time > 1", {"e": "2"}))
+    assert codes_of(tmp_path, sbml(named)) == ["duplicate-id"]
+
+
+@pytest.mark.parametrize("name", ["qual", "spatial", "multi", "distrib", "somethingnew"])
+def test_required_packages(tmp_path: Path, name: str) -> None:
+    uri = f"http://www.sbml.org/sbml/level3/version1/{name}/version1"
+    text = sbml(AROUND, version=1, root=f'xmlns:{name}="{uri}" {name}:required="true"')
+    assert f"package-required:{name}" in codes_of(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["layout", "render", "groups", "somethingnew"])
+def test_packages_that_are_not_required_are_no_obstacle(tmp_path: Path, name: str) -> None:
+    uri = f"http://www.sbml.org/sbml/level3/version1/{name}/version1"
+    text = sbml(AROUND, version=1, root=f'xmlns:{name}="{uri}" {name}:required="false"')
+    assert system_of(tmp_path, text).size == 0
+
+
+def test_flux_balance_models(tmp_path: Path) -> None:
+    uri = "http://www.sbml.org/sbml/level3/version1/fbc/version2"
+    text = sbml(
+        AROUND + listed("Reactions", reaction("r", "A", "", None).replace("<reaction", '<reaction fast="false"')),
+        version=1,
+        model='id="m" fbc:strict="false"',
+        root=f'xmlns:fbc="{uri}" fbc:required="false"',
+    )
+    assert codes_of(tmp_path, text) == ["flux-balance-only"]
+
+
+def test_many_reactions_without_law_are_one_reason(tmp_path: Path) -> None:
+    reactions = [reaction(f"r{i}", "A", "", None) for i in range(30)]
+    result = read_text(tmp_path, sbml(AROUND + listed("Reactions", *reactions)))
+    assert [r.code for r in result.reasons] == ["no-kinetic-law"]
+    assert "30 of 30" in result.reasons[0].message
+
+
+def test_missing_mathematics_is_an_error_before_level_3_version_2_and_nothing_after(tmp_path: Path) -> None:
+    body = listed("Parameters", parameter("p", "3", constant=False)) + listed("Rules", '<rateRule variable="p"/>')
+    assert codes_of(tmp_path, sbml(body, version=1)) == ["no-math"]
+    assert [c.id for c in system_of(tmp_path, sbml(body)).constants] == ["p"]
+
+
+def test_constraints_are_carried_over(tmp_path: Path) -> None:
+    said = '<message><p xmlns="http://www.w3.org/1999/xhtml">too much</p></message>'
+    one = f"<constraint>{math('p < 2')}{said}</constraint>"
+    system = system_of(tmp_path, sbml(listed("Parameters", parameter("p")) + listed("Constraints", one)))
+    assert system.graph.name(system.constraints[0].condition) == "lt"
+    assert "too much" in (system.constraints[0].message or "")
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        (listed("Rules", rule("rateRule", "k", "1")), "constant-changes"),
+        (listed("Rules", rule("assignmentRule", "c", "1")), "constant-changes"),
+        (listed("Events", event("time > 1", {"k": "1"})), "constant-changes"),
+        (listed("Reactions", reaction("r", "C", "", "1")), "constant-changes"),
+        (
+            listed("Rules", rule("rateRule", "A", "1")) + listed("Reactions", reaction("r", "A", "", "1")),
+            "rule-and-reaction",
+        ),
+    ],
+)
+def test_contradictions_between_flags_and_mathematics(tmp_path: Path, part: str, code: str) -> None:
+    some = listed("Species", species("A"), species("C", constant=True)) + listed("Parameters", parameter("k"))
+    assert set(codes_of(tmp_path, sbml(listed("Compartments", compartment()) + some + part))) == {code}

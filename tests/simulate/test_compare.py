@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from simulate.simulation_models import (
+    A0,
+    K1,
+    K2,
+    a_of,
+    assignment,
+    b_of,
+    chain,
+    event_at,
+    number,
+    ode,
+    parameter,
+    scaled,
+)
+
+from sbmlump.errors import InputError, UnsupportedModelError, UsageError
+from sbmlump.expr.graph import Graph
+from sbmlump.simulate import Definition, Horizon, IntegrationError, compare
+
+
+def only_code(error: pytest.ExceptionInfo) -> str:
+    codes = {reason.code for reason in error.value.reasons}
+    assert len(codes) == 1
+    return codes.pop()
+
+
+def test_trajectories_are_the_analytic_ones(file):
+    path = file(chain())
+    report = compare(path, path, until=10.0, points=11)
+    assert report.times.tolist() == list(range(11))
+    assert set(report.original) == {"A", "B", "C", "total"}
+    for i, t in enumerate(report.times):
+        assert report.original["A"][i] == pytest.approx(a_of(t), rel=1e-8)
+        assert report.original["B"][i] == pytest.approx(b_of(t), rel=1e-8)
+        assert report.original["total"][i] == pytest.approx(a_of(t) + b_of(t), rel=1e-8)
+    assert report.max_relative_error == 0.0
+    assert report.horizon_reason == "given by the user"
+
+
+def test_the_lump_of_a_chain_agrees_with_the_sum_it_stands_for(file):
+    # With equal constants the total of A and B would close; here A + B is kept by (A, total).
+    lumped = ode(
+        ("A", A0, scaled(-K1, "A")),
+        ("whole", A0 + 1.0, f"<apply><plus/>{scaled(-K2, 'whole')}{scaled(K2, 'A')}</apply>"),
+    )
+    definition = {"whole": Definition.linear({"A": 1.0, "B": 1.0})}
+    report = compare(file(chain()), file(lumped), until=10.0, definitions=definition)
+    assert set(report.per_observable) == {"A", "whole"}
+    assert report.max_relative_error < 1e-8
+    wrong = compare(file(chain()), file(lumped), until=10.0, definitions={"whole": Definition.linear({"A": 1.0})})
+    assert wrong.per_observable["whole"].max_relative_error > 0.1
+
+
+def test_an_error_of_known_size_is_reported(file):
+    slow = ode(("x", 1.0, scaled(-1.0, "x")))
+    fast = ode(("x", 1.0, scaled(-1.1, "x")))
+    report = compare(file(slow), file(fast), until=2.0, points=201)
+    grid = np.linspace(0.0, 2.0, 201)
+    difference = np.abs(np.exp(-1.1 * grid) - np.exp(-grid))
+    error = report.per_observable["x"]
+    assert error.max_absolute_error == pytest.approx(difference.max(), rel=1e-6)
+    assert error.max_relative_error == pytest.approx(difference.max(), rel=1e-6)
+    assert error.final_relative_error == pytest.approx(difference[-1] / math.exp(-2.0), rel=1e-6)
+    assert report.max_relative_error == error.max_relative_error
+
+
+def test_a_species_of_no_account_is_measured_against_the_others(file):
+    # C starts at 0 and stays there: what the reduced file says of it is noise beside A.
+    still = chain(k1=0.0).replace('value="0.2"', 'value="0.0"')
+    noisy = ode(("C", 1e-15, number(0.0)))
+    report = compare(file(still), file(noisy), until=1.0, observables=["C"])
+    assert report.per_observable["C"].max_relative_error == pytest.approx(1e-15 / (1e-14 * A0))
+
+
+def test_amount_and_concentration_are_brought_to_what_the_original_means(file):
+    concentrations, amounts = file(chain()), file(chain(amounts=True))
+    report = compare(concentrations, amounts, until=5.0, observables=["A", "B", "C"])
+    assert report.original["A"][0] == pytest.approx(A0)
+    assert report.max_relative_error < 1e-8
+    back = compare(amounts, concentrations, until=5.0, observables=["A", "B", "C"])
+    assert back.original["A"][0] == pytest.approx(2 * A0)
+    assert back.max_relative_error < 1e-8
+
+
+def test_a_flux_may_be_a_parameter_of_the_reduced_model(file):
+    reduced = ode(("A", A0, scaled(-K1, "A")), extra=parameter("r1"), more_rules=assignment("r1", scaled(2 * K1, "A")))
+    report = compare(file(chain()), file(reduced), until=5.0, observables=["r1"])
+    assert report.original["r1"][0] == pytest.approx(2.0 * K1 * A0)
+    assert report.max_relative_error < 1e-8
+
+
+def test_an_expression_is_evaluated_on_the_original(file):
+    graph = Graph()
+    node = graph.add([graph.symbol("A"), graph.mul([graph.number(2), graph.time()])])
+    reduced = ode(("A", A0, scaled(-K1, "A")), ("q", A0, f"<apply><plus/>{scaled(-K1, 'A')}{number(2.0)}</apply>"))
+    report = compare(file(chain()), file(reduced), until=5.0, definitions={"q": Definition.of_node(graph, node)})
+    assert report.per_observable["q"].max_relative_error < 1e-8
+
+
+def test_json_holds_the_fields_of_the_contract_and_no_nan(file):
+    path = file(chain())
+    data = compare(path, path, until=1.0, points=3, observables=["A"]).as_json()
+    assert list(data) == [
+        "until", "max_relative_error", "final_relative_error", "max_absolute_error", "per_observable",
+        "seconds_original", "seconds_reduced",
+    ]  # fmt: skip
+    assert list(data["per_observable"]["A"]) == ["max_relative_error", "final_relative_error", "max_absolute_error"]
+    json.dumps(data, allow_nan=False)
+
+
+def test_undefined_values_of_assigned_quantities_are_left_out_and_mentioned(file):
+    ratio = "<apply><divide/><ci>x</ci><ci>x</ci></apply>"
+    path = file(ode(("x", 0.0, number(1.0)), extra=parameter("q"), more_rules=assignment("q", ratio)))
+    report = compare(path, path, until=1.0, points=5)
+    assert math.isnan(report.original["q"][0])
+    assert report.per_observable["q"].max_relative_error == 0.0
+    assert any("q has no finite value at 1 of 5" in remark for remark in report.remarks)
+
+
+def test_a_quantity_called_time_is_refused_and_not_mistaken_for_the_time(file):
+    path = file(ode(("time", 5.0, number(0.0)), ("x", 0.0, number(1.0))))
+    assert set(compare(path, path, until=1.0).original) == {"x"}
+    with pytest.raises(UsageError) as caught:
+        compare(path, path, until=1.0, observables=["time"])
+    assert only_code(caught) == "unknown-quantity"
+
+
+def test_each_run_starts_from_the_file_even_after_events(file):
+    # libRoadRunner keeps parameters that an event changed through a plain reset.
+    path = file(event_at(0.5))
+    report = compare(path, path, until=1.0, points=3)
+    assert report.original["p"].tolist() == [1.0, 1.0, 7.0]
+    assert report.reduced["p"].tolist() == [1.0, 1.0, 7.0]
+
+
+def test_a_pole_is_reported_with_the_time_reached(file):
+    path = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
+    with pytest.raises(IntegrationError) as caught:
+        compare(path, path, until=2.0)
+    assert only_code(caught) == "simulation-failed"
+    assert caught.value.exit_code == 4
+    assert caught.value.reached == pytest.approx(1.0, abs=1e-2)
+    assert str(path) in str(caught.value)
+
+
+def test_a_horizon_of_its_own_that_is_too_long_is_shortened(file, monkeypatch):
+    path = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
+    module = sys.modules["sbmlump.simulate.compare"]  # the package exports the function under the same name
+    monkeypatch.setattr(module, "choose_horizon", lambda *_: Horizon(2.0, "made to be too long"))
+    report = compare(path, path)
+    assert report.until == 0.5
+    assert "made to be too long; a precise run fails at 1, so it ends at 0.5" in report.horizon_reason
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "code"),
+    [
+        ("not XML", InputError, "not-xml"),
+        ('<?xml version="1.0"?><!DOCTYPE sbml><sbml/>', InputError, "doctype"),
+        (
+            ode(("x", 1.0, "<ci>k</ci>"), extra=parameter("k", constant=True)),
+            UnsupportedModelError,
+            "simulator-refused",
+        ),
+    ],
+)
+def test_bad_files_are_refused_with_a_reason(file, text, kind, code):
+    good = file(ode(("x", 1.0, number(1.0))))
+    with pytest.raises(kind) as caught:
+        compare(file(text), good, until=1.0, observables=None if kind is InputError else ["x"])
+    assert only_code(caught) == code
+
+
+def test_a_missing_file_is_an_input_error(file, tmp_path):
+    with pytest.raises(InputError) as caught:
+        compare(tmp_path / "none.xml", file(chain()), until=1.0)
+    assert only_code(caught) == "unreadable-file"
+
+
+def test_wrong_requests_are_usage_errors(file):
+    path, other = file(chain()), file(ode(("y", 1.0, number(1.0))))
+    with pytest.raises(UsageError) as caught:
+        compare(path, path, until=1.0, observables=["total_"])
+    assert "near matches: total" in str(caught.value)
+    for request, code in [
+        (lambda: compare(path, other, until=1.0), "nothing-to-compare"),
+        (lambda: compare(path, path, until=-1.0), "bad-horizon"),
+        (lambda: compare(path, path, until=math.nan), "bad-horizon"),
+        (lambda: compare(path, path, until=1.0, points=1), "bad-grid"),
+        (lambda: compare(path, path, until=1.0, simulator="none"), "unknown-simulator"),
+        (
+            lambda: compare(path, other, until=1.0, definitions={"y": Definition.linear({"zz": 1.0})}),
+            "unknown-quantity",
+        ),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            request()
+        assert only_code(caught) == code
+
+
+def test_the_figure_leaves_no_global_state(file, tmp_path):
+    path = file(chain())
+    figure = compare(path, path, until=1.0).plot()
+    figure.savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+    assert len(figure.axes) == 5
+
+
+def test_importing_is_light_and_simulating_is_silent(file):
+    pole = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
+    script = (
+        "import sys, sbmlump.simulate as s\n"
+        "assert not {'roadrunner', 'matplotlib'} & set(sys.modules)\n"
+        f"try: s.compare({str(pole)!r}, {str(pole)!r}, until=2.0)\n"
+        "except s.IntegrationError: sys.exit(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")

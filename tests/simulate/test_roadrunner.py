@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from simulate.simulation_models import chain, jump_at, ode, scaled
+
+from sbmlump.simulate import IntegrationError, Reading, simulator_named
+from sbmlump.simulate.facts import read_facts
+
+
+def load(path):
+    return simulator_named("roadrunner").load(path)
+
+
+def test_states_and_rates_are_those_of_the_integrator(file):
+    model = load(file(chain()))
+    assert set(model.states) == {"A", "B", "C"}
+    assert all(reading.form == "amount" for reading in model.states.values())
+    # A loses 0.5 · 3 of concentration, so 3 of amount in a volume of 2.
+    assert model.initial_rates()["A"] == pytest.approx(-3.0)
+
+
+def test_small_states_are_as_accurate_as_large_ones(file):
+    # One absolute tolerance for both, made for the large state, would not see the small one oscillate.
+    swing = [("u", 1e-20, "<ci>v</ci>"), ("v", 0.0, scaled(-400.0, "u"))]
+    path = file(ode(("big", 1e3, scaled(-0.1, "big")), *swing))
+    run = load(path).run({"u": Reading("u", "value")}, 3.0, 31)
+    expected = [1e-20 * math.cos(20.0 * t) for t in run.times]
+    assert run.values["u"].tolist() == pytest.approx(expected, rel=1e-6, abs=1e-27)
+
+
+@pytest.mark.parametrize("moment", [2.7, 5.0])
+def test_a_jump_on_a_point_of_the_grid_is_passed(file, moment):
+    run = load(file(jump_at(moment))).run({"x": Reading("x", "value")}, 10.0, 101)
+    assert run.times[-1] == 10.0
+    assert len(run.times) == 101
+    expected = [t + 2.0 * max(t - moment, 0.0) for t in run.times]
+    assert run.values["x"].tolist() == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+def test_runs_cut_at_jumps_give_the_same_grid(file):
+    model = load(file(jump_at(2.7)))
+    model._select(["time", "x"], {"x": Reading("x", "value")})
+    for stops in [(), (2.7,), (1.0, 2.7), (2.75,)]:
+        model._runner.resetToOrigin()
+        table = model._table(10.0, 101, stops)
+        assert table.shape == (101, 2)
+        assert table[-1].tolist() == pytest.approx([10.0, 10.0 + 2 * 7.3], rel=1e-5)
+
+
+def test_a_run_that_sticks_at_a_jump_is_cut_there_and_says_so(file, monkeypatch):
+    # Published models do stick; whether one does depends on rounding, so here the library is made to.
+    model = load(file(jump_at(2.7)))
+    whole = type(model)._table
+
+    def sticking(self, until, points, stops):
+        if not stops:
+            raise RuntimeError("CVODE Error: CV_TOO_MUCH_WORK")
+        return whole(self, until, points, stops)
+
+    monkeypatch.setattr(type(model), "_table", sticking)
+    run = model.run({"x": Reading("x", "value")}, 10.0, 11)
+    assert run.values["x"][-1] == pytest.approx(10.0 + 2 * 7.3, rel=1e-9)
+    assert "started anew at the times" in run.remarks[0]
+
+
+def test_loosened_tolerances_are_said(file, monkeypatch):
+    model = load(file(chain()))
+    attempt = type(model)._attempt
+
+    def strict_fails(self, readings, until, points, tolerances, scales, stops=()):
+        if tolerances.relative < 0.5e-8:
+            raise IntegrationError.at("m", 1.0, until, "made to fail")
+        return attempt(self, readings, until, points, tolerances, scales, stops)
+
+    monkeypatch.setattr(type(model), "_attempt", strict_fails)
+    run = model.run({"A": Reading("A", "concentration")}, 2.0, 3)
+    assert run.values["A"][-1] == pytest.approx(3.0 * math.exp(-1.0), rel=1e-5)
+    assert "a relative tolerance of 1e-08" in run.remarks[0]
+
+
+def test_facts_know_what_ids_mean_and_which_times_are_mentioned(file):
+    facts = read_facts(file(chain()))
+    assert facts.forms["A"] == "concentration"
+    assert facts.forms["r1"] == "flux"
+    assert facts.moving == ("A", "B", "C", "total")
+    assert read_facts(file(chain(amounts=True))).forms["A"] == "amount"
+    assert read_facts(file(jump_at(2.5))).times == (2.5,)
+    assert read_facts(file(jump_at(2.5))).uses_time
+    assert not facts.uses_time
+
+
+def test_a_species_in_a_compartment_without_dimensions_is_an_amount(file):
+    text = chain().replace('<compartment id="c"', '<compartment id="c" spatialDimensions="0"')
+    assert read_facts(file(text)).forms["A"] == "amount"
+
+
+def test_facts_of_a_deep_file_are_read_without_recursion(file):
+    deep = "<apply><minus/>" * 50_000 + "<ci>x</ci>" + "</apply>" * 50_000
+    assert read_facts(file(ode(("x", 1.0, deep)))).moving == ("x",)
