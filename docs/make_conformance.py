@@ -18,13 +18,14 @@ INTRODUCTION = """\
 
 Made by `docs/make_conformance.py`; not edited by hand.
 
-Each case is read, written back by `convert` as SBML Level 3 Version 2, simulated by libRoadRunner, and compared with the
-suite's expected results by the case's own tolerances. *Refused* means that sbmlump says with a code what it does not
-translate; *wrong* would be a result outside the tolerances, *crash* a child process that died.
+Each case is read, written back by `convert` as SBML Level 3 Version 2, simulated by libRoadRunner, and compared with
+the suite's expected results by the case's own tolerances. *Refused* means that sbmlump says with a code what it does
+not translate; *wrong* would be a result outside the tolerances, *crash* a child process that died.
 """
 
 
 def tags_of(folder: Path) -> set[str]:
+    """Component and test tags of a case."""
     text = next(folder.glob("*-tags.txt")).read_text()
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     return {
@@ -33,6 +34,7 @@ def tags_of(folder: Path) -> set[str]:
 
 
 def main() -> int:
+    """Run every case and write the table."""
     import roadrunner  # noqa: F401  (loaded once, before the children are forked)
 
     import sbmlump.sbml.reader
@@ -55,6 +57,7 @@ def main() -> int:
 
 
 def table(cases: list[Path], results: list[CaseResult]) -> str:
+    """The page as Markdown."""
     counts = Counter(result.status for result in results)
     codes = Counter(result.code for result in results if result.status == "refused")
     by_tag: dict[str, Counter[str]] = defaultdict(Counter)

@@ -65,6 +65,7 @@ def _spy(axes: matplotlib.axes.Axes, matrix: np.ndarray, names: tuple[str, ...])
 
 
 def main() -> None:
+    """Write every picture."""
     matplotlib.rcParams.update({"svg.hashsalt": "sbmlump", "svg.fonttype": "none", "font.size": 9})
     target = HERE / "images"
     target.mkdir(exist_ok=True)

@@ -64,7 +64,9 @@ def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observab
 
 def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
     if error.name is None:
-        return Reason("bad-observable", f"cannot read the observable {text!r}: {error} (character {error.position + 1})")
+        return Reason(
+            "bad-observable", f"cannot read the observable {text!r}: {error} (character {error.position + 1})"
+        )
     wanted = error.name
     known = list(system.definitions)
     near = difflib.get_close_matches(wanted, known, n=4, cutoff=0.6) or difflib.get_close_matches(

@@ -322,9 +322,7 @@ class NoLumping:
     reasons: tuple[Reason, ...]
 
 
-def verify(
-    original: str | Path, reduced: str | Path, *, seed: int = 0
-) -> ExactProof | Refutation | NoLumping:
+def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ExactProof | Refutation | NoLumping:
     """Prove or refute, without simulation, that one file is an exact lumping of the other.
 
     The lumping is taken from the reduced file's annotation, else it is the identity on the states that have the
@@ -365,9 +363,7 @@ def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord)
     return Claim(before, after, rows, named, symbolic, lift, record.offset)
 
 
-def check(
-    original: str | Path, reduced: str | Path, *, until: float | None = None, points: int = 201
-) -> ErrorReport:
+def check(original: str | Path, reduced: str | Path, *, until: float | None = None, points: int = 201) -> ErrorReport:
     """Simulate both files and compare what they share, and the observables that the reduced file names.
 
     Raises

@@ -21,7 +21,7 @@ TIME_LIMIT = 60.0
 
 @dataclass(frozen=True)
 class CaseResult:
-    """``passed``, ``refused`` (with a code), ``unsimulated`` (the simulator would not run our file), ``wrong``, ``crash``."""
+    """``passed``, ``refused`` (with a code), ``unsimulated`` (by libRoadRunner), ``wrong`` or ``crash``."""
 
     case: str
     status: str
@@ -127,13 +127,11 @@ def simulate(text: str, settings: Settings) -> Mapping[str, Array]:
     integrator.setValue("absolute_tolerance", min(1e-13, settings.absolute * 1e-5))
     integrator.setValue("maximum_num_steps", 100_000)
     species = set(model.model.getFloatingSpeciesIds()) | set(model.model.getBoundarySpeciesIds())
-    selections = ["time"]
-    for name in settings.variables:
-        selections.append(f"[{name}]" if name in species and name in settings.concentrations else name)
-    model.timeCourseSelections = selections
+    concentrations = species & settings.concentrations
+    model.timeCourseSelections = ["time", *(f"[{n}]" if n in concentrations else n for n in settings.variables)]
     end = settings.start + settings.duration
     if settings.start:
-        points = int(round(settings.steps * end / settings.duration)) + 1
+        points = round(settings.steps * end / settings.duration) + 1
         table = np.array(model.simulate(0, end, points))[-(settings.steps + 1) :]
     else:
         table = np.array(model.simulate(0, end, settings.steps + 1))

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import click
 
 from sbmlump._version import __version__
-from sbmlump.errors import Reason, SbmlumpError
 from sbmlump.cli.output import Failure, print_failure
+from sbmlump.errors import Reason, SbmlumpError
 
 __all__ = ["main"]
 
@@ -21,6 +21,7 @@ _COMMANDS = {
     "convert": "sbmlump.cli.convert",
     "check": "sbmlump.cli.check",
     "verify": "sbmlump.cli.verify",
+    "crawl": "sbmlump.cli.crawl",
 }
 
 
@@ -94,16 +95,17 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         reason = Reason("out-of-memory", "the memory is used up; a larger machine or a smaller model would do")
         return print_failure(Failure("out-of-budget", (reason,), 4), as_json=as_json)
-    except Exception as error:  # the last line of defence: told as a fault of ours, never hidden
+    except Exception as error:  # noqa: BLE001  the last line of defence: told as a fault of ours, never hidden
         return _fault(error, as_json)
 
 
 def _fault(error: Exception, as_json: bool) -> int:
     import os
     import traceback
+    from pathlib import Path
 
     frames = traceback.extract_tb(error.__traceback__)
-    place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     message = f"a fault in sbmlump ({type(error).__name__} at {place}: {error}); please report it with the model"
     if os.environ.get("SBMLUMP_DEBUG"):
         traceback.print_exception(error, file=sys.stderr)

@@ -14,10 +14,12 @@ __all__ = ["command"]
 
 @click.command("convert")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; its suffix decides.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; its suffix decides."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(model: Path, output: Path, as_json: bool, quiet: bool) -> int:
+@click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
+def command(model: Path, output: Path, as_json: bool) -> int:
     """Read MODEL and write it in a canonical form, by the suffix of the output."""
     system = convert(model, output)
     if as_json:

@@ -22,8 +22,8 @@ _SAME_CODE = 8
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(model: Path, as_json: bool, show_all: bool, quiet: bool) -> int:
+@click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
+def command(model: Path, as_json: bool, show_all: bool) -> int:
     """Say what is in MODEL, what can be observed, and what stops a reduction."""
     found = inspect_model(model)
     if as_json:

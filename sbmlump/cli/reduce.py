@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -56,7 +57,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Reduce MODEL to the smallest model that keeps what is observed.
+    r"""Reduce MODEL to the smallest model that keeps what is observed.
 
     \b
     sbmlump reduce model.xml --observe A --observe 'total = B + C' -o reduced.xml
@@ -69,7 +70,7 @@ def command(
     try:
         with progress_reporter(quiet or as_json) as progress:
             outcome = run_reduction(model, observe, options, output, progress=progress)
-            page = _write_page(report_folder, outcome, model, observe, output)
+            page = _write_page(report_folder, outcome, model, output)
     except SbmlumpError as error:
         empty = Outcome("failed", ModelFacts(file=str(model)), method)
         return print_failure(Failure.of(error, empty.as_json()), as_json=as_json)
@@ -80,11 +81,16 @@ def command(
     return outcome.exit_code
 
 
-def _write_page(
-    folder: Path | None, outcome: Outcome, model: Path, observe: tuple[str, ...], output: Path | None
-) -> Path | None:
+def _write_page(folder: Path | None, outcome: Outcome, model: Path, output: Path | None) -> Path | None:
     if folder is None or outcome.reduction is None:
         return None
     from sbmlump.report.model_page import write_model_page
 
-    return write_model_page(folder, outcome.reduction, outcome.report, original_file=model, reduced_file=output)
+    return write_model_page(
+        folder,
+        outcome.reduction,
+        outcome.report,
+        original_file=model,
+        reduced_file=output,
+        command=["sbmlump", *sys.argv[1:]],
+    )

@@ -20,8 +20,8 @@ __all__ = ["command"]
 @click.argument("reduced", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(original: Path, reduced: Path, seed: int, as_json: bool, quiet: bool) -> int:
+@click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
+def command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
     """Prove or refute, without simulation, that REDUCED is an exact lumping of ORIGINAL."""
     if seed < 0:
         raise click.UsageError(f"--seed must not be negative, not {seed}")

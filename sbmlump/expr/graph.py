@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 __all__ = ["FUNCTIONS", "LOGIC", "RELATIONS", "Graph", "Node", "Op"]
 
-type_Payload = Fraction | str | None
+Payload = Fraction | str | None
 Node = int
 """A node of a :class:`Graph`: an index, meaningful only together with its graph."""
 
@@ -75,10 +75,10 @@ class Graph:
     def __init__(self) -> None:
         self._ops: list[Op] = []
         self._args: list[tuple[Node, ...]] = []
-        self._payload: list[type_Payload] = []
+        self._payload: list[Payload] = []
         self._undefined: set[Node] = set()
         self._arrays: tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]] | None = None
-        self._index: dict[tuple[Op, tuple[Node, ...], type_Payload], Node] = {}
+        self._index: dict[tuple[Op, tuple[Node, ...], Payload], Node] = {}
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class Graph:
         """Arguments of ``node``, each smaller than ``node``."""
         return self._args[node]
 
-    def payload(self, node: Node) -> type_Payload:
+    def payload(self, node: Node) -> Payload:
         """Number, id or name carried by ``node``."""
         return self._payload[node]
 
@@ -378,7 +378,7 @@ class Graph:
                     stack.extend(arg for arg in self._args[node] if arg not in seen)
         return sorted(seen)
 
-    def rebuild(self, op: Op, args: Sequence[Node], payload: type_Payload) -> Node:
+    def rebuild(self, op: Op, args: Sequence[Node], payload: Payload) -> Node:
         """A node of kind ``op`` through the folding constructors."""
         if op is Op.ADD:
             return self.add(args)
@@ -464,9 +464,7 @@ class Graph:
 
     # -- inside --------------------------------------------------------------------------------------
 
-    def _intern(
-        self, op: Op, args: tuple[Node, ...], payload: type_Payload, *, undefined: bool = False
-    ) -> Node:
+    def _intern(self, op: Op, args: tuple[Node, ...], payload: Payload, *, undefined: bool = False) -> Node:
         key = (op, args, payload)
         node = self._index.get(key)
         if node is None:

@@ -188,9 +188,9 @@ class Program:
     def dependencies(self) -> sp.csr_array:
         """Boolean (r, n): which inputs each root mentions, after folding."""
         n = len(self.inputs)
-        identity = sp.csr_array(sp.eye_array(n, format="csr", dtype=np.int8))
-        blocks: list[sp.csr_array] = [identity, sp.csr_array((len(self._leaves), n), dtype=np.int8)]
-        table = sp.vstack(blocks, format="csr")
+        place = np.arange(n)
+        shape = (n + len(self._leaves), n)
+        table = sp.csr_array((np.ones(n, dtype=np.int8), (place, place)), shape=shape)
         for group in self._groups:
             incidence = group.scatter.T.tocsr()
             # structure, not values: a symbol that cancels in a sum (b + c − c) is still read
@@ -249,7 +249,9 @@ class Program:
         for leaf in self._leaves:
             if isinstance(leaf, Fraction):
                 bits += leaf.numerator.bit_length() + leaf.denominator.bit_length()
-        return float(bits + 2 * len(self._leaves) + sum(g.matrix.nnz for g in self._groups if g.matrix is not None) ** 0.5)
+        return float(
+            bits + 2 * len(self._leaves) + sum(g.matrix.nnz for g in self._groups if g.matrix is not None) ** 0.5
+        )
 
     def function_names(self) -> frozenset[str]:
         """Names of the functions that are not rational operations."""
@@ -386,9 +388,7 @@ class _Layout:
                     kinds[position] = code("call", "power" if fixed else free, 2)
         return kinds, names, exponents
 
-    def _linear(
-        self, members: Indices, out: slice, pointers: Indices, args: Indices, coefficients: Indices
-    ) -> _Group:
+    def _linear(self, members: Indices, out: slice, pointers: Indices, args: Indices, coefficients: Indices) -> _Group:
         lengths = pointers[members + 1] - pointers[members]
         entries = _ranges(pointers[members], lengths)
         slots = self.slot_of[args[entries]]
