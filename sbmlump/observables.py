@@ -36,9 +36,9 @@ def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observab
     reasons: list[Reason] = []
     found: list[Observable] = []
     names: set[str] = set()
-    for text in texts:
-        name, _, body = text.rpartition("=")
-        name, body = name.strip(), body.strip()
+    split = [_split(text) for text in texts]
+    wanted = {name for name, _ in split if name}
+    for text, (name, body) in zip(texts, split, strict=True):
         try:
             expression = parse_expression(system.graph, body, system.definitions)
         except ExpressionError as error:
@@ -54,7 +54,7 @@ def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observab
             if name in names:
                 continue  # the same quantity twice is no mistake
         else:
-            name = _unnamed(system, names)
+            name = _unnamed(system, names | wanted)
         names.add(name)
         found.append(Observable(name, expression, body))
     if reasons:
@@ -84,13 +84,19 @@ def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
 def _name_problem(system: OdeSystem, name: str, names: set[str]) -> Reason | None:
     if not _SID.match(name):
         return Reason("bad-observable", f"{name!r} cannot be the name of an observable: letters, digits, _ only", name)
-    if name in system.definitions or name in system.quantities or name in names:
+    if name in system.definitions or name in system.quantities or name in names or name == system.id:
         return Reason("name-taken", f"the name {name!r} is taken already; choose another for the observable", name)
     return None
 
 
+def _split(text: str) -> tuple[str, str]:
+    name, _, body = text.rpartition("=")
+    return name.strip(), body.strip()
+
+
 def _unnamed(system: OdeSystem, names: set[str]) -> str:
+    taken = names | {system.id} | set(system.definitions) | set(system.quantities)
     number = 1
-    while f"observable_{number}" in names or f"observable_{number}" in system.quantities:
+    while f"observable_{number}" in taken:
         number += 1
     return f"observable_{number}"

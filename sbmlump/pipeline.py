@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sbmlump.errors import Reason, UsageError
+from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.expr.kinetics import Kinetics, kinetics_of
 from sbmlump.files import write_atomically
@@ -177,6 +177,7 @@ def run_reduction(
     SbmlumpError
         What stops the job, with its reasons; nothing is written then.
     """
+    _check_options(options)
     begin = clock()
     progress("reading the model")
     system = load(path)
@@ -193,13 +194,14 @@ def run_reduction(
     lumped = clock()
     progress("writing")
     data = sbml_of(reduction)
-    if output is not None:
-        write_atomically(output, data)
     written = clock()
+    # simulated before it is written: the output may take the place of the original
     report, remarks = None, list[Reason]()
     if options.check and reduction.observables:
         progress("simulating both models")
         report, remarks = _simulate(Path(path), data, reduction, options)
+    if output is not None:
+        write_atomically(output, data)
     done = clock()
     reducible = reduction.reducible
     if not reducible and options.method != "none":
@@ -222,6 +224,15 @@ def run_reduction(
         tuple(remarks),
         exit_code=1 if options.strict and not reducible else 0,
     )
+
+
+def _check_options(options: ReduceOptions) -> None:
+    """Refuse what makes no sense before any work is done."""
+    if options.until is not None and not 0 < options.until < float("inf"):
+        message = f"the horizon must be a positive number, not {options.until!r}"
+        raise UsageError(Reason("bad-horizon", message))
+    if options.points < 2:
+        raise UsageError(Reason("bad-grid", f"the grid needs at least 2 points, not {options.points}"))
 
 
 def sbml_of(reduction: ReducedSystem) -> bytes:
@@ -267,14 +278,18 @@ def _simulate(
         names = [o.id for o in reduction.observables if reduction.reducible or o.id in reduction.system.definitions]
         if not names:
             return None, []
-        report = compare(
-            path,
-            reduced_path,
-            until=options.until,
-            points=options.points,
-            observables=names,
-            definitions=definitions_of(reduction.original, reduction.observables),
-        )
+        try:
+            report = compare(
+                path,
+                reduced_path,
+                until=options.until,
+                points=options.points,
+                observables=names,
+                definitions=definitions_of(reduction.original, reduction.observables),
+            )
+        except (LimitError, UnsupportedModelError) as error:
+            # the reduction stands by its certificate; that a simulator fails on the model is a remark
+            return None, list(error.reasons)
     return report, [Reason("simulation-remark", remark) for remark in report.remarks]
 
 
@@ -348,19 +363,37 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
 
 def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:
     try:
-        observables = parse_observables(before, [text for _, text in record.observables])
+        named = {o.id: o.expression for o in _recorded_observables(before, record)}
     except UsageError as error:
         return Refutation(error.reasons)
-    named = {name: o.expression for (name, _), o in zip(record.observables, observables, strict=True)}
     symbolic = frozenset(record.symbolic)
-    unknown = sorted(symbolic - {c.id for c in before.constants})
-    if unknown:
-        return Refutation(
-            tuple(Reason("unknown-parameter", f"{name} is not a constant of the original", name) for name in unknown)
-        )
+    constants = before.constant_values
+    reasons = [
+        Reason("unknown-parameter", f"{name} is not a constant of the original", name)
+        for name in sorted(symbolic - {c.id for c in before.constants})
+    ]
+    for name, text in record.valid_for.items():
+        node = constants.get(name)
+        value = None if node is None else before.graph.number_of(node)
+        if value is not None and text != str(value):
+            message = f"the lumping is said to be valid for {name} = {text}, but the original has {value}"
+            reasons.append(Reason("valid-for-differs", message, name))
+    if reasons:
+        return Refutation(tuple(reasons))
     rows = {lump.id: lump.members for lump in record.lumps}
     lift = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
     return Claim(before, after, rows, named, symbolic, lift, record.offset)
+
+
+def _recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Observable]:
+    """Observables as the annotation names them; each text is an expression of the original.
+
+    Raises
+    ------
+    UsageError
+        If a text is no expression of the original.
+    """
+    return [replace(parse_observables(before, [text])[0], id=name) for name, text in record.observables]
 
 
 def check(original: str | Path, reduced: str | Path, *, until: float | None = None, points: int = 201) -> ErrorReport:
@@ -371,15 +404,16 @@ def check(original: str | Path, reduced: str | Path, *, until: float | None = No
     UsageError, InputError, UnsupportedModelError, LimitError
     """
     from sbmlump.sbml.annotation import read_lumping_annotation
+    from sbmlump.sbml.document import open_sbml
     from sbmlump.simulate.compare import compare
 
+    for path in (original, reduced):
+        open_sbml(path)  # says with exit code 3 what is wrong with a file, before a simulator meets it
     record = read_lumping_annotation(Path(reduced).read_bytes())
     definitions: Mapping[str, Definition] = {}
     if record is not None:
         system = load(original)
-        observables = parse_observables(system, [text for _, text in record.observables])
-        named = [replace(o, id=name) for (name, _), o in zip(record.observables, observables, strict=True)]
-        definitions = definitions_of(system, named)
+        definitions = definitions_of(system, _recorded_observables(system, record))
     return compare(original, reduced, until=until, points=points, definitions=definitions)
 
 

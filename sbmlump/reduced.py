@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Certificate",
+    "Elimination",
+    "Embedding",
     "ErrorEstimate",
     "ExactProof",
     "LinearLumping",
@@ -111,7 +113,45 @@ class LinearLumping:
     kind: str = "linear"
 
 
-Map = LinearLumping
+@dataclass(frozen=True, slots=True)
+class Elimination(LinearLumping):
+    """Some states are kept, others follow from them by expressions that need not be linear.
+
+    Attributes
+    ----------
+    assigned : tuple of str
+        Original states that the reduced system defines (as assigned quantities or constants); the lift takes their
+        values from there. The matrix holds the lumps, which are linear in the original states all the same.
+    starts : mapping of str to row
+        Constants of the reduced system that hold initial values, each as a combination of original states.
+    """
+
+    kind: str = "elimination"
+    assigned: tuple[str, ...] = ()
+    starts: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """x = Ry: states of a block have one value, y. Rows of R are blocks of a partition of the states.
+
+    Attributes
+    ----------
+    matrix : LumpingMatrix
+        For each block the unit row of the state that stands for it, so that y = matrix · x on the embedded states.
+    lift : LumpingMatrix
+        Columns of R as rows (row i holds 1 at every state of block i); matrix · R = I.
+    offset : mapping of int to Fraction
+        Empty.
+    """
+
+    matrix: LumpingMatrix
+    lift: LumpingMatrix
+    offset: Mapping[int, Fraction] = field(default_factory=dict)
+    kind: str = "embedding"
+
+
+Map = LinearLumping | Embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +294,16 @@ class ReducedSystem:
         offset = np.zeros(len(self.matrix.states))
         for column, value in self.map.offset.items():
             offset[column] = float(value)
-        return np.asarray(np.asarray(y, dtype=np.float64) @ self.map.lift.array() + offset)
+        lifted = np.asarray(np.asarray(y, dtype=np.float64) @ self.map.lift.array() + offset)
+        if isinstance(self.map, Elimination) and self.map.assigned:
+            from sbmlump.expr.evaluate import Evaluator
+
+            names = self.map.assigned
+            nodes = [self.system.definitions[name] for name in names]
+            evaluator = Evaluator(self.system.graph, nodes, self.system.states, self.system.constant_values)
+            place = self.original.state_index
+            lifted[..., [place[name] for name in names]] = evaluator.values(0.0, y)
+        return lifted
 
     def write(self, path: str | Path) -> None:
         """Write the reduced model as SBML Level 3 Version 2 (the whole file appears, or nothing does)."""

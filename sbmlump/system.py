@@ -19,6 +19,7 @@ assigned quantity
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -29,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sbmlump.expr.graph import Graph, Node, Op
+from sbmlump.expr.start import resolve_start
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -164,7 +166,8 @@ class Algebraic:
 @dataclass(frozen=True, slots=True)
 class Event:
     """An event. ``implied`` holds resets that follow from the assignments (the concentration of species in a
-    compartment that the event resizes); a writer does not emit them."""
+    compartment that the event resizes); a writer does not emit them.
+    """
 
     trigger: Node
     assignments: tuple[tuple[str, Node], ...]
@@ -316,47 +319,22 @@ class OdeSystem:
 
     @cached_property
     def _at_start(self) -> Mapping[str, Node]:
-        """Every id's value at time 0, resolved in dependency order."""
-        graph = self.graph
+        return self.at_start()
+
+    def at_start(self, keep: AbstractSet[str] = frozenset()) -> Mapping[str, Node]:
+        """Every id's value at time 0, with the constants in ``keep`` left as symbols; ids without a value are absent.
+
+        Raises
+        ------
+        ValueError
+            If initial values depend on each other in a circle.
+        """
         given: dict[str, Node] = dict(zip(self.states, self.initial, strict=True))
-        given.update((c.id, c.value) for c in self.constants if c.value is not None)
+        given.update((c.id, c.value) for c in self.constants if c.value is not None and c.id not in keep)
         given.update((a.id, a.value) for a in self.assigned)
-        mentioned = graph.symbols(given.values())
+        mentioned = self.graph.symbols(given.values())
         given.update((r.id, r.flux) for r in self.reactions if r.id in mentioned)
-        zero_time = {graph.time(): graph.number(0)}
-        resolved: dict[str, Node] = {}
-        missing: set[str] = {c.id for c in self.constants if c.value is None}
-        waiting: dict[str, set[str]] = {}
-        users: dict[str, list[str]] = {}
-        ready: list[str] = []
-        for name, node in given.items():
-            needs = graph.symbols([node])
-            waiting[name] = needs
-            for need in needs:
-                users.setdefault(need, []).append(name)
-            if not needs:
-                ready.append(name)
-        while ready:
-            name = ready.pop()
-            needs = graph.symbols([given[name]])
-            mapping = {graph.symbol(need): resolved[need] for need in needs} | zero_time
-            resolved[name] = graph.substitute([given[name]], mapping)[0]
-            for user in users.get(name, ()):
-                waiting[user].discard(name)
-                if not waiting[user]:
-                    ready.append(user)
-        stuck = set(given) - set(resolved)
-        while True:  # what hangs on a missing value is missing too; what is left after that is a circle
-            grown = {name for name in stuck if waiting[name] & (missing | (set() if name in missing else missing))}
-            unknown = {need for name in stuck for need in waiting[name] if need not in given}
-            grown |= {name for name in stuck if waiting[name] & unknown}
-            if grown <= missing:
-                break
-            missing |= grown
-        circle = stuck - missing
-        if circle:
-            raise ValueError("initial values depend on each other in a circle: " + ", ".join(sorted(circle)[:5]))
-        return MappingProxyType(resolved)
+        return MappingProxyType(resolve_start(self.graph, given, keep))
 
     @cached_property
     def autonomous(self) -> bool:
@@ -427,18 +405,21 @@ class OdeSystem:
             if name not in known:
                 raise KeyError(name)
         graph = self.graph
-        constants = tuple(
-            Constant(c.id, graph.number(values[c.id])) if c.id in values else c for c in self.constants
-        )
+        constants = tuple(Constant(c.id, graph.number(values[c.id])) if c.id in values else c for c in self.constants)
         initial = tuple(
             graph.number(values[s]) if s in values else node for s, node in zip(self.states, self.initial, strict=True)
         )
         return replace(self, constants=constants, initial=initial)
 
     def specialised(self, keep: frozenset[str] | set[str] = frozenset()) -> Mapping[Node, Node]:
-        """Substitution that puts the values of the file in place of all constants but those in ``keep``."""
+        """Substitution that puts values in place of all constants but those in ``keep``.
+
+        A constant that is computed from kept ones becomes an expression of them.
+        """
         graph = self.graph
-        return {graph.symbol(name): node for name, node in self.constant_values.items() if name not in keep}
+        values = self.at_start(keep) if keep else self._at_start
+        fixed = (c.id for c in self.constants if c.id not in keep and c.id in values)
+        return {graph.symbol(name): values[name] for name in fixed}
 
     def is_symbol(self, node: Node) -> bool:
         """Whether ``node`` is the symbol of a quantity."""

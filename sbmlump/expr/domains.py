@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sbmlump.expr.float_functions import FLOAT_FUNCTIONS, FLOAT_SLOPES
 
-__all__ = ["BadPrimeError", "Domain", "FloatDomain", "PrimeField", "Scalar"]
+__all__ = ["BadPrimeError", "Domain", "FloatDomain", "PrimeField", "Scalar", "nearest_double"]
 
 Scalar = TypeVar("Scalar", np.float64, np.int64)
 Indices = NDArray[np.int64]

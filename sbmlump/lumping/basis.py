@@ -41,9 +41,7 @@ class Basis:
     lift: tuple[Row, ...]
 
 
-def choose_basis(
-    rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int, Fraction] | None = None
-) -> Basis:
+def choose_basis(rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int, Fraction] | None = None) -> Basis:
     """Choose readable rows that span the same space, and a sparse right inverse.
 
     Parameters
@@ -201,7 +199,7 @@ def _combination_vanishing_on(columns: Sequence[Sequence[Fraction]], m: int) -> 
     reduced, rank = matrix.rref()
     if rank != m - 1:
         return None
-    pivots = []
+    pivots: list[int] = []
     for i in range(rank):
         j = pivots[-1] + 1 if pivots else 0
         while reduced[i, j] == 0:
@@ -265,9 +263,7 @@ def _lift_of(rows: Sequence[Row], pivots: Sequence[int]) -> list[dict[int, Fract
     if all(j is not None for j in own):
         return [{j: 1 / row[j]} for row, j in zip(rows, own, strict=True) if j is not None]
     m = len(rows)
-    square = flint.fmpq_mat(
-        [[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in pivots] for row in rows]
-    )
+    square = flint.fmpq_mat([[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in pivots] for row in rows])
     inverse = square.inv()
     lift: list[dict[int, Fraction]] = []
     for i in range(m):

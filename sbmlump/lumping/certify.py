@@ -1,7 +1,7 @@
 """Proof or refutation that one system is an exact linear lumping of another.
 
-Nothing here knows how the lumping was found. Given both systems, the rows of L over Q and what each observable is in the
-original, it checks: L has full row rank; L f(x) = g(Lx) for all x; each observable h(x) is the reduced model's
+Nothing here knows how the lumping was found. Given both systems, the rows of L over Q and what each observable is in
+the original, it checks: L has full row rank; L f(x) = g(Lx) for all x; each observable h(x) is the reduced model's
 expression at Lx; initial values are Lx(0); constants that both have agree.
 
 Rational systems: the identity is checked as it stands, by expansion over Q where that is small, else at random points
@@ -20,14 +20,15 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import Reason
-from sbmlump.expr.domains import PrimeField
+from sbmlump.errors import LimitError, Reason
+from sbmlump.expr.domains import BadPrimeError, PrimeField, nearest_double
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node, Op
+from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
 from sbmlump.lumping.event_proof import Pair, event_pairs
-from sbmlump.lumping.field import RowSpace, matmul_mod
-from sbmlump.lumping.identity import Trial, expand_polynomials, failure_bound, run_trials
+from sbmlump.lumping.field import RowSpace, matmul_mod, random_prime
+from sbmlump.lumping.identity import TARGET, Trial, expand_polynomials, failure_bound, run_trials
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
 
@@ -35,6 +36,8 @@ __all__ = ["Claim", "Refutation", "certify"]
 
 Residues = NDArray[np.int64]
 Row = Mapping[str, Fraction]
+_RANK_PRIMES = 4
+_START = "initial value of "
 _INITIAL_TOLERANCE = 1e-13  # of irrational initial values only; rational ones are compared exactly
 
 
@@ -80,6 +83,11 @@ def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
     -------
     ExactProof or Refutation
 
+    Raises
+    ------
+    LimitError
+        If no difference was found but the chance of error stays above 1e-18 (``degree-too-high``).
+
     References
     ----------
     Li and Rabitz, Chem. Eng. Sci. 44 (1989), doi 10.1016/0009-2509(89)85014-6: closure under the Jacobian.
@@ -94,6 +102,7 @@ def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
         return Refutation(tuple(reasons))
     definitions = claim.reduced.definitions
     pairs = [*((name, node, definitions[name]) for name, node in claim.observables.items()), *pairs]
+    pairs += _symbolic_starts(claim)
     outcome = _prove(_Sides.of(claim, pairs, double_constants=False), claim, seed)
     if isinstance(outcome, Refutation):
         other = _Sides.of(claim, pairs, double_constants=True)
@@ -115,49 +124,77 @@ def _check_shape(claim: Claim) -> list[Reason]:
         reasons.append(
             Reason("lumping-mismatch", f"the lumping and the reduced model have different states: {', '.join(odd[:5])}")
         )
-    for name, row in (*claim.rows.items(), *claim.lift.items()):
-        for member in row:
-            if member not in known:
-                reasons.append(Reason("unknown-member", f"{name} has a member {member} that is no state", name))
+    reasons += [
+        Reason("unknown-member", f"{name} has a member {member} that is no state", name)
+        for name, row in (*claim.rows.items(), *claim.lift.items())
+        for member in row
+        if member not in known
+    ]
     available = set(claim.reduced.definitions)
-    for name in claim.observables:
-        if name not in available:
-            reasons.append(Reason("observable-missing", f"the reduced model has no observable {name}", name))
+    reasons += [
+        Reason("observable-missing", f"the reduced model has no observable {name}", name)
+        for name in claim.observables
+        if name not in available
+    ]
     return reasons
 
 
 def _check_constants(claim: Claim) -> list[Reason]:
     old, new = claim.original.constant_values, claim.reduced.constant_values
-    reasons = []
-    for name in sorted(set(old) & set(new)):
-        if not _same_value(claim.original.graph, old[name], claim.reduced.graph, new[name]):
-            reasons.append(
-                Reason("constant-differs", f"the constant {name} has another value than in the original", name)
-            )
-    return reasons
+    mentioned = claim.reduced.graph.symbols(claim.reduced.rhs) - set(claim.reduced.states)
+    missing = sorted(mentioned - set(new))
+    if missing:
+        return [Reason("missing-value", f"the constant {name} has no value in the reduced model", name) for name in missing]
+    return [
+        Reason("constant-differs", f"the constant {name} has another value than in the original", name)
+        for name in sorted(set(old) & set(new))
+        if not _same_value(claim.original.graph, old[name], claim.reduced.graph, new[name])
+    ]
 
 
 def _check_rank(claim: Claim) -> list[Reason]:
     """Rank modulo a prime: it never exceeds the rank over Q, so full rank here is full rank there."""
-    prime = (1 << 31) - 1
+    reasons: list[Reason] = []
+    generator = np.random.default_rng(0x4A4B)
+    if not any(_full_rank_modulo(claim, random_prime(generator)) for _ in range(_RANK_PRIMES)):
+        reasons.append(Reason("rank-deficient", "the rows of the lumping matrix depend on each other"))
+    return reasons + _check_lift(claim)
+
+
+def _full_rank_modulo(claim: Claim, prime: int) -> bool:
     index = claim.original.state_index
     space = RowSpace(claim.original.size, prime)
     finite = PrimeField(prime)
     rows = np.zeros((len(claim.rows), claim.original.size), dtype=np.int64)
-    for i, name in enumerate(claim.reduced.states):
-        for member, value in claim.rows[name].items():
-            rows[i, index[member]] = finite.residue(value)
-    if space.extend(rows) < len(rows):
-        return [Reason("rank-deficient", "the rows of the lumping matrix depend on each other")]
-    for name, lifted in claim.lift.items():
-        for other in claim.reduced.states:
-            product = sum((claim.rows[other].get(j, Fraction(0)) * v for j, v in lifted.items()), Fraction(0))
-            if product != (1 if other == name else 0):
-                return [Reason("lift-mismatch", f"the lift of {name} is not a right inverse of the lumping", name)]
+    try:
+        for i, name in enumerate(claim.reduced.states):
+            for member, value in claim.rows[name].items():
+                rows[i, index[member]] = finite.residue(value)
+    except BadPrimeError:
+        return False
+    return space.extend(rows) == len(rows)
+
+
+def _check_lift(claim: Claim) -> list[Reason]:
+    """The witness must be a right inverse: L L̄ = I and L c = 0."""
+    users: dict[str, list[str]] = {}
     for name, row in claim.rows.items():
-        if claim.offset and sum((v * claim.offset.get(j, Fraction(0)) for j, v in row.items()), Fraction(0)):
-            return [Reason("lift-mismatch", f"the offset of the lift moves {name}", name)]
-    return []
+        for member in row:
+            users.setdefault(member, []).append(name)
+    for name, lifted in claim.lift.items():
+        product: dict[str, Fraction] = {}
+        for member, value in lifted.items():
+            for other in users.get(member, ()):
+                product[other] = product.get(other, Fraction(0)) + claim.rows[other][member] * value
+        if {other: value for other, value in product.items() if value} != {name: Fraction(1)}:
+            return [Reason("lift-mismatch", f"the lift of {name} is not a right inverse of the lumping", name)]
+    moved: dict[str, Fraction] = {}
+    for member, value in claim.offset.items():
+        for other in users.get(member, ()):
+            moved[other] = moved.get(other, Fraction(0)) + claim.rows[other][member] * value
+    return [
+        Reason("lift-mismatch", f"the offset of the lift moves {name}", name) for name, value in moved.items() if value
+    ]
 
 
 def _check_initial_values(claim: Claim) -> list[Reason]:
@@ -181,11 +218,28 @@ def _check_initial_values(claim: Claim) -> list[Reason]:
     return reasons
 
 
+def _symbolic_starts(claim: Claim) -> list[Pair]:
+    """Initial values that depend on constants kept symbolic: they must agree as expressions of those."""
+    if not claim.symbolic:
+        return []
+    original, reduced = claim.original, claim.reduced
+    graph = original.graph
+    before, after = original.at_start(claim.symbolic), reduced.at_start(claim.symbolic)
+    pairs: list[Pair] = []
+    for name, row in claim.rows.items():
+        if name not in after or any(member not in before for member in row):
+            continue  # missing on both sides, see _check_initial_values
+        expected = graph.add(graph.mul((graph.number(v), before[member])) for member, v in row.items())
+        if graph.symbols([expected]) or reduced.graph.symbols([after[name]]):
+            pairs.append((_START + name, expected, after[name]))
+    return pairs
+
+
 def _same_value(left_graph: Graph, left: Node, right_graph: Graph, right: Node) -> bool:
     """Equal rationals, equal nearest doubles of rationals, or irrational values equal to 1e-13."""
     a, b = left_graph.number_of(left), right_graph.number_of(right)
     if a is not None and b is not None:
-        return a == b or float(a) == float(b)
+        return a == b or nearest_double(a) == nearest_double(b)
     x, y = values_of(left_graph, [left])[0], values_of(right_graph, [right])[0]
     return bool(x == y or (np.isnan(x) and np.isnan(y)) or abs(x - y) <= _INITIAL_TOLERANCE * max(abs(x), abs(y)))
 
@@ -216,12 +270,12 @@ class _Sides:
             [*(rhs[name] for name in used), *(node for _, node, _ in pairs)], original.specialised(claim.symbolic)
         )
         right = reduced.graph.substitute(
-            [*reduced.rhs, *(node for _, _, node in pairs)], _fixed_values(reduced, claim.symbolic)
+            [*reduced.rhs, *(node for _, _, node in pairs)], reduced.specialised(claim.symbolic)
         )
         replaced = False
         if double_constants:
-            left, one = _with_double_constants(original.graph, left)
-            right, two = _with_double_constants(reduced.graph, right)
+            left, one = with_double_constants(original.graph, left)
+            right, two = with_double_constants(reduced.graph, right)
             replaced = one or two
         mentioned = original.graph.symbols(left) | reduced.graph.symbols(right)
         time = original.graph.depends_on_time(left) or reduced.graph.depends_on_time(right)
@@ -238,42 +292,6 @@ class _Sides:
             Program(original.graph, self.original_roots, [*left_inputs, original.graph.time()]),
             Program(reduced.graph, self.reduced_roots, [*right_inputs, reduced.graph.time()]),
         )
-
-
-def _fixed_values(reduced: OdeSystem, symbolic: frozenset[str]) -> Mapping[Node, Node]:
-    """Values of the reduced system's constants; one defined through symbolic constants stays an expression of them."""
-    graph = reduced.graph
-    mapping: dict[Node, Node] = {}
-    given = {c.id: c.value for c in reduced.constants if c.id not in symbolic and c.value is not None}
-    pending = dict(given)
-    while pending:
-        ready = [name for name, node in pending.items() if not (graph.symbols([node]) & set(pending))]
-        if not ready:
-            break
-        for name in ready:
-            mapping[graph.symbol(name)] = graph.substitute([pending.pop(name)], mapping)[0]
-    start = dict(zip(reduced.states, reduced.initial_values, strict=True))
-    at_start = {graph.symbol(name): node for name, node in start.items() if node is not None}
-    return {symbol: graph.substitute([node], at_start)[0] for symbol, node in mapping.items()}
-
-
-def _with_double_constants(graph: Graph, roots: Sequence[Node]) -> tuple[list[Node], bool]:
-    """Replace expressions without symbols that are not rational by the double they evaluate to."""
-    variable: set[Node] = set()
-    irrational: list[Node] = []
-    nodes = graph.reachable(roots)
-    for node in nodes:
-        if graph.op(node) in (Op.SYMBOL, Op.TIME) or any(arg in variable for arg in graph.args(node)):
-            variable.add(node)
-            irrational.extend(
-                arg for arg in graph.args(node) if arg not in variable and graph.op(arg) is not Op.NUMBER
-            )
-    irrational.extend(root for root in roots if root not in variable and graph.op(root) is not Op.NUMBER)
-    if not irrational:
-        return list(roots), False
-    values = values_of(graph, irrational)
-    mapping = {node: graph.decimal(float(value)) for node, value in zip(irrational, values, strict=True)}
-    return graph.substitute(roots, mapping), True
 
 
 def _prove(sides: _Sides, claim: Claim, seed: int) -> ExactProof | Refutation:
@@ -293,6 +311,12 @@ def _prove(sides: _Sides, claim: Claim, seed: int) -> ExactProof | Refutation:
         if not trial.primes:
             return Refutation((Reason("undefined", "no random point was found at which both systems are defined"),))
         wrong = comparer.blame(trial)
+        if not wrong and trial.failure_probability > TARGET:
+            message = (
+                "no difference was found, but the degree and the size of the numbers are too high to call that a proof "
+                f"(chance of error up to {trial.failure_probability:.1e})"
+            )
+            raise LimitError(Reason("degree-too-high", message))
     if wrong:
         return Refutation(tuple(_difference(sides, position) for position in dict.fromkeys(wrong)))
     return _proof(sides, trial, degree, generic, left.function_names() | right.function_names())
@@ -306,7 +330,8 @@ def _difference(sides: _Sides, position: int) -> Reason:
     name = sides.labels[position - len(states)]
     if name in sides.claim.observables:
         return Reason("observable-differs", f"the observable {name} is not what it is in the original", name)
-    return Reason("event-differs", f"the {name} is not what it is in the original")
+    code = "initial-value-differs" if name.startswith(_START) else "event-differs"
+    return Reason(code, f"the {name} is not what it is in the original")
 
 
 def _expansion(sides: _Sides) -> tuple[int, ...] | None:
@@ -317,7 +342,9 @@ def _expansion(sides: _Sides) -> tuple[int, ...] | None:
     reduced_graph = claim.reduced.graph
     mapping = {reduced_graph.symbol(name): symbols[name] for name in sides.shared}
     for name, row in claim.rows.items():
-        mapping[reduced_graph.symbol(name)] = graph.add(graph.mul((graph.number(v), symbols[m])) for m, v in row.items())
+        mapping[reduced_graph.symbol(name)] = graph.add(
+            graph.mul((graph.number(v), symbols[m])) for m, v in row.items()
+        )
     right = graph.transplant(reduced_graph, sides.reduced_roots, mapping)
     rates = dict(zip(sides.used, sides.original_roots, strict=False))
     left = [
@@ -391,8 +418,8 @@ class _GenericComparer(_DirectComparer):
         good = ~(left.bad | right.bad)
         if escaped is None or not good.any():
             return None
-        difference = (self._witness.outputs(left) - self._right.outputs(right)) % finite.prime
-        return np.concatenate([escaped, difference[:, good].any(axis=1).astype(np.int64)[:, None]], axis=0)
+        wrong = self._witness.outputs(left)[:, good] != self._right.outputs(right)[:, good]
+        return np.concatenate([escaped, wrong.any(axis=1).astype(np.int64)[:, None]], axis=0)
 
     def blame(self, trial: Trial) -> tuple[int, ...]:
         """Positions in either half, folded onto reduced states and observables."""
@@ -447,9 +474,7 @@ class _GenericComparer(_DirectComparer):
         return Program(graph, [*lumped, *roots[len(sides.used) :]], [*inputs, graph.time()])
 
 
-def _proof(
-    sides: _Sides, trial: Trial | None, degree: float, generic: bool, functions: frozenset[str]
-) -> ExactProof:
+def _proof(sides: _Sides, trial: Trial | None, degree: float, generic: bool, functions: frozenset[str]) -> ExactProof:
     claim = sides.claim
     symbolic = tuple(sorted(claim.symbolic & {c.id for c in claim.original.constants}))
     statement = (

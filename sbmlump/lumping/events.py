@@ -71,7 +71,9 @@ def event_resets(system: OdeSystem) -> list[tuple[Node, ...]]:
         new = dict((*event.assignments, *event.implied))
         if values_are_old(system, event):
             if event.implied:  # those belong to the moment of execution, the assigned values to an earlier one
-                message = f"the event {event.id or '(without id)'} resizes a compartment with values of an earlier moment"
+                message = (
+                    f"the event {event.id or '(without id)'} resizes a compartment with values of an earlier moment"
+                )
                 raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
             resets.append(tuple(zero if s in new else graph.symbol(s) for s in system.states))
             resets.append(tuple(new.get(s, zero) for s in system.states))

@@ -16,7 +16,7 @@ Jiménez-Pastor, Jacob, Pogudin, CMSB 2022, arXiv 2201.13373: sampling for ratio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -28,13 +28,14 @@ from scipy.sparse.csgraph import breadth_first_order
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.expr.domains import BadPrimeError, PrimeField
 from sbmlump.expr.graph import Graph, Node
+from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
 from sbmlump.lumping.field import RowSpace, chinese_remainder, random_prime, rational_from_residue
 
-__all__ = ["ClosureProblem", "LiftedSpace", "smallest_invariant_space"]
+__all__ = ["MOST_PRIMES", "ClosureProblem", "LiftedSpace", "smallest_invariant_space"]
 
 _MISSES: Final = 3  # consecutive misses that end the search; the proof decides, this only saves a second try
-_MAX_PRIMES: Final = 64
+MOST_PRIMES: Final = 64
 _MAX_EMPTY_DRAWS: Final = 8
 _SWEEP_BYTES: Final = 256 << 20
 Residues = NDArray[np.int64]
@@ -66,6 +67,17 @@ class ClosureProblem:
     seeds: tuple[Node, ...]
     resets: tuple[tuple[Node, ...], ...] = ()
 
+    def with_double_constants(self) -> ClosureProblem | None:
+        """The problem with irrational constants replaced by the doubles nearest to them; ``None`` without any."""
+        roots, replaced = with_double_constants(
+            self.graph, [*self.rhs, *self.seeds, *(node for reset in self.resets for node in reset)]
+        )
+        if not replaced:
+            return None
+        n, start = self.n_states, self.n_states + len(self.seeds)
+        resets = tuple(tuple(roots[start + k * n : start + (k + 1) * n]) for k in range(len(self.resets)))
+        return replace(self, rhs=tuple(roots[:n]), seeds=tuple(roots[n:start]), resets=resets)
+
     def restricted(self) -> tuple[ClosureProblem, NDArray[np.int64]]:
         """The same problem on the states that influence the seeds, and the columns that were kept.
 
@@ -80,7 +92,9 @@ class ClosureProblem:
         for k in range(len(maps)):
             edges = edges + pattern[count + k * n : count + (k + 1) * n].astype(np.int32)
         start = sp.csr_array(pattern[:count].astype(np.int32).sum(axis=0)[None, :])
-        full = sp.block_array([[edges, None], [start, sp.csr_array((1, 1), dtype=np.int32)]], format="csr")
+        rows, reached = sp.vstack([edges, start], format="csr").nonzero()
+        # the last node stands for the seeds
+        full = sp.csr_array((np.ones(len(rows), dtype=np.int8), (rows, reached)), shape=(n + 1, n + 1))
         order = breadth_first_order(full, n, directed=True, return_predecessors=False)
         states = np.sort(order[order < n]).astype(np.int64)
         columns = np.concatenate([states, np.arange(n, len(self.variables))])
@@ -164,11 +178,8 @@ class _Search:
 
     def _combinations(self, width: int) -> Residues:
         """Random combinations of the rows present, state part, (n_states, width)."""
-        from sbmlump.lumping.field import matmul_mod
-
-        rows = self.space.rows[:, : self._problem.n_states]
-        coefficients = self._generator.integers(1, self.prime, (width, len(rows)))
-        return matmul_mod(coefficients, rows, self.prime).T
+        combined = self.space.random_combinations(self._generator, width)
+        return combined[:, : self._problem.n_states].T
 
     def _pull(self, weights: Residues) -> Residues:
         """Pull rows back at fresh random points; columns where something is undefined are dropped."""
@@ -188,7 +199,7 @@ class _Search:
 
 
 def smallest_invariant_space(
-    problem: ClosureProblem, seed: int = 0, *, more_primes: int = 0
+    problem: ClosureProblem, seed: int = 0, *, more_primes: int = 0, most_primes: int = MOST_PRIMES
 ) -> tuple[LiftedSpace, ClosureProblem, NDArray[np.int64]]:
     """Find the smallest space and lift it to Q.
 
@@ -199,6 +210,8 @@ def smallest_invariant_space(
         Of the random numbers.
     more_primes : int
         Use at least this many primes beyond the first before believing a reconstruction.
+    most_primes : int
+        Give up beyond this many.
 
     Returns
     -------
@@ -211,7 +224,7 @@ def smallest_invariant_space(
     Raises
     ------
     LimitError
-        If the entries are too large to be reconstructed from 64 primes (``coefficients-too-large``).
+        If the entries are too large to be reconstructed from so many primes (``coefficients-too-large``).
     UnsupportedModelError
         If the right-hand side is undefined everywhere.
     """
@@ -224,7 +237,7 @@ def smallest_invariant_space(
     generator = np.random.default_rng([seed, 0x5B31])
     spaces: list[tuple[Residues, Residues, int]] = []
     attempts = 0
-    while len(spaces) < _MAX_PRIMES and attempts < 3 * _MAX_PRIMES:
+    while len(spaces) < most_primes and attempts < 3 * most_primes:
         attempts += 1
         search = _Search(restricted, program, generator)
         if any(search.prime == prime for _, _, prime in spaces):
@@ -240,7 +253,9 @@ def smallest_invariant_space(
         if lifted is not None:
             return lifted, restricted, columns
     raise LimitError(
-        Reason("coefficients-too-large", "the lumping exists but its coefficients need more than 64 primes of 31 bits")
+        Reason(
+            "coefficients-too-large", f"the lumping exists but its coefficients need more than {most_primes} primes"
+        )
     )
 
 

@@ -55,6 +55,7 @@ class RowSpace:
         self.prime = prime
         self.width = width
         self._rows: Residues = np.zeros((16, width), dtype=np.int64)
+        self._unit = np.zeros(16, dtype=np.bool_)  # rows with a single entry
         self._count = 0
         self.pivots: Residues = np.empty(0, dtype=np.int64)
 
@@ -73,10 +74,25 @@ class RowSpace:
 
     def residual(self, vectors: Residues) -> Residues:
         """What is left of each row of ``vectors`` (b, n) modulo the space."""
-        if not self._count:
-            return vectors % self.prime
-        coefficients = vectors[:, self.pivots]
-        return np.asarray((vectors - matmul_mod(coefficients, self.rows, self.prime)) % self.prime)
+        out = np.asarray(vectors % self.prime)
+        unit = self._unit[: self._count]
+        out[:, self.pivots[unit]] = 0  # most rows of a space are single columns: no product needed for those
+        if not unit.all():
+            dense = np.flatnonzero(~unit)
+            change = matmul_mod(out[:, self.pivots[dense]], self._rows[dense], self.prime)
+            out = (out - change) % self.prime
+        return out
+
+    def random_combinations(self, generator: np.random.Generator, count: int) -> Residues:
+        """Combinations of all rows with random non-zero coefficients, (count, n)."""
+        coefficients = generator.integers(1, self.prime, (count, self._count))
+        unit = self._unit[: self._count]
+        out = np.zeros((count, self.width), dtype=np.int64)
+        if not unit.all():
+            dense = np.flatnonzero(~unit)
+            out = matmul_mod(coefficients[:, dense], self._rows[dense], self.prime)
+        out[:, self.pivots[unit]] = coefficients[:, unit]
+        return out
 
     def extend(self, vectors: Residues) -> int:
         """Add rows to the space; how many of them were new."""
@@ -112,12 +128,15 @@ class RowSpace:
             if len(touched):
                 change = matmul_mod(old[np.ix_(touched, pivots)], new, self.prime)
                 old[touched] = (old[touched] - change) % self.prime
+                self._unit[touched] = np.count_nonzero(old[touched], axis=1) == 1
         needed = self._count + len(new)
         if needed > len(self._rows):
             grown = np.zeros((max(needed, min(2 * len(self._rows), self.width)), self.width), dtype=np.int64)
             grown[: self._count] = self.rows
             self._rows = grown
+            self._unit = np.concatenate([self._unit, np.zeros(len(grown) - len(self._unit), dtype=np.bool_)])
         self._rows[self._count : needed] = new
+        self._unit[self._count : needed] = np.count_nonzero(new, axis=1) == 1
         self._count = needed
         self.pivots = np.concatenate([self.pivots, pivots])
 

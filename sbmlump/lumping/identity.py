@@ -98,9 +98,7 @@ def run_trials(
     return Trial(tuple(sorted(wrong)), tuple(primes), len(primes) * _POINTS, probability)
 
 
-def expand_polynomials(
-    graph: Graph, roots: Sequence[Node], variables: Sequence[Node]
-) -> list[flint.fmpq_mpoly] | None:
+def expand_polynomials(graph: Graph, roots: Sequence[Node], variables: Sequence[Node]) -> list[flint.fmpq_mpoly] | None:
     """Expanded polynomials of ``roots`` over Q in ``variables``, or ``None`` where that would be too large.
 
     Every other symbol must have been replaced before. The sizes are bounded in advance by products of term counts.

@@ -21,7 +21,7 @@ def lump_names(
 
     Ids of the original model are never given to something else, so nobody mistakes a pool for a species.
     """
-    taken = set(reserved) | set(system.definitions) | set(system.quantities)
+    taken = set(reserved) | {system.id} | set(system.definitions) | set(system.quantities)
     taken |= {event.id for event in system.events if event.id}
     names: list[str] = []
     for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -10,23 +11,34 @@ from typing import Final
 
 import numpy as np
 
-from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.expr.evaluate import Evaluator
 from sbmlump.expr.graph import Node
 from sbmlump.lumping.basis import Basis, choose_basis
 from sbmlump.lumping.certify import Claim, Refutation, certify
 from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool_constants
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
-from sbmlump.lumping.exact import ClosureProblem, smallest_invariant_space
+from sbmlump.lumping.exact import MOST_PRIMES, ClosureProblem, smallest_invariant_space
 from sbmlump.lumping.names import lump_names
 from sbmlump.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, Constant, OdeSystem, Quantity
 
-__all__ = ["lump_exactly"]
+__all__ = [
+    "Lift",
+    "agrees",
+    "amount_scale",
+    "assemble",
+    "claim_of",
+    "closure_problem",
+    "irreducible",
+    "lump_exactly",
+    "reduced_system",
+    "state_lifts",
+    "values_used",
+]
 
 Clock = Callable[[], float]
 Progress = Callable[[str], None]
-_ATTEMPTS: Final = 4
 _AGREEMENT: Final = 1e-6  # relative; the choice of a lift is checked numerically, the proof is exact
 
 
@@ -65,10 +77,16 @@ def lump_exactly(
     See :mod:`sbmlump.lumping.exact` and :mod:`sbmlump.lumping.certify`.
     """
     start = clock()
-    problem = _problem(system, observables, keep)
-    for attempt in range(_ATTEMPTS):
+    failures: list[Reason] = []
+    for attempt, (problem, most_primes) in enumerate(_problems(system, observables, keep)):
         progress("finding the smallest lumping")
-        space, restricted, columns = smallest_invariant_space(problem, seed + attempt, more_primes=attempt)
+        try:
+            space, restricted, columns = smallest_invariant_space(
+                problem, seed + attempt, more_primes=attempt % 2, most_primes=most_primes
+            )
+        except LimitError as error:
+            failures = list(error.reasons)
+            continue
         rows = [
             {int(columns[j]): v for j, v in row.items() if j < restricted.n_states}
             for row, pivot in zip(space.rows, space.pivots, strict=True)
@@ -77,33 +95,52 @@ def lump_exactly(
         pivots = [int(columns[pivot]) for pivot in space.pivots if pivot < restricted.n_states]
         found = clock()
         if len(rows) == system.size:
-            return _irreducible(system, observables, keep, {"lump": found - start})
+            return irreducible(system, observables, keep, {"lump": found - start})
         progress("choosing a basis")
-        basis = choose_basis(rows, pivots, _amount_scale(system))
-        pooled = pool_constants(system, space, restricted, frozenset(system.definitions) | {o.id for o in observables})
+        basis = choose_basis(rows, pivots, amount_scale(system))
+        taken = frozenset({system.id, *system.definitions, *(o.id for o in observables)})
+        pooled = pool_constants(system, space, restricted, taken)
+        failures = [Reason("proof-failed", "a lumping was found, but no state to lift it to at which it is defined")]
         for lifted, constants in _lifts(system, basis, pooled):
-            reduced = _reduced_system(system, basis, lifted, observables, constants)
-            if not _agrees(system, reduced, basis, lifted):
+            reduced = reduced_system(system, basis, lifted, observables, constants)
+            if not agrees(system, reduced, basis):
                 continue
             progress("proving")
-            claim = _claim(system, reduced, basis, lifted, observables, keep)
-            proof = certify(claim, seed + attempt)
+            proof = certify(claim_of(system, reduced, basis, lifted, observables, keep), seed + attempt)
             if isinstance(proof, ExactProof):
-                proof = replace(proof, valid_for=_values_used(system, keep))
+                proof = replace(proof, valid_for=values_used(system, keep))
                 seconds = {"lump": found - start, "certify": clock() - found}
-                return _assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
-            last = proof
+                return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
+            failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
             break
-    raise SbmlumpError(
-        Reason("proof-failed", "a lumping was found but could not be proved: " + _why(locals().get("last")))
-    )
+    if failures[0].code == "coefficients-too-large":
+        raise LimitError(failures)
+    raise SbmlumpError(failures)
 
 
-def _why(refutation: Refutation | None) -> str:
-    return "no usable lift" if refutation is None else "; ".join(str(r) for r in refutation.reasons[:3])
+def _problems(
+    system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str]
+) -> Iterator[tuple[ClosureProblem, int]]:
+    """The problem as it is, twice (with more primes); then with irrational constants as doubles, if there are any.
+
+    Irrational constants are taken as generic first: that finds every lumping that does not need their values.
+    """
+    problem = closure_problem(system, observables, keep)
+    rounded = problem.with_double_constants()
+    generic_primes = MOST_PRIMES if rounded is None else 4
+    yield problem, generic_primes
+    yield problem, generic_primes
+    if rounded is not None:
+        yield rounded, MOST_PRIMES
+        yield rounded, MOST_PRIMES
 
 
-def _problem(system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str]) -> ClosureProblem:
+def _why(refutation: Refutation) -> str:
+    return "; ".join(str(r) for r in refutation.reasons[:3])
+
+
+def closure_problem(system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str]) -> ClosureProblem:
+    """What has to be closed: the values of all constants but those in ``keep`` are put in."""
     graph = system.graph
     n = system.size
     seeds = [*(o.expression for o in observables), *event_seeds(system)]
@@ -132,7 +169,7 @@ def _problem(system: OdeSystem, observables: Sequence[Observable], keep: frozens
     )
 
 
-def _amount_scale(system: OdeSystem) -> dict[int, Fraction]:
+def amount_scale(system: OdeSystem) -> dict[int, Fraction]:
     """Factor from each state to the amount it stands for, where the compartment has a rational constant size."""
     scale: dict[int, Fraction] = {}
     for j, name in enumerate(system.states):
@@ -147,49 +184,51 @@ def _amount_scale(system: OdeSystem) -> dict[int, Fraction]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lift:
+class Lift:
     """x = Σ lift_i y_i + offset, columns by index."""
 
     rows: tuple[Mapping[int, Fraction], ...]
     offset: Mapping[int, Fraction]
 
 
-def _lifts(
-    system: OdeSystem, basis: Basis, pooled: PooledConstants
-) -> Iterator[tuple[_Lift, PooledConstants]]:
+def _lifts(system: OdeSystem, basis: Basis, pooled: PooledConstants) -> Iterator[tuple[Lift, PooledConstants]]:
     """Lifts of states, each with pooled constants first (where there are any), then with all of them."""
-    for lift in _state_lifts(system, basis):
+    for lift in state_lifts(system, basis):
         if pooled.constants:
             yield lift, pooled
         yield lift, NO_POOLED_CONSTANTS
 
 
-def _state_lifts(system: OdeSystem, basis: Basis) -> Iterator[_Lift]:
+def state_lifts(system: OdeSystem, basis: Basis) -> Iterator[Lift]:
     """Right inverses to try, the one with the fewest terms first.
 
     By exactness all give the same reduced right-hand side, but at a sparse one some node may be undefined
     (a zero denominator, ln 0): then the members share the lump, or the point is moved along the fibre.
     """
-    yield _Lift(basis.lift, {})
-    yield _Lift(tuple(_shared_lift(row, i, basis) for i, row in enumerate(basis.rows)), {})
-    yield _Lift(basis.lift, _along_fibre(basis, {j: Fraction(1) for j in range(system.size)}))
+    yield Lift(basis.lift, {})
+    yield Lift(_shared_lift(basis), {})
+    yield Lift(basis.lift, _along_fibre(basis, {j: Fraction(1) for j in range(system.size)}))
     start: dict[int, Fraction] = {}
     for j, node in enumerate(system.initial_values):
         value = None if node is None else system.graph.number_of(node)
         if value:
             start[j] = value
-    yield _Lift(basis.lift, _along_fibre(basis, start))
+    yield Lift(basis.lift, _along_fibre(basis, start))
     uneven = {j: Fraction(1 + j % 7, 3 + j % 5) for j in range(system.size)}
-    yield _Lift(basis.lift, _along_fibre(basis, uneven))
+    yield Lift(basis.lift, _along_fibre(basis, uneven))
 
 
-def _shared_lift(row: Mapping[int, Fraction], i: int, basis: Basis) -> Mapping[int, Fraction]:
+def _shared_lift(basis: Basis) -> tuple[Mapping[int, Fraction], ...]:
     """Members of a lump share it equally, where none of them is in another lump."""
-    others = {j for k, other in enumerate(basis.rows) if k != i for j in other} if len(basis.rows) < 2000 else set()
-    if any(j in others for j in row):
-        return basis.lift[i]
-    total = sum(abs(value) for value in row.values())
-    return {j: (1 if value > 0 else -1) / total for j, value in row.items()}
+    users = Counter(j for row in basis.rows for j in row)
+    lifts: list[Mapping[int, Fraction]] = []
+    for row, lift in zip(basis.rows, basis.lift, strict=True):
+        if any(users[j] > 1 for j in row):
+            lifts.append(lift)
+            continue
+        total = sum((abs(value) for value in row.values()), Fraction(0))
+        lifts.append({j: (1 if value > 0 else -1) / total for j, value in row.items()})
+    return tuple(lifts)
 
 
 def _along_fibre(basis: Basis, point: Mapping[int, Fraction]) -> dict[int, Fraction]:
@@ -202,13 +241,14 @@ def _along_fibre(basis: Basis, point: Mapping[int, Fraction]) -> dict[int, Fract
     return {j: v for j, v in moved.items() if v}
 
 
-def _reduced_system(
+def reduced_system(
     system: OdeSystem,
     basis: Basis,
-    lift: _Lift,
+    lift: Lift,
     observables: Sequence[Observable],
     pooled: PooledConstants = NO_POOLED_CONSTANTS,
 ) -> OdeSystem:
+    """The system of the rows of ``basis``, its right-hand sides taken at the lift."""
     graph = system.graph
     names = lump_names(system, basis.rows, {o.id for o in observables})
     new_symbols = [graph.symbol(name) for name in names]
@@ -222,7 +262,8 @@ def _reduced_system(
     rhs = _lumped_rates(system, basis, mapping)
     initial = _initial_nodes(system, basis)
     kept = graph.substitute([o.expression for o in observables], mapping)
-    assigned = tuple(Assigned(o.id, root) for o, root in zip(observables, kept, strict=True) if o.id not in names)
+    own = {*names, *(c.id for c in system.constants)}  # a constant that is observed stays the constant it is
+    assigned = tuple(Assigned(o.id, root) for o, root in zip(observables, kept, strict=True) if o.id not in own)
     taken = {*names, *(a.id for a in assigned)}
     return OdeSystem(
         graph,
@@ -250,9 +291,7 @@ def _lumped_rates(system: OdeSystem, basis: Basis, mapping: Mapping[Node, Node])
     fluxes = list(dict.fromkeys(flux for j in members for flux in terms[j]))
     lifted = dict(zip(fluxes, graph.substitute(fluxes, mapping), strict=True))
     zero = graph.number(0)
-    alive = {
-        j: [(flux, c) for flux, c in terms[j].items() if lifted[flux] != zero] for j in members
-    }
+    alive = {j: [(flux, c) for flux, c in terms[j].items() if lifted[flux] != zero] for j in members}
     rates: list[Node] = []
     for row in basis.rows:
         total: dict[Node, Fraction] = {}
@@ -269,20 +308,15 @@ def _lumped_rates(system: OdeSystem, basis: Basis, mapping: Mapping[Node, Node])
 
 
 def _initial_nodes(system: OdeSystem, basis: Basis) -> list[Node]:
-    """Lumped initial values; constants stay symbols, everything else is resolved."""
+    """Lumped initial values as expressions of the constants, so that they follow when those are changed."""
     graph = system.graph
-    return [
-        graph.add(graph.mul((graph.number(v), _start_node(system, j))) for j, v in row.items()) for row in basis.rows
-    ]
-
-
-def _start_node(system: OdeSystem, j: int) -> Node:
-    node = system.initial[j]
     constants = {c.id for c in system.constants}
-    if system.graph.symbols([node]) <= constants:
-        return node
-    value = system.initial_values[j]
-    return node if value is None else value
+    if graph.symbols(system.initial) <= constants:
+        start = system.initial
+    else:
+        known = system.at_start(constants)
+        start = tuple(known.get(name, node) for name, node in zip(system.states, system.initial, strict=True))
+    return [graph.add(graph.mul((graph.number(v), start[j])) for j, v in row.items()) for row in basis.rows]
 
 
 def _resolved(system: OdeSystem, constant: Constant) -> Constant:
@@ -302,12 +336,12 @@ def _quantities(
     kept.update({c.id: known[c.id] for c in system.constants if c.id in known and c.id not in taken})
     kept.update({o.id: known[o.id] for o in observables if o.id in known})
     for quantity in list(kept.values()):
-        if quantity.compartment in known:
+        if quantity.compartment is not None and quantity.compartment in known:
             kept.setdefault(quantity.compartment, known[quantity.compartment])
     return kept
 
 
-def _agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis, lift: _Lift) -> bool:
+def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:
     """Whether g(Lx) is finite and equal to L f(x) as doubles, at the start and at a few positive states."""
     graph = system.graph
     if any(graph.is_undefined(node) for node in (*reduced.rhs, *(a.value for a in reduced.assigned))):
@@ -332,14 +366,16 @@ def _agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis, lift: _Lift) ->
     return bool(close[known].all())
 
 
-def _claim(
+def claim_of(
     system: OdeSystem,
     reduced: OdeSystem,
     basis: Basis,
-    lift: _Lift,
+    lift: Lift,
     observables: Sequence[Observable],
     keep: frozenset[str],
 ) -> Claim:
+    """What is to be proved, by ids instead of columns."""
+
     def named(row: Mapping[int, Fraction]) -> dict[str, Fraction]:
         return {system.states[j]: value for j, value in row.items()}
 
@@ -354,16 +390,17 @@ def _claim(
     )
 
 
-def _assemble(
+def assemble(
     system: OdeSystem,
     reduced: OdeSystem,
     basis: Basis,
-    lift: _Lift,
+    lift: Lift,
     observables: Sequence[Observable],
     proof: ExactProof,
     seconds: Mapping[str, float],
     constants_needed: int,
 ) -> ReducedSystem:
+    """Everything of a proved lumping together."""
     matrix = LumpingMatrix(system.states, basis.rows)
     lumps = tuple(
         Lump(name, {system.states[j]: value for j, value in sorted(row.items())})
@@ -385,7 +422,7 @@ def _assemble(
     )
 
 
-def _irreducible(
+def irreducible(
     system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str], seconds: Mapping[str, float]
 ) -> ReducedSystem:
     """The identity: every state is needed."""
@@ -399,7 +436,7 @@ def _irreducible(
     )
 
 
-def _values_used(system: OdeSystem, keep: frozenset[str]) -> dict[str, str]:
+def values_used(system: OdeSystem, keep: frozenset[str]) -> dict[str, str]:
     """Values of the constants that were put in (exact where rational)."""
     used: dict[str, str] = {}
     mentioned = system.graph.symbols(system.rhs)

@@ -213,8 +213,8 @@ class _Reading:
         if self._source is None:
             _refuse("it does not say what the model derives from")
         matrix, lift = self._tables["matrix"], self._tables["lift"]
-        if not matrix or list(matrix) != list(lift):
-            _refuse("its matrix has no rows, or its lift has other ones")
+        if list(matrix) != list(lift):
+            _refuse("its matrix and its lift have different rows")
         size = self._source.get("states", "")
         if not re.fullmatch("[0-9]{1,9}", size):
             _refuse(f"the number of original states is {size!r}")

@@ -1,0 +1,1 @@
+"""Formats other than SBML: ERODE/CLUE `.ode` files and more."""

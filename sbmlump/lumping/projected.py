@@ -1,0 +1,134 @@
+"""Many candidate reductions as one field: ẏ = L f(L̄y + c), a run for each candidate and start.
+
+For right-hand sides of degree two the reduced one is a small table (k + k² + k³ numbers a run), so that a thousand
+runs cost a matrix product; others go through the full program at the lifted points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.integrate.fields import Field, QuadraticField
+from sbmlump.integrate.rosenbrock import BatchField
+from sbmlump.lumping.balanced import Affine
+
+__all__ = ["LiftedField", "TabledField", "lifted_field"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+_MAX_TABLE: Final = 40_000_000  # numbers in the tables of all candidates
+
+
+def lifted_field(field: Field, maps: Sequence[Affine], constants: Array, numbers: Indices) -> BatchField:
+    """The reduced fields of candidates of one size as one field.
+
+    Run i·r + j is candidate i from start j.
+
+    Parameters
+    ----------
+    field : Field
+        Of the full system.
+    maps : sequence of Affine
+        All with k states.
+    constants : array (r, 1 + c)
+        w of each start.
+    numbers : array of int (r,)
+        The runs of `field` that the starts belong to.
+    """
+    k = maps[0].size
+    if isinstance(field, QuadraticField) and len(maps) * len(constants) * k * (k + 1) + len(maps) * k**3 <= _MAX_TABLE:
+        return TabledField(field, maps, constants)
+    return LiftedField(field, maps, constants, numbers)
+
+
+class LiftedField:
+    """Through the lifted point: rates L f(x̂), Jacobian L J(x̂) L̄; the clock, if there is one, is carried along."""
+
+    def __init__(self, field: Field, maps: Sequence[Affine], constants: Array, numbers: Indices) -> None:
+        self._field = field
+        timed = int(field.timed)
+        self.size = maps[0].size + timed
+        self.timed = field.timed
+        self._starts = len(constants)
+        self._numbers = numbers
+        self._matrix = np.stack([_with_clock(m.matrix, timed) for m in maps])
+        self._lift = np.stack([_with_clock(m.lift, timed) for m in maps])
+        offsets = np.stack([constants @ m.offset.T for m in maps])
+        self._offset = np.concatenate([offsets, np.zeros((*offsets.shape[:2], timed))], axis=2)
+
+    def lifted(self, y: Array, run: Indices) -> Array:
+        """x̂ of each point, (k, n)."""
+        which, start = np.divmod(run, self._starts)
+        return np.asarray((self._lift[which] @ y[:, :, None])[:, :, 0] + self._offset[which, start])
+
+    def rates(self, y: Array, run: Indices) -> Array:
+        """ẏ at each point."""
+        which, start = np.divmod(run, self._starts)
+        f = self._field.rates(self.lifted(y, run), self._numbers[start])
+        return np.asarray((self._matrix[which] @ f[:, :, None])[:, :, 0])
+
+    def jacobians(self, y: Array, run: Indices) -> Array:
+        """∂ẏ/∂y at each point."""
+        which, start = np.divmod(run, self._starts)
+        rows = self._field.left_products(self.lifted(y, run), self._numbers[start], self._matrix[which])
+        return np.asarray(rows @ self._lift[which])
+
+
+def _with_clock(table: Array, timed: int) -> Array:
+    if not timed:
+        return table
+    out = np.zeros((table.shape[0] + 1, table.shape[1] + 1))
+    out[:-1, :-1] = table
+    out[-1, -1] = 1.0
+    return out
+
+
+class TabledField:
+    """Degree two: ẏ = a + My + T(y ⊗ y), with a and M of each run and T of each candidate."""
+
+    def __init__(self, field: QuadraticField, maps: Sequence[Affine], constants: Array) -> None:
+        form = field.form
+        k, r = maps[0].size, len(constants)
+        self.size = k
+        self.timed = False
+        self._starts = r
+        self._square = np.empty((len(maps), k * k, k))
+        self._slope = np.empty((len(maps), k, k, k))
+        self._constant = np.empty((len(maps) * r, k))
+        self._linear = np.empty((len(maps) * r, k, k))
+        for i, one in enumerate(maps):
+            lq = one.matrix @ form.products
+            left, right = one.lift[form.left], one.lift[form.right]
+            offset = constants @ one.offset.T
+            part = slice(i * r, (i + 1) * r)
+            self._constant[part] = form.values(offset) @ one.matrix.T
+            linear = one.matrix @ (form.linear @ one.lift)
+            if len(form.left):
+                a, b = offset[:, form.left], offset[:, form.right]
+                cross = np.einsum("kp,rp,pj->rkj", lq, a, right, optimize=True)
+                cross += np.einsum("kp,rp,pj->rkj", lq, b, left, optimize=True)
+                square = np.einsum("kp,pi,pj->ijk", lq, left, right, optimize=True)
+            else:
+                cross, square = np.zeros((r, k, k)), np.zeros((k, k, k))
+            self._linear[part] = linear + cross
+            self._square[i] = square.reshape(k * k, k)
+            self._slope[i] = (square + square.transpose(1, 0, 2)).transpose(0, 2, 1)
+
+    def rates(self, y: Array, run: Indices) -> Array:
+        """ẏ at each point."""
+        which = run // self._starts
+        pairs = (y[:, :, None] * y[:, None, :]).reshape(len(y), 1, -1)
+        out = (self._linear[run] @ y[:, :, None])[:, :, 0] + self._constant[run]
+        return np.asarray(out + (pairs @ self._square[which])[:, 0])
+
+    def jacobians(self, y: Array, run: Indices) -> Array:
+        """∂ẏ/∂y at each point."""
+        k = self.size
+        which = run // self._starts
+        # Σ_i y_i (T_ij + T_ji): slope is (i, component, j)
+        bent = (y[:, None, :] @ self._slope[which].reshape(-1, k, k * k))[:, 0].reshape(-1, k, k)
+        return np.asarray(self._linear[run] + bent)

@@ -1,0 +1,251 @@
+"""Candidates of each size, ranked by their worst error over the training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.expr.evaluate import Evaluator
+from sbmlump.integrate import Tolerances
+from sbmlump.integrate.rosenbrock import advance
+from sbmlump.lumping.approximate_problem import Problem
+from sbmlump.lumping.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
+from sbmlump.lumping.projected import lifted_field
+from sbmlump.lumping.training import Sample, gradients
+
+__all__ = ["Ranked", "Readout", "Search", "measured_errors"]
+
+Array = NDArray[np.float64]
+_STEPS: Final = 1500
+_RELATIVE: Final = 1e-6
+_GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitude is not followed further
+_FIRST_STARTS: Final = 4
+_SECOND: Final = 8
+_MAX_GRADIENT_WORK: Final = 2.5e7
+
+
+class Readout:
+    """Observables from the pinned components of a reduced state."""
+
+    def __init__(self, problem: Problem) -> None:
+        graph = problem.system.graph
+        c = problem.pinned_array()
+        self._right = np.linalg.pinv(c) if len(c) else np.zeros((problem.size, 0))
+        roots = [o.expression for o in problem.observables]
+        self._evaluator = Evaluator(graph, roots, problem.names, problem.system.constant_values)
+        points = np.concatenate([np.zeros((1, len(c))), np.eye(len(c)), 2 * np.eye(len(c)), np.ones((1, len(c)))])
+        values = self._evaluator.values(0.0, points @ self._right.T)
+        self._base, self._matrix = values[0], values[1 : 1 + len(c)] - values[0]
+        affine = np.allclose(values[1 + len(c) : 1 + 2 * len(c)] - values[0], 2 * self._matrix, rtol=1e-9, atol=1e-300)
+        affine = affine and np.allclose(values[-1] - values[0], self._matrix.sum(axis=0), rtol=1e-9, atol=1e-300)
+        self._affine = bool(affine and np.isfinite(values).all() and not graph.depends_on_time(roots))
+
+    def __call__(self, times: Array, pinned: Array) -> Array:
+        """Values of the observables, (k, p) to (k, o), at k times."""
+        if self._affine:
+            return np.asarray(pinned @ self._matrix + self._base)
+        return self._evaluator.values(times, pinned @ self._right.T)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate and its errors over the runs of a sample, (r,); infinite where it failed."""
+
+    map: Affine
+    errors: Array
+
+    @property
+    def worst(self) -> float:
+        """Largest error."""
+        return float(self.errors.max(initial=0.0))
+
+    @property
+    def median(self) -> float:
+        """Median error."""
+        return float(np.median(self.errors)) if len(self.errors) else 0.0
+
+
+def constants_of(totals: Array, scale: Array, starts: Array) -> Array:
+    """w = (1, W x(0)/s) of each start, (r, 1 + c)."""
+    return np.concatenate([np.ones((len(starts), 1)), (starts / scale) @ totals.T], axis=1)
+
+
+def measured_errors(
+    problem: Problem,
+    readout: Readout,
+    sample: Sample,
+    maps: Sequence[Affine],
+    constants: Array,
+    rows: NDArray[np.int64],
+    give_up: float = _GIVE_UP,
+    relative: float = _RELATIVE,
+) -> Array:
+    """Largest relative error of the observables over [0, T], (candidates, runs); infinite where it is not reached."""
+    p = len(problem.pinned)
+    times = sample.times
+    wanted = [readout(times, path @ problem.pinned_array().T) for path in sample.states[rows]]
+    reference = np.stack(wanted)
+    size = np.maximum(np.abs(reference).max(axis=1), 1e-12 * max(float(np.abs(reference).max(initial=0.0)), 1e-300))
+    field = lifted_field(sample.field, maps, constants[rows], sample.numbers[rows])
+    starts = np.concatenate([sample.starts[rows] @ m.matrix.T for m in maps])
+    magnitude = np.stack([np.abs(starts[i :: len(rows)]).max(axis=0) for i in range(len(rows))]).max(axis=0)
+    pinned_size = np.abs(sample.states @ problem.pinned_array().T).max(axis=(0, 1), initial=0.0)
+    magnitude[:p] = pinned_size
+    magnitude[p:] = np.maximum(magnitude[p:], 1.0)
+    if field.timed:
+        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+        magnitude = np.append(magnitude, times[-1])
+    errors = np.zeros(len(starts))
+
+    def watch(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        start = places % len(rows)
+        with np.errstate(all="ignore"):
+            off = np.abs(readout(times[index], values[:, :p]) - reference[start, index]) / size[start]
+        now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
+        errors[places] = np.maximum(errors[places], now)
+        return now > give_up
+
+    tolerances = Tolerances(relative, 1e-3 * relative * magnitude, _STEPS)
+    jumps = _reduced_jumps(sample, maps, constants[rows], rows)
+    done = _advance(field, starts, times, tolerances, watch, jumps)
+    errors[~done] = np.inf
+    return errors.reshape(len(maps), len(rows))
+
+
+def _advance(field, starts, times, tolerances, watch, jumps) -> NDArray[np.bool_]:  # type: ignore[no-untyped-def]
+    """Integrate, piecewise if there are jumps; which runs came through."""
+    if not jumps:
+        return advance(field, starts, times, None, tolerances, watch).complete
+    r = len(starts)
+    alive = np.arange(r)
+    x, now = starts, float(times[0])
+    for time, reset in [*jumps, (float(times[-1]), None)]:
+        wanted = np.flatnonzero((times > now) & ((times < time) | ((times == time) & (reset is None))))
+        grid = np.concatenate([[now], times[wanted], [] if len(wanted) and times[wanted[-1]] >= time else [time]])
+        if time > now:
+
+            def shifted(places, index, values, alive=alive, wanted=wanted):  # type: ignore[no-untyped-def]
+                inside = index - 1 < len(wanted)
+                bad = np.zeros(len(places), dtype=np.bool_)
+                if inside.any():
+                    bad[inside] = watch(alive[places[inside]], wanted[index[inside] - 1], values[inside])
+                return bad
+
+            part = advance(field, x, grid, alive, tolerances, shifted)
+            x = part.states[part.complete, -1]
+            alive = alive[part.complete]
+        now = time
+        if reset is not None and len(alive):
+            x = reset(x, alive)
+            at = np.flatnonzero(times == time)
+            if len(at):
+                watch(alive, np.full(len(alive), at[0]), x)
+    complete = np.zeros(r, dtype=np.bool_)
+    complete[alive] = True
+    return complete
+
+
+def _reduced_jumps(sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]):  # type: ignore[no-untyped-def]
+    """What each jump does to the reduced states: y ← y + L(R(x̂) − x̂)."""
+    if not sample.jumps:
+        return []
+    from sbmlump.lumping.projected import LiftedField
+
+    lifting = LiftedField(sample.field, maps, constants, sample.numbers[rows])
+
+    def of(jump):  # type: ignore[no-untyped-def]
+        def reset(y: Array, run: NDArray[np.int64]) -> Array:
+            which, start = np.divmod(run, len(rows))
+            x = lifting.lifted(y, run)
+            moved = jump.reset.rates(x, sample.numbers[rows][start]) - x
+            return np.asarray(y + (lifting._matrix[which] @ moved[:, :, None])[:, :, 0])
+
+        return reset
+
+    return [(jump.time, of(jump)) for jump in sample.jumps]
+
+
+class Search:
+    """All sizes from one set of snapshots and gradients."""
+
+    def __init__(
+        self, problem: Problem, training: Sample, totals: Array, progress: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.problem = problem
+        self.training = training
+        self.totals = totals
+        self.readout = Readout(problem)
+        self.constants = constants_of(totals, training.scale, training.starts)
+        progress("gradients")
+        self._decompositions = self._decompose()
+        self._ranked: dict[int, list[Ranked]] = {}
+
+    def _decompose(self) -> list[Decomposition]:
+        problem, training = self.problem, self.training
+        r, m, n = training.states.shape
+        c = problem.pinned_array()
+        runs = int(np.clip(_MAX_GRADIENT_WORK // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= 120 else 1
+        adjoint, _ = gradients(training, c, min(runs, r))
+        pinned_size = np.abs(training.states @ c.T).max(axis=(0, 1))
+        pinned_size[pinned_size == 0] = 1.0
+        columns = (adjoint / pinned_size[:, None]).transpose(4, 0, 1, 2, 3).reshape(n, -1)
+        self.gradients = columns
+        states = training.states.transpose(2, 0, 1).reshape(n, -1)
+        constants = np.repeat(self.constants, m, axis=0).T
+        self.snapshots = Snapshots(states, constants, columns, c, self.totals, training.scale)
+        norms = np.linalg.norm(columns * training.scale[:, None], axis=0)
+        even = columns / np.maximum(norms, 1e-3 * norms.max(initial=1e-300))
+        weightings: list[tuple[str, Array]] = [("plain", columns), ("even", even)]
+        offsets: list[Offset] = ["totals", "fixed-totals", "none"] if len(self.totals) else ["constant", "none"]
+        return [Decomposition(self.snapshots, offset, g, name) for offset in offsets for name, g in weightings]
+
+    def candidates(self, size: int) -> list[Affine]:
+        """Every candidate with ``size`` states, scaled so that each component stays within 1 in the training runs."""
+        found = []
+        alphas, betas = (ALPHAS, BETAS) if self.problem.size <= 120 else (ALPHAS[:1], BETAS[:1])
+        for one in self._decompositions:
+            for alpha in alphas:
+                for beta in betas:
+                    candidate = one.candidate(size, alpha, beta)
+                    if candidate is not None:
+                        found.append(self.normalised(candidate))
+        return found
+
+    def normalised(self, one: Affine) -> Affine:
+        """The same projection with its free components scaled to magnitude 1."""
+        p = len(self.problem.pinned)
+        size = np.abs(one.matrix[p:] @ self.snapshots.states).max(axis=1, initial=0.0)
+        size[size == 0] = 1.0
+        matrix, lift = one.matrix.copy(), one.lift.copy()
+        matrix[p:] /= size[:, None]
+        lift[:, p:] *= size
+        return replace(one, matrix=matrix, lift=lift)
+
+    def ranked(self, size: int) -> list[Ranked]:
+        """The best candidates with ``size`` states, the best first, with their errors over all training runs."""
+        if size not in self._ranked:
+            self._ranked[size] = self._rank(self.candidates(size))
+        return self._ranked[size]
+
+    def errors(self, maps: Sequence[Affine], rows: NDArray[np.int64], give_up: float = _GIVE_UP) -> Array:
+        """Errors over some training runs."""
+        return measured_errors(self.problem, self.readout, self.training, maps, self.constants, rows, give_up)
+
+    def _rank(self, maps: list[Affine]) -> list[Ranked]:
+        if not maps:
+            return []
+        r = len(self.training.states)
+        first = np.arange(min(_FIRST_STARTS, r))
+        worst = self.errors(maps, first).max(axis=1)
+        order = [int(i) for i in np.argsort(worst, kind="stable")[:_SECOND] if np.isfinite(worst[i])]
+        if not order:
+            return []
+        rest = np.arange(len(first), r)
+        more = self.errors([maps[i] for i in order], rest) if len(rest) else np.zeros((len(order), 0))
+        before = self.errors([maps[i] for i in order], first)
+        full = [Ranked(maps[i], np.concatenate([before[j], more[j]])) for j, i in enumerate(order)]
+        return sorted((one for one in full if np.isfinite(one.worst)), key=lambda one: one.worst)

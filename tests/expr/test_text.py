@@ -1,0 +1,170 @@
+"""Infix text: what is written is read with the same value; what cannot be read is refused with its place."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import exact_value, expressions
+
+from sbmlump.expr.graph import Graph
+from sbmlump.expr.text import ExpressionError, parse_expression, to_text
+
+POINT = {"x": Fraction(3, 7), "y": Fraction(-5, 2), "z": Fraction(11, 3)}
+
+
+def read(text, names="xyz"):
+    g = Graph()
+    return g, parse_expression(g, text, {name: g.symbol(name) for name in names})
+
+
+def value(text):
+    g, node = read(text)
+    return exact_value(g, node, POINT)
+
+
+@given(expressions())
+def test_round_trip_keeps_the_value(case):
+    text = to_text(case.graph, case.root)
+    again = parse_expression(case.graph, text, {name: case.graph.symbol(name) for name in case.names})
+    expected = exact_value(case.graph, case.root, POINT)
+    if expected is not None:
+        assert exact_value(case.graph, again, POINT) == expected, text
+
+
+@given(expressions(functions=("exp", "abs", "min"), max_steps=12))
+def test_written_text_can_be_read(case):
+    text = to_text(case.graph, case.root)
+    again = parse_expression(case.graph, text, {name: case.graph.symbol(name) for name in case.names})
+    assert to_text(case.graph, again) == to_text(
+        case.graph,
+        parse_expression(
+            case.graph, to_text(case.graph, again), {name: case.graph.symbol(name) for name in case.names}
+        ),
+    )
+
+
+@given(st.integers(0, 10**6))
+def test_precedence_is_that_of_python(seed):
+    """Integers with all operators, signs and parentheses, evaluated by Python over Fractions."""
+    rnd = random.Random(seed)
+
+    def build(depth):
+        if depth == 0 or rnd.random() < 0.2:
+            return str(rnd.randint(1, 4))
+        kind = rnd.random()
+        if kind < 0.15:
+            return f"-{build(depth - 1)}"
+        if kind < 0.3:
+            return f"({build(depth - 1)})"
+        if kind < 0.4:
+            return f"({build(depth - 1)})**{rnd.randint(0, 3)}"
+        if kind < 0.45:
+            return f"-{rnd.randint(1, 4)}**{rnd.choice(['-1', '2', '-2', '2**1'])}"
+        return f"{build(depth - 1)}{rnd.choice([' + ', '-', '*', ' / ', '*-', '--', '+-'])}{build(depth - 1)}"
+
+    text = build(4)
+    pythonic = "".join(f"Fraction({c})" if c.isdigit() else c for c in text)
+    try:
+        expected = eval(pythonic, {"Fraction": Fraction})  # our own text, a few digits
+    except ZeroDivisionError:
+        return
+    if isinstance(expected, Fraction):
+        assert value(text) == expected, text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x", POINT["x"]),
+        ("x + 2*y - 0.5*z", POINT["x"] + 2 * POINT["y"] - POINT["z"] / 2),
+        ("-x^2", -(POINT["x"] ** 2)),
+        ("2^-1", Fraction(1, 2)),
+        ("2^3^2", 512),
+        ("2**-1**2", Fraction(1, 2)),
+        ("8/4/2", 1),
+        ("1 - 1 - 1", -1),
+        ("+-+2", -2),
+        ("1e-3", Fraction(1, 1000)),
+        (".5", Fraction(1, 2)),
+        ("5.", 5),
+        ("0.1", Fraction(1, 10)),
+        ("min(3, 2, 5)", 2),
+        ("sqrt(9/4)", Fraction(3, 2)),
+        ("pow(2, 3)", 8),
+        ("rem(7, 4)", 3),
+        (" ( ( x ) ) ", POINT["x"]),
+    ],
+)
+def test_examples(text, expected):
+    assert value(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "name"),
+    [
+        ("", 0, None),
+        ("x +", 3, None),
+        ("x y", 2, None),
+        ("2x", 1, None),
+        ("x + nosuch*2", 4, "nosuch"),
+        ("(x", 0, None),
+        ("x)", 1, None),
+        ("x + )", 4, None),
+        ("x, y", 1, None),
+        ("(x, y)", 2, None),
+        ("min(x, (y, z))", 9, None),
+        ("min()", 4, None),
+        ("exp(x, y)", 0, None),
+        ("nosuch(x)", 0, "nosuch"),
+        ("x $ y", 2, None),
+        ("x = y", 2, None),
+        ("1e999", 0, None),
+        ("x + 1e999", 4, None),
+        ("x neg y", 2, None),
+        ("x neg(y)", 2, None),
+        ("__import__('os')", 11, None),
+        ("x.y", 1, None),
+    ],
+)
+def test_errors_say_where(text, position, name):
+    with pytest.raises(ExpressionError) as caught:
+        read(text)
+    assert caught.value.position == position
+    assert caught.value.name == name
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1" * 5_000, "1e" + "9" * 5_000, "0." + "3" * 5_000, "1" * 200_000])
+def test_numbers_of_thousands_of_digits_are_refused(text):
+    with pytest.raises(ExpressionError) as caught:
+        read(text)
+    assert len(str(caught.value)) < 200
+
+
+def test_deep_parentheses_do_not_crash():
+    depth = 49_999
+    assert value("(" * depth + "x" + ")" * depth) == POINT["x"]
+    assert value("-" * 90_001 + "x") == -POINT["x"]
+    with pytest.raises(ExpressionError):
+        read("(" * 100_000)
+    with pytest.raises(ExpressionError):
+        read("(" * 200_000 + "x")
+
+
+def test_a_quantity_may_be_called_like_a_function():
+    g, node = read("exp + neg*exp(neg)", names=("exp", "neg"))
+    assert g.symbols([node]) == {"exp", "neg"}
+
+
+def test_long_text_is_cut():
+    g = Graph()
+    node = g.add(g.mul((g.number(i + 2), g.symbol(f"s{i}"))) for i in range(1_000))
+    assert to_text(g, node, limit=50).endswith("…")
+    deep = g.symbol("x")
+    for _ in range(5_000):
+        deep = g.call("sin", (deep,))
+    assert to_text(g, deep).count("sin(") == 5_000

@@ -1,0 +1,178 @@
+"""The jobs of the library, from files and from systems."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from lumping_cases import make
+
+import sbmlump
+from sbmlump import pipeline
+from sbmlump.errors import InputError, UsageError
+from sbmlump.lumping.certify import Refutation
+from sbmlump.models import clue_example, michaelis_menten
+from sbmlump.observables import observable_ids, parse_observables
+from sbmlump.outcome import outcome_of_error
+from sbmlump.reduced import ExactProof
+
+
+def test_the_names_of_the_contract(data, tmp_path):
+    system = sbmlump.load(data / "clue_example.xml")
+    assert system.states == ("x1", "x2", "x3")
+    start = system.initial_state()
+    assert start.shape == (3,)
+    assert system.rates(0.0, start).shape == (3,)
+    assert system.rates(0.0, np.stack([start, start])).shape == (2, 3)
+    assert system.jacobian(0.0, start).shape == (3, 3)
+    reduction = sbmlump.reduce(system, observe=["x1", "x2 + 2*x3"], method="exact")
+    assert reduction.matrix.exact() == [[1, 0, 0], [0, 1, 2]]
+    assert reduction.matrix.array().tolist() == [[1, 0, 0], [0, 1, 2]]
+    assert reduction.system.size == 2
+    y = reduction.project(start)
+    np.testing.assert_allclose(reduction.project(reduction.lift(y)), y)
+    assert reduction.project(np.stack([start, start])).shape == (2, 2)
+    reduction.write(tmp_path / "r.xml")
+    assert isinstance(sbmlump.verify(data / "clue_example.xml", tmp_path / "r.xml"), ExactProof)
+    report = sbmlump.compare(data / "clue_example.xml", tmp_path / "r.xml", until=0.5)
+    assert report.max_relative_error < 1e-6
+
+
+def test_file_and_builder_are_reduced_alike(data):
+    from_file = sbmlump.reduce(sbmlump.load(data / "clue_example.xml"), ["x1"])
+    built = sbmlump.reduce(clue_example(), ["x1"])
+    assert from_file.lumps == built.lumps
+
+
+def test_a_written_reduction_can_be_loaded_and_reduced_again(data, tmp_path):
+    first = sbmlump.reduce(sbmlump.load(data / "multisite_2.xml"), ["kinase"])
+    first.write(tmp_path / "r.xml")
+    again = sbmlump.load(tmp_path / "r.xml")
+    assert again.size == first.system.size == 6
+    x = np.random.default_rng(1).uniform(0.1, 2, 6)
+    order = [again.states.index(name) for name in first.system.states]
+    np.testing.assert_allclose(again.rates(0.0, x[np.argsort(order)])[order], first.system.rates(0.0, x), rtol=1e-13)
+    assert not sbmlump.reduce(again, ["kinase"]).reducible
+
+
+def test_methods():
+    reduction = sbmlump.reduce(clue_example(), method="none")
+    assert reduction.system.size == 3
+    assert not reduction.reducible
+    with pytest.raises(UsageError) as caught:
+        sbmlump.reduce(clue_example(), ["x1"], method="exakt")
+    assert caught.value.reasons[0].code == "unknown-method"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [("none", set()), ("all", {"k1", "k1r", "k2", "cell"}), ("k1,k2", {"k1", "k2"}), (["k2"], {"k2"})],
+)
+def test_constants_to_keep(wanted, kept):
+    assert pipeline.kept_constants(michaelis_menten(), wanted) == kept
+
+
+def test_missing_files(tmp_path, data):
+    for job in (
+        lambda: sbmlump.load(tmp_path / "no.xml"),
+        lambda: pipeline.inspect_model(tmp_path / "no.xml"),
+        lambda: sbmlump.verify(data / "ring.xml", tmp_path / "no.xml"),
+        lambda: pipeline.check(data / "ring.xml", tmp_path / "no.xml"),
+        lambda: pipeline.convert(tmp_path / "no.xml", tmp_path / "c.xml"),
+    ):
+        with pytest.raises(InputError):
+            job()
+
+
+@pytest.mark.parametrize("change", ["annotation", "rate"])
+def test_verify_refutes(data, tmp_path, change):
+    path = tmp_path / "r.xml"
+    sbmlump.reduce(sbmlump.load(data / "squares_example.xml"), ["x1"]).write(path)
+    text = path.read_text()
+    if change == "annotation":
+        assert 'id="x1"' in text
+        low = text.index("<annotation")
+        path.write_text(text[:low] + text[low:].replace('"1"', '"2"', 1))
+    else:
+        path.write_text(
+            text.replace("<times/>", "<plus/>", 1) if "<times/>" in text else text.replace("<power/>", "<times/>", 1)
+        )
+    assert isinstance(sbmlump.verify(data / "squares_example.xml", path), Refutation)
+
+
+def test_outcome_json_of_an_identity():
+    from sbmlump.outcome import ModelFacts, Outcome
+
+    empty = Outcome("failed", ModelFacts(), "exact").as_json()
+    assert empty["outcome"] == "failed"
+    assert empty["reduced_size"] is None
+    assert empty["seconds"]["total"] is None
+    assert outcome_of_error(InputError(())) == "failed"
+
+
+# -- observables ----------------------------------------------------------------------------------------
+
+
+def system():
+    return make({"A": "-k*A", "B": "A", "Long_name": "B"}, constants={"k": 2}, assigned={"rate": "k*A"})
+
+
+def codes(texts):
+    with pytest.raises(UsageError) as caught:
+        parse_observables(system(), texts)
+    return [reason.code for reason in caught.value.reasons]
+
+
+def test_observables_are_named():
+    found = parse_observables(system(), ["A", "A + 2*B", "total = A + B", "rate", "B - A", "A"])
+    assert [o.id for o in found] == ["A", "observable_1", "total", "rate", "observable_2"]
+    assert [o.text for o in found] == ["A", "A + 2*B", "A + B", "rate", "B - A"]
+
+
+def test_what_can_be_observed():
+    assert observable_ids(michaelis_menten()) == ("E", "S", "ES", "P", "r1", "r2", "r3")
+    assert observable_ids(system()) == ("A", "B", "Long_name", "rate")
+
+
+def test_every_wrong_observable_is_told_at_once():
+    assert codes(["nosuch", "A +", "A = B", "two words = A", "A"]) == [
+        "unknown-observable", "bad-observable", "name-taken", "bad-observable",
+    ]  # fmt: skip
+    assert codes([]) == ["no-observable"]
+    assert codes([""]) == ["bad-observable"]
+    assert codes(["t = A", "t = B"]) == ["name-taken"]
+
+
+def test_unnamed_observables_avoid_names_of_the_model():
+    taken = make({"observable_1": "1", "B": "1"})
+    (found,) = parse_observables(taken, ["B + 1"])
+    assert found.id != "observable_1"
+
+
+def test_a_name_given_later_is_not_taken_by_an_unnamed_one():
+    found = parse_observables(system(), ["A + B", "observable_1 = A - B"])
+    assert len({o.id for o in found}) == 2
+
+
+@pytest.mark.parametrize(("text", "near"), [("long_name", "Long_name"), ("Lon_name", "Long_name"), ("rat", "rate")])
+def test_near_matches(text, near):
+    with pytest.raises(UsageError) as caught:
+        parse_observables(system(), [text])
+    assert near in caught.value.reasons[0].message
+    assert caught.value.reasons[0].element == text
+
+
+def test_large_and_small_numbers_in_observables():
+    one = system()
+    (found,) = parse_observables(one, ["1e-30*A + 123456789012345678901234567890*B"])
+    terms = one.graph.linear_terms(found.expression)
+    assert terms == {one.graph.symbol("A"): Fraction(1, 10**30), one.graph.symbol("B"): 123456789012345678901234567890}
+
+
+def test_what_depends_on_nothing_needs_no_state(data, tmp_path):
+    """A constant inflow, or time alone: a lumping without rows must survive the file as any other."""
+    reduction = sbmlump.reduce(sbmlump.load(data / "clue_example.xml"), ["source = 2 + 3"])
+    assert reduction.system.size == 0
+    reduction.write(tmp_path / "r.xml")
+    assert isinstance(sbmlump.verify(data / "clue_example.xml", tmp_path / "r.xml"), ExactProof)
