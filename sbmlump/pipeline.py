@@ -15,14 +15,12 @@ from sbmlump.expr.graph import Node
 from sbmlump.expr.kinetics import Kinetics, kinetics_of
 from sbmlump.files import write_atomically
 from sbmlump.lumping.certify import Claim, Refutation, certify
-from sbmlump.lumping.reduction import lump_exactly
+from sbmlump.lumping.certify_embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
+from sbmlump.methods import ReduceOptions, apply
 from sbmlump.observables import observable_ids, parse_observables
 from sbmlump.outcome import ModelFacts, Outcome
 from sbmlump.reduced import (
     ExactProof,
-    LinearLumping,
-    Lump,
-    LumpingMatrix,
     Observable,
     ReducedSystem,
 )
@@ -33,11 +31,9 @@ if TYPE_CHECKING:
     from sbmlump.simulate.compare import Definition, ErrorReport
 
 __all__ = [
-    "METHODS",
     "Inspection",
     "NoLumping",
     "Observed",
-    "ReduceOptions",
     "check",
     "convert",
     "inspect_model",
@@ -49,7 +45,6 @@ __all__ = [
     "write_reduced_model",
 ]
 
-METHODS: Final = ("exact", "none")
 Progress = Callable[[str], None]
 Clock = Callable[[], float]
 _QUIET: Progress = lambda _: None  # noqa: E731
@@ -66,6 +61,10 @@ def load(path: str | Path) -> OdeSystem:
     UnsupportedModelError
         If it holds what cannot become an ODE system; every reason at once.
     """
+    if Path(path).suffix.lower() == ".ode":
+        from sbmlump.formats.erode import load_ode
+
+        return load_ode(path)
     from sbmlump.sbml.reader import load_sbml
 
     return load_sbml(path)
@@ -74,19 +73,6 @@ def load(path: str | Path) -> OdeSystem:
 def kinetics(system: OdeSystem) -> Kinetics:
     """Class of the right-hand side as a function of the states."""
     return kinetics_of(system.graph, system.rhs, frozenset(system.states))
-
-
-@dataclass(frozen=True, slots=True)
-class ReduceOptions:
-    """Options of a reduction, as on the command line."""
-
-    method: str = "exact"
-    keep_parameters: str = "none"
-    until: float | None = None
-    points: int = 201
-    check: bool = True
-    strict: bool = False
-    seed: int = 0
 
 
 def reduce(
@@ -106,7 +92,7 @@ def reduce(
     observe : sequence of str
         Ids or expressions such as ``"A + 2*B"`` or ``"total = A + B"``.
     method : str
-        ``exact`` or ``none``.
+        One of :data:`sbmlump.methods.METHODS`.
     keep_parameters : str or sequence of str
         ``none`` (the lumping may use the values in the file), ``all``, or ids.
     seed : int
@@ -116,46 +102,8 @@ def reduce(
     ------
     UsageError, UnsupportedModelError, LimitError
     """
-    if method not in METHODS:
-        raise UsageError(Reason("unknown-method", f"there is no method {method!r}; known: {', '.join(METHODS)}"))
-    if method == "none":
-        observables = parse_observables(system, observe) if observe else ()
-        return identity(system, observables)
-    keep = kept_constants(system, keep_parameters)
-    return lump_exactly(system, parse_observables(system, observe), keep=keep, seed=seed, progress=progress)
-
-
-def identity(system: OdeSystem, observables: tuple[Observable, ...]) -> ReducedSystem:
-    """The method ``none``: nothing is reduced."""
-    matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
-    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
-    proof = ExactProof("the model was read and written back; nothing was reduced", "identity", 0.0)
-    return ReducedSystem(system, system, observables, lumps, LinearLumping(matrix, matrix), proof, "none")
-
-
-def kept_constants(system: OdeSystem, wanted: str | Sequence[str]) -> frozenset[str]:
-    """Ids of the constants to be kept symbolic.
-
-    Raises
-    ------
-    UsageError
-        If an id is not a constant of the model (code ``unknown-parameter``).
-    """
-    constants = {c.id for c in system.constants}
-    if wanted == "none":
-        return frozenset()
-    if wanted == "all":
-        return frozenset(constants)
-    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else list(wanted)
-    unknown = [name for name in names if name not in constants]
-    if unknown:
-        raise UsageError(
-            [
-                Reason("unknown-parameter", f"{name!r} is not a constant of model {system.id}; it cannot be kept", name)
-                for name in unknown
-            ]
-        )
-    return frozenset(names)
+    keep = keep_parameters if isinstance(keep_parameters, str) else tuple(keep_parameters)
+    return apply(system, observe, ReduceOptions(method, keep, seed=seed), progress)
 
 
 # -- the whole job -----------------------------------------------------------------------------------
@@ -183,14 +131,7 @@ def run_reduction(
     system = load(path)
     read = clock()
     facts = ModelFacts(system.id, str(path), system.size, kinetics(system))
-    reduction = reduce(
-        system,
-        observe,
-        options.method,
-        keep_parameters=options.keep_parameters,
-        seed=options.seed,
-        progress=progress,
-    )
+    reduction = apply(system, observe, options, progress)
     lumped = clock()
     progress("writing")
     data = sbml_of(reduction)
@@ -275,6 +216,9 @@ def _simulate(
     with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
         reduced_path = Path(folder) / "reduced.xml"
         reduced_path.write_bytes(data)
+        if reduction.original.origin.format != "sbml":
+            path = Path(folder) / "original.xml"
+            path.write_bytes(_as_sbml(reduction.original))
         names = [o.id for o in reduction.observables if reduction.reducible or o.id in reduction.system.definitions]
         if not names:
             return None, []
@@ -319,15 +263,28 @@ def convert(source: str | Path, target: str | Path) -> OdeSystem:
     UsageError
         If the suffix of the target is not known (code ``unknown-suffix``).
     """
-    from sbmlump.sbml.writer import write_system
-
     suffix = Path(target).suffix.lower()
-    if suffix not in (".xml", ".sbml"):
-        message = f"cannot tell what to write from the suffix of {target}; known: .xml, .sbml"
+    if suffix not in _WRITERS:
+        message = f"cannot tell what to write from the suffix of {target}; known: {', '.join(_WRITERS)}"
         raise UsageError(Reason("unknown-suffix", message))
     system = load(source)
-    write_atomically(target, write_system(system))
+    write_atomically(target, _WRITERS[suffix](system))
     return system
+
+
+def _as_sbml(system: OdeSystem) -> bytes:
+    from sbmlump.sbml.writer import write_system
+
+    return write_system(system)
+
+
+def _as_ode(system: OdeSystem) -> bytes:
+    from sbmlump.formats.erode import write_ode
+
+    return write_ode(system)
+
+
+_WRITERS: Final[Mapping[str, Callable[[OdeSystem], bytes]]] = {".xml": _as_sbml, ".sbml": _as_sbml, ".ode": _as_ode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +306,11 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
     record = read_lumping_annotation(Path(reduced).read_bytes())
     if record is not None:
         claim = _claim_of_record(before, after, record)
-        return claim if isinstance(claim, Refutation) else certify(claim, seed)
+        if isinstance(claim, Refutation):
+            return claim
+        if record.kind == "embedding":
+            return _certify_embedding(claim, seed)
+        return certify(claim, seed)
     foreign = [name for name in after.states if name not in before.state_index]
     if foreign or not after.states:
         listed = ", ".join(foreign[:5]) or "none at all"
@@ -383,6 +344,15 @@ def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord)
     rows = {lump.id: lump.members for lump in record.lumps}
     lift = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
     return Claim(before, after, rows, named, symbolic, lift, record.offset)
+
+
+def _certify_embedding(claim: Claim, seed: int) -> ExactProof | Refutation:
+    """The lift of an embedding names the members of each block."""
+    blocks = {name: tuple(row) for name, row in claim.lift.items()}
+    result = certify_embedding(
+        EmbeddingClaim(claim.original, claim.reduced, blocks, claim.observables, claim.symbolic), seed
+    )
+    return Refutation(result.reasons) if isinstance(result, EmbeddingRefutation) else result
 
 
 def _recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Observable]:
@@ -457,28 +427,44 @@ def inspect_model(path: str | Path) -> Inspection:
     InputError
         If it is not a readable model.
     """
+    if Path(path).suffix.lower() == ".ode":
+        system = load(path)
+        return Inspection(
+            system.id,
+            system.name,
+            str(path),
+            None,
+            None,
+            system.size,
+            len(system.constants),
+            len(system.reactions),
+            len(system.events),
+            kinetics(system),
+            _observed(system),
+            (),
+        )
     from sbmlump.sbml.reader import read
 
     result = read(path)
-    system = result.system
-    observables: tuple[Observed, ...] = ()
-    if system is not None:
-        names = {r.id: r.name for r in system.reactions}
-        names.update((q.id, q.name) for q in system.quantities.values())
-        kinds = {r.id: "reaction (flux)" for r in system.reactions}
-        kinds.update((q.id, q.kind) for q in system.quantities.values())
-        observables = tuple(Observed(o, names.get(o), kinds.get(o, "quantity")) for o in observable_ids(system))
     return Inspection(
         result.id,
         result.name,
         str(path),
         result.level,
         result.version,
-        result.counts["states"] if system is None else system.size,
+        result.counts["states"] if result.system is None else result.system.size,
         result.counts["parameters"] + result.counts["local_parameters"],
         result.counts["reactions"],
         result.counts["events"],
-        None if system is None else kinetics(system),
-        observables,
+        None if result.system is None else kinetics(result.system),
+        () if result.system is None else _observed(result.system),
         result.reasons,
     )
+
+
+def _observed(system: OdeSystem) -> tuple[Observed, ...]:
+    names = {r.id: r.name for r in system.reactions}
+    names.update((q.id, q.name) for q in system.quantities.values())
+    kinds = {r.id: "reaction (flux)" for r in system.reactions}
+    kinds.update((q.id, q.kind) for q in system.quantities.values())
+    return tuple(Observed(o, names.get(o), kinds.get(o, "quantity")) for o in observable_ids(system))

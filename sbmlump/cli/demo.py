@@ -11,7 +11,8 @@ import click
 from sbmlump.cli.output import progress_reporter
 from sbmlump.cli.summary import summarise
 from sbmlump.files import write_atomically
-from sbmlump.pipeline import ReduceOptions, run_reduction
+from sbmlump.methods import ReduceOptions
+from sbmlump.pipeline import run_reduction
 
 __all__ = ["command"]
 

@@ -54,7 +54,8 @@ def _as_json(found: Inspection) -> dict[str, Any]:
 def _print(found: Inspection, show_all: bool) -> None:
     title = f"{found.id}: {found.name}" if found.name else found.id
     click.echo(title)
-    click.echo(f"  SBML Level {found.level} Version {found.version}")
+    if found.level is not None:
+        click.echo(f"  SBML Level {found.level} Version {found.version}")
     kinetics = f", {found.kinetics} kinetics" if found.kinetics else ""
     click.echo(
         f"  {_count(found.states, 'state')}, {_count(found.parameters, 'parameter')}, "

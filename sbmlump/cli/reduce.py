@@ -10,8 +10,9 @@ import click
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
 from sbmlump.cli.summary import summarise
 from sbmlump.errors import SbmlumpError
+from sbmlump.methods import METHODS, ReduceOptions
 from sbmlump.outcome import ModelFacts, Outcome
-from sbmlump.pipeline import METHODS, ReduceOptions, run_reduction
+from sbmlump.pipeline import run_reduction
 
 __all__ = ["command"]
 

@@ -38,7 +38,9 @@ class Domain(Protocol[Scalar]):
 
     def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[Scalar]: ...
     def linear(self, matrix: sp.csr_array, values: NDArray[Scalar]) -> NDArray[Scalar]: ...
-    def plus(self, a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def accumulate(
+        self, total: NDArray[Scalar], matrix: sp.csr_array, values: NDArray[Scalar]
+    ) -> NDArray[Scalar]: ...
     def negative(self, a: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def times(self, a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def weigh(self, adjoint: NDArray[Scalar], slope: NDArray[Scalar]) -> NDArray[Scalar]: ...
@@ -66,9 +68,11 @@ class FloatDomain:
         """Matrix times values."""
         return np.asarray(matrix @ values)
 
-    def plus(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        """a + b."""
-        return a + b
+    def accumulate(
+        self, total: NDArray[np.float64], matrix: sp.csr_array, values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Total + matrix times values."""
+        return np.asarray(total + matrix @ values)
 
     def negative(self, a: NDArray[np.float64]) -> NDArray[np.float64]:
         """−a."""
@@ -176,9 +180,11 @@ class PrimeField:
         """Small-integer matrix times values."""
         return np.asarray((matrix @ values) % self.prime)
 
-    def plus(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-        """a + b."""
-        return (a + b) % self.prime
+    def accumulate(
+        self, total: NDArray[np.int64], matrix: sp.csr_array, values: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Total + small-integer matrix times values (one division for both)."""
+        return np.asarray((total + matrix @ values) % self.prime)
 
     def negative(self, a: NDArray[np.int64]) -> NDArray[np.int64]:
         """−a."""

@@ -148,21 +148,21 @@ class Program:
             group = self._groups[position]
             out = adjoint[group.out]
             if group.kind == "linear":
-                flow = domain.linear(group.scatter, out)
+                flow = out
             elif group.kind == "product":
-                flow = domain.linear(group.scatter, self._product_flow(domain, values, group, out))
+                flow = self._product_flow(domain, values, group, out)
             elif group.kind == "quotient":
                 inverse = inverses_at(tape, position)
                 top = domain.weigh(out, inverse)
                 bottom = domain.negative(domain.weigh(top, values[group.out]))
-                flow = domain.linear(group.scatter, _stack(top, bottom))
+                flow = _stack(top, bottom)
             elif group.kind == "power":
                 slope = domain.power_slope(values[group.args[0]], group.exponents, tape.bad)
-                flow = domain.linear(group.scatter, domain.weigh(out, slope))
+                flow = domain.weigh(out, slope)
             else:
                 slopes = domain.slopes(group.name, [values[row] for row in group.args], values[group.out], tape.bad)
-                flow = domain.linear(group.scatter, np.concatenate([domain.weigh(out, s) for s in slopes]))
-            adjoint[group.sources] = domain.plus(adjoint[group.sources], flow)
+                flow = np.concatenate([domain.weigh(out, s) for s in slopes])
+            adjoint[group.sources] = domain.accumulate(adjoint[group.sources], group.scatter, flow)
         return adjoint[: len(self.inputs)]
 
     def _product_flow(

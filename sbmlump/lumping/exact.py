@@ -30,12 +30,14 @@ from sbmlump.expr.domains import BadPrimeError, PrimeField
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
+from sbmlump.lumping.blas import single_threaded
 from sbmlump.lumping.field import RowSpace, chinese_remainder, random_prime, rational_from_residue
 
 __all__ = ["MOST_PRIMES", "ClosureProblem", "LiftedSpace", "smallest_invariant_space"]
 
 _MISSES: Final = 3  # consecutive misses that end the search; the proof decides, this only saves a second try
-MOST_PRIMES: Final = 64
+MOST_PRIMES: Final = 90
+_PRIME_BITS: Final = 23  # one BLAS product a step (see matmul_mod); the proof uses 31 bits
 _MAX_EMPTY_DRAWS: Final = 8
 _SWEEP_BYTES: Final = 256 << 20
 Residues = NDArray[np.int64]
@@ -138,7 +140,7 @@ class _Search:
         self._problem = problem
         self._program = program
         self._generator = generator
-        self._field = PrimeField(random_prime(generator), int(generator.integers(1 << 62)))
+        self._field = PrimeField(random_prime(generator, _PRIME_BITS), int(generator.integers(1 << 62)))
         self._width = max(1, min(64, _SWEEP_BYTES // (32 * max(program.size, 1))))
         self.space = RowSpace(len(problem.variables), self._field.prime)
 
@@ -243,7 +245,8 @@ def smallest_invariant_space(
         if any(search.prime == prime for _, _, prime in spaces):
             continue
         try:
-            rows, pivots = search.run().sorted_rows()
+            with single_threaded():  # the products are small: threads that wait for each other cost more than they save
+                rows, pivots = search.run().sorted_rows()
         except BadPrimeError:
             continue
         spaces = _keep_best(spaces, (rows, pivots, search.prime))

@@ -19,33 +19,46 @@ __all__ = ["RowSpace", "chinese_remainder", "matmul_mod", "random_prime", "ratio
 
 Residues = NDArray[np.int64]
 _HALF: Final = 16
+_EXACT: Final = 1 << 53
+_WORTHWHILE: Final = 64  # fewer terms a product than this, and the split is faster
 _MAX_INNER: Final = 1 << 20  # 2^32 · 2^20 < 2^53: sums of products of halves stay exact in doubles
 _CONFIDENCE: Final = 1 << 10
 
 
-def random_prime(generator: np.random.Generator) -> int:
-    """A random prime in [2^30, 2^31); there are about 5·10^7 of them."""
+def random_prime(generator: np.random.Generator, bits: int = 31) -> int:
+    """A random prime with ``bits`` bits: about 5·10^7 of them for 31, 3·10^5 for 23."""
     while True:
-        candidate = int(generator.integers(1 << 30, 1 << 31)) | 1
+        candidate = int(generator.integers(1 << (bits - 1), 1 << bits)) | 1
         if flint.fmpz(candidate).is_prime():
             return candidate
 
 
 def matmul_mod(a: Residues, b: Residues, prime: int) -> Residues:
-    """a @ b modulo ``prime``, exact, entries in [0, p)."""
+    """a @ b modulo ``prime``, exact, entries in [0, p).
+
+    Doubles hold integers up to 2^53: primes of 23 bits take one BLAS product for every 128 inner indices, longer ones
+    are split into halves of 16 bits.
+    """
+    terms = _EXACT // (prime * prime)
+    if terms >= _WORTHWHILE:
+        left, right = a.astype(np.float64), b.astype(np.float64)
+        total = np.zeros((a.shape[0], b.shape[1]), dtype=np.int64)
+        for low in range(0, a.shape[1], terms):
+            total += (left[:, low : low + terms] @ right[low : low + terms]).astype(np.int64) % prime
+        return np.asarray(total % prime)
     inner = a.shape[1]
     if inner > _MAX_INNER:
         half = inner // 2
-        left = matmul_mod(a[:, :half], b[:half], prime)
-        return np.asarray((left + matmul_mod(a[:, half:], b[half:], prime)) % prime)
+        first = matmul_mod(a[:, :half], b[:half], prime)
+        return np.asarray((first + matmul_mod(a[:, half:], b[half:], prime)) % prime)
     mask = (1 << _HALF) - 1
     a1, a0 = (a >> _HALF).astype(np.float64), (a & mask).astype(np.float64)
     b1, b0 = (b >> _HALF).astype(np.float64), (b & mask).astype(np.float64)
     high = (a1 @ b1).astype(np.int64) % prime
     middle = ((a1 @ b0).astype(np.int64) + (a0 @ b1).astype(np.int64)) % prime
-    low = (a0 @ b0).astype(np.int64)
+    low_part = (a0 @ b0).astype(np.int64)
     shift = 1 << _HALF
-    return ((high * shift + middle) % prime * shift + low) % prime
+    return ((high * shift + middle) % prime * shift + low_part) % prime
 
 
 class RowSpace:
@@ -98,27 +111,13 @@ class RowSpace:
         """Add rows to the space; how many of them were new."""
         block = self.residual(vectors)
         block = block[block.any(axis=1)]
-        p = self.prime
-        fresh: list[int] = []
-        pivots: list[int] = []
-        for i in range(len(block)):
-            row = block[i]
-            support = np.flatnonzero(row)
-            if not len(support):
-                continue
-            pivot = int(support[0])
-            row[support] = row[support] * pow(int(row[pivot]), -1, p) % p
-            others = np.flatnonzero(block[:, pivot])
-            others = others[others != i]
-            if len(others):
-                factors = block[others, pivot]
-                block[np.ix_(others, support)] = (
-                    block[np.ix_(others, support)] - factors[:, None] * row[support][None, :] % p
-                ) % p
-            fresh.append(i)
-            pivots.append(pivot)
-        if fresh:
-            self._append(block[fresh], np.array(pivots, dtype=np.int64))
+        columns = np.flatnonzero(block.any(axis=0))
+        block = np.ascontiguousarray(block[:, columns])
+        fresh, leads = _eliminate(block, self.prime)
+        if len(fresh):
+            new = np.zeros((len(fresh), self.width), dtype=np.int64)
+            new[:, columns] = block[fresh]
+            self._append(new, columns[leads])
         return len(fresh)
 
     def _append(self, new: Residues, pivots: Residues) -> None:
@@ -139,6 +138,28 @@ class RowSpace:
         self._unit[self._count : needed] = np.count_nonzero(new, axis=1) == 1
         self._count = needed
         self.pivots = np.concatenate([self.pivots, pivots])
+
+
+def _eliminate(block: Residues, prime: int) -> tuple[Residues, Residues]:
+    """Bring ``block`` to reduced row echelon form in place; indices of its non-zero rows and their pivot columns."""
+    fresh: list[int] = []
+    leads: list[int] = []
+    for i in range(len(block)):
+        row = block[i]
+        support = np.flatnonzero(row)
+        if not len(support):
+            continue
+        lead = int(support[0])
+        row *= pow(int(row[lead]), -1, prime)
+        row %= prime
+        others = np.flatnonzero(block[:, lead])
+        others = others[others != i]
+        if len(others):
+            change = block[others, lead][:, None] * row[lead:]
+            block[others, lead:] = (block[others, lead:] - change) % prime
+        fresh.append(i)
+        leads.append(lead)
+    return np.array(fresh, dtype=np.int64), np.array(leads, dtype=np.int64)
 
 
 def chinese_remainder(residues: Sequence[int], primes: Sequence[int]) -> tuple[int, int]:
