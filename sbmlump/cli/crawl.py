@@ -15,9 +15,10 @@ from crawler import biomodels, odebase
 from crawler.bring_in import bring_in
 from crawler.errors import CrawlError, StoppedError
 from crawler.fetch import Summary, crawl
+from crawler.manners import Manners
 from crawler.plan import Plan
 from crawler.repository import Repository, Wish
-from crawler.session import Manners, Session
+from crawler.session import Session, is_loopback
 from crawler.store import Store, open_store
 from crawler.verify import inventory, verify
 from sbmlump.cli.output import Failure, print_failure, print_json
@@ -48,7 +49,7 @@ def _shared(function: Command) -> Command:
         click.option("--curated", is_flag=True, help="Only ids that begin with BIOMD."),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N."),
         click.option("--recheck", is_flag=True, help="Ask also for what seems unchanged."),
-        click.option("--rate", type=float, default=1.0, show_default=True, help="Requests a second; 0: no limit."),
+        click.option("--rate", type=float, help="Requests a second; 0: no limit.  [default: 1; on loopback 0]"),
         click.option("--at-once", type=click.IntRange(1, 8), default=2, show_default=True, help="Requests at once."),
         click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds without an answer."),
         click.option("--tries", type=click.IntRange(1, 20), default=6, show_default=True, help="Tries for one thing."),
@@ -96,7 +97,7 @@ def _network(
     curated: bool,
     limit: int | None,
     recheck: bool,
-    rate: float,
+    rate: float | None,
     at_once: int,
     timeout: float,
     tries: int,
@@ -109,7 +110,8 @@ def _network(
     def work() -> Summary:
         named = tuple(part.strip() for part in (ids or "").split(",") if part.strip())
         wish = Wish(named, query, curated, limit, recheck)
-        manners = Manners(rate, at_once, timeout, tries=tries, first_wait=retry_wait, contact=contact)
+        speed = (0.0 if is_loopback(base_url) else 1.0) if rate is None else rate
+        manners = Manners(speed, at_once, timeout, tries=tries, first_wait=retry_wait, contact=contact)
         session = Session(base_url, hosts, manners)
         try:
             with Store.writable(store, wait) as opened, _progress(quiet or as_json) as progress:

@@ -54,7 +54,8 @@ def print_comparisons(found: Sequence[Comparison], as_json: bool) -> int:
         systems = [
             {
                 "id": each.id, "verdict": each.verdict, "explanation": each.explanation, "matched_by": each.matched_by,
-                "states": each.states, "max_relative_error": each.error, "differences": [list(p) for p in each.differences],
+                "states": each.states, "max_relative_error": each.error,
+                "differences": [list(pair) for pair in each.differences],
             }
             for each in found
         ]  # fmt: skip

@@ -1,0 +1,152 @@
+"""Bring a folder or an archive of SBML files into a store, for those without a network."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from crawler.archive import Archive, is_archive, master_sbml
+from crawler.content import Problem, sbml_problem, sha256
+from crawler.errors import ArchiveError, WishError
+from crawler.fetch import Miss, Summary
+from crawler.manifest import Record
+from crawler.store import Store, now
+
+__all__ = ["SOURCE", "bring_in"]
+
+SOURCE: Final = "import"
+_MODEL: Final = (".xml", ".sbml", ".omex")
+_FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_MOST_BYTES: Final = 256 << 20
+
+
+def bring_in(
+    store: Store, origin: Path, limit: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> Summary:
+    """Copy every SBML file of `origin` into the store; the id is the file's name without its ending.
+
+    Parameters
+    ----------
+    store : Store
+    origin : Path
+        A folder (any depth), or a zip file. ``.omex`` files are opened for their master.
+    limit : int, optional
+        Take the first so many only.
+    progress : callable, optional
+        Told the number done and in all.
+
+    Raises
+    ------
+    WishError
+        There is no such folder or zip file.
+    ArchiveError
+        The zip file is broken or dangerous; nothing of it was kept.
+    """
+    begin = time.monotonic()
+    files = _files(origin)[:limit]
+    records = store.of(SOURCE)
+    taken: dict[str, str] = {}
+    misses: list[Miss] = []
+    fetched = unchanged = size = 0
+    for number, (name, read) in enumerate(files, 1):
+        data = _model_of(name, read)
+        id = _id_of(name)
+        if isinstance(data, bytes) and id in taken and taken[id] != sha256(data):
+            data = Problem("duplicate-id", f"{name}: another file of this name with other content was taken")
+        if isinstance(data, Problem):
+            misses.append(Miss(id, data.code, data.message, False))
+            if id not in taken and not (id in records and records[id].sha256):
+                store.note(_record(id, name, {"code": data.code, "message": data.message}))
+            continue
+        digest = sha256(data)
+        held = records.get(id)
+        taken[id] = digest
+        if held is not None and held.sha256 == digest and store.intact(held):
+            unchanged += 1
+        else:
+            store.put(_record(id, name, None), data, ".xml")
+            fetched += 1
+            size += len(data)
+        if progress is not None:
+            progress(number, len(files))
+    return Summary(
+        wanted=len(files),
+        present=fetched + unchanged,
+        fetched=fetched,
+        unchanged=unchanged,
+        bytes=size,
+        seconds=time.monotonic() - begin,
+        misses=tuple(misses),
+        damaged_lines=store.manifest.damaged,
+    )
+
+
+def _record(id: str, name: str, reason: dict[str, str] | None) -> Record:
+    return Record(SOURCE, id, now(), file=PurePosixPath(name).name, reason=reason, lasting=reason is not None)
+
+
+def _files(origin: Path) -> list[tuple[str, Callable[[], bytes | Problem]]]:
+    """Name and reader of each file that may hold a model, in order."""
+    if origin.is_dir():
+        paths = sorted(path for path in origin.rglob("*") if path.suffix.lower() in _MODEL and path.is_file())
+        return [(path.relative_to(origin).as_posix(), _reader(path)) for path in paths]
+    try:
+        data = origin.read_bytes()
+    except OSError as error:
+        message = f"{origin} cannot be read ({error.strerror}); name a folder or a zip file"
+        raise WishError("no-such-file", message) from error
+    if not is_archive(data):
+        raise WishError("not-an-archive", f"{origin} is neither a folder nor a zip file")
+    archive = Archive(data, origin.name)
+    return list(_members(archive))
+
+
+def _members(archive: Archive) -> Iterator[tuple[str, Callable[[], bytes | Problem]]]:
+    for name in sorted(archive.names):
+        if name.lower().endswith(_MODEL) and PurePosixPath(name).name != "manifest.xml":
+            yield name, lambda name=name: _member(archive, name)  # type: ignore[misc]
+
+
+def _member(archive: Archive, name: str) -> bytes | Problem:
+    try:
+        return archive.read(name)
+    except ArchiveError as error:
+        return Problem(error.code, error.message)
+
+
+def _reader(path: Path) -> Callable[[], bytes | Problem]:
+    def read() -> bytes | Problem:
+        try:
+            if path.stat().st_size > _MOST_BYTES:
+                return Problem("too-large", f"{path} has more than {_MOST_BYTES >> 20} MB")
+            return path.read_bytes()
+        except OSError as error:
+            return Problem("unreadable-file", f"{path} cannot be read ({error.strerror})")
+
+    return read
+
+
+def _model_of(name: str, read: Callable[[], bytes | Problem]) -> bytes | Problem:
+    data = read()
+    if isinstance(data, Problem):
+        return data
+    if is_archive(data):
+        try:
+            found = master_sbml(Archive(data, name))
+        except ArchiveError as error:
+            return Problem(error.code, error.message)
+        return found if isinstance(found, Problem) else found[1]
+    return sbml_problem(data, name) or data
+
+
+def _id_of(name: str) -> str:
+    """The name without its ending, as it can be the name of a folder."""
+    stem = PurePosixPath(name).stem
+    plain = _FORBIDDEN.sub("_", stem).lstrip("._-")[:100]
+    if plain == stem:
+        return plain
+    # two names that differ only in what was replaced must not become one
+    return f"{plain or 'model'}-{sha256(stem.encode())[:8]}"

@@ -1,0 +1,261 @@
+"""ODEbase: https://www.odebase.org, or a mirror of it. HTML pages with text inside; no JSON is known.
+
+What is kept of a system is one JSON document with the texts as found; they are turned into mathematics by whoever
+reads the store. Nothing there has a checksum, so every text is read until two readings agree, or one carries its
+own digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Final
+
+from crawler.answer import Answer, Reading
+from crawler.errors import BadAnswerError, NotFoundError, WishError
+from crawler.repository import Catalogue, Entry, Found, Known, Refused, Unchanged, Wish, settle
+from crawler.session import Session
+
+__all__ = ["BASE_URL", "HOSTS", "OdeBase"]
+
+BASE_URL: Final = "https://www.odebase.org"
+HOSTS: Final = frozenset({"www.odebase.org", "odebase.org"})
+
+_ANY: Final = {"num_species_range": "-", "num_parameters_range": "-", "deficiency_range": "-"}
+# Whether the two flags of the table narrow or widen is not documented; the union of both is right either way.
+_TABLES: Final = ({"is_rational": "True", "is_polynomial": "True", **_ANY}, {"is_rational": "True", **_ANY})
+_DETAIL: Final = re.compile(r"/detail/(\d+)/?$")
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*\s*=\s*\S")
+TEXTS: Final = {
+    "odes": "detail/odes/{ref}/sage",
+    "parameters": "detail/parameters/{ref}/sage",
+    "species_map": "detail/species_map/{ref}/text",
+    "parameter_map": "detail/parameter_map/{ref}/text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    ref: str
+    id: str
+    cells: tuple[str, ...]
+
+    @property
+    def polynomial(self) -> bool:
+        return len(self.cells) > 8 and self.cells[8].strip().lower() == "yes"
+
+
+class OdeBase:
+    """The repository over one session."""
+
+    source: Final = "odebase"
+    bulk_size: Final = 0
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def catalogue(self, wish: Wish, known: Mapping[str, Entry]) -> Catalogue:
+        """All polynomial and rational systems, in ascending order of their ids.
+
+        Raises
+        ------
+        WishError
+            A query, or something that cannot be an id.
+        """
+        if wish.query is not None:
+            raise WishError("usage", "ODEbase has no search; use --ids or --limit")
+        for id in wish.ids:
+            if not _ID.fullmatch(id):
+                raise WishError("usage", f"{id!r} is not an id of ODEbase, such as BIOMD0000000028")
+        rows: dict[str, _Row] = {}
+        for params in _TABLES:
+            rows.update((row.id, row) for row in self._table(params, known))
+        entries = {row.id: _entry(row) for row in rows.values()}
+        if wish.ids:
+            chosen = [entries.get(id, Entry(id)) for id in dict.fromkeys(wish.ids)]
+        else:
+            chosen = [entries[id] for id in sorted(entries) if not wish.curated or id.startswith("BIOMD")]
+        return Catalogue(tuple(chosen[: wish.limit]))
+
+    def _table(self, params: Mapping[str, str], known: Mapping[str, Entry]) -> tuple[_Row, ...]:
+        def read() -> Reading[tuple[_Row, ...]]:
+            return self._session.get("table/", params, read=_read_table)
+
+        first = read()
+        assert first.value is not None
+        if first.sure or (first.value and all(known.get(row.id) == _entry(row) for row in first.value)):
+            return first.value
+        readings = iter([first])
+        return settle(lambda: next(readings, None) or read())
+
+    def bulk(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Nothing: there is no such download."""
+        return {}
+
+    def fetch(
+        self, entry: Entry, known: Known | None, member: bytes | None, stored: Callable[[str], bytes | None]
+    ) -> Found | Refused | Unchanged:
+        """Bring one system: equations, parameter values and the two maps of names."""
+        ref = entry.detail.get("ref")
+        if ref is None:
+            return Refused(entry.id, "not-listed", f"{entry.id} is not in the table of ODEbase", lasting=False)
+        etags = _split_etags(known.etag if known else None)
+        if etags and self._all_unchanged(ref, etags):
+            return Unchanged(entry.id)
+        texts: dict[str, str] = {}
+        found_etags: dict[str, str] = {}
+        try:
+            for what in TEXTS:
+                texts[what] = self._text(ref, what, found_etags)
+        except NotFoundError as error:
+            listed = any(row.id == entry.id for row in self._table(_TABLES[1], {}))
+            told = "though the table, read again, still lists it" if listed else "and the table no longer lists it"
+            return Refused(entry.id, "gone", f"{error.message}, {told}", lasting=False)
+        document = {"format": 1, "id": entry.id, "ref": ref, "polynomial": entry.detail.get("polynomial") == "yes"}
+        data = json.dumps({**document, **texts}, indent=1, sort_keys=True, ensure_ascii=False).encode()
+        held = known.data() if known else None
+        return Found(
+            id=entry.id,
+            name=entry.name,
+            revision=None,
+            file=f"{ref}",
+            suffix=".odebase.json",
+            url=self._session.url(f"detail/{ref}"),
+            data=data,
+            etag=json.dumps(found_etags, sort_keys=True) if len(found_etags) == len(TEXTS) else None,
+            licence=None,
+            downloaded=held != data,
+        )
+
+    def _text(self, ref: str, what: str, etags: dict[str, str]) -> str:
+        path = TEXTS[what].format(ref=ref)
+
+        def read() -> Reading[str]:
+            reading = self._session.get(path, read=lambda answer: _read_text(answer, what))
+            if reading.etag:
+                etags[what] = reading.etag
+            return reading
+
+        return settle(read)
+
+    def _all_unchanged(self, ref: str, etags: Mapping[str, str]) -> bool:
+        for what, path in TEXTS.items():
+            reading = self._session.get(
+                path.format(ref=ref), read=lambda answer: answer.body, etag=etags.get(what)
+            )  # fmt: skip
+            if reading.value is not None:
+                return False
+        return True
+
+
+def _entry(row: _Row) -> Entry:
+    digest = hashlib.sha256("\x1f".join(row.cells).encode()).hexdigest()[:16]
+    return Entry(row.id, row.id, digest, {"ref": row.ref, "polynomial": "yes" if row.polynomial else "no"})
+
+
+def _split_etags(text: str | None) -> dict[str, str]:
+    if text is None:
+        return {}
+    value = json.loads(text)
+    return value if isinstance(value, dict) and set(value) == set(TEXTS) else {}
+
+
+class _Table(HTMLParser):
+    """Rows of all tables of a page: the cells' texts, and the targets of links in the second cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[tuple[list[str], list[str]]] = []
+        self.has_table = False
+        self._open = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.has_table = True
+        elif tag == "tr":
+            self.rows.append(([], []))
+            self._open = False
+        elif tag == "td" and self.rows:
+            self.rows[-1][0].append("")
+            self._open = True
+        elif tag == "a" and self._open and len(self.rows[-1][0]) == 2:
+            self.rows[-1][1].append(dict(attrs).get("href") or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "tr"):
+            self._open = False
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.rows[-1][0][-1] += data
+
+
+def _page_text(answer: Answer) -> str:
+    try:
+        return answer.body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadAnswerError("bad-answer", f"{answer.url}: the page is not UTF-8") from error
+
+
+def _read_table(answer: Answer) -> tuple[_Row, ...]:
+    parser = _Table()
+    parser.feed(_page_text(answer))
+    parser.close()
+    rows = []
+    for cells, links in parser.rows:
+        match = _DETAIL.search(links[0]) if links else None
+        id = cells[1].strip() if len(cells) > 1 else ""
+        if match and _ID.fullmatch(id):
+            rows.append(_Row(match[1], id, tuple(cell.strip() for cell in cells)))
+    if not parser.has_table:
+        raise BadAnswerError("bad-answer", f"{answer.url}: the page holds no table")
+    return tuple(rows)
+
+
+class _Text(HTMLParser):
+    """The text of a page, without what stands in its head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+        self.preformatted: list[str] = []
+        self._skip = self._pre = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._skip += tag in ("script", "style", "title")
+        self._pre += tag == "pre"
+        if tag == "br":
+            self.handle_data("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._skip -= tag in ("script", "style", "title")
+        self._pre -= tag == "pre"
+
+    def handle_data(self, data: str) -> None:
+        if not self._skip:
+            self.pieces.append(data)
+            if self._pre:
+                self.preformatted.append(data)
+
+
+def _read_text(answer: Answer, what: str) -> str:
+    """The text of a page, if it looks like what was asked for."""
+    text = _page_text(answer)
+    if "<" in text and re.search(r"<(html|pre|body|div)\b", text, re.IGNORECASE):
+        parser = _Text()
+        parser.feed(text)
+        parser.close()
+        text = "".join(parser.preformatted or parser.pieces)
+    text = text.strip()
+    if what == "odes":
+        whole = text.startswith("[") and text.endswith("]") and "Derivative(" in text
+        if not whole or text.count("(") != text.count(")"):
+            raise BadAnswerError("bad-answer", f"{answer.url}: the page holds no list of equations")
+    elif not all(_ASSIGNMENT.match(line.strip()) for line in text.splitlines() if line.strip()):
+        raise BadAnswerError("bad-answer", f"{answer.url}: the page holds no list of assignments")
+    return text

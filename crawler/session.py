@@ -1,0 +1,282 @@
+"""One HTTP session that is a polite guest and trusts nothing.
+
+A rate limit and a number of requests at once; time-outs; retries with growing, jittered waits; Retry-After;
+redirects only between known hosts. An answer counts when its reader accepts it: a page of HTML in place of JSON is
+asked for again like a broken connection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from crawler.answer import Answer, Reading
+from crawler.errors import BadAnswerError, GivenUpError, NotFoundError, ServiceError, StoppedError, WishError
+from crawler.manners import Manners, retry_after
+
+__all__ = ["Session", "is_loopback"]
+
+T = TypeVar("T")
+
+_BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS: Final = 5
+_CHUNK: Final = 1 << 16
+
+
+class _AgainError(Exception):
+    """One try failed; another one may not."""
+
+    def __init__(self, code: str, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.wait = wait
+
+
+class Session:
+    """GET requests below one base URL.
+
+    Parameters
+    ----------
+    base_url : str
+    hosts : frozenset of str
+        ``host[:port]`` to which a redirect may lead besides that of the base URL.
+    manners : Manners
+    stop : threading.Event, optional
+        Ends all waiting when set.
+
+    Raises
+    ------
+    WishError
+        The base URL is none.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        hosts: frozenset[str] = frozenset(),
+        manners: Manners | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise WishError("usage", f"{base_url!r} is not a URL of a web service; it begins with https://")
+        self.base_url = base_url.rstrip("/")
+        self.manners = manners or Manners()
+        self._hosts = hosts | {parts.netloc}
+        self._secure = parts.scheme == "https"
+        self._slots = threading.BoundedSemaphore(self.manners.at_once)
+        self._lock = threading.Lock()
+        self._next_start = 0.0
+        self._digests_expected = True
+        self.stop = stop or threading.Event()
+        self.requests = 0
+        self.bytes = 0
+        self._http = requests.Session()
+        self._http.trust_env = not is_loopback(self.base_url)  # no proxy stands between us and ourselves
+        # as many connections as requests at once: the server never sees more
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=self.manners.at_once, pool_block=True, max_retries=0)
+        self._http.mount("https://", adapter)
+        self._http.mount("http://", adapter)
+        self._http.headers["User-Agent"] = self.manners.user_agent
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def url(self, path: str, params: Mapping[str, str] | None = None) -> str:
+        """Absolute URL of `path`; names may hold anything, they are quoted here."""
+        query = "?" + urlencode(params, quote_via=quote) if params else ""
+        return f"{self.base_url}/{quote(path)}{query}"
+
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        read: Callable[[Answer], T],
+        limit: int = 256 << 20,
+        etag: str | None = None,
+        accept: str = "*/*",
+    ) -> Reading[T]:
+        """Ask until an answer is accepted by `read`, which raises :class:`BadAnswerError` for one that cannot be right.
+
+        Parameters
+        ----------
+        path, params
+            Below the base URL.
+        read : callable
+            Makes a value of an answer of status 200.
+        limit : int
+            Bytes at which a body is too large.
+        etag : str, optional
+            Ask only for what is newer.
+        accept : str
+            Kind of content asked for.
+
+        Raises
+        ------
+        NotFoundError
+            404 or 410, at once.
+        ServiceError
+            No acceptable answer after all tries, or a redirect to a host that is not allowed.
+        StoppedError
+            The crawl was told to stop.
+        """
+        url = self.url(path, params)
+        headers = {"Accept": accept} | ({"If-None-Match": etag} if etag else {})
+        doubts: list[bytes] = []
+        problem = _AgainError("unreachable", "no try was made")
+        for attempt in range(self.manners.tries):
+            if attempt:
+                self._pause(self.manners.wait(attempt, problem.wait))
+            try:
+                answer = self._ask(url, headers, limit)
+                if answer.status == 304 and etag:
+                    return Reading(None, True, etag, 0)
+                value = self._accept(answer, read, doubts)
+            except _AgainError as again:
+                problem = again
+                continue
+            return Reading(value, answer.sure, answer.etag, len(answer.body))
+        raise GivenUpError(problem.code, f"{url}: {problem} ({self.manners.tries} tries); run the same command later")
+
+    # -- one try -------------------------------------------------------------------------------------
+
+    def _accept(self, answer: Answer, read: Callable[[Answer], T], doubts: list[bytes]) -> T:
+        """Read an answer. One that contradicts its own digest is believed only the third time it comes the same."""
+        try:
+            value = read(answer)
+        except BadAnswerError as error:
+            raise _AgainError(error.code, error.message) from error
+        if answer.doubtful and self._digests_expected:
+            digest = hashlib.sha256(answer.body).digest()
+            doubts.append(digest)
+            if doubts.count(digest) < 3:
+                raise _AgainError("wrong-digest", "the body is not the one its ETag belongs to")
+            self._digests_expected = False  # the ETags of this host are something else
+        return value
+
+    def _ask(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:
+        self._slot()
+        try:
+            for _ in range(_MOST_REDIRECTS):
+                self._admit()
+                answer = self._once(url, headers, limit)
+                if answer.status not in _REDIRECTS:
+                    self._judge(answer)
+                    return answer
+                url = self._redirected(url, answer)
+        except (requests.ConnectTimeout, requests.ReadTimeout) as error:
+            # the server may still be at work on it, so our slot stays taken for as long again
+            self._pause(min(self.manners.timeout, self.manners.longest_wait))
+            raise _AgainError("timed-out", f"no answer within {self.manners.timeout:g} s") from error
+        except requests.RequestException as error:
+            raise _AgainError("unreachable", _told(error)) from error
+        finally:
+            self._slots.release()
+        raise ServiceError("redirect-loop", f"{url}: redirected more than {_MOST_REDIRECTS} times")
+
+    def _once(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:
+        with self._lock:
+            self.requests += 1
+        end = time.monotonic() + self.manners.deadline
+        timeout = (min(10.0, self.manners.timeout), self.manners.timeout)
+        body = bytearray()
+        options = {"timeout": timeout, "stream": True, "allow_redirects": False}
+        with self._http.get(url, headers=dict(headers), **options) as response:  # type: ignore[arg-type]
+            for chunk in response.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > limit:
+                    raise ServiceError("too-large", f"{url}: more than {limit >> 20} MB; it was not kept")
+                if time.monotonic() > end:
+                    raise _AgainError("timed-out", f"not complete within {self.manners.deadline:g} s")
+            found = {key.lower(): value for key, value in response.headers.items()}
+            status = response.status_code
+        length = found.get("content-length", "")
+        if status == 200 and "content-encoding" not in found and length.isdigit() and int(length) != len(body):
+            raise _AgainError("short-answer", f"{len(body)} bytes came where {length} were announced")
+        with self._lock:
+            self.bytes += len(body)
+        return Answer(status, url, found, bytes(body))
+
+    def _judge(self, answer: Answer) -> None:
+        if answer.status in (200, 304):
+            return
+        if answer.status in (404, 410):
+            raise NotFoundError("gone", f"{answer.url}: not there (HTTP {answer.status})")
+        if answer.status not in _BUSY:
+            raise ServiceError("refused", f"{answer.url}: the server refuses (HTTP {answer.status})")
+        wait = retry_after(answer.headers)
+        if wait is not None and wait > 10 * self.manners.longest_wait:
+            raise GivenUpError("server-busy", f"{answer.url}: asked to wait {wait:.0f} s; run the same command later")
+        if answer.status == 429 and wait:
+            # the limit counts all our requests, so all of them wait
+            with self._lock:
+                self._next_start = max(self._next_start, time.monotonic() + wait)
+        raise _AgainError("server-busy", f"the server is busy (HTTP {answer.status})", wait)
+
+    def _redirected(self, url: str, answer: Answer) -> str:
+        target = urljoin(url, answer.headers.get("location", ""))
+        parts = urlsplit(target)
+        if parts.netloc not in self._hosts or (self._secure and parts.scheme != "https"):
+            raise ServiceError(
+                "redirect-not-allowed",
+                f"{url}: redirected to {parts.scheme}://{parts.netloc}, which is not a known host; it was not followed",
+            )
+        # BioModels drops format=json when it redirects to its new host
+        before, after = parse_qsl(urlsplit(url).query), parse_qsl(parts.query)
+        missing = [(key, value) for key, value in before if key == "format" and key not in dict(after)]
+        return urlunsplit(parts._replace(query=urlencode(after + missing, quote_via=quote)))
+
+    # -- waiting -------------------------------------------------------------------------------------
+
+    def _slot(self) -> None:
+        while not self._slots.acquire(timeout=0.2):
+            if self.stop.is_set():
+                raise StoppedError("stopped", "stopped")
+
+    def _admit(self) -> None:
+        """Wait for our turn under the rate limit."""
+        gap = 1.0 / self.manners.rate if self.manners.rate else 0.0
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                if now >= self._next_start:
+                    self._next_start = now + gap
+                    break
+                wait = self._next_start - now
+            self._pause(wait)
+        if self.stop.is_set():
+            raise StoppedError("stopped", "stopped")
+
+    def _pause(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise StoppedError("stopped", "stopped")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _told(error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the certificate of the server is not accepted (REQUESTS_CA_BUNDLE names another list)"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy of the environment does not answer"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke half-way"
+    return f"no connection ({type(error).__name__})"

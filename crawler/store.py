@@ -1,0 +1,333 @@
+"""The store: a folder of models that survey and people can read without this package.
+
+::
+
+    STORE/store.json                    format of the store
+    STORE/manifest.jsonl                what is known of each entry, see crawler.manifest
+    STORE/BIOMD0000000012/BIOMD0000000012.xml     the model (a hard link to its object)
+    STORE/objects/ab/abcdef…            the same bytes under their SHA-256
+    STORE/tmp/                          files being written; never anything to read
+
+A file is written under ``tmp``, brought to the disk, and renamed; then its line is added to the manifest. A crawl
+killed at any moment leaves whole files and whole records, and at worst an object without a record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Self
+
+from crawler.content import sha256
+from crawler.disk import hold_lock, write_all
+from crawler.errors import StoreError, store_error
+from crawler.manifest import Manifest, Record, read_manifest
+
+__all__ = ["FORMAT", "Store", "StoredModel", "is_store", "list_models", "now", "open_store"]
+
+FORMAT: Final = 1
+_MARK: Final = "store.json"
+_MANIFEST: Final = "manifest.jsonl"
+_LOCK: Final = ".lock"
+_OWN: Final = frozenset({_MARK, _MANIFEST, _LOCK, "objects", "tmp", "lost+found"})
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_MODEL: Final = (".xml", ".sbml")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model on the disk: id, file, and SHA-256 of the file."""
+
+    id: str
+    path: Path
+    sha256: str
+
+
+def is_store(folder: Path) -> bool:
+    """Whether `folder` was made by a crawl."""
+    return (folder / _MARK).is_file()
+
+
+def list_models(folder: str | Path) -> list[StoredModel]:
+    """All current SBML models of a store, or of a plain folder with SBML files, by ascending id.
+
+    In a plain folder, files ending in ``.xml`` or ``.sbml`` at any depth are taken, and the id is the file's name
+    without its ending (with its folders where two files have one name). Nothing is parsed.
+
+    Raises
+    ------
+    StoreError
+        There is no such folder, or the store is from a newer version.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise StoreError("no-such-folder", f"there is no folder {folder}")
+    if is_store(folder):
+        records = open_store(folder).records.values()
+        found = [
+            StoredModel(record.id, folder / record.path, record.sha256)
+            for record in records
+            if record.sha256 and record.path and record.path.endswith(_MODEL)
+        ]
+    else:
+        found = _plain_models(folder)
+    return sorted(found, key=lambda model: (model.id, model.path))
+
+
+def _plain_models(folder: Path) -> list[StoredModel]:
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in _MODEL and path.is_file()]
+    stems = [path.stem for path in paths]
+    twice = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
+    return [
+        StoredModel(
+            str(path.relative_to(folder).with_suffix("")) if path.stem in twice else path.stem,
+            path,
+            sha256(path.read_bytes()),
+        )
+        for path in paths
+    ]
+
+
+def now() -> str:
+    """The present moment in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def open_store(path: str | Path) -> Store:
+    """A store to read from.
+
+    Raises
+    ------
+    StoreError
+        There is none, or it is from a newer version.
+    """
+    path = Path(path)
+    if not path.exists():
+        message = f"there is no store {path}; 'sbmlump crawl biomodels --store {path}' makes one"
+        raise StoreError("no-such-store", message)
+    if not is_store(path):
+        raise StoreError("not-a-store", f"{path} is not a store of a crawl: it has no {_MARK}")
+    _check_format(path)
+    return Store(path)
+
+
+def _check_format(path: Path) -> None:
+    try:
+        value = json.loads((path / _MARK).read_bytes())
+        found = value["format"]
+    except OSError as error:
+        raise store_error(path, error) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            "damaged-store",
+            f"{path / _MARK} is damaged; write {{\"format\": {FORMAT}}} into it if the store is of this version",
+        ) from error
+    if not isinstance(found, int) or found > FORMAT:
+        raise StoreError(
+            "newer-store", f"the store {path} has format {found}, newer than the {FORMAT} known here; update sbmlump"
+        )
+
+
+class Store:
+    """A store. Open it with :func:`open_store` to read, or as ``with Store.writable(path) as store`` to write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.manifest: Manifest = read_manifest(path / _MANIFEST)
+        except OSError as error:
+            raise store_error(path, error) from error
+        self._records = dict(self.manifest.records)
+        self._lock = threading.Lock()
+        self._locked: int | None = None
+
+    @property
+    def records(self) -> Mapping[tuple[str, str], Record]:
+        """Newest record of each (source, id)."""
+        return self._records
+
+    def of(self, source: str) -> dict[str, Record]:
+        """Newest record of each id of one repository."""
+        return {record.id: record for record in self._records.values() if record.source == source}
+
+    # -- opening for writing -------------------------------------------------------------------------
+
+    @classmethod
+    def writable(cls, path: str | Path, wait: float = 600.0) -> Self:
+        """Make or open a store and hold its lock; waits for another crawl to end.
+
+        Raises
+        ------
+        StoreError
+            Codes ``read-only``, ``disk-full``, ``not-a-store``, ``newer-store``, ``store-busy``.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if not is_store(path):
+                foreign = sorted(item.name for item in path.iterdir() if item.name not in _OWN)
+                if foreign:
+                    raise StoreError(
+                        "not-a-store",
+                        f"{path} holds other things ({foreign[0]}) and is not a store; choose an empty or new folder",
+                    )
+            descriptor = hold_lock(path / _LOCK, wait)
+        except OSError as error:
+            raise store_error(path, error) from error
+        try:
+            return cls._prepare(path, descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise store_error(path, error) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    @classmethod
+    def _prepare(cls, path: Path, descriptor: int) -> Self:
+        (path / "objects").mkdir(exist_ok=True)
+        (path / "tmp").mkdir(exist_ok=True)
+        if is_store(path):
+            _check_format(path)
+        for leftover in (path / "tmp").iterdir():  # of a crawl that was killed: we hold the lock, nobody writes there
+            leftover.unlink()
+        store = cls(path)
+        store._locked = descriptor
+        if not is_store(path):
+            store._write(path / _MARK, json.dumps({"format": FORMAT, "made_by": "sbmlump crawl"}).encode() + b"\n")
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._locked is not None:
+            os.close(self._locked)
+            self._locked = None
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def object_path(self, digest: str) -> Path:
+        """Where the bytes of a SHA-256 are, if they are there."""
+        return self.path / "objects" / digest[:2] / digest
+
+    def bytes_of(self, digest: str | None) -> bytes | None:
+        """Bytes of a SHA-256, rehashed; ``None`` if absent or damaged."""
+        if digest is None:
+            return None
+        try:
+            data = self.object_path(digest).read_bytes()
+        except OSError:
+            return None
+        return data if sha256(data) == digest else None
+
+    def intact(self, record: Record) -> bool:
+        """Whether the file of a record is there with its size (nothing is read)."""
+        if record.path is None or record.sha256 is None:
+            return False
+        try:
+            return (self.path / record.path).stat().st_size == record.size and self.object_path(record.sha256).exists()
+        except OSError:
+            return False
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def put(self, record: Record, data: bytes, suffix: str) -> Record:
+        """Store a verified file and its record; the record as written.
+
+        Raises
+        ------
+        StoreError
+            It could not be written; the store is as it was.
+        """
+        if not _NAME.fullmatch(record.id) or record.id in _OWN:
+            raise StoreError("bad-id", f"{record.id!r} cannot be the name of a folder in the store")
+        digest = sha256(data)
+        relative = f"{record.id}/{record.id}{suffix}"
+        try:
+            if self.bytes_of(digest) is None:
+                self.object_path(digest).parent.mkdir(exist_ok=True)
+                self._write(self.object_path(digest), data)
+            self._link(self.object_path(digest), self.path / relative, data)
+        except OSError as error:
+            raise store_error(self.path, error) from error
+        whole = replace(record, path=relative, sha256=digest, size=len(data), reason=None, lasting=False)
+        self.note(whole)
+        return whole
+
+    def note(self, record: Record) -> None:
+        """Add a record to the manifest.
+
+        Raises
+        ------
+        StoreError
+            It could not be written; the manifest is as it was.
+        """
+        with self._lock:
+            try:
+                self._append(record.line())
+            except OSError as error:
+                raise store_error(self.path, error) from error
+            self._records[record.key] = record
+
+    def _append(self, line: bytes) -> None:
+        descriptor = os.open(self.path / _MANIFEST, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            end = os.lseek(descriptor, 0, os.SEEK_END)
+            if end and os.pread(descriptor, 1, end - 1) != b"\n":
+                line = b"\n" + line  # the last line was cut; it stays, as a damaged one
+            try:
+                write_all(descriptor, line)
+                os.fsync(descriptor)
+            except BaseException:
+                os.ftruncate(descriptor, end)
+                raise
+        finally:
+            os.close(descriptor)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """The whole file appears, or nothing does."""
+        beside = self.path / "tmp" / f"{secrets.token_hex(8)}.part"
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            try:
+                write_all(descriptor, data)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            beside.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+
+    def _link(self, source: Path, target: Path, data: bytes) -> None:
+        """Give an object its second name, in place of what had it before."""
+        with contextlib.suppress(FileNotFoundError):
+            if target.samefile(source):
+                return
+        target.parent.mkdir(exist_ok=True)
+        beside = self.path / "tmp" / f"{secrets.token_hex(8)}.part"
+        try:
+            os.link(source, beside)
+        except OSError:  # a file system without hard links
+            self._write(target, data)
+            return
+        beside.replace(target)
+
+
+def iterate_files(path: Path) -> Iterator[Path]:
+    """All files below a store that stand for models: not manifest, objects or what is being written."""
+    for item in sorted(path.iterdir()):
+        if item.name not in _OWN and item.is_dir():
+            yield from (file for file in sorted(item.iterdir()) if file.is_file())
+        elif item.name not in _OWN:
+            yield item
