@@ -9,7 +9,7 @@ import pytest
 from lumping_cases import make
 
 import sbmlump
-from sbmlump import pipeline
+from sbmlump import methods, pipeline
 from sbmlump.errors import InputError, UsageError
 from sbmlump.lumping.certify import Refutation
 from sbmlump.models import clue_example, michaelis_menten
@@ -70,7 +70,7 @@ def test_methods():
     [("none", set()), ("all", {"k1", "k1r", "k2", "cell"}), ("k1,k2", {"k1", "k2"}), (["k2"], {"k2"})],
 )
 def test_constants_to_keep(wanted, kept):
-    assert pipeline.kept_constants(michaelis_menten(), wanted) == kept
+    assert methods.kept_constants(michaelis_menten(), wanted) == kept
 
 
 def test_missing_files(tmp_path, data):

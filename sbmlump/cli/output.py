@@ -18,6 +18,7 @@ from sbmlump.outcome import outcome_of_error, reason_json
 
 __all__ = ["Failure", "print_failure", "print_json", "progress_reporter"]
 
+_MOST_TOLD = 12
 _PATIENCE = 1.0  # seconds before progress is shown
 
 
@@ -57,9 +58,11 @@ def print_failure(failure: Failure, *, as_json: bool) -> int:
         print_json(
             {**(failure.rest or {}), "outcome": failure.outcome, "reasons": [reason_json(r) for r in failure.reasons]}
         )
-    for reason in failure.reasons:
+    for reason in failure.reasons[:_MOST_TOLD]:
         place = f" (line {reason.line})" if reason.line is not None and "line" not in reason.message else ""
         click.echo(f"{reason.message}{place} [{reason.code}]", err=True)
+    if len(failure.reasons) > _MOST_TOLD:
+        click.echo(f"… and {len(failure.reasons) - _MOST_TOLD} more reasons (--json lists them)", err=True)
     return failure.exit_code
 
 

@@ -23,6 +23,7 @@ _UNKNOWN_PACKAGE: Final = (99107, 99108)  # required or not: becomes a reason wh
 _NOTES_AND_ANNOTATION: Final = frozenset({10401, 10402, 10403, 10404, 10801, 10802, 10803, 10804, 10805})
 _NAMED_PACKAGE: Final = re.compile(r"[Pp]ackage '?(\w+)'? (?:Version|cannot be used)")
 _MAX_ERRORS: Final = 50
+_LONGEST_TEXT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,13 @@ def parse_document(data: bytes, *, file: str) -> Any:
         As :func:`open_sbml`, all errors of the read log at once.
     """
     document = libsbml.readSBMLFromString(prepare_bytes(data, file=file).decode())
-    reasons = [
+    found = [
         _reason(error, file)
         for error in (document.getError(i) for i in range(document.getNumErrors()))
         if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR and not _is_harmless(error)
     ]
-    if reasons:
-        raise InputError(reasons[:_MAX_ERRORS])
+    if found:
+        raise InputError(list(dict.fromkeys(found))[:_MAX_ERRORS])
     return document
 
 
@@ -108,4 +109,6 @@ def _reason(error: Any, file: str) -> Reason:
     text = " ".join(error.getMessage().split()) or error.getShortMessage()
     line = error.getLine() or None
     place = f"{file}, line {line}" if line else file
-    return Reason("invalid-sbml", f"{place}: libSBML error {error.getErrorId()}: {text[:400]}", line=line)
+    if len(text) > _LONGEST_TEXT:
+        text = text[:_LONGEST_TEXT].rpartition(" ")[0] + " …"
+    return Reason("invalid-sbml", f"{place}: libSBML error {error.getErrorId()}: {text}", line=line)
