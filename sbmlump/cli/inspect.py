@@ -84,7 +84,8 @@ def _print_reasons(found: Inspection, show_all: bool) -> None:
     for reason in found.reasons:
         seen[reason.code] += 1
         if show_all or seen[reason.code] <= _SAME_CODE:
-            place = f", line {reason.line}" if reason.line is not None else ""
+            told = reason.line is None or f"line {reason.line}" in reason.message
+            place = "" if told else f", line {reason.line}"
             click.echo(f"  [{reason.code}{place}] {reason.message}")
         elif seen[reason.code] == _SAME_CODE + 1:
             click.echo(f"  [{reason.code}] … and {total[reason.code] - _SAME_CODE} more (--all lists them)")
