@@ -70,13 +70,14 @@ class Graph:
     graph.
     """
 
-    __slots__ = ("_args", "_arrays", "_index", "_ops", "_payload", "_undefined")
+    __slots__ = ("_args", "_arrays", "_index", "_numbers", "_ops", "_payload", "_undefined")
 
     def __init__(self) -> None:
         self._ops: list[Op] = []
         self._args: list[tuple[Node, ...]] = []
         self._payload: list[Payload] = []
         self._undefined: set[Node] = set()
+        self._numbers: dict[tuple[int, int], Node] = {}
         self._arrays: tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]] | None = None
         self._index: dict[tuple[Op, tuple[Node, ...], Payload], Node] = {}
 
@@ -117,7 +118,13 @@ class Graph:
 
     def number(self, value: Fraction | int) -> Node:
         """The exact rational ``value``."""
-        return self._intern(Op.NUMBER, (), value if isinstance(value, Fraction) else Fraction(value))
+        # hashing a Fraction costs a modular inverse: numbers have an index of their own
+        key = (value.numerator, value.denominator)
+        node = self._numbers.get(key)
+        if node is None:
+            exact = value if isinstance(value, Fraction) else Fraction(value)
+            node = self._numbers[key] = self._new(Op.NUMBER, (), exact, undefined=False)
+        return node
 
     def decimal(self, value: float) -> Node:
         """The rational that the shortest decimal text of the finite double ``value`` denotes (0.1 is 1/10).
@@ -350,7 +357,7 @@ class Graph:
 
     def substitute(self, roots: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
         """``roots`` with every node of ``mapping`` replaced, simplified on the way (simultaneous, one pass)."""
-        return self.transplant(self, roots, mapping)
+        return self.transplant(self, roots, mapping) if mapping else list(roots)
 
     def transplant(self, source: Graph, roots: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
         """Copy ``roots`` of ``source`` into this graph; nodes of ``mapping`` become the given nodes of this graph."""
@@ -380,6 +387,8 @@ class Graph:
 
     def rebuild(self, op: Op, args: Sequence[Node], payload: Payload) -> Node:
         """A node of kind ``op`` through the folding constructors."""
+        if isinstance(payload, Fraction):
+            return self.number(payload)
         if op is Op.ADD:
             return self.add(args)
         if op is Op.MUL:
@@ -468,13 +477,16 @@ class Graph:
         key = (op, args, payload)
         node = self._index.get(key)
         if node is None:
-            node = len(self._ops)
-            self._index[key] = node
-            self._ops.append(op)
-            self._args.append(args)
-            self._payload.append(payload)
-            if undefined or (self._undefined and not self._undefined.isdisjoint(args)):
-                self._undefined.add(node)
+            node = self._index[key] = self._new(op, args, payload, undefined=undefined)
+        return node
+
+    def _new(self, op: Op, args: tuple[Node, ...], payload: Payload, *, undefined: bool) -> Node:
+        node = len(self._ops)
+        self._ops.append(op)
+        self._args.append(args)
+        self._payload.append(payload)
+        if undefined or (self._undefined and not self._undefined.isdisjoint(args)):
+            self._undefined.add(node)
         return node
 
     def _truth_of(self, node: Node) -> bool | None:
