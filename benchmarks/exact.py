@@ -35,8 +35,10 @@ class Row:
     their_lump: float | None = None
 
 
-MULTISITE = [Row(f"multisite:{m}", ("kinase",), "all", 12, "all", p, t) for m, p, t in (
-    (3, None, None), (4, None, None), (5, 3.0, 1.3), (6, 18.9, 7.5), (7, 146.0, 37.6), (8, None, None))]
+MULTISITE = [
+    Row(f"multisite:{m}", ("kinase",), "all", 12, "all", p, t)
+    for m, p, t in ((3, None, None), (4, None, None), (5, 3.0, 1.3), (6, 18.9, 7.5), (7, 146.0, 37.6), (8, None, None))
+]
 FILES = [
     Row("ode/Barua.ode", ("aS000",), "all", 349, "all", 1.9, 15.8),
     Row("ode/fceri_ji.ode", ("S0",), "all", 8, "all", 1.4, 0.44),

@@ -93,7 +93,7 @@ def kept_constants(system: OdeSystem, wanted: str | Sequence[str]) -> frozenset[
 
 
 def _none(
-    system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, progress: Progress
+    system: OdeSystem, observables: tuple[Observable, ...], _options: ReduceOptions, _progress: Progress
 ) -> ReducedSystem:
     return identity(system, observables)
 

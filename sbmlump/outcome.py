@@ -84,6 +84,8 @@ class Outcome:
             "exact": reduction.certificate.kind == "exact-proof" if reduction else None,
             "map": shape,
             "lumping": lumps,
+            "vanished": list(reduction.vanished) if reduction else None,
+            "merged": list(reduction.merged) if reduction else None,
             "certificate": reduction.certificate.as_json() if reduction else None,
             "simulation": self.report.as_json() if self.report else None,
             "seconds": times,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "AffineLumping",
     "Certificate",
     "Elimination",
     "Embedding",
@@ -151,7 +152,35 @@ class Embedding:
     kind: str = "embedding"
 
 
-Map = LinearLumping | Embedding
+@dataclass(frozen=True, slots=True)
+class AffineLumping:
+    """y = Lx with the lift x̂ = L̄y + c(x(0)), L L̄ = I and L c = 0 as doubles: an approximate reduction.
+
+    The coefficients are the rationals that the shortest decimal texts of doubles denote.
+
+    Attributes
+    ----------
+    matrix : LumpingMatrix
+        L; the first rows are those of the observables.
+    lift : LumpingMatrix
+        Columns of L̄ as rows (row i holds the states that lump i lifts to).
+    offset : mapping of int to Fraction
+        Non-zero entries of c, by column, for the initial values of the file.
+    totals : tuple of (id, mapping of int to Fraction)
+        Constants of the reduced model that hold conserved totals W x(0): id and row of W.
+    offset_terms : mapping of int to (mapping of str to Fraction)
+        c_j = Σ coefficient · constant; the key "" stands for 1.
+    """
+
+    matrix: LumpingMatrix
+    lift: LumpingMatrix
+    offset: Mapping[int, Fraction] = field(default_factory=dict)
+    totals: tuple[tuple[str, Mapping[int, Fraction]], ...] = ()
+    offset_terms: Mapping[int, Mapping[str, Fraction]] = field(default_factory=dict)
+    kind: str = "affine"
+
+
+Map = LinearLumping | Embedding | AffineLumping
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +313,19 @@ class ReducedSystem:
     def reducible(self) -> bool:
         """Whether fewer states are left."""
         return self.system.size < self.original.size
+
+    @property
+    def vanished(self) -> tuple[str, ...]:
+        """Original states that are in no lump: they do not influence the observables."""
+        members = {j for row in (*self.matrix.rows, *self.map.lift.rows) for j in row}
+        return tuple(name for j, name in enumerate(self.original.states) if j not in members)
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """Original states that are no longer states of their own but part of a pool."""
+        alone = {lump.id for lump in self.lumps if lump.is_single}
+        members = {name for lump in self.lumps if not lump.is_single for name in lump.members}
+        return tuple(name for name in self.original.states if name in members and name not in alone)
 
     def project(self, x: ArrayLike) -> NDArray[np.float64]:
         """y = Lx for one state (n,) or k states (k, n)."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from sbmlump._version import __version__
+from sbmlump.cli.isolated import requested, run_in_child
 from sbmlump.cli.output import Failure, print_failure
 from sbmlump.errors import Reason, SbmlumpError
 
@@ -73,6 +74,9 @@ def run(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     as_json = "--json" in arguments
     try:
+        request = requested(arguments)
+        if request is not None:
+            return run_in_child(request, lambda reason, code: _not_finished(reason, code, as_json))
         code = cli.main(args=arguments, prog_name="sbmlump", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
@@ -97,6 +101,12 @@ def run(arguments: list[str]) -> int:
         return print_failure(Failure("out-of-budget", (reason,), 4), as_json=as_json)
     except Exception as error:  # noqa: BLE001  the last line of defence: told as a fault of ours, never hidden
         return _fault(error, as_json)
+
+
+def _not_finished(reason: Reason, code: int, as_json: bool) -> int:
+    """A command in a child process that met a limit or crashed."""
+    outcome = "out-of-budget" if code == 4 else "failed"
+    return print_failure(Failure(outcome, (reason,), code), as_json=as_json)
 
 
 def _fault(error: Exception, as_json: bool) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import print_json, progress_reporter
 from sbmlump.pipeline import check
 
@@ -19,6 +20,7 @@ __all__ = ["command"]
 @click.option("--points", type=int, default=201, show_default=True, help="Points of the grid.")
 @click.option("--max-error", type=float, metavar="R", help="Exit 1 if the largest relative error is above R.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     original: Path,

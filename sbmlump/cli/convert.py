@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import print_json
 from sbmlump.pipeline import convert
 
@@ -18,6 +19,7 @@ __all__ = ["command"]
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; its suffix decides."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
 def command(model: Path, output: Path, as_json: bool) -> int:
     """Read MODEL and write it in a canonical form, by the suffix of the output."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import print_json
 from sbmlump.outcome import reason_json
 from sbmlump.pipeline import Inspection, inspect_model
@@ -22,6 +23,7 @@ _SAME_CODE = 8
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
+@isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
 def command(model: Path, as_json: bool, show_all: bool) -> int:
     """Say what is in MODEL, what can be observed, and what stops a reduction."""

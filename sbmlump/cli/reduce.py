@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
 from sbmlump.cli.summary import summarise
 from sbmlump.errors import SbmlumpError
@@ -42,6 +43,7 @@ __all__ = ["command"]
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     model: Path,

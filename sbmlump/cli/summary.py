@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -24,6 +25,8 @@ def summarise(outcome: Outcome, page: Path | None = None) -> None:
     if outcome.name == "reduced":
         click.echo(f"{outcome.model.id}: {before} states reduced to {after}, keeping {kept}")
         _print_lumps(reduction.lumps)
+        if reduction.vanished:
+            click.echo(f"  gone, without influence on what is kept: {_listed(reduction.vanished)}")
     else:
         click.echo(f"{outcome.model.id}: {before} states, none could be removed while keeping {kept}")
     _print_certificate(outcome)
@@ -44,9 +47,12 @@ def _print_lumps(lumps: tuple[Lump, ...]) -> None:
     if len(pools) > _MOST_LUMPS:
         click.echo(f"  … and {len(pools) - _MOST_LUMPS} more pools")
     if singles:
-        shown = ", ".join(singles[:_MOST_LUMPS])
-        more = f" and {len(singles) - _MOST_LUMPS} more" if len(singles) > _MOST_LUMPS else ""
-        click.echo(f"  unchanged: {shown}{more}")
+        click.echo(f"  unchanged: {_listed(singles)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_LUMPS])
+    return f"{shown} and {len(names) - _MOST_LUMPS} more" if len(names) > _MOST_LUMPS else shown
 
 
 def lump_text(lump: Lump, most: int = _MOST_MEMBERS) -> str:

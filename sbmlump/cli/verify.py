@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import print_json
 from sbmlump.lumping.certify import Refutation
 from sbmlump.outcome import reason_json
@@ -20,6 +21,7 @@ __all__ = ["command"]
 @click.argument("reduced", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
 def command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
     """Prove or refute, without simulation, that REDUCED is an exact lumping of ORIGINAL."""

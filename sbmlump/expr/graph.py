@@ -340,13 +340,19 @@ class Graph:
                 stack.extend(arg for arg in self._args[node] if arg not in seen)
         return sorted(seen)
 
+    def leaves(self, roots: Iterable[Node]) -> tuple[set[str], bool]:
+        """Ids of all symbols below ``roots``, and whether the time symbol is among their leaves."""
+        reached = self.reachable(roots)
+        symbols = {self.name(node) for node in reached if self._ops[node] is Op.SYMBOL}
+        return symbols, any(self._ops[node] is Op.TIME for node in reached)
+
     def symbols(self, roots: Iterable[Node]) -> set[str]:
         """Ids of all symbols below ``roots``."""
-        return {self.name(node) for node in self.reachable(roots) if self._ops[node] is Op.SYMBOL}
+        return self.leaves(roots)[0]
 
     def depends_on_time(self, roots: Iterable[Node]) -> bool:
         """Whether the time symbol stands anywhere below ``roots``."""
-        return any(self._ops[node] is Op.TIME for node in self.reachable(roots))
+        return self.leaves(roots)[1]
 
     def depth(self, root: Node) -> int:
         """Number of levels below and including ``root``."""

@@ -148,7 +148,8 @@ def closure_problem(system: OdeSystem, observables: Sequence[Observable], keep: 
     roots = graph.substitute(
         [*system.rhs, *seeds, *(node for reset in resets for node in reset)], system.specialised(keep)
     )
-    mentioned = graph.symbols(roots) - set(system.states)
+    symbols, needs_time = graph.leaves(roots)
+    mentioned = symbols - set(system.states)
     missing = sorted(mentioned - keep)
     if missing:
         raise UnsupportedModelError(
@@ -156,7 +157,7 @@ def closure_problem(system: OdeSystem, observables: Sequence[Observable], keep: 
         )
     variables = [graph.symbol(name) for name in system.states]
     variables += [graph.symbol(c.id) for c in system.constants if c.id in mentioned]
-    if graph.depends_on_time(roots):
+    if needs_time:
         variables.append(graph.time())
     start = n + len(seeds)
     return ClosureProblem(
