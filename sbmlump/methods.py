@@ -12,14 +12,38 @@ from sbmlump.observables import parse_observables
 from sbmlump.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
-__all__ = ["METHODS", "ReduceOptions", "apply", "check_method", "identity", "kept_constants"]
+__all__ = ["METHODS", "ReduceOptions", "apply", "identity", "kept_constants", "method_chain"]
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ReduceOptions:
-    """Options of a reduction, as on the command line."""
+    """Options of a reduction, as on the command line; a method looks at those that concern it.
+
+    Attributes
+    ----------
+    method : str
+        One of :data:`METHODS`, or several joined by commas, applied in turn.
+    keep_parameters : str or tuple of str
+        ``none``, ``all``, or ids of constants for all of whose values an exact reduction is to hold.
+    until : float or None
+        Horizon of the comparison, and of approximate methods; chosen from the model if ``None``.
+    algorithm, tolerance, max_size, max_error, ensemble, spread, perturb_parameters, refine, non_negative
+        See :class:`sbmlump.lumping.approximate.ApproximateOptions`.
+    fast : str
+        Fast states or reactions of the time-scale methods, joined by commas, or ``auto``.
+    threshold : float or None
+        Of the relation graph.
+    lumping : str or None
+        File of a user's own matrix.
+    on_class : bool
+        Take the conserved totals that are left as constants.
+    reconstruct : str or None
+        Original states to be given by assignment rules where the lumps determine them: ids or ``all``.
+    as_rate_rules : bool
+        Write rate rules, never reactions.
+    """
 
     method: str = "exact"
     keep_parameters: str | tuple[str, ...] = "none"
@@ -28,21 +52,47 @@ class ReduceOptions:
     check: bool = True
     strict: bool = False
     seed: int = 0
+    algorithm: str = "balanced"
+    tolerance: float | None = None
+    max_size: int | None = None
+    max_error: float | None = None
+    ensemble: int | None = None
+    spread: float = 0.2
+    perturb_parameters: float = 0.0
+    refine: bool = False
+    non_negative: bool = False
+    fast: str = "auto"
+    threshold: float | None = None
+    lumping: str | None = None
+    on_class: bool = False
+    reconstruct: str | None = None
+    as_rate_rules: bool = False
+    simulator: str = "roadrunner"
 
 
 _Method = Callable[[OdeSystem, tuple[Observable, ...], ReduceOptions, Progress], ReducedSystem]
 
 
-def check_method(name: str) -> None:
-    """Refuse a method that does not exist.
+def method_chain(options: ReduceOptions) -> tuple[str, ...]:
+    """The methods that ``options`` ask for, in turn.
 
     Raises
     ------
     UsageError
-        With code ``unknown-method``.
+        With code ``unknown-method``, every name that is not known.
     """
-    if name not in METHODS:
-        raise UsageError(Reason("unknown-method", f"there is no method {name!r}; known: {', '.join(METHODS)}"))
+    names = tuple(name.strip() for name in options.method.split(","))
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise UsageError(
+            [
+                Reason("unknown-method", f"there is no method {name!r}; known: {', '.join(METHODS)}", name)
+                for name in unknown
+            ]
+        )
+    if options.lumping is not None and names == ("exact",):
+        names = ("lumping",)
+    return (*names, "conservation") if options.on_class else names
 
 
 def apply(
@@ -54,9 +104,18 @@ def apply(
     ------
     UsageError, UnsupportedModelError, LimitError
     """
-    check_method(options.method)
-    observables = parse_observables(system, observe) if observe or options.method != "none" else ()
-    return METHODS[options.method](system, observables, options, progress)
+    names = method_chain(options)
+    observables = parse_observables(system, observe) if observe or names != ("none",) else ()
+    if len(names) == 1 and names[0] in _DIRECT:
+        reduction = _DIRECT[names[0]](system, observables, options, progress)
+    else:
+        reduction = _chain(system, observables, options, names)
+    if options.reconstruct is not None and reduction.reducible:
+        from sbmlump.lumping.reconstruct import reconstruct
+
+        wanted = options.reconstruct
+        reduction = reconstruct(reduction, wanted if wanted == "all" else [name.strip() for name in wanted.split(",")])
+    return reduction
 
 
 def identity(system: OdeSystem, observables: tuple[Observable, ...]) -> ReducedSystem:
@@ -125,10 +184,71 @@ def _backward(
     return reduce_backward(system, observables, keep=keep, seed=options.seed, progress=progress)
 
 
-METHODS: Final[Mapping[str, _Method]] = {
+def _approximate(
+    system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, progress: Progress
+) -> ReducedSystem:
+    from sbmlump.lumping.approximate import approximate
+
+    return approximate(
+        system,
+        observables,
+        algorithm=options.algorithm,  # type: ignore[arg-type]  # checked there
+        tolerance=options.tolerance,
+        max_size=options.max_size,
+        max_error=options.max_error,
+        until=options.until,
+        ensemble=24 if options.ensemble is None else options.ensemble,
+        spread=options.spread,
+        perturb_parameters=options.perturb_parameters,
+        seed=options.seed,
+        refine=options.refine,
+        non_negative=options.non_negative,
+        progress=progress,
+    )
+
+
+def _chain(
+    system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, names: tuple[str, ...]
+) -> ReducedSystem:
+    from sbmlump.classic.measure import Trial
+    from sbmlump.classic.method import MethodOptions, apply_chain
+
+    fast = tuple(name.strip() for name in options.fast.split(","))
+    trial = Trial(options.until, 6 if options.ensemble is None else options.ensemble, options.spread, options.seed)
+    settings = MethodOptions(
+        keep=kept_constants(system, options.keep_parameters),
+        fast="auto" if fast == ("auto",) else fast,
+        threshold=options.threshold,
+        max_error=options.max_error,
+        max_size=options.max_size,
+        tolerance=options.tolerance,
+        algorithm=options.algorithm,
+        lumping=options.lumping,
+        trial=trial,
+        seed=options.seed,
+    )
+    return apply_chain(system, observables, names, settings)
+
+
+_DIRECT: Final[Mapping[str, _Method]] = {
     "exact": _exact,
-    "none": _none,
+    "approximate": _approximate,
     "forward-equivalence": _forward,
     "backward-equivalence": _backward,
+    "none": _none,
 }
+METHODS: Final[tuple[str, ...]] = (
+    "exact",
+    "approximate",
+    "forward-equivalence",
+    "backward-equivalence",
+    "conservation",
+    "qssa",
+    "quasi-equilibrium",
+    "relation-graph",
+    "pooling",
+    "learned",
+    "lumping",
+    "none",
+)
 """Every method by the name it has on the command line."""

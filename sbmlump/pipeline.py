@@ -131,16 +131,18 @@ def run_reduction(
     system = load(path)
     read = clock()
     facts = ModelFacts(system.id, str(path), system.size, kinetics(system))
-    reduction = apply(system, observe, options, progress)
+    reduction, shortfall = _reduced_or_best(system, observe, options, progress)
     lumped = clock()
     progress("writing")
-    data = sbml_of(reduction)
+    data = sbml_of(reduction, as_rate_rules=options.as_rate_rules)
     written = clock()
     # simulated before it is written: the output may take the place of the original
-    report, remarks = None, list[Reason]()
+    report: ErrorReport | None = None
+    remarks = list(shortfall)
     if options.check and reduction.observables:
         progress("simulating both models")
-        report, remarks = _simulate(Path(path), data, reduction, options)
+        report, found = _simulate(Path(path), data, reduction, options)
+        remarks += found
     if output is not None:
         write_atomically(output, data)
     done = clock()
@@ -163,8 +165,22 @@ def run_reduction(
         None if output is None else str(output),
         seconds,
         tuple(remarks),
-        exit_code=1 if options.strict and not reducible else 0,
+        exit_code=4 if shortfall else 1 if options.strict and not reducible else 0,
     )
+
+
+def _reduced_or_best(
+    system: OdeSystem, observe: Sequence[str], options: ReduceOptions, progress: Progress
+) -> tuple[ReducedSystem, tuple[Reason, ...]]:
+    """The reduction; where a wanted accuracy was not reached, the best one found and the reasons."""
+    try:
+        return apply(system, observe, options, progress), ()
+    except LimitError as error:
+        from sbmlump.lumping.approximate import UnreachableError
+
+        if isinstance(error, UnreachableError) and error.reduction is not None:
+            return error.reduction, error.reasons
+        raise
 
 
 def _check_options(options: ReduceOptions) -> None:
@@ -176,11 +192,17 @@ def _check_options(options: ReduceOptions) -> None:
         raise UsageError(Reason("bad-grid", f"the grid needs at least 2 points, not {options.points}"))
 
 
-def sbml_of(reduction: ReducedSystem) -> bytes:
-    """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced."""
+def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> bytes:
+    """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced.
+
+    Reactions where the mathematics allows them, unless ``as_rate_rules``.
+    """
+    from sbmlump.lumping.network import as_network
     from sbmlump.sbml.writer import write_reduction, write_system
 
-    return write_reduction(reduction) if reduction.reducible else write_system(reduction.original)
+    if not reduction.reducible:
+        return write_system(reduction.original)
+    return write_reduction(reduction if as_rate_rules else as_network(reduction))
 
 
 def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
@@ -195,7 +217,7 @@ def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
 
 
 def _what_to_try(options: ReduceOptions) -> Reason:
-    hint = "observe fewer or other quantities"
+    hint = "observe fewer or other quantities, or accept a measured error (--method approximate)"
     if options.keep_parameters != "none":
         hint += ", or use the values of the parameters (--keep-parameters none)"
     return Reason(

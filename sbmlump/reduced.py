@@ -316,7 +316,9 @@ class ReducedSystem:
 
     @property
     def vanished(self) -> tuple[str, ...]:
-        """Original states that are in no lump: they do not influence the observables."""
+        """Original states that are in no lump and follow from none: they do not influence the observables."""
+        if self.map.kind != "linear":
+            return ()
         members = {j for row in (*self.matrix.rows, *self.map.lift.rows) for j in row}
         return tuple(name for j, name in enumerate(self.original.states) if j not in members)
 

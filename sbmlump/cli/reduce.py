@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,8 +39,23 @@ __all__ = ["command"]
 )
 @click.option("--until", type=float, metavar="T", help="Horizon of the comparison; chosen from the model if absent.")
 @click.option("--points", type=int, default=201, show_default=True, help="Points of the comparison grid.")
-@click.option("--no-check", is_flag=True, help="Do not simulate.")
+@click.option("--no-check", "check", is_flag=True, flag_value=False, default=True, help="Do not simulate.")
 @click.option("--strict", is_flag=True, help="Exit 1 if nothing could be reduced.")
+@click.option("--on-class", is_flag=True, help="Take conserved totals that are left as constants.")
+@click.option("--lumping", metavar="FILE", help="Use the matrix in this CSV file, and say whether it is exact.")
+@click.option("--algorithm", default="balanced", show_default=True, help="Approximate: balanced or krylov.")
+@click.option("--tolerance", type=float, metavar="EPS", help="Approximate, krylov: largest part to be left out.")
+@click.option("--max-size", type=int, metavar="N", help="Approximate: at most N states.")
+@click.option("--max-error", type=float, metavar="R", help="Approximate: smallest model with this relative error.")
+@click.option("--ensemble", type=int, metavar="N", help="Approximate: perturbed starts to learn from.")
+@click.option("--spread", type=float, default=0.2, show_default=True, help="Approximate: size of the perturbation.")
+@click.option("--perturb-parameters", type=float, default=0.0, metavar="S", help="Approximate: vary parameters too.")
+@click.option("--refine", is_flag=True, help="Approximate: improve by least squares.")
+@click.option("--non-negative", is_flag=True, help="Approximate: keep the lifted state non-negative.")
+@click.option("--fast", default="auto", show_default=True, metavar="ID,…|auto", help="Fast states or reactions.")
+@click.option("--threshold", type=float, metavar="R", help="Relation graph: least influence that is kept.")
+@click.option("--reconstruct", metavar="ID,…|all", help="Give these original species where the lumps determine them.")
+@click.option("--as", "form", type=click.Choice(["reactions", "rate-rules"]), default="reactions", show_default=True)
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -49,33 +65,23 @@ def command(
     model: Path,
     output: Path | None,
     observe: tuple[str, ...],
-    method: str,
-    keep_parameters: str,
-    until: float | None,
-    points: int,
-    no_check: bool,
-    strict: bool,
     report_folder: Path | None,
-    seed: int,
+    form: str,
     as_json: bool,
     quiet: bool,
+    **chosen: Any,
 ) -> int:
-    r"""Reduce MODEL to the smallest model that keeps what is observed.
-
-    \b
-    sbmlump reduce model.xml --observe A --observe 'total = B + C' -o reduced.xml
-    """
-    if points < 2:
-        raise click.UsageError(f"--points must be at least 2, not {points}")
-    if seed < 0:
-        raise click.UsageError(f"--seed must not be negative, not {seed}")
-    options = ReduceOptions(method, keep_parameters, until, points, not no_check, strict, seed)
+    """Reduce MODEL to the smallest model that keeps what is observed, and write it as SBML."""
+    # every other option has the name of a field of ReduceOptions
+    options = ReduceOptions(**chosen, as_rate_rules=form == "rate-rules")
+    if options.seed < 0:
+        raise click.UsageError(f"--seed must not be negative, not {options.seed}")
     try:
         with progress_reporter(quiet or as_json) as progress:
             outcome = run_reduction(model, observe, options, output, progress=progress)
             page = _write_page(report_folder, outcome, model, output)
     except SbmlumpError as error:
-        empty = Outcome("failed", ModelFacts(file=str(model)), method)
+        empty = Outcome("failed", ModelFacts(file=str(model)), options.method)
         return print_failure(Failure.of(error, empty.as_json()), as_json=as_json)
     if as_json:
         print_json(outcome.as_json())
