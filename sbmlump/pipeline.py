@@ -326,6 +326,9 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
 
     before, after = load(original), load(reduced)
     record = read_lumping_annotation(Path(reduced).read_bytes())
+    if record is not None and record.certificate.get("kind") == "error-estimate":
+        message = f"{reduced} says of itself that it is an approximation; measure it with 'sbmlump check'"
+        return NoLumping((Reason("approximate", message),))
     if record is not None:
         claim = _claim_of_record(before, after, record)
         if isinstance(claim, Refutation):

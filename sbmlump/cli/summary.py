@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from sbmlump.outcome import Outcome
-from sbmlump.reduced import Lump
+from sbmlump.reduced import ErrorEstimate, Lump
 
 __all__ = ["lump_text", "summarise"]
 
 _MOST_LUMPS = 20
 _MOST_MEMBERS = 6
+_READABLE = 1000  # denominators beyond this are printed as decimals
 
 
 def summarise(outcome: Outcome, page: Path | None = None) -> None:
@@ -60,7 +61,8 @@ def lump_text(lump: Lump, most: int = _MOST_MEMBERS) -> str:
     parts: list[str] = []
     for name, value in list(lump.members.items())[:most]:
         size = abs(value)
-        term = name if size == 1 else f"{size}·{name}"
+        factor = str(size) if size.denominator <= _READABLE else f"{float(size):.4g}"
+        term = name if size == 1 else f"{factor}·{name}"
         sign = "−" if value < 0 else "+"
         parts.append((f"{sign} " if parts else ("−" if value < 0 else "")) + term)
     rest = len(lump.members) - most
@@ -71,14 +73,21 @@ def _print_certificate(outcome: Outcome) -> None:
     reduction = outcome.reduction
     assert reduction is not None
     proof = reduction.certificate
-    if proof.kind != "exact-proof" or outcome.name != "reduced":
+    if outcome.name != "reduced":
         return
     data = proof.as_json()
+    if isinstance(proof, ErrorEstimate):
+        click.echo(
+            f"measured on {proof.ensemble} other starts (±{100 * proof.spread:g} %) until {proof.horizon:g}: "
+            f"worst relative error {proof.worst_error:.1e}, median {proof.median_error:.1e}"
+        )
+        return
     how = {
         "expansion": "by expanding both sides over the rationals",
         "identity-test": f"at random points modulo {len(data['primes'])} random primes "
         f"(chance of error below {data['failure_probability']:.0e})",
-    }.get(str(data["method"]), str(data["method"]))
+        "chain": "step by step",
+    }.get(str(data["method"]), f"({data['method']})")
     click.echo(f"proved exact {how}")
     if data["heuristic"]:
         click.echo(f"  note: {data['heuristic']}")
