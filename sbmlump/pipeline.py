@@ -16,6 +16,7 @@ from sbmlump.expr.kinetics import Kinetics, kinetics_of
 from sbmlump.files import write_atomically
 from sbmlump.lumping.certify import Claim, Refutation, certify
 from sbmlump.lumping.certify_embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
+from sbmlump.lumping.totals import with_totals
 from sbmlump.methods import ReduceOptions, apply
 from sbmlump.observables import observable_ids, parse_observables
 from sbmlump.outcome import ModelFacts, Outcome
@@ -335,7 +336,8 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
             return claim
         if record.kind == "embedding":
             return _certify_embedding(claim, seed)
-        return certify(claim, seed)
+        whole = with_totals(claim, record.starts)
+        return whole if isinstance(whole, Refutation) else certify(whole, seed)
     foreign = [name for name in after.states if name not in before.state_index]
     if foreign or not after.states:
         listed = ", ".join(foreign[:5]) or "none at all"

@@ -14,7 +14,7 @@ from xml.parsers import expat
 
 from sbmlump._version import __version__
 from sbmlump.errors import InputError, Reason, SbmlumpError
-from sbmlump.reduced import ErrorEstimate, Lump, ReducedSystem
+from sbmlump.reduced import Elimination, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.sbml.write_xml import attributes, escaped
 
 __all__ = ["NAMESPACE", "LumpingRecord", "lumping_annotation", "read_lumping_annotation"]
@@ -44,6 +44,8 @@ class LumpingRecord:
         One for each lump: how much of it each original state is lifted to.
     offset : mapping of str to Fraction
         Constant part of the lift, by original state; empty in most files.
+    starts : mapping of id to mapping from original id to Fraction
+        Constants that hold initial values of combinations of original states.
     observables : tuple of (id, text)
         What was to be kept.
     valid_for : mapping of str to str
@@ -62,6 +64,7 @@ class LumpingRecord:
     lumps: tuple[Lump, ...]
     lift: tuple[Mapping[str, Fraction], ...]
     offset: Mapping[str, Fraction] = field(default_factory=dict)
+    starts: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
     observables: tuple[tuple[str, str], ...] = ()
     valid_for: Mapping[str, str] = field(default_factory=dict)
     certificate: Mapping[str, Any] = field(default_factory=dict)
@@ -101,6 +104,11 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
         f"<member{attributes(state=states[j], value=_exact(value, 'the offset'))}/>\n"
         for j, value in sorted(reduced.map.offset.items())
     ]
+    starts = (
+        [_row("lump", name, row, place) for name, row in reduced.map.starts.items()]
+        if isinstance(reduced.map, Elimination)
+        else []
+    )
     observables = (
         f"<observable{attributes(id=one.id)}>{escaped(one.text)}</observable>\n" for one in reduced.observables
     )
@@ -117,6 +125,7 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
         + _list("matrix", rows)
         + _list("lift", lift_rows)
         + (_list("offset", offset) if offset else "")
+        + (_list("starts", starts) if starts else "")
         + _list("observables", observables)
         + _list("validFor", valid_for)
         + _list("certificate", fields)
@@ -199,7 +208,7 @@ class _Reading:
         self._path: list[str] = []
         self._head: dict[str, str] = {}
         self._source: dict[str, str] | None = None
-        self._tables: dict[str, dict[str, dict[str, Fraction]]] = {"matrix": {}, "lift": {}}
+        self._tables: dict[str, dict[str, dict[str, Fraction]]] = {"matrix": {}, "lift": {}, "starts": {}}
         self._lump: dict[str, Fraction] = {}
         self._offset: dict[str, Fraction] = {}
         self._observables: list[tuple[str, str]] = []
@@ -229,6 +238,7 @@ class _Reading:
             lumps=tuple(Lump(name, members) for name, members in matrix.items()),
             lift=tuple(lift.values()),
             offset=self._offset,
+            starts=self._tables["starts"],
             observables=tuple(self._observables),
             valid_for=self._valid_for,
             certificate=self._certificate,
@@ -262,7 +272,7 @@ class _Reading:
             self._valid_for[self._need(given, "id")] = self._need(given, "value")
         elif path == ["lumping", "certificate", "field"]:
             self._name, self._words = self._need(given, "name"), []
-        elif not (len(path) == 2 and path[1] in ("matrix", "lift", "observables", "validFor", "certificate")):
+        elif not (len(path) == 2 and path[1] in ("matrix", "lift", "starts", "observables", "validFor", "certificate")):
             self._bad(f"unknown element {'/'.join(path)}")
 
     def _end(self, name: str) -> None:

@@ -1,0 +1,129 @@
+"""Claims about reduced systems in which conserved totals have become constants.
+
+Such a system is an ordinary lumping again once each total is taken as a further state with rate 0: then everything that
+:mod:`sbmlump.lumping.certify` checks of a lumping covers the totals too (that they start right and that they rest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+import flint
+
+from sbmlump.errors import Reason
+from sbmlump.expr.domains import nearest_double
+from sbmlump.lumping.certify import Claim, Refutation
+from sbmlump.system import Constant, OdeSystem
+
+__all__ = ["with_totals"]
+
+Row = Mapping[str, Fraction]
+
+
+def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
+    """The claim with every constant that is a total of original states taken as a state.
+
+    Parameters
+    ----------
+    claim : Claim
+        About the system as it is written.
+    starts : mapping of id to row
+        Constants of the reduced system that are said to hold initial values, as combinations of original states.
+    """
+    reasons = _check_starts(claim, starts)
+    if reasons:
+        return Refutation(tuple(reasons))
+    rows = {**claim.rows, **starts}
+    totals: dict[str, Row] = {}
+    for constant in claim.reduced.constants:
+        row = _total(claim, constant, rows)
+        if isinstance(row, Reason):
+            return Refutation((row,))
+        if row is not None:
+            totals[constant.id] = row
+    if not totals:
+        return claim
+    all_rows = {**claim.rows, **totals}
+    return replace(
+        claim,
+        reduced=_with_resting_states(claim.reduced, set(totals)),
+        rows=all_rows,
+        lift=_right_inverse(all_rows),
+        offset={},
+    )
+
+
+def _check_starts(claim: Claim, starts: Mapping[str, Row]) -> list[Reason]:
+    """Each constant that holds an initial value must hold the right one."""
+    original = claim.original
+    graph = original.graph
+    known = dict(zip(original.states, original.initial_values, strict=True))
+    values = claim.reduced.constant_values
+    reasons: list[Reason] = []
+    for name, row in starts.items():
+        unknown = [member for member in row if member not in known]
+        if unknown or name not in values:
+            reasons.append(Reason("unknown-member", f"{name} holds the start of something that is no state", name))
+            continue
+        expected = graph.number_of(graph.add(graph.mul((graph.number(v), known[m] or 0)) for m, v in row.items()))
+        given = claim.reduced.graph.number_of(values[name])
+        if expected is None or given is None or nearest_double(expected) != nearest_double(given):
+            reasons.append(Reason("initial-value-differs", f"{name} is not the initial value it stands for", name))
+    return reasons
+
+
+def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> Row | Reason | None:
+    """What a constant is in original states, if it is computed from their initial values."""
+    graph = claim.reduced.graph
+    if constant.value is None or constant.id in rows:
+        return None
+    if not graph.symbols([constant.value]) & set(rows):
+        return None
+    total: dict[str, Fraction] = {}
+    for term, factor in graph.linear_terms(constant.value).items():
+        name = graph.name(term) if claim.reduced.is_symbol(term) else None
+        if name not in rows:
+            message = f"the constant {constant.id} is computed from initial values, but is no total of states"
+            return Reason("lumping-mismatch", message, constant.id)
+        for member, value in rows[name].items():
+            total[member] = total.get(member, Fraction(0)) + factor * value
+    return {member: value for member, value in total.items() if value}
+
+
+def _with_resting_states(system: OdeSystem, names: set[str]) -> OdeSystem:
+    zero = system.graph.number(0)
+    totals = [c for c in system.constants if c.id in names and c.value is not None]
+    return replace(
+        system,
+        states=(*system.states, *(c.id for c in totals)),
+        initial=(*system.initial, *(c.value for c in totals if c.value is not None)),
+        rhs=(*system.rhs, *(zero for _ in totals)),
+        constants=tuple(c for c in system.constants if c.id not in names),
+    )
+
+
+def _right_inverse(rows: Mapping[str, Row]) -> dict[str, dict[str, Fraction]]:
+    """A right inverse over Q on as few original states as there are rows; empty if the rows depend on each other."""
+    members = sorted({member for row in rows.values() for member in row})
+    names = list(rows)
+    zero = Fraction(0)
+    table = flint.fmpq_mat(
+        [
+            [flint.fmpq(*rows[name].get(member, zero).as_integer_ratio()) for member in members]
+            + [flint.fmpq(int(i == k)) for k in range(len(names))]
+            for i, name in enumerate(names)
+        ]
+    )
+    reduced, _ = table.rref()
+    lift: dict[str, dict[str, Fraction]] = {name: {} for name in names}
+    for i in range(len(names)):
+        pivot = next((j for j in range(len(members)) if reduced[i, j] != 0), None)
+        if pivot is None:
+            return {}
+        for k, name in enumerate(names):
+            entry = reduced[i, len(members) + k]
+            if entry != 0:
+                lift[name][members[pivot]] = Fraction(int(entry.p), int(entry.q))
+    return lift
