@@ -12,7 +12,7 @@ from sbmlump.observables import parse_observables
 from sbmlump.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
-__all__ = ["METHODS", "ReduceOptions", "apply", "identity", "kept_constants", "method_chain"]
+__all__ = ["METHODS", "ReduceOptions", "apply", "check_method", "identity", "kept_constants", "method_chain"]
 
 Progress = Callable[[str], None]
 
@@ -93,6 +93,17 @@ def method_chain(options: ReduceOptions) -> tuple[str, ...]:
     if options.lumping is not None and names == ("exact",):
         names = ("lumping",)
     return (*names, "conservation") if options.on_class else names
+
+
+def check_method(name: str) -> None:
+    """Refuse a method, or several joined by commas, that does not exist.
+
+    Raises
+    ------
+    UsageError
+        With code ``unknown-method``.
+    """
+    method_chain(ReduceOptions(name))
 
 
 def apply(

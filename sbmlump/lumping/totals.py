@@ -84,7 +84,7 @@ def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> Row | R
     total: dict[str, Fraction] = {}
     for term, factor in graph.linear_terms(constant.value).items():
         name = graph.name(term) if claim.reduced.is_symbol(term) else None
-        if name not in rows:
+        if name is None or name not in rows:
             message = f"the constant {constant.id} is computed from initial values, but is no total of states"
             return Reason("lumping-mismatch", message, constant.id)
         for member, value in rows[name].items():
