@@ -57,6 +57,8 @@ FILES = [
 def measure(row: Row, corpus: str | None) -> dict[str, float | int]:
     """Run one row in this process."""
     import sbmlump
+    import sbmlump.formats.erode
+    import sbmlump.sbml.reader  # imports are not what is measured
     from sbmlump.lumping.exact import smallest_invariant_space
     from sbmlump.lumping.reduction import closure_problem, lump_exactly
     from sbmlump.models import multisite

@@ -22,6 +22,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.expr.arrays import below
+
 __all__ = ["FUNCTIONS", "LOGIC", "RELATIONS", "Graph", "Node", "Op"]
 
 Payload = Fraction | str | None
@@ -61,6 +63,7 @@ LOGIC: Final[frozenset[str]] = frozenset("and or not xor".split())
 
 _MAX_FOLDED_BITS: Final = 16_384  # a hostile tower of powers must not fill the memory
 _MAX_FLAT_PRODUCT: Final = 8
+_MANY_ROOTS: Final = 1_000  # from here on the walk over arrays is faster, although they have to be made
 
 
 class Graph:
@@ -331,8 +334,12 @@ class Graph:
 
     def reachable(self, roots: Iterable[Node]) -> list[Node]:
         """All nodes below ``roots``, roots included, in ascending (topological) order."""
-        seen: set[Node] = set()
         stack = list(roots)
+        if len(stack) > _MANY_ROOTS:
+            _, pointers, flat = self.arrays()
+            everywhere = np.zeros(len(self._ops), dtype=np.bool_)
+            return below(np.array(stack, dtype=np.int64), pointers, flat, everywhere).tolist()
+        seen: set[Node] = set()
         while stack:
             node = stack.pop()
             if node not in seen:

@@ -19,6 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sbmlump.expr.arrays import below, ranges
 from sbmlump.expr.domains import Domain, Scalar
 from sbmlump.expr.graph import Graph, Node, Op
 
@@ -276,7 +277,7 @@ class _Layout:
         sum_args, sum_coefficients = self._open_scaled_terms(graph, ops, pointers, flat)
         is_input = np.zeros(count, dtype=np.bool_)
         is_input[list(inputs)] = True
-        nodes = _below(np.asarray(roots, dtype=np.int64), pointers, sum_args, is_input)
+        nodes = below(np.asarray(roots, dtype=np.int64), pointers, sum_args, is_input)
         self.slot_of: Indices = np.full(count, -1, dtype=np.int64)
         self.slot_of[list(inputs)] = np.arange(len(inputs))
 
@@ -390,7 +391,7 @@ class _Layout:
 
     def _linear(self, members: Indices, out: slice, pointers: Indices, args: Indices, coefficients: Indices) -> _Group:
         lengths = pointers[members + 1] - pointers[members]
-        entries = _ranges(pointers[members], lengths)
+        entries = ranges(pointers[members], lengths)
         slots = self.slot_of[args[entries]]
         sources, columns = np.unique(slots, return_inverse=True)
         rows = np.repeat(np.arange(len(members)), lengths)
@@ -409,25 +410,6 @@ class _Layout:
         return _Group(kind, out, name, args, sources, None, scatter, exponents)
 
 
-def _ranges(starts: Indices, lengths: Indices) -> Indices:
-    """Concatenation of arange(start, start + length)."""
-    total = int(lengths.sum())
-    offsets = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
-    return offsets + np.arange(total)
-
-
-def _below(roots: Indices, pointers: Indices, args: Indices, stop: NDArray[np.bool_]) -> Indices:
-    """Nodes below the roots (roots included), not looking below ``stop``, ascending."""
-    seen = np.zeros(len(pointers) - 1, dtype=np.bool_)
-    frontier = np.unique(roots)
-    while len(frontier):
-        seen[frontier] = True
-        open_nodes = frontier[~stop[frontier]]
-        found = args[_ranges(pointers[open_nodes], pointers[open_nodes + 1] - pointers[open_nodes])]
-        frontier = np.unique(found[~seen[found]])
-    return np.flatnonzero(seen)
-
-
 def _levels(working: Indices, pointers: Indices, args: Indices, count: int) -> Indices:
     """Length of the longest way down to a leaf, for the working nodes (Kahn's algorithm, a level a round)."""
     if not len(working):
@@ -436,7 +418,7 @@ def _levels(working: Indices, pointers: Indices, args: Indices, count: int) -> I
     is_working[working] = True
     lengths = pointers[working + 1] - pointers[working]
     users = np.repeat(working, lengths)
-    used = args[_ranges(pointers[working], lengths)]
+    used = args[ranges(pointers[working], lengths)]
     keep = is_working[used]
     users, used = users[keep], used[keep]
     order = np.argsort(used, kind="stable")
@@ -449,7 +431,7 @@ def _levels(working: Indices, pointers: Indices, args: Indices, count: int) -> I
     while len(frontier):
         level[frontier] = depth
         depth += 1
-        met = users[_ranges(first[frontier], first[frontier + 1] - first[frontier])]
+        met = users[ranges(first[frontier], first[frontier + 1] - first[frontier])]
         touched, times = np.unique(met, return_counts=True)
         waiting[touched] -= times
         frontier = touched[waiting[touched] == 0]

@@ -80,14 +80,18 @@ class ClosureProblem:
         resets = tuple(tuple(roots[start + k * n : start + (k + 1) * n]) for k in range(len(self.resets)))
         return replace(self, rhs=tuple(roots[:n]), seeds=tuple(roots[n:start]), resets=resets)
 
-    def restricted(self) -> tuple[ClosureProblem, NDArray[np.int64]]:
-        """The same problem on the states that influence the seeds, and the columns that were kept.
+    def roots(self) -> list[Node]:
+        """All expressions: seeds, right-hand side, resets."""
+        return [*self.seeds, *self.rhs, *(node for reset in self.resets for node in reset)]
+
+    def restricted(self) -> tuple[ClosureProblem, NDArray[np.int64], Program]:
+        """The same problem on the states that influence the seeds, the columns that were kept, and its program.
 
         The dependency graph bounds the space from above: columns that no path leads to stay zero.
         """
         n = self.n_states
         maps = (self.rhs, *self.resets)
-        program = Program(self.graph, [*self.seeds, *(node for one in maps for node in one)], self.variables)
+        program = Program(self.graph, self.roots(), self.variables)
         pattern = program.dependencies()[:, :n].tocsr()
         count = len(self.seeds)
         edges = sp.csr_array((n, n), dtype=np.int32)
@@ -101,18 +105,16 @@ class ClosureProblem:
         states = np.sort(order[order < n]).astype(np.int64)
         columns = np.concatenate([states, np.arange(n, len(self.variables))])
         if len(states) == n:
-            return self, columns
-        return (
-            ClosureProblem(
-                self.graph,
-                tuple(self.variables[j] for j in columns),
-                len(states),
-                tuple(self.rhs[j] for j in states),
-                self.seeds,
-                tuple(tuple(reset[j] for j in states) for reset in self.resets),
-            ),
-            columns,
+            return self, columns, program
+        smaller = ClosureProblem(
+            self.graph,
+            tuple(self.variables[j] for j in columns),
+            len(states),
+            tuple(self.rhs[j] for j in states),
+            self.seeds,
+            tuple(tuple(reset[j] for j in states) for reset in self.resets),
         )
+        return smaller, columns, Program(self.graph, smaller.roots(), smaller.variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +232,7 @@ def smallest_invariant_space(
     UnsupportedModelError
         If the right-hand side is undefined everywhere.
     """
-    restricted, columns = problem.restricted()
-    program = Program(
-        restricted.graph,
-        [*restricted.seeds, *restricted.rhs, *(node for reset in restricted.resets for node in reset)],
-        restricted.variables,
-    )
+    restricted, columns, program = problem.restricted()
     generator = np.random.default_rng([seed, 0x5B31])
     spaces: list[tuple[Residues, Residues, int]] = []
     attempts = 0
