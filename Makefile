@@ -102,6 +102,8 @@ survey: $(VENV)/run.stamp
 		echo "Name the folder of the corpus: make survey SBMLUMP_CORPUS=/path/to/corpus" >&2; exit 2; \
 	fi
 	$(BIN)/sbmlump survey "$$SBMLUMP_CORPUS/biomodels" -o build/survey --observe each --workers $(WORKERS)
+	mkdir -p reports
+	$(BIN)/sbmlump survey-report build/survey --summary reports/biomodels.md
 
 clean:
 	rm -rf $(VENV) $(WHEEL_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -34,6 +34,7 @@ __all__ = ["Ended", "EndedHow", "Limits", "prepare", "run_isolated"]
 EndedHow = Literal["finished", "time-limit", "out-of-memory", "crashed", "fault", "stopped"]
 Emit = Callable[[Any], None]
 _POLL: Final = 0.05  # seconds between looks at the memory of a child
+_STARTUP: Final = 120.0  # seconds that the server has to load its modules
 _LEAVE: Final = 0.2  # seconds a child has to leave by itself once nobody listens to it any more
 _GRACE: Final = 10.0  # seconds the system has to remove a killed process
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -106,7 +107,7 @@ def _context() -> ForkServerContext:
 def run_isolated(
     job: Callable[..., Any],
     args: Sequence[Any] = (),
-    limits: Limits = Limits(),  # noqa: B008  frozen
+    limits: Limits = Limits(),
     on_message: Emit = lambda _: None,
     stop: threading.Event | None = None,
 ) -> Ended:
@@ -126,12 +127,11 @@ def run_isolated(
     """
     mine, theirs = _context().Pipe(duplex=False)
     process = _context().Process(target=_child, args=(job, tuple(args), theirs, limits), daemon=True)
-    begin = time.monotonic()
     try:
         with _CHILDREN:
             process.start()
         theirs.close()
-        return _follow(process, mine, limits, begin, on_message, stop)
+        return _follow(process, mine, limits, on_message, stop)
     finally:
         mine.close()
         _reap(process)
@@ -141,12 +141,13 @@ def _follow(
     process: ForkServerProcess,
     connection: Connection,
     limits: Limits,
-    begin: float,
     on_message: Emit,
     stop: threading.Event | None,
 ) -> Ended:
     """Read what the child says until it ends or has to be ended."""
     peak = 0
+    # the first child waits for the server to load its modules: that time is not the job's
+    begin, allowed = time.monotonic(), None if limits.seconds is None else limits.seconds + _STARTUP
     while True:
         ready = wait([connection], timeout=_POLL)
         resident = _resident(process.pid)
@@ -158,7 +159,9 @@ def _follow(
             except (EOFError, OSError):
                 return _died(process, limits, time.monotonic() - begin, peak)
             peak = max(peak, used)
-            if kind == "message":
+            if kind == "started":
+                begin, allowed = time.monotonic(), limits.seconds
+            elif kind == "message":
                 on_message(value)
             elif kind == "value":
                 return Ended("finished", value, "", seconds, peak)
@@ -166,7 +169,7 @@ def _follow(
                 return Ended("out-of-memory" if kind == "memory" else "fault", None, value, seconds, peak)
         if stop is not None and stop.is_set():
             return Ended("stopped", None, "stopped", seconds, peak)
-        if limits.seconds is not None and seconds > limits.seconds:
+        if allowed is not None and seconds > allowed:
             message = f"not done after {limits.seconds:g} s of wall time; a larger time limit may help"
             return Ended("time-limit", None, message, seconds, peak)
         if limits.memory is not None and resident > limits.memory:
@@ -228,6 +231,7 @@ def _child(job: Callable[..., Any], args: tuple[Any, ...], connection: Connectio
         connection.send((kind, value, _peak()))
 
     try:
+        say("started", None)
         value = job(*args, lambda message: say("message", message))
         say("value", value)
     except MemoryError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
@@ -20,6 +20,14 @@ from sbmlump.lumping.totals import with_totals
 from sbmlump.methods import ReduceOptions, apply
 from sbmlump.observables import observable_ids, parse_observables
 from sbmlump.outcome import ModelFacts, Outcome
+from sbmlump.outputs import (
+    REDUCTION_SUFFIXES,
+    SYSTEM_SUFFIXES,
+    bytes_of_reduction,
+    bytes_of_system,
+    check_suffix,
+    sbml_of,
+)
 from sbmlump.reduced import (
     ExactProof,
     Observable,
@@ -42,6 +50,7 @@ __all__ = [
     "load",
     "reduce",
     "run_reduction",
+    "sbml_of",
     "verify",
     "write_reduced_model",
 ]
@@ -49,7 +58,6 @@ __all__ = [
 Progress = Callable[[str], None]
 Clock = Callable[[], float]
 _QUIET: Progress = lambda _: None  # noqa: E731
-_MOST_REACTIONS_SIMULATED: Final = 2_500  # libRoadRunner compiles about 10 s for these, and superlinearly beyond
 
 
 def load(path: str | Path) -> OdeSystem:
@@ -127,6 +135,7 @@ def run_reduction(
         What stops the job, with its reasons; nothing is written then.
     """
     _check_options(options)
+    suffix = None if output is None else check_suffix(output, REDUCTION_SUFFIXES)
     begin = clock()
     progress("reading the model")
     system = load(path)
@@ -144,8 +153,11 @@ def run_reduction(
         progress("simulating both models")
         report, found = _simulate(Path(path), data, reduction, options)
         remarks += found
-    if output is not None:
-        write_atomically(output, data)
+    if output is not None and suffix is not None:
+        until = options.until if report is None else report.until
+        first = Path(path).read_bytes() if system.origin.format == "sbml" else None
+        content = bytes_of_reduction(reduction, suffix, data, original=first, until=until, points=options.points)
+        write_atomically(output, content)
     done = clock()
     reducible = reduction.reducible
     if not reducible and options.method != "none":
@@ -193,28 +205,17 @@ def _check_options(options: ReduceOptions) -> None:
         raise UsageError(Reason("bad-grid", f"the grid needs at least 2 points, not {options.points}"))
 
 
-def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> bytes:
-    """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced.
-
-    Reactions where the mathematics allows them, unless ``as_rate_rules``.
-    """
-    from sbmlump.lumping.network import as_network
-    from sbmlump.sbml.writer import write_reduction, write_system
-
-    if not reduction.reducible:
-        return write_system(reduction.original)
-    return write_reduction(reduction if as_rate_rules else as_network(reduction))
-
-
 def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
-    """Write the SBML of a reduction, whole or not at all.
+    """Write a reduction by the suffix of the file (SBML where it is none that is known), whole or not at all.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    write_atomically(path, sbml_of(reduction))
+    suffix = Path(path).suffix.lower()
+    known = suffix if suffix in REDUCTION_SUFFIXES else ".xml"
+    write_atomically(path, bytes_of_reduction(reduction, known, sbml_of(reduction)))
 
 
 def _what_to_try(options: ReduceOptions) -> Reason:
@@ -232,16 +233,12 @@ def _simulate(
 ) -> tuple[ErrorReport | None, list[Reason]]:
     from sbmlump.simulate.compare import compare
 
-    if len(reduction.original.reactions) > _MOST_REACTIONS_SIMULATED:
-        count = len(reduction.original.reactions)
-        message = f"not simulated: libRoadRunner would compile the {count} reactions of the original for minutes"
-        return None, [Reason("too-large-to-simulate", message)]
     with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
         reduced_path = Path(folder) / "reduced.xml"
         reduced_path.write_bytes(data)
         if reduction.original.origin.format != "sbml":
             path = Path(folder) / "original.xml"
-            path.write_bytes(_as_sbml(reduction.original))
+            path.write_bytes(bytes_of_system(reduction.original, ".xml"))
         names = [o.id for o in reduction.observables if reduction.reducible or o.id in reduction.system.definitions]
         if not names:
             return None, []
@@ -253,6 +250,7 @@ def _simulate(
                 points=options.points,
                 observables=names,
                 definitions=definitions_of(reduction.original, reduction.observables),
+                simulator=options.simulator,
             )
         except (LimitError, UnsupportedModelError) as error:
             # the reduction stands by its certificate; that a simulator fails on the model is a remark
@@ -286,28 +284,10 @@ def convert(source: str | Path, target: str | Path) -> OdeSystem:
     UsageError
         If the suffix of the target is not known (code ``unknown-suffix``).
     """
-    suffix = Path(target).suffix.lower()
-    if suffix not in _WRITERS:
-        message = f"cannot tell what to write from the suffix of {target}; known: {', '.join(_WRITERS)}"
-        raise UsageError(Reason("unknown-suffix", message))
+    suffix = check_suffix(target, SYSTEM_SUFFIXES)
     system = load(source)
-    write_atomically(target, _WRITERS[suffix](system))
+    write_atomically(target, bytes_of_system(system, suffix))
     return system
-
-
-def _as_sbml(system: OdeSystem) -> bytes:
-    from sbmlump.sbml.writer import write_system
-
-    return write_system(system)
-
-
-def _as_ode(system: OdeSystem) -> bytes:
-    from sbmlump.formats.erode import write_ode
-
-    return write_ode(system)
-
-
-_WRITERS: Final[Mapping[str, Callable[[OdeSystem], bytes]]] = {".xml": _as_sbml, ".sbml": _as_sbml, ".ode": _as_ode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,8 +373,18 @@ def _recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Obse
     return [replace(parse_observables(before, [text])[0], id=name) for name, text in record.observables]
 
 
-def check(original: str | Path, reduced: str | Path, *, until: float | None = None, points: int = 201) -> ErrorReport:
+def check(
+    original: str | Path,
+    reduced: str | Path,
+    *,
+    until: float | None = None,
+    points: int = 201,
+    simulator: str = "roadrunner",
+) -> ErrorReport:
     """Simulate both files and compare what they share, and the observables that the reduced file names.
+
+    ``simulator`` is one of ``roadrunner``, ``copasi``, ``scipy``, ``own``; what is too large for the first is simulated
+    by the last, with a remark.
 
     Raises
     ------
@@ -411,7 +401,9 @@ def check(original: str | Path, reduced: str | Path, *, until: float | None = No
     if record is not None:
         system = load(original)
         definitions = definitions_of(system, _recorded_observables(system, record))
-    return compare(original, reduced, until=until, points=points, definitions=definitions)
+    return compare(
+        original, reduced, until=until, points=points, definitions=definitions, simulator=simulator
+    )
 
 
 @dataclass(frozen=True, slots=True)

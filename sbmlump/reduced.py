@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,9 @@ __all__ = [
     "Observable",
     "ReducedSystem",
 ]
+
+
+_MOST_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +351,29 @@ class ReducedSystem:
             place = self.original.state_index
             lifted[..., [place[name] for name in names]] = evaluator.values(0.0, y)
         return lifted
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: sizes, certificate, and what each lump is made of."""
+        from html import escape
+
+        certificate = self.certificate
+        if isinstance(certificate, ErrorEstimate):
+            claim = f"approximate, largest relative error measured {certificate.worst_error:.3g}"
+        else:
+            claim = f"exact: {certificate.statement}"
+        name = self.original.name or self.original.id
+        head = f"{name}: {self.original.size} states became {self.system.size} ({self.method})"
+        made = [lump for lump in self.lumps if not lump.is_single]
+        rows = []
+        for lump in made[:_MOST_SHOWN]:
+            terms = [f"{value}*{one}" if value != 1 else one for one, value in list(lump.members.items())[:_MOST_SHOWN]]
+            more = " + …" if len(lump.members) > _MOST_SHOWN else ""
+            rows.append(f"<tr><td>{escape(lump.id)}</td><td>{escape(' + '.join(terms) + more)}</td></tr>")
+        if len(made) > _MOST_SHOWN:
+            rows.append(f"<tr><td colspan='2'>… and {len(made) - _MOST_SHOWN} more lumps</td></tr>")
+        table = f"<table><tr><th>lump</th><th>made of</th></tr>{''.join(rows)}</table>" if rows else ""
+        kept = ", ".join(one.id for one in self.observables)
+        return f"<p><b>{escape(head)}</b><br>keeps {escape(kept)}<br>{escape(claim)}</p>{table}"
 
     def write(self, path: str | Path) -> None:
         """Write the reduced model as SBML Level 3 Version 2 (the whole file appears, or nothing does)."""

@@ -22,7 +22,10 @@ _COMMANDS = {
     "convert": "sbmlump.cli.convert",
     "check": "sbmlump.cli.check",
     "verify": "sbmlump.cli.verify",
+    "curve": "sbmlump.cli.curve",
     "crawl": "sbmlump.cli.crawl",
+    "survey": "sbmlump.cli.survey",
+    "survey-report": "sbmlump.cli.survey_report",
 }
 
 

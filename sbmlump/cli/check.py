@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import print_json, progress_reporter
+from sbmlump.errors import Reason
+from sbmlump.outcome import reason_json
 from sbmlump.pipeline import check
+
+if TYPE_CHECKING:
+    from sbmlump.simulate.compare import ErrorReport
 
 __all__ = ["command"]
 
@@ -18,6 +24,13 @@ __all__ = ["command"]
 @click.argument("reduced", type=click.Path(path_type=Path))
 @click.option("--until", type=float, metavar="T", help="Horizon; chosen from the original if absent.")
 @click.option("--points", type=int, default=201, show_default=True, help="Points of the grid.")
+@click.option(
+    "--simulator",
+    type=click.Choice(["roadrunner", "copasi", "scipy", "own"]),
+    default="roadrunner",
+    show_default=True,
+    help="What simulates; scipy and own integrate sbmlump's right-hand side.",
+)
 @click.option("--max-error", type=float, metavar="R", help="Exit 1 if the largest relative error is above R.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
@@ -27,6 +40,7 @@ def command(
     reduced: Path,
     until: float | None,
     points: int,
+    simulator: str,
     max_error: float | None,
     as_json: bool,
     quiet: bool,
@@ -34,11 +48,12 @@ def command(
     """Simulate ORIGINAL and REDUCED on one grid and report the errors of what they share."""
     with progress_reporter(quiet or as_json) as progress:
         progress("simulating both models")
-        report = check(original, reduced, until=until, points=points)
+        report = check(original, reduced, until=until, points=points, simulator=simulator)
     # written so that an error that is not a number counts as too large
     within = max_error is None or report.max_relative_error <= max_error
     if as_json:
-        print_json({"outcome": "within" if within else "above-max-error", **report.as_json(), "reasons": []})
+        outcome = "within" if within else "above-max-error"
+        print_json({"outcome": outcome, **report.as_json(), "reasons": _remarks(report)})
     else:
         click.echo(f"until {report.until:g} ({report.horizon_reason})")
         width = max(len(name) for name in report.per_observable)
@@ -48,6 +63,12 @@ def command(
                 f"{name:<{width}}  {error.max_relative_error:>12.2e}  {error.final_relative_error:>10.2e}"
                 f"  {error.max_absolute_error:>12.2e}"
             )
+        for remark in report.remarks:
+            click.echo(remark, err=True)
         if not within:
             click.echo(f"above the {max_error:g} that was asked for", err=True)
     return 0 if within else 1
+
+
+def _remarks(report: ErrorReport) -> list[dict[str, Any]]:
+    return [reason_json(Reason("simulation-remark", remark)) for remark in report.remarks]

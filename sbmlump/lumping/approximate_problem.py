@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -64,7 +65,7 @@ class Problem:
         """Number n of states that matter."""
         return len(self.kept)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Ids of these states."""
         return tuple(self.system.states[j] for j in self.kept)
@@ -81,8 +82,19 @@ class Problem:
         """Right-hand sides of the kept states."""
         return [self.system.rhs[j] for j in self.kept]
 
+    @cached_property
+    def bound(self) -> list[Node]:
+        """Right-hand sides of the kept states with the values of all constants put in."""
+        return self.system.graph.substitute(self.rhs(), self.system.specialised())
+
+    @cached_property
+    def _plain(self) -> Field:
+        return field_of(self.system.graph, self.bound, self.names, {})
+
     def field(self, free: Mapping[str, Array] | None = None) -> Field:
         """The right-hand side as a field; ``free`` holds values of constants that differ between runs."""
+        if not free:
+            return self._plain
         return field_of(self.system.graph, self.rhs(), self.names, self.system.constant_values, free)
 
     def jumps(self, until: float, timed: bool, free: Mapping[str, Array] | None = None) -> list[Jump]:
@@ -136,7 +148,9 @@ def pose(system: OdeSystem, observables: Sequence[Observable]) -> Problem:
     pinned = _pinned(system, [bound[system.size + i] for i in range(len(observables))], kept)
     if len(kept) < system.size:
         remarks.append(f"{system.size - len(kept)} of {system.size} states do not influence what is observed")
-    return Problem(system, tuple(observables), kept, pinned, start, events, tuple(remarks))
+    problem = Problem(system, tuple(observables), kept, pinned, start, events, tuple(remarks))
+    problem.__dict__["bound"] = [bound[j] for j in kept]  # known already
+    return problem
 
 
 def _reset_roots(system: OdeSystem, event: Event) -> list[Node]:

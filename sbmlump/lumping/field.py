@@ -120,6 +120,13 @@ class RowSpace:
             self._append(new, columns[leads])
         return len(fresh)
 
+    def adopt(self, rows: Residues, pivots: Residues) -> None:
+        """Take over rows that are in reduced row echelon form already; the space must be empty."""
+        if self._count:
+            raise ValueError("only an empty space can adopt rows as they are")
+        if len(rows):
+            self._append(np.asarray(rows, dtype=np.int64), np.asarray(pivots, dtype=np.int64))
+
     def _append(self, new: Residues, pivots: Residues) -> None:
         if self._count:
             old = self.rows

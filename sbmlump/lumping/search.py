@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sbmlump.expr.evaluate import Evaluator
 from sbmlump.integrate import Tolerances
 from sbmlump.integrate.rosenbrock import advance
+from sbmlump.integrate.solve import MAX_DENSE
 from sbmlump.lumping.approximate_problem import Problem
 from sbmlump.lumping.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
 from sbmlump.lumping.projected import lifted_field
@@ -25,6 +26,7 @@ _RELATIVE: Final = 1e-6
 _GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitude is not followed further
 _FIRST_STARTS: Final = 4
 _SECOND: Final = 8
+_LARGE_TIMES: Final = 50
 _MAX_GRADIENT_WORK: Final = 2.5e7
 
 
@@ -188,25 +190,32 @@ class Search:
         problem, training = self.problem, self.training
         r, m, n = training.states.shape
         c = problem.pinned_array()
-        runs = int(np.clip(_MAX_GRADIENT_WORK // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= 120 else 1
+        runs = int(np.clip(_MAX_GRADIENT_WORK // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= MAX_DENSE else 1
         adjoint, _ = gradients(training, c, min(runs, r))
         pinned_size = np.abs(training.states @ c.T).max(axis=(0, 1))
         pinned_size[pinned_size == 0] = 1.0
         columns = (adjoint / pinned_size[:, None]).transpose(4, 0, 1, 2, 3).reshape(n, -1)
         self.gradients = columns
-        states = training.states.transpose(2, 0, 1).reshape(n, -1)
-        constants = np.repeat(self.constants, m, axis=0).T
+        few = training.states
+        if n > MAX_DENSE:  # the decomposition is of a table columns × columns: a few times are enough
+            few = training.states[:, :: -(-m // _LARGE_TIMES)]
+            columns = adjoint[:, :: -(-m // _LARGE_TIMES)].transpose(4, 0, 1, 2, 3).reshape(n, -1)
+            self.gradients = columns / pinned_size.max()
+        states = few.transpose(2, 0, 1).reshape(n, -1)
+        constants = np.repeat(self.constants, few.shape[1], axis=0).T
         self.snapshots = Snapshots(states, constants, columns, c, self.totals, training.scale)
         norms = np.linalg.norm(columns * training.scale[:, None], axis=0)
         even = columns / np.maximum(norms, 1e-3 * norms.max(initial=1e-300))
         weightings: list[tuple[str, Array]] = [("plain", columns), ("even", even)]
+        if n > MAX_DENSE:
+            return [Decomposition(self.snapshots, "totals" if len(self.totals) else "constant", columns, "plain")]
         offsets: list[Offset] = ["totals", "fixed-totals", "none"] if len(self.totals) else ["constant", "none"]
         return [Decomposition(self.snapshots, offset, g, name) for offset in offsets for name, g in weightings]
 
     def candidates(self, size: int) -> list[Affine]:
         """Every candidate with ``size`` states, scaled so that each component stays within 1 in the training runs."""
         found = []
-        alphas, betas = (ALPHAS, BETAS) if self.problem.size <= 120 else (ALPHAS[:1], BETAS[:1])
+        alphas, betas = (ALPHAS, BETAS) if self.problem.size <= MAX_DENSE else (ALPHAS[:1], BETAS[:1])
         for one in self._decompositions:
             for alpha in alphas:
                 for beta in betas:

@@ -10,6 +10,7 @@ from typing import Final
 from sbmlump.reduced import Lump, ReducedSystem
 from sbmlump.sbml.annotation import NAMESPACE, lumping_annotation
 from sbmlump.sbml.write_notes import formula, reduction_notes
+from sbmlump.sbml.write_rdf import derived_from, parts_annotation
 from sbmlump.sbml.write_xml import children_of, join_content, with_children
 from sbmlump.system import Constant, OdeSystem, Quantity
 
@@ -23,7 +24,7 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
     """The reduced system with a record of each id, notes, and annotation.
 
     One original species stays what it was under its own id; a lump is a parameter unless the reduced system says
-    otherwise; everything else is what it was in the original.
+    otherwise, and says what its members were annotated with; everything else is what it was in the original.
     """
     original, system = reduced.original, reduced.system
     lumps = {lump.id: lump for lump in reduced.lumps if not lump.is_single}
@@ -31,7 +32,12 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
     quantities = {
         name: system.quantities.get(name) or _quantity(name, lumps.get(name), original.quantities) for name in ids
     }
-    constants = (*system.constants, *_missing_compartments(original, quantities))
+    kept = _useful(system)
+    for constant in system.constants:
+        if constant not in kept:
+            quantities.pop(constant.id)
+    added = _missing_compartments(original, quantities)
+    constants = (*kept, *added)
     resting = {c.id for c in constants}
     for name, quantity in quantities.items():
         if quantity.kind == "species" and (quantity.compartment not in resting):
@@ -40,14 +46,33 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
             quantities[name] = replace(quantity, kind="parameter", units=None)
         elif quantity.kind == "species" and name in system.states:
             quantities[name] = replace(quantity, boundary=quantity.boundary and bool(system.reactions))
-    for constant in constants[len(system.constants) :]:
+    for constant in added:
         quantities[constant.id] = original.quantities[constant.id]
+    quantities = _with_parts(quantities, lumps, original)
+    metaid = original.origin.metaid or _free("sbmlump_model", _metaids(original))
+    known = derived_from(_derived(original.origin.annotation), metaid, original.id)
     origin = replace(
         original.origin,
+        metaid=metaid if known is not None else original.origin.metaid,
         notes=reduction_notes(reduced, original.origin.notes),
-        annotation=_annotation(reduced, original.origin.annotation),
+        annotation=_annotation(reduced, known),
     )
     return replace(system, constants=constants, quantities=quantities, origin=origin)
+
+
+def _useful(system: OdeSystem) -> tuple[Constant, ...]:
+    """Constants but those without a value that nothing mentions any more: simulators refuse a model with one."""
+    if all(constant.value is not None for constant in system.constants):
+        return system.constants
+    roots = [*system.rhs, *system.initial, *(one.value for one in system.assigned)]
+    roots += [constant.value for constant in system.constants if constant.value is not None]
+    roots += [reaction.flux for reaction in system.reactions] + [one.condition for one in system.constraints]
+    for event in system.events:
+        roots += [event.trigger, *(node for _, node in (*event.assignments, *event.implied))]
+        roots += [node for node in (event.delay, event.priority) if node is not None]
+    used = system.graph.symbols(roots) | {name for event in system.events for name, _ in event.assignments}
+    used |= {q.compartment for q in system.quantities.values() if q.compartment is not None}
+    return tuple(one for one in system.constants if one.value is not None or one.id in used)
 
 
 def _quantity(name: str, lump: Lump | None, original: Mapping[str, Quantity]) -> Quantity:
@@ -85,11 +110,45 @@ def _annotation(reduced: ReducedSystem, original: str | None) -> str:
     # if the original was a reduced model itself, what it said of that is no longer true
     old = {child: "" for child in children_of(original) if child.name == f"{NAMESPACE} lumping"}
     original = with_children(original, old)
-    return join_content(_derived(original), "\n" + own, first=False)
+    return join_content(original, "\n" + own, first=False)
 
 
-def _derived(annotation: str) -> str:
+def _with_parts(
+    quantities: Mapping[str, Quantity], lumps: Mapping[str, Lump], original: OdeSystem
+) -> dict[str, Quantity]:
+    """Lumps with what their members were annotated with."""
+    taken = _metaids(original)
+    table = dict(quantities)
+    for name, lump in lumps.items():
+        if name not in table or table[name].annotation is not None:
+            continue
+        members = (original.quantities.get(member) for member in lump.members)
+        metaid = _free(f"sbmlump_{name}", taken)
+        annotation = parts_annotation(metaid, [member.annotation for member in members if member is not None])
+        if annotation is not None:
+            taken.add(metaid)
+            table[name] = replace(table[name], metaid=metaid, annotation=annotation)
+    return table
+
+
+def _metaids(original: OdeSystem) -> set[str]:
+    found = {quantity.metaid for quantity in original.quantities.values()}
+    found |= {reaction.metaid for reaction in original.reactions} | {event.metaid for event in original.events}
+    return {metaid for metaid in (*found, original.origin.metaid) if metaid is not None}
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
+
+
+def _derived(annotation: str | None) -> str | None:
     """The annotation with "is this model" turned into "is derived from this model"."""
+    if annotation is None:
+        return None
     for prefix in set(_QUALIFIERS.findall(annotation)):
         annotation = re.sub(rf"(</?){re.escape(prefix)}:is(\s*>)", rf"\1{prefix}:isDerivedFrom\2", annotation)
     return annotation

@@ -21,6 +21,7 @@ from sbmlump.sbml.write_elements import (
     unit_definitions,
 )
 from sbmlump.sbml.write_fragments import extras
+from sbmlump.sbml.write_groups import GROUPS, groups_of
 from sbmlump.sbml.write_numbers import NumberTexts
 from sbmlump.sbml.write_reduction import dressed
 from sbmlump.sbml.write_roles import Role, Roles, assign_roles
@@ -56,19 +57,21 @@ def write_system(system: OdeSystem) -> bytes:
 
 
 def write_reduction(reduced: ReducedSystem) -> bytes:
-    """The reduced model, with notes for people and the lumping as an annotation.
+    """The reduced model, with notes for people, the lumping as an annotation, and lumps as groups.
 
-    States are written with rate rules; what was one species stays a species, lumps are parameters.
+    A state is written with the reactions of the reduced system where they give its right-hand side (see
+    :func:`sbmlump.lumping.network.as_network`), else with a rate rule; a lump is a parameter unless the reduced system
+    says that it is a species.
 
     Raises
     ------
     SbmlumpError
         As :func:`write_system`.
     """
-    return _render(dressed(reduced), all_rate_rules=True)
+    return _render(dressed(reduced), all_rate_rules=True, reduced=reduced)
 
 
-def _render(system: OdeSystem, *, all_rate_rules: bool) -> bytes:
+def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem | None = None) -> bytes:
     _check_ids(system)
     graph = system.graph
     roles = assign_roles(system, all_rate_rules=all_rate_rules)
@@ -106,12 +109,13 @@ def _render(system: OdeSystem, *, all_rate_rules: bool) -> bytes:
         section("listOfReactions", dynamics.reactions()),
         section("listOfEvents", dynamics.events()),
     ]
-    data = _document(system, taken, units, "".join(body)).encode()
+    groups = "" if reduced is None else groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
+    data = _document(system, taken, units, "".join(body), groups).encode()
     check_written(data, numbers.plain, elements.values)
     return data
 
 
-def _document(system: OdeSystem, taken: set[str], units: Mapping[str, str], body: str) -> str:
+def _document(system: OdeSystem, taken: set[str], units: Mapping[str, str], body: str, groups: str) -> str:
     origin = system.origin
     model_units = {f"{what}Units": units.get(origin.model_units.get(what, "")) for what in _MODEL_UNITS}
     # the id of a model is one among the ids in it; it may be left out
@@ -119,9 +123,11 @@ def _document(system: OdeSystem, taken: set[str], units: Mapping[str, str], body
     name = system.name if system.name is not None or own is not None else system.id
     head = attributes(metaid=origin.metaid, sboTerm=sbo_term(origin.sbo), id=own, name=name, **model_units)
     head += attributes(conversionFactor=origin.conversion_factor)
-    model = element("model", head, extras(None, origin.notes, origin.annotation) + body)
+    model = element("model", head, extras(None, origin.notes, origin.annotation) + body + groups)
+    package = f' xmlns:groups="{GROUPS}" groups:required="false"' if groups else ""
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{_NAMESPACE}" level="3" version="2">\n{model}</sbml>\n'
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{_NAMESPACE}" level="3" version="2"{package}>\n'
+        f"{model}</sbml>\n"
     )
 
 

@@ -3,7 +3,7 @@
 from sbmlump.simulate.compare import Definition, ErrorReport, QuantityError, compare
 from sbmlump.simulate.horizon import Horizon, choose_horizon
 from sbmlump.simulate.protocol import IntegrationError, LoadedModel, Reading, Simulator, Tolerances, Trajectory
-from sbmlump.simulate.simulators import SIMULATORS, simulator_named
+from sbmlump.simulate.simulators import SIMULATORS, simulator_for, simulator_named
 
 __all__ = [
     "SIMULATORS",
@@ -19,5 +19,6 @@ __all__ = [
     "Trajectory",
     "choose_horizon",
     "compare",
+    "simulator_for",
     "simulator_named",
 ]

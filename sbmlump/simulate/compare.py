@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from sbmlump.simulate.facts import Facts, read_facts
 from sbmlump.simulate.horizon import Horizon, before_failure, choose_horizon
 from sbmlump.simulate.measure import QuantityError, finite, largest, magnitude, quantity_errors
 from sbmlump.simulate.protocol import IntegrationError, LoadedModel, Reading, Simulator, Trajectory
-from sbmlump.simulate.simulators import simulator_named
+from sbmlump.simulate.simulators import simulator_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,6 +83,20 @@ class ErrorReport:
             "seconds_reduced": finite(self.seconds_reduced),
         }
 
+    def _repr_html_(self) -> str:
+        """A table of the errors, for notebooks."""
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{error.max_relative_error:.2e}</td>"
+            f"<td>{error.final_relative_error:.2e}</td><td>{error.max_absolute_error:.2e}</td></tr>"
+            for name, error in self.per_observable.items()
+        )
+        head = f"until {self.until:g} ({self.horizon_reason}), simulated by {self.simulator}"
+        remarks = "".join(f"<br>{escape(remark)}" for remark in self.remarks)
+        titles = "<tr><th>quantity</th><th>max relative</th><th>at the end</th><th>max absolute</th></tr>"
+        return f"<p>{escape(head)}{remarks}</p><table>{titles}{rows}</table>"
+
     def plot(self) -> Figure:
         """Trajectories, original against reduced, and the error over time, as a new matplotlib figure."""
         from sbmlump.simulate.plot import report_figure
@@ -116,7 +130,8 @@ def compare(
     definitions : mapping from observable to Definition, optional
         How observables follow from quantities of the original, for those that it does not hold under the same id.
     simulator : str or Simulator
-        ``roadrunner``, or an object that runs SBML files.
+        A name in :data:`~sbmlump.simulate.simulators.SIMULATORS`, or an object that runs SBML files. A model that is
+        too large for ``roadrunner`` to compile is simulated by ``own``; a remark says so.
 
     Raises
     ------
@@ -128,9 +143,14 @@ def compare(
         If a simulation does not reach the horizon (code ``simulation-failed``).
     """
     _check_grid(until, points)
-    engine = simulator_named(simulator) if isinstance(simulator, str) else simulator
     first, second = Path(original), Path(reduced)
     facts, reduced_facts = read_facts(first), read_facts(second)
+    remarks: tuple[str, ...] = ()
+    engine: Simulator
+    if isinstance(simulator, str):
+        engine, remarks = simulator_for(simulator, facts, reduced_facts)
+    else:
+        engine = simulator
     pairs = _pairs(first, second, facts, reduced_facts, observables, dict(definitions or {}))
     model = engine.load(first)
     needs = _readings(facts, [need for pair in pairs.values() for need in pair.definition.needs])
@@ -141,7 +161,8 @@ def compare(
         horizon, run = Horizon(until, "given by the user"), model.run(wanted, until, points)
     other: LoadedModel = engine.load(second)
     reduced_run = other.run({name: pair.reading for name, pair in pairs.items()}, horizon.until, points)
-    return _report(horizon, pairs, facts, run, reduced_run, engine.name)
+    report = _report(horizon, pairs, facts, run, reduced_run, engine.name)
+    return replace(report, remarks=(*remarks, *report.remarks))
 
 
 def _run_to_own_horizon(

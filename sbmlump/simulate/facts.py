@@ -44,6 +44,11 @@ class Facts:
     uses_time: bool
 
     @property
+    def reactions(self) -> int:
+        """Number of reactions."""
+        return sum(form == "flux" for form in self.forms.values())
+
+    @property
     def species(self) -> tuple[str, ...]:
         """Those of ``moving`` that are species."""
         return tuple(name for name in self.moving if self.forms[name] in ("amount", "concentration"))

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Final
 
 from sbmlump.errors import Reason, UsageError
+from sbmlump.simulate.copasi import CopasiSimulator
+from sbmlump.simulate.facts import Facts
+from sbmlump.simulate.own import OwnSimulator, ScipySimulator
 from sbmlump.simulate.protocol import Simulator
 from sbmlump.simulate.roadrunner import RoadRunnerSimulator
 
-__all__ = ["SIMULATORS", "simulator_named"]
+__all__ = ["MOST_COMPILED", "SIMULATORS", "simulator_for", "simulator_named"]
 
-SIMULATORS: Mapping[str, Callable[[], Simulator]] = MappingProxyType({"roadrunner": RoadRunnerSimulator})
+SIMULATORS: Mapping[str, Callable[[], Simulator]] = MappingProxyType(
+    {"roadrunner": RoadRunnerSimulator, "copasi": CopasiSimulator, "scipy": ScipySimulator, "own": OwnSimulator}
+)
 """What ``--simulator`` takes."""
+
+MOST_COMPILED: Final = 2_500
+"""Reactions: libRoadRunner compiles about 10 s for these, and superlinearly beyond."""
 
 
 def simulator_named(name: str) -> Simulator:
@@ -28,3 +37,19 @@ def simulator_named(name: str) -> Simulator:
         message = f"There is no simulator {name!r}; choose one of: {', '.join(sorted(SIMULATORS))}."
         raise UsageError(Reason("unknown-simulator", message))
     return make()
+
+
+def simulator_for(name: str, *models: Facts) -> tuple[Simulator, tuple[str, ...]]:
+    """The simulator called ``name``, or one that does not compile where that would take minutes, and why.
+
+    Raises
+    ------
+    UsageError
+        As :func:`simulator_named`.
+    """
+    wanted = simulator_named(name)
+    largest = max((facts.reactions for facts in models), default=0)
+    if name != "roadrunner" or largest <= MOST_COMPILED:
+        return wanted, ()
+    remark = f"simulated by sbmlump itself (CVODE): libRoadRunner would compile {largest} reactions for minutes."
+    return OwnSimulator(), (remark,)

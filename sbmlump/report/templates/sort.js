@@ -12,12 +12,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
       const numeric = head.classList.contains("n");
+      const value = (row) => (key(row) === "" ? NaN : Number(key(row)));
       const compare = (a, b) => {
-        if (!numeric) return key(a).localeCompare(key(b), "en", { numeric: true });
-        const [x, y] = [Number(key(a)), Number(key(b))];
-        return (Number.isNaN(x) ? Infinity : x) - (Number.isNaN(y) ? Infinity : y) || 0;
+        if (!numeric) return (up ? 1 : -1) * key(a).localeCompare(key(b), "en", { numeric: true });
+        const [x, y] = [value(a), value(b)];
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y); // what is not known comes last
+        return (up ? 1 : -1) * (x - y);
       };
-      const rows = [...table.tBodies[0].rows].sort((a, b) => (up ? compare(a, b) : compare(b, a)));
+      const rows = [...table.tBodies[0].rows].sort(compare);
       table.tBodies[0].append(...rows);
     });
   });

@@ -1,0 +1,156 @@
+"""Writes docs/interoperability.md from published models: ``SBMLUMP_CORPUS=… python docs/make_interoperability.py``.
+
+Each model runs in a child process with a time limit: libraries crash and hang on some of them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import sys
+from collections import Counter
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from corpus_files import biomodels, corpus_folder  # noqa: E402
+from interoperability import Result, examine, reducible_observable  # noqa: E402
+
+MODELS = 100
+SEED = 20240229
+SECONDS = 120.0
+INTRODUCTION = """\
+# What other tools make of reduced models
+
+Made by `docs/make_interoperability.py`; not edited by hand.
+
+{count} published models, drawn with a fixed seed among those without events that have 3 to 120 states and of which one of
+eight states (drawn by the name of the file) can be observed with fewer states. Each is reduced with the method `exact`
+and written as SBML; what comes out is checked by libSBML, proved again by `sbmlump verify`, simulated, and given to the
+other tools.
+"""
+
+
+def worker(path: Path, pipe: Connection) -> None:
+    """Child process: all checks of one model."""
+    reduction = reducible_observable(path)
+    pipe.send(None if reduction is None else examine(path, reduction))
+
+
+def examined(path: Path) -> Result | str | None:
+    """The result of one model, ``None`` if it is not one of those looked for, or how the child ended."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.Process(target=worker, args=(path, theirs))
+    child.start()
+    theirs.close()
+    try:
+        if not ours.poll(SECONDS):
+            return "time"
+        return ours.recv()
+    except EOFError:
+        return "crash"
+    finally:
+        child.kill()
+        child.join()
+
+
+def main() -> None:
+    """Examine the models and write the page."""
+    folder = corpus_folder()
+    if folder is None:
+        raise SystemExit("set SBMLUMP_CORPUS to the folder of the corpus")
+    files = biomodels(folder)
+    random.Random(SEED).shuffle(files)
+    results: list[Result] = []
+    ends: Counter[str] = Counter()
+    wanted = int(os.environ.get("MODELS", MODELS))
+    for path in files:
+        found = examined(path)
+        if isinstance(found, Result):
+            results.append(found)
+            print(len(results), found, flush=True)
+        elif found is not None:
+            ends[found] += 1
+            print(path.name, found, flush=True)
+        if len(results) == wanted:
+            break
+    page = HERE / "interoperability.md"
+    # paths of the machine it was made on say nothing to a reader
+    text = page_of(results, ends).replace(f"{corpus_folder()}/biomodels/", "")
+    page.write_text(text, encoding="utf-8")
+
+
+def page_of(results: list[Result], ends: Counter[str]) -> str:
+    """The page."""
+    proper = [r for r in results if r.proper]
+    simulated = [r for r in results if r.error is not None]
+    both = [r for r in results if r.copasi is not None]
+    rows = [
+        ("proper lumpings (no state in two lumps, no negative member)", len(proper), len(results)),
+        ("… written as a reaction network", sum(r.form == "reactions" for r in proper), len(proper)),
+        ("… with reactions and rate rules", sum(r.form == "both" for r in proper), len(proper)),
+        ("… with rate rules alone", sum(r.form == "rate rules" for r in proper), len(proper)),
+        ("valid: libSBML's full check finds no error", sum(r.errors == 0 for r in results), len(results)),
+        ("no kind of warning that the original has not", sum(not r.new_warnings for r in results), len(results)),
+        ("read again and proved by `sbmlump verify`", sum(r.verified is True for r in results), len(results)),
+        (
+            "libRoadRunner, original against reduced: ≤ 1e-6, or ≤ 10 times the original against itself",
+            sum(r.within is True for r in simulated),
+            len(simulated),
+        ),
+        ("… ≤ 1e-6", sum((r.error or 0) <= 1e-6 for r in simulated), len(simulated)),
+        ("reduced file, libRoadRunner against COPASI: ≤ 1e-5", sum((r.copasi or 0) <= 1e-5 for r in both), len(both)),
+        ("Tellurium loads the SBML", sum(r.tellurium is True for r in results), len(results)),
+        ("Tellurium loads the Antimony", sum(r.antimony is True for r in results), len(results)),
+        ("the archive is read by libCombine and runs in Tellurium", sum(r.omex is True for r in simulated), len(simulated)),
+    ]
+    table = "\n".join(f"| {name} | {count} of {total} |" for name, count, total in rows)
+    lines = [INTRODUCTION.format(count=len(results)), "| check | models |", "|---|---|", table, ""]
+    lines += [
+        f"The {len(results)} reduced models hold {sum(r.literals for r in results)} literals in mathematics, of which "
+        f"{sum(r.literals_with_units for r in results)} have a unit: no literal of the originals has one. An original may "
+        "be sensitive: where it differs from itself at tighter tolerances, nothing can follow it more closely than that.",
+        "",
+    ]
+    numbers = Counter(number for r in results for number in r.new_warnings)
+    if numbers:
+        lines += ["Warnings that an original did not have, by libSBML's number:", ""]
+        lines += [f"- {number}: {count} models" for number, count in sorted(numbers.items())]
+        lines.append("")
+    if ends:
+        lines += [f"Models that took longer than {SECONDS:g} s or ended the process: {dict(ends)}.", ""]
+    odd = [r for r in results if not good(r)]
+    if odd:
+        lines += ["## What is not as it should be", "", "| model | observable | what |", "|---|---|---|"]
+        lines += [f"| {r.file} | {r.observable} | {said(r)} |" for r in odd]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def good(result: Result) -> bool:
+    """Whether nothing is to be said of a model."""
+    return not said(result)
+
+
+def said(result: Result) -> str:
+    """What is to be said of a model."""
+    words = []
+    if result.errors:
+        words.append(f"{result.errors} errors of libSBML")
+    if not result.verified:
+        words.append("not proved")
+    if result.new_warnings:
+        words.append(f"new warnings {sorted(result.new_warnings)}")
+    if result.within is False:
+        words.append(f"error {result.error:.1e}, original against itself {result.self_error}")
+    if result.copasi is not None and not result.copasi <= 1e-5:
+        words.append(f"COPASI differs by {result.copasi:.1e}")
+    words += result.remarks
+    return "; ".join(words).replace("|", "/").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,442 @@
+"""Any lumping a user gives: how far it is from closed, and the reduction by it.
+
+The closure error of a map y = ℓ(x) with a reduced field g is J_ℓ(x)·f(x) − g(ℓ(x)). For a linear map with a right
+inverse the field is g(y) = L f(L̄y); the error vanishes identically if and only if L is an exact lumping. Where that
+cannot be shown it is sampled along perturbed trajectories. For a map that is not linear no g is given: what is measured
+then is how much of J_ℓ·f is no function of ℓ, the part of its gradient that leaves the span of the gradients of ℓ.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import flint
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.classic.measure import STANDARD, Trial, error_estimate, yardstick
+from sbmlump.classic.quasi_steady import DRAFT
+from sbmlump.classic.simulation import (
+    default_horizon,
+    perturbed_starts,
+    refuse_events,
+    time_points,
+    trajectories,
+    values,
+)
+from sbmlump.errors import InputError, Reason, UsageError
+from sbmlump.expr.evaluate import Evaluator
+from sbmlump.expr.graph import Node
+from sbmlump.expr.text import ExpressionError, parse_expression, parse_number, to_text
+from sbmlump.lumping.basis import Basis
+from sbmlump.lumping.certify import Refutation, certify
+from sbmlump.lumping.reduction import agrees, assemble, claim_of, reduced_system, state_lifts, values_used
+from sbmlump.reduced import ExactProof, Observable, ReducedSystem
+from sbmlump.structure.exact_linear import null_space, rank, solve_rows
+from sbmlump.system import OdeSystem
+
+__all__ = ["Closure", "closure", "read_lumping", "user_lumping"]
+
+Array = NDArray[np.float64]
+Row = Mapping[int, Fraction]
+Clock = Callable[[], float]
+_MOST_BYTES: Final = 64 << 20
+_MOST_LIFTS: Final = 4
+
+
+@dataclass(frozen=True)
+class Closure:
+    """The closure error of a lumping.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether it vanishes identically, which was proved.
+    linear : bool
+    worst, mean : float
+        Largest and mean of the error along the runs, relative to the size of the lumped rates; 0 if exact.
+    per_lump : mapping of str to float
+        Largest one of each lump.
+    expressions : mapping of str to str
+        L f(x) − g(Lx) as text where it is short and not 0; empty otherwise.
+    points : int
+        Where it was sampled; 0 if it was proved.
+    proof : ExactProof or None
+    """
+
+    exact: bool
+    linear: bool
+    worst: float
+    mean: float
+    per_lump: Mapping[str, float]
+    expressions: Mapping[str, str]
+    points: int
+    proof: ExactProof | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {
+            "exact": self.exact,
+            "linear": self.linear,
+            "worst": self.worst,
+            "mean": self.mean,
+            "per_lump": dict(self.per_lump),
+            "expressions": dict(self.expressions),
+            "points": self.points,
+        }
+
+
+# -- reading -----------------------------------------------------------------------------------------
+
+
+def read_lumping(system: OdeSystem, path: str | Path) -> tuple[dict[int, Fraction], ...]:
+    """Rows of a matrix in a CSV file: one row a lump, one column a state.
+
+    A first row of state ids (in any order, some may be absent: their columns are 0) is optional; without it, there is
+    one column for each state in the order of the model. Numbers are decimals or fractions such as ``1/3``.
+
+    Raises
+    ------
+    InputError
+        ``unreadable-file``.
+    UsageError
+        ``bad-lumping``: a wrong number of columns, an unknown id, something that is no number, rows that depend on
+        each other; each in one sentence with its line.
+    """
+    try:
+        if Path(path).stat().st_size > _MOST_BYTES:
+            raise UsageError(Reason("bad-lumping", f"{path} is larger than {_MOST_BYTES >> 20} MB"))
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(Reason("unreadable-file", f"cannot read {path}: {error}")) from error
+    lines = [(n, [cell.strip() for cell in row]) for n, row in enumerate(csv.reader(text.splitlines()), 1)]
+    lines = [(n, row) for n, row in lines if any(row) and not row[0].startswith("#")]
+    if not lines:
+        raise UsageError(Reason("bad-lumping", f"{path} holds no matrix: one line a lump, one column a state"))
+    columns, lines = _columns(system, path, lines)
+    rows = [_row(path, number, cells, columns) for number, cells in lines]
+    if not rows:
+        raise UsageError(Reason("bad-lumping", f"{path} holds a line of ids but no row of numbers"))
+    found = rank(rows, system.size)
+    if found < len(rows):
+        message = (
+            f"the {len(rows)} rows of {path} depend on each other: their rank is {found}; remove what is redundant"
+        )
+        raise UsageError(Reason("bad-lumping", message))
+    return tuple(rows)
+
+
+def _columns(
+    system: OdeSystem, path: str | Path, lines: list[tuple[int, list[str]]]
+) -> tuple[list[int], list[tuple[int, list[str]]]]:
+    number, first = lines[0]
+    if any(_number(cell) is not None for cell in first):
+        return list(range(system.size)), lines
+    index = system.state_index
+    unknown = [cell for cell in first if cell not in index]
+    if unknown:
+        message = f"{path}, line {number}: {unknown[0]!r} is no state of model {system.id}"
+        raise UsageError(Reason("bad-lumping", message, unknown[0], number))
+    if len(set(first)) < len(first):
+        raise UsageError(Reason("bad-lumping", f"{path}, line {number}: a state stands there twice", line=number))
+    return [index[cell] for cell in first], lines[1:]
+
+
+def _row(path: str | Path, number: int, cells: Sequence[str], columns: Sequence[int]) -> dict[int, Fraction]:
+    if len(cells) != len(columns):
+        message = f"{path}, line {number}: {len(cells)} numbers, but the model has {len(columns)} columns (states)"
+        raise UsageError(Reason("bad-lumping", message, line=number))
+    row: dict[int, Fraction] = {}
+    for column, cell in zip(columns, cells, strict=True):
+        value = _number(cell)
+        if value is None:
+            raise UsageError(Reason("bad-lumping", f"{path}, line {number}: {cell!r} is no number", line=number))
+        if value:
+            row[column] = value
+    if not row:
+        raise UsageError(Reason("bad-lumping", f"{path}, line {number}: a lump of nothing (all numbers are 0)"))
+    return dict(sorted(row.items()))
+
+
+def _number(cell: str) -> Fraction | None:
+    sign = -1 if cell.startswith("-") else 1
+    top, slash, bottom = cell.lstrip("+-").partition("/")
+    try:
+        value = parse_number(top.strip())
+        below = parse_number(bottom.strip()) if slash else Fraction(1)
+    except (ExpressionError, ValueError):
+        return None
+    return sign * value / below if below else None
+
+
+# -- the reduction -----------------------------------------------------------------------------------
+
+
+def user_lumping(
+    system: OdeSystem,
+    lumping: str | Path | Sequence[Row],
+    observables: Sequence[Observable],
+    *,
+    trial: Trial = STANDARD,
+    seed: int = 0,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """Reduce by a matrix that the user gives.
+
+    Parameters
+    ----------
+    lumping : path or sequence of rows
+        See :func:`read_lumping`.
+    observables : sequence of Observable
+        Each must be a linear combination of the lumps.
+
+    Returns
+    -------
+    ReducedSystem
+        With a proof if the lumping is exact, else with the measured error and the closure error.
+
+    Raises
+    ------
+    UsageError
+        ``bad-lumping``; also if an observable is no combination of the lumps.
+    """
+    begin = clock()
+    rows = read_lumping(system, lumping) if isinstance(lumping, (str, Path)) else tuple(lumping)
+    _check_observables(system, rows, observables)
+    basis = Basis(tuple(rows), _right_inverse(rows, system.size))
+    drafts: list[ReducedSystem] = []
+    for lift in state_lifts(system, basis):
+        reduced = reduced_system(system, basis, lift, observables)
+        if any(system.graph.is_undefined(node) for node in reduced.rhs):
+            continue
+        if agrees(system, reduced, basis):
+            outcome = certify(claim_of(system, reduced, basis, lift, observables, frozenset()), seed)
+            if isinstance(outcome, ExactProof):
+                outcome = replace(outcome, valid_for=values_used(system, frozenset()))
+                made = assemble(system, reduced, basis, lift, observables, outcome, {"lump": clock() - begin}, 0)
+                return replace(made, method="lumping")
+        drafts.append(assemble(system, reduced, basis, lift, observables, DRAFT, {}, 0))
+    if not drafts:
+        raise UsageError(
+            Reason("bad-lumping", "the reduced right-hand side is undefined for every lift of this lumping")
+        )
+    refuse_events(system, "lumping")
+    ruler = yardstick(system, observables, trial)
+    trial = ruler.trial
+    error = closure(system, rows, trial=trial)
+    # how a lump that is not exact is shared out among its members matters: the best of the plain ways is taken
+    details = {"closure_error": error.as_json()}
+    measured = [(error_estimate(draft, "lumping", ruler, details), draft) for draft in drafts[:_MOST_LIFTS]]
+    certificate, best = min(measured, key=lambda pair: pair[0].worst_error)
+    remark = f"the lumping is not exact: its closure error is {error.worst:.3g} of the lumped rates"
+    return replace(
+        best, method="lumping", certificate=certificate, seconds={"lump": clock() - begin}, remarks=(remark,)
+    )
+
+
+def _check_observables(system: OdeSystem, rows: Sequence[Row], observables: Sequence[Observable]) -> None:
+    index = system.state_index
+    graph = system.graph
+    one_node = graph.number(1)
+    reasons: list[Reason] = []
+    for one in observables:
+        terms = graph.linear_terms(one.expression)
+        target: dict[int, Fraction] = {}
+        linear = True
+        for term, value in terms.items():
+            if term == one_node:
+                continue
+            name = graph.name(term) if system.is_symbol(term) else None
+            if name in index:
+                target[index[str(name)]] = value
+            elif graph.symbols([term]) & set(system.states):
+                linear = False
+        # an observable that is not linear may still be a function of the lumps: the proof decides
+        if linear and target and solve_rows(rows, target, system.size) is None:
+            message = (
+                f"the observable {one.text} is no combination of the lumps; add a row to the lumping that gives it"
+            )
+            reasons.append(Reason("bad-lumping", message, one.id))
+    if reasons:
+        raise UsageError(reasons)
+
+
+def _right_inverse(rows: Sequence[Row], width: int) -> tuple[Row, ...]:
+    """A sparse right inverse: a member that only one lump has, else the pivots' inverse."""
+    users: dict[int, int] = {}
+    for row in rows:
+        for j in row:
+            users[j] = users.get(j, 0) + 1
+    own = [next((j for j in sorted(row) if users[j] == 1), None) for row in rows]
+    if all(j is not None for j in own):
+        return tuple({j: 1 / row[j]} for row, j in zip(rows, own, strict=True) if j is not None)
+    dense = flint.fmpq_mat(
+        [[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in range(width)] for row in rows]
+    )
+    orthogonal, _ = null_space(rows, width)
+    free = {min(row) for row in orthogonal}
+    columns = [j for j in range(width) if j not in free][: len(rows)]
+    square = flint.fmpq_mat([[dense[i, j] for j in columns] for i in range(len(rows))])
+    inverse = square.inv()
+    return tuple(
+        {j: Fraction(int(inverse[k, i].p), int(inverse[k, i].q)) for k, j in enumerate(columns) if inverse[k, i] != 0}
+        for i in range(len(rows))
+    )
+
+
+# -- the closure error -------------------------------------------------------------------------------
+
+
+def closure(
+    system: OdeSystem,
+    lumping: Sequence[Row] | Mapping[str, str] | str | Path,
+    *,
+    trial: Trial = STANDARD,
+    seed: int = 0,
+) -> Closure:
+    """The closure error of a lumping, linear or not.
+
+    Parameters
+    ----------
+    lumping : rows, path of a CSV file, or mapping of name to expression
+        Expressions need not be linear; where they are, the lumping is treated as a matrix.
+    trial : Trial
+        Where it is sampled.
+
+    Raises
+    ------
+    UsageError
+        ``bad-lumping`` if an expression cannot be read or the rows depend on each other.
+    """
+    if isinstance(lumping, Mapping):
+        nodes = _expressions(system, lumping)
+        linear = _linear_rows(system, nodes)
+        if linear is None:
+            return _nonlinear(system, nodes, trial)
+        rows: Sequence[Row] = linear
+        names = tuple(nodes)
+    else:
+        rows = read_lumping(system, lumping) if isinstance(lumping, (str, Path)) else tuple(lumping)
+        names = tuple(f"y{i + 1}" for i in range(len(rows)))
+    return _linear(system, rows, names, trial, seed)
+
+
+def _expressions(system: OdeSystem, texts: Mapping[str, str]) -> dict[str, Node]:
+    nodes: dict[str, Node] = {}
+    for name, text in texts.items():
+        try:
+            nodes[name] = parse_expression(system.graph, text, system.definitions)
+        except ExpressionError as error:
+            raise UsageError(
+                Reason("bad-lumping", f"cannot read the lump {name} = {text!r}: {error}", name)
+            ) from error
+    return nodes
+
+
+def _linear_rows(system: OdeSystem, nodes: Mapping[str, Node]) -> tuple[dict[int, Fraction], ...] | None:
+    index = system.state_index
+    rows: list[dict[int, Fraction]] = []
+    for node in nodes.values():
+        row: dict[int, Fraction] = {}
+        for term, value in system.graph.linear_terms(node).items():
+            if not system.is_symbol(term) or system.graph.name(term) not in index:
+                return None
+            row[index[system.graph.name(term)]] = value
+        rows.append(row)
+    found = rank(rows, system.size)
+    if found < len(rows):
+        raise UsageError(Reason("bad-lumping", f"the {len(rows)} lumps depend on each other: their rank is {found}"))
+    return tuple(rows)
+
+
+def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial: Trial, seed: int) -> Closure:
+    graph = system.graph
+    basis = Basis(tuple(rows), _right_inverse(rows, system.size))
+    lift = next(iter(state_lifts(system, basis)))
+    reduced = reduced_system(system, basis, lift, ())
+    outcome = certify(claim_of(system, reduced, basis, lift, (), frozenset()), seed) if not system.events else None
+    if isinstance(outcome, ExactProof):
+        return Closure(True, True, 0.0, 0.0, dict.fromkeys(names, 0.0), {}, 0, outcome)
+    forward = {
+        graph.symbol(state): graph.add(
+            graph.mul((graph.number(v), graph.symbol(system.states[j]))) for j, v in row.items()
+        )
+        for state, row in zip(reduced.states, rows, strict=True)
+    }
+    back = graph.substitute(reduced.rhs, forward)
+    lumped = [graph.add(graph.mul((graph.number(v), system.rhs[j])) for j, v in row.items()) for row in rows]
+    errors = [graph.from_terms(graph.linear_terms(graph.sub(a, b))) for a, b in zip(lumped, back, strict=True)]
+    assert outcome is None or isinstance(outcome, Refutation)
+    times, runs = _sample(system, trial)
+    found = np.abs(np.nan_to_num(values(system, errors, times, runs)))
+    size = np.abs(np.nan_to_num(values(system, lumped, times, runs))).max(axis=(0, 1))
+    relative = found / np.maximum(size, 1e-300)
+    texts = {
+        name: text
+        for name, node in zip(names, errors, strict=True)
+        if graph.number_of(node) != 0 and len(text := to_text(graph, node)) <= 300
+    }
+    worst = relative.max(axis=(0, 1))
+    return Closure(
+        False,
+        True,
+        float(worst.max(initial=0.0)),
+        float(relative.mean()),
+        dict(zip(names, worst.tolist(), strict=True)),
+        texts,
+        relative.shape[0] * relative.shape[1],
+    )
+
+
+def _sample(system: OdeSystem, trial: Trial) -> tuple[Array, Array]:
+    until = trial.until if trial.until is not None else default_horizon(system)
+    times = time_points(until, 40)
+    runs = trajectories(
+        system, perturbed_starts(system, trial.ensemble, trial.spread, trial.seed), times, relative=1e-6
+    )
+    return times, runs[np.isfinite(runs).all(axis=(1, 2))]
+
+
+def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial) -> Closure:
+    """How much of the gradient of J_ℓ·f leaves the span of the gradients of ℓ, at points of runs."""
+    graph = system.graph
+    seeds = {graph.symbol(name): rate for name, rate in zip(system.states, system.rhs, strict=True)}
+    seeds |= {graph.time(): graph.number(1)}
+    try:
+        flow = [graph.derivative(node, seeds) for node in nodes.values()]
+    except ValueError as error:
+        raise UsageError(Reason("bad-lumping", f"the lumping has no derivative: {error}")) from error
+    maps = Evaluator(graph, list(nodes.values()), system.states, system.constant_values)
+    rates = Evaluator(graph, flow, system.states, system.constant_values)
+    times, runs = _sample(system, trial)
+    scale = np.maximum(np.abs(runs).max(axis=(0, 1)), 1e-300)
+    worst = np.zeros(len(nodes))
+    total, count = 0.0, 0
+    for run in runs:
+        for k in range(0, len(times), max(1, len(times) // 12)):
+            jacobian = maps.jacobian(float(times[k]), run[k]).toarray() * scale
+            moved = rates.jacobian(float(times[k]), run[k]).toarray() * scale
+            if not (np.isfinite(jacobian).all() and np.isfinite(moved).all()):
+                continue
+            _, singular, right = np.linalg.svd(jacobian, full_matrices=False)
+            inside = right[singular > 1e-9 * max(float(singular.max(initial=0.0)), 1e-300)]
+            left_over = moved - moved @ inside.T @ inside
+            relative = np.linalg.norm(left_over, axis=1) / np.maximum(np.linalg.norm(moved, axis=1), 1e-300)
+            worst = np.maximum(worst, relative)
+            total += float(relative.mean())
+            count += 1
+    return Closure(
+        False,
+        False,
+        float(worst.max(initial=0.0)),
+        total / max(1, count),
+        dict(zip(nodes, worst.tolist(), strict=True)),
+        {},
+        count,
+    )

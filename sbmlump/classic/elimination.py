@@ -1,0 +1,243 @@
+"""A system without some of its states: they become assigned quantities, or constants where they rest.
+
+Everything else stays what it was: reactions, events, assigned quantities and constraints, with the eliminated states
+replaced. Initial values that hung on an eliminated state hang on a new constant that holds its initial value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from sbmlump.classic.rational import simplified
+from sbmlump.expr.graph import Graph, Node
+from sbmlump.reduced import Certificate, Elimination, Lump, LumpingMatrix, Observable, ReducedSystem
+from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
+
+__all__ = ["Plan", "eliminated_system", "elimination_of", "free_id"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be eliminated.
+
+    Attributes
+    ----------
+    values : mapping of state id to Node
+        What takes the place of a state: an expression of states that stay, constants, new constants and time.
+    resting : frozenset of str
+        States that never change: they become constants under their own ids.
+    constants : tuple of Constant
+        New constants; in their values an eliminated state means its initial value.
+    quantities : mapping of str to Quantity
+        What is said of the new constants.
+    new_states : mapping of id to (rate, initial value)
+        States that take the place of eliminated ones (the pools of a quasi-equilibrium).
+    lumps : mapping of new state id to its members
+    shorten : bool
+        Bring right-hand sides to lowest terms where that makes them shorter.
+    """
+
+    values: Mapping[str, Node]
+    resting: frozenset[str] = frozenset()
+    constants: tuple[Constant, ...] = ()
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    new_states: Mapping[str, tuple[Node, Node]] = field(default_factory=dict)
+    lumps: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
+    shorten: bool = False
+
+
+def free_id(wanted: str, taken: Collection[str]) -> str:
+    """``wanted``, or ``wanted_2``, ``wanted_3``, … if that is taken."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
+
+
+def eliminated_system(
+    system: OdeSystem, plan: Plan, observables: Iterable[Observable] = (), *, keep_reactions: bool = True
+) -> tuple[OdeSystem, dict[str, str]]:
+    """The system that is left, and which of its constants hold the initial value of which eliminated state.
+
+    Parameters
+    ----------
+    keep_reactions : bool
+        Whether the right-hand sides are still those of the reactions.
+    """
+    graph = system.graph
+    mapping = {graph.symbol(name): node for name, node in plan.values.items()}
+
+    def put(node: Node) -> Node:
+        return graph.substitute([node], mapping)[0]
+
+    gone = set(plan.values) | plan.resting
+    kept = [i for i, name in enumerate(system.states) if name not in gone]
+    starts = _Starts(system, plan)
+    rhs = graph.substitute([system.rhs[i] for i in kept], mapping)
+    rhs += [put(rate) for rate, _ in plan.new_states.values()]
+    if plan.shorten:
+        rhs = simplified(graph, rhs)
+    initial = [starts.at_start(system.initial[i], system.states[i]) for i in kept]
+    initial += [starts.at_start(node, name) for name, (_, node) in plan.new_states.items()]
+    constants = [replace(c, value=starts.at_start(c.value, c.id)) for c in system.constants if c.value is not None]
+    constants += [c for c in system.constants if c.value is None]
+    constants += [
+        Constant(name, starts.at_start(system.initial[system.state_index[name]], name))
+        for name in sorted(plan.resting)
+    ]
+    constants += [replace(c, value=starts.at_start(c.value, c.id)) for c in plan.constants if c.value is not None]
+    assigned = [Assigned(name, put(node)) for name, node in plan.values.items()]
+    assigned += [replace(a, value=put(a.value)) for a in system.assigned]
+    taken = {system.states[i] for i in kept} | {a.id for a in assigned} | {c.id for c in constants}
+    reactions = tuple(_reaction(graph, one, mapping) for one in system.reactions) if keep_reactions else ()
+    taken |= {one.id for one in reactions} | set(plan.new_states)
+    for one in observables:
+        if one.id not in taken:
+            assigned.append(Assigned(one.id, put(one.expression)))
+            taken.add(one.id)
+    constants += starts.made
+    quantities = dict(system.quantities) | dict(plan.quantities) | starts.quantities
+    made = replace(
+        system,
+        states=(*(system.states[i] for i in kept), *plan.new_states),
+        initial=tuple(initial),
+        rhs=tuple(rhs),
+        constants=tuple(constants),
+        assigned=tuple(assigned),
+        reactions=reactions,
+        events=tuple(_event(event, put, gone) for event in system.events),
+        constraints=tuple(replace(c, condition=put(c.condition)) for c in system.constraints),
+        algebraic=(),
+        quantities=quantities,
+    )
+    return made, starts.origins
+
+
+class _Starts:
+    """Rewrites expressions of time 0 so that they do not go through eliminated states."""
+
+    def __init__(self, system: OdeSystem, plan: Plan) -> None:
+        self._system = system
+        self._gone = frozenset(plan.values)
+        graph = system.graph
+        changing = {a.id for a in system.assigned if graph.symbols([a.value]) & self._gone}
+        changing |= {r.id for r in system.reactions if graph.symbols([r.flux]) & self._gone}
+        self._indirect = changing
+        self._taken = set(system.definitions) | set(system.quantities) | set(plan.new_states)
+        self._taken |= {c.id for c in plan.constants}
+        self._names: dict[str, str] = {}
+        self.made: list[Constant] = []
+        self.quantities: dict[str, Quantity] = {}
+        self.origins: dict[str, str] = {}
+
+    def at_start(self, node: Node, owner: str) -> Node:
+        """``node`` with eliminated states replaced by constants that hold their initial values."""
+        system, graph = self._system, self._system.graph
+        symbols = graph.symbols([node])
+        if symbols & self._indirect:
+            index = system.state_index.get(owner)
+            value = system.constant_values.get(owner) if index is None else system.initial_values[index]
+            if value is not None:
+                return value
+            # the value of a constant this plan adds: open what stands in the way
+            opened = {graph.symbol(name): system.definitions[name] for name in symbols & self._indirect}
+            node = graph.substitute([node], opened)[0]
+            symbols = graph.symbols([node])
+        used = sorted(symbols & self._gone)
+        return graph.substitute([node], {graph.symbol(name): graph.symbol(self._start_of(name)) for name in used})[0]
+
+    def _start_of(self, name: str) -> str:
+        known = self._names.get(name)
+        if known is not None:
+            return known
+        new = free_id(f"{name}_at_start", self._taken)
+        self._taken.add(new)
+        self._names[name] = new
+        self.origins[new] = name
+        given = self._system.initial[self._system.state_index[name]]
+        self.made.append(Constant(new, self.at_start(given, name)))
+        self.quantities[new] = Quantity(new, "parameter", name=f"initial value of {name}")
+        return new
+
+
+def _reaction(graph: Graph, reaction: Reaction, mapping: Mapping[Node, Node]) -> Reaction:
+    def moved(side: Sequence[Participant]) -> tuple[Participant, ...]:
+        return tuple(replace(one, stoichiometry=graph.substitute([one.stoichiometry], mapping)[0]) for one in side)
+
+    flux = graph.substitute([reaction.flux], mapping)[0]
+    return replace(reaction, flux=flux, reactants=moved(reaction.reactants), products=moved(reaction.products))
+
+
+def _event(event: Event, put: object, gone: Collection[str]) -> Event:
+    assert callable(put)
+
+    def carried(node: Node | None) -> Node | None:
+        return None if node is None else put(node)
+
+    return replace(
+        event,
+        trigger=put(event.trigger),
+        delay=carried(event.delay),
+        priority=carried(event.priority),
+        assignments=tuple((name, put(node)) for name, node in event.assignments if name not in gone),
+        implied=tuple((name, put(node)) for name, node in event.implied if name not in gone),
+    )
+
+
+def elimination_of(
+    original: OdeSystem,
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    certificate: Certificate,
+    method: str,
+    *,
+    starts: Mapping[str, str] | None = None,
+    members: Mapping[str, Mapping[str, Fraction]] | None = None,
+    seconds: Mapping[str, float] | None = None,
+    remarks: Sequence[str] = (),
+) -> ReducedSystem:
+    """Put original, reduced system and certificate together.
+
+    Parameters
+    ----------
+    starts : mapping of str to str, optional
+        Constants that hold initial values, as :func:`eliminated_system` returns them.
+    members : mapping of state id to its members, optional
+        For states of the reduced system that are not states of the original.
+    """
+    index = original.state_index
+    members = members or {}
+    lumps = tuple(Lump(name, dict(members.get(name, {name: Fraction(1)}))) for name in system.states)
+    rows = tuple({index[j]: value for j, value in lump.members.items()} for lump in lumps)
+    defined = system.definitions
+    kept = set(system.states)
+    assigned = tuple(name for name in original.states if name in defined and name not in kept)
+    matrix = LumpingMatrix(original.states, rows)
+    lift = LumpingMatrix(original.states, tuple(_lift_row(row, i, rows) for i, row in enumerate(rows)))
+    return ReducedSystem(
+        original,
+        system,
+        tuple(observables),
+        lumps,
+        Elimination(
+            matrix,
+            lift,
+            assigned=assigned,
+            starts={name: {state: Fraction(1)} for name, state in (starts or {}).items()},
+        ),
+        certificate,
+        method,
+        dict(seconds or {}),
+        tuple(remarks),
+    )
+
+
+def _lift_row(row: Mapping[int, Fraction], i: int, rows: Sequence[Mapping[int, Fraction]]) -> Mapping[int, Fraction]:
+    """A column of a right inverse: by a member that no other lump has."""
+    for j, value in sorted(row.items()):
+        if not any(j in other for k, other in enumerate(rows) if k != i):
+            return {j: 1 / value}
+    return {min(row): 1 / row[min(row)]}

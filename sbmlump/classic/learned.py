@@ -1,0 +1,365 @@
+"""Data-driven closure: a linear map with the observables as pinned rows, and a sparse right-hand side fitted to runs.
+
+What is minimised is ∫‖L f(x(t)) − g(Lx(t))‖² dt over simulated runs. L = 0, g = 0 would be a minimiser, so the
+observables are rows of L as they stand, and the other rows are the leading directions of what they leave of the
+(scaled) runs, each of unit variance. g is a polynomial of degree two, sparse by thresholded least squares, or a
+quotient of such polynomials whose denominator stays positive along the runs. Candidates are judged by the error of
+their trajectories.
+
+References
+----------
+S. L. Brunton, J. L. Proctor, J. N. Kutz, PNAS 113 (2016), doi 10.1073/pnas.1517384113: sparse regression for dynamics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import combinations_with_replacement
+from typing import Any, Final
+
+import flint
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import qr
+
+from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, yardstick
+from sbmlump.classic.quasi_steady import DRAFT
+from sbmlump.classic.simulation import (
+    perturbed_starts,
+    refuse_events,
+    time_points,
+    trajectories,
+)
+from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
+from sbmlump.expr.graph import Node
+from sbmlump.lumping.names import lump_names
+from sbmlump.reduced import ErrorEstimate, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
+from sbmlump.structure.exact_linear import rank
+from sbmlump.system import Assigned, OdeSystem
+
+__all__ = ["learn"]
+
+Array = NDArray[np.float64]
+Row = Mapping[int, Fraction]
+Clock = Callable[[], float]
+_DEFAULT_SIZE: Final = 6
+_THRESHOLDS: Final = (1e-1, 1e-2, 1e-3, 1e-4, 0.0)
+_MAX_TERMS: Final = 400
+_ROUNDS: Final = 10
+_DIGITS: Final = 12
+_GOOD: Final = 1e-4
+
+
+def learn(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    max_size: int | None = None,
+    max_error: float | None = None,
+    rational: bool = False,
+    trial: Trial = STANDARD,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """Learn a small system that follows the observables.
+
+    Parameters
+    ----------
+    observables : sequence of Observable
+        Linear combinations of states.
+    max_size : int, optional
+        At most so many states (6 by default).
+    max_error : float, optional
+        Take the smallest size whose measured error is at most this; otherwise the first below 1e-4, or the best.
+    rational : bool
+        Try right-hand sides with denominators too.
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``non-linear-observable``, ``event-not-lumpable``.
+    UsageError
+        ``bad-option`` if the size is below the number of independent observables.
+    LimitError
+        ``target-not-reached`` if no size meets `max_error`; ``not-simulated``.
+    """
+    begin = clock()
+    refuse_events(system, "learned")
+    pinned = _pinned(system, observables)
+    limit = min(max_size if max_size is not None else max(_DEFAULT_SIZE, len(pinned)), system.size)
+    if limit < len(pinned):
+        message = f"{len(pinned)} independent observables need at least {len(pinned)} states, not {limit}"
+        raise UsageError(Reason("bad-option", message))
+    ruler = yardstick(system, observables, trial)
+    data = _data(system, ruler)
+    extra = _directions(system, pinned, data)
+    best: tuple[float, ReducedSystem] | None = None
+    for size in range(len(pinned), limit + 1):
+        if best is not None and best[0] <= _GOOD:
+            break
+        if size > len(pinned) + len(extra):
+            break
+        rows = [*pinned, *extra[: size - len(pinned)]]
+        for reduction in _candidates(system, observables, rows, data, rational, ruler):
+            certificate = reduction.certificate
+            assert isinstance(certificate, ErrorEstimate)
+            if best is None or certificate.worst_error < best[0]:
+                best = certificate.worst_error, reduction
+        if max_error is not None and best is not None and best[0] <= max_error:
+            break
+    if best is None or not np.isfinite(best[0]) or (max_error is not None and best[0] > max_error):
+        found = (
+            "every candidate runs away" if best is None or not np.isfinite(best[0]) else f"the best has {best[0]:.3g}"
+        )
+        wanted = "" if max_error is None else f" with an error of at most {max_error:g}"
+        message = (
+            f"no learned system of at most {limit} states was found{wanted}: {found}; allow more with --max-size"
+        )
+        raise LimitError(Reason("target-not-reached", message))
+    return replace(best[1], seconds={"lump": clock() - begin})
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Points of the training runs: states (k, n), rates (k, n), weights (k,) of the integral over time."""
+
+    states: Array
+    rates: Array
+    weights: Array
+
+
+def _pinned(system: OdeSystem, observables: Sequence[Observable]) -> list[Row]:
+    """Independent rows that give the observables."""
+    graph = system.graph
+    index = system.state_index
+    rows: list[Row] = []
+    for one in observables:
+        row: dict[int, Fraction] = {}
+        for term, value in graph.linear_terms(one.expression).items():
+            if graph.number_of(term) is not None:
+                continue
+            if not system.is_symbol(term) or graph.name(term) not in index:
+                message = f"the observable {one.text} is no linear combination of states; learned maps are linear"
+                raise UnsupportedModelError(Reason("non-linear-observable", message, one.id))
+            row[index[graph.name(term)]] = value
+        if row and rank([*rows, row], system.size) > len(rows):
+            rows.append(row)
+    if not rows:
+        raise UsageError(Reason("no-observable", "a learned system needs an observable that depends on states"))
+    return rows
+
+
+def _data(system: OdeSystem, ruler: Yardstick) -> _Data:
+    trial = ruler.trial
+    times = time_points(ruler.until, 60)
+    # other runs than those on which the error is measured
+    starts = perturbed_starts(system, 2 * trial.ensemble, 1.25 * trial.spread, trial.seed + 1)
+    runs = trajectories(system, starts, times)
+    good = np.asarray(np.isfinite(runs).all(axis=(1, 2)))
+    if not good[0]:
+        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"
+        raise LimitError(Reason("not-simulated", message))
+    runs = runs[good]
+    r, m, n = runs.shape
+    rates = system.rates(np.tile(times, r), runs.reshape(r * m, n))
+    steps = np.gradient(times)
+    # half of the weight follows the clock, half its logarithm, so that fast beginnings count
+    weights = steps / steps.sum() + 1.0 / m
+    return _Data(runs.reshape(r * m, n), rates, np.tile(weights, r))
+
+
+def _directions(system: OdeSystem, pinned: Sequence[Row], data: _Data) -> list[Row]:
+    """Leading directions of the scaled runs beside the pinned rows, of unit variance, as exact short decimals."""
+    scale = np.maximum(np.abs(data.states).max(axis=0), 1e-300)
+    table = data.states / scale
+    fixed = np.zeros((len(pinned), system.size))
+    for i, row in enumerate(pinned):
+        for j, value in row.items():
+            fixed[i, j] = float(value) * scale[j]
+    seen = table @ fixed.T
+    design = np.column_stack([seen, np.ones(len(table))])
+    rest = table - design @ np.linalg.lstsq(design, table, rcond=None)[0]
+    _, singular, right = np.linalg.svd(rest * np.sqrt(data.weights)[:, None], full_matrices=False)
+    rows: list[Row] = []
+    for value, direction in zip(singular, right, strict=True):
+        if value <= 1e-9 * max(float(singular[0]), 1e-300):
+            break
+        spread = float(np.std(table @ direction)) or 1.0
+        entries = direction / scale / spread
+        keep = np.abs(direction) > 1e-6
+        rows.append({int(j): Fraction(f"{entries[j]:.{_DIGITS}g}") for j in np.flatnonzero(keep)})
+    return rows
+
+
+def _candidates(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    rows: Sequence[Row],
+    data: _Data,
+    rational: bool,
+    ruler: Yardstick,
+) -> Iterator[ReducedSystem]:
+    matrix = LumpingMatrix(system.states, tuple(rows)).array()
+    y, rates = data.states @ matrix.T, data.rates @ matrix.T
+    scale = np.maximum(np.abs(y).max(axis=0), 1e-300)
+    powers = _powers(len(rows))
+    if len(powers) > _MAX_TERMS:
+        return
+    library = np.column_stack([np.prod((y / scale) ** np.array(p), axis=1) for p in powers])
+    names = lump_names(system, rows, {o.id for o in observables})
+    for threshold in _THRESHOLDS:
+        fits = [_fit(library, rates[:, i], data.weights, threshold) for i in range(len(rows))]
+        numerators = [(fit, None) for fit in fits]
+        yield _assembled(system, observables, rows, names, powers, scale, numerators, ruler, threshold)
+        if rational:
+            quotients = [_fit_rational(library, rates[:, i], data.weights, threshold) for i in range(len(rows))]
+            yield _assembled(system, observables, rows, names, powers, scale, quotients, ruler, threshold)
+
+
+def _powers(size: int) -> list[tuple[int, ...]]:
+    """Exponents of all monomials of degree 0, 1, 2."""
+    powers: list[tuple[int, ...]] = []
+    for degree in range(3):
+        chosen = combinations_with_replacement(range(size), degree)
+        powers.extend(tuple(one.count(i) for i in range(size)) for one in chosen)
+    return powers
+
+
+def _fit(library: Array, target: Array, weights: Array, threshold: float) -> Array:
+    """Thresholded least squares: fit, drop terms of little size, fit again."""
+    root = np.sqrt(weights)[:, None]
+    design, goal = library * root, target * root[:, 0]
+    size = np.linalg.norm(goal)
+    if size == 0.0:
+        return np.zeros(library.shape[1])
+    columns = np.maximum(np.linalg.norm(design, axis=0), 1e-300)
+    active = columns > 1e-300
+    solution = np.zeros(library.shape[1])
+    for _ in range(_ROUNDS):
+        solution = np.zeros(library.shape[1])
+        solution[active] = (
+            np.linalg.lstsq(design[:, active] / columns[active], goal, rcond=1e-10)[0] / columns[active]
+        )
+        small = active & (np.abs(solution) * columns < threshold * size)
+        if not small.any():
+            break
+        active &= ~small
+    return solution
+
+
+def _fit_rational(library: Array, target: Array, weights: Array, threshold: float) -> tuple[Array, Array | None]:
+    """p(y) − ẏ·q̃(y) = ẏ for ẏ = p/(1 + q̃); the polynomial where the denominator would not stay positive."""
+    plain = _fit(library, target, weights, threshold)
+    terms = library.shape[1]
+    both = np.concatenate([library, -target[:, None] * library[:, 1:]], axis=1)
+    solution = _fit(both, target, weights, threshold)
+    bottom = np.concatenate([[0.0], solution[terms:]])
+    along = 1.0 + library @ bottom
+    if not bottom.any() or along.min() < 0.05 * float(np.median(np.abs(along))):
+        return plain, None
+    return solution[:terms], bottom
+
+
+def _assembled(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    rows: Sequence[Row],
+    names: Sequence[str],
+    powers: Sequence[tuple[int, ...]],
+    scale: Array,
+    fits: Sequence[tuple[Array, Array | None]],
+    ruler: Yardstick,
+    threshold: float,
+) -> ReducedSystem:
+    graph = system.graph
+    symbols = [graph.symbol(name) for name in names]
+
+    def polynomial(coefficients: Array, constant: float = 0.0) -> Node:
+        terms = [graph.decimal(constant)] if constant else []
+        for value, exponents in zip(coefficients, powers, strict=True):
+            if value:
+                unscaled = float(value) / float(np.prod(scale ** np.array(exponents)))
+                factors = [graph.pow(s, graph.number(e)) for s, e in zip(symbols, exponents, strict=True) if e]
+                terms.append(graph.mul((graph.number(Fraction(f"{unscaled:.{_DIGITS}g}")), *factors)))
+        return graph.add(terms)
+
+    rhs = [
+        polynomial(top) if bottom is None else graph.div(polynomial(top), polynomial(bottom, 1.0))
+        for top, bottom in fits
+    ]
+    lift = _right_inverse(rows, system.size)
+    initial = [
+        graph.add(graph.mul((graph.number(v), system.initial_values[j] or graph.number(0))) for j, v in row.items())
+        for row in rows
+    ]
+    back = {graph.symbol(state): graph.number(0) for state in system.states}
+    image: dict[int, list[Node]] = {}
+    for symbol, row in zip(symbols, lift, strict=True):
+        for j, value in row.items():
+            image.setdefault(j, []).append(graph.mul((graph.number(value), symbol)))
+    back |= {graph.symbol(system.states[j]): graph.add(parts) for j, parts in image.items()}
+    kept = [
+        graph.from_terms(graph.linear_terms(node))
+        for node in graph.substitute([o.expression for o in observables], back)
+    ]
+    assigned = tuple(Assigned(o.id, node) for o, node in zip(observables, kept, strict=True) if o.id not in names)
+    quantities = {name: system.quantities[name] for name in names if name in system.quantities}
+    quantities |= {a.id: system.quantities[a.id] for a in assigned if a.id in system.quantities}
+    for quantity in list(quantities.values()):
+        home = quantity.compartment
+        if home is not None and home in system.quantities:
+            quantities[home] = system.quantities[home]
+    homes = {q.compartment for q in quantities.values()}
+    small = OdeSystem(
+        graph,
+        tuple(names),
+        tuple(initial),
+        tuple(rhs),
+        tuple(c for c in system.constants if c.id in homes),
+        assigned,
+        id=system.id,
+        name=system.name,
+        quantities=quantities,
+        origin=system.origin,
+    )
+    lumps = tuple(
+        Lump(name, {system.states[j]: v for j, v in sorted(row.items())})
+        for name, row in zip(names, rows, strict=True)
+    )
+    matrix = LumpingMatrix(system.states, tuple(rows))
+    draft = ReducedSystem(
+        system,
+        small,
+        tuple(observables),
+        lumps,
+        LinearLumping(matrix, LumpingMatrix(system.states, lift)),
+        DRAFT,
+        "learned",
+    )
+    details: dict[str, Any] = {
+        "threshold": threshold,
+        "terms": int(sum(np.count_nonzero(top) + (0 if b is None else np.count_nonzero(b)) for top, b in fits)),
+        "rational": any(bottom is not None for _, bottom in fits),
+    }
+    return replace(draft, certificate=error_estimate(draft, "learned", ruler, details))
+
+
+def _right_inverse(rows: Sequence[Row], width: int) -> tuple[dict[int, Fraction], ...]:
+    """Exact right inverse on as many well conditioned columns as there are rows."""
+    dense = np.zeros((len(rows), width))
+    for i, row in enumerate(rows):
+        for j, value in row.items():
+            dense[i, j] = float(value)
+    size = np.maximum(np.abs(dense).max(axis=1, keepdims=True), 1e-300)
+    _, _, order = qr(dense / size, pivoting=True, mode="economic")
+    columns = sorted(int(j) for j in order[: len(rows)])
+    square = flint.fmpq_mat(
+        [[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in columns] for row in rows]
+    )
+    inverse = square.inv()
+    return tuple(
+        {j: Fraction(int(inverse[k, i].p), int(inverse[k, i].q)) for k, j in enumerate(columns) if inverse[k, i] != 0}
+        for i in range(len(rows))
+    )

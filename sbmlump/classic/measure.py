@@ -1,0 +1,173 @@
+"""How far an approximate reduction is off, measured by simulating both systems from several initial states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.classic.simulation import (
+    default_horizon,
+    perturbed_starts,
+    reduced_start,
+    time_points,
+    trajectories,
+    values,
+)
+from sbmlump.errors import LimitError, Reason
+from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
+from sbmlump.system import OdeSystem
+
+__all__ = ["STANDARD", "Measurement", "Trial", "Yardstick", "difference", "error_estimate", "measure", "yardstick"]
+
+Array = NDArray[np.float64]
+_SMALL: Final = 1e-12
+_REDUCED_STEPS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How an approximation is measured.
+
+    Attributes
+    ----------
+    until : float or None
+        Horizon; chosen from the model if ``None``.
+    ensemble : int
+        Perturbed initial states beside the nominal one.
+    spread : float
+        Relative size of the perturbation.
+    seed : int
+    """
+
+    until: float | None = None
+    ensemble: int = 6
+    spread: float = 0.2
+    seed: int = 0
+
+
+STANDARD: Final = Trial()
+"""Six perturbed starts, 20 %, a horizon chosen from the model."""
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Runs of the original, made once and held against any number of reductions.
+
+    Attributes
+    ----------
+    trial : Trial
+        With the horizon that was used.
+    observables : tuple of Observable
+    times : ndarray (m,)
+    starts : ndarray (r, n)
+    states : ndarray (r, m, n)
+    expected : ndarray (r, m, q)
+        Values of the observables.
+    """
+
+    trial: Trial
+    observables: tuple[Observable, ...]
+    times: Array
+    starts: Array
+    states: Array
+    expected: Array
+
+    @property
+    def until(self) -> float:
+        """The horizon."""
+        return float(self.times[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Relative errors of each run (r,) and each observable (r, q): max |difference| / max |original| over time."""
+
+    horizon: float
+    errors: Array
+    per_observable: Array
+    names: tuple[str, ...]
+
+
+def yardstick(system: OdeSystem, observables: Sequence[Observable], trial: Trial = STANDARD) -> Yardstick:
+    """Simulate the original from its own and from perturbed initial values.
+
+    Raises
+    ------
+    LimitError
+        If it cannot be integrated from its own (code ``not-simulated``).
+    """
+    until = trial.until if trial.until is not None else default_horizon(system)
+    times = time_points(until)
+    starts = perturbed_starts(system, trial.ensemble, trial.spread, trial.seed)
+    full = trajectories(system, starts, times)
+    if not np.isfinite(full[0]).all():
+        message = f"model {system.id} cannot be integrated to {until:g}; choose a shorter horizon with --until"
+        raise LimitError(Reason("not-simulated", message))
+    usable = np.isfinite(full).all(axis=(1, 2))
+    starts, full = starts[usable], full[usable]
+    expected = values(system, [one.expression for one in observables], times, full)
+    return Yardstick(replace(trial, until=until), tuple(observables), times, starts, full, expected)
+
+
+def measure(reduction: ReducedSystem, by: Trial | Yardstick = STANDARD) -> Measurement:
+    """Simulate the reduced system and compare the observables; what cannot be integrated is an infinite error.
+
+    Raises
+    ------
+    LimitError
+        If the original itself cannot be integrated (code ``not-simulated``).
+    """
+    original, system = reduction.original, reduction.system
+    ruler = by if isinstance(by, Yardstick) else yardstick(original, reduction.observables, by)
+    lumped, constants = reduced_start(reduction, ruler.starts)
+    largest = np.abs(reduction.project(ruler.states.reshape(-1, original.size))).max(axis=0, initial=0.0)
+    small = trajectories(system, lumped, ruler.times, constants=constants, scale=largest, steps=_REDUCED_STEPS)
+    nodes = [system.definitions[one.id] for one in ruler.observables]
+    got = values(system, nodes, ruler.times, small, constants)
+    scale = np.maximum(np.abs(ruler.expected).max(axis=1), _SMALL)
+    with np.errstate(all="ignore"):
+        per = (np.abs(got - ruler.expected) / scale[:, None, :]).max(axis=1)
+    per = np.where(np.isnan(per), np.inf, per)
+    return Measurement(ruler.until, per.max(axis=1, initial=0.0), per, tuple(one.id for one in ruler.observables))
+
+
+def error_estimate(
+    reduction: ReducedSystem,
+    method: str,
+    by: Trial | Yardstick = STANDARD,
+    details: Mapping[str, Any] | None = None,
+) -> ErrorEstimate:
+    """The measured error as a certificate."""
+    found = measure(reduction, by)
+    worst_each = found.per_observable.max(axis=0, initial=0.0)
+    per = {name: _number(error) for name, error in zip(found.names, worst_each.tolist(), strict=True)}
+    return ErrorEstimate(
+        method,
+        found.horizon,
+        len(found.errors),
+        (by.trial if isinstance(by, Yardstick) else by).spread,
+        float(found.errors.max()),
+        float(np.median(found.errors)),
+        details={"nominal_error": _number(float(found.errors[0])), "per_observable": per, **(details or {})},
+    )
+
+
+def difference(first: ReducedSystem, second: ReducedSystem, by: Trial | Yardstick = STANDARD) -> float:
+    """Largest relative difference of the observables of two reductions of one system, from its own initial values."""
+    ruler = by if isinstance(by, Yardstick) else yardstick(first.original, first.observables, by)
+    found: list[Array] = []
+    for one in (first, second):
+        lumped, constants = reduced_start(one, ruler.starts[:1])
+        small = trajectories(one.system, lumped, ruler.times, constants=constants, steps=_REDUCED_STEPS)
+        nodes = [one.system.definitions[o.id] for o in ruler.observables]
+        found.append(values(one.system, nodes, ruler.times, small, constants)[0])
+    scale = np.maximum(np.abs(ruler.expected[0]).max(axis=0), _SMALL)
+    return float((np.abs(found[0] - found[1]) / scale).max(initial=0.0))
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,307 @@
+"""The methods behind one interface, and several of them in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Final, Protocol
+
+from sbmlump.classic.closure import user_lumping
+from sbmlump.classic.compose import chain_of, composed
+from sbmlump.classic.conservation import conservation
+from sbmlump.classic.learned import learn
+from sbmlump.classic.measure import Trial, error_estimate
+from sbmlump.classic.pooling import pooled
+from sbmlump.classic.quasi_equilibrium import quasi_equilibrium
+from sbmlump.classic.quasi_steady import AUTO, quasi_steady_state
+from sbmlump.classic.relation_graph import pruned
+from sbmlump.classic.simulation import refuse_events
+from sbmlump.errors import Reason, UsageError
+from sbmlump.lumping.approximate import approximate
+from sbmlump.lumping.partition_reduce import reduce_backward, reduce_forward
+from sbmlump.lumping.reduction import lump_exactly
+from sbmlump.reduced import (
+    ErrorEstimate,
+    ExactProof,
+    LinearLumping,
+    Lump,
+    LumpingMatrix,
+    Observable,
+    ReducedSystem,
+)
+from sbmlump.system import OdeSystem
+
+__all__ = [
+    "CLASSIC",
+    "METHODS",
+    "STANDARD_OPTIONS",
+    "Method",
+    "MethodOptions",
+    "apply_chain",
+    "identity",
+    "method_names",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodOptions:
+    """What a method may be told; each takes what concerns it.
+
+    Attributes
+    ----------
+    keep : frozenset of str
+        Constants kept symbolic (``exact`` and the equivalences).
+    fast : tuple of str, or ``"auto"``
+        Fast states or reactions (``qssa``, ``quasi-equilibrium``).
+    totals : tuple of str
+        Totals to eliminate (``conservation``); all where empty.
+    threshold, max_error : float, optional
+        Of the relation graph; `max_error` also of ``learned`` and ``approximate``.
+    max_size : int, optional
+        Of ``learned`` and ``approximate``.
+    tolerance : float, optional
+        Of ``approximate`` with the algorithm ``krylov``.
+    rational : bool
+        Let a learned right-hand side have denominators.
+    algorithm : str
+        Of ``approximate``.
+    lumping : str, optional
+        File of a user's own matrix (``lumping``).
+    trial : Trial
+        Horizon and ensemble on which errors are measured.
+    measured : bool
+        Whether a step measures its error (off inside a chain).
+    seed : int
+    """
+
+    keep: frozenset[str] = frozenset()
+    fast: tuple[str, ...] | str = AUTO
+    totals: tuple[str, ...] = ()
+    threshold: float | None = None
+    max_error: float | None = None
+    max_size: int | None = None
+    tolerance: float | None = None
+    rational: bool = False
+    algorithm: str = "balanced"
+    lumping: str | None = None
+    trial: Trial = field(default_factory=Trial)
+    measured: bool = True
+    seed: int = 0
+
+
+STANDARD_OPTIONS: Final = MethodOptions()
+
+
+class Method(Protocol):
+    """A reduction method: ``name`` as on the command line, ``options`` it looks at, and what it does."""
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        ...
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Fields of :class:`MethodOptions` that it looks at."""
+        ...
+
+    def apply(self, system: OdeSystem, observables: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+        """Reduce ``system``, keeping ``observables``."""
+        ...
+
+
+Apply = Callable[[OdeSystem, Sequence[Observable], MethodOptions], ReducedSystem]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """A method that is a function."""
+
+    name: str
+    options: tuple[str, ...]
+    run: Apply
+
+    def apply(self, system: OdeSystem, observables: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+        """Reduce ``system``, keeping ``observables``."""
+        return self.run(system, observables, options)
+
+
+def _conservation(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    stay = () if isinstance(options.fast, str) else options.fast
+    return conservation(system, kept, totals=options.totals, stay=stay, seed=options.seed)
+
+
+def _qssa(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    return quasi_steady_state(system, kept, fast=options.fast, trial=options.trial, measured=options.measured)
+
+
+def _equilibrium(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    return quasi_equilibrium(system, kept, fast=options.fast, trial=options.trial, measured=options.measured)
+
+
+def _graph(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    return pruned(system, kept, threshold=options.threshold, max_error=options.max_error, trial=options.trial)
+
+
+def _pooling(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    start = lump_exactly(system, kept, keep=options.keep, seed=options.seed) if kept else identity(system, kept)
+    if not start.reducible:
+        start = replace(start, method="none")
+    return pooled(start, options.seed)
+
+
+def _learned(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    return learn(
+        system,
+        kept,
+        max_size=options.max_size,
+        max_error=options.max_error,
+        rational=options.rational,
+        trial=options.trial,
+    )
+
+
+def _exact(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    return lump_exactly(system, kept, keep=options.keep, seed=options.seed)
+
+
+def _forward(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    return reduce_forward(system, kept, keep=options.keep, seed=options.seed)
+
+
+def _backward(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    return reduce_backward(system, kept, keep=options.keep, seed=options.seed)
+
+
+def _approximate(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    max_error = options.max_error
+    if max_error is None and options.max_size is None and options.tolerance is None:
+        max_error = 0.01
+    return approximate(
+        system,
+        kept,
+        algorithm="krylov" if options.algorithm == "krylov" else "balanced",
+        tolerance=options.tolerance,
+        max_size=options.max_size,
+        max_error=max_error,
+        until=options.trial.until,
+        spread=options.trial.spread,
+        seed=options.seed,
+    )
+
+
+def _none(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    del options
+    return identity(system, kept)
+
+
+def _lumping(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
+    if options.lumping is None:
+        raise UsageError(Reason("bad-option", "the method lumping needs a matrix: --lumping FILE"))
+    return user_lumping(system, options.lumping, kept, trial=options.trial, seed=options.seed)
+
+
+def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSystem:
+    """Nothing is reduced."""
+    matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
+    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
+    proof = ExactProof("nothing was reduced", "identity", 0.0)
+    return ReducedSystem(system, system, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "none")
+
+
+CLASSIC: Final[tuple[Method, ...]] = (
+    _Plain("conservation", ("totals", "seed"), _conservation),
+    _Plain("qssa", ("fast", "trial"), _qssa),
+    _Plain("quasi-equilibrium", ("fast", "trial"), _equilibrium),
+    _Plain("relation-graph", ("threshold", "max_error", "trial"), _graph),
+    _Plain("pooling", ("keep", "seed"), _pooling),
+    _Plain("learned", ("max_size", "max_error", "rational", "trial"), _learned),
+)
+
+METHODS: Final[Mapping[str, Method]] = {
+    one.name: one
+    for one in (
+        *CLASSIC,
+        _Plain("exact", ("keep", "seed"), _exact),
+        _Plain("forward-equivalence", ("keep", "seed"), _forward),
+        _Plain("backward-equivalence", ("keep", "seed"), _backward),
+        _Plain("approximate", ("algorithm", "tolerance", "max_size", "max_error", "trial"), _approximate),
+        _Plain("lumping", ("lumping", "trial"), _lumping),
+        _Plain("none", (), _none),
+    )
+}
+"""By name, as on the command line."""
+
+
+def method_names(text: str) -> tuple[str, ...]:
+    """Names of ``a,b,c``.
+
+    Raises
+    ------
+    UsageError
+        ``unknown-method``, with every name that is not known.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        known = ", ".join(sorted(METHODS))
+        raise UsageError(
+            [Reason("unknown-method", f"there is no method {name!r}; known: {known}", name) for name in unknown]
+        )
+    return names
+
+
+def apply_chain(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    names: Sequence[str],
+    options: MethodOptions = STANDARD_OPTIONS,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> ReducedSystem:
+    """Apply methods in turn, each to what the one before left.
+
+    The certificate is of the whole: proofs add up; as soon as one step is approximate, the error of the last system
+    against the first one is measured. It lists the chain.
+
+    Raises
+    ------
+    UsageError
+        ``unknown-method``, and what the methods raise.
+    """
+    names = method_names(",".join(names))
+    if len(names) == 1:
+        return METHODS[names[0]].apply(system, observables, options)
+    begin = clock()
+    inner = replace(options, measured=False)
+    whole: ReducedSystem | None = None
+    chain: list[Mapping[str, object]] = []
+    for name in names:
+        if whole is None:
+            step = METHODS[name].apply(system, observables, inner)
+            whole = step
+        elif name == "pooling":
+            step = whole = pooled(whole, options.seed)
+        else:
+            step = METHODS[name].apply(whole.system, _carried(whole), inner)
+            both = isinstance(whole.certificate, ExactProof) and isinstance(step.certificate, ExactProof)
+            whole = composed(whole, step, certificate=None if both else _PENDING)
+        chain.append(chain_of(replace(step, method=name), step.certificate))
+    assert whole is not None
+    method = ",".join(names)
+    certificate = whole.certificate
+    if not isinstance(certificate, ExactProof):
+        refuse_events(system, method)
+        certificate = error_estimate(whole, method, options.trial, {"chain": chain})
+    return replace(whole, certificate=certificate, method=method, seconds={"lump": clock() - begin})
+
+
+_PENDING: Final = ErrorEstimate("pending", 0.0, 0, 0.0, float("inf"), float("inf"))
+
+
+def _carried(reduction: ReducedSystem) -> tuple[Observable, ...]:
+    """The observables as expressions of the reduced system."""
+    table = reduction.system.definitions
+    return tuple(Observable(one.id, table[one.id], one.id) for one in reduction.observables)

@@ -1,0 +1,247 @@
+"""Proof that eliminating states by conserved totals changes nothing, made without knowing how they were eliminated.
+
+With T(x) the totals and y the states that stay, it is checked, at random x modulo random primes and with random values
+of all constants, that T'(x)·f(x) = 0, that every rate, assigned quantity, flux and observable of the reduced system at
+(y, T(x)) is the one of the original at x, and, exactly, that initial values and constants agree. Since x ↦ (y, T(x)) is
+followed point by point, functions need not be rational: equal arguments give equal values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import Reason
+from sbmlump.expr.domains import PrimeField
+from sbmlump.expr.evaluate import values_of
+from sbmlump.expr.graph import Graph, Node
+from sbmlump.expr.program import Program
+from sbmlump.lumping.certify import Refutation
+from sbmlump.lumping.event_proof import event_pairs
+from sbmlump.lumping.identity import failure_bound, run_trials
+from sbmlump.reduced import ExactProof
+from sbmlump.system import OdeSystem
+
+__all__ = ["EliminationClaim", "prove_elimination"]
+
+Residues = NDArray[np.int64]
+_INITIAL_TOLERANCE: Final = 1e-13  # of irrational initial values only
+
+
+@dataclass(frozen=True)
+class EliminationClaim:
+    """What is to be proved.
+
+    Attributes
+    ----------
+    original, reduced : OdeSystem
+    totals : mapping of str to Node
+        Constants of the reduced system and what each is in the original: an expression of its states and constants.
+    observables : mapping of str to Node
+        Ids in the reduced system, expressions of the original.
+    symbolic : bool
+        Whether the claim is made for all values of the constants; else for those in the file.
+    """
+
+    original: OdeSystem
+    reduced: OdeSystem
+    totals: Mapping[str, Node]
+    observables: Mapping[str, Node]
+    symbolic: bool = True
+
+
+def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Refutation:
+    """Prove or refute a claim.
+
+    References
+    ----------
+    Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225: identity testing.
+    """
+    reasons = [*_check_form(claim), *_check_values(claim)]
+    if reasons:
+        return Refutation(tuple(reasons))
+    rows = {name: {name: Fraction(1)} for name in claim.reduced.states}
+    events, event_reasons = event_pairs(claim.original, claim.reduced, rows)
+    if event_reasons:
+        return Refutation(tuple(event_reasons))
+    labels, left, right = _pairs(claim)
+    for label, a, b in events:
+        labels.append(label)
+        left.append(a)
+        right.append(b)
+    sides = _Sides(claim, left, right)
+    generator = np.random.default_rng([seed, 0xE11])
+    trial = run_trials(sides.compare, generator, failure_bound(sides.degree, sides.bits))
+    if not trial.primes:
+        return Refutation((Reason("undefined", "no random point was found at which both systems are defined"),))
+    if trial.wrong:
+        listed = dict.fromkeys(labels[i] for i in trial.wrong)
+        return Refutation(
+            tuple(Reason("elimination-differs", f"{label} is not what it is in the original") for label in listed)
+        )
+    return ExactProof(
+        _statement(claim),
+        "identity-test",
+        trial.failure_probability,
+        trial.primes,
+        trial.points,
+        int(min(sides.degree, 2**53)),
+        valid_for={} if claim.symbolic else _values(claim.original),
+        symbolic=tuple(sorted(c.id for c in claim.original.constants)) if claim.symbolic else (),
+    )
+
+
+def _statement(claim: EliminationClaim) -> str:
+    number = claim.original.size - claim.reduced.size
+    what = "1 total of states never changes" if number == 1 else f"{number} totals of states never change"
+    every = ", for all values of the constants" if claim.symbolic else ""
+    return f"{what}; what is eliminated follows from them and from the states that stay, exactly{every}"
+
+
+def _values(system: OdeSystem) -> dict[str, str]:
+    mentioned = system.graph.symbols(system.rhs)
+    used: dict[str, str] = {}
+    for name, node in system.constant_values.items():
+        if name in mentioned:
+            number = system.graph.number_of(node)
+            used[name] = "irrational" if number is None else str(number)
+    return used
+
+
+def _check_form(claim: EliminationClaim) -> list[Reason]:
+    known = set(claim.original.states)
+    reasons = [
+        Reason("unknown-member", f"{name} is no state of the original", name)
+        for name in claim.reduced.states
+        if name not in known
+    ]
+    constants = {c.id for c in claim.reduced.constants}
+    reasons += [
+        Reason("total-missing", f"the reduced model has no constant {name}", name)
+        for name in claim.totals
+        if name not in constants
+    ]
+    defined = claim.reduced.definitions
+    missing = [name for name in (*claim.observables, *claim.original.states) if name not in defined]
+    reasons += [Reason("observable-missing", f"the reduced model has no {name}", name) for name in missing]
+    return reasons
+
+
+def _check_values(claim: EliminationClaim) -> list[Reason]:
+    """Constants, initial values of states and totals."""
+    before, after = claim.original, claim.reduced
+    start = {name: node for name, node in zip(before.states, before.initial_values, strict=True) if node is not None}
+    expected = dict(before.constant_values)
+    graph = before.graph
+    at_start = {graph.symbol(name): node for name, node in (start | expected).items()}
+    for name, node in claim.totals.items():
+        expected[name] = graph.substitute([node], at_start)[0]
+    found = dict(after.constant_values)
+    kept = {name: node for name, node in zip(after.states, after.initial_values, strict=True) if node is not None}
+    pairs = [(name, expected[name], found[name]) for name in sorted(set(expected) & set(found))]
+    pairs += [(name, start[name], found[name]) for name in sorted(set(start) & set(found))]
+    pairs += [(name, start[name], kept[name]) for name in after.states if name in start and name in kept]
+    lost = [name for name in after.states if (name in start) != (name in kept)]
+    reasons = [
+        Reason("initial-value-differs", f"{name} has an initial value on one side only", name) for name in lost
+    ]
+    reasons += [
+        Reason("initial-value-differs", f"the value of {name} at time 0 is not that of the original", name)
+        for name, a, b in pairs
+        if not _same(graph, a, after.graph, b)
+    ]
+    return reasons
+
+
+def _same(left: Graph, a: Node, right: Graph, b: Node) -> bool:
+    x, y = left.number_of(a), right.number_of(b)
+    if x is not None and y is not None:
+        return x == y or float(x) == float(y)
+    u, v = values_of(left, [a])[0], values_of(right, [b])[0]
+    return bool(u == v or (np.isnan(u) and np.isnan(v)) or abs(u - v) <= _INITIAL_TOLERANCE * max(abs(u), abs(v)))
+
+
+def _pairs(claim: EliminationClaim) -> tuple[list[str], list[Node], list[Node]]:
+    """Labels, expressions of the original, expressions of the reduced system that must agree."""
+    before, after = claim.original, claim.reduced
+    graph = before.graph
+    zero = after.graph.number(0)
+    labels: list[str] = []
+    left: list[Node] = []
+    right: list[Node] = []
+    rates = dict(zip(before.states, before.rhs, strict=True))
+
+    def pair(label: str, a: Node, b: Node) -> None:
+        labels.append(label)
+        left.append(a)
+        right.append(b)
+
+    for name, rate in zip(after.states, after.rhs, strict=True):
+        pair(f"the rate of {name}", rates[name], rate)
+    seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
+    for name, node in claim.totals.items():
+        pair(f"the total {name}", graph.derivative(node, seeds), zero)
+        for event in before.events:
+            jump = {graph.symbol(target): value for target, value in (*event.assignments, *event.implied)}
+            pair(f"the total {name} at event {event.id}", graph.substitute([node], jump)[0], after.graph.symbol(name))
+    resting = {c.id for c in after.constants} & set(before.states)
+    for name in sorted(resting):
+        pair(f"the rate of {name}", rates[name], zero)
+    shared = set(before.definitions) & set(after.definitions)
+    shared -= set(after.states) | {c.id for c in before.constants} | resting
+    for name in sorted(shared):
+        pair(name, before.definitions[name], after.definitions[name])
+    for name, node in claim.observables.items():
+        pair(f"the observable {name}", node, after.definitions[name])
+    return labels, left, right
+
+
+class _Sides:
+    """Both programs, evaluated at matching points."""
+
+    def __init__(self, claim: EliminationClaim, left: Sequence[Node], right: Sequence[Node]) -> None:
+        before, after = claim.original, claim.reduced
+        totals = list(claim.totals)
+        roots = [*left, *(claim.totals[name] for name in totals)]
+        others = list(right)
+        fixed = frozenset[str]() if claim.symbolic else frozenset(before.constant_values)
+        if fixed:
+            roots = before.graph.substitute(roots, before.specialised())
+            keep = frozenset(c.id for c in after.constants) - fixed
+            others = after.graph.substitute(others, after.specialised(keep))
+        left_names = [*before.states, *sorted(before.graph.symbols(roots) - set(before.states))]
+        right_names = sorted(after.graph.symbols(others))
+        self._left = Program(before.graph, roots, [*map(before.graph.symbol, left_names), before.graph.time()])
+        self._right = Program(after.graph, others, [*map(after.graph.symbol, right_names), after.graph.time()])
+        place = {name: i for i, name in enumerate(left_names)}
+        self._count = len(left)
+        total_place = {name: i for i, name in enumerate(totals)}
+        self._sources = [
+            ("total", total_place[name]) if name in total_place else ("input", place.get(name, -1))
+            for name in right_names
+        ]
+        self.degree = self._left.degree() * (1 + self._right.degree()) + 1
+        self.bits = self.degree * (self._left.height() + self._right.height() + 64)
+
+    def compare(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+        """Differences (pairs, points), ``None`` if nothing was defined."""
+        x = generator.integers(1, finite.prime, (len(self._left.inputs), points))
+        left = self._left.run(finite, x)
+        outputs = self._left.outputs(left)
+        y = generator.integers(1, finite.prime, (len(self._right.inputs), points))
+        for i, (kind, position) in enumerate(self._sources):
+            if kind == "total":
+                y[i] = outputs[self._count + position]
+            elif position >= 0:
+                y[i] = x[position]
+        y[-1] = x[-1]
+        right = self._right.run(finite, y)
+        good = ~(left.bad | right.bad)
+        if not good.any():
+            return None
+        return np.asarray(((outputs[: self._count] - self._right.outputs(right)) % finite.prime)[:, good])

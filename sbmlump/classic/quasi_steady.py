@@ -1,0 +1,331 @@
+"""Quasi-steady state: fast intermediates follow the slow states at once, 0 = f_fast(fast, slow).
+
+Where the fast states take part in conserved totals, the totals stand in for equations that would otherwise say nothing:
+the enzyme of E + S ⇌ ES → E + P is conserved, and Michaelis–Menten kinetics follow. A state that a total ties to fast
+states alone (the free enzyme) goes with them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
+from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, yardstick
+from sbmlump.classic.rational import simplified
+from sbmlump.classic.simulation import default_horizon, refuse_events, values
+from sbmlump.classic.solving import Chooser, Solution, solve
+from sbmlump.classic.timescales import nominal_run, time_scales
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.expr.graph import Node
+from sbmlump.expr.text import to_text
+from sbmlump.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
+from sbmlump.structure.laws import Law, linear_integrals
+from sbmlump.system import Constant, OdeSystem, Quantity
+
+__all__ = [
+    "AUTO",
+    "DRAFT",
+    "approximate_certificate",
+    "branch_chooser",
+    "known_states",
+    "quasi_steady_state",
+    "short_text",
+]
+
+Array = NDArray[np.float64]
+Clock = Callable[[], float]
+AUTO: Final = "auto"
+_SMALL_ERROR: Final = 0.05
+_USELESS: Final = 0.5
+
+
+def quasi_steady_state(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    fast: Sequence[str] | str = AUTO,
+    trial: Trial = STANDARD,
+    measured: bool = True,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """Eliminate fast states by their steady-state equations.
+
+    Parameters
+    ----------
+    fast : sequence of str or ``"auto"``
+        Ids of the fast states; ``auto`` looks for a gap in the time scales along the nominal trajectory.
+    trial : Trial
+        How the error is measured.
+    measured : bool
+        Whether to measure it; without, the certificate says that it is unknown (infinite).
+
+    Returns
+    -------
+    ReducedSystem
+        Fast states stay available as assigned quantities. The certificate is an estimate with the equations, the
+        choice of roots, and why the states were taken for fast.
+
+    Raises
+    ------
+    UsageError
+        ``unknown-fast`` if an id is no state.
+    UnsupportedModelError
+        ``no-closed-form``, ``singular-fast-system``, ``event-not-lumpable``, ``no-fast-quantity``.
+    """
+    begin = clock()
+    refuse_events(system, "qssa")
+    ruler = yardstick(system, observables, trial) if measured or isinstance(fast, str) else None
+    until = ruler.until if ruler is not None else trial.until
+    times, states = nominal_run(system, until if until is not None else default_horizon(system))
+    if isinstance(fast, str):
+        names, why = _detected(system, observables, times, states)
+        found = _best_prefix(system, observables, names, why, times, states, ruler)
+    else:
+        found = _approximated(system, observables, known_states(system, fast), {}, times, states, ruler)
+    return replace(found, seconds={"lump": clock() - begin})
+
+
+def _approximated(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    names: tuple[str, ...],
+    why: dict[str, Any],
+    times: Array,
+    states: Array,
+    ruler: Yardstick | None,
+) -> ReducedSystem:
+    """Eliminate exactly these states."""
+    step = _eliminate(system, names, times, states)
+    reduced, starts = eliminated_system(system, step.plan, observables)
+    details: dict[str, Any] = {
+        "fast": list(names),
+        "also_eliminated": sorted(set(step.plan.values) - set(names)),
+        "solution": {name: short_text(system, node) for name, node in step.plan.values.items()},
+        "roots": {branch.unknown: branch.why for branch in step.solution.branches},
+        **({"time_scales": why} if why else {}),
+    }
+    draft = elimination_of(system, reduced, observables, DRAFT, "qssa", starts=starts)
+    return replace(draft, certificate=approximate_certificate(draft, "qssa", ruler, details))
+
+
+def _best_prefix(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    names: tuple[str, ...],
+    why: dict[str, Any],
+    times: Array,
+    states: Array,
+    ruler: Yardstick | None,
+) -> ReducedSystem:
+    """As many of the proposed states, the fastest first, as are solvable and give a small error; else the best."""
+    best: ReducedSystem | None = None
+    refusal: UnsupportedModelError | None = None
+    for count in range(len(names), 0, -1):
+        try:
+            found = _approximated(system, observables, names[:count], why, times, states, ruler)
+        except UnsupportedModelError as error:
+            refusal = refusal or error
+            continue
+        if _error(found) <= _SMALL_ERROR:
+            return found
+        if best is None or _error(found) < _error(best):
+            best = found
+    if best is None:
+        assert refusal is not None
+        raise refusal
+    if _error(best) > _USELESS:
+        message = (
+            f"the fastest states of model {system.id} ({', '.join(names[:4])}) are not quasi-steady: the best choice "
+            f"has an error of {_error(best):.0%}; name fast states with --fast ID,…"
+        )
+        raise UnsupportedModelError(Reason("no-fast-quantity", message))
+    return best
+
+
+def _error(reduction: ReducedSystem) -> float:
+    certificate = reduction.certificate
+    return certificate.worst_error if isinstance(certificate, ErrorEstimate) else 0.0
+
+
+DRAFT: Final = ExactProof("not yet measured", "none", 1.0)
+
+
+def approximate_certificate(
+    draft: ReducedSystem, method: str, ruler: Yardstick | None, details: dict[str, Any]
+) -> ErrorEstimate:
+    """The measured error of an approximation, or an infinite one where it is not to be measured."""
+    if ruler is not None:
+        return error_estimate(draft, method, ruler, details)
+    unknown = float("inf")
+    return ErrorEstimate(method, 0.0, 0, 0.0, unknown, unknown, details=details)
+
+
+def short_text(system: OdeSystem, node: Node) -> str:
+    """An expression as text, cut at 400 characters."""
+    text = to_text(system.graph, node)
+    return text if len(text) <= 400 else text[:399] + "…"
+
+
+def known_states(system: OdeSystem, names: Sequence[str]) -> tuple[str, ...]:
+    """The ids, each once.
+
+    Raises
+    ------
+    UsageError
+        ``unknown-fast`` with every id that is no state; ``no-fast-quantity`` if there are none.
+    """
+    unknown = [name for name in names if name not in system.state_index]
+    if unknown:
+        raise UsageError(
+            [
+                Reason("unknown-fast", f"there is no state {name!r} in model {system.id} that could be fast", name)
+                for name in unknown
+            ]
+        )
+    if not names:
+        raise UsageError(Reason("no-fast-quantity", "no fast quantity is named; use --fast ID,… or --fast auto"))
+    return tuple(dict.fromkeys(names))
+
+
+def _detected(
+    system: OdeSystem, observables: Sequence[Observable], times: Array, states: Array
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    graph = system.graph
+    watched = [graph.name(one.expression) for one in observables if system.is_symbol(one.expression)]
+    found = time_scales(system, times, states, watched)
+    if not found.fast:
+        message = (
+            f"no fast state was found in model {system.id}: the time scales have no gap along the trajectory; "
+            "name fast states with --fast ID,…"
+        )
+        raise UnsupportedModelError(Reason("no-fast-quantity", message))
+    return found.fast, found.as_json()
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    plan: Plan
+    solution: Solution
+
+
+def _eliminate(system: OdeSystem, fast: Sequence[str], times: Array, states: Array) -> _Step:
+    graph = system.graph
+    laws = _tied_laws(system, fast)
+    partners = [next(iter(set(law.weights) - set(fast))) for law in laws if set(law.weights) - set(fast)]
+    unknowns = [*fast, *dict.fromkeys(partners)]
+    if len(unknowns) == system.size and partners:
+        # nothing would be left to move: the totals of partners stay out then
+        laws = [law for law in laws if set(law.weights) <= set(fast)]
+        unknowns = list(fast)
+    taken = set(system.definitions) | set(system.quantities)
+    constants: list[Constant] = []
+    quantities: dict[str, Quantity] = {}
+    meaning: dict[Node, Node] = {}
+    equations = _independent_rates(system, fast, laws)
+    for law in laws:
+        name = free_id("total_" + "_".join(law.weights) if len(law.weights) <= 3 else "total_fast", taken)
+        taken.add(name)
+        constants.append(Constant(name, law.expression, computed=True))
+        quantities[name] = Quantity(name, "parameter", name=f"total {short_text(system, law.expression)}"[:200])
+        meaning[graph.symbol(name)] = law.expression
+        equations.append(graph.sub(law.expression, graph.symbol(name)))
+    solution = solve(graph, equations, unknowns, branch_chooser(system, meaning, times, states))
+    return _Step(
+        Plan(_tidy(system, solution), constants=tuple(constants), quantities=quantities, shorten=True), solution
+    )
+
+
+def _tidy(system: OdeSystem, solution: Solution) -> dict[str, Node]:
+    names = list(solution.values)
+    return dict(zip(names, simplified(system.graph, [solution.values[name] for name in names]), strict=True))
+
+
+def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[Law]:
+    """Totals of fast states alone, or of fast states and one other state (which is in no second such total)."""
+    try:
+        laws = linear_integrals(system)
+    except SbmlumpError:
+        return []
+    chosen = set(fast)
+    tied: list[Law] = []
+    partners: set[str] = set()
+    for law in laws:
+        others = set(law.weights) - chosen
+        if not set(law.weights) & chosen or len(others) > 1 or others & partners:
+            continue
+        partners |= others
+        tied.append(law)
+    return tied
+
+
+def _independent_rates(system: OdeSystem, fast: Sequence[str], laws: Sequence[Law]) -> list[Node]:
+    """Rates of fast states, without one for each total of fast states alone (the totals say what they would)."""
+    closed = [law for law in laws if set(law.weights) <= set(fast)]
+    place = {name: i for i, name in enumerate(fast)}
+    rows = [{place[name]: value for name, value in law.weights.items()} for law in closed]
+    dropped: set[int] = set()
+    for row in _echelon(rows, len(fast)):
+        dropped.add(next(i for i in sorted(row, reverse=True) if i not in dropped))
+    index = system.state_index
+    return [system.rhs[index[name]] for i, name in enumerate(fast) if i not in dropped]
+
+
+def _echelon(rows: Sequence[dict[int, Fraction]], width: int) -> list[dict[int, Fraction]]:
+    """Rows combined so that each has a last column of its own."""
+    left, done = [dict(row) for row in rows], []
+    for column in range(width - 1, -1, -1):
+        lead = next((row for row in left if row.get(column)), None)
+        if lead is None:
+            continue
+        left.remove(lead)
+        done.append(lead)
+        for row in left:
+            factor = row.get(column, Fraction(0)) / lead[column]
+            if factor:
+                for j, value in lead.items():
+                    row[j] = row.get(j, Fraction(0)) - factor * value
+        left = [{j: value for j, value in row.items() if value} for row in left]
+    return done
+
+
+def branch_chooser(system: OdeSystem, meaning: dict[Node, Node], times: Array, states: Array) -> Chooser:
+    """Choose between two roots by the nominal run: real, not negative, and the one that the state is near.
+
+    Parameters
+    ----------
+    meaning : mapping of Node to Node
+        What new symbols (totals, pools) are in terms of the original states.
+    """
+    graph = system.graph
+    late = slice(len(times) // 4, None)  # the first part may still be the fast transient
+
+    def choose(name: str, plus: Node, minus: Node) -> tuple[bool, bool, str]:
+        nodes = graph.substitute([plus, minus], meaning)
+        found = values(system, nodes, times[late], states[None, late])[0]
+        actual = states[late, system.state_index[name]]
+        real = np.isfinite(found).all(axis=1)
+        if not real.any():
+            message = f"the equation of {name} has no real root along the trajectory; it is not quasi-steady there"
+            raise UnsupportedModelError(Reason("no-closed-form", message, name))
+        found, actual = found[real], actual[real]
+        tiny = 1e-9 * max(float(np.abs(actual).max(initial=0.0)), 1e-300)
+        non_negative = (found >= -tiny).all(axis=0)
+        distance = np.median(np.abs(found - actual[:, None]), axis=0)
+        take_plus = bool(non_negative[0]) if non_negative[0] != non_negative[1] else bool(distance[0] <= distance[1])
+        sizes = np.median(np.abs(found), axis=0)
+        chosen, other = (0, 1) if take_plus else (1, 0)
+        sign = "+" if take_plus else "-"
+        if non_negative[0] != non_negative[1]:
+            reason = f"the root with {sign} is the one that is not negative along the trajectory"
+        else:
+            reason = f"the root with {sign} is the one near {name} along the trajectory"
+        return take_plus, bool(sizes[chosen] < sizes[other]), f"{reason} ({len(found)} points)"
+
+    return choose

@@ -1,0 +1,346 @@
+"""Directed relation graph: states that matter little for making what is observed are pruned.
+
+An edge i → j is weighted by the share of j's production that comes from reactions with i as a reactant, along the
+nominal run (its time average or its maximum). The importance of a state is the largest product of weights along a path
+to an observable. States under a threshold are removed together with the reactions that make nothing else, unless such
+a reaction is an outflow that matters to a state that stays; where others still need a removed state, it stands there
+with its initial value. Strongly connected groups of what stays are proposed as lumps.
+
+References
+----------
+T. Lu, C. K. Law, A directed relation graph method for mechanism reduction, Proc. Combust. Inst. 30 (2005),
+doi 10.1016/j.proci.2004.08.145; P. Pepiot-Desjardins, H. Pitsch, Combust. Flame 154 (2008),
+doi 10.1016/j.combustflame.2007.10.020: products along paths.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from sbmlump.classic.elimination import elimination_of
+from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, yardstick
+from sbmlump.classic.quasi_steady import DRAFT
+from sbmlump.classic.simulation import refuse_events, values
+from sbmlump.classic.timescales import nominal_run
+from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
+from sbmlump.expr.graph import Node
+from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
+from sbmlump.structure.laws import amount_factors
+from sbmlump.system import Assigned, Constant, OdeSystem, Reaction
+
+__all__ = ["RelationGraph", "pruned", "relation_graph"]
+
+Array = NDArray[np.float64]
+Clock = Callable[[], float]
+Weighting = Literal["average", "maximum"]
+_SEARCH_TRIALS: Final = 14
+
+
+@dataclass(frozen=True, slots=True)
+class RelationGraph:
+    """Weights and importances.
+
+    Attributes
+    ----------
+    states : tuple of str
+    weights : sparse array (n, n)
+        Entry (i, j): share of the production of j by reactions with i as a reactant, 0 … 1.
+    importance : mapping of state to float
+        1 for what is observed.
+    groups : tuple of tuple of str
+        Strongly connected groups of at least two states along edges of 1/2 and more: candidates for lumps.
+    """
+
+    states: tuple[str, ...]
+    weights: sp.csr_array
+    importance: Mapping[str, float]
+    groups: tuple[tuple[str, ...], ...]
+
+
+def relation_graph(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    times: Array,
+    states: Array,
+    weighting: Weighting = "maximum",
+) -> RelationGraph:
+    """Build the graph from a run.
+
+    Parameters
+    ----------
+    times : array (m,)
+    states : array (m, n)
+    weighting : ``average`` or ``maximum``
+        Over time.
+    """
+    if weighting not in ("average", "maximum"):
+        raise UsageError(Reason("bad-option", f"the weighting is average or maximum, not {weighting!r}"))
+    making, sources = _production(system, times, states)
+    n = system.size
+    table = np.zeros((n, n))
+    with np.errstate(all="ignore"):
+        for j in range(n):
+            made = making[j]
+            if not made:
+                continue
+            total = np.sum([amount for _, amount in made], axis=0)
+            for i in {i for term, _ in made for i in sources[term]}:
+                part = np.sum([amount for term, amount in made if i in sources[term]], axis=0)
+                if weighting == "maximum":
+                    share = np.where(total > 0, part / total, 0.0).max()
+                else:
+                    whole = np.trapezoid(total, times)
+                    share = np.trapezoid(part, times) / whole if whole > 0 else 0.0
+                table[i, j] = min(1.0, float(np.nan_to_num(share)))
+    importance = _importance(system, observables, table)
+    close = sp.csr_array((table >= 0.5).astype(np.int8))
+    count, labels = connected_components(close, directed=True, connection="strong")
+    groups = [tuple(system.states[i] for i in np.flatnonzero(labels == g)) for g in range(count)]
+    return RelationGraph(
+        system.states,
+        sp.csr_array(table),
+        dict(zip(system.states, importance.tolist(), strict=True)),
+        tuple(group for group in groups if len(group) > 1),
+    )
+
+
+Term = Node
+
+
+def _production(
+    system: OdeSystem, times: Array, states: Array
+) -> tuple[list[list[tuple[Term, Array]]], dict[Term, frozenset[int]]]:
+    """For each state, the fluxes that make it with their amounts over time; and the states each flux depends on.
+
+    The fluxes are the distinct terms of the right-hand sides, so that models of rate rules have them too.
+    """
+    graph = system.graph
+    index = system.state_index
+    terms = [graph.linear_terms(rhs) for rhs in system.rhs]
+    distinct = list(dict.fromkeys(term for one in terms for term in one))
+    if not distinct:
+        return [[] for _ in terms], {}
+    amounts = np.nan_to_num(values(system, distinct, times, states[None])[0])
+    place = {term: k for k, term in enumerate(distinct)}
+    # a net flux v⁺ − v⁻ is opened where it stands as a sum; inside a product it counts by its sign
+    making: list[list[tuple[Term, Array]]] = []
+    for one in terms:
+        made = [(term, np.maximum(float(factor) * amounts[:, place[term]], 0.0)) for term, factor in one.items()]
+        making.append([(term, amount) for term, amount in made if amount.any()])
+    sources = {term: frozenset(index[n] for n in graph.symbols([term]) if n in index) for term in distinct}
+    return making, sources
+
+
+def _importance(system: OdeSystem, observables: Sequence[Observable], table: Array) -> Array:
+    """Largest product of weights along a path to something observed (Dijkstra on −ln w)."""
+    graph = system.graph
+    index = system.state_index
+    best = np.zeros(system.size)
+    start = {index[n] for one in observables for n in graph.symbols([one.expression]) if n in index}
+    heap = [(-1.0, j) for j in sorted(start)]
+    best[list(start)] = 1.0
+    incoming = sp.csc_array(table)
+    while heap:
+        negative, j = heapq.heappop(heap)
+        if -negative < best[j]:
+            continue
+        low, high = incoming.indptr[j], incoming.indptr[j + 1]
+        for i, weight in zip(incoming.indices[low:high].tolist(), incoming.data[low:high].tolist(), strict=True):
+            value = -negative * weight
+            if value > best[i]:
+                best[i] = value
+                heapq.heappush(heap, (-value, i))
+    return best
+
+
+# -- pruning -----------------------------------------------------------------------------------------
+
+
+def pruned(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    threshold: float | None = None,
+    max_error: float | None = None,
+    weighting: Weighting = "maximum",
+    trial: Trial = STANDARD,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """Remove unimportant states and the reactions that make them.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        States of a smaller importance go; 0.05 where neither this nor `max_error` is given.
+    max_error : float, optional
+        Search the largest threshold whose measured error stays below.
+    weighting, trial
+        See :func:`relation_graph` and :class:`~sbmlump.classic.measure.Trial`.
+
+    Raises
+    ------
+    UsageError
+        ``bad-option`` if a number is out of range.
+    LimitError
+        ``target-not-reached`` if no state can go at this error.
+    UnsupportedModelError
+        ``event-not-lumpable`` if the model has events.
+    """
+    begin = clock()
+    _check_options(threshold, max_error)
+    refuse_events(system, "relation-graph")
+    ruler = yardstick(system, observables, trial)
+    times, states = nominal_run(system, ruler.until)
+    found = relation_graph(system, observables, times, states, weighting)
+
+    def at(limit: float) -> ReducedSystem:
+        reduction = _finish(system, observables, found, limit, weighting, (times, states), ruler)
+        return replace(reduction, seconds={"lump": clock() - begin})
+
+    if max_error is None:
+        return at(0.05 if threshold is None else threshold)
+    levels = sorted({value for value in found.importance.values() if value < 1.0})
+    low, high = 0, len(levels)
+    best: ReducedSystem | None = None
+    for _ in range(_SEARCH_TRIALS):
+        if low >= high:
+            break
+        middle = (low + high + 1) // 2
+        limit = np.nextafter(levels[middle - 1], 2.0)
+        candidate = at(float(limit))
+        assert isinstance(candidate.certificate, ErrorEstimate)
+        if candidate.certificate.worst_error <= max_error:
+            best, low = candidate, middle
+        else:
+            high = middle - 1
+    if best is None:
+        message = (
+            f"no state can be pruned with an error of at most {max_error:g}; allow a larger one with --max-error"
+        )
+        raise LimitError(Reason("target-not-reached", message))
+    return best
+
+
+def _check_options(threshold: float | None, max_error: float | None) -> None:
+    if threshold is not None and max_error is not None:
+        raise UsageError(Reason("bad-option", "give either --threshold or --max-error, not both"))
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise UsageError(Reason("bad-option", f"--threshold lies between 0 and 1, not {threshold:g}"))
+    if max_error is not None and not max_error > 0.0:
+        raise UsageError(Reason("bad-option", f"--max-error must be positive, not {max_error:g}"))
+
+
+def _finish(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    found: RelationGraph,
+    limit: float,
+    weighting: str,
+    run: tuple[Array, Array],
+    ruler: Yardstick,
+) -> ReducedSystem:
+    times, states = run
+    removed = [name for name in system.states if found.importance[name] < limit]
+    if len(removed) == system.size:
+        raise UnsupportedModelError(
+            Reason("nothing-left", "every state would be pruned; choose a smaller --threshold")
+        )
+    dropped = _droppable(system, set(removed), limit, times, states)
+    reduced = _without(system, removed, observables, dropped)
+    details: dict[str, Any] = {
+        "threshold": limit,
+        "weighting": weighting,
+        "pruned_states": removed,
+        "pruned_reactions": [one.id for one in dropped],
+        "importance": {n: round(v, 6) for n, v in sorted(found.importance.items(), key=lambda i: i[1])[:200]},
+        "proposed_lumps": [list(group) for group in found.groups[:20]],
+    }
+    draft = elimination_of(system, reduced, observables, DRAFT, "relation-graph")
+    return replace(draft, certificate=error_estimate(draft, "relation-graph", ruler, details))
+
+
+def _without(
+    system: OdeSystem, removed: Sequence[str], observables: Sequence[Observable], dropped: Sequence[Reaction]
+) -> OdeSystem:
+    """The system without some states, which rest at their initial values, and without some reactions."""
+    graph = system.graph
+    gone = set(removed)
+    index = system.state_index
+    factors = amount_factors(system)
+    kept = [i for i, name in enumerate(system.states) if name not in gone]
+    rhs: list[Node] = []
+    for i in kept:
+        terms = graph.linear_terms(system.rhs[i])
+        for term, value in _lost_terms(system, dropped, system.states[i], factors[i]).items():
+            terms[term] = terms.get(term, Fraction(0)) - value
+        rhs.append(graph.from_terms(terms))
+    constants = [*system.constants, *(Constant(name, system.initial[index[name]]) for name in removed)]
+    taken = {system.states[i] for i in kept} | {c.id for c in constants} | {a.id for a in system.assigned}
+    names = {one.id for one in dropped}
+    reactions = tuple(r for r in system.reactions if r.id not in names)
+    taken |= {r.id for r in reactions}
+    assigned = [*system.assigned, *(Assigned(o.id, o.expression) for o in observables if o.id not in taken)]
+    return replace(
+        system,
+        states=tuple(system.states[i] for i in kept),
+        initial=tuple(system.initial[i] for i in kept),
+        rhs=tuple(rhs),
+        constants=tuple(constants),
+        assigned=tuple(assigned),
+        reactions=reactions,
+        algebraic=(),
+    )
+
+
+def _droppable(system: OdeSystem, gone: set[str], limit: float, times: Array, states: Array) -> list[Reaction]:
+    """Reactions that make nothing but removed states and are no outflow of weight for a state that stays."""
+    index = system.state_index
+    made = [r for r in system.reactions if r.products and {one.species for one in r.products} <= gone]
+    if not made:
+        return []
+    flux = np.abs(np.nan_to_num(values(system, [r.flux for r in system.reactions], times, states[None])[0]))
+    column = {r.id: k for k, r in enumerate(system.reactions)}
+    outflow = np.zeros((len(times), system.size))
+    for reaction in system.reactions:
+        for one in reaction.reactants:
+            if one.species in index:
+                outflow[:, index[one.species]] += flux[:, column[reaction.id]]
+    dropped: list[Reaction] = []
+    for reaction in made:
+        drained = [
+            index[one.species] for one in reaction.reactants if one.species in index and one.species not in gone
+        ]
+        with np.errstate(all="ignore"):
+            share = np.nan_to_num(flux[:, [column[reaction.id]]] / outflow[:, drained])
+        if float(share.max(initial=0.0)) < limit:
+            dropped.append(reaction)
+    return dropped
+
+
+def _lost_terms(system: OdeSystem, dropped: Sequence[Reaction], name: str, factor: Node) -> dict[Node, Fraction]:
+    """What dropped reactions contributed to the rate of ``name``, as terms."""
+    graph = system.graph
+    total: dict[Node, Fraction] = {}
+    quantity = system.quantities.get(name)
+    conversion = (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
+    scale = graph.symbol(conversion) if conversion is not None else graph.number(1)
+    for reaction in dropped:
+        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
+            for one in side:
+                if one.species != name:
+                    continue
+                node = graph.mul((graph.number(sign), scale, one.stoichiometry, reaction.flux))
+                node = node if graph.number_of(factor) == 1 else graph.div(node, factor)
+                for term, value in graph.linear_terms(node).items():
+                    total[term] = total.get(term, Fraction(0)) + value
+    return total

@@ -1,0 +1,234 @@
+"""Trajectories by the system's own right-hand side, and perturbed starts: the one place here that integrates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.classic.compose import starts_of
+from sbmlump.errors import LimitError, Reason, UnsupportedModelError
+from sbmlump.expr.evaluate import Evaluator, values_of
+from sbmlump.expr.graph import Node
+from sbmlump.integrate import Tolerances, field_of, integrate
+from sbmlump.reduced import ReducedSystem
+from sbmlump.system import OdeSystem
+
+__all__ = [
+    "default_horizon",
+    "perturbed_starts",
+    "refuse_events",
+    "reduced_start",
+    "time_points",
+    "trajectories",
+    "values",
+]
+
+Array = NDArray[np.float64]
+_DECADES: Final = 5.0
+_REST: Final = 1e-3
+_MOST_ROUNDS: Final = 36
+_LONGER: Final = 10**0.5
+_STEPS: Final = 50_000
+_HORIZON_STEPS: Final = 4_000
+
+
+def refuse_events(system: OdeSystem, method: str) -> None:
+    """Refuse a system with events for an approximate method.
+
+    Raises
+    ------
+    UnsupportedModelError
+        With code ``event-not-lumpable``, one reason an event.
+    """
+    if system.events:
+        raise UnsupportedModelError(
+            [
+                Reason(
+                    "event-not-lumpable",
+                    f"the method {method} does not follow events; the model has the event {event.id or '(no id)'}",
+                    event.id,
+                )
+                for event in system.events
+            ]
+        )
+
+
+def time_points(until: float, points: int = 80) -> Array:
+    """0 and the union of logarithmic and uniform times up to ``until``."""
+    logarithmic = np.geomspace(until * 10.0**-_DECADES, until, points)
+    times = np.unique(np.concatenate([logarithmic, np.linspace(0.0, until, points + 1)]))
+    keep = np.concatenate([[True], np.diff(times) > 1e-9 * until])
+    return np.asarray(times[keep])
+
+
+def trajectories(
+    system: OdeSystem,
+    starts: Array,
+    times: Array,
+    *,
+    constants: Mapping[str, Array] | None = None,
+    scale: Array | None = None,
+    relative: float = 1e-7,
+    steps: int = _STEPS,
+) -> Array:
+    """Integrate from several starts.
+
+    Parameters
+    ----------
+    starts : array (r, n)
+    times : array (m,)
+        Increasing, the first one 0.
+    constants : mapping of str to array (r,), optional
+        Constants whose values differ between the runs.
+    scale : array (n,), optional
+        How large each state becomes; guessed from the starts if absent.
+    relative : float
+        Relative tolerance; the absolute one is 1e-4 of it, times the scale of each state.
+    steps : int
+        At most so many a run.
+
+    Returns
+    -------
+    ndarray (r, m, n)
+        NaN beyond the time that a run reached.
+    """
+    if not system.size:
+        return np.zeros((len(starts), len(times), 0))
+    field = field_of(system.graph, system.rhs, system.states, system.constant_values, constants)
+    table = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1) if field.timed else starts
+    size = _likely_size(system, starts) if scale is None else scale
+    scale = np.maximum(size, 1e-3 * max(float(size.max(initial=0.0)), 1e-30))
+    absolute = np.concatenate([1e-4 * relative * scale, [1e-9]]) if field.timed else 1e-4 * relative * scale
+    with np.errstate(all="ignore"):
+        runs = integrate(field, table, times, tolerances=Tolerances(relative, absolute, steps))
+    return runs.states[:, :, : system.size]
+
+
+def _likely_size(system: OdeSystem, starts: Array) -> Array:
+    """How large each state is at the start, or becomes within the fastest time of the system."""
+    start = starts[0]
+    rates = np.abs(np.nan_to_num(system.rates(0.0, start)))
+    jacobian = np.nan_to_num(system.jacobian(0.0, start).toarray())
+    fastest = float(np.abs(jacobian).sum(axis=0).max(initial=0.0))
+    reach = rates / fastest if fastest > 0 else rates
+    return np.asarray(np.maximum(np.abs(starts).max(axis=0), reach))
+
+
+def values(
+    system: OdeSystem,
+    nodes: Sequence[Node],
+    times: Array,
+    states: Array,
+    constants: Mapping[str, Array] | None = None,
+) -> Array:
+    """Expressions along runs: states (r, m, n) to (r, m, len(nodes))."""
+    r, m, n = states.shape
+    if not constants:
+        evaluator = Evaluator(system.graph, nodes, system.states, system.constant_values)
+        flat = evaluator.values(np.tile(times, r), states.reshape(r * m, n))
+        return flat.reshape(r, m, len(nodes))
+    names = list(constants)
+    fixed = {name: node for name, node in system.constant_values.items() if name not in constants}
+    evaluator = Evaluator(system.graph, nodes, [*system.states, *names], fixed)
+    extra = np.stack([np.repeat(constants[name][:, None], m, axis=1) for name in names], axis=2)
+    table = np.concatenate([states, extra], axis=2).reshape(r * m, n + len(names))
+    return evaluator.values(np.tile(times, r), table).reshape(r, m, len(nodes))
+
+
+def perturbed_starts(system: OdeSystem, count: int, spread: float, seed: int) -> Array:
+    """The nominal start and ``count`` others, each value times 1 ± ``spread``; what is 0 stays 0. Shape (1 + count, n).
+
+    Raises
+    ------
+    UnsupportedModelError
+        If a state has no initial value (code ``missing-value``).
+    """
+    start = system.initial_state()
+    if np.isnan(start).any():
+        names = [name for name, value in zip(system.states, start, strict=True) if np.isnan(value)]
+        raise UnsupportedModelError(
+            [Reason("missing-value", f"{name} has no initial value; it cannot be simulated", name) for name in names]
+        )
+    generator = np.random.default_rng([seed, 0x57A7])
+    factors = generator.uniform(1.0 - spread, 1.0 + spread, (count, system.size))
+    return np.vstack([start, start * factors])
+
+
+def reduced_start(reduction: ReducedSystem, starts: Array) -> tuple[Array, dict[str, Array]]:
+    """Where the reduced system starts for other initial states of the original.
+
+    Returns
+    -------
+    starts : ndarray (r, m)
+        y(0) = Lx(0).
+    constants : dict of str to ndarray (r,)
+        Constants of the reduced system that hang on the initial state (totals).
+    """
+    system, original = reduction.system, reduction.original
+    lumped = reduction.project(starts)
+    given = starts_of(reduction)
+    if not given:
+        return lumped, {}
+    place = original.state_index
+    hanging = [c.id for c in system.constants if c.id not in given and c.value is not None and c.computed]
+    hanging += list(given)
+    columns: dict[str, list[float]] = {name: [] for name in hanging}
+    for x, y in zip(starts, lumped, strict=True):
+        new = {
+            name: sum((v * Fraction(repr(float(x[place[state]]))) for state, v in row.items()), Fraction(0))
+            for name, row in given.items()
+        }
+        new |= {name: Fraction(repr(float(v))) for name, v in zip(system.states, y, strict=True)}
+        moved = system.with_values(new).constant_values
+        numbers = values_of(system.graph, [moved[name] for name in hanging])
+        for name, number in zip(hanging, numbers, strict=True):
+            columns[name].append(float(number))
+    table = {name: np.array(column) for name, column in columns.items()}
+    return lumped, {name: column for name, column in table.items() if np.ptp(column) or len(starts) == 1}
+
+
+def default_horizon(system: OdeSystem) -> float:
+    """A horizon in the model's own time: as long as it takes to come to rest.
+
+    From the fastest scale at the start the horizon grows threefold until nothing moves any more over its second half,
+    or the integration becomes long (an oscillation).
+
+    Raises
+    ------
+    LimitError
+        If the model cannot be integrated at all (code ``not-simulated``).
+    """
+    start = system.initial_state()
+    likely = _likely_size(system, start[None, :])
+    scale = np.maximum(likely, 1e-3 * max(float(likely.max(initial=0.0)), 1e-9))
+    rates = np.abs(np.nan_to_num(system.rates(0.0, start)))
+    speed = float((rates / scale).max(initial=0.0))
+    until = 1e-1 / speed if speed > 0 else 1.0
+    field = field_of(system.graph, system.rhs, system.states, system.constant_values)
+    table = np.append(start, 0.0)[None, :] if field.timed else start[None, :]
+    best: float | None = None
+    for _ in range(_MOST_ROUNDS):
+        times = np.array([0.0, 0.5 * until, 0.75 * until, until])
+        with np.errstate(all="ignore"):
+            runs = integrate(
+                field, table, times, tolerances=Tolerances(1e-6, 1e-9 * float(scale.max()), _HORIZON_STEPS)
+            )
+        if not runs.complete[0]:
+            break
+        best = until
+        late = runs.states[0, 1:, : system.size]
+        size = np.maximum(np.abs(runs.states[0, :, : system.size]).max(axis=0), 1e-9 * float(scale.max()))
+        if (np.ptp(late, axis=0) <= _REST * size).all():
+            return until
+        until *= _LONGER
+    if best is None:
+        raise LimitError(
+            Reason(
+                "not-simulated", "the model cannot be integrated from its initial values; give --until and check them"
+            )
+        )
+    return best

@@ -1,0 +1,336 @@
+"""Symbolic solution of the algebraic equations of a time-scale approximation.
+
+Equations 0 = F(z; y) are solved for the unknowns z over the field of rational functions of everything else: unknown
+by unknown, each from an equation that is linear in it, the result put into the others. That solves linear systems
+(by elimination without fractions, since every step is brought to lowest terms) and those non-linear ones in
+which the unknowns follow from each other. What is left at the end may be one equation of degree two in one unknown,
+whose root is chosen by its sign. Everything else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+import flint
+
+from sbmlump.classic.rational import Fractions, Quotient
+from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.expr.graph import Graph, Node
+
+__all__ = ["Branch", "Solution", "solve"]
+
+_MAX_UNKNOWNS: Final = 40
+_MAX_GROEBNER: Final = 3
+_CODE: Final = "no-closed-form"
+Chooser = Callable[[str, Node, Node], tuple[bool, bool, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A root of a quadratic equation that was chosen, and why."""
+
+    unknown: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Unknowns as expressions of everything else.
+
+    Attributes
+    ----------
+    values : mapping of str to Node
+    branches : tuple of Branch
+        Empty where the solution is rational.
+    """
+
+    values: Mapping[str, Node]
+    branches: tuple[Branch, ...] = field(default=())
+
+
+def solve(graph: Graph, equations: Sequence[Node], unknowns: Sequence[str], choose: Chooser) -> Solution:
+    """Solve 0 = equations for ``unknowns``.
+
+    Parameters
+    ----------
+    equations : sequence of Node
+        As many as unknowns.
+    choose : callable (unknown, root with +, root with −) → (plus, smaller, why)
+        Asked where a quadratic equation is left; the roots are expressions of what is known. It says whether to
+        take the root with +, whether that is the smaller one in magnitude, and why.
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``no-closed-form`` if the equations are not rational in the unknowns, or of a higher degree;
+        ``singular-fast-system`` if they do not determine the unknowns.
+    """
+    if len(unknowns) > _MAX_UNKNOWNS:
+        raise _refusal(unknowns, f"there are more than {_MAX_UNKNOWNS} of them")
+    for name in unknowns:
+        _check_rational(graph, equations, name, unknowns)
+    solver = _Solver(graph, equations, unknowns)
+    return solver.run(choose)
+
+
+def _refusal(unknowns: Sequence[str], why: str) -> UnsupportedModelError:
+    listed = ", ".join(unknowns[:6])
+    message = (
+        f"the equations of the fast quantities {listed} cannot be solved for them: {why}; SBML has no place for "
+        "implicit equations that simulators agree on, so choose other fast quantities"
+    )
+    return UnsupportedModelError(Reason(_CODE, message, unknowns[0] if unknowns else None))
+
+
+def _check_rational(graph: Graph, equations: Sequence[Node], name: str, unknowns: Sequence[str]) -> None:
+    fractions = Fractions(graph, equations)
+    symbol = graph.symbol(name)
+    for equation in equations:
+        for atom in graph.reachable([equation]):
+            if fractions.has(atom) and atom != symbol and name in graph.symbols([atom]):
+                raise _refusal(unknowns, f"{name} stands inside a function")
+
+
+class _Solver:
+    """Elimination over quotients of polynomials."""
+
+    def __init__(self, graph: Graph, equations: Sequence[Node], unknowns: Sequence[str]) -> None:
+        self._graph = graph
+        self._unknowns = list(unknowns)
+        self._fractions = Fractions(graph, [*equations, *(graph.symbol(name) for name in unknowns)])
+        if not self._fractions.fits:
+            raise _refusal(unknowns, "they involve too many symbols")
+        self._open: list[flint.fmpq_mpoly] = []
+        for equation in equations:
+            quotient = self._fractions.of(equation)
+            if quotient is None:
+                raise _refusal(unknowns, "the expressions are too large")
+            self._open.append(quotient.top)
+        self._solved: list[tuple[str, Quotient]] = []
+
+    def run(self, choose: Chooser) -> Solution:
+        """Unknown by unknown."""
+        rest = list(self._unknowns)
+        while rest:
+            pick = self._linear_pick(rest)
+            if pick is None:
+                break
+            equation, name = pick
+            self._eliminate(equation, name)
+            rest.remove(name)
+        self._open = [polynomial for polynomial in self._open if polynomial != 0]
+        if rest:
+            return self._with_roots(rest, choose)
+        return Solution(self._back({}))
+
+    # -- linear steps --------------------------------------------------------------------------------
+
+    def _linear_pick(self, rest: Sequence[str]) -> tuple[int, str] | None:
+        """The equation and unknown, linear in it, that are cheapest to use; the coefficient must not be 0."""
+        best: tuple[tuple[int, int, int], int, str] | None = None
+        for i, polynomial in enumerate(self._open):
+            if polynomial == 0:
+                continue
+            degrees = polynomial.degrees()
+            for order, name in enumerate(rest):
+                if int(degrees[self._place(name)]) != 1:
+                    continue
+                slope = polynomial.derivative(self._place(name))
+                mixed = sum(int(slope.degrees()[self._place(other)]) for other in rest)
+                cost = (mixed, len(slope) * len(polynomial), order)
+                if best is None or cost < best[0]:
+                    best = (cost, i, name)
+        return None if best is None else best[1:]
+
+    def _place(self, name: str) -> int:
+        return self._fractions.place(self._graph.symbol(name))
+
+    def _eliminate(self, equation: int, name: str) -> None:
+        """z = −rest/slope from one equation, put into the others (numerators only)."""
+        polynomial = self._open.pop(equation)
+        place = self._place(name)
+        slope = polynomial.derivative(place)
+        rest = polynomial - slope * self._fractions.variable(self._graph.symbol(name))
+        self._solved.append((name, self._lowest(-rest, slope)))
+        _, value = self._solved[-1]
+        self._open = [self._put(other, place, value) for other in self._open]
+
+    def _lowest(self, top: flint.fmpq_mpoly, bottom: flint.fmpq_mpoly) -> Quotient:
+        if top == 0:
+            return self._fractions.constant(0)
+        common = top.gcd(bottom)
+        return Quotient(top // common, bottom // common)
+
+    def _put(self, polynomial: flint.fmpq_mpoly, place: int, value: Quotient) -> flint.fmpq_mpoly:
+        """Numerator of the polynomial with the variable replaced, without the content that the denominators leave."""
+        degree = int(polynomial.degrees()[place]) if polynomial != 0 else 0
+        if not degree:
+            return polynomial
+        total = polynomial * 0
+        for power, coefficient in enumerate(_coefficients(polynomial, place, degree)):
+            size = len(coefficient) * max(1, len(value.top)) ** power * max(1, len(value.bottom)) ** (degree - power)
+            if size > 20_000:
+                raise _refusal(self._unknowns, "the expressions become too large")
+            total += coefficient * value.top**power * value.bottom ** (degree - power)
+        return _without(total, value.bottom)
+
+    # -- what is left --------------------------------------------------------------------------------
+
+    def _with_roots(self, rest: Sequence[str], choose: Chooser) -> Solution:
+        if len(self._open) < len(rest):
+            message = (
+                f"the equations of the fast quantities do not determine {', '.join(rest[:6])}; a total of them is "
+                "conserved or they do not move: choose other fast quantities"
+            )
+            raise UnsupportedModelError(Reason("singular-fast-system", message, rest[0]))
+        if len(rest) > 1:
+            return self._by_groebner(rest, choose)
+        (name,) = rest
+        polynomial = self._relevant_factor(self._open[0], name)
+        degree = int(polynomial.degrees()[self._place(name)])
+        if degree != 2:
+            raise _refusal(self._unknowns, f"an equation of degree {degree} in {name} remains")
+        node, why = self._quadratic(polynomial, name, choose)
+        return Solution(self._back({name: node}), (Branch(name, why),))
+
+    def _relevant_factor(self, polynomial: flint.fmpq_mpoly, name: str) -> flint.fmpq_mpoly:
+        """Without factors that do not hold the unknown, and without the factor that is the unknown itself.
+
+        The root 0 belongs to the state in which nothing of it is there; it is never the attracting one while it is fed.
+        """
+        place = self._place(name)
+        _, factors = polynomial.factor()
+        wanted = [factor for factor, _ in factors if int(factor.degrees()[place]) > 0]
+        symbol = self._fractions.variable(self._graph.symbol(name))
+        inner = [factor for factor in wanted if factor != symbol and -factor != symbol]
+        wanted = inner or wanted
+        if len(wanted) != 1:
+            raise _refusal(self._unknowns, f"the equation of {name} has several families of roots")
+        return wanted[0]
+
+    def _quadratic(self, polynomial: flint.fmpq_mpoly, name: str, choose: Chooser) -> tuple[Node, str]:
+        graph = self._graph
+        c, b, a = (self._fractions.polynomial_node(part) for part in _coefficients(polynomial, self._place(name), 2))
+        root = graph.pow(
+            graph.sub(graph.pow(b, graph.number(2)), graph.mul((graph.number(4), a, c))), graph.number(Fraction(1, 2))
+        )
+        below = graph.mul((graph.number(2), a))
+        plus = graph.div(graph.sub(root, b), below)
+        minus = graph.div(graph.neg(graph.add((b, root))), below)
+        take_plus, smaller, why = choose(name, plus, minus)
+        if not smaller:
+            return (plus if take_plus else minus), why
+        # 2c/(−b ∓ √) is the same number as (−b ± √)/2a, but the smaller root loses no digits to a difference
+        double = graph.mul((graph.number(2), c))
+        below = graph.neg(graph.add((b, root))) if take_plus else graph.sub(root, b)
+        return graph.div(double, below), why
+
+    def _by_groebner(self, rest: Sequence[str], choose: Chooser) -> Solution:
+        """A lexicographic Gröbner basis that is triangular with linear and at most one quadratic polynomial."""
+        if len(rest) > _MAX_GROEBNER or max(len(p) for p in self._open) > 40:
+            raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
+        triangular = _groebner(self._open, [self._place(name) for name in rest])
+        if triangular is None:
+            raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
+        self._open = triangular
+        left = list(rest)
+        while left:
+            pick = self._linear_pick(left)
+            if pick is None:
+                break
+            self._eliminate(*pick)
+            left.remove(pick[1])
+        if len(left) != 1:
+            raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
+        self._open = [polynomial for polynomial in self._open if polynomial != 0]
+        return self._with_roots(left, choose)
+
+    def _back(self, known: Mapping[str, Node]) -> dict[str, Node]:
+        """Expressions free of unknowns, the last one solved first."""
+        graph = self._graph
+        values = dict(known)
+        symbols = {name: graph.symbol(name) for name in self._unknowns}
+        rational: dict[str, Quotient] = {}
+        for name, quotient in reversed(self._solved):
+            combined = None if known else self._substituted(quotient, rational)
+            if combined is not None:
+                rational[name] = combined
+                values[name] = self._fractions.node(combined)
+                continue
+            mapping = {symbols[other]: node for other, node in values.items()}
+            values[name] = graph.substitute([self._fractions.node(quotient)], mapping)[0]
+        return {name: values[name] for name in self._unknowns}
+
+    def _substituted(self, quotient: Quotient, known: Mapping[str, Quotient]) -> Quotient | None:
+        """With the unknowns found so far replaced, in lowest terms; ``None`` if that is too large."""
+        result: list[Quotient] = []
+        for polynomial in (quotient.top, quotient.bottom):
+            part: Quotient | None = Quotient(polynomial, self._fractions.constant(1).top)
+            for name, value in known.items():
+                place = self._place(name)
+                if part is None or part.top == 0 or not int(part.top.degrees()[place]):
+                    continue
+                degree = int(part.top.degrees()[place])
+                total: Quotient | None = self._fractions.constant(0)
+                for power, coefficient in enumerate(_coefficients(part.top, place, degree)):
+                    term: Quotient | None = self._fractions.power(value, power)
+                    term = None if term is None else self._fractions.times(Quotient(coefficient, part.bottom), term)
+                    total = None if total is None or term is None else self._fractions.plus(total, term)
+                part = total
+            if part is None:
+                return None
+            result.append(part)
+        return self._fractions.over(result[0], result[1])
+
+
+def _coefficients(polynomial: flint.fmpq_mpoly, place: int, degree: int) -> list[flint.fmpq_mpoly]:
+    """Coefficients of the powers 0 … degree of one variable."""
+    context = polynomial.context()
+    parts: list[dict[tuple[int, ...], flint.fmpq]] = [{} for _ in range(degree + 1)]
+    for exponents, coefficient in polynomial.terms():
+        power = int(exponents[place])
+        key = tuple(0 if i == place else int(e) for i, e in enumerate(exponents))
+        parts[power][key] = coefficient
+    return [context.from_dict(part) for part in parts]
+
+
+def _without(polynomial: flint.fmpq_mpoly, divisor: flint.fmpq_mpoly) -> flint.fmpq_mpoly:
+    """The polynomial without factors that came in with a denominator."""
+    while polynomial != 0 and not divisor.is_constant():
+        common = polynomial.gcd(divisor)
+        if common.is_constant():
+            break
+        polynomial = polynomial // common
+    return polynomial
+
+
+def _groebner(polynomials: Sequence[flint.fmpq_mpoly], places: Sequence[int]) -> list[flint.fmpq_mpoly] | None:
+    """By SymPy, over the rational functions of the other variables; ``None`` if it is not zero-dimensional."""
+    import sympy
+
+    context = polynomials[0].context()
+    width = context.nvars()
+    symbols = sympy.symbols([f"v{i}" for i in range(width)])
+    wanted = [symbols[place] for place in places]
+
+    def to_sympy(polynomial: flint.fmpq_mpoly) -> sympy.Expr:
+        return sympy.Add(
+            *(
+                sympy.Rational(int(c.p), int(c.q))
+                * sympy.Mul(*(s ** int(e) for s, e in zip(symbols, exps, strict=True)))
+                for exps, c in polynomial.terms()
+            )
+        )
+
+    basis = sympy.groebner([to_sympy(p) for p in polynomials], *wanted, order="lex", domain=None)
+    if not basis.is_zero_dimensional:
+        return None
+    result = []
+    for one in basis.exprs:
+        top = sympy.numer(sympy.together(one))
+        table = sympy.Poly(top, *symbols).terms()
+        result.append(context.from_dict({tuple(map(int, exps)): flint.fmpq(int(c.p), int(c.q)) for exps, c in table}))
+    return result

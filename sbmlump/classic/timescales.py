@@ -1,0 +1,165 @@
+"""Which quantities are fast: the Jacobian's spectrum along the trajectory, and pointers to what the fast modes move.
+
+At points of the nominal trajectory the modes of the Jacobian are ordered by speed. A gap between the speeds of two
+neighbours, with the faster one faster than the horizon, separates fast modes from slow ones. The pointer of a state is
+the share of it that lies in the fast modes, the diagonal of Σ aᵣbᵣ over the fast modes (right and left eigenvectors).
+
+References
+----------
+S. H. Lam, D. A. Goussis, The CSP method for simplifying kinetics, Int. J. Chem. Kinet. 26 (1994),
+doi 10.1002/kin.550260408.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from sbmlump.classic.simulation import time_points, trajectories
+from sbmlump.errors import LimitError, Reason
+from sbmlump.system import OdeSystem
+
+__all__ = ["TimeScales", "nominal_run", "time_scales"]
+
+Array = NDArray[np.float64]
+_POINTS: Final = 24
+_GAP: Final = 8.0
+_POINTER: Final = 0.5
+_RESTING: Final = 1e-9
+_MAX_STATES: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class TimeScales:
+    """What was seen along the trajectory.
+
+    Attributes
+    ----------
+    times : ndarray (k,)
+    scales : ndarray (k, n)
+        1/|λ| of all modes, fastest first.
+    fast_modes : ndarray of int (k,)
+        How many modes lie before the gap at each point; 0 where there is none.
+    pointers : mapping of state to float
+        Mean share of each state in the fast modes, over the points with a gap.
+    fast : tuple of str
+        States with a pointer above 1/2, the most pointed to first.
+    gap : float
+        Median ratio of the speeds on both sides of the gap; 1 if there is none.
+    """
+
+    times: Array
+    scales: Array
+    fast_modes: NDArray[np.int64]
+    pointers: Mapping[str, float]
+    fast: tuple[str, ...]
+    gap: float
+
+    def as_json(self) -> dict[str, Any]:
+        """For the certificate: why these were taken for fast."""
+        seen = self.fast_modes > 0
+        return {
+            "points": len(self.times),
+            "points_with_gap": int(seen.sum()),
+            "median_gap": round(self.gap, 3),
+            "median_fast_modes": float(np.median(self.fast_modes[seen])) if seen.any() else 0.0,
+            "pointers": {
+                name: round(value, 3) for name, value in sorted(self.pointers.items(), key=lambda i: -i[1])[:20]
+            },
+        }
+
+
+def nominal_run(system: OdeSystem, until: float, points: int = 80) -> tuple[Array, Array]:
+    """Times (m,) and states (m, n) of the run from the initial values of the file.
+
+    Raises
+    ------
+    LimitError
+        If it does not reach ``until`` (code ``not-simulated``).
+    """
+    times = time_points(until, points)
+    states = trajectories(system, system.initial_state()[None, :], times)[0]
+    if not np.isfinite(states).all():
+        message = f"model {system.id} cannot be integrated to {until:g}; choose a shorter horizon with --until"
+        raise LimitError(Reason("not-simulated", message))
+    return times, states
+
+
+def time_scales(system: OdeSystem, times: Array, states: Array, excluded: Sequence[str] = ()) -> TimeScales:
+    """Look for a gap in the spectrum at points of a run.
+
+    Parameters
+    ----------
+    times : array (m,)
+    states : array (m, n)
+    excluded : sequence of str
+        States that are not proposed (observed ones).
+
+    Raises
+    ------
+    LimitError
+        If there are more than 400 states (code ``too-large``).
+    """
+    if system.size > _MAX_STATES:
+        message = f"time scales are looked for up to {_MAX_STATES} states, not {system.size}; name the fast ones"
+        raise LimitError(Reason("too-large", message))
+    chosen = np.unique(np.linspace(1, len(times) - 1, _POINTS).astype(int))
+    until = float(times[-1])
+    scales, counts, gaps = [], [], []
+    total = np.zeros(system.size)
+    for k in chosen:
+        matrix = system.jacobian(float(times[k]), states[k]).toarray()
+        speeds, pointer, count, gap = _modes(matrix, until)
+        scales.append(1.0 / np.maximum(speeds, 1e-300))
+        counts.append(count)
+        if count:
+            gaps.append(gap)
+            total += pointer
+    mean = total / max(1, len(gaps))
+    pointers = {name: float(value) for name, value in zip(system.states, mean, strict=True)}
+    enough = len(gaps) >= max(2, len(chosen) // 4)
+    fast = [n for n, v in sorted(pointers.items(), key=lambda i: -i[1]) if v > _POINTER and n not in excluded]
+    seen = [count for count in counts if count]
+    fast = fast[: int(np.median(seen))] if seen else []
+    return TimeScales(
+        times[chosen],
+        np.array(scales),
+        np.array(counts, dtype=np.int64),
+        pointers,
+        tuple(fast) if enough else (),
+        float(np.median(gaps)) if gaps else 1.0,
+    )
+
+
+def _modes(matrix: Array, until: float) -> tuple[Array, Array, int, float]:
+    """Speeds in falling order, pointers of the states, number of fast modes, and the gap behind them."""
+    size = len(matrix)
+    if not np.isfinite(matrix).all():
+        return np.zeros(size), np.zeros(size), 0, 1.0
+    decomposition: tuple[Any, ...] = scipy.linalg.eig(matrix, left=True, right=True)
+    values, left, right = decomposition
+    order = np.argsort(-np.abs(values))
+    values, left, right = values[order], left[:, order], right[:, order]
+    speeds = np.abs(values)
+    best, gap = 0, _GAP
+    # conserved totals give modes of speed 0: they are no slow modes, something that moves has to stay
+    moving = int((speeds > _RESTING * speeds.max(initial=0.0)).sum())
+    for count in range(1, moving):
+        # only decaying modes that are over long before the end
+        if values[count - 1].real >= 0 or speeds[count - 1] * until < 10.0:
+            break
+        ratio = float(speeds[count - 1] / speeds[count])
+        if ratio > gap:
+            best, gap = count, ratio
+    if not best:
+        return speeds, np.zeros(size), 0, 1.0
+    norm = np.einsum("ij,ij->j", left.conj(), right)[:best]
+    with np.errstate(all="ignore"):
+        projector = np.einsum("ir,ir->i", right[:, :best] / norm, left.conj()[:, :best])
+    pointer = np.nan_to_num(np.abs(projector.real))
+    return speeds, np.minimum(pointer, 1.0), best, gap

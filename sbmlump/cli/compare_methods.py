@@ -1,0 +1,144 @@
+"""``sbmlump compare-methods``: what each reduction method makes of a model, in one table and one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from sbmlump.classic.comparison import DEFAULT_CHAINS, MethodRow, compare_methods
+from sbmlump.classic.measure import Trial
+from sbmlump.classic.method import MethodOptions, method_names
+from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
+from sbmlump.errors import SbmlumpError
+from sbmlump.observables import parse_observables
+from sbmlump.outcome import reason_json
+from sbmlump.pipeline import load
+
+__all__ = ["command", "draw"]
+
+_FLOOR = 1e-12
+
+
+@click.command("compare-methods")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--observe", multiple=True, metavar="EXPR", required=True, help="What to keep; several times for several."
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    help=f"A method, or several joined by commas; {'; '.join(DEFAULT_CHAINS)} if none is given.",
+)
+@click.option("--fast", default="auto", show_default=True, metavar="ID,…|auto", help="Fast states or reactions.")
+@click.option("--max-error", type=float, metavar="R", help="For methods that look for a size.")
+@click.option("--max-size", type=int, metavar="N", help="For methods that look for a size.")
+@click.option("--until", type=float, metavar="T", help="Horizon; chosen from the model if absent.")
+@click.option("--ensemble", type=int, default=6, show_default=True, help="Perturbed initial states.")
+@click.option("--spread", type=float, default=0.2, show_default=True, help="Relative size of the perturbation.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write methods.svg there.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    model: Path,
+    observe: tuple[str, ...],
+    methods: tuple[str, ...],
+    fast: str,
+    max_error: float | None,
+    max_size: int | None,
+    until: float | None,
+    ensemble: int,
+    spread: float,
+    output: Path | None,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run the reduction methods on MODEL side by side: size, error on the same runs, time, what is preserved."""
+    if ensemble < 0 or seed < 0:
+        raise click.UsageError("--ensemble and --seed must not be negative")
+    if until is not None and not until > 0:
+        raise click.UsageError(f"--until must be positive, not {until}")
+    if not 0 <= spread < 1:
+        raise click.UsageError(f"--spread lies between 0 and 1, not {spread}")
+    try:
+        for chain in methods:
+            method_names(chain)
+        system = load(model)
+        observables = parse_observables(system, observe)
+        options = MethodOptions(
+            fast="auto" if fast == "auto" else tuple(name.strip() for name in fast.split(",") if name.strip()),
+            max_error=max_error,
+            max_size=max_size,
+            trial=Trial(until, ensemble, spread, seed),
+            seed=seed,
+        )
+        with progress_reporter(quiet or as_json) as progress:
+            rows = compare_methods(system, observables, methods or DEFAULT_CHAINS, options, progress=progress)
+    except SbmlumpError as error:
+        return print_failure(Failure.of(error), as_json=as_json)
+    picture = None
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        picture = output / "methods.svg"
+        picture.write_bytes(draw(rows, system.size, system.name or system.id))
+    if as_json:
+        print_json(
+            {
+                "model": {"id": system.id, "file": str(model), "states": system.size},
+                "observables": [one.id for one in observables],
+                "methods": [
+                    {**row.as_json(), "reason": reason_json(row.reason) if row.reason else None} for row in rows
+                ],
+                "picture": None if picture is None else str(picture),
+            }
+        )
+    else:
+        _print(rows, system.size)
+        if picture is not None:
+            click.echo(f"picture: {picture}")
+    return 0
+
+
+def _print(rows: Sequence[MethodRow], size: int) -> None:
+    width = max(len(row.method) for row in rows) if rows else 6
+    click.echo(f"{'method':<{width}}  {'states':>9}  {'worst error':>11}  {'seconds':>7}  preserved")
+    for row in rows:
+        if row.size is None:
+            reason = row.reason.message if row.reason else ""
+            click.echo(f"{row.method:<{width}}  {'-':>9}  {'-':>11}  {row.seconds:>7.2f}  {reason}")
+            continue
+        states = f"{size} -> {row.size}"
+        error = "proved" if row.exact else "not known" if row.error is None else f"{row.error:.3g}"
+        lost = f"all but {', '.join(row.lost)}" if row.lost else ("all" if row.kept else "nothing was reduced")
+        click.echo(f"{row.method:<{width}}  {states:>9}  {error:>11}  {row.seconds:>7.2f}  {lost}")
+
+
+def draw(rows: Sequence[MethodRow], size: int, title: str) -> bytes:
+    """Size against error as SVG, one mark a method; proved ones stand on the lower edge."""
+    import io
+
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    shown = [row for row in rows if row.size is not None and (row.error is not None or row.exact)]
+    for number, row in enumerate(shown):
+        error = _FLOOR if row.exact else max(row.error or _FLOOR, _FLOOR)
+        axes.plot(row.size or 0, error, "s" if row.exact else "o", color=f"C{number % 10}", label=row.method)
+    axes.set_yscale("log")
+    axes.set_xlim(0, size * 1.05 + 0.5)
+    axes.set_xlabel(f"states (the original has {size})")
+    axes.set_ylabel("worst relative error (squares: proved exact)")
+    axes.set_title(title[:80], fontsize=10)
+    if shown:
+        axes.legend(fontsize=7, loc="best")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

@@ -1,0 +1,165 @@
+"""``sbmlump survey``: every model of a store, every observable, every method asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crawler.errors import CrawlError
+from crawler.store import list_models
+from sbmlump.cli.output import print_json
+from sbmlump.cli.survey_report import make_page, print_summary, summary_json
+from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.methods import check_method
+from sbmlump.survey.plan import parse_observe, parse_shard
+from sbmlump.survey.run import Progress, Request, run_survey
+from sbmlump.survey.task import Settings, SurveyModel
+
+__all__ = ["command"]
+
+
+@click.command("survey")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
+@click.option(
+    "--observe",
+    default="each",
+    show_default=True,
+    metavar="each|FILE",
+    help="Each state of each model, or a file with lines 'MODEL EXPR' ('*' stands for every model).",
+)
+@click.option("--method", default="exact", show_default=True, metavar="NAMES", help="Methods, joined by commas.")
+@click.option("--check", is_flag=True, help="Prove each reduction, simulate it and compare.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes side by side.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
+@click.option("--time-limit", type=float, default=120.0, show_default=True, help="Seconds for a model.")
+@click.option("--memory-limit", type=int, default=2000, show_default=True, help="MB for a model.")
+@click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Survey the I-th of N parts.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Survey N models drawn at random.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random numbers.")
+@click.option("--no-page", is_flag=True, help="Write no HTML.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    store: Path,
+    output: Path,
+    observe: str,
+    method: str,
+    check: bool,
+    workers: int,
+    scheduler: str | None,
+    time_limit: float,
+    memory_limit: int,
+    shard: str,
+    sample: int | None,
+    seed: int,
+    no_page: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    r"""Survey the models of STORE, a store made by 'sbmlump crawl' or a folder of SBML files.
+
+    A survey that was stopped goes on where it was when the same command is given again.
+
+    \b
+    sbmlump survey models -o results --workers 4
+    sbmlump survey models -o results --method exact,approximate --check --sample 100
+    """
+    begin = time.perf_counter()
+    settings = _settings(method, check, time_limit, memory_limit, seed)
+    wanted, digest = _observed(observe)
+    request = Request(
+        _listed(store),
+        output,
+        settings,
+        wanted,
+        digest,
+        workers,
+        scheduler,
+        parse_shard(shard),
+        sample,
+    )
+    with _progress(quiet or as_json) as progress:
+        done = run_survey(request, progress)
+    page = None if no_page else make_page(output)
+    seconds = time.perf_counter() - begin
+    if as_json:
+        print_json({**summary_json(output, page), "new": done.now, "seconds": seconds})
+    else:
+        print_summary(output, page)
+        told = f"{done.now} models surveyed in {seconds:.0f} s"
+        click.echo(told + (f", {done.before} had been before" if done.before else ""))
+    return 0
+
+
+def _settings(method: str, check: bool, time_limit: float, memory_limit: int, seed: int) -> Settings:
+    """Refuse what makes no sense before anything is done."""
+    methods = tuple(dict.fromkeys(name.strip() for name in method.split(",") if name.strip()))
+    if not methods:
+        raise UsageError(Reason("unknown-method", "no method is named; --method exact is the default"))
+    for name in methods:
+        check_method(name)
+    if not 0 < time_limit < 1e7:
+        raise UsageError(Reason("bad-limit", f"the time limit must be a positive number of seconds, not {time_limit}"))
+    if not 100 <= memory_limit < 1 << 30:
+        raise UsageError(Reason("bad-limit", f"the memory limit must be at least 100 MB, not {memory_limit}"))
+    return Settings(methods, check, time_limit, memory_limit << 20, seed)
+
+
+def _observed(observe: str) -> tuple[Mapping[str, tuple[str, ...]] | None, str]:
+    """What to observe, and its digest."""
+    if observe == "each":
+        return None, "each"
+    try:
+        data = Path(observe).read_bytes()
+        return parse_observe(data.decode()), hashlib.sha256(data).hexdigest()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"the file of observables {observe} cannot be read ({error}); write --observe each, or name a file"
+        raise UsageError(Reason("bad-observe-file", message)) from error
+
+
+def _listed(store: Path) -> list[SurveyModel]:
+    try:
+        found = list_models(store)
+    except CrawlError as error:
+        kind: type[SbmlumpError] = {2: UsageError, 3: InputError}.get(error.exit_code, LimitError)
+        raise kind(Reason(error.code, error.message)) from error
+    # not resolved: the files of a store may be links to their objects
+    return [
+        SurveyModel(model.id, model.path.relative_to(store).as_posix(), model.path.absolute(), model.sha256)
+        for model in found
+    ]
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress]:
+    """A bar on a terminal, with the time that is left."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns: tuple[Any, ...] = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None)
+
+        def step(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=name)
+
+        update: Callable[[int, int, str], None] = step
+        yield update

@@ -1,0 +1,72 @@
+"""``sbmlump survey-report``: the page and the summary of a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sbmlump.cli.output import print_json
+from sbmlump.files import write_atomically
+from sbmlump.report.survey_page import write_survey_page
+from sbmlump.report.survey_summary import Summary, summarise, summary_markdown
+from sbmlump.survey.identity import read_identity
+from sbmlump.survey.results import read_rows
+
+__all__ = ["command", "make_page", "print_summary", "summary_json"]
+
+
+@click.command("survey-report")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--summary", type=click.Path(path_type=Path), metavar="FILE", help="Write a summary in Markdown too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(folder: Path, summary: Path | None, as_json: bool) -> int:
+    """Write the page of the survey in DIR: index.html and what belongs to it."""
+    identity, found = _read(folder)
+    page = write_survey_page(folder, identity, read_rows(folder))
+    if summary is not None:
+        write_atomically(summary, summary_markdown(identity, found).encode())
+    if as_json:
+        print_json(summary_json(folder, page))
+    else:
+        print_summary(folder, page)
+    return 0
+
+
+def _read(folder: Path) -> tuple[Mapping[str, Any], Summary]:
+    return read_identity(folder), summarise(read_rows(folder))
+
+
+def make_page(folder: Path) -> Path:
+    """Write the page of a survey."""
+    return write_survey_page(folder, read_identity(folder), read_rows(folder))
+
+
+def summary_json(folder: Path, page: Path | None) -> dict[str, Any]:
+    """Counts by outcome and method, and where everything is."""
+    identity, found = _read(folder)
+    complete = found.files == identity.get("models")
+    return {
+        "outcome": "done" if complete else "incomplete",
+        "folder": str(folder),
+        "page": None if page is None else str(page),
+        "complete": complete,
+        **found.as_json(),
+        "identity": dict(identity),
+        "reasons": [],
+    }
+
+
+def print_summary(folder: Path, page: Path | None) -> None:
+    """The same in words."""
+    identity, found = _read(folder)
+    total = identity.get("models")
+    click.echo(f"{found.files} of {total} models, {found.rows} rows; {found.supported} became ODE systems")
+    for method, counts in found.counts.items():
+        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+        some, every = found.reducible[method]
+        click.echo(f"{method}: {told}")
+        click.echo(f"  {some} models have an observable that allows a reduction, in {every} every observable does")
+    click.echo(f"results: {folder}" + ("" if page is None else f", page: {page}"))

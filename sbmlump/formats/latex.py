@@ -1,0 +1,213 @@
+"""Equations of a model as LaTeX, and the lumping matrix as a table of comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Final
+
+from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.reduced import ReducedSystem
+from sbmlump.system import OdeSystem
+
+__all__ = ["latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
+
+_LONG: Final = 600
+"""Characters from which a sub-expression that is used again gets a name of its own."""
+_MOST_MEMBERS: Final = 20
+_SPECIAL: Final = str.maketrans({"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"})
+_RELATIONS: Final = {"lt": "<", "leq": r"\le", "gt": ">", "geq": r"\ge", "eq": "=", "neq": r"\ne"}
+_LOGIC: Final = {"and": r"\land", "or": r"\lor", "xor": r"\oplus"}
+_CONSTANTS: Final = {"pi": r"\pi", "exponentiale": r"\mathrm{e}", "infinity": r"\infty"}
+_SUM, _PRODUCT, _ATOM = 1, 2, 4
+_HEAD: Final = r"""\documentclass{article}
+\usepackage{amsmath}
+\usepackage[utf8]{inputenc}
+\allowdisplaybreaks
+\begin{document}
+"""
+
+
+def latex_reduction(reduced: ReducedSystem) -> bytes:
+    """A document with the lumps, the equations of the reduced model and its observables."""
+    lumps = [f"{_id(lump.id)} &= {_combination(lump.members)}" for lump in reduced.lumps if not lump.is_single]
+    text = _title(
+        f"{reduced.original.name or reduced.original.id}, reduced from {reduced.original.size} to "
+        f"{reduced.system.size} states"
+    )
+    if lumps:
+        text += "Lumps of states of the original model:\n" + _align(lumps)
+    return (_HEAD + text + _equations(reduced.system) + "\\end{document}\n").encode()
+
+
+def latex_equations(system: OdeSystem) -> bytes:
+    """A document with the equations of a model, its initial values and its assigned quantities."""
+    return (_HEAD + _title(system.name or system.id) + _equations(system) + "\\end{document}\n").encode()
+
+
+def lumping_csv(reduced: ReducedSystem) -> bytes:
+    """The lumping matrix: a row for each lump, a column for each original state; entries exact, empty for 0."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    states = reduced.matrix.states
+    writer.writerow(["lump", *states])
+    for lump, row in zip(reduced.lumps, reduced.matrix.rows, strict=True):
+        writer.writerow([lump.id, *(str(row[j]) if j in row else "" for j in range(len(states)))])
+    return stream.getvalue().encode()
+
+
+def _title(text: str) -> str:
+    return f"\\section*{{{text.translate(_SPECIAL)}}}\n"
+
+
+def _equations(system: OdeSystem) -> str:
+    printer = _Printer(system.graph)
+    rates = [
+        rf"\frac{{\mathrm{{d}} {_id(name)}}}{{\mathrm{{d}} t}} &= {printer.text(rhs)}"
+        for name, rhs in zip(system.states, system.rhs, strict=True)
+    ]
+    starts = [f"{_id(n)}(0) &= {printer.text(v)}" for n, v in zip(system.states, system.initial, strict=True)]
+    assigned = [f"{_id(one.id)} &= {printer.text(one.value)}" for one in system.assigned]
+    used = sorted(system.graph.symbols([*system.rhs, *system.initial, *(one.value for one in system.assigned)]))
+    values = [
+        f"{_id(name)} &= {printer.text(system.constant_values[name])}"
+        for name in used
+        if name in system.constant_values
+    ]
+    names = [f"{name} &= {text}" for name, text in printer.named.values()]
+    parts = (
+        ("Equations:", rates),
+        ("with", names),
+        ("Initial values:", starts),
+        ("Quantities that follow:", assigned),
+        ("Constants:", values),
+    )
+    return "".join(f"{title}\n{_align(lines)}" for title, lines in parts if lines)
+
+
+def _align(lines: list[str]) -> str:
+    return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}\n"
+
+
+def _combination(members: Mapping[str, Fraction]) -> str:
+    terms = []
+    for index, (name, value) in enumerate(members.items()):
+        if index == _MOST_MEMBERS:
+            terms.append(rf"+ \ldots \text{{ ({len(members) - index} more)}}")
+            break
+        factor = "" if abs(value) == 1 else _number(abs(value)) + r"\,"
+        sign = "-" if value < 0 else "+"
+        terms.append(f"{sign} {factor}{_id(name)}")
+    return " ".join(terms).removeprefix("+ ")
+
+
+def _id(name: str) -> str:
+    return rf"\mathit{{{name.translate(_SPECIAL)}}}"
+
+
+def _number(value: Fraction) -> str:
+    if value.denominator == 1:
+        return str(value.numerator)
+    sign = "-" if value < 0 else ""
+    shortest = repr(float(value)) if abs(value.numerator) < 10**300 and value.denominator < 10**300 else ""
+    if shortest and "e" not in shortest and Fraction(shortest) == value:
+        return shortest
+    if shortest and "e" in shortest and Fraction(shortest) == value:
+        digits, exponent = shortest.split("e")
+        return rf"{digits} \cdot 10^{{{int(exponent)}}}"
+    return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+
+
+def node_to_latex(graph: Graph, node: Node) -> str:
+    """One expression, opened down to its ids."""
+    return _Printer(graph, named=False).text(node)
+
+
+class _Printer:
+    """Prints nodes of one graph; long expressions that are used again are named ``e_1``, …"""
+
+    def __init__(self, graph: Graph, *, named: bool = True) -> None:
+        self._graph = graph
+        self._naming = named
+        self._done: dict[Node, tuple[str, int]] = {}
+        self.named: dict[Node, tuple[str, str]] = {}
+
+    def text(self, root: Node) -> str:
+        """LaTeX of ``root``."""
+        for node in self._graph.reachable([root]):
+            if node not in self._done:
+                text, level = self._spell(node)
+                if self._naming and len(text) > _LONG and node != root:
+                    name = f"e_{{{len(self.named) + 1}}}"
+                    self.named[node] = (name, text)
+                    text, level = name, _ATOM
+                self._done[node] = text, level
+        return self._done[root][0]
+
+    def _wrapped(self, node: Node, level: int) -> str:
+        text, own = self._done[node]
+        return text if own >= level else rf"\left({text}\right)"
+
+    def _spell(self, node: Node) -> tuple[str, int]:
+        graph = self._graph
+        op, args = graph.op(node), graph.args(node)
+        if op is Op.NUMBER:
+            value = graph.number_of(node)
+            assert value is not None
+            return _number(value), _SUM if value < 0 else _PRODUCT if value.denominator != 1 else _ATOM
+        if op is Op.SYMBOL:
+            return _id(graph.name(node)), _ATOM
+        if op is Op.TIME:
+            return "t", _ATOM
+        if op is Op.CONSTANT:
+            name = graph.name(node)
+            return _CONSTANTS.get(name, rf"\text{{{name}}}"), _ATOM
+        if op is Op.ADD:
+            return self._sum(args), _SUM
+        if op is Op.MUL:
+            return self._product(args)
+        if op is Op.DIV:
+            return rf"\frac{{{self._done[args[0]][0]}}}{{{self._done[args[1]][0]}}}", _PRODUCT
+        if op is Op.POW:
+            return self._power(args), _PRODUCT
+        if op is Op.PIECEWISE:
+            lines = [
+                rf"{self._done[v][0]} & \text{{if }} {self._done[c][0]}"
+                for v, c in zip(args[:-1:2], args[1::2], strict=True)
+            ]
+            lines.append(rf"{self._done[args[-1]][0]} & \text{{otherwise}}")
+            return "\\begin{cases} " + r" \\ ".join(lines) + r" \end{cases}", _ATOM
+        return self._call(graph.name(node), args)
+
+    def _sum(self, args: tuple[Node, ...]) -> str:
+        text = self._done[args[0]][0]
+        for arg in args[1:]:
+            term = self._done[arg][0]
+            text += f" - {term[1:].lstrip()}" if term.startswith("-") else f" + {term}"
+        return text
+
+    def _product(self, args: tuple[Node, ...]) -> tuple[str, int]:
+        if self._graph.number_of(args[0]) == -1:
+            rest = r" \, ".join(self._wrapped(arg, _PRODUCT) for arg in args[1:])
+            return f"-{rest}", _SUM
+        first = self._graph.number_of(args[0])
+        negative = first is not None and first < 0
+        parts = [self._wrapped(arg, _SUM if i == 0 and negative else _PRODUCT) for i, arg in enumerate(args)]
+        return r" \, ".join(parts), _SUM if negative else _PRODUCT
+
+    def _power(self, args: tuple[Node, ...]) -> str:
+        if self._graph.number_of(args[1]) == Fraction(1, 2):
+            return rf"\sqrt{{{self._done[args[0]][0]}}}"
+        return rf"{{{self._wrapped(args[0], _ATOM)}}}^{{{self._done[args[1]][0]}}}"
+
+    def _call(self, name: str, args: tuple[Node, ...]) -> tuple[str, int]:
+        inside = [self._done[arg][0] for arg in args]
+        if name in RELATIONS:
+            return f"{inside[0]} {_RELATIONS[name]} {inside[1]}", _SUM
+        if name in LOGIC:
+            if name == "not":
+                return rf"\lnot \left({inside[0]}\right)", _ATOM
+            return f" {_LOGIC[name]} ".join(rf"\left({text}\right)" for text in inside), _SUM
+        return rf"\operatorname{{{name}}}\left({', '.join(inside)}\right)", _ATOM

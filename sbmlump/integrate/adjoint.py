@@ -1,0 +1,132 @@
+"""Adjoints: how much a disturbance of the state at time t moves a quantity at a later time.
+
+λ_e(t) = (∂z(t_e)/∂x(t))ᵀ solves λ' = −J(x(t))ᵀλ backwards from λ(t_e) = ∇z. For all end times together this is one
+backward recursion over the propagators of the intervals, Φ_i = ∂x(t_{i+1})/∂x(t_i), shared by all of them.
+
+The propagator of an interval is the exponential of its midpoint Jacobian (second order), by the Padé approximation
+(1, 2), which is L-stable: what decays within an interval is gone after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.integrate.fields import Field
+from sbmlump.integrate.multistep import backward_large
+from sbmlump.integrate.solve import MAX_DENSE, Jump
+
+__all__ = ["adjoints", "exponentials", "propagators", "sweep_back"]
+
+Array = NDArray[np.float64]
+_POINTS: Final = 400
+_LARGE_TOLERANCE: Final = 1e-4
+
+
+def adjoints(
+    field: Field,
+    run: int,
+    times: Array,
+    states: Array,
+    middles: Array | None,
+    ends: NDArray[np.int64],
+    gradients: Array,
+    jumps: Sequence[Jump] = (),
+) -> Array:
+    """λ_e at every time of one run.
+
+    Parameters
+    ----------
+    field : Field
+    run : int
+        Its number.
+    times : array (m,)
+    states : array (m, n)
+    middles : array (m − 1, n) or None
+        States in the middle of each interval; interpolated if absent.
+    ends : array of int (E,)
+        Indices of the end times, ascending.
+    gradients : array (E, p, n)
+        ∇z at each end time, for p quantities.
+    jumps : sequence of Jump
+        Their times must be among ``times``, which hold the state after the jump; the one before is taken from the
+        last interval's end by the caller putting the same time twice.
+
+    Returns
+    -------
+    array (m, E, p, n)
+        Zero after its own end time.
+    """
+    if field.size > MAX_DENSE:
+        return backward_large(field, run, times, states, ends, gradients, _LARGE_TOLERANCE)
+    phi, _ = propagators(field, run, times, states, middles)
+    for jump in jumps:
+        at = np.flatnonzero(times == jump.time)
+        if len(at) > 1:  # the interval of no length between before and after
+            before = states[at[0]]
+            phi[at[0]] = jump.reset.jacobians(before[None, :], np.array([run]))[0]
+    return np.asarray(sweep_back(phi[None], ends, gradients[None])[0])
+
+
+def propagators(
+    field: Field, run: int, times: Array, states: Array, middles: Array | None = None
+) -> tuple[Array, Array]:
+    """Φ_i of each interval, and Ψ_i, what a constant force over it adds; both (m − 1, n, n)."""
+    if middles is None:
+        middles = _middles(field, run, times, states)
+    n = field.size
+    steps = np.diff(times)
+    out = np.empty((2, len(steps), n, n))
+    for low in range(0, len(steps), _POINTS):
+        block = slice(low, low + _POINTS)
+        z = field.jacobians(middles[block], np.full(len(middles[block]), run)) * steps[block, None, None]
+        out[:, block] = exponentials(z, steps[block])
+    return out[0], out[1]
+
+
+def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
+    """exp(z) and h·(exp(z) − 1)/z for stacks of matrices z = hJ, by the L-stable Padé approximation (1, 2)."""
+    n = z.shape[-1]
+    identity = np.eye(n)
+    below = identity - (2 / 3) * z + (z @ z) / 6
+    above = np.concatenate([identity + z / 3, (identity - z / 6) * steps[..., None, None]], axis=-1)
+    both = np.linalg.solve(below, above)
+    return both[..., :n], both[..., n:]
+
+
+def _middles(field: Field, run: int, times: Array, states: Array) -> Array:
+    rates = field.rates(states, np.full(len(states), run))
+    h = np.diff(times)[:, None]
+    return np.asarray(0.5 * (states[:-1] + states[1:]) + h * (rates[:-1] - rates[1:]) / 8)
+
+
+def sweep_back(phi: Array, ends: NDArray[np.int64], gradients: Array) -> Array:
+    """Backward recursion over propagators of r runs.
+
+    Parameters
+    ----------
+    phi : array (r, m − 1, n, n)
+    ends : array of int (E,)
+        Ascending.
+    gradients : array (r, E, p, n)
+
+    Returns
+    -------
+    array (r, m, E, p, n)
+    """
+    r, count, p, n = gradients.shape
+    m = phi.shape[1] + 1
+    out = np.zeros((r, m, count, p, n))
+    current = np.zeros((r, count, p, n))
+    waiting = count
+    for i in range(m - 1, -1, -1):
+        if i < m - 1:
+            current[:, waiting:] = (current[:, waiting:].reshape(r, -1, n) @ phi[:, i]).reshape(r, -1, p, n)
+        while waiting and ends[waiting - 1] == i:
+            waiting -= 1
+            current[:, waiting] = gradients[:, waiting]
+        out[:, i, waiting:] = current[:, waiting:]
+    return out

@@ -1,0 +1,239 @@
+"""Right-hand sides as functions of many points at once: values, Jacobians, transposed products.
+
+A field is autonomous: where the model mentions time, time is its last component, with rate 1. Each point says to which
+*run* it belongs, since runs may differ in the values of constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Final, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sbmlump.expr.domains import FloatDomain
+from sbmlump.expr.graph import Graph, Node
+from sbmlump.expr.program import Program, Tape
+from sbmlump.integrate.quadratic import QuadraticForm, quadratic_form
+
+__all__ = ["Field", "ProgramField", "QuadraticField", "field_of", "repeated_tape"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+_BYTES: Final = 192 << 20  # of a tape; more points are done in turns
+
+
+class Field(Protocol):
+    """dx/ds = rates(x), n components."""
+
+    size: int
+    timed: bool
+
+    def rates(self, x: Array, run: Indices) -> Array:
+        """Rates at k points: (k, n) and the run of each (k,) to (k, n)."""
+        ...
+
+    def jacobians(self, x: Array, run: Indices) -> Array:
+        """Jacobians at k points, (k, n, n)."""
+        ...
+
+    def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
+        """Row vectors times Jacobian: rows (k, q, n) to (k, q, n)."""
+        ...
+
+    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+        """Jacobian at one point, sparse (n, n)."""
+        ...
+
+
+def field_of(
+    graph: Graph,
+    rhs: Sequence[Node],
+    states: Sequence[str],
+    constants: Mapping[str, Node],
+    free: Mapping[str, Array] | None = None,
+) -> Field:
+    """The field of dx/dt = rhs.
+
+    Parameters
+    ----------
+    graph : Graph
+    rhs : sequence of Node
+        One for each state.
+    states : sequence of str
+        Ids.
+    constants : mapping of str to Node
+        Values of constants, free of symbols.
+    free : mapping of str to array (runs,), optional
+        Constants whose values differ between runs.
+    """
+    free = free or {}
+    mapping = {graph.symbol(name): node for name, node in constants.items() if name not in free}
+    bound = graph.substitute(rhs, mapping)
+    timed = graph.depends_on_time(bound)
+    variables = [graph.symbol(name) for name in states]
+    if not timed and not free:
+        form = quadratic_form(graph, bound, variables)
+        if form is not None:
+            return QuadraticField(form)
+    inputs = [*variables, graph.time()] if timed else variables
+    roots = [*bound, graph.number(1)] if timed else bound
+    names = sorted(graph.symbols(bound) & set(free))
+    table = np.stack([free[name] for name in names]) if names else np.empty((0, 0))
+    return ProgramField(Program(graph, roots, [*inputs, *(graph.symbol(name) for name in names)]), table, timed)
+
+
+class _OneProgram(FloatDomain):
+    """Doubles, with the numbers of the one program it is used for converted once."""
+
+    def __init__(self) -> None:
+        self._leaves: Array | None = None
+
+    def leaves(self, leaves: Sequence[Fraction | str]) -> Array:
+        """Doubles nearest to numbers, and named constants."""
+        if self._leaves is None:
+            self._leaves = super().leaves(leaves)
+        return self._leaves
+
+
+class QuadraticField:
+    """A field of degree at most two: a few sparse products a call."""
+
+    def __init__(self, form: QuadraticForm) -> None:
+        self.form = form
+        self.size = len(form.constant)
+        self.timed = False
+        n = self.size
+        # J = A + Σ over products (i, j) of Q[:, ij]·(x_j e_i + x_i e_j): entries are affine functions of x
+        q = form.products.tocoo()
+        rows = np.concatenate([q.row, q.row]).astype(np.int64)
+        columns = np.concatenate([form.left[q.col], form.right[q.col]])
+        factors = np.concatenate([form.right[q.col], form.left[q.col]])
+        a = form.linear.tocoo()
+        keys = np.concatenate([a.row.astype(np.int64) * n + a.col, rows * n + columns])
+        self._places, position = np.unique(keys, return_inverse=True)
+        position = position.ravel()
+        self._base = np.zeros(len(self._places))
+        np.add.at(self._base, position[: a.nnz], a.data)
+        self._slopes = sp.csr_array(
+            (np.concatenate([q.data, q.data]), (position[a.nnz :], factors)), shape=(len(self._places), n)
+        )
+        self._rows, self._columns = self._places // n, self._places % n
+        self._pointers = np.searchsorted(self._rows, np.arange(n + 1))
+
+    def rates(self, x: Array, run: Indices) -> Array:
+        """Rates at k points, (k, n)."""
+        return self.form.values(x)
+
+    def jacobians(self, x: Array, run: Indices) -> Array:
+        """Jacobians at k points, (k, n, n)."""
+        out = np.zeros((len(x), self.size * self.size))
+        out[:, self._places] = (self._slopes @ x.T + self._base[:, None]).T
+        return out.reshape(len(x), self.size, self.size)
+
+    def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
+        """Row vectors times Jacobian, (k, q, n)."""
+        return np.asarray(rows @ self.jacobians(x, run))
+
+    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+        """Jacobian at one point, sparse (n, n)."""
+        data = self._slopes @ x + self._base
+        return sp.csr_array((data, self._columns, self._pointers), shape=(self.size, self.size))
+
+
+class ProgramField:
+    """Any field, by its program; Jacobians by backward sweeps with coloured rows."""
+
+    def __init__(self, program: Program, free: Array, timed: bool) -> None:
+        self.program = program
+        self._domain = _OneProgram()
+        self.timed = timed
+        self.size = len(program.roots)
+        self._free = free
+        pattern = program.dependencies()[:, : self.size].tocsr()
+        self._rows, self._columns = (part.astype(np.int64) for part in pattern.nonzero())
+        self._colour, self._colours = _row_colours(pattern)
+        self._width = max(1, _BYTES // (24 * max(program.size, 1)))
+
+    def rates(self, x: Array, run: Indices) -> Array:
+        """Rates at k points, (k, n)."""
+        blocks = [self.program.outputs(tape).T for tape, _ in self._tapes(x, run, 1)]
+        return np.ascontiguousarray(np.concatenate(blocks)) if blocks else np.empty((0, self.size))
+
+    def jacobians(self, x: Array, run: Indices) -> Array:
+        """Jacobians at k points, (k, n, n)."""
+        n, colours = self.size, self._colours
+        out = np.zeros((len(x), n, n))
+        for tape, block in self._tapes(x, run, colours):
+            k = block.stop - block.start
+            weights = np.zeros((n, k, colours))
+            weights[np.arange(n), :, self._colour] = 1.0
+            swept = self._pull(repeated_tape(tape, colours), weights.reshape(n, k * colours))
+            swept = swept[:n].reshape(n, k, colours)
+            out[block, self._rows, self._columns] = swept[self._columns, :, self._colour[self._rows]].T
+        return out
+
+    def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
+        """Row vectors times Jacobian, (k, q, n)."""
+        q, n = rows.shape[1], self.size
+        if q > self._colours:
+            return np.asarray(rows @ self.jacobians(x, run))
+        out = np.empty((len(x), q, n))
+        for tape, block in self._tapes(x, run, q):
+            k = block.stop - block.start
+            weights = np.ascontiguousarray(rows[block].transpose(2, 0, 1)).reshape(n, k * q)
+            swept = self._pull(repeated_tape(tape, q), weights)[:n]
+            out[block] = swept.reshape(n, k, q).transpose(1, 2, 0)
+        return out
+
+    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+        """Jacobian at one point, sparse (n, n)."""
+        dense = self.jacobians(x[None, :], np.array([run]))[0]
+        data = dense[self._rows, self._columns]
+        return sp.csr_array((data, (self._rows, self._columns)), shape=(self.size, self.size))
+
+    def _tapes(self, x: Array, run: Indices, copies: int) -> list[tuple[Tape[np.float64], slice]]:
+        points = x.T
+        if len(self._free):
+            points = np.concatenate([points, self._free[:, run]])
+        width = max(1, self._width // copies)
+        found = []
+        with np.errstate(all="ignore"):
+            for low in range(0, points.shape[1], width):
+                block = slice(low, min(low + width, points.shape[1]))
+                found.append((self.program.run(self._domain, points[:, block]), block))
+        return found
+
+    def _pull(self, tape: Tape[np.float64], weights: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return self.program.pull_back(self._domain, tape, weights)
+
+
+def repeated_tape(tape: Tape[np.float64], copies: int) -> Tape[np.float64]:
+    """The tape with each point ``copies`` times in a row."""
+    if copies == 1:
+        return tape
+    inverses = {key: np.repeat(value, copies, axis=1) for key, value in tape.inverses.items()}
+    return Tape(np.repeat(tape.values, copies, axis=1), inverses, np.repeat(tape.bad, copies))
+
+
+def _row_colours(pattern: sp.csr_array) -> tuple[Indices, int]:
+    """A colour for each row: rows of one colour share no column (greedy)."""
+    rows, n = pattern.shape
+    colour = np.zeros(rows, dtype=np.int64)
+    used: list[set[int]] = [set() for _ in range(n)]
+    colours = 1
+    for row in range(rows):
+        mine = pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]].tolist()
+        taken: set[int] = set().union(*(used[j] for j in mine))
+        pick = 0
+        while pick in taken:
+            pick += 1
+        colour[row] = pick
+        colours = max(colours, pick + 1)
+        for j in mine:
+            used[j].add(pick)
+    return colour, colours

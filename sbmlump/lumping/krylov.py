@@ -1,0 +1,289 @@
+"""The published approximate constrained lumping: Algorithms 1, 4 and 5, Lemma 1.
+
+Order of work, which changes the result and is therefore fixed: rows of L are taken in the order in which they were
+appended, and for each the matrices J_1 … J_N in their order. One pass is enough: a product that was within ε of the
+row space stays so when the space grows. The matrices are, for right-hand sides of degree two, the constant part of the
+Jacobian and then the coefficient of each variable in the order of the states; for others, Jacobians at points drawn
+uniformly from a box until a new one is a combination of the earlier ones.
+
+References
+----------
+Leguizamón-Robayo, Jiménez-Pastor, Tribastone, Tschaikowski, Vandin, CMSB 2023, LNBI 14137, 106–123, and the extended
+journal version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import LimitError, Reason
+from sbmlump.integrate.fields import Field, QuadraticField
+from sbmlump.lumping.balanced import Affine
+
+__all__ = [
+    "CoefficientSpan",
+    "JacobianSpan",
+    "MatrixSpan",
+    "approximate_rows",
+    "bisect_by_deviation",
+    "bisect_tolerance",
+    "jacobian_span",
+    "pinned_projection",
+    "tolerance_ceiling",
+]
+
+Array = NDArray[np.float64]
+_SAME: Final = 1e-10
+_ROUNDING: Final = 1e-10
+_MAX_SAMPLES: Final = 2_000
+_MAX_BYTES: Final = 1 << 30
+
+
+class JacobianSpan(Protocol):
+    """Matrices J_1 … J_N that span the Jacobians."""
+
+    def products(self, row: Array) -> Array:
+        """r·J_i for every i, (N, n)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixSpan:
+    """Given matrices, (N, n, n)."""
+
+    matrices: Array
+
+    def products(self, row: Array) -> Array:
+        """r·J_i for every i, (N, n)."""
+        return np.asarray(row @ self.matrices)
+
+
+class CoefficientSpan:
+    """Coefficient matrices of a quadratic field, never formed: r·J_i comes from the sparse table of products."""
+
+    def __init__(self, field: QuadraticField) -> None:
+        self._form = field.form
+        touched = np.unique(np.concatenate([field.form.left, field.form.right]))
+        self._place = np.full(field.size, -1, dtype=np.int64)
+        self._place[touched] = np.arange(len(touched)) + 1
+        self._count = len(touched) + 1
+
+    def products(self, row: Array) -> Array:
+        """r·J_i for every i, (N, n): first the constant part, then each variable that stands in a product."""
+        form = self._form
+        out = np.zeros((self._count, len(row)))
+        out[0] = form.linear.T @ row
+        weight = form.products.T @ row
+        used = np.flatnonzero(weight)
+        left, right = form.left[used], form.right[used]
+        np.add.at(out, (self._place[left], right), weight[used])
+        np.add.at(out, (self._place[right], left), weight[used])
+        return out
+
+
+def jacobian_span(field: Field, box: Array, seed: int = 0) -> JacobianSpan:
+    """Algorithm 1.
+
+    Parameters
+    ----------
+    field : Field
+    box : array (n,)
+        Points are drawn uniformly from the product of [0, box_j]; not used for degree two.
+    seed : int
+
+    Raises
+    ------
+    LimitError
+        ``too-many-jacobians`` if the span is not found in time or memory.
+    """
+    if isinstance(field, QuadraticField):
+        return CoefficientSpan(field)
+    n = field.size
+    rng = np.random.default_rng([seed, 0xA1])
+    limit = min(_MAX_SAMPLES, max(2, _MAX_BYTES // (16 * n * n)))
+    basis = np.empty((0, n * n))
+    found: list[Array] = []
+    while len(found) < limit:
+        points = box * rng.uniform(0, 1, (16, len(box)))
+        for jacobian in field.jacobians(points, np.zeros(16, dtype=np.int64)):
+            if not np.isfinite(jacobian).all():
+                continue
+            flat = jacobian.ravel()
+            rest = flat - basis.T @ (basis @ flat)
+            rest -= basis.T @ (basis @ rest)
+            size = float(np.linalg.norm(rest))
+            if size <= _SAME * max(float(np.linalg.norm(flat)), 1e-300):
+                return MatrixSpan(np.array(found))
+            basis = np.vstack([basis, rest / size])
+            found.append(jacobian)
+    message = f"more than {limit} Jacobians are needed to span all of them; use the balanced algorithm"
+    raise LimitError(Reason("too-many-jacobians", message))
+
+
+def tolerance_ceiling(span: JacobianSpan, observed: Array) -> float:
+    """Lemma 1: the smallest ε at which nothing is added to the observables."""
+    rows = _orthonormal(observed)
+    worst = 0.0
+    for row in rows:
+        moved = span.products(row)
+        rest = moved - (moved @ rows.T) @ rows
+        worst = max(worst, float(np.sqrt((rest * rest).sum(axis=1)).max(initial=0.0)))
+    return worst
+
+
+def approximate_rows(
+    span: JacobianSpan, observed: Array, tolerance: float, max_size: int | None = None
+) -> Array | None:
+    """Algorithm 4: orthonormal rows of L; ``None`` as soon as there are more than ``max_size``.
+
+    Parameters
+    ----------
+    span : JacobianSpan
+    observed : array (p, n)
+        M.
+    tolerance : float
+        ε ≥ 0.
+    max_size : int, optional
+    """
+    n = observed.shape[1]
+    rows = np.zeros((n, n)) if n <= 512 else np.zeros((min(n, 512), n))
+    start = _orthonormal(observed)
+    size = len(start)
+    if max_size is not None and size > max_size:
+        return None
+    rows[:size] = start
+    done = 0
+    largest = np.zeros(1)
+    while done < size:
+        moved = span.products(rows[done])
+        largest = np.maximum(largest, np.sqrt((moved * moved).sum(axis=1)))
+        rest = moved - (moved @ rows[:size].T) @ rows[:size]
+        rest -= (rest @ rows[:size].T) @ rows[:size]
+        sizes = np.sqrt((rest * rest).sum(axis=1))
+        # at ε = 0 what is left of a product that lies in the space is rounding, as large as the matrix makes it
+        floor = np.maximum(tolerance, _ROUNDING * largest)
+        for i in range(len(rest)):
+            if not sizes[i] > floor[i]:
+                continue
+            new = rest[i] / sizes[i]
+            if max_size is not None and size >= max_size:
+                return None
+            if size == len(rows):
+                rows = np.concatenate([rows, np.zeros_like(rows)])[:n]
+            rows[size] = new
+            size += 1
+            rest[i:] -= np.outer(rest[i:] @ new, new)
+            sizes[i:] = np.sqrt((rest[i:] * rest[i:]).sum(axis=1))
+            if size == n:
+                return rows[:size]
+        done += 1
+    return rows[:size]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of L and the ε that gave them."""
+
+    rows: Array
+    tolerance: float
+
+
+def bisect_tolerance(span: JacobianSpan, observed: Array, max_size: int, width: float = 1e-6) -> Found:
+    """Algorithm 5: the largest size of at most ``max_size``.
+
+    As printed it would return ε = 0 whenever ``max_size`` is below the exact size, and the size need not fall as ε
+    grows: this bisects for a size of at most ``max_size`` and keeps the largest seen.
+
+    Parameters
+    ----------
+    width : float
+        d_min, relative to the ceiling of Lemma 1.
+    """
+    high = tolerance_ceiling(span, observed) * (1 + 1e-12)
+    best = Found(_orthonormal(observed), high)
+    low = 0.0
+    exact = approximate_rows(span, observed, 0.0, max_size)
+    if exact is not None:
+        return Found(exact, 0.0)
+    least = width * high
+    while high - low > least:
+        middle = 0.5 * (low + high)
+        rows = approximate_rows(span, observed, middle, max_size)
+        if rows is None:
+            low = middle
+            continue
+        high = middle
+        if len(rows) > len(best.rows):
+            best = Found(rows, middle)
+        if len(rows) == max_size:
+            break
+    return best
+
+
+def bisect_by_deviation(
+    span: JacobianSpan, observed: Array, field: Field, box: Array, limit: float, *, seed: int = 0, points: int = 500
+) -> Found:
+    """The conference version's criterion: the largest ε whose mean deviation over a box is at most ``limit``.
+
+    Parameters
+    ----------
+    box : array (n,)
+        Points are drawn uniformly from the product of [0, box_j]; the paper takes ‖x(0)‖₂ for all.
+    """
+    from sbmlump.lumping.estimate import deviation
+
+    rng = np.random.default_rng([seed, 0xD5])
+    x = box * rng.uniform(0, 1, (points, len(box)))
+    run = np.zeros(points, dtype=np.int64)
+    at = field.rates(x, run)
+    low, high = 0.0, tolerance_ceiling(span, observed) * (1 + 1e-12)
+    exact = approximate_rows(span, observed, 0.0)
+    assert exact is not None
+    best = Found(exact, 0.0)
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        rows = approximate_rows(span, observed, middle)
+        assert rows is not None
+        off = deviation(at, field.rates((x @ rows.T) @ rows, run), rows)
+        if float(np.nanmean(off)) <= limit:
+            low = middle
+            if len(rows) <= len(best.rows):
+                best = Found(rows, middle)
+        else:
+            high = middle
+    return best
+
+
+def pinned_projection(rows: Array, pinned: Array, tolerance: float, offset_width: int = 1) -> Affine:
+    """The orthonormal rows with the pinned ones put back in front: the same reduction in another basis.
+
+    Parameters
+    ----------
+    rows : array (k, n)
+        Orthonormal; the first p span the pinned ones.
+    pinned : array (p, n)
+    """
+    p = len(pinned)
+    inside = pinned @ rows[:p].T
+    matrix = np.concatenate([pinned, rows[p:]])
+    lift = np.concatenate([rows[:p].T @ np.linalg.inv(inside), rows[p:].T], axis=1)
+    return Affine(matrix, lift, np.zeros((rows.shape[1], offset_width)), f"krylov, ε={tolerance:.6g}")
+
+
+def _orthonormal(observed: Array | Sequence[Sequence[float]]) -> Array:
+    """Gram–Schmidt in the order of the rows."""
+    found: list[Array] = []
+    for row in np.asarray(observed, dtype=np.float64):
+        rest = row.copy()
+        for _ in range(2):
+            for one in found:
+                rest -= (rest @ one) * one
+        size = float(np.linalg.norm(rest))
+        if size > 1e-12 * max(float(np.linalg.norm(row)), 1e-300):
+            found.append(rest / size)
+    return np.array(found).reshape(len(found), np.asarray(observed).shape[1])

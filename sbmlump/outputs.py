@@ -1,0 +1,139 @@
+"""What is written, by the suffix of the file: SBML, COMBINE archive, ODE file, Antimony, table, LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from sbmlump.errors import Reason, UsageError
+from sbmlump.reduced import ReducedSystem
+from sbmlump.system import OdeSystem
+
+__all__ = ["REDUCTION_SUFFIXES", "SYSTEM_SUFFIXES", "bytes_of_reduction", "bytes_of_system", "check_suffix", "sbml_of"]
+
+_HORIZON: Final = 100.0  # of an archive, where nothing was simulated that would say more
+SYSTEM_SUFFIXES: Final = (".xml", ".sbml", ".omex", ".ode", ".ant", ".tex")
+"""What a model can be written as."""
+REDUCTION_SUFFIXES: Final = (*SYSTEM_SUFFIXES, ".csv")
+"""What a reduction can be written as; ``.csv`` is the lumping matrix."""
+
+
+def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
+    """The suffix of ``path`` in lower case.
+
+    Raises
+    ------
+    UsageError
+        Code ``unknown-suffix`` if it is not among ``known``.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in known:
+        message = f"cannot tell what to write from the suffix of {path}; known: {', '.join(known)}"
+        raise UsageError(Reason("unknown-suffix", message))
+    return suffix
+
+
+def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> bytes:
+    """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced.
+
+    Reactions where the mathematics allows them, unless ``as_rate_rules``.
+    """
+    from sbmlump.lumping.network import as_network
+    from sbmlump.sbml.writer import write_reduction, write_system
+
+    if not reduction.reducible:
+        return write_system(reduction.original)
+    return write_reduction(reduction if as_rate_rules else as_network(reduction))
+
+
+def bytes_of_reduction(
+    reduction: ReducedSystem,
+    suffix: str,
+    sbml: bytes,
+    *,
+    original: bytes | None = None,
+    until: float | None = None,
+    points: int = 201,
+) -> bytes:
+    """A reduction in the format of a suffix.
+
+    Parameters
+    ----------
+    reduction : ReducedSystem
+    suffix : str
+        One of :data:`REDUCTION_SUFFIXES`.
+    sbml : bytes
+        What :func:`sbml_of` gave.
+    original : bytes, optional
+        SBML file of the original, for an archive; made from the system where it is absent.
+    until, points
+        Horizon (in the model's unit of time) and grid of the experiment in an archive.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Code ``extra-missing`` if the format needs a library that is not installed.
+    SbmlumpError
+        If the format cannot hold the model.
+    """
+    if suffix == ".omex":
+        from sbmlump.sbml.archive import reduction_archive
+        from sbmlump.sbml.writer import write_system
+
+        first = write_system(reduction.original) if original is None else original
+        return reduction_archive(reduction, first, sbml, until=until or _HORIZON, points=points)
+    if suffix == ".csv":
+        from sbmlump.formats.latex import lumping_csv
+
+        return lumping_csv(reduction)
+    if suffix == ".tex":
+        from sbmlump.formats.latex import latex_reduction
+
+        return latex_reduction(reduction)
+    if suffix in (".xml", ".sbml"):
+        return sbml
+    return _WRITERS[suffix](reduction.system if reduction.reducible else reduction.original, sbml)
+
+
+def bytes_of_system(system: OdeSystem, suffix: str) -> bytes:
+    """A model in the format of a suffix, one of :data:`SYSTEM_SUFFIXES`.
+
+    Raises
+    ------
+    UnsupportedModelError, SbmlumpError
+        As :func:`bytes_of_reduction`.
+    """
+    from sbmlump.sbml.writer import write_system
+
+    sbml = b"" if suffix in (".ode", ".tex") else write_system(system)
+    if suffix == ".omex":
+        from sbmlump.sbml.archive import model_archive
+
+        return model_archive(system, sbml, until=_HORIZON)
+    return sbml if suffix in (".xml", ".sbml") else _WRITERS[suffix](system, sbml)
+
+
+def _ode(system: OdeSystem, _: bytes) -> bytes:
+    from sbmlump.formats.erode import write_ode
+
+    return write_ode(system)
+
+
+def _antimony(_: OdeSystem, sbml: bytes) -> bytes:
+    from sbmlump.formats.antimony import antimony_text
+
+    return antimony_text(sbml)
+
+
+def _latex(system: OdeSystem, _: bytes) -> bytes:
+    from sbmlump.formats.latex import latex_equations
+
+    return latex_equations(system)
+
+
+_WRITERS: Final[Mapping[str, Callable[[OdeSystem, bytes], bytes]]] = {
+    ".ode": _ode,
+    ".ant": _antimony,
+    ".tex": _latex,
+}

@@ -1,0 +1,30 @@
+"""What the equations and the written network of a model have: conservation laws, deficiency, balance, signs.
+
+:func:`structure_of` collects everything for ``sbmlump inspect --structure``; :func:`kept_properties` holds a reduced
+model against its original.
+"""
+
+from __future__ import annotations
+
+from sbmlump.structure.balance import Balance, balance_of
+from sbmlump.structure.kept import Kept, kept_properties
+from sbmlump.structure.laws import Law, linear_integrals, near_laws, stoichiometric_laws
+from sbmlump.structure.network import Network, network_of
+from sbmlump.structure.signs import non_negative_rates
+from sbmlump.structure.summary import Structure, structure_of
+
+__all__ = [
+    "Balance",
+    "Kept",
+    "Law",
+    "Network",
+    "Structure",
+    "balance_of",
+    "kept_properties",
+    "linear_integrals",
+    "near_laws",
+    "network_of",
+    "non_negative_rates",
+    "stoichiometric_laws",
+    "structure_of",
+]

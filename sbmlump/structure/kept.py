@@ -1,0 +1,200 @@
+"""Which properties of the original a reduced model kept, and which it lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from sbmlump.reduced import ExactProof, ReducedSystem
+from sbmlump.structure.balance import balance_of
+from sbmlump.structure.exact_linear import solve_rows
+from sbmlump.structure.laws import linear_integrals
+from sbmlump.structure.network import network_for_balance
+from sbmlump.structure.signs import non_negative_rates
+from sbmlump.system import OdeSystem
+
+__all__ = ["Kept", "element_counts", "formulas_of", "kept_properties"]
+
+_PART: Final = re.compile(r"([A-Z][a-z]?)(\d*)")
+_FORMULA: Final = re.compile(r"(?:chemicalFormula\s*=\s*[\"']|\bFORMULA:\s*)([A-Za-z0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One property.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``detailed balance``.
+    original, reduced : object
+        Its value before and after; ``None`` where it is not defined or not known.
+    kept : bool or None
+        ``None`` if that cannot be said.
+    remark : str
+    """
+
+    name: str
+    original: Any
+    reduced: Any
+    kept: bool | None
+    remark: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {
+            "name": self.name,
+            "original": self.original,
+            "reduced": self.reduced,
+            "kept": self.kept,
+            "remark": self.remark,
+        }
+
+
+def kept_properties(reduction: ReducedSystem, *, formulas: Mapping[str, str] | None = None) -> tuple[Kept, ...]:
+    """Hold a reduced model against its original.
+
+    Parameters
+    ----------
+    reduction : ReducedSystem
+    formulas : mapping of state id to chemical formula, optional
+        Those found in the file are used where none are given.
+
+    Returns
+    -------
+    tuple of Kept
+        Conservation laws, total of the states, each chemical element, non-negativity, balance, weak reversibility,
+        deficiency.
+    """
+    original, system = reduction.original, reduction.system
+    rows = reduction.matrix.rows
+    found = _laws(reduction)
+    if reduction.map.kind != "elimination":  # what is eliminated is not pooled: it follows from what stays
+        found.append(_total(rows, original.size))
+        found += _elements(original, rows, formulas if formulas is not None else formulas_of(original))
+    found.append(_non_negativity(reduction))
+    networks = network_for_balance(original), network_for_balance(system)
+    balances = balance_of(networks[0]), balance_of(networks[1])
+    realisation = f"of the {balances[1].realisation}; {balances[1].why}"
+    reversible = [None if one is None else one.weakly_reversible for one in networks]
+    table: list[tuple[str, bool | None, bool | None]] = [
+        ("detailed balance", balances[0].detailed, balances[1].detailed),
+        ("complex balance", balances[0].complex, balances[1].complex),
+        ("weak reversibility", reversible[0], reversible[1]),
+    ]
+    for name, a, b in table:
+        found.append(Kept(name, a, b, _kept(a, b), realisation))
+    numbers = [None if one is None else one.deficiency for one in networks]
+    same = None if None in numbers else numbers[0] == numbers[1]
+    found.append(Kept("deficiency", numbers[0], numbers[1], same, f"of the {balances[1].realisation}"))
+    return tuple(found)
+
+
+def _non_negativity(reduction: ReducedSystem) -> Kept:
+    """Shown or not shown: the test is sufficient only. States kept by an exact elimination move as they did."""
+    before, after = non_negative_rates(reduction.original), non_negative_rates(reduction.system)
+    was = all(before.values()) or None
+    now = all(after.values()) or None
+    doubtful = [name for name, fine in after.items() if not fine]
+    remark = "not shown for " + ", ".join(doubtful[:5]) if doubtful else ""
+    if was and reduction.map.kind == "elimination" and isinstance(reduction.certificate, ExactProof):
+        return Kept("non-negativity", was, True, True, "the states that stay move as in the original")
+    return Kept("non-negativity", was, now, now if was else None, remark)
+
+
+def _kept(before: bool | None, after: bool | None) -> bool | None:
+    """A property that was not there cannot be lost."""
+    if before is None:
+        return None
+    if not before:
+        return True
+    return after
+
+
+def _laws(reduction: ReducedSystem) -> list[Kept]:
+    """How many independent conservation laws of the original are functions of the reduced state."""
+    original = reduction.original
+    laws = linear_integrals(original, symbolic=False)
+    if not laws:
+        return [Kept("conservation laws", 0, len(linear_integrals(reduction.system, symbolic=False)), True)]
+    constants = original.constant_values
+    index = original.state_index
+    held = 0
+    for law in laws:
+        target: dict[int, Fraction] = {}
+        for name, value in law.weights.items():
+            quantity = original.quantities.get(name)
+            size = None if quantity is None or quantity.amount or quantity.kind != "species" else quantity.compartment
+            node = constants.get(size) if size is not None else None
+            factor = original.graph.number_of(node) if node is not None else None
+            target[index[name]] = value * (factor or 1)
+        eliminated = reduction.map.kind == "elimination"
+        held += bool(eliminated or solve_rows(reduction.matrix.rows, target, original.size) is not None)
+    return [
+        Kept(
+            "conservation laws",
+            len(laws),
+            held,
+            held == len(laws),
+            "those that are functions of the reduced state" if held < len(laws) else "",
+        )
+    ]
+
+
+def _total(rows: Sequence[Mapping[int, Fraction]], size: int) -> Kept:
+    """1ᵀL = 1ᵀ: the sum of the lumps is the sum of the states."""
+    sums: dict[int, Fraction] = {}
+    for row in rows:
+        for j, value in row.items():
+            sums[j] = sums.get(j, Fraction(0)) + value
+    whole = len(sums) == size and all(value == 1 for value in sums.values())
+    return Kept("total of the states", True, whole, whole, "" if whole else "the sum of the lumps is another one")
+
+
+def _elements(original: OdeSystem, rows: Sequence[Mapping[int, Fraction]], formulas: Mapping[str, str]) -> list[Kept]:
+    """Whether the amount of each chemical element follows from the lumps."""
+    if not formulas:
+        return []
+    counts = {name: element_counts(text) for name, text in formulas.items() if name in original.state_index}
+    found: list[Kept] = []
+    for element in sorted({element for one in counts.values() for element in one}):
+        target = {
+            original.state_index[name]: Fraction(one[element]) for name, one in counts.items() if one.get(element)
+        }
+        held = solve_rows(rows, target, original.size) is not None
+        found.append(Kept(f"total of {element}", True, held, held, f"{len(counts)} states have a formula"))
+    return found
+
+
+def element_counts(formula: str) -> dict[str, int]:
+    """Atoms by element of a formula such as ``C6H12O6``; empty if it is none.
+
+    >>> element_counts("C6H12O6")
+    {'C': 6, 'H': 12, 'O': 6}
+    """
+    counts: dict[str, int] = {}
+    end = 0
+    for match in _PART.finditer(formula):
+        if match.start() != end:
+            return {}
+        end = match.end()
+        counts[match[1]] = counts.get(match[1], 0) + int(match[2] or 1)
+    return counts if end == len(formula) else {}
+
+
+def formulas_of(system: OdeSystem) -> dict[str, str]:
+    """Chemical formulas that the notes or annotations of species carry (``FORMULA: C6H12O6``, fbc)."""
+    found: dict[str, str] = {}
+    for name in system.states:
+        quantity = system.quantities.get(name)
+        if quantity is None:
+            continue
+        for text in (quantity.annotation, quantity.notes):
+            match = _FORMULA.search(text) if text else None
+            if match and element_counts(match[1]):
+                found[name] = match[1]
+                break
+    return found

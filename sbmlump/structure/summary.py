@@ -1,0 +1,170 @@
+"""Everything about the structure of one model, as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sbmlump.errors import SbmlumpError
+from sbmlump.expr.text import to_text
+from sbmlump.structure.balance import Balance, balance_of
+from sbmlump.structure.exact_linear import rank
+from sbmlump.structure.laws import Law, linear_integrals, near_laws, stoichiometric_laws, stoichiometry
+from sbmlump.structure.network import Network, network_of
+from sbmlump.structure.signs import non_negative_rates
+from sbmlump.system import OdeSystem
+
+__all__ = ["Structure", "structure_of"]
+
+_MOST_SHOWN: Final = 30
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The structure of one model.
+
+    Attributes
+    ----------
+    system : OdeSystem
+    stoichiometric_rank : int or None
+        Rank of S over the states; ``None`` if a stoichiometry is no number or there are no reactions.
+    laws : tuple of Law
+        Conservation laws that hold for all values of the constants.
+    from_stoichiometry : int
+        How many of them (as a dimension) the stoichiometry alone gives.
+    at_values : int
+        Number of independent linear first integrals with the values of the file; never smaller than ``len(laws)``.
+    near : tuple of (text, element, kind)
+        Totals that look conserved but are fed or drained.
+    network : Network or None
+    balance : Balance
+    non_negative : mapping of state to bool
+        Whether its rate is certainly not negative at 0.
+    remarks : tuple of str
+    """
+
+    system: OdeSystem
+    stoichiometric_rank: int | None
+    laws: tuple[Law, ...]
+    from_stoichiometry: int
+    at_values: int
+    near: tuple[tuple[str, str, str], ...]
+    network: Network | None
+    balance: Balance
+    non_negative: Mapping[str, bool]
+    remarks: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``inspect --structure --json`` adds."""
+        network = self.network
+        return {
+            "stoichiometric_rank": self.stoichiometric_rank,
+            "conservation_laws": [
+                {
+                    "expression": law.text(self.system),
+                    "weights": {name: str(value) for name, value in law.weights.items()},
+                    "non_negative": law.non_negative,
+                }
+                for law in self.laws
+            ],
+            "laws_from_stoichiometry": self.from_stoichiometry,
+            "first_integrals_at_these_values": self.at_values,
+            "not_conserved": [
+                {"expression": text, "element": element, "kind": kind} for text, element, kind in self.near
+            ],
+            "network": None
+            if network is None
+            else {
+                "realisation": network.realisation,
+                "complexes": len(network.complexes),
+                "linkage_classes": len(network.linkage_classes),
+                "rank": network.rank,
+                "deficiency": network.deficiency,
+                "reversible": network.reversible,
+                "weakly_reversible": network.weakly_reversible,
+                "mass_action": network.mass_action,
+                "not_mass_action": list(network.obstacles),
+            },
+            "detailed_balance": self.balance.detailed,
+            "complex_balance": self.balance.complex,
+            "balance_remark": self.balance.why,
+            "equilibrium": dict(self.balance.equilibrium),
+            "non_negative": all(self.non_negative.values()),
+            "may_become_negative": [name for name, fine in self.non_negative.items() if not fine],
+            "remarks": list(self.remarks),
+        }
+
+    def as_text(self) -> str:
+        """For ``inspect --structure``: lines indented by two."""
+        lines: list[str] = ["Structure:"]
+        rank_text = "not defined" if self.stoichiometric_rank is None else str(self.stoichiometric_rank)
+        lines.append(f"  rank of the stoichiometric matrix  {rank_text} of {self.system.size} states")
+        lines.append(f"  conservation laws                  {len(self.laws)}")
+        lines += [f"    {law.text(self.system)}" for law in self.laws[:_MOST_SHOWN]]
+        if len(self.laws) > _MOST_SHOWN:
+            lines.append(f"    … and {len(self.laws) - _MOST_SHOWN} more")
+        if self.at_values > len(self.laws):
+            extra = self.at_values - len(self.laws)
+            lines.append(f"    … and {extra} more that hold for the values in the file only")
+        lines += [f"    not conserved: {text} ({kind} {element})" for text, element, kind in self.near[:_MOST_SHOWN]]
+        lines += self._network_lines()
+        doubtful = [name for name, fine in self.non_negative.items() if not fine]
+        shown = "shown for all states" if not doubtful else "not shown for " + ", ".join(doubtful[:8])
+        lines.append(f"  states stay non-negative           {shown}")
+        lines += [f"  {remark}" for remark in self.remarks]
+        return "\n".join(lines)
+
+    def _network_lines(self) -> list[str]:
+        network = self.network
+        if network is None:
+            return ["  network                            not defined: rate rules, or stoichiometries that vary"]
+        words = {True: "yes", False: "no", None: "not defined"}
+        return [
+            f"  network                            {network.realisation}",
+            f"  complexes, linkage classes         {len(network.complexes)}, {len(network.linkage_classes)}",
+            f"  deficiency                         {network.deficiency}",
+            f"  weakly reversible                  {words[network.weakly_reversible]}",
+            f"  detailed balance                   {words[self.balance.detailed]}",
+            f"  complex balance                    {words[self.balance.complex]} ({self.balance.why})",
+        ]
+
+
+def structure_of(system: OdeSystem) -> Structure:
+    """Look into the structure of a model.
+
+    A part that cannot be found (too large, undefined everywhere) is left out with a remark.
+    """
+    remarks: list[str] = []
+    laws: tuple[Law, ...] = ()
+    at_values = 0
+    try:
+        laws = linear_integrals(system)
+        at_values = max(len(laws), len(linear_integrals(system, symbolic=False)))
+    except SbmlumpError as error:
+        remarks += [reason.message for reason in error.reasons]
+        laws = stoichiometric_laws(system)
+        at_values = len(laws)
+    rows = stoichiometry(system) if system.reactions else None
+    distinct = () if rows is None else {tuple(sorted(row.items())): row for row in rows if row}.values()
+    network = network_of(system)
+    near = tuple(
+        (to_text(system.graph, _sum(system, weights)), element, kind) for weights, element, kind in near_laws(system)
+    )
+    return Structure(
+        system,
+        None if rows is None else rank(list(distinct), len(system.reactions)),
+        laws,
+        len(stoichiometric_laws(system)),
+        at_values,
+        near,
+        network,
+        balance_of(network),
+        non_negative_rates(system),
+        tuple(remarks),
+    )
+
+
+def _sum(system: OdeSystem, weights: Mapping[str, Any]) -> int:
+    graph = system.graph
+    return graph.add(graph.mul((graph.number(value), graph.symbol(name))) for name, value in weights.items())

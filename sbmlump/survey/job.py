@@ -1,0 +1,268 @@
+"""What is done with one model, inside a process of its own: read it, then go through observables and methods.
+
+Everything is told as it comes: ``Facts`` (what is to be done), ``Begun`` (what is tried now), rows. Whoever listens
+can tell, when the process dies, what it was doing and what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.expr.kinetics import kinetics_of
+from sbmlump.lumping.every_state import StateFailure, StateSize, sizes_for_every_state
+from sbmlump.methods import ReduceOptions, apply
+from sbmlump.outcome import outcome_of_error
+from sbmlump.reduced import ReducedSystem
+from sbmlump.survey.check import checked
+from sbmlump.survey.task import Row, Task
+from sbmlump.system import OdeSystem
+
+__all__ = ["PRELOAD", "Begun", "Facts", "Pair", "survey_model"]
+
+PRELOAD: Final = ("sbmlump.survey.job", "sbmlump.sbml.reader", "sbmlump.sbml.writer", "sbmlump.simulate")
+_SOFT: Final = 0.9  # part of the time limit after which nothing new is begun, so that the rest is told in order
+_LONGEST: Final = 2_000  # characters of a text column
+_MOST_POINTS: Final = 51  # of a trajectory
+Pair = tuple[str | None, str]
+Emit = Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the model, as a row to be completed, and the pairs of observable and method to come."""
+
+    base: Row
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What is tried now."""
+
+    pair: Pair
+
+
+def survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
+    """Survey one model; everything it finds is emitted.
+
+    Parameters
+    ----------
+    task : Task
+    skip : set of pairs
+        What is known already, from a process that died.
+    emit : function
+        Takes ``Facts``, ``Begun`` and ``Row``.
+    """
+    begin = time.perf_counter()
+    base = empty_row(task)
+    system, base, reasons = _read(task, base)
+    base = replace(base, seconds_read=time.perf_counter() - begin)
+    methods = task.settings.methods
+    if system is None or (not system.size and task.observe is None):
+        if system is not None:
+            reasons = (Reason("no-states", "nothing in the model changes by itself: it has no states"),)
+        name = "not-reducible" if system is not None else "failed" if base.level is None else "unsupported"
+        emit(Facts(base, ((None, base.method),)))
+        emit(with_reasons(replace(base, outcome=name), reasons))
+        return
+    observables = system.states if task.observe is None else task.observe
+    pairs = tuple((name, method) for method in methods for name in observables)
+    emit(Facts(base, pairs))
+    deadline = begin + _SOFT * task.settings.time_limit
+    for method in methods:
+        wanted = [name for name in observables if (name, method) not in skip]
+        for row in _rows(system, task, replace(base, method=method), wanted, emit, deadline):
+            emit(row)
+
+
+def empty_row(task: Task) -> Row:
+    """A row that says which file it is about."""
+    model = task.model
+    return Row(model.file, model.id, model.sha256, None, ",".join(task.settings.methods), "failed")
+
+
+def with_reasons(row: Row, reasons: Sequence[Reason]) -> Row:
+    """The row with its reasons: the first in full, the codes of all."""
+    if not reasons:
+        return row
+    first = reasons[0]
+    codes = tuple(dict.fromkeys(reason.code for reason in reasons))
+    return replace(row, reason=first.code, message=first.message[:1000], element=first.element, reasons=codes)
+
+
+def _read(task: Task, base: Row) -> tuple[OdeSystem | None, Row, tuple[Reason, ...]]:
+    """Read the file; what is known of a refused one is in the row too."""
+    from sbmlump.sbml.reader import read
+
+    try:
+        result = read(task.model.path)
+    except SbmlumpError as error:
+        return None, base, error.reasons
+    counts = result.counts
+    base = replace(
+        base,
+        name=result.name,
+        level=result.level,
+        version=result.version,
+        reactions=counts.get("reactions"),
+        parameters=counts.get("parameters"),
+        events=counts.get("events"),
+        original_size=counts.get("states"),
+        features=",".join(_features(counts)),
+    )
+    system = result.system
+    if system is not None:
+        kinetics = kinetics_of(system.graph, system.rhs, frozenset(system.states))
+        features = _features(counts) + ([] if system.autonomous else ["time-dependent"])
+        base = replace(base, kinetics=kinetics, original_size=system.size, features=",".join(features))
+    return system, base, result.reasons
+
+
+def _features(counts: Mapping[str, int]) -> list[str]:
+    """Which constructs a file holds."""
+    names = (
+        "assignment_rules algebraic_rules rate_rules events functions initial_assignments constraints local_parameters"
+    )
+    return [name.replace("_", "-") for name in names.split() if counts.get(name)]
+
+
+def _rows(
+    system: OdeSystem, task: Task, base: Row, wanted: Sequence[str], emit: Emit, deadline: float
+) -> Iterator[Row]:
+    """Rows of one method, in the order of ``wanted``."""
+    whole = base.method == "exact" and not task.settings.check
+    states = wanted if whole and all(name in system.state_index for name in wanted) else ()
+    if states:
+        yield from _all_states(system, task, base, states)
+        return
+    for name in wanted:
+        if time.perf_counter() > deadline:
+            message = "the time for this model was used up before this observable; a larger time limit may help"
+            late = Reason("time-limit", message)
+            yield with_reasons(replace(base, observable=name, outcome="out-of-budget"), [late])
+            continue
+        emit(Begun((name, base.method)))
+        yield _one(system, task, replace(base, observable=name))
+
+
+def _all_states(system: OdeSystem, task: Task, base: Row, states: Sequence[str]) -> Iterator[Row]:
+    """Exact sizes of all states at once."""
+    left = dict.fromkeys(states)
+    start = time.perf_counter()
+    try:
+        for size in sizes_for_every_state(system, states, task.settings.seed):
+            seconds = time.perf_counter() - start
+            row = replace(base, observable=size.state)
+            if isinstance(size, StateFailure):
+                yield _refused(row, size.error, seconds)
+            else:
+                yield replace(_sized(system, row, size), seconds_lump=seconds)
+            del left[size.state]
+            start = time.perf_counter()
+    except SbmlumpError as error:
+        for name in left:
+            yield _refused(replace(base, observable=name), error, time.perf_counter() - start)
+
+
+def _refused(row: Row, error: SbmlumpError, seconds: float) -> Row:
+    return with_reasons(replace(row, outcome=outcome_of_error(error), seconds_lump=seconds), error.reasons)
+
+
+def _sized(system: OdeSystem, row: Row, size: StateSize) -> Row:
+    row = replace(
+        row,
+        outcome="reduced" if size.size < system.size else "not-reducible",
+        reduced_size=size.size,
+        ratio=size.size / system.size,
+        proper=size.proper,
+        non_negative=size.non_negative,
+        exact=True,
+        singles=size.singles,
+    )
+    if size.size == system.size:
+        return with_reasons(row, [_EVERY_STATE_NEEDED])
+    kept = _cut(", ".join(system.states[j] for j in size.kept))
+    return replace(row, kept=kept, pools=None if size.pools is None else _pools_text(system, size.pools))
+
+
+_EVERY_STATE_NEEDED: Final = Reason("not-reducible", "every state is needed to keep the observable exactly")
+
+
+def _pools_text(system: OdeSystem, rows: Sequence[Mapping[int, Fraction]]) -> str:
+    """Rows as sums, one a line, cut where they become long."""
+    return _cut("\n".join(_sum([(system.states[j], value) for j, value in sorted(row.items())]) for row in rows))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
+
+
+def _sum(terms: Sequence[tuple[str, Fraction]]) -> str:
+    parts = []
+    for k, (name, value) in enumerate(terms):
+        sign = "-" if value < 0 else "+" if k else ""
+        size = abs(value)
+        number = "" if size == 1 else f"{size if len(str(size)) <= 12 else f'{float(size):.6g}'} "
+        parts.append(f"{sign}{' ' if sign and k else ''}{number}{name}")
+    return " ".join(parts)
+
+
+def _one(system: OdeSystem, task: Task, row: Row) -> Row:
+    """One observable by one method, through the whole reduction."""
+    start = time.perf_counter()
+    options = ReduceOptions(row.method, seed=task.settings.seed, check=task.settings.check)
+    try:
+        reduction = apply(system, (str(row.observable),), options)
+    except SbmlumpError as error:
+        return _refused(row, error, time.perf_counter() - start)
+    row = replace(_reduced(system, row, reduction), seconds_lump=time.perf_counter() - start)
+    if not reduction.reducible:
+        return with_reasons(row, [_EVERY_STATE_NEEDED])
+    if not task.settings.check:
+        return row
+    start = time.perf_counter()
+    report, reasons = checked(Path(task.model.path), reduction)
+    row = replace(with_reasons(row, reasons), seconds_simulate=time.perf_counter() - start)
+    if report is None:
+        return row
+    name = reduction.observables[0].id
+    places = np.unique(np.linspace(0, len(report.times) - 1, _MOST_POINTS).astype(int))
+    return replace(
+        row,
+        trajectory_time=tuple(report.times[places].tolist()),
+        trajectory_original=tuple(report.original[name][places].tolist()),
+        trajectory_reduced=tuple(report.reduced[name][places].tolist()),
+        until=report.until,
+        max_relative_error=report.max_relative_error,
+        final_relative_error=report.final_relative_error,
+        max_absolute_error=report.max_absolute_error,
+    )
+
+
+def _reduced(system: OdeSystem, row: Row, reduction: ReducedSystem) -> Row:
+    rows = reduction.matrix.rows
+    exact = reduction.certificate.kind == "exact-proof"
+    pools = [row for row in rows if len(row) > 1]
+    kept = ", ".join(system.states[next(iter(row))] for row in rows if len(row) == 1)
+    return replace(
+        row,
+        kept=_cut(kept) if reduction.reducible else None,
+        outcome="reduced" if reduction.reducible else "not-reducible",
+        reduced_size=reduction.system.size,
+        ratio=reduction.system.size / max(1, system.size),
+        proper=reduction.matrix.proper,
+        non_negative=reduction.matrix.non_negative,
+        exact=exact,
+        certified=exact,
+        singles=len(rows) - len(pools),
+        pools=_pools_text(system, pools) if reduction.reducible and len(pools) <= 200 else None,
+    )

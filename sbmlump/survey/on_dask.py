@@ -1,0 +1,83 @@
+"""The models of a survey on an existing Dask cluster (extra ``dask``); the only module that imports it.
+
+A task on a Dask worker starts a process of its own with the same limits as a local run: a model that crashes or hangs
+never takes a worker with it. A worker that is lost is the cluster's business: its tasks go to another one, and after
+``_RETRIES`` losses the model gets a row that says so.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from sbmlump.errors import LimitError, Reason, UsageError
+from sbmlump.isolate import prepare
+from sbmlump.survey.job import PRELOAD, empty_row, with_reasons
+from sbmlump.survey.task import Row, Task
+from sbmlump.survey.worker import run_task
+
+__all__ = ["run_on_dask"]
+
+_RETRIES: Final = 3
+_PATIENCE: Final = 30  # seconds to reach the scheduler
+
+
+def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ...]]:
+    """Rows of each model as it gets done.
+
+    Parameters
+    ----------
+    scheduler : str
+        Such as ``tcp://host:8786``. Its workers see the store under the same path.
+    tasks : sequence of Task
+
+    Raises
+    ------
+    UsageError
+        If Dask is not installed (``dask-missing``).
+    LimitError
+        If the scheduler does not answer (``no-scheduler``).
+    """
+    try:
+        from dask.distributed import Client, as_completed
+    except ImportError as error:
+        message = "--scheduler needs Dask: pip install 'sbmlump[dask]'"
+        raise UsageError(Reason("dask-missing", message)) from error
+    try:
+        client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        message = f"the Dask scheduler {scheduler} does not answer ({error}); start it or check the address"
+        raise LimitError(Reason("no-scheduler", message)) from error
+    with client:
+        left = {client.submit(_on_worker, task, pure=False, retries=_RETRIES): task for task in tasks}
+        tries = dict.fromkeys((task.model.file for task in tasks), 1)
+        done = as_completed(list(left))
+        for future in done:
+            task = left.pop(future)
+            if future.status == "finished":
+                yield future.result()
+            elif tries[task.model.file] <= _RETRIES:
+                tries[task.model.file] += 1
+                again = client.submit(_on_worker, task, pure=False, retries=_RETRIES)
+                left[again] = task
+                done.add(again)
+            else:
+                yield (_lost(task, future.exception()),)
+            future.release()
+
+
+def _on_worker(task: Task) -> tuple[Row, ...]:
+    """Runs in a thread of a Dask worker."""
+    here = multiprocessing.current_process()
+    if here.daemon:  # workers below a nanny are; such processes may not have children unless they say otherwise
+        here.daemon = False
+    prepare(PRELOAD)
+    return run_task(task)
+
+
+def _lost(task: Task, error: BaseException | None) -> Row:
+    told = f"{type(error).__name__}: {error}" if error is not None else "cancelled"
+    reason = Reason("worker-lost", f"its Dask workers were lost again and again ({told[:300]}); run the survey again")
+    return with_reasons(replace(empty_row(task), outcome="failed"), [reason])

@@ -1,0 +1,109 @@
+"""Closure of user-given lumpings, and the reduction by them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from strategies import HiddenSystem, hidden_systems
+
+from sbmlump.classic.closure import closure, read_lumping, user_lumping
+from sbmlump.classic.measure import Trial
+from sbmlump.errors import InputError, UsageError
+from sbmlump.models import ring, squares_example
+from sbmlump.observables import parse_observables
+from sbmlump.reduced import ErrorEstimate, ExactProof
+
+SHORT = Trial(until=5.0, ensemble=1)
+
+
+def test_an_exact_matrix_is_said_to_be_exact(tmp_path: Path) -> None:
+    path = tmp_path / "pools.csv"
+    path.write_text("X_3,X_4,X_1,X_2\n0,0,1,1\n1,1,0,0\n")
+    system = ring(4)
+    found = user_lumping(system, path, parse_observables(system, ["X_1 + X_2"]))
+    assert isinstance(found.certificate, ExactProof)
+    assert found.method == "lumping"
+    assert [dict(lump.members) for lump in found.lumps] == [{"X_1": 1, "X_2": 1}, {"X_3": 1, "X_4": 1}]
+
+
+def test_one_that_is_not_exact_is_measured(tmp_path: Path) -> None:
+    path = tmp_path / "pools.csv"
+    path.write_text("# without a line of ids: columns in the order of the model\n1,1/2,0.5,0\n0,0,0,1\n")
+    system = ring(4)
+    found = user_lumping(system, path, parse_observables(system, ["X_4"]), trial=SHORT)
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert found.certificate.worst_error > 0
+    assert found.certificate.as_json()["closure_error"]["exact"] is False
+    assert "not exact" in found.remarks[0]
+    assert found.lumps[0].members == {"X_1": 1, "X_2": Fraction(1, 2), "X_3": Fraction(1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,1,0\n", "3 numbers, but the model has 4 columns"),
+        ("1,1,0,0\n2,2,0,0\n", "their rank is 1"),
+        ("X_1,nobody\n1,1\n", "'nobody' is no state"),
+        ("1,1,many,0\n", "'many' is no number"),
+        ("0,0,0,0\n", "a lump of nothing"),
+        ("X_1,X_2,X_3,X_4\n", "no row of numbers"),
+        ("X_1,X_1\n1,1\n", "stands there twice"),
+        ("", "holds no matrix"),
+        ("1/0,1,1,1\n", "is no number"),
+    ],
+)
+def test_wrong_files_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "pools.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_lumping(ring(4), path)
+    (reason,) = caught.value.reasons
+    assert reason.code == "bad-lumping"
+    assert message in reason.message
+
+
+def test_a_file_that_is_not_there_is_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        read_lumping(ring(4), tmp_path / "nothing.csv")
+
+
+def test_an_observable_outside_the_lumps_is_refused() -> None:
+    system = ring(4)
+    one = Fraction(1)
+    with pytest.raises(UsageError) as caught:
+        user_lumping(system, ({0: one, 1: one},), parse_observables(system, ["X_1"]), trial=SHORT)
+    assert "no combination of the lumps" in caught.value.reasons[0].message
+
+
+@given(hidden_systems(max_small=2, max_extra=2))
+def test_hidden_lumpings_close(sample: HiddenSystem) -> None:
+    index = sample.system.state_index
+    rows = tuple({index[name]: value for name, value in row.items()} for row in sample.rows)
+    assert closure(sample.system, rows, trial=Trial(until=1e-3, ensemble=0)).exact
+
+
+def test_closure_error_is_symbolic_and_sampled() -> None:
+    system = ring(4)
+    found = closure(system, {"a": "X_1 + X_2 + X_3", "b": "X_4"}, trial=SHORT)
+    assert (found.exact, found.linear) == (False, True)
+    assert set(found.expressions) == {"a", "b"}
+    assert found.worst > 0.1
+    assert found.points > 0
+
+
+def test_a_map_that_is_not_linear_is_held_against_its_gradients() -> None:
+    system = squares_example()
+    closed = closure(system, {"x1": "x1", "s": "(x2 + x3)^2 + (x2 + x4)^2"}, trial=SHORT)
+    assert closed.linear is False
+    assert closed.worst < 1e-10
+    open_ = closure(ring(4), {"p": "X_1*X_2"}, trial=SHORT)
+    assert open_.worst > 0.1
+    with pytest.raises(UsageError):
+        closure(system, {"p": "x1 +"}, trial=SHORT)
+    with pytest.raises(UsageError):
+        closure(system, {"a": "x1", "b": "2*x1"}, trial=SHORT)
+    assert np.isfinite(open_.mean)

@@ -1,0 +1,236 @@
+"""Elimination of conserved totals, and its independent proof."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from strategies import mass_action_networks
+
+from sbmlump.classic.conservation import conservation, on_class
+from sbmlump.classic.measure import Trial, measure
+from sbmlump.classic.proof import EliminationClaim, prove_elimination
+from sbmlump.errors import UnsupportedModelError, UsageError
+from sbmlump.expr.graph import Graph
+from sbmlump.lumping.certify import Refutation
+from sbmlump.lumping.reduction import lump_exactly
+from sbmlump.models import michaelis_menten, multisite, network_from_reactions, ring
+from sbmlump.observables import parse_observables
+from sbmlump.reduced import ExactProof
+from sbmlump.sbml.reader import load_sbml
+from sbmlump.sbml.writer import write_reduction
+from sbmlump.structure import linear_integrals
+from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
+
+
+def test_the_enzyme_loses_two_states_and_keeps_their_ids() -> None:
+    system = michaelis_menten()
+    found = conservation(system, parse_observables(system, ["P"]))
+    assert set(found.system.states) == {"ES", "P"}
+    assert {a.id for a in found.system.assigned} == {"E", "S"}
+    assert found.map.kind == "elimination"
+    assert isinstance(found.certificate, ExactProof)
+    assert found.certificate.valid_for == {}
+    assert set(found.certificate.symbolic) >= {"k1", "k1r", "k2"}
+    lifted = found.lift([0.25, 1.0])
+    assert dict(zip(system.states, lifted, strict=True)) == {"E": 0.75, "S": 8.75, "ES": 0.25, "P": 1.0}
+
+
+def test_an_observed_state_is_not_the_one_that_goes() -> None:
+    system = michaelis_menten()
+    for name in ("E", "S", "ES", "P"):
+        assert name in conservation(system, parse_observables(system, [name])).system.states
+
+
+def test_the_written_model_is_the_same_system(tmp_path: Path) -> None:
+    system = michaelis_menten()
+    found = conservation(system, parse_observables(system, ["P"]))
+    path = tmp_path / "reduced.xml"
+    path.write_bytes(write_reduction(found))
+    again = load_sbml(path)
+    assert again.states == found.system.states
+    assert len(again.reactions) == 3
+    y = np.array([0.2, 3.0])
+    np.testing.assert_allclose(again.rates(0.0, y), found.system.rates(0.0, y), rtol=1e-12)
+
+
+def test_totals_follow_other_initial_values(tmp_path: Path) -> None:
+    system = michaelis_menten()
+    path = tmp_path / "reduced.xml"
+    path.write_bytes(write_reduction(conservation(system, parse_observables(system, ["P"]))))
+    again = load_sbml(path).with_values({"E_at_start": Fraction(3), "ES": Fraction(1), "P": Fraction(2)})
+    values = {name: float(again.graph.number_of(node)) for name, node in again.constant_values.items()}
+    assert (values["total_E_ES"], values["total_S_ES_P"]) == (4.0, 13.0)
+
+
+def test_errors_from_other_starts_are_those_of_the_integration() -> None:
+    system = multisite(2)
+    found = conservation(system, parse_observables(system, ["kinase"]))
+    assert found.system.size == 15
+    assert measure(found, Trial(until=5.0, ensemble=2)).errors.max() < 1e-5
+
+
+@given(mass_action_networks(max_species=5, max_reactions=6))
+def test_as_many_go_as_there_are_laws(system: OdeSystem) -> None:
+    found = conservation(system)
+    assert found.system.size == system.size - len(linear_integrals(system))
+    if not found.reducible:
+        return
+    assert isinstance(found.certificate, ExactProof)
+    x = np.linspace(0.4, 2.1, system.size)
+    moved = found.system.with_values(
+        {
+            **{name: Fraction(repr(float(x[system.state_index[name]]))) for name in found.system.states},
+            **{
+                name: sum(
+                    (v * Fraction(repr(float(x[system.state_index[s]]))) for s, v in row.items()), Fraction(0)
+                )
+                for name, row in found.map.starts.items()
+            },
+            **{
+                c.id: Fraction(repr(float(x[system.state_index[c.id]])))
+                for c in found.system.constants
+                if c.id in system.state_index
+            },
+        }
+    )
+    kept = [system.state_index[name] for name in found.system.states]
+    np.testing.assert_allclose(moved.rates(0.0, x[kept]), system.rates(0.0, x)[kept], rtol=1e-9, atol=1e-9)
+
+
+def test_a_state_that_rests_becomes_a_constant_under_its_id() -> None:
+    system = network_from_reactions([("A + E -> B + E", 1)], initial={"A": 1, "B": 0, "E": 2})
+    found = conservation(system, parse_observables(system, ["B"]))
+    assert found.system.states == ("B",)
+    assert "E" in {c.id for c in found.system.constants}
+    assert found.lift([0.25]).tolist() == [0.75, 0.25, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("reactions", "total", "element"),
+    [
+        ([("A -> B", 1), ("B -> A", 1), ("-> A", 1)], "A + B", "r3"),
+        ([("A -> B", 1), ("B -> A", 1), ("B ->", 1)], "A + B", "r3"),
+    ],
+)
+def test_a_fed_or_drained_total_is_refused(reactions: list[tuple[str, int]], total: str, element: str) -> None:
+    system = network_from_reactions(reactions, initial={"A": 1, "B": 0})
+    with pytest.raises(UnsupportedModelError) as caught:
+        conservation(system, totals=[total])
+    (reason,) = caught.value.reasons
+    assert (reason.code, reason.element) == ("total-not-constant", element)
+    assert conservation(system).system.size == 2
+
+
+def test_a_total_that_an_event_sets_is_refused() -> None:
+    system = network_from_reactions([("A -> B", 1), ("B -> A", 2), ("C -> D", 1)], initial=dict.fromkeys("ABCD", 1))
+    graph = system.graph
+    trigger = graph.call("gt", (graph.time(), graph.number(1)))
+    event = Event(trigger, (("A", graph.number(5)),), id="dose")
+    system = replace(system, events=(event,))
+    with pytest.raises(UnsupportedModelError) as caught:
+        conservation(system, totals=["A + B"])
+    assert caught.value.reasons[0].code == "total-not-constant"
+    assert caught.value.reasons[0].element == "dose"
+    found = conservation(system)
+    assert found.system.size == 3  # C + D goes, A + B stays
+    assert any("dose" in remark for remark in found.remarks)
+    assert isinstance(found.certificate, ExactProof)
+
+
+def test_a_total_that_a_rate_rule_changes_is_refused() -> None:
+    graph = Graph()
+    a, b, one = graph.symbol("A"), graph.symbol("B"), graph.number(1)
+    flux = a
+    system = OdeSystem(
+        graph,
+        ("A", "B"),
+        (one, one),
+        (graph.neg(b), flux),
+        reactions=(Reaction("r", flux, (Participant("A", one),), (Participant("B", one),), reversible=False),),
+        quantities={
+            "A": Quantity("A", "species", boundary=True, amount=True),
+            "B": Quantity("B", "species", amount=True),
+        },
+    )
+    with pytest.raises(UnsupportedModelError) as caught:
+        conservation(system, totals=["A + B"])
+    assert (caught.value.reasons[0].code, caught.value.reasons[0].element) == ("total-not-constant", "A")
+
+
+def test_a_total_that_cannot_be_read_is_a_wrong_use() -> None:
+    system = michaelis_menten()
+    for text in ("E +", "E*S", "nobody"):
+        with pytest.raises(UsageError) as caught:
+            conservation(system, totals=[text])
+        assert caught.value.reasons[0].code == "bad-total"
+    assert conservation(system, totals=["E + ES"]).system.size == 3
+
+
+def test_initial_values_that_hang_on_what_goes_keep_their_meaning() -> None:
+    system = network_from_reactions([("A -> B", 1), ("B -> A", 2)], initial={"A": 6, "B": 1})
+    graph = system.graph
+    twice = graph.mul((graph.number(Fraction(1, 2)), graph.symbol("A")))
+    share = Assigned("share", graph.div(graph.symbol("A"), graph.number(3)))
+    system = replace(
+        system,
+        initial=(system.initial[0], twice),
+        assigned=(share,),
+        constants=(*system.constants, Constant("start", graph.symbol("share"), computed=True)),
+    )
+    found = conservation(system, parse_observables(system, ["B"]))
+    assert found.system.states == ("B",)
+    values = {n: graph.number_of(v) for n, v in found.system.constant_values.items()}
+    assert (values["total_A_B"], values["start"]) == (9, 2)
+    assert found.system.initial_state().tolist() == [3.0]
+
+
+def test_the_proof_refutes_wrong_eliminations() -> None:
+    system = michaelis_menten()
+    observables = parse_observables(system, ["P"])
+    found = conservation(system, observables)
+    graph = system.graph
+    totals = {
+        "total_E_ES": graph.add((graph.symbol("E"), graph.symbol("ES"))),
+        "total_S_ES_P": graph.add((graph.symbol("S"), graph.symbol("ES"), graph.symbol("P"))),
+    }
+    kept = {one.id: one.expression for one in observables}
+    assert isinstance(prove_elimination(EliminationClaim(system, found.system, totals, kept)), ExactProof)
+    wrong_total = {**totals, "total_E_ES": graph.add((graph.symbol("E"), graph.symbol("S")))}
+    assert isinstance(prove_elimination(EliminationClaim(system, found.system, wrong_total, kept)), Refutation)
+    rates = (graph.mul((graph.number(2), found.system.rhs[0])), *found.system.rhs[1:])
+    faster = replace(found.system, rhs=rates)
+    assert isinstance(prove_elimination(EliminationClaim(system, faster, totals, kept)), Refutation)
+    moved = found.system.with_values({"E_at_start": Fraction(7)})
+    refuted = prove_elimination(EliminationClaim(system, moved, totals, kept))
+    assert isinstance(refuted, Refutation)
+    assert refuted.reasons[0].code == "initial-value-differs"
+    other = replace(
+        found.system, assigned=tuple(replace(a, value=graph.number(0)) for a in found.system.assigned)
+    )
+    assert isinstance(prove_elimination(EliminationClaim(system, other, totals, kept)), Refutation)
+
+
+def test_after_an_exact_lumping_the_class_is_used() -> None:
+    system = multisite(3)
+    lumped = lump_exactly(system, parse_observables(system, ["kinase"]))
+    found = on_class(lumped)
+    assert (lumped.system.size, found.system.size) == (6, 3)
+    assert found.map.kind == "elimination"
+    assert isinstance(found.certificate, ExactProof)
+    assert found.original is system
+    assert measure(found, Trial(until=5.0, ensemble=2)).errors.max() < 1e-5
+    assert on_class(found) is found
+
+
+def test_what_conserves_nothing_stays_as_it_is() -> None:
+    system = network_from_reactions([("A ->", 1)], initial={"A": 1})
+    found = conservation(system, parse_observables(system, ["A"]))
+    assert not found.reducible
+    system = ring(4)
+    lumped = lump_exactly(system, parse_observables(system, ["X_1 + X_3"]))
+    assert on_class(lumped).system.size == 1

@@ -1,0 +1,227 @@
+"""Quasi-steady state and quasi-equilibrium: closed forms, roots, refusals, detection."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sbmlump.classic.measure import Trial, difference
+from sbmlump.classic.quasi_equilibrium import fast_reactions, quasi_equilibrium
+from sbmlump.classic.quasi_steady import quasi_steady_state
+from sbmlump.classic.timescales import nominal_run, time_scales
+from sbmlump.errors import UnsupportedModelError, UsageError
+from sbmlump.expr.graph import Graph, Node
+from sbmlump.expr.text import parse_expression
+from sbmlump.lumping.identity import expand_polynomials
+from sbmlump.models import michaelis_menten, network_from_reactions, sir_age_groups
+from sbmlump.observables import parse_observables
+from sbmlump.sbml.reader import load_sbml
+from sbmlump.sbml.writer import write_reduction
+from sbmlump.system import OdeSystem
+
+SHORT = Trial(until=20.0, ensemble=1)
+
+
+def drained() -> OdeSystem:
+    """A ⇌ B → C."""
+    return network_from_reactions(
+        [("A -> B", "k1"), ("B -> A", "km1"), ("B -> C", "k2")],
+        initial={"A": 10, "B": 0, "C": 0},
+        constants={"k1": 10, "km1": 20, "k2": 1},
+        id="drained",
+    )
+
+
+def same(system: OdeSystem, node: Node, text: str) -> bool:
+    """Whether two quotients are the same, by expansion of a·d − b·c over Q, all constants being symbols."""
+    graph = system.graph
+    definitions = {name: graph.symbol(name) for name in graph.symbols([node])}
+    other = parse_expression(graph, text, definitions | {n: graph.symbol(n) for n in text_names(text)})
+    a, b = quotient(graph, node)
+    c, d = quotient(graph, other)
+    left, right = graph.mul((a, d)), graph.mul((b, c))
+    variables = [graph.symbol(name) for name in sorted(graph.symbols([left, right]))]
+    expanded = expand_polynomials(graph, [left, right], variables)
+    assert expanded is not None
+    return expanded[0] == expanded[1]
+
+
+def text_names(text: str) -> set[str]:
+    import re
+
+    return set(re.findall(r"[A-Za-z_]\w*", text))
+
+
+def quotient(graph: Graph, node: Node) -> tuple[Node, Node]:
+    """Numerator and denominator of c·(top/bottom)."""
+    from sbmlump.expr.graph import Op
+
+    factors = list(graph.args(node)) if graph.op(node) is Op.MUL else [node]
+    top, bottom = [], graph.number(1)
+    for factor in factors:
+        if graph.op(factor) is Op.DIV:
+            top.append(graph.args(factor)[0])
+            bottom = graph.mul((bottom, graph.args(factor)[1]))
+        else:
+            top.append(factor)
+    return graph.mul(top), bottom
+
+
+def test_quasi_steady_state_of_a_drained_pair_is_exact_in_its_symbols() -> None:
+    system = drained()
+    found = quasi_steady_state(system, parse_observables(system, ["C"]), fast=["B"], trial=SHORT)
+    assert found.system.states == ("A", "C")
+    assert same(found.system, found.system.rhs[0], "-(k1*k2*A)/(km1 + k2)")
+    assert same(found.system, found.system.definitions["B"], "k1*A/(km1 + k2)")
+
+
+def test_quasi_equilibrium_of_a_drained_pair_is_exact_in_its_symbols() -> None:
+    system = drained()
+    for fast in (["A", "B"], ["r1"], ["r2"]):
+        found = quasi_equilibrium(system, parse_observables(system, ["C"]), fast=fast, trial=SHORT)
+        assert found.system.states == ("C", "pool_A_B")
+        # k2·K/(1 + K) with K = k1/km1
+        assert same(found.system, found.system.rhs[1], "-(k2*k1*pool_A_B)/(km1 + k1)")
+        assert found.lumps[1].members == {"A": 1, "B": 1}
+        assert found.project([1.0, 2.0, 3.0]).tolist() == [3.0, 3.0]
+        assert found.lift([0.0, 3.0]).tolist() == [2.0, 1.0, 0.0]
+
+
+def test_the_two_differ_and_the_difference_is_reported() -> None:
+    system = drained()
+    observables = parse_observables(system, ["C"])
+    steady = quasi_steady_state(system, observables, fast=["B"], trial=SHORT)
+    equilibrium = quasi_equilibrium(system, observables, fast=["r1"], trial=SHORT)
+    found = difference(steady, equilibrium, SHORT)
+    # C/A₀ = 1 − exp(−k t) with k = 10/21 and 10/30: largest difference, over 1 − exp(−20/…) ≈ 1
+    t = np.linspace(0, 20, 20001)
+    assert found == pytest.approx(np.abs(np.exp(-10 / 21 * t) - np.exp(-t / 3)).max(), rel=2e-2)
+    assert equilibrium.certificate.worst_error < steady.certificate.worst_error
+
+
+def test_michaelis_menten_appears_with_the_enzyme_conserved() -> None:
+    system = michaelis_menten()
+    observables = parse_observables(system, ["P"])
+    for fast in (["ES"], ["E", "ES"]):
+        found = quasi_steady_state(system, observables, fast=fast, trial=Trial(until=20.0, ensemble=1))
+        assert found.system.states == ("S", "P")
+        assert same(found.system, found.system.rhs[1], "k2*total_E_ES*S*k1/(k1*S + k1r + k2)")
+        assert same(found.system, found.system.rhs[0], "-(k2*total_E_ES*S*k1)/(k1*S + k1r + k2)")
+        assert 0.001 < found.certificate.worst_error < 0.1
+
+
+def test_the_written_approximation_is_a_network_with_assignments(tmp_path: Path) -> None:
+    system = michaelis_menten()
+    found = quasi_steady_state(system, parse_observables(system, ["P"]), fast=["ES"], trial=SHORT)
+    path = tmp_path / "reduced.xml"
+    path.write_bytes(write_reduction(found))
+    again = load_sbml(path)
+    assert set(again.states) == {"S", "P"}
+    assert len(again.reactions) == 3
+    order = [again.states.index(name) for name in found.system.states]
+    y = np.array([3.0, 1.0])
+    np.testing.assert_allclose(again.rates(0.0, y)[order], found.system.rates(0.0, y[order]), rtol=1e-12)
+
+
+def test_a_quadratic_equation_takes_the_root_that_is_not_negative() -> None:
+    system = michaelis_menten()
+    found = quasi_equilibrium(system, parse_observables(system, ["P"]), fast=["r1"], trial=SHORT)
+    (why,) = found.certificate.as_json()["roots"].values()
+    assert "not negative" in why
+    lifted = dict(zip(system.states, found.lift(found.system.initial_state()), strict=True))
+    assert lifted["E"] * lifted["S"] * 2 == pytest.approx(lifted["ES"] * 1)  # k1·E·S = k1r·ES
+    assert (lifted["E"] + lifted["ES"], lifted["S"] + lifted["ES"]) == pytest.approx((1, 10))
+
+
+def test_a_dimer_is_solved_through_its_square() -> None:
+    # M is fast: 0 = s - 2 k M² , one non-linear equation of degree two
+    system = network_from_reactions(
+        [("S -> M", "s"), ("2 M -> D", "k"), ("D ->", 1)],
+        initial={"S": 5, "M": 0, "D": 0},
+        constants={"s": 1, "k": 100},
+    )
+    found = quasi_steady_state(system, parse_observables(system, ["D"]), fast=["M"], trial=SHORT)
+    x = found.system.initial_state()
+    at = dict(zip(system.states, found.lift(x), strict=True))
+    assert at["M"] == pytest.approx(np.sqrt(5 / 200))
+    assert found.certificate.worst_error < 0.2
+
+
+def test_what_has_no_closed_form_is_refused() -> None:
+    system = network_from_reactions(
+        [("S -> M", 1), ("3 M -> D", 100), ("2 M -> D", 3), ("M -> D", 3), ("D ->", 1)],
+        initial={"S": 5, "M": 1, "D": 0},
+    )
+    with pytest.raises(UnsupportedModelError) as caught:
+        quasi_steady_state(system, parse_observables(system, ["D"]), fast=["M"], trial=SHORT)
+    assert caught.value.reasons[0].code == "no-closed-form"
+    graph = Graph()
+    x, y = graph.symbol("x"), graph.symbol("y")
+    inside = OdeSystem(
+        graph,
+        ("x", "y"),
+        (graph.number(1), graph.number(1)),
+        (graph.neg(x), graph.sub(x, graph.call("exp", (y,)))),
+    )
+    with pytest.raises(UnsupportedModelError) as caught:
+        quasi_steady_state(inside, parse_observables(inside, ["x"]), fast=["y"], trial=Trial(until=1.0, ensemble=0))
+    assert "inside a function" in caught.value.reasons[0].message
+
+
+def test_unknown_fast_quantities_are_a_wrong_use() -> None:
+    system = drained()
+    observables = parse_observables(system, ["C"])
+    with pytest.raises(UsageError) as caught:
+        quasi_steady_state(system, observables, fast=["nobody"], trial=SHORT)
+    assert caught.value.reasons[0].code == "unknown-fast"
+    for name in ("nobody", "r3"):
+        with pytest.raises(UsageError) as caught:
+            quasi_equilibrium(system, observables, fast=[name], trial=SHORT)
+        assert caught.value.reasons[0].code == "unknown-fast"
+
+
+def test_detection_finds_the_fast_intermediate_and_says_why() -> None:
+    system = network_from_reactions(
+        [("A -> B", 1), ("B -> C", 1000), ("C ->", Fraction(1, 2))], initial={"A": 10, "B": 0, "C": 0}
+    )
+    times, states = nominal_run(system, 10.0)
+    scales = time_scales(system, times, states, excluded=["C"])
+    assert scales.fast == ("B",)
+    assert scales.pointers["B"] == pytest.approx(1.0, abs=0.01)
+    assert scales.gap == pytest.approx(1000, rel=0.01)
+    found = quasi_steady_state(system, parse_observables(system, ["C"]), trial=Trial(until=10.0, ensemble=1))
+    assert set(found.system.states) == {"A", "C"}
+    assert found.certificate.as_json()["time_scales"]["pointers"]["B"] > 0.9
+    assert found.certificate.worst_error < 0.01
+
+
+def test_detection_of_reactions_near_equilibrium() -> None:
+    system = drained()
+    assert [one.ids for one in fast_reactions(system)] == [("r1", "r2")]
+    found = quasi_equilibrium(system, parse_observables(system, ["C"]), trial=SHORT)
+    details = found.certificate.as_json()
+    assert details["fast_reactions"] == [["r1", "r2"]]
+    assert details["near_equilibrium"]["r1+r2"] < 0.1
+
+
+def test_nothing_fast_is_said_so() -> None:
+    system = sir_age_groups(1)
+    with pytest.raises(UnsupportedModelError) as caught:
+        quasi_steady_state(system, parse_observables(system, ["I_1"]), trial=Trial(until=50.0, ensemble=1))
+    assert caught.value.reasons[0].code == "no-fast-quantity"
+
+
+def test_models_with_events_are_refused() -> None:
+    from dataclasses import replace
+
+    from sbmlump.system import Event
+
+    system = drained()
+    trigger = system.graph.call("gt", (system.graph.time(), system.graph.number(1)))
+    system = replace(system, events=(Event(trigger, (("A", system.graph.number(5)),), id="dose"),))
+    with pytest.raises(UnsupportedModelError) as caught:
+        quasi_steady_state(system, parse_observables(system, ["C"]), fast=["B"], trial=SHORT)
+    assert (caught.value.reasons[0].code, caught.value.reasons[0].element) == ("event-not-lumpable", "dose")

@@ -1,0 +1,237 @@
+"""What other tools make of the reduced form of one model: the checks of docs/make_interoperability.py."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import libsbml
+import numpy as np
+
+import sbmlump
+from sbmlump.errors import SbmlumpError
+from sbmlump.outputs import bytes_of_reduction, sbml_of
+from sbmlump.pipeline import definitions_of, verify
+from sbmlump.reduced import ExactProof, ReducedSystem
+from sbmlump.sbml.archive import read_back
+from sbmlump.sbml.writer import write_system
+from sbmlump.simulate import Reading, Tolerances, compare, simulator_named
+from sbmlump.simulate.facts import read_facts
+
+MOST_STATES = 120
+TRIED = 8
+TIGHTER = Tolerances(relative=1e-12, absolute=1e-16, max_steps=100_000, retry=True)
+_MISSING_UNITS = {20702, 99508, 80701}
+"""Parameters without a unit: what Level 2 counts as bad practice (80701) is an undefined unit in Level 3."""
+
+
+@dataclass
+class Result:
+    """What was found of one model; ``None`` where a check did not apply."""
+
+    file: str
+    observable: str
+    states: int
+    reduced: int
+    proper: bool
+    form: str = ""
+    verified: bool | None = None
+    errors: int = -1
+    new_warnings: dict[int, int] = field(default_factory=dict)
+    error: float | None = None
+    self_error: float | None = None
+    copasi: float | None = None
+    tellurium: bool | None = None
+    antimony: bool | None = None
+    omex: bool | None = None
+    literals: int = 0
+    literals_with_units: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def within(self) -> bool | None:
+        """Whether the reduced model follows the original as closely as asked for."""
+        if self.error is None:
+            return None
+        return self.error <= 1e-6 or (self.self_error is not None and self.error <= 10 * self.self_error)
+
+
+def reducible_observable(path: Path) -> ReducedSystem | None:
+    """A reduction of the event-free model in ``path`` by one of a few states drawn by its name, lumps preferred."""
+    try:
+        system = sbmlump.load(path)
+    except SbmlumpError:
+        return None
+    if system.events or not 3 <= system.size <= MOST_STATES:
+        return None
+    names = random.Random(path.name).sample(list(system.states), min(TRIED, system.size))
+    found = None
+    for name in names:
+        with contextlib.suppress(SbmlumpError):
+            reduction = sbmlump.reduce(system, [name])
+            if not reduction.reducible:
+                continue
+            if any(not lump.is_single for lump in reduction.lumps):
+                return reduction
+            found = found or reduction
+    return found
+
+
+def examine(path: Path, reduction: ReducedSystem) -> Result:
+    """All checks of one model."""
+    data = sbml_of(reduction)
+    result = Result(
+        path.name,
+        reduction.observables[0].id,
+        reduction.original.size,
+        reduction.system.size,
+        reduction.matrix.proper and reduction.matrix.non_negative,
+    )
+    result.form = form_of(data)
+    result.literals, result.literals_with_units = data.count(b"<cn"), data.count(b"sbml:units=")
+    with tempfile.TemporaryDirectory() as folder:
+        reduced = Path(folder) / "reduced.xml"
+        reduced.write_bytes(data)
+        result.verified = isinstance(verify(path, reduced), ExactProof)
+        _consistency(path, reduction, data, result)
+        until = _against_original(path, reduced, reduction, result)
+        _against_copasi(reduced, reduction, until, result)
+        _tellurium(Path(folder), path, reduction, data, until, result)
+        places = (f"{path.parent}/", f"{folder}/")
+    for place in places:  # a page of the project names no folder of one machine
+        result.remarks = [remark.replace(place, "") for remark in result.remarks]
+    return result
+
+
+def form_of(data: bytes) -> str:
+    """``reactions``, ``rate rules``, or ``both``; a rule of 0 for a state at rest does not count."""
+    model = libsbml.readSBMLFromString(data.decode()).getModel()
+    rules = [model.getRule(i) for i in range(model.getNumRules()) if model.getRule(i).isRate()]
+    moving = [rule for rule in rules if libsbml.formulaToL3String(rule.getMath()) != "0"]
+    if model.getNumReactions():
+        return "both" if moving else "reactions"
+    return "rate rules" if moving else "reactions"
+
+
+def warnings_of(document: Any) -> Counter[int]:
+    """Errors and warnings of libSBML's full check, units included, by their numbers."""
+    document.checkConsistency()
+    return Counter(document.getError(i).getErrorId() for i in range(document.getNumErrors()))
+
+
+def _consistency(path: Path, reduction: ReducedSystem, data: bytes, result: Result) -> None:
+    document = libsbml.readSBMLFromString(data.decode())
+    found = warnings_of(document)
+    result.errors = document.getNumErrors(libsbml.LIBSBML_SEV_ERROR) + document.getNumErrors(libsbml.LIBSBML_SEV_FATAL)
+    # what the original says in its own level, and what it would say in the level of the reduced model
+    known = set(warnings_of(libsbml.readSBMLFromFile(str(path))))
+    known |= set(warnings_of(libsbml.readSBMLFromString(write_system(reduction.original).decode())))
+    if known & _MISSING_UNITS:
+        known |= _MISSING_UNITS
+    result.new_warnings = {number: count for number, count in found.items() if number not in known}
+
+
+def _against_original(path: Path, reduced: Path, reduction: ReducedSystem, result: Result) -> float | None:
+    names = [one.id for one in reduction.observables]
+    definitions = definitions_of(reduction.original, reduction.observables)
+    try:
+        report = compare(path, reduced, observables=names, definitions=definitions)
+    except SbmlumpError as error:
+        result.remarks.append(f"not simulated: {error}")
+        return None
+    result.error = report.max_relative_error
+    if not result.error <= 1e-6:
+        try:
+            result.self_error = _self_error(path, names, report.until)
+        except SbmlumpError as error:
+            result.remarks.append(f"the original does not run at tighter tolerances: {error}")
+    return report.until
+
+
+def _self_error(path: Path, names: list[str], until: float) -> float:
+    """The original against itself at tighter tolerances."""
+    model = simulator_named("roadrunner").load(path)
+    facts = read_facts(path)
+    readings = {name: reading for name in names if (reading := facts.reading(name)) is not None}
+    return _difference(model.run(readings, until, 201).values, model.run(readings, until, 201, TIGHTER).values)
+
+
+def _difference(first: Any, second: Any) -> float:
+    worst = 0.0
+    for name, one in first.items():
+        scale = max(float(np.abs(one).max()), 1e-300)
+        worst = max(worst, float(np.abs(one - second[name]).max()) / scale)
+    return worst
+
+
+def _against_copasi(reduced: Path, reduction: ReducedSystem, until: float | None, result: Result) -> None:
+    if until is None:
+        return
+    facts = read_facts(reduced)
+    readings: dict[str, Reading] = {}
+    for one in reduction.observables:
+        reading = facts.reading(one.id)
+        if reading is not None:
+            readings[one.id] = reading
+    try:
+        runs = [simulator_named(name).load(reduced).run(readings, until, 201) for name in ("roadrunner", "copasi")]
+    except SbmlumpError as error:
+        result.remarks.append(f"COPASI: {error}")
+        return
+    result.copasi = _difference(runs[0].values, runs[1].values)
+
+
+def _tellurium(
+    folder: Path, path: Path, reduction: ReducedSystem, data: bytes, until: float | None, result: Result
+) -> None:
+    with quiet():
+        import tellurium
+        from tellurium.sedml.tesedml import executeCombineArchive
+
+        try:
+            tellurium.loadSBMLModel(data.decode())
+            result.tellurium = True
+        except RuntimeError as error:
+            result.tellurium = False
+            result.remarks.append(f"Tellurium: {error}")
+        try:
+            text = bytes_of_reduction(reduction, ".ant", data).decode()
+            tellurium.loada(text)
+            result.antimony = True
+        except (RuntimeError, SbmlumpError) as error:
+            result.antimony = False
+            result.remarks.append(f"Antimony: {str(error)[:300]}")
+        if until is None:
+            return
+        archive = folder / "reduction.omex"
+        work = folder / "work"
+        work.mkdir()
+        try:
+            content = bytes_of_reduction(reduction, ".omex", data, original=path.read_bytes(), until=until)
+            archive.write_bytes(content)
+            read_back(content)
+            out = executeCombineArchive(str(archive), workingDir=str(work), createOutputs=False, saveOutputs=False)
+            columns = next(iter(out.values()))["dataGenerators"]
+            result.omex = len(columns) >= 4 and all(len(np.asarray(one)) == 201 for one in columns.values())
+        except (RuntimeError, SbmlumpError, OSError, StopIteration, KeyError) as error:
+            result.omex = False
+            result.remarks.append(f"archive: {type(error).__name__} {str(error)[:300]}")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what libraries print."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,154 @@
+"""What a reduced model says of its lumps, and original quantities that are put back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import libsbml
+import pytest
+from network_models import saved, sbml_model, twin_chains
+
+import sbmlump
+from sbmlump.errors import UsageError
+from sbmlump.lumping.reconstruct import reconstruct
+from sbmlump.outputs import sbml_of
+from sbmlump.pipeline import verify
+from sbmlump.reduced import ExactProof, ReducedSystem
+from sbmlump.sbml.reader import load_sbml
+from sbmlump.sbml.write_rdf import derived_from, resources_of
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "annotation.xsd"
+MODEL = "http://biomodels.net/model-qualifiers/"
+
+
+@pytest.fixture
+def reduction(tmp_path: Path) -> ReducedSystem:
+    return sbmlump.reduce(sbmlump.load(saved(tmp_path, twin_chains(annotated=True))), ["C"])
+
+
+def document_of(data: bytes) -> Any:
+    document = libsbml.readSBMLFromString(data.decode())
+    document.checkConsistency()
+    assert document.getNumErrors(libsbml.LIBSBML_SEV_ERROR) == 0
+    return document
+
+
+def test_a_lump_has_its_members_as_parts(reduction: ReducedSystem) -> None:
+    document = document_of(sbml_of(reduction))
+    pool = document.getModel().getSpecies("pool_A1_A2")
+    term = pool.getCVTerm(0)
+    assert term.getBiologicalQualifierType() == libsbml.BQB_HAS_PART
+    assert [term.getResourceURI(i) for i in range(term.getNumResources())] == [
+        "http://identifiers.org/uniprot/A1",
+        "http://identifiers.org/uniprot/A2",
+    ]
+    assert document.getModel().getSpecies("C").getCVTerm(0).getBiologicalQualifierType() == libsbml.BQB_IS
+
+
+def test_lumps_are_a_group_that_other_tools_may_leave_aside(reduction: ReducedSystem) -> None:
+    document = document_of(sbml_of(reduction))
+    assert document.getPackageRequired("groups") is False
+    groups = document.getModel().getPlugin("groups")
+    members = groups.getGroup(0)
+    assert groups.getNumGroups() == 1
+    assert [members.getMember(i).getIdRef() for i in range(members.getNumMembers())] == ["pool_A1_A2", "pool_B1_B2"]
+
+
+def test_parts_that_are_observed_form_a_group(tmp_path: Path) -> None:
+    path = saved(tmp_path, twin_chains())
+    whole = sbmlump.reduce(sbmlump.load(path), ["C", "A1 + A2", "A1"])
+    document = document_of(sbml_of(whole))
+    lumps = {lump.id: set(lump.members) for lump in whole.lumps if not lump.is_single}
+    groups = document.getModel().getPlugin("groups")
+    for i in range(1, groups.getNumGroups()):
+        group = groups.getGroup(i)
+        assert group.getKindAsString() == "partonomy"
+        owner = group.getIdAttribute().removeprefix("sbmlump_parts_")
+        assert {group.getMember(k).getIdRef() for k in range(group.getNumMembers())} <= lumps[owner]
+
+
+def test_a_model_without_lumps_needs_no_package(tmp_path: Path) -> None:
+    path = saved(tmp_path, twin_chains())
+    single = sbmlump.reduce(sbmlump.load(path), ["A1"])
+    assert b"groups" not in sbml_of(single)
+
+
+def test_annotation_follows_its_schema(reduction: ReducedSystem) -> None:
+    etree = pytest.importorskip("lxml.etree")
+    schema = etree.XMLSchema(etree.parse(SCHEMA))
+    (element,) = etree.fromstring(sbml_of(reduction)).iter("{https://sbmlump.github.io/ns/1}lumping")
+    assert schema.validate(element), schema.error_log
+    element[0].set("unheard", "of")
+    assert not schema.validate(element)
+
+
+def test_the_entry_of_biomodels_is_named_once() -> None:
+    made = derived_from(None, "m0", "BIOMD0000000012")
+    assert made is not None
+    assert resources_of(made, MODEL, ["isDerivedFrom"]) == ["https://identifiers.org/biomodels.db:BIOMD0000000012"]
+    assert derived_from(made, "m0", "BIOMD0000000012") == made
+    assert derived_from(None, "m0", "my_model") is None
+
+
+def test_the_entry_joins_the_description_of_the_model() -> None:
+    given = (
+        '<annotation><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+        f'xmlns:q="{MODEL}"><r:Description r:about="#m0"><q:isDescribedBy><r:Bag><r:li r:resource="urn:paper"/></r:Bag>'
+        "</q:isDescribedBy></r:Description></r:RDF></annotation>"
+    )
+    made = derived_from(given, "m0", "MODEL1234567890")
+    assert made is not None
+    assert resources_of(made, MODEL, ["isDescribedBy"]) == ["urn:paper"]
+    assert resources_of(made, MODEL, ["isDerivedFrom"]) == ["https://identifiers.org/biomodels.db:MODEL1234567890"]
+    assert made.count("Description r:about") == 1
+
+
+def test_same_model_same_bytes(reduction: ReducedSystem) -> None:
+    assert sbml_of(reduction) == sbml_of(reduction)
+
+
+def test_reconstruction_of_what_the_lumps_determine(tmp_path: Path) -> None:
+    path = saved(tmp_path, twin_chains())
+    whole = sbmlump.reduce(sbmlump.load(path), ["C", "A1 + 2*A2"])  # with A1 + A2 this determines both
+    names = [name for name in ("A1", "A2") if name not in whole.system.states]
+    assert names
+    made = reconstruct(whole, names)
+    out = tmp_path / "reduced.xml"
+    out.write_bytes(sbml_of(made))
+    assert isinstance(verify(path, out), ExactProof)
+    again = load_sbml(out)
+    x = dict(zip(whole.original.states, (0.3, 0.4, 0.5, 0.6, 0.7), strict=True))
+    lumps = {lump.id: sum(float(v) * x[n] for n, v in lump.members.items()) for lump in whole.lumps}
+    node = again.graph.substitute([again.definitions[n] for n in names], again.specialised())
+    values = again.graph.substitute(
+        node, {again.graph.symbol(n): again.graph.decimal(v) for n, v in lumps.items()}
+    )
+    got = [float(again.graph.number_of(v) or 0) for v in values]
+    assert got == pytest.approx([x[n] for n in names])
+
+
+def test_all_means_all_that_are_determined(reduction: ReducedSystem) -> None:
+    made = reconstruct(reduction, "all")
+    assert {one.id for one in made.system.assigned} == {one.id for one in reduction.system.assigned}
+    with pytest.raises(UsageError, match="A1 is no function of the lumps"):
+        reconstruct(reduction, "A1")
+    with pytest.raises(UsageError, match="no quantity"):
+        reconstruct(reduction, ["nonsense"])
+
+
+def test_a_parameter_without_value_that_nothing_needs_is_left_out(tmp_path: Path) -> None:
+    text = sbml_model({"A": 1, "B": 1}, {"r": ({"A": 1}, {}, "cell * k * A"), "s": ({}, {"B": 1}, "cell * k")}, {"k": 1})
+    text = text.replace("</listOfParameters>", '<parameter id="unset" constant="true"/></listOfParameters>')
+    reduction = sbmlump.reduce(sbmlump.load(saved(tmp_path, text)), ["A"])
+    assert any(constant.id == "unset" for constant in reduction.system.constants)
+    assert b'"unset"' not in sbml_of(reduction)
+
+
+def test_notebooks_show_the_lumps(reduction: ReducedSystem) -> None:
+    text = reduction._repr_html_()
+    assert "5 states became 3" in text
+    assert "A1 + A2" in text
+    named = replace(reduction, original=replace(reduction.original, name="<b>"))
+    assert "&lt;b&gt;" in named._repr_html_()

@@ -1,0 +1,172 @@
+"""Simulators are interchangeable: COPASI, SciPy and our own integrator against libRoadRunner and known solutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from network_models import saved, sbml_model, twin_chains
+
+import sbmlump
+from sbmlump.errors import UnsupportedModelError, UsageError
+from sbmlump.outputs import sbml_of
+from sbmlump.simulate import IntegrationError, Reading, compare, simulator_for, simulator_named
+from sbmlump.simulate.facts import Facts, read_facts
+from sbmlump.simulate.simulators import MOST_COMPILED
+
+NAMES = ["own", "scipy", "copasi"]
+
+
+def simulator(name: str) -> object:
+    if name == "copasi":
+        pytest.importorskip("basico")
+    return simulator_named(name)
+
+
+def mixed(tmp_path: Path) -> Path:
+    """A concentration, an amount in another compartment, a parameter with a rate rule."""
+    reactions = {
+        "go": ({"A": 1}, {"B": 1}, "k * A * cell"),
+        "back": ({"B": 1}, {"A": 1}, "2 * k * B"),
+    }
+    text = sbml_model(
+        {"A": 2, "B": 1},
+        reactions,
+        {"k": 0.5},
+        homes={"B": "outside"},
+        sizes={"cell": 2.0, "outside": 5.0},
+        amounts=["B"],
+    )
+    rule = '<listOfRules><rateRule variable="p"><math xmlns="http://www.w3.org/1998/Math/MathML"><ci>A</ci></math></rateRule>'
+    text = text.replace("</listOfParameters>", '<parameter id="p" value="3" constant="false"/></listOfParameters>')
+    return saved(tmp_path, text.replace("<listOfReactions>", f"{rule}</listOfRules><listOfReactions>"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_forms_of_all_quantities_as_libroadrunner_has_them(name: str, tmp_path: Path) -> None:
+    path = mixed(tmp_path)
+    readings = {
+        "a": Reading("A", "concentration"),
+        "amount of a": Reading("A", "amount"),
+        "b": Reading("B", "amount"),
+        "concentration of b": Reading("B", "concentration"),
+        "p": Reading("p", "value"),
+        "flux": Reading("go", "flux"),
+        "size": Reading("cell", "value"),
+    }
+    wanted = simulator_named("roadrunner").load(path).run(readings, 3.0, 31)
+    model = simulator(name).load(path)  # type: ignore[attr-defined]
+    found = model.run(readings, 3.0, 31)
+    assert found.times == pytest.approx(wanted.times)
+    for label in readings:
+        assert found.values[label] == pytest.approx(wanted.values[label], rel=1e-6, abs=1e-9), label
+    assert model.path == path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initial_rates_as_libroadrunner_has_them(name: str, tmp_path: Path) -> None:
+    path = mixed(tmp_path)
+    model = simulator(name).load(path)  # type: ignore[attr-defined]
+    rates = model.initial_rates()
+    wanted = simulator_named("roadrunner").load(path).initial_rates()
+    assert set(rates) == set(model.states) == set(wanted)
+    assert rates == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_do_not_depend_on_each_other(name: str, tmp_path: Path) -> None:
+    model = simulator(name).load(saved(tmp_path, twin_chains()))  # type: ignore[attr-defined]
+    readings = {"C": Reading("C", "concentration")}
+    first = model.run(readings, 10.0, 11).values["C"]
+    model.run(readings, 3.0, 5)
+    assert model.run(readings, 10.0, 11).values["C"] == pytest.approx(first, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_quantity_is_refused(name: str, tmp_path: Path) -> None:
+    model = simulator(name).load(saved(tmp_path, twin_chains()))  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="nonsense"):
+        model.run({"x": Reading("nonsense", "value")}, 1.0, 3)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "roadrunner"])
+def test_comparison_by_each(name: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, twin_chains())
+    out = tmp_path / "reduced.xml"
+    out.write_bytes(sbml_of(sbmlump.reduce(sbmlump.load(path), ["C"])))
+    simulator(name)
+    report = compare(path, out, simulator=name)
+    assert report.simulator == name
+    assert report.max_relative_error < 1e-6
+    assert report.original["C"][-1] > 1
+    assert "max relative" in report._repr_html_()
+
+
+def jump(tmp_path: Path) -> Path:
+    """dx/dt is 1 from time 2 on and 0 before, for a moment at 3 even 10."""
+    piece = "piecewise(0, time < 2, 1)"
+    return saved(tmp_path, sbml_model({"x": 0}, {}, {"k": 1}, rate_rules={"x": piece}))
+
+
+@pytest.mark.parametrize("name", ["own", "scipy"])
+def test_jumps_at_times_of_the_model_are_stepped_over(name: str, tmp_path: Path) -> None:
+    run = simulator_named(name).load(jump(tmp_path)).run({"x": Reading("x", "concentration")}, 5.0, 11)
+    assert run.values["x"] == pytest.approx(np.maximum(0, np.linspace(0, 5, 11) - 2), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["own", "scipy"])
+def test_a_pole_is_a_failure_with_its_time(name: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, sbml_model({"x": 1}, {}, {"k": 1}, rate_rules={"x": "x^2"}))
+    with pytest.raises(IntegrationError) as caught:
+        simulator_named(name).load(path).run({"x": Reading("x", "concentration")}, 5.0, 51)
+    assert caught.value.reached == pytest.approx(1.0, abs=0.2)
+    assert caught.value.reasons[0].code == "simulation-failed"
+
+
+def test_events_are_refused_by_our_own(tmp_path: Path) -> None:
+    event = (
+        '<listOfEvents><event useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
+        '<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><gt/><ci>C</ci><cn>1</cn></apply></math></trigger>'
+        '<listOfEventAssignments><eventAssignment variable="A1"><math xmlns="http://www.w3.org/1998/Math/MathML">'
+        "<cn>1</cn></math></eventAssignment></listOfEventAssignments></event></listOfEvents></model>"
+    )
+    path = saved(tmp_path, twin_chains().replace("</model>", event))
+    with pytest.raises(UnsupportedModelError, match="events"):
+        simulator_named("own").load(path)
+
+
+def test_a_model_too_large_to_compile_falls_to_our_own() -> None:
+    def facts(count: int) -> Facts:
+        return Facts({f"r{i}": "flux" for i in range(count)}, (), (), uses_time=False)
+
+    engine, remarks = simulator_for("roadrunner", facts(3), facts(MOST_COMPILED + 1))
+    assert engine.name == "own"
+    assert str(MOST_COMPILED + 1) in remarks[0]
+    assert simulator_for("roadrunner", facts(MOST_COMPILED))[1] == ()
+    assert simulator_for("scipy", facts(MOST_COMPILED + 1))[0].name == "scipy"
+
+
+def test_facts_count_reactions(tmp_path: Path) -> None:
+    assert read_facts(saved(tmp_path, twin_chains())).reactions == 4
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Callable[[], Path]:
+    def make() -> Path:
+        names = [f"x{i}" for i in range(200)]
+        reactions = {
+            f"r{i}": ({names[i]: 1.0}, {names[i + 1]: 1.0}, f"cell * k * {names[i]}") for i in range(len(names) - 1)
+        }
+        return saved(tmp_path, sbml_model(dict.fromkeys(names, 0.0) | {"x0": 1.0}, reactions, {"k": 1.0}))
+
+    return make
+
+
+def test_large_systems_by_a_krylov_method(large: Callable[[], Path]) -> None:
+    """A chain: the n-th state is a gamma density."""
+    model = simulator_named("own").load(large())
+    run = model.run({"x5": Reading("x5", "concentration")}, 10.0, 11)
+    t = run.times
+    assert run.values["x5"] == pytest.approx(t**5 * np.exp(-t) / 120, rel=1e-6, abs=1e-9)

@@ -1,0 +1,88 @@
+"""A real Dask scheduler with two workers, one of them killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import survey_jobs as jobs
+
+from sbmlump.errors import LimitError
+from sbmlump.survey.results import read_rows
+from sbmlump.survey.run import Request, run_survey
+from sbmlump.survey.task import Settings
+
+distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Address of a scheduler, and its two workers."""
+    started = []
+
+    def start(*arguments):
+        log = (tmp_path / f"log{len(started)}").open("w")
+        process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=log, cwd=tmp_path)
+        started.append(process)
+        return process
+
+    file = tmp_path / "scheduler.json"
+    start("distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    workers = [
+        start(
+            "distributed.cli.dask_worker",
+            "--scheduler-file",
+            str(file),
+            "--no-dashboard",
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--local-directory",
+            str(tmp_path / f"w{k}"),
+        )
+        for k in range(2)
+    ]
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        address = client.scheduler.address
+    yield address, workers
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed(tmp_path, cluster):
+    address, workers = cluster
+    names = [f"m{k}" for k in range(12)]
+    models = jobs.write_models(tmp_path / "in", names)
+    killed = []
+
+    def progress(done, total, name):
+        if done >= 2 and not killed:
+            os.kill(workers[0].pid, signal.SIGKILL)
+            killed.append(done)
+
+    done = run_survey(Request(models, tmp_path / "out", scheduler=address), progress)
+    assert killed
+    assert done.now == 12
+    run_survey(Request(models, tmp_path / "local"))
+    assert jobs.timeless(read_rows(tmp_path / "out")) == jobs.timeless(read_rows(tmp_path / "local"))
+
+
+def test_no_scheduler(tmp_path, monkeypatch):
+    import sbmlump.survey.on_dask as module
+
+    monkeypatch.setattr(module, "_PATIENCE", 1)
+    models = jobs.write_models(tmp_path / "in", ["one"])
+    with pytest.raises(LimitError) as caught:
+        run_survey(Request(models, tmp_path / "out", Settings(), scheduler="tcp://127.0.0.1:9"))
+    assert caught.value.reasons[0].code == "no-scheduler"
