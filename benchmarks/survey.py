@@ -41,7 +41,7 @@ def main() -> int:
         start = time.perf_counter()
         for name in system.states:
             reduction = lump_exactly(system, (Observable(name, system.graph.symbol(name), name),))
-            assert sizes[name].size == reduction.system.size  # StateFailure has no size: said at once
+            assert sizes[name].size == reduction.system.size
         single = time.perf_counter() - start
         print(f"{path.stem:<20}{system.size:>7}{together:>10.2f}s{single:>11.2f}s")
         total_together, total_single = total_together + together, total_single + single

@@ -10,7 +10,6 @@ any number of times.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
@@ -21,7 +20,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -38,7 +37,6 @@ _STARTUP: Final = 120.0  # seconds that the server has to load its modules
 _LEAVE: Final = 0.2  # seconds a child has to leave by itself once nobody listens to it any more
 _GRACE: Final = 10.0  # seconds the system has to remove a killed process
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_PR_SET_PDEATHSIG: Final = 1
 # multiprocessing looks at all children when it starts one; two threads that do so at once lose exit codes
 _CHILDREN: Final = threading.Lock()
 
@@ -252,12 +250,11 @@ def _described(error: BaseException) -> str:
 def _settle(limits: Limits) -> None:
     """Limits, silence, and death together with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    if sys.platform == "linux":
-        with suppress(OSError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.seconds is not None:
-        seconds = int(limits.seconds) + 1
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = int(limits.seconds + used.ru_utime + used.ru_stime) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))
     if limits.memory is not None:
         most = limits.memory + _allocated()
@@ -268,6 +265,14 @@ def _settle(limits: Limits) -> None:
     os.dup2(silent, 1)  # foreign libraries print to standard output, which belongs to the command's answer
     os.dup2(silent, 2)
     os.close(silent)
+
+
+def _leave_with_parent() -> None:
+    """End when the process that asked for the job is gone; foreign code that never lets go ends by its CPU limit."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _allocated() -> int:

@@ -82,9 +82,10 @@ def sbml_model(
 
 
 def _names(node: libsbml.ASTNode) -> set[str]:
-    found = {node.getName()} if node.isName() else set()
-    for i in range(node.getNumChildren()):
-        found |= _names(node.getChild(i))
+    kind = libsbml.ASTNode  # a node may come as the class of another library
+    found = {kind.getName(node)} if kind.isName(node) else set()
+    for i in range(kind.getNumChildren(node)):
+        found |= _names(kind.getChild(node, i))
     return found
 
 

@@ -338,7 +338,8 @@ class Graph:
         if len(stack) > _MANY_ROOTS:
             _, pointers, flat = self.arrays()
             everywhere = np.zeros(len(self._ops), dtype=np.bool_)
-            return below(np.array(stack, dtype=np.int64), pointers, flat, everywhere).tolist()
+            found = below(np.array(stack, dtype=np.int64), pointers, flat, everywhere)
+            return [int(node) for node in found.tolist()]
         seen: set[Node] = set()
         while stack:
             node = stack.pop()

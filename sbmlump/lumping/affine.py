@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import Final, Literal
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sbmlump.expr.graph import Graph, Node, Op
@@ -264,17 +265,17 @@ class _Writer:
             for j, node in enumerate(lifted)
             if node in inside and graph.op(node) is Op.ADD
         ]
-        seen: set[Node] = set()
-        assigned = [a for a in assigned if a.value not in seen and not seen.add(a.value)]  # type: ignore[func-returns-value]
-        return rhs, [*assigned, *fluxes], "lifted"
+        distinct = {a.value: a for a in reversed(assigned)}
+        return rhs, [*reversed(distinct.values()), *fluxes], "lifted"
 
     def _lifted_terms(self) -> int:
         """About how many terms the lifted form has."""
         graph = self.graph
-        points = int((self.lift != 0).sum() + (self.offset != 0).sum())
+        points = int(np.count_nonzero(self.lift)) + int(np.count_nonzero(self.offset))
         if points > _MAX_EXPANDED:
             return points
-        return points + self.k * len({t for root in self.problem.rhs() for t in graph.linear_terms(root)})
+        fluxes = {term for root in self.problem.rhs() for term in graph.linear_terms(root)}
+        return int(points + self.k * len(fluxes))
 
     def _through_lift(self, mapping: Mapping[Node, Node]) -> tuple[list[Node], list[Assigned]]:
         """Σ over distinct fluxes of (L·coefficients)·flux(x̂); fluxes that several rates use get an id."""
@@ -284,10 +285,10 @@ class _Writer:
         exact: list[dict[Node, Fraction]] = [graph.linear_terms(root) for root in problem.rhs()]
         for j, terms in enumerate(exact):
             entries += [(j, place.setdefault(term, len(place)), float(c)) for term, c in terms.items()]
-        table = np.zeros((self.n, len(place)))
-        for j, column, c in entries:
-            table[j, column] += c
-        weights = _without_cancelled(self.matrix @ table, np.abs(self.matrix) @ np.abs(table))
+        data = np.array([c for _, _, c in entries], dtype=np.float64)
+        where = ([j for j, _, _ in entries], [column for _, column, _ in entries])
+        table = sp.csr_array((data, where), shape=(self.n, len(place)))
+        weights = _without_cancelled(np.asarray(self.matrix @ table), np.asarray(np.abs(self.matrix) @ abs(table)))
         fluxes = list(place)
         images = graph.substitute(fluxes, mapping)
         pinned = len(problem.pinned)
@@ -296,12 +297,12 @@ class _Writer:
             if i < pinned:  # exactly what the model says
                 total: dict[Node, Fraction] = {}
                 for j, value in self.rows[i].items():
-                    for term, c in exact[j].items():
-                        total[term] = total.get(term, Fraction(0)) + value * c
-                parts = [graph.mul((graph.number(c), images[place[term]])) for term, c in total.items() if c]
+                    for term, exactly in exact[j].items():
+                        total[term] = total.get(term, Fraction(0)) + value * exactly
+                parts = [graph.mul((graph.number(v), images[place[term]])) for term, v in total.items() if v]
             else:
-                row = weights[i].tolist()
-                parts = [graph.mul((graph.decimal(v), images[column])) for column, v in enumerate(row) if v]
+                used = np.flatnonzero(weights[i]).tolist()
+                parts = [graph.mul((graph.decimal(float(weights[i, c])), images[c])) for c in used]
             rates.append(graph.add(parts))
         named = []
         if self.k > 1:
@@ -414,7 +415,7 @@ class _Writer:
         ids = [*self.names, *(c.id for c in constants), *(a.id for a in assigned)]
         kept = {name: known[name] for name in ids if name in known}
         for quantity in list(kept.values()):
-            if quantity.compartment in known:
+            if quantity.compartment is not None and quantity.compartment in known:
                 kept.setdefault(quantity.compartment, known[quantity.compartment])
         for j, name in self.start_names.items():
             original = known.get(self.problem.names[j])
@@ -465,7 +466,7 @@ def _cleaned(table: Array, weights: Array) -> Array:
 
 def _without_cancelled(table: Array, terms: Array) -> Array:
     """The table without entries whose terms cancel to rounding errors."""
-    return np.where(np.abs(table) > _NEGLIGIBLE * terms, table, 0.0)
+    return np.asarray(np.where(np.abs(table) > _NEGLIGIBLE * terms, table, 0.0))
 
 
 def _fractions(row: Array) -> dict[int, Fraction]:

@@ -53,6 +53,7 @@ _LARGE: Final = 300
 _LARGE_ENSEMBLE: Final = 6
 _REFINING: Final = 3  # refinement learns from so many times the ensemble: it has far more freedom than the selection
 _TRIED: Final = 3
+_HOPELESS: Final = 30.0  # times the wanted error: another start will not bring it there either
 _DEFAULT_ERROR: Final = 0.01
 
 
@@ -346,7 +347,8 @@ class _Job:
             better = refine(search, start, target=target, progress=self.progress)
             worst = float(search.errors([better], np.arange(len(self.training.states))).max())
             improved.append((better, worst))
-            if worst <= 0.5 * (self.options.max_error or 0.0):
+            wanted = self.options.max_error or _DEFAULT_ERROR
+            if worst <= 0.5 * wanted or worst > _HOPELESS * wanted:
                 break
         yield from sorted(improved, key=lambda pair: pair[1])
 
@@ -448,7 +450,7 @@ class _Job:
             "training_worst_error": _finite(tried.training_worst),
             "validation_errors": [_finite(e) for e in validation.errors.tolist()],
             "estimates": [_finite(e) for e in estimates.tolist()],
-            "estimate_note": "first order, by the variational equation along the reduced runs: an estimate, not a bound",
+            "estimate_note": "first order, along the reduced runs: an estimate, not a bound",
             "lowest_lifted_state": _finite(lifted),
             "lifted_state_non_negative": bool(lifted >= -1e-9),
             "perturb_parameters": o.perturb_parameters,
@@ -461,7 +463,7 @@ class _Job:
             bound = krylov_bound(self.problem, tried.map, self.checking, self.until)
             details["bound"] = _finite(bound.value)
             details["bound_log10"] = _finite(bound.log10)
-            details["bound_note"] = "Theorem 3 with the largest Jacobian norm seen on the runs; usually astronomically large"
+            details["bound_note"] = "Theorem 3 with the largest Jacobian norm seen on the runs; often of no use"
         certificate = ErrorEstimate(
             f"{o.algorithm}, measured on {len(self.checking.states)} runs that were not used to make the reduction",
             self.until,

@@ -12,7 +12,6 @@ Rowley, Int. J. Bifurcation Chaos 15 (2005), doi 10.1142/S0218127405012429 (bala
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from sbmlump.integrate.solve import MAX_DENSE
 
-__all__ = ["ALPHAS", "BETAS", "Affine", "Decomposition", "Offset", "Snapshots", "decompose"]
+__all__ = ["ALPHAS", "BETAS", "Affine", "Decomposition", "Offset", "Snapshots"]
 
 Array = NDArray[np.float64]
 Offset = Literal["totals", "fixed-totals", "constant", "none"]
@@ -151,7 +150,7 @@ class Decomposition:
 
     def candidate(self, size: int, alpha: float, beta: float) -> Affine | None:
         """The projection with ``size`` states, or ``None`` if the rank does not allow it."""
-        p, n = self._c.shape
+        p = len(self._c)
         q = size - p
         if q < 0 or q > self.rank(alpha, beta):
             return None
@@ -175,13 +174,6 @@ class Decomposition:
         if not (np.isfinite(lift).all() and np.isfinite(matrix).all() and np.isfinite(offset).all()):
             return None
         return Affine(matrix / s, lift * s[:, None], offset * s[:, None], label)
-
-
-def decompose(snapshots: Snapshots, weightings: Sequence[tuple[str, Array]], offsets: Sequence[Offset]) -> Iterator[Decomposition]:
-    """Every combination of offset and weighting."""
-    for offset in offsets:
-        for name, gradients in weightings:
-            yield Decomposition(snapshots, offset, gradients, name)
 
 
 def _unit(table: Array) -> Array:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sbmlump.errors import LimitError, Reason
 from sbmlump.expr.domains import BadPrimeError, PrimeField, nearest_double
 from sbmlump.expr.evaluate import values_of
-from sbmlump.expr.graph import Graph, Node, Op
+from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
 from sbmlump.lumping.event_proof import Pair, event_pairs
@@ -144,7 +144,8 @@ def _check_constants(claim: Claim) -> list[Reason]:
     mentioned = claim.reduced.graph.symbols(claim.reduced.rhs) - set(claim.reduced.states)
     missing = sorted(mentioned - set(new))
     if missing:
-        return [Reason("missing-value", f"the constant {name} has no value in the reduced model", name) for name in missing]
+        text = "the constant {} has no value in the reduced model"
+        return [Reason("missing-value", text.format(name), name) for name in missing]
     return [
         Reason("constant-differs", f"the constant {name} has another value than in the original", name)
         for name in sorted(set(old) & set(new))

@@ -2,8 +2,8 @@
 
 Two states may be in one block of a forward ε-equivalence if their effects on every block's rate differ by at most ε,
 and in one block of a backward one if their rates differ by at most ε wherever states of one block have one value. Both
-are decided at the Jacobians that span all of them (forward: rows of block sums; backward: sums over the members of
-each block), in units of each state's scale along the nominal run, so that ε is a pure number times the largest entry.
+are looked at in a number of random points of the range of the runs (forward: columns of the Jacobian of the block
+sums; backward: rates); ε is relative to the largest entry that is compared.
 
 Refinement splits a block by clustering what is compared: states are taken in their order and join the first cluster
 whose first member is within ε (the relation "within ε" is not transitive, so the order matters and is fixed).
@@ -42,7 +42,7 @@ def epsilon_partition(
     ----------
     field : Field
     scale : array (n,)
-        Of the states.
+        Of the states: points are drawn from 0.1 to 1 times it.
     pinned : array (p, n)
         The partition starts from the states that have equal coefficients in all observables.
     tolerance : float
@@ -57,7 +57,7 @@ def epsilon_partition(
     rng = np.random.default_rng([seed, 0xE5])
     while True:
         points = rng.uniform(0.1, 1.0, (_POINTS, n)) * scale
-        features = _forward(field, blocks, points) if kind == "forward" else _backward(field, blocks, points, scale)
+        features = _forward(field, blocks, points) if kind == "forward" else _backward(field, blocks, points)
         level = float(np.abs(features).max(initial=0.0))
         finer = _by_value(features, tolerance * level + 1e-12 * level, blocks)
         if len(finer) == len(blocks):
@@ -79,7 +79,7 @@ def _forward(field: Field, blocks: Sequence[tuple[int, ...]], points: Array) -> 
     return np.ascontiguousarray(columns.transpose(2, 0, 1).reshape(n, -1))
 
 
-def _backward(field: Field, blocks: Sequence[tuple[int, ...]], points: Array, scale: Array) -> Array:
+def _backward(field: Field, blocks: Sequence[tuple[int, ...]], points: Array) -> Array:
     """For each state its rate at points where the states of a block have one value, (n, points)."""
     n = points.shape[1]
     flat = points.copy()
@@ -94,7 +94,7 @@ def bisect_epsilon(
 ) -> tuple[Blocks, float]:
     """The finest partition of at most ``max_size`` blocks that bisection over ε sees, and its ε.
 
-    Sizes need not fall as ε grows; the largest seen is kept. If even the coarsest has more blocks, that one is returned.
+    Sizes need not fall as ε grows; the largest seen is kept. If even the coarsest has more blocks, it is returned.
     """
     low, high = 0.0, 2.0
     best = (epsilon_partition(field, scale, pinned, high, kind, seed=seed), high)
@@ -129,7 +129,9 @@ def _by_value(features: Array, tolerance: float, blocks: Sequence[tuple[int, ...
     return finer
 
 
-def block_projection(blocks: Blocks, kind: Kind, start: Array, pinned: Array, tolerance: float, width: int = 1) -> Affine:
+def block_projection(
+    blocks: Blocks, kind: Kind, start: Array, pinned: Array, tolerance: float, width: int = 1
+) -> Affine:
     """The lumping of a partition, in a basis that begins with the pinned rows.
 
     Forward: sums, lifted in the proportions of the start. Backward: averages, lifted to equal members.

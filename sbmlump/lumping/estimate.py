@@ -2,9 +2,9 @@
 
 Along the lifted reduced trajectory x̂ the residual ρ = (I − L̄L) f(x̂) is what the full equations would do and the
 reduced ones cannot. To first order the error e = x − x̂ obeys e' = J(x̂)e + ρ, e(0) = x(0) − x̂(0); what it does to an
-observable at t_e is λ_e(0)ᵀe(0) + ∫ λ_eᵀ ρ dt with the adjoint λ_e. By duality the forward recursion over the propagators
-gives the same numbers for all end times at once, and that is what is done here. This is an estimate, not a bound:
-while the error is small it is usually within a factor of two of it.
+observable at t_e is λ_e(0)ᵀe(0) + ∫ λ_eᵀ ρ dt with the adjoint λ_e. By duality the forward recursion over the
+propagators gives the same numbers for all end times at once, and that is what is done here. This is an estimate, not
+a bound: while the error is small it is usually within a factor of two of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ __all__ = ["Bound", "deviation", "error_bound", "estimate_errors"]
 Array = NDArray[np.float64]
 
 
-def estimate_errors(problem: Problem, one: Affine, constants: Array, sample: Sample, reduced: Array, runs: int) -> Array:
+def estimate_errors(
+    problem: Problem, one: Affine, constants: Array, sample: Sample, reduced: Array, runs: int
+) -> Array:
     """Estimated largest relative error of the pinned quantities, for the first ``runs`` runs.
 
     Parameters
@@ -61,7 +63,8 @@ def estimate_errors(problem: Problem, one: Affine, constants: Array, sample: Sam
         rates = sample.field.rates(points, np.full(len(x), number))[:, :n]
         rho = rates @ quotient.T if quotient is not None else rates - (rates @ one.matrix.T) @ one.lift.T
         first = sample.starts[i] - x[0]
-        moved = propagate(sample.field, number, sample.times, points, _padded(rho, points), _resets(sample), first) @ c.T
+        force = _padded(rho, points)
+        moved = propagate(sample.field, number, sample.times, points, force, _resets(sample), first) @ c.T
         size = np.abs(x @ c.T + moved).max(axis=0)
         found[i] = float((np.abs(moved).max(axis=0) / np.where(size > 0, size, 1.0)).max(initial=0.0))
     return found

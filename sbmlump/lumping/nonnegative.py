@@ -1,7 +1,7 @@
 """Disjoint lumps with non-negative weights: the lifted state of such a reduction cannot become negative.
 
-Each state belongs to at most one lump and is lifted to a fixed share of it. A reduced rate at y_i = 0 is Σ l_ij f_j at a
-point where all members of lump i are zero, and there no member of a model of non-negative quantities can fall: so y_i
+Each state belongs to at most one lump and is lifted to a fixed share of it. A reduced rate at y_i = 0 is Σ l_ij f_j at
+a point where all members of lump i are zero, and there no member of a model of non-negative quantities can fall: so y_i
 stays non-negative, and so do the shares. The price is in the error: directions that mix signs are not available.
 
 Lumps are found by alternating least squares on the training runs, in units of each state's scale: given the courses
@@ -60,7 +60,7 @@ def non_negative_projection(problem: Problem, sample: Sample, size: int, seed: i
         if best is None or cost < best[0]:
             best = (cost, owner)
     assert best is not None
-    return _projection(problem, x, best[1], p + count, c, s, 1 + _offset_width(sample, problem))
+    return _projection(x, best[1], p + count, c, s, 1 + _offset_width(sample, problem))
 
 
 def _offset_width(sample: Sample, problem: Problem) -> int:
@@ -114,7 +114,7 @@ def _cost(x: Array, weight: Array, owner: NDArray[np.int64], size: int, c: Array
 
 
 def _projection(
-    problem: Problem, x: Array, owner: NDArray[np.int64], size: int, c: Array, s: Array, width: int
+    x: Array, owner: NDArray[np.int64], size: int, c: Array, s: Array, width: int
 ) -> Affine:
     """L with one weight vector a lump, L̄ with shares; scaled so that LL̄ = I."""
     n = len(owner)

@@ -6,7 +6,7 @@ runs cost a matrix product; others go through the full program at the lifted poi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -63,19 +63,41 @@ class LiftedField:
     def lifted(self, y: Array, run: Indices) -> Array:
         """x̂ of each point, (k, n)."""
         which, start = np.divmod(run, self._starts)
-        return np.asarray((self._lift[which] @ y[:, :, None])[:, :, 0] + self._offset[which, start])
+        out = self._offset[which, start]
+        for c, part in _blocks(which):
+            out[part] += y[part] @ self._lift[c].T
+        return out
 
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""
         which, start = np.divmod(run, self._starts)
         f = self._field.rates(self.lifted(y, run), self._numbers[start])
-        return np.asarray((self._matrix[which] @ f[:, :, None])[:, :, 0])
+        return self.project(f, which)
+
+    def project(self, x: Array, which: Indices) -> Array:
+        """L times each point, by the candidate it belongs to, (k, n) to (k, size)."""
+        out = np.empty((len(x), self.size))
+        for c, part in _blocks(which):
+            out[part] = x[part] @ self._matrix[c].T
+        return out
 
     def jacobians(self, y: Array, run: Indices) -> Array:
         """∂ẏ/∂y at each point."""
         which, start = np.divmod(run, self._starts)
         rows = self._field.left_products(self.lifted(y, run), self._numbers[start], self._matrix[which])
-        return np.asarray(rows @ self._lift[which])
+        out = np.empty((len(y), self.size, self.size))
+        for c, part in _blocks(which):
+            out[part] = rows[part] @ self._lift[c]
+        return out
+
+
+def _blocks(which: Indices) -> Iterator[tuple[int, slice]]:
+    """Stretches of equal numbers; runs stay in their order, so there are as many as candidates."""
+    if not len(which):
+        return
+    edges = np.flatnonzero(np.diff(which)) + 1
+    for low, high in zip([0, *edges.tolist()], [*edges.tolist(), len(which)], strict=True):
+        yield int(which[low]), slice(low, high)
 
 
 def _with_clock(table: Array, timed: int) -> Array:
@@ -121,14 +143,18 @@ class TabledField:
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""
         which = run // self._starts
-        pairs = (y[:, :, None] * y[:, None, :]).reshape(len(y), 1, -1)
+        pairs = (y[:, :, None] * y[:, None, :]).reshape(len(y), -1)
         out = (self._linear[run] @ y[:, :, None])[:, :, 0] + self._constant[run]
-        return np.asarray(out + (pairs @ self._square[which])[:, 0])
+        for c, part in _blocks(which):
+            out[part] += pairs[part] @ self._square[c]
+        return np.asarray(out)
 
     def jacobians(self, y: Array, run: Indices) -> Array:
         """∂ẏ/∂y at each point."""
         k = self.size
         which = run // self._starts
         # Σ_i y_i (T_ij + T_ji): slope is (i, component, j)
-        bent = (y[:, None, :] @ self._slope[which].reshape(-1, k, k * k))[:, 0].reshape(-1, k, k)
-        return np.asarray(self._linear[run] + bent)
+        out = self._linear[run]
+        for c, part in _blocks(which):
+            out[part] += (y[part] @ self._slope[c].reshape(k, k * k)).reshape(-1, k, k)
+        return out

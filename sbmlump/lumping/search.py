@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.expr.evaluate import Evaluator
-from sbmlump.integrate import Tolerances
-from sbmlump.integrate.rosenbrock import advance
+from sbmlump.integrate import Jump, Tolerances
+from sbmlump.integrate.rosenbrock import BatchField, Watch, advance
 from sbmlump.integrate.solve import MAX_DENSE
 from sbmlump.lumping.approximate_problem import Problem
 from sbmlump.lumping.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
-from sbmlump.lumping.projected import lifted_field
+from sbmlump.lumping.projected import LiftedField, lifted_field
 from sbmlump.lumping.training import Sample, gradients
 
 __all__ = ["Ranked", "Readout", "Search", "measured_errors"]
 
 Array = NDArray[np.float64]
+_Reset = Callable[[Array, NDArray[np.int64]], Array]
 _STEPS: Final = 1500
 _RELATIVE: Final = 1e-6
 _GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitude is not followed further
@@ -109,7 +110,7 @@ def measured_errors(
             off = np.abs(readout(times[index], values[:, :p]) - reference[start, index]) / size[start]
         now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
         errors[places] = np.maximum(errors[places], now)
-        return now > give_up
+        return np.asarray(now > give_up)
 
     tolerances = Tolerances(relative, 1e-3 * relative * magnitude, _STEPS)
     jumps = _reduced_jumps(sample, maps, constants[rows], rows)
@@ -118,7 +119,14 @@ def measured_errors(
     return errors.reshape(len(maps), len(rows))
 
 
-def _advance(field, starts, times, tolerances, watch, jumps) -> NDArray[np.bool_]:  # type: ignore[no-untyped-def]
+def _advance(
+    field: BatchField,
+    starts: Array,
+    times: Array,
+    tolerances: Tolerances,
+    watch: Watch,
+    jumps: Sequence[tuple[float, _Reset]],
+) -> NDArray[np.bool_]:
     """Integrate, piecewise if there are jumps; which runs came through."""
     if not jumps:
         return advance(field, starts, times, None, tolerances, watch).complete
@@ -130,14 +138,7 @@ def _advance(field, starts, times, tolerances, watch, jumps) -> NDArray[np.bool_
         grid = np.concatenate([[now], times[wanted], [] if len(wanted) and times[wanted[-1]] >= time else [time]])
         if time > now:
 
-            def shifted(places, index, values, alive=alive, wanted=wanted):  # type: ignore[no-untyped-def]
-                inside = index - 1 < len(wanted)
-                bad = np.zeros(len(places), dtype=np.bool_)
-                if inside.any():
-                    bad[inside] = watch(alive[places[inside]], wanted[index[inside] - 1], values[inside])
-                return bad
-
-            part = advance(field, x, grid, alive, tolerances, shifted)
+            part = advance(field, x, grid, alive, tolerances, _shifted(watch, alive, wanted))
             x = part.states[part.complete, -1]
             alive = alive[part.complete]
         now = time
@@ -151,20 +152,33 @@ def _advance(field, starts, times, tolerances, watch, jumps) -> NDArray[np.bool_
     return complete
 
 
-def _reduced_jumps(sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]):  # type: ignore[no-untyped-def]
+def _shifted(watch: Watch, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Watch:
+    """``watch`` in terms of the runs and output times of one piece."""
+
+    def asked(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        inside = index - 1 < len(wanted)
+        bad = np.zeros(len(places), dtype=np.bool_)
+        if inside.any():
+            bad[inside] = watch(alive[places[inside]], wanted[index[inside] - 1], values[inside])
+        return bad
+
+    return asked
+
+
+def _reduced_jumps(
+    sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]
+) -> list[tuple[float, _Reset]]:
     """What each jump does to the reduced states: y ← y + L(R(x̂) − x̂)."""
     if not sample.jumps:
         return []
-    from sbmlump.lumping.projected import LiftedField
-
     lifting = LiftedField(sample.field, maps, constants, sample.numbers[rows])
 
-    def of(jump):  # type: ignore[no-untyped-def]
+    def of(jump: Jump) -> _Reset:
         def reset(y: Array, run: NDArray[np.int64]) -> Array:
             which, start = np.divmod(run, len(rows))
             x = lifting.lifted(y, run)
             moved = jump.reset.rates(x, sample.numbers[rows][start]) - x
-            return np.asarray(y + (lifting._matrix[which] @ moved[:, :, None])[:, :, 0])
+            return np.asarray(y + lifting.project(moved, which))
 
         return reset
 

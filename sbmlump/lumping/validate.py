@@ -92,7 +92,6 @@ def validate(problem: Problem, reduced: OdeSystem, starts: Mapping[str, str], sa
     at_start = evaluator.values(0.0, values)
     begin, more = at_start[:, : reduced.size], at_start[:, reduced.size :]
     free = {name: values[:, i] for i, name in enumerate(given)} | {c.id: more[:, i] for i, c in enumerate(dependent)}
-    free = {name: column for name, column in free.items()}
     posed = _posed(reduced, wanted)
     columns = [reduced.state_index[name] for name in posed.names]
     used = graph.symbols(posed.rhs())

@@ -30,6 +30,7 @@ def curve_figure(points: Sequence[CurvePoint], exact_size: int | None, title: st
     title : str
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.add_subplot()
@@ -57,7 +58,7 @@ def curve_figure(points: Sequence[CurvePoint], exact_size: int | None, title: st
     axes.set_xlabel("states of the reduced model")
     axes.set_ylabel("worst relative error, unseen starts")
     axes.grid(visible=True, which="major", linewidth=0.5, alpha=0.4)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if points:

@@ -28,6 +28,9 @@ AVOGADRO: Final = 602214179 * 10**15
 _MAX_STEPS: Final = 50_000_000
 _MAX_EXPONENT: Final = 400  # more than a double holds; bounds the size of the exact number
 _RATE_OF: Final = "rateOf "
+_Node: Final = libsbml.ASTNode
+"""libSEDML, which Tellurium imports, has a class of this name too, and SWIG hands out the class that was loaded last:
+methods are taken from libSBML's, whatever a node says it is."""
 
 
 class Instruction(NamedTuple):
@@ -96,19 +99,19 @@ def compile_ast(root: Any) -> Program:
             program.append(instruction)
             continue
         stack.append((node, instruction))
-        stack.extend((node.getChild(i), None) for i in range(children - 1, -1, -1))
+        stack.extend((_Node.getChild(node, i), None) for i in range(children - 1, -1, -1))
     return tuple(program)
 
 
 def _instruction(node: Any) -> tuple[Instruction, int]:
     """What one syntax node does, and how many of its children are to be computed first."""
-    kind = node.getType()
+    kind = _Node.getType(node)
     name = _AST.get(kind)
     if name is not None:
-        count = node.getNumChildren()
+        count = _Node.getNumChildren(node)
         return Instruction("apply", name, count), count
     if kind == libsbml.AST_NAME:
-        return Instruction("name", node.getName(), 0), 0
+        return Instruction("name", _Node.getName(node), 0), 0
     number = _number(node, kind)
     if number is not None:
         return Instruction("number", number, 0), 0
@@ -117,25 +120,25 @@ def _instruction(node: Any) -> tuple[Instruction, int]:
     if kind == libsbml.AST_NAME_TIME:
         return Instruction("time", None, 0), 0
     if kind == libsbml.AST_FUNCTION:
-        count = node.getNumChildren()
-        return Instruction("call", node.getName(), count), count
+        count = _Node.getNumChildren(node)
+        return Instruction("call", _Node.getName(node), count), count
     if kind == libsbml.AST_FUNCTION_RATE_OF:
-        child = node.getChild(0) if node.getNumChildren() == 1 else None
-        if child is None or child.getType() != libsbml.AST_NAME:
+        child = _Node.getChild(node, 0) if _Node.getNumChildren(node) == 1 else None
+        if child is None or _Node.getType(child) != libsbml.AST_NAME:
             return Instruction("problem", ("rate-of", "uses rateOf of something that is not an id"), 0), 0
-        return Instruction("rate-of", child.getName(), 0), 0
+        return Instruction("rate-of", _Node.getName(child), 0), 0
     return Instruction("problem", _problem(node, kind), 0), 0
 
 
 def _number(node: Any, kind: int) -> Fraction | float | None:
     if kind == libsbml.AST_REAL:
-        return float(node.getValue())
+        return float(_Node.getValue(node))
     if kind == libsbml.AST_INTEGER:
-        return Fraction(node.getInteger())
-    if kind == libsbml.AST_REAL_E and abs(node.getExponent()) <= _MAX_EXPONENT:
-        return Fraction(repr(float(node.getMantissa()))) * Fraction(10) ** int(node.getExponent())
+        return Fraction(_Node.getInteger(node))
+    if kind == libsbml.AST_REAL_E and abs(_Node.getExponent(node)) <= _MAX_EXPONENT:
+        return Fraction(repr(float(_Node.getMantissa(node)))) * Fraction(10) ** int(_Node.getExponent(node))
     if kind == libsbml.AST_RATIONAL:
-        return Fraction(node.getNumerator(), node.getDenominator())
+        return Fraction(_Node.getNumerator(node), _Node.getDenominator(node))
     if kind == libsbml.AST_NAME_AVOGADRO:
         return Fraction(AVOGADRO)
     return None
@@ -145,12 +148,13 @@ def _problem(node: Any, kind: int) -> tuple[str, str]:
     if kind == libsbml.AST_FUNCTION_DELAY:
         return _DELAY
     if libsbml.AST_DISTRIB_FUNCTION_NORMAL <= kind <= libsbml.AST_DISTRIB_FUNCTION_RAYLEIGH:
-        return "random-number", f"draws from a random distribution ({node.getName()}); it has no deterministic value"
+        name = _Node.getName(node)
+        return "random-number", f"draws from a random distribution ({name}); it has no deterministic value"
     if kind == libsbml.AST_REAL_E:
         return "bad-number", "holds a number beyond what a double holds"
     if kind == libsbml.AST_LAMBDA:
         return "unsupported-math", "holds a lambda outside a function definition"
-    return "unsupported-math", f"uses the MathML element {node.getName() or kind!r}, which SBML core does not have"
+    return "unsupported-math", f"uses the MathML element {_Node.getName(node) or kind!r}, which SBML core does not have"
 
 
 @dataclass(slots=True)

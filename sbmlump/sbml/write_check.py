@@ -13,6 +13,7 @@ from sbmlump.sbml.mathml_out import MATHML
 
 __all__ = ["check_written"]
 
+_Node: Final = libsbml.ASTNode  # see mathml.py: a node may come as the class of another library
 _MOST_REACTIONS_CHECKED: Final = 5_000
 _MOST_BYTES_CHECKED: Final = 3_000_000
 """libSBML's check takes about 2 s for so much, and 23 s for 7 MB."""
@@ -73,11 +74,11 @@ def _wrong_numbers(numbers: Mapping[str, Fraction]) -> list[str]:
         return []
     text = f'<math xmlns="{MATHML}"><apply><max/>{"".join(numbers)}</apply></math>'
     tree = libsbml.readMathMLFromString(text)
-    if tree is None or tree.getNumChildren() != len(numbers):
+    if tree is None or _Node.getNumChildren(tree) != len(numbers):
         return ["libSBML does not read its numbers"]
     wrong = []
     for index, (written, value) in enumerate(numbers.items()):
-        child = tree.getChild(index)
+        child = _Node.getChild(tree, index)
         if _number_of(child) != value or _double_of(child) != float(value):
             wrong.append(f"{written} is not read as {value}")
     return wrong
@@ -85,20 +86,20 @@ def _wrong_numbers(numbers: Mapping[str, Fraction]) -> list[str]:
 
 def _number_of(node: Any) -> Fraction | None:
     """The rational that a number node denotes by its decimal text."""
-    kind = node.getType()
+    kind = _Node.getType(node)
     if kind == libsbml.AST_INTEGER:
-        return Fraction(node.getInteger())
+        return Fraction(_Node.getInteger(node))
     if kind == libsbml.AST_RATIONAL:
-        return Fraction(node.getNumerator(), node.getDenominator())
+        return Fraction(_Node.getNumerator(node), _Node.getDenominator(node))
     if kind == libsbml.AST_REAL_E:
-        return Fraction(repr(node.getMantissa())) * Fraction(f"1e{node.getExponent()}")
+        return Fraction(repr(_Node.getMantissa(node))) * Fraction(f"1e{_Node.getExponent(node)}")
     if kind == libsbml.AST_REAL:
-        return Fraction(repr(node.getReal()))
+        return Fraction(repr(_Node.getReal(node)))
     return None
 
 
 def _double_of(node: Any) -> float:
-    return float(node.getInteger()) if node.getType() == libsbml.AST_INTEGER else float(node.getReal())
+    return float(_Node.getInteger(node)) if _Node.getType(node) == libsbml.AST_INTEGER else float(_Node.getReal(node))
 
 
 def _wrong_values(model: Any, values: Mapping[str, float]) -> list[str]:

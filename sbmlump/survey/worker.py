@@ -38,6 +38,10 @@ class _Heard:
         elif isinstance(message, Row):
             self.rows[message.observable, message.method] = message
 
+    def forget_current(self) -> None:
+        """A new process begins."""
+        self.current = None
+
     def missing(self) -> list[Pair]:
         """Pairs that were promised and have no row yet."""
         return [] if self.facts is None else [pair for pair in self.facts.pairs if pair not in self.rows]
@@ -68,7 +72,7 @@ def run_task(
     seconds, peak = 0.0, 0
     for deaths in range(_MOST_DEATHS):
         limits = Limits(max(task.settings.time_limit - seconds, 0.1), task.settings.memory_limit)
-        heard.current = None
+        heard.forget_current()
         ended = run_isolated(job, (task, frozenset(heard.rows)), limits, heard, stop)
         seconds, peak = seconds + ended.seconds, max(peak, ended.peak)
         if ended.how == "stopped":

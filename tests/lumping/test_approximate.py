@@ -259,7 +259,7 @@ def test_an_unreachable_error_gives_the_best_found() -> None:
 
 def test_a_model_that_does_not_simulate_says_when() -> None:
     g = Graph()
-    x, y = g.symbol("x"), g.symbol("y")
+    x = g.symbol("x")
     system = OdeSystem(g, ("x", "y"), (g.number(1), g.number(0)), (g.pow(x, g.number(2)), x))
     with pytest.raises(LimitError) as caught:
         reduced(system, "y", until=5.0)

@@ -123,5 +123,6 @@ window.addEventListener("load", () => {
     assert told["out"][4].split(",")[:3] == ["every", "some", "none"]
     assert told["out"][5] == "none,some,every,bad"  # what is not known comes last either way
     shot = tmp_path / "page.png"
-    subprocess.run([*command[:-2], f"--screenshot={shot}", survey.as_uri()], capture_output=True, timeout=120, check=True)
+    picture = [*command[:-2], f"--screenshot={shot}", survey.as_uri()]
+    subprocess.run(picture, capture_output=True, timeout=120, check=True)
     assert shot.read_bytes().startswith(b"\x89PNG")

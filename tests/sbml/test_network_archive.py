@@ -79,6 +79,13 @@ def test_tellurium_runs_it(path: Path, reduction: ReducedSystem, tmp_path: Path)
         assert columns[reduced] == pytest.approx(columns[original], rel=1e-7)
 
 
+def test_models_are_read_with_the_other_libraries_in_the_process(path: Path) -> None:
+    """libSEDML brings a class ASTNode of its own, which SWIG then hands out for libSBML's nodes."""
+    pytest.importorskip("libsedml")
+    assert sbmlump.load(path).size == 5
+    assert sbmlump.load(saved(path.parent, bytes_of_system(sbmlump.load(path), ".xml").decode(), "again.xml")).size == 5
+
+
 def test_targets_are_elements_of_the_model_only(path: Path) -> None:
     targets = targets_of(path.read_bytes())
     assert (targets.level, targets.version) == (3, 2)
