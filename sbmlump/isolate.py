@@ -158,7 +158,7 @@ def _follow(
                 return _died(process, limits, time.monotonic() - begin, peak)
             peak = max(peak, used)
             if kind == "started":
-                begin, allowed = time.monotonic(), limits.seconds
+                begin, allowed, seconds = time.monotonic(), limits.seconds, 0.0
             elif kind == "message":
                 on_message(value)
             elif kind == "value":

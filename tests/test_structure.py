@@ -192,7 +192,8 @@ def test_saturating_kinetics_is_not_mass_action() -> None:
 
 
 @pytest.mark.parametrize(
-    ("forward", "backward", "detailed"), [(1, 1, True), (3, 2, False), (2, 3, False), (Fraction(1, 3), Fraction(1, 3), True)]
+    ("forward", "backward", "detailed"),
+    [(1, 1, True), (3, 2, False), (2, 3, False), (Fraction(1, 3), Fraction(1, 3), True)],
 )
 def test_wegscheider_condition_of_a_ring(forward: Fraction, backward: Fraction, detailed: bool) -> None:
     """Around a ring the product of all forward rates has to be that of all backward ones."""
@@ -215,9 +216,7 @@ def test_mass_action_stays_non_negative_and_a_leak_does_not() -> None:
     assert all(non_negative_rates(michaelis_menten()).values())
     graph = Graph()
     x = graph.symbol("x")
-    drained = OdeSystem(
-        graph, ("x", "y"), (graph.number(1),) * 2, (graph.mul((graph.symbol("y"), x)), graph.neg(x))
-    )
+    drained = OdeSystem(graph, ("x", "y"), (graph.number(1),) * 2, (graph.mul((graph.symbol("y"), x)), graph.neg(x)))
     assert non_negative_rates(drained) == {"x": True, "y": False}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from sbmlump.classic.measure import Trial, Yardstick, measure, yardstick
 from sbmlump.classic.method import METHODS, STANDARD_OPTIONS, MethodOptions, apply_chain
 from sbmlump.errors import Reason, SbmlumpError
-from sbmlump.reduced import ExactProof, Observable, ReducedSystem
+from sbmlump.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
 from sbmlump.structure.kept import kept_properties
 from sbmlump.system import OdeSystem
 
@@ -133,6 +133,8 @@ def _row(
     if ruler is not None:
         worst = float(measure(reduction, ruler).errors.max())
         error = worst if np.isfinite(worst) else None
+    elif isinstance(reduction.certificate, ErrorEstimate):
+        error = reduction.certificate.worst_error  # of a method that follows events itself
     properties = kept_properties(reduction) if reduction.reducible else ()
     named = [one for one in properties if one.original or one.original == 0]
     kept = tuple(one.name for one in named if one.kept and one.original is not False)

@@ -31,9 +31,10 @@ Array = NDArray[np.float64]
 _DECADES: Final = 5.0
 _REST: Final = 1e-3
 _MOST_ROUNDS: Final = 36
+_FAR: Final = 1e3
 _LONGER: Final = 10**0.5
 _STEPS: Final = 50_000
-_HORIZON_STEPS: Final = 4_000
+_HORIZON_STEPS: Final = 1_500
 
 
 def refuse_events(system: OdeSystem, method: str) -> None:
@@ -195,7 +196,7 @@ def default_horizon(system: OdeSystem) -> float:
     """A horizon in the model's own time: as long as it takes to come to rest.
 
     From the fastest scale at the start the horizon grows threefold until nothing moves any more over its second half,
-    or the integration becomes long (an oscillation).
+    something has outgrown the start a thousand times, or the integration becomes long (an oscillation).
 
     Raises
     ------
@@ -220,6 +221,8 @@ def default_horizon(system: OdeSystem) -> float:
         if not runs.complete[0]:
             break
         best = until
+        if float(np.abs(runs.states[0, :, : system.size]).max()) > _FAR * float(scale.max()):
+            return until
         late = runs.states[0, 1:, : system.size]
         size = np.maximum(np.abs(runs.states[0, :, : system.size]).max(axis=0), 1e-9 * float(scale.max()))
         if (np.ptp(late, axis=0) <= _REST * size).all():

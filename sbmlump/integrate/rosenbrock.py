@@ -88,12 +88,15 @@ class Runs:
     reached : ndarray (r,)
     why : tuple of str or None
         For a run that did not get to the end: why.
+    steps : int
+        Most steps of a run, where they were counted.
     """
 
     times: Array
     states: Array
     reached: Array
     why: tuple[str | None, ...]
+    steps: int = 0
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -160,10 +163,12 @@ def advance(
     if len(times) < 2:
         return Runs(times, states, reached, tuple(why))
     floor = 1e-14 * float(times[-1] - times[0])
+    steps = 0
     while len(batch.place):
+        steps += 1
         _round(field, batch, times, tolerances, states, watch, why)
         _retire(batch, times, tolerances, floor, reached, why)
-    return Runs(times, states, reached, tuple(why))
+    return Runs(times, states, reached, tuple(why), steps)
 
 
 def _first_steps(start: Array, f: Array, times: Array, tolerances: Tolerances) -> Array:

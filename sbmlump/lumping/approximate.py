@@ -53,6 +53,7 @@ _LARGE: Final = 300
 _LARGE_ENSEMBLE: Final = 6
 _REFINING: Final = 3  # refinement learns from so many times the ensemble: it has far more freedom than the selection
 _TRIED: Final = 3
+_POLISHING: Final = 6  # steps that even an unrefined reduction gets: they cost about as much as its selection
 _HOPELESS: Final = 30.0  # times the wanted error: another start will not bring it there either
 _DEFAULT_ERROR: Final = 0.01
 
@@ -248,6 +249,7 @@ class _Job:
             options.seed,
         )
         self.totals = conserved_totals(self.problem, self.training.scale)
+        self._polish = True
         self._search: Search | None = None
         self._span: JacobianSpan | None = None
 
@@ -337,8 +339,9 @@ class _Job:
             yield from ((one, 0.0) for one in candidates)
             return
         ranked = search.ranked(size)
+        wanted = self.options.max_error
         if not self.options.refine:
-            yield from ((one.map, one.worst) for one in ranked)
+            yield from self._polished(size, [(one.map, one.worst) for one in ranked])
             return
         starts = [one.map for one in ranked[:_TRIED]] or search.candidates(size)[::15][:_TRIED]
         target = 0.2 * (self.options.max_error or 0.0)
@@ -347,10 +350,26 @@ class _Job:
             better = refine(search, start, target=target, progress=self.progress)
             worst = float(search.errors([better], np.arange(len(self.training.states))).max())
             improved.append((better, worst))
-            wanted = self.options.max_error or _DEFAULT_ERROR
-            if worst <= 0.5 * wanted or worst > _HOPELESS * wanted:
+            if worst <= 0.5 * (wanted or _DEFAULT_ERROR) or worst > _HOPELESS * (wanted or _DEFAULT_ERROR):
                 break
         yield from sorted(improved, key=lambda pair: pair[1])
+
+    def _polished(self, size: int, ranked: list[tuple[Affine, float]]) -> list[tuple[Affine, float]]:
+        """With a few steps of refinement for the best one, where it is not good enough but may become so."""
+        wanted = self.options.max_error
+        if wanted is None and self.options.max_size is not None:
+            worthwhile = size == self.options.max_size
+        else:
+            level = wanted if wanted is not None else _DEFAULT_ERROR
+            worthwhile = not ranked or 0.7 * level < ranked[0][1] <= _HOPELESS * level
+        if not worthwhile or not self._polish:
+            return ranked
+        start = ranked[0][0] if ranked else next(iter(self.search.candidates(size)), None)
+        if start is None:
+            return ranked
+        better = refine(self.search, start, _POLISHING, 0.3 * (wanted or 0.0), self.progress)
+        worst = float(self.search.errors([better], np.arange(len(self.training.states))).max())
+        return sorted([(better, worst), *ranked], key=lambda pair: pair[1]) if np.isfinite(worst) else ranked
 
     # -- trying --------------------------------------------------------------------------------------
 
@@ -566,6 +585,7 @@ def curve(
         check_options(system, options)
         if job is None:
             job = _Job(system, observables, options, progress)
+            job._polish = False  # a curve shows what the decomposition gives
         job.options = options
         points += _one_curve(job, algorithm, max_size, clock)
     assert job is not None

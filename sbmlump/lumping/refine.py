@@ -35,8 +35,9 @@ _RANKS: Final = (0, 3, 10, 25, 60, 150)
 _LENGTHS: Final = (1.0, 0.3)
 _GIVE_UP: Final = 2.0
 _POINTS: Final = 100
+_STEPS: Final = 400
 _RUNS: Final = 60
-_END_TIMES: Final = 25
+_END_TIMES: Final = 16
 _SHARPNESS: Final = 4.0  # the errors are weighed by their own size, so that the worst ones count most
 
 
@@ -48,6 +49,7 @@ class _State:
     paths: Array
     errors: Array
     alive: int
+    steps: int = 0
 
     def cost(self, upto: int) -> float:
         """Norm of the errors of the first points, the larger the error the more it counts."""
@@ -76,7 +78,7 @@ class _Refinement:
 
     # -- simulation --------------------------------------------------------------------------------
 
-    def states_of(self, maps: list[Affine], give_up: float = _GIVE_UP) -> list[_State]:
+    def states_of(self, maps: list[Affine], give_up: float = _GIVE_UP, steps: int = _STEPS) -> list[_State]:
         """Simulate candidates side by side; runs that are off by more than ``give_up`` are not followed further."""
         r, p = len(self.rows), self.pinned.shape[0]
         field = lifted_field(self.field, maps, self.constants, self.numbers)
@@ -94,14 +96,15 @@ class _Refinement:
             failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
             return np.asarray(bad)
 
-        runs = advance(field, starts, self.times, None, Tolerances(1e-5, 1e-7 * magnitude, 400), watch)
+        runs = advance(field, starts, self.times, None, Tolerances(1e-5, 1e-7 * magnitude, steps), watch)
         paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
         finite = np.isfinite(paths).all(axis=3)
         finite &= np.arange(len(self.times)) < failed.reshape(len(maps), r, 1)
         alive = np.where(finite.all(axis=2), len(self.times), np.argmin(finite, axis=2)).min(axis=1)
         errors = (paths[..., :p] - self.wanted) / self.size[:, None, :]
         return [
-            _State(m, path, error, int(a)) for m, path, error, a in zip(maps, paths, errors, alive, strict=True)
+            _State(m, path, error, int(a), runs.steps)
+            for m, path, error, a in zip(maps, paths, errors, alive, strict=True)
         ]
 
     # -- derivative ----------------------------------------------------------------------------------
@@ -119,15 +122,17 @@ class _Refinement:
         top = weight.max(initial=0.0)
         weight = np.maximum(weight / top, 1e-2) if top > 0 else np.ones_like(weight)
         jacobian, residual = jacobian * weight[:, None], residual * weight
-        values, vectors = np.linalg.eigh(jacobian @ jacobian.T)
+        wide = len(jacobian) < jacobian.shape[1]
+        values, vectors = np.linalg.eigh(jacobian @ jacobian.T if wide else jacobian.T @ jacobian)
         values = np.maximum(values[::-1], 0.0)
         vectors = vectors[:, ::-1]
-        onto = vectors.T @ residual
+        onto = vectors.T @ (residual if wide else jacobian.T @ residual)
         found = []
         for rank in _RANKS:
             if rank >= len(values) or values[rank] <= 1e-14 * values[0]:
                 break
-            change = -jacobian.T @ (vectors @ (onto / (values + values[rank])))
+            change = -(vectors @ (onto / (values + values[rank])))
+            change = jacobian.T @ change if wide else change
             moved = [self._moved(state.map, length * change) for length in _LENGTHS]
             found += [one for one in moved if one is not None]
         return found
@@ -231,6 +236,7 @@ def refine(
     state = job.states_of([start])[0]
     full = len(job.times)
     idle = 0
+    steps = state.steps
     for iteration in range(iterations):
         if state.alive < 3 or idle >= 3:
             break
@@ -240,7 +246,10 @@ def refine(
             break
         through = state.alive == full
         worst = float(np.abs(state.errors).max(initial=0.0)) if through else 0.0
-        tried = job.states_of(moved, min(_GIVE_UP, 2.0 * worst + 1e-3) if through else _GIVE_UP)
+        if through:
+            tried = job.states_of(moved, min(_GIVE_UP, 2.0 * worst + 1e-3), min(_STEPS, max(150, 2 * steps)))
+        else:
+            tried = job.states_of(moved)
         best = max(tried, key=lambda one: (one.alive, -one.cost(one.alive)))
         same = min(tried, key=lambda one: one.cost(state.alive))
         old = state.cost(state.alive)

@@ -38,6 +38,8 @@ _SCALE_POINTS: Final = 101
 _VANISHING: Final = 1e-12  # of the largest state: below that a state is of no account beside it
 _SKIP: Final = 1e-12  # of a time: how far after a jump of the right-hand side a run begins anew
 _LOOSENINGS: Final = 5
+_LEAST_RELATIVE: Final = 1e-13  # LSODA refuses less
+_STEPS_FACTOR: Final = 5  # steps of a whole run; those of CVODE count from one point of the grid to the next
 _PIECE: Final = 3  # points of a piece at least, so that the solver reports the grid and not its own steps
 
 
@@ -280,11 +282,20 @@ def _cvode(system: OdeSystem, grid: Array, start: Array, tolerances: Tolerances,
 
 
 def _lsoda(system: OdeSystem, grid: Array, start: Array, tolerances: Tolerances, absolute: Array) -> _Solved:
-    from scipy.integrate import solve_ivp
+    from scipy.integrate import LSODA
 
-    relative = max(tolerances.relative, 1e-13)
-    solution = solve_ivp(
-        system.rates, (grid[0], grid[-1]), start, method="LSODA", t_eval=grid, rtol=relative, atol=absolute
+    solver = LSODA(
+        system.rates, grid[0], start, grid[-1], rtol=max(tolerances.relative, _LEAST_RELATIVE), atol=absolute
     )
-    states = np.ascontiguousarray(solution.y.T)
-    return _Solved(states, None if solution.success else f"LSODA: {solution.message}")
+    rows, place = [start], 1
+    for _ in range(tolerances.max_steps * _STEPS_FACTOR):
+        if place == len(grid):
+            break
+        message = solver.step()
+        if solver.status == "failed" or not np.isfinite(solver.y).all():
+            return _Solved(np.array(rows), f"LSODA: {message or 'a state has no finite value'}")
+        end = int(np.searchsorted(grid, solver.t, side="right"))
+        if end > place:
+            rows.extend(np.atleast_2d(solver.dense_output()(grid[place:end]).T))
+            place = end
+    return _Solved(np.array(rows), None if place == len(grid) else "LSODA: too many steps")

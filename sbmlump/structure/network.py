@@ -309,7 +309,9 @@ def _first_order_network(system: OdeSystem) -> Network | None:
         if _is_negligible(total, row):
             continue
         rest: dict[str, Fraction] = {} if total < 0 else {source: Fraction(2)}
-        builder.add(builder.complex(start), builder.complex(rest), total if total > 0 else -total, f"{source} left over")
+        builder.add(
+            builder.complex(start), builder.complex(rest), total if total > 0 else -total, f"{source} left over"
+        )
     return builder.network(FIRST_ORDER)
 
 

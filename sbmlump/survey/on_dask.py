@@ -53,7 +53,8 @@ def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ..
     with client:
         left = {client.submit(_on_worker, task, pure=False, retries=_RETRIES): task for task in tasks}
         tries = dict.fromkeys((task.model.file for task in tasks), 1)
-        done = as_completed(list(left))
+        with client.as_current():
+            done = as_completed(list(left))
         for future in done:
             task = left.pop(future)
             if future.status == "finished":

@@ -86,9 +86,7 @@ def test_as_many_go_as_there_are_laws(system: OdeSystem) -> None:
         {
             **{name: Fraction(repr(float(x[system.state_index[name]]))) for name in found.system.states},
             **{
-                name: sum(
-                    (v * Fraction(repr(float(x[system.state_index[s]]))) for s, v in row.items()), Fraction(0)
-                )
+                name: sum((v * Fraction(repr(float(x[system.state_index[s]]))) for s, v in row.items()), Fraction(0))
                 for name, row in found.map.starts.items()
             },
             **{
@@ -209,9 +207,7 @@ def test_the_proof_refutes_wrong_eliminations() -> None:
     refuted = prove_elimination(EliminationClaim(system, moved, totals, kept))
     assert isinstance(refuted, Refutation)
     assert refuted.reasons[0].code == "initial-value-differs"
-    other = replace(
-        found.system, assigned=tuple(replace(a, value=graph.number(0)) for a in found.system.assigned)
-    )
+    other = replace(found.system, assigned=tuple(replace(a, value=graph.number(0)) for a in found.system.assigned))
     assert isinstance(prove_elimination(EliminationClaim(system, other, totals, kept)), Refutation)
 
 

@@ -18,7 +18,14 @@ from sbmlump.classic.method import CLASSIC, METHODS, MethodOptions, apply_chain,
 from sbmlump.classic.quasi_steady import quasi_steady_state
 from sbmlump.cli.compare_methods import command, draw
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
-from sbmlump.models import clue_example, michaelis_menten, multisite, network_from_reactions, rational_example, sir_age_groups
+from sbmlump.models import (
+    clue_example,
+    michaelis_menten,
+    multisite,
+    network_from_reactions,
+    rational_example,
+    sir_age_groups,
+)
 from sbmlump.observables import parse_observables
 from sbmlump.reduced import ErrorEstimate, ExactProof
 from sbmlump.sbml.reader import load_sbml

@@ -44,11 +44,10 @@ def test_the_pooled_model_is_a_network_again(tmp_path: Path) -> None:
 
 def test_a_rate_that_is_no_function_of_the_lumps_stays_open() -> None:
     # A and B make C at different speeds and are fed so that A + B alone is no lumping; A + B is pooled by hand here
-    system = network_from_reactions(
-        [("A -> C", 1), ("B -> C", 2), ("C -> A", 1)], initial={"A": 1, "B": 2, "C": 0}
-    )
-    from sbmlump.classic.closure import user_lumping
+    system = network_from_reactions([("A -> C", 1), ("B -> C", 2), ("C -> A", 1)], initial={"A": 1, "B": 2, "C": 0})
     from fractions import Fraction
+
+    from sbmlump.classic.closure import user_lumping
 
     one = Fraction(1)
     reduction = user_lumping(system, ({0: one, 1: one}, {2: one}), parse_observables(system, ["C"]))
@@ -61,9 +60,7 @@ def test_a_rate_that_is_no_function_of_the_lumps_stays_open() -> None:
 
 
 def test_parallel_reactions_become_one() -> None:
-    system = network_from_reactions(
-        [("A -> B", 1), ("A -> B", 2), ("2 A -> 2 B", 3)], initial={"A": 1, "B": 0}
-    )
+    system = network_from_reactions([("A -> B", 1), ("A -> B", 2), ("2 A -> 2 B", 3)], initial={"A": 1, "B": 0})
     pooling = pool_reactions(identity(system, ()))
     (only,) = pooling.reactions
     assert {name: int(factor) for name, factor in only.members.items()} == {"r1": 1, "r2": 1, "r3": 2}

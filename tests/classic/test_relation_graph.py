@@ -79,9 +79,7 @@ def test_the_threshold_is_searched_for_an_error() -> None:
 
 
 def test_groups_that_feed_each_other_are_proposed() -> None:
-    system = network_from_reactions(
-        [("A -> B", 5), ("B -> A", 5), ("B -> C", 1)], initial={"A": 10, "B": 0, "C": 0}
-    )
+    system = network_from_reactions([("A -> B", 5), ("B -> A", 5), ("B -> C", 1)], initial={"A": 10, "B": 0, "C": 0})
     times, states = nominal_run(system, 5.0)
     assert relation_graph(system, parse_observables(system, ["C"]), times, states).groups == (("A", "B"),)
 

@@ -55,7 +55,7 @@ def test_table_has_exact_entries(reduction: ReducedSystem) -> None:
     [
         ("A - B", r"\mathit{A} - \mathit{B}"),
         ("A - 2*B", r"\mathit{A} - 2 \, \mathit{B}"),
-        ("k_1 * (A + B)", r"\left(\mathit{A} + \mathit{B}\right) \, \mathit{k\_1}"),
+        ("k_1 * (A + B)", r"\mathit{k\_1} \, \left(\mathit{A} + \mathit{B}\right)"),
         ("A / (B + 1)", r"\frac{\mathit{A}}{\mathit{B} + 1}"),
         ("(A + B)^2", r"{\left(\mathit{A} + \mathit{B}\right)}^{2}"),
         ("A^0.5", r"\sqrt{\mathit{A}}"),

@@ -110,23 +110,28 @@ def test_same_model_same_bytes(reduction: ReducedSystem) -> None:
 
 
 def test_reconstruction_of_what_the_lumps_determine(tmp_path: Path) -> None:
-    path = saved(tmp_path, twin_chains())
-    whole = sbmlump.reduce(sbmlump.load(path), ["C", "A1 + 2*A2"])  # with A1 + A2 this determines both
-    names = [name for name in ("A1", "A2") if name not in whole.system.states]
-    assert names
-    made = reconstruct(whole, names)
-    out = tmp_path / "reduced.xml"
-    out.write_bytes(sbml_of(made))
-    assert isinstance(verify(path, out), ExactProof)
-    again = load_sbml(out)
-    x = dict(zip(whole.original.states, (0.3, 0.4, 0.5, 0.6, 0.7), strict=True))
-    lumps = {lump.id: sum(float(v) * x[n] for n, v in lump.members.items()) for lump in whole.lumps}
-    node = again.graph.substitute([again.definitions[n] for n in names], again.specialised())
-    values = again.graph.substitute(
-        node, {again.graph.symbol(n): again.graph.decimal(v) for n, v in lumps.items()}
-    )
-    got = [float(again.graph.number_of(v) or 0) for v in values]
-    assert got == pytest.approx([x[n] for n in names])
+    reactions = {"a": ({"X1": 1}, {"Y": 1}, "cell * k * X1"), "b": ({"X2": 1}, {"Y": 1}, "cell * k * X2")}
+    path = saved(tmp_path, sbml_model({"X1": 2, "X2": 2, "Y": 0}, reactions, {"k": 0.5}))
+    whole = sbmlump.reduce(sbmlump.load(path), ["Y"], "backward-equivalence")
+    (gone,) = {"X1", "X2"} - set(whole.system.states)
+    (kept,) = {"X1", "X2"} & set(whole.system.states)
+    for made in (reconstruct(whole, gone), reconstruct(whole, "all")):
+        out = tmp_path / "reduced.xml"
+        out.write_bytes(sbml_of(made))
+        assert isinstance(verify(path, out), ExactProof)
+        again = load_sbml(out)
+        assert again.definitions[gone] == again.graph.symbol(kept)
+        assert again.quantities[gone].kind == "species"
+
+
+def test_a_flux_that_is_a_function_of_the_lumps_is_reconstructed(tmp_path: Path) -> None:
+    reactions = {"a": ({"S": 1}, {"P": 1}, "cell * k * S"), "b": ({"P": 1}, {"W": 1}, "cell * k * P")}
+    path = saved(tmp_path, sbml_model({"S": 2, "P": 1, "W": 0}, reactions, {"k": 0.5}))
+    whole = sbmlump.reduce(sbmlump.load(path), ["P"])
+    made = reconstruct(whole, "b")
+    assert [one.id for one in made.system.assigned] == ["b"]
+    with pytest.raises(UsageError, match="W is no function"):
+        reconstruct(whole, "W")
 
 
 def test_all_means_all_that_are_determined(reduction: ReducedSystem) -> None:

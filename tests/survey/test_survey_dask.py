@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import survey_jobs as jobs
 
+import sbmlump
 from sbmlump.errors import LimitError
 from sbmlump.survey.results import read_rows
 from sbmlump.survey.run import Request, run_survey
@@ -23,18 +25,32 @@ distributed = pytest.importorskip("distributed", reason="the extra dask is not i
 def cluster(tmp_path):
     """Address of a scheduler, and its two workers."""
     started = []
+    home = str(Path(sbmlump.__file__).parents[1])  # where it is imported from here, whatever the working folder
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((home, os.environ.get("PYTHONPATH", "")))}
 
     def start(*arguments):
         log = (tmp_path / f"log{len(started)}").open("w")
-        process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=log, cwd=tmp_path)
+        command = [sys.executable, "-m", *arguments]
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, env=environment)
         started.append(process)
         return process
 
     file = tmp_path / "scheduler.json"
-    start("distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    start(
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(file),
+    )
     workers = [
         start(
             "distributed.cli.dask_worker",
+            "--host",
+            "127.0.0.1",
             "--scheduler-file",
             str(file),
             "--no-dashboard",
@@ -54,7 +70,7 @@ def cluster(tmp_path):
         address = client.scheduler.address
     yield address, workers
     for process in started:
-        process.terminate()
+        process.kill()
     for process in started:
         process.wait(timeout=30)
 
@@ -73,6 +89,7 @@ def test_a_worker_is_killed(tmp_path, cluster):
 
     done = run_survey(Request(models, tmp_path / "out", scheduler=address), progress)
     assert killed
+    assert all(row["observable"] for row in read_rows(tmp_path / "out")), read_rows(tmp_path / "out")[0]["message"]
     assert done.now == 12
     run_survey(Request(models, tmp_path / "local"))
     assert jobs.timeless(read_rows(tmp_path / "out")) == jobs.timeless(read_rows(tmp_path / "local"))
