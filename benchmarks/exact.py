@@ -41,6 +41,7 @@ MULTISITE = [
 ]
 FILES = [
     Row("ode/Barua.ode", ("aS000",), "all", 349, "all", 1.9, 15.8),
+    Row("ode/Barua.ode", ("aS027",), "all", 398, "all", 1.9, 20.5),
     Row("ode/fceri_ji.ode", ("S0",), "all", 8, "all", 1.4, 0.44),
     Row("ode/fceri_ji.ode", ("S2", "S178", "S267", "S77"), "all", 338, "all", 1.4, 20.9),
     Row("ode/fceri_ji.ode", ("S2 + S178 + S267 + S77",), "all", 84, "all", 1.4, 1.5),

@@ -34,8 +34,8 @@ observed:
 ## On a compatibility class
 
 `--on-class` takes conserved totals that are left after the lumping as constants, with initial assignments, so that
-the reduced model holds for every start. With the first state observed, **{gain} of {asked}** models get smaller still by it
-(models whose lumping has a single state are not asked).
+the reduced model holds for every start. With the first state observed, **{gain} of {asked}** models get smaller still
+by it (models whose lumping has a single state are not asked).
 
 Refusals by code: {codes}.
 """

@@ -27,10 +27,10 @@ INTRODUCTION = """\
 
 Made by `docs/make_interoperability.py`; not edited by hand.
 
-{count} published models, drawn with a fixed seed among those without events that have 3 to 120 states and of which one of
-eight states (drawn by the name of the file) can be observed with fewer states. Each is reduced with the method `exact`
-and written as SBML; what comes out is checked by libSBML, proved again by `sbmlump verify`, simulated, and given to the
-other tools.
+{count} published models, drawn with a fixed seed among those without events that have 3 to 120 states and of which
+one of eight states (drawn by the name of the file) can be observed with fewer states. Each is reduced with the method
+`exact` and written as SBML; what comes out is checked by libSBML, proved again by `sbmlump verify`, simulated, and
+given to the other tools.
 """
 
 
@@ -105,14 +105,20 @@ def page_of(results: list[Result], ends: Counter[str]) -> str:
         ("reduced file, libRoadRunner against COPASI: ≤ 1e-5", sum((r.copasi or 0) <= 1e-5 for r in both), len(both)),
         ("Tellurium loads the SBML", sum(r.tellurium is True for r in results), len(results)),
         ("Tellurium loads the Antimony", sum(r.antimony is True for r in results), len(results)),
-        ("the archive is read by libCombine and runs in Tellurium", sum(r.omex is True for r in simulated), len(simulated)),
+        (
+            "the archive is read by libCombine and runs in Tellurium",
+            sum(r.omex is True for r in simulated),
+            len(simulated),
+        ),
     ]
     table = "\n".join(f"| {name} | {count} of {total} |" for name, count, total in rows)
     lines = [INTRODUCTION.format(count=len(results)), "| check | models |", "|---|---|", table, ""]
     lines += [
-        f"The {len(results)} reduced models hold {sum(r.literals for r in results)} literals in mathematics, of which "
-        f"{sum(r.literals_with_units for r in results)} have a unit: no literal of the originals has one. An original may "
-        "be sensitive: where it differs from itself at tighter tolerances, nothing can follow it more closely than that.",
+        (
+            f"The {len(results)} reduced models hold {sum(r.literals for r in results)} literals in mathematics, of "
+            f"which {sum(r.literals_with_units for r in results)} have a unit: no literal of the originals has one. "
+            "Where an original differs from itself at tighter tolerances, nothing can follow it more closely than that."
+        ),
         "",
     ]
     numbers = Counter(number for r in results for number in r.new_warnings)

@@ -8,7 +8,7 @@ followed point by point, functions need not be rational: equal arguments give eq
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -27,7 +27,7 @@ from sbmlump.lumping.identity import failure_bound, run_trials
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
 
-__all__ = ["EliminationClaim", "prove_elimination"]
+__all__ = ["EliminationClaim", "claim_of_files", "prove_elimination"]
 
 Residues = NDArray[np.int64]
 _INITIAL_TOLERANCE: Final = 1e-13  # of irrational initial values only
@@ -94,6 +94,33 @@ def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Re
         valid_for={} if claim.symbolic else _values(claim.original),
         symbolic=tuple(sorted(c.id for c in claim.original.constants)) if claim.symbolic else (),
     )
+
+
+def claim_of_files(original: OdeSystem, reduced: OdeSystem, observables: Mapping[str, Node]) -> EliminationClaim:
+    """The claim that a model which was read back makes: its totals are what their initial assignments say.
+
+    Constants named ``X_at_start`` mean the initial value of the state X; what stands in an initial assignment for the
+    value of a state at time 0 is taken for that state at all times, which the proof then confirms or not.
+    """
+    graph = original.graph
+    states = set(original.states)
+    known = states | {c.id for c in original.constants}
+    new = [c for c in reduced.constants if c.id not in known and c.value is not None]
+    starts = {c.id: state for c in new if (state := _state_at_start(c.id, states)) is not None}
+    mapping = {reduced.graph.symbol(name): graph.symbol(state) for name, state in starts.items()}
+    used = reduced.graph.symbols([c.value for c in new if c.value is not None and c.id not in starts])
+    mapping |= {reduced.graph.symbol(name): graph.symbol(name) for name in used if name not in starts}
+    totals = {
+        c.id: graph.transplant(reduced.graph, [c.value], mapping)[0]
+        for c in new
+        if c.id not in starts and c.value is not None
+    }
+    return EliminationClaim(original, reduced, totals, observables)
+
+
+def _state_at_start(name: str, states: Set[str]) -> str | None:
+    stem, mark, rest = name.rpartition("_at_start")
+    return stem if mark and stem in states and (not rest or rest[1:].isdigit()) else None
 
 
 def _statement(claim: EliminationClaim) -> str:

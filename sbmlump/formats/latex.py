@@ -126,7 +126,7 @@ def node_to_latex(graph: Graph, node: Node) -> str:
 
 
 class _Printer:
-    """Prints nodes of one graph; long expressions that are used again are named ``e_1``, …"""
+    """Prints nodes of one graph; long parts are named ``e_1`` and so on."""
 
     def __init__(self, graph: Graph, *, named: bool = True) -> None:
         self._graph = graph

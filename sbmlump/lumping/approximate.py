@@ -53,7 +53,10 @@ _LARGE: Final = 300
 _LARGE_ENSEMBLE: Final = 6
 _REFINING: Final = 3  # refinement learns from so many times the ensemble: it has far more freedom than the selection
 _TRIED: Final = 3
+_WORTH_A_LOOK: Final = 3.0  # times the wanted error over the training runs
 _POLISHING: Final = 6  # steps that even an unrefined reduction gets: they cost about as much as its selection
+_RESCUED: Final = 3  # where no candidate comes through the runs, so many sizes are tried to be made to
+_RESCUING: Final = 25
 _HOPELESS: Final = 30.0  # times the wanted error: another start will not bring it there either
 _DEFAULT_ERROR: Final = 0.01
 
@@ -361,13 +364,15 @@ class _Job:
             worthwhile = size == self.options.max_size
         else:
             level = wanted if wanted is not None else _DEFAULT_ERROR
-            worthwhile = not ranked or 0.7 * level < ranked[0][1] <= _HOPELESS * level
+            few = size <= len(self.problem.pinned) + _RESCUED
+            worthwhile = 0.7 * level < ranked[0][1] <= _HOPELESS * level if ranked else few
         if not worthwhile or not self._polish:
             return ranked
         start = ranked[0][0] if ranked else next(iter(self.search.candidates(size)), None)
         if start is None:
             return ranked
-        better = refine(self.search, start, _POLISHING, 0.3 * (wanted or 0.0), self.progress)
+        steps = _POLISHING if ranked else _RESCUING
+        better = refine(self.search, start, steps, 0.3 * (wanted or 0.0), self.progress)
         worst = float(self.search.errors([better], np.arange(len(self.training.states))).max())
         return sorted([(better, worst), *ranked], key=lambda pair: pair[1]) if np.isfinite(worst) else ranked
 
@@ -427,17 +432,21 @@ class _Job:
 
     def _smallest_within(self, wanted: float, least: int, most: int) -> ReducedSystem:
         best: _Try | None = None
+        spare: tuple[Affine, float] | None = None  # the best that was not worth a validation
         for size in range(least, most + 1):
             for count, (one, worst) in enumerate(self.proposals(size)):
-                if count >= _TRIED or not (worst <= wanted or best is None or worst < best.training_worst):
+                if worst > _WORTH_A_LOOK * wanted:
+                    spare = (one, worst) if spare is None or worst < spare[1] else spare
                     break
                 tried = self.write(one, worst)
                 if best is None or tried.validation.worst < best.validation.worst:
                     best = tried
                 if tried.validation.worst <= wanted:
                     return self.finish(tried)
-                if worst > wanted:
+                if count + 1 >= _TRIED or worst > wanted:
                     break
+        if best is None and spare is not None:
+            best = self.write(*spare)
         if best is None:
             raise LimitError(Reason("no-reduction", f"no reduction with at most {most} states comes through the runs"))
         reduction = self.finish(best)

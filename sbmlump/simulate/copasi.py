@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.simulate.facts import Facts, read_facts
-from sbmlump.simulate.protocol import PRECISE, IntegrationError, Reading, Tolerances, Trajectory
+from sbmlump.simulate.protocol import PRECISE, ROUGH, IntegrationError, Reading, Tolerances, Trajectory
 
 __all__ = ["CopasiModel", "CopasiSimulator"]
 
 _TIME: Final = "Time"
 _LOOSENINGS: Final = 4
+_SCALE_POINTS: Final = 101
+_VANISHING: Final = 1e-12  # of the largest state: below that a state is of no account beside it
 
 
 class CopasiSimulator:
@@ -108,8 +110,13 @@ class CopasiModel:
     ) -> Trajectory:
         """See :meth:`sbmlump.simulate.protocol.LoadedModel.run`.
 
-        COPASI has one absolute tolerance for all states; it weighs each by its own magnitude.
+        COPASI has one absolute tolerance for all states: that of the smallest one, which a first run tells.
         """
+        smallest = 1.0
+        if tolerances.retry and self._states:
+            rough = self.run(self._states, until, _SCALE_POINTS, ROUGH)
+            scales = [float(np.abs(values).max()) for values in rough.values.values()]
+            smallest = min([1.0, *(scale for scale in scales if scale > _VANISHING * max(scales))])
         columns, products = self._selections(readings)
         failure = IntegrationError.at(self._path, 0.0, until, "COPASI returned no result")
         for k in range(_LOOSENINGS if tolerances.retry else 1):
@@ -126,7 +133,7 @@ class CopasiModel:
                 use_initial_values=True,
                 method="deterministic",
                 r_tol=relative,
-                a_tol=tolerances.absolute * 10.0**k,
+                a_tol=tolerances.absolute * smallest * 10.0**k,
                 max_steps=max(tolerances.max_steps, 10_000),
             )
             seconds = time.perf_counter() - begin

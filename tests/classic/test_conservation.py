@@ -13,7 +13,7 @@ from strategies import mass_action_networks
 
 from sbmlump.classic.conservation import conservation, on_class
 from sbmlump.classic.measure import Trial, measure
-from sbmlump.classic.proof import EliminationClaim, prove_elimination
+from sbmlump.classic.proof import EliminationClaim, claim_of_files, prove_elimination
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Graph
 from sbmlump.lumping.certify import Refutation
@@ -209,6 +209,20 @@ def test_the_proof_refutes_wrong_eliminations() -> None:
     assert refuted.reasons[0].code == "initial-value-differs"
     other = replace(found.system, assigned=tuple(replace(a, value=graph.number(0)) for a in found.system.assigned))
     assert isinstance(prove_elimination(EliminationClaim(system, other, totals, kept)), Refutation)
+
+
+def test_a_model_read_back_is_proved_and_a_spoilt_one_refuted(tmp_path: Path) -> None:
+    system = michaelis_menten()
+    observables = parse_observables(system, ["P"])
+    path = tmp_path / "reduced.xml"
+    path.write_bytes(write_reduction(conservation(system, observables)))
+    kept = {one.id: one.expression for one in observables}
+    again = load_sbml(path)
+    assert isinstance(prove_elimination(claim_of_files(system, again, kept)), ExactProof)
+    spoilt = path.read_text().replace("<ci> E_at_start </ci><ci> ES </ci>", "<ci> E_at_start </ci><ci> P </ci>")
+    assert spoilt != path.read_text()
+    path.write_text(spoilt)
+    assert isinstance(prove_elimination(claim_of_files(system, load_sbml(path), kept)), Refutation)
 
 
 def test_after_an_exact_lumping_the_class_is_used() -> None:

@@ -84,9 +84,7 @@ def test_document_is_balanced_and_names_every_state(reduction: ReducedSystem) ->
 def test_long_parts_get_a_name() -> None:
     graph = Graph()
     total = graph.add(graph.symbol(f"a_rather_long_name_{i}") for i in range(40))
-    system = sbmlump.OdeSystem(
-        graph, ("x",), (graph.number(1),), (graph.div(graph.call("exp", (total,)), total),)
-    )
+    system = sbmlump.OdeSystem(graph, ("x",), (graph.number(1),), (graph.div(graph.call("exp", (total,)), total),))
     text = latex_equations(system).decode()
     assert "e_{1} &= " in text
     assert text.count("a\\_rather\\_long\\_name\\_7") == 1

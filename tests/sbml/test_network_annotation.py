@@ -144,7 +144,9 @@ def test_all_means_all_that_are_determined(reduction: ReducedSystem) -> None:
 
 
 def test_a_parameter_without_value_that_nothing_needs_is_left_out(tmp_path: Path) -> None:
-    text = sbml_model({"A": 1, "B": 1}, {"r": ({"A": 1}, {}, "cell * k * A"), "s": ({}, {"B": 1}, "cell * k")}, {"k": 1})
+    text = sbml_model(
+        {"A": 1, "B": 1}, {"r": ({"A": 1}, {}, "cell * k * A"), "s": ({}, {"B": 1}, "cell * k")}, {"k": 1}
+    )
     text = text.replace("</listOfParameters>", '<parameter id="unset" constant="true"/></listOfParameters>')
     reduction = sbmlump.reduce(sbmlump.load(saved(tmp_path, text)), ["A"])
     assert any(constant.id == "unset" for constant in reduction.system.constants)

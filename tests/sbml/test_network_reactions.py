@@ -19,7 +19,6 @@ from sbmlump.pipeline import verify
 from sbmlump.reduced import ExactProof, ReducedSystem
 from sbmlump.sbml.reader import load_sbml
 
-
 KEPT: list[Any] = []
 
 
