@@ -51,7 +51,7 @@ INTRODUCTION = """# The reduction methods side by side
 | `conservation` | a constant with an initial assignment for each conserved total, one state less | proof |
 | `pooling` | the lumped model as a reaction network, LS = S̃Q | proof |
 | `qssa` | fast states follow at once: 0 = f_fast, solved symbolically | measured error |
-| `quasi-equilibrium` | fast reversible reactions at equilibrium; pools take the place of their species | measured error |
+| `quasi-equilibrium` | fast reversible reactions at equilibrium, pools instead of their species | measured error |
 | `relation-graph` | states that matter little for making the observable are pruned | measured error |
 | `learned` | linear map and sparse right-hand side fitted to runs | measured error |
 | `approximate` | observable-pinned balanced lumping | measured error |

@@ -1,0 +1,43 @@
+"""Approximate reductions of published models: sizes that must not get worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sbmlump.lumping.approximate import approximate
+from sbmlump.observables import parse_observables
+from sbmlump.pipeline import load
+from sbmlump.reduced import ErrorEstimate
+
+CASES = [
+    ("biomodels/BIOMD0000000102.xml", "C3", 5000.0, 9),
+    ("biomodels/BIOMD0000000103.xml", "C3", 5000.0, 8),
+    ("biomodels/BIOMD0000000447.xml", "species_6", 200.0, 3),
+    ("biomodels/BIOMD0000000448.xml", "S6p", 60.0, 4),
+    ("biomodels/BIOMD0000000488.xml", "Tau", 10.0, 3),
+    ("ode/NIHMS80246_S6.ode", "obsS2P", 1000.0, 3),
+    ("ode/BioNetGen_CCP.ode", "D13PG", 200.0, 6),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "observe", "until", "size"), CASES, ids=[Path(c[0]).stem for c in CASES])
+def test_one_percent(corpus: Path, file: str, observe: str, until: float, size: int) -> None:
+    """At most 1 % on unseen starts, with at most so many states."""
+    system = load(corpus / file)
+    found = approximate(system, parse_observables(system, [observe]), until=until, max_error=0.01)
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert found.certificate.worst_error <= 0.01
+    assert found.system.size <= size
+
+
+def test_the_published_algorithm_keeps_19_of_24(corpus: Path) -> None:
+    """FceRI-like network: the exact size of the published figure."""
+    system = load(corpus / "ode" / "NIHMS80246_S6.ode")
+    observables = parse_observables(system, ["obsS2P"])
+    found = approximate(system, observables, algorithm="krylov", tolerance=0.0, until=10.0, ensemble=2)
+    assert found.system.size == 19
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert found.certificate.worst_error < 1e-5
