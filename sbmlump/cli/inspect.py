@@ -11,7 +11,7 @@ import click
 from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import print_json
 from sbmlump.outcome import reason_json
-from sbmlump.pipeline import Inspection, inspect_model
+from sbmlump.pipeline import Inspection, inspect_model, load
 
 __all__ = ["command"]
 
@@ -22,16 +22,24 @@ _SAME_CODE = 8
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--structure", "with_structure", is_flag=True, help="Conservation laws, deficiency, balance, signs.")
 @click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def command(model: Path, as_json: bool, show_all: bool) -> int:
+def command(model: Path, as_json: bool, with_structure: bool, show_all: bool) -> int:
     """Say what is in MODEL, what can be observed, and what stops a reduction."""
     found = inspect_model(model)
+    structure = None
+    if with_structure and found.supported:
+        from sbmlump.structure import structure_of
+
+        structure = structure_of(load(model))
     if as_json:
-        print_json(_as_json(found))
+        print_json(_as_json(found) | ({"structure": structure.as_json()} if structure is not None else {}))
     else:
         _print(found, show_all)
+        if structure is not None:
+            click.echo(structure.as_text())
     return 0 if found.supported else 1
 
 
