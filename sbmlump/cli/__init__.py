@@ -23,6 +23,7 @@ _COMMANDS = {
     "check": "sbmlump.cli.check",
     "verify": "sbmlump.cli.verify",
     "curve": "sbmlump.cli.curve",
+    "compare-methods": "sbmlump.cli.compare_methods",
     "crawl": "sbmlump.cli.crawl",
     "survey": "sbmlump.cli.survey",
     "survey-report": "sbmlump.cli.survey_report",
