@@ -141,9 +141,10 @@ def _best_prefix(
         assert refusal is not None
         raise refusal
     if _error(best) > _USELESS:
+        size = f"an error of {100 * _error(best):.0f} %" if np.isfinite(_error(best)) else "no finite solution"
         message = (
             f"the fastest states of model {system.id} ({', '.join(names[:4])}) are not quasi-steady: the best choice "
-            f"has an error of {_error(best):.0%}; name fast states with --fast ID,…"
+            f"has {size}; name fast states with --fast ID,…"
         )
         raise UnsupportedModelError(Reason("no-fast-quantity", message))
     return best

@@ -44,6 +44,7 @@ Array = NDArray[np.float64]
 Clock = Callable[[], float]
 Weighting = Literal["average", "maximum"]
 _SEARCH_TRIALS: Final = 14
+_DEFAULT_ERROR: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,9 @@ def pruned(
     Parameters
     ----------
     threshold : float, optional
-        States of a smaller importance go; 0.05 where neither this nor `max_error` is given.
+        States of a smaller importance go.
     max_error : float, optional
-        Search the largest threshold whose measured error stays below.
+        Search the largest threshold whose measured error stays below; 0.05 where neither is given.
     weighting, trial
         See :func:`relation_graph` and :class:`~sbmlump.classic.measure.Trial`.
 
@@ -207,8 +208,9 @@ def pruned(
         reduction = _finish(system, observables, found, limit, weighting, (times, states), ruler)
         return replace(reduction, seconds={"lump": clock() - begin})
 
-    if max_error is None:
-        return at(0.05 if threshold is None else threshold)
+    if threshold is not None:
+        return at(threshold)
+    max_error = _DEFAULT_ERROR if max_error is None else max_error
     levels = sorted({value for value in found.importance.values() if value < 1.0})
     low, high = 0, len(levels)
     best: ReducedSystem | None = None
