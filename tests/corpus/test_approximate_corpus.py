@@ -31,13 +31,3 @@ def test_one_percent(corpus: Path, file: str, observe: str, until: float, size: 
     assert isinstance(found.certificate, ErrorEstimate)
     assert found.certificate.worst_error <= 0.01
     assert found.system.size <= size
-
-
-def test_the_published_algorithm_keeps_19_of_24(corpus: Path) -> None:
-    """FceRI-like network: the exact size of the published figure."""
-    system = load(corpus / "ode" / "NIHMS80246_S6.ode")
-    observables = parse_observables(system, ["obsS2P"])
-    found = approximate(system, observables, algorithm="krylov", tolerance=0.0, until=10.0, ensemble=2)
-    assert found.system.size == 19
-    assert isinstance(found.certificate, ErrorEstimate)
-    assert found.certificate.worst_error < 1e-5

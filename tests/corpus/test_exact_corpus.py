@@ -105,7 +105,7 @@ def test_changed_files_are_refuted(model, tmp_path, name, kind):
     sbmlump.reduce(sbmlump.load(model(name)), observed).write(out)
     text = out.read_text()
     patterns = {
-        "operator": r"<rateRule[^>]*>\s*<math[^>]*>.*?<(plus|times|divide)/>",
+        "operator": r"<(?:rateRule[^>]*|kineticLaw)>\s*<math[^>]*>.*?<(plus|times|divide)/>",
         "constant": r'<parameter [^>]*value="([^"]+)"',
         "initial value": r'initial(?:Amount|Concentration)="([^"]+)"',
         "annotation": r'<member state="[^"]*" value="(-?\d+(?:/\d+)?)"',
