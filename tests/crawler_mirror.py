@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ class Mirror:
     biomodels: str
     odebase: str
     log: Path
+
+    def count(self) -> int:
+        """How many requests so far."""
+        return self.log.read_bytes().count(b"\n") if self.log.exists() else 0
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request so far."""
@@ -64,21 +69,26 @@ def run_crawl(command: Sequence[str], seconds: float) -> tuple[int, dict[str, An
     return ended.returncode, json.loads(ended.stdout or "{}"), ended.stderr
 
 
-def run_and_kill(command: Sequence[str], seconds: float) -> bool:
-    """Start a crawl and kill it after a while; whether it was still at work."""
+def run_and_kill(command: Sequence[str], mirror: Mirror, requests: int, pause: float) -> bool:
+    """Start a crawl, kill it a moment after so many requests of its; whether it was still at work."""
+    wanted = mirror.count() + requests
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            return True
-        return False
+        while process.poll() is None and mirror.count() < wanted:
+            time.sleep(0.005)
+        time.sleep(pause)
+        if process.poll() is not None:
+            return False
+        os.kill(process.pid, signal.SIGKILL)
+        return True
 
 
-def kill_at_random(command: Sequence[str], times: int, longest: float, seed: int = 5) -> int:
-    """Kill a crawl so many times at random moments; how often it was at work."""
+def kill_at_random(command: Sequence[str], mirror: Mirror, times: int, most: int, seed: int = 5) -> int:
+    """Kill a crawl so many times, each after 1 to ``most`` requests and a moment; how often it was at work.
+
+    Moments are counted in requests, not in seconds: how fast the machine is must not decide what is tested.
+    """
     draw = random.Random(seed)
-    return sum(run_and_kill(command, draw.uniform(0.3, longest)) for _ in range(times))
+    return sum(run_and_kill(command, mirror, draw.randint(1, most), draw.uniform(0, 0.03)) for _ in range(times))
 
 
 def wrong_files(store: Path, source: Path) -> list[str]:

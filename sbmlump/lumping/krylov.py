@@ -39,13 +39,18 @@ __all__ = [
 
 Array = NDArray[np.float64]
 _SAME: Final = 1e-10
-_ROUNDING: Final = 1e-10
+_ROUNDING: Final = 1e-11
 _MAX_SAMPLES: Final = 2_000
 _MAX_BYTES: Final = 1 << 30
 
 
 class JacobianSpan(Protocol):
-    """Matrices J_1 … J_N that span the Jacobians."""
+    """Matrices J_1 … J_N that span the Jacobians, and the size of each, (N,)."""
+
+    @property
+    def norms(self) -> Array:
+        """Frobenius norm of each matrix, (N,)."""
+        ...
 
     def products(self, row: Array) -> Array:
         """r·J_i for every i, (N, n)."""
@@ -57,6 +62,11 @@ class MatrixSpan:
     """Given matrices, (N, n, n)."""
 
     matrices: Array
+
+    @property
+    def norms(self) -> Array:
+        """Frobenius norm of each matrix, (N,)."""
+        return np.asarray(np.sqrt((self.matrices**2).sum(axis=(1, 2))))
 
     def products(self, row: Array) -> Array:
         """r·J_i for every i, (N, n)."""
@@ -72,6 +82,12 @@ class CoefficientSpan:
         self._place = np.full(field.size, -1, dtype=np.int64)
         self._place[touched] = np.arange(len(touched)) + 1
         self._count = len(touched) + 1
+        squares = np.zeros(self._count)
+        squares[0] = float((field.form.linear.data**2).sum())
+        weight = np.asarray(field.form.products.multiply(field.form.products).sum(axis=0)).ravel()
+        np.add.at(squares, self._place[field.form.left], weight)
+        np.add.at(squares, self._place[field.form.right], weight)
+        self.norms = np.sqrt(squares)
 
     def products(self, row: Array) -> Array:
         """r·J_i for every i, (N, n): first the constant part, then each variable that stands in a product."""
@@ -158,15 +174,13 @@ def approximate_rows(
         return None
     rows[:size] = start
     done = 0
-    largest = np.zeros(1)
+    # at ε = 0 what is left of a product that lies in the space is rounding, as large as the matrix makes it
+    floor = np.maximum(tolerance, _ROUNDING * span.norms)
     while done < size:
         moved = span.products(rows[done])
-        largest = np.maximum(largest, np.sqrt((moved * moved).sum(axis=1)))
         rest = moved - (moved @ rows[:size].T) @ rows[:size]
         rest -= (rest @ rows[:size].T) @ rows[:size]
         sizes = np.sqrt((rest * rest).sum(axis=1))
-        # at ε = 0 what is left of a product that lies in the space is rounding, as large as the matrix makes it
-        floor = np.maximum(tolerance, _ROUNDING * largest)
         for i in range(len(rest)):
             if not sizes[i] > floor[i]:
                 continue
