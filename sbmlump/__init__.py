@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from sbmlump.lumping.certify import Refutation
     from sbmlump.pipeline import check, convert, load, reduce, verify
-    from sbmlump.reduced import ErrorEstimate, ExactProof, LumpingMatrix, ReducedSystem
+    from sbmlump.reduced import ErrorEstimate, ExactProof, LumpingMatrix, Proof, ReducedSystem
     from sbmlump.simulate.compare import ErrorReport, compare
     from sbmlump.system import OdeSystem
 
@@ -38,6 +38,7 @@ __all__ = [
     "LimitError",
     "LumpingMatrix",
     "OdeSystem",
+    "Proof",
     "Reason",
     "ReducedSystem",
     "Refutation",
@@ -56,7 +57,7 @@ __all__ = [
 # Imported on first use: libSBML, SciPy and libRoadRunner cost more than most jobs.
 _HOMES: Final = {
     **dict.fromkeys(("check", "convert", "load", "reduce", "verify"), "sbmlump.pipeline"),
-    **dict.fromkeys(("ErrorEstimate", "ExactProof", "LumpingMatrix", "ReducedSystem"), "sbmlump.reduced"),
+    **dict.fromkeys(("ErrorEstimate", "ExactProof", "LumpingMatrix", "Proof", "ReducedSystem"), "sbmlump.reduced"),
     **dict.fromkeys(
         ("InputError", "LimitError", "Reason", "SbmlumpError", "UnsupportedModelError", "UsageError"), "sbmlump.errors"
     ),

@@ -28,6 +28,7 @@ __all__ = [
     "LumpingMatrix",
     "Map",
     "Observable",
+    "Proof",
     "ReducedSystem",
 ]
 
@@ -232,6 +233,10 @@ class ExactProof:
             "valid_for": dict(self.valid_for),
             "symbolic_parameters": list(self.symbolic),
         }
+
+
+#: What ``verify`` returns where it does not return a Refutation.
+Proof = ExactProof
 
 
 @dataclass(frozen=True, slots=True)

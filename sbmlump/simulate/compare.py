@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ __all__ = ["Definition", "ErrorReport", "QuantityError", "compare", "quantity_er
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ErrorReport:
     """What a comparison found.
 
@@ -59,9 +59,9 @@ class ErrorReport:
 
     until: float
     horizon_reason: str
-    times: Array
-    original: Mapping[str, Array]
-    reduced: Mapping[str, Array]
+    times: Array = field(repr=False)
+    original: Mapping[str, Array] = field(repr=False)
+    reduced: Mapping[str, Array] = field(repr=False)
     per_observable: Mapping[str, QuantityError]
     max_relative_error: float
     final_relative_error: float
