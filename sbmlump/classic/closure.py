@@ -218,7 +218,8 @@ def user_lumping(
         if agrees(system, reduced, basis):
             outcome = certify(claim_of(system, reduced, basis, lift, observables, frozenset()), seed)
             if isinstance(outcome, ExactProof):
-                outcome = replace(outcome, valid_for=values_used(system, frozenset()))
+                used = values_used(system, frozenset(), basis.members, observables)
+                outcome = replace(outcome, valid_for=used)
                 made = assemble(system, reduced, basis, lift, observables, outcome, {"lump": clock() - begin}, 0)
                 return replace(made, method="lumping")
         drafts.append(assemble(system, reduced, basis, lift, observables, DRAFT, {}, 0))

@@ -40,6 +40,11 @@ class Basis:
     rows: tuple[Row, ...]
     lift: tuple[Row, ...]
 
+    @property
+    def members(self) -> frozenset[int]:
+        """Columns with an entry in some row."""
+        return frozenset(column for row in self.rows for column in row)
+
 
 def choose_basis(rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int, Fraction] | None = None) -> Basis:
     """Choose readable rows that span the same space, and a sparse right inverse.

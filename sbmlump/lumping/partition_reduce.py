@@ -97,7 +97,7 @@ def reduce_forward(
             progress("proving")
             outcome = certify(claim_of(system, reduced, basis, lift, observables, keep), seed + attempt)
             if isinstance(outcome, ExactProof):
-                proof = replace(outcome, valid_for=values_used(system, keep))
+                proof = replace(outcome, valid_for=values_used(system, keep, basis.members, observables))
                 seconds = {"lump": found - start, "certify": clock() - found}
                 made = assemble(system, reduced, basis, lift, observables, proof, seconds, 0)
                 return replace(made, method=_FORWARD)
@@ -207,7 +207,7 @@ def reduce_backward(
             LumpingMatrix(system.states, tuple({j: one} for j in representatives)),
             LumpingMatrix(system.states, tuple(dict.fromkeys(sorted(block), one) for block in blocks)),
         ),
-        replace(proof, valid_for=values_used(system, keep)),
+        replace(proof, valid_for=values_used(system, keep, range(system.size), observables)),
         _BACKWARD,
         {"lump": found - start, "certify": clock() - found},
         remarks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
@@ -108,7 +108,7 @@ def lump_exactly(
             progress("proving")
             proof = certify(claim_of(system, reduced, basis, lifted, observables, keep), seed + attempt)
             if isinstance(proof, ExactProof):
-                proof = replace(proof, valid_for=values_used(system, keep))
+                proof = replace(proof, valid_for=values_used(system, keep, basis.members, observables))
                 seconds = {"lump": found - start, "certify": clock() - found}
                 return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
             failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
@@ -437,10 +437,29 @@ def irreducible(
     )
 
 
-def values_used(system: OdeSystem, keep: frozenset[str]) -> dict[str, str]:
-    """Values of the constants that were put in (exact where rational)."""
+def values_used(
+    system: OdeSystem, keep: frozenset[str], members: Iterable[int], observables: Sequence[Observable]
+) -> dict[str, str]:
+    """Values (exact where rational) of the constants that a claim about ``members`` may rest on.
+
+    These are the constants in the right-hand sides of the states that are in a lump, in the observables, and in
+    events; what only states that vanished depend on plays no part.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    keep : frozenset of str
+        Constants for all of whose values the claim is made.
+    members : iterable of int
+        Positions of the states that are in a lump.
+    observables : sequence of Observable
+    """
     used: dict[str, str] = {}
-    mentioned = system.graph.symbols(system.rhs)
+    roots = [*(system.rhs[j] for j in sorted(set(members))), *(o.expression for o in observables)]
+    for event in system.events:
+        roots += [event.trigger, *(node for node in (event.delay, event.priority) if node is not None)]
+        roots += [node for _, node in (*event.assignments, *event.implied)]
+    mentioned = system.graph.symbols(roots)
     for constant in system.constants:
         node = system.constant_values.get(constant.id)
         if constant.id in keep or constant.id not in mentioned or node is None:

@@ -497,3 +497,14 @@ def test_a_degree_too_high_to_test_is_not_called_proved():
     except SbmlumpError as error:
         refusal = error
     assert refusal.exit_code != 70 if refusal is not None else proof.failure_probability < 1e-18
+
+
+def test_the_proof_names_the_constants_it_rests_on_and_no_others():
+    system = make(
+        {"x": "-k*x + a*(y + z)", "y": "-m*y", "z": "-m*z", "w": "unused*x"},
+        constants={"k": 1, "a": 2, "m": 3, "unused": 4, "scale": 5},
+        assigned={"seen": "scale*x"},
+    )
+    reduction = reduce(system, ["seen"])
+    assert reduction.system.size == 2
+    assert reduction.certificate.valid_for == {"k": "1", "a": "2", "m": "3", "scale": "5"}
