@@ -178,14 +178,14 @@ def summary_markdown(identity: Mapping[str, Any], found: Summary) -> str:
         f"{platform.python_implementation()}).\n"
         f"Methods: {', '.join(identity.get('methods', []))}. Observed: {observed}{proved}"
     )
+    became = f"readable as SBML: {found.readable}; became ODE systems: {found.supported}"
     spent = f"{found.seconds:.0f} s; largest memory of one: {found.peak_memory_mb:.0f} MB"
     lines = [
         "# Survey",
         "",
         made,
         "",
-        f"- files: {found.files}; readable as SBML: {found.readable}; became ODE systems: {found.supported}; "
-        f"rows: {found.rows}",
+        f"- files: {found.files}; {became}; rows: {found.rows}",
         f"- time in the processes of the models: {spent}",
         "",
         "| method | kinetics | models | with an observable that allows a reduction | where every observable does |",

@@ -66,9 +66,8 @@ def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ..
                 if isinstance(result, Reason):
                     raise LimitError(result)
                 yield result
-            elif future.status == "error" and not isinstance(error := future.exception(), KilledWorker):
-                message = f"a worker of {scheduler} cannot run sbmlump {__version__} ({type(error).__name__}: {error})"
-                raise LimitError(Reason("worker-unfit", f"{message}; install it there and run the same command again"))
+            elif future.status == "error" and not isinstance(future.exception(), KilledWorker):
+                raise _unfit(scheduler, future.exception())
             elif tries[task.model.file] <= _RETRIES:
                 tries[task.model.file] += 1
                 again = client.submit(_on_worker, task, __version__, pure=False, retries=_RETRIES)
@@ -77,6 +76,11 @@ def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ..
             else:
                 yield (_lost(task, future.exception()),)
             future.release()
+
+
+def _unfit(scheduler: str, error: BaseException) -> LimitError:
+    told = f"a worker of {scheduler} cannot run sbmlump {__version__} ({type(error).__name__}: {error})"
+    return LimitError(Reason("worker-unfit", f"{told}; install it there and run the same command again"))
 
 
 def _on_worker(task: Task, version: str) -> tuple[Row, ...] | Reason:
