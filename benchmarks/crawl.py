@@ -77,7 +77,7 @@ def main() -> int:
             with running_mirror(script, source, systems, place / "log-kill", FAULTS, options.seed) as mirror:
                 begin = time.monotonic()
                 command = crawl_command("biomodels", place / "kill", mirror.biomodels)
-                killed = kill_at_random(command, mirror, 10, count // 12, options.seed)
+                killed = kill_at_random(command, mirror, 10, max(2, count // 12), options.seed)
                 run_crawl(command, 1800)
                 report(f"killed {killed} times", mirror, place / "kill", source, 0, begin)
     print(f"requests over the least possible: {last / least:.2f}")

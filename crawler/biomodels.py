@@ -230,9 +230,11 @@ class BioModels:
 
 
 def _bare_id(text: str) -> str:
-    id = text.strip().partition(".")[0]
+    id, dot, _ = text.strip().partition(".")
     if not _ID.fullmatch(id):
         raise WishError("usage", f"{text!r} is not an id of BioModels, such as BIOMD0000000012")
+    if dot:
+        raise WishError("usage", f"{text!r} names a revision, and the newest one is what is kept; ask for {id}")
     return id
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -13,7 +14,7 @@ from crawler.content import Problem, sbml_problem, sha256
 from crawler.errors import ArchiveError, WishError
 from crawler.fetch import Miss, Summary
 from crawler.manifest import Record
-from crawler.store import Store, now
+from crawler.store import Store, can_be_id, now
 
 __all__ = ["SOURCE", "bring_in"]
 
@@ -27,6 +28,8 @@ def bring_in(
     store: Store, origin: Path, limit: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Summary:
     """Copy every SBML file of `origin` into the store; the id is the file's name without its ending.
+
+    Where several files have one name (``model.xml`` in many folders), their folders are part of their ids.
 
     Parameters
     ----------
@@ -48,23 +51,18 @@ def bring_in(
     begin = time.monotonic()
     files = _files(origin)[:limit]
     records = store.of(SOURCE)
-    taken: dict[str, str] = {}
+    stems = Counter(PurePosixPath(name).stem for name, _ in files)
     misses: list[Miss] = []
     fetched = unchanged = size = 0
     for number, (name, read) in enumerate(files, 1):
         data = _model_of(name, read)
-        id = _id_of(name)
-        if isinstance(data, bytes) and id in taken and taken[id] != sha256(data):
-            data = Problem("duplicate-id", f"{name}: another file of this name with other content was taken")
+        id = _id_of(name, unique=stems[PurePosixPath(name).stem] == 1)
+        held = records.get(id)
         if isinstance(data, Problem):
             misses.append(Miss(id, data.code, data.message, False))
-            if id not in taken and not (id in records and records[id].sha256):
+            if held is None or not held.sha256:
                 store.note(_record(id, name, {"code": data.code, "message": data.message}))
-            continue
-        digest = sha256(data)
-        held = records.get(id)
-        taken[id] = digest
-        if held is not None and held.sha256 == digest and store.intact(held):
+        elif held is not None and held.sha256 == sha256(data) and store.intact(held):
             unchanged += 1
         else:
             store.put(_record(id, name, None), data, ".xml")
@@ -142,11 +140,12 @@ def _model_of(name: str, read: Callable[[], bytes | Problem]) -> bytes | Problem
     return sbml_problem(data, name) or data
 
 
-def _id_of(name: str) -> str:
-    """The name without its ending, as it can be the name of a folder."""
-    stem = PurePosixPath(name).stem
-    plain = _FORBIDDEN.sub("_", stem).lstrip("._-")[:100]
-    if plain == stem:
+def _id_of(name: str, unique: bool) -> str:
+    """The name without its ending, and with its folders unless it is unique, as it can be the name of a folder."""
+    path = PurePosixPath(name)
+    told = path.stem if unique else path.as_posix()
+    plain = _FORBIDDEN.sub("_", path.stem if unique else str(path.with_suffix(""))).lstrip("._-")[-100:].lstrip("._-")
+    if plain == told and can_be_id(plain):
         return plain
     # two names that differ only in what was replaced must not become one
-    return f"{plain or 'model'}-{sha256(stem.encode())[:8]}"
+    return f"{plain or 'model'}-{sha256(told.encode())[:8]}"

@@ -20,6 +20,7 @@ import os
 import re
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from crawler.disk import hold_lock, write_all
 from crawler.errors import StoreError, store_error
 from crawler.manifest import Manifest, Record, read_manifest
 
-__all__ = ["FORMAT", "Store", "StoredModel", "is_store", "list_models", "now", "open_store"]
+__all__ = ["FORMAT", "Store", "StoredModel", "can_be_id", "is_store", "list_models", "now", "open_store"]
 
 FORMAT: Final = 1
 _MARK: Final = "store.json"
@@ -44,11 +45,11 @@ _MODEL: Final = (".xml", ".sbml")
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model on the disk: id, file, and SHA-256 of the file."""
+    """A model on the disk: id, file, and SHA-256 of the file (``None``: it cannot be read)."""
 
     id: str
     path: Path
-    sha256: str
+    sha256: str | None
 
 
 def is_store(folder: Path) -> bool:
@@ -72,11 +73,14 @@ def list_models(folder: str | Path) -> list[StoredModel]:
         raise StoreError("no-such-folder", f"there is no folder {folder}")
     if is_store(folder):
         records = open_store(folder).records.values()
-        found = [
-            StoredModel(record.id, folder / record.path, record.sha256)
-            for record in records
-            if record.sha256 and record.path and record.path.endswith(_MODEL)
-        ]
+        # two sources may tell of one file
+        found = list(
+            {
+                record.path: StoredModel(record.id, folder / record.path, record.sha256)
+                for record in records
+                if record.sha256 and record.path and record.path.endswith(_MODEL)
+            }.values()
+        )
     else:
         found = _plain_models(folder)
     return sorted(found, key=lambda model: (model.id, model.path))
@@ -85,15 +89,27 @@ def list_models(folder: str | Path) -> list[StoredModel]:
 def _plain_models(folder: Path) -> list[StoredModel]:
     paths = [path for path in folder.rglob("*") if path.suffix.lower() in _MODEL and path.is_file()]
     stems = [path.stem for path in paths]
-    twice = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
+    twice = {stem for stem, count in Counter(stems).items() if count > 1}
     return [
         StoredModel(
             str(path.relative_to(folder).with_suffix("")) if path.stem in twice else path.stem,
             path,
-            sha256(path.read_bytes()),
+            _digest(path),
         )
         for path in paths
     ]
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return sha256(path.read_bytes())
+    except OSError:
+        return None  # whoever reads the model will say what is wrong with the file
+
+
+def can_be_id(id: str) -> bool:
+    """Whether an id can be the name of a folder in a store."""
+    return bool(_NAME.fullmatch(id)) and id not in _OWN
 
 
 def now() -> str:
@@ -146,6 +162,7 @@ class Store:
         except OSError as error:
             raise store_error(path, error) from error
         self._records = dict(self.manifest.records)
+        self._sources = {source for source, _ in self._records}
         self._lock = threading.Lock()
         self._locked: int | None = None
 
@@ -248,10 +265,10 @@ class Store:
         StoreError
             It could not be written; the store is as it was.
         """
-        if not _NAME.fullmatch(record.id) or record.id in _OWN:
+        if not can_be_id(record.id):
             raise StoreError("bad-id", f"{record.id!r} cannot be the name of a folder in the store")
         digest = sha256(data)
-        relative = f"{record.id}/{record.id}{suffix}"
+        relative = self._place(record, digest, suffix)
         try:
             if self.bytes_of(digest) is None:
                 self.object_path(digest).parent.mkdir(exist_ok=True)
@@ -262,6 +279,17 @@ class Store:
         whole = replace(record, path=relative, sha256=digest, size=len(data), reason=None, lasting=False)
         self.note(whole)
         return whole
+
+    def _place(self, record: Record, digest: str, suffix: str) -> str:
+        """Where the file goes: under its id, unless another source has another file of this id there."""
+        with self._lock:
+            others = [self._records.get((source, record.id)) for source in self._sources - {record.source}]
+            own = self._records.get(record.key)
+        claimed = {other.path: other.sha256 for other in others if other is not None}
+        names = [f"{record.id}/{record.id}{suffix}", f"{record.id}/{record.id}.{record.source}{suffix}"]
+        if own is not None and own.path in names:
+            names.insert(0, own.path)
+        return next(name for name in names if claimed.get(name, digest) == digest)
 
     def note(self, record: Record) -> None:
         """Add a record to the manifest.
@@ -277,6 +305,7 @@ class Store:
             except OSError as error:
                 raise store_error(self.path, error) from error
             self._records[record.key] = record
+            self._sources.add(record.source)
 
     def _append(self, line: bytes) -> None:
         descriptor = os.open(self.path / _MANIFEST, os.O_RDWR | os.O_CREAT, 0o644)

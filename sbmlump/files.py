@@ -12,7 +12,7 @@ from typing import Final
 
 from sbmlump.errors import Reason, SbmlumpError
 
-__all__ = ["DiskFullError", "OutputError", "write_atomically"]
+__all__ = ["DiskFullError", "OutputError", "make_folder", "write_atomically"]
 
 
 class OutputError(SbmlumpError):
@@ -32,11 +32,42 @@ _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _NO_FOLDER: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
+def make_folder(path: str | Path) -> Path:
+    """Make a folder and those above it, if they are not there yet.
+
+    Raises
+    ------
+    OutputError
+        Codes ``not-a-folder``, ``read-only``, ``cannot-write``.
+    DiskFullError
+        Code ``disk-full``.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        message = f"{error.filename or path} is a file, and {path} was to be a folder; choose another name"
+        raise OutputError(Reason("not-a-folder", message)) from error
+    except OSError as error:
+        raise _as_output_error(path, error) from error
+    except ValueError as error:  # a NUL character in the name
+        message = f"{str(path)!r} is not the name of a folder: {error}; choose another output"
+        raise OutputError(Reason("cannot-write", message)) from error
+    return Path(path)
+
+
+def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``data`` beside ``path``, bring it to the disk, then rename it into place.
 
     A symbolic link at ``path`` stays; the file it points to is replaced. An existing file keeps its permissions.
     Whatever goes wrong, an existing file is untouched and nothing half-written is left.
+
+    Parameters
+    ----------
+    path : str or Path
+    data : bytes
+    durable : bool
+        Wait until the disk has it. Without, a power failure may undo the last files, which is good enough for
+        hundreds of pages that can be made again.
 
     Raises
     ------
@@ -51,7 +82,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         mode = _mode_of_existing(path, target)
         if mode is not None and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-        _write_beside_and_rename(target, data, mode)
+        _write_beside_and_rename(target, data, mode, durable)
     except OSError as error:
         raise _as_output_error(path, error) from error
     except ValueError as error:  # a NUL character in the name
@@ -75,7 +106,7 @@ def _mode_of_existing(path: str | Path, target: Path) -> int | None:
     return stat.S_IMODE(found)
 
 
-def _write_beside_and_rename(target: Path, data: bytes, mode: int | None) -> None:
+def _write_beside_and_rename(target: Path, data: bytes, mode: int | None, durable: bool) -> None:
     beside = target.with_name(f".sbmlump-{secrets.token_hex(8)}.part")
     # O_EXCL: never follow or reuse what somebody else put under this name; 0o666 leaves it to the umask
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -83,7 +114,8 @@ def _write_beside_and_rename(target: Path, data: bytes, mode: int | None) -> Non
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if mode is not None:
             beside.chmod(mode)
         beside.replace(target)
@@ -91,7 +123,8 @@ def _write_beside_and_rename(target: Path, data: bytes, mode: int | None) -> Non
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
         raise
-    _sync_folder(target.parent)
+    if durable:
+        _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import click
 
 from sbmlump.cli.output import progress_reporter
 from sbmlump.cli.summary import summarise
-from sbmlump.files import write_atomically
+from sbmlump.files import make_folder, write_atomically
 from sbmlump.methods import ReduceOptions
 from sbmlump.pipeline import run_reduction
 
@@ -28,10 +28,7 @@ def command(output: Path | None, quiet: bool) -> int:
     from sbmlump.report.model_page import write_model_page
 
     folder = output if output is not None else Path(tempfile.mkdtemp(prefix="sbmlump-demo-"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.UsageError(f"cannot make the folder {folder}: {error.strerror}; choose another with -o") from error
+    make_folder(folder)
     original, reduced = folder / _MODEL, folder / "reduced.xml"
     write_atomically(original, resources.files("sbmlump").joinpath("data_models", _MODEL).read_bytes())
     click.echo("A protein with three sites, each free, phosphorylated, or bound to a kinase or a phosphatase:")

@@ -44,7 +44,8 @@ def _style(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
 def funnel_svg(found: Summary) -> str:
     """From files to models in which everything reduces, as bars."""
     steps: list[tuple[str, int, str]] = [
-        ("SBML files", found.files, "#8a97a5"),
+        ("files", found.files, "#8a97a5"),
+        ("can be read as SBML", found.readable, "#8a97a5"),
         ("become ODE systems", found.supported, "#8a97a5"),
     ]
     for method, (some, every) in found.reducible.items():

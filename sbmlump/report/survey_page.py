@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from sbmlump._version import __version__
-from sbmlump.report.model_page import environment, write_atomically
+from sbmlump.errors import Reason
+from sbmlump.files import OutputError, make_folder, write_atomically
+from sbmlump.report.model_page import environment
 from sbmlump.report.survey_figures import funnel_svg, ratios_svg, sizes_svg, times_svg
 from sbmlump.report.survey_summary import ModelSummary, Summary, summarise
 from sbmlump.report.survey_trajectories import trajectory_svg
@@ -43,27 +45,44 @@ def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[
     -------
     Path
         ``index.html``.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
     """
     found = summarise(rows)
     names = _page_names(list(found.models))
-    (folder / "models").mkdir(exist_ok=True)
-    (folder / "assets").mkdir(exist_ok=True)
+    make_folder(folder / "models")
+    make_folder(folder / "assets")
     templates = files(__package__) / "templates"
     style = (templates / "style.css").read_text("utf-8") + (templates / "survey.css").read_text("utf-8")
-    write_atomically(folder / "assets" / "survey.css", style)
-    write_atomically(folder / "assets" / "sort.js", (templates / "sort.js").read_text("utf-8"))
-    write_atomically(folder / "assets" / "survey.js", (templates / "survey.js").read_text("utf-8"))
+    _write(folder / "assets" / "survey.css", style)
+    _write(folder / "assets" / "sort.js", (templates / "sort.js").read_text("utf-8"))
+    _write(folder / "assets" / "survey.js", (templates / "survey.js").read_text("utf-8"))
     jinja = environment()
     template = jinja.get_template("survey_model.html")
     for file, model in found.models.items():
         content = _model_content(model, identity)
-        write_atomically(folder / "models" / names[file], template.render(version=__version__, **content))
+        _write(folder / "models" / names[file], template.render(version=__version__, **content))
     for leftover in {path.name for path in (folder / "models").glob("*.html")} - set(names.values()):
-        (folder / "models" / leftover).unlink()
+        _remove(folder / "models" / leftover)
     page = folder / "index.html"
     content = _index_content(found, identity, names)
-    write_atomically(page, jinja.get_template("survey_index.html").render(version=__version__, **content))
+    _write(page, jinja.get_template("survey_index.html").render(version=__version__, **content))
     return page
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, text.encode(), durable=False)  # hundreds of pages, which can be made again
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"{path}, of an earlier survey, cannot be removed ({error.strerror}); remove it by hand"
+        raise OutputError(Reason("cannot-write", message)) from error
 
 
 def _page_names(models: Sequence[str]) -> dict[str, str]:

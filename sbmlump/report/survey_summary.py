@@ -67,7 +67,11 @@ class Summary:
 
     Attributes
     ----------
-    files, rows, supported : int
+    files, rows : int
+    readable : int
+        Models whose SBML could be read.
+    supported : int
+        Models that became ODE systems.
     counts : mapping of method to mapping of outcome to number of rows
     reducible : mapping of method to (models with a reducing observable, models where every observable reduces)
     by_kinetics : mapping of method to mapping of kinetics to (models, some, every)
@@ -80,6 +84,7 @@ class Summary:
 
     files: int
     rows: int
+    readable: int
     supported: int
     counts: Mapping[str, Mapping[str, int]]
     reducible: Mapping[str, tuple[int, int]]
@@ -94,6 +99,7 @@ class Summary:
         return {
             "models": self.files,
             "rows": self.rows,
+            "readable": self.readable,
             "supported": self.supported,
             "counts": {method: dict(counts) for method, counts in self.counts.items()},
             "reducible_models": {m: {"some": some, "every": every} for m, (some, every) in self.reducible.items()},
@@ -134,6 +140,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> Summary:
     return Summary(
         len(models),
         len(rows),
+        sum(model.first["level"] is not None for model in models.values()),
         sum(model.supported for model in models.values()),
         counts,
         {method: _some_and_every(models.values(), method)[1:] for method in methods},
@@ -171,13 +178,14 @@ def summary_markdown(identity: Mapping[str, Any], found: Summary) -> str:
         f"{platform.python_implementation()}).\n"
         f"Methods: {', '.join(identity.get('methods', []))}. Observed: {observed}{proved}"
     )
+    became = f"readable as SBML: {found.readable}; became ODE systems: {found.supported}"
     spent = f"{found.seconds:.0f} s; largest memory of one: {found.peak_memory_mb:.0f} MB"
     lines = [
         "# Survey",
         "",
         made,
         "",
-        f"- files: {found.files}; models that became ODE systems: {found.supported}; rows: {found.rows}",
+        f"- files: {found.files}; {became}; rows: {found.rows}",
         f"- time in the processes of the models: {spent}",
         "",
         "| method | kinetics | models | with an observable that allows a reduction | where every observable does |",

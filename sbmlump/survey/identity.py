@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sbmlump._version import __version__
 from sbmlump.errors import Reason, UsageError
-from sbmlump.files import write_atomically
+from sbmlump.files import make_folder, write_atomically
 from sbmlump.survey.task import Settings, SurveyModel
 
 __all__ = ["Identity", "claim_folder", "read_identity", "store_digest"]
@@ -81,11 +81,7 @@ def claim_folder(folder: Path, identity: Identity) -> None:
     OutputError
         If it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"the folder {folder} cannot be made ({error.strerror}); choose another one with -o"
-        raise UsageError(Reason("cannot-write", message)) from error
+    make_folder(folder)
     wanted = identity.as_json()
     if (folder / _FILE).exists():
         found = read_identity(folder)

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sbmlump.errors import InputError, Reason
-from sbmlump.files import write_atomically
+from sbmlump.files import OutputError, make_folder, write_atomically
 from sbmlump.survey.task import Row
 
 __all__ = ["SCHEMA", "finished_files", "merge", "read_rows", "result_files", "shard_name", "write_part"]
@@ -72,7 +72,7 @@ def write_part(folder: Path, rows: Sequence[Row]) -> None:
         If the disk does not take them.
     """
     path = _part_path(folder, rows[0].file)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _write(path, pa.Table.from_pylist([row.as_dict() for row in rows], SCHEMA))
 
 
@@ -152,7 +152,11 @@ def merge(folder: Path, files: Sequence[str], name: str) -> None:
     whole = pa.concat_tables(tables)
     order = sorted(range(whole.num_rows), key=whole["file"].to_pylist().__getitem__)
     _write(folder / name, whole.take(pa.array(order, pa.int64())))
-    for path in present:
-        path.unlink()
-    if not any((folder / "parts").iterdir()):
-        (folder / "parts").rmdir()
+    try:
+        for path in present:
+            path.unlink()
+        if not any((folder / "parts").iterdir()):
+            (folder / "parts").rmdir()
+    except OSError as error:  # nothing is lost: the shard is there, and what is in both is read once
+        message = f"{folder / 'parts'} cannot be emptied ({error.strerror}); its rows are in {name}"
+        raise OutputError(Reason("cannot-write", message)) from error

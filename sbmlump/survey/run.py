@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sbmlump.errors import LimitError, Reason
+from sbmlump.files import OutputError
 from sbmlump.isolate import prepare
 from sbmlump.survey.identity import Identity, claim_folder, store_digest
 from sbmlump.survey.job import PRELOAD, survey_model
@@ -156,8 +157,14 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
     ------
     LimitError
         Code ``survey-busy``.
+    OutputError
+        The folder cannot be written.
     """
-    descriptor = os.open(folder / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(folder / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        message = f"{folder} cannot be written ({error.strerror}); choose another folder with -o"
+        raise OutputError(Reason("cannot-write", message)) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,14 +21,14 @@ class SurveyModel:
         Path relative to the store, with ``/``.
     path : Path
         Where it is.
-    sha256 : str
-        Of its bytes.
+    sha256 : str or None
+        Of its bytes; ``None`` if it cannot be read.
     """
 
     id: str
     file: str
     path: Path
-    sha256: str
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Row:
 
     file: str
     model_id: str
-    sha256: str
+    sha256: str | None
     observable: str | None
     method: str
     outcome: str

@@ -107,7 +107,7 @@ def test_only_what_changed_is_fetched_again(world: StandIn, tmp_path: Path) -> N
 
 
 def test_named_ids_need_no_list(world: StandIn, tmp_path: Path) -> None:
-    wish = Wish(ids=(id_of(3), f"{id_of(5)}.2"))
+    wish = Wish(ids=(id_of(3), f" {id_of(5)}"))
     assert fetch_all(world, tmp_path / "s", wish).present == 2
     assert world.count("search?") == 0
     world.forget()
@@ -115,6 +115,8 @@ def test_named_ids_need_no_list(world: StandIn, tmp_path: Path) -> None:
     assert (again.fetched, again.unchanged, world.count("download")) == (0, 2, 0)
     with pytest.raises(CrawlError, match="not an id"):
         fetch_all(world, tmp_path / "s", Wish(ids=("../etc",)))
+    with pytest.raises(CrawlError, match=f"ask for {id_of(5)}"):
+        fetch_all(world, tmp_path / "s", Wish(ids=(f"{id_of(5)}.2",)))
 
 
 def test_query_limit_and_curated(tmp_path: Path) -> None:

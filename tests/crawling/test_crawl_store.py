@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -369,14 +370,60 @@ def test_import_of_a_folder_and_of_a_zip(tmp_path: Path) -> None:
     for origin, place in ((source, tmp_path / "a"), (tmp_path / "in.zip", tmp_path / "b")):
         with Store.writable(place) as store:
             summary = bring_in(store, origin)
-        assert (summary.wanted, summary.fetched, summary.complete) == (6, 4, True)
-        assert {miss.code for miss in summary.misses} == {"html-page", "duplicate-id"}
+        assert (summary.wanted, summary.fetched, summary.complete) == (6, 5, True)
+        assert {miss.code for miss in summary.misses} == {"html-page"}
         found = {model.id: model.path.read_bytes() for model in list_models(place)}
+        twins = {id.rpartition("-")[0]: data for id, data in found.items() if "two" in id}
+        assert twins == {"sub_two": sbml("two"), "other_two": sbml("another two")}
         assert found["BIOMD0000000001"] == sbml("one")
         assert found["three"] == sbml("three")
         assert sum(id.startswith("odd_name_1_-") for id in found) == 1
         with Store.writable(place) as store:
-            assert (bring_in(store, origin).unchanged, verify(store).findings) == (4, ())
+            assert (bring_in(store, origin).unchanged, verify(store).findings) == (5, ())
+
+
+def test_import_of_names_that_a_store_uses_itself(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("tmp.xml", "objects.sbml", "store.json.xml", "-.xml"):
+        (tmp_path / "in" / name).write_bytes(sbml(name))
+    with Store.writable(tmp_path / "s") as store:
+        assert bring_in(store, tmp_path / "in").fetched == 4
+    found = list_models(tmp_path / "s")
+    assert sorted(model.id.rpartition("-")[0] for model in found) == ["model", "objects", "store.json", "tmp"]
+    assert verify(open_store(tmp_path / "s")).findings == ()
+
+
+def test_two_sources_of_one_id_lose_nothing(tmp_path: Path) -> None:
+    """An import beside a crawl: the same file is one, another one gets a name of its own."""
+    for first, second in (("test", "import"), ("import", "test")):
+        place = tmp_path / first
+        with Store.writable(place) as store:
+            store.put(replace(record("A"), source=first), sbml("one"), ".xml")
+            store.put(replace(record("A"), source=second), sbml("one"), ".xml")
+            assert [model.path.name for model in list_models(place)] == ["A.xml"]
+            store.put(replace(record("A"), source=second), sbml("two"), ".xml")
+        found = {model.path.name: model.path.read_bytes() for model in list_models(place)}
+        assert found == {"A.xml": sbml("one"), f"A.{second}.xml": sbml("two")}
+        with Store.writable(place) as store:  # each goes on under its name
+            store.put(replace(record("A"), source=second), sbml("three"), ".xml")
+            store.put(replace(record("A"), source=first), sbml("four"), ".xml")
+        found = {model.path.name: model.path.read_bytes() for model in list_models(place)}
+        assert found == {"A.xml": sbml("four"), f"A.{second}.xml": sbml("three")}
+        assert verify(open_store(place)).findings == ()
+
+
+def test_a_file_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.xml").write_bytes(sbml("a"))
+    (tmp_path / "b.xml").write_bytes(sbml("b"))
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "b.xml":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert [(model.id, model.sha256) for model in list_models(tmp_path)] == [("a", sha256(sbml("a"))), ("b", None)]
 
 
 def test_import_of_what_is_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sbmlump.survey.task import Row
 
 IDENTITY = {
     "version": "0", "began": "2024-01-01T00:00:00Z", "machine": "m", "store": "0" * 64, "methods": ["exact"],
-    "observe": "each", "check": True, "time_limit": 60.0, "memory_limit": 1 << 30, "models": 4,
+    "observe": "each", "check": True, "time_limit": 60.0, "memory_limit": 1 << 30, "models": 5,
 }  # fmt: skip
 
 
@@ -38,23 +38,24 @@ def survey(tmp_path):
     some = [row("some", k, o, n, kinetics="rational") for k, o, n in (("A", "reduced", 3), ("B", "not-reducible", 4))]
     none = [row("none", "A", "not-reducible", 4, reason="not-reducible", name="<b>odd & name</b>")]
     bad = [row("bad", None, "unsupported", kinetics=None, reason="delay", message="it has a delay", original_size=None)]
-    for rows in ([checked, pooled], some, none, bad):
+    page = [row("page", None, "failed", kinetics=None, level=None, version=None, reason="not-sbml", original_size=None)]
+    for rows in ([checked, pooled], some, none, bad, page):
         write_part(tmp_path, rows)
     return write_survey_page(tmp_path, IDENTITY, read_rows(tmp_path))
 
 
 def test_counts(survey):
     found = summarise(read_rows(survey.parent))
-    assert (found.files, found.rows, found.supported) == (4, 6, 3)
+    assert (found.files, found.rows, found.readable, found.supported) == (5, 7, 4, 3)
     assert found.reducible == {"exact": (2, 1)}
     assert found.by_kinetics == {"exact": {"polynomial": (2, 1, 1), "rational": (1, 1, 0)}}
-    assert found.reasons == {"delay": 1}
+    assert found.reasons == {"delay": 1, "not-sbml": 1}
 
 
 def test_offline_and_complete(survey):
     text = survey.read_text()
     pages = sorted(path.name for path in (survey.parent / "models").iterdir())
-    assert pages == ["bad.html", "every.html", "none.html", "some.html"]
+    assert pages == ["bad.html", "every.html", "none.html", "page.html", "some.html"]
     for link in re.findall(r'(?:href|src)="([^"#]+)', text):
         assert link.startswith("data:") or (survey.parent / link).exists(), link
     for path in [survey, *(survey.parent / "models").iterdir(), *(survey.parent / "assets").iterdir()]:
@@ -111,7 +112,8 @@ window.addEventListener("load", () => {
     page.write_text(survey.read_text().replace("</head>", probe))
     command = [
         browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-        "--enable-logging=stderr", "--dump-dom", page.as_uri(),
+        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--dump-dom", page.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr, done.stderr
@@ -119,9 +121,9 @@ window.addEventListener("load", () => {
     assert found, done.stderr[-2000:]
     told = json.loads(found[1].replace("&quot;", '"'))
     assert told["wrong"] == []
-    assert told["out"][:4] == ["bad,every,none,some", "some", "every", "bad"]
+    assert told["out"][:4] == ["bad,every,none,page,some", "some", "every", "bad"]
     assert told["out"][4].split(",")[:3] == ["every", "some", "none"]
-    assert told["out"][5] == "none,some,every,bad"  # what is not known comes last either way
+    assert told["out"][5] == "none,some,every,bad,page"  # what is not known comes last either way
     shot = tmp_path / "page.png"
     picture = [*command[:-2], f"--screenshot={shot}", survey.as_uri()]
     subprocess.run(picture, capture_output=True, timeout=120, check=True)

@@ -16,7 +16,7 @@ import sbmlump
 from sbmlump.errors import LimitError
 from sbmlump.survey.results import read_rows
 from sbmlump.survey.run import Request, run_survey
-from sbmlump.survey.task import Settings
+from sbmlump.survey.task import Settings, Task
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
@@ -93,6 +93,30 @@ def test_a_worker_is_killed(tmp_path, cluster):
     assert done.now == 12
     run_survey(Request(models, tmp_path / "local"))
     assert jobs.timeless(read_rows(tmp_path / "out")) == jobs.timeless(read_rows(tmp_path / "local"))
+
+
+def test_a_worker_that_cannot_do_the_job_ends_the_survey(tmp_path, cluster):
+    """Rows about the cluster must not stand for rows about models."""
+    address, _ = cluster
+    models = jobs.write_models(tmp_path / "in", ["here", "away"])
+    models[1].path.rename(tmp_path / "away.xml")
+    request = Request(models, tmp_path / "out", scheduler=address)
+    with pytest.raises(LimitError, match=r"does not see .*away\.xml; the store must be under the same path") as caught:
+        run_survey(request)
+    assert caught.value.reasons[0].code == "worker-unfit"
+    assert "away.xml" not in {row["file"] for row in read_rows(tmp_path / "out")}
+    (tmp_path / "away.xml").rename(models[1].path)
+    run_survey(request)
+    assert {row["file"] for row in read_rows(tmp_path / "out")} == {"here.xml", "away.xml"}
+
+
+def test_another_version_on_a_worker(tmp_path):
+    from sbmlump.survey.on_dask import _on_worker
+
+    models = jobs.write_models(tmp_path / "in", ["one"])
+    found = _on_worker(Task(models[0], None, Settings()), "0.0.0")
+    assert found.code == "worker-unfit"
+    assert "not 0.0.0; install 0.0.0 there" in found.message
 
 
 def test_no_scheduler(tmp_path, monkeypatch):
