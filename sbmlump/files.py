@@ -1,4 +1,4 @@
-"""Writing files so that the whole file appears, or nothing does."""
+"""Reading whole regular files, and writing files so that the whole file appears, or nothing does."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.errors import InputError, Reason, SbmlumpError
 
-__all__ = ["DiskFullError", "OutputError", "make_folder", "write_atomically"]
+__all__ = ["DiskFullError", "OutputError", "make_folder", "read_whole", "write_atomically"]
 
 
 class OutputError(SbmlumpError):
@@ -53,6 +53,43 @@ def make_folder(path: str | Path) -> Path:
         message = f"{str(path)!r} is not the name of a folder: {error}; choose another output"
         raise OutputError(Reason("cannot-write", message)) from error
     return Path(path)
+
+
+def read_whole(path: str | Path, limit: int, kind: str) -> bytes:
+    """Content of a regular file.
+
+    A pipe is refused, because it may never end and cannot be read a second time.
+
+    Parameters
+    ----------
+    path : str or Path
+    limit : int
+        At most this number of bytes, and one more, are read: who is given more than the limit knows that the file is
+        too large.
+    kind : str
+        Kind of file that is wanted, for messages: ``SBML``.
+
+    Raises
+    ------
+    InputError
+        Codes ``no-such-file``, ``is-a-directory``, ``not-a-regular-file``, ``no-permission``, ``unreadable-file``.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(Reason("is-a-directory", f"{path} is a directory; name the {kind} file in it"))
+        if not stat.S_ISREG(mode):
+            message = f"{path} is a device or a pipe; save what it gives and name that {kind} file"
+            raise InputError(Reason("not-a-regular-file", message))
+        with path.open("rb") as stream:
+            return stream.read(limit + 1)
+    except FileNotFoundError:
+        raise InputError(Reason("no-such-file", f"there is no file {path}")) from None
+    except PermissionError:
+        raise InputError(Reason("no-permission", f"{path} may not be read by this user")) from None
+    except (OSError, ValueError) as error:
+        raise InputError(Reason("unreadable-file", f"{path} cannot be read: {error}")) from None
 
 
 def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> None:

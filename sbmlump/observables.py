@@ -68,7 +68,7 @@ def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
             "bad-observable", f"cannot read the observable {text!r}: {error} (character {error.position + 1})"
         )
     wanted = error.name
-    known = list(system.definitions)
+    known = observable_ids(system)
     near = difflib.get_close_matches(wanted, known, n=4, cutoff=0.6) or difflib.get_close_matches(
         wanted, known, n=3, cutoff=0.3
     )
@@ -84,7 +84,7 @@ def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
 def _name_problem(system: OdeSystem, name: str, names: set[str]) -> Reason | None:
     if not _SID.match(name):
         return Reason("bad-observable", f"{name!r} cannot be the name of an observable: letters, digits, _ only", name)
-    if name in system.definitions or name in system.quantities or name in names or name == system.id:
+    if name in system.taken_ids or name in names:
         return Reason("name-taken", f"the name {name!r} is taken already; choose another for the observable", name)
     return None
 
@@ -95,7 +95,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _unnamed(system: OdeSystem, names: set[str]) -> str:
-    taken = names | {system.id} | set(system.definitions) | set(system.quantities)
+    taken = names | system.taken_ids
     number = 1
     while f"observable_{number}" in taken:
         number += 1

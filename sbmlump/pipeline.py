@@ -340,6 +340,9 @@ def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord)
         Reason("unknown-parameter", f"{name} is not a constant of the original", name)
         for name in sorted(symbolic - {c.id for c in before.constants})
     ]
+    if record.original_size != before.size:
+        message = f"the lumping is said to be one of {record.original_size} states, but the original has {before.size}"
+        reasons.append(Reason("lumping-mismatch", message))
     for name, text in record.valid_for.items():
         node = constants.get(name)
         value = None if node is None else before.graph.number_of(node)

@@ -300,6 +300,15 @@ class OdeSystem:
         return MappingProxyType(table)
 
     @cached_property
+    def taken_ids(self) -> frozenset[str]:
+        """Every id that means something already, so that nothing new may get it: the model, quantities, reactions,
+        species references, events.
+        """
+        parts = (p.id for r in self.reactions for p in (*r.reactants, *r.products))
+        others = (self.id, *parts, *(event.id for event in self.events))
+        return frozenset((*self.definitions, *self.quantities, *(name for name in others if name is not None)))
+
+    @cached_property
     def constant_values(self) -> Mapping[str, Node]:
         """Value of each constant as a node free of every symbol (exact; irrational values stay symbolic).
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from lumping_cases import make
+from sbml.read_models import compartment, event, listed, reaction, sbml, species
 
 import sbmlump
 from sbmlump import methods, pipeline
@@ -153,6 +154,30 @@ def test_unnamed_observables_avoid_names_of_the_model():
 def test_a_name_given_later_is_not_taken_by_an_unnamed_one():
     found = parse_observables(system(), ["A + B", "observable_1 = A - B"])
     assert len({o.id for o in found}) == 2
+
+
+def test_the_name_of_an_event_or_a_species_reference_is_taken(tmp_path):
+    path = tmp_path / "m.xml"
+    text = sbml(
+        listed("Compartments", compartment())
+        + listed("Species", species("A"), species("B"))
+        + listed("Reactions", reaction("r", "A", "B", "A").replace('species="B"', 'species="B" id="part"'))
+        + listed("Events", event("time > 1", {"A": "1"}).replace('id="e"', 'id="observable_1"'))
+    )
+    path.write_text(text)
+    loaded = sbmlump.load(path)
+    for name in ("part", "observable_1"):
+        with pytest.raises(UsageError) as caught:
+            parse_observables(loaded, [f"{name} = A + B"])
+        assert caught.value.reasons[0].code == "name-taken"
+    (found,) = parse_observables(loaded, ["A + 2*B"])
+    assert found.id == "observable_2"
+
+
+def test_near_matches_can_be_observed():
+    with pytest.raises(UsageError) as caught:
+        parse_observables(make({"A": "-kk*A"}, constants={"kk": 2}), ["kk_"])
+    assert "near" not in caught.value.reasons[0].message
 
 
 @pytest.mark.parametrize(("text", "near"), [("long_name", "Long_name"), ("Lon_name", "Long_name"), ("rat", "rate")])

@@ -380,7 +380,7 @@ def _plan(
         for i, law in enumerate(laws)
         if len(law.weights) == 1 and (law_name := next(iter(law.weights))) in {system.states[s.state] for s in chosen}
     }
-    taken = set(system.definitions) | set(system.quantities) | {e.id for e in system.events if e.id}
+    taken = set(system.taken_ids)
     names: dict[int, str] = {}
     constants: list[Constant] = []
     quantities: dict[str, Quantity] = {}

@@ -126,7 +126,7 @@ class _Starts:
         changing = {a.id for a in system.assigned if graph.symbols([a.value]) & self._gone}
         changing |= {r.id for r in system.reactions if graph.symbols([r.flux]) & self._gone}
         self._indirect = changing
-        self._taken = set(system.definitions) | set(system.quantities) | set(plan.new_states)
+        self._taken = set(system.taken_ids) | set(plan.new_states)
         self._taken |= {c.id for c in plan.constants}
         self._names: dict[str, str] = {}
         self.made: list[Constant] = []

@@ -225,7 +225,7 @@ def _eliminate(system: OdeSystem, fast: Sequence[str], times: Array, states: Arr
         # nothing would be left to move: the totals of partners stay out then
         laws = [law for law in laws if set(law.weights) <= set(fast)]
         unknowns = list(fast)
-    taken = set(system.definitions) | set(system.quantities)
+    taken = set(system.taken_ids)
     constants: list[Constant] = []
     quantities: dict[str, Quantity] = {}
     meaning: dict[Node, Node] = {}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from sbmlump.errors import InputError, Reason
+from sbmlump.files import read_whole
 from sbmlump.formats.erode_build import build_system, partition_blocks
 from sbmlump.formats.erode_lexer import tokenise
 from sbmlump.formats.erode_parser import parse_tokens
@@ -88,17 +89,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _bytes_of(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise InputError(Reason("is-a-directory", f"{path} is a directory; name the .ode file in it"))
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(Reason("no-such-file", f"there is no file {path}")) from None
-    except PermissionError:
-        raise InputError(Reason("no-permission", f"{path} may not be read by this user")) from None
-    except (OSError, ValueError) as error:
-        raise InputError(Reason("unreadable-file", f"{path} cannot be read: {error}")) from None
+    data = read_whole(path, _MAX_BYTES, ".ode")
     if len(data) > _MAX_BYTES:
         raise InputError(Reason("too-large", f"{path} is larger than {_MAX_BYTES >> 20} MB"))
     return data

@@ -102,8 +102,7 @@ class _Writer:
     def _name(self) -> None:
         problem = self.problem
         system = problem.system
-        taken = set(system.definitions) | set(system.quantities) | {o.id for o in problem.observables}
-        taken |= {event.id for event in system.events if event.id}
+        taken = {*system.taken_ids, *(o.id for o in problem.observables)}
         named = [{problem.kept[j]: v for j, v in row.items()} for row in problem.pinned]
         names = list(lump_names(system, named, {o.id for o in problem.observables}))
         taken |= set(names)

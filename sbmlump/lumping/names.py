@@ -21,8 +21,7 @@ def lump_names(
 
     Ids of the original model are never given to something else, so nobody mistakes a pool for a species.
     """
-    taken = set(reserved) | {system.id} | set(system.definitions) | set(system.quantities)
-    taken |= {event.id for event in system.events if event.id}
+    taken = set(reserved) | system.taken_ids
     names: list[str] = []
     for row in rows:
         name = _single(system, row)

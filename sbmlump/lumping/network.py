@@ -237,9 +237,7 @@ class _Network:
 
     def _taken(self) -> set[str]:
         original, system = self.reduced.original, self.reduced.system
-        taken = {system.id, *system.definitions, *original.definitions, *original.quantities, *system.quantities}
-        taken |= {home.quantity.id for home in self.places.values()}
-        return taken | {event.id for event in original.events if event.id is not None}
+        return {*original.taken_ids, *system.taken_ids, *(home.quantity.id for home in self.places.values())}
 
     def _reaction(self, group: _Group) -> Reaction:
         original, system, graph = self.reduced.original, self.reduced.system, self.graph

@@ -98,7 +98,7 @@ def lump_exactly(
             return irreducible(system, observables, keep, {"lump": found - start})
         progress("choosing a basis")
         basis = choose_basis(rows, pivots, amount_scale(system))
-        taken = frozenset({system.id, *system.definitions, *(o.id for o in observables)})
+        taken = system.taken_ids | {o.id for o in observables}
         pooled = pool_constants(system, space, restricted, taken)
         failures = [Reason("proof-failed", "a lumping was found, but no state to lift it to at which it is defined")]
         for lifted, constants in _lifts(system, basis, pooled):
@@ -251,7 +251,7 @@ def reduced_system(
 ) -> OdeSystem:
     """The system of the rows of ``basis``, its right-hand sides taken at the lift."""
     graph = system.graph
-    names = lump_names(system, basis.rows, {o.id for o in observables})
+    names = lump_names(system, basis.rows, {o.id for o in observables} | {c.id for c in pooled.constants})
     new_symbols = [graph.symbol(name) for name in names]
     image: dict[int, list[Node]] = {j: [] for j in range(system.size)}
     for symbol, row in zip(new_symbols, lift.rows, strict=True):

@@ -11,6 +11,7 @@ from typing import Any, Final
 import libsbml
 
 from sbmlump.errors import InputError, Reason
+from sbmlump.files import read_whole
 from sbmlump.sbml.precheck import MAX_BYTES, prepare_bytes
 
 __all__ = ["Opened", "open_document", "open_sbml", "parse_document"]
@@ -47,12 +48,11 @@ def open_sbml(path: str | Path) -> Opened:
     Raises
     ------
     InputError
-        If the file cannot be read (``no-such-file``, ``is-a-directory``, ``no-permission``, ``unreadable-file``), is
-        refused by :func:`~sbmlump.sbml.precheck.check_bytes`, or libSBML finds it in error (``invalid-sbml``,
-        ``no-model``).
+        If the file cannot be read (codes of :func:`~sbmlump.files.read_whole`), is refused by
+        :func:`~sbmlump.sbml.precheck.check_bytes`, or libSBML finds it in error (``invalid-sbml``, ``no-model``).
     """
     path = Path(path)
-    data = _bytes_of(path)
+    data = read_whole(path, MAX_BYTES, "SBML")
     document = parse_document(data, file=path.name)
     if document.getModel() is None:
         raise InputError(Reason("no-model", f"{path.name} holds no <model> element"))
@@ -78,20 +78,6 @@ def parse_document(data: bytes, *, file: str) -> Any:
     return document
 
 
-def _bytes_of(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise InputError(Reason("is-a-directory", f"{path} is a directory; name the SBML file in it"))
-        with path.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)  # one more than allowed: the check then says that it is too large
-    except FileNotFoundError:
-        raise InputError(Reason("no-such-file", f"there is no file {path}")) from None
-    except PermissionError:
-        raise InputError(Reason("no-permission", f"{path} may not be read by this user")) from None
-    except (OSError, ValueError) as error:
-        raise InputError(Reason("unreadable-file", f"{path} cannot be read: {error}")) from None
-
-
 def _is_harmless(error: Any) -> bool:
     """Whether an error concerns only notes, annotations or packages that are not read.
 
@@ -106,7 +92,9 @@ def _is_harmless(error: Any) -> bool:
 
 
 def _reason(error: Any, file: str) -> Reason:
-    text = " ".join(error.getMessage().split()) or error.getShortMessage()
+    rule, _, finding = error.getMessage().partition("\nReference: ")  # libSBML puts what it found after the rule
+    finding = finding.partition("\n")[2]
+    text = " ".join((finding.strip() or rule).split()) or error.getShortMessage()
     line = error.getLine() or None
     place = f"{file}, line {line}" if line else file
     if len(text) > _LONGEST_TEXT:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import dataclass
 from typing import Final
 from xml.parsers import expat
 
 from sbmlump.errors import InputError, Reason
 from sbmlump.sbml.read_numbers import NumberElement, rewrite_number
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "check_bytes", "prepare_bytes"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "check_bytes", "formula_depth", "prepare_bytes"]
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_DEPTH: Final = 1000
-#: An infix formula (Level 1) has no XML depth; its length bounds the depth of its tree.
+#: An infix formula (Level 1) has no XML depth; its length and its operators bound the depth of its tree.
 MAX_FORMULA: Final = 100_000
 
 _SBML: Final = "http://www.sbml.org/sbml/level"
@@ -111,6 +112,50 @@ def _scan(data: bytes, file: str) -> _Scan:
     return scan
 
 
+def formula_depth(text: str) -> int:
+    """A bound on the depth of the syntax tree of an infix formula of Level 1.
+
+    Every parenthesis is a level. Beside it, so is every operator that binds its terms, factors or powers; repetitions
+    of one ``+`` or ``*`` are one sum or one product.
+    """
+    deepest = 0
+    here = _Levels(0)
+    open_ones: list[_Levels] = []
+    for character in text:
+        if character == "(":
+            open_ones.append(here)
+            here = _Levels(here.depth() + 1)
+        elif character == ")" and open_ones:
+            here = open_ones.pop()
+        elif character == ",":
+            here = _Levels(here.base)
+        elif character in "+-":
+            here.sums += not (here.sum_sign == character == "+")
+            here.sum_sign, here.products, here.product_sign, here.powers = character, 0, "", 0
+        elif character in "*/":
+            here.products += not (here.product_sign == character == "*")
+            here.product_sign, here.powers = character, 0
+        elif character == "^":
+            here.powers += 1
+        deepest = max(deepest, here.depth())
+    return deepest
+
+
+@dataclass(slots=True)
+class _Levels:
+    """Operators between two parentheses, below ``base`` levels: of the sum, of its last term, of its last factor."""
+
+    base: int
+    sums: int = 0
+    products: int = 0
+    powers: int = 0
+    sum_sign: str = ""
+    product_sign: str = ""
+
+    def depth(self) -> int:
+        return self.base + self.sums + self.products + self.powers
+
+
 class _Scan:
     """Handlers and findings of one pass of expat."""
 
@@ -160,8 +205,14 @@ class _Scan:
             local = name.rpartition(" ")[2]
             if local in ("notes", "annotation"):
                 self._skip_from = self.depth
-            elif len(attributes.get("formula", "")) > MAX_FORMULA:
-                raise self._fail("too-deep", f"a formula has more than {MAX_FORMULA} characters")
+            else:
+                self._formula(attributes.get("formula", ""))
+
+    def _formula(self, text: str) -> None:
+        if len(text) > MAX_FORMULA:
+            raise self._fail("too-deep", f"a formula has more than {MAX_FORMULA} characters")
+        if formula_depth(text) > MAX_DEPTH:
+            raise self._fail("too-deep", f"a formula is nested more than {MAX_DEPTH} deep")
 
     def _root(self, name: str) -> None:
         uri, _, local = name.rpartition(" ")

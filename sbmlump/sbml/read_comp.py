@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import libsbml
 
 from sbmlump.errors import InputError, Reason
+from sbmlump.files import read_whole
 from sbmlump.sbml.document import Opened, parse_document
 from sbmlump.sbml.precheck import MAX_BYTES, prepare_bytes
 from sbmlump.sbml.read_record import Problems
@@ -124,17 +124,12 @@ class _Survey:
                 self.problems.add("too-large", f"the model is spread over more than {_MAX_FILES} files")
                 return None
             try:
-                data = _bounded(self.folder / source)
+                data = read_whole(self.folder / source, MAX_BYTES, "SBML")
                 if prepare_bytes(data, file=source) != data:  # libSBML reads the file itself, as it stands
                     raise InputError(Reason("bad-number", f"{source} is not in UTF-8, or has integers beyond 32 bits"))
                 self._documents[source] = parse_document(data, file=source)
-            except (OSError, InputError) as error:
+            except InputError as error:
                 text = f"the external model {name!r} cannot be read from {source!r}: {error}"
                 self.problems.add("comp-external", text, name, definition.getLine())
                 return None
         return [(source, definition.getModelRef())]
-
-
-def _bounded(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)

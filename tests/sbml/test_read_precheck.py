@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sbml.read_models import MATHML, listed, parameter, sbml, system_of
 
 from sbmlump.errors import InputError
 from sbmlump.sbml.document import open_document
-from sbmlump.sbml.precheck import check_bytes, prepare_bytes
+from sbmlump.sbml.precheck import check_bytes, formula_depth, prepare_bytes
 from sbmlump.sbml.reader import read
 
 
@@ -61,6 +62,32 @@ def test_nesting_of_a_few_hundred_levels_is_read(tmp_path: Path) -> None:
 
 def test_long_infix_formulas_are_refused() -> None:
     text = sbml('<listOfRules><parameterRule name="a" formula="%s"/></listOfRules>' % ("-" * 100_001), level=1)
+    assert refusal(text.encode()).reasons[0].code == "too-deep"
+
+
+@pytest.mark.parametrize(
+    ("formula", "depth"),
+    [
+        ("a", 0),
+        ("a + b + c + d", 1),
+        ("a - b - c", 2),
+        ("k1*A/2 + k2*B - k3*C", 3),
+        ("f(a + b, c*d*e*(x + y))", 4),
+        ("2^x^y", 2),
+        ("---a", 3),
+        ("((a))", 2),
+        ("S" + " - S" * 45_000, 45_000),
+        ("exp(" * 15_000 + "S" + ")" * 15_000, 15_000),
+        (" + ".join(f"k{i}*A{i}/2" for i in range(3000)), 3),
+    ],
+)
+def test_depth_of_infix_formulas(formula: str, depth: int) -> None:
+    assert formula_depth(formula) == depth
+
+
+@pytest.mark.parametrize("formula", ["S" + "-S" * 45_000, "S^" * 20_000 + "S", "(" * 2000 + "S" + ")" * 2000])
+def test_deep_infix_formulas_are_refused_before_libsbml_sees_them(formula: str) -> None:
+    text = sbml(f'<listOfRules><parameterRule name="a" formula="{formula}"/></listOfRules>', level=1)
     assert refusal(text.encode()).reasons[0].code == "too-deep"
 
 
@@ -143,6 +170,22 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             open_document(path)
         assert caught.value.reasons[0].code == code
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes have names on POSIX only")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.xml")
+    with pytest.raises(InputError) as caught:
+        open_document(tmp_path / "pipe.xml")
+    assert caught.value.reasons[0].code == "not-a-regular-file"
+
+
+def test_an_error_says_what_was_found_rather_than_the_rule(tmp_path: Path) -> None:
+    path = tmp_path / "m.xml"
+    path.write_text(sbml(listed("Parameters", '<parameter id="a" value="1"/>')))
+    with pytest.raises(InputError) as caught:
+        open_document(path)
+    assert "The required attribute 'constant' is missing from the <parameter> with the id 'a'." in str(caught.value)
 
 
 def test_every_error_of_libsbml_is_a_reason_with_its_line(tmp_path: Path) -> None:
