@@ -131,8 +131,8 @@ def page_of(results: list[Result], ends: Counter[str]) -> str:
     if loose:
         lines += [
             (
-                "Where libRoadRunner and COPASI differ by more than 1e-5 at a relative tolerance of 1e-10, and how they "
-                "do at 1e-12; what is left then is not due to the reduction if the original has it as well:"
+                "Where libRoadRunner and COPASI differ by more than 1e-5 at a relative tolerance of 1e-10, and how "
+                "they do at 1e-12; what is left then is not due to the reduction if the original has it as well:"
             ),
             "",
             "| model | observable | 1e-10, reduced | 1e-12, reduced | 1e-12, original |",
