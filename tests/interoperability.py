@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -25,9 +27,11 @@ from sbmlump.sbml.archive import read_back
 from sbmlump.sbml.writer import write_system
 from sbmlump.simulate import Reading, Tolerances, compare, simulator_named
 from sbmlump.simulate.facts import read_facts
+from sbmlump.simulate.protocol import PRECISE
 
 MOST_STATES = 120
 TRIED = 8
+AGREEMENT = 1e-5
 TIGHTER = Tolerances(relative=1e-12, absolute=1e-16, max_steps=100_000, retry=True)
 _MISSING_UNITS = {20702, 99508, 80701}
 """Parameters without a unit: what Level 2 counts as bad practice (80701) is an undefined unit in Level 3."""
@@ -35,7 +39,12 @@ _MISSING_UNITS = {20702, 99508, 80701}
 
 @dataclass
 class Result:
-    """What was found of one model; ``None`` where a check did not apply."""
+    """What was found of one model; ``None`` where a check did not apply.
+
+    ``copasi`` is how far libRoadRunner and COPASI are apart on the reduced file at the usual tolerances. Where that is
+    more than ``AGREEMENT``, ``copasi_tight`` is the same at tighter ones, and ``original_copasi_tight`` that of the
+    original.
+    """
 
     file: str
     observable: str
@@ -49,6 +58,8 @@ class Result:
     error: float | None = None
     self_error: float | None = None
     copasi: float | None = None
+    copasi_tight: float | None = None
+    original_copasi_tight: float | None = None
     tellurium: bool | None = None
     antimony: bool | None = None
     omex: bool | None = None
@@ -62,6 +73,12 @@ class Result:
         if self.error is None:
             return None
         return self.error <= 1e-6 or (self.self_error is not None and self.error <= 10 * self.self_error)
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether libRoadRunner and COPASI agree on the reduced file, at the tightest tolerances they were given."""
+        found = self.copasi if self.copasi_tight is None else self.copasi_tight
+        return None if found is None else found <= AGREEMENT
 
 
 def reducible_observable(path: Path) -> ReducedSystem | None:
@@ -103,7 +120,7 @@ def examine(path: Path, reduction: ReducedSystem) -> Result:
         result.verified = isinstance(verify(path, reduced), ExactProof)
         _consistency(path, reduction, data, result)
         until = _against_original(path, reduced, reduction, result)
-        _against_copasi(reduced, reduction, until, result)
+        _against_copasi(path, reduced, reduction, until, result)
         _tellurium(Path(folder), path, reduction, data, until, result)
         places = (f"{path.parent}/", f"{folder}/")
     for place in places:  # a page of the project names no folder of one machine
@@ -145,7 +162,7 @@ def _against_original(path: Path, reduced: Path, reduction: ReducedSystem, resul
     try:
         report = compare(path, reduced, observables=names, definitions=definitions)
     except SbmlumpError as error:
-        result.remarks.append(f"not simulated: {error}")
+        result.remarks.append(_without_roadrunner(path, reduced, reduction, error))
         return None
     result.error = report.max_relative_error
     if not result.error <= 1e-6:
@@ -154,6 +171,22 @@ def _against_original(path: Path, reduced: Path, reduction: ReducedSystem, resul
         except SbmlumpError as error:
             result.remarks.append(f"the original does not run at tighter tolerances: {error}")
     return report.until
+
+
+def _without_roadrunner(path: Path, reduced: Path, reduction: ReducedSystem, error: SbmlumpError) -> str:
+    """Whether the original runs in libRoadRunner at all, and what COPASI makes of the two."""
+    said = f"not simulated: {error}"
+    try:
+        simulator_named("roadrunner").load(path).run({}, 1.0, 2)
+    except SbmlumpError as own:
+        said = f"libRoadRunner does not run the original: {own}"
+    names = [one.id for one in reduction.observables]
+    definitions = definitions_of(reduction.original, reduction.observables)
+    try:
+        report = compare(path, reduced, observables=names, definitions=definitions, simulator="copasi")
+    except SbmlumpError as other:
+        return f"{said} Nor does COPASI: {other}"
+    return f"{said} In COPASI, original and reduced differ by {report.max_relative_error:.1e}."
 
 
 def _self_error(path: Path, names: list[str], until: float) -> float:
@@ -172,21 +205,25 @@ def _difference(first: Any, second: Any) -> float:
     return worst
 
 
-def _against_copasi(reduced: Path, reduction: ReducedSystem, until: float | None, result: Result) -> None:
+def _against_copasi(path: Path, reduced: Path, reduction: ReducedSystem, until: float | None, result: Result) -> None:
     if until is None:
         return
-    facts = read_facts(reduced)
-    readings: dict[str, Reading] = {}
-    for one in reduction.observables:
-        reading = facts.reading(one.id)
-        if reading is not None:
-            readings[one.id] = reading
+    names = [one.id for one in reduction.observables]
     try:
-        runs = [simulator_named(name).load(reduced).run(readings, until, 201) for name in ("roadrunner", "copasi")]
+        result.copasi = _apart(reduced, names, until, PRECISE)
+        if not result.copasi <= AGREEMENT:
+            result.copasi_tight = _apart(reduced, names, until, TIGHTER)
+            result.original_copasi_tight = _apart(path, names, until, TIGHTER)
     except SbmlumpError as error:
         result.remarks.append(f"COPASI: {error}")
-        return
-    result.copasi = _difference(runs[0].values, runs[1].values)
+
+
+def _apart(file: Path, names: list[str], until: float, tolerances: Tolerances) -> float:
+    """libRoadRunner against COPASI on one file."""
+    facts = read_facts(file)
+    readings: dict[str, Reading] = {name: reading for name in names if (reading := facts.reading(name)) is not None}
+    runs = [simulator_named(name).load(file).run(readings, until, 201, tolerances) for name in ("roadrunner", "copasi")]
+    return _difference(runs[0].values, runs[1].values)
 
 
 def _tellurium(
@@ -223,7 +260,29 @@ def _tellurium(
             result.omex = len(columns) >= 4 and all(len(np.asarray(one)) == 201 for one in columns.values())
         except (RuntimeError, SbmlumpError, OSError, StopIteration, KeyError) as error:
             result.omex = False
-            result.remarks.append(f"archive: {type(error).__name__} {str(error)[:300]}")
+            alone = _alone(path, until)
+            result.remarks.append(f"archive: {type(error).__name__} {str(error)[:300]}{alone}")
+
+
+_ALONE = """
+import sys
+import tellurium
+runner = tellurium.loadSBMLModel(sys.argv[1])
+runner.resetAll()
+for name, value in (("relative_tolerance", 1e-10), ("absolute_tolerance", 1e-12), ("maximum_num_steps", 20_000)):
+    runner.integrator.setValue(name, value)
+runner.simulate(start=0.0, end=float(sys.argv[2]), steps=200)
+"""
+
+
+def _alone(path: Path, until: float) -> str:
+    """Whether Tellurium runs the original by itself, set as in the archive, in a process of its own."""
+    command = [sys.executable, "-c", _ALONE, str(path), repr(until)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 0:
+        return "; the original by itself runs"
+    causes = [line for line in done.stderr.splitlines() if line.startswith("RuntimeError")]
+    return f"; the original by itself ends so too: {' '.join(causes)[:100]}"
 
 
 @contextlib.contextmanager

@@ -2,9 +2,9 @@
 
 Over GF(p) only rational operations have a meaning. Every other function is *uninterpreted*: its value is a hash of its
 name and its arguments' values, so equal arguments give equal values and nothing else is assumed. Derivatives are
-known for ``exp`` (itself), ``ln`` (1/u) and powers u^a with a number a that is not an even root (a·u^a/u); every other
-function (abs, floor, relations, piecewise, trigonometric …) gets a fresh hash for each argument as its derivative. No
-identity can be invented that way, some may be missed.
+known for ``exp`` (itself), ``ln`` (1/u; not of a square, which touches 0) and powers u^a with a number a that is not
+an even root (a·u^a/u); every other function (abs, floor, relations, piecewise, trigonometric …) gets a fresh hash for
+each argument as its derivative. No identity can be invented that way, some may be missed.
 """
 
 from __future__ import annotations
@@ -149,15 +149,19 @@ class PrimeField:
     prime : int
     salt : int
         Seeds the hashes that stand for uninterpreted functions.
+    one_branch : bool
+        Whether ln and powers have their known derivatives. These hold on each connected domain by itself: the
+        derivative of exp(ln(u²)/2)/u is 0, but its value is 1 on one side of u = 0 and −1 on the other.
     """
 
     dtype = np.int64
 
-    def __init__(self, prime: int, salt: int = 0) -> None:
+    def __init__(self, prime: int, salt: int = 0, *, one_branch: bool = True) -> None:
         if not 2 < prime < 1 << 31:
             raise ValueError("the prime must lie below 2^31")
         self.prime = prime
         self._salt = salt
+        self._one_branch = one_branch
 
     def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.int64]:
         """Residues of numbers; hashes of named constants (taken as generic)."""
@@ -239,7 +243,7 @@ class PrimeField:
 
     def call(self, name: str, args: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """Hash that stands for the value of an uninterpreted function."""
-        return self._hash("power" if name in _POWERS else name, args)
+        return self._hash(_VALUES.get(name, name), args)
 
     def slopes(
         self, name: str, args: Sequence[NDArray[np.int64]], value: NDArray[np.int64], bad: Mask
@@ -247,9 +251,9 @@ class PrimeField:
         """Derivatives where they are known to be safe, fresh hashes elsewhere."""
         if name == "exp":
             return [value]
-        if name == "ln":
+        if name == "ln" and self._one_branch:
             return [self.inverse(args[0], bad)]
-        if name == "power":
+        if name == "power" and self._one_branch:
             base, exponent = args
             by_base = self.times(self.times(exponent, value), self.inverse(base, bad))
             return [by_base, self.times(value, self._hash("ln", [base]))]
@@ -274,7 +278,8 @@ class PrimeField:
 
 
 _MASK: Final = (1 << 64) - 1
-_POWERS: Final = frozenset({"power", "even-root-power", "free-power"})
+_VALUES: Final = {"even-root-power": "power", "free-power": "power", "even-ln": "ln"}
+"""Functions that differ by what is known of their derivatives, not by their values."""
 
 
 def _text_hash(text: str) -> int:

@@ -35,6 +35,7 @@ def _inverse_cotangent(x: Array) -> Array:
 FLOAT_FUNCTIONS: Final[Mapping[str, Callable[..., Array]]] = {
     "exp": np.exp,
     "ln": np.log,
+    "even-ln": np.log,
     "abs": np.abs,
     "floor": np.floor,
     "ceiling": np.ceil,
@@ -127,6 +128,7 @@ def _piecewise_slopes(args: Sequence[Array], value: Array) -> list[Array]:
 FLOAT_SLOPES: Final[Mapping[str, _Slopes]] = {
     "exp": _one(lambda u, f: f),
     "ln": _one(lambda u, f: 1 / u),
+    "even-ln": _one(lambda u, f: 1 / u),
     "abs": _one(lambda u, f: np.sign(u)),
     "factorial": _one(lambda u, f: f * scipy.special.digamma(u + 1.0)),
     "sin": _one(lambda u, f: np.cos(u)),

@@ -374,7 +374,9 @@ class _Layout:
             node = int(working[position])
             width = int(arity[position])
             if op[position] == Op.CALL:
-                kinds[position] = code("call", graph.name(node), width)
+                name = graph.name(node)
+                even = name == "ln" and _touches_zero(graph, graph.args(node)[0])
+                kinds[position] = code("call", "even-ln" if even else name, width)
             elif op[position] == Op.PIECEWISE:
                 kinds[position] = code("call", "piecewise", width)
             else:
@@ -408,6 +410,30 @@ class _Layout:
         ones = np.ones(args.size, dtype=np.int64)
         scatter = sp.csr_array((ones, (columns.ravel(), entries)), shape=(len(sources), args.size))
         return _Group(kind, out, name, args, sources, None, scatter, exponents)
+
+
+def _touches_zero(graph: Graph, node: Node) -> bool:
+    """Whether ``node`` has an even power as a factor: it vanishes there without changing its sign.
+
+    Then exp(ln(u²)/2) is |u| in other words, and its logarithm has two branches that no trajectory notices to change.
+    """
+    stack, seen = [node], set[Node]()
+    while stack:
+        one = stack.pop()
+        op, args = graph.op(one), graph.args(one)
+        if op is Op.POW:
+            exponent = graph.number_of(args[1])
+            if exponent is None or exponent.numerator % 2 == 0:
+                return True
+            stack.append(args[0])
+        elif op is Op.MUL or op is Op.DIV:
+            if len(set(args)) < len(args):
+                return True
+            stack.extend(args)
+        elif one in seen and op is not Op.NUMBER:
+            return True
+        seen.add(one)
+    return False
 
 
 def _levels(working: Indices, pointers: Indices, args: Indices, count: int) -> Indices:

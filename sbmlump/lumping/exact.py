@@ -60,6 +60,8 @@ class ClosureProblem:
         Further maps with one component a state column (what an event does to the state); rows move alike.
     seeds : tuple of Node
         Expressions whose gradients, at every point, must lie in the space.
+    one_branch : bool
+        See :class:`~sbmlump.expr.domains.PrimeField`.
     """
 
     graph: Graph
@@ -68,6 +70,7 @@ class ClosureProblem:
     rhs: tuple[Node, ...]
     seeds: tuple[Node, ...]
     resets: tuple[tuple[Node, ...], ...] = ()
+    one_branch: bool = True
 
     def with_double_constants(self) -> ClosureProblem | None:
         """The problem with irrational constants replaced by the doubles nearest to them; ``None`` without any."""
@@ -113,6 +116,7 @@ class ClosureProblem:
             tuple(self.rhs[j] for j in states),
             self.seeds,
             tuple(tuple(reset[j] for j in states) for reset in self.resets),
+            self.one_branch,
         )
         return smaller, columns, Program(self.graph, smaller.roots(), smaller.variables)
 
@@ -142,7 +146,9 @@ class _Search:
         self._problem = problem
         self._program = program
         self._generator = generator
-        self._field = PrimeField(random_prime(generator, _PRIME_BITS), int(generator.integers(1 << 62)))
+        self._field = PrimeField(
+            random_prime(generator, _PRIME_BITS), int(generator.integers(1 << 62)), one_branch=problem.one_branch
+        )
         self._width = max(1, min(64, _SWEEP_BYTES // (32 * max(program.size, 1))))
         self.space = RowSpace(len(problem.variables), self._field.prime)
 

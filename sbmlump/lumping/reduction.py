@@ -13,7 +13,7 @@ import numpy as np
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.expr.evaluate import Evaluator
-from sbmlump.expr.graph import Node
+from sbmlump.expr.graph import Node, Op
 from sbmlump.lumping.basis import Basis, choose_basis
 from sbmlump.lumping.certify import Claim, Refutation, certify
 from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool_constants
@@ -123,7 +123,9 @@ def _problems(
 ) -> Iterator[tuple[ClosureProblem, int]]:
     """The problem as it is, twice (with more primes); then with irrational constants as doubles, if there are any.
 
-    Irrational constants are taken as generic first: that finds every lumping that does not need their values.
+    Irrational constants are taken as generic first: that finds every lumping that does not need their values. Last
+    of all, logarithms and powers are taken as functions of which nothing is known: a lumping that rests on their
+    derivatives may hold on one side of a singularity only.
     """
     problem = closure_problem(system, observables, keep)
     rounded = problem.with_double_constants()
@@ -133,6 +135,9 @@ def _problems(
     if rounded is not None:
         yield rounded, MOST_PRIMES
         yield rounded, MOST_PRIMES
+    graph = problem.graph
+    if any(graph.op(node) in (Op.CALL, Op.POW) for node in graph.reachable(problem.roots())):
+        yield replace(problem, one_branch=False), generic_primes
 
 
 def _why(refutation: Refutation) -> str:

@@ -29,7 +29,11 @@ _LEAVES: Final = frozenset({Op.NUMBER, Op.SYMBOL, Op.TIME, Op.CONSTANT})
 
 
 def choose_helpers(
-    graph: Graph, sites: Sequence[Node], names: Mapping[Node, str], taken: Collection[str]
+    graph: Graph,
+    sites: Sequence[Node],
+    names: Mapping[Node, str],
+    taken: Collection[str],
+    always: Collection[Node] = frozenset(),
 ) -> dict[Node, str]:
     """Helper ids for sub-expressions of ``sites``, in an order in which each uses earlier ones only.
 
@@ -42,6 +46,8 @@ def choose_helpers(
         Nodes that are written as an id already (wherever they are not sites of their own).
     taken : collection of str
         Ids that are in use.
+    always : collection of Node
+        Sub-expressions that get a name whatever their size.
     """
     opened = _opened(graph, sites, names)
     order = sorted(opened)
@@ -61,7 +67,7 @@ def choose_helpers(
         size = extent.size
         if node in names:
             extent = _POINT
-        elif not leaf and (deep or (size > limit and uses[node] > 1 and not _is_truth(graph, node))):
+        elif not leaf and (deep or node in always or (size > limit and uses[node] > 1 and not _is_truth(graph, node))):
             chosen.append(node)
             extent = _POINT
         cut[node] = extent

@@ -22,6 +22,7 @@ from sbmlump.sbml.write_elements import (
 )
 from sbmlump.sbml.write_fragments import extras
 from sbmlump.sbml.write_groups import GROUPS, groups_of
+from sbmlump.sbml.write_misread import overlooked_powers, units_of_powers
 from sbmlump.sbml.write_numbers import NumberTexts
 from sbmlump.sbml.write_reduction import dressed
 from sbmlump.sbml.write_roles import Role, Roles, assign_roles
@@ -85,7 +86,10 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     sites = list(_sites(system, roles, initial, stoichiometries))
     taken = {*by_id, *(r.id for r in system.reactions), *(e.id for e in system.events if e.id is not None)}
     taken |= {reference.id for reference in stoichiometries.values() if reference.id is not None}
-    helpers = choose_helpers(graph, sites, names, taken)
+    laws = [(reaction.flux, {one.species for one in reaction.reactants}) for reaction in system.reactions]
+    overlooked = overlooked_powers(graph, laws, system.quantities)
+    helpers = choose_helpers(graph, sites, names, taken, overlooked)
+    helper_units = units_of_powers(graph, overlooked, system.quantities)
     numbers = NumberTexts()
     order = FactorOrder(graph, sites, {name: _RANKS.get(role.quantity.kind, 0) for name, role in by_id.items()})
     printer = MathmlPrinter(graph, helpers | names, numbers, order)
@@ -102,7 +106,10 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
         section("listOfUnitDefinitions", unit_definitions(system.origin.unit_definitions, units)),
         section("listOfCompartments", _with(elements.compartments(), _plain_compartment(added))),
         section("listOfSpecies", elements.species()),
-        section("listOfParameters", _with(elements.parameters(), *map(_helper, helpers.values()))),
+        section(
+            "listOfParameters",
+            _with(elements.parameters(), *(_helper(name, helper_units.get(node)) for node, name in helpers.items())),
+        ),
         section("listOfInitialAssignments", dynamics.initial_assignments(initial)),
         section("listOfRules", _with(dynamics.assignment_rules(helpers), *dynamics.rate_rules())),
         section("listOfConstraints", dynamics.constraints()),
@@ -221,8 +228,8 @@ def _plain_compartment(name: str | None) -> str:
     return f"<compartment{attributes(id=name, spatialDimensions='3', size='1', constant='true')}/>\n"
 
 
-def _helper(name: str) -> str:
-    return f"<parameter{attributes(id=name, constant='false')}/>\n"
+def _helper(name: str, units: str | None) -> str:
+    return f"<parameter{attributes(id=name, units=units, constant='false')}/>\n"
 
 
 def _with(items: Iterator[str], *more: str) -> Iterator[str]:

@@ -157,6 +157,8 @@ class CopasiModel:
             one = self._objects.get(reading.id)
             if one is None:
                 message = f"{self._path}: COPASI has no quantity {reading.id!r}."
+                if reading.id in self._facts.forms:
+                    raise UnsupportedModelError(Reason("simulator-refused", message, reading.id))
                 raise UsageError(Reason("unknown-quantity", message, reading.id))
             if reading.form == "flux":
                 references = [one.getFluxReference()]

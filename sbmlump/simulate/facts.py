@@ -82,9 +82,13 @@ class _Scan:
         self._applies: list[_Apply] = []
         self._text: list[str] | None = None
         self._in_local = 0
+        self._aside = 0
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition(":")[2]
+        if self._aside or name in _ASIDE:
+            self._aside += 1
+            return
         if name in ("kineticLaw", "functionDefinition"):
             self._in_local += 1
         element = attributes.get("id") or (attributes.get("name") if name in _LEVEL_1_NAMED else None)
@@ -129,6 +133,9 @@ class _Scan:
             self._text.append(data)
 
     def end(self, tag: str) -> None:
+        if self._aside:
+            self._aside -= 1
+            return
         name = tag.rpartition(":")[2]
         if name in ("kineticLaw", "functionDefinition"):
             self._in_local -= 1
@@ -159,6 +166,8 @@ class _Scan:
         )
 
 
+_ASIDE = frozenset({"annotation", "annotations", "notes"})
+"""What is in there is not the model, though some of it is called ``species`` (CellDesigner)."""
 _LEVEL_1_NAMED = frozenset({"species", "specie", "compartment", "parameter", "reaction"})
 
 

@@ -221,10 +221,11 @@ class RoadRunnerModel:
         try:
             self._runner.timeCourseSelections = selections
         except RuntimeError as error:
-            unknown = [r.id for r in readings.values() if r.id not in self._facts.forms]
-            element = unknown[0] if unknown else None
             message = f"{self._path}: libRoadRunner cannot read a quantity: {_tidy(error)}."
-            raise UsageError(Reason("unknown-quantity", message, element)) from error
+            unknown = [r.id for r in readings.values() if r.id not in self._facts.forms]
+            if unknown:
+                raise UsageError(Reason("unknown-quantity", message, unknown[0])) from error
+            raise UnsupportedModelError(Reason("simulator-refused", message)) from error
         if len(self._runner.timeCourseSelections) != len(selections):
             message = f"{self._path}: libRoadRunner dropped some of the quantities asked for."
             raise UsageError(Reason("unknown-quantity", message))

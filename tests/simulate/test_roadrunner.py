@@ -99,3 +99,11 @@ def test_a_species_in_a_compartment_without_dimensions_is_an_amount(file):
 def test_facts_of_a_deep_file_are_read_without_recursion(file):
     deep = "<apply><minus/>" * 50_000 + "<ci>x</ci>" + "</apply>" * 50_000
     assert read_facts(file(ode(("x", 1.0, deep)))).moving == ("x",)
+
+
+def test_elements_in_annotations_are_not_the_model(file):
+    inside = '<x:species id="A" compartment="c"/><x:species id="s11"/>'
+    aside = f'<annotation><x:list xmlns:x="urn:x">{inside}</x:list></annotation>'
+    text = chain(amounts=True).replace("<listOfSpecies>", f"{aside}<listOfSpecies>", 1)
+    assert "s11" in text
+    assert read_facts(file(text)) == read_facts(file(chain(amounts=True)))
