@@ -160,8 +160,9 @@ def run_reduction(
         write_atomically(output, content)
     done = clock()
     reducible = reduction.reducible
+    remarks += [*reduction.reasons, *(Reason("reduction-remark", text) for text in reduction.remarks)]
     if not reducible and options.method != "none":
-        remarks.append(_what_to_try(options))
+        remarks.append(_what_to_try(reduction, options))
     seconds = {
         "read": read - begin,
         "lump": lumped - read,
@@ -218,7 +219,9 @@ def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
     write_atomically(path, bytes_of_reduction(reduction, known, sbml_of(reduction)))
 
 
-def _what_to_try(options: ReduceOptions) -> Reason:
+def _what_to_try(reduction: ReducedSystem, options: ReduceOptions) -> Reason:
+    if reduction.method not in _NEED_EVERY_STATE:
+        return Reason("not-reducible", _NOTHING_FOUND.get(reduction.method, "the method found nothing to reduce"))
     hint = "observe fewer or other quantities, or accept a measured error (--method approximate)"
     if options.keep_parameters != "none":
         hint += ", or use the values of the parameters (--keep-parameters none)"
@@ -226,6 +229,13 @@ def _what_to_try(options: ReduceOptions) -> Reason:
         "not-reducible",
         f"every state is needed to keep the observables exactly; {hint}",
     )
+
+
+_NEED_EVERY_STATE = ("exact", "forward-equivalence", "pooling")
+_NOTHING_FOUND = {
+    "conservation": "the model has no conserved total that a state could be eliminated by",
+    "backward-equivalence": "no two states stay equal; other methods may merge states (--method exact)",
+}
 
 
 def _simulate(

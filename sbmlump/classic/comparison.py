@@ -118,8 +118,6 @@ def compare_methods(
 def _ruler(
     system: OdeSystem, observables: Sequence[Observable], trial: Trial
 ) -> tuple[Yardstick | None, Reason | None]:
-    if system.events:
-        return None, Reason("event-not-lumpable", "errors are not measured here on a model with events")
     try:
         return yardstick(system, observables, trial), None
     except SbmlumpError as error:

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
 from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, yardstick
 from sbmlump.classic.rational import simplified
-from sbmlump.classic.simulation import default_horizon, refuse_events, values
+from sbmlump.classic.simulation import default_horizon, refuse_untimed_events, values
 from sbmlump.classic.solving import Chooser, Solution, solve
 from sbmlump.classic.timescales import nominal_run, time_scales
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.expr.text import to_text
-from sbmlump.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
+from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.structure.laws import Law, linear_integrals
 from sbmlump.system import Constant, OdeSystem, Quantity
 
@@ -80,7 +80,7 @@ def quasi_steady_state(
         ``no-closed-form``, ``singular-fast-system``, ``event-not-lumpable``, ``no-fast-quantity``.
     """
     begin = clock()
-    refuse_events(system, "qssa")
+    refuse_untimed_events(system, "qssa")
     ruler = yardstick(system, observables, trial) if measured or isinstance(fast, str) else None
     until = ruler.until if ruler is not None else trial.until
     times, states = nominal_run(system, until if until is not None else default_horizon(system))
@@ -155,7 +155,8 @@ def _error(reduction: ReducedSystem) -> float:
     return certificate.worst_error if isinstance(certificate, ErrorEstimate) else 0.0
 
 
-DRAFT: Final = ExactProof("not yet measured", "none", 1.0)
+DRAFT: Final = ErrorEstimate("not yet measured", 0.0, 0, 0.0, float("inf"), float("inf"))
+"""Stands in a reduction until its error is measured."""
 
 
 def approximate_certificate(
@@ -249,11 +250,16 @@ def _tidy(system: OdeSystem, solution: Solution) -> dict[str, Node]:
 
 
 def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[Law]:
-    """Totals of fast states alone, or of fast states and one other state (which is in no second such total)."""
+    """Totals of fast states alone, or of fast states and one other state (which is in no second such total).
+
+    A total that an event changes is none.
+    """
     try:
         laws = linear_integrals(system)
     except SbmlumpError:
         return []
+    touched = {name for event in system.events for name, _ in (*event.assignments, *event.implied)}
+    laws = tuple(law for law in laws if not touched & set(law.weights))
     chosen = set(fast)
     tied: list[Law] = []
     partners: set[str] = set()
