@@ -136,7 +136,10 @@ class _Plain:
 
 
 def _conservation(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
-    stay = () if isinstance(options.fast, str) else options.fast
+    stay = set() if isinstance(options.fast, str) else set(options.fast)
+    for one in system.reactions:
+        if one.id in stay:  # its species are to be at equilibrium with each other
+            stay |= {part.species for part in (*one.reactants, *one.products)}
     return conservation(system, kept, totals=options.totals, stay=stay, seed=options.seed)
 
 

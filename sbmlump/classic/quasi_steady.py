@@ -44,6 +44,7 @@ Clock = Callable[[], float]
 AUTO: Final = "auto"
 _SMALL_ERROR: Final = 0.05
 _USELESS: Final = 0.5
+_MOST_TRIED: Final = 24
 
 
 def quasi_steady_state(
@@ -86,7 +87,7 @@ def quasi_steady_state(
     times, states = nominal_run(system, until if until is not None else default_horizon(system))
     if isinstance(fast, str):
         names, why = _detected(system, observables, times, states)
-        found = _best_prefix(system, observables, names, why, times, states, ruler)
+        found = _best_choice(system, observables, names, why, times, states, ruler)
     else:
         found = _approximated(system, observables, known_states(system, fast), {}, times, states, ruler)
     return replace(found, seconds={"lump": clock() - begin})
@@ -115,7 +116,7 @@ def _approximated(
     return replace(draft, certificate=approximate_certificate(draft, "qssa", ruler, details))
 
 
-def _best_prefix(
+def _best_choice(
     system: OdeSystem,
     observables: Sequence[Observable],
     names: tuple[str, ...],
@@ -124,22 +125,38 @@ def _best_prefix(
     states: Array,
     ruler: Yardstick | None,
 ) -> ReducedSystem:
-    """As many of the proposed states, the fastest first, as are solvable and give a small error; else the best."""
-    best: ReducedSystem | None = None
-    refusal: UnsupportedModelError | None = None
-    for count in range(len(names), 0, -1):
+    """All proposed states if that gives a small error; else one after the other, the fastest first, those that do.
+
+    Where none does, the best of what was tried.
+    """
+    tried: list[ReducedSystem] = []
+    refusals: list[UnsupportedModelError] = []
+
+    def attempt(chosen: tuple[str, ...]) -> ReducedSystem | None:
         try:
-            found = _approximated(system, observables, names[:count], why, times, states, ruler)
+            found = _approximated(system, observables, chosen, why, times, states, ruler)
         except UnsupportedModelError as error:
-            refusal = refusal or error
-            continue
-        if _error(found) <= _SMALL_ERROR:
-            return found
-        if best is None or _error(found) < _error(best):
-            best = found
-    if best is None:
-        assert refusal is not None
-        raise refusal
+            refusals.append(error)
+            return None
+        tried.append(found)
+        return found if _error(found) <= _SMALL_ERROR else None
+
+    whole = attempt(names)
+    if whole is not None:
+        return whole
+    chosen: tuple[str, ...] = ()
+    best: ReducedSystem | None = None
+    for name in names[:_MOST_TRIED] if len(names) > 1 else ():
+        if best is not None and name in best.system.definitions and name not in best.system.states:
+            continue  # it went with others already
+        found = attempt((*chosen, name))
+        if found is not None:
+            chosen, best = (*chosen, name), found
+    if best is not None:
+        return best
+    if not tried:
+        raise refusals[0]
+    best = min(tried, key=_error)
     if _error(best) > _USELESS:
         size = f"an error of {100 * _error(best):.0f} %" if np.isfinite(_error(best)) else "no finite solution"
         message = (
