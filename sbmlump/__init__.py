@@ -16,6 +16,7 @@ from sbmlump._version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sbmlump.classic.closure import Closure, closure
     from sbmlump.errors import (
         InputError,
         LimitError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sbmlump.system import OdeSystem
 
 __all__ = [
+    "Closure",
     "ErrorEstimate",
     "ErrorReport",
     "ExactProof",
@@ -47,6 +49,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "check",
+    "closure",
     "compare",
     "convert",
     "load",
@@ -56,6 +59,7 @@ __all__ = [
 
 # Imported on first use: libSBML, SciPy and libRoadRunner cost more than most jobs.
 _HOMES: Final = {
+    **dict.fromkeys(("Closure", "closure"), "sbmlump.classic.closure"),
     **dict.fromkeys(("check", "convert", "load", "reduce", "verify"), "sbmlump.pipeline"),
     **dict.fromkeys(("ErrorEstimate", "ExactProof", "LumpingMatrix", "Proof", "ReducedSystem"), "sbmlump.reduced"),
     **dict.fromkeys(

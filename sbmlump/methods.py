@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -35,6 +35,12 @@ class ReduceOptions:
         Fast states or reactions of the time-scale methods, joined by commas, or ``auto``.
     threshold : float or None
         Of the relation graph.
+    weighting : str or None
+        Of the relation graph: ``maximum``, ``average`` or ``turnover``.
+    totals : tuple of str
+        Totals that conservation is to eliminate; all where empty.
+    rational : bool
+        Let a learned right-hand side have denominators.
     lumping : str or None
         File of a user's own matrix.
     on_class : bool
@@ -63,6 +69,9 @@ class ReduceOptions:
     non_negative: bool = False
     fast: str = "auto"
     threshold: float | None = None
+    weighting: str | None = None
+    totals: tuple[str, ...] = ()
+    rational: bool = False
     lumping: str | None = None
     on_class: bool = False
     reconstruct: str | None = None
@@ -116,6 +125,7 @@ def apply(
     UsageError, UnsupportedModelError, LimitError
     """
     names = method_chain(options)
+    unused = _unused(options, names)
     observables = parse_observables(system, observe) if observe or names != ("none",) else ()
     if len(names) == 1 and names[0] in _DIRECT:
         reduction = _DIRECT[names[0]](system, observables, options, progress)
@@ -126,7 +136,31 @@ def apply(
 
         wanted = options.reconstruct
         reduction = reconstruct(reduction, wanted if wanted == "all" else [name.strip() for name in wanted.split(",")])
-    return reduction
+    return replace(reduction, reasons=(*reduction.reasons, *unused)) if unused else reduction
+
+
+def _unused(options: ReduceOptions, names: Sequence[str]) -> tuple[Reason, ...]:
+    """Options that were given and that no method of ``names`` looks at.
+
+    Raises
+    ------
+    UsageError
+        ``bad-option`` if a matrix is given to methods that find their own.
+    """
+    if options.lumping is not None and "lumping" not in names:
+        message = (
+            f"the method {options.method} finds its own lumping; use --lumping FILE alone or with --method lumping"
+        )
+        raise UsageError(Reason("bad-option", message))
+    found: list[Reason] = []
+    standard = ReduceOptions()
+    for option, users in _USERS.items():
+        given = getattr(options, option) != getattr(standard, option)
+        if given and not set(users) & set(names):
+            flag = "--total" if option == "totals" else "--" + option.replace("_", "-")
+            message = f"{flag} has no effect: it is an option of {', '.join(users)}"
+            found.append(Reason("option-unused", message))
+    return tuple(found)
 
 
 def identity(system: OdeSystem, observables: tuple[Observable, ...]) -> ReducedSystem:
@@ -229,11 +263,18 @@ def _chain(
     settings = MethodOptions(
         keep=kept_constants(system, options.keep_parameters),
         fast="auto" if fast == ("auto",) else fast,
+        totals=options.totals,
         threshold=options.threshold,
+        weighting=options.weighting,  # type: ignore[arg-type]  # checked there
         max_error=options.max_error,
         max_size=options.max_size,
         tolerance=options.tolerance,
+        rational=options.rational,
         algorithm=options.algorithm,
+        ensemble=options.ensemble,
+        perturb_parameters=options.perturb_parameters,
+        refine=options.refine,
+        non_negative=options.non_negative,
         lumping=options.lumping,
         trial=trial,
         seed=options.seed,
@@ -248,6 +289,23 @@ _DIRECT: Final[Mapping[str, _Method]] = {
     "backward-equivalence": _backward,
     "none": _none,
 }
+_USERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "keep_parameters": ("exact", "forward-equivalence", "backward-equivalence", "pooling"),
+    "algorithm": ("approximate",),
+    "tolerance": ("approximate",),
+    "perturb_parameters": ("approximate",),
+    "refine": ("approximate",),
+    "non_negative": ("approximate",),
+    "max_size": ("approximate", "learned"),
+    "max_error": ("approximate", "learned", "relation-graph"),
+    "fast": ("qssa", "quasi-equilibrium", "conservation"),
+    "threshold": ("relation-graph",),
+    "weighting": ("relation-graph",),
+    "totals": ("conservation",),
+    "rational": ("learned",),
+}
+"""Options by the methods that look at them."""
+
 METHODS: Final[tuple[str, ...]] = (
     "exact",
     "approximate",

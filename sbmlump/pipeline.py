@@ -29,7 +29,15 @@ from sbmlump.outputs import (
     sbml_of,
 )
 from sbmlump.reduced import (
+    AffineLumping,
+    Elimination,
+    Embedding,
+    ErrorEstimate,
     ExactProof,
+    LinearLumping,
+    Lump,
+    LumpingMatrix,
+    Map,
     Observable,
     ReducedSystem,
 )
@@ -49,6 +57,7 @@ __all__ = [
     "kinetics",
     "load",
     "reduce",
+    "reduction_of_files",
     "run_reduction",
     "sbml_of",
     "verify",
@@ -160,8 +169,9 @@ def run_reduction(
         write_atomically(output, content)
     done = clock()
     reducible = reduction.reducible
+    remarks += [*reduction.reasons, *(Reason("reduction-remark", text) for text in reduction.remarks)]
     if not reducible and options.method != "none":
-        remarks.append(_what_to_try(options))
+        remarks.append(_what_to_try(reduction, options))
     seconds = {
         "read": read - begin,
         "lump": lumped - read,
@@ -218,7 +228,9 @@ def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
     write_atomically(path, bytes_of_reduction(reduction, known, sbml_of(reduction)))
 
 
-def _what_to_try(options: ReduceOptions) -> Reason:
+def _what_to_try(reduction: ReducedSystem, options: ReduceOptions) -> Reason:
+    if reduction.method not in _NEED_EVERY_STATE:
+        return Reason("not-reducible", _NOTHING_FOUND.get(reduction.method, "the method found nothing to reduce"))
     hint = "observe fewer or other quantities, or accept a measured error (--method approximate)"
     if options.keep_parameters != "none":
         hint += ", or use the values of the parameters (--keep-parameters none)"
@@ -226,6 +238,13 @@ def _what_to_try(options: ReduceOptions) -> Reason:
         "not-reducible",
         f"every state is needed to keep the observables exactly; {hint}",
     )
+
+
+_NEED_EVERY_STATE = ("exact", "forward-equivalence", "pooling")
+_NOTHING_FOUND = {
+    "conservation": "the model has no conserved total that a state could be eliminated by",
+    "backward-equivalence": "no two states stay equal; other methods may merge states (--method exact)",
+}
 
 
 def _simulate(
@@ -356,6 +375,67 @@ def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord)
     return Claim(before, after, rows, named, symbolic, lift, record.offset)
 
 
+def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ReducedSystem:
+    """The reduction that leads from one file to the other, as the reduced file's annotation describes it.
+
+    Without an annotation it is the identity on the states that have the same id in both. The certificate is a proof where
+    :func:`verify` proves the reduction, and otherwise an estimate with an error that is not known (infinite).
+
+    Raises
+    ------
+    UsageError
+        ``no-lumping`` if the annotation, or the ids, do not lead from the one to the other.
+    """
+    from sbmlump.sbml.annotation import read_lumping_annotation
+
+    before, after = load(original), load(reduced)
+    record = read_lumping_annotation(Path(reduced).read_bytes())
+    lumps = (
+        {one.id: one.members for one in record.lumps}
+        if record is not None
+        else {n: {n: Fraction(1)} for n in after.states}
+    )
+    index = before.state_index
+    foreign = [n for n in after.states if n not in lumps or not set(lumps[n]) <= set(index)]
+    if foreign:
+        message = (
+            f"{reduced} is no reduction of {original}: {', '.join(foreign[:5])} are made of states it does not have"
+        )
+        raise UsageError(Reason("no-lumping", message))
+    rows = tuple({index[m]: v for m, v in lumps[n].items()} for n in after.states)
+    matrix = LumpingMatrix(before.states, rows)
+    lifted = {} if record is None else {one.id: row for one, row in zip(record.lumps, record.lift, strict=True)}
+    lift = LumpingMatrix(
+        before.states,
+        tuple({index[m]: v for m, v in lifted.get(n, lumps[n]).items() if m in index} for n in after.states),
+    )
+    starts = {} if record is None else record.starts
+    kind = "elimination" if record is None else record.kind
+    made: Map
+    if kind == "embedding":
+        made = Embedding(matrix, lift)
+    elif kind == "affine":
+        totals = tuple((name, {index[m]: v for m, v in row.items() if m in index}) for name, row in starts.items())
+        made = AffineLumping(matrix, lift, totals=totals)
+    elif kind == "elimination":
+        gone = tuple(n for n in before.states if n in after.definitions and n not in after.states)
+        made = Elimination(matrix, lift, assigned=gone, starts=starts)
+    else:
+        made = LinearLumping(matrix, lift)
+    proof = verify(original, reduced, seed=seed)
+    unknown = float("inf")
+    certificate = proof if isinstance(proof, ExactProof) else ErrorEstimate("unknown", 0.0, 0, 0.0, unknown, unknown)
+    return ReducedSystem(
+        before,
+        after,
+        (),
+        tuple(Lump(n, lumps[n]) for n in after.states),
+        made,
+        certificate,
+        "unknown" if record is None else record.method,
+    )
+
+
 def _certify_embedding(claim: Claim, seed: int) -> ExactProof | Refutation:
     """The lift of an embedding names the members of each block."""
     blocks = {name: tuple(row) for name, row in claim.lift.items()}
@@ -404,9 +484,7 @@ def check(
     if record is not None:
         system = load(original)
         definitions = definitions_of(system, _recorded_observables(system, record))
-    return compare(
-        original, reduced, until=until, points=points, definitions=definitions, simulator=simulator
-    )
+    return compare(original, reduced, until=until, points=points, definitions=definitions, simulator=simulator)
 
 
 @dataclass(frozen=True, slots=True)

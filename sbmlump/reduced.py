@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sbmlump.errors import Reason
 from sbmlump.expr.graph import Node
 from sbmlump.system import OdeSystem
 
@@ -298,6 +299,10 @@ class ReducedSystem:
         Made by code that did not compute the map.
     method : str
         As on the command line.
+    remarks : tuple of str
+        What else is to be said of it.
+    reasons : tuple of Reason
+        Why something was not done that might have been expected (a total that is not constant).
     reducible : bool
         Whether ``system`` is smaller than ``original``.
     """
@@ -311,6 +316,7 @@ class ReducedSystem:
     method: str
     seconds: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def matrix(self) -> LumpingMatrix:

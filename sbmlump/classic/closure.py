@@ -20,6 +20,16 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.classic.closure_maps import (
+    closed_by_rank,
+    expressions_of,
+    field_errors,
+    flow_of,
+    gradient_error,
+    is_zero,
+    linear_rows,
+    texts_in,
+)
 from sbmlump.classic.measure import STANDARD, Trial, error_estimate, yardstick
 from sbmlump.classic.quasi_steady import DRAFT
 from sbmlump.classic.simulation import (
@@ -30,12 +40,11 @@ from sbmlump.classic.simulation import (
     trajectories,
     values,
 )
-from sbmlump.errors import InputError, Reason, UsageError
-from sbmlump.expr.evaluate import Evaluator
+from sbmlump.errors import Reason, UsageError
 from sbmlump.expr.graph import Node
-from sbmlump.expr.text import ExpressionError, parse_expression, parse_number, to_text
+from sbmlump.expr.text import ExpressionError, parse_number, to_text
 from sbmlump.lumping.basis import Basis
-from sbmlump.lumping.certify import Refutation, certify
+from sbmlump.lumping.certify import certify
 from sbmlump.lumping.reduction import agrees, assemble, claim_of, reduced_system, state_lifts, values_used
 from sbmlump.reduced import ExactProof, Observable, ReducedSystem
 from sbmlump.structure.exact_linear import null_space, rank, solve_rows
@@ -48,6 +57,8 @@ Row = Mapping[int, Fraction]
 Clock = Callable[[], float]
 _MOST_BYTES: Final = 64 << 20
 _MOST_LIFTS: Final = 4
+_LONGEST_TEXT: Final = 300
+_UNDEFINED: Final = "the reduced right-hand side is undefined for every lift of this lumping"
 
 
 @dataclass(frozen=True)
@@ -95,26 +106,46 @@ class Closure:
 # -- reading -----------------------------------------------------------------------------------------
 
 
+def _texts(lumping: Sequence[Row] | Mapping[str, str] | str | Path) -> Mapping[str, str] | None:
+    """Lumps as expressions, by name; ``None`` if they are given as a matrix."""
+    if isinstance(lumping, Mapping):
+        return lumping
+    return texts_in(_content(lumping)) if isinstance(lumping, (str, Path)) else None
+
+
+def _content(path: str | Path) -> str:
+    try:
+        if Path(path).stat().st_size > _MOST_BYTES:
+            raise UsageError(Reason("bad-lumping", f"{path} is larger than {_MOST_BYTES >> 20} MB"))
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise UsageError(Reason("bad-lumping", f"cannot read the lumping {path}: {why}")) from error
+
+
 def read_lumping(system: OdeSystem, path: str | Path) -> tuple[dict[int, Fraction], ...]:
-    """Rows of a matrix in a CSV file: one row a lump, one column a state.
+    """Rows of a matrix in a file: as CSV, one row a lump, one column a state; or as lines ``name = A + 2*B``.
 
     A first row of state ids (in any order, some may be absent: their columns are 0) is optional; without it, there is
     one column for each state in the order of the model. Numbers are decimals or fractions such as ``1/3``.
 
     Raises
     ------
-    InputError
-        ``unreadable-file``.
     UsageError
-        ``bad-lumping``: a wrong number of columns, an unknown id, something that is no number, rows that depend on
-        each other; each in one sentence with its line.
+        ``bad-lumping``: no such file, a wrong number of columns, an unknown id, something that is no number, rows that
+        depend on each other, a lump that is not linear; each in one sentence with its line.
     """
-    try:
-        if Path(path).stat().st_size > _MOST_BYTES:
-            raise UsageError(Reason("bad-lumping", f"{path} is larger than {_MOST_BYTES >> 20} MB"))
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(Reason("unreadable-file", f"cannot read {path}: {error}")) from error
+    text = _content(path)
+    named = texts_in(text)
+    if named is not None:
+        linear = linear_rows(system, expressions_of(system, named))
+        if linear is None:
+            message = (
+                f"{path} holds a lump that is no linear combination of states; a reduced model is made of linear lumps "
+                "(sbmlump.closure measures other maps)"
+            )
+            raise UsageError(Reason("bad-lumping", message))
+        return linear
     lines = [(n, [cell.strip() for cell in row]) for n, row in enumerate(csv.reader(text.splitlines()), 1)]
     lines = [(n, row) for n, row in lines if any(row) and not row[0].startswith("#")]
     if not lines:
@@ -224,9 +255,7 @@ def user_lumping(
                 return replace(made, method="lumping")
         drafts.append(assemble(system, reduced, basis, lift, observables, DRAFT, {}, 0))
     if not drafts:
-        raise UsageError(
-            Reason("bad-lumping", "the reduced right-hand side is undefined for every lift of this lumping")
-        )
+        raise UsageError(Reason("bad-lumping", _UNDEFINED))
     refuse_events(system, "lumping")
     ruler = yardstick(system, observables, trial)
     trial = ruler.trial
@@ -297,6 +326,7 @@ def _right_inverse(rows: Sequence[Row], width: int) -> tuple[Row, ...]:
 def closure(
     system: OdeSystem,
     lumping: Sequence[Row] | Mapping[str, str] | str | Path,
+    field: Mapping[str, str] | None = None,
     *,
     trial: Trial = STANDARD,
     seed: int = 0,
@@ -305,8 +335,12 @@ def closure(
 
     Parameters
     ----------
-    lumping : rows, path of a CSV file, or mapping of name to expression
-        Expressions need not be linear; where they are, the lumping is treated as a matrix.
+    lumping : rows, path of a file, or mapping of name to expression
+        A file is one for :func:`read_lumping`, or has lines ``name = expression``. Expressions need not be linear;
+        where they are, the lumping is treated as a matrix.
+    field : mapping of name to expression, optional
+        The rates g of the lumps as expressions of the lumps, constants and time; only with expressions as lumps.
+        Without, a linear map is held against g(y) = L f(L̄y), another one against any g.
     trial : Trial
         Where it is sampled.
 
@@ -315,55 +349,37 @@ def closure(
     UsageError
         ``bad-lumping`` if an expression cannot be read or the rows depend on each other.
     """
-    if isinstance(lumping, Mapping):
-        nodes = _expressions(system, lumping)
-        linear = _linear_rows(system, nodes)
+    texts = _texts(lumping)
+    if texts is not None:
+        nodes = expressions_of(system, texts)
+        if field is not None:
+            return _with_field(system, nodes, field, trial)
+        linear = linear_rows(system, nodes)
         if linear is None:
-            return _nonlinear(system, nodes, trial)
-        rows: Sequence[Row] = linear
-        names = tuple(nodes)
-    else:
-        rows = read_lumping(system, lumping) if isinstance(lumping, (str, Path)) else tuple(lumping)
-        names = tuple(f"y{i + 1}" for i in range(len(rows)))
+            return _nonlinear(system, nodes, trial, seed)
+        return _linear(system, linear, tuple(nodes), trial, seed)
+    if field is not None:
+        raise UsageError(Reason("bad-lumping", "a field needs lumps with names: give the lumping as expressions"))
+    assert not isinstance(lumping, Mapping)  # those are expressions
+    rows = read_lumping(system, lumping) if isinstance(lumping, (str, Path)) else tuple(lumping)
+    names = tuple(f"y{i + 1}" for i in range(len(rows)))
     return _linear(system, rows, names, trial, seed)
-
-
-def _expressions(system: OdeSystem, texts: Mapping[str, str]) -> dict[str, Node]:
-    nodes: dict[str, Node] = {}
-    for name, text in texts.items():
-        try:
-            nodes[name] = parse_expression(system.graph, text, system.definitions)
-        except ExpressionError as error:
-            raise UsageError(
-                Reason("bad-lumping", f"cannot read the lump {name} = {text!r}: {error}", name)
-            ) from error
-    return nodes
-
-
-def _linear_rows(system: OdeSystem, nodes: Mapping[str, Node]) -> tuple[dict[int, Fraction], ...] | None:
-    index = system.state_index
-    rows: list[dict[int, Fraction]] = []
-    for node in nodes.values():
-        row: dict[int, Fraction] = {}
-        for term, value in system.graph.linear_terms(node).items():
-            if not system.is_symbol(term) or system.graph.name(term) not in index:
-                return None
-            row[index[system.graph.name(term)]] = value
-        rows.append(row)
-    found = rank(rows, system.size)
-    if found < len(rows):
-        raise UsageError(Reason("bad-lumping", f"the {len(rows)} lumps depend on each other: their rank is {found}"))
-    return tuple(rows)
 
 
 def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial: Trial, seed: int) -> Closure:
     graph = system.graph
     basis = Basis(tuple(rows), _right_inverse(rows, system.size))
-    lift = next(iter(state_lifts(system, basis)))
-    reduced = reduced_system(system, basis, lift, ())
-    outcome = certify(claim_of(system, reduced, basis, lift, (), frozenset()), seed) if not system.events else None
-    if isinstance(outcome, ExactProof):
-        return Closure(True, True, 0.0, 0.0, dict.fromkeys(names, 0.0), {}, 0, outcome)
+    candidates = [(lift, reduced_system(system, basis, lift, ())) for lift in state_lifts(system, basis)]
+    defined = [one for one in candidates if not any(graph.is_undefined(node) for node in one[1].rhs)]
+    if not defined:
+        raise UsageError(Reason("bad-lumping", _UNDEFINED))
+    for lift, reduced in defined:
+        if system.events or not agrees(system, reduced, basis):
+            continue
+        outcome = certify(claim_of(system, reduced, basis, lift, (), frozenset()), seed)
+        if isinstance(outcome, ExactProof):
+            return Closure(True, True, 0.0, 0.0, dict.fromkeys(names, 0.0), {}, 0, outcome)
+    _, reduced = defined[0]
     forward = {
         graph.symbol(state): graph.add(
             graph.mul((graph.number(v), graph.symbol(system.states[j]))) for j, v in row.items()
@@ -373,26 +389,7 @@ def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial:
     back = graph.substitute(reduced.rhs, forward)
     lumped = [graph.add(graph.mul((graph.number(v), system.rhs[j])) for j, v in row.items()) for row in rows]
     errors = [graph.from_terms(graph.linear_terms(graph.sub(a, b))) for a, b in zip(lumped, back, strict=True)]
-    assert outcome is None or isinstance(outcome, Refutation)
-    times, runs = _sample(system, trial)
-    found = np.abs(np.nan_to_num(values(system, errors, times, runs)))
-    size = np.abs(np.nan_to_num(values(system, lumped, times, runs))).max(axis=(0, 1))
-    relative = found / np.maximum(size, 1e-300)
-    texts = {
-        name: text
-        for name, node in zip(names, errors, strict=True)
-        if graph.number_of(node) != 0 and len(text := to_text(graph, node)) <= 300
-    }
-    worst = relative.max(axis=(0, 1))
-    return Closure(
-        False,
-        True,
-        float(worst.max(initial=0.0)),
-        float(relative.mean()),
-        dict(zip(names, worst.tolist(), strict=True)),
-        texts,
-        relative.shape[0] * relative.shape[1],
-    )
+    return _sampled(system, errors, lumped, names, trial, linear=True)
 
 
 def _sample(system: OdeSystem, trial: Trial) -> tuple[Array, Array]:
@@ -404,40 +401,62 @@ def _sample(system: OdeSystem, trial: Trial) -> tuple[Array, Array]:
     return times, runs[np.isfinite(runs).all(axis=(1, 2))]
 
 
-def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial) -> Closure:
-    """How much of the gradient of J_ℓ·f leaves the span of the gradients of ℓ, at points of runs."""
-    graph = system.graph
-    seeds = {graph.symbol(name): rate for name, rate in zip(system.states, system.rhs, strict=True)}
-    seeds |= {graph.time(): graph.number(1)}
-    try:
-        flow = [graph.derivative(node, seeds) for node in nodes.values()]
-    except ValueError as error:
-        raise UsageError(Reason("bad-lumping", f"the lumping has no derivative: {error}")) from error
-    maps = Evaluator(graph, list(nodes.values()), system.states, system.constant_values)
-    rates = Evaluator(graph, flow, system.states, system.constant_values)
+def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial, seed: int) -> Closure:
+    shown = closed_by_rank(system, list(nodes.values()), seed)
+    if shown is not None and not shown.wrong:
+        proof = ExactProof(
+            "the rate of every lump is a function of the lumps (its gradient lies in the span of theirs)",
+            "identity-test",
+            shown.failure_probability,
+            shown.primes,
+            shown.points,
+            valid_for=values_used(system, frozenset()),
+        )
+        return Closure(True, False, 0.0, 0.0, dict.fromkeys(nodes, 0.0), {}, 0, proof)
     times, runs = _sample(system, trial)
-    scale = np.maximum(np.abs(runs).max(axis=(0, 1)), 1e-300)
-    worst = np.zeros(len(nodes))
-    total, count = 0.0, 0
-    for run in runs:
-        for k in range(0, len(times), max(1, len(times) // 12)):
-            jacobian = maps.jacobian(float(times[k]), run[k]).toarray() * scale
-            moved = rates.jacobian(float(times[k]), run[k]).toarray() * scale
-            if not (np.isfinite(jacobian).all() and np.isfinite(moved).all()):
-                continue
-            _, singular, right = np.linalg.svd(jacobian, full_matrices=False)
-            inside = right[singular > 1e-9 * max(float(singular.max(initial=0.0)), 1e-300)]
-            left_over = moved - moved @ inside.T @ inside
-            relative = np.linalg.norm(left_over, axis=1) / np.maximum(np.linalg.norm(moved, axis=1), 1e-300)
-            worst = np.maximum(worst, relative)
-            total += float(relative.mean())
-            count += 1
+    found = gradient_error(system, list(nodes.values()), times, runs)
+    worst = float(found.worst.max(initial=0.0))
+    per = dict(zip(nodes, found.worst.tolist(), strict=True))
+    return Closure(False, False, worst, found.mean, per, {}, found.points)
+
+
+def _with_field(system: OdeSystem, nodes: Mapping[str, Node], field: Mapping[str, str], trial: Trial) -> Closure:
+    """J_ℓ·f − g(ℓ) for a given g."""
+    errors = field_errors(system, nodes, field)
+    linear = linear_rows(system, nodes) is not None
+    if is_zero(system, list(errors.values())):
+        statement = "J·f − g(ℓ) is 0 in lowest terms"
+        proof = ExactProof(statement, "expansion", 0.0, valid_for=values_used(system, frozenset()))
+        return Closure(True, linear, 0.0, 0.0, dict.fromkeys(nodes, 0.0), {}, 0, proof)
+    return _sampled(system, list(errors.values()), flow_of(system, list(nodes.values())), tuple(nodes), trial, linear)
+
+
+def _sampled(
+    system: OdeSystem,
+    errors: Sequence[Node],
+    lumped: Sequence[Node],
+    names: Sequence[str],
+    trial: Trial,
+    linear: bool,
+) -> Closure:
+    """An error that does not vanish: as text, and along runs relative to the largest lumped rate."""
+    graph = system.graph
+    times, runs = _sample(system, trial)
+    found = np.abs(np.nan_to_num(values(system, errors, times, runs)))
+    size = np.abs(np.nan_to_num(values(system, lumped, times, runs))).max(axis=(0, 1))
+    relative = found / np.maximum(size, 1e-300)
+    texts = {
+        name: text
+        for name, node in zip(names, errors, strict=True)
+        if not is_zero(system, [node]) and len(text := to_text(graph, node)) <= _LONGEST_TEXT
+    }
+    worst = relative.max(axis=(0, 1))
     return Closure(
         False,
-        False,
+        linear,
         float(worst.max(initial=0.0)),
-        total / max(1, count),
-        dict(zip(nodes, worst.tolist(), strict=True)),
-        {},
-        count,
+        float(relative.mean()),
+        dict(zip(names, worst.tolist(), strict=True)),
+        texts,
+        relative.shape[0] * relative.shape[1],
     )

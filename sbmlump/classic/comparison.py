@@ -5,22 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
 
-from sbmlump.classic.measure import Trial, Yardstick, measure, yardstick
-from sbmlump.classic.method import METHODS, STANDARD_OPTIONS, MethodOptions, apply_chain
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.classic.measure import Trial, Yardstick, difference, measure, yardstick
+from sbmlump.classic.method import STANDARD_OPTIONS, MethodOptions, apply_chain, method_names
+from sbmlump.errors import Reason, SbmlumpError, UsageError
+from sbmlump.lumping.approximate import UnreachableError
 from sbmlump.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
 from sbmlump.structure.kept import kept_properties
 from sbmlump.system import OdeSystem
 
-__all__ = ["DEFAULT_CHAINS", "MethodRow", "compare_methods"]
+__all__ = ["DEFAULT_CHAINS", "MethodRow", "compare_methods", "differences"]
 
 DEFAULT_CHAINS: Final = (
     "exact",
     "forward-equivalence",
+    "backward-equivalence",
+    "pooling",
     "conservation",
     "exact,conservation",
     "qssa",
@@ -30,6 +34,7 @@ DEFAULT_CHAINS: Final = (
     "learned",
     "approximate",
 )
+_TIME_SCALES: Final = ("qssa", "quasi-equilibrium")
 Progress = Callable[[str], None]
 
 
@@ -50,7 +55,7 @@ class MethodRow:
     kept, lost : tuple of str
         Properties of the original.
     reason : Reason or None
-        Why there is no result.
+        Why there is no result, why its error is not known, or what it falls short of.
     reduction : ReducedSystem or None
     """
 
@@ -92,34 +97,96 @@ def compare_methods(
 ) -> tuple[MethodRow, ...]:
     """Run each method; what one refuses is a row with its reason.
 
-    All errors are measured on the same runs of the original. A model with events is not simulated here: then only
-    proofs speak.
+    All errors are measured on the same runs of the original; where those cannot be made (an event that is not triggered
+    by time alone) only proofs and the methods' own estimates speak. Fast quantities that are named go to the methods
+    that can use them: states to ``qssa``, reactions to ``quasi-equilibrium`` (states if no reaction is named).
+
+    Raises
+    ------
+    UsageError
+        ``unknown-method``; ``unknown-fast`` if a fast quantity is neither a state nor a reaction.
     """
+    for chain in chains:
+        method_names(chain)
+    _check_fast(system, options)
     ruler, obstacle = _ruler(system, observables, options.trial)
     if ruler is not None:
         options = replace(options, trial=ruler.trial)
     rows: list[MethodRow] = []
     for chain in chains:
-        names = chain.split(",")
-        if any(name not in METHODS for name in names):
-            continue
+        names = method_names(chain)
         progress(f"method {chain}")
         begin = clock()
+        short: Reason | None = None
         try:
-            reduction = apply_chain(system, observables, names, options)
+            reduction = apply_chain(system, observables, names, _options_for(system, names, options))
+        except UnreachableError as error:
+            if error.reduction is None:
+                rows.append(MethodRow(chain, None, None, False, clock() - begin, reason=error.reasons[0]))
+                continue
+            reduction, short = error.reduction, error.reasons[0]
         except SbmlumpError as error:
             rows.append(MethodRow(chain, None, None, False, clock() - begin, reason=error.reasons[0]))
             continue
         seconds = clock() - begin
-        rows.append(_row(chain, reduction, ruler, obstacle, seconds))
+        rows.append(_row(chain, reduction, ruler, short or obstacle, seconds))
     return tuple(rows)
+
+
+def differences(rows: Sequence[MethodRow], trial: Trial) -> dict[tuple[str, str], float]:
+    """How far the observables of the time-scale approximations are apart, from the initial values of the file.
+
+    Parameters
+    ----------
+    rows : sequence of MethodRow
+        Rows of methods that are or end with ``qssa`` or ``quasi-equilibrium`` are compared with each other.
+    trial : Trial
+        With the horizon.
+
+    Returns
+    -------
+    mapping of (method, method) to float
+        Largest relative difference; infinite where one of them cannot be integrated.
+    """
+    made = [(row.method, row.reduction) for row in rows if row.method.split(",")[-1] in _TIME_SCALES]
+    usable = [(name, one) for name, one in made if one is not None and isinstance(one.certificate, ErrorEstimate)]
+    if len(usable) < 2:
+        return {}
+    first = usable[0][1]
+    ruler = yardstick(first.original, first.observables, replace(trial, ensemble=0))
+    found: dict[tuple[str, str], float] = {}
+    for (a, one), (b, other) in combinations(usable, 2):
+        apart = difference(one, other, ruler)
+        found[a, b] = apart if np.isfinite(apart) else float("inf")
+    return found
+
+
+def _check_fast(system: OdeSystem, options: MethodOptions) -> None:
+    if isinstance(options.fast, str):
+        return
+    known = {*system.states, *(one.id for one in system.reactions)}
+    reasons = [
+        Reason("unknown-fast", f"{name!r} is neither a state nor a reaction of model {system.id}", name)
+        for name in options.fast
+        if name not in known
+    ]
+    if reasons:
+        raise UsageError(reasons)
+
+
+def _options_for(system: OdeSystem, names: Sequence[str], options: MethodOptions) -> MethodOptions:
+    """The fast quantities that the one time-scale method among ``names`` can use."""
+    used = [name for name in names if name in _TIME_SCALES]
+    if isinstance(options.fast, str) or len(used) != 1:
+        return options
+    states = tuple(name for name in options.fast if name in system.state_index)
+    reactions = tuple(name for name in options.fast if name not in system.state_index)
+    return replace(options, fast=states if used == ["qssa"] else reactions or states)
 
 
 def _ruler(
     system: OdeSystem, observables: Sequence[Observable], trial: Trial
 ) -> tuple[Yardstick | None, Reason | None]:
-    if system.events:
-        return None, Reason("event-not-lumpable", "errors are not measured here on a model with events")
     try:
         return yardstick(system, observables, trial), None
     except SbmlumpError as error:

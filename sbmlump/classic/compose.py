@@ -68,6 +68,7 @@ def composed(first: ReducedSystem, second: ReducedSystem, *, certificate: Certif
         f"{first.method},{second.method}",
         seconds,
         (*first.remarks, *second.remarks),
+        (*first.reasons, *second.reasons),
     )
 
 

@@ -87,10 +87,10 @@ def conservation(
     found = clock()
     chosen = _choose(system, laws, observables, stay)
     plan, definitions = _plan(system, laws, chosen, factors)
-    remarks = [reason.message for reason in (*refused, *(_near_reasons(system) if not totals else ()))]
+    reasons = (*refused, *(_near_reasons(system) if not totals else ()))
     if not chosen:
         proof = ExactProof("there is no conserved total; nothing was eliminated", "identity", 0.0)
-        return elimination_of(system, system, observables, proof, "conservation", remarks=remarks)
+        return elimination_of(system, system, observables, proof, "conservation", reasons=reasons)
     reduced, starts = eliminated_system(system, plan, observables)
     claim = EliminationClaim(system, reduced, definitions, {one.id: one.expression for one in observables})
     outcome = prove_elimination(claim, seed)
@@ -100,7 +100,7 @@ def conservation(
         )
     seconds = {"lump": found - begin, "certify": clock() - found}
     return elimination_of(
-        system, reduced, observables, outcome, "conservation", starts=starts, seconds=seconds, remarks=remarks
+        system, reduced, observables, outcome, "conservation", starts=starts, seconds=seconds, reasons=reasons
     )
 
 
@@ -139,9 +139,7 @@ def total_obstacle(system: OdeSystem, total: Node) -> Reason | None:
     for event in system.events:
         touched = sorted(_targets(event) & system.graph.symbols([total]))
         if touched:
-            return Reason(
-                _CODE, f"the total {text} is not constant: the event {event.id} sets {touched[0]}", event.id
-            )
+            return Reason(_CODE, f"the total {text} is not constant: the event {event.id} sets {touched[0]}", event.id)
     weights = _weights_of(system, total)
     if weights is None:
         return Reason("bad-total", f"{text} is no combination of states")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from sbmlump.classic.rational import simplified
+from sbmlump.errors import Reason
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.reduced import Certificate, Elimination, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
@@ -85,8 +86,7 @@ def eliminated_system(
     constants = [replace(c, value=starts.at_start(c.value, c.id)) for c in system.constants if c.value is not None]
     constants += [c for c in system.constants if c.value is None]
     constants += [
-        Constant(name, starts.at_start(system.initial[system.state_index[name]], name))
-        for name in sorted(plan.resting)
+        Constant(name, starts.at_start(system.initial[system.state_index[name]], name)) for name in sorted(plan.resting)
     ]
     constants += [replace(c, value=starts.at_start(c.value, c.id)) for c in plan.constants if c.value is not None]
     assigned = [Assigned(name, put(node)) for name, node in plan.values.items()]
@@ -197,7 +197,7 @@ def elimination_of(
     starts: Mapping[str, str] | None = None,
     members: Mapping[str, Mapping[str, Fraction]] | None = None,
     seconds: Mapping[str, float] | None = None,
-    remarks: Sequence[str] = (),
+    reasons: Sequence[Reason] = (),
 ) -> ReducedSystem:
     """Put original, reduced system and certificate together.
 
@@ -207,6 +207,8 @@ def elimination_of(
         Constants that hold initial values, as :func:`eliminated_system` returns them.
     members : mapping of state id to its members, optional
         For states of the reduced system that are not states of the original.
+    reasons : sequence of Reason
+        See :class:`~sbmlump.reduced.ReducedSystem`.
     """
     index = original.state_index
     members = members or {}
@@ -231,7 +233,7 @@ def elimination_of(
         certificate,
         method,
         dict(seconds or {}),
-        tuple(remarks),
+        reasons=tuple(reasons),
     )
 
 

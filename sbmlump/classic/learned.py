@@ -50,7 +50,7 @@ _THRESHOLDS: Final = (1e-1, 1e-2, 1e-3, 1e-4, 0.0)
 _MAX_TERMS: Final = 400
 _ROUNDS: Final = 10
 _DIGITS: Final = 12
-_GOOD: Final = 1e-4
+_DEFAULT_ERROR: Final = 0.01
 
 
 def learn(
@@ -70,9 +70,10 @@ def learn(
     observables : sequence of Observable
         Linear combinations of states.
     max_size : int, optional
-        At most so many states (6 by default).
+        At most so many states (6 by default), and fewer than the system has.
     max_error : float, optional
-        Take the smallest size whose measured error is at most this; otherwise the first below 1e-4, or the best.
+        Take the smallest size whose measured error is at most this. If absent, the smallest with at most 0.01, or
+        else the best.
     rational : bool
         Try right-hand sides with denominators too.
 
@@ -81,14 +82,22 @@ def learn(
     UnsupportedModelError
         ``non-linear-observable``, ``event-not-lumpable``.
     UsageError
-        ``bad-option`` if the size is below the number of independent observables.
+        ``bad-option`` if the size is below the number of independent observables, or the error not positive.
     LimitError
-        ``target-not-reached`` if no size meets `max_error`; ``not-simulated``.
+        ``target-not-reached`` if no size meets `max_error`, or there are as many independent observables as states;
+        ``not-simulated``.
     """
     begin = clock()
     refuse_events(system, "learned")
+    if max_error is not None and not max_error > 0:
+        raise UsageError(Reason("bad-option", f"--max-error must be positive, not {max_error:g}"))
     pinned = _pinned(system, observables)
-    limit = min(max_size if max_size is not None else max(_DEFAULT_SIZE, len(pinned)), system.size)
+    if len(pinned) >= system.size:
+        message = (
+            f"the observables need all {system.size} states of model {system.id}; there is no smaller system to learn"
+        )
+        raise LimitError(Reason("target-not-reached", message))
+    limit = min(max_size if max_size is not None else max(_DEFAULT_SIZE, len(pinned)), system.size - 1)
     if limit < len(pinned):
         message = f"{len(pinned)} independent observables need at least {len(pinned)} states, not {limit}"
         raise UsageError(Reason("bad-option", message))
@@ -97,8 +106,6 @@ def learn(
     extra = _directions(system, pinned, data)
     best: tuple[float, ReducedSystem] | None = None
     for size in range(len(pinned), limit + 1):
-        if best is not None and best[0] <= _GOOD:
-            break
         if size > len(pinned) + len(extra):
             break
         rows = [*pinned, *extra[: size - len(pinned)]]
@@ -107,16 +114,14 @@ def learn(
             assert isinstance(certificate, ErrorEstimate)
             if best is None or certificate.worst_error < best[0]:
                 best = certificate.worst_error, reduction
-        if max_error is not None and best is not None and best[0] <= max_error:
+        if best is not None and best[0] <= (_DEFAULT_ERROR if max_error is None else max_error):
             break
     if best is None or not np.isfinite(best[0]) or (max_error is not None and best[0] > max_error):
         found = (
             "every candidate runs away" if best is None or not np.isfinite(best[0]) else f"the best has {best[0]:.3g}"
         )
         wanted = "" if max_error is None else f" with an error of at most {max_error:g}"
-        message = (
-            f"no learned system of at most {limit} states was found{wanted}: {found}; allow more with --max-size"
-        )
+        message = f"no learned system of at most {limit} states was found{wanted}: {found}; allow more with --max-size"
         raise LimitError(Reason("target-not-reached", message))
     return replace(best[1], seconds={"lump": clock() - begin})
 
@@ -239,9 +244,7 @@ def _fit(library: Array, target: Array, weights: Array, threshold: float) -> Arr
     solution = np.zeros(library.shape[1])
     for _ in range(_ROUNDS):
         solution = np.zeros(library.shape[1])
-        solution[active] = (
-            np.linalg.lstsq(design[:, active] / columns[active], goal, rcond=1e-10)[0] / columns[active]
-        )
+        solution[active] = np.linalg.lstsq(design[:, active] / columns[active], goal, rcond=1e-10)[0] / columns[active]
         small = active & (np.abs(solution) * columns < threshold * size)
         if not small.any():
             break
@@ -325,8 +328,7 @@ def _assembled(
         origin=system.origin,
     )
     lumps = tuple(
-        Lump(name, {system.states[j]: v for j, v in sorted(row.items())})
-        for name, row in zip(names, rows, strict=True)
+        Lump(name, {system.states[j]: v for j, v in sorted(row.items())}) for name, row in zip(names, rows, strict=True)
     )
     matrix = LumpingMatrix(system.states, tuple(rows))
     draft = ReducedSystem(

@@ -76,6 +76,10 @@ class Yardstick:
     states: Array
     expected: Array
 
+    def nominal(self) -> Yardstick:
+        """The run from the file's own initial values alone."""
+        return replace(self, starts=self.starts[:1], states=self.states[:1], expected=self.expected[:1])
+
     @property
     def until(self) -> float:
         """The horizon."""
@@ -113,8 +117,21 @@ def yardstick(system: OdeSystem, observables: Sequence[Observable], trial: Trial
     return Yardstick(replace(trial, until=until), tuple(observables), times, starts, full, expected)
 
 
-def measure(reduction: ReducedSystem, by: Trial | Yardstick = STANDARD) -> Measurement:
+def measure(
+    reduction: ReducedSystem,
+    by: Trial | Yardstick = STANDARD,
+    *,
+    relative: float = 1e-7,
+    steps: int = _REDUCED_STEPS,
+) -> Measurement:
     """Simulate the reduced system and compare the observables; what cannot be integrated is an infinite error.
+
+    Parameters
+    ----------
+    reduction : ReducedSystem
+    by : Trial or Yardstick
+    relative, steps
+        Tolerance and most steps of a run of the reduced system.
 
     Raises
     ------
@@ -125,7 +142,9 @@ def measure(reduction: ReducedSystem, by: Trial | Yardstick = STANDARD) -> Measu
     ruler = by if isinstance(by, Yardstick) else yardstick(original, reduction.observables, by)
     lumped, constants = reduced_start(reduction, ruler.starts)
     largest = np.abs(reduction.project(ruler.states.reshape(-1, original.size))).max(axis=0, initial=0.0)
-    small = trajectories(system, lumped, ruler.times, constants=constants, scale=largest, steps=_REDUCED_STEPS)
+    small = trajectories(
+        system, lumped, ruler.times, constants=constants, scale=largest, relative=relative, steps=steps
+    )
     nodes = [system.definitions[one.id] for one in ruler.observables]
     got = values(system, nodes, ruler.times, small, constants)
     scale = np.maximum(np.abs(ruler.expected).max(axis=1), _SMALL)

@@ -15,15 +15,14 @@ from sbmlump.classic.learned import learn
 from sbmlump.classic.measure import Trial, error_estimate
 from sbmlump.classic.pooling import pooled
 from sbmlump.classic.quasi_equilibrium import quasi_equilibrium
-from sbmlump.classic.quasi_steady import AUTO, quasi_steady_state
-from sbmlump.classic.relation_graph import pruned
-from sbmlump.classic.simulation import refuse_events
+from sbmlump.classic.quasi_steady import AUTO, DRAFT, quasi_steady_state
+from sbmlump.classic.relation_graph import Weighting, pruned
+from sbmlump.classic.simulation import refuse_untimed_events
 from sbmlump.errors import Reason, UsageError
 from sbmlump.lumping.approximate import approximate
 from sbmlump.lumping.partition_reduce import reduce_backward, reduce_forward
 from sbmlump.lumping.reduction import lump_exactly
 from sbmlump.reduced import (
-    ErrorEstimate,
     ExactProof,
     LinearLumping,
     Lump,
@@ -59,14 +58,16 @@ class MethodOptions:
         Totals to eliminate (``conservation``); all where empty.
     threshold, max_error : float, optional
         Of the relation graph; `max_error` also of ``learned`` and ``approximate``.
+    weighting : str, optional
+        Of the relation graph.
     max_size : int, optional
         Of ``learned`` and ``approximate``.
     tolerance : float, optional
         Of ``approximate`` with the algorithm ``krylov``.
     rational : bool
         Let a learned right-hand side have denominators.
-    algorithm : str
-        Of ``approximate``.
+    algorithm, ensemble, perturb_parameters, refine, non_negative
+        Of ``approximate``: see :class:`~sbmlump.lumping.approximate_options.ApproximateOptions`.
     lumping : str, optional
         File of a user's own matrix (``lumping``).
     trial : Trial
@@ -80,11 +81,16 @@ class MethodOptions:
     fast: tuple[str, ...] | str = AUTO
     totals: tuple[str, ...] = ()
     threshold: float | None = None
+    weighting: Weighting | None = None
     max_error: float | None = None
     max_size: int | None = None
     tolerance: float | None = None
     rational: bool = False
     algorithm: str = "balanced"
+    ensemble: int | None = None
+    perturb_parameters: float = 0.0
+    refine: bool = False
+    non_negative: bool = False
     lumping: str | None = None
     trial: Trial = field(default_factory=Trial)
     measured: bool = True
@@ -92,6 +98,7 @@ class MethodOptions:
 
 
 STANDARD_OPTIONS: Final = MethodOptions()
+_TRAINING_RUNS: Final = 24
 
 
 class Method(Protocol):
@@ -129,7 +136,10 @@ class _Plain:
 
 
 def _conservation(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
-    stay = () if isinstance(options.fast, str) else options.fast
+    stay = set() if isinstance(options.fast, str) else set(options.fast)
+    for one in system.reactions:
+        if one.id in stay:  # its species are to be at equilibrium with each other
+            stay |= {part.species for part in (*one.reactants, *one.products)}
     return conservation(system, kept, totals=options.totals, stay=stay, seed=options.seed)
 
 
@@ -142,7 +152,14 @@ def _equilibrium(system: OdeSystem, kept: Sequence[Observable], options: MethodO
 
 
 def _graph(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
-    return pruned(system, kept, threshold=options.threshold, max_error=options.max_error, trial=options.trial)
+    return pruned(
+        system,
+        kept,
+        threshold=options.threshold,
+        max_error=options.max_error,
+        weighting=options.weighting,
+        trial=options.trial,
+    )
 
 
 def _pooling(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
@@ -176,19 +193,24 @@ def _backward(system: OdeSystem, kept: Sequence[Observable], options: MethodOpti
 
 
 def _approximate(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
-    max_error = options.max_error
-    if max_error is None and options.max_size is None and options.tolerance is None:
-        max_error = 0.01
+    if system.size < 2:
+        # after other methods of a chain
+        remark = f"{system.size} states are left; there is nothing to approximate"
+        return replace(identity(system, kept), method="approximate", remarks=(remark,))
     return approximate(
         system,
         kept,
-        algorithm="krylov" if options.algorithm == "krylov" else "balanced",
+        algorithm=options.algorithm,  # type: ignore[arg-type]  # checked there
         tolerance=options.tolerance,
         max_size=options.max_size,
-        max_error=max_error,
+        max_error=options.max_error,
         until=options.trial.until,
+        ensemble=_TRAINING_RUNS if options.ensemble is None else options.ensemble,
         spread=options.trial.spread,
+        perturb_parameters=options.perturb_parameters,
         seed=options.seed,
+        refine=options.refine,
+        non_negative=options.non_negative,
     )
 
 
@@ -215,7 +237,7 @@ CLASSIC: Final[tuple[Method, ...]] = (
     _Plain("conservation", ("totals", "seed"), _conservation),
     _Plain("qssa", ("fast", "trial"), _qssa),
     _Plain("quasi-equilibrium", ("fast", "trial"), _equilibrium),
-    _Plain("relation-graph", ("threshold", "max_error", "trial"), _graph),
+    _Plain("relation-graph", ("threshold", "max_error", "weighting", "trial"), _graph),
     _Plain("pooling", ("keep", "seed"), _pooling),
     _Plain("learned", ("max_size", "max_error", "rational", "trial"), _learned),
 )
@@ -227,7 +249,21 @@ METHODS: Final[Mapping[str, Method]] = {
         _Plain("exact", ("keep", "seed"), _exact),
         _Plain("forward-equivalence", ("keep", "seed"), _forward),
         _Plain("backward-equivalence", ("keep", "seed"), _backward),
-        _Plain("approximate", ("algorithm", "tolerance", "max_size", "max_error", "trial"), _approximate),
+        _Plain(
+            "approximate",
+            (
+                "algorithm",
+                "tolerance",
+                "max_size",
+                "max_error",
+                "ensemble",
+                "perturb_parameters",
+                "refine",
+                "non_negative",
+                "trial",
+            ),
+            _approximate,
+        ),
         _Plain("lumping", ("lumping", "trial"), _lumping),
         _Plain("none", (), _none),
     )
@@ -287,18 +323,15 @@ def apply_chain(
         else:
             step = METHODS[name].apply(whole.system, _carried(whole), inner)
             both = isinstance(whole.certificate, ExactProof) and isinstance(step.certificate, ExactProof)
-            whole = composed(whole, step, certificate=None if both else _PENDING)
+            whole = composed(whole, step, certificate=None if both else DRAFT)
         chain.append(chain_of(replace(step, method=name), step.certificate))
     assert whole is not None
     method = ",".join(names)
     certificate = whole.certificate
     if not isinstance(certificate, ExactProof):
-        refuse_events(system, method)
+        refuse_untimed_events(system, method)
         certificate = error_estimate(whole, method, options.trial, {"chain": chain})
     return replace(whole, certificate=certificate, method=method, seconds={"lump": clock() - begin})
-
-
-_PENDING: Final = ErrorEstimate("pending", 0.0, 0, 0.0, float("inf"), float("inf"))
 
 
 def _carried(reduction: ReducedSystem) -> tuple[Observable, ...]:

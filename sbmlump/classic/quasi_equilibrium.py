@@ -20,7 +20,7 @@ from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of
 from sbmlump.classic.measure import STANDARD, Trial, yardstick
 from sbmlump.classic.quasi_steady import AUTO, DRAFT, approximate_certificate, branch_chooser, short_text
 from sbmlump.classic.rational import simplified
-from sbmlump.classic.simulation import default_horizon, refuse_events, values
+from sbmlump.classic.simulation import default_horizon, refuse_untimed_events, values
 from sbmlump.classic.solving import Branch, solve
 from sbmlump.classic.timescales import nominal_run
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
@@ -89,7 +89,7 @@ def quasi_equilibrium(
         ``no-closed-form``, ``singular-fast-system``, ``event-not-lumpable``, ``no-fast-quantity``.
     """
     begin = clock()
-    refuse_events(system, "quasi-equilibrium")
+    refuse_untimed_events(system, "quasi-equilibrium")
     ruler = yardstick(system, observables, trial) if measured else None
     until = ruler.until if ruler is not None else trial.until
     times, states = nominal_run(system, until if until is not None else default_horizon(system))
@@ -262,6 +262,7 @@ def _plan(
     graph = system.graph
     index = system.state_index
     involved = sorted({name for one in chosen for name in one.change}, key=index.__getitem__)
+    _refuse_jumps(system, involved)
     columns = [{involved.index(name): value for name, value in one.change.items()} for one in chosen]
     independent = rank(columns, len(involved))
     conditions = _conditions(system, chosen, columns, independent, len(involved))
@@ -293,6 +294,18 @@ def _plan(
     values_found = dict(zip(solution.values, simplified(graph, list(solution.values.values())), strict=True))
     lumps = {name: dict(pool) for name, pool in zip(names, pools, strict=True)}
     return Plan(values_found, new_states=new_states, lumps=lumps, shorten=True), solution.branches
+
+
+def _refuse_jumps(system: OdeSystem, involved: Sequence[str]) -> None:
+    """A species that an event sets would have to move its pool with it."""
+    for event in system.events:
+        touched = sorted({name for name, _ in (*event.assignments, *event.implied)} & set(involved))
+        if touched:
+            message = (
+                f"the event {event.id or '(no id)'} sets {touched[0]}, which fast reactions connect with others; "
+                "name fast reactions of other species"
+            )
+            raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
 
 
 def _conditions(

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
 from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, yardstick
 from sbmlump.classic.rational import simplified
-from sbmlump.classic.simulation import default_horizon, refuse_events, values
+from sbmlump.classic.simulation import default_horizon, refuse_untimed_events, values
 from sbmlump.classic.solving import Chooser, Solution, solve
 from sbmlump.classic.timescales import nominal_run, time_scales
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.expr.text import to_text
-from sbmlump.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
+from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.structure.laws import Law, linear_integrals
 from sbmlump.system import Constant, OdeSystem, Quantity
 
@@ -44,6 +44,7 @@ Clock = Callable[[], float]
 AUTO: Final = "auto"
 _SMALL_ERROR: Final = 0.05
 _USELESS: Final = 0.5
+_MOST_TRIED: Final = 24
 
 
 def quasi_steady_state(
@@ -80,13 +81,13 @@ def quasi_steady_state(
         ``no-closed-form``, ``singular-fast-system``, ``event-not-lumpable``, ``no-fast-quantity``.
     """
     begin = clock()
-    refuse_events(system, "qssa")
+    refuse_untimed_events(system, "qssa")
     ruler = yardstick(system, observables, trial) if measured or isinstance(fast, str) else None
     until = ruler.until if ruler is not None else trial.until
     times, states = nominal_run(system, until if until is not None else default_horizon(system))
     if isinstance(fast, str):
         names, why = _detected(system, observables, times, states)
-        found = _best_prefix(system, observables, names, why, times, states, ruler)
+        found = _best_choice(system, observables, names, why, times, states, ruler)
     else:
         found = _approximated(system, observables, known_states(system, fast), {}, times, states, ruler)
     return replace(found, seconds={"lump": clock() - begin})
@@ -115,7 +116,7 @@ def _approximated(
     return replace(draft, certificate=approximate_certificate(draft, "qssa", ruler, details))
 
 
-def _best_prefix(
+def _best_choice(
     system: OdeSystem,
     observables: Sequence[Observable],
     names: tuple[str, ...],
@@ -124,22 +125,38 @@ def _best_prefix(
     states: Array,
     ruler: Yardstick | None,
 ) -> ReducedSystem:
-    """As many of the proposed states, the fastest first, as are solvable and give a small error; else the best."""
-    best: ReducedSystem | None = None
-    refusal: UnsupportedModelError | None = None
-    for count in range(len(names), 0, -1):
+    """All proposed states if that gives a small error; else one after the other, the fastest first, those that do.
+
+    Where none does, the best of what was tried.
+    """
+    tried: list[ReducedSystem] = []
+    refusals: list[UnsupportedModelError] = []
+
+    def attempt(chosen: tuple[str, ...]) -> ReducedSystem | None:
         try:
-            found = _approximated(system, observables, names[:count], why, times, states, ruler)
+            found = _approximated(system, observables, chosen, why, times, states, ruler)
         except UnsupportedModelError as error:
-            refusal = refusal or error
-            continue
-        if _error(found) <= _SMALL_ERROR:
-            return found
-        if best is None or _error(found) < _error(best):
-            best = found
-    if best is None:
-        assert refusal is not None
-        raise refusal
+            refusals.append(error)
+            return None
+        tried.append(found)
+        return found if _error(found) <= _SMALL_ERROR else None
+
+    whole = attempt(names)
+    if whole is not None:
+        return whole
+    chosen: tuple[str, ...] = ()
+    best: ReducedSystem | None = None
+    for name in names[:_MOST_TRIED] if len(names) > 1 else ():
+        if best is not None and name in best.system.definitions and name not in best.system.states:
+            continue  # it went with others already
+        found = attempt((*chosen, name))
+        if found is not None:
+            chosen, best = (*chosen, name), found
+    if best is not None:
+        return best
+    if not tried:
+        raise refusals[0]
+    best = min(tried, key=_error)
     if _error(best) > _USELESS:
         size = f"an error of {100 * _error(best):.0f} %" if np.isfinite(_error(best)) else "no finite solution"
         message = (
@@ -155,7 +172,8 @@ def _error(reduction: ReducedSystem) -> float:
     return certificate.worst_error if isinstance(certificate, ErrorEstimate) else 0.0
 
 
-DRAFT: Final = ExactProof("not yet measured", "none", 1.0)
+DRAFT: Final = ErrorEstimate("not yet measured", 0.0, 0, 0.0, float("inf"), float("inf"))
+"""Stands in a reduction until its error is measured."""
 
 
 def approximate_certificate(
@@ -249,11 +267,16 @@ def _tidy(system: OdeSystem, solution: Solution) -> dict[str, Node]:
 
 
 def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[Law]:
-    """Totals of fast states alone, or of fast states and one other state (which is in no second such total)."""
+    """Totals of fast states alone, or of fast states and one other state (which is in no second such total).
+
+    A total that an event changes is none.
+    """
     try:
         laws = linear_integrals(system)
     except SbmlumpError:
         return []
+    touched = {name for event in system.events for name, _ in (*event.assignments, *event.implied)}
+    laws = tuple(law for law in laws if not touched & set(law.weights))
     chosen = set(fast)
     tied: list[Law] = []
     partners: set[str] = set()

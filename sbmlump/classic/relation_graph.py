@@ -1,10 +1,11 @@
 """Directed relation graph: states that matter little for making what is observed are pruned.
 
 An edge i → j is weighted by the share of j's production that comes from reactions with i as a reactant, along the
-nominal run (its time average or its maximum). The importance of a state is the largest product of weights along a path
-to an observable. States under a threshold are removed together with the reactions that make nothing else, unless such
-a reaction is an outflow that matters to a state that stays; where others still need a removed state, it stands there
-with its initial value. Strongly connected groups of what stays are proposed as lumps.
+nominal run: its time average or its maximum, or, as Lu and Law weigh it, the largest share of j's turnover, production
+and consumption together, so that what only consumes j counts too. The importance of a state is the largest product of
+weights along a path to an observable. States under a threshold are removed together with the reactions that make
+nothing else, unless such a reaction is an outflow that matters to a state that stays; where others still need a removed
+state, it stands there with its initial value. Strongly connected groups of what stays are proposed as lumps.
 
 References
 ----------
@@ -28,23 +29,26 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from sbmlump.classic.elimination import elimination_of
-from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, yardstick
+from sbmlump.classic.measure import STANDARD, Trial, error_estimate, measure, yardstick
 from sbmlump.classic.quasi_steady import DRAFT
-from sbmlump.classic.simulation import refuse_events, values
+from sbmlump.classic.simulation import refuse_untimed_events, values
 from sbmlump.classic.timescales import nominal_run
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.structure.laws import amount_factors
-from sbmlump.system import Assigned, Constant, OdeSystem, Reaction
+from sbmlump.system import Assigned, Constant, Event, OdeSystem, Reaction
 
-__all__ = ["RelationGraph", "pruned", "relation_graph"]
+__all__ = ["WEIGHTINGS", "RelationGraph", "Weighting", "pruned", "relation_graph"]
 
 Array = NDArray[np.float64]
 Clock = Callable[[], float]
-Weighting = Literal["average", "maximum"]
-_SEARCH_TRIALS: Final = 14
+Weighting = Literal["average", "maximum", "turnover"]
+WEIGHTINGS: Final[tuple[Weighting, ...]] = ("maximum", "average", "turnover")
+_SEARCH_TRIALS: Final = 80
 _DEFAULT_ERROR: Final = 0.05
+_ROUGH: Final = 1e-4
+_ROUGH_STEPS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class RelationGraph:
     ----------
     states : tuple of str
     weights : sparse array (n, n)
-        Entry (i, j): share of the production of j by reactions with i as a reactant, 0 … 1.
+        Entry (i, j): share of the production (or turnover) of j by reactions with i as a reactant, 0 … 1.
     importance : mapping of state to float
         1 for what is observed.
     groups : tuple of tuple of str
@@ -81,12 +85,17 @@ def relation_graph(
     ----------
     times : array (m,)
     states : array (m, n)
-    weighting : ``average`` or ``maximum``
-        Over time.
+    weighting : ``average``, ``maximum`` or ``turnover``
+        Of the share of production, over time; ``turnover`` is the maximum of the share of production and consumption.
+
+    Raises
+    ------
+    UsageError
+        ``bad-option`` for another weighting.
     """
-    if weighting not in ("average", "maximum"):
-        raise UsageError(Reason("bad-option", f"the weighting is average or maximum, not {weighting!r}"))
-    making, sources = _production(system, times, states)
+    if weighting not in WEIGHTINGS:
+        raise UsageError(Reason("bad-option", f"the weighting is {', '.join(WEIGHTINGS)}, not {weighting!r}"))
+    making, sources = _production(system, times, states, both=weighting == "turnover")
     n = system.size
     table = np.zeros((n, n))
     with np.errstate(all="ignore"):
@@ -97,7 +106,7 @@ def relation_graph(
             total = np.sum([amount for _, amount in made], axis=0)
             for i in {i for term, _ in made for i in sources[term]}:
                 part = np.sum([amount for term, amount in made if i in sources[term]], axis=0)
-                if weighting == "maximum":
+                if weighting != "average":
                     share = np.where(total > 0, part / total, 0.0).max()
                 else:
                     whole = np.trapezoid(total, times)
@@ -119,11 +128,12 @@ Term = Node
 
 
 def _production(
-    system: OdeSystem, times: Array, states: Array
+    system: OdeSystem, times: Array, states: Array, *, both: bool = False
 ) -> tuple[list[list[tuple[Term, Array]]], dict[Term, frozenset[int]]]:
     """For each state, the fluxes that make it with their amounts over time; and the states each flux depends on.
 
-    The fluxes are the distinct terms of the right-hand sides, so that models of rate rules have them too.
+    The fluxes are the distinct terms of the right-hand sides, so that models of rate rules have them too. With ``both``
+    those that consume it count too.
     """
     graph = system.graph
     index = system.state_index
@@ -136,7 +146,8 @@ def _production(
     # a net flux v⁺ − v⁻ is opened where it stands as a sum; inside a product it counts by its sign
     making: list[list[tuple[Term, Array]]] = []
     for one in terms:
-        made = [(term, np.maximum(float(factor) * amounts[:, place[term]], 0.0)) for term, factor in one.items()]
+        signed = [(term, float(factor) * amounts[:, place[term]]) for term, factor in one.items()]
+        made = [(term, np.abs(amount) if both else np.maximum(amount, 0.0)) for term, amount in signed]
         making.append([(term, amount) for term, amount in made if amount.any()])
     sources = {term: frozenset(index[n] for n in graph.symbols([term]) if n in index) for term in distinct}
     return making, sources
@@ -173,7 +184,7 @@ def pruned(
     *,
     threshold: float | None = None,
     max_error: float | None = None,
-    weighting: Weighting = "maximum",
+    weighting: Weighting | None = None,
     trial: Trial = STANDARD,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
@@ -184,9 +195,12 @@ def pruned(
     threshold : float, optional
         States of a smaller importance go.
     max_error : float, optional
-        Search the largest threshold whose measured error stays below; 0.05 where neither is given.
-    weighting, trial
-        See :func:`relation_graph` and :class:`~sbmlump.classic.measure.Trial`.
+        Search the threshold that removes most and whose measured error stays below; 0.05 where neither is given. The
+        error need not grow with the threshold, so thresholds are tried from the largest one downwards.
+    weighting : str, optional
+        See :func:`relation_graph`; with a threshold ``maximum`` if absent, otherwise all are tried.
+    trial
+        See :class:`~sbmlump.classic.measure.Trial`.
 
     Raises
     ------
@@ -195,42 +209,62 @@ def pruned(
     LimitError
         ``target-not-reached`` if no state can go at this error.
     UnsupportedModelError
-        ``event-not-lumpable`` if the model has events.
+        ``event-not-lumpable`` if an event is not triggered by time alone; others are carried over, without what
+        they do to pruned states.
     """
     begin = clock()
     _check_options(threshold, max_error)
-    refuse_events(system, "relation-graph")
+    refuse_untimed_events(system, "relation-graph")
     ruler = yardstick(system, observables, trial)
-    times, states = nominal_run(system, ruler.until)
-    found = relation_graph(system, observables, times, states, weighting)
+    run = nominal_run(system, ruler.until)
+    weightings = (weighting,) if weighting is not None else WEIGHTINGS if threshold is None else WEIGHTINGS[:1]
+    graphs = {one: relation_graph(system, observables, *run, one) for one in weightings}
 
-    def at(limit: float) -> ReducedSystem:
-        reduction = _finish(system, observables, found, limit, weighting, (times, states), ruler)
-        return replace(reduction, seconds={"lump": clock() - begin})
+    nominal = ruler.nominal()
+
+    def draft(limit: float, which: Weighting) -> tuple[ReducedSystem, dict[str, Any]]:
+        return _pruned_at(system, observables, graphs[which], limit, which, run)
+
+    def finished(made: tuple[ReducedSystem, dict[str, Any]]) -> ReducedSystem:
+        certificate = error_estimate(made[0], "relation-graph", ruler, made[1])
+        return replace(made[0], certificate=certificate, seconds={"lump": clock() - begin})
 
     if threshold is not None:
-        return at(threshold)
+        return finished(draft(threshold, weightings[0]))
     max_error = _DEFAULT_ERROR if max_error is None else max_error
-    levels = sorted({value for value in found.importance.values() if value < 1.0})
-    low, high = 0, len(levels)
-    best: ReducedSystem | None = None
-    for _ in range(_SEARCH_TRIALS):
-        if low >= high:
-            break
-        middle = (low + high + 1) // 2
-        limit = np.nextafter(levels[middle - 1], 2.0)
-        candidate = at(float(limit))
-        assert isinstance(candidate.certificate, ErrorEstimate)
-        if candidate.certificate.worst_error <= max_error:
-            best, low = candidate, middle
-        else:
-            high = middle - 1
-    if best is None:
-        message = (
-            f"no state can be pruned with an error of at most {max_error:g}; allow a larger one with --max-error"
-        )
-        raise LimitError(Reason("target-not-reached", message))
-    return best
+    lowest: float | None = None
+    for limit, which in _by_size(graphs):
+        made = draft(limit, which)
+        # most candidates are far off: one rough run shows it
+        rough = float(measure(made[0], nominal, relative=_ROUGH, steps=_ROUGH_STEPS).errors[0])
+        if rough <= 1.1 * max_error:
+            candidate = finished(made)
+            assert isinstance(candidate.certificate, ErrorEstimate)
+            if candidate.certificate.worst_error <= max_error:
+                return candidate
+            rough = candidate.certificate.worst_error
+        lowest = rough if lowest is None else min(lowest, rough)
+    known = lowest is not None and np.isfinite(lowest)
+    found = f" (the smallest error of any threshold is {lowest:.2g})" if known else ""
+    message = (
+        f"no state can be pruned with an error of at most {max_error:g}{found}; allow a larger one with --max-error"
+    )
+    raise LimitError(Reason("target-not-reached", message))
+
+
+def _by_size(graphs: Mapping[Weighting, RelationGraph]) -> list[tuple[float, Weighting]]:
+    """Thresholds that remove different sets of states, those that remove most first; at most 80 of them."""
+    seen: dict[frozenset[str], tuple[float, Weighting]] = {}
+    for which, graph in graphs.items():
+        for level in sorted({value for value in graph.importance.values() if value < 1.0}):
+            limit = float(np.nextafter(level, 2.0))
+            removed = frozenset(name for name, value in graph.importance.items() if value < limit)
+            if len(removed) < len(graph.states):
+                seen.setdefault(removed, (limit, which))
+    ordered = [seen[removed] for removed in sorted(seen, key=lambda one: (-len(one), sorted(one)))]
+    if len(ordered) <= _SEARCH_TRIALS:
+        return ordered
+    return [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, _SEARCH_TRIALS).astype(int))]
 
 
 def _check_options(threshold: float | None, max_error: float | None) -> None:
@@ -242,21 +276,19 @@ def _check_options(threshold: float | None, max_error: float | None) -> None:
         raise UsageError(Reason("bad-option", f"--max-error must be positive, not {max_error:g}"))
 
 
-def _finish(
+def _pruned_at(
     system: OdeSystem,
     observables: Sequence[Observable],
     found: RelationGraph,
     limit: float,
     weighting: str,
     run: tuple[Array, Array],
-    ruler: Yardstick,
-) -> ReducedSystem:
+) -> tuple[ReducedSystem, dict[str, Any]]:
+    """The system that is left, not yet measured, and what is said of it."""
     times, states = run
     removed = [name for name in system.states if found.importance[name] < limit]
     if len(removed) == system.size:
-        raise UnsupportedModelError(
-            Reason("nothing-left", "every state would be pruned; choose a smaller --threshold")
-        )
+        raise UnsupportedModelError(Reason("nothing-left", "every state would be pruned; choose a smaller --threshold"))
     dropped = _droppable(system, set(removed), limit, times, states)
     reduced = _without(system, removed, observables, dropped)
     details: dict[str, Any] = {
@@ -267,8 +299,7 @@ def _finish(
         "importance": {n: round(v, 6) for n, v in sorted(found.importance.items(), key=lambda i: i[1])[:200]},
         "proposed_lumps": [list(group) for group in found.groups[:20]],
     }
-    draft = elimination_of(system, reduced, observables, DRAFT, "relation-graph")
-    return replace(draft, certificate=error_estimate(draft, "relation-graph", ruler, details))
+    return elimination_of(system, reduced, observables, DRAFT, "relation-graph"), details
 
 
 def _without(
@@ -300,8 +331,20 @@ def _without(
         constants=tuple(constants),
         assigned=tuple(assigned),
         reactions=reactions,
+        events=_events_left(system, gone),
         algebraic=(),
     )
+
+
+def _events_left(system: OdeSystem, gone: set[str]) -> tuple[Event, ...]:
+    """Events without their assignments to pruned states; those that have no other are left out."""
+    found = []
+    for event in system.events:
+        assignments = tuple(pair for pair in event.assignments if pair[0] not in gone)
+        implied = tuple(pair for pair in event.implied if pair[0] not in gone)
+        if assignments or implied:
+            found.append(replace(event, assignments=assignments, implied=implied))
+    return tuple(found)
 
 
 def _droppable(system: OdeSystem, gone: set[str], limit: float, times: Array, states: Array) -> list[Reaction]:
@@ -319,9 +362,7 @@ def _droppable(system: OdeSystem, gone: set[str], limit: float, times: Array, st
                 outflow[:, index[one.species]] += flux[:, column[reaction.id]]
     dropped: list[Reaction] = []
     for reaction in made:
-        drained = [
-            index[one.species] for one in reaction.reactants if one.species in index and one.species not in gone
-        ]
+        drained = [index[one.species] for one in reaction.reactants if one.species in index and one.species not in gone]
         with np.errstate(all="ignore"):
             share = np.nan_to_num(flux[:, [column[reaction.id]]] / outflow[:, drained])
         if float(share.max(initial=0.0)) < limit:

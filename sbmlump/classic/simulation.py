@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
@@ -14,13 +15,16 @@ from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node
 from sbmlump.integrate import Tolerances, field_of, integrate
-from sbmlump.reduced import ReducedSystem
+from sbmlump.lumping.approximate_problem import Problem, pose
+from sbmlump.reduced import Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
 __all__ = [
     "default_horizon",
     "perturbed_starts",
     "refuse_events",
+    "refuse_untimed_events",
+    "timed_problem",
     "reduced_start",
     "time_points",
     "trajectories",
@@ -35,10 +39,11 @@ _FAR: Final = 1e3
 _LONGER: Final = 10**0.5
 _STEPS: Final = 50_000
 _HORIZON_STEPS: Final = 1_500
+_FAR_EVENT: Final = 1e4
 
 
 def refuse_events(system: OdeSystem, method: str) -> None:
-    """Refuse a system with events for an approximate method.
+    """Refuse a system with events for a method that cannot carry them over.
 
     Raises
     ------
@@ -56,6 +61,42 @@ def refuse_events(system: OdeSystem, method: str) -> None:
                 for event in system.events
             ]
         )
+
+
+def refuse_untimed_events(system: OdeSystem, method: str) -> None:
+    """Refuse a system with an event that is not triggered by time alone: its error could not be measured.
+
+    Raises
+    ------
+    UnsupportedModelError
+        With code ``event-not-lumpable``, one reason an event.
+    """
+    try:
+        timed_problem(system)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(
+            [
+                replace(one, message=f"the method {method} follows events at known times only: {one.message}")
+                if one.code == "event-not-lumpable"
+                else one
+                for one in error.reasons
+            ]
+        ) from error
+
+
+def timed_problem(system: OdeSystem) -> Problem | None:
+    """The events of a system with the times at which they happen; ``None`` without events.
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``event-not-lumpable`` if an event is not triggered by time alone; ``missing-value``.
+    """
+    if not system.events:
+        return None
+    graph = system.graph
+    everything = [Observable(name, graph.symbol(name), name) for name in system.states]
+    return pose(system, everything)
 
 
 def time_points(until: float, points: int = 80) -> Array:
@@ -76,7 +117,7 @@ def trajectories(
     relative: float = 1e-7,
     steps: int = _STEPS,
 ) -> Array:
-    """Integrate from several starts.
+    """Integrate from several starts, with the events that time triggers.
 
     Parameters
     ----------
@@ -96,6 +137,11 @@ def trajectories(
     -------
     ndarray (r, m, n)
         NaN beyond the time that a run reached.
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``event-not-lumpable`` if an event is not triggered by time alone.
     """
     if not system.size:
         return np.zeros((len(starts), len(times), 0))
@@ -104,8 +150,10 @@ def trajectories(
     size = _likely_size(system, starts) if scale is None else scale
     scale = np.maximum(size, 1e-3 * max(float(size.max(initial=0.0)), 1e-30))
     absolute = np.concatenate([1e-4 * relative * scale, [1e-9]]) if field.timed else 1e-4 * relative * scale
+    problem = timed_problem(system)
+    jumps = [] if problem is None else problem.jumps(float(times[-1]), field.timed, constants)
     with np.errstate(all="ignore"):
-        runs = integrate(field, table, times, tolerances=Tolerances(relative, absolute, steps))
+        runs = integrate(field, table, times, jumps=jumps, tolerances=Tolerances(relative, absolute, steps))
     return runs.states[:, :, : system.size]
 
 
@@ -196,13 +244,22 @@ def default_horizon(system: OdeSystem) -> float:
     """A horizon in the model's own time: as long as it takes to come to rest.
 
     From the fastest scale at the start the horizon grows threefold until nothing moves any more over its second half,
-    something has outgrown the start a thousand times, or the integration becomes long (an oscillation).
+    something has outgrown the start a thousand times, or the integration becomes long (an oscillation). It reaches
+    beyond events at known times that are not out of all proportion.
 
     Raises
     ------
     LimitError
         If the model cannot be integrated at all (code ``not-simulated``).
     """
+    problem = timed_problem(system)
+    late = [] if problem is None else [time for one in problem.events for time in one.times]
+    until = _resting_time(system)
+    beyond = [1.5 * time for time in late if until < 1.5 * time <= _FAR_EVENT * until]
+    return max([until, *beyond])
+
+
+def _resting_time(system: OdeSystem) -> float:
     start = system.initial_state()
     likely = _likely_size(system, start[None, :])
     scale = np.maximum(likely, 1e-3 * max(float(likely.max(initial=0.0)), 1e-9))

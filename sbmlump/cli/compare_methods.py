@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from sbmlump.classic.comparison import DEFAULT_CHAINS, MethodRow, compare_methods
+from sbmlump.classic.comparison import DEFAULT_CHAINS, MethodRow, compare_methods, differences
 from sbmlump.classic.measure import Trial
 from sbmlump.classic.method import MethodOptions, method_names
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
@@ -79,6 +80,7 @@ def command(
         )
         with progress_reporter(quiet or as_json) as progress:
             rows = compare_methods(system, observables, methods or DEFAULT_CHAINS, options, progress=progress)
+            apart = differences(rows, options.trial)
     except SbmlumpError as error:
         return print_failure(Failure.of(error), as_json=as_json)
     picture = None
@@ -94,11 +96,17 @@ def command(
                 "methods": [
                     {**row.as_json(), "reason": reason_json(row.reason) if row.reason else None} for row in rows
                 ],
+                "differences": [
+                    {"methods": list(pair), "max_relative_difference": value if math.isfinite(value) else None}
+                    for pair, value in apart.items()
+                ],
                 "picture": None if picture is None else str(picture),
             }
         )
     else:
         _print(rows, system.size)
+        for (a, b), value in apart.items():
+            click.echo(f"{a} and {b} differ by {value:.3g} (largest relative difference of what is observed)")
         if picture is not None:
             click.echo(f"picture: {picture}")
     return 0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sbmlump.cli.isolated import isolation_options
-from sbmlump.cli.output import print_json
+from sbmlump.cli.output import Failure, print_failure, print_json
+from sbmlump.errors import SbmlumpError
 from sbmlump.outcome import reason_json
-from sbmlump.pipeline import Inspection, inspect_model, load
+from sbmlump.pipeline import Inspection, inspect_model, load, reduction_of_files
+from sbmlump.structure.kept import Kept, kept_properties
 
 __all__ = ["command"]
 
@@ -23,23 +26,41 @@ _SAME_CODE = 8
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--structure", "with_structure", is_flag=True, help="Conservation laws, deficiency, balance, signs.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="ORIGINAL",
+    help="MODEL is a reduced model of this one: also say which properties it kept and which it lost.",
+)
 @click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def command(model: Path, as_json: bool, with_structure: bool, show_all: bool) -> int:
+def command(model: Path, as_json: bool, with_structure: bool, against: Path | None, show_all: bool) -> int:
     """Say what is in MODEL, what can be observed, and what stops a reduction."""
-    found = inspect_model(model)
+    kept: tuple[Kept, ...] | None = None
+    try:
+        found = inspect_model(model)
+        if against is not None and found.supported:
+            kept = kept_properties(reduction_of_files(against, model))
+    except SbmlumpError as error:
+        return print_failure(Failure.of(error), as_json=as_json)
     structure = None
     if with_structure and found.supported:
         from sbmlump.structure import structure_of
 
         structure = structure_of(load(model))
     if as_json:
-        print_json(_as_json(found) | ({"structure": structure.as_json()} if structure is not None else {}))
+        print_json(
+            _as_json(found)
+            | ({"structure": structure.as_json()} if structure is not None else {})
+            | ({"kept": [one.as_json() for one in kept]} if kept is not None else {})
+        )
     else:
         _print(found, show_all)
         if structure is not None:
             click.echo(structure.as_text())
+        if kept is not None:
+            _print_kept(kept, str(against))
     return 0 if found.supported else 1
 
 
@@ -85,6 +106,18 @@ def _print(found: Inspection, show_all: bool) -> None:
     if found.supported and found.observables:
         example = found.observables[0].id
         click.echo(f"Next: sbmlump reduce {found.file} --observe {example} -o reduced.xml")
+
+
+def _print_kept(kept: Sequence[Kept], original: str) -> None:
+    click.echo(f"Of the properties of {original}:")
+    words = {True: "kept", False: "lost", None: "not known"}
+    width = max(len(one.name) for one in kept)
+    for one in kept:
+        word = "not there" if one.original is False else "not defined" if one.original is None else words[one.kept]
+        counted = isinstance(one.original, int) and not isinstance(one.original, bool)
+        numbers = f" ({one.original} -> {one.reduced})" if counted else ""
+        remark = f"; {one.remark}" if one.remark and one.kept is False else ""
+        click.echo(f"  {one.name:<{width}}  {word}{numbers}{remark}")
 
 
 def _print_reasons(found: Inspection, show_all: bool) -> None:

@@ -42,11 +42,20 @@ __all__ = ["command"]
 @click.option("--no-check", "check", is_flag=True, flag_value=False, default=True, help="Do not simulate.")
 @click.option("--strict", is_flag=True, help="Exit 1 if nothing could be reduced.")
 @click.option("--on-class", is_flag=True, help="Take conserved totals that are left as constants.")
-@click.option("--lumping", metavar="FILE", help="Use the matrix in this CSV file, and say whether it is exact.")
+@click.option(
+    "--lumping",
+    metavar="FILE",
+    help="Use the lumps in this file (CSV, or lines y = A + B), and say whether that is exact.",
+)
 @click.option("--algorithm", default="balanced", show_default=True, help="Approximate: balanced or krylov.")
 @click.option("--tolerance", type=float, metavar="EPS", help="Approximate, krylov: largest part to be left out.")
-@click.option("--max-size", type=int, metavar="N", help="Approximate: at most N states.")
-@click.option("--max-error", type=float, metavar="R", help="Approximate: smallest model with this relative error.")
+@click.option("--max-size", type=int, metavar="N", help="Approximate, learned: at most N states.")
+@click.option(
+    "--max-error",
+    type=float,
+    metavar="R",
+    help="Approximate, learned, relation graph: smallest model with this relative error.",
+)
 @click.option("--ensemble", type=int, metavar="N", help="Approximate: perturbed starts to learn from.")
 @click.option("--spread", type=float, default=0.2, show_default=True, help="Approximate: size of the perturbation.")
 @click.option("--perturb-parameters", type=float, default=0.0, metavar="S", help="Approximate: vary parameters too.")
@@ -54,6 +63,15 @@ __all__ = ["command"]
 @click.option("--non-negative", is_flag=True, help="Approximate: keep the lifted state non-negative.")
 @click.option("--fast", default="auto", show_default=True, metavar="ID,…|auto", help="Fast states or reactions.")
 @click.option("--threshold", type=float, metavar="R", help="Relation graph: least influence that is kept.")
+@click.option(
+    "--weighting",
+    metavar="NAME",
+    help="Relation graph: maximum, average or turnover; the first with a threshold, else all are tried.",
+)
+@click.option(
+    "--total", "totals", multiple=True, metavar="EXPR", help="Conservation: only this total, such as 'A + B'."
+)
+@click.option("--rational", is_flag=True, help="Learned: try right-hand sides with denominators too.")
 @click.option("--reconstruct", metavar="ID,…|all", help="Give these original species where the lumps determine them.")
 @click.option("--as", "form", type=click.Choice(["reactions", "rate-rules"]), default="reactions", show_default=True)
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")

@@ -20,7 +20,7 @@ from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
 from sbmlump.lumping.exact import MOST_PRIMES, ClosureProblem, smallest_invariant_space
 from sbmlump.lumping.names import lump_names
-from sbmlump.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
+from sbmlump.reduced import Certificate, ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, Constant, OdeSystem, Quantity
 
 __all__ = [
@@ -402,11 +402,11 @@ def assemble(
     basis: Basis,
     lift: Lift,
     observables: Sequence[Observable],
-    proof: ExactProof,
+    proof: Certificate,
     seconds: Mapping[str, float],
     constants_needed: int,
 ) -> ReducedSystem:
-    """Everything of a proved lumping together."""
+    """Everything of a lumping and its certificate together."""
     matrix = LumpingMatrix(system.states, basis.rows)
     lumps = tuple(
         Lump(name, {system.states[j]: value for j, value in sorted(row.items())})

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from sbmlump.reduced import ExactProof, ReducedSystem
+import numpy as np
+
+from sbmlump.errors import SbmlumpError
+from sbmlump.expr.evaluate import Evaluator
+from sbmlump.expr.graph import Node
+from sbmlump.reduced import AffineLumping, Elimination, Embedding, ExactProof, ReducedSystem
 from sbmlump.structure.balance import balance_of
 from sbmlump.structure.exact_linear import solve_rows
 from sbmlump.structure.laws import linear_integrals
@@ -18,6 +23,8 @@ from sbmlump.system import OdeSystem
 
 __all__ = ["Kept", "element_counts", "formulas_of", "kept_properties"]
 
+_POINTS: Final = 6
+_ROUNDING: Final = 1e-9
 _PART: Final = re.compile(r"([A-Z][a-z]?)(\d*)")
 _FORMULA: Final = re.compile(r"(?:chemicalFormula\s*=\s*[\"']|\bFORMULA:\s*)([A-Za-z0-9]+)")
 
@@ -115,33 +122,85 @@ def _kept(before: bool | None, after: bool | None) -> bool | None:
 
 
 def _laws(reduction: ReducedSystem) -> list[Kept]:
-    """How many independent conservation laws of the original are functions of the reduced state."""
+    """How many independent conservation laws of the original hold in the reduced system."""
     original = reduction.original
-    laws = linear_integrals(original, symbolic=False)
-    if not laws:
-        return [Kept("conservation laws", 0, len(linear_integrals(reduction.system, symbolic=False)), True)]
+    name = "conservation laws"
+    try:
+        laws = linear_integrals(original, symbolic=False)
+        if not laws:
+            return [Kept(name, 0, len(linear_integrals(reduction.system, symbolic=False)), True)]
+    except SbmlumpError as error:
+        return [Kept(name, None, None, None, error.reasons[0].message)]
     constants = original.constant_values
     index = original.state_index
     held = 0
     for law in laws:
         target: dict[int, Fraction] = {}
-        for name, value in law.weights.items():
-            quantity = original.quantities.get(name)
+        for state, value in law.weights.items():
+            quantity = original.quantities.get(state)
             size = None if quantity is None or quantity.amount or quantity.kind != "species" else quantity.compartment
             node = constants.get(size) if size is not None else None
             factor = original.graph.number_of(node) if node is not None else None
-            target[index[name]] = value * (factor or 1)
-        eliminated = reduction.map.kind == "elimination"
-        held += bool(eliminated or solve_rows(reduction.matrix.rows, target, original.size) is not None)
-    return [
-        Kept(
-            "conservation laws",
-            len(laws),
-            held,
-            held == len(laws),
-            "those that are functions of the reduced state" if held < len(laws) else "",
-        )
-    ]
+            target[index[state]] = value * (factor or 1)
+        held += _holds(reduction, target)
+    remark = "those that are functions of the reduced state and constant there" if held < len(laws) else ""
+    return [Kept(name, len(laws), held, held == len(laws), remark)]
+
+
+def _holds(reduction: ReducedSystem, law: Mapping[int, Fraction]) -> bool:
+    """Whether Σ law[j]·x_j is a function of the reduced state, and a constant one."""
+    system, names = reduction.system, reduction.original.states
+    graph = system.graph
+    kind = reduction.map
+    if isinstance(kind, Elimination):
+        if isinstance(reduction.certificate, ExactProof):
+            return True  # what is eliminated follows from what stays, as it was
+        defined = system.definitions
+        if any(names[j] not in defined for j in law):
+            # pools stand for their members, which are defined too where they are eliminated
+            return False
+        value = graph.add(graph.mul((graph.number(w), defined[names[j]])) for j, w in law.items())
+        return _rests(system, value)
+    if isinstance(kind, Embedding):
+        return isinstance(reduction.certificate, ExactProof)  # every state is one of the reduced system
+    rows = list(reduction.matrix.rows)
+    totals = [row for _, row in kind.totals] if isinstance(kind, AffineLumping) else []
+    weights = solve_rows([*rows, *totals], law, reduction.original.size)
+    if weights is None:
+        return False
+    if isinstance(reduction.certificate, ExactProof):
+        return True
+    value = graph.add(
+        graph.mul((graph.number(weights[i]), graph.symbol(name))) for i, name in enumerate(system.states) if weights[i]
+    )
+    return _rests(system, value)
+
+
+def _rests(system: OdeSystem, value: Node) -> bool:
+    """Whether an expression is constant along the flow: its rate is rounding at random states.
+
+    An event that sets one of its states counts as motion.
+    """
+    graph = system.graph
+    touched = {name for event in system.events for name, _ in (*event.assignments, *event.implied)}
+    if touched & graph.symbols([value]):
+        return False
+    seeds = {graph.symbol(name): rate for name, rate in zip(system.states, system.rhs, strict=True)}
+    seeds |= {graph.time(): graph.number(1)}
+    try:
+        flow = graph.derivative(value, seeds)
+    except ValueError:
+        return False  # not shown
+    parts = [graph.derivative(value, {one: graph.number(1)}) for one in seeds]
+    generator = np.random.default_rng(0x1A35)
+    start = np.abs(np.nan_to_num(system.initial_state()))
+    largest = float(start.max(initial=0.0)) or 1.0
+    points = np.where(start > 0, start, largest) * generator.uniform(0.2, 2.0, (_POINTS, system.size))
+    evaluator = Evaluator(graph, [flow, *parts, *seeds.values()], system.states, system.constant_values)
+    found = evaluator.values(0.0, points)
+    count = len(parts)
+    terms = np.abs(found[:, 1 : 1 + count] * found[:, 1 + count :]).sum(axis=1)
+    return bool((np.abs(found[:, 0]) <= _ROUNDING * terms).all())
 
 
 def _total(rows: Sequence[Mapping[int, Fraction]], size: int) -> Kept:

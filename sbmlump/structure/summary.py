@@ -11,7 +11,7 @@ from sbmlump.expr.text import to_text
 from sbmlump.structure.balance import Balance, balance_of
 from sbmlump.structure.exact_linear import rank
 from sbmlump.structure.laws import Law, linear_integrals, near_laws, stoichiometric_laws, stoichiometry
-from sbmlump.structure.network import Network, network_of
+from sbmlump.structure.network import Network, network_for_balance, network_of
 from sbmlump.structure.signs import non_negative_rates
 from sbmlump.system import OdeSystem
 
@@ -88,6 +88,7 @@ class Structure:
             },
             "detailed_balance": self.balance.detailed,
             "complex_balance": self.balance.complex,
+            "balance_realisation": self.balance.realisation,
             "balance_remark": self.balance.why,
             "equilibrium": dict(self.balance.equilibrium),
             "non_negative": all(self.non_negative.values()),
@@ -120,13 +121,15 @@ class Structure:
         if network is None:
             return ["  network                            not defined: rate rules, or stoichiometries that vary"]
         words = {True: "yes", False: "no", None: "not defined"}
+        other = self.balance.realisation != network.realisation
+        why = f"of the {self.balance.realisation}; {self.balance.why}" if other else self.balance.why
         return [
             f"  network                            {network.realisation}",
             f"  complexes, linkage classes         {len(network.complexes)}, {len(network.linkage_classes)}",
             f"  deficiency                         {network.deficiency}",
             f"  weakly reversible                  {words[network.weakly_reversible]}",
             f"  detailed balance                   {words[self.balance.detailed]}",
-            f"  complex balance                    {words[self.balance.complex]} ({self.balance.why})",
+            f"  complex balance                    {words[self.balance.complex]} ({why})",
         ]
 
 
@@ -159,7 +162,7 @@ def structure_of(system: OdeSystem) -> Structure:
         at_values,
         near,
         network,
-        balance_of(network),
+        balance_of(network_for_balance(system)),
         non_negative_rates(system),
         tuple(remarks),
     )

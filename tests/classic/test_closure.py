@@ -12,7 +12,7 @@ from strategies import HiddenSystem, hidden_systems
 
 from sbmlump.classic.closure import closure, read_lumping, user_lumping
 from sbmlump.classic.measure import Trial
-from sbmlump.errors import InputError, UsageError
+from sbmlump.errors import UsageError
 from sbmlump.models import ring, squares_example
 from sbmlump.observables import parse_observables
 from sbmlump.reduced import ErrorEstimate, ExactProof
@@ -66,9 +66,37 @@ def test_wrong_files_are_one_sentence(tmp_path: Path, text: str, message: str) -
     assert message in reason.message
 
 
-def test_a_file_that_is_not_there_is_unreadable(tmp_path: Path) -> None:
-    with pytest.raises(InputError):
+def test_a_file_that_is_not_there_is_a_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read the lumping"):
         read_lumping(ring(4), tmp_path / "nothing.csv")
+
+
+def test_lumps_may_be_expressions(tmp_path: Path) -> None:
+    system = ring(4)
+    path = tmp_path / "pools.txt"
+    path.write_text("# two pools\na = X_1 + X_2\nb = 2*X_3 + X_4/2\n")
+    assert read_lumping(system, path) == ({0: 1, 1: 1}, {2: 2, 3: Fraction(1, 2)})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = X_1 + X_9\n", "cannot read the lump a"),
+        ("a = X_1\nX_2\n", "is no 'name = expression'"),
+        ("a = X_1\na = X_2\n", "stands there twice"),
+        ("a = X_1\nb = 2*X_1\n", "their rank is 1"),
+        ("a = X_1*X_2\n", "no linear combination"),
+        ("a = X_1 + 1\n", "no linear combination"),
+    ],
+)
+def test_wrong_expressions_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "pools.txt"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_lumping(ring(4), path)
+    (reason,) = caught.value.reasons
+    assert reason.code == "bad-lumping"
+    assert message in reason.message
 
 
 def test_an_observable_outside_the_lumps_is_refused() -> None:
@@ -95,15 +123,42 @@ def test_closure_error_is_symbolic_and_sampled() -> None:
     assert found.points > 0
 
 
-def test_a_map_that_is_not_linear_is_held_against_its_gradients() -> None:
+def test_a_map_that_is_not_linear_is_proved_closed_or_sampled() -> None:
     system = squares_example()
     closed = closure(system, {"x1": "x1", "s": "(x2 + x3)^2 + (x2 + x4)^2"}, trial=SHORT)
-    assert closed.linear is False
-    assert closed.worst < 1e-10
+    assert (closed.exact, closed.linear, closed.worst) == (True, False, 0.0)
+    assert closed.proof is not None
+    assert closed.proof.failure_probability < 1e-18
     open_ = closure(ring(4), {"p": "X_1*X_2"}, trial=SHORT)
+    assert (open_.exact, open_.linear) == (False, False)
     assert open_.worst > 0.1
+    assert np.isfinite(open_.mean)
     with pytest.raises(UsageError):
         closure(system, {"p": "x1 +"}, trial=SHORT)
     with pytest.raises(UsageError):
         closure(system, {"a": "x1", "b": "2*x1"}, trial=SHORT)
-    assert np.isfinite(open_.mean)
+    with pytest.raises(UsageError, match="depend on each other"):
+        closure(ring(4), {"a": "X_1*X_2", "b": "X_1^2*X_2^2"}, trial=SHORT)
+
+
+def test_what_is_no_rational_map_is_sampled() -> None:
+    found = closure(ring(4), {"e": "exp(X_1 + X_2 + X_3 + X_4)"}, trial=SHORT)
+    assert (found.exact, found.linear) == (False, False)
+    assert found.worst < 1e-9  # a function of a conserved total: closed, but not shown
+
+
+def test_a_given_field_is_held_against_the_map() -> None:
+    system = ring(3)
+    lumps = {"a": "X_1 - X_2", "b": "X_3 - X_2"}
+    # ẋ₁ − ẋ₂ of the ring with equal rates k is −3k(x₁ − x₂)
+    right = {"a": "-3*kf*a", "b": "-(2*kf + kb)*b"}
+    assert closure(system, lumps, right, trial=SHORT).exact
+    wrong = closure(system, lumps, {**right, "b": "0"}, trial=SHORT)
+    assert (wrong.exact, wrong.linear) == (False, True)
+    assert set(wrong.expressions) == {"b"}
+    assert wrong.per_lump["a"] < 1e-12
+    assert wrong.worst == pytest.approx(1.0)
+    with pytest.raises(UsageError, match="one rate for each lump"):
+        closure(system, lumps, {"a": "0"}, trial=SHORT)
+    with pytest.raises(UsageError, match="lumps, constants and time"):
+        closure(system, lumps, {**right, "b": "X_3"}, trial=SHORT)

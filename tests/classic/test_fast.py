@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from sbmlump.classic.measure import Trial, difference
 from sbmlump.classic.quasi_equilibrium import fast_reactions, quasi_equilibrium
 from sbmlump.classic.quasi_steady import quasi_steady_state
+from sbmlump.classic.relation_graph import pruned
+from sbmlump.classic.simulation import trajectories
 from sbmlump.classic.timescales import nominal_run, time_scales
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Graph, Node
@@ -18,9 +21,10 @@ from sbmlump.expr.text import parse_expression
 from sbmlump.lumping.identity import expand_polynomials
 from sbmlump.models import michaelis_menten, network_from_reactions, sir_age_groups
 from sbmlump.observables import parse_observables
+from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.reader import load_sbml
 from sbmlump.sbml.writer import write_reduction
-from sbmlump.system import OdeSystem
+from sbmlump.system import Event, OdeSystem
 
 SHORT = Trial(until=20.0, ensemble=1)
 
@@ -214,14 +218,64 @@ def test_nothing_fast_is_said_so() -> None:
     assert caught.value.reasons[0].code == "no-fast-quantity"
 
 
-def test_models_with_events_are_refused() -> None:
-    from dataclasses import replace
+def with_dose(system: OdeSystem, trigger: Node, target: str) -> OdeSystem:
+    """The event ``dose`` sets a state to 5."""
+    return replace(system, events=(Event(trigger, ((target, system.graph.number(5)),), id="dose"),))
 
-    from sbmlump.system import Event
 
+def test_events_that_states_trigger_are_refused() -> None:
     system = drained()
-    trigger = system.graph.call("gt", (system.graph.time(), system.graph.number(1)))
-    system = replace(system, events=(Event(trigger, (("A", system.graph.number(5)),), id="dose"),))
-    with pytest.raises(UnsupportedModelError) as caught:
-        quasi_steady_state(system, parse_observables(system, ["C"]), fast=["B"], trial=SHORT)
-    assert (caught.value.reasons[0].code, caught.value.reasons[0].element) == ("event-not-lumpable", "dose")
+    graph = system.graph
+    system = with_dose(system, graph.call("gt", (graph.symbol("C"), graph.decimal(0.5))), "A")
+    kept = parse_observables(system, ["C"])
+    for refused in (
+        lambda: quasi_steady_state(system, kept, fast=["B"], trial=SHORT),
+        lambda: quasi_equilibrium(system, kept, trial=SHORT),
+        lambda: pruned(system, kept, trial=SHORT),
+    ):
+        with pytest.raises(UnsupportedModelError) as caught:
+            refused()
+        assert (caught.value.reasons[0].code, caught.value.reasons[0].element) == ("event-not-lumpable", "dose")
+
+
+def test_events_at_known_times_are_carried_over(tmp_path: Path) -> None:
+    system = drained()
+    graph = system.graph
+    system = with_dose(system, graph.call("gt", (graph.time(), graph.number(1))), "A")
+    found = quasi_steady_state(system, parse_observables(system, ["C"]), fast=["B"], trial=Trial(until=4.0, ensemble=1))
+    assert [event.id for event in found.system.events] == ["dose"]
+    assert found.certificate.worst_error < 0.2
+    times = np.array([0.0, 1.5, 4.0])
+    runs = trajectories(found.system, found.system.initial_state()[None, :], times)[0]
+    total = runs @ np.array([1.0 if name in ("A", "C") else 0.0 for name in found.system.states])
+    assert total[2] > total[0] + 1.0  # the dose came
+    path = tmp_path / "reduced.xml"
+    path.write_bytes(write_reduction(found))
+    assert written_runs_agree(found, path)
+
+
+def written_runs_agree(found: ReducedSystem, path: Path) -> bool:
+    """Whether the file read back, simulated with its event, is the system that was written."""
+    again = load_sbml(path)
+    times = np.array([0.0, 0.5, 1.5, 4.0])
+    a = trajectories(found.system, found.system.initial_state()[None, :], times)[0]
+    b = trajectories(again, again.initial_state()[None, :], times)[0]
+    order = [again.states.index(name) for name in found.system.states]
+    return bool(np.allclose(a, b[:, order], rtol=1e-6))
+
+
+def test_a_pool_whose_member_an_event_sets_is_refused() -> None:
+    system = drained()
+    graph = system.graph
+    system = with_dose(system, graph.call("gt", (graph.time(), graph.number(1))), "A")
+    with pytest.raises(UnsupportedModelError, match="sets A"):
+        quasi_equilibrium(system, parse_observables(system, ["C"]), fast=["A", "B"], trial=SHORT)
+
+
+def test_a_total_that_an_event_changes_is_no_constant_of_a_quasi_steady_state() -> None:
+    system = michaelis_menten()
+    graph = system.graph
+    system = with_dose(system, graph.call("gt", (graph.time(), graph.number(1))), "E")
+    found = quasi_steady_state(system, parse_observables(system, ["P"]), fast=["ES"], trial=SHORT)
+    assert "E" in found.system.states
+    assert not any(c.id.startswith("total") for c in found.system.constants)
