@@ -46,9 +46,12 @@ _REFINING: Final = 3  # refinement learns from so many times the ensemble: it ha
 _TRIED: Final = 3
 _LIFTED_RUNS: Final = 10
 _WORTH_A_LOOK: Final = 3.0  # times the wanted error over the training runs
-_POLISHING: Final = 6  # steps that even an unrefined reduction gets: they cost about as much as its selection
-_RESCUED: Final = 3  # where no candidate comes through the runs, so many sizes are tried to be made to
-_RESCUING: Final = 25
+_POLISHING_STEPS: Final = 12  # that even an unrefined reduction gets: they cost a few times as much as its selection
+_REFINING_STEPS: Final = 25
+_GOOD: Final = 0.3  # times the wanted error: refinement stops there
+_PATIENCE: Final = 2  # the error is not monotone in the size: so many sizes in turn may fail
+_MANY: Final = 1_000
+_EVERY: Final = 15  # where no candidate comes through the runs, refinement starts from one in so many
 _HOPELESS: Final = 30.0  # times the wanted error: another start will not bring it there either
 _DEFAULT_ERROR: Final = 0.01
 
@@ -61,6 +64,46 @@ class Try:
     written: Written
     validation: Validation
     training_worst: float
+
+
+class _Pick:
+    """The first proposal that is accurate enough on the validation runs, and the best of the others."""
+
+    def __init__(self, job: Job, wanted: float) -> None:
+        self.wanted = wanted
+        self.best: Try | None = None
+        self._job = job
+        self._spare: tuple[Affine, float] | None = None  # the best that was not worth a validation
+
+    def accepts(self, proposals: Iterator[tuple[Affine, float]]) -> bool:
+        """Whether one of the proposals, which come the best first, is accurate enough: it becomes the best."""
+        for count, (one, worst) in enumerate(proposals):
+            if worst > _WORTH_A_LOOK * self.wanted:
+                self._spare = (one, worst) if self._spare is None or worst < self._spare[1] else self._spare
+                return False
+            tried = self._job.write(one, worst)
+            if tried.validation.worst <= self.wanted:
+                self.best = tried
+                return True
+            if self.best is None or tried.validation.worst < self.best.validation.worst:
+                self.best = tried
+            if count + 1 >= _TRIED or worst > self.wanted:
+                return False
+        return False
+
+    def best_found(self) -> Try | None:
+        """What came closest."""
+        if self.best is None and self._spare is not None:
+            self.best = self._job.write(*self._spare)
+        return self.best
+
+
+def _doubling(least: int, most: int) -> list[int]:
+    """least, least + 1, + 2, + 4, … and ``most``."""
+    steps = [0]
+    while least + steps[-1] < most:
+        steps.append(max(1, 2 * steps[-1]))
+    return [min(least + step, most) for step in steps if least <= most]
 
 
 class Job:
@@ -109,7 +152,10 @@ class Job:
     def search(self) -> Search:
         """Snapshots, gradients and decompositions."""
         if self._search is None:
-            self._search = Search(self.problem, self.training, self.totals, self.progress)
+            wanted = self.options.max_error
+            if wanted is None and self.options.max_size is None and self.polish:
+                wanted = _DEFAULT_ERROR
+            self._search = Search(self.problem, self.training, self.totals, self.progress, wanted)
         return self._search
 
     @property
@@ -176,45 +222,33 @@ class Job:
         return pinned_projection(rows, self.problem.pinned_array(), tolerance, 1 + len(self.totals))
 
     def _balanced(self, size: int) -> Iterator[tuple[Affine, float]]:
-        search = self.search
+        """What the decomposition gives; where one size is asked for, with what refinement makes of it."""
         if self.large:
-            candidates = search.candidates(size)
-            yield from ((one, 0.0) for one in candidates)
+            yield from ((one, 0.0) for one in self.search.candidates(size))
             return
-        ranked = search.ranked(size)
-        wanted = self.options.max_error
-        if not self.options.refine:
-            yield from self._polished(size, [(one.map, one.worst) for one in ranked])
-            return
-        starts = [one.map for one in ranked[:_TRIED]] or search.candidates(size)[::15][:_TRIED]
-        target = 0.2 * (self.options.max_error or 0.0)
-        improved = []
-        for start in starts:
-            better = refine(search, start, target=target, progress=self.progress)
-            worst = float(search.errors([better], np.arange(len(self.training.states))).max())
-            improved.append((better, worst))
-            if worst <= 0.5 * (wanted or _DEFAULT_ERROR) or worst > _HOPELESS * (wanted or _DEFAULT_ERROR):
-                break
-        yield from sorted(improved, key=lambda pair: pair[1])
+        found = [(one.map, one.worst) for one in self.search.ranked(size)]
+        if self.polish and (self.options.refine or (self.options.max_error is None and size == self.options.max_size)):
+            found = sorted([*self._improved(size, None), *found], key=lambda pair: pair[1])
+        yield from found
 
-    def _polished(self, size: int, ranked: list[tuple[Affine, float]]) -> list[tuple[Affine, float]]:
-        """With a few steps of refinement for the best one, where it is not good enough but may become so."""
-        wanted = self.options.max_error
-        if wanted is None and self.options.max_size is not None:
-            worthwhile = size == self.options.max_size
-        else:
-            level = wanted if wanted is not None else _DEFAULT_ERROR
-            few = size <= len(self.problem.pinned) + _RESCUED
-            worthwhile = 0.7 * level < ranked[0][1] <= _HOPELESS * level if ranked else few
-        if not worthwhile or not self.polish:
-            return ranked
-        start = ranked[0][0] if ranked else next(iter(self.search.candidates(size)), None)
-        if start is None:
-            return ranked
-        steps = _POLISHING if ranked else _RESCUING
-        better = refine(self.search, start, steps, 0.3 * (wanted or 0.0), self.progress)
-        worst = float(self.search.errors([better], np.arange(len(self.training.states))).max())
-        return sorted([(better, worst), *ranked], key=lambda pair: pair[1]) if np.isfinite(worst) else ranked
+    def _improved(self, size: int, wanted: float | None) -> list[tuple[Affine, float]]:
+        """Refined reductions of one size and their worst training errors, the best first.
+
+        Without ``--refine`` only the best candidate is improved, and not to the end.
+        """
+        search, thorough = self.search, self.options.refine
+        ranked = [one.map for one in search.ranked(size)[: _TRIED if thorough else 1]]
+        starts = ranked or search.candidates(size)[:: _EVERY if thorough else _MANY][:_TRIED]
+        found = []
+        for start in starts:
+            steps = _REFINING_STEPS if thorough else _POLISHING_STEPS
+            better = refine(search, start, steps, _GOOD * (wanted or 0.0), self.progress, wanted)
+            worst = float(search.errors([better], np.arange(len(self.training.states))).max())
+            if np.isfinite(worst):
+                found.append((better, worst))
+            if wanted is not None and (worst <= 0.5 * wanted or (ranked and worst > _HOPELESS * wanted)):
+                break
+        return sorted(found, key=lambda pair: pair[1])
 
     # -- trying --------------------------------------------------------------------------------------
 
@@ -272,22 +306,15 @@ class Job:
         return self.write(*best)
 
     def _smallest_within(self, wanted: float, least: int, most: int) -> ReducedSystem:
-        best: Try | None = None
-        spare: tuple[Affine, float] | None = None  # the best that was not worth a validation
-        for size in range(least, most + 1):
-            for count, (one, worst) in enumerate(self.proposals(size)):
-                if worst > _WORTH_A_LOOK * wanted:
-                    spare = (one, worst) if spare is None or worst < spare[1] else spare
-                    break
-                tried = self.write(one, worst)
-                if best is None or tried.validation.worst < best.validation.worst:
-                    best = tried
-                if tried.validation.worst <= wanted:
-                    return self.finish(tried)
-                if count + 1 >= _TRIED or worst > wanted:
-                    break
-        if best is None and spare is not None:
-            best = self.write(*spare)
+        pick = _Pick(self, wanted)
+        if self.large or self.options.algorithm != "balanced" or self.options.non_negative:
+            found = next((size for size in range(least, most + 1) if pick.accepts(self.proposals(size))), None)
+        else:
+            found = self._smallest_balanced(pick, least, most)
+        if found is not None:
+            assert pick.best is not None
+            return self.finish(pick.best)
+        best = pick.best_found()
         if best is None:
             raise LimitError(Reason("no-reduction", f"no reduction with at most {most} states comes through the runs"))
         reduction = self.finish(best)
@@ -297,6 +324,34 @@ class Job:
             "a smaller --spread, a shorter horizon, or try --refine"
         )
         raise UnreachableError(Reason("max-error-not-reached", message), reduction)
+
+    def _smallest_balanced(self, pick: _Pick, least: int, most: int) -> int | None:
+        """The smallest size that is accurate enough: first by the decomposition alone, then downwards by refinement.
+
+        Sizes grow by doubling steps until one will do, and then one by one from the last that will not.
+        """
+        sizes = _doubling(least, most)
+        below, found = least - 1, None
+        for size in sizes:
+            if pick.accepts(self._plain(size)):
+                found = size
+                break
+            below = size
+        if found is not None:
+            between = range(below + 1, found)
+            found = next((size for size in between if pick.accepts(self._plain(size))), found)
+        failures = 0
+        for size in range(most if found is None else found - 1, least - 1, -1):
+            if pick.accepts(iter(self._improved(size, pick.wanted))):
+                found, failures = size, 0
+                continue
+            failures += 1
+            if failures >= _PATIENCE:
+                break
+        return found
+
+    def _plain(self, size: int) -> Iterator[tuple[Affine, float]]:
+        return iter([(one.map, one.worst) for one in self.search.ranked(size)])
 
     # -- certificate ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ runs cost a matrix product; others go through the full program at the lifted poi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -109,6 +110,14 @@ def _with_clock(table: Array, timed: int) -> Array:
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    run: Indices
+    linear: Array
+    constant: Array
+    blocks: tuple[tuple[int, slice], ...]
+
+
 class TabledField:
     """Degree two: ẏ = a + My + T(y ⊗ y), with a and M of each run and T of each candidate."""
 
@@ -122,6 +131,7 @@ class TabledField:
         self._slope = np.empty((len(maps), k, k, k))
         self._constant = np.empty((len(maps) * r, k))
         self._linear = np.empty((len(maps) * r, k, k))
+        self._now: _Chosen | None = None
         for i, one in enumerate(maps):
             lq = one.matrix @ form.products
             left, right = one.lift[form.left], one.lift[form.right]
@@ -142,19 +152,26 @@ class TabledField:
 
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""
-        which = run // self._starts
+        now = self._chosen(run)
         pairs = (y[:, :, None] * y[:, None, :]).reshape(len(y), -1)
-        out = (self._linear[run] @ y[:, :, None])[:, :, 0] + self._constant[run]
-        for c, part in _blocks(which):
+        out = (now.linear @ y[:, :, None])[:, :, 0] + now.constant
+        for c, part in now.blocks:
             out[part] += pairs[part] @ self._square[c]
         return np.asarray(out)
 
     def jacobians(self, y: Array, run: Indices) -> Array:
         """∂ẏ/∂y at each point."""
         k = self.size
-        which = run // self._starts
+        now = self._chosen(run)
         # Σ_i y_i (T_ij + T_ji): slope is (i, component, j)
-        out = self._linear[run]
-        for c, part in _blocks(which):
+        out = now.linear.copy()
+        for c, part in now.blocks:
             out[part] += (y[part] @ self._slope[c].reshape(k, k * k)).reshape(-1, k, k)
         return out
+
+    def _chosen(self, run: Indices) -> _Chosen:
+        """The tables of these runs; an integrator asks many times for the same ones, by the same array."""
+        if self._now is None or self._now.run is not run:
+            blocks = tuple(_blocks(run // self._starts))
+            self._now = _Chosen(run, self._linear[run], self._constant[run], blocks)
+        return self._now

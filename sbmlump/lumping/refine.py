@@ -38,6 +38,7 @@ _POINTS: Final = 100
 _STEPS: Final = 400
 _RUNS: Final = 60
 _END_TIMES: Final = 16
+_LOOK_BACK: Final = 3
 _SHARPNESS: Final = 4.0  # the errors are weighed by their own size, so that the worst ones count most
 
 
@@ -221,6 +222,7 @@ def refine(
     iterations: int = 20,
     target: float = 0.0,
     progress: Callable[[str], None] = lambda _: None,
+    wanted: float | None = None,
 ) -> Affine:
     """Improve a candidate.
 
@@ -231,12 +233,15 @@ def refine(
     iterations : int
     target : float
         Stop when the largest scaled error over the training runs is below this.
+    wanted : float, optional
+        Stop when the error does not fall fast enough to come below this in the steps that are left.
     """
     job = _Refinement(search)
     state = job.states_of([start])[0]
     full = len(job.times)
     idle = 0
     steps = state.steps
+    course: list[float] = []
     for iteration in range(iterations):
         if state.alive < 3 or idle >= 3:
             break
@@ -247,6 +252,9 @@ def refine(
         through = state.alive == full
         worst = float(np.abs(state.errors).max(initial=0.0)) if through else 0.0
         if through:
+            course.append(worst)
+            if wanted is not None and _hopeless(course, wanted, iterations - iteration):
+                break
             tried = job.states_of(moved, min(_GIVE_UP, 2.0 * worst + 1e-3), min(_STEPS, max(150, 2 * steps)))
         else:
             tried = job.states_of(moved)
@@ -264,3 +272,11 @@ def refine(
         if state.alive == full and float(np.abs(state.errors).max(initial=0.0)) < target:
             break
     return replace(state.map, label=f"{start.label}, refined")
+
+
+def _hopeless(course: list[float], wanted: float, left: int) -> bool:
+    """Whether the error, falling twice as fast as in the last steps, would still be above what is wanted."""
+    if len(course) <= _LOOK_BACK or course[-1] <= wanted:
+        return False
+    rate = (course[-1] / course[-1 - _LOOK_BACK]) ** (2 / _LOOK_BACK)
+    return course[-1] * min(rate, 1.0) ** left > wanted

@@ -23,9 +23,13 @@ __all__ = ["Ranked", "Readout", "Search", "measured_errors"]
 Array = NDArray[np.float64]
 _Reset = Callable[[Array, NDArray[np.int64]], Array]
 _STEPS: Final = 1500
+_LEAST_STEPS: Final = 150
 _RELATIVE: Final = 1e-6
+_COARSE: Final = 1e-4
+_ACCURACY: Final = 1e-3  # of the integration, times the error that is wanted
 _GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitude is not followed further
 _FIRST_STARTS: Final = 4
+_FIRST: Final = 30
 _SECOND: Final = 8
 _LARGE_TIMES: Final = 50
 _MAX_GRADIENT_WORK: Final = 2.5e7
@@ -87,7 +91,10 @@ def measured_errors(
     give_up: float = _GIVE_UP,
     relative: float = _RELATIVE,
 ) -> Array:
-    """Largest relative error of the observables over [0, T], (candidates, runs); infinite where it is not reached."""
+    """Largest relative error of the observables over [0, T], (candidates, runs); infinite where it is not reached.
+
+    A reduction that asks for far more steps than the original is of no use, and is not followed to the end.
+    """
     p = len(problem.pinned)
     times = sample.times
     wanted = [readout(times, path @ problem.pinned_array().T) for path in sample.states[rows]]
@@ -112,7 +119,9 @@ def measured_errors(
         errors[places] = np.maximum(errors[places], now)
         return np.asarray(now > give_up)
 
-    tolerances = Tolerances(relative, 1e-3 * relative * magnitude, _STEPS)
+    # the original was integrated more accurately, and so with more steps
+    most = min(_STEPS, max(_LEAST_STEPS, 2 * sample.steps)) if sample.steps else _STEPS
+    tolerances = Tolerances(relative, 1e-2 * relative * magnitude, most)
     jumps = _reduced_jumps(sample, maps, constants[rows], rows)
     done = _advance(field, starts, times, tolerances, watch, jumps)
     errors[~done] = np.inf
@@ -189,9 +198,15 @@ class Search:
     """All sizes from one set of snapshots and gradients."""
 
     def __init__(
-        self, problem: Problem, training: Sample, totals: Array, progress: Callable[[str], None] = lambda _: None
+        self,
+        problem: Problem,
+        training: Sample,
+        totals: Array,
+        progress: Callable[[str], None] = lambda _: None,
+        wanted: float | None = None,
     ) -> None:
         self.problem = problem
+        self._relative = _RELATIVE if wanted is None else min(max(_ACCURACY * wanted, _RELATIVE), _COARSE)
         self.training = training
         self.totals = totals
         self.readout = Readout(problem)
@@ -254,21 +269,29 @@ class Search:
             self._ranked[size] = self._rank(self.candidates(size))
         return self._ranked[size]
 
-    def errors(self, maps: Sequence[Affine], rows: NDArray[np.int64], give_up: float = _GIVE_UP) -> Array:
+    def errors(
+        self, maps: Sequence[Affine], rows: NDArray[np.int64], give_up: float = _GIVE_UP, relative: float | None = None
+    ) -> Array:
         """Errors over some training runs."""
-        return measured_errors(self.problem, self.readout, self.training, maps, self.constants, rows, give_up)
+        accuracy = self._relative if relative is None else relative
+        return measured_errors(
+            self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy
+        )
 
     def _rank(self, maps: list[Affine]) -> list[Ranked]:
+        """In three rounds: all on the nominal run and coarsely, the better ones on a few, the best ones on all."""
+        r = len(self.training.states)
+        maps = self._best(maps, np.arange(1), _FIRST)
+        maps = self._best(maps, np.arange(min(_FIRST_STARTS, r)), _SECOND)
         if not maps:
             return []
-        r = len(self.training.states)
-        first = np.arange(min(_FIRST_STARTS, r))
-        worst = self.errors(maps, first).max(axis=1)
-        order = [int(i) for i in np.argsort(worst, kind="stable")[:_SECOND] if np.isfinite(worst[i])]
-        if not order:
-            return []
-        rest = np.arange(len(first), r)
-        more = self.errors([maps[i] for i in order], rest) if len(rest) else np.zeros((len(order), 0))
-        before = self.errors([maps[i] for i in order], first)
-        full = [Ranked(maps[i], np.concatenate([before[j], more[j]])) for j, i in enumerate(order)]
+        errors = self.errors(maps, np.arange(r))
+        full = [Ranked(one, row) for one, row in zip(maps, errors, strict=True)]
         return sorted((one for one in full if np.isfinite(one.worst)), key=lambda one: one.worst)
+
+    def _best(self, maps: list[Affine], rows: NDArray[np.int64], count: int) -> list[Affine]:
+        """The ``count`` candidates with the smallest worst errors on some runs; none that does not come through."""
+        if not maps:
+            return []
+        worst = self.errors(maps, rows, relative=max(self._relative, _COARSE)).max(axis=1)
+        return [maps[i] for i in np.argsort(worst, kind="stable")[:count].tolist() if np.isfinite(worst[i])]

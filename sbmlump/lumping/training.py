@@ -73,6 +73,8 @@ class Sample:
     jumps : tuple of Jump
     numbers : ndarray of int (r,)
         Numbers of the runs in the field.
+    steps : int
+        Most steps that a run took, 0 where they were not counted.
     """
 
     field: Field
@@ -81,6 +83,7 @@ class Sample:
     scale: Array
     jumps: tuple[Jump, ...]
     numbers: NDArray[np.int64]
+    steps: int = 0
 
     @property
     def starts(self) -> Array:
@@ -126,7 +129,8 @@ def run_ensemble(
     states = np.concatenate([first.states, rest.states])[:, :, : problem.size]
     scale = np.abs(states).max(axis=(0, 1))
     scale[scale == 0] = 1.0
-    return tuple(Sample(field, times, states[part], scale, jumps, np.arange(count)[part]) for part in slices)
+    steps = max(first.steps, rest.steps)
+    return tuple(Sample(field, times, states[part], scale, jumps, np.arange(count)[part], steps) for part in slices)
 
 
 def _simulate(field: Field, starts: Array, times: Array, jumps: tuple[Jump, ...], numbers: NDArray[np.int64]) -> Runs:
