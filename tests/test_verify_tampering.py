@@ -118,6 +118,24 @@ def test_every_missing_part_is_refuted(files: tuple[Path, Path], tmp_path: Path)
     assert [what for what, tree in found if accepted(source, tree, tmp_path / "t.xml")] == []
 
 
+def test_an_event_that_resizes_with_old_values_keeps_every_state(tmp_path: Path) -> None:
+    """Nothing smaller can say it; the model is written as it is, and proved."""
+    delayed = event("A < 0.5", {"c": "2*c"}, more=f"<delay>{math('0.3')}</delay>")
+    path, target = tmp_path / "m.xml", tmp_path / "r.xml"
+    path.write_text(
+        sbml(
+            listed("Compartments", compartment(size="2", constant=False))
+            + listed("Species", species("A"), species("B"), species("Z", amounts=True))
+            + listed("Reactions", reaction("r", "A", "B", "A*c"), reaction("s", "B", "Z", "B*c"))
+            + listed("Events", delayed)
+        )
+    )
+    reduction = sbmlump.reduce(sbmlump.load(path), ["A"])
+    assert not reduction.reducible
+    reduction.write(target)
+    assert isinstance(sbmlump.verify(path, target), ExactProof)
+
+
 def test_another_original_is_refuted(files: tuple[Path, Path], tmp_path: Path) -> None:
     _, target = files
     other = tmp_path / "other.xml"
@@ -128,3 +146,12 @@ def test_another_original_is_refuted(files: tuple[Path, Path], tmp_path: Path) -
             assert isinstance(sbmlump.verify(other, target), Refutation), old
         except SbmlumpError as error:
             pytest.fail(str(error))
+
+
+def test_a_reduced_model_that_is_not_reducible_again_is_proved(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """It is written with all that it carries, also with the annotation of the reduction that it comes from."""
+    _, target = files
+    again = sbmlump.reduce(sbmlump.load(target), ["total", "P"])
+    assert not again.reducible
+    again.write(tmp_path / "again.xml")
+    assert isinstance(sbmlump.verify(target, tmp_path / "again.xml"), ExactProof)

@@ -59,6 +59,7 @@ RELATIONS: Final[frozenset[str]] = frozenset("lt leq gt geq eq neq".split())
 """Binary relations (n-ary ones of MathML are conjunctions of these)."""
 
 LOGIC: Final[frozenset[str]] = frozenset("and or not xor".split())
+_TRUTHS: Final = RELATIONS | LOGIC
 """Logical operators."""
 
 _MAX_FOLDED_BITS: Final = 16_384  # a hostile tower of powers must not fill the memory
@@ -527,7 +528,9 @@ class Graph:
         rest = tuple(dict.fromkeys(node for node, truth in zip(args, truths, strict=True) if truth is None))
         if not rest:
             return self.truth(not absorbing)
-        # a single operand stays wrapped: it may be a number-valued expression whose truth is meant
+        if len(rest) == 1 and self._ops[rest[0]] is Op.CALL and self._payload[rest[0]] in _TRUTHS:
+            return rest[0]
+        # any other single operand stays wrapped: it is a number-valued expression whose truth is meant
         return self._intern(Op.CALL, rest, name)
 
     def _relation(self, name: str, args: tuple[Node, ...]) -> Node:

@@ -48,33 +48,29 @@ def _targets(event: Event) -> set[str]:
 
 
 def event_seeds(system: OdeSystem) -> list[Node]:
-    """Expressions whose gradients must lie in the row space."""
+    """Expressions whose gradients must lie in the row space.
+
+    Where an event resizes a compartment with values of an earlier moment, these are all states: the concentrations
+    that change with it belong to the moment of execution, the new size to an earlier one, and only the original event
+    says both.
+    """
     seeds: list[Node] = []
     for event in system.events:
         seeds += numeric_leaves(system.graph, event.trigger)
         seeds += [node for node in (event.delay, event.priority) if node is not None]
+        if event.implied and values_are_old(system, event):
+            seeds += [system.graph.symbol(name) for name in system.states]
     return seeds
 
 
 def event_resets(system: OdeSystem) -> list[tuple[Node, ...]]:
-    """Maps of the state, one component a state, under whose Jacobians the row space must be closed.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If an event resizes a compartment with values of an earlier moment (``event-not-lumpable``).
-    """
+    """Maps of the state, one component a state, under whose Jacobians the row space must be closed."""
     graph = system.graph
     zero = graph.number(0)
     resets: list[tuple[Node, ...]] = []
     for event in system.events:
         new = dict((*event.assignments, *event.implied))
         if values_are_old(system, event):
-            if event.implied:  # those belong to the moment of execution, the assigned values to an earlier one
-                message = (
-                    f"the event {event.id or '(without id)'} resizes a compartment with values of an earlier moment"
-                )
-                raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
             resets.append(tuple(zero if s in new else graph.symbol(s) for s in system.states))
             resets.append(tuple(new.get(s, zero) for s in system.states))
         else:

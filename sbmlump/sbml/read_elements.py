@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 from sbmlump.sbml.mathml import Function, Instruction, Program, compile_ast
@@ -44,6 +45,7 @@ class _Reader:
         self.math_optional = (self.level, document.getVersion()) >= (3, 2)
         self.problems = problems
         self.taken: set[str] = set()
+        self.metaids: set[str] = set()
         self.raw: RawModel
 
     # -- the whole ------------------------------------------------------------------------------------
@@ -81,8 +83,16 @@ class _Reader:
         return self.raw
 
     def describe(self, item: Any) -> dict[str, Any]:
-        """Name, SBO term, metaid, notes and annotation of an element."""
-        return described(self.document, item)
+        """Name, SBO term, metaid, notes and annotation of an element.
+
+        A metaid that another element has already is left out: what refers to it means the first.
+        """
+        about = described(self.document, item)
+        if about["metaid"] in self.metaids:
+            about["metaid"] = None
+        elif about["metaid"] is not None:
+            self.metaids.add(about["metaid"])
+        return about
 
     # -- ids ------------------------------------------------------------------------------------------
 
@@ -264,7 +274,7 @@ class _Reader:
         if self.level == 2 and item.isSetStoichiometryMath():
             program = self._program(item.getStoichiometryMath(), "a stoichiometry", item.getSpecies())
         elif self.level < 3:
-            value = Fraction(repr(float(item.getStoichiometry()))) / item.getDenominator()
+            value = self._old_stoichiometry(item)
         elif item.isSetStoichiometry():
             value = item.getStoichiometry()
         if name is not None:
@@ -276,6 +286,16 @@ class _Reader:
             )
             self._enter(Entry(quantity, item.getLine(), value=value))
         return RawParticipant(item.getSpecies(), name, value, program, item.getLine())
+
+    def _old_stoichiometry(self, item: Any) -> Fraction:
+        """Stoichiometry of Levels 1 and 2, a quotient in Level 1; where it is no number, a problem is noted."""
+        top, bottom = float(item.getStoichiometry()), int(item.getDenominator())
+        if isfinite(top) and bottom:
+            return Fraction(repr(top)) / bottom
+        given = f"{top:g}/{bottom}" if bottom != 1 else f"{top:g}"
+        text = f"the stoichiometry of {item.getSpecies()!r} is {given}, which is no number; correct it"
+        self.problems.add("bad-number", text, item.getSpecies(), item.getLine())
+        return Fraction(0)
 
     # -- events and constraints -----------------------------------------------------------------------
 

@@ -319,3 +319,14 @@ def test_derivative_refuses_what_has_a_kink():
         with pytest.raises(ValueError, match="no derivative"):
             g.derivative(g.call(name, (x,)), {x: g.number(1)})
     assert g.number_of(g.derivative(g.call("abs", (g.symbol("y"),)), {x: g.number(1)})) == 0
+
+
+def test_a_single_truth_value_needs_no_and_or_or():
+    """So that what is left of ``x > 1 or false`` is the same node however it was written."""
+    graph = Graph()
+    x = graph.symbol("x")
+    relation = graph.call("gt", (x, graph.number(1)))
+    assert graph.call("or", (relation, graph.truth(False))) == relation
+    assert graph.call("and", (graph.truth(True), relation, relation)) == relation
+    assert graph.call("and", (graph.call("not", (relation,)),)) == graph.call("not", (relation,))
+    assert graph.call("or", (x,)) != x  # a number whose truth is meant

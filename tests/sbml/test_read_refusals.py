@@ -181,3 +181,16 @@ def test_constraints_are_carried_over(tmp_path: Path) -> None:
 def test_contradictions_between_flags_and_mathematics(tmp_path: Path, part: str, code: str) -> None:
     some = listed("Species", species("A"), species("C", constant=True)) + listed("Parameters", parameter("k"))
     assert set(codes_of(tmp_path, sbml(listed("Compartments", compartment()) + some + part))) == {code}
+
+
+def test_a_stoichiometry_divided_by_zero(tmp_path: Path) -> None:
+    text = sbml(
+        '<listOfCompartments><compartment name="c"/></listOfCompartments>'
+        '<listOfSpecies><species name="A" compartment="c" initialAmount="1"/></listOfSpecies>'
+        '<listOfReactions><reaction name="r"><listOfReactants>'
+        '<speciesReference species="A" stoichiometry="1" denominator="0"/></listOfReactants>'
+        '<kineticLaw formula="A"/></reaction></listOfReactions>',
+        level=1,
+        model='name="m"',
+    )
+    assert codes_of(tmp_path, text) == ["bad-number"]

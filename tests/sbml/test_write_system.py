@@ -13,6 +13,7 @@ import pytest
 import roadrunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sbml.read_models import listed, parameter, sbml, system_of
 from sbml.write_models import chain, jump
 
 from sbmlump.errors import SbmlumpError
@@ -438,3 +439,10 @@ def test_piecewise_logic_and_relations_run_in_the_simulator() -> None:
     )  # fmt: skip
     runner = roadrunner.RoadRunner(write_system(system).decode())
     assert [runner[f"v{i}"] for i in range(len(nodes))] == [0, 0, 1, 1, 0, 1, 1, 1, 1]
+
+
+def test_a_metaid_given_twice_is_written_once(tmp_path: Path) -> None:
+    """libSBML reads such a file without a word, and refuses to have it written."""
+    text = sbml(listed("Parameters", *(parameter(n).replace("id=", 'metaid="a" id=') for n in ("p", "q"))))
+    data = write_system(system_of(tmp_path, text))
+    assert data.count(b'metaid="a"') == 1
