@@ -12,7 +12,7 @@ from typing import Final
 
 from sbmlump.errors import Reason, SbmlumpError
 
-__all__ = ["DiskFullError", "OutputError", "write_atomically"]
+__all__ = ["DiskFullError", "OutputError", "make_folder", "write_atomically"]
 
 
 class OutputError(SbmlumpError):
@@ -57,6 +57,27 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except ValueError as error:  # a NUL character in the name
         message = f"{str(path)!r} is not a file name: {error}; choose another output"
         raise OutputError(Reason("cannot-write", message)) from error
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make the folder ``path`` and those above it, unless it is there.
+
+    Raises
+    ------
+    OutputError
+        Codes ``not-a-folder``, ``no-such-folder``, ``read-only``, ``cannot-write``.
+    DiskFullError
+        Code ``disk-full``.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        message = f"{path} is a file, not a folder; choose another output"
+        raise OutputError(Reason("not-a-folder", message)) from error
+    except OSError as error:
+        raise _as_output_error(path, error) from error
+    return folder
 
 
 def _mode_of_existing(path: str | Path, target: Path) -> int | None:

@@ -9,7 +9,7 @@ import click
 
 from sbmlump.cli.output import print_json, progress_reporter
 from sbmlump.errors import SbmlumpError
-from sbmlump.files import write_atomically
+from sbmlump.files import make_folder, write_atomically
 from sbmlump.lumping.approximate import ALGORITHMS, CurveResult, curve
 from sbmlump.lumping.reduction import lump_exactly
 from sbmlump.observables import parse_observables
@@ -139,7 +139,7 @@ def _write(folder: Path, result: CurveResult, exact: int | None, title: str) -> 
 
     from sbmlump.report.curve_picture import curve_figure
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / "curve.csv", csv_of(result).encode())
     picture = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "curve", "svg.fonttype": "none"}):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shlex
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from importlib.resources import files
@@ -13,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sbmlump._version import __version__
+from sbmlump.files import make_folder, write_atomically
 from sbmlump.reduced import Certificate, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.simulate.compare import ErrorReport
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["environment", "write_atomically", "write_model_page"]
+__all__ = ["environment", "write_model_page"]
 
 _MAX_PANELS = 12
 _MAX_LINES = 8
@@ -52,13 +50,12 @@ def write_model_page(
     command : sequence of str
         The command that made the reduction, program first; empty if it was not made from the command line.
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    target = make_folder(folder)
     page = target / "index.html"
     where = {"original": _shown(original_file), "reduced": _shown(reduced_file)}
     content = {**_content(reduction, report), "files": where, "command": shlex.join(command)}
     text = environment().get_template("model_page.html").render(**content)
-    write_atomically(page, text)
+    write_atomically(page, text.encode())
     return page
 
 
@@ -77,20 +74,6 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, then rename, so that no half-written file is left."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
 
 
 def _content(reduction: ReducedSystem, report: ErrorReport | None) -> dict[str, Any]:

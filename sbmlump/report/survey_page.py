@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sbmlump._version import __version__
-from sbmlump.report.model_page import environment, write_atomically
+from sbmlump.files import make_folder, write_atomically
+from sbmlump.report.model_page import environment
 from sbmlump.report.survey_figures import funnel_svg, ratios_svg, sizes_svg, times_svg
 from sbmlump.report.survey_summary import ModelSummary, Summary, summarise
 from sbmlump.report.survey_trajectories import trajectory_svg
@@ -46,23 +47,23 @@ def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[
     """
     found = summarise(rows)
     names = _page_names(list(found.models))
-    (folder / "models").mkdir(exist_ok=True)
-    (folder / "assets").mkdir(exist_ok=True)
+    make_folder(folder / "models")
+    make_folder(folder / "assets")
     templates = files(__package__) / "templates"
     style = (templates / "style.css").read_text("utf-8") + (templates / "survey.css").read_text("utf-8")
-    write_atomically(folder / "assets" / "survey.css", style)
-    write_atomically(folder / "assets" / "sort.js", (templates / "sort.js").read_text("utf-8"))
-    write_atomically(folder / "assets" / "survey.js", (templates / "survey.js").read_text("utf-8"))
+    write_atomically(folder / "assets" / "survey.css", style.encode())
+    write_atomically(folder / "assets" / "sort.js", (templates / "sort.js").read_bytes())
+    write_atomically(folder / "assets" / "survey.js", (templates / "survey.js").read_bytes())
     jinja = environment()
     template = jinja.get_template("survey_model.html")
     for file, model in found.models.items():
         content = _model_content(model, identity)
-        write_atomically(folder / "models" / names[file], template.render(version=__version__, **content))
+        write_atomically(folder / "models" / names[file], template.render(version=__version__, **content).encode())
     for leftover in {path.name for path in (folder / "models").glob("*.html")} - set(names.values()):
         (folder / "models" / leftover).unlink()
     page = folder / "index.html"
     content = _index_content(found, identity, names)
-    write_atomically(page, jinja.get_template("survey_index.html").render(version=__version__, **content))
+    write_atomically(page, jinja.get_template("survey_index.html").render(version=__version__, **content).encode())
     return page
 
 

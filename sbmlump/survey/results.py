@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sbmlump.errors import InputError, Reason
-from sbmlump.files import write_atomically
+from sbmlump.files import make_folder, write_atomically
 from sbmlump.survey.task import Row
 
 __all__ = ["SCHEMA", "finished_files", "merge", "read_rows", "result_files", "shard_name", "write_part"]
@@ -72,7 +72,7 @@ def write_part(folder: Path, rows: Sequence[Row]) -> None:
         If the disk does not take them.
     """
     path = _part_path(folder, rows[0].file)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _write(path, pa.Table.from_pylist([row.as_dict() for row in rows], SCHEMA))
 
 
