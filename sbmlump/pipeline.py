@@ -381,8 +381,8 @@ def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord)
 def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ReducedSystem:
     """The reduction that leads from one file to the other, as the reduced file's annotation describes it.
 
-    Without an annotation it is the identity on the states that have the same id in both. The certificate is a proof where
-    :func:`verify` proves the reduction, and otherwise an estimate with an error that is not known (infinite).
+    Without an annotation it is the identity on the states that have the same id in both. The certificate is a proof
+    where :func:`verify` proves the reduction, and otherwise an estimate with an error that is not known (infinite).
 
     Raises
     ------

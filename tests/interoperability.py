@@ -215,7 +215,16 @@ def _against_copasi(path: Path, reduced: Path, reduction: ReducedSystem, until: 
             result.copasi_tight = _apart(reduced, names, until, TIGHTER)
             result.original_copasi_tight = _apart(path, names, until, TIGHTER)
     except SbmlumpError as error:
-        result.remarks.append(f"COPASI: {error}")
+        result.remarks.append(f"COPASI: {error}{_copasi_alone(path, until)}")
+
+
+def _copasi_alone(path: Path, until: float) -> str:
+    """Whether COPASI runs the original."""
+    try:
+        simulator_named("copasi").load(path).run({}, until, 201)
+    except SbmlumpError as error:
+        return f" So it is with the original: {error}"
+    return " It runs the original."
 
 
 def _apart(file: Path, names: list[str], until: float, tolerances: Tolerances) -> float:

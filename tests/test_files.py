@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sbmlump.files import DiskFullError, OutputError, write_atomically
+from sbmlump.files import DiskFullError, OutputError, make_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -128,3 +128,30 @@ def test_file_without_write_permission_is_not_replaced(tmp_path: Path, monkeypat
         write_atomically(path, b"new")
     assert code_of(error) == "read-only"
     assert path.read_bytes() == b"old"
+
+
+def test_folders_are_made_with_those_above(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(OutputError) as error:
+        make_folder(tmp_path / "taken")
+    assert code_of(error) == "not-a-folder"
+    with pytest.raises(OutputError):
+        make_folder(tmp_path / "taken" / "below")
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk-full"), (errno.EROFS, "read-only")])
+def test_a_folder_that_cannot_be_made(
+    number: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OutputError) as error:
+        make_folder(tmp_path / "new")
+    assert code_of(error) == code

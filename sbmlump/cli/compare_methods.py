@@ -13,6 +13,7 @@ from sbmlump.classic.measure import Trial
 from sbmlump.classic.method import MethodOptions, method_names
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
 from sbmlump.errors import SbmlumpError
+from sbmlump.files import make_folder, write_atomically
 from sbmlump.observables import parse_observables
 from sbmlump.outcome import reason_json
 from sbmlump.pipeline import load
@@ -85,9 +86,8 @@ def command(
         return print_failure(Failure.of(error), as_json=as_json)
     picture = None
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        picture = output / "methods.svg"
-        picture.write_bytes(draw(rows, system.size, system.name or system.id))
+        picture = make_folder(output) / "methods.svg"
+        write_atomically(picture, draw(rows, system.size, system.name or system.id))
     if as_json:
         print_json(
             {

@@ -164,17 +164,17 @@ class Graph:
 
     def add(self, args: Iterable[Node]) -> Node:
         """Sum; numbers are folded into one, zeros dropped, the order of the rest kept."""
-        total = Fraction(0)
+        total: Fraction | None = None  # arithmetic of Fractions is slow, and most sums have none or one
         rest: list[Node] = []
         payload = self._payload
         for node in args:
             value = payload[node]
             if isinstance(value, Fraction):
-                total += value
+                total = value if total is None else total + value
             else:
                 rest.append(node)
         if not rest:
-            return self.number(total)
+            return self.number(0 if total is None else total)
         if total:
             rest.append(self.number(total))
         if len(rest) == 1:
@@ -185,7 +185,7 @@ class Graph:
         """Product in canonical form c·(x·y·…): numbers folded into one factor, small products flattened,
         factors ordered. The numeric factor stands outside, so that ±x·y share the node of x·y.
         """
-        factor = Fraction(1)
+        factor: Fraction | None = None
         rest: list[Node] = []
         payload, ops = self._payload, self._ops
         for node in args:
@@ -194,7 +194,7 @@ class Graph:
                 inner = self._args[node]
                 value = payload[inner[0]]
                 if isinstance(value, Fraction):
-                    factor *= value
+                    factor = value if factor is None else factor * value
                     node = inner[1]
                     inner = self._args[node] if ops[node] is Op.MUL else (node,)
                 if len(rest) + len(inner) <= _MAX_FLAT_PRODUCT:
@@ -202,19 +202,21 @@ class Graph:
                 else:
                     rest.append(node)
             elif isinstance(value, Fraction):
-                factor *= value
+                factor = value if factor is None else factor * value
             else:
                 rest.append(node)
         if not rest:
-            return self.number(factor)
-        if not factor and not any(node in self._undefined for node in rest):
+            return self.number(1 if factor is None else factor)
+        if factor is not None and not factor and not any(node in self._undefined for node in rest):
             return self.number(0)
         if len(rest) > 1:
             rest.sort()
             core = self._intern(Op.MUL, tuple(rest), None)
         else:
             core = rest[0]
-        return core if factor == 1 else self._intern(Op.MUL, (self.number(factor), core), None)
+        if factor is None or factor == 1:
+            return core
+        return self._intern(Op.MUL, (self.number(factor), core), None)
 
     def neg(self, node: Node) -> Node:
         """Additive inverse."""

@@ -108,18 +108,19 @@ class _Network:
         more, still = self._tested(merged)
         return [*closed, *more], [*still, *left]
 
-    def _columns(self) -> list[dict[int, Fraction]] | None:
+    def _columns(self) -> list[dict[int, Fraction | int]] | None:
         """LS in amounts, a column for each reaction; ``None`` where a stoichiometry is no number."""
         original = self.reduced.original
         rows = self.reduced.matrix.rows
-        users: dict[int, list[tuple[int, Fraction]]] = {}
+        users: dict[int, list[tuple[int, Fraction | int]]] = {}
         for i, home in self.places.items():
             for j, value in rows[i].items():
-                users.setdefault(j, []).append((i, value * home.amount_of[j]))
+                users.setdefault(j, []).append((i, _small(value * home.amount_of[j])))
+        counts: dict[Node, Fraction | int | None] = {}
         index = original.state_index
-        columns: list[dict[int, Fraction]] = []
+        columns: list[dict[int, Fraction | int]] = []
         for reaction in original.reactions:
-            column: dict[int, Fraction] = {}
+            column: dict[int, Fraction | int] = {}
             for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
                 for one in side:
                     quantity = original.quantities.get(one.species)
@@ -128,28 +129,34 @@ class _Network:
                     j = index.get(one.species, -1)
                     if j not in users:
                         continue
-                    count = self._number(one.stoichiometry)
+                    node = one.stoichiometry
+                    if node not in counts:
+                        known = self._number(node)
+                        counts[node] = None if known is None else _small(known)
+                    count = counts[node]
                     if count is None:
                         return None
                     for i, factor in users[j]:
-                        column[i] = column.get(i, Fraction(0)) + sign * count * factor
+                        column[i] = column.get(i, 0) + sign * count * factor
             columns.append({i: value for i, value in column.items() if value})
         return columns
 
     def _number(self, node: Node) -> Fraction | None:
         return self.graph.number_of(self.graph.substitute([node], self.fixed)[0])
 
-    def _groups(self, columns: Sequence[Mapping[int, Fraction]]) -> list[_Group]:
+    def _groups(self, columns: Sequence[Mapping[int, Fraction | int]]) -> list[_Group]:
         original, graph = self.reduced.original, self.graph
         members: dict[Direction, dict[str, Fraction]] = {}
         fluxes: dict[str, Node] = {}
         reversible: set[str] = set()
+        directions: dict[tuple[tuple[int, Fraction | int], ...], tuple[Fraction, Direction]] = {}
         for reaction, column in zip(original.reactions, columns, strict=True):
             if not column:
                 continue  # inside the lumps
-            common = lcm(*(value.denominator for value in column.values()))
-            factor = Fraction(gcd(*(int(value * common) for value in column.values())), common)
-            direction = tuple(sorted((i, value / factor) for i, value in column.items()))
+            key = tuple(column.items())  # few differ, however many reactions there are
+            if key not in directions:
+                directions[key] = _direction(column)
+            factor, direction = directions[key]
             members.setdefault(direction, {})[reaction.id] = factor
             fluxes[reaction.id] = reaction.flux
             if reaction.reversible:
@@ -317,6 +324,18 @@ class _Network:
         ]
         if wrong:
             raise AssertionError(f"pooled reactions do not give the right-hand side of {', '.join(wrong[:5])}")
+
+
+def _small(value: Fraction) -> Fraction | int:
+    """The same number, as an int where it is one: their arithmetic is many times faster."""
+    return value.numerator if value.denominator == 1 else value
+
+
+def _direction(column: Mapping[int, Fraction | int]) -> tuple[Fraction, Direction]:
+    """A positive factor and coprime integers whose product with it ``column`` is."""
+    common = lcm(*(value.denominator for value in column.values()))
+    factor = Fraction(gcd(*(int(value * common) for value in column.values())), common)
+    return factor, tuple(sorted((i, value / factor) for i, value in column.items()))
 
 
 def _scaled_name(value: Fraction, name: str) -> str:
