@@ -1,7 +1,7 @@
 """Make docs/methods.md and its pictures: every reduction method on four published models, side by side.
 
-The models are not part of the project: name the folder of the corpus in SBMLUMP_CORPUS. Models may be named to make only
-their parts again; the page is put together from what ``docs/images/methods.json`` remembers of the others.
+The models are not part of the project: name the folder of the corpus in SBMLUMP_CORPUS. Models may be named to make
+only their parts again; the page is put together from what ``docs/images/methods.json`` remembers of the others.
 
     SBMLUMP_CORPUS=/path/to/corpus python docs/make_methods.py [MODEL …]
 """
@@ -65,11 +65,12 @@ INTRODUCTION = """# The reduction methods side by side
 | `learned` | linear map and sparse right-hand side fitted to runs | measured error |
 | `approximate` | observable-pinned balanced lumping | measured error |
 
-The methods that look for a size (`relation-graph`, `learned`, `approximate`) look for the smallest model with an error of at
-most 5 % here; `qssa` and `quasi-equilibrium` take what they find to be fast. Errors are the largest relative error of the
-observable over the whole horizon, from the initial values of the file and from four perturbed ones (±20 %), all
-methods on the same runs: none of them is a run that a method was made from, so an error may come out a little
-above what was looked for. Events that time triggers are followed.
+The methods that look for a size (`relation-graph`, `learned`, `approximate`) look for the smallest model with an error
+of at most 5 % here; `qssa` and `quasi-equilibrium` take what they find to be fast. Errors are the largest relative
+error of the observable over the whole horizon, from the initial values of the file and from four perturbed ones
+(±20 %), all methods on the same runs. `relation-graph`, `learned` and the time-scale methods choose by these very runs;
+`approximate` validates on runs of its own, so its error may come out a little above what was looked for. Events
+that time triggers are followed.
 
 *kept* and *lost* are the properties of the original that the reduced model has and has not
 ([structure.md](structure.md)).
@@ -92,7 +93,8 @@ def main() -> int:
         if name in wanted:
             memory[name] = compared(Path(folder) / "biomodels" / f"{name}.xml", name, observable, until, why)
             # after each model, so that what takes long loses nothing
-            MEMORY.write_text(json.dumps(memory, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+            text = json.dumps(memory, indent=1, ensure_ascii=False, sort_keys=True)
+            MEMORY.write_text(f"{text}\n", encoding="utf-8")
             print(name, "done", file=sys.stderr)
     parts = [INTRODUCTION, *(section(name, memory[name]) for name, *_ in MODELS if name in memory)]
     (HERE / "methods.md").write_text("\n".join(parts), encoding="utf-8")

@@ -41,8 +41,10 @@ class ReduceOptions:
         Totals that conservation is to eliminate; all where empty.
     rational : bool
         Let a learned right-hand side have denominators.
+    neural : str or None
+        File for the weights of a neural closure, trained beside a learned system.
     lumping : str or None
-        File of a user's own matrix.
+        File of a user's own lumps.
     on_class : bool
         Take the conserved totals that are left as constants.
     reconstruct : str or None
@@ -72,6 +74,7 @@ class ReduceOptions:
     weighting: str | None = None
     totals: tuple[str, ...] = ()
     rational: bool = False
+    neural: str | None = None
     lumping: str | None = None
     on_class: bool = False
     reconstruct: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -167,6 +168,10 @@ def run_reduction(
         first = Path(path).read_bytes() if system.origin.format == "sbml" else None
         content = bytes_of_reduction(reduction, suffix, data, original=first, until=until, points=options.points)
         write_atomically(output, content)
+    if options.neural is not None:
+        progress("training the neural closure")
+        reduction, found = _with_neural(reduction, options, output)
+        remarks += found
     done = clock()
     reducible = reduction.reducible
     remarks += [*reduction.reasons, *(Reason("reduction-remark", text) for text in reduction.remarks)]
@@ -182,7 +187,7 @@ def run_reduction(
     return Outcome(
         "reduced" if reducible else "not-reducible",
         facts,
-        options.method,
+        "lumping" if options.lumping is not None and options.method == "exact" else options.method,
         reduction,
         report,
         None if output is None else str(output),
@@ -213,6 +218,50 @@ def _check_options(options: ReduceOptions) -> None:
         raise UsageError(Reason("bad-horizon", message))
     if options.points < 2:
         raise UsageError(Reason("bad-grid", f"the grid needs at least 2 points, not {options.points}"))
+    if options.neural is not None:
+        from sbmlump.classic.learned_neural import require_torch
+
+        if options.method != "learned":
+            message = f"--neural is an option of the method learned, not of {options.method}"
+            raise UsageError(Reason("bad-option", message))
+        require_torch()
+
+
+def _with_neural(
+    reduction: ReducedSystem, options: ReduceOptions, output: str | Path | None
+) -> tuple[ReducedSystem, list[Reason]]:
+    """Train a neural closure of as many components as the learned system has, and save it beside that."""
+    from sbmlump.classic.learned_neural import learn_neural, neural_not_writable
+    from sbmlump.classic.measure import Trial
+
+    assert options.neural is not None
+    certificate = reduction.certificate
+    assert isinstance(certificate, ErrorEstimate)  # the method is learned
+    runs = 6 if options.ensemble is None else options.ensemble
+    closure = learn_neural(
+        reduction.original,
+        reduction.observables,
+        size=max(reduction.system.size, len(reduction.observables)),
+        trial=Trial(certificate.horizon, runs, options.spread, options.seed),
+    )
+    closure.save(options.neural)
+    off = closure.trajectory_error
+    details = {
+        "file": options.neural,
+        "size": closure.size,
+        "closure_error": closure.closure_error,
+        "trajectory_error": off if math.isfinite(off) else None,
+    }
+    told = f"follows the observables to {off:.3g}" if math.isfinite(off) else "runs away"
+    message = (
+        f"a neural closure with {closure.size} components {told} (closure error {closure.closure_error:.3g}); its "
+        f"weights are in {options.neural}"
+    )
+    reasons = [Reason("neural-closure", message)]
+    if output is not None:
+        reasons.append(neural_not_writable(output))
+    certificate = replace(certificate, details={**certificate.details, "neural": details})
+    return replace(reduction, certificate=certificate), reasons
 
 
 def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:

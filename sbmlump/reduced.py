@@ -331,8 +331,8 @@ class ReducedSystem:
     @property
     def vanished(self) -> tuple[str, ...]:
         """Original states that are in no lump and follow from none: they do not influence the observables."""
-        if self.map.kind != "linear":
-            return ()
+        if self.map.kind != "linear" or not isinstance(self.certificate, ExactProof):
+            return ()  # of an approximation that cannot be said
         members = {j for row in (*self.matrix.rows, *self.map.lift.rows) for j in row}
         return tuple(name for j, name in enumerate(self.original.states) if j not in members)
 

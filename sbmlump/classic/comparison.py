@@ -203,8 +203,9 @@ def _row(
     elif isinstance(reduction.certificate, ErrorEstimate):
         error = reduction.certificate.worst_error  # of a method that follows events itself
     properties = kept_properties(reduction) if reduction.reducible else ()
-    named = [one for one in properties if one.original or one.original == 0]
-    kept = tuple(one.name for one in named if one.kept and one.original is not False)
+    # a property that was not there cannot be kept; a deficiency of 0 is there
+    named = [one for one in properties if one.original or (one.name == "deficiency" and one.original == 0)]
+    kept = tuple(one.name for one in named if one.kept)
     lost = tuple(one.name for one in named if one.kept is False)
     exact = isinstance(reduction.certificate, ExactProof)
     return MethodRow(chain, reduction.system.size, error, exact, seconds, kept, lost, obstacle, reduction)

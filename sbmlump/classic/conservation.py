@@ -48,6 +48,7 @@ def conservation(
     *,
     totals: Sequence[str] = (),
     stay: Collection[str] = (),
+    rather_stay: Collection[str] = (),
     seed: int = 0,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
@@ -62,6 +63,9 @@ def conservation(
         Only these totals (expressions such as ``A + B``); all that are conserved if empty.
     stay : collection of str
         States that are eliminated only where a law has no other member.
+    rather_stay : collection of str
+        States that are eliminated only where a law has no other member than these and those of ``stay``, observed ones
+        included.
     seed : int
         Of the random numbers.
 
@@ -85,7 +89,7 @@ def conservation(
     if totals and refused:
         raise UnsupportedModelError(refused)
     found = clock()
-    chosen = _choose(system, laws, observables, stay)
+    chosen = _choose(system, laws, observables, stay, rather_stay)
     plan, definitions = _plan(system, laws, chosen, factors)
     reasons = (*refused, *(_near_reasons(system) if not totals else ()))
     if not chosen:
@@ -300,7 +304,11 @@ class _Solved:
 
 
 def _choose(
-    system: OdeSystem, laws: Sequence[Law], observables: Sequence[Observable], stay: Collection[str] = ()
+    system: OdeSystem,
+    laws: Sequence[Law],
+    observables: Sequence[Observable],
+    stay: Collection[str],
+    rather_stay: Collection[str],
 ) -> list[_Solved]:
     """Solve each law for one state: not observed, in one law only, large at the start, weight ±1.
 
@@ -308,7 +316,7 @@ def _choose(
     """
     index = system.state_index
     graph = system.graph
-    watched = {graph.name(one.expression) for one in observables if system.is_symbol(one.expression)} | set(stay)
+    watched = {graph.name(one.expression) for one in observables if system.is_symbol(one.expression)}
     users: dict[int, int] = {}
     for law in laws:
         for name in law.weights:
@@ -319,7 +327,16 @@ def _choose(
     rule_bound = _defined_by_rule(system)
     order = sorted(
         users,
-        key=lambda j: (names[j] in watched, names[j] in rule_bound, j not in unit, users[j] > 1, -float(start[j]), j),
+        key=lambda j: (
+            names[j] in stay,
+            names[j] in rather_stay,
+            names[j] in watched,
+            names[j] in rule_bound,
+            j not in unit,
+            users[j] > 1,
+            -float(start[j]),
+            j,
+        ),
     )
     offset = system.size
     rows = [

@@ -74,6 +74,9 @@ class MethodOptions:
         Horizon and ensemble on which errors are measured.
     measured : bool
         Whether a step measures its error (off inside a chain).
+    before_fast : bool
+        Whether a time-scale method follows in the chain: then ``conservation`` leaves alone what stands in products,
+        so that the equations of fast states stay linear in them (Michaelis–Menten instead of a square root).
     seed : int
     """
 
@@ -94,6 +97,7 @@ class MethodOptions:
     lumping: str | None = None
     trial: Trial = field(default_factory=Trial)
     measured: bool = True
+    before_fast: bool = False
     seed: int = 0
 
 
@@ -140,7 +144,8 @@ def _conservation(system: OdeSystem, kept: Sequence[Observable], options: Method
     for one in system.reactions:
         if one.id in stay:  # its species are to be at equilibrium with each other
             stay |= {part.species for part in (*one.reactants, *one.products)}
-    return conservation(system, kept, totals=options.totals, stay=stay, seed=options.seed)
+    rather = bilinear_states(system) if options.before_fast else ()
+    return conservation(system, kept, totals=options.totals, stay=stay, rather_stay=rather, seed=options.seed)
 
 
 def _qssa(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
@@ -271,6 +276,23 @@ METHODS: Final[Mapping[str, Method]] = {
 """By name, as on the command line."""
 
 
+def bilinear_states(system: OdeSystem) -> frozenset[str]:
+    """States that stand in a product with states (themselves included), or inside a function, in some rate."""
+    graph = system.graph
+    states = set(system.states)
+    found: set[str] = set()
+    for term in dict.fromkeys(term for rhs in system.rhs for term in graph.linear_terms(rhs)):
+        for name in (graph.symbols([term]) & states) - found:
+            try:
+                slope = graph.derivative(term, {graph.symbol(name): graph.number(1)})
+            except ValueError:
+                found.add(name)
+            else:
+                if graph.symbols([slope]) & states:
+                    found.add(name)
+    return frozenset(found)
+
+
 def method_names(text: str) -> tuple[str, ...]:
     """Names of ``a,b,c``.
 
@@ -314,14 +336,15 @@ def apply_chain(
     inner = replace(options, measured=False)
     whole: ReducedSystem | None = None
     chain: list[Mapping[str, object]] = []
-    for name in names:
+    for place, name in enumerate(names):
+        inner = replace(inner, before_fast=bool({"qssa", "quasi-equilibrium"} & set(names[place + 1 :])))
         if whole is None:
             step = METHODS[name].apply(system, observables, inner)
             whole = step
         elif name == "pooling":
             step = whole = pooled(whole, options.seed)
         else:
-            step = METHODS[name].apply(whole.system, _carried(whole), inner)
+            step = METHODS[name].apply(whole.system, _carried(whole), _still_there(inner, system, whole.system))
             both = isinstance(whole.certificate, ExactProof) and isinstance(step.certificate, ExactProof)
             whole = composed(whole, step, certificate=None if both else DRAFT)
         chain.append(chain_of(replace(step, method=name), step.certificate))
@@ -332,6 +355,15 @@ def apply_chain(
         refuse_untimed_events(system, method)
         certificate = error_estimate(whole, method, options.trial, {"chain": chain})
     return replace(whole, certificate=certificate, method=method, seconds={"lump": clock() - begin})
+
+
+def _still_there(options: MethodOptions, first: OdeSystem, now: OdeSystem) -> MethodOptions:
+    """Without fast states that an earlier step eliminated: they follow what is left already."""
+    if isinstance(options.fast, str):
+        return options
+    gone = set(first.states) - set(now.states)
+    left = tuple(name for name in options.fast if name not in gone)
+    return options if left == options.fast or not left else replace(options, fast=left)
 
 
 def _carried(reduction: ReducedSystem) -> tuple[Observable, ...]:

@@ -253,15 +253,18 @@ def pruned(
 
 
 def _by_size(graphs: Mapping[Weighting, RelationGraph]) -> list[tuple[float, Weighting]]:
-    """Thresholds that remove different sets of states, those that remove most first; at most 80 of them."""
-    seen: dict[frozenset[str], tuple[float, Weighting]] = {}
+    """Thresholds that remove states but not all, those that remove most first; at most 80 of them.
+
+    Two weightings may remove the same states at different thresholds, and with them other reactions.
+    """
+    found: dict[tuple[frozenset[str], float], tuple[float, Weighting]] = {}
     for which, graph in graphs.items():
         for level in sorted({value for value in graph.importance.values() if value < 1.0}):
             limit = float(np.nextafter(level, 2.0))
             removed = frozenset(name for name, value in graph.importance.items() if value < limit)
             if len(removed) < len(graph.states):
-                seen.setdefault(removed, (limit, which))
-    ordered = [seen[removed] for removed in sorted(seen, key=lambda one: (-len(one), sorted(one)))]
+                found.setdefault((removed, limit), (limit, which))
+    ordered = [found[key] for key in sorted(found, key=lambda one: (-len(one[0]), sorted(one[0]), one[1]))]
     if len(ordered) <= _SEARCH_TRIALS:
         return ordered
     return [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, _SEARCH_TRIALS).astype(int))]

@@ -137,9 +137,15 @@ def draw(rows: Sequence[MethodRow], size: int, title: str) -> bytes:
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     shown = [row for row in rows if row.size is not None and (row.error is not None or row.exact)]
-    for number, row in enumerate(shown):
+    places: dict[tuple[int, float, bool], list[str]] = {}
+    for row in shown:
         error = _FLOOR if row.exact else max(row.error or _FLOOR, _FLOOR)
-        axes.plot(row.size or 0, error, "s" if row.exact else "o", color=f"C{number % 10}", label=row.method)
+        places.setdefault((row.size or 0, error, row.exact), []).append(row.method)
+    for number, ((states, error, exact), names) in enumerate(places.items()):
+        # methods that end in the same place share a mark, or one would hide the others
+        lines = [", ".join(names[k : k + 2]) for k in range(0, len(names), 2)]
+        label = ",\n".join(lines) + f": {states}"
+        axes.plot(states, error, "s" if exact else "o", color=f"C{number % 10}", label=label)
     axes.set_yscale("log")
     axes.set_xlim(0, size * 1.05 + 0.5)
     axes.set_xlabel(f"states (the original has {size})")

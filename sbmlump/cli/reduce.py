@@ -72,6 +72,11 @@ __all__ = ["command"]
     "--total", "totals", multiple=True, metavar="EXPR", help="Conservation: only this total, such as 'A + B'."
 )
 @click.option("--rational", is_flag=True, help="Learned: try right-hand sides with denominators too.")
+@click.option(
+    "--neural",
+    metavar="FILE",
+    help="Learned: also train a small neural closure and save its weights there (needs the extra neural).",
+)
 @click.option("--reconstruct", metavar="ID,…|all", help="Give these original species where the lumps determine them.")
 @click.option("--as", "form", type=click.Choice(["reactions", "rate-rules"]), default="reactions", show_default=True)
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")

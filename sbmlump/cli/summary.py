@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -78,9 +79,11 @@ def _print_certificate(outcome: Outcome) -> None:
     data = proof.as_json()
     if isinstance(proof, ErrorEstimate):
         click.echo(
-            f"measured on {proof.ensemble} other starts (±{100 * proof.spread:g} %) until {proof.horizon:g}: "
+            f"measured on {proof.ensemble} starts (±{100 * proof.spread:g} %) until {proof.horizon:g}: "
             f"worst relative error {proof.worst_error:.1e}, median {proof.median_error:.1e}"
         )
+        for line in _how_approximated(proof.details):
+            click.echo(f"  {line}")
         return
     how = {
         "expansion": "by expanding both sides over the rationals",
@@ -91,6 +94,35 @@ def _print_certificate(outcome: Outcome) -> None:
     click.echo(f"proved exact {how}")
     if data["heuristic"]:
         click.echo(f"  note: {data['heuristic']}")
+
+
+def _how_approximated(details: Mapping[str, Any]) -> list[str]:
+    """What an approximate method did and why, from the details of its certificate."""
+    lines: list[str] = []
+    if details.get("chain"):
+        steps = (f"{one['method']} {one['original_size']} -> {one['reduced_size']}" for one in details["chain"])
+        lines.append("in turn: " + ", ".join(steps))
+    if details.get("fast"):
+        lines.append(f"taken for fast: {_listed(details['fast'])}")
+    scales = details.get("time_scales")
+    if scales:
+        pointed = ", ".join(f"{name} {share:g}" for name, share in list(scales["pointers"].items())[:_MOST_MEMBERS])
+        lines.append(
+            f"because: a gap of {scales['median_gap']:g} in the Jacobian's spectrum at {scales['points_with_gap']} of "
+            f"{scales['points']} points of the run; shares in the fast modes: {pointed}"
+        )
+    if details.get("fast_reactions"):
+        lines.append(f"at equilibrium: {_listed(['+'.join(ids) for ids in details['fast_reactions']])}")
+    if details.get("near_equilibrium"):
+        found = list(details["near_equilibrium"].items())[:_MOST_MEMBERS]
+        shares = ", ".join(f"{name} {share:g}" for name, share in found)
+        lines.append(f"because: net flux as a share of the gross one along the run: {shares}")
+    lines += [f"{name} = {text}" for name, text in list(details.get("solution", {}).items())[:_MOST_MEMBERS]]
+    lines += list(details.get("roots", {}).values())[:_MOST_MEMBERS]
+    if details.get("pruned_states"):
+        told = f"pruned below {details['threshold']:.3g} ({details['weighting']}): {_listed(details['pruned_states'])}"
+        lines.append(told)
+    return lines
 
 
 def _print_simulation(outcome: Outcome) -> None:

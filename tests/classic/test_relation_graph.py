@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from sbmlump.classic.measure import Trial
-from sbmlump.classic.relation_graph import pruned, relation_graph
+from sbmlump.classic.relation_graph import WEIGHTINGS, pruned, relation_graph
 from sbmlump.classic.timescales import nominal_run
 from sbmlump.errors import LimitError, UsageError
 from sbmlump.models import network_from_reactions
 from sbmlump.observables import parse_observables
+from sbmlump.reduced import ErrorEstimate
 from sbmlump.sbml.writer import write_reduction
 from sbmlump.system import OdeSystem
 
@@ -92,3 +93,38 @@ def test_wrong_options_are_one_sentence(options: dict[str, object]) -> None:
     with pytest.raises(UsageError) as caught:
         pruned(system, parse_observables(system, ["C"]), trial=SHORT, **options)
     assert caught.value.reasons[0].code == "bad-option"
+
+
+def test_turnover_counts_what_only_consumes() -> None:
+    """E destroys B: it makes none of it, but without E there would be more."""
+    system = network_from_reactions(
+        [("A -> A + B", 1), ("B + E -> E", 5), ("E -> F", "e"), ("A -> F", "e")],
+        initial={"A": 1, "B": 0, "E": 1, "F": 0},
+        constants={"e": Fraction(1, 100)},
+    )
+    kept = parse_observables(system, ["B"])
+    times, states = nominal_run(system, 10.0)
+    assert relation_graph(system, kept, times, states, "maximum").importance["E"] == 0.0
+    assert relation_graph(system, kept, times, states, "turnover").importance["E"] > 0.5
+    with pytest.raises(UsageError, match="weighting"):
+        relation_graph(system, kept, times, states, "other")  # type: ignore[arg-type]
+
+
+def test_the_search_finds_the_smallest_of_all_weightings() -> None:
+    """All weightings are searched, from what removes most: the result is the smallest that any of them finds."""
+    system = network_from_reactions(
+        [("A -> B", 1), ("B -> A", 1), ("X -> B + X", "e"), ("B + Y -> Y", "e"), ("B -> C", "e")],
+        initial={"A": 1, "B": 1, "C": 0, "X": 1, "Y": 1},
+        constants={"e": Fraction(1, 1000)},
+    )
+    found = pruned(system, parse_observables(system, ["B"]), max_error=0.05, trial=SHORT)
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert found.certificate.worst_error <= 0.05
+    sizes = []
+    for weighting in WEIGHTINGS:
+        try:
+            one = pruned(system, parse_observables(system, ["B"]), max_error=0.05, weighting=weighting, trial=SHORT)
+        except LimitError:
+            continue
+        sizes.append(one.system.size)
+    assert found.system.size == min(sizes)

@@ -504,3 +504,87 @@ def test_as_a_program(model, tmp_path):
     found = json.loads(done.stdout)
     assert found["reduced_size"] == 2
     assert (tmp_path / "r.xml").exists()
+
+
+# -- a user's own lumping, and what is kept -----------------------------------------------------------
+
+
+OVERLAPPING = "1,1,0,0\n0,1,1,0\n0,0,1,1\n"
+DISJOINT = "1,1,0,0\n0,0,1,1\n"
+
+
+@pytest.mark.parametrize(("text", "balanced"), [(OVERLAPPING, False), (DISJOINT, True)])
+def test_a_ring_keeps_its_balance_with_disjoint_pools_only(sbmlump, data, tmp_path, text, balanced):
+    pools, out = tmp_path / "pools.csv", tmp_path / "reduced.xml"
+    pools.write_text(text)
+    ring = data / "ring.xml"
+    assert sbmlump("inspect", ring, "--structure", "--json").json["structure"]["detailed_balance"] is True
+    done = sbmlump("reduce", ring, "--observe", "X_1 + X_2", "--lumping", pools, "-o", out, "--no-check", "--json")
+    assert done.code == 0
+    assert (done.json["method"], done.json["exact"]) == ("lumping", True)
+    found = sbmlump("inspect", out, "--structure", "--against", ring, "--json")
+    assert found.code == 0
+    assert found.json["structure"]["detailed_balance"] is balanced
+    kept = {one["name"]: one["kept"] for one in found.json["kept"]}
+    assert kept["detailed balance"] is balanced
+    assert kept["conservation laws"] is True
+    assert "detailed balance" in sbmlump("inspect", out, "--against", ring).out
+
+
+def test_a_model_that_is_no_reduction_is_a_wrong_use(sbmlump, data):
+    result = sbmlump("inspect", data / "clue_example.xml", "--against", data / "ring.xml", "--json")
+    assert result.code == 2
+    assert result.json["reasons"][0]["code"] == "no-lumping"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,1,0\n", "4 columns"),
+        ("1,1,0,0\n2,2,0,0\n", "rank is 1"),
+        ("a = X_1*X_2\n", "no linear combination"),
+        (None, "cannot read the lumping"),
+    ],
+)
+def test_a_wrong_lumping_is_one_sentence(sbmlump, data, tmp_path, text, message):
+    pools = tmp_path / "pools.csv"
+    if text is not None:
+        pools.write_text(text)
+    result = sbmlump("reduce", data / "ring.xml", "--observe", "X_1 + X_2", "--lumping", pools, "--json")
+    assert result.code == 2
+    (reason,) = result.json["reasons"]
+    assert reason["code"] == "bad-lumping"
+    assert message in reason["message"]
+
+
+def test_a_lumping_for_a_method_that_finds_its_own_is_refused(sbmlump, data, tmp_path):
+    pools = tmp_path / "pools.csv"
+    pools.write_text(DISJOINT)
+    result = sbmlump(
+        "reduce", data / "ring.xml", "--observe", "X_1", "--lumping", pools, "--method", "conservation", "--json"
+    )
+    assert (result.code, result.json["reasons"][0]["code"]) == (2, "bad-option")
+
+
+def test_an_option_without_effect_is_said(sbmlump, data):
+    result = sbmlump(
+        "reduce", data / "michaelis_menten.xml", "--observe", "S", "--threshold", "0.1", "--no-check", "--json"
+    )
+    assert result.code == 0
+    assert "option-unused" in {one["code"] for one in result.json["reasons"]}
+
+
+def test_a_total_that_is_fed_is_reported(sbmlump, data, tmp_path):
+    path = tmp_path / "open.ode"
+    text = "begin model\nbegin init\nA = 1\nB = 1\nend init\nbegin reactions\n"
+    path.write_text(text + "A -> B, 1\nB -> A, 2\nB -> B + A, 0.1\nend reactions\nend model\n")
+    result = sbmlump("reduce", path, "--observe", "A", "--method", "conservation", "--total", "A + B", "--json")
+    assert result.code == 1
+    assert result.json["reasons"][0]["code"] == "total-not-constant"
+
+
+def test_a_neural_closure_belongs_to_learned(sbmlump, data, tmp_path):
+    result = sbmlump(
+        "reduce", data / "ring.xml", "--observe", "X_1", "--neural", tmp_path / "closure.pt", "--json"
+    )
+    assert (result.code, result.json["reasons"][0]["code"]) == (2, "bad-option")
