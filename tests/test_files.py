@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sbmlump.files import DiskFullError, OutputError, write_atomically
+from sbmlump.files import DiskFullError, OutputError, make_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -128,3 +128,30 @@ def test_file_without_write_permission_is_not_replaced(tmp_path: Path, monkeypat
         write_atomically(path, b"new")
     assert code_of(error) == "read-only"
     assert path.read_bytes() == b"old"
+
+
+def test_folders_are_made_with_those_above_them(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+
+
+def test_a_file_in_the_way_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    for name in ("file", "file/below"):
+        with pytest.raises(OutputError) as caught:
+            make_folder(tmp_path / name)
+        assert caught.value.reasons[0].code == "not-a-folder"
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EROFS, "read-only"), (errno.ENOSPC, "disk-full")])
+def test_a_folder_that_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OutputError) as caught:
+        make_folder(tmp_path / "new")
+    assert caught.value.reasons[0].code == code
