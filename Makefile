@@ -101,7 +101,8 @@ survey: $(VENV)/run.stamp
 	if [ ! -d "$$SBMLUMP_CORPUS/biomodels" ]; then \
 		echo "Name the folder of the corpus: make survey SBMLUMP_CORPUS=/path/to/corpus" >&2; exit 2; \
 	fi
-	$(BIN)/sbmlump survey "$$SBMLUMP_CORPUS/biomodels" -o build/survey --observe each --workers $(WORKERS)
+	# the limit is generous, so that what is reported does not depend on what else the machine does
+	$(BIN)/sbmlump survey "$$SBMLUMP_CORPUS/biomodels" -o build/survey --observe each --workers $(WORKERS) --time-limit 600
 	mkdir -p reports
 	$(BIN)/sbmlump survey-report build/survey --summary reports/biomodels.md
 

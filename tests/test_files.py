@@ -130,28 +130,28 @@ def test_file_without_write_permission_is_not_replaced(tmp_path: Path, monkeypat
     assert path.read_bytes() == b"old"
 
 
-def test_folders_are_made_with_those_above(tmp_path: Path) -> None:
+def test_folders_are_made_with_those_above_them(tmp_path: Path) -> None:
     assert make_folder(tmp_path / "a" / "b").is_dir()
     assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
 
 
-def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("x")
-    with pytest.raises(OutputError) as error:
-        make_folder(tmp_path / "taken")
-    assert code_of(error) == "not-a-folder"
-    with pytest.raises(OutputError):
-        make_folder(tmp_path / "taken" / "below")
+def test_a_file_in_the_way_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    for name in ("file", "file/below"):
+        with pytest.raises(OutputError) as caught:
+            make_folder(tmp_path / name)
+        assert caught.value.reasons[0].code == "not-a-folder"
+    assert (tmp_path / "file").read_text() == "precious"
 
 
-@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk-full"), (errno.EROFS, "read-only")])
+@pytest.mark.parametrize(("number", "code"), [(errno.EROFS, "read-only"), (errno.ENOSPC, "disk-full")])
 def test_a_folder_that_cannot_be_made(
-    number: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(OutputError) as error:
+    with pytest.raises(OutputError) as caught:
         make_folder(tmp_path / "new")
-    assert code_of(error) == code
+    assert caught.value.reasons[0].code == code

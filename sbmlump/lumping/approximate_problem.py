@@ -104,8 +104,15 @@ class Problem:
         for one in self.events:
             new = dict((*one.event.assignments, *one.event.implied))
             roots = [new.get(name, graph.symbol(name)) for name in self.names]
+            times = [t for t in one.times if t <= until]
+            if graph.depends_on_time(roots) and not timed:
+                # nothing but the reset depends on time, so there is no state for it: each reset has its own time
+                for t in times:
+                    at = graph.substitute(roots, {graph.time(): graph.number(Fraction(t))})
+                    found.append(Jump(t, _reset_field(self, at, timed, free)))
+                continue
             reset = _reset_field(self, roots, timed, free)
-            found += [Jump(t, reset) for t in one.times if t <= until]
+            found += [Jump(t, reset) for t in times]
         return sorted(found, key=lambda jump: jump.time)
 
 

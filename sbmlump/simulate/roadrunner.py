@@ -142,9 +142,13 @@ class RoadRunnerModel:
 
     def _lifted(self, scales: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scales with those of vanishing species lifted to 1e-12 of the largest species (they share a unit)."""
-        amounts = np.array([reading.form == "amount" for reading in self._states.values()], dtype=bool)
+        amounts = self._amounts()
         lowest = _VANISHING * scales[amounts].max(initial=0.0)
         return np.where(amounts, np.maximum(scales, lowest), scales)
+
+    def _amounts(self) -> NDArray[np.bool_]:
+        """Which states are amounts of species."""
+        return np.array([reading.form == "amount" for reading in self._states.values()], dtype=np.bool_)
 
     def _initial_scales(self, until: float) -> NDArray[np.float64]:
         """Magnitude of each state as far as time 0 tells: initial values, else what the first rates lead to."""
@@ -152,7 +156,11 @@ class RoadRunnerModel:
         values = np.array([abs(self._runner.getValue(name)) for name in self._state_ids], dtype=np.float64)
         largest = np.nanmax(values, initial=0.0)
         if not self._state_ids or largest > 0:
-            return np.where(np.isfinite(values), np.maximum(values, 1e-3 * largest), largest)
+            # amounts share a unit among themselves, not with the parameters that rate rules change
+            amounts = self._amounts()
+            tops = [np.nanmax(values[kind], initial=0.0) for kind in (amounts, ~amounts)]
+            top = np.where(amounts, tops[0] or largest, tops[1] or largest)
+            return np.where(np.isfinite(values), np.maximum(values, 1e-3 * top), top)
         rates = np.abs(np.asarray(self._runner.getRatesOfChange(), dtype=np.float64))
         rates = rates[np.isfinite(rates)]
         guess = float(rates.max(initial=0.0)) * until

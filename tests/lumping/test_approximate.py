@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -189,8 +190,6 @@ def pulsed(trigger_on_state: bool) -> OdeSystem:
     g = base.graph
     left = g.symbol("D") if trigger_on_state else g.time()
     trigger = g.call("gt", (left, g.decimal(0.1 if trigger_on_state else 2.0)))
-    from dataclasses import replace
-
     return replace(base, events=(Event(trigger, (("A", g.number(3)),), id="pulse"),))
 
 
@@ -200,6 +199,19 @@ def test_a_timed_event_is_carried_over() -> None:
     assert isinstance(found.certificate, ErrorEstimate)
     assert found.certificate.worst_error <= 0.05
     assert found.system.size < 4
+
+
+def test_an_event_that_mentions_time_where_nothing_else_does() -> None:
+    """The right-hand side is autonomous, so time is no state; the reset has the time at which it happens."""
+    base = pulsed(False)
+    (event,) = base.events
+    timed = replace(base, events=(replace(event, assignments=(("A", base.graph.time()),)),))
+    plain = replace(base, events=(replace(event, assignments=(("A", base.graph.number(2)),)),))
+    found, expected = (reduced(one, "D", until=6.0, max_error=0.05) for one in (timed, plain))
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert isinstance(expected.certificate, ErrorEstimate)
+    assert found.certificate.worst_error == pytest.approx(expected.certificate.worst_error, rel=1e-6)
+    assert found.system.size == expected.system.size
 
 
 def test_an_event_that_states_trigger_is_refused() -> None:

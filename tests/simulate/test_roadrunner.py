@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from simulate.simulation_models import chain, jump_at, ode, scaled
 
@@ -107,3 +108,43 @@ def test_elements_in_annotations_are_not_the_model(file):
     text = chain(amounts=True).replace("<listOfSpecies>", f"{aside}<listOfSpecies>", 1)
     assert "s11" in text
     assert read_facts(file(text)) == read_facts(file(chain(amounts=True)))
+
+
+_TINY = """<?xml version="1.0" encoding="UTF-8"?>
+<sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" version="1"><model id="tiny">
+<listOfCompartments><compartment id="c" size="3e-18" spatialDimensions="3" constant="true"/></listOfCompartments>
+<listOfSpecies>
+<species id="A" compartment="c" initialConcentration="1e-4" hasOnlySubstanceUnits="false" boundaryCondition="false"
+ constant="false"/>
+<species id="B" compartment="c" initialConcentration="0" hasOnlySubstanceUnits="false" boundaryCondition="false"
+ constant="false"/>
+</listOfSpecies>
+<listOfParameters><parameter id="u" value="1" constant="false"/></listOfParameters>
+<listOfRules><rateRule variable="u"><math xmlns="http://www.w3.org/1998/Math/MathML"><cn>0</cn></math></rateRule></listOfRules>
+<listOfReactions>
+REACTIONS
+</listOfReactions></model></sbml>"""
+
+
+def _step(id: str, left: str, right: str, rate: str, power: int) -> str:
+    return (
+        f'<reaction id="{id}" reversible="false" fast="false"><listOfReactants><speciesReference species="{left}" '
+        'stoichiometry="1" constant="true"/></listOfReactants><listOfProducts><speciesReference '
+        f'species="{right}" stoichiometry="1" constant="true"/></listOfProducts><kineticLaw>'
+        '<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>c</ci><ci>u</ci>'
+        f"<cn>{rate}</cn>{power * f'<ci>{left}</ci>'}</apply></math></kineticLaw></reaction>"
+    )
+
+
+def test_amounts_beside_a_large_parameter_keep_their_accuracy(tmp_path):
+    """Amounts of 1e-22 beside a parameter of 1 that has a rate rule: its scale is not theirs."""
+    path = tmp_path / "tiny.xml"
+    path.write_text(_TINY.replace("REACTIONS", _step("r", "A", "B", "1e6", 2) + _step("s", "B", "A", "0.01", 1)))
+    model = load(path)
+    scales = dict(zip(model.states, model._initial_scales(1000.0), strict=True))
+    assert scales["u"] == 1.0
+    assert scales["A"] == pytest.approx(3e-22)
+    assert scales["B"] < 3e-22
+    run = model.run({"A": Reading("A", "concentration")}, 1000.0, 101)
+    steady = (-0.01 + math.sqrt(0.01**2 + 4e6 * 0.01 * 1e-4)) / 2e6  # 1e6 A² = 0.01 (1e-4 - A)
+    np.testing.assert_allclose(run.values["A"][1:], steady, rtol=1e-6)

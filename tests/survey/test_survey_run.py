@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -112,6 +114,25 @@ def test_another_survey_is_refused_with_what_differs(tmp_path):
     with pytest.raises(UsageError) as caught:
         run_survey(Request(models, other))
     assert caught.value.reasons[0].code == "not-a-survey"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch, capsys):
+    jobs.write_models(tmp_path / "in", ["one"])
+    assert run_command(["survey", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--json"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(os, "open", _read_only(os.open))
+    for arguments in (["survey", str(tmp_path / "in"), "-o"], ["survey-report"]):
+        assert run_command([*arguments, str(tmp_path / "out"), "--json"]) == 2
+        assert json.loads(capsys.readouterr().out)["reasons"][0]["code"] in ("cannot-write", "read-only")
+
+
+def _read_only(opened):
+    def refuse(path, flags, *rest, **more):
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, *rest, **more)
+
+    return refuse
 
 
 def test_shards_cover_everything_once(tmp_path):
