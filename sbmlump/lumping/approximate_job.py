@@ -50,6 +50,8 @@ _POLISHING_STEPS: Final = 12  # that even an unrefined reduction gets: they cost
 _REFINING_STEPS: Final = 25
 _GOOD: Final = 0.3  # times the wanted error: refinement stops there
 _PATIENCE: Final = 2  # the error is not monotone in the size: so many sizes in turn may fail
+_NEAR: Final = 10.0  # times the wanted error: refinement may bring it there
+_ONE_BY_ONE: Final = 6
 _MANY: Final = 1_000
 _EVERY: Final = 15  # where no candidate comes through the runs, refinement starts from one in so many
 _HOPELESS: Final = 30.0  # times the wanted error: another start will not bring it there either
@@ -72,12 +74,18 @@ class _Pick:
     def __init__(self, job: Job, wanted: float) -> None:
         self.wanted = wanted
         self.best: Try | None = None
+        self.seen: dict[int, float] = {}
         self._job = job
         self._spare: tuple[Affine, float] | None = None  # the best that was not worth a validation
 
-    def accepts(self, proposals: Iterator[tuple[Affine, float]]) -> bool:
-        """Whether one of the proposals, which come the best first, is accurate enough: it becomes the best."""
+    def accepts(self, proposals: Iterator[tuple[Affine, float]], size: int | None = None) -> bool:
+        """Whether one of the proposals, which come the best first, is accurate enough: it becomes the best.
+
+        The training error of the first one is remembered where the size is given.
+        """
         for count, (one, worst) in enumerate(proposals):
+            if size is not None:
+                self.seen.setdefault(size, worst)
             if worst > _WORTH_A_LOOK * self.wanted:
                 self._spare = (one, worst) if self._spare is None or worst < self._spare[1] else self._spare
                 return False
@@ -98,12 +106,14 @@ class _Pick:
         return self.best
 
 
-def _doubling(least: int, most: int) -> list[int]:
-    """least, least + 1, + 2, + 4, … and ``most``."""
-    steps = [0]
-    while least + steps[-1] < most:
-        steps.append(max(1, 2 * steps[-1]))
-    return [min(least + step, most) for step in steps if least <= most]
+def _sizes(least: int, most: int) -> list[int]:
+    """The first sizes one by one, then in doubling steps, ``most`` in any case."""
+    found = list(range(least, min(least + _ONE_BY_ONE, most + 1)))
+    step = 2
+    while found and found[-1] < most:
+        found.append(min(found[-1] + step, most))
+        step *= 2
+    return found
 
 
 class Job:
@@ -136,6 +146,7 @@ class Job:
         self.polish = True
         self._search: Search | None = None
         self._span: JacobianSpan | None = None
+        self._more: Sample | None = None
 
     def _horizon(self) -> tuple[float, str]:
         if self.options.until is not None:
@@ -326,29 +337,69 @@ class Job:
         raise UnreachableError(Reason("max-error-not-reached", message), reduction)
 
     def _smallest_balanced(self, pick: _Pick, least: int, most: int) -> int | None:
-        """The smallest size that is accurate enough: first by the decomposition alone, then downwards by refinement.
+        """The smallest size that is accurate enough.
 
-        Sizes grow by doubling steps until one will do, and then one by one from the last that will not.
+        First by the decomposition alone; then by refinement at the smaller sizes that come near; then by refinement
+        downwards, size by size, until it fails. The error is not monotone in the size.
         """
-        sizes = _doubling(least, most)
-        below, found = least - 1, None
-        for size in sizes:
-            if pick.accepts(self._plain(size)):
+        found = self._smallest_plain(pick, least, most)
+        top = most + 1 if found is None else found
+        near = [size for size, worst in sorted(pick.seen.items()) if size < top and worst <= _NEAR * pick.wanted]
+        failed: set[int] = set()
+        for size in near:
+            if self._refines(pick, size):
                 found = size
                 break
-            below = size
-        if found is not None:
-            between = range(below + 1, found)
-            found = next((size for size in between if pick.accepts(self._plain(size))), found)
+            failed.add(size)
         failures = 0
         for size in range(most if found is None else found - 1, least - 1, -1):
-            if pick.accepts(iter(self._improved(size, pick.wanted))):
+            if size not in failed and self._refines(pick, size):
                 found, failures = size, 0
                 continue
             failures += 1
             if failures >= _PATIENCE:
                 break
         return found
+
+    def _smallest_plain(self, pick: _Pick, least: int, most: int) -> int | None:
+        """The smallest size that the decomposition alone will do with: one by one, later in doubling steps."""
+        below = least - 1
+        for size in _sizes(least, most):
+            if pick.accepts(self._plain(size), size):
+                between = range(below + 1, size)
+                return next((one for one in between if pick.accepts(self._plain(one), one)), size)
+            below = size
+        return None
+
+    def _refines(self, pick: _Pick, size: int) -> bool:
+        """Whether refinement reaches the wanted error; from more runs where it only does on those it learnt from."""
+        improved = self._improved(size, pick.wanted)
+        if pick.accepts(iter(improved)):
+            return True
+        if self.options.refine or not improved or improved[0][1] > _WORTH_A_LOOK * pick.wanted:
+            return False
+        wide = self.search.on(self._wider())
+        rows = np.arange(len(wide.training.states))
+        for start in self._different(size):
+            better = refine(wide, start, _REFINING_STEPS, _GOOD * pick.wanted, self.progress, pick.wanted)
+            if pick.accepts(iter([(better, float(wide.errors([better], rows).max()))])):
+                return True
+        return False
+
+    def _different(self, size: int) -> list[Affine]:
+        """The best candidate with each kind of offset."""
+        first: dict[str, Affine] = {}
+        for one in self.search.ranked(size):
+            first.setdefault(one.map.label.partition(",")[0], one.map)
+        return list(first.values())[:_TRIED]
+
+    def _wider(self) -> Sample:
+        """More training runs, again of their own draw."""
+        if self._more is None:
+            o = self.options
+            none, more = Ensemble(0), Ensemble(_REFINING * o.ensemble, o.spread, o.perturb_parameters)
+            self._more = run_ensemble(self.problem, self.until, (none, none, more), o.seed)[-1]
+        return self._more
 
     def _plain(self, size: int) -> Iterator[tuple[Affine, float]]:
         return iter([(one.map, one.worst) for one in self.search.ranked(size)])

@@ -46,6 +46,15 @@ def lifted_field(field: Field, maps: Sequence[Affine], constants: Array, numbers
     return LiftedField(field, maps, constants, numbers)
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    run: Indices
+    numbers: Indices
+    offset: Array
+    matrix: Array
+    blocks: tuple[tuple[int, slice], ...]
+
+
 class LiftedField:
     """Through the lifted point: rates L f(x̂), Jacobian L J(x̂) L̄; the clock, if there is one, is carried along."""
 
@@ -60,36 +69,47 @@ class LiftedField:
         self._lift = np.stack([_with_clock(m.lift, timed) for m in maps])
         offsets = np.stack([constants @ m.offset.T for m in maps])
         self._offset = np.concatenate([offsets, np.zeros((*offsets.shape[:2], timed))], axis=2)
+        self._now: _Places | None = None
 
     def lifted(self, y: Array, run: Indices) -> Array:
         """x̂ of each point, (k, n)."""
-        which, start = np.divmod(run, self._starts)
-        out = self._offset[which, start]
-        for c, part in _blocks(which):
+        now = self._places(run)
+        out = now.offset.copy()
+        for c, part in now.blocks:
             out[part] += y[part] @ self._lift[c].T
         return out
 
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""
-        which, start = np.divmod(run, self._starts)
-        f = self._field.rates(self.lifted(y, run), self._numbers[start])
-        return self.project(f, which)
+        now = self._places(run)
+        return self._onto(self._field.rates(self.lifted(y, run), now.numbers), now.blocks)
 
     def project(self, x: Array, which: Indices) -> Array:
         """L times each point, by the candidate it belongs to, (k, n) to (k, size)."""
+        return self._onto(x, tuple(_blocks(which)))
+
+    def _onto(self, x: Array, blocks: Sequence[tuple[int, slice]]) -> Array:
         out = np.empty((len(x), self.size))
-        for c, part in _blocks(which):
+        for c, part in blocks:
             out[part] = x[part] @ self._matrix[c].T
         return out
 
     def jacobians(self, y: Array, run: Indices) -> Array:
         """∂ẏ/∂y at each point."""
-        which, start = np.divmod(run, self._starts)
-        rows = self._field.left_products(self.lifted(y, run), self._numbers[start], self._matrix[which])
+        now = self._places(run)
+        rows = self._field.left_products(self.lifted(y, run), now.numbers, now.matrix)
         out = np.empty((len(y), self.size, self.size))
-        for c, part in _blocks(which):
+        for c, part in now.blocks:
             out[part] = rows[part] @ self._lift[c]
         return out
+
+    def _places(self, run: Indices) -> _Places:
+        """What belongs to these runs; an integrator asks many times for the same ones, by the same array."""
+        if self._now is None or self._now.run is not run:
+            which, start = np.divmod(run, self._starts)
+            blocks = tuple(_blocks(which))
+            self._now = _Places(run, self._numbers[start], self._offset[which, start], self._matrix[which], blocks)
+        return self._now
 
 
 def _blocks(which: Indices) -> Iterator[tuple[int, slice]]:

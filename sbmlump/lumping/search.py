@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 _Reset = Callable[[Array, NDArray[np.int64]], Array]
 _STEPS: Final = 1500
 _LEAST_STEPS: Final = 150
+_PATIENCE: Final = 3.0  # times the steps that the original would need
+_SAME: Final = 1e-3
 _RELATIVE: Final = 1e-6
 _COARSE: Final = 1e-4
 _ACCURACY: Final = 1e-3  # of the integration, times the error that is wanted
@@ -119,8 +122,9 @@ def measured_errors(
         errors[places] = np.maximum(errors[places], now)
         return np.asarray(now > give_up)
 
-    # the original was integrated more accurately, and so with more steps
-    most = min(_STEPS, max(_LEAST_STEPS, 2 * sample.steps)) if sample.steps else _STEPS
+    # the steps of a method of order four grow with the fourth root of the accuracy
+    fair = sample.steps * (sample.relative / relative) ** 0.25
+    most = int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
     tolerances = Tolerances(relative, 1e-2 * relative * magnitude, most)
     jumps = _reduced_jumps(sample, maps, constants[rows], rows)
     done = _advance(field, starts, times, tolerances, watch, jumps)
@@ -251,7 +255,24 @@ class Search:
                     candidate = one.candidate(size, alpha, beta)
                     if candidate is not None:
                         found.append(self.normalised(candidate))
-        return found
+        return self._distinct(found)
+
+    def _distinct(self, maps: list[Affine]) -> list[Affine]:
+        """Without those that project as an earlier one does, to three digits."""
+        if self.problem.size > MAX_DENSE:
+            return maps
+        s = self.training.scale
+        kept: list[Affine] = []
+        tables = np.empty((len(maps), self.problem.size * (self.problem.size + self.constants.shape[1])))
+        for one in maps:
+            whole = np.concatenate([one.lift @ (one.matrix * s), one.offset], axis=1) / s[:, None]
+            table = whole.ravel()
+            size = float(np.linalg.norm(table))
+            near = np.linalg.norm(tables[: len(kept)] - table, axis=1) <= _SAME * size
+            if not near.any():
+                tables[len(kept)] = table
+                kept.append(one)
+        return kept
 
     def normalised(self, one: Affine) -> Affine:
         """The same projection with its free components scaled to magnitude 1."""
@@ -262,6 +283,13 @@ class Search:
         matrix[p:] /= size[:, None]
         lift[:, p:] *= size
         return replace(one, matrix=matrix, lift=lift)
+
+    def on(self, sample: Sample) -> Search:
+        """The same decompositions, with errors measured on other runs."""
+        other = copy.copy(self)
+        other.training, other.constants = sample, constants_of(self.totals, self.training.scale, sample.starts)
+        other._ranked = {}
+        return other
 
     def ranked(self, size: int) -> list[Ranked]:
         """The best candidates with ``size`` states, the best first, with their errors over all training runs."""

@@ -32,6 +32,7 @@ _DECADES: Final = 5.0
 _END_TIMES: Final = 25
 _LARGE_ENDS: Final = 8
 _MOST_LARGE_TOTALS: Final = 24
+_LEAST_SCALE: Final = 1e-12
 _CONSERVED: Final = 1e-8
 
 
@@ -69,12 +70,15 @@ class Sample:
     states : ndarray (r, m, n)
         Of the n kept states (without the clock of a field that has one).
     scale : ndarray (n,)
-        Largest magnitude of each state over all runs, 1 where it is always zero.
+        Largest magnitude of each state over all runs, at least 10⁻¹² of the largest of all states (what is smaller is
+        zero within rounding, and dividing by it would make rounding errors count); 1 where a state is always zero.
     jumps : tuple of Jump
     numbers : ndarray of int (r,)
         Numbers of the runs in the field.
     steps : int
         Most steps that a run took, 0 where they were not counted.
+    relative : float
+        Tolerance of the integration.
     """
 
     field: Field
@@ -84,6 +88,7 @@ class Sample:
     jumps: tuple[Jump, ...]
     numbers: NDArray[np.int64]
     steps: int = 0
+    relative: float = _RELATIVE
 
     @property
     def starts(self) -> Array:
@@ -128,7 +133,7 @@ def run_ensemble(
     _check(problem, rest.why, rest.reached, until, "from a perturbed initial state (a smaller --spread may help)")
     states = np.concatenate([first.states, rest.states])[:, :, : problem.size]
     scale = np.abs(states).max(axis=(0, 1))
-    scale[scale == 0] = 1.0
+    scale = np.where(scale > 0, np.maximum(scale, _LEAST_SCALE * scale.max(initial=0.0)), 1.0)
     steps = max(first.steps, rest.steps)
     return tuple(Sample(field, times, states[part], scale, jumps, np.arange(count)[part], steps) for part in slices)
 
