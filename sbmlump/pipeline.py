@@ -304,9 +304,7 @@ def _simulate(
     with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
         reduced_path = Path(folder) / "reduced.xml"
         reduced_path.write_bytes(data)
-        if reduction.original.origin.format != "sbml":
-            path = Path(folder) / "original.xml"
-            path.write_bytes(bytes_of_system(reduction.original, ".xml"))
+        path, remarks = _readable(path, reduction.original, Path(folder))
         names = [o.id for o in reduction.observables if reduction.reducible or o.id in reduction.system.definitions]
         if not names:
             return None, []
@@ -323,7 +321,25 @@ def _simulate(
         except (LimitError, UnsupportedModelError) as error:
             # the reduction stands by its certificate; that a simulator fails on the model is a remark
             return None, list(error.reasons)
-    return report, [Reason("simulation-remark", remark) for remark in report.remarks]
+    return report, [Reason("simulation-remark", remark) for remark in (*remarks, *report.remarks)]
+
+
+def _readable(path: Path, system: OdeSystem, folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """A file that simulators read as what the model means, and remarks: the file itself, or its translation.
+
+    libRoadRunner takes a ``rateOf`` that is written as an annotated function definition, as it was before Level 3
+    Version 2, for the function's body, which is NaN.
+    """
+    from sbmlump.simulate.facts import read_facts
+
+    remarks: tuple[str, ...] = ()
+    if system.origin.format == "sbml":
+        if not read_facts(path).old_rate_of:
+            return path, ()
+        remarks = ("the original is simulated as 'sbmlump convert' writes it: its function rateOf means a derivative.",)
+    translated = folder / "original.xml"
+    translated.write_bytes(bytes_of_system(system, ".xml"))
+    return translated, remarks
 
 
 def definitions_of(system: OdeSystem, observables: Sequence[Observable]) -> dict[str, Definition]:
@@ -528,15 +544,20 @@ def check(
     from sbmlump.sbml.annotation import read_lumping_annotation
     from sbmlump.sbml.document import open_sbml
     from sbmlump.simulate.compare import compare
+    from sbmlump.simulate.facts import read_facts
 
-    for path in (original, reduced):
-        open_sbml(path)  # says with exit code 3 what is wrong with a file, before a simulator meets it
+    for file in (original, reduced):
+        open_sbml(file)  # says with exit code 3 what is wrong with a file, before a simulator meets it
     record = read_lumping_annotation(Path(reduced).read_bytes())
     definitions: Mapping[str, Definition] = {}
-    if record is not None:
-        system = load(original)
+    old = read_facts(Path(original)).old_rate_of
+    system = load(original) if old or record is not None else None
+    if record is not None and system is not None:
         definitions = definitions_of(system, _recorded_observables(system, record))
-    return compare(original, reduced, until=until, points=points, definitions=definitions, simulator=simulator)
+    with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
+        path, remarks = (Path(original), ()) if system is None else _readable(Path(original), system, Path(folder))
+        report = compare(path, reduced, until=until, points=points, definitions=definitions, simulator=simulator)
+    return replace(report, remarks=(*remarks, *report.remarks))
 
 
 @dataclass(frozen=True, slots=True)

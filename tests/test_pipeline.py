@@ -201,3 +201,31 @@ def test_what_depends_on_nothing_needs_no_state(data, tmp_path):
     assert reduction.system.size == 0
     reduction.write(tmp_path / "r.xml")
     assert isinstance(sbmlump.verify(data / "clue_example.xml", tmp_path / "r.xml"), ExactProof)
+
+
+_OLD_RATE_OF = """<?xml version="1.0" encoding="UTF-8"?>
+<sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" version="1"><model id="old">
+<listOfFunctionDefinitions><functionDefinition id="rateOf">
+<annotation><symbols xmlns="http://sbml.org/annotations/symbols" definition="http://en.wikipedia.org/wiki/Derivative"/>
+</annotation><math xmlns="http://www.w3.org/1998/Math/MathML"><lambda><bvar><ci>a</ci></bvar><notanumber/></lambda></math>
+</functionDefinition></listOfFunctionDefinitions>
+<listOfParameters><parameter id="x" value="1" constant="false"/><parameter id="y" value="2" constant="false"/>
+<parameter id="z" value="3" constant="false"/></listOfParameters>
+<listOfRules>
+<rateRule variable="x"><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><minus/><ci>x</ci></apply></math></rateRule>
+<rateRule variable="y"><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><ci>rateOf</ci><ci>x</ci></apply></math></rateRule>
+<rateRule variable="z"><math xmlns="http://www.w3.org/1998/Math/MathML"><ci>y</ci></math></rateRule>
+</listOfRules></model></sbml>"""
+
+
+def test_a_rate_of_older_levels_is_simulated_as_what_it_means(tmp_path):
+    """libRoadRunner alone would take it for NaN."""
+    path, written = tmp_path / "old.xml", tmp_path / "small.xml"
+    path.write_text(_OLD_RATE_OF)
+    outcome = pipeline.run_reduction(path, ["y"], methods.ReduceOptions("exact", until=5.0), written)
+    assert outcome.report is not None
+    assert outcome.report.original["y"][-1] == pytest.approx(1 + np.exp(-5.0), rel=1e-6)
+    assert outcome.report.max_relative_error < 1e-6
+    again = pipeline.check(path, written, until=5.0)
+    assert again.max_relative_error < 1e-6
+    assert any("rateOf" in remark for remark in again.remarks)

@@ -410,7 +410,7 @@ def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial, seed:
             shown.failure_probability,
             shown.primes,
             shown.points,
-            valid_for=values_used(system, frozenset()),
+            valid_for=_values_of_all(system),
         )
         return Closure(True, False, 0.0, 0.0, dict.fromkeys(nodes, 0.0), {}, 0, proof)
     times, runs = _sample(system, trial)
@@ -420,13 +420,18 @@ def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial, seed:
     return Closure(False, False, worst, found.mean, per, {}, found.points)
 
 
+def _values_of_all(system: OdeSystem) -> dict[str, str]:
+    """Values of the constants of the right-hand side: the rates of all states are looked at."""
+    return values_used(system, frozenset(), range(system.size), ())
+
+
 def _with_field(system: OdeSystem, nodes: Mapping[str, Node], field: Mapping[str, str], trial: Trial) -> Closure:
     """J_ℓ·f − g(ℓ) for a given g."""
     errors = field_errors(system, nodes, field)
     linear = linear_rows(system, nodes) is not None
     if is_zero(system, list(errors.values())):
         statement = "J·f − g(ℓ) is 0 in lowest terms"
-        proof = ExactProof(statement, "expansion", 0.0, valid_for=values_used(system, frozenset()))
+        proof = ExactProof(statement, "expansion", 0.0, valid_for=_values_of_all(system))
         return Closure(True, linear, 0.0, 0.0, dict.fromkeys(nodes, 0.0), {}, 0, proof)
     return _sampled(system, list(errors.values()), flow_of(system, list(nodes.values())), tuple(nodes), trial, linear)
 

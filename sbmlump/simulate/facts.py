@@ -18,6 +18,7 @@ from sbmlump.simulate.protocol import Form, Reading
 __all__ = ["Facts", "read_facts"]
 
 _RELATIONS = frozenset({"lt", "leq", "gt", "geq"})
+_DERIVATIVE = "http://en.wikipedia.org/wiki/Derivative"
 _TIME = "http://www.sbml.org/sbml/symbols/time"
 
 
@@ -36,12 +37,16 @@ class Facts:
         Times that the file compares the simulation time with (in triggers and conditions), ascending.
     uses_time : bool
         Whether the simulation time occurs in the mathematics.
+    old_rate_of : bool
+        Whether a function definition stands for ``rateOf``, as tools wrote it before Level 3 Version 2: with the body
+        NaN and an annotation that says what it means.
     """
 
     forms: Mapping[str, Form]
     moving: tuple[str, ...]
     times: tuple[float, ...]
     uses_time: bool
+    old_rate_of: bool = False
 
     @property
     def reactions(self) -> int:
@@ -79,6 +84,8 @@ class _Scan:
         self.values: dict[str, float] = {}
         self.compared: list[str | float] = []
         self.uses_time = False
+        self.old_rate_of = False
+        self._in_function = False
         self._applies: list[_Apply] = []
         self._text: list[str] | None = None
         self._in_local = 0
@@ -88,7 +95,11 @@ class _Scan:
         name = tag.rpartition(":")[2]
         if self._aside or name in _ASIDE:
             self._aside += 1
+            if self._in_function and attributes.get("definition") == _DERIVATIVE:
+                self.old_rate_of = True
             return
+        if name == "functionDefinition":
+            self._in_function = True
         if name in ("kineticLaw", "functionDefinition"):
             self._in_local += 1
         element = attributes.get("id") or (attributes.get("name") if name in _LEVEL_1_NAMED else None)
@@ -137,6 +148,8 @@ class _Scan:
             self._aside -= 1
             return
         name = tag.rpartition(":")[2]
+        if name == "functionDefinition":
+            self._in_function = False
         if name in ("kineticLaw", "functionDefinition"):
             self._in_local -= 1
         elif name in ("cn", "ci") and self._text is not None:
@@ -163,6 +176,7 @@ class _Scan:
             moving=tuple(name for name in self.moving if name in self.forms),
             times=tuple(sorted(time for time in times if time is not None and 0 < time < float("inf"))),
             uses_time=self.uses_time,
+            old_rate_of=self.old_rate_of,
         )
 
 
