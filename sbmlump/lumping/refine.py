@@ -279,4 +279,4 @@ def _hopeless(course: list[float], wanted: float, left: int) -> bool:
     if len(course) <= _LOOK_BACK or course[-1] <= wanted:
         return False
     rate = (course[-1] / course[-1 - _LOOK_BACK]) ** (2 / _LOOK_BACK)
-    return course[-1] * min(rate, 1.0) ** left > wanted
+    return bool(course[-1] * min(rate, 1.0) ** left > wanted)
