@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from sbmlump.lumping.approximate import Algorithm, CurvePoint, UnreachableError, approximate, curve
+from sbmlump.lumping.approximate_job import Job
+from sbmlump.lumping.approximate_options import ApproximateOptions
+from sbmlump.lumping.krylov import bisect_tolerance
 from sbmlump.lumping.reduction import lump_exactly
 from sbmlump.models import multisite
 from sbmlump.observables import parse_observables
 from sbmlump.pipeline import load
-from sbmlump.reduced import ErrorEstimate, ReducedSystem
+from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,7 +108,7 @@ def run_case(case: Case, corpus: Path) -> dict[str, Any]:
         "exact": exact_size(system, case.observe),
         "until": case.until,
         "points": points,
-        "krylov_seconds": max(p.seconds for p in found.points if p.algorithm == "krylov"),
+        "krylov_seconds": algorithm_five(system, observables, case),
     }
     for name, wanted, refine in (
         ("one_percent", 0.01, False),
@@ -118,6 +121,21 @@ def run_case(case: Case, corpus: Path) -> dict[str, Any]:
         for n, error in case.published
     ]
     return report
+
+
+def algorithm_five(system: OdeSystem, observables: tuple[Observable, ...], case: Case) -> float:
+    """Seconds of the published algorithm (Algorithm 1, then Algorithm 5), the longest of the published sizes."""
+    options = ApproximateOptions("krylov", until=case.until, ensemble=1)
+    job = Job(system, observables, options, lambda _: None)
+    begin = time.perf_counter()
+    span = job.span
+    spanned = time.perf_counter() - begin
+    seconds = []
+    for size, _ in case.published:
+        begin = time.perf_counter()
+        bisect_tolerance(span, job.clocked_pinned(), min(size, job.problem.size))
+        seconds.append(time.perf_counter() - begin)
+    return spanned + max(seconds)
 
 
 def vars_of(point: CurvePoint) -> dict[str, Any]:
@@ -271,7 +289,7 @@ def sizes_table(results: dict[str, Any]) -> str:
             ]
         )
     head = ["model", "states", "T", "exact", "published algorithm, 1 %", "balanced, 1 %", "refined, 1 %"]
-    return table_of([*head, "balanced, 0.1 %", "balanced takes", "refined takes", "published takes, a size"], rows)
+    return table_of([*head, "balanced, 0.1 %", "balanced takes", "refined takes", "Algorithm 5 takes"], rows)
 
 
 def published_table(results: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from sbmlump.integrate.fields import Field, ProgramField, QuadraticField
 from sbmlump.integrate.horizon import choose_span
 from sbmlump.integrate.multistep import advance_large, backward_large
 from sbmlump.integrate.quadratic import quadratic_form
-from sbmlump.integrate.rosenbrock import advance
+from sbmlump.integrate.rosenbrock import Runs, advance
 
 Array = NDArray[np.float64]
 
@@ -219,3 +219,8 @@ def test_horizons() -> None:
     assert "oscillates" in five.reason
     pole = field_of(g, [g.pow(x, g.number(2))], ("x",), {})
     assert choose_span(pole, np.array([1.0]), np.array([[1.0]])).until < 1.0
+
+
+def test_no_runs_are_all_complete() -> None:
+    runs = Runs(np.array([0.0, 1.0]), np.empty((0, 2, 3)), np.empty(0), ())
+    assert runs.states[runs.complete, -1].shape == (0, 3)

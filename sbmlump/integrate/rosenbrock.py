@@ -101,7 +101,7 @@ class Runs:
     @property
     def complete(self) -> NDArray[np.bool_]:
         """Which runs got to the end, (r,)."""
-        return np.array([reason is None for reason in self.why])
+        return np.array([reason is None for reason in self.why], dtype=np.bool_)
 
 
 @dataclass(slots=True)

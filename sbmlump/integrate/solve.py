@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -86,6 +86,7 @@ def _piecewise(
     why: list[str | None] = [None] * r
     alive = np.arange(r)
     x, now = start, float(times[0])
+    steps = 0
     for jump in [*jumps, None]:
         end = float(times[-1]) if jump is None else jump.time
         wanted = np.flatnonzero((times > now) & (times <= end))
@@ -94,6 +95,7 @@ def _piecewise(
             part = _segment(field, x, grid, run[alive], tolerances, None)
             states[alive[:, None], wanted[None, :]] = part.states[:, 1 : 1 + len(wanted)]
             reached[alive] = part.reached
+            steps += part.steps
             for place, reason in zip(alive.tolist(), part.why, strict=True):
                 why[place] = reason
             x = part.states[part.complete, -1]
@@ -103,4 +105,4 @@ def _piecewise(
             x = jump.reset.rates(x, run[alive])
             at = np.flatnonzero(times == end)
             states[alive[:, None], at[None, :]] = x[:, None, :]
-    return replace(Runs(times, states, reached, ()), why=tuple(why))
+    return Runs(times, states, reached, tuple(why), steps)

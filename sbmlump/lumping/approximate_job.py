@@ -197,7 +197,7 @@ class Job:
             yield from self._balanced(size)
 
     def _krylov(self, size: int) -> Affine | None:
-        pinned = self._clocked_pinned()
+        pinned = self.clocked_pinned()
         found = bisect_tolerance(self.span, pinned, size + self._clock)
         return self._from_rows(found.rows, found.tolerance)
 
@@ -216,7 +216,8 @@ class Job:
         """1 where time is a component of the field: its row is pinned and not counted."""
         return int(self.training.field.timed)
 
-    def _clocked_pinned(self) -> Array:
+    def clocked_pinned(self) -> Array:
+        """C with a row for time where time is a component of the field."""
         pinned = self.problem.pinned_array()
         if not self._clock:
             return pinned
@@ -297,7 +298,7 @@ class Job:
             return self.finish(
                 self.write(block_projection(blocks, kind, self.problem.start, pinned, tolerance, width), math.nan)
             )
-        rows = approximate_rows(self.span, self._clocked_pinned(), tolerance)
+        rows = approximate_rows(self.span, self.clocked_pinned(), tolerance)
         assert rows is not None
         return self.finish(self.write(self._from_rows(rows, tolerance), math.nan))
 

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 _Reset = Callable[[Array, NDArray[np.int64]], Array]
 _STEPS: Final = 1500
 _LEAST_STEPS: Final = 150
-_PATIENCE: Final = 3.0  # times the steps that the original would need
+_PATIENCE: Final = 1.5  # times the steps that the original would need
 _SAME: Final = 1e-3
 _RELATIVE: Final = 1e-6
 _COARSE: Final = 1e-4
@@ -210,6 +210,7 @@ class Search:
         wanted: float | None = None,
     ) -> None:
         self.problem = problem
+        self._progress = progress
         self._relative = _RELATIVE if wanted is None else min(max(_ACCURACY * wanted, _RELATIVE), _COARSE)
         self.training = training
         self.totals = totals
@@ -294,6 +295,7 @@ class Search:
     def ranked(self, size: int) -> list[Ranked]:
         """The best candidates with ``size`` states, the best first, with their errors over all training runs."""
         if size not in self._ranked:
+            self._progress(f"comparing reductions to {size} states")
             self._ranked[size] = self._rank(self.candidates(size))
         return self._ranked[size]
 
