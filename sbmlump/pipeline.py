@@ -6,10 +6,10 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
@@ -102,6 +102,7 @@ def reduce(
     keep_parameters: str | Sequence[str] = "none",
     seed: int = 0,
     progress: Progress = _QUIET,
+    **options: Any,
 ) -> ReducedSystem:
     """Reduce a system, keeping what is observed.
 
@@ -115,14 +116,23 @@ def reduce(
     keep_parameters : str or sequence of str
         ``none`` (the lumping may use the values in the file), ``all``, or ids.
     seed : int
-        Of the random numbers; the reduction does not depend on it.
+        Of the random numbers; an exact reduction does not depend on it.
+    **options
+        Further options of the method, named as on the command line: ``max_error=0.01``, ``until=100.0``,
+        ``fast="B,C"``; see :class:`sbmlump.methods.ReduceOptions`.
 
     Raises
     ------
-    UsageError, UnsupportedModelError, LimitError
+    UsageError
+        Also with code ``unknown-option``, for a name that is no option of a reduction.
+    UnsupportedModelError, LimitError
     """
+    unknown = sorted(set(options) - {each.name for each in fields(ReduceOptions)})
+    if unknown:
+        known = ", ".join(sorted(each.name for each in fields(ReduceOptions)))
+        raise UsageError([Reason("unknown-option", f"there is no option {name!r}; known: {known}") for name in unknown])
     keep = keep_parameters if isinstance(keep_parameters, str) else tuple(keep_parameters)
-    return apply(system, observe, ReduceOptions(method, keep, seed=seed), progress)
+    return apply(system, observe, replace(ReduceOptions(method, keep, seed=seed), **options), progress)
 
 
 # -- the whole job -----------------------------------------------------------------------------------

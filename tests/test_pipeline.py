@@ -229,3 +229,13 @@ def test_a_rate_of_older_levels_is_simulated_as_what_it_means(tmp_path):
     again = pipeline.check(path, written, until=5.0)
     assert again.max_relative_error < 1e-6
     assert any("rateOf" in remark for remark in again.remarks)
+
+
+def test_options_of_methods_in_python():
+    system = make({"a": "-a", "b": "a - b/100", "c": "b - 2*c"}, start={"a": 1, "b": 0, "c": 0})
+    reduction = sbmlump.reduce(system, ["b"], method="approximate", max_size=1, until=3.0, ensemble=3)
+    assert reduction.system.size == 1
+    assert reduction.certificate.horizon == 3.0
+    with pytest.raises(UsageError) as error:
+        sbmlump.reduce(system, ["b"], max_sise=1)
+    assert [reason.code for reason in error.value.reasons] == ["unknown-option"]
