@@ -202,11 +202,10 @@ class _Scan:
                 self._number = NumberElement(self.parser.CurrentByteIndex, attributes)
                 self.parser.CharacterDataHandler = self._text
         elif self._skip_from is None and name.startswith(_SBML):
-            local = name.rpartition(" ")[2]
-            if local in ("notes", "annotation"):
+            if name.endswith((" notes", " annotation")):
                 self._skip_from = self.depth
-            else:
-                self._formula(attributes.get("formula", ""))
+            elif "formula" in attributes:
+                self._formula(attributes["formula"])
 
     def _formula(self, text: str) -> None:
         if len(text) > MAX_FORMULA:

@@ -37,6 +37,7 @@ class Assembly:
         self.implicit: dict[str, str] = {}  # resting concentration in a varying compartment -> constant of its amount
         self.solved: list[tuple[Node, str]] = []
         self._numbers: dict[float | Fraction, Node] = {}
+        self._participants: dict[tuple[str, Node, str | None], Participant] = {}
 
     # -- the way of the data --------------------------------------------------------------------------
 
@@ -190,7 +191,11 @@ class Assembly:
         node = self.stoichiometry(part)
         if self.graph.number_of(node) is None:
             node = self.resolver.resolve([node])[0]
-        return Participant(part.species, node, part.id)
+        key = (part.species, node, part.id)
+        known = self._participants.get(key)  # thousands of reactions share a few thousand of them
+        if known is None:
+            known = self._participants[key] = Participant(*key)
+        return known
 
     # -- definitions ----------------------------------------------------------------------------------
 
