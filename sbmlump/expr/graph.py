@@ -306,27 +306,29 @@ class Graph:
         """
         one = self.number(1)
         terms: dict[Node, Fraction] = {}
-        stack: list[tuple[Node, Fraction]] = [(node, Fraction(1))]
+        unit = Fraction(1)
+        # arithmetic of Fractions is slow, and most factors are 1 and most terms stand once: it is done where it must
+        stack: list[tuple[Node, Fraction]] = [(node, unit)]
         opened = 0
+        payload, ops = self._payload, self._ops
         while stack:
             current, factor = stack.pop()
-            op = self._ops[current]
-            if op is Op.NUMBER:
-                value = self.number_of(current)
-                assert value is not None
-                terms[one] = terms.get(one, Fraction(0)) + factor * value
-                continue
-            args = self._args[current]
-            if op is Op.ADD and opened < limit:
+            term = current
+            value = payload[current]
+            if isinstance(value, Fraction):
+                term, factor = one, value if factor is unit else factor * value
+            elif ops[current] is Op.ADD and opened < limit:
                 opened += 1
-                stack.extend((arg, factor) for arg in reversed(args))
+                stack.extend((arg, factor) for arg in reversed(self._args[current]))
                 continue
-            if op is Op.MUL:
-                value = self.number_of(args[0])
-                if value is not None:
-                    stack.append((args[1], factor * value))
+            elif ops[current] is Op.MUL:
+                args = self._args[current]
+                value = payload[args[0]]
+                if isinstance(value, Fraction):
+                    stack.append((args[1], value if factor is unit else factor * value))
                     continue
-            terms[current] = terms.get(current, Fraction(0)) + factor
+            known = terms.get(term)
+            terms[term] = factor if known is None else known + factor
         return {term: c for term, c in terms.items() if c}
 
     def from_terms(self, terms: Mapping[Node, Fraction]) -> Node:
