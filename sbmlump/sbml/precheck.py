@@ -26,6 +26,11 @@ MAX_FORMULA: Final = 100_000
 
 _SBML: Final = "http://www.sbml.org/sbml/level"
 _MATHML_CN: Final = "http://www.w3.org/1998/Math/MathML cn"
+#: Elements about which there is nothing to ask but their depth; half of a large file are such.
+_PLAIN: Final = frozenset(
+    f"http://www.w3.org/1998/Math/MathML {name}"
+    for name in ("math", "apply", "ci", "times", "plus", "minus", "divide", "power")
+)
 _MATHML_SEP: Final = "http://www.w3.org/1998/Math/MathML sep"
 _DECLARATION: Final = re.compile(r"^<\?xml[^>]*\?>")
 
@@ -190,6 +195,8 @@ class _Scan:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self._fail("too-deep", f"elements are nested more than {MAX_DEPTH} deep")
+        if name in _PLAIN and self._number is None and self.depth > 1:
+            return
         if self.depth == 1:
             self._root(name)
         elif self._number is not None:

@@ -57,7 +57,7 @@ def _reaction_terms(
 ) -> dict[str, dict[Node, Fraction]]:
     """For each changed species the coefficients of the distinct flux terms of its right-hand side."""
     terms: dict[str, dict[Node, Fraction]] = {name: {} for name in roles.changed}
-    zero, one = Fraction(0), Fraction(1)
+    one = Fraction(1)
     scaled: dict[tuple[Node, str], Node] = {}  # flux and compartment -> flux / size
     for reaction in raw.reactions:
         flux = fluxes[reaction.id]
@@ -80,7 +80,9 @@ def _reaction_terms(
                 coefficient = graph.number_of(factor)
                 if coefficient is None:
                     term, coefficient = graph.mul((factor, term)), one
-                mine[term] = mine.get(term, zero) + (coefficient if sign > 0 else -coefficient)
+                signed = coefficient if sign > 0 else -coefficient
+                before = mine.get(term)  # most terms come once, and sums of Fractions are slow
+                mine[term] = signed if before is None else before + signed
     return terms
 
 
