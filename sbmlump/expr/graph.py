@@ -333,7 +333,17 @@ class Graph:
 
     def from_terms(self, terms: Mapping[Node, Fraction]) -> Node:
         """Σ c·term, the inverse of :meth:`linear_terms`."""
-        return self.add(self.mul((self.number(c), term)) for term, c in terms.items() if c)
+        return self.add([self.scaled(c, term) for term, c in terms.items() if c])
+
+    def scaled(self, factor: Fraction, node: Node) -> Node:
+        """``factor`` · ``node``, the same node as :meth:`mul` gives."""
+        if factor == 1:
+            return node
+        args = self._args[node]
+        known = self._payload[args[0] if self._ops[node] is Op.MUL else node]
+        if not factor or isinstance(known, Fraction):
+            return self.mul((self.number(factor), node))
+        return self._intern(Op.MUL, (self.number(factor), node), None)
 
     # -- walking -------------------------------------------------------------------------------------
 

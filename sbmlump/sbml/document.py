@@ -12,7 +12,7 @@ import libsbml
 
 from sbmlump.errors import InputError, Reason
 from sbmlump.files import read_whole
-from sbmlump.sbml.precheck import MAX_BYTES, prepare_bytes
+from sbmlump.sbml.precheck import MAX_BYTES, check_bytes, prepare_bytes
 
 __all__ = ["Opened", "open_document", "open_sbml", "parse_document"]
 
@@ -74,6 +74,7 @@ def parse_document(data: bytes, *, file: str) -> Any:
         if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR and not _is_harmless(error)
     ]
     if found:
+        check_bytes(data, file=file)  # what is not well-formed is said better there, and large files were not looked at
         raise InputError(list(dict.fromkeys(found))[:_MAX_ERRORS])
     return document
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import libsbml
@@ -88,30 +89,36 @@ def compile_ast(root: Any) -> Program:
     it is used can be named.
     """
     program: list[Instruction] = []
-    stack: list[tuple[Any, Instruction | None]] = [(root, None)]
+    stack: list[Any] = [root]  # nodes to look at, and instructions whose children have been
     while stack:
-        node, ready = stack.pop()
-        if ready is not None:
-            program.append(ready)
+        node = stack.pop()
+        if isinstance(node, Instruction):
+            program.append(node)
             continue
         instruction, children = _instruction(node)
         if not children:
             program.append(instruction)
             continue
-        stack.append((node, instruction))
-        stack.extend((_Node.getChild(node, i), None) for i in range(children - 1, -1, -1))
+        stack.append(instruction)
+        stack.extend([_Node.getChild(node, i) for i in range(children - 1, -1, -1)])
     return tuple(program)
+
+
+@lru_cache(maxsize=100_000)
+def _name_instruction(name: str) -> Instruction:
+    """One record for all places where a name stands."""
+    return Instruction("name", name, 0)
 
 
 def _instruction(node: Any) -> tuple[Instruction, int]:
     """What one syntax node does, and how many of its children are to be computed first."""
     kind = _Node.getType(node)
+    if kind == libsbml.AST_NAME:
+        return _name_instruction(_Node.getName(node)), 0
     name = _AST.get(kind)
     if name is not None:
         count = _Node.getNumChildren(node)
         return Instruction("apply", name, count), count
-    if kind == libsbml.AST_NAME:
-        return Instruction("name", _Node.getName(node), 0), 0
     number = _number(node, kind)
     if number is not None:
         return Instruction("number", number, 0), 0
@@ -185,6 +192,7 @@ class Builder:
         self.functions = functions
         self.known = known
         self._calls: dict[tuple[str, tuple[Node, ...]], Node] = {}
+        self._symbols: dict[str, Node] = {}  # of the known ids that were met
         self._steps = 0
 
     def number(self, program: Program, names: Mapping[str, str] | None = None) -> Node:
@@ -230,9 +238,12 @@ class Builder:
             return frame.names[name]
         if name in renamed:
             return self.graph.symbol(renamed[name])
-        if name not in self.known:
-            raise MathError("unknown-id", f"uses {name!r}, which is no id of the model that has a value")
-        return self.graph.symbol(name)
+        node = self._symbols.get(name)
+        if node is None:
+            if name not in self.known:
+                raise MathError("unknown-id", f"uses {name!r}, which is no id of the model that has a value")
+            node = self._symbols[name] = self.graph.symbol(name)
+        return node
 
     def _leaf(self, step: Instruction, frame: _Frame, renamed: Mapping[str, str]) -> Node:
         graph = self.graph

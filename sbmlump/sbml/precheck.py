@@ -15,6 +15,7 @@ from typing import Final
 from xml.parsers import expat
 
 from sbmlump.errors import InputError, Reason
+from sbmlump.sbml.precheck_plain import is_plain
 from sbmlump.sbml.read_numbers import NumberElement, rewrite_number
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "check_bytes", "formula_depth", "prepare_bytes"]
@@ -57,11 +58,16 @@ def check_bytes(data: bytes, *, file: str) -> None:
 def prepare_bytes(data: bytes, *, file: str) -> bytes:
     """Check ``data`` and return what libSBML shall parse: UTF-8, with every number one that it reads rightly.
 
+    A large file in which :func:`~sbmlump.sbml.precheck_plain.is_plain` sees nothing to refuse or rewrite is not looked
+    at further; whether it is well-formed is for libSBML to say.
+
     Raises
     ------
     InputError
         As :func:`check_bytes`.
     """
+    if is_plain(data):
+        return data
     scan = _scan(data, file)
     if scan.encoding not in ("utf-8", "us-ascii", "ascii") or data.startswith(codecs.BOM_UTF8):
         data = _transcode(data, scan.encoding, file)

@@ -37,7 +37,7 @@ class Assembly:
         self.implicit: dict[str, str] = {}  # resting concentration in a varying compartment -> constant of its amount
         self.solved: list[tuple[Node, str]] = []
         self._numbers: dict[float | Fraction, Node] = {}
-        self._participants: dict[tuple[str, Node, str | None], Participant] = {}
+        self._participants: dict[int, Participant] = {}  # by the identity of the record
 
     # -- the way of the data --------------------------------------------------------------------------
 
@@ -188,13 +188,12 @@ class Assembly:
         )
 
     def _participant(self, part: RawParticipant) -> Participant:
-        node = self.stoichiometry(part)
-        if self.graph.number_of(node) is None:
-            node = self.resolver.resolve([node])[0]
-        key = (part.species, node, part.id)
-        known = self._participants.get(key)  # thousands of reactions share a few thousand of them
+        known = self._participants.get(id(part))  # thousands of reactions share a few thousand of them
         if known is None:
-            known = self._participants[key] = Participant(*key)
+            node = self.stoichiometry(part)
+            if self.graph.number_of(node) is None:
+                node = self.resolver.resolve([node])[0]
+            known = self._participants[id(part)] = Participant(part.species, node, part.id)
         return known
 
     # -- definitions ----------------------------------------------------------------------------------

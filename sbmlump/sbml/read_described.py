@@ -12,11 +12,11 @@ _PREFIX: Final = re.compile(r"[<\s/]([A-Za-z_][\w.-]*):[A-Za-z_]")
 
 def described(document: Any, item: Any) -> dict[str, Any]:
     """Fields ``name``, ``sbo``, ``metaid``, ``notes`` and ``annotation`` of a libSBML element; ``None`` if absent."""
-    named = document.getLevel() > 1 and item.isSetName()  # in Level 1 the name is the id
+    # libSBML gives the empty string for what is not set; asking first would double the calls
     return {
-        "name": item.getName() if named else None,
-        "sbo": item.getSBOTermID() if item.isSetSBOTerm() else None,
-        "metaid": item.getMetaId() if item.isSetMetaId() else None,
+        "name": (item.getName() or None) if document.getLevel() > 1 else None,  # in Level 1 the name is the id
+        "sbo": item.getSBOTermID() or None,
+        "metaid": item.getMetaId() or None,
         "notes": standalone(document, item.getNotesString()) if item.isSetNotes() else None,
         "annotation": standalone(document, item.getAnnotationString()) if item.isSetAnnotation() else None,
     }

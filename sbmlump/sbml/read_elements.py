@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from math import isfinite
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from sbmlump.sbml.mathml import Function, Instruction, Program, compile_ast
 from sbmlump.sbml.read_described import described, standalone
@@ -32,6 +32,9 @@ _RATE_OF = re.compile(
     r"""["']http://sbml.org/annotations/symbols["'][^>]*["']http://en.wikipedia.org/wiki/Derivative["']"""
 )
 
+Side = tuple[RawParticipant, ...]
+_NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 def read_elements(document: Any, file: str, sha256: str, problems: Problems) -> RawModel:
     """All core elements of the model in ``document``; what stands in the way goes to ``problems``."""
@@ -46,6 +49,7 @@ class _Reader:
         self.problems = problems
         self.taken: set[str] = set()
         self.metaids: set[str] = set()
+        self.plain: dict[tuple[str, float | Fraction], RawParticipant] = {}
         self.raw: RawModel
 
     # -- the whole ------------------------------------------------------------------------------------
@@ -64,21 +68,20 @@ class _Reader:
             self._enter(self._species(item))
         for item in _items(source.getNumParameters, source.getParameter):
             self._enter(self._parameter(item, item.getId(), "parameter"))
-        for item in _items(source.getNumReactions, source.getReaction):
+        reactions = list(_items(source.getNumReactions, source.getReaction))
+        for item in reactions:
             self._claim(item)
         for item in _items(source.getNumInitialAssignments, source.getInitialAssignment):
             self._into(self.raw.initial, item.getSymbol(), item, "initial assignment")
         for item in _items(source.getNumRules, source.getRule):
             self._rule(item)
-        for item in _items(source.getNumReactions, source.getReaction):
-            self._reaction(item)
+        parts = [self._participants(item) for item in reactions]
         for i, item in enumerate(_items(source.getNumEvents, source.getEvent)):
             self._event(item, i)
         for item in _items(source.getNumConstraints, source.getConstraint):
             self._constraint(item)
         # last, when all ids are known: local parameters get new ones
-        laws = [self._law(item) for item in _items(source.getNumReactions, source.getReaction)]
-        self.raw.reactions = [replace(r, law=law) for r, law in zip(self.raw.reactions, laws, strict=True)]
+        self.raw.reactions = [self._reaction(item, *sides) for item, sides in zip(reactions, parts, strict=True)]
         self.raw.ids |= self.taken
         return self.raw
 
@@ -217,49 +220,50 @@ class _Reader:
 
     # -- reactions ------------------------------------------------------------------------------------
 
-    def _reaction(self, item: Any) -> None:
-        name = item.getId()
+    def _participants(self, item: Any) -> tuple[Side, Side, tuple[str, ...]]:
+        """Reactants, products and modifiers of a reaction."""
+        return (
+            tuple(self._participant(item.getReactant(i)) for i in range(item.getNumReactants())),
+            tuple(self._participant(item.getProduct(i)) for i in range(item.getNumProducts())),
+            tuple(self._modifier(item.getModifier(i)) for i in range(item.getNumModifiers())),
+        )
+
+    def _reaction(self, item: Any, reactants: Side, products: Side, modifiers: tuple[str, ...]) -> RawReaction:
+        name, line = item.getId(), item.getLine()
         if item.isSetFast() and item.getFast():
             text = f"reaction {name!r} is fast: it is to be in equilibrium at all times, which is not an ODE; unset it"
-            self.problems.add("fast-reaction", text, name, item.getLine())
+            self.problems.add("fast-reaction", text, name, line)
         details = self.describe(item)
         details["compartment"] = item.getCompartment() or None if self.level > 2 else None
         details["reversible"] = bool(item.getReversible())
-        self.raw.reactions.append(
-            RawReaction(
-                id=name,
-                line=item.getLine(),
-                law=None,  # read later
-                reactants=tuple(self._participant(r) for r in _items(item.getNumReactants, item.getReactant)),
-                products=tuple(self._participant(p) for p in _items(item.getNumProducts, item.getProduct)),
-                modifiers=tuple(self._modifier(m) for m in _items(item.getNumModifiers, item.getModifier)),
-                details=details,
-            )
-        )
+        return RawReaction(name, line, self._law(item, name), reactants, products, modifiers, details)
 
     def _modifier(self, item: Any) -> str:
         if self.level > 1 and item.isSetId():
             self._claim(item)
         return str(item.getSpecies())
 
-    def _law(self, reaction: Any) -> Law | None:
-        law = reaction.getKineticLaw() if reaction.isSetKineticLaw() else None
-        if law is None or not law.isSetMath():
+    def _law(self, reaction: Any, reaction_id: str) -> Law | None:
+        law = reaction.getKineticLaw()
+        math = None if law is None else law.getMath()
+        if math is None:
             return None
         if self.level > 2:
             local = list(_items(law.getNumLocalParameters, law.getLocalParameter))
         else:
             local = list(_items(law.getNumParameters, law.getParameter))
+        if not local:
+            return Law(compile_ast(math), _NO_NAMES)
         names: dict[str, str] = {}
         for item in local:
             old = item.getId()
             if old in names:
-                text = f"the local parameter {old!r} is given twice in reaction {reaction.getId()!r}; rename one"
+                text = f"the local parameter {old!r} is given twice in reaction {reaction_id!r}; rename one"
                 self.problems.add("duplicate-id", text, old, item.getLine())
                 continue
-            names[old] = self._free_name(f"{reaction.getId()}_{old}")
+            names[old] = self._free_name(f"{reaction_id}_{old}")
             self._enter(self._parameter(item, names[old], "local-parameter"))
-        return Law(compile_ast(law.getMath()), names)
+        return Law(compile_ast(math), names)
 
     def _free_name(self, wanted: str) -> str:
         name, number = wanted, 2
@@ -268,15 +272,27 @@ class _Reader:
         return name
 
     def _participant(self, item: Any) -> RawParticipant:
-        name = item.getId() if self.level > 1 and item.isSetId() else None
+        species = item.getSpecies()
+        name = (item.getId() or None) if self.level > 1 else None
         program: Program | None = None
         value: float | Fraction | None = None
         if self.level == 2 and item.isSetStoichiometryMath():
-            program = self._program(item.getStoichiometryMath(), "a stoichiometry", item.getSpecies())
+            program = self._program(item.getStoichiometryMath(), "a stoichiometry", species)
         elif self.level < 3:
             value = self._old_stoichiometry(item)
-        elif item.isSetStoichiometry():
+        else:
             value = item.getStoichiometry()
+            if value != value:  # NaN is what libSBML says where none is given
+                value = value if item.isSetStoichiometry() else None
+        if name is None and program is None and value is not None:
+            # thousands of reactions share these; where nothing can be wrong with them, their place is not needed
+            known = self.plain.get((species, value))
+            if known is not None:
+                return known
+            entry = self.raw.entries.get(species)
+            if entry is not None and entry.quantity.kind == "species":
+                plain = self.plain[species, value] = RawParticipant(species, None, value, None, 0)
+                return plain
         if name is not None:
             quantity = Quantity(
                 id=name,
@@ -285,7 +301,7 @@ class _Reader:
                 **self.describe(item),
             )
             self._enter(Entry(quantity, item.getLine(), value=value))
-        return RawParticipant(item.getSpecies(), name, value, program, item.getLine())
+        return RawParticipant(species, name, value, program, item.getLine())
 
     def _old_stoichiometry(self, item: Any) -> Fraction:
         """Stoichiometry of Levels 1 and 2, a quotient in Level 1; where it is no number, a problem is noted."""

@@ -58,11 +58,12 @@ def _reaction_terms(
     """For each changed species the coefficients of the distinct flux terms of its right-hand side."""
     terms: dict[str, dict[Node, Fraction]] = {name: {} for name in roles.changed}
     one = Fraction(1)
+    signed_values: dict[Node, tuple[Fraction, Fraction]] = {}  # of a stoichiometry, for reactants and products
     scaled: dict[tuple[Node, str], Node] = {}  # flux and compartment -> flux / size
     for reaction in raw.reactions:
         flux = fluxes[reaction.id]
-        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
-            for part in side:
+        for side, parts in enumerate((reaction.reactants, reaction.products)):
+            for part in parts:
                 mine = terms.get(part.species)
                 if mine is None:
                     continue
@@ -77,10 +78,14 @@ def _reaction_terms(
                 conversion = entry.quantity.conversion_factor or raw.conversion_factor
                 if conversion is not None:
                     term = graph.mul((term, graph.symbol(conversion)))
-                coefficient = graph.number_of(factor)
-                if coefficient is None:
-                    term, coefficient = graph.mul((factor, term)), one
-                signed = coefficient if sign > 0 else -coefficient
+                values = signed_values.get(factor)
+                if values is None:
+                    coefficient = graph.number_of(factor)
+                    if coefficient is None:
+                        term, values = graph.mul((factor, term)), (-one, one)
+                    else:
+                        values = signed_values[factor] = (-coefficient, coefficient)
+                signed = values[side]
                 before = mine.get(term)  # most terms come once, and sums of Fractions are slow
                 mine[term] = signed if before is None else before + signed
     return terms

@@ -75,7 +75,7 @@ class RawRule:
 
 @dataclass(frozen=True, slots=True)
 class RawParticipant:
-    """A reactant or product; ``program`` is a Level 2 ``stoichiometryMath``."""
+    """A reactant or product; ``program`` is a Level 2 ``stoichiometryMath``, ``line`` 0 where no message needs it."""
 
     species: str
     id: str | None

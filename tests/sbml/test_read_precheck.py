@@ -12,6 +12,7 @@ from sbml.read_models import MATHML, listed, parameter, sbml, system_of
 from sbmlump.errors import InputError
 from sbmlump.sbml.document import open_document
 from sbmlump.sbml.precheck import check_bytes, formula_depth, prepare_bytes
+from sbmlump.sbml.precheck_plain import is_plain
 from sbmlump.sbml.reader import read
 
 
@@ -200,3 +201,96 @@ def test_every_error_of_libsbml_is_a_reason_with_its_line(tmp_path: Path) -> Non
 def test_errors_in_notes_do_not_stop_a_reading(tmp_path: Path) -> None:
     text = sbml("<notes>plain text</notes>" + listed("Parameters", parameter("p", "2")))
     assert system_of(tmp_path, text).constants[0].id == "p"
+
+
+# -- large files that need no closer look ----------------------------------------------------------------------------
+
+PADDING = listed("Parameters", *(parameter(f"p{i}", "1.5") for i in range(6000)))
+
+
+def large(inside: str) -> bytes:
+    """A file of more than 256 KiB."""
+    data = sbml(PADDING + inside).encode()
+    assert len(data) > 256 * 1024
+    return data
+
+
+def law(mathematics: str) -> str:
+    return listed(
+        "InitialAssignments", f'<initialAssignment symbol="p1"><math {MATHML}>{mathematics}</math></initialAssignment>'
+    )
+
+
+PREFIXED = listed(
+    "InitialAssignments",
+    '<initialAssignment symbol="p1"><m:math xmlns:m="http://www.w3.org/1998/Math/MathML">'
+    '<m:cn type="integer"> 12345678901 </m:cn></m:math></initialAssignment>',
+)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["<cn>1</cn>", '<cn type="integer"> -12 </cn>', "<cn> 1.25e-3 </cn>", '<cn type="real"> 1. </cn>', "<ci> p2 </ci>"],
+)
+def test_large_plain_files_are_passed_on_as_they_are(number: str) -> None:
+    data = large(law(number))
+    assert is_plain(data)
+    assert prepare_bytes(data, file="x.xml") is data
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        law('<cn type="integer"> 12345678901 </cn>'),
+        law('<cn type="integer"> 3.5 </cn>'),
+        law('<cn type="e-notation"> 1 <sep/> 2 </cn>'),
+        law('<cn type="rational"> 1 <sep/> 2 </cn>'),
+        law('<cn base="2"> 1 </cn>'),
+        law("<cn> 1e999 </cn>"),
+        law("<cn> one </cn>"),
+        law("<cn/>"),
+        PREFIXED,
+        "<!-- a comment -->",
+        "<?instruction?>",
+        "<notes><p>a > b</p></notes>",
+        "<notes><p><![CDATA[</p>]]></p></notes>",
+        "<notes>" + "<p>" * 201 + "</p>" * 201 + "</notes>",
+        "\0",
+    ],
+)
+def test_anything_out_of_the_ordinary_is_looked_at_closely(inside: str) -> None:
+    assert not is_plain(large(inside))
+
+
+def test_other_encodings_and_roots_are_looked_at_closely() -> None:
+    data = large(law("<cn>1</cn>"))
+    assert is_plain(data)
+    for changed in (
+        data.replace(b"UTF-8", b"ISO-8859-1"),
+        b"\xef\xbb\xbf" + data,
+        data.replace(b'"p7"', b'"p\xff"'),
+        data.replace(b"<sbml", b"<html").replace(b"</sbml", b"</html"),
+        data.replace(b"http://www.sbml.org/sbml/level", b"http://example.org/level"),
+        data.decode().encode("utf-16"),
+    ):
+        assert changed != data
+        assert not is_plain(changed)
+
+
+@pytest.mark.parametrize("depth", [1001, 100_000])
+@pytest.mark.parametrize("end", ["", "</p>"])
+def test_depth_of_large_files_is_refused(depth: int, end: str) -> None:
+    data = large("<notes>" + "<p>" * depth + end * depth + "</notes>")
+    with pytest.raises(InputError) as caught:
+        prepare_bytes(data, file="x.xml")
+    assert caught.value.reasons[0].code == "too-deep"
+
+
+def test_large_files_that_are_not_well_formed_are_named_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml"
+    path.write_bytes(large(law("<cn>1</cn>")).replace(b"</model>", b"</mode>"))
+    assert is_plain(path.read_bytes())
+    with pytest.raises(InputError) as caught:
+        open_document(path)
+    assert caught.value.reasons[0].code == "not-xml"
+    assert "line" in caught.value.reasons[0].message
