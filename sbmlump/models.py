@@ -192,7 +192,7 @@ def network_from_reactions(
         flux = graph.mul(factors)
         for species in dict.fromkeys((*left, *right)):
             change = right.get(species, 0) - left.get(species, 0)
-            rates[species].append(graph.mul((graph.number(change), flux)))
+            rates[species].append(graph.scaled(change, flux))
         made.append(
             Reaction(f"r{number}", flux, _participants(graph, left), _participants(graph, right), reversible=False)
         )

@@ -183,7 +183,7 @@ class _Multisite:
         fluxes: dict[tuple[int, int, int], Node] = {}
         for k, c, site, target in self.steps():
             factor = 1 + noise * Fraction(draw.randint(-10_000, 10_000), 10_000)
-            flux = graph.mul((graph.number(round(factor, 4)), self.fluxes[k][c]))
+            flux = graph.scaled(round(factor, 4), self.fluxes[k][c])
             fluxes[k, c, site] = flux
             loss = graph.neg(flux)
             terms[c].append(loss)

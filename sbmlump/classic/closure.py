@@ -381,13 +381,11 @@ def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial:
             return Closure(True, True, 0.0, 0.0, dict.fromkeys(names, 0.0), {}, 0, outcome)
     _, reduced = defined[0]
     forward = {
-        graph.symbol(state): graph.add(
-            graph.mul((graph.number(v), graph.symbol(system.states[j]))) for j, v in row.items()
-        )
+        graph.symbol(state): graph.add(graph.scaled(v, graph.symbol(system.states[j])) for j, v in row.items())
         for state, row in zip(reduced.states, rows, strict=True)
     }
     back = graph.substitute(reduced.rhs, forward)
-    lumped = [graph.add(graph.mul((graph.number(v), system.rhs[j])) for j, v in row.items()) for row in rows]
+    lumped = [graph.add(graph.scaled(v, system.rhs[j]) for j, v in row.items()) for row in rows]
     errors = [graph.from_terms(graph.linear_terms(graph.sub(a, b))) for a, b in zip(lumped, back, strict=True)]
     return _sampled(system, errors, lumped, names, trial, linear=True)
 

@@ -436,7 +436,7 @@ def _plan(
 def _scaled(graph: Graph, value: Fraction, symbol: Node, amount: Node, own: Node) -> Node:
     """value · symbol · amount / own, without the sizes where they are the same."""
     if amount == own:
-        return graph.mul((graph.number(value), symbol))
+        return graph.scaled(value, symbol)
     return graph.mul((graph.number(value), graph.div(graph.mul((symbol, amount)), own)))
 
 

@@ -294,14 +294,13 @@ def _assembled(
     ]
     lift = _right_inverse(rows, system.size)
     initial = [
-        graph.add(graph.mul((graph.number(v), system.initial_values[j] or graph.number(0))) for j, v in row.items())
-        for row in rows
+        graph.add(graph.scaled(v, system.initial_values[j] or graph.number(0)) for j, v in row.items()) for row in rows
     ]
     back = {graph.symbol(state): graph.number(0) for state in system.states}
     image: dict[int, list[Node]] = {}
     for symbol, row in zip(symbols, lift, strict=True):
         for j, value in row.items():
-            image.setdefault(j, []).append(graph.mul((graph.number(value), symbol)))
+            image.setdefault(j, []).append(graph.scaled(value, symbol))
     back |= {graph.symbol(system.states[j]): graph.add(parts) for j, parts in image.items()}
     kept = [
         graph.from_terms(graph.linear_terms(node))

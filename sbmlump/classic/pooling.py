@@ -106,7 +106,7 @@ def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> Pooling:
     candidates: list[tuple[dict[str, Fraction], tuple[tuple[int, Fraction], ...], Node, Node]] = []
     fluxes = {one.id: one.flux for one in original.reactions}
     for direction, members in groups.items():
-        whole = graph.add(graph.mul((graph.number(v), fluxes[name])) for name, v in members.items())
+        whole = graph.add(graph.scaled(v, fluxes[name]) for name, v in members.items())
         small = graph.substitute([whole], lifted)[0]
         candidates.append((members, direction, whole, graph.from_terms(graph.linear_terms(small))))
     trial = _test(reduction, [(whole, small) for _, _, whole, small in candidates], seed)
@@ -215,7 +215,7 @@ def _lifted(reduction: ReducedSystem) -> dict[Node, Node]:
     image: dict[int, list[Node]] = {j: [] for j in range(original.size)}
     for name, row in zip(reduction.system.states, reduction.map.lift.rows, strict=True):
         for j, value in row.items():
-            image[j].append(graph.mul((graph.number(value), graph.symbol(name))))
+            image[j].append(graph.scaled(value, graph.symbol(name)))
     for j, value in reduction.map.offset.items():
         image[j].append(graph.number(value))
     return {graph.symbol(original.states[j]): graph.add(parts) for j, parts in image.items()}
@@ -275,9 +275,7 @@ def _all_wrong(
 def _pooled_name(members: Sequence[str]) -> str:
     joined = "pooled_" + "_".join(members)
     return (
-        joined
-        if len(members) <= 3 and len(joined) <= _LONGEST
-        else f"pooled_{members[0]}_and_{len(members) - 1}_more"
+        joined if len(members) <= 3 and len(joined) <= _LONGEST else f"pooled_{members[0]}_and_{len(members) - 1}_more"
     )
 
 

@@ -174,9 +174,7 @@ def _check_values(claim: EliminationClaim) -> list[Reason]:
     pairs += [(name, start[name], found[name]) for name in sorted(set(start) & set(found))]
     pairs += [(name, start[name], kept[name]) for name in after.states if name in start and name in kept]
     lost = [name for name in after.states if (name in start) != (name in kept)]
-    reasons = [
-        Reason("initial-value-differs", f"{name} has an initial value on one side only", name) for name in lost
-    ]
+    reasons = [Reason("initial-value-differs", f"{name} has an initial value on one side only", name) for name in lost]
     reasons += [
         Reason("initial-value-differs", f"the value of {name} at time 0 is not that of the original", name)
         for name, a, b in pairs

@@ -283,12 +283,12 @@ def _plan(
     equations = list(conditions)
     new_states: dict[str, tuple[Node, Node]] = {}
     for name, pool in zip(names, pools, strict=True):
-        expression = graph.add(graph.mul((graph.number(v), graph.symbol(n))) for n, v in pool.items())
+        expression = graph.add(graph.scaled(v, graph.symbol(n)) for n, v in pool.items())
         symbol = graph.symbol(name)
         meaning[symbol] = expression
         equations.append(graph.sub(expression, symbol))
         rate = _pool_rate(system, pool)
-        start = graph.add(graph.mul((graph.number(v), system.initial[index[n]])) for n, v in pool.items())
+        start = graph.add(graph.scaled(v, system.initial[index[n]]) for n, v in pool.items())
         new_states[name] = rate, start
     solution = solve(graph, equations, involved, branch_chooser(system, meaning, times, states))
     values_found = dict(zip(solution.values, simplified(graph, list(solution.values.values())), strict=True))
@@ -326,7 +326,7 @@ def _conditions(
         row = {i: one[j] for i, one in enumerate(columns) if one.get(j)}
         if row and rank([*rows, row], len(columns)) > len(rows):
             rows.append(row)
-            conditions.append(graph.add(graph.mul((graph.number(v), net[i])) for i, v in row.items()))
+            conditions.append(graph.add(graph.scaled(v, net[i]) for i, v in row.items()))
     return conditions
 
 

@@ -210,9 +210,7 @@ def _content(polynomial: flint.fmpq_mpoly) -> flint.fmpq:
         top = gcd(top, value.numerator)
         bottom = lcm(bottom, value.denominator)
     negative = sum(value < 0 for value in coefficients)
-    sign = (
-        -1 if 2 * negative > len(coefficients) or (2 * negative == len(coefficients) and coefficients[0] < 0) else 1
-    )
+    sign = -1 if 2 * negative > len(coefficients) or (2 * negative == len(coefficients) and coefficients[0] < 0) else 1
     return flint.fmpq(sign * top, bottom)
 
 

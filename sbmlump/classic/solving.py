@@ -217,14 +217,14 @@ class _Solver:
         root = graph.pow(
             graph.sub(graph.pow(b, graph.number(2)), graph.mul((graph.number(4), a, c))), graph.number(Fraction(1, 2))
         )
-        below = graph.mul((graph.number(2), a))
+        below = graph.scaled(2, a)
         plus = graph.div(graph.sub(root, b), below)
         minus = graph.div(graph.neg(graph.add((b, root))), below)
         take_plus, smaller, why = choose(name, plus, minus)
         if not smaller:
             return (plus if take_plus else minus), why
         # 2c/(−b ∓ √) is the same number as (−b ± √)/2a, but the smaller root loses no digits to a difference
-        double = graph.mul((graph.number(2), c))
+        double = graph.scaled(2, c)
         below = graph.neg(graph.add((b, root))) if take_plus else graph.sub(root, b)
         return graph.div(double, below), why
 

@@ -170,9 +170,7 @@ def _status(store: Path, as_json: bool) -> int:
     if as_json:
         counts = {"wanted": present + failed, "present": present, "fetched": 0, "unchanged": present, "failed": failed}
         more: dict[str, Any] = {"bytes": found.bytes, "requests": 0, "seconds": None, "reasons": []}
-        print_json(
-            {**counts, **more, "sources": found.files, "reason_counts": found.reasons, "newest": found.newest}
-        )
+        print_json({**counts, **more, "sources": found.files, "reason_counts": found.reasons, "newest": found.newest})
     else:
         of = ", ".join(f"{count} from {source}" for source, count in sorted(found.files.items()))
         click.echo(f"{present} files, {_size(found.bytes)}" + (f": {of}" if of else ""))

@@ -5,7 +5,8 @@ sub-expressions are one node; arguments always have smaller numbers than the nod
 ascending order is a topological order and every algorithm here is a loop, never a recursion (a kinetic law
 may be thousands of levels deep).
 
-Numbers are exact (:class:`fractions.Fraction`). Functions without a rational value (``ln(2)``, ``pi``)
+Numbers are exact (:class:`fractions.Fraction`; payloads are compared by ``type``, which ``isinstance`` would ask the
+abstract base classes of numbers for). Functions without a rational value (``ln(2)``, ``pi``)
 stay symbolic. The constructors fold what is certain: sums and products of numbers, neutral elements,
 branches whose condition is a number.
 """
@@ -74,7 +75,7 @@ class Graph:
     graph.
     """
 
-    __slots__ = ("_args", "_arrays", "_index", "_numbers", "_ops", "_payload", "_undefined")
+    __slots__ = ("_args", "_arrays", "_index", "_numbers", "_one", "_ops", "_payload", "_undefined", "_zero")
 
     def __init__(self) -> None:
         self._ops: list[Op] = []
@@ -84,6 +85,7 @@ class Graph:
         self._numbers: dict[tuple[int, int], Node] = {}
         self._arrays: tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]] | None = None
         self._index: dict[tuple[Op, tuple[Node, ...], Payload], Node] = {}
+        self._zero = self._one = -1  # the nodes of the numbers 0 and 1, as soon as there are such
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -112,7 +114,7 @@ class Graph:
     def number_of(self, node: Node) -> Fraction | None:
         """Exact value of a NUMBER node, else ``None``."""
         payload = self._payload[node]
-        return payload if isinstance(payload, Fraction) else None
+        return payload if type(payload) is Fraction else None
 
     def is_undefined(self, node: Node) -> bool:
         """Whether ``node`` certainly has no value: it divides by the number 0, takes ln 0, and so on."""
@@ -126,8 +128,12 @@ class Graph:
         key = (value.numerator, value.denominator)
         node = self._numbers.get(key)
         if node is None:
-            exact = value if isinstance(value, Fraction) else Fraction(value)
+            exact = value if type(value) is Fraction else Fraction(value)
             node = self._numbers[key] = self._new(Op.NUMBER, (), exact, undefined=False)
+            if exact == 0:
+                self._zero = node
+            elif exact == 1:
+                self._one = node
         return node
 
     def decimal(self, value: float) -> Node:
@@ -166,10 +172,12 @@ class Graph:
         """Sum; numbers are folded into one, zeros dropped, the order of the rest kept."""
         total: Fraction | None = None  # arithmetic of Fractions is slow, and most sums have none or one
         rest: list[Node] = []
-        payload = self._payload
+        payload, zero = self._payload, self._zero
         for node in args:
+            if node == zero:
+                continue
             value = payload[node]
-            if isinstance(value, Fraction):
+            if type(value) is Fraction:
                 total = value if total is None else total + value
             else:
                 rest.append(node)
@@ -188,12 +196,19 @@ class Graph:
         factor: Fraction | None = None
         rest: list[Node] = []
         payload, ops = self._payload, self._ops
+        zero, one = self._zero, self._one
+        vanishes = False
         for node in args:
+            if node == one:
+                continue
+            if node == zero:
+                vanishes = True
+                continue
             value = payload[node]
             if value is None and ops[node] is Op.MUL:
                 inner = self._args[node]
                 value = payload[inner[0]]
-                if isinstance(value, Fraction):
+                if type(value) is Fraction:
                     factor = value if factor is None else factor * value
                     node = inner[1]
                     inner = self._args[node] if ops[node] is Op.MUL else (node,)
@@ -201,14 +216,16 @@ class Graph:
                     rest.extend(inner)
                 else:
                     rest.append(node)
-            elif isinstance(value, Fraction):
+            elif type(value) is Fraction:
                 factor = value if factor is None else factor * value
             else:
                 rest.append(node)
+        if vanishes or (factor is not None and not factor):
+            if not self._undefined or self._undefined.isdisjoint(rest):
+                return self.number(0)
+            factor = Fraction(0)
         if not rest:
             return self.number(1 if factor is None else factor)
-        if factor is not None and not factor and not any(node in self._undefined for node in rest):
-            return self.number(0)
         if len(rest) > 1:
             rest.sort()
             core = self._intern(Op.MUL, tuple(rest), None)
@@ -315,7 +332,7 @@ class Graph:
             current, factor = stack.pop()
             term = current
             value = payload[current]
-            if isinstance(value, Fraction):
+            if type(value) is Fraction:
                 term, factor = one, value if factor is unit else factor * value
             elif ops[current] is Op.ADD and opened < limit:
                 opened += 1
@@ -324,7 +341,7 @@ class Graph:
             elif ops[current] is Op.MUL:
                 args = self._args[current]
                 value = payload[args[0]]
-                if isinstance(value, Fraction):
+                if type(value) is Fraction:
                     stack.append((args[1], value if factor is unit else factor * value))
                     continue
             known = terms.get(term)
@@ -335,13 +352,13 @@ class Graph:
         """Σ c·term, the inverse of :meth:`linear_terms`."""
         return self.add([self.scaled(c, term) for term, c in terms.items() if c])
 
-    def scaled(self, factor: Fraction, node: Node) -> Node:
+    def scaled(self, factor: Fraction | int, node: Node) -> Node:
         """``factor`` · ``node``, the same node as :meth:`mul` gives."""
         if factor == 1:
             return node
         args = self._args[node]
         known = self._payload[args[0] if self._ops[node] is Op.MUL else node]
-        if not factor or isinstance(known, Fraction):
+        if not factor or type(known) is Fraction:
             return self.mul((self.number(factor), node))
         return self._intern(Op.MUL, (self.number(factor), node), None)
 
@@ -396,7 +413,7 @@ class Graph:
             if node in image:
                 continue
             args = source._args[node]
-            new = tuple(image[arg] for arg in args)
+            new = tuple([image[arg] for arg in args])
             if own and new == args:
                 image[node] = node
             else:
@@ -416,7 +433,7 @@ class Graph:
 
     def rebuild(self, op: Op, args: Sequence[Node], payload: Payload) -> Node:
         """A node of kind ``op`` through the folding constructors."""
-        if isinstance(payload, Fraction):
+        if type(payload) is Fraction:
             return self.number(payload)
         if op is Op.ADD:
             return self.add(args)
@@ -524,7 +541,7 @@ class Graph:
             return True
         if payload == "false" and self._ops[node] is Op.CONSTANT:
             return False
-        if isinstance(payload, Fraction):
+        if type(payload) is Fraction:
             return payload != 0
         return None
 

@@ -30,7 +30,8 @@ def resolve_start(graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str
     ValueError
         If values depend on each other in a circle.
     """
-    waiting = {name: graph.symbols([node]) - keep for name, node in given.items()}
+    numbers = {name for name, node in given.items() if graph.number_of(node) is not None}  # most of them, as a rule
+    waiting = {name: set() if name in numbers else graph.symbols([node]) - keep for name, node in given.items()}
     needs = {name: frozenset(wanted) for name, wanted in waiting.items()}
     users: dict[str, list[str]] = {}
     for name, wanted in needs.items():
@@ -41,8 +42,11 @@ def resolve_start(graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str
     ready = [name for name, wanted in waiting.items() if not wanted]
     while ready:
         name = ready.pop()
-        mapping = at_zero | {graph.symbol(need): resolved[need] for need in needs[name]}
-        resolved[name] = graph.substitute([given[name]], mapping)[0]
+        if name in numbers:
+            resolved[name] = given[name]
+        else:
+            mapping = at_zero | {graph.symbol(need): resolved[need] for need in needs[name]}
+            resolved[name] = graph.substitute([given[name]], mapping)[0]
         for user in users.get(name, ()):
             waiting[user].discard(name)
             if not waiting[user]:
@@ -53,9 +57,7 @@ def resolve_start(graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str
     return resolved
 
 
-def _hanging(
-    given: Mapping[str, Node], waiting: Mapping[str, set[str]], users: Mapping[str, list[str]]
-) -> set[str]:
+def _hanging(given: Mapping[str, Node], waiting: Mapping[str, set[str]], users: Mapping[str, list[str]]) -> set[str]:
     """Ids that cannot be resolved because something below them is not given."""
     stack = [need for wanted in waiting.values() for need in wanted if need not in given]
     hanging: set[str] = set()

@@ -194,7 +194,7 @@ def _rates(raw: RawOde, change: Mapping[str, Mapping[Node, int]]) -> dict[str, N
             elif count:
                 node = scaled.get((count, flux))
                 if node is None:
-                    node = scaled[count, flux] = graph.mul((graph.number(count), flux))
+                    node = scaled[count, flux] = graph.scaled(count, flux)
                 total.append(node)
         rates[species] = graph.add(total)
     return rates

@@ -26,9 +26,7 @@ Array = NDArray[np.float64]
 _KRYLOV: Final = 20
 
 
-def advance_large(
-    field: Field, start: Array, times: Array, run: NDArray[np.int64], tolerances: Tolerances
-) -> Runs:
+def advance_large(field: Field, start: Array, times: Array, run: NDArray[np.int64], tolerances: Tolerances) -> Runs:
     """Integrate each run by CVODE; what :func:`sbmlump.integrate.rosenbrock.advance` does for small systems."""
     r, n = start.shape
     states = np.full((r, len(times), n), np.nan)

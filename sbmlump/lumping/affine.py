@@ -173,7 +173,7 @@ class _Writer:
     def _combination(self, row: Mapping[int, Fraction]) -> Node:
         graph = self.graph
         start = {j: graph.symbol(self.start_names[j]) for j in row}
-        return graph.add(graph.mul((graph.number(v), start[j])) for j, v in sorted(row.items()))
+        return graph.add(graph.scaled(v, start[j]) for j, v in sorted(row.items()))
 
     def _constants(self, taken: set[str]) -> tuple[Constant, ...]:
         system, problem = self.problem.system, self.problem
@@ -208,7 +208,7 @@ class _Writer:
             if weights is None:
                 node = graph.substitute([observable.expression], mapping)[0]
             else:
-                parts = [graph.mul((graph.number(v), y[i])) for i, v in weights.items()]
+                parts = [graph.scaled(v, y[i]) for i, v in weights.items()]
                 node = graph.add([*parts, graph.number(terms.get(one, Fraction(0)))])
             found.append(Assigned(observable.id, node))
         return found
@@ -223,7 +223,7 @@ class _Writer:
             for j, value in row.items():
                 if problem.names[j] in new:
                     old = graph.symbol(problem.names[j])
-                    parts.append(graph.mul((graph.number(value), graph.sub(new[problem.names[j]], old))))
+                    parts.append(graph.scaled(value, graph.sub(new[problem.names[j]], old)))
             if parts:
                 moved = graph.substitute([graph.add(parts)], mapping)[0]
                 total = graph.add((symbol, moved))
@@ -298,7 +298,7 @@ class _Writer:
                 for j, value in self.rows[i].items():
                     for term, exactly in exact[j].items():
                         total[term] = total.get(term, Fraction(0)) + value * exactly
-                parts = [graph.mul((graph.number(v), images[place[term]])) for term, v in total.items() if v]
+                parts = [graph.scaled(v, images[place[term]]) for term, v in total.items() if v]
             else:
                 used = np.flatnonzero(weights[i]).tolist()
                 parts = [graph.mul((graph.decimal(float(weights[i, c])), images[c])) for c in used]
@@ -377,9 +377,7 @@ class _Writer:
         kept = problem.kept
         states = problem.system.states
         rows = tuple({kept[j]: v for j, v in row.items()} for row in self.rows)
-        lift_rows = tuple(
-            {kept[j]: v for j, v in _fractions(self.lift[:, i]).items()} for i in range(self.k)
-        )
+        lift_rows = tuple({kept[j]: v for j, v in _fractions(self.lift[:, i]).items()} for i in range(self.k))
         totals = tuple(
             (name, {kept[j]: v for j, v in row.items()})
             for name, row in zip(self.total_names, self.total_rows, strict=True)
@@ -398,9 +396,7 @@ class _Writer:
                 terms[kept[j]] = {key: Fraction(repr(v)) for key, v in row.items()}
                 at_start = sum(v * (values[key] if key else 1.0) for key, v in row.items())
                 offset[kept[j]] = Fraction(repr(float(at_start)))
-        return AffineLumping(
-            LumpingMatrix(states, rows), LumpingMatrix(states, lift_rows), offset, totals, terms
-        )
+        return AffineLumping(LumpingMatrix(states, rows), LumpingMatrix(states, lift_rows), offset, totals, terms)
 
     def _lumps(self) -> tuple[Lump, ...]:
         names = self.problem.names

@@ -81,8 +81,18 @@ def approximate(
         See :func:`sbmlump.lumping.approximate_problem.pose`.
     """
     options = ApproximateOptions(
-        algorithm, tolerance, max_size, max_error, until, ensemble, spread, perturb_parameters, seed, refine,
-        non_negative, bound,
+        algorithm,
+        tolerance,
+        max_size,
+        max_error,
+        until,
+        ensemble,
+        spread,
+        perturb_parameters,
+        seed,
+        refine,
+        non_negative,
+        bound,
     )
     check_options(system, options)
     begin = clock()
@@ -143,8 +153,12 @@ def curve(
     job: Job | None = None
     for algorithm in algorithms:
         options = ApproximateOptions(
-            algorithm, until=until, ensemble=ensemble, spread=spread,
-            seed=seed, refine=refine and algorithm == "balanced",
+            algorithm,
+            until=until,
+            ensemble=ensemble,
+            spread=spread,
+            seed=seed,
+            refine=refine and algorithm == "balanced",
         )
         check_options(system, options)
         if job is None:

@@ -292,9 +292,7 @@ class Job:
         if self.options.algorithm != "krylov":
             pinned, width = self.problem.pinned_array(), 1 + len(self.totals)
             field, kind = self.problem.field(), self._kind()
-            blocks = epsilon_partition(
-                field, self.training.scale, pinned, tolerance, kind, seed=self.options.seed
-            )
+            blocks = epsilon_partition(field, self.training.scale, pinned, tolerance, kind, seed=self.options.seed)
             return self.finish(
                 self.write(block_projection(blocks, kind, self.problem.start, pinned, tolerance, width), math.nan)
             )

@@ -210,7 +210,7 @@ def _check_initial_values(claim: Claim) -> list[Reason]:
                 reasons.append(Reason("initial-value-differs", f"{name} has an initial value on one side only", name))
             continue
         graph = original.graph
-        expected = graph.add(graph.mul((graph.number(terms[m]), start[m] or 0)) for m in terms)
+        expected = graph.add(graph.scaled(terms[m], start[m] or 0) for m in terms)
         if not _same_value(graph, expected, reduced.graph, node):
             value = values_of(graph, [expected])[0]
             reasons.append(
@@ -230,7 +230,7 @@ def _symbolic_starts(claim: Claim) -> list[Pair]:
     for name, row in claim.rows.items():
         if name not in after or any(member not in before for member in row):
             continue  # missing on both sides, see _check_initial_values
-        expected = graph.add(graph.mul((graph.number(v), before[member])) for member, v in row.items())
+        expected = graph.add(graph.scaled(v, before[member]) for member, v in row.items())
         if graph.symbols([expected]) or reduced.graph.symbols([after[name]]):
             pairs.append((_START + name, expected, after[name]))
     return pairs
@@ -343,15 +343,10 @@ def _expansion(sides: _Sides) -> tuple[int, ...] | None:
     reduced_graph = claim.reduced.graph
     mapping = {reduced_graph.symbol(name): symbols[name] for name in sides.shared}
     for name, row in claim.rows.items():
-        mapping[reduced_graph.symbol(name)] = graph.add(
-            graph.mul((graph.number(v), symbols[m])) for m, v in row.items()
-        )
+        mapping[reduced_graph.symbol(name)] = graph.add(graph.scaled(v, symbols[m]) for m, v in row.items())
     right = graph.transplant(reduced_graph, sides.reduced_roots, mapping)
     rates = dict(zip(sides.used, sides.original_roots, strict=False))
-    left = [
-        graph.add(graph.mul((graph.number(v), rates[m])) for m, v in claim.rows[name].items())
-        for name in claim.reduced.states
-    ]
+    left = [graph.add(graph.scaled(v, rates[m]) for m, v in claim.rows[name].items()) for name in claim.reduced.states]
     left += sides.original_roots[len(sides.used) :]
     variables = [*symbols.values(), graph.time()]
     both = expand_polynomials(graph, [*left, *right], variables)
@@ -459,7 +454,7 @@ class _GenericComparer(_DirectComparer):
         image: dict[str, list[Node]] = {name: [] for name in claim.original.states}
         for name, row in claim.lift.items():
             for member, value in row.items():
-                image[member].append(graph.mul((graph.number(value), graph.symbol(name))))
+                image[member].append(graph.scaled(value, graph.symbol(name)))
         for member, value in claim.offset.items():
             image[member].append(graph.number(value))
         source = claim.original.graph
@@ -467,10 +462,7 @@ class _GenericComparer(_DirectComparer):
         mapping |= {source.symbol(name): graph.symbol(name) for name in sides.shared}
         roots = graph.transplant(source, sides.original_roots, mapping)
         rates = dict(zip(sides.used, roots, strict=False))
-        lumped = [
-            graph.add(graph.mul((graph.number(v), rates[m])) for m, v in claim.rows[name].items())
-            for name in reduced.states
-        ]
+        lumped = [graph.add(graph.scaled(v, rates[m]) for m, v in claim.rows[name].items()) for name in reduced.states]
         inputs = [graph.symbol(name) for name in (*reduced.states, *sides.shared)]
         return Program(graph, [*lumped, *roots[len(sides.used) :]], [*inputs, graph.time()])
 

@@ -71,12 +71,12 @@ def pool_constants(
         members = [graph.name(problem.variables[j]) for j in row]
         name = pool_name(members, used)
         used.add(name)
-        value = graph.add(graph.mul((graph.number(v), problem.variables[j])) for j, v in row.items())
+        value = graph.add(graph.scaled(v, problem.variables[j]) for j, v in row.items())
         constants.append(Constant(name, value, computed=True))
         for j in row:
             mapping.setdefault(problem.variables[j], graph.number(0))
         for j, v in lift.items():
-            term = graph.mul((graph.number(v), graph.symbol(name)))
+            term = graph.scaled(v, graph.symbol(name))
             mapping[problem.variables[j]] = graph.add((mapping[problem.variables[j]], term))
     return PooledConstants(tuple(constants), mapping, len(basis.rows))
 

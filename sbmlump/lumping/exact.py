@@ -259,9 +259,7 @@ def smallest_invariant_space(
         if lifted is not None:
             return lifted, restricted, columns
     raise LimitError(
-        Reason(
-            "coefficients-too-large", f"the lumping exists but its coefficients need more than {most_primes} primes"
-        )
+        Reason("coefficients-too-large", f"the lumping exists but its coefficients need more than {most_primes} primes")
     )
 
 

@@ -19,6 +19,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import Final
 
+from sbmlump.expr.combination import add_multiple
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.lumping.canonical import canonical_reactions
 from sbmlump.lumping.species import Home, homes, lifted_states
@@ -118,26 +119,34 @@ class _Network:
                 users.setdefault(j, []).append((i, _small(value * home.amount_of[j])))
         counts: dict[Node, Fraction | int | None] = {}
         index = original.state_index
+        shares: dict[int, list[tuple[int, Fraction | int]]] = {}  # by identity: reactions share their participants
+
+        def share(one: Participant) -> list[tuple[int, Fraction | int]] | None:
+            """What one participant adds to each lump, as an amount; ``None`` where its stoichiometry is no number."""
+            quantity = original.quantities.get(one.species)
+            j = index.get(one.species, -1)
+            if (quantity is not None and quantity.boundary) or j not in users:
+                return []
+            node = one.stoichiometry
+            if node not in counts:
+                known = self._number(node)
+                counts[node] = None if known is None else _small(known)
+            count = counts[node]
+            return None if count is None else [(i, count * factor) for i, factor in users[j]]
+
         columns: list[dict[int, Fraction | int]] = []
         for reaction in original.reactions:
             column: dict[int, Fraction | int] = {}
             for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
                 for one in side:
-                    quantity = original.quantities.get(one.species)
-                    if quantity is not None and quantity.boundary:
-                        continue
-                    j = index.get(one.species, -1)
-                    if j not in users:
-                        continue
-                    node = one.stoichiometry
-                    if node not in counts:
-                        known = self._number(node)
-                        counts[node] = None if known is None else _small(known)
-                    count = counts[node]
-                    if count is None:
-                        return None
-                    for i, factor in users[j]:
-                        column[i] = column.get(i, 0) + sign * count * factor
+                    mine = shares.get(id(one))
+                    if mine is None:
+                        mine = share(one)
+                        if mine is None:
+                            return None
+                        shares[id(one)] = mine
+                    for i, amount in mine:
+                        column[i] = column.get(i, 0) + sign * amount
             columns.append({i: value for i, value in column.items() if value})
         return columns
 
@@ -164,11 +173,12 @@ class _Network:
         image = lifted_states(self.reduced, self.places, self.symbolic)
         lifted = dict(zip(fluxes, graph.substitute(list(fluxes.values()), image), strict=True))
         groups = []
+        zero = graph.number(0)
         for direction, factors in members.items():
             total: dict[Node, Fraction] = {}
             for name, factor in factors.items():
-                for term, value in graph.linear_terms(lifted[name]).items():
-                    total[term] = total.get(term, Fraction(0)) + factor * value
+                if lifted[name] != zero:  # at a sparse lift most are
+                    add_multiple(total, graph.linear_terms(lifted[name]), factor)
             both = any(name in reversible for name in factors)
             groups.append(_Group(direction, factors, graph.from_terms(total), both))
         return groups
@@ -177,13 +187,10 @@ class _Network:
         """Groups whose rate is a function of the lumps, and the others."""
         graph, original = self.graph, self.reduced.original
         fluxes = {r.id: r.flux for r in original.reactions}
-        whole = [
-            graph.add(graph.mul((graph.number(v), fluxes[name])) for name, v in group.members.items())
-            for group in groups
-        ]
+        whole = [graph.add(graph.scaled(v, fluxes[name]) for name, v in group.members.items()) for group in groups]
         symbols = [graph.symbol(name) for name in original.states]
         definition = {
-            graph.symbol(name): graph.add(graph.mul((graph.number(v), symbols[j])) for j, v in row.items())
+            graph.symbol(name): graph.add(graph.scaled(v, symbols[j]) for j, v in row.items())
             for name, row in zip(self.reduced.system.states, self.reduced.matrix.rows, strict=True)
         }
         whole = graph.substitute(whole, self.fixed)
@@ -232,9 +239,7 @@ class _Network:
         for group in groups:
             terms = self.graph.linear_terms(group.rate)
             for i, value in group.direction:
-                mine = totals[i]
-                for term, factor in terms.items():
-                    mine[term] = mine.get(term, Fraction(0)) + value * factor
+                add_multiple(totals[i], terms, value)
         return {i: self.graph.from_terms(total) for i, total in totals.items()}
 
     def _is_used(self, group: _Group, explained: Collection[int]) -> bool:
@@ -368,9 +373,7 @@ def _times(graph: Graph, node: Node, size: Node) -> dict[Node, Fraction]:
     """size · node with the size cancelled against quotients by it, as linear terms."""
     total: dict[Node, Fraction] = {}
     for term, value in graph.linear_terms(node).items():
-        product = _by_size(graph, term, size)
-        for inner, factor in graph.linear_terms(product).items():
-            total[inner] = total.get(inner, Fraction(0)) + value * factor
+        add_multiple(total, graph.linear_terms(_by_size(graph, term, size)), value)
     return total
 
 

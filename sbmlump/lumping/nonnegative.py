@@ -113,9 +113,7 @@ def _cost(x: Array, weight: Array, owner: NDArray[np.int64], size: int, c: Array
     return total
 
 
-def _projection(
-    x: Array, owner: NDArray[np.int64], size: int, c: Array, s: Array, width: int
-) -> Affine:
+def _projection(x: Array, owner: NDArray[np.int64], size: int, c: Array, s: Array, width: int) -> Affine:
     """L with one weight vector a lump, L̄ with shares; scaled so that LL̄ = I."""
     n = len(owner)
     matrix, lift = np.zeros((size, n)), np.zeros((n, size))

@@ -93,7 +93,7 @@ def _determined(reduced: ReducedSystem, names: Sequence[str]) -> dict[str, Node]
     fixed: Mapping[Node, Node] = system.specialised(symbolic)
     states = [graph.symbol(name) for name in original.states]
     lumps = {
-        graph.symbol(name): graph.add(graph.mul((graph.number(v), states[j])) for j, v in row.items())
+        graph.symbol(name): graph.add(graph.scaled(v, states[j]) for j, v in row.items())
         for name, row in zip(system.states, reduced.matrix.rows, strict=True)
     }
     left = graph.substitute(wanted, fixed)

@@ -10,9 +10,11 @@ from fractions import Fraction
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
-from sbmlump.expr.evaluate import Evaluator
+from sbmlump.expr.combination import add_multiple
+from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node, Op
 from sbmlump.lumping.basis import Basis, choose_basis
 from sbmlump.lumping.certify import Claim, Refutation, certify
@@ -262,7 +264,7 @@ def reduced_system(
     image: dict[int, list[Node]] = {j: [] for j in range(system.size)}
     for symbol, row in zip(new_symbols, lift.rows, strict=True):
         for j, value in row.items():
-            image[j].append(graph.mul((graph.number(value), symbol)))
+            image[j].append(graph.scaled(value, symbol))
     for j, value in lift.offset.items():
         image[j].append(graph.number(value))
     mapping = {graph.symbol(system.states[j]): graph.add(parts) for j, parts in image.items()} | dict(pooled.mapping)
@@ -298,18 +300,16 @@ def _lumped_rates(system: OdeSystem, basis: Basis, mapping: Mapping[Node, Node])
     fluxes = list(dict.fromkeys(flux for j in members for flux in terms[j]))
     lifted = dict(zip(fluxes, graph.substitute(fluxes, mapping), strict=True))
     zero = graph.number(0)
-    alive = {j: [(flux, c) for flux, c in terms[j].items() if lifted[flux] != zero] for j in members}
+    alive = {j: {flux: c for flux, c in terms[j].items() if lifted[flux] != zero} for j in members}
     rates: list[Node] = []
     for row in basis.rows:
         total: dict[Node, Fraction] = {}
         for j, value in row.items():
-            for flux, c in alive[j]:
-                total[flux] = total.get(flux, Fraction(0)) + value * c
+            add_multiple(total, alive[j], value)
         lumped: dict[Node, Fraction] = {}
         for flux, c in total.items():
             if c:
-                for term, factor in graph.linear_terms(lifted[flux]).items():
-                    lumped[term] = lumped.get(term, Fraction(0)) + c * factor
+                add_multiple(lumped, graph.linear_terms(lifted[flux]), c)
         rates.append(graph.from_terms(lumped))
     return rates
 
@@ -323,7 +323,7 @@ def _initial_nodes(system: OdeSystem, basis: Basis) -> list[Node]:
     else:
         known = system.at_start(constants)
         start = tuple(known.get(name, node) for name, node in zip(system.states, system.initial, strict=True))
-    return [graph.add(graph.mul((graph.number(v), start[j])) for j, v in row.items()) for row in basis.rows]
+    return [graph.add(graph.scaled(v, start[j]) for j, v in row.items()) for row in basis.rows]
 
 
 def _resolved(system: OdeSystem, constant: Constant) -> Constant:
@@ -358,9 +358,8 @@ def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:
     size = np.where(start > 0, start, max(1e-3, float(np.abs(start).max(initial=0.0)) or 1.0))
     points = np.vstack([start, size * generator.uniform(0.5, 1.5, (4, system.size))])
     members = sorted({j for row in basis.rows for j in row})
-    rates = Evaluator(graph, [system.rhs[j] for j in members], system.states, system.constant_values)
     full = np.zeros_like(points)
-    full[:, members] = rates.values(0.0, points)
+    full[:, members] = _rates_of(system, members, points)
     matrix = LumpingMatrix(system.states, basis.rows).array()
     expected, got = full @ matrix.T, reduced.rates(0.0, points @ matrix.T)
     weight = np.abs(full) @ np.abs(matrix.T)
@@ -371,6 +370,16 @@ def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:
     size_of_terms = np.where(np.isfinite(weight), weight, 0.0).max(axis=0)
     close = np.abs(got - expected) <= _AGREEMENT * np.maximum(size_of_terms, 1e-300)
     return bool(close[known].all())
+
+
+def _rates_of(system: OdeSystem, members: Sequence[int], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rates of some states, (k, len(members)) as doubles; constants are inputs, as putting them in costs a copy."""
+    graph = system.graph
+    roots = [system.rhs[j] for j in members]
+    names = sorted(graph.symbols(roots) - set(system.states))
+    constants = values_of(graph, [system.constant_values[name] for name in names])
+    table = np.hstack([points, np.broadcast_to(constants, (len(points), len(names)))])
+    return Evaluator(graph, roots, (*system.states, *names), {}).values(0.0, table)
 
 
 def claim_of(

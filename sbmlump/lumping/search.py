@@ -150,7 +150,6 @@ def _advance(
         wanted = np.flatnonzero((times > now) & ((times < time) | ((times == time) & (reset is None))))
         grid = np.concatenate([[now], times[wanted], [] if len(wanted) and times[wanted[-1]] >= time else [time]])
         if time > now:
-
             part = advance(field, x, grid, alive, tolerances, _shifted(watch, alive, wanted))
             x = part.states[part.complete, -1]
             alive = alive[part.complete]
@@ -304,9 +303,7 @@ class Search:
     ) -> Array:
         """Errors over some training runs."""
         accuracy = self._relative if relative is None else relative
-        return measured_errors(
-            self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy
-        )
+        return measured_errors(self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy)
 
     def _rank(self, maps: list[Affine]) -> list[Ranked]:
         """In three rounds: all on the nominal run and coarsely, the better ones on a few, the best ones on all."""

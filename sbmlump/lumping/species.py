@@ -138,7 +138,7 @@ def lifted_states(
                 factor = graph.number(value / home.amount_of[j])
                 parts[j].append(graph.div(graph.mul((factor, symbol)), graph.symbol(inside)))
             else:
-                parts[j].append(graph.mul((graph.number(value), symbol)))
+                parts[j].append(graph.scaled(value, symbol))
     for j, value in reduced.map.offset.items():
         parts[j].append(graph.number(value))
     image = {graph.symbol(original.states[j]): graph.add(nodes) for j, nodes in parts.items()}

@@ -67,7 +67,7 @@ def _check_starts(claim: Claim, starts: Mapping[str, Row]) -> list[Reason]:
         if unknown or name not in values:
             reasons.append(Reason("unknown-member", f"{name} holds the start of something that is no state", name))
             continue
-        expected = graph.number_of(graph.add(graph.mul((graph.number(v), known[m] or 0)) for m, v in row.items()))
+        expected = graph.number_of(graph.add(graph.scaled(v, known[m] or 0) for m, v in row.items()))
         given = claim.reduced.graph.number_of(values[name])
         if expected is None or given is None or nearest_double(expected) != nearest_double(given):
             reasons.append(Reason("initial-value-differs", f"{name} is not the initial value it stands for", name))

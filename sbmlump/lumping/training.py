@@ -103,9 +103,7 @@ class Sample:
         return np.concatenate([states, clock], axis=-1)
 
 
-def run_ensemble(
-    problem: Problem, until: float, ensembles: tuple[Ensemble, ...], seed: int
-) -> tuple[Sample, ...]:
+def run_ensemble(problem: Problem, until: float, ensembles: tuple[Ensemble, ...], seed: int) -> tuple[Sample, ...]:
     """Simulate the nominal run and the perturbed ones of each ensemble; one sample an ensemble.
 
     The first sample begins with the nominal run. Draws of different ensembles are independent.
@@ -243,9 +241,9 @@ def _with_jumps(sample: Sample, run: int, states: Array, ends: NDArray[np.int64]
         if jump.time <= 0:
             continue
         start = rows[at - 1]
-        before = integrate(
-            sample.field, start[None], np.array([times[at - 1], jump.time]), run=np.array([run])
-        ).states[0, -1]
+        before = integrate(sample.field, start[None], np.array([times[at - 1], jump.time]), run=np.array([run])).states[
+            0, -1
+        ]
         after = jump.reset.rates(before[None], np.array([run]))[0]
         extra_times += [jump.time, jump.time]
         extra += [before, after]

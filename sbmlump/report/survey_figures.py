@@ -136,8 +136,6 @@ def _scatter(axes: Axes, groups: Mapping[str, Sequence[tuple[int, float]]]) -> N
     for name, colour in _COLOURS.items():
         if name in groups:
             x, y = zip(*groups[name], strict=True)
-            axes.plot(
-                x, y, _MARKS[name], color=colour, markersize=4, alpha=0.65, markeredgewidth=0, label=name
-            )
+            axes.plot(x, y, _MARKS[name], color=colour, markersize=4, alpha=0.65, markeredgewidth=0, label=name)
     if groups:
         axes.legend(frameon=False, fontsize=10, labelcolor=_INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))

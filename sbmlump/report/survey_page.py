@@ -156,12 +156,7 @@ def _reasons(found: Summary, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Each code with its number of models and one of them."""
     out = []
     for code, count in found.reasons.items():
-        example = next(
-            (model, row)
-            for model in found.models.values()
-            for row in model.rows
-            if row["reason"] == code
-        )
+        example = next((model, row) for model in found.models.values() for row in model.rows if row["reason"] == code)
         model, row = example
         out.append(
             {

@@ -81,9 +81,7 @@ def balance_of(network: Network | None) -> Balance:
         return Balance(None, None, network.realisation, "there are no reactions")
     if not network.mass_action:
         listed = ", ".join(network.obstacles[:4])
-        return Balance(
-            None, None, network.realisation, f"not a mass-action network ({listed}); balance is not defined"
-        )
+        return Balance(None, None, network.realisation, f"not a mass-action network ({listed}); balance is not defined")
     if not network.weakly_reversible:
         return Balance(False, False, network.realisation, "the network is not weakly reversible")
     exact = all(isinstance(one.rate, Fraction) for one in network.directions)
@@ -111,9 +109,7 @@ def _why(detailed: bool, complex_balanced: bool | None, pairs: _LogSystem | None
     first = "a reaction has no opposite" if pairs is None else "a Wegscheider condition does not hold"
     if complex_balanced is None:
         return f"{first}; complex balance was not decided (too large)"
-    second = (
-        "the complexes are balanced all the same" if complex_balanced else "the complexes are not balanced either"
-    )
+    second = "the complexes are balanced all the same" if complex_balanced else "the complexes are not balanced either"
     return f"{first}; {second}"
 
 

@@ -159,7 +159,7 @@ def _holds(reduction: ReducedSystem, law: Mapping[int, Fraction]) -> bool:
         if any(names[j] not in defined for j in law):
             # pools stand for their members, which are defined too where they are eliminated
             return False
-        value = graph.add(graph.mul((graph.number(w), defined[names[j]])) for j, w in law.items())
+        value = graph.add(graph.scaled(w, defined[names[j]]) for j, w in law.items())
         return _rests(system, value)
     if isinstance(kind, Embedding):
         return isinstance(reduction.certificate, ExactProof)  # every state is one of the reduced system
@@ -171,7 +171,7 @@ def _holds(reduction: ReducedSystem, law: Mapping[int, Fraction]) -> bool:
     if isinstance(reduction.certificate, ExactProof):
         return True
     value = graph.add(
-        graph.mul((graph.number(weights[i]), graph.symbol(name))) for i, name in enumerate(system.states) if weights[i]
+        graph.scaled(weights[i], graph.symbol(name)) for i, name in enumerate(system.states) if weights[i]
     )
     return _rests(system, value)
 

@@ -170,4 +170,4 @@ def structure_of(system: OdeSystem) -> Structure:
 
 def _sum(system: OdeSystem, weights: Mapping[str, Any]) -> int:
     graph = system.graph
-    return graph.add(graph.mul((graph.number(value), graph.symbol(name))) for name, value in weights.items())
+    return graph.add(graph.scaled(value, graph.symbol(name)) for name, value in weights.items())

@@ -174,5 +174,3 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
