@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from sbmlump.loading import load
 from sbmlump.lumping.approximate import Algorithm, CurvePoint, UnreachableError, approximate, curve
 from sbmlump.lumping.approximate_job import Job
 from sbmlump.lumping.approximate_options import ApproximateOptions
@@ -26,7 +27,6 @@ from sbmlump.lumping.krylov import bisect_tolerance
 from sbmlump.lumping.reduction import lump_exactly
 from sbmlump.models import multisite
 from sbmlump.observables import parse_observables
-from sbmlump.pipeline import load
 from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
@@ -53,23 +53,86 @@ class Case:
 
 
 CASES = (
-    Case("BIOMD102", "biomodels/BIOMD0000000102.xml", "C3", 5000, "as published", "none",
-         ((11, 11.6), (8, 4.86), (6, 1.26), (2, 15.0), (1, 15.0)), 9),
-    Case("BIOMD103", "biomodels/BIOMD0000000103.xml", "C3", 5000, "as published", "none",
-         ((14, 1.02e-2), (12, 0.925), (7, 0.852), (2, 0.182)), 8),
-    Case("BIOMD447", "biomodels/BIOMD0000000447.xml", "species_6", 200, "at rest after 80", "none",
-         ((11, 1.33e-3), (9, 1.35e-2), (7, 8.46e-3), (6, 6.99e-3), (3, 0.122)), 3),
-    Case("BioNetGen_CCP", "ode/BioNetGen_CCP.ode", "D13PG", 200, "at rest after 85", "none",
-         ((30, 5.86e-6), (10, 0.314)), 6),
-    Case("NIHMS80246_S6", "ode/NIHMS80246_S6.ode", "obsS2P", 1000, "at rest after 400", "none",
-         ((19, 3e-11), (17, 8e-5), (14, 8e-5), (9, 1.0), (8, 1.0), (1, 1.0)), 3),
-    Case("BIOMD437", "biomodels/BIOMD0000000437.xml", "frq_mRNA", 48, "two days (the period is 21 h)",
-         "light on and off honoured (at 10⁷ h, beyond T); four that touch nothing observed are left out",
-         ((21, 0.0), (12, 1.58e-4), (5, 1.58e-4), (4, 0.331)), 7),
-    Case("BIOMD448", "biomodels/BIOMD0000000448.xml", "S6p", 60, "an hour (in minutes)", "none",
-         ((23, 0.0), (19, 7.5e-8), (1, 0.921)), 10),
-    Case("BIOMD488", "biomodels/BIOMD0000000488.xml", "Tau", 10, "where Tau is 0.0563, as in the published run",
-         "honoured (at 345,600, beyond T)", ((59, 2.88e-2), (50, 0.197), (9, 9.06), (8, 9.06)), 2),
+    Case(
+        "BIOMD102",
+        "biomodels/BIOMD0000000102.xml",
+        "C3",
+        5000,
+        "as published",
+        "none",
+        ((11, 11.6), (8, 4.86), (6, 1.26), (2, 15.0), (1, 15.0)),
+        9,
+    ),
+    Case(
+        "BIOMD103",
+        "biomodels/BIOMD0000000103.xml",
+        "C3",
+        5000,
+        "as published",
+        "none",
+        ((14, 1.02e-2), (12, 0.925), (7, 0.852), (2, 0.182)),
+        8,
+    ),
+    Case(
+        "BIOMD447",
+        "biomodels/BIOMD0000000447.xml",
+        "species_6",
+        200,
+        "at rest after 80",
+        "none",
+        ((11, 1.33e-3), (9, 1.35e-2), (7, 8.46e-3), (6, 6.99e-3), (3, 0.122)),
+        3,
+    ),
+    Case(
+        "BioNetGen_CCP",
+        "ode/BioNetGen_CCP.ode",
+        "D13PG",
+        200,
+        "at rest after 85",
+        "none",
+        ((30, 5.86e-6), (10, 0.314)),
+        6,
+    ),
+    Case(
+        "NIHMS80246_S6",
+        "ode/NIHMS80246_S6.ode",
+        "obsS2P",
+        1000,
+        "at rest after 400",
+        "none",
+        ((19, 3e-11), (17, 8e-5), (14, 8e-5), (9, 1.0), (8, 1.0), (1, 1.0)),
+        3,
+    ),
+    Case(
+        "BIOMD437",
+        "biomodels/BIOMD0000000437.xml",
+        "frq_mRNA",
+        48,
+        "two days (the period is 21 h)",
+        "light on and off honoured (at 10⁷ h, beyond T); four that touch nothing observed are left out",
+        ((21, 0.0), (12, 1.58e-4), (5, 1.58e-4), (4, 0.331)),
+        7,
+    ),
+    Case(
+        "BIOMD448",
+        "biomodels/BIOMD0000000448.xml",
+        "S6p",
+        60,
+        "an hour (in minutes)",
+        "none",
+        ((23, 0.0), (19, 7.5e-8), (1, 0.921)),
+        10,
+    ),
+    Case(
+        "BIOMD488",
+        "biomodels/BIOMD0000000488.xml",
+        "Tau",
+        10,
+        "where Tau is 0.0563, as in the published run",
+        "honoured (at 345,600, beyond T)",
+        ((59, 2.88e-2), (50, 0.197), (9, 9.06), (8, 9.06)),
+        2,
+    ),
 )
 SITES = (2, 3, 4, 5, 6)
 

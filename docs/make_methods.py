@@ -19,8 +19,8 @@ from sbmlump.classic.comparison import MethodRow, compare_methods
 from sbmlump.classic.measure import Trial
 from sbmlump.classic.method import MethodOptions
 from sbmlump.cli.compare_methods import draw
+from sbmlump.loading import load
 from sbmlump.observables import parse_observables
-from sbmlump.pipeline import load
 from sbmlump.system import OdeSystem
 
 HERE = Path(__file__).parent

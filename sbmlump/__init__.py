@@ -26,10 +26,11 @@ if TYPE_CHECKING:
         UsageError,
     )
     from sbmlump.lumping.certify import Refutation
-    from sbmlump.pipeline import check, convert, load, reduce, verify
+    from sbmlump.pipeline import check, convert, load, reduce
     from sbmlump.reduced import ErrorEstimate, ExactProof, LumpingMatrix, Proof, ReducedSystem
     from sbmlump.simulate.compare import ErrorReport, compare
     from sbmlump.system import OdeSystem
+    from sbmlump.verification import verify
 
 __all__ = [
     "Closure",
@@ -60,7 +61,8 @@ __all__ = [
 # Imported on first use: libSBML, SciPy and libRoadRunner cost more than most jobs.
 _HOMES: Final = {
     **dict.fromkeys(("Closure", "closure"), "sbmlump.classic.closure"),
-    **dict.fromkeys(("check", "convert", "load", "reduce", "verify"), "sbmlump.pipeline"),
+    **dict.fromkeys(("check", "convert", "load", "reduce"), "sbmlump.pipeline"),
+    "verify": "sbmlump.verification",
     **dict.fromkeys(("ErrorEstimate", "ExactProof", "LumpingMatrix", "Proof", "ReducedSystem"), "sbmlump.reduced"),
     **dict.fromkeys(
         ("InputError", "LimitError", "Reason", "SbmlumpError", "UnsupportedModelError", "UsageError"), "sbmlump.errors"

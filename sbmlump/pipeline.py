@@ -6,20 +6,16 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from fractions import Fraction
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
-from sbmlump.expr.kinetics import Kinetics, kinetics_of
 from sbmlump.files import write_atomically
-from sbmlump.lumping.certify import Claim, Refutation, certify
-from sbmlump.lumping.certify_embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
-from sbmlump.lumping.totals import with_totals
+from sbmlump.inspection import kinetics
+from sbmlump.loading import load
 from sbmlump.methods import ReduceOptions, apply
-from sbmlump.observables import observable_ids, parse_observables
 from sbmlump.outcome import ModelFacts, Outcome
 from sbmlump.outputs import (
     REDUCTION_SUFFIXES,
@@ -30,68 +26,29 @@ from sbmlump.outputs import (
     sbml_of,
 )
 from sbmlump.reduced import (
-    AffineLumping,
-    Elimination,
-    Embedding,
     ErrorEstimate,
-    ExactProof,
-    LinearLumping,
-    Lump,
-    LumpingMatrix,
-    Map,
     Observable,
     ReducedSystem,
 )
 from sbmlump.system import OdeSystem
+from sbmlump.verification import recorded_observables
 
 if TYPE_CHECKING:
-    from sbmlump.sbml.annotation import LumpingRecord
     from sbmlump.simulate.compare import Definition, ErrorReport
 
 __all__ = [
-    "Inspection",
-    "NoLumping",
-    "Observed",
     "check",
     "convert",
-    "inspect_model",
-    "kinetics",
+    "definitions_of",
     "load",
     "reduce",
-    "reduction_of_files",
     "run_reduction",
-    "sbml_of",
-    "verify",
     "write_reduced_model",
 ]
 
 Progress = Callable[[str], None]
 Clock = Callable[[], float]
 _QUIET: Progress = lambda _: None  # noqa: E731
-
-
-def load(path: str | Path) -> OdeSystem:
-    """Read a model, by the suffix of its file.
-
-    Raises
-    ------
-    InputError
-        If the file is not a readable model.
-    UnsupportedModelError
-        If it holds what cannot become an ODE system; every reason at once.
-    """
-    if Path(path).suffix.lower() == ".ode":
-        from sbmlump.formats.erode import load_ode
-
-        return load_ode(path)
-    from sbmlump.sbml.reader import load_sbml
-
-    return load_sbml(path)
-
-
-def kinetics(system: OdeSystem) -> Kinetics:
-    """Class of the right-hand side as a function of the states."""
-    return kinetics_of(system.graph, system.rhs, frozenset(system.states))
 
 
 def reduce(
@@ -384,156 +341,6 @@ def convert(source: str | Path, target: str | Path) -> OdeSystem:
     return system
 
 
-@dataclass(frozen=True, slots=True)
-class NoLumping:
-    """There is nothing to verify."""
-
-    reasons: tuple[Reason, ...]
-
-
-def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ExactProof | Refutation | NoLumping:
-    """Prove or refute, without simulation, that one file is an exact lumping of the other.
-
-    The lumping is taken from the reduced file's annotation, else it is the identity on the states that have the
-    same id in both. An annotation that the original carries too is of an earlier reduction and says nothing here.
-    """
-    from sbmlump.sbml.annotation import read_lumping_annotation
-
-    before, after = load(original), load(reduced)
-    record = read_lumping_annotation(Path(reduced).read_bytes())
-    if record is not None and before.origin.format == "sbml":
-        if record == read_lumping_annotation(Path(original).read_bytes()):
-            record = None  # both carry it: it tells how the original was made, not what was made of it
-    if record is not None and record.certificate.get("kind") == "error-estimate":
-        message = f"{reduced} says of itself that it is an approximation; measure it with 'sbmlump check'"
-        return NoLumping((Reason("approximate", message),))
-    if record is not None:
-        claim = _claim_of_record(before, after, record)
-        if isinstance(claim, Refutation):
-            return claim
-        if record.kind == "embedding":
-            return _certify_embedding(claim, seed)
-        whole = with_totals(claim, record.starts)
-        return whole if isinstance(whole, Refutation) else certify(whole, seed)
-    foreign = [name for name in after.states if name not in before.state_index]
-    if foreign or not after.states:
-        listed = ", ".join(foreign[:5]) or "none at all"
-        message = f"{reduced} carries no lumping, and its states are not those of the original ({listed})"
-        return NoLumping((Reason("no-lumping", message),))
-    rows = {name: {name: Fraction(1)} for name in after.states}
-    shared = {a.id for a in after.assigned} & set(before.definitions)
-    observables = {name: before.definitions[name] for name in sorted(shared)}
-    return certify(Claim(before, after, rows, observables, lift=rows), seed)
-
-
-def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:
-    try:
-        named = {o.id: o.expression for o in _recorded_observables(before, record)}
-    except UsageError as error:
-        return Refutation(error.reasons)
-    symbolic = frozenset(record.symbolic)
-    constants = before.constant_values
-    reasons = [
-        Reason("unknown-parameter", f"{name} is not a constant of the original", name)
-        for name in sorted(symbolic - {c.id for c in before.constants})
-    ]
-    if record.original_size != before.size:
-        message = f"the lumping is said to be one of {record.original_size} states, but the original has {before.size}"
-        reasons.append(Reason("lumping-mismatch", message))
-    for name, text in record.valid_for.items():
-        node = constants.get(name)
-        value = None if node is None else before.graph.number_of(node)
-        if value is not None and text != str(value):
-            message = f"the lumping is said to be valid for {name} = {text}, but the original has {value}"
-            reasons.append(Reason("valid-for-differs", message, name))
-    if reasons:
-        return Refutation(tuple(reasons))
-    rows = {lump.id: lump.members for lump in record.lumps}
-    lift = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
-    return Claim(before, after, rows, named, symbolic, lift, record.offset)
-
-
-def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ReducedSystem:
-    """The reduction that leads from one file to the other, as the reduced file's annotation describes it.
-
-    Without an annotation it is the identity on the states that have the same id in both. The certificate is a proof
-    where :func:`verify` proves the reduction, and otherwise an estimate with an error that is not known (infinite).
-
-    Raises
-    ------
-    UsageError
-        ``no-lumping`` if the annotation, or the ids, do not lead from the one to the other.
-    """
-    from sbmlump.sbml.annotation import read_lumping_annotation
-
-    before, after = load(original), load(reduced)
-    record = read_lumping_annotation(Path(reduced).read_bytes())
-    lumps = (
-        {one.id: one.members for one in record.lumps}
-        if record is not None
-        else {n: {n: Fraction(1)} for n in after.states}
-    )
-    index = before.state_index
-    foreign = [n for n in after.states if n not in lumps or not set(lumps[n]) <= set(index)]
-    if foreign:
-        message = (
-            f"{reduced} is no reduction of {original}: {', '.join(foreign[:5])} are made of states it does not have"
-        )
-        raise UsageError(Reason("no-lumping", message))
-    rows = tuple({index[m]: v for m, v in lumps[n].items()} for n in after.states)
-    matrix = LumpingMatrix(before.states, rows)
-    lifted = {} if record is None else {one.id: row for one, row in zip(record.lumps, record.lift, strict=True)}
-    lift = LumpingMatrix(
-        before.states,
-        tuple({index[m]: v for m, v in lifted.get(n, lumps[n]).items() if m in index} for n in after.states),
-    )
-    starts = {} if record is None else record.starts
-    kind = "elimination" if record is None else record.kind
-    made: Map
-    if kind == "embedding":
-        made = Embedding(matrix, lift)
-    elif kind == "affine":
-        totals = tuple((name, {index[m]: v for m, v in row.items() if m in index}) for name, row in starts.items())
-        made = AffineLumping(matrix, lift, totals=totals)
-    elif kind == "elimination":
-        gone = tuple(n for n in before.states if n in after.definitions and n not in after.states)
-        made = Elimination(matrix, lift, assigned=gone, starts=starts)
-    else:
-        made = LinearLumping(matrix, lift)
-    proof = verify(original, reduced, seed=seed)
-    unknown = float("inf")
-    certificate = proof if isinstance(proof, ExactProof) else ErrorEstimate("unknown", 0.0, 0, 0.0, unknown, unknown)
-    return ReducedSystem(
-        before,
-        after,
-        (),
-        tuple(Lump(n, lumps[n]) for n in after.states),
-        made,
-        certificate,
-        "unknown" if record is None else record.method,
-    )
-
-
-def _certify_embedding(claim: Claim, seed: int) -> ExactProof | Refutation:
-    """The lift of an embedding names the members of each block."""
-    blocks = {name: tuple(row) for name, row in claim.lift.items()}
-    result = certify_embedding(
-        EmbeddingClaim(claim.original, claim.reduced, blocks, claim.observables, claim.symbolic), seed
-    )
-    return Refutation(result.reasons) if isinstance(result, EmbeddingRefutation) else result
-
-
-def _recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Observable]:
-    """Observables as the annotation names them; each text is an expression of the original.
-
-    Raises
-    ------
-    UsageError
-        If a text is no expression of the original.
-    """
-    return [replace(parse_observables(before, [text])[0], id=name) for name, text in record.observables]
-
-
 def check(
     original: str | Path,
     reduced: str | Path,
@@ -563,91 +370,8 @@ def check(
     old = read_facts(Path(original)).old_rate_of
     system = load(original) if old or record is not None else None
     if record is not None and system is not None:
-        definitions = definitions_of(system, _recorded_observables(system, record))
+        definitions = definitions_of(system, recorded_observables(system, record))
     with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
         path, remarks = (Path(original), ()) if system is None else _readable(Path(original), system, Path(folder))
         report = compare(path, reduced, until=until, points=points, definitions=definitions, simulator=simulator)
     return replace(report, remarks=(*remarks, *report.remarks))
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Something that can be observed."""
-
-    id: str
-    name: str | None
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What is in a file: counts, kinetics, what can be observed, and what stops a reduction."""
-
-    id: str
-    name: str | None
-    file: str
-    level: int | None
-    version: int | None
-    states: int
-    parameters: int
-    reactions: int
-    events: int
-    kinetics: Kinetics | None
-    observables: tuple[Observed, ...]
-    reasons: tuple[Reason, ...]
-
-    @property
-    def supported(self) -> bool:
-        """Whether it became an ODE system."""
-        return not self.reasons
-
-
-def inspect_model(path: str | Path) -> Inspection:
-    """Look into a file.
-
-    Raises
-    ------
-    InputError
-        If it is not a readable model.
-    """
-    if Path(path).suffix.lower() == ".ode":
-        system = load(path)
-        return Inspection(
-            system.id,
-            system.name,
-            str(path),
-            None,
-            None,
-            system.size,
-            len(system.constants),
-            len(system.reactions),
-            len(system.events),
-            kinetics(system),
-            _observed(system),
-            (),
-        )
-    from sbmlump.sbml.reader import read
-
-    result = read(path)
-    return Inspection(
-        result.id,
-        result.name,
-        str(path),
-        result.level,
-        result.version,
-        result.counts["states"] if result.system is None else result.system.size,
-        result.counts["parameters"] + result.counts["local_parameters"],
-        result.counts["reactions"],
-        result.counts["events"],
-        None if result.system is None else kinetics(result.system),
-        () if result.system is None else _observed(result.system),
-        result.reasons,
-    )
-
-
-def _observed(system: OdeSystem) -> tuple[Observed, ...]:
-    names = {r.id: r.name for r in system.reactions}
-    names.update((q.id, q.name) for q in system.quantities.values())
-    kinds = {r.id: "reaction (flux)" for r in system.reactions}
-    kinds.update((q.id, q.kind) for q in system.quantities.values())
-    return tuple(Observed(o, names.get(o), kinds.get(o, "quantity")) for o in observable_ids(system))

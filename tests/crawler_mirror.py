@@ -99,5 +99,3 @@ def wrong_files(store: Path, source: Path) -> list[str]:
         if path.parent.name != path.stem or not original.exists() or original.read_bytes() != path.read_bytes():
             wrong.append(str(path))
     return wrong
-
-

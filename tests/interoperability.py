@@ -21,13 +21,14 @@ import numpy as np
 import sbmlump
 from sbmlump.errors import SbmlumpError
 from sbmlump.outputs import bytes_of_reduction, sbml_of
-from sbmlump.pipeline import definitions_of, verify
+from sbmlump.pipeline import definitions_of
 from sbmlump.reduced import ExactProof, ReducedSystem
 from sbmlump.sbml.archive import read_back
 from sbmlump.sbml.writer import write_system
 from sbmlump.simulate import Reading, Tolerances, compare, simulator_named
 from sbmlump.simulate.facts import read_facts
 from sbmlump.simulate.protocol import PRECISE
+from sbmlump.verification import verify
 
 MOST_STATES = 120
 TRIED = 8

@@ -101,7 +101,7 @@ def _child(folder: Path, sender: Connection) -> None:
 def check_case(folder: Path) -> CaseResult:
     """Run one case here."""
     from sbmlump.errors import SbmlumpError
-    from sbmlump.pipeline import load
+    from sbmlump.loading import load
     from sbmlump.sbml.writer import write_system
 
     try:

@@ -10,7 +10,7 @@ from lumping_cases import make
 from sbml.read_models import compartment, event, listed, reaction, sbml, species
 
 import sbmlump
-from sbmlump import methods, pipeline
+from sbmlump import inspection, methods, pipeline
 from sbmlump.errors import InputError, UsageError
 from sbmlump.lumping.certify import Refutation
 from sbmlump.models import clue_example, michaelis_menten
@@ -77,7 +77,7 @@ def test_constants_to_keep(wanted, kept):
 def test_missing_files(tmp_path, data):
     for job in (
         lambda: sbmlump.load(tmp_path / "no.xml"),
-        lambda: pipeline.inspect_model(tmp_path / "no.xml"),
+        lambda: inspection.inspect_model(tmp_path / "no.xml"),
         lambda: sbmlump.verify(data / "ring.xml", tmp_path / "no.xml"),
         lambda: pipeline.check(data / "ring.xml", tmp_path / "no.xml"),
         lambda: pipeline.convert(tmp_path / "no.xml", tmp_path / "c.xml"),

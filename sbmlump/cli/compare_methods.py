@@ -14,9 +14,9 @@ from sbmlump.classic.method import MethodOptions, method_names
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
+from sbmlump.loading import load
 from sbmlump.observables import parse_observables
 from sbmlump.outcome import reason_json
-from sbmlump.pipeline import load
 
 __all__ = ["command", "draw"]
 

@@ -12,7 +12,7 @@ from sbmlump.cli.output import print_json
 from sbmlump.errors import SbmlumpError
 from sbmlump.formats.odebase import load_odebase
 from sbmlump.formats.odebase_compare import Comparison, compare_systems
-from sbmlump.pipeline import load
+from sbmlump.loading import load
 
 __all__ = ["compare_store", "print_comparisons"]
 

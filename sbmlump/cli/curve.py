@@ -10,10 +10,10 @@ import click
 from sbmlump.cli.output import print_json, progress_reporter
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
+from sbmlump.loading import load
 from sbmlump.lumping.approximate import ALGORITHMS, CurveResult, curve
 from sbmlump.lumping.reduction import lump_exactly
 from sbmlump.observables import parse_observables
-from sbmlump.pipeline import load
 
 __all__ = ["command", "csv_of"]
 

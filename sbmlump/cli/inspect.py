@@ -12,9 +12,11 @@ import click
 from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import Failure, print_failure, print_json
 from sbmlump.errors import SbmlumpError
+from sbmlump.inspection import Inspection, inspect_model
+from sbmlump.loading import load
 from sbmlump.outcome import reason_json
-from sbmlump.pipeline import Inspection, inspect_model, load, reduction_of_files
 from sbmlump.structure.kept import Kept, kept_properties
+from sbmlump.verification import reduction_of_files
 
 __all__ = ["command"]
 

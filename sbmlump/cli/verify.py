@@ -10,8 +10,8 @@ from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import print_json
 from sbmlump.lumping.certify import Refutation
 from sbmlump.outcome import reason_json
-from sbmlump.pipeline import verify
 from sbmlump.reduced import ExactProof
+from sbmlump.verification import verify
 
 __all__ = ["command"]
 

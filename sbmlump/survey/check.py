@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from sbmlump.errors import Reason, SbmlumpError
-from sbmlump.pipeline import definitions_of, sbml_of
+from sbmlump.outputs import sbml_of
+from sbmlump.pipeline import definitions_of
 from sbmlump.reduced import ReducedSystem
 from sbmlump.simulate import ErrorReport, compare
 

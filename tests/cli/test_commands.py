@@ -584,7 +584,5 @@ def test_a_total_that_is_fed_is_reported(sbmlump, data, tmp_path):
 
 
 def test_a_neural_closure_belongs_to_learned(sbmlump, data, tmp_path):
-    result = sbmlump(
-        "reduce", data / "ring.xml", "--observe", "X_1", "--neural", tmp_path / "closure.pt", "--json"
-    )
+    result = sbmlump("reduce", data / "ring.xml", "--observe", "X_1", "--neural", tmp_path / "closure.pt", "--json")
     assert (result.code, result.json["reasons"][0]["code"]) == (2, "bad-option")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sbmlump.loading import load
 from sbmlump.lumping.approximate import approximate
 from sbmlump.observables import parse_observables
-from sbmlump.pipeline import load
 from sbmlump.reduced import ErrorEstimate
 
 CASES = [

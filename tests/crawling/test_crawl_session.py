@@ -223,5 +223,7 @@ def test_proxies_come_from_the_environment_but_not_to_ourselves(
     afar = Session("http://models.invalid", manners=Manners(rate=0, tries=1))
     with pytest.raises(GivenUpError, match="the proxy of the environment does not answer"):
         afar.get("x", read=body)
-    loopback = {url: is_loopback(url) for url in ("http://127.0.0.2:1/x", "http://[::1]/", "http://localhost", "http://x")}
+    loopback = {
+        url: is_loopback(url) for url in ("http://127.0.0.2:1/x", "http://[::1]/", "http://localhost", "http://x")
+    }
     assert list(loopback.values()) == [True, True, True, False]

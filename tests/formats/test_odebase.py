@@ -98,9 +98,7 @@ def test_load(tmp_path: Path) -> None:
 # -- comparison --------------------------------------------------------------------------------------
 
 
-def ours(
-    rates: dict[str, str], constants: dict[str, str | None], names: dict[str, str] | None = None
-) -> OdeSystem:
+def ours(rates: dict[str, str], constants: dict[str, str | None], names: dict[str, str] | None = None) -> OdeSystem:
     graph = Graph()
     symbols = {name: graph.symbol(name) for name in (*rates, *constants)}
     return OdeSystem(

@@ -415,9 +415,7 @@ class TestReduceBackward:
         graph = Graph()
         a, b = graph.symbol("a"), graph.symbol("b")
         unknown = graph.symbol("u")
-        system = OdeSystem(
-            graph, ("a", "b"), (unknown, unknown), (graph.neg(a), graph.neg(b)), (Constant("u", None),)
-        )
+        system = OdeSystem(graph, ("a", "b"), (unknown, unknown), (graph.neg(a), graph.neg(b)), (Constant("u", None),))
         assert reduce_backward(system, ()).system.size == 2
 
     @given(symmetric_networks())

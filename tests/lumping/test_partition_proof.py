@@ -19,8 +19,7 @@ from sbmlump.system import Assigned, Constant, OdeSystem
 def claim_for(system: OdeSystem, *observed: str) -> EmbeddingClaim:
     made = reduce_backward(system, parse_observables(system, observed))
     blocks = {
-        name: [system.states[j] for j in row]
-        for name, row in zip(made.system.states, made.map.lift.rows, strict=True)
+        name: [system.states[j] for j in row] for name, row in zip(made.system.states, made.map.lift.rows, strict=True)
     }
     return EmbeddingClaim(system, made.system, blocks, {o.id: o.expression for o in made.observables})
 

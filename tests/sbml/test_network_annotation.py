@@ -14,10 +14,10 @@ import sbmlump
 from sbmlump.errors import UsageError
 from sbmlump.lumping.reconstruct import reconstruct
 from sbmlump.outputs import sbml_of
-from sbmlump.pipeline import verify
 from sbmlump.reduced import ExactProof, ReducedSystem
 from sbmlump.sbml.reader import load_sbml
 from sbmlump.sbml.write_rdf import derived_from, resources_of
+from sbmlump.verification import verify
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "annotation.xsd"
 MODEL = "http://biomodels.net/model-qualifiers/"

@@ -15,9 +15,9 @@ from network_models import saved, sbml_model, twin_chains
 import sbmlump
 from sbmlump.lumping.network import as_network
 from sbmlump.outputs import sbml_of
-from sbmlump.pipeline import verify
 from sbmlump.reduced import ExactProof, ReducedSystem
 from sbmlump.sbml.reader import load_sbml
+from sbmlump.verification import verify
 
 KEPT: list[Any] = []
 

@@ -88,10 +88,14 @@ def chain(name="chain", extra=""):
             if source
             else "<apply><plus/><ci> D </ci><ci> E </ci></apply>"
         )
-        modifiers = "" if source else (
-            "<listOfModifiers>"
-            + "".join(f'<modifierSpeciesReference species="{s}"/>' for s in "DE")
-            + "</listOfModifiers>"
+        modifiers = (
+            ""
+            if source
+            else (
+                "<listOfModifiers>"
+                + "".join(f'<modifierSpeciesReference species="{s}"/>' for s in "DE")
+                + "</listOfModifiers>"
+            )
         )
         reactions += (
             f'<reaction id="r{k}" reversible="false" fast="false">{left if source else ""}{right if target else ""}'
@@ -126,5 +130,3 @@ def timeless(rows):
         {key: value for key, value in row.items() if not key.startswith("seconds") and key != "peak_memory_mb"}
         for row in rows
     ]
-
-

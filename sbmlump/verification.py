@@ -1,0 +1,184 @@
+"""From two files: the proof that one is a reduction of the other, and the reduction as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sbmlump.errors import Reason, UsageError
+from sbmlump.loading import load
+from sbmlump.lumping.certify import Claim, Refutation, certify
+from sbmlump.lumping.certify_embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
+from sbmlump.lumping.totals import with_totals
+from sbmlump.observables import parse_observables
+from sbmlump.reduced import (
+    AffineLumping,
+    Elimination,
+    Embedding,
+    ErrorEstimate,
+    ExactProof,
+    LinearLumping,
+    Lump,
+    LumpingMatrix,
+    Map,
+    Observable,
+    ReducedSystem,
+)
+from sbmlump.system import OdeSystem
+
+if TYPE_CHECKING:
+    from sbmlump.sbml.annotation import LumpingRecord
+
+__all__ = ["NoLumping", "recorded_observables", "reduction_of_files", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class NoLumping:
+    """There is nothing to verify."""
+
+    reasons: tuple[Reason, ...]
+
+
+def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ExactProof | Refutation | NoLumping:
+    """Prove or refute, without simulation, that one file is an exact lumping of the other.
+
+    The lumping is taken from the reduced file's annotation, else it is the identity on the states that have the
+    same id in both. An annotation that the original carries too is of an earlier reduction and says nothing here.
+    """
+    from sbmlump.sbml.annotation import read_lumping_annotation
+
+    before, after = load(original), load(reduced)
+    record = read_lumping_annotation(Path(reduced).read_bytes())
+    if record is not None and before.origin.format == "sbml":
+        if record == read_lumping_annotation(Path(original).read_bytes()):
+            record = None  # both carry it: it tells how the original was made, not what was made of it
+    if record is not None and record.certificate.get("kind") == "error-estimate":
+        message = f"{reduced} says of itself that it is an approximation; measure it with 'sbmlump check'"
+        return NoLumping((Reason("approximate", message),))
+    if record is not None:
+        claim = _claim_of_record(before, after, record)
+        if isinstance(claim, Refutation):
+            return claim
+        if record.kind == "embedding":
+            return _certify_embedding(claim, seed)
+        whole = with_totals(claim, record.starts)
+        return whole if isinstance(whole, Refutation) else certify(whole, seed)
+    foreign = [name for name in after.states if name not in before.state_index]
+    if foreign or not after.states:
+        listed = ", ".join(foreign[:5]) or "none at all"
+        message = f"{reduced} carries no lumping, and its states are not those of the original ({listed})"
+        return NoLumping((Reason("no-lumping", message),))
+    rows = {name: {name: Fraction(1)} for name in after.states}
+    shared = {a.id for a in after.assigned} & set(before.definitions)
+    observables = {name: before.definitions[name] for name in sorted(shared)}
+    return certify(Claim(before, after, rows, observables, lift=rows), seed)
+
+
+def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:
+    try:
+        named = {o.id: o.expression for o in recorded_observables(before, record)}
+    except UsageError as error:
+        return Refutation(error.reasons)
+    symbolic = frozenset(record.symbolic)
+    constants = before.constant_values
+    reasons = [
+        Reason("unknown-parameter", f"{name} is not a constant of the original", name)
+        for name in sorted(symbolic - {c.id for c in before.constants})
+    ]
+    if record.original_size != before.size:
+        message = f"the lumping is said to be one of {record.original_size} states, but the original has {before.size}"
+        reasons.append(Reason("lumping-mismatch", message))
+    for name, text in record.valid_for.items():
+        node = constants.get(name)
+        value = None if node is None else before.graph.number_of(node)
+        if value is not None and text != str(value):
+            message = f"the lumping is said to be valid for {name} = {text}, but the original has {value}"
+            reasons.append(Reason("valid-for-differs", message, name))
+    if reasons:
+        return Refutation(tuple(reasons))
+    rows = {lump.id: lump.members for lump in record.lumps}
+    lift = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
+    return Claim(before, after, rows, named, symbolic, lift, record.offset)
+
+
+def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ReducedSystem:
+    """The reduction that leads from one file to the other, as the reduced file's annotation describes it.
+
+    Without an annotation it is the identity on the states that have the same id in both. The certificate is a proof
+    where :func:`verify` proves the reduction, and otherwise an estimate with an error that is not known (infinite).
+
+    Raises
+    ------
+    UsageError
+        ``no-lumping`` if the annotation, or the ids, do not lead from the one to the other.
+    """
+    from sbmlump.sbml.annotation import read_lumping_annotation
+
+    before, after = load(original), load(reduced)
+    record = read_lumping_annotation(Path(reduced).read_bytes())
+    lumps = (
+        {one.id: one.members for one in record.lumps}
+        if record is not None
+        else {n: {n: Fraction(1)} for n in after.states}
+    )
+    index = before.state_index
+    foreign = [n for n in after.states if n not in lumps or not set(lumps[n]) <= set(index)]
+    if foreign:
+        message = (
+            f"{reduced} is no reduction of {original}: {', '.join(foreign[:5])} are made of states it does not have"
+        )
+        raise UsageError(Reason("no-lumping", message))
+    rows = tuple({index[m]: v for m, v in lumps[n].items()} for n in after.states)
+    matrix = LumpingMatrix(before.states, rows)
+    lifted = {} if record is None else {one.id: row for one, row in zip(record.lumps, record.lift, strict=True)}
+    lift = LumpingMatrix(
+        before.states,
+        tuple({index[m]: v for m, v in lifted.get(n, lumps[n]).items() if m in index} for n in after.states),
+    )
+    starts = {} if record is None else record.starts
+    kind = "elimination" if record is None else record.kind
+    made: Map
+    if kind == "embedding":
+        made = Embedding(matrix, lift)
+    elif kind == "affine":
+        totals = tuple((name, {index[m]: v for m, v in row.items() if m in index}) for name, row in starts.items())
+        made = AffineLumping(matrix, lift, totals=totals)
+    elif kind == "elimination":
+        gone = tuple(n for n in before.states if n in after.definitions and n not in after.states)
+        made = Elimination(matrix, lift, assigned=gone, starts=starts)
+    else:
+        made = LinearLumping(matrix, lift)
+    proof = verify(original, reduced, seed=seed)
+    unknown = float("inf")
+    certificate = proof if isinstance(proof, ExactProof) else ErrorEstimate("unknown", 0.0, 0, 0.0, unknown, unknown)
+    return ReducedSystem(
+        before,
+        after,
+        (),
+        tuple(Lump(n, lumps[n]) for n in after.states),
+        made,
+        certificate,
+        "unknown" if record is None else record.method,
+    )
+
+
+def _certify_embedding(claim: Claim, seed: int) -> ExactProof | Refutation:
+    """The lift of an embedding names the members of each block."""
+    blocks = {name: tuple(row) for name, row in claim.lift.items()}
+    result = certify_embedding(
+        EmbeddingClaim(claim.original, claim.reduced, blocks, claim.observables, claim.symbolic), seed
+    )
+    return Refutation(result.reasons) if isinstance(result, EmbeddingRefutation) else result
+
+
+def recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Observable]:
+    """Observables as the annotation names them; each text is an expression of the original.
+
+    Raises
+    ------
+    UsageError
+        If a text is no expression of the original.
+    """
+    return [replace(parse_observables(before, [text])[0], id=name) for name, text in record.observables]
