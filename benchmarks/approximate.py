@@ -144,7 +144,9 @@ def main() -> None:
     parser.add_argument("--only", help="names of cases, joined by commas (multisite for the family)")
     parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args()
-    results: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {}
+    results: dict[str, Any] = (
+        json.loads(options.results.read_text(encoding="utf-8")) if options.results.exists() else {}
+    )
     wanted = options.only.split(",") if options.only else [*(c.name for c in CASES), "multisite"]
     corpus = os.environ.get("SBMLUMP_CORPUS")
     if not options.write_docs:
@@ -278,7 +280,7 @@ def run_sites(sites: int) -> dict[str, Any]:
 
 def write_docs(results: dict[str, Any]) -> None:
     """Tables between the marks of the document, and the pictures."""
-    text = DOCUMENT.read_text()
+    text = DOCUMENT.read_text(encoding="utf-8")
     for mark, table in (
         ("sizes", sizes_table(results)),
         ("published", published_table(results)),

@@ -207,9 +207,7 @@ class BioModels:
             assert reading.value is not None
             evidence.downloaded(reading.value, reading.sure)
 
-    def _found(
-        self, entry: Entry, listing: _Listing, etag: str | None, evidence: Evidence, verdict: Choice
-    ) -> Found:
+    def _found(self, entry: Entry, listing: _Listing, etag: str | None, evidence: Evidence, verdict: Choice) -> Found:
         assert evidence.accepted is not None
         return Found(
             id=entry.id,

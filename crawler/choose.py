@@ -119,9 +119,7 @@ class Evidence:
             return True
         return False
 
-    def _judge_download(
-        self, choice: Choice, data: bytes
-    ) -> Choice | Refused | Literal["read-list", "download"]:
+    def _judge_download(self, choice: Choice, data: bytes) -> Choice | Refused | Literal["read-list", "download"]:
         promise = choice.promise
         wrong = digest_problem(data, promise)
         if wrong is not None:

@@ -303,4 +303,3 @@ def _note_refusal(run: _Run, entry: Entry, refused: Refused, again: bool) -> Non
             reason=reason, lasting=refused.lasting, detail=dict(entry.detail),
         )
     )  # fmt: skip
-

@@ -144,7 +144,7 @@ def _check_format(path: Path) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
             "damaged-store",
-            f"{path / _MARK} is damaged; write {{\"format\": {FORMAT}}} into it if the store is of this version",
+            f'{path / _MARK} is damaged; write {{"format": {FORMAT}}} into it if the store is of this version',
         ) from error
     if not isinstance(found, int) or found > FORMAT:
         raise StoreError(

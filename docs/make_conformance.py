@@ -26,7 +26,7 @@ not translate; *wrong* would be a result outside the tolerances, *crash* a child
 
 def tags_of(folder: Path) -> set[str]:
     """Component and test tags of a case."""
-    text = next(folder.glob("*-tags.txt")).read_text()
+    text = next(folder.glob("*-tags.txt")).read_text(encoding="utf-8")
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     return {
         tag.strip() for key in ("componentTags", "testTags") for tag in fields.get(key, "").split(",") if tag.strip()

@@ -213,7 +213,7 @@ def _reap(process: ForkServerProcess) -> int | None:
 def _resident(pid: int | None) -> int:
     """Resident memory of a process in bytes; 0 where the system does not tell."""
     try:
-        fields = Path(f"/proc/{pid}/statm").read_text().split()
+        fields = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()
     except OSError:
         return 0
     return int(fields[1]) * resource.getpagesize() if len(fields) > 1 else 0
@@ -278,7 +278,7 @@ def _leave_with_parent() -> None:
 def _allocated() -> int:
     """Bytes of data that the server had allocated before the fork."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)

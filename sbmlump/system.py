@@ -319,16 +319,14 @@ class OdeSystem:
         ValueError
             If initial values depend on each other in a circle.
         """
-        return MappingProxyType({c.id: self._at_start[c.id] for c in self.constants if c.id in self._at_start})
+        start = self.at_start()
+        return MappingProxyType({c.id: start[c.id] for c in self.constants if c.id in start})
 
     @cached_property
     def initial_values(self) -> tuple[Node | None, ...]:
         """Initial value of each state as a node free of every symbol; ``None`` where a value is missing."""
-        return tuple(self._at_start.get(name) for name in self.states)
-
-    @cached_property
-    def _at_start(self) -> Mapping[str, Node]:
-        return self.at_start()
+        start = self.at_start()
+        return tuple(start.get(name) for name in self.states)
 
     def at_start(self, keep: AbstractSet[str] = frozenset()) -> Mapping[str, Node]:
         """Every id's value at time 0, with the constants in ``keep`` left as symbols; ids without a value are absent.
@@ -338,6 +336,16 @@ class OdeSystem:
         ValueError
             If initial values depend on each other in a circle.
         """
+        kept = frozenset(keep)
+        if kept not in self._starts:
+            self._starts[kept] = self._resolved_start(kept)
+        return self._starts[kept]
+
+    @cached_property
+    def _starts(self) -> dict[frozenset[str], Mapping[str, Node]]:
+        return {}
+
+    def _resolved_start(self, keep: frozenset[str]) -> Mapping[str, Node]:
         given: dict[str, Node] = dict(zip(self.states, self.initial, strict=True))
         given.update((c.id, c.value) for c in self.constants if c.value is not None and c.id not in keep)
         given.update((a.id, a.value) for a in self.assigned)
@@ -426,7 +434,7 @@ class OdeSystem:
         A constant that is computed from kept ones becomes an expression of them.
         """
         graph = self.graph
-        values = self.at_start(keep) if keep else self._at_start
+        values = self.at_start(keep)
         fixed = (c.id for c in self.constants if c.id not in keep and c.id in values)
         return {graph.symbol(name): values[name] for name in fixed}
 

@@ -38,7 +38,7 @@ class Mirror:
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
 
 @contextmanager

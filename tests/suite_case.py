@@ -42,7 +42,7 @@ class Settings:
 
 
 def read_settings(folder: Path) -> Settings:
-    text = next(folder.glob("*-settings.txt")).read_text()
+    text = next(folder.glob("*-settings.txt")).read_text(encoding="utf-8")
     values = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
     def names(key: str) -> tuple[str, ...]:

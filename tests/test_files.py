@@ -141,7 +141,7 @@ def test_a_file_in_the_way_of_a_folder_is_told(tmp_path: Path) -> None:
         with pytest.raises(OutputError) as caught:
             make_folder(tmp_path / name)
         assert caught.value.reasons[0].code == "not-a-folder"
-    assert (tmp_path / "file").read_text() == "precious"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "precious"
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EROFS, "read-only"), (errno.ENOSPC, "disk-full")])

@@ -90,7 +90,7 @@ def test_missing_files(tmp_path, data):
 def test_verify_refutes(data, tmp_path, change):
     path = tmp_path / "r.xml"
     sbmlump.reduce(sbmlump.load(data / "squares_example.xml"), ["x1"]).write(path)
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     if change == "annotation":
         assert 'id="x1"' in text
         low = text.index("<annotation")

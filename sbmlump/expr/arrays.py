@@ -20,10 +20,14 @@ def ranges(starts: Indices, lengths: Indices) -> Indices:
 def below(roots: Indices, pointers: Indices, args: Indices, stop: NDArray[np.bool_]) -> Indices:
     """Nodes below the roots (roots included), not looking below ``stop``, ascending."""
     seen = np.zeros(len(pointers) - 1, dtype=np.bool_)
-    frontier = np.unique(roots)
+    place = np.empty(len(seen), dtype=np.int64)  # to tell the last of several equal nodes without sorting them
+    frontier = roots
     while len(frontier):
+        order = np.arange(len(frontier))
+        place[frontier] = order
+        frontier = frontier[place[frontier] == order]
         seen[frontier] = True
         open_nodes = frontier[~stop[frontier]]
         found = args[ranges(pointers[open_nodes], pointers[open_nodes + 1] - pointers[open_nodes])]
-        frontier = np.unique(found[~seen[found]])
+        frontier = found[~seen[found]]
     return np.flatnonzero(seen)

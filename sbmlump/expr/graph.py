@@ -354,7 +354,7 @@ class Graph:
 
     def scaled(self, factor: Fraction | int, node: Node) -> Node:
         """``factor`` · ``node``, the same node as :meth:`mul` gives."""
-        if factor == 1:
+        if factor == 1 or node == self._zero:
             return node
         args = self._args[node]
         known = self._payload[args[0] if self._ops[node] is Op.MUL else node]
@@ -368,10 +368,7 @@ class Graph:
         """All nodes below ``roots``, roots included, in ascending (topological) order."""
         stack = list(roots)
         if len(stack) > _MANY_ROOTS:
-            _, pointers, flat = self.arrays()
-            everywhere = np.zeros(len(self._ops), dtype=np.bool_)
-            found = below(np.array(stack, dtype=np.int64), pointers, flat, everywhere)
-            return [int(node) for node in found.tolist()]
+            return [int(node) for node in self._reachable_array(stack).tolist()]
         seen: set[Node] = set()
         while stack:
             node = stack.pop()
@@ -380,8 +377,19 @@ class Graph:
                 stack.extend(arg for arg in self._args[node] if arg not in seen)
         return sorted(seen)
 
+    def _reachable_array(self, roots: Sequence[Node]) -> NDArray[np.int64]:
+        _, pointers, flat = self.arrays()
+        everywhere = np.zeros(len(self._ops), dtype=np.bool_)
+        return below(np.array(roots, dtype=np.int64), pointers, flat, everywhere)
+
     def leaves(self, roots: Iterable[Node]) -> tuple[set[str], bool]:
         """Ids of all symbols below ``roots``, and whether the time symbol is among their leaves."""
+        roots = list(roots)
+        if len(roots) > _MANY_ROOTS:
+            nodes = self._reachable_array(roots)
+            kinds = self.arrays()[0][nodes]
+            names = {self.name(node) for node in nodes[kinds == Op.SYMBOL].tolist()}
+            return names, bool((kinds == Op.TIME).any())
         reached = self.reachable(roots)
         symbols = {self.name(node) for node in reached if self._ops[node] is Op.SYMBOL}
         return symbols, any(self._ops[node] is Op.TIME for node in reached)
@@ -409,18 +417,26 @@ class Graph:
         """Copy ``roots`` of ``source`` into this graph; nodes of ``mapping`` become the given nodes of this graph."""
         image: dict[Node, Node] = dict(mapping)
         own = source is self
+        zero = self.number(0)
         for node in source._below(roots, mapping):
             if node in image:
                 continue
-            args = source._args[node]
+            args, op = source._args[node], source._ops[node]
             new = tuple([image[arg] for arg in args])
             if own and new == args:
                 image[node] = node
+            elif op is Op.MUL and zero in new and not self._undefined:
+                image[node] = zero  # what mul says too; where most states are put to 0, most products are
             else:
-                image[node] = self.rebuild(source._ops[node], new, source._payload[node])
+                image[node] = self.rebuild(op, new, source._payload[node])
         return [image[root] for root in roots]
 
     def _below(self, roots: Sequence[Node], stop: Mapping[Node, Node]) -> list[Node]:
+        if len(roots) > _MANY_ROOTS:
+            _, pointers, flat = self.arrays()
+            closed = np.zeros(len(self._ops), dtype=np.bool_)
+            closed[np.fromiter(stop, dtype=np.int64, count=len(stop))] = True
+            return [int(node) for node in below(np.array(roots, dtype=np.int64), pointers, flat, closed).tolist()]
         seen: set[Node] = set()
         stack = list(roots)
         while stack:
@@ -453,12 +469,21 @@ class Graph:
     def arrays(self) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]:
         """The whole graph as arrays: kinds (N,), argument pointers (N + 1,), arguments (CSR layout)."""
         cached = self._arrays
-        if cached is None or len(cached[0]) != len(self._ops):
-            ops = np.fromiter(self._ops, dtype=np.int8, count=len(self._ops))
-            pointers = np.zeros(len(self._ops) + 1, dtype=np.int64)
-            np.cumsum(np.fromiter(map(len, self._args), dtype=np.int64, count=len(self._ops)), out=pointers[1:])
-            flat = np.fromiter(chain.from_iterable(self._args), dtype=np.int64, count=int(pointers[-1]))
-            cached = self._arrays = (ops, pointers, flat)
+        if cached is None:
+            cached = (np.empty(0, np.int8), np.zeros(1, np.int64), np.empty(0, np.int64))
+        known, count = len(cached[0]), len(self._ops)
+        if known != count:  # nodes are only ever added
+            args = self._args[known:]
+            lengths = np.fromiter(map(len, args), dtype=np.int64, count=len(args))
+            ops = np.fromiter(self._ops[known:], dtype=np.int8, count=len(args))
+            pointers = cached[1][-1] + np.cumsum(lengths)
+            flat = np.fromiter(chain.from_iterable(args), dtype=np.int64, count=int(lengths.sum()))
+            cached = (
+                np.concatenate([cached[0], ops]),
+                np.concatenate([cached[1], pointers]),
+                np.concatenate([cached[2], flat]),
+            )
+        self._arrays = cached
         return cached
 
     # -- differentiation -----------------------------------------------------------------------------

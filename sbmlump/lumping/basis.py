@@ -137,7 +137,7 @@ def _readable(members: Sequence[Row], weights: Mapping[int, Fraction]) -> list[d
         found = _non_negative_rows(rays)
         if found is not None:
             rays = found
-    return [_in_states(_exact(row), weights) for row in rays]
+    return [_exact(row) if alike else _in_states(_exact(row), weights) for row in rays]
 
 
 def _in_states(row: Row, weights: Mapping[int, Fraction]) -> dict[int, Fraction]:

@@ -28,7 +28,7 @@ from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
 from sbmlump.lumping.event_proof import Pair, event_pairs
 from sbmlump.lumping.field import RowSpace, matmul_mod, random_prime
-from sbmlump.lumping.identity import TARGET, Trial, expand_polynomials, failure_bound, run_trials
+from sbmlump.lumping.identity import MAX_VARIABLES, TARGET, Trial, expand_polynomials, failure_bound, run_trials
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
 
@@ -278,8 +278,8 @@ class _Sides:
             left, one = with_double_constants(original.graph, left)
             right, two = with_double_constants(reduced.graph, right)
             replaced = one or two
-        mentioned = original.graph.symbols(left) | reduced.graph.symbols(right)
-        time = original.graph.depends_on_time(left) or reduced.graph.depends_on_time(right)
+        (mentioned, time), (after, time_after) = original.graph.leaves(left), reduced.graph.leaves(right)
+        mentioned, time = mentioned | after, time or time_after
         shared = tuple(sorted(mentioned & claim.symbolic))
         labels = tuple(label for label, _, _ in pairs)
         return _Sides(claim, labels, tuple(left), tuple(right), used, shared, time, replaced)
@@ -339,6 +339,8 @@ def _expansion(sides: _Sides) -> tuple[int, ...] | None:
     """Deterministic: expand L f(x) − g(Lx) and h(x) − h̃(Lx) over Q; which are not zero, ``None`` if too large."""
     claim = sides.claim
     graph = claim.original.graph
+    if len(claim.original.states) + len(sides.shared) >= MAX_VARIABLES:
+        return None
     symbols = {name: graph.symbol(name) for name in (*claim.original.states, *sides.shared)}
     reduced_graph = claim.reduced.graph
     mapping = {reduced_graph.symbol(name): symbols[name] for name in sides.shared}
@@ -362,6 +364,20 @@ class _DirectComparer:
     def __init__(self, sides: _Sides, left: Program, right: Program) -> None:
         self._sides = sides
         self._left, self._right = left, right
+        claim = sides.claim
+        index = claim.original.state_index
+        rows = [claim.rows[name] for name in claim.reduced.states]
+        codes: dict[tuple[int, int], int] = {}  # few values differ, and each costs a modular inverse
+        self._entries = np.array(
+            [
+                (i, index[member], codes.setdefault(value.as_integer_ratio(), len(codes)))
+                for i, row in enumerate(rows)
+                for member, value in row.items()
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 3)
+        self._values = [Fraction(*pair) for pair in codes]
+        self._known: tuple[int, Residues] | None = None
 
     def compare(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
         """Differences (reduced states, then observables; points), ``None`` if nothing was defined."""
@@ -382,13 +398,15 @@ class _DirectComparer:
         return trial.wrong
 
     def _matrix(self, finite: PrimeField) -> Residues:
-        claim = self._sides.claim
-        index = claim.original.state_index
-        matrix = np.zeros((len(claim.rows), claim.original.size), dtype=np.int64)
-        for i, name in enumerate(claim.reduced.states):
-            for member, value in claim.rows[name].items():
-                matrix[i, index[member]] = finite.residue(value)
-        return matrix
+        """L modulo the prime, (m, n)."""
+        if self._known is None or self._known[0] != finite.prime:
+            claim = self._sides.claim
+            matrix = np.zeros((len(claim.reduced.states), claim.original.size), dtype=np.int64)
+            residues = np.array([finite.residue(value) for value in self._values], dtype=np.int64)
+            rows, columns, codes = self._entries.T
+            matrix[rows, columns] = residues[codes]
+            self._known = (finite.prime, matrix)
+        return self._known[1]
 
     def _lumped(self, finite: PrimeField, outputs: Residues) -> Residues:
         """From rates of the used original states and observables to rates of lumps and observables."""

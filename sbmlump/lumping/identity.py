@@ -16,7 +16,7 @@ from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.expr.program import Program
 from sbmlump.lumping.field import random_prime
 
-__all__ = ["Trial", "expand_polynomials", "failure_bound", "run_trials"]
+__all__ = ["MAX_VARIABLES", "Trial", "expand_polynomials", "failure_bound", "run_trials"]
 
 Residues = NDArray[np.int64]
 TARGET: Final = 1e-18
@@ -27,7 +27,7 @@ _POINTS: Final = 2
 _MAX_ROUNDS: Final = 400
 _MAX_TERMS: Final = 20_000
 _MAX_WORK: Final = 200_000
-_MAX_VARIABLES: Final = 400
+MAX_VARIABLES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def expand_polynomials(graph: Graph, roots: Sequence[Node], variables: Sequence[
 
     Every other symbol must have been replaced before. The sizes are bounded in advance by products of term counts.
     """
-    if len(variables) > _MAX_VARIABLES:
+    if len(variables) > MAX_VARIABLES:
         return None
     nodes = graph.reachable(roots)
     if not _small_enough(graph, nodes, set(variables)):

@@ -290,27 +290,20 @@ def reduced_system(
 
 
 def _lumped_rates(system: OdeSystem, basis: Basis, mapping: Mapping[Node, Node]) -> list[Node]:
-    """g(y) = L f(L̄y + c), with equal fluxes collected first, so that inner fluxes of a pool cancel.
+    """g(y) = L f(L̄y + c), with equal terms collected, so that inner fluxes of a pool cancel.
 
-    At a sparse lift most fluxes vanish; those are dropped before anything is summed.
+    At a sparse lift most fluxes vanish: sums are opened after it.
     """
     graph = system.graph
     members = sorted({j for row in basis.rows for j in row})
-    terms = {j: graph.linear_terms(system.rhs[j]) for j in members}
-    fluxes = list(dict.fromkeys(flux for j in members for flux in terms[j]))
-    lifted = dict(zip(fluxes, graph.substitute(fluxes, mapping), strict=True))
-    zero = graph.number(0)
-    alive = {j: {flux: c for flux, c in terms[j].items() if lifted[flux] != zero} for j in members}
+    lifted = dict(zip(members, graph.substitute([system.rhs[j] for j in members], mapping), strict=True))
+    terms = {j: graph.linear_terms(node) for j, node in lifted.items()}
     rates: list[Node] = []
     for row in basis.rows:
         total: dict[Node, Fraction] = {}
         for j, value in row.items():
-            add_multiple(total, alive[j], value)
-        lumped: dict[Node, Fraction] = {}
-        for flux, c in total.items():
-            if c:
-                add_multiple(lumped, graph.linear_terms(lifted[flux]), c)
-        rates.append(graph.from_terms(lumped))
+            add_multiple(total, terms[j], value)
+        rates.append(graph.from_terms(total))
     return rates
 
 

@@ -219,8 +219,10 @@ def test_a_model_read_back_is_proved_and_a_spoilt_one_refuted(tmp_path: Path) ->
     kept = {one.id: one.expression for one in observables}
     again = load_sbml(path)
     assert isinstance(prove_elimination(claim_of_files(system, again, kept)), ExactProof)
-    spoilt = path.read_text().replace("<ci> E_at_start </ci><ci> ES </ci>", "<ci> E_at_start </ci><ci> P </ci>")
-    assert spoilt != path.read_text()
+    spoilt = path.read_text(encoding="utf-8").replace(
+        "<ci> E_at_start </ci><ci> ES </ci>", "<ci> E_at_start </ci><ci> P </ci>"
+    )
+    assert spoilt != path.read_text(encoding="utf-8")
     path.write_text(spoilt)
     assert isinstance(prove_elimination(claim_of_files(system, load_sbml(path), kept)), Refutation)
 

@@ -262,7 +262,7 @@ def numbers_of(text):
 
 def test_every_number_of_the_reduced_file_counts(sbmlump, reduced, tmp_path):
     source, out = reduced
-    text = out.read_text()
+    text = out.read_text(encoding="utf-8")
     places = numbers_of(text)
     assert len(places) > 5
     changed = tmp_path / "changed.xml"
@@ -278,7 +278,7 @@ def test_every_number_of_the_reduced_file_counts(sbmlump, reduced, tmp_path):
 
 def test_every_number_of_the_annotation_counts(sbmlump, reduced, tmp_path):
     source, out = reduced
-    text = out.read_text()
+    text = out.read_text(encoding="utf-8")
     start = text.index("<annotation")
     stop = text.index("</annotation>")
     places = [
@@ -307,7 +307,7 @@ def test_a_model_is_a_lumping_of_itself(sbmlump, data):
 
 def test_check_above_the_limit(sbmlump, model, tmp_path):
     wrong = tmp_path / "wrong.xml"
-    text = model.read_text()
+    text = model.read_text(encoding="utf-8")
     assert 'initialConcentration="0.1"' in text or 'value="0.1"' in text
     wrong.write_text(text.replace('"0.1"', '"0.11"'))
     result = sbmlump("check", model, wrong, "--until", "0.5", "--max-error", "0.001", "--json")
@@ -427,9 +427,9 @@ def test_output_is_replaced_whole_or_not_at_all(sbmlump, model, tmp_path):
     out.write_text("precious")
     assert sbmlump("reduce", model, "--observe", "nosuch", "-o", out).code == 2
     assert sbmlump("reduce", tmp_path / "nothing.xml", "--observe", "x1", "-o", out).code == 3
-    assert out.read_text() == "precious"
+    assert out.read_text(encoding="utf-8") == "precious"
     assert sbmlump("reduce", model, "--observe", "x1", "-o", out, "--no-check").code == 0
-    assert out.read_text().startswith("<?xml")
+    assert out.read_text(encoding="utf-8").startswith("<?xml")
     assert list(out.parent.iterdir()) == [out]
 
 
@@ -444,7 +444,7 @@ def test_the_check_compares_with_the_original_even_when_it_is_overwritten(sbmlum
     elsewhere = sbmlump("reduce", model, "--observe", "x1", "-o", tmp_path / "r.xml", "--until", "0.5", "--json").json
     result = sbmlump("reduce", model, "--observe", "x1", "-o", model, "--until", "0.5", "--json")
     if result.code == 2:
-        assert "x3" in model.read_text(), "refused, but the input is gone"
+        assert "x3" in model.read_text(encoding="utf-8"), "refused, but the input is gone"
         return
     assert result.json["simulation"]["max_relative_error"] == elsewhere["simulation"]["max_relative_error"]
 

@@ -53,7 +53,7 @@ def test_partitions_cover_the_states(ode_file: Path) -> None:
 def test_rates_are_those_of_the_sbml_file(corpus: Path, model: str) -> None:
     (path,) = (corpus / "ode").rglob(f"{model}.ode")
     ode, sbml = load_ode(path), load_sbml(corpus / "biomodels" / f"{model}.xml")
-    named = dict(_COMMENT.findall(path.read_text()))
+    named = dict(_COMMENT.findall(path.read_text(encoding="utf-8")))
     pairs = [(name, named.get(name, name)) for name in ode.states]
     pairs = [(a, b) for a, b in pairs if b in sbml.state_index]
     assert len(pairs) == sbml.size

@@ -103,7 +103,7 @@ def test_changed_files_are_refuted(model, tmp_path, name, kind):
     observed = next(row[1] for row in TABLE if row[0] == name)
     out = tmp_path / "r.xml"
     sbmlump.reduce(sbmlump.load(model(name)), observed).write(out)
-    text = out.read_text()
+    text = out.read_text(encoding="utf-8")
     patterns = {
         "operator": r"<(?:rateRule[^>]*|kineticLaw)>\s*<math[^>]*>.*?<(plus|times|divide)/>",
         "constant": r'<parameter [^>]*value="([^"]+)"',

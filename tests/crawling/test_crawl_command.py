@@ -167,7 +167,7 @@ def test_odebase_with_faults(
     world.fault = lambda path, attempt: fault if attempt == 1 else None
     code, told, _ = call(capsys, "odebase", *quick(world.odebase_url, tmp_path / "s"), "--tries", "4", "--json")
     assert (code, told["present"]) == (0, 2)
-    document = json.loads((tmp_path / "s" / ONE / f"{ONE}.odebase.json").read_text())
+    document = json.loads((tmp_path / "s" / ONE / f"{ONE}.odebase.json").read_text(encoding="utf-8"))
     assert {key: document[key] for key in SYSTEM} == SYSTEM
     assert (document["ref"], document["polynomial"]) == ("1300", True)
 

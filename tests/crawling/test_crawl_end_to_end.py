@@ -384,7 +384,7 @@ def test_two_crawls_at_once(world: StandIn, tmp_path: Path) -> None:
         thread.join(timeout=60)
     assert sorted(summary.fetched for summary in ended) == [0, 12]
     assert_right(world, tmp_path / "s")
-    lines = (tmp_path / "s" / "manifest.jsonl").read_text().splitlines()
+    lines = (tmp_path / "s" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     assert len([json.loads(line) for line in lines]) == 12
 
 

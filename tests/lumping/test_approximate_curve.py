@@ -47,7 +47,7 @@ def test_files(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "exact" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "out" / "curve.csv").open()))
     assert [row["size"] for row in rows] == ["1", "2", "3"]
-    svg = (tmp_path / "out" / "curve.svg").read_text()
+    svg = (tmp_path / "out" / "curve.svg").read_text(encoding="utf-8")
     assert "<svg" in svg
     assert "balanced" in svg
 

@@ -35,7 +35,7 @@ def test_one_state_less_for_one_total(on_class):
     ],
 )
 def test_tampering_is_refuted(on_class, old, new):
-    text = on_class.read_text()
+    text = on_class.read_text(encoding="utf-8")
     assert old in text
     changed = old.rpartition("value=")[0] + new if "value=" in old else new
     on_class.write_text(text.replace(old, changed, 1))
@@ -43,7 +43,7 @@ def test_tampering_is_refuted(on_class, old, new):
 
 
 def test_a_recorded_start_that_is_not_one_is_refuted(on_class):
-    text = on_class.read_text()
+    text = on_class.read_text(encoding="utf-8")
     at = text.index("<starts>")
     assert 'state="X_2" value="1"' in text[at:]
     on_class.write_text(text[:at] + text[at:].replace('state="X_2" value="1"', 'state="X_2" value="3"', 1))

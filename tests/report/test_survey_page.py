@@ -53,17 +53,17 @@ def test_counts(survey):
 
 
 def test_offline_and_complete(survey):
-    text = survey.read_text()
+    text = survey.read_text(encoding="utf-8")
     pages = sorted(path.name for path in (survey.parent / "models").iterdir())
     assert pages == ["bad.html", "every.html", "none.html", "page.html", "some.html"]
     for link in re.findall(r'(?:href|src)="([^"#]+)', text):
         assert link.startswith("data:") or (survey.parent / link).exists(), link
     for path in [survey, *(survey.parent / "models").iterdir(), *(survey.parent / "assets").iterdir()]:
-        assert not re.search(r'(?:src|href)="https?:|@import|url\(http|fetch\(', path.read_text())
+        assert not re.search(r'(?:src|href)="https?:|@import|url\(http|fetch\(', path.read_text(encoding="utf-8"))
     assert "&lt;b&gt;odd &amp; name" in text
     assert "<b>odd" not in text
-    assert "it has a delay" in (survey.parent / "models" / "bad.html").read_text()
-    assert "polyline" in (survey.parent / "models" / "every.html").read_text()
+    assert "it has a delay" in (survey.parent / "models" / "bad.html").read_text(encoding="utf-8")
+    assert "polyline" in (survey.parent / "models" / "every.html").read_text(encoding="utf-8")
 
 
 def test_accessible(survey):
@@ -83,7 +83,7 @@ def test_accessible(survey):
 
     for path in [survey, *(survey.parent / "models").iterdir()]:
         checker = Checker()
-        checker.feed(path.read_text())
+        checker.feed(path.read_text(encoding="utf-8"))
         assert not checker.problems, path
 
 
@@ -109,7 +109,7 @@ window.addEventListener("load", () => {
 });
 </script></head>"""
     page = survey.with_name("probe.html")
-    page.write_text(survey.read_text().replace("</head>", probe))
+    page.write_text(survey.read_text(encoding="utf-8").replace("</head>", probe))
     command = [
         browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
         "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",

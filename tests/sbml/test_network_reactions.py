@@ -30,7 +30,7 @@ def written(path: Path, reduction: ReducedSystem, **options: bool) -> Any:
     """The model in the reduced file, which is checked, read again and proved."""
     out = path.parent / "reduced.xml"
     out.write_bytes(sbml_of(reduction, **options))
-    document = libsbml.readSBMLFromString(out.read_text())
+    document = libsbml.readSBMLFromString(out.read_text(encoding="utf-8"))
     document.checkConsistency()
     assert document.getNumErrors(libsbml.LIBSBML_SEV_ERROR) == 0
     assert isinstance(verify(path, out), ExactProof)

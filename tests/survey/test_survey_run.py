@@ -190,7 +190,7 @@ def test_command(tmp_path, capsys):
     assert (tmp_path / "out" / "index.html").exists()
     code = run_command(["survey-report", str(tmp_path / "out"), "--summary", str(tmp_path / "s.md")])
     assert code == 0
-    assert "| exact | all | 2 | 2 | 2 |" in (tmp_path / "s.md").read_text()
+    assert "| exact | all | 2 | 2 | 2 |" in (tmp_path / "s.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def _session(leader):
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
             try:
-                fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
+                fields = (path / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
             except OSError:
                 continue
             if fields[3] == str(leader) and fields[0] != "Z":

@@ -28,7 +28,7 @@ def results(tmp_path, monkeypatch):
 
 
 def test_the_example_of_the_documentation(results):
-    examples = re.findall(r"```sql\n(.*?)```", DOCUMENTATION.read_text(), flags=re.DOTALL)
+    examples = re.findall(r"```sql\n(.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert examples
     found = [duckdb.sql(example).fetchall() for example in examples]
     ratios = [row["ratio"] for row in read_rows(results) if row["outcome"] == "reduced"]
@@ -38,13 +38,15 @@ def test_the_example_of_the_documentation(results):
 def test_the_example_on_the_page(results, monkeypatch):
     page = write_survey_page(results, read_identity(results), read_rows(results))
     monkeypatch.chdir(results)
-    example = html.unescape(re.search(r"<pre><code>(SELECT.*?)</code>", page.read_text(), flags=re.DOTALL)[1])
+    example = html.unescape(
+        re.search(r"<pre><code>(SELECT.*?)</code>", page.read_text(encoding="utf-8"), flags=re.DOTALL)[1]
+    )
     best = {row[0]: row[-1] for row in duckdb.sql(example).fetchall()}
     assert best == {"one": min(row["ratio"] for row in read_rows(results)), "two": best["one"]}
 
 
 def test_every_column_is_documented():
-    table = DOCUMENTATION.read_text().split("## Columns")[1].split("```")[0]
+    table = DOCUMENTATION.read_text(encoding="utf-8").split("## Columns")[1].split("```")[0]
     cells = re.findall(r"^\| (`[^|]+) \|", table, flags=re.MULTILINE)
     documented = [name for cell in cells for name in re.findall(r"`([a-z_0-9]+)`", cell)]
     assert sorted(documented) == sorted(SCHEMA.names)
