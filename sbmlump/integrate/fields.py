@@ -18,7 +18,7 @@ from sbmlump.expr.domains import FloatDomain
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.program import Program, Tape
 from sbmlump.integrate.quadratic import QuadraticForm, quadratic_form
-from sbmlump.integrate.work import CALL, StepWork
+from sbmlump.integrate.work import CALL, PRODUCT, StepWork
 
 __all__ = ["Field", "ProgramField", "QuadraticField", "field_of", "repeated_tape"]
 
@@ -153,7 +153,7 @@ class QuadraticField:
         """What a step costs."""
         form, n = self.form, self.size
         terms = form.products.nnz + form.linear.nnz + 3 * len(form.left)
-        product = 0 if rows is None else rows * n * n
+        product = 0 if rows is None else PRODUCT * rows * n * n
         return StepWork(7 * 5 * CALL, 6 * 2 * terms + 2 * self._slopes.nnz + n * n + product)
 
 
@@ -211,7 +211,7 @@ class ProgramField:
     def step_work(self, rows: int | None = None) -> StepWork:
         """What a step costs: a backward sweep as much as two forward ones."""
         sweeps = self._colours if rows is None else min(rows, self._colours)
-        product = rows * self.size**2 if rows is not None and rows > self._colours else 0
+        product = PRODUCT * rows * self.size**2 if rows is not None and rows > self._colours else 0
         points = self.program.size * _SLOT * (6 + 1 + 2 * sweeps)
         return StepWork(self.program.calls * CALL * (6 + 1 + 2), points + product)
 

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate.work import CALL, Meter, StepWork
+from sbmlump.integrate.work import CALL, PRODUCT, Meter, StepWork
 
 __all__ = ["BatchField", "Runs", "Tolerances", "advance"]
 
@@ -193,7 +193,7 @@ def advance(
 def _round_work(field: BatchField) -> StepWork:
     """The field's own work and that of the method: an inverse, six products with it, some dozens of array routines."""
     own, n = field.step_work(), field.size
-    return StepWork(own.call + _CALLS * CALL, own.point + 3 * n**3 + 12 * n * n + _VECTORS * n)
+    return StepWork(own.call + _CALLS * CALL, own.point + 4 * PRODUCT * n**3 + 12 * n * n + _VECTORS * n)
 
 
 def _first_steps(start: Array, f: Array, times: Array, tolerances: Tolerances) -> Array:

@@ -12,9 +12,10 @@ from typing import Final
 
 from sbmlump.errors import LimitError, Reason
 
-__all__ = ["CALL", "Meter", "StepWork", "WorkLimitError"]
+__all__ = ["CALL", "PRODUCT", "Meter", "StepWork", "WorkLimitError"]
 
 CALL: Final = 6e3  # operations that one call of an array routine is worth, however small its arrays
+PRODUCT: Final = 0.3  # operations that a multiplication within a matrix product is worth
 _UNIT: Final = 1e9
 
 

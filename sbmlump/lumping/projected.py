@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sbmlump.integrate.fields import Field, QuadraticField
 from sbmlump.integrate.rosenbrock import BatchField
-from sbmlump.integrate.work import CALL, StepWork
+from sbmlump.integrate.work import CALL, PRODUCT, StepWork
 from sbmlump.lumping.balanced import Affine
 
 __all__ = ["LiftedField", "TabledField", "lifted_field"]
@@ -108,7 +108,7 @@ class LiftedField:
         """What a step costs: the full program, k rows through its Jacobian, and the products with L and L̄."""
         k, n = self.size, self._field.size
         full = self._field.step_work(k)
-        return StepWork(full.call + 14 * len(self._matrix) * CALL / 2, full.point + 14 * n * k + n * k * k)
+        return StepWork(full.call + 14 * len(self._matrix) * CALL / 2, full.point + PRODUCT * (14 * n * k + n * k * k))
 
     def _places(self, run: Indices) -> _Places:
         """What belongs to these runs; an integrator asks many times for the same ones, by the same array."""
@@ -199,7 +199,7 @@ class TabledField:
     def step_work(self) -> StepWork:
         """What a step costs."""
         k = self.size
-        return StepWork(7 * (4 + len(self._slope) / 2) * CALL, 7 * k**3 + 14 * k * k)
+        return StepWork(7 * (4 + len(self._slope) / 2) * CALL, PRODUCT * 7 * k**3 + 14 * k * k)
 
     def _chosen(self, run: Indices) -> _Chosen:
         """The tables of these runs; an integrator asks many times for the same ones, by the same array."""
