@@ -16,7 +16,7 @@ __all__ = ["ALGORITHMS", "DEFAULT_WORK", "Algorithm", "ApproximateOptions", "Unr
 Algorithm = Literal["balanced", "krylov", "forward-epsilon", "backward-epsilon"]
 ALGORITHMS: Final[tuple[Algorithm, ...]] = ("balanced", "krylov", "forward-epsilon", "backward-epsilon")
 
-DEFAULT_WORK: Final = 100.0
+DEFAULT_WORK: Final = 60.0
 """Units of work; searches on published models of up to 90 states take 5 to 60, a unit about a second."""
 
 
