@@ -130,7 +130,7 @@ def listed(rows: Sequence[MethodRow]) -> list[dict[str, Any]]:
             "error": row.error,
             "kept": list(row.kept),
             "lost": list(row.lost),
-            "reason": row.reason.message if row.reason and row.size is None else "",
+            "reason": row.reason.message if row.reason else "",
         }
         for row in rows
     ]

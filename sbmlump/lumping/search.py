@@ -35,6 +35,8 @@ _GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitud
 _FIRST_STARTS: Final = 4
 _FIRST: Final = 30
 _SECOND: Final = 8
+_MANY_STATES: Final = 20  # a step grows with the cube of the size, and the variants of a large size differ little
+_FEWER: Final = 4
 _LARGE_TIMES: Final = 50
 _MAX_GRADIENT_WORK: Final = 2.5e7
 
@@ -315,8 +317,9 @@ class Search:
     def _rank(self, maps: list[Affine]) -> list[Ranked]:
         """In three rounds: all on the nominal run and coarsely, the better ones on a few, the best ones on all."""
         r = len(self.training.states)
-        maps = self._best(maps, np.arange(1), _FIRST)
-        maps = self._best(maps, np.arange(min(_FIRST_STARTS, r)), _SECOND)
+        share = 1 if not maps or maps[0].size <= _MANY_STATES else _FEWER
+        maps = self._best(maps, np.arange(1), _FIRST // share)
+        maps = self._best(maps, np.arange(min(_FIRST_STARTS, r)), _SECOND // share)
         if not maps:
             return []
         errors = self.errors(maps, np.arange(r))
