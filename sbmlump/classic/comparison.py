@@ -196,7 +196,7 @@ def _ruler(
 
 
 def _measured(reduction: ReducedSystem, ruler: Yardstick) -> tuple[float | None, Reason | None]:
-    """The worst error on the common runs; where the written equations are too long for that, that of the certificate."""
+    """The worst error on the common runs; where the equations are too long for that, the one of the certificate."""
     try:
         worst = float(measure(reduction, ruler, meter=Meter(_WORK)).errors.max())
     except WorkLimitError:

@@ -14,7 +14,7 @@ from sbmlump.errors import LimitError, Reason
 
 __all__ = ["CALL", "PRODUCT", "Meter", "StepWork", "WorkLimitError"]
 
-CALL: Final = 6e3  # operations that one call of an array routine is worth, however small its arrays
+CALL: Final = 1e4  # operations that one call of an array routine is worth, however small its arrays
 PRODUCT: Final = 0.3  # operations that a multiplication within a matrix product is worth
 _UNIT: Final = 1e9
 

@@ -61,9 +61,7 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
     constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
     count = len(runs.checking.states) if not runs.large else 1
     lift = _closest_lift(runs, tried.map) if not runs.large else None
-    estimates = estimate_errors(
-        runs.problem, tried.map, constants, runs.checking, validation.reduced, count, lift, runs.training.states[0]
-    )
+    estimates = estimate_errors(runs.problem, tried.map, constants, runs.checking, validation.reduced, count, lift)
     known = estimates[np.isfinite(estimates)]
     lifted = _lowest_lifted(runs, tried.map, constants, validation.reduced)
     details: dict[str, Any] = {
@@ -77,7 +75,7 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
         "training_worst_error": _finite(tried.training_worst),
         "validation_errors": [_finite(e) for e in validation.errors.tolist()],
         "estimates": [_finite(e) for e in estimates.tolist()],
-        "estimate_note": "first order, along the reduced runs: an estimate, not a bound",
+        "estimate_note": "by the error equation along the reduced runs: an estimate, not a bound",
         "lowest_lifted_state": _finite(lifted),
         "lifted_state_non_negative": bool(lifted >= -1e-9),
         "perturb_parameters": o.perturb_parameters,

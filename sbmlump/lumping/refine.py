@@ -146,8 +146,8 @@ class _Refinement:
         r, p, n = len(self.rows), len(self.pinned), len(self.scale)
         rows, columns = r * ends * p, (2 * k - p) * n + n * self.constants.shape[1]
         least = min(rows, columns)
-        along = r * m * (self.field.step_work(k).point + 6 * PRODUCT * ends * p * k * n)
-        return float(along + 2 * PRODUCT * rows * columns * least + 10 * PRODUCT * least**3)
+        along = r * m * (0.25 * self.field.step_work(k).point + 1.5 * PRODUCT * ends * p * k * n)
+        return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
 
     def _jacobian(self, state: _State, ends: NDArray[np.int64]) -> tuple[Array, Array] | None:
         """Derivatives of scaled errors by the free changes of (L₂, L̄, G), rows: runs × ends × pinned."""
