@@ -198,12 +198,16 @@ def _ruler(
 def _measured(reduction: ReducedSystem, ruler: Yardstick) -> tuple[float | None, Reason | None]:
     """The worst error on the common runs; where the equations are too long for that, the one of the certificate."""
     try:
-        worst = float(measure(reduction, ruler, meter=Meter(_WORK)).errors.max())
+        errors = measure(reduction, ruler, meter=Meter(_WORK)).errors
     except WorkLimitError:
         message = "the equations are too long to be followed on the common runs; the error is the method's own"
         own = reduction.certificate.worst_error if isinstance(reduction.certificate, ErrorEstimate) else None
         return own, Reason("work-limit", message)
-    return (worst if np.isfinite(worst) else None), None
+    failed = int((~np.isfinite(errors)).sum())
+    if failed:
+        message = f"the reduced model cannot be followed from {failed} of the {len(errors)} common starts"
+        return None, Reason("not-simulated", message)
+    return float(errors.max()), None
 
 
 def _row(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.integrate.horizon import choose_span
-from sbmlump.integrate.work import Meter
+from sbmlump.integrate.work import Meter, WorkLimitError
 from sbmlump.lumping.approximate_options import ApproximateOptions
 from sbmlump.lumping.approximate_problem import Problem, pose
 from sbmlump.lumping.exact import invariant_dimension
@@ -124,7 +124,15 @@ def learning_runs(
     checks = _LARGE_VALIDATION if large else _VALIDATION
     p = options.perturb_parameters
     ensembles = (Ensemble(count, options.spread, p), Ensemble(checks, options.spread, p))
-    training, checking = run_ensemble(problem, until, ensembles, options.seed, meter)
+    try:
+        training, checking = run_ensemble(problem, until, ensembles, options.seed, meter)
+    except WorkLimitError as error:
+        message = (
+            f"simulating model {system.id} to {until:g} ({why}) from {1 + count + checks} starts takes more than the "
+            f"{meter.limit:g} units of work that are allowed; choose a shorter horizon (--until), a smaller "
+            "--ensemble, or more work (--work)"
+        )
+        raise WorkLimitError(Reason("work-limit", message)) from error
     totals = conserved_totals(problem, training.scale)
     return LearningRuns(problem, until, why, training, checking, totals, options)
 

@@ -20,10 +20,10 @@ from sbmlump.lumping.balanced import ALPHAS, BETAS, Affine, Decomposition, Offse
 from sbmlump.lumping.projected import LiftedField, lifted_field
 from sbmlump.lumping.training import Sample, gradients
 
-__all__ = ["Ranked", "Readout", "Search", "constants_of", "measured_errors", "reduced_jumps"]
+__all__ = ["Ranked", "Readout", "Reset", "Search", "constants_of", "measured_errors", "reduced_jumps"]
 
 Array = NDArray[np.float64]
-_Reset = Callable[[Array, NDArray[np.int64]], Array]
+Reset = Callable[[Array, NDArray[np.int64]], Array]
 _STEPS: Final = 1500
 _LEAST_STEPS: Final = 150
 _PATIENCE: Final = 1.5  # times the steps that the original would need
@@ -142,7 +142,7 @@ def _advance(
     times: Array,
     tolerances: Tolerances,
     watch: Watch,
-    jumps: Sequence[tuple[float, _Reset]],
+    jumps: Sequence[tuple[float, Reset]],
     meter: Meter | None,
 ) -> NDArray[np.bool_]:
     """Integrate, piecewise if there are jumps; which runs came through."""
@@ -184,13 +184,13 @@ def _shifted(watch: Watch, alive: NDArray[np.int64], wanted: NDArray[np.int64]) 
 
 def reduced_jumps(
     sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]
-) -> list[tuple[float, _Reset]]:
+) -> list[tuple[float, Reset]]:
     """What each jump does to the reduced states: y ← y + L(R(x̂) − x̂)."""
     if not sample.jumps:
         return []
     lifting = LiftedField(sample.field, maps, constants, sample.numbers[rows])
 
-    def of(jump: Jump) -> _Reset:
+    def of(jump: Jump) -> Reset:
         def reset(y: Array, run: NDArray[np.int64]) -> Array:
             which, start = np.divmod(run, len(rows))
             x = lifting.lifted(y, run)

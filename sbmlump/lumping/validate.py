@@ -7,6 +7,7 @@ projection is integrated in their place where both give the same rates all along
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,7 +23,7 @@ from sbmlump.lumping.affine import Written
 from sbmlump.lumping.approximate_problem import Problem, pose
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.projected import lifted_field
-from sbmlump.lumping.search import constants_of, reduced_jumps
+from sbmlump.lumping.search import Reset, constants_of, reduced_jumps
 from sbmlump.lumping.training import Sample
 from sbmlump.reduced import Observable
 from sbmlump.system import OdeSystem
@@ -90,8 +91,9 @@ def validate(
     """Compare a written reduction with the runs of ``sample``.
 
     What is integrated are the projected equations L f(L̄y + Gw), from the initial expressions of the written system;
-    then the written equations are evaluated at every point of every run, and have to give the same rates. Where they
-    do not, the written equations themselves are integrated, and their errors count.
+    then the written equations are evaluated at every point of every run, and have to give the same rates, and the
+    written events the same resets. Where they do not, the written equations themselves are integrated, and their errors
+    count.
 
     Parameters
     ----------
@@ -115,7 +117,8 @@ def validate(
         constants = constants_of(totals, sample.scale, sample.starts)
         runs = _projected(one, constants, told.starts, sample, meter)
         states = runs.states[:, :, : one.size]
-        if told.agrees(states, _projected_rates(one, constants, states, sample)):
+        rates_agree = told.agrees(states, _projected_rates(one, constants, states, sample))
+        if rates_agree and told.events_agree(states, reduced_jumps(sample, [one], constants, np.arange(len(states)))):
             return told.validation(states, runs, "the projected equations; the written ones agree with them")
     runs, states = told.integrated(meter)
     return told.validation(states, runs, "the written equations")
@@ -199,6 +202,33 @@ class _Told:
             got = evaluator.values(sample.times[good], points)
             size = terms[i][good].max(axis=0)
             if not (np.abs(got - wanted[i][good]) <= _AGREEMENT * np.maximum(size, 1e-300)).all():
+                return False
+        return True
+
+    def events_agree(self, states: Array, projected: Sequence[tuple[float, Reset]]) -> bool:
+        """Whether the written events happen when the projected ones do, and make the same of the states before."""
+        if not projected:
+            return True
+        reduced, sample = self.reduced, self._sample
+        posed = pose(replace(reduced, assigned=()), self._wanted)
+        columns = [reduced.state_index[name] for name in posed.names]
+        timed = reduced.graph.depends_on_time(posed.rhs())
+        written = posed.jumps(float(sample.times[-1]), timed, self._free)
+        by_time = {jump.time: jump for jump in written}
+        if not set(by_time) <= {time for time, _ in projected} or len(by_time) < len(written):
+            return False  # what happens twice at one time is compared by integration
+        size = np.nan_to_num(np.abs(states)).max(axis=(0, 1))[columns]
+        for time, reset in projected:
+            before = states[:, max(int(np.searchsorted(sample.times, time)) - 1, 0)]
+            runs = np.flatnonzero(np.isfinite(before).all(axis=1))
+            clock = np.full((len(runs), 1), time)
+            given, own = before[runs], before[runs][:, columns]
+            given = np.concatenate([given, clock], axis=1) if sample.field.timed else given
+            own = np.concatenate([own, clock], axis=1) if timed else own
+            # an event that changes no reduced state is not among the written ones
+            got = by_time[time].reset.rates(own, runs) if time in by_time else own
+            off = np.abs(got[:, : len(columns)] - reset(given, runs)[:, columns])
+            if not (off <= _AGREEMENT * np.maximum(size, 1e-300)).all():
                 return False
         return True
 
