@@ -60,6 +60,7 @@ class Candidates:
         self._wanted = wanted
         self._search: Search | None = None
         self._wide: Search | None = None
+        self._deep: Search | None = None
         self._span: JacobianSpan | None = None
 
     @property
@@ -78,6 +79,15 @@ class Candidates:
         if self._wide is None:
             self._wide = self.search.on(self.runs.wider(self._meter))
         return self._wide
+
+    @property
+    def deep(self) -> Search:
+        """Snapshots, gradients and decompositions from three times as many runs."""
+        if self._deep is None:
+            runs = self.runs
+            sample = runs.deeper(self._meter)
+            self._deep = Search(runs.problem, sample, runs.totals, self._progress, self._wanted, self._meter)
+        return self._deep
 
     @property
     def span(self) -> JacobianSpan:
@@ -177,9 +187,9 @@ class Candidates:
 
     def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
         """Refined from more runs and several starts, to the end; the best first."""
-        ranked = [one.map for one in self.wide.ranked(size)[:MOST_TRIED]]
-        starts = ranked or self.search.candidates(size)[::_EVERY][:MOST_TRIED]
-        yield from self._refined(self.wide, starts, _REFINING_STEPS, wanted, bool(ranked))
+        ranked = [one.map for one in self.deep.ranked(size)[:MOST_TRIED]]
+        starts = ranked or self.deep.candidates(size)[::_EVERY][:MOST_TRIED]
+        yield from self._refined(self.deep, starts, _REFINING_STEPS, wanted, bool(ranked))
 
     def _refined(
         self, search: Search, starts: list[Affine], steps: int, wanted: float | None, ranked: bool

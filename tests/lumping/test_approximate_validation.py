@@ -23,7 +23,7 @@ from sbmlump.lumping.validate import Validation, validate
 from sbmlump.models import multisite, network_from_reactions
 from sbmlump.observables import parse_observables
 from sbmlump.reduced import ErrorEstimate
-from sbmlump.system import Event, OdeSystem
+from sbmlump.system import Constant, Event, OdeSystem
 
 
 def chain(event: bool = False) -> OdeSystem:
@@ -181,3 +181,26 @@ def test_integration_stops_at_the_limit() -> None:
     assert meter.spent > 0
     with pytest.raises(WorkLimitError):
         integrate(field, system.initial_state()[None], times, meter=Meter(meter.spent / 2))
+
+
+def test_a_state_behind_a_zero_constant_does_not_stay_in_the_equations() -> None:
+    """k·W with k = 0: W does not influence anything, so it must not be mentioned either."""
+    g = Graph()
+    a, b, w, k, m, n = (g.symbol(name) for name in ("a", "b", "w", "k", "m", "n"))
+    rates = (
+        g.add((g.neg(a), g.mul((k, w)))),
+        g.add((g.sub(a, b), g.mul((g.sub(m, n), w)))),
+        g.neg(w),
+    )
+    constants = (Constant("k", g.number(0)), Constant("m", g.number(2)), Constant("n", g.number(2)))
+    system = OdeSystem(g, ("a", "b", "w"), (g.number(1), g.number(0), g.number(5)), rates, constants)
+    problem = pose(system, parse_observables(system, ["b"]))
+    assert problem.names == ("a", "b")
+    assert "w" not in g.symbols(problem.rhs())
+    observables = parse_observables(system, ["b"])
+    for parameters in (0.0, 0.1):
+        found = approximate(
+            system, observables, until=3.0, max_error=1e-4, ensemble=4, perturb_parameters=parameters
+        )
+        mentioned = [*found.system.rhs, *(one.value for one in found.system.assigned)]
+        assert "w" not in g.symbols(mentioned)
