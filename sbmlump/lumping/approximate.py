@@ -32,6 +32,7 @@ __all__ = [
     "ALGORITHMS",
     "Algorithm",
     "ApproximateOptions",
+    "DEFAULT_WORK",
     "CurvePoint",
     "CurveResult",
     "UnreachableError",

@@ -97,8 +97,11 @@ class LearningRuns:
         """Three times as many training runs, the nominal one first."""
         o = self.options
         more = Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
-        (sample,) = run_ensemble(self.problem, self.until, (more,), o.seed, meter)
-        return replace(sample, scale=self.training.scale)  # the totals are in these units
+        checks = Ensemble(len(self.checking.states), o.spread, o.perturb_parameters)  # as wide a range of values
+        sample, _ = run_ensemble(self.problem, self.until, (more, checks), o.seed, meter)
+        if len(self.totals):
+            sample = replace(sample, scale=self.training.scale)  # the totals are in these units
+        return sample
 
     def wider(self, meter: Meter) -> Sample:
         """Three times as many training runs, of a third draw."""
