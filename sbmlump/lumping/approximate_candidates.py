@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from sbmlump.lumping.krylov import (
 from sbmlump.lumping.refine import refine
 from sbmlump.lumping.search import Readout, Search, constants_of, measured_errors
 from sbmlump.lumping.size_search import MOST_TRIED, Proposal
+from sbmlump.lumping.training import conserved_totals
 
 __all__ = ["Candidates"]
 
@@ -86,7 +88,8 @@ class Candidates:
         if self._deep is None:
             runs = self.runs
             sample = runs.deeper(self._meter)
-            self._deep = Search(runs.problem, sample, runs.totals, self._progress, self._wanted, self._meter)
+            totals = conserved_totals(runs.problem, sample.scale)
+            self._deep = Search(runs.problem, sample, totals, self._progress, self._wanted, self._meter)
         return self._deep
 
     @property
@@ -189,7 +192,17 @@ class Candidates:
         """Refined from more runs and several starts, to the end; the best first."""
         ranked = [one.map for one in self.deep.ranked(size)[:MOST_TRIED]]
         starts = ranked or self.deep.candidates(size)[::_EVERY][:MOST_TRIED]
-        yield from self._refined(self.deep, starts, _REFINING_STEPS, wanted, bool(ranked))
+        found = self._refined(self.deep, starts, _REFINING_STEPS, wanted, bool(ranked))
+        yield from ((self._in_totals_of_runs(one), worst) for one, worst in found)
+
+    def _in_totals_of_runs(self, one: Affine) -> Affine:
+        """A reduction whose offset is a function of totals in the units of other runs, which span the same."""
+        runs = self.runs
+        if not len(runs.totals):
+            return one
+        theirs, own = self.deep.totals / self.deep.training.scale, runs.totals / runs.training.scale
+        weights = np.linalg.lstsq(own.T, theirs.T, rcond=None)[0].T  # theirs = weights · own
+        return replace(one, offset=np.concatenate([one.offset[:, :1], one.offset[:, 1:] @ weights], axis=1))
 
     def _refined(
         self, search: Search, starts: list[Affine], steps: int, wanted: float | None, ranked: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -98,10 +98,7 @@ class LearningRuns:
         o = self.options
         more = Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
         checks = Ensemble(len(self.checking.states), o.spread, o.perturb_parameters)  # as wide a range of values
-        sample, _ = run_ensemble(self.problem, self.until, (more, checks), o.seed, meter)
-        if len(self.totals):
-            sample = replace(sample, scale=self.training.scale)  # the totals are in these units
-        return sample
+        return run_ensemble(self.problem, self.until, (more, checks), o.seed, meter)[0]
 
     def wider(self, meter: Meter) -> Sample:
         """Three times as many training runs, of a third draw."""
