@@ -193,12 +193,12 @@ def algorithm_five(system: OdeSystem, observables: tuple[Observable, ...], case:
     options = ApproximateOptions("krylov", until=case.until, ensemble=1)
     job = Job(system, observables, options, lambda _: None)
     begin = time.perf_counter()
-    span = job.span
+    span = job.candidates.span
     spanned = time.perf_counter() - begin
     seconds = []
     for size, _ in case.published:
         begin = time.perf_counter()
-        bisect_tolerance(span, job.clocked_pinned(), min(size, job.problem.size))
+        bisect_tolerance(span, job.runs.clocked_pinned(), min(size, job.runs.problem.size))
         seconds.append(time.perf_counter() - begin)
     return spanned + max(seconds)
 

@@ -29,7 +29,7 @@ class ReduceOptions:
         ``none``, ``all``, or ids of constants for all of whose values an exact reduction is to hold.
     until : float or None
         Horizon of the comparison, and of approximate methods; chosen from the model if ``None``.
-    algorithm, tolerance, max_size, max_error, ensemble, spread, perturb_parameters, refine, non_negative
+    algorithm, tolerance, max_size, max_error, ensemble, spread, perturb_parameters, refine, non_negative, work
         See :class:`sbmlump.lumping.approximate.ApproximateOptions`.
     fast : str
         Fast states or reactions of the time-scale methods, joined by commas, or ``auto``.
@@ -69,6 +69,7 @@ class ReduceOptions:
     perturb_parameters: float = 0.0
     refine: bool = False
     non_negative: bool = False
+    work: float | None = None
     fast: str = "auto"
     threshold: float | None = None
     weighting: str | None = None
@@ -235,7 +236,7 @@ def _backward(
 def _approximate(
     system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, progress: Progress
 ) -> ReducedSystem:
-    from sbmlump.lumping.approximate import approximate
+    from sbmlump.lumping.approximate import DEFAULT_WORK, approximate
 
     return approximate(
         system,
@@ -251,6 +252,7 @@ def _approximate(
         seed=options.seed,
         refine=options.refine,
         non_negative=options.non_negative,
+        work=DEFAULT_WORK if options.work is None else options.work,
         progress=progress,
     )
 
@@ -278,6 +280,7 @@ def _chain(
         perturb_parameters=options.perturb_parameters,
         refine=options.refine,
         non_negative=options.non_negative,
+        work=options.work,
         lumping=options.lumping,
         trial=trial,
         seed=options.seed,
@@ -299,6 +302,7 @@ _USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "perturb_parameters": ("approximate",),
     "refine": ("approximate",),
     "non_negative": ("approximate",),
+    "work": ("approximate",),
     "max_size": ("approximate", "learned"),
     "max_error": ("approximate", "learned", "relation-graph"),
     "fast": ("qssa", "quasi-equilibrium", "conservation"),

@@ -13,6 +13,7 @@ import numpy as np
 from sbmlump.classic.measure import Trial, Yardstick, difference, measure, yardstick
 from sbmlump.classic.method import STANDARD_OPTIONS, MethodOptions, apply_chain, method_names
 from sbmlump.errors import Reason, SbmlumpError, UsageError
+from sbmlump.integrate.work import Meter, WorkLimitError
 from sbmlump.lumping.approximate import UnreachableError
 from sbmlump.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
 from sbmlump.structure.kept import kept_properties
@@ -34,6 +35,7 @@ DEFAULT_CHAINS: Final = (
     "learned",
     "approximate",
 )
+_WORK: Final = 60.0  # units that the measurement of one reduction may take
 _TIME_SCALES: Final = ("qssa", "quasi-equilibrium")
 Progress = Callable[[str], None]
 
@@ -193,13 +195,28 @@ def _ruler(
         return None, error.reasons[0]
 
 
+def _measured(reduction: ReducedSystem, ruler: Yardstick) -> tuple[float | None, Reason | None]:
+    """The worst error on the common runs; where the equations are too long for that, the one of the certificate."""
+    try:
+        errors = measure(reduction, ruler, meter=Meter(_WORK)).errors
+    except WorkLimitError:
+        message = "the equations are too long to be followed on the common runs; the error is the method's own"
+        own = reduction.certificate.worst_error if isinstance(reduction.certificate, ErrorEstimate) else None
+        return own, Reason("work-limit", message)
+    failed = int((~np.isfinite(errors)).sum())
+    if failed:
+        message = f"the reduced model cannot be followed from {failed} of the {len(errors)} common starts"
+        return None, Reason("not-simulated", message)
+    return float(errors.max()), None
+
+
 def _row(
     chain: str, reduction: ReducedSystem, ruler: Yardstick | None, obstacle: Reason | None, seconds: float
 ) -> MethodRow:
     error: float | None = None
     if ruler is not None:
-        worst = float(measure(reduction, ruler).errors.max())
-        error = worst if np.isfinite(worst) else None
+        error, unmeasured = _measured(reduction, ruler)
+        obstacle = obstacle or unmeasured
     elif isinstance(reduction.certificate, ErrorEstimate):
         error = reduction.certificate.worst_error  # of a method that follows events itself
     properties = kept_properties(reduction) if reduction.reducible else ()

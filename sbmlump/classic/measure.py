@@ -18,6 +18,7 @@ from sbmlump.classic.simulation import (
     values,
 )
 from sbmlump.errors import LimitError, Reason
+from sbmlump.integrate.work import Meter
 from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
@@ -123,6 +124,7 @@ def measure(
     *,
     relative: float = 1e-7,
     steps: int = _REDUCED_STEPS,
+    meter: Meter | None = None,
 ) -> Measurement:
     """Simulate the reduced system and compare the observables; what cannot be integrated is an infinite error.
 
@@ -132,18 +134,28 @@ def measure(
     by : Trial or Yardstick
     relative, steps
         Tolerance and most steps of a run of the reduced system.
+    meter : Meter, optional
+        Counts the work.
 
     Raises
     ------
     LimitError
-        If the original itself cannot be integrated (code ``not-simulated``).
+        If the original itself cannot be integrated (code ``not-simulated``); if there is a meter and its limit has been
+        passed (``work-limit``).
     """
     original, system = reduction.original, reduction.system
     ruler = by if isinstance(by, Yardstick) else yardstick(original, reduction.observables, by)
     lumped, constants = reduced_start(reduction, ruler.starts)
     largest = np.abs(reduction.project(ruler.states.reshape(-1, original.size))).max(axis=0, initial=0.0)
     small = trajectories(
-        system, lumped, ruler.times, constants=constants, scale=largest, relative=relative, steps=steps
+        system,
+        lumped,
+        ruler.times,
+        constants=constants,
+        scale=largest,
+        relative=relative,
+        steps=steps,
+        meter=meter,
     )
     nodes = [system.definitions[one.id] for one in ruler.observables]
     got = values(system, nodes, ruler.times, small, constants)

@@ -19,7 +19,7 @@ from sbmlump.classic.quasi_steady import AUTO, DRAFT, quasi_steady_state
 from sbmlump.classic.relation_graph import Weighting, pruned
 from sbmlump.classic.simulation import refuse_untimed_events
 from sbmlump.errors import Reason, UsageError
-from sbmlump.lumping.approximate import approximate
+from sbmlump.lumping.approximate import DEFAULT_WORK, approximate
 from sbmlump.lumping.partition_reduce import reduce_backward, reduce_forward
 from sbmlump.lumping.reduction import lump_exactly
 from sbmlump.reduced import (
@@ -66,7 +66,7 @@ class MethodOptions:
         Of ``approximate`` with the algorithm ``krylov``.
     rational : bool
         Let a learned right-hand side have denominators.
-    algorithm, ensemble, perturb_parameters, refine, non_negative
+    algorithm, ensemble, perturb_parameters, refine, non_negative, work
         Of ``approximate``: see :class:`~sbmlump.lumping.approximate_options.ApproximateOptions`.
     lumping : str, optional
         File of a user's own matrix (``lumping``).
@@ -94,6 +94,7 @@ class MethodOptions:
     perturb_parameters: float = 0.0
     refine: bool = False
     non_negative: bool = False
+    work: float | None = None
     lumping: str | None = None
     trial: Trial = field(default_factory=Trial)
     measured: bool = True
@@ -216,6 +217,7 @@ def _approximate(system: OdeSystem, kept: Sequence[Observable], options: MethodO
         seed=options.seed,
         refine=options.refine,
         non_negative=options.non_negative,
+        work=DEFAULT_WORK if options.work is None else options.work,
     )
 
 
@@ -265,6 +267,7 @@ METHODS: Final[Mapping[str, Method]] = {
                 "perturb_parameters",
                 "refine",
                 "non_negative",
+                "work",
                 "trial",
             ),
             _approximate,

@@ -15,6 +15,7 @@ from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node
 from sbmlump.integrate import Tolerances, field_of, integrate
+from sbmlump.integrate.work import Meter
 from sbmlump.lumping.approximate_problem import Problem, pose
 from sbmlump.reduced import Observable, ReducedSystem
 from sbmlump.system import OdeSystem
@@ -116,6 +117,7 @@ def trajectories(
     scale: Array | None = None,
     relative: float = 1e-7,
     steps: int = _STEPS,
+    meter: Meter | None = None,
 ) -> Array:
     """Integrate from several starts, with the events that time triggers.
 
@@ -132,6 +134,8 @@ def trajectories(
         Relative tolerance; the absolute one is 1e-4 of it, times the scale of each state.
     steps : int
         At most so many a run.
+    meter : Meter, optional
+        Counts the work.
 
     Returns
     -------
@@ -142,6 +146,8 @@ def trajectories(
     ------
     UnsupportedModelError
         ``event-not-lumpable`` if an event is not triggered by time alone.
+    WorkLimitError
+        If there is a meter and its limit has been passed.
     """
     if not system.size:
         return np.zeros((len(starts), len(times), 0))
@@ -153,7 +159,8 @@ def trajectories(
     problem = timed_problem(system)
     jumps = [] if problem is None else problem.jumps(float(times[-1]), field.timed, constants)
     with np.errstate(all="ignore"):
-        runs = integrate(field, table, times, jumps=jumps, tolerances=Tolerances(relative, absolute, steps))
+        tolerances = Tolerances(relative, absolute, steps)
+        runs = integrate(field, table, times, jumps=jumps, tolerances=tolerances, meter=meter)
     return runs.states[:, :, : system.size]
 
 

@@ -60,6 +60,12 @@ __all__ = ["command"]
 @click.option("--spread", type=float, default=0.2, show_default=True, help="Approximate: size of the perturbation.")
 @click.option("--perturb-parameters", type=float, default=0.0, metavar="S", help="Approximate: vary parameters too.")
 @click.option("--refine", is_flag=True, help="Approximate: improve by least squares.")
+@click.option(
+    "--work",
+    type=float,
+    metavar="N",
+    help="Approximate: units of work that the search may do (60; about a second each).",
+)
 @click.option("--non-negative", is_flag=True, help="Approximate: keep the lifted state non-negative.")
 @click.option("--fast", default="auto", show_default=True, metavar="ID,…|auto", help="Fast states or reactions.")
 @click.option("--threshold", type=float, metavar="R", help="Relation graph: least influence that is kept.")

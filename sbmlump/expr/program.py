@@ -84,6 +84,8 @@ class Program:
         self.size: int = layout.size
         self._leaves = layout.leaves
         self._groups = layout.groups
+        self.calls: int = len(self._groups)
+        """Array routines that one evaluation takes."""
         self.input_slots = np.arange(len(self.inputs), dtype=np.int64)
         self.root_slots: Indices = layout.slot_of[np.asarray(self.roots, dtype=np.int64)]
         self.generic: bool = any(group.kind == "call" for group in self._groups) or bool(layout.opaque)

@@ -18,11 +18,13 @@ from sbmlump.expr.domains import FloatDomain
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.program import Program, Tape
 from sbmlump.integrate.quadratic import QuadraticForm, quadratic_form
+from sbmlump.integrate.work import CALL, PRODUCT, StepWork
 
 __all__ = ["Field", "ProgramField", "QuadraticField", "field_of", "repeated_tape"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+_SLOT: Final = 4  # operations that a node of a program is worth, with what it takes to read and write it
 _BYTES: Final = 192 << 20  # of a tape; more points are done in turns
 
 
@@ -46,6 +48,10 @@ class Field(Protocol):
 
     def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
         """Jacobian at one point, sparse (n, n)."""
+        ...
+
+    def step_work(self, rows: int | None = None) -> StepWork:
+        """What a step costs; with so many rows times the Jacobian instead of all of it."""
         ...
 
 
@@ -143,6 +149,13 @@ class QuadraticField:
         data = self._slopes @ x + self._base
         return sp.csr_array((data, self._columns, self._pointers), shape=(self.size, self.size))
 
+    def step_work(self, rows: int | None = None) -> StepWork:
+        """What a step costs."""
+        form, n = self.form, self.size
+        terms = form.products.nnz + form.linear.nnz + 3 * len(form.left)
+        product = 0 if rows is None else PRODUCT * rows * n * n
+        return StepWork(7 * 5 * CALL, 6 * 2 * terms + 2 * self._slopes.nnz + n * n + product)
+
 
 class ProgramField:
     """Any field, by its program; Jacobians by backward sweeps with coloured rows."""
@@ -194,6 +207,13 @@ class ProgramField:
         dense = self.jacobians(x[None, :], np.array([run]))[0]
         data = dense[self._rows, self._columns]
         return sp.csr_array((data, (self._rows, self._columns)), shape=(self.size, self.size))
+
+    def step_work(self, rows: int | None = None) -> StepWork:
+        """What a step costs: a backward sweep as much as two forward ones."""
+        sweeps = self._colours if rows is None else min(rows, self._colours)
+        product = PRODUCT * rows * self.size**2 if rows is not None and rows > self._colours else 0
+        points = self.program.size * _SLOT * (6 + 1 + 2 * sweeps)
+        return StepWork(self.program.calls * CALL * (6 + 1 + 2), points + product)
 
     def _tapes(self, x: Array, run: Indices, copies: int) -> list[tuple[Tape[np.float64], slice]]:
         points = x.T

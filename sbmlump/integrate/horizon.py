@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sbmlump.integrate.fields import Field
 from sbmlump.integrate.rosenbrock import Tolerances
 from sbmlump.integrate.solve import Jump, integrate
+from sbmlump.integrate.work import Meter
 
 __all__ = ["Span", "choose_span"]
 
@@ -37,7 +38,9 @@ class Span:
     reason: str
 
 
-def choose_span(field: Field, start: Array, watched: Array, jumps: Sequence[Jump] = ()) -> Span:
+def choose_span(
+    field: Field, start: Array, watched: Array, jumps: Sequence[Jump] = (), meter: Meter | None = None
+) -> Span:
     """Choose a horizon.
 
     Parameters
@@ -48,6 +51,13 @@ def choose_span(field: Field, start: Array, watched: Array, jumps: Sequence[Jump
         Rows of the quantities that matter.
     jumps : sequence of Jump
         The horizon reaches beyond those that are not out of all proportion.
+    meter : Meter, optional
+        Counts the work.
+
+    Raises
+    ------
+    WorkLimitError
+        If there is a meter and its limit has been passed.
     """
     until = _first_scale(field, start)
     rested: float | None = None
@@ -55,7 +65,8 @@ def choose_span(field: Field, start: Array, watched: Array, jumps: Sequence[Jump
     for _ in range(_RUNS):
         times = np.linspace(0.0, until, _POINTS)
         size = float(np.abs(start).max(initial=0.0)) or 1.0
-        runs = integrate(field, start[None], times, jumps=jumps, tolerances=Tolerances(1e-5, 1e-9 * size, 5_000))
+        tolerances = Tolerances(1e-5, 1e-9 * size, 5_000)
+        runs = integrate(field, start[None], times, jumps=jumps, tolerances=tolerances, meter=meter)
         if runs.why[0] is not None:
             return _after_failure(float(runs.reached[0]), runs.why[0])
         values = runs.states[0] @ watched.T

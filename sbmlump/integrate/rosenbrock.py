@@ -18,6 +18,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.integrate.work import CALL, PRODUCT, Meter, StepWork
+
 __all__ = ["BatchField", "Runs", "Tolerances", "advance"]
 
 Array = NDArray[np.float64]
@@ -47,6 +49,8 @@ _D: Final = (
 )
 _SAFETY: Final = 0.9
 _SHRINK, _GROW = 0.2, 6.0
+_CALLS: Final = 100  # array routines of a round
+_VECTORS: Final = 150  # passes over the states of a run in a round
 
 
 class BatchField(Protocol):
@@ -61,6 +65,10 @@ class BatchField(Protocol):
 
     def jacobians(self, x: Array, run: Indices) -> Array:
         """Jacobians at k points, (k, n, n)."""
+        ...
+
+    def step_work(self) -> StepWork:
+        """What a step costs."""
         ...
 
 
@@ -129,6 +137,7 @@ def advance(
     run: Indices | None = None,
     tolerances: Tolerances | None = None,
     watch: Watch | None = None,
+    meter: Meter | None = None,
 ) -> Runs:
     """Integrate from ``times[0]``.
 
@@ -143,6 +152,13 @@ def advance(
     tolerances : Tolerances
     watch : callable, optional
         Asked at every output which runs are to be given up.
+    meter : Meter, optional
+        Counts the work.
+
+    Raises
+    ------
+    WorkLimitError
+        If there is a meter and its limit has been passed.
     """
     r, n = start.shape
     states = np.full((r, len(times), n), np.nan)
@@ -164,11 +180,20 @@ def advance(
         return Runs(times, states, reached, tuple(why))
     floor = 1e-14 * float(times[-1] - times[0])
     steps = 0
+    work = _round_work(field)
     while len(batch.place):
         steps += 1
+        if meter is not None:
+            meter.add(work.call + len(batch.place) * work.point)
         _round(field, batch, times, tolerances, states, watch, why)
         _retire(batch, times, tolerances, floor, reached, why)
     return Runs(times, states, reached, tuple(why), steps)
+
+
+def _round_work(field: BatchField) -> StepWork:
+    """The field's own work and that of the method: an inverse, six products with it, some dozens of array routines."""
+    own, n = field.step_work(), field.size
+    return StepWork(own.call + _CALLS * CALL, own.point + 4 * PRODUCT * n**3 + 12 * n * n + _VECTORS * n)
 
 
 def _first_steps(start: Array, f: Array, times: Array, tolerances: Tolerances) -> Array:

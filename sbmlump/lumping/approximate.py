@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,14 +11,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from sbmlump.lumping.approximate_job import Job, krylov_bound
+from sbmlump.integrate.work import Meter
+from sbmlump.lumping.approximate_candidates import Candidates
+from sbmlump.lumping.approximate_certificate import krylov_bound
+from sbmlump.lumping.approximate_job import Job
 from sbmlump.lumping.approximate_options import (
     ALGORITHMS,
+    DEFAULT_WORK,
     Algorithm,
     ApproximateOptions,
     UnreachableError,
     check_options,
 )
+from sbmlump.lumping.approximate_runs import LearningRuns, learning_runs
 from sbmlump.lumping.search import Readout, constants_of, measured_errors
 from sbmlump.reduced import Observable, ReducedSystem
 from sbmlump.system import OdeSystem
@@ -26,6 +32,7 @@ __all__ = [
     "ALGORITHMS",
     "Algorithm",
     "ApproximateOptions",
+    "DEFAULT_WORK",
     "CurvePoint",
     "CurveResult",
     "UnreachableError",
@@ -56,6 +63,7 @@ def approximate(
     refine: bool = False,
     non_negative: bool = False,
     bound: bool = False,
+    work: float = DEFAULT_WORK,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
@@ -93,6 +101,7 @@ def approximate(
         refine,
         non_negative,
         bound,
+        work,
     )
     check_options(system, options)
     begin = clock()
@@ -150,7 +159,7 @@ def curve(
     As :func:`approximate`.
     """
     points: list[CurvePoint] = []
-    job: Job | None = None
+    runs: LearningRuns | None = None
     for algorithm in algorithms:
         options = ApproximateOptions(
             algorithm,
@@ -161,31 +170,31 @@ def curve(
             refine=refine and algorithm == "balanced",
         )
         check_options(system, options)
-        if job is None:
-            job = Job(system, observables, options, progress)
-            job.polish = False  # a curve shows what the decomposition gives
-        job.options = options
-        points += _one_curve(job, algorithm, max_size, clock)
-    assert job is not None
-    return CurveResult(job.until, job.horizon_reason, tuple(points), {"runs": len(job.checking.states)})
+        if runs is None:
+            runs = learning_runs(system, observables, options, Meter(), progress)
+        candidates = Candidates(replace(runs, options=options), Meter(), progress)
+        points += _one_curve(candidates, max_size, progress, clock)
+    assert runs is not None
+    return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
 
 
-def _one_curve(job: Job, algorithm: str, max_size: int | None, clock: Clock) -> Iterator[CurvePoint]:
-    problem = job.problem
+def _one_curve(candidates: Candidates, max_size: int | None, progress: Progress, clock: Clock) -> Iterator[CurvePoint]:
+    runs, options = candidates.runs, candidates.options
+    problem, algorithm = runs.problem, options.algorithm
     readout = Readout(problem)
-    constants = constants_of(job.totals, job.training.scale, job.checking.starts)
-    rows = np.arange(len(job.checking.states))
+    constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
+    rows = np.arange(len(runs.checking.states))
     most = problem.size if max_size is None else min(max_size, problem.size)
     best: tuple[float, float] = (math.inf, math.inf)
     for size in range(len(problem.pinned), most + 1):
         begin = clock()
-        job.progress(f"{algorithm}, {size} states")
+        progress(f"{algorithm}, {size} states")
         if algorithm == "balanced" and best[0] <= _SOLVER_ACCURACY:
             yield CurvePoint(size, algorithm, best[0], best[1], 0.0)
             continue
-        for one, _ in job.proposals(size):
-            errors = measured_errors(problem, readout, job.checking, [one], constants, rows, 1e3)[0]
+        refined = candidates.improved(size) if options.refine and not runs.large else []
+        for one, _ in [*refined, *itertools.islice(candidates.proposals(size), 1)]:
+            errors = measured_errors(problem, readout, runs.checking, [one], constants, rows, 1e3)[0]
             found = (float(errors.max(initial=0.0)), float(np.median(errors)))
             best = min(best, found)
-            break
         yield CurvePoint(size, algorithm, best[0], best[1], clock() - begin)

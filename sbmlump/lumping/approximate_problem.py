@@ -79,13 +79,29 @@ class Problem:
         return out
 
     def rhs(self) -> list[Node]:
-        """Right-hand sides of the kept states."""
-        return [self.system.rhs[j] for j in self.kept]
+        """Right-hand sides of the kept states, in kept states only.
+
+        A state that a rate mentions may still not influence it, because a constant beside it is zero: constants that
+        are zero are put in there, and where that is not enough (their differences are zero, say), all of them.
+        """
+        system, graph = self.system, self.system.graph
+        roots = [system.rhs[j] for j in self.kept]
+        outside = set(system.states) - set(self.names)
+        if outside.isdisjoint(graph.symbols(roots)):
+            return roots
+        values = system.constant_values
+        zeros = {graph.symbol(name): node for name, node in values.items() if graph.number_of(node) == 0}
+        roots = graph.substitute(roots, zeros)
+        return [
+            root if outside.isdisjoint(graph.symbols([root])) else bound
+            for root, bound in zip(roots, self.bound, strict=True)
+        ]
 
     @cached_property
     def bound(self) -> list[Node]:
         """Right-hand sides of the kept states with the values of all constants put in."""
-        return self.system.graph.substitute(self.rhs(), self.system.specialised())
+        rates = [self.system.rhs[j] for j in self.kept]
+        return self.system.graph.substitute(rates, self.system.specialised())
 
     @cached_property
     def _plain(self) -> Field:

@@ -1,11 +1,12 @@
 """The error of a reduction estimated from the reduced runs alone; and the published bound.
 
 Let x̂ = My + Nw be any lift of the reduced run that agrees with it in the observables; the residual ρ = f(x̂) − Mẏ is
-what the full equations would do and the reduced ones cannot (for M = L̄ it is (I − L̄L) f(x̂)). To first order the
-error e = x − x̂ obeys e' = J(x̂)e + ρ, e(0) = x(0) − x̂(0); what it does to an observable at t_e is
-λ_e(0)ᵀe(0) + ∫ λ_eᵀ ρ dt with the adjoint λ_e. By duality the forward recursion over the propagators gives the same
-numbers for all end times at once, and that is what is done here. This is an estimate, not a bound: while the error is
-small it is usually within a factor of two of it.
+what the full equations would do and the reduced ones cannot (for M = L̄ it is (I − L̄L) f(x̂)). The error e = x − x̂ obeys
+e' = f(x̂ + e) − f(x̂) + ρ, e(0) = x(0) − x̂(0). While it is small, f(x̂ + e) − f(x̂) is J(x̂)e, and the equation is solved
+for all times at once by the propagators of J along x̂. Where some state is lifted to a place that is not close to it,
+although what is observed is hardly touched by that, the equation is followed step by step with the Jacobian half-way
+between x̂ and x̂ + e (which is exact for right-hand sides of degree two). Both are done on the output times by an
+exponential method of second order. This is an estimate, not a bound.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate import Field, Jump
-from sbmlump.integrate.adjoint import propagators
+from sbmlump.integrate import Jump
+from sbmlump.integrate.adjoint import exponentials, propagators
 from sbmlump.integrate.multistep import forward_large
 from sbmlump.integrate.solve import MAX_DENSE
 from sbmlump.lumping.approximate_problem import Problem
@@ -29,7 +30,7 @@ __all__ = ["Bound", "closest_lift", "deviation", "error_bound", "estimate_errors
 
 Array = NDArray[np.float64]
 _RIDGE: Final = 1e-10
-_TOO_FAR: Final = 1.0
+_CLOSE: Final = 0.02  # of the magnitude of each state: smaller errors are followed by the Jacobian along x̂
 
 
 def estimate_errors(
@@ -40,7 +41,6 @@ def estimate_errors(
     reduced: Array,
     runs: int,
     lift: tuple[Array, Array] | None = None,
-    nominal: Array | None = None,
 ) -> Array:
     """Estimated largest relative error of the pinned quantities, for the first ``runs`` runs.
 
@@ -52,52 +52,141 @@ def estimate_errors(
     constants : array (r, 1 + c)
         w of each run.
     sample : Sample
-        Only its starts, times and field are used.
+        Only its starts, times, field and jumps are used.
     reduced : array (r, m, k)
         Reduced trajectories.
 
     lift : (M, N), optional
         A lift that stays close to the trajectories, see :func:`closest_lift`; (L̄, G) if absent.
-    nominal : array (m, n), optional
-        The nominal run of the full model. Where the estimated error of some state becomes as large as the state (a
-        concentration that is lifted to a slightly negative value may turn a fast decay into a fast growth), the
-        Jacobian is taken along this run instead, if that makes it smaller.
 
     Returns
     -------
     array (runs,)
-        NaN where a reduced run failed.
+        NaN where a reduced run failed, or the error equation has no finite solution.
     """
-    m, shift = lift if lift is not None else (one.lift, one.offset)
     c = problem.pinned_array()
-    n = problem.size
     found = np.full(runs, np.nan)
-    for i in range(runs):
-        path = reduced[i]
-        if not np.isfinite(path).all():
+    alive = np.flatnonzero(np.isfinite(reduced[:runs]).all(axis=(1, 2)))
+    if not len(alive):
+        return found
+    paths = _Paths.of(one, constants, sample, reduced, alive, lift)
+    errors = np.stack([paths.linear(i) for i in range(len(alive))])
+    with np.errstate(all="ignore"):
+        far = np.flatnonzero(~(np.abs(errors / sample.scale).max(axis=(1, 2)) < _CLOSE))
+    if len(far) and sample.field.size <= MAX_DENSE:
+        errors[far] = paths.followed(far)
+    for i, error in zip(alive.tolist(), errors, strict=True):
+        if not np.isfinite(error).all():
             continue
-        x = path @ m.T + shift @ constants[i]
-        number = int(sample.numbers[i])
-        numbers = np.full(len(x), number)
-        points = sample.clocked(x[None])[0]
-        rates = sample.field.rates(points, numbers)[:, :n]
-        own = rates
-        if lift is not None:
-            inside = sample.clocked((path @ one.lift.T + one.offset @ constants[i])[None])[0]
-            own = sample.field.rates(inside, numbers)[:, :n]
-        rho = rates - (own @ one.matrix.T) @ m.T
-        first = sample.starts[i] - x[0]
-        force = _padded(rho, points)
-        error = propagate(sample.field, number, sample.times, points, force, _resets(sample), first)
-        if nominal is not None and not np.abs(error / sample.scale).max() < _TOO_FAR:
-            beside = sample.clocked(nominal[None])[0]
-            other = propagate(sample.field, number, sample.times, beside, force, _resets(sample), first)
-            if np.abs(other / sample.scale).max() < np.nan_to_num(np.abs(error / sample.scale).max(), nan=np.inf):
-                error = other
         moved = error @ c.T
-        size = np.abs(x @ c.T + moved).max(axis=0)
+        size = np.abs(paths.states[alive == i][0] @ c.T + moved).max(axis=0)
         found[i] = float((np.abs(moved).max(axis=0) / np.where(size > 0, size, 1.0)).max(initial=0.0))
     return found
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Lifted runs x̂ (r, m, n), their velocities Mẏ, their residuals ρ, and e(0) (r, n)."""
+
+    sample: Sample
+    projector: Array
+    numbers: NDArray[np.int64]
+    states: Array
+    velocity: Array
+    residual: Array
+    first: Array
+
+    @classmethod
+    def of(
+        cls,
+        one: Affine,
+        constants: Array,
+        sample: Sample,
+        reduced: Array,
+        alive: NDArray[np.int64],
+        lift: tuple[Array, Array] | None,
+    ) -> _Paths:
+        m, shift = lift if lift is not None else (one.lift, one.offset)
+        y, w, numbers = reduced[alive], constants[alive], sample.numbers[alive]
+        n = len(sample.scale)
+
+        def rates(points: Array) -> Array:
+            flat = sample.clocked(points).reshape(-1, sample.field.size)
+            return sample.field.rates(flat, np.repeat(numbers, len(sample.times)))[:, :n].reshape(points.shape)
+
+        x = y @ m.T + (w @ shift.T)[:, None, :]
+        f = rates(x)
+        own = f if lift is None else rates(y @ one.lift.T + (w @ one.offset.T)[:, None, :])
+        velocity = (own @ one.matrix.T) @ m.T
+        return cls(sample, m @ one.matrix, numbers, x, velocity, f - velocity, sample.starts[alive] - x[:, 0])
+
+    def linear(self, i: int) -> Array:
+        """e along run ``i`` by the Jacobian along x̂, (m, n)."""
+        points = self.sample.clocked(self.states[i][None])[0]
+        force = _padded(self.residual[i], points)
+        try:
+            return self._propagated(i, points, force)
+        except np.linalg.LinAlgError:
+            return np.full(self.states[i].shape, np.nan)
+
+    def _propagated(self, i: int, points: Array, force: Array) -> Array:
+        field, times, run = self.sample.field, self.sample.times, int(self.numbers[i])
+        n = self.states.shape[2]
+        error = np.zeros(points.shape)
+        error[0, :n] = self.first[i]
+        if field.size > MAX_DENSE:
+            return forward_large(field, run, times, points, force, error[0])[:, :n]
+        resets = _resets(self.sample)
+        phi, psi = propagators(field, run, times, points)
+        for j in range(len(times) - 1):
+            error[j + 1] = phi[j] @ error[j] + psi[j] @ (0.5 * (force[j] + force[j + 1]))
+            if j + 1 in resets:
+                before = phi[j] @ error[j] + psi[j] @ force[j]
+                error[j + 1] = self._reset(resets[j + 1], points[j][None], before[None], self.numbers[i : i + 1])[0]
+        return error[:, :n]
+
+    def followed(self, rows: NDArray[np.int64]) -> Array:
+        """e along some runs step by step, with the Jacobian half-way to x̂ + e, (rows, m, n)."""
+        sample, numbers = self.sample, self.numbers[rows]
+        field, times = sample.field, sample.times
+        n = self.states.shape[2]
+        points = sample.clocked(self.states[rows])
+        width = points.shape[2] - n
+        velocity = np.pad(self.velocity[rows], ((0, 0), (0, 0), (0, width)), constant_values=1.0)
+        force = np.pad(self.residual[rows], ((0, 0), (0, 0), (0, width)))
+        steps = np.diff(times)
+        shape = (1, -1, 1)
+        middles = 0.5 * (points[:, :-1] + points[:, 1:])
+        middles = middles + steps.reshape(shape) * (velocity[:, :-1] - velocity[:, 1:]) / 8
+        resets = _resets(sample)
+        error = np.zeros(points.shape)
+        error[:, 0, :n] = self.first[rows]
+        with np.errstate(all="ignore"):
+            for j, h in enumerate(steps.tolist()):
+                mean = force[:, j] if j + 1 in resets else 0.5 * (force[:, j] + force[:, j + 1])
+                here = error[:, j]
+                new = here
+                for _ in range(2):  # the second time with what the first says about the end of the step
+                    z = field.jacobians(middles[:, j] + 0.25 * (here + new), numbers) * h
+                    try:
+                        phi, psi = exponentials(z, np.full(len(rows), h))
+                    except np.linalg.LinAlgError:
+                        return np.full((len(rows), len(times), n), np.nan)
+                    new = (phi @ here[:, :, None] + psi @ mean[:, :, None])[:, :, 0]
+                error[:, j + 1] = new
+                if j + 1 in resets:
+                    error[:, j + 1] = self._reset(resets[j + 1], points[:, j], new, numbers)
+        return error[:, :, :n]
+
+    def _reset(self, jump: Jump, before: Array, error: Array, numbers: NDArray[np.int64]) -> Array:
+        """e after a jump: e + (R(x̂ + e) − x̂ − e) − ML(R(x̂) − x̂), (r, n) or (r, n + 1)."""
+        n = self.states.shape[2]
+        there, here = before + error, before
+        moved = (jump.reset.rates(there, numbers) - there)[:, :n]
+        made = (jump.reset.rates(here, numbers) - here)[:, :n] @ self.projector.T
+        out = error.copy()
+        out[:, :n] += moved - made
+        return out
 
 
 def closest_lift(one: Affine, pinned: Array, constants: Array, states: Array, reduced: Array) -> tuple[Array, Array]:
@@ -139,27 +228,6 @@ def _padded(rho: Array, points: Array) -> Array:
 def _resets(sample: Sample) -> dict[int, Jump]:
     """Jumps by the index of the first output time at or after them."""
     return {int(np.searchsorted(sample.times, jump.time)): jump for jump in sample.jumps if jump.time > 0}
-
-
-def propagate(
-    field: Field, run: int, times: Array, states: Array, rho: Array, resets: dict[int, Jump], first: Array
-) -> Array:
-    """e along ``states`` (m, n): e' = J e + ρ, through the jumps, (m, n) without the clock."""
-    n = len(first)
-    error = np.zeros((len(times), states.shape[1]))
-    error[0, :n] = first
-    if field.size > MAX_DENSE:
-        return forward_large(field, run, times, states, rho, error[0])[:, :n]
-    phi, psi = propagators(field, run, times, states)
-    for i in range(len(times) - 1):
-        jump = resets.get(i + 1)
-        if jump is not None:
-            before = states[i][None]
-            slope = jump.reset.jacobians(before, np.array([run]))[0]
-            error[i + 1] = slope @ (phi[i] @ error[i] + psi[i] @ rho[i])
-            continue
-        error[i + 1] = phi[i] @ error[i] + psi[i] @ (0.5 * (rho[i] + rho[i + 1]))
-    return error[:, :n]
 
 
 def deviation(sample_rates: Array, lifted_rates: Array, matrix: Array) -> Array:

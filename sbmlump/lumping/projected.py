@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sbmlump.integrate.fields import Field, QuadraticField
 from sbmlump.integrate.rosenbrock import BatchField
+from sbmlump.integrate.work import CALL, PRODUCT, StepWork
 from sbmlump.lumping.balanced import Affine
 
 __all__ = ["LiftedField", "TabledField", "lifted_field"]
@@ -103,6 +104,12 @@ class LiftedField:
             out[part] = rows[part] @ self._lift[c]
         return out
 
+    def step_work(self) -> StepWork:
+        """What a step costs: the full program, k rows through its Jacobian, and the products with L and L̄."""
+        k, n = self.size, self._field.size
+        full = self._field.step_work(k)
+        return StepWork(full.call + 14 * len(self._matrix) * CALL / 2, full.point + PRODUCT * (14 * n * k + n * k * k))
+
     def _places(self, run: Indices) -> _Places:
         """What belongs to these runs; an integrator asks many times for the same ones, by the same array."""
         if self._now is None or self._now.run is not run:
@@ -188,6 +195,11 @@ class TabledField:
         for c, part in now.blocks:
             out[part] += (y[part] @ self._slope[c].reshape(k, k * k)).reshape(-1, k, k)
         return out
+
+    def step_work(self) -> StepWork:
+        """What a step costs."""
+        k = self.size
+        return StepWork(7 * (4 + len(self._slope) / 2) * CALL, PRODUCT * 7 * k**3 + 14 * k * k)
 
     def _chosen(self, run: Indices) -> _Chosen:
         """The tables of these runs; an integrator asks many times for the same ones, by the same array."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from sbmlump.integrate import Tolerances
 from sbmlump.integrate.adjoint import exponentials, sweep_back
 from sbmlump.integrate.rosenbrock import advance
+from sbmlump.integrate.work import PRODUCT
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.projected import lifted_field
 from sbmlump.lumping.search import Search
@@ -97,7 +98,8 @@ class _Refinement:
             failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
             return np.asarray(bad)
 
-        runs = advance(field, starts, self.times, None, Tolerances(1e-5, 1e-7 * magnitude, steps), watch)
+        tolerances = Tolerances(1e-5, 1e-7 * magnitude, steps)
+        runs = advance(field, starts, self.times, None, tolerances, watch, self.search.meter)
         paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
         finite = np.isfinite(paths).all(axis=3)
         finite &= np.arange(len(self.times)) < failed.reshape(len(maps), r, 1)
@@ -115,6 +117,7 @@ class _Refinement:
         m = state.alive
         count = min(_END_TIMES, m - 1)
         ends = np.unique(np.linspace(1, m - 1, count).round().astype(np.int64))
+        self.search.meter.add(self._step_work(state.map.size, m, len(ends)))
         slopes = self._jacobian(state, ends)
         if slopes is None or not np.isfinite(slopes[0]).all():
             return []
@@ -137,6 +140,14 @@ class _Refinement:
             moved = [self._moved(state.map, length * change) for length in _LENGTHS]
             found += [one for one in moved if one is not None]
         return found
+
+    def _step_work(self, k: int, m: int, ends: int) -> float:
+        """Operations of a step: Jacobians along the runs, what they carry to the ends, and an eigenproblem."""
+        r, p, n = len(self.rows), len(self.pinned), len(self.scale)
+        rows, columns = r * ends * p, (2 * k - p) * n + n * self.constants.shape[1]
+        least = min(rows, columns)
+        along = r * m * (0.25 * self.field.step_work(k).point + 1.5 * PRODUCT * ends * p * k * n)
+        return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
 
     def _jacobian(self, state: _State, ends: NDArray[np.int64]) -> tuple[Array, Array] | None:
         """Derivatives of scaled errors by the free changes of (L₂, L̄, G), rows: runs × ends × pinned."""

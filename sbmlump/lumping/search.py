@@ -14,15 +14,16 @@ from sbmlump.expr.evaluate import Evaluator
 from sbmlump.integrate import Jump, Tolerances
 from sbmlump.integrate.rosenbrock import BatchField, Watch, advance
 from sbmlump.integrate.solve import MAX_DENSE
+from sbmlump.integrate.work import Meter
 from sbmlump.lumping.approximate_problem import Problem
 from sbmlump.lumping.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
 from sbmlump.lumping.projected import LiftedField, lifted_field
 from sbmlump.lumping.training import Sample, gradients
 
-__all__ = ["Ranked", "Readout", "Search", "measured_errors"]
+__all__ = ["Ranked", "Readout", "Reset", "Search", "constants_of", "measured_errors", "reduced_jumps"]
 
 Array = NDArray[np.float64]
-_Reset = Callable[[Array, NDArray[np.int64]], Array]
+Reset = Callable[[Array, NDArray[np.int64]], Array]
 _STEPS: Final = 1500
 _LEAST_STEPS: Final = 150
 _PATIENCE: Final = 1.5  # times the steps that the original would need
@@ -34,6 +35,8 @@ _GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitud
 _FIRST_STARTS: Final = 4
 _FIRST: Final = 30
 _SECOND: Final = 8
+_MANY_STATES: Final = 20  # a step grows with the cube of the size, and the variants of a large size differ little
+_FEWER: Final = 4
 _LARGE_TIMES: Final = 50
 _MAX_GRADIENT_WORK: Final = 2.5e7
 
@@ -93,6 +96,7 @@ def measured_errors(
     rows: NDArray[np.int64],
     give_up: float = _GIVE_UP,
     relative: float = _RELATIVE,
+    meter: Meter | None = None,
 ) -> Array:
     """Largest relative error of the observables over [0, T], (candidates, runs); infinite where it is not reached.
 
@@ -126,8 +130,8 @@ def measured_errors(
     fair = sample.steps * (sample.relative / relative) ** 0.25
     most = int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
     tolerances = Tolerances(relative, 1e-2 * relative * magnitude, most)
-    jumps = _reduced_jumps(sample, maps, constants[rows], rows)
-    done = _advance(field, starts, times, tolerances, watch, jumps)
+    jumps = reduced_jumps(sample, maps, constants[rows], rows)
+    done = _advance(field, starts, times, tolerances, watch, jumps, meter)
     errors[~done] = np.inf
     return errors.reshape(len(maps), len(rows))
 
@@ -138,11 +142,12 @@ def _advance(
     times: Array,
     tolerances: Tolerances,
     watch: Watch,
-    jumps: Sequence[tuple[float, _Reset]],
+    jumps: Sequence[tuple[float, Reset]],
+    meter: Meter | None,
 ) -> NDArray[np.bool_]:
     """Integrate, piecewise if there are jumps; which runs came through."""
     if not jumps:
-        return advance(field, starts, times, None, tolerances, watch).complete
+        return advance(field, starts, times, None, tolerances, watch, meter).complete
     r = len(starts)
     alive = np.arange(r)
     x, now = starts, float(times[0])
@@ -150,7 +155,7 @@ def _advance(
         wanted = np.flatnonzero((times > now) & ((times < time) | ((times == time) & (reset is None))))
         grid = np.concatenate([[now], times[wanted], [] if len(wanted) and times[wanted[-1]] >= time else [time]])
         if time > now:
-            part = advance(field, x, grid, alive, tolerances, _shifted(watch, alive, wanted))
+            part = advance(field, x, grid, alive, tolerances, _shifted(watch, alive, wanted), meter)
             x = part.states[part.complete, -1]
             alive = alive[part.complete]
         now = time
@@ -177,15 +182,15 @@ def _shifted(watch: Watch, alive: NDArray[np.int64], wanted: NDArray[np.int64]) 
     return asked
 
 
-def _reduced_jumps(
+def reduced_jumps(
     sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]
-) -> list[tuple[float, _Reset]]:
+) -> list[tuple[float, Reset]]:
     """What each jump does to the reduced states: y ← y + L(R(x̂) − x̂)."""
     if not sample.jumps:
         return []
     lifting = LiftedField(sample.field, maps, constants, sample.numbers[rows])
 
-    def of(jump: Jump) -> _Reset:
+    def of(jump: Jump) -> Reset:
         def reset(y: Array, run: NDArray[np.int64]) -> Array:
             which, start = np.divmod(run, len(rows))
             x = lifting.lifted(y, run)
@@ -207,8 +212,10 @@ class Search:
         totals: Array,
         progress: Callable[[str], None] = lambda _: None,
         wanted: float | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.problem = problem
+        self.meter = Meter() if meter is None else meter
         self._progress = progress
         self._relative = _RELATIVE if wanted is None else min(max(_ACCURACY * wanted, _RELATIVE), _COARSE)
         self.training = training
@@ -303,13 +310,16 @@ class Search:
     ) -> Array:
         """Errors over some training runs."""
         accuracy = self._relative if relative is None else relative
-        return measured_errors(self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy)
+        return measured_errors(
+            self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy, self.meter
+        )
 
     def _rank(self, maps: list[Affine]) -> list[Ranked]:
         """In three rounds: all on the nominal run and coarsely, the better ones on a few, the best ones on all."""
         r = len(self.training.states)
-        maps = self._best(maps, np.arange(1), _FIRST)
-        maps = self._best(maps, np.arange(min(_FIRST_STARTS, r)), _SECOND)
+        share = 1 if not maps or maps[0].size <= _MANY_STATES else _FEWER
+        maps = self._best(maps, np.arange(1), _FIRST // share)
+        maps = self._best(maps, np.arange(min(_FIRST_STARTS, r)), _SECOND // share)
         if not maps:
             return []
         errors = self.errors(maps, np.arange(r))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Final
 
 import numpy as np
@@ -13,6 +15,7 @@ from sbmlump.expr.graph import Node
 from sbmlump.integrate import Field, Jump, Runs, Tolerances, integrate
 from sbmlump.integrate.adjoint import adjoints
 from sbmlump.integrate.solve import MAX_DENSE
+from sbmlump.integrate.work import Meter
 from sbmlump.lumping.approximate_problem import Problem
 
 __all__ = [
@@ -79,6 +82,8 @@ class Sample:
         Most steps that a run took, 0 where they were not counted.
     relative : float
         Tolerance of the integration.
+    varied : mapping of str to array
+        Values of constants that differ between runs, by the runs' numbers.
     """
 
     field: Field
@@ -89,6 +94,7 @@ class Sample:
     numbers: NDArray[np.int64]
     steps: int = 0
     relative: float = _RELATIVE
+    varied: Mapping[str, Array] = dataclass_field(default_factory=dict)
 
     @property
     def starts(self) -> Array:
@@ -103,7 +109,9 @@ class Sample:
         return np.concatenate([states, clock], axis=-1)
 
 
-def run_ensemble(problem: Problem, until: float, ensembles: tuple[Ensemble, ...], seed: int) -> tuple[Sample, ...]:
+def run_ensemble(
+    problem: Problem, until: float, ensembles: tuple[Ensemble, ...], seed: int, meter: Meter | None = None
+) -> tuple[Sample, ...]:
     """Simulate the nominal run and the perturbed ones of each ensemble; one sample an ensemble.
 
     The first sample begins with the nominal run. Draws of different ensembles are independent.
@@ -111,13 +119,14 @@ def run_ensemble(problem: Problem, until: float, ensembles: tuple[Ensemble, ...]
     Raises
     ------
     LimitError
-        ``not-simulated`` if a run does not reach ``until``: which one, when and why.
+        ``not-simulated`` if a run does not reach ``until``: which one, when and why; ``work-limit`` if there is a meter
+        and its limit has been passed.
     """
     times = time_grid(until)
     free = _perturbed_constants(problem, ensembles, seed)
     field = problem.field(free)
     jumps = tuple(problem.jumps(until, field.timed, free))
-    first = _simulate(field, problem.start[None, :], times, jumps, np.array([0]))
+    first = _simulate(field, problem.start[None, :], times, jumps, np.array([0]), meter)
     _check(problem, first.why, first.reached, until, "from the initial values of the file")
     size = np.abs(first.states[0, :, : problem.size]).max(axis=0)
     starts, count = [problem.start[None, :]], 1
@@ -127,22 +136,29 @@ def run_ensemble(problem: Problem, until: float, ensembles: tuple[Ensemble, ...]
         starts.append(_draw(problem.start, size, ensemble, np.random.default_rng([seed, position, 0xA11])))
         count += ensemble.count
     everything = np.concatenate(starts)
-    rest = _simulate(field, everything[1:], times, jumps, np.arange(1, count))
+    rest = _simulate(field, everything[1:], times, jumps, np.arange(1, count), meter)
     _check(problem, rest.why, rest.reached, until, "from a perturbed initial state (a smaller --spread may help)")
     states = np.concatenate([first.states, rest.states])[:, :, : problem.size]
     scale = np.abs(states).max(axis=(0, 1))
     scale = np.where(scale > 0, np.maximum(scale, _LEAST_SCALE * scale.max(initial=0.0)), 1.0)
     steps = max(first.steps, rest.steps)
-    return tuple(Sample(field, times, states[part], scale, jumps, np.arange(count)[part], steps) for part in slices)
+    numbers = np.arange(count)
+    return tuple(Sample(field, times, states[part], scale, jumps, numbers[part], steps, varied=free) for part in slices)
 
 
-def _simulate(field: Field, starts: Array, times: Array, jumps: tuple[Jump, ...], numbers: NDArray[np.int64]) -> Runs:
+def _simulate(
+    field: Field,
+    starts: Array,
+    times: Array,
+    jumps: tuple[Jump, ...],
+    numbers: NDArray[np.int64],
+    meter: Meter | None,
+) -> Runs:
     if field.timed:
         starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
     size = np.maximum(np.abs(starts).max(initial=0.0), 1e-30)
-    return integrate(
-        field, starts, times, jumps=jumps, run=numbers, tolerances=Tolerances(_RELATIVE, 1e-9 * float(size))
-    )
+    tolerances = Tolerances(_RELATIVE, 1e-9 * float(size))
+    return integrate(field, starts, times, jumps=jumps, run=numbers, tolerances=tolerances, meter=meter)
 
 
 def _check(problem: Problem, why: tuple[str | None, ...], reached: Array, until: float, where: str) -> None:

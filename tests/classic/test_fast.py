@@ -218,6 +218,16 @@ def test_nothing_fast_is_said_so() -> None:
     assert caught.value.reasons[0].code == "no-fast-quantity"
 
 
+def test_the_choice_of_fast_states_does_a_bounded_amount_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = network_from_reactions(
+        [("A -> B", 1), ("B -> C", 1000), ("C ->", Fraction(1, 2))], initial={"A": 10, "B": 0, "C": 0}
+    )
+    monkeypatch.setattr("sbmlump.classic.quasi_steady._WORK", 1e-9)
+    with pytest.raises(UnsupportedModelError, match="used up") as caught:
+        quasi_steady_state(system, parse_observables(system, ["C"]), trial=Trial(until=10.0, ensemble=1))
+    assert [one.code for one in caught.value.reasons] == ["no-fast-quantity"]
+
+
 def with_dose(system: OdeSystem, trigger: Node, target: str) -> OdeSystem:
     """The event ``dose`` sets a state to 5."""
     return replace(system, events=(Event(trigger, ((target, system.graph.number(5)),), id="dose"),))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sbmlump.cli import run
-from sbmlump.lumping.approximate import CurvePoint
+from sbmlump.lumping.approximate import CurvePoint, curve
 from sbmlump.models import multisite
+from sbmlump.observables import parse_observables
 from sbmlump.report.curve_picture import curve_figure
 from sbmlump.sbml.writer import write_system
 
@@ -66,3 +67,39 @@ def test_sizes_that_do_not_work_are_left_out_of_the_picture() -> None:
     assert list(line.get_xdata()) == [2]
     assert figure.axes[0].get_xlabel() == "states of the reduced model"
     assert any("exact: 2" in text.get_text() for text in figure.axes[0].texts)
+
+
+def reduce_words(model: Path, *more: str) -> list[str]:
+    words = ["reduce", str(model), "--observe", "kinase", "--method", "approximate", "--until", "2", "--ensemble", "4"]
+    return [*words, *more, "--no-check", "--json"]
+
+
+def test_little_work_leaves_with_4_and_the_best_so_far(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "small.xml"
+    assert run(reduce_words(model, "--max-error", "1e-9", "-o", str(output))) in (0, 4)
+    whole = json.loads(capsys.readouterr().out)["certificate"]["work"]
+    words = reduce_words(model, "--max-error", "1e-9", "--work", str(whole / 3), "-o", str(output))
+    assert run(words) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert found["certificate"]["work_used_up"] is True
+    assert "--work" in next(r["message"] for r in found["reasons"] if r["code"] == "max-error-not-reached")
+    assert output.exists()
+
+
+@pytest.mark.parametrize("work", ["0", "-1", "nan"])
+def test_work_has_to_be_positive(model: Path, work: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(reduce_words(model, "--work", work)) == 2
+    assert [r["code"] for r in json.loads(capsys.readouterr().out)["reasons"]] == ["bad-option"]
+
+
+def test_refinement_reaches_the_curve() -> None:
+    system = multisite(1, noise=Fraction(1, 20))
+    observables = parse_observables(system, ["kinase"])
+    plain, refined = (
+        curve(system, observables, algorithms=["balanced"], until=2.0, ensemble=4, max_size=2, refine=refine).points
+        for refine in (False, True)
+    )
+    assert all(b.max_relative_error <= a.max_relative_error for a, b in zip(plain, refined, strict=True))
+    assert refined[1].max_relative_error < 0.9 * plain[1].max_relative_error

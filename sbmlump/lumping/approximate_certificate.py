@@ -1,0 +1,153 @@
+"""The certificate of an approximate reduction: what was measured, what was estimated, how it was found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.integrate import Tolerances
+from sbmlump.integrate.rosenbrock import advance
+from sbmlump.lumping.affine import Written
+from sbmlump.lumping.approximate_problem import Problem
+from sbmlump.lumping.approximate_runs import LearningRuns
+from sbmlump.lumping.balanced import Affine
+from sbmlump.lumping.estimate import Bound, closest_lift, deviation, error_bound, estimate_errors
+from sbmlump.lumping.projected import lifted_field
+from sbmlump.lumping.search import constants_of
+from sbmlump.lumping.training import Sample
+from sbmlump.lumping.validate import Validation
+from sbmlump.reduced import ErrorEstimate
+
+__all__ = ["Try", "certificate_of", "krylov_bound"]
+
+Array = NDArray[np.float64]
+_LIFTED_RUNS: Final = 10
+_STEPS: Final = 5_000
+
+
+@dataclass(frozen=True)
+class Try:
+    """A reduction that was written and validated."""
+
+    map: Affine
+    written: Written
+    validation: Validation
+    training_worst: float
+
+    @property
+    def worst(self) -> float:
+        """Worst error over the validation runs."""
+        return self.validation.worst
+
+
+def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -> ErrorEstimate:
+    """The certificate of a reduction.
+
+    Parameters
+    ----------
+    runs : LearningRuns
+    tried : Try
+    work : float
+        Units of work that the search took.
+    used_up : bool
+        Whether it ended because that was all that was allowed.
+    """
+    o = runs.options
+    validation = tried.validation
+    constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
+    count = len(runs.checking.states) if not runs.large else 1
+    lift = _closest_lift(runs, tried.map) if not runs.large else None
+    estimates = estimate_errors(runs.problem, tried.map, constants, runs.checking, validation.reduced, count, lift)
+    known = estimates[np.isfinite(estimates)]
+    lifted = _lowest_lifted(runs, tried.map, constants, validation.reduced)
+    details: dict[str, Any] = {
+        "algorithm": o.algorithm,
+        "candidate": tried.map.label,
+        "form": tried.written.form,
+        "horizon_reason": runs.horizon_reason,
+        "training_runs": len(runs.training.states),
+        "validation_runs": len(runs.checking.states),
+        "validated": validation.how,
+        "training_worst_error": _finite(tried.training_worst),
+        "validation_errors": [_finite(e) for e in validation.errors.tolist()],
+        "estimates": [_finite(e) for e in estimates.tolist()],
+        "estimate_note": "by the error equation along the reduced runs: an estimate, not a bound",
+        "lowest_lifted_state": _finite(lifted),
+        "lifted_state_non_negative": bool(lifted >= -1e-9),
+        "perturb_parameters": o.perturb_parameters,
+        "seed": o.seed,
+        "refined": tried.map.label.endswith("refined"),
+        "work": round(work, 1),
+        "work_used_up": used_up,
+    }
+    if o.algorithm != "balanced":
+        details["tolerance"] = float(tried.map.label.rpartition("=")[2])
+    if o.bound:
+        bound = krylov_bound(runs.problem, tried.map, runs.checking, runs.until)
+        details["bound"] = _finite(bound.value)
+        details["bound_log10"] = _finite(bound.log10)
+        details["bound_note"] = "Theorem 3 with the largest Jacobian norm seen on the runs; often of no use"
+    return ErrorEstimate(
+        f"{o.algorithm}, measured on {len(runs.checking.states)} runs that were not used to make the reduction",
+        runs.until,
+        len(runs.checking.states),
+        o.spread,
+        validation.worst,
+        validation.median,
+        float(known.max()) if len(known) else None,
+        details,
+    )
+
+
+def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None:
+    """A lift along which the estimate may linearise; that of the projection itself if it is the closer one."""
+    training = runs.training
+    rows = np.arange(min(_LIFTED_RUNS, len(training.states)))
+    constants = constants_of(runs.totals, training.scale, training.starts[rows])
+    field = lifted_field(training.field, [one], constants, training.numbers[rows])
+    starts = training.starts[rows] @ one.matrix.T
+    if training.jumps:
+        return None
+    if field.timed:
+        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+    size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
+    paths = advance(field, starts, training.times, None, Tolerances(1e-5, 1e-6 * size, _STEPS)).states
+    paths = paths[:, :, : one.size]
+    states = training.states[rows]
+    pinned = runs.problem.pinned_array()
+    found = closest_lift(one, pinned, constants, states, paths)
+
+    def distance(lift: Array, offset: Array) -> float:
+        off = (paths @ lift.T + (constants @ offset.T)[:, None, :] - states) / training.scale
+        return float(np.nanmean(off**2))
+
+    return found if distance(*found) < 0.25 * distance(one.lift, one.offset) else None
+
+
+def _lowest_lifted(runs: LearningRuns, one: Affine, constants: Array, reduced: Array) -> float:
+    """Lowest value of the lifted state in units of each state's scale."""
+    x = reduced @ one.lift.T + (constants @ one.offset.T)[:, None, :]
+    x = x / runs.training.scale
+    return float(np.nanmin(x)) if np.isfinite(x).any() else math.nan
+
+
+def krylov_bound(problem: Problem, one: Affine, sample: Sample, until: float) -> Bound:
+    """The bound of Theorem 3 with η and C taken from the runs."""
+    n = problem.size
+    points = sample.clocked(sample.states)[:, ::4].reshape(-1, sample.field.size)
+    numbers = np.repeat(sample.numbers, points.shape[0] // len(sample.numbers))
+    lifted = points.copy()
+    lifted[:, :n] = points[:, :n] @ one.matrix.T @ one.lift.T
+    f, g = sample.field.rates(points, numbers)[:, :n], sample.field.rates(lifted, numbers)[:, :n]
+    eta = float(np.nanmax(deviation(f, g, one.matrix)))
+    few = points[:: max(1, len(points) // 100)]
+    norms = np.linalg.norm(sample.field.jacobians(few, numbers[: len(few)]), 2, axis=(1, 2))
+    return error_bound(eta, float(norms.max()), one.matrix, one.lift, until)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,208 @@
+"""What is measured and estimated: written and projected equations, other parameters, lifts that are far off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from sbmlump.errors import LimitError
+from sbmlump.expr.graph import Graph
+from sbmlump.integrate import integrate
+from sbmlump.integrate.work import Meter, WorkLimitError
+from sbmlump.lumping.affine import Written, write_projection
+from sbmlump.lumping.approximate import UnreachableError, approximate
+from sbmlump.lumping.approximate_problem import Problem, pose
+from sbmlump.lumping.balanced import Affine
+from sbmlump.lumping.estimate import estimate_errors
+from sbmlump.lumping.search import constants_of
+from sbmlump.lumping.training import Ensemble, Sample, conserved_totals, run_ensemble
+from sbmlump.lumping.validate import Validation, validate
+from sbmlump.models import multisite, network_from_reactions
+from sbmlump.observables import parse_observables
+from sbmlump.reduced import ErrorEstimate
+from sbmlump.system import Constant, Event, OdeSystem
+
+
+def chain(event: bool = False) -> OdeSystem:
+    """A → B ⇌ C → D →, with a pulse of A and C at time 2 if asked for."""
+    base = network_from_reactions(
+        [("A -> B", 1), ("B -> C", 2), ("C -> B", 1), ("C -> D", 3), ("D ->", 1)],
+        initial={"A": Fraction(1), "B": Fraction(1, 2), "C": Fraction(0), "D": Fraction(1, 4)},
+    )
+    if not event:
+        return base
+    g = base.graph
+    trigger = g.call("gt", (g.time(), g.number(2)))
+    return replace(base, events=(Event(trigger, (("A", g.number(3)), ("C", g.number(1))), id="pulse"),))
+
+
+def dropped(system: OdeSystem) -> tuple[Problem, Affine, Written, Sample]:
+    """D and C kept, A and B lifted by a poor guess: B = C/2."""
+    problem = pose(system, parse_observables(system, ["D"]))
+    (sample,) = run_ensemble(problem, 6.0, (Ensemble(4),), 0)
+    place = {name: j for j, name in enumerate(problem.names)}
+    matrix, lift = np.zeros((2, 4)), np.zeros((4, 2))
+    matrix[0, place["D"]] = matrix[1, place["C"]] = 1.0
+    lift[place["D"], 0] = lift[place["C"], 1] = 1.0
+    lift[place["B"], 1] = 0.5
+    one = Affine(matrix, lift, np.zeros((4, 1)), "poor")
+    return problem, one, write_projection(problem, one, np.empty((0, 4)), sample.scale), sample
+
+
+def checked(system: OdeSystem, change: str = "") -> Validation:
+    problem, one, written, sample = dropped(system)
+    small = written.system
+    if change == "rate":
+        g = small.graph
+        small = replace(small, rhs=(g.add((small.rhs[0], g.decimal(0.001))), *small.rhs[1:]))
+    if change == "event":
+        (event,) = small.events
+        g = small.graph
+        small = replace(small, events=(replace(event, assignments=(("D", g.number(1)),)),))
+    return validate(problem, one, replace(written, system=small), np.empty((0, 4)), sample)
+
+
+@pytest.mark.parametrize("event", [False, True])
+def test_the_projection_is_followed_where_the_written_equations_agree(event: bool) -> None:
+    found = checked(chain(event))
+    assert "agree" in found.how
+    assert not found.why
+    assert np.isfinite(found.errors).all()
+
+
+@pytest.mark.parametrize(("event", "change"), [(False, "rate"), (True, "event")])
+def test_written_equations_that_differ_are_followed_themselves(event: bool, change: str) -> None:
+    """What counts is what will be in the file, not what was meant to be."""
+    meant, told = checked(chain(event)), checked(chain(event), change)
+    assert told.how == "the written equations"
+    assert np.abs(told.errors - meant.errors).max() > 1e-4
+
+
+def test_the_two_ways_to_follow_a_reduction_give_the_same_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    projected = checked(chain(True))
+    monkeypatch.setattr("sbmlump.lumping.validate._Told.agrees", lambda *_: False)
+    written = checked(chain(True))
+    assert written.how == "the written equations"
+    assert written.errors == pytest.approx(projected.errors, rel=1e-4, abs=1e-7)
+
+
+def test_perturbed_parameters_reach_the_reduction_that_is_measured() -> None:
+    """The identity has no error on runs with other parameters: they are those of the written model too."""
+    system = chain()
+    problem = pose(system, parse_observables(system, ["D"]))
+    (sample,) = run_ensemble(problem, 6.0, (Ensemble(4, parameters=0.3),), 0)
+    one = Affine(
+        np.eye(4)[[list(problem.names).index("D"), *(j for j in range(4) if problem.names[j] != "D")]],
+        np.empty(0),
+        np.zeros((4, 1)),
+        "identity",
+    )
+    one = replace(one, lift=one.matrix.T)
+    written = write_projection(problem, one, np.empty((0, 4)), sample.scale, keep_parameters=True)
+    found = validate(problem, one, written, np.empty((0, 4)), sample)
+    assert "agree" in found.how
+    assert found.worst < 1e-5
+
+
+def test_the_estimate_holds_where_lifted_states_are_far_off() -> None:
+    """ẋ = y − x², ẏ = −y²·50 + …: y is lifted to a constant that is wrong by its own size, x hardly notices."""
+    g = Graph()
+    x, y = g.symbol("x"), g.symbol("y")
+    rates = (
+        g.sub(g.mul((g.decimal(0.2), y)), x),
+        g.sub(g.number(1), g.mul((g.decimal(5.0), y, y))),
+    )
+    system = OdeSystem(g, ("x", "y"), (g.number(1), g.number(1)), rates)
+    problem = pose(system, parse_observables(system, ["x"]))
+    (sample,) = run_ensemble(problem, 4.0, (Ensemble(6),), 0)
+    one = Affine(np.array([[1.0, 0.0]]), np.array([[1.0], [0.0]]), np.array([[0.0], [0.9]]), "constant y")
+    totals = conserved_totals(problem, sample.scale)
+    assert not len(totals)
+    written = write_projection(problem, one, totals, sample.scale)
+    found = validate(problem, one, written, totals, sample)
+    constants = constants_of(totals, sample.scale, sample.starts)
+    estimates = estimate_errors(problem, one, constants, sample, found.reduced, len(sample.states))
+    assert found.errors.min() > 0.02
+    assert estimates == pytest.approx(found.errors, rel=0.03)
+
+
+def test_the_estimate_follows_a_jump() -> None:
+    problem, one, written, sample = dropped(chain(True))
+    found = validate(problem, one, written, np.empty((0, 4)), sample)
+    constants = constants_of(np.empty((0, 4)), sample.scale, sample.starts)
+    estimates = estimate_errors(problem, one, constants, sample, found.reduced, len(sample.states))
+    assert found.errors.min() > 0.1  # the pulse goes into a state that is not there
+    assert estimates == pytest.approx(found.errors, rel=0.1)
+
+
+def test_work_is_counted_the_same_way_every_time() -> None:
+    system = multisite(2, noise=Fraction(1, 20), seed=3)
+    observables = parse_observables(system, ["kinase"])
+    spent = []
+    for _ in range(2):
+        found = approximate(system, observables, until=2.0, max_error=0.01, ensemble=4)
+        assert isinstance(found.certificate, ErrorEstimate)
+        assert not found.certificate.details["work_used_up"]
+        spent.append(found.certificate.details["work"])
+    assert spent[0] == spent[1] > 0
+
+
+def test_a_search_that_may_do_little_ends_with_the_best_so_far() -> None:
+    system = multisite(2, noise=Fraction(1, 20), seed=3)
+    observables = parse_observables(system, ["kinase"])
+    whole = approximate(system, observables, until=2.0, max_error=1e-7, ensemble=4)
+    assert isinstance(whole.certificate, ErrorEstimate)
+    work = whole.certificate.details["work"] / 4
+    with pytest.raises(UnreachableError) as caught:
+        approximate(system, observables, until=2.0, max_error=1e-7, ensemble=4, work=work)
+    best = caught.value.reduction
+    assert caught.value.exit_code == 4
+    assert [reason.code for reason in caught.value.reasons] == ["max-error-not-reached"]
+    assert "--work" in str(caught.value)
+    assert "used up" in str(caught.value)
+    assert best is not None
+    assert isinstance(best.certificate, ErrorEstimate)
+    assert best.certificate.details["work_used_up"] is True
+    assert best.system.size < whole.system.size
+
+
+def test_a_simulation_that_takes_all_the_work_says_so() -> None:
+    system = multisite(2, noise=Fraction(1, 20), seed=3)
+    with pytest.raises(LimitError) as caught:
+        approximate(system, parse_observables(system, ["kinase"]), until=2.0, work=1e-6)
+    assert [reason.code for reason in caught.value.reasons] == ["work-limit"]
+
+
+def test_integration_stops_at_the_limit() -> None:
+    system = chain()
+    field = pose(system, parse_observables(system, ["D"])).field()
+    times = np.linspace(0.0, 6.0, 20)
+    meter = Meter()
+    integrate(field, system.initial_state()[None], times, meter=meter)
+    assert meter.spent > 0
+    with pytest.raises(WorkLimitError):
+        integrate(field, system.initial_state()[None], times, meter=Meter(meter.spent / 2))
+
+
+def test_a_state_behind_a_zero_constant_does_not_stay_in_the_equations() -> None:
+    """k·W with k = 0: W does not influence anything, so it must not be mentioned either."""
+    g = Graph()
+    a, b, w, k, m, n = (g.symbol(name) for name in ("a", "b", "w", "k", "m", "n"))
+    rates = (
+        g.add((g.neg(a), g.mul((k, w)))),
+        g.add((g.sub(a, b), g.mul((g.sub(m, n), w)))),
+        g.neg(w),
+    )
+    constants = (Constant("k", g.number(0)), Constant("m", g.number(2)), Constant("n", g.number(2)))
+    system = OdeSystem(g, ("a", "b", "w"), (g.number(1), g.number(0), g.number(5)), rates, constants)
+    problem = pose(system, parse_observables(system, ["b"]))
+    assert problem.names == ("a", "b")
+    assert "w" not in g.symbols(problem.rhs())
+    observables = parse_observables(system, ["b"])
+    for parameters in (0.0, 0.1):
+        found = approximate(system, observables, until=3.0, max_error=1e-4, ensemble=4, perturb_parameters=parameters)
+        mentioned = [*found.system.rhs, *(one.value for one in found.system.assigned)]
+        assert "w" not in g.symbols(mentioned)

@@ -1,0 +1,219 @@
+"""The search for a size: which sizes it looks at, what it gives, and how it ends when the work is used up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from sbmlump.integrate.work import Meter, WorkLimitError
+from sbmlump.lumping.balanced import Affine
+from sbmlump.lumping.size_search import Proposal, best_up_to, first_within, sizes, smallest_within
+
+
+@dataclass(frozen=True)
+class Told:
+    """A measured reduction."""
+
+    size: int
+    worst: float
+    label: str
+
+
+@dataclass
+class Table:
+    """A model whose errors are known: by size, on the training runs and (where they differ) on the validation runs."""
+
+    plain: Mapping[int, float]
+    refined: Mapping[int, float] = field(default_factory=dict)
+    relearnt: Mapping[int, float] = field(default_factory=dict)
+    deep: Mapping[int, float] = field(default_factory=dict)
+    true: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter)
+    visits: list[tuple[str, int]] = field(default_factory=list)
+
+    def _made(self, kind: str, table: Mapping[int, float], size: int) -> list[Proposal]:
+        self.visits.append((kind, size))
+        self.meter.add(1e9)
+        if not math.isfinite(table.get(size, math.inf)):
+            return []
+        shape = np.zeros((size, 1))
+        return [(Affine(shape, shape.T, np.zeros((1, 1)), kind), table[size])]
+
+    def proposals(self, size: int) -> Iterator[Proposal]:
+        return iter(self._made("plain", self.plain, size))
+
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+        return self._made("refined", self.refined, size)
+
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
+        return iter(self._made("relearnt", self.relearnt, size))
+
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        return iter(self._made("deep", self.deep, size))
+
+    def measured(self, one: Affine, training_worst: float) -> Told:
+        worst = self.true.get((one.label, one.size), training_worst)
+        return Told(one.size, worst, one.label)
+
+
+def test_sizes_one_by_one_then_in_doubling_steps() -> None:
+    assert sizes(1, 20) == [1, 2, 3, 4, 5, 6, 8, 12, 20]
+    assert sizes(2, 9) == [2, 3, 4, 5, 6, 7, 9]
+    assert sizes(3, 3) == [3]
+    assert sizes(3, 2) == []
+
+
+def test_the_gap_of_the_last_step_is_filled() -> None:
+    table = Table({n: 1.0 if n < 10 else 0.001 for n in range(1, 30)})
+    found = smallest_within(table, table, 0.01, 1, 29)
+    assert found.accepted
+    assert found.best is not None
+    assert found.best.size == 10
+    assert [n for kind, n in table.visits if kind == "plain"] == [1, 2, 3, 4, 5, 6, 8, 12, 9, 10]
+
+
+def test_a_wide_gap_is_halved() -> None:
+    table = Table({n: 1.0 if n < 40 else 0.001 for n in range(1, 70)})
+    found = smallest_within(table, table, 0.01, 1, 68)
+    assert found.best is not None
+    assert found.best.size == 40
+    assert len([n for kind, n in table.visits if kind == "plain"]) < 25
+
+
+def test_refinement_goes_down_and_over_one_size_that_fails() -> None:
+    table = Table(
+        {n: 1.0 if n < 6 else 0.005 for n in range(1, 20)}, refined={5: 0.004, 4: 0.5, 3: 0.004, 2: 0.9, 1: 0.9}
+    )
+    found = smallest_within(table, table, 0.01, 1, 19)
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (3, "refined")
+    assert [n for kind, n in table.visits if kind == "refined"] == [5, 4, 3, 2, 1]
+
+
+def test_refinement_stops_after_two_failures_in_turn() -> None:
+    table = Table({n: 1.0 if n < 6 else 0.005 for n in range(1, 20)}, refined={5: 0.5, 4: 0.5, 3: 0.001})
+    found = smallest_within(table, table, 0.01, 1, 19)
+    assert found.best is not None
+    assert found.best.size == 6
+    assert ("refined", 3) not in table.visits
+
+
+def test_sizes_that_come_near_are_refined_from_below() -> None:
+    table = Table({1: 1.0, 2: 0.09, 3: 0.05, 4: 0.05, 5: 0.005}, refined={2: 0.004, 1: 0.5})
+    found = smallest_within(table, table, 0.01, 1, 8)
+    assert found.best is not None
+    assert found.best.size == 2
+    assert [n for kind, n in table.visits if kind == "refined"] == [2, 1]
+
+
+def test_what_does_not_hold_on_the_validation_runs_is_not_accepted() -> None:
+    table = Table({1: 1.0, 2: 0.005, 3: 0.005}, true={("plain", 2): 0.2})
+    found = smallest_within(table, table, 0.01, 1, 3)
+    assert found.best is not None
+    assert (found.best.size, found.best.worst) == (3, 0.005)
+
+
+def test_refinement_learns_from_more_runs_where_it_has_to() -> None:
+    table = Table({1: 1.0, 2: 0.05, 3: 0.005}, refined={2: 0.005}, relearnt={2: 0.006}, true={("refined", 2): 0.1})
+    found = smallest_within(table, table, 0.01, 1, 3)
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (2, "relearnt")
+
+
+def test_an_error_that_is_not_reached_gives_what_came_closest() -> None:
+    table = Table({1: 0.9, 2: 0.8, 3: 0.02, 4: 0.025}, refined={3: 0.018, 4: 0.3})
+    found = smallest_within(table, table, 0.01, 1, 4)
+    assert not found.accepted
+    assert not found.used_up
+    assert found.best is not None
+    assert (found.best.size, found.best.worst) == (3, 0.018)
+
+
+def test_what_was_never_measured_is_measured_at_the_end() -> None:
+    table = Table({1: 0.9, 2: 0.5})
+    found = smallest_within(table, table, 0.01, 1, 2)
+    assert not found.accepted
+    assert found.best == Told(2, 0.5, "plain")
+
+
+def test_nothing_comes_through() -> None:
+    found = smallest_within(Table({}), Table({}), 0.01, 1, 5)
+    assert found.best is None
+    assert not found.accepted
+
+
+@pytest.mark.parametrize("limit", range(1, 12))
+def test_used_up_work_ends_the_search_with_the_best_so_far(limit: int) -> None:
+    """Size 6 is the seventh thing looked at; what is accepted by then is given, else what came closest."""
+    errors = {1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6, 5: 0.5, 6: 0.005}
+    free = Table(errors, refined={5: 0.004})
+    limited = Table(errors, refined={5: 0.004}, meter=Meter(limit))
+    found = smallest_within(limited, free, 0.01, 1, 10)
+    assert len(limited.visits) <= limit + 1
+    assert found.best is not None
+    if limit < 6:
+        assert found.used_up
+        assert not found.accepted
+        assert found.best == Told(limit, errors[limit], "plain")
+    else:
+        assert found.accepted
+        assert found.best.size == (6 if limit < 7 else 5)
+
+
+def test_thorough_refinement_is_never_worse_than_the_default() -> None:
+    plain = {n: 1.0 if n < 6 else 0.005 for n in range(1, 20)}
+    refined = {5: 0.004, 4: 0.004, 3: 0.5, 2: 0.5}
+    usual = smallest_within(Table(plain, refined), Table(plain, refined), 0.01, 1, 19).best
+    worse = Table(plain, refined, deep={4: 0.9, 3: 0.5, 2: 0.9})
+    better = Table(plain, refined, deep={4: 0.002, 3: 0.004, 2: 0.9})
+    sharper = Table(plain, refined, deep={4: 0.002, 3: 0.5, 2: 0.9})
+    assert usual is not None
+    assert usual.size == 4
+    assert smallest_within(worse, worse, 0.01, 1, 19, lambda: worse).best == usual
+    assert smallest_within(better, better, 0.01, 1, 19, lambda: better).best == Told(3, 0.004, "deep")
+    assert smallest_within(sharper, sharper, 0.01, 1, 19, lambda: sharper).best == Told(4, 0.002, "deep")
+
+
+def test_the_default_comes_first_when_the_work_is_short() -> None:
+    plain, refined = {1: 1.0, 2: 0.005}, {1: 0.5}
+    table = Table(plain, refined, deep={1: 0.004})
+    short = Table(plain, refined, deep={1: 0.004}, meter=Meter(0.5))
+    found = smallest_within(table, table, 0.01, 1, 3, lambda: short)
+    assert found.best == Told(2, 0.005, "plain")
+    assert found.used_up
+
+
+def test_one_by_one_without_refinement() -> None:
+    table = Table({1: 0.9, 2: 0.9, 3: 0.005, 4: 0.001})
+    found = first_within(table, table, 0.01, 1, 4)
+    assert found.best == Told(3, 0.005, "plain")
+    assert [n for _, n in table.visits] == [1, 2, 3]
+
+
+def test_the_best_up_to_a_size_may_be_smaller() -> None:
+    table = Table({1: 0.9, 2: 0.01, 3: 0.3, 4: 0.2}, refined={4: 0.1})
+    assert best_up_to(table, table, 1, 4).best == Told(2, 0.01, "plain")
+    table = Table({1: 0.9, 2: 0.01, 3: 0.3, 4: 0.2}, refined={4: 0.001})
+    assert best_up_to(table, table, 1, 4).best == Told(4, 0.001, "refined")
+
+
+def test_the_best_up_to_a_size_when_the_work_is_used_up() -> None:
+    free = Table({1: 0.9, 2: 0.01, 3: 0.3, 4: 0.2})
+    limited = Table({1: 0.9, 2: 0.01, 3: 0.3, 4: 0.2}, meter=Meter(3))
+    found = best_up_to(limited, free, 1, 4)
+    assert found.used_up
+    assert found.best == Told(4, 0.2, "plain")
+
+
+def test_a_meter_says_so_when_it_has_counted_enough() -> None:
+    meter = Meter(2)
+    meter.add(1e9)
+    meter.add(1e9)
+    with pytest.raises(WorkLimitError, match="2 units") as caught:
+        meter.add(1.0)
+    assert caught.value.reasons[0].code == "work-limit"
+    assert caught.value.exit_code == 4
