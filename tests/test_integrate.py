@@ -16,6 +16,7 @@ from sbmlump.integrate.horizon import choose_span
 from sbmlump.integrate.multistep import advance_large, backward_large
 from sbmlump.integrate.quadratic import quadratic_form
 from sbmlump.integrate.rosenbrock import Runs, advance
+from sbmlump.integrate.work import Meter, WorkLimitError
 
 Array = NDArray[np.float64]
 
@@ -194,6 +195,21 @@ def test_the_solver_for_large_systems_agrees() -> None:
     large = backward_large(field, 0, times, a.states[0], ends, tips, 1e-8)
     small = adjoints(field, 0, times, a.states[0], None, ends, tips)
     assert np.allclose(large, small, atol=2e-4)
+
+
+def test_work_of_large_systems_is_what_the_solver_asked_for() -> None:
+    field = michaelis()
+    times = np.linspace(0, 3, 40)
+    start = np.array([[2.0, 0.0], [0.5, 0.1]])
+    spent = []
+    for runs in (start[:1], start[1:], start):
+        meter = Meter()
+        advance_large(field, runs, times, np.arange(len(runs)), Tolerances(1e-6, 1e-9), meter)
+        spent.append(meter.spent)
+    assert spent[2] == pytest.approx(spent[0] + spent[1], rel=1e-12)
+    assert 1e-4 < spent[0] < 1e-1  # some hundred calls of small arrays, in units of 1e9 operations
+    with pytest.raises(WorkLimitError):
+        advance_large(field, start, times, np.arange(2), Tolerances(1e-6, 1e-9), Meter(spent[0] / 2))
 
 
 def test_propagators_follow_a_disturbance() -> None:

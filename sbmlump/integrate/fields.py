@@ -54,6 +54,10 @@ class Field(Protocol):
         """What a step costs; with so many rows times the Jacobian instead of all of it."""
         ...
 
+    def rate_work(self) -> float:
+        """Elementary operations of the rates at one point."""
+        ...
+
 
 def field_of(
     graph: Graph,
@@ -149,12 +153,15 @@ class QuadraticField:
         data = self._slopes @ x + self._base
         return sp.csr_array((data, self._columns, self._pointers), shape=(self.size, self.size))
 
+    def rate_work(self) -> float:
+        """Elementary operations of the rates at one point."""
+        return 2.0 * (self.form.products.nnz + self.form.linear.nnz + 3 * len(self.form.left))
+
     def step_work(self, rows: int | None = None) -> StepWork:
         """What a step costs."""
-        form, n = self.form, self.size
-        terms = form.products.nnz + form.linear.nnz + 3 * len(form.left)
+        n = self.size
         product = 0 if rows is None else PRODUCT * rows * n * n
-        return StepWork(7 * 5 * CALL, 6 * 2 * terms + 2 * self._slopes.nnz + n * n + product)
+        return StepWork(7 * 5 * CALL, 6 * self.rate_work() + 2 * self._slopes.nnz + n * n + product)
 
 
 class ProgramField:
@@ -208,11 +215,15 @@ class ProgramField:
         data = dense[self._rows, self._columns]
         return sp.csr_array((data, (self._rows, self._columns)), shape=(self.size, self.size))
 
+    def rate_work(self) -> float:
+        """Elementary operations of the rates at one point."""
+        return float(self.program.size * _SLOT)
+
     def step_work(self, rows: int | None = None) -> StepWork:
         """What a step costs: a backward sweep as much as two forward ones."""
         sweeps = self._colours if rows is None else min(rows, self._colours)
         product = PRODUCT * rows * self.size**2 if rows is not None and rows > self._colours else 0
-        points = self.program.size * _SLOT * (6 + 1 + 2 * sweeps)
+        points = self.rate_work() * (6 + 1 + 2 * sweeps)
         return StepWork(self.program.calls * CALL * (6 + 1 + 2), points + product)
 
     def _tapes(self, x: Array, run: Indices, copies: int) -> list[tuple[Tape[np.float64], slice]]:

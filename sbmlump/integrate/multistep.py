@@ -19,15 +19,28 @@ from numpy.typing import NDArray
 
 from sbmlump.integrate.fields import Field
 from sbmlump.integrate.rosenbrock import Runs, Tolerances
+from sbmlump.integrate.work import CALL, Meter
 
 __all__ = ["advance_large", "backward_large", "forward_large"]
 
 Array = NDArray[np.float64]
 _KRYLOV: Final = 20
+_CALLS_OF_RATES: Final = 5  # array routines that the rates call
+_CALLS_OF_JACOBIAN: Final = 3  # evaluations of the rates that a sparse Jacobian costs
 
 
-def advance_large(field: Field, start: Array, times: Array, run: NDArray[np.int64], tolerances: Tolerances) -> Runs:
-    """Integrate each run by CVODE; what :func:`sbmlump.integrate.rosenbrock.advance` does for small systems."""
+def advance_large(
+    field: Field,
+    start: Array,
+    times: Array,
+    run: NDArray[np.int64],
+    tolerances: Tolerances,
+    meter: Meter | None = None,
+) -> Runs:
+    """Integrate each run by CVODE; what :func:`sbmlump.integrate.rosenbrock.advance` does for small systems.
+
+    The work is counted after each run, as the solver's callbacks must not raise.
+    """
     r, n = start.shape
     states = np.full((r, len(times), n), np.nan)
     states[:, 0] = start
@@ -36,9 +49,12 @@ def advance_large(field: Field, start: Array, times: Array, run: NDArray[np.int6
     for i in range(r):
         if len(times) < 2:
             continue
-        solver = _cvode(_Forward(field, int(run[i])), tolerances)
+        callbacks = _Forward(field, int(run[i]))
+        solver = _cvode(callbacks, tolerances)
         grid = times if len(times) > 2 else np.array([times[0], 0.5 * (times[0] + times[1]), times[1]])
         solution = solver.solve(grid, start[i])
+        if meter is not None:
+            meter.add(callbacks.calls * (field.rate_work() + _CALLS_OF_RATES * CALL))
         got = np.asarray(solution.y)
         if len(times) == 2:
             got = got[::2] if len(got) == 3 else got[:1]
@@ -59,15 +75,19 @@ class _Forward:
         self._field = field
         self._run = np.array([run])
         self._matrix: sp.csr_array | None = None
+        self.calls = 0  # of the rates, or of what costs as much
 
     def rates(self, t: float, y: Array, yp: Array) -> None:
+        self.calls += 1
         yp[:] = self._field.rates(y[None, :], self._run)[0]
 
     def setup(self, t: float, y: Array, yp: Array) -> None:
+        self.calls += _CALLS_OF_JACOBIAN
         self._matrix = self._field.sparse_jacobian(np.array(y), int(self._run[0]))
 
     def product(self, t: float, y: Array, yp: Array, v: Array, jv: Array) -> None:
         assert self._matrix is not None
+        self.calls += 1
         jv[:] = self._matrix @ v
 
 

@@ -21,7 +21,6 @@ MAX_DENSE: Final = 120
 """Up to here all runs go through the batched method with dense linear algebra: at 87 states 25 runs take 20 ms a step
 that way; the cubic growth makes one run at a time by a Krylov method faster from about 150 states on."""
 
-_LARGE_STEPS: Final = 1_000  # steps that a run of a large system is taken to need; the solver does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,7 @@ def _segment(
 ) -> Runs:
     if field.size <= MAX_DENSE:
         return advance(field, start, times, run, tolerances, watch, meter)
-    runs = advance_large(field, start, times, run, tolerances)
-    if meter is not None:
-        meter.add(_LARGE_STEPS * len(start) * field.step_work(1).point)
-    return runs
+    return advance_large(field, start, times, run, tolerances, meter)
 
 
 def piecewise(

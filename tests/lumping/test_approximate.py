@@ -299,3 +299,10 @@ def test_curve() -> None:
 def test_the_same_seed_gives_the_same_result(small: ReducedSystem) -> None:
     again = reduced(noisy(), "kinase", until=2.0, max_error=0.01)
     assert again.matrix.rows == small.matrix.rows
+
+
+def test_a_thousand_states_stay_far_below_the_work_that_is_allowed():
+    system = multisite(5, noise=Fraction(1, 20))
+    result = approximate(system, parse_observables(system, ["kinase"]), max_size=3, until=2.0, work=6.0)
+    assert result.system.size == 3
+    assert result.certificate.worst_error < 1e-3
