@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sbmlump.expr.float_functions import FLOAT_FUNCTIONS, FLOAT_SLOPES
 
-__all__ = ["BadPrimeError", "Domain", "FloatDomain", "PrimeField", "Scalar", "nearest_double"]
+__all__ = ["BadPrimeError", "Domain", "FloatDomain", "OneProgramDomain", "PrimeField", "Scalar", "nearest_double"]
 
 Scalar = TypeVar("Scalar", np.float64, np.int64)
 Indices = NDArray[np.int64]
@@ -137,6 +137,19 @@ _FLOAT_CONSTANTS: Final = {
     "true": 1.0,
     "false": 0.0,
 }
+
+
+class OneProgramDomain(FloatDomain):
+    """Doubles, with the numbers of the one program it is used for converted once."""
+
+    def __init__(self) -> None:
+        self._leaves: NDArray[np.float64] | None = None
+
+    def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.float64]:
+        """Doubles nearest to numbers, and named constants."""
+        if self._leaves is None:
+            self._leaves = super().leaves(leaves)
+        return self._leaves
 
 
 class PrimeField:

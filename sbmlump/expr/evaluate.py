@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from sbmlump.expr.domains import FloatDomain
+from sbmlump.expr.domains import FloatDomain, OneProgramDomain
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.program import Program
 
@@ -51,6 +51,7 @@ class Evaluator:
         inputs = [*(graph.symbol(name) for name in states), graph.time()]
         self._program = Program(graph, bound, inputs)
         self._n = len(states)
+        self._domain = OneProgramDomain()
 
     def values(self, t: ArrayLike, x: ArrayLike) -> NDArray[np.float64]:
         """Outputs, (r,) for one point or (k, r) for k points."""
@@ -59,7 +60,7 @@ class Evaluator:
         with np.errstate(all="ignore"):
             for low in range(0, points.shape[1], _POINTS_AT_ONCE):
                 block = points[:, low : low + _POINTS_AT_ONCE]
-                blocks.append(self._program.outputs(self._program.run(_FLOAT, block)))
+                blocks.append(self._program.outputs(self._program.run(self._domain, block)))
         out = np.concatenate(blocks, axis=1).T
         return out[0] if single else np.ascontiguousarray(out)
 
@@ -70,8 +71,8 @@ class Evaluator:
         weights = np.zeros((len(self._program.roots), colours))
         weights[np.arange(len(colour)), colour] = 1.0
         with np.errstate(all="ignore"):
-            tape = self._program.run(_FLOAT, points)
-            rates = self._program.pull_back(_FLOAT, tape, weights)
+            tape = self._program.run(self._domain, points)
+            rates = self._program.pull_back(self._domain, tape, weights)
         data = rates[columns, colour[rows]]
         return sp.csr_array((data, (rows, columns)), shape=(len(self._program.roots), self._n))
 

@@ -7,14 +7,13 @@ A field is autonomous: where the model mentions time, time is its last component
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Final, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sbmlump.expr.domains import FloatDomain
+from sbmlump.expr.domains import OneProgramDomain
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.program import Program, Tape
 from sbmlump.integrate.quadratic import QuadraticForm, quadratic_form
@@ -96,19 +95,6 @@ def field_of(
     return ProgramField(Program(graph, roots, [*inputs, *(graph.symbol(name) for name in names)]), table, timed)
 
 
-class _OneProgram(FloatDomain):
-    """Doubles, with the numbers of the one program it is used for converted once."""
-
-    def __init__(self) -> None:
-        self._leaves: Array | None = None
-
-    def leaves(self, leaves: Sequence[Fraction | str]) -> Array:
-        """Doubles nearest to numbers, and named constants."""
-        if self._leaves is None:
-            self._leaves = super().leaves(leaves)
-        return self._leaves
-
-
 class QuadraticField:
     """A field of degree at most two: a few sparse products a call."""
 
@@ -169,7 +155,7 @@ class ProgramField:
 
     def __init__(self, program: Program, free: Array, timed: bool) -> None:
         self.program = program
-        self._domain = _OneProgram()
+        self._domain = OneProgramDomain()
         self.timed = timed
         self.size = len(program.roots)
         self._free = free

@@ -22,7 +22,6 @@ MAX_DENSE: Final = 120
 that way; the cubic growth makes one run at a time by a Krylov method faster from about 150 states on."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Jump:
     """At ``time`` the state x becomes ``reset.rates(x)`` (a field is a map with its Jacobian)."""

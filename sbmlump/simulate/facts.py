@@ -7,6 +7,7 @@ any depth and size is fine. Validity is not checked here: the simulator loads th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,9 @@ class Facts:
     old_rate_of : bool
         Whether a function definition stands for ``rateOf``, as tools wrote it before Level 3 Version 2: with the body
         NaN and an annotation that says what it means.
+    operands : int
+        Numbers and ids in the mathematics with every assignment rule written out where its target stands (function
+        definitions are not), at most 10⁹: what a simulator that compiles models so has to compile.
     """
 
     forms: Mapping[str, Form]
@@ -47,6 +51,7 @@ class Facts:
     times: tuple[float, ...]
     uses_time: bool
     old_rate_of: bool = False
+    operands: int = 0
 
     @property
     def reactions(self) -> int:
@@ -90,6 +95,8 @@ class _Scan:
         self._text: list[str] | None = None
         self._in_local = 0
         self._aside = 0
+        self._rule: str | None = None  # target of the assignment rule that is open
+        self._operands: dict[str | None, Counter[str]] = {}  # of each assignment rule, and of all else
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition(":")[2]
@@ -124,6 +131,7 @@ class _Scan:
             self.forms[attributes["id"]] = "value"
         elif name in ("rateRule", "assignmentRule", "eventAssignment") and "variable" in attributes:
             self.moving[attributes["variable"]] = None
+            self._rule = attributes["variable"] if name == "assignmentRule" else None
         else:
             self._start_math(name, attributes)
 
@@ -156,8 +164,11 @@ class _Scan:
             written = "".join(self._text).strip()
             self._text = None
             value = _number(written) if name == "cn" else None
+            self._operands.setdefault(self._rule, Counter())[written if name == "ci" else ""] += 1
             if self._applies:
                 self._applies[-1].operands.append(written if value is None else value)
+        elif name == "assignmentRule":
+            self._rule = None
         elif name == "apply" and self._applies:
             done = self._applies.pop()
             if done.has_time and done.operator in _RELATIONS:
@@ -177,7 +188,28 @@ class _Scan:
             times=tuple(sorted(time for time in times if time is not None and 0 < time < float("inf"))),
             uses_time=self.uses_time,
             old_rate_of=self.old_rate_of,
+            operands=_written_out(self._operands),
         )
+
+
+_MOST_OPERANDS = 10**9
+
+
+def _written_out(operands: Mapping[str | None, Counter[str]]) -> int:
+    """Operands with assignment rules written out; a circle of rules, which is an error, counts once."""
+    size: dict[str | None, int] = {}
+    stack: list[tuple[str | None, bool]] = [(target, False) for target in operands]
+    opened: set[str | None] = set()
+    while stack:
+        target, ready = stack.pop()
+        if ready:
+            total = sum(count * max(size.get(name, 1), 1) for name, count in operands[target].items())
+            size[target] = min(total, _MOST_OPERANDS)
+        elif target not in opened:
+            opened.add(target)
+            stack.append((target, True))
+            stack.extend((name, False) for name in operands[target] if name in operands)
+    return min(sum(size.values()), _MOST_OPERANDS)
 
 
 _ASIDE = frozenset({"annotation", "annotations", "notes"})

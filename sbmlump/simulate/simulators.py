@@ -13,7 +13,7 @@ from sbmlump.simulate.own import OwnSimulator, ScipySimulator
 from sbmlump.simulate.protocol import Simulator
 from sbmlump.simulate.roadrunner import RoadRunnerSimulator
 
-__all__ = ["MOST_COMPILED", "SIMULATORS", "simulator_for", "simulator_named"]
+__all__ = ["MOST_COMPILED", "MOST_OPERANDS", "SIMULATORS", "simulator_for", "simulator_named"]
 
 SIMULATORS: Mapping[str, Callable[[], Simulator]] = MappingProxyType(
     {"roadrunner": RoadRunnerSimulator, "copasi": CopasiSimulator, "scipy": ScipySimulator, "own": OwnSimulator}
@@ -22,6 +22,8 @@ SIMULATORS: Mapping[str, Callable[[], Simulator]] = MappingProxyType(
 
 MOST_COMPILED: Final = 2_500
 """Reactions: libRoadRunner compiles about 10 s for these, and superlinearly beyond."""
+MOST_OPERANDS: Final = 50_000
+"""Operands with assignment rules written out, as libRoadRunner compiles them: 0.1 to 0.3 s for a thousand."""
 
 
 def simulator_named(name: str) -> Simulator:
@@ -48,8 +50,10 @@ def simulator_for(name: str, *models: Facts) -> tuple[Simulator, tuple[str, ...]
         As :func:`simulator_named`.
     """
     wanted = simulator_named(name)
-    largest = max((facts.reactions for facts in models), default=0)
-    if name != "roadrunner" or largest <= MOST_COMPILED:
+    reactions = max((facts.reactions for facts in models), default=0)
+    operands = max((facts.operands for facts in models), default=0)
+    if name != "roadrunner" or (reactions <= MOST_COMPILED and operands <= MOST_OPERANDS):
         return wanted, ()
-    remark = f"simulated by sbmlump itself (CVODE): libRoadRunner would compile {largest} reactions for minutes."
+    what = f"{reactions} reactions" if reactions > MOST_COMPILED else f"formulas of {operands} operands"
+    remark = f"simulated by sbmlump itself (CVODE): libRoadRunner would compile {what} for minutes."
     return OwnSimulator(), (remark,)

@@ -14,7 +14,7 @@ from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.outputs import sbml_of
 from sbmlump.simulate import IntegrationError, Reading, compare, simulator_for, simulator_named
 from sbmlump.simulate.facts import Facts, read_facts
-from sbmlump.simulate.simulators import MOST_COMPILED
+from sbmlump.simulate.simulators import MOST_COMPILED, MOST_OPERANDS
 
 NAMES = ["own", "scipy", "copasi"]
 
@@ -146,6 +146,32 @@ def test_a_model_too_large_to_compile_falls_to_our_own() -> None:
     assert str(MOST_COMPILED + 1) in remarks[0]
     assert simulator_for("roadrunner", facts(MOST_COMPILED))[1] == ()
     assert simulator_for("scipy", facts(MOST_COMPILED + 1))[0].name == "scipy"
+    nested = Facts({}, (), (), uses_time=False, operands=MOST_OPERANDS + 1)
+    engine, remarks = simulator_for("roadrunner", facts(3), nested)
+    assert engine.name == "own"
+    assert str(MOST_OPERANDS + 1) in remarks[0]
+
+
+def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) -> None:
+    """Each of 30 rules holds the one before twice: 2, 4, 8 …; a simulator that inlines them compiles billions."""
+    math = '<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><plus/><ci>{0}</ci><ci>{0}</ci></apply></math>'
+
+    def model(count: int) -> Facts:
+        rules = "".join(
+            f'<assignmentRule variable="p{i}">{math.format(f"p{i - 1}")}</assignmentRule>' for i in range(1, count + 1)
+        )
+        parameters = "".join(f'<parameter id="p{i}" constant="false"/>' for i in range(count + 1))
+        path = tmp_path / f"{count}.xml"
+        path.write_text(
+            '<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model>'
+            f"<listOfParameters>{parameters}</listOfParameters><listOfRules>{rules}</listOfRules></model></sbml>",
+            encoding="utf-8",
+        )
+        return read_facts(path)
+
+    assert model(1).operands == 2
+    assert model(3).operands == 2 + 4 + 8
+    assert model(200).operands == 10**9
 
 
 def test_facts_count_reactions(tmp_path: Path) -> None:
