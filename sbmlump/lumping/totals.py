@@ -14,6 +14,7 @@ import flint
 
 from sbmlump.errors import Reason
 from sbmlump.expr.domains import nearest_double
+from sbmlump.expr.graph import Node
 from sbmlump.lumping.certify import Claim, Refutation
 from sbmlump.system import Constant, OdeSystem
 
@@ -24,6 +25,9 @@ Row = Mapping[str, Fraction]
 
 def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     """The claim with every constant that is a total of original states taken as a state.
+
+    Totals of amounts across compartments weigh concentrations by the compartments' sizes. A row of a lumping has
+    numbers for weights, so such sizes are taken at their values, and the claim is no longer one for all of these.
 
     Parameters
     ----------
@@ -37,12 +41,15 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
         return Refutation(tuple(reasons))
     rows = {**claim.rows, **starts}
     totals: dict[str, Row] = {}
+    sizes: set[str] = set()
     for constant in claim.reduced.constants:
-        row = _total(claim, constant, rows)
+        weights = _weights(claim, constant, rows)
+        row = _total(claim, constant, rows, weights)
         if isinstance(row, Reason):
             return Refutation((row,))
         if row is not None:
             totals[constant.id] = row
+            sizes.update(weights)
     if not totals:
         return claim
     all_rows = {**claim.rows, **totals}
@@ -50,6 +57,7 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
         claim,
         reduced=_with_resting_states(claim.reduced, set(totals)),
         rows=all_rows,
+        symbolic=claim.symbolic - sizes,
         lift=_right_inverse(all_rows),
         offset={},
     )
@@ -74,7 +82,18 @@ def _check_starts(claim: Claim, starts: Mapping[str, Row]) -> list[Reason]:
     return reasons
 
 
-def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> Row | Reason | None:
+def _weights(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> dict[str, Node]:
+    """Values of the other constants that stand in the value of ``constant``."""
+    if constant.value is None:
+        return {}
+    values = claim.reduced.constant_values
+    others = claim.reduced.graph.symbols([constant.value]) - set(rows)
+    return {name: values[name] for name in others if name in values}
+
+
+def _total(
+    claim: Claim, constant: Constant, rows: Mapping[str, Row], weights: Mapping[str, Node]
+) -> Row | Reason | None:
     """What a constant is in original states, if it is computed from their initial values."""
     graph = claim.reduced.graph
     if constant.value is None or constant.id in rows:
@@ -82,13 +101,14 @@ def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> Row | R
     if not graph.symbols([constant.value]) & set(rows):
         return None
     total: dict[str, Fraction] = {}
-    for term, factor in graph.linear_terms(constant.value).items():
+    (value,) = graph.substitute([constant.value], {graph.symbol(name): node for name, node in weights.items()})
+    for term, factor in graph.linear_terms(value).items():
         name = graph.name(term) if claim.reduced.is_symbol(term) else None
         if name is None or name not in rows:
             message = f"the constant {constant.id} is computed from initial values, but is no total of states"
             return Reason("lumping-mismatch", message, constant.id)
-        for member, value in rows[name].items():
-            total[member] = total.get(member, Fraction(0)) + factor * value
+        for member, weight in rows[name].items():
+            total[member] = total.get(member, Fraction(0)) + factor * weight
     return {member: value for member, value in total.items() if value}
 
 

@@ -25,6 +25,7 @@ from sbmlump.sbml.reader import load_sbml
 from sbmlump.sbml.writer import write_reduction
 from sbmlump.structure import linear_integrals
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
+from sbmlump.verification import verify
 
 
 def test_the_enzyme_loses_two_states_and_keeps_their_ids() -> None:
@@ -246,3 +247,45 @@ def test_what_conserves_nothing_stays_as_it_is() -> None:
     system = ring(4)
     lumped = lump_exactly(system, parse_observables(system, ["X_1 + X_3"]))
     assert on_class(lumped).system.size == 1
+
+
+def test_totals_across_compartments_are_verified_from_the_files(tmp_path: Path) -> None:
+    """The total weighs concentrations by the sizes of their compartments, which stand in the file as symbols."""
+    law = '<kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>{0}</ci><ci>{1}</ci></apply></math></kineticLaw>'
+    one = '<speciesReference species="{0}" stoichiometry="1" constant="true"/>'
+
+    def reaction(name: str, source: str, target: str, rate: str) -> str:
+        return (
+            f'<reaction id="{name}" reversible="false"><listOfReactants>{one.format(source)}</listOfReactants>'
+            f"<listOfProducts>{one.format(target)}</listOfProducts>{law.format(rate, source)}</reaction>"
+        )
+
+    def species(name: str, home: str, start: str) -> str:
+        return (
+            f'<species id="{name}" compartment="{home}" initialConcentration="{start}" hasOnlySubstanceUnits="false" '
+            'boundaryCondition="false" constant="false"/>'
+        )
+
+    text = (
+        '<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model id="m">'
+        '<listOfCompartments><compartment id="c" spatialDimensions="3" size="2" constant="true"/>'
+        '<compartment id="d" spatialDimensions="3" size="0.3" constant="true"/></listOfCompartments><listOfSpecies>'
+        + species("A", "c", "5")
+        + species("B", "d", "1")
+        + '</listOfSpecies><listOfParameters><parameter id="k" value="0.4" constant="true"/>'
+        '<parameter id="l" value="0.1" constant="true"/></listOfParameters><listOfReactions>'
+        + reaction("r", "A", "B", "k")
+        + reaction("s", "B", "A", "l")
+        + "</listOfReactions></model></sbml>"
+    )
+    original, reduced = tmp_path / "original.xml", tmp_path / "reduced.xml"
+    original.write_text(text, encoding="utf-8")
+    system = load_sbml(original)
+    reduced.write_bytes(write_reduction(conservation(system, parse_observables(system, ["B"]))))
+    assert len(load_sbml(reduced).states) == 1
+    assert isinstance(verify(original, reduced), ExactProof)
+    written = reduced.read_text(encoding="utf-8")
+    spoilt = written.replace("<ci> A_at_start </ci><ci> c </ci>", "<ci> A_at_start </ci><ci> d </ci>")
+    assert spoilt != written
+    reduced.write_text(spoilt, encoding="utf-8")
+    assert isinstance(verify(original, reduced), Refutation)
