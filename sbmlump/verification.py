@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sbmlump.classic.proof import claim_of_files, prove_elimination
 from sbmlump.errors import Reason, UsageError
 from sbmlump.loading import load
 from sbmlump.lumping.certify import Claim, Refutation, certify
@@ -64,7 +65,10 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
         if record.kind == "embedding":
             return _certify_embedding(claim, seed)
         whole = with_totals(claim, record.starts)
-        return whole if isinstance(whole, Refutation) else certify(whole, seed)
+        result = whole if isinstance(whole, Refutation) else certify(whole, seed)
+        if isinstance(result, ExactProof) or record.kind != "elimination":
+            return result
+        return _proved_elimination(claim, record, seed) or result
     foreign = [name for name in after.states if name not in before.state_index]
     if foreign or not after.states:
         listed = ", ".join(foreign[:5]) or "none at all"
@@ -74,6 +78,22 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
     shared = {a.id for a in after.assigned} & set(before.definitions)
     observables = {name: before.definitions[name] for name in sorted(shared)}
     return certify(Claim(before, after, rows, observables, lift=rows), seed)
+
+
+def _proved_elimination(claim: Claim, record: LumpingRecord, seed: int) -> ExactProof | None:
+    """The proof that states were eliminated by totals, where the annotation says just that; ``None`` without one.
+
+    It follows the states that stay point by point, and so also proves what is no linear lumping with generic functions:
+    constants that are computed from initial values, rates that depend on totals through functions.
+    """
+    alone = {name: {name: Fraction(1)} for name in claim.reduced.states}
+    if claim.rows != alone or claim.lift != alone or claim.offset:
+        return None
+    elimination = claim_of_files(claim.original, claim.reduced, claim.observables)
+    if {name: {state: Fraction(1)} for name, state in elimination.starts.items()} != dict(record.starts):
+        return None
+    result = prove_elimination(elimination, seed)
+    return result if isinstance(result, ExactProof) else None
 
 
 def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:

@@ -9,7 +9,7 @@ followed point by point, functions need not be rational: equal arguments give eq
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
@@ -44,6 +44,8 @@ class EliminationClaim:
         Constants of the reduced system and what each is in the original: an expression of its states and constants.
     observables : mapping of str to Node
         Ids in the reduced system, expressions of the original.
+    starts : mapping of str to str
+        Constants of the reduced system that hold initial values, and of which states (only where read from files).
     symbolic : bool
         Whether the claim is made for all values of the constants; else for those in the file.
     """
@@ -53,6 +55,7 @@ class EliminationClaim:
     totals: Mapping[str, Node]
     observables: Mapping[str, Node]
     symbolic: bool = True
+    starts: Mapping[str, str] = field(default_factory=dict)
 
 
 def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Refutation:
@@ -115,7 +118,7 @@ def claim_of_files(original: OdeSystem, reduced: OdeSystem, observables: Mapping
         for c in new
         if c.id not in starts and c.value is not None
     }
-    return EliminationClaim(original, reduced, totals, observables)
+    return EliminationClaim(original, reduced, totals, observables, starts=starts)
 
 
 def _state_at_start(name: str, states: Set[str]) -> str | None:

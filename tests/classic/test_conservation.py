@@ -249,9 +249,12 @@ def test_what_conserves_nothing_stays_as_it_is() -> None:
     assert on_class(lumped).system.size == 1
 
 
-def test_totals_across_compartments_are_verified_from_the_files(tmp_path: Path) -> None:
-    """The total weighs concentrations by the sizes of their compartments, which stand in the file as symbols."""
-    law = '<kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>{0}</ci><ci>{1}</ci></apply></math></kineticLaw>'
+def two_compartments(assignment: str = "") -> str:
+    """A ⇌ B, concentrations in compartments of different sizes."""
+    law = (
+        '<kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>{0}</ci><ci>{1}</ci></apply>'
+        "</math></kineticLaw>"
+    )
     one = '<speciesReference species="{0}" stoichiometry="1" constant="true"/>'
 
     def reaction(name: str, source: str, target: str, rate: str) -> str:
@@ -266,26 +269,42 @@ def test_totals_across_compartments_are_verified_from_the_files(tmp_path: Path) 
             'boundaryCondition="false" constant="false"/>'
         )
 
-    text = (
+    return (
         '<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model id="m">'
         '<listOfCompartments><compartment id="c" spatialDimensions="3" size="2" constant="true"/>'
         '<compartment id="d" spatialDimensions="3" size="0.3" constant="true"/></listOfCompartments><listOfSpecies>'
         + species("A", "c", "5")
         + species("B", "d", "1")
         + '</listOfSpecies><listOfParameters><parameter id="k" value="0.4" constant="true"/>'
-        '<parameter id="l" value="0.1" constant="true"/></listOfParameters><listOfReactions>'
+        '<parameter id="l" value="0.1" constant="true"/></listOfParameters>'
+        + assignment
+        + "<listOfReactions>"
         + reaction("r", "A", "B", "k")
         + reaction("s", "B", "A", "l")
         + "</listOfReactions></model></sbml>"
     )
+
+
+@pytest.mark.parametrize("computed", [False, True])
+def test_totals_across_compartments_are_verified_from_the_files(tmp_path: Path, computed: bool) -> None:
+    """The total weighs concentrations by sizes that stand in the file as symbols; a rate may rest on initial values."""
+    math = '<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><divide/><ci> A </ci><cn> 8 </cn></apply></math>'
+    given = (
+        f'<listOfInitialAssignments><initialAssignment symbol="k">{math}</initialAssignment></listOfInitialAssignments>'
+    )
     original, reduced = tmp_path / "original.xml", tmp_path / "reduced.xml"
-    original.write_text(text, encoding="utf-8")
+    original.write_text(two_compartments(given if computed else ""), encoding="utf-8")
     system = load_sbml(original)
     reduced.write_bytes(write_reduction(conservation(system, parse_observables(system, ["B"]))))
     assert len(load_sbml(reduced).states) == 1
     assert isinstance(verify(original, reduced), ExactProof)
     written = reduced.read_text(encoding="utf-8")
-    spoilt = written.replace("<ci> A_at_start </ci><ci> c </ci>", "<ci> A_at_start </ci><ci> d </ci>")
-    assert spoilt != written
-    reduced.write_text(spoilt, encoding="utf-8")
-    assert isinstance(verify(original, reduced), Refutation)
+    changes = [("<ci> A_at_start </ci><ci> c </ci>", "<ci> A_at_start </ci><ci> d </ci>")]
+    if computed:
+        formula = written.partition('<initialAssignment symbol="k">')[2].partition("</initialAssignment>")[0]
+        changes.append((formula, formula.replace("A_at_start", "B")))
+    for old, new in changes:
+        spoilt = written.replace(old, new)
+        assert spoilt != written
+        reduced.write_text(spoilt, encoding="utf-8")
+        assert isinstance(verify(original, reduced), Refutation)
