@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from fractions import Fraction
 from itertools import chain
-from math import ceil, floor
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.expr.arrays import below
+from sbmlump.expr.folding import bits, fold_function, rational_root
 
 __all__ = ["FUNCTIONS", "LOGIC", "RELATIONS", "Graph", "Node", "Op"]
 
@@ -267,10 +267,10 @@ class Graph:
                     if e > 0:
                         return base
                     return self._intern(Op.POW, (base, exponent), None, undefined=True)
-                if e.denominator == 1 and abs(e) * _bits(b) <= _MAX_FOLDED_BITS:
+                if e.denominator == 1 and abs(e) * bits(b) <= _MAX_FOLDED_BITS:
                     return self.number(b ** int(e))
-                root = _rational_root(b, e.denominator)
-                if root is not None and abs(e.numerator) * _bits(root) <= _MAX_FOLDED_BITS:
+                root = rational_root(b, e.denominator)
+                if root is not None and abs(e.numerator) * bits(root) <= _MAX_FOLDED_BITS:
                     return self.number(root**e.numerator)
         if b == 1 and exponent not in self._undefined:
             return base
@@ -289,7 +289,7 @@ class Graph:
         known = [value for value in values if value is not None]
         undefined = False
         if len(known) == len(args):
-            folded = _fold_function(name, known)
+            folded = fold_function(name, known)
             if folded is not None:
                 return self.number(folded)
             undefined = name == "ln" and known[0] == 0
@@ -596,61 +596,6 @@ class Graph:
             outcome = {"lt": a < b, "leq": a <= b, "gt": a > b, "geq": a >= b, "eq": a == b, "neq": a != b}
             return self.truth(outcome[name])
         return self._intern(Op.CALL, args, name)
-
-
-def _bits(value: Fraction) -> int:
-    return max(value.numerator.bit_length(), value.denominator.bit_length())
-
-
-def _rational_root(value: Fraction, degree: int) -> Fraction | None:
-    """The exact positive ``degree``-th root of a positive rational, if it is rational and small to find."""
-    if value <= 0 or degree > 8 or value.numerator.bit_length() > 512 or value.denominator.bit_length() > 512:
-        return None
-    parts = []
-    for part in (value.numerator, value.denominator):
-        low, high = 0, 1 << (part.bit_length() // degree + 1)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if middle**degree <= part:
-                low = middle
-            else:
-                high = middle - 1
-        if low**degree != part:
-            return None
-        parts.append(low)
-    return Fraction(parts[0], parts[1])
-
-
-def _fold_function(name: str, values: list[Fraction]) -> Fraction | None:
-    """Exact value of a function of numbers where it is rational and certain."""
-    x = values[0]
-    if name in ("exp", "cos", "cosh", "sec", "sech") and x == 0:
-        return Fraction(1)
-    if name in ("sin", "tan", "sinh", "tanh", "arcsin", "arctan", "arcsinh", "arctanh") and x == 0:
-        return Fraction(0)
-    if name == "ln" and x == 1:
-        return Fraction(0)
-    if name == "abs":
-        return abs(x)
-    if name == "floor":
-        return Fraction(floor(x))
-    if name == "ceiling":
-        return Fraction(ceil(x))
-    if name == "min":
-        return min(values)
-    if name == "max":
-        return max(values)
-    if name == "factorial" and x.denominator == 1 and 0 <= x <= 170:
-        product = 1
-        for i in range(2, int(x) + 1):
-            product *= i
-        return Fraction(product)
-    if name in ("rem", "quotient") and values[1] != 0:
-        # truncated division, as in C and in libRoadRunner
-        ratio = x / values[1]
-        quotient = floor(ratio) if ratio >= 0 else ceil(ratio)
-        return Fraction(quotient) if name == "quotient" else x - quotient * values[1]
-    return None
 
 
 _Rule = Callable[[Graph, Node, Node], Node]

@@ -13,6 +13,7 @@ from fractions import Fraction
 import flint
 
 from sbmlump.errors import Reason
+from sbmlump.expr.combination import add_multiple
 from sbmlump.expr.domains import nearest_double
 from sbmlump.expr.graph import Node
 from sbmlump.lumping.certify import Claim, Refutation
@@ -107,8 +108,7 @@ def _total(
         if name is None or name not in rows:
             message = f"the constant {constant.id} is computed from initial values, but is no total of states"
             return Reason("lumping-mismatch", message, constant.id)
-        for member, weight in rows[name].items():
-            total[member] = total.get(member, Fraction(0)) + factor * weight
+        add_multiple(total, rows[name], factor)
     return {member: value for member, value in total.items() if value}
 
 
