@@ -144,8 +144,8 @@ def krylov_bound(problem: Problem, one: Affine, sample: Sample, until: float) ->
     lifted[:, :n] = points[:, :n] @ one.matrix.T @ one.lift.T
     f, g = sample.field.rates(points, numbers)[:, :n], sample.field.rates(lifted, numbers)[:, :n]
     eta = float(np.nanmax(deviation(f, g, one.matrix)))
-    few = points[:: max(1, len(points) // 100)]
-    norms = np.linalg.norm(sample.field.jacobians(few, numbers[: len(few)]), 2, axis=(1, 2))
+    step = max(1, len(points) // 100)
+    norms = np.linalg.norm(sample.field.jacobians(points[::step], numbers[::step]), 2, axis=(1, 2))
     return error_bound(eta, float(norms.max()), one.matrix, one.lift, until)
 
 

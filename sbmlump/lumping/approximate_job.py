@@ -153,7 +153,7 @@ class Job:
         return f"no reduction with at most {most} states comes through the runs"
 
     def _used(self) -> str:
-        return f"the {self.options.work:g} units of work that a search may do were used up"
+        return f"the {self.meter.limit:g} units of work that a search may do were used up"
 
     def _why(self, wanted: float, most: int, exact: int | None, found: Found[Try]) -> list[Reason]:
         best = found.best

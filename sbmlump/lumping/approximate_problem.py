@@ -246,7 +246,10 @@ def _firing_times(system: OdeSystem, event: Event) -> tuple[float, ...] | str:
     marks = _time_marks(system, trigger)
     if marks is None:
         return "its trigger compares more than time with constants"
-    return tuple(t + delay for t in _rising(system, trigger, marks, event.initial_value))
+    times = tuple(t + delay for t in _rising(system, trigger, marks, event.initial_value))
+    if 0.0 in times:  # runs begin at the initial values, which such an event would replace at once
+        return "it happens at time 0; put what it sets into the initial values instead"
+    return times
 
 
 def _time_marks(system: OdeSystem, trigger: Node) -> list[float] | None:

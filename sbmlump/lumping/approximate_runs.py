@@ -67,7 +67,7 @@ class LearningRuns:
     @property
     def clock(self) -> int:
         """1 where time is a component of the field: its row is pinned and not counted."""
-        return int(self.training.field.timed)
+        return int(self.problem.field().timed)
 
     def clocked_pinned(self) -> Array:
         """C with a row for time where time is a component of the field."""
@@ -124,7 +124,14 @@ def learning_runs(
     problem = pose(system, observables)
     if not problem.pinned:
         raise UsageError(Reason("constant-observable", "what is observed does not depend on any state"))
-    until, why = _horizon(problem, options.until, meter)
+    try:
+        until, why = _horizon(problem, options.until, meter)
+    except WorkLimitError as error:
+        message = (
+            f"choosing a horizon for model {system.id} takes more than the {meter.limit:g} units of work allowed; "
+            "give one (--until), or more work (--work)"
+        )
+        raise WorkLimitError(Reason("work-limit", message)) from error
     progress("simulating the original")
     large = problem.size > _LARGE
     count = min(options.ensemble, _LARGE_ENSEMBLE) if large else options.ensemble

@@ -12,6 +12,7 @@ exponential method of second order. This is an estimate, not a bound.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -178,14 +179,17 @@ class _Paths:
                     error[:, j + 1] = self._reset(resets[j + 1], points[:, j], new, numbers)
         return error[:, :, :n]
 
-    def _reset(self, jump: Jump, before: Array, error: Array, numbers: NDArray[np.int64]) -> Array:
-        """e after a jump: e + (R(x̂ + e) − x̂ − e) − ML(R(x̂) − x̂), (r, n) or (r, n + 1)."""
+    def _reset(self, jumps: Sequence[Jump], before: Array, error: Array, numbers: NDArray[np.int64]) -> Array:
+        """e after jumps in turn, each e + (R(x̂ + e) − x̂ − e) − ML(R(x̂) − x̂), (r, n) or (r, n + 1)."""
         n = self.states.shape[2]
-        there, here = before + error, before
-        moved = (jump.reset.rates(there, numbers) - there)[:, :n]
-        made = (jump.reset.rates(here, numbers) - here)[:, :n] @ self.projector.T
-        out = error.copy()
-        out[:, :n] += moved - made
+        here, out = before, error
+        for jump in jumps:
+            there = here + out
+            moved = (jump.reset.rates(there, numbers) - there)[:, :n]
+            made = (jump.reset.rates(here, numbers) - here)[:, :n] @ self.projector.T
+            here, out = here.copy(), out.copy()
+            here[:, :n] += made
+            out[:, :n] += moved - made
         return out
 
 
@@ -225,9 +229,12 @@ def _padded(rho: Array, points: Array) -> Array:
     return np.pad(rho, ((0, 0), (0, points.shape[1] - rho.shape[1])))
 
 
-def _resets(sample: Sample) -> dict[int, Jump]:
-    """Jumps by the index of the first output time at or after them."""
-    return {int(np.searchsorted(sample.times, jump.time)): jump for jump in sample.jumps if jump.time > 0}
+def _resets(sample: Sample) -> dict[int, list[Jump]]:
+    """Jumps, in their order, by the index of the first output time at or after them."""
+    found: dict[int, list[Jump]] = {}
+    for jump in sample.jumps:
+        found.setdefault(int(np.searchsorted(sample.times, jump.time)), []).append(jump)
+    return found
 
 
 def deviation(sample_rates: Array, lifted_rates: Array, matrix: Array) -> Array:

@@ -234,13 +234,12 @@ class Search:
         adjoint, _ = gradients(training, c, min(runs, r))
         pinned_size = np.abs(training.states @ c.T).max(axis=(0, 1))
         pinned_size[pinned_size == 0] = 1.0
-        columns = (adjoint / pinned_size[:, None]).transpose(4, 0, 1, 2, 3).reshape(n, -1)
-        self.gradients = columns
+        adjoint = adjoint / pinned_size[:, None]
         few = training.states
         if n > MAX_DENSE:  # the decomposition is of a table columns × columns: a few times are enough
             few = training.states[:, :: -(-m // _LARGE_TIMES)]
-            columns = adjoint[:, :: -(-m // _LARGE_TIMES)].transpose(4, 0, 1, 2, 3).reshape(n, -1)
-            self.gradients = columns / pinned_size.max()
+            adjoint = adjoint[:, :: -(-m // _LARGE_TIMES)]
+        columns = adjoint.transpose(4, 0, 1, 2, 3).reshape(n, -1)
         states = few.transpose(2, 0, 1).reshape(n, -1)
         constants = np.repeat(self.constants, few.shape[1], axis=0).T
         self.snapshots = Snapshots(states, constants, columns, c, self.totals, training.scale)

@@ -92,7 +92,7 @@ class _Pick(Generic[M]):
         self.accepted = False
         self.seen: dict[int, float] = {}
         self._proposer = proposer
-        self._spare: Proposal | None = None  # the best that was not worth a validation
+        self._spare: Proposal | None = None  # the best by the training runs, for when none was measured
 
     def accepts(self, proposals: Iterable[Proposal], size: int | None = None) -> bool:
         """Whether one of the proposals, which come the best first, is accurate enough: it becomes the best.
@@ -102,8 +102,9 @@ class _Pick(Generic[M]):
         for count, (one, worst) in enumerate(proposals):
             if size is not None:
                 self.seen.setdefault(size, worst)
+            if self._spare is None or worst < self._spare[1]:
+                self._spare = (one, worst)  # before it is measured: the work may end there
             if worst > _WORTH_A_LOOK * self.wanted:
-                self._spare = (one, worst) if self._spare is None or worst < self._spare[1] else self._spare
                 return False
             tried = self._proposer.measured(one, worst)
             if tried.worst <= self.wanted:
@@ -184,7 +185,6 @@ def smallest_within(
     except WorkLimitError:
         used_up = True
     if refine is not None:
-        used_up = False
         try:
             search.go_on(refine())
         except WorkLimitError:
@@ -318,7 +318,6 @@ def best_up_to(
         used_up = True
     found = last.measured(*best[0]) if best else None
     if refine is not None:
-        used_up = False
         thorough = refine()
         try:
             for size in range(most, max(least, most - _ENOUGH) - 1, -1):

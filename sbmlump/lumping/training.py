@@ -254,8 +254,6 @@ def _with_jumps(sample: Sample, run: int, states: Array, ends: NDArray[np.int64]
     extra: list[Array] = []
     for jump in sample.jumps:
         at = int(np.searchsorted(times, jump.time))
-        if jump.time <= 0:
-            continue
         start = rows[at - 1]
         before = integrate(sample.field, start[None], np.array([times[at - 1], jump.time]), run=np.array([run])).states[
             0, -1

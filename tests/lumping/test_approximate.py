@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import sbmlump
+from sbmlump.classic.simulation import timed_problem
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Graph
 from sbmlump.integrate import integrate
@@ -219,6 +220,38 @@ def test_an_event_that_states_trigger_is_refused() -> None:
         reduced(pulsed(True), "D", until=6.0)
     assert [r.code for r in caught.value.reasons] == ["event-not-lumpable"]
     assert caught.value.reasons[0].element == "pulse"
+
+
+def test_an_event_at_time_zero_is_refused() -> None:
+    """Runs begin at the initial values: it would be lost on one side of every comparison."""
+    base = pulsed(False)
+    g = base.graph
+    (event,) = base.events
+    at_once = replace(event, trigger=g.call("geq", (g.time(), g.number(0))), initial_value=False)
+    for method in (lambda one: reduced(one, "D", until=6.0), timed_problem):
+        with pytest.raises(UnsupportedModelError) as caught:
+            method(replace(base, events=(at_once,)))
+        assert [r.code for r in caught.value.reasons] == ["event-not-lumpable"]
+        assert "time 0" in caught.value.reasons[0].message
+    true_from_the_start = replace(at_once, initial_value=True)
+    assert reduced(replace(base, events=(true_from_the_start,)), "D", until=6.0, max_error=0.05).system.size
+
+
+def test_two_events_between_two_output_times_are_both_in_the_estimate() -> None:
+    base = pulsed(False)
+    g = base.graph
+    (event,) = base.events
+    second = replace(
+        event,
+        trigger=g.call("geq", (g.time(), g.number(Fraction(20001, 10000)))),
+        assignments=(("A", g.number(6)),),
+        id="b",
+    )
+    first = replace(event, trigger=g.call("geq", (g.time(), g.number(2))), assignments=(("A", g.number(3)),), id="a")
+    found = reduced(replace(base, events=(first, second)), "D", until=6.0, max_error=0.05)
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert 0 < found.certificate.worst_error < 0.05
+    assert found.certificate.estimate == pytest.approx(found.certificate.worst_error, rel=0.5)
 
 
 def test_parameters_can_stay() -> None:

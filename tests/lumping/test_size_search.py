@@ -217,3 +217,29 @@ def test_a_meter_says_so_when_it_has_counted_enough() -> None:
         meter.add(1.0)
     assert caught.value.reasons[0].code == "work-limit"
     assert caught.value.exit_code == 4
+
+
+@dataclass
+class Costly(Table):
+    """Measuring on the validation runs is what uses up the work."""
+
+    def measured(self, one: Affine, training_worst: float) -> Told:
+        self.meter.add(100e9)
+        return super().measured(one, training_worst)
+
+
+@pytest.mark.parametrize("search", [first_within, smallest_within])
+def test_a_proposal_whose_validation_uses_up_the_work_is_not_lost(search) -> None:
+    proposer = Costly({3: 0.001}, meter=Meter(50.0))
+    found = search(proposer, Table({3: 0.001}), 0.01, 1, 5)
+    assert found.used_up
+    assert found.best is not None
+    assert found.best.size == 3
+
+
+def test_refinement_does_not_forget_that_the_search_was_cut_off() -> None:
+    proposer = Table(dict.fromkeys(range(1, 9), 1.0), meter=Meter(2.5))
+    more = Table(dict.fromkeys(range(1, 9), 1.0))
+    found = smallest_within(proposer, more, 0.01, 1, 8, lambda: more)
+    assert found.used_up
+    assert not found.accepted
