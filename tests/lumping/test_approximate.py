@@ -244,13 +244,13 @@ def test_two_events_between_two_output_times_are_both_in_the_estimate() -> None:
     second = replace(
         event,
         trigger=g.call("geq", (g.time(), g.number(Fraction(20001, 10000)))),
-        assignments=(("A", g.number(6)),),
+        assignments=(("C", g.number(1)),),
         id="b",
     )
     first = replace(event, trigger=g.call("geq", (g.time(), g.number(2))), assignments=(("A", g.number(3)),), id="a")
-    found = reduced(replace(base, events=(first, second)), "D", until=6.0, max_error=0.05)
+    found = reduced(replace(base, events=(first, second)), "D", until=6.0, max_error=0.15)
     assert isinstance(found.certificate, ErrorEstimate)
-    assert 0 < found.certificate.worst_error < 0.05
+    assert 0 < found.certificate.worst_error < 0.15
     assert found.certificate.estimate == pytest.approx(found.certificate.worst_error, rel=0.5)
 
 
