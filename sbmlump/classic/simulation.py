@@ -35,6 +35,7 @@ __all__ = [
 Array = NDArray[np.float64]
 _DECADES: Final = 5.0
 _REST: Final = 1e-3
+_SMALLEST: Final = 1e-5
 _MOST_ROUNDS: Final = 36
 _FAR: Final = 1e3
 _LONGER: Final = 10**0.5
@@ -275,20 +276,23 @@ def _resting_time(system: OdeSystem) -> float:
     until = 1e-1 / speed if speed > 0 else 1.0
     field = field_of(system.graph, system.rhs, system.states, system.constant_values)
     table = np.append(start, 0.0)[None, :] if field.timed else start[None, :]
+    largest = float(scale.max())
+    # what a state wavers by within the tolerance is no motion: its size counts from a hundred thousandth of the largest
+    smallest = _SMALLEST * largest
     best: float | None = None
     for _ in range(_MOST_ROUNDS):
         times = np.array([0.0, 0.5 * until, 0.75 * until, until])
         with np.errstate(all="ignore"):
             runs = integrate(
-                field, table, times, tolerances=Tolerances(1e-6, 1e-9 * float(scale.max()), _HORIZON_STEPS)
+                field, table, times, tolerances=Tolerances(1e-6, 1e-1 * _REST * smallest, _HORIZON_STEPS)
             )
         if not runs.complete[0]:
             break
         best = until
-        if float(np.abs(runs.states[0, :, : system.size]).max()) > _FAR * float(scale.max()):
+        if float(np.abs(runs.states[0, :, : system.size]).max()) > _FAR * largest:
             return until
         late = runs.states[0, 1:, : system.size]
-        size = np.maximum(np.abs(runs.states[0, :, : system.size]).max(axis=0), 1e-9 * float(scale.max()))
+        size = np.maximum(np.abs(runs.states[0, :, : system.size]).max(axis=0), smallest)
         if (np.ptp(late, axis=0) <= _REST * size).all():
             return until
         until *= _LONGER
