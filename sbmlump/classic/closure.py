@@ -34,10 +34,9 @@ from sbmlump.classic.measure import STANDARD, Trial, error_estimate, yardstick
 from sbmlump.classic.quasi_steady import DRAFT
 from sbmlump.classic.simulation import (
     default_horizon,
-    perturbed_starts,
+    ensemble_runs,
     refuse_events,
     time_points,
-    trajectories,
     values,
 )
 from sbmlump.errors import Reason, UsageError
@@ -46,6 +45,7 @@ from sbmlump.expr.text import ExpressionError, parse_number, to_text
 from sbmlump.lumping.basis import Basis
 from sbmlump.lumping.certify import certify
 from sbmlump.lumping.reduction import agrees, assemble, claim_of, reduced_system, state_lifts, values_used
+from sbmlump.lumping.training import Ensemble
 from sbmlump.reduced import ExactProof, Observable, ReducedSystem
 from sbmlump.structure.exact_linear import null_space, rank, solve_rows
 from sbmlump.system import OdeSystem
@@ -393,9 +393,8 @@ def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial:
 def _sample(system: OdeSystem, trial: Trial) -> tuple[Array, Array]:
     until = trial.until if trial.until is not None else default_horizon(system)
     times = time_points(until, 40)
-    runs = trajectories(
-        system, perturbed_starts(system, trial.ensemble, trial.spread, trial.seed), times, relative=1e-6
-    )
+    ensemble = Ensemble(trial.ensemble, trial.spread)
+    runs = ensemble_runs(system, times, ensemble, trial.seed, relative=1e-6)[1]
     return times, runs[np.isfinite(runs).all(axis=(1, 2))]
 
 

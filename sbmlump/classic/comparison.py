@@ -148,7 +148,8 @@ def differences(rows: Sequence[MethodRow], trial: Trial) -> dict[tuple[str, str]
     Returns
     -------
     mapping of (method, method) to float
-        Largest relative difference; infinite where one of them cannot be integrated.
+        Largest relative difference; infinite where one of them cannot be integrated. Pairs with equations that are too
+        long to be followed are left out.
     """
     made = [(row.method, row.reduction) for row in rows if row.method.split(",")[-1] in _TIME_SCALES]
     usable = [(name, one) for name, one in made if one is not None and isinstance(one.certificate, ErrorEstimate)]
@@ -158,7 +159,10 @@ def differences(rows: Sequence[MethodRow], trial: Trial) -> dict[tuple[str, str]
     ruler = yardstick(first.original, first.observables, replace(trial, ensemble=0))
     found: dict[tuple[str, str], float] = {}
     for (a, one), (b, other) in combinations(usable, 2):
-        apart = difference(one, other, ruler)
+        try:
+            apart = difference(one, other, ruler, meter=Meter(_WORK))
+        except WorkLimitError:
+            continue
         found[a, b] = apart if np.isfinite(apart) else float("inf")
     return found
 

@@ -27,15 +27,11 @@ from scipy.linalg import qr
 
 from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, yardstick
 from sbmlump.classic.quasi_steady import DRAFT
-from sbmlump.classic.simulation import (
-    perturbed_starts,
-    refuse_events,
-    time_points,
-    trajectories,
-)
+from sbmlump.classic.simulation import ensemble_runs, refuse_events, time_points
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.lumping.names import lump_names
+from sbmlump.lumping.training import Ensemble
 from sbmlump.reduced import ErrorEstimate, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.structure.exact_linear import rank
 from sbmlump.system import Assigned, OdeSystem
@@ -160,13 +156,11 @@ def _data(system: OdeSystem, ruler: Yardstick) -> _Data:
     trial = ruler.trial
     times = time_points(ruler.until, 60)
     # other runs than those on which the error is measured
-    starts = perturbed_starts(system, 2 * trial.ensemble, 1.25 * trial.spread, trial.seed + 1)
-    runs = trajectories(system, starts, times)
-    good = np.asarray(np.isfinite(runs).all(axis=(1, 2)))
-    if not good[0]:
+    ensemble = Ensemble(2 * trial.ensemble, 1.25 * trial.spread)
+    runs = ensemble_runs(system, times, ensemble, trial.seed + 1)[1]
+    if not np.isfinite(runs[0]).all():
         message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"
         raise LimitError(Reason("not-simulated", message))
-    runs = runs[good]
     r, m, n = runs.shape
     rates = system.rates(np.tile(times, r), runs.reshape(r * m, n))
     steps = np.gradient(times)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from sbmlump.classic.measure import STANDARD, Trial, Yardstick, yardstick
-from sbmlump.classic.simulation import perturbed_starts, refuse_events, trajectories, values
+from sbmlump.classic.simulation import ensemble_runs, refuse_events, values
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.files import write_atomically
+from sbmlump.lumping.training import Ensemble
 from sbmlump.reduced import Observable
 from sbmlump.system import OdeSystem
 
@@ -204,8 +205,8 @@ def learn_neural(
             Reason("bad-option", f"{len(observables)} observables need at least as many states, not {size}")
         )
     ruler = yardstick(system, observables, trial)
-    starts = perturbed_starts(system, 2 * ruler.trial.ensemble, 1.25 * ruler.trial.spread, ruler.trial.seed + 1)
-    runs = trajectories(system, starts, ruler.times)
+    ensemble = Ensemble(2 * ruler.trial.ensemble, 1.25 * ruler.trial.spread)
+    runs = ensemble_runs(system, ruler.times, ensemble, ruler.trial.seed + 1)[1]
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
         message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"

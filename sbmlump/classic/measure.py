@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sbmlump.classic.simulation import (
     default_horizon,
-    perturbed_starts,
+    ensemble_runs,
     reduced_start,
     time_points,
     trajectories,
@@ -19,10 +19,21 @@ from sbmlump.classic.simulation import (
 )
 from sbmlump.errors import LimitError, Reason
 from sbmlump.integrate.work import Meter
+from sbmlump.lumping.training import Ensemble
 from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
-__all__ = ["STANDARD", "Measurement", "Trial", "Yardstick", "difference", "error_estimate", "measure", "yardstick"]
+__all__ = [
+    "STANDARD",
+    "Measurement",
+    "Trial",
+    "Yardstick",
+    "difference",
+    "error_estimate",
+    "estimate_of",
+    "measure",
+    "yardstick",
+]
 
 Array = NDArray[np.float64]
 _SMALL: Final = 1e-12
@@ -40,7 +51,7 @@ class Trial:
     ensemble : int
         Perturbed initial states beside the nominal one.
     spread : float
-        Relative size of the perturbation.
+        Relative size of the perturbation; where an initial value is zero, of the largest value along the nominal run.
     seed : int
     """
 
@@ -107,13 +118,10 @@ def yardstick(system: OdeSystem, observables: Sequence[Observable], trial: Trial
     """
     until = trial.until if trial.until is not None else default_horizon(system)
     times = time_points(until)
-    starts = perturbed_starts(system, trial.ensemble, trial.spread, trial.seed)
-    full = trajectories(system, starts, times)
+    starts, full = ensemble_runs(system, times, Ensemble(trial.ensemble, trial.spread), trial.seed)
     if not np.isfinite(full[0]).all():
         message = f"model {system.id} cannot be integrated to {until:g}; choose a shorter horizon with --until"
         raise LimitError(Reason("not-simulated", message))
-    usable = np.isfinite(full).all(axis=(1, 2))
-    starts, full = starts[usable], full[usable]
     expected = values(system, [one.expression for one in observables], times, full)
     return Yardstick(replace(trial, until=until), tuple(observables), times, starts, full, expected)
 
@@ -171,29 +179,52 @@ def error_estimate(
     method: str,
     by: Trial | Yardstick = STANDARD,
     details: Mapping[str, Any] | None = None,
+    *,
+    meter: Meter | None = None,
 ) -> ErrorEstimate:
-    """The measured error as a certificate."""
-    found = measure(reduction, by)
+    """The measured error as a certificate.
+
+    Raises
+    ------
+    LimitError
+        As :func:`measure`.
+    """
+    trial = by.trial if isinstance(by, Yardstick) else by
+    return estimate_of(measure(reduction, by, meter=meter), method, trial, details)
+
+
+def estimate_of(
+    found: Measurement, method: str, trial: Trial, details: Mapping[str, Any] | None = None
+) -> ErrorEstimate:
+    """A measurement as a certificate."""
     worst_each = found.per_observable.max(axis=0, initial=0.0)
     per = {name: _number(error) for name, error in zip(found.names, worst_each.tolist(), strict=True)}
     return ErrorEstimate(
         method,
         found.horizon,
         len(found.errors),
-        (by.trial if isinstance(by, Yardstick) else by).spread,
+        trial.spread,
         float(found.errors.max()),
         float(np.median(found.errors)),
         details={"nominal_error": _number(float(found.errors[0])), "per_observable": per, **(details or {})},
     )
 
 
-def difference(first: ReducedSystem, second: ReducedSystem, by: Trial | Yardstick = STANDARD) -> float:
-    """Largest relative difference of the observables of two reductions of one system, from its own initial values."""
+def difference(
+    first: ReducedSystem, second: ReducedSystem, by: Trial | Yardstick = STANDARD, *, meter: Meter | None = None
+) -> float:
+    """Largest relative difference of the observables of two reductions of one system, from its own initial values.
+
+    Raises
+    ------
+    LimitError
+        As :func:`measure`.
+    """
     ruler = by if isinstance(by, Yardstick) else yardstick(first.original, first.observables, by)
     found: list[Array] = []
     for one in (first, second):
         lumped, constants = reduced_start(one, ruler.starts[:1])
-        small = trajectories(one.system, lumped, ruler.times, constants=constants, steps=_REDUCED_STEPS)
+        small = trajectories(one.system, lumped, ruler.times, constants=constants, steps=_REDUCED_STEPS, meter=meter)
         nodes = [one.system.definitions[o.id] for o in ruler.observables]
         found.append(values(one.system, nodes, ruler.times, small, constants)[0])
     scale = np.maximum(np.abs(ruler.expected[0]).max(axis=0), _SMALL)

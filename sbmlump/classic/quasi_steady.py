@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
-from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, measure, yardstick
+from sbmlump.classic.measure import (
+    STANDARD,
+    Measurement,
+    Trial,
+    Yardstick,
+    error_estimate,
+    estimate_of,
+    measure,
+    yardstick,
+)
 from sbmlump.classic.rational import simplified
 from sbmlump.classic.simulation import default_horizon, refuse_untimed_events, values
 from sbmlump.classic.solving import Chooser, Solution, solve
@@ -123,10 +132,15 @@ def _approximated(
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A reduction with a rough measurement of its worst error."""
+    """A reduction with a rough measurement of its error."""
 
     draft: ReducedSystem
-    error: float
+    rough: Measurement
+
+    @property
+    def error(self) -> float:
+        """The worst one."""
+        return float(self.rough.errors.max(initial=0.0))
 
 
 class _Choices:
@@ -156,16 +170,20 @@ class _Choices:
         except UnsupportedModelError as error:
             self.refusals.append(error)
             return None
-        worst = float(measure(draft, self.ruler, relative=_ROUGH, meter=self._meter).errors.max(initial=0.0))
-        choice = _Choice(draft, worst)
+        choice = _Choice(draft, measure(draft, self.ruler, relative=_ROUGH, meter=self._meter))
         self.tried.append(choice)
-        return choice if worst <= _SMALL_ERROR else None
+        return choice if choice.error <= _SMALL_ERROR else None
 
     def certified(self, choice: _Choice, used_up: bool) -> ReducedSystem:
-        """With its error measured properly."""
+        """With its error measured properly; where that is too much work, as roughly as it was for the choice."""
         assert isinstance(choice.draft.certificate, ErrorEstimate)
         details = dict(choice.draft.certificate.details) | ({"work_used_up": True} if used_up else {})
-        return replace(choice.draft, certificate=error_estimate(choice.draft, "qssa", self.ruler, details))
+        try:
+            found = error_estimate(choice.draft, "qssa", self.ruler, details, meter=Meter(_WORK))
+        except WorkLimitError:
+            details |= {"work_used_up": True, "measured_with_tolerance": _ROUGH}
+            found = estimate_of(choice.rough, "qssa", self.ruler.trial, details)
+        return replace(choice.draft, certificate=found)
 
 
 def _best_choice(
@@ -192,9 +210,9 @@ def _best_choice(
             _one_after_another(choices, names, accepted)
     except WorkLimitError:
         used_up = True
-    for choice in reversed(accepted):  # the rough measurement may have been a little too good
+    for choice in reversed(accepted):
         found = choices.certified(choice, used_up)
-        if _error(found) <= _SMALL_ERROR:
+        if _error(found) <= _SMALL_ERROR:  # the rough measurement may have been a little too good
             return found
     if not choices.tried:
         if choices.refusals:
@@ -231,7 +249,8 @@ def _no_fast_state(system: OdeSystem, names: tuple[str, ...], what: str, used_up
 
 def _error(reduction: ReducedSystem) -> float:
     certificate = reduction.certificate
-    return certificate.worst_error if isinstance(certificate, ErrorEstimate) else 0.0
+    assert isinstance(certificate, ErrorEstimate)
+    return certificate.worst_error
 
 
 DRAFT: Final = ErrorEstimate("not yet measured", 0.0, 0, 0.0, float("inf"), float("inf"))

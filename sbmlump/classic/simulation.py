@@ -1,4 +1,4 @@
-"""Trajectories by the system's own right-hand side, and perturbed starts: the one place here that integrates."""
+"""Trajectories by the system's own right-hand side, from its own and from perturbed starts; only here they are made."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from sbmlump.expr.graph import Node
 from sbmlump.integrate import Tolerances, field_of, integrate
 from sbmlump.integrate.work import Meter
 from sbmlump.lumping.approximate_problem import Problem, pose
+from sbmlump.lumping.training import Ensemble, perturbed_starts
 from sbmlump.reduced import Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
 __all__ = [
     "default_horizon",
-    "perturbed_starts",
+    "ensemble_runs",
     "refuse_events",
     "refuse_untimed_events",
     "timed_problem",
@@ -196,13 +197,32 @@ def values(
     return evaluator.values(np.tile(times, r), table).reshape(r, m, len(nodes))
 
 
-def perturbed_starts(system: OdeSystem, count: int, spread: float, seed: int) -> Array:
-    """The nominal start and ``count`` others, each value times 1 ± ``spread``; what is 0 stays 0. Shape (1 + count, n).
+def ensemble_runs(
+    system: OdeSystem, times: Array, ensemble: Ensemble, seed: int, *, relative: float = 1e-7
+) -> tuple[Array, Array]:
+    """The run from the file's own initial values and runs from perturbed ones, drawn as for approximate reductions.
+
+    Parameters
+    ----------
+    times : array (m,)
+        Increasing, the first one 0.
+    ensemble : Ensemble
+        How many, and how far from the nominal start.
+    seed : int
+    relative : float
+        Relative tolerance.
+
+    Returns
+    -------
+    starts : ndarray (1 + r, n)
+        The nominal one first; of the others those whose runs reach the end.
+    states : ndarray (1 + r, m, n)
+        The nominal run has NaN beyond the time it reached; there are no others then.
 
     Raises
     ------
     UnsupportedModelError
-        If a state has no initial value (code ``missing-value``).
+        If a state has no initial value (code ``missing-value``); ``event-not-lumpable`` as :func:`trajectories`.
     """
     start = system.initial_state()
     if np.isnan(start).any():
@@ -210,9 +230,14 @@ def perturbed_starts(system: OdeSystem, count: int, spread: float, seed: int) ->
         raise UnsupportedModelError(
             [Reason("missing-value", f"{name} has no initial value; it cannot be simulated", name) for name in names]
         )
-    generator = np.random.default_rng([seed, 0x57A7])
-    factors = generator.uniform(1.0 - spread, 1.0 + spread, (count, system.size))
-    return np.vstack([start, start * factors])
+    first = trajectories(system, start[None, :], times, relative=relative)
+    if not np.isfinite(first).all() or not ensemble.count:
+        return start[None, :], first
+    size = np.abs(first[0]).max(axis=0)
+    others = perturbed_starts(start, size, ensemble, np.random.default_rng([seed, 0x57A7]))
+    rest = trajectories(system, others, times, scale=size, relative=relative)
+    good = np.isfinite(rest).all(axis=(1, 2))
+    return np.vstack([start, others[good]]), np.concatenate([first, rest[good]])
 
 
 def reduced_start(reduction: ReducedSystem, starts: Array) -> tuple[Array, dict[str, Array]]:
@@ -283,9 +308,7 @@ def _resting_time(system: OdeSystem) -> float:
     for _ in range(_MOST_ROUNDS):
         times = np.array([0.0, 0.5 * until, 0.75 * until, until])
         with np.errstate(all="ignore"):
-            runs = integrate(
-                field, table, times, tolerances=Tolerances(1e-6, 1e-1 * _REST * smallest, _HORIZON_STEPS)
-            )
+            runs = integrate(field, table, times, tolerances=Tolerances(1e-6, 1e-1 * _REST * smallest, _HORIZON_STEPS))
         if not runs.complete[0]:
             break
         best = until

@@ -25,6 +25,7 @@ __all__ = [
     "conserved_totals",
     "end_times",
     "gradients",
+    "perturbed_starts",
     "run_ensemble",
     "time_grid",
 ]
@@ -133,7 +134,7 @@ def run_ensemble(
     slices: list[slice] = []
     for position, ensemble in enumerate(ensembles):
         slices.append(slice(0 if position == 0 else count, count + ensemble.count))
-        starts.append(_draw(problem.start, size, ensemble, np.random.default_rng([seed, position, 0xA11])))
+        starts.append(perturbed_starts(problem.start, size, ensemble, np.random.default_rng([seed, position, 0xA11])))
         count += ensemble.count
     everything = np.concatenate(starts)
     rest = _simulate(field, everything[1:], times, jumps, np.arange(1, count), meter)
@@ -171,7 +172,20 @@ def _check(problem: Problem, why: tuple[str | None, ...], reached: Array, until:
             raise LimitError(Reason("not-simulated", message))
 
 
-def _draw(start: Array, size: Array, ensemble: Ensemble, generator: np.random.Generator) -> Array:
+def perturbed_starts(start: Array, size: Array, ensemble: Ensemble, generator: np.random.Generator) -> Array:
+    """Initial values beside the nominal ones, drawn as :class:`Ensemble` says.
+
+    Parameters
+    ----------
+    start : array (n,)
+        The nominal ones.
+    size : array (n,)
+        Largest magnitude of each state along the nominal run.
+
+    Returns
+    -------
+    ndarray (ensemble.count, n)
+    """
     shape = (ensemble.count, len(start))
     factor = 1 + ensemble.spread * generator.uniform(-1, 1, shape)
     added = ensemble.spread * size * generator.uniform(0, 1, shape)
