@@ -158,18 +158,19 @@ def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int =
         tuple({index[m]: v for m, v in lifted.get(n, lumps[n]).items() if m in index} for n in after.states),
     )
     starts = {} if record is None else record.starts
+    offset = {} if record is None else {index[n]: value for n, value in record.offset.items() if n in index}
     kind = "elimination" if record is None else record.kind
     made: Map
     if kind == "embedding":
-        made = Embedding(matrix, lift)
+        made = Embedding(matrix, lift, offset)
     elif kind == "affine":
         totals = tuple((name, {index[m]: v for m, v in row.items() if m in index}) for name, row in starts.items())
-        made = AffineLumping(matrix, lift, totals=totals)
+        made = AffineLumping(matrix, lift, offset, totals)
     elif kind == "elimination":
         gone = tuple(n for n in before.states if n in after.definitions and n not in after.states)
-        made = Elimination(matrix, lift, assigned=gone, starts=starts)
+        made = Elimination(matrix, lift, offset, assigned=gone, starts=starts)
     else:
-        made = LinearLumping(matrix, lift)
+        made = LinearLumping(matrix, lift, offset)
     proof = verify(original, reduced, seed=seed)
     unknown = float("inf")
     certificate = proof if isinstance(proof, ExactProof) else ErrorEstimate("unknown", 0.0, 0, 0.0, unknown, unknown)

@@ -14,7 +14,7 @@ from xml.parsers import expat
 
 from sbmlump._version import __version__
 from sbmlump.errors import InputError, Reason, SbmlumpError
-from sbmlump.reduced import Elimination, ErrorEstimate, Lump, ReducedSystem
+from sbmlump.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.sbml.write_xml import attributes, escaped
 
 __all__ = ["NAMESPACE", "LumpingRecord", "lumping_annotation", "read_lumping_annotation"]
@@ -104,11 +104,7 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
         f"<member{attributes(state=states[j], value=_exact(value, 'the offset'))}/>\n"
         for j, value in sorted(reduced.map.offset.items())
     ]
-    starts = (
-        [_row("lump", name, row, place) for name, row in reduced.map.starts.items()]
-        if isinstance(reduced.map, Elimination)
-        else []
-    )
+    starts = [_row("lump", name, row, place) for name, row in _starts(reduced).items()]
     observables = (
         f"<observable{attributes(id=one.id)}>{escaped(one.text)}</observable>\n" for one in reduced.observables
     )
@@ -131,6 +127,17 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
         + _list("certificate", fields)
         + "</lumping>\n"
     )
+
+
+def _starts(reduced: ReducedSystem) -> dict[str, Mapping[str, Fraction]]:
+    """Constants that hold initial values, or totals of them."""
+    kind = reduced.map
+    if isinstance(kind, Elimination):
+        return dict(kind.starts)
+    if isinstance(kind, AffineLumping):
+        states = kind.matrix.states
+        return {name: {states[j]: value for j, value in row.items()} for name, row in kind.totals}
+    return {}
 
 
 def _list(tag: str, items: Iterable[str]) -> str:
