@@ -13,7 +13,6 @@ import numpy as np
 
 from sbmlump.integrate.work import Meter
 from sbmlump.lumping.approximate_candidates import Candidates
-from sbmlump.lumping.approximate_certificate import krylov_bound
 from sbmlump.lumping.approximate_job import Job
 from sbmlump.lumping.approximate_options import (
     ALGORITHMS,
@@ -39,7 +38,6 @@ __all__ = [
     "approximate",
     "check_options",
     "curve",
-    "krylov_bound",
 ]
 
 Progress = Callable[[str], None]

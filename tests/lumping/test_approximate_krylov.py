@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbmlump.classic.simulation import trajectories
 from sbmlump.expr.graph import Graph
 from sbmlump.integrate.fields import Field, field_of
-from sbmlump.lumping.approximate import approximate
+from sbmlump.lumping.approximate import Algorithm, approximate
 from sbmlump.lumping.epsilon_partition import bisect_epsilon, block_projection, epsilon_partition
 from sbmlump.lumping.estimate import deviation, error_bound
 from sbmlump.lumping.krylov import (
@@ -25,9 +27,10 @@ from sbmlump.lumping.krylov import (
     tolerance_ceiling,
 )
 from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.models import multisite, sir_age_groups
+from sbmlump.models import multisite, network_from_reactions, sir_age_groups
 from sbmlump.observables import parse_observables
-from sbmlump.system import OdeSystem
+from sbmlump.reduced import ErrorEstimate
+from sbmlump.system import Event, OdeSystem
 
 POINTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 5, 2], [3, 3, 2], [2, 4, 3]], dtype=np.float64)
 
@@ -221,3 +224,50 @@ def test_block_projection(kind: str) -> None:
     one = block_projection(((0, 1), (2, 3)), kind, np.array([1.0, 3.0, 0.0, 0.0]), pinned, 0.1)  # type: ignore[arg-type]
     assert np.allclose(one.matrix @ one.lift, np.eye(2))
     assert np.allclose(one.matrix[0], pinned[0])
+
+
+def test_the_bound_of_a_linear_model_holds() -> None:
+    """Its Jacobian is one matrix, so that the largest norm seen is the constant of the theorem."""
+    names = "ABCDEF"
+    network = network_from_reactions(
+        [(f"{a} -> {b}", f"k{a}") for a, b in zip(names, names[1:] + names[:1], strict=True)],
+        initial={name: 1 + number % 3 for number, name in enumerate(names)},
+        constants={f"k{name}": Fraction(10 + number, 10) for number, name in enumerate(names)},
+    )
+    found = bounded(network, "krylov", 1.0)
+    largest = trajectories(network, network.initial_state()[None, :], np.linspace(0.0, 1.0, 50))[0, :, 1].max()
+    # the certificate's error is relative to the largest value of the observable, the bound is absolute
+    assert found.worst_error > 1e-4
+    assert 0.8 * largest * found.worst_error <= found.details["bound"] < 1e3
+
+
+def test_the_bound_knows_of_the_offset() -> None:
+    """With the conserved total in the lift two states are nearly enough; without it they would be far off."""
+    network = network_from_reactions(
+        [("A -> B", "k1"), ("B -> C", "k2"), ("C -> A", "k3"), ("B -> D", "k4"), ("D -> B", "k1")],
+        initial={"A": 3, "B": 1, "C": 1, "D": 1},
+        constants={"k1": 1, "k2": Fraction(11, 10), "k3": Fraction(9, 10), "k4": Fraction(1, 10)},
+    )
+    found = bounded(network, "balanced", 0.3)
+    assert found.worst_error < 1e-6
+    assert found.details["bound"] < 1
+
+
+def bounded(system: OdeSystem, algorithm: Algorithm, until: float) -> ErrorEstimate:
+    observables = parse_observables(system, ["B"])
+    found = approximate(system, observables, algorithm=algorithm, max_size=2, until=until, bound=True)
+    assert isinstance(found.certificate, ErrorEstimate)
+    return found.certificate
+
+
+def test_there_is_no_bound_with_events() -> None:
+    chain = network_from_reactions(
+        [("A -> B", "k"), ("B -> C", "k")], initial={"A": 3, "B": 0, "C": 0}, constants={"k": 1}
+    )
+    g = chain.graph
+    trigger = g.call("gt", (g.time(), g.number(1)))
+    kicked = replace(chain, events=(Event(trigger, (("B", g.number(2)),), id="kick"),))
+    found = approximate(kicked, parse_observables(kicked, ["B"]), max_size=2, until=3.0, bound=True)
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert "bound" not in found.certificate.details
+    assert "events" in found.certificate.details["bound_note"]
