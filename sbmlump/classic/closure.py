@@ -30,8 +30,7 @@ from sbmlump.classic.closure_maps import (
     linear_rows,
     texts_in,
 )
-from sbmlump.classic.measure import STANDARD, Trial, error_estimate, yardstick
-from sbmlump.classic.quasi_steady import DRAFT
+from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, yardstick
 from sbmlump.classic.simulation import (
     default_horizon,
     ensemble_runs,

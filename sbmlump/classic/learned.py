@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from sbmlump.classic.measure import STANDARD, Trial, Yardstick, error_estimate, yardstick
-from sbmlump.classic.quasi_steady import DRAFT
+from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, error_estimate, yardstick
 from sbmlump.classic.simulation import ensemble_runs, refuse_events, time_points
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node

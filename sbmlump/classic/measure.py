@@ -24,6 +24,7 @@ from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.system import OdeSystem
 
 __all__ = [
+    "DRAFT",
     "STANDARD",
     "Measurement",
     "Trial",
@@ -63,6 +64,9 @@ class Trial:
 
 STANDARD: Final = Trial()
 """Six perturbed starts, 20 %, a horizon chosen from the model."""
+
+DRAFT: Final = ErrorEstimate("not yet measured", 0.0, 0, 0.0, float("inf"), float("inf"))
+"""Stands in a reduction until its error is measured."""
 
 
 @dataclass(frozen=True)

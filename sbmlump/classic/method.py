@@ -12,10 +12,10 @@ from sbmlump.classic.closure import user_lumping
 from sbmlump.classic.compose import chain_of, composed
 from sbmlump.classic.conservation import conservation
 from sbmlump.classic.learned import learn
-from sbmlump.classic.measure import Trial, error_estimate
+from sbmlump.classic.measure import DRAFT, Trial, error_estimate
 from sbmlump.classic.pooling import pooled
 from sbmlump.classic.quasi_equilibrium import quasi_equilibrium
-from sbmlump.classic.quasi_steady import AUTO, DRAFT, quasi_steady_state
+from sbmlump.classic.quasi_steady import AUTO, quasi_steady_state
 from sbmlump.classic.relation_graph import Weighting, pruned
 from sbmlump.classic.simulation import refuse_untimed_events
 from sbmlump.errors import Reason, UsageError

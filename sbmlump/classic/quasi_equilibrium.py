@@ -16,9 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.classic.choice import Proposal, best_choice
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of
-from sbmlump.classic.measure import STANDARD, Trial, yardstick
-from sbmlump.classic.quasi_steady import AUTO, DRAFT, approximate_certificate, branch_chooser, short_text
+from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, yardstick
+from sbmlump.classic.quasi_steady import AUTO, approximate_certificate, branch_chooser, short_text
 from sbmlump.classic.rational import simplified
 from sbmlump.classic.simulation import default_horizon, refuse_untimed_events, values
 from sbmlump.classic.solving import Branch, solve
@@ -38,6 +39,7 @@ __all__ = ["FastReaction", "fast_reactions", "quasi_equilibrium"]
 
 Array = NDArray[np.float64]
 Clock = Callable[[], float]
+_METHOD: Final = "quasi-equilibrium"
 _NEAR_EQUILIBRIUM: Final = 0.1
 _MOST_DETECTED: Final = 40
 
@@ -90,15 +92,30 @@ def quasi_equilibrium(
     """
     begin = clock()
     refuse_untimed_events(system, "quasi-equilibrium")
-    ruler = yardstick(system, observables, trial) if measured else None
+    ruler = yardstick(system, observables, trial) if measured or isinstance(fast, str) else None
     until = ruler.until if ruler is not None else trial.until
     times, states = nominal_run(system, until if until is not None else default_horizon(system))
     known = fast_reactions(system)
     if isinstance(fast, str):
+        assert ruler is not None
         chosen, why = _detected(system, known, times, states)
+        found = _best_choice(system, observables, chosen, why, times, states, ruler)
     else:
-        chosen, why = _named(system, known, fast), {}
-    plan, branches, chosen = _first_solvable(system, chosen, times, states, several=isinstance(fast, str))
+        found = _approximated(system, observables, _named(system, known, fast), {}, times, states, ruler)
+    return replace(found, seconds={"lump": clock() - begin})
+
+
+def _approximated(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    chosen: tuple[FastReaction, ...],
+    why: dict[str, Any],
+    times: Array,
+    states: Array,
+    ruler: Yardstick | None,
+) -> ReducedSystem:
+    """Put exactly these reactions at equilibrium."""
+    plan, branches = _plan(system, chosen, times, states)
     reduced, starts = eliminated_system(system, plan, observables, keep_reactions=False)
     details: dict[str, Any] = {
         "fast_reactions": [list(one.ids) for one in chosen],
@@ -107,10 +124,31 @@ def quasi_equilibrium(
         "roots": {branch.unknown: branch.why for branch in branches},
         **({"near_equilibrium": why} if why else {}),
     }
-    method = "quasi-equilibrium"
-    draft = elimination_of(system, reduced, observables, DRAFT, method, starts=starts, members=plan.lumps)
-    certificate = approximate_certificate(draft, method, ruler, details)
-    return replace(draft, certificate=certificate, seconds={"lump": clock() - begin})
+    draft = elimination_of(system, reduced, observables, DRAFT, _METHOD, starts=starts, members=plan.lumps)
+    return replace(draft, certificate=approximate_certificate(draft, _METHOD, ruler, details))
+
+
+def _best_choice(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    chosen: tuple[FastReaction, ...],
+    why: dict[str, Any],
+    times: Array,
+    states: Array,
+    ruler: Yardstick,
+) -> ReducedSystem:
+    def reduction(some: tuple[FastReaction, ...]) -> ReducedSystem:
+        return _approximated(system, observables, some, why, times, states, None)
+
+    def refusal(said: str) -> Reason:
+        listed = ", ".join("+".join(one.ids) for one in chosen[:4])
+        message = (
+            f"the reversible reactions of model {system.id} that are nearest to equilibrium ({listed}) are not at "
+            f"equilibrium{said}; name fast reactions with --fast ID,…"
+        )
+        return Reason("no-fast-quantity", message)
+
+    return best_choice(Proposal(_METHOD, chosen, reduction, lambda *_: False, refusal), ruler)
 
 
 # -- reversible reactions ----------------------------------------------------------------------------
@@ -240,20 +278,6 @@ def _detected(
 
 
 # -- equilibrium -------------------------------------------------------------------------------------
-
-
-def _first_solvable(
-    system: OdeSystem, chosen: tuple[FastReaction, ...], times: Array, states: Array, *, several: bool
-) -> tuple[Plan, tuple[Branch, ...], tuple[FastReaction, ...]]:
-    while True:
-        try:
-            plan, branches = _plan(system, chosen, times, states)
-        except UnsupportedModelError:
-            if not several or len(chosen) == 1:
-                raise
-            chosen = chosen[:-1]
-        else:
-            return plan, branches, chosen
 
 
 def _plan(

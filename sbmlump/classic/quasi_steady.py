@@ -7,7 +7,6 @@ states alone (the free enzyme) goes with them.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,17 +16,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.classic.choice import Proposal, best_choice
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
-from sbmlump.classic.measure import (
-    STANDARD,
-    Measurement,
-    Trial,
-    Yardstick,
-    error_estimate,
-    estimate_of,
-    measure,
-    yardstick,
-)
+from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, error_estimate, yardstick
 from sbmlump.classic.rational import simplified
 from sbmlump.classic.simulation import default_horizon, refuse_untimed_events, values
 from sbmlump.classic.solving import Chooser, Solution, solve
@@ -35,14 +26,12 @@ from sbmlump.classic.timescales import nominal_run, time_scales
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.expr.text import to_text
-from sbmlump.integrate.work import Meter, WorkLimitError
 from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.structure.laws import Law, linear_integrals
 from sbmlump.system import Constant, OdeSystem, Quantity
 
 __all__ = [
     "AUTO",
-    "DRAFT",
     "approximate_certificate",
     "branch_chooser",
     "known_states",
@@ -53,11 +42,6 @@ __all__ = [
 Array = NDArray[np.float64]
 Clock = Callable[[], float]
 AUTO: Final = "auto"
-_SMALL_ERROR: Final = 0.05
-_USELESS: Final = 0.5
-_MOST_TRIED: Final = 24
-_ROUGH: Final = 1e-4  # tolerance of a measurement that only has to tell small errors from large ones
-_WORK: Final = 30.0  # units that the choice of fast states may take
 
 
 def quasi_steady_state(
@@ -130,62 +114,6 @@ def _approximated(
     return replace(draft, certificate=approximate_certificate(draft, "qssa", ruler, details))
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """A reduction with a rough measurement of its error."""
-
-    draft: ReducedSystem
-    rough: Measurement
-
-    @property
-    def error(self) -> float:
-        """The worst one."""
-        return float(self.rough.errors.max(initial=0.0))
-
-
-class _Choices:
-    """Fast states tried out: each choice is measured roughly, all of them with a limited amount of work."""
-
-    def __init__(
-        self,
-        system: OdeSystem,
-        observables: Sequence[Observable],
-        why: dict[str, Any],
-        times: Array,
-        states: Array,
-        ruler: Yardstick,
-    ) -> None:
-        self.ruler = ruler
-        self.tried: list[_Choice] = []
-        self.refusals: list[UnsupportedModelError] = []
-        self._approximated = functools.partial(
-            _approximated, system, observables, why=why, times=times, states=states, ruler=None
-        )
-        self._meter = Meter(_WORK)
-
-    def attempt(self, chosen: tuple[str, ...]) -> _Choice | None:
-        """The reduction without these states, if its error is small."""
-        try:
-            draft = self._approximated(names=chosen)
-        except UnsupportedModelError as error:
-            self.refusals.append(error)
-            return None
-        choice = _Choice(draft, measure(draft, self.ruler, relative=_ROUGH, meter=self._meter))
-        self.tried.append(choice)
-        return choice if choice.error <= _SMALL_ERROR else None
-
-    def certified(self, choice: _Choice, used_up: bool) -> ReducedSystem:
-        """With its error measured properly; where that is too much work, as roughly as it was for the choice."""
-        assert isinstance(choice.draft.certificate, ErrorEstimate)
-        details = dict(choice.draft.certificate.details) | ({"work_used_up": True} if used_up else {})
-        try:
-            found = error_estimate(choice.draft, "qssa", self.ruler, details, meter=Meter(_WORK))
-        except WorkLimitError:
-            details |= {"work_used_up": True, "measured_with_tolerance": _ROUGH}
-            found = estimate_of(choice.rough, "qssa", self.ruler.trial, details)
-        return replace(choice.draft, certificate=found)
-
-
 def _best_choice(
     system: OdeSystem,
     observables: Sequence[Observable],
@@ -195,66 +123,20 @@ def _best_choice(
     states: Array,
     ruler: Yardstick,
 ) -> ReducedSystem:
-    """All proposed states if that gives a small error; else one after the other, the fastest first, those that do.
+    def reduction(chosen: tuple[str, ...]) -> ReducedSystem:
+        return _approximated(system, observables, chosen, why, times, states, None)
 
-    Where none does, the best of what was tried.
-    """
-    choices = _Choices(system, observables, why, times, states, ruler)
-    accepted: list[_Choice] = []
-    used_up = False
-    try:
-        whole = choices.attempt(names)
-        if whole is not None:
-            accepted.append(whole)
-        else:
-            _one_after_another(choices, names, accepted)
-    except WorkLimitError:
-        used_up = True
-    for choice in reversed(accepted):
-        found = choices.certified(choice, used_up)
-        if _error(found) <= _SMALL_ERROR:  # the rough measurement may have been a little too good
-            return found
-    if not choices.tried:
-        if choices.refusals:
-            raise choices.refusals[0]
-        raise UnsupportedModelError(_no_fast_state(system, names, "", used_up))
-    found = choices.certified(min(choices.tried, key=lambda choice: choice.error), used_up)
-    if _error(found) > _USELESS:
-        size = f"an error of {100 * _error(found):.0f} %" if np.isfinite(_error(found)) else "no finite solution"
-        raise UnsupportedModelError(_no_fast_state(system, names, f": the best choice has {size}", used_up))
-    return found
+    def gone(draft: ReducedSystem, name: str) -> bool:
+        return name in draft.system.definitions and name not in draft.system.states
 
+    def refusal(said: str) -> Reason:
+        message = (
+            f"the fastest states of model {system.id} ({', '.join(names[:4])}) are not quasi-steady{said}; "
+            "name fast states with --fast ID,…"
+        )
+        return Reason("no-fast-quantity", message)
 
-def _one_after_another(choices: _Choices, names: tuple[str, ...], accepted: list[_Choice]) -> None:
-    """Eliminate the states that leave the error small, together with those before them."""
-    chosen: tuple[str, ...] = ()
-    for name in names[:_MOST_TRIED] if len(names) > 1 else ():
-        best = accepted[-1].draft.system if accepted else None
-        if best is not None and name in best.definitions and name not in best.states:
-            continue  # it went with others already
-        found = choices.attempt((*chosen, name))
-        if found is not None:
-            chosen = (*chosen, name)
-            accepted.append(found)
-
-
-def _no_fast_state(system: OdeSystem, names: tuple[str, ...], what: str, used_up: bool) -> Reason:
-    tried = " in what was tried before the work that is allowed was used up" if used_up else ""
-    message = (
-        f"the fastest states of model {system.id} ({', '.join(names[:4])}) are not quasi-steady{tried}{what}; "
-        "name fast states with --fast ID,…"
-    )
-    return Reason("no-fast-quantity", message)
-
-
-def _error(reduction: ReducedSystem) -> float:
-    certificate = reduction.certificate
-    assert isinstance(certificate, ErrorEstimate)
-    return certificate.worst_error
-
-
-DRAFT: Final = ErrorEstimate("not yet measured", 0.0, 0, 0.0, float("inf"), float("inf"))
-"""Stands in a reduction until its error is measured."""
+    return best_choice(Proposal("qssa", names, reduction, gone, refusal), ruler)
 
 
 def approximate_certificate(

@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from sbmlump.classic.elimination import elimination_of
-from sbmlump.classic.measure import STANDARD, Trial, error_estimate, measure, yardstick
-from sbmlump.classic.quasi_steady import DRAFT
+from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, measure, yardstick
 from sbmlump.classic.simulation import refuse_untimed_events, values
 from sbmlump.classic.timescales import nominal_run
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError

@@ -21,7 +21,7 @@ from sbmlump.expr.text import parse_expression
 from sbmlump.lumping.identity import expand_polynomials
 from sbmlump.models import michaelis_menten, network_from_reactions, sir_age_groups
 from sbmlump.observables import parse_observables
-from sbmlump.reduced import ReducedSystem
+from sbmlump.reduced import ErrorEstimate, ReducedSystem
 from sbmlump.sbml.reader import load_sbml
 from sbmlump.sbml.writer import write_reduction
 from sbmlump.system import Event, OdeSystem
@@ -222,10 +222,28 @@ def test_the_choice_of_fast_states_does_a_bounded_amount_of_work(monkeypatch: py
     system = network_from_reactions(
         [("A -> B", 1), ("B -> C", 1000), ("C ->", Fraction(1, 2))], initial={"A": 10, "B": 0, "C": 0}
     )
-    monkeypatch.setattr("sbmlump.classic.quasi_steady._WORK", 1e-9)
+    monkeypatch.setattr("sbmlump.classic.choice._WORK", 1e-9)
     with pytest.raises(UnsupportedModelError, match="used up") as caught:
         quasi_steady_state(system, parse_observables(system, ["C"]), trial=Trial(until=10.0, ensemble=1))
     assert [one.code for one in caught.value.reasons] == ["no-fast-quantity"]
+
+
+def test_reactions_near_equilibrium_that_would_spoil_the_result_are_left_out() -> None:
+    """D ⇌ E is at equilibrium most of the time like A ⇌ B, but not at the start, and E is observed."""
+    system = network_from_reactions(
+        [("A -> B", 1000), ("B -> A", 1000), ("B -> C", 1), ("D -> E", 1), ("E -> D", 1)],
+        initial={"A": 10, "B": 0, "C": 0, "D": 10, "E": 0},
+    )
+    observables = parse_observables(system, ["C", "E"])
+    trial = Trial(until=20.0, ensemble=1)
+    found = quasi_equilibrium(system, observables, trial=trial)
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert set(found.certificate.details["near_equilibrium"]) == {"r1+r2", "r4+r5"}
+    assert found.certificate.details["fast_reactions"] == [["r1", "r2"]]
+    assert found.certificate.worst_error < 0.05
+    both = quasi_equilibrium(system, observables, fast=["r1", "r4"], trial=trial)
+    assert isinstance(both.certificate, ErrorEstimate)
+    assert both.certificate.worst_error > 0.05
 
 
 def with_dose(system: OdeSystem, trigger: Node, target: str) -> OdeSystem:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbmlump.classic import quasi_steady
+from sbmlump.classic import choice, quasi_steady
 from sbmlump.classic.comparison import compare_methods, differences
 from sbmlump.classic.measure import Trial, difference, measure, yardstick
 from sbmlump.classic.method import MethodOptions, apply_chain
@@ -101,7 +101,7 @@ def test_a_choice_that_cannot_be_measured_finely_says_how_it_was(monkeypatch: py
         Meter(1e-9).add(1e9)
         raise AssertionError
 
-    monkeypatch.setattr(quasi_steady, "error_estimate", too_much)
+    monkeypatch.setattr(choice, "error_estimate", too_much)
     rough = quasi_steady.quasi_steady_state(system, observables, trial=trial)
     assert isinstance(rough.certificate, ErrorEstimate)
     assert isinstance(fine.certificate, ErrorEstimate)
