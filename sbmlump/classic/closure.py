@@ -58,6 +58,7 @@ _MOST_BYTES: Final = 64 << 20
 _MOST_LIFTS: Final = 4
 _LONGEST_TEXT: Final = 300
 _UNDEFINED: Final = "the reduced right-hand side is undefined for every lift of this lumping"
+_NOWHERE: Final = "the lumps, or their rates, are defined at no point of the runs of the model"
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,9 @@ def _row(path: str | Path, number: int, cells: Sequence[str], columns: Sequence[
 
 def _number(cell: str) -> Fraction | None:
     sign = -1 if cell.startswith("-") else 1
-    top, slash, bottom = cell.lstrip("+-").partition("/")
+    top, slash, bottom = (cell[1:] if cell[:1] in ("+", "-") else cell).partition("/")
+    if not top.strip()[:1].isdigit() and not top.strip().startswith("."):
+        return None
     try:
         value = parse_number(top.strip())
         below = parse_number(bottom.strip()) if slash else Fraction(1)
@@ -263,7 +266,11 @@ def user_lumping(
     details = {"closure_error": error.as_json()}
     measured = [(error_estimate(draft, "lumping", ruler, details), draft) for draft in drafts[:_MOST_LIFTS]]
     certificate, best = min(measured, key=lambda pair: pair[0].worst_error)
-    remark = f"the lumping is not exact: its closure error is {error.worst:.3g} of the lumped rates"
+    remark = (
+        "the lumping is exact, but what is observed was not shown to be a function of the lumps"
+        if error.exact
+        else f"the lumping is not exact: its closure error is {error.worst:.3g} of the lumped rates"
+    )
     return replace(
         best, method="lumping", certificate=certificate, seconds={"lump": clock() - begin}, remarks=(remark,)
     )
@@ -298,6 +305,8 @@ def _check_observables(system: OdeSystem, rows: Sequence[Row], observables: Sequ
 
 def _right_inverse(rows: Sequence[Row], width: int) -> tuple[Row, ...]:
     """A sparse right inverse: a member that only one lump has, else the pivots' inverse."""
+    if not rows or rank(rows, width) < len(rows):
+        raise UsageError(Reason("bad-lumping", "the rows of the lumping depend on each other, or there are none"))
     users: dict[int, int] = {}
     for row in rows:
         for j in row:
@@ -399,7 +408,7 @@ def _sample(system: OdeSystem, trial: Trial) -> tuple[Array, Array]:
 
 def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial, seed: int) -> Closure:
     shown = closed_by_rank(system, list(nodes.values()), seed)
-    if shown is not None and not shown.wrong:
+    if shown is not None and not shown.wrong and not system.events:
         proof = ExactProof(
             "the rate of every lump is a function of the lumps (its gradient lies in the span of theirs)",
             "identity-test",
@@ -411,8 +420,11 @@ def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial, seed:
         return Closure(True, False, 0.0, 0.0, dict.fromkeys(nodes, 0.0), {}, 0, proof)
     times, runs = _sample(system, trial)
     found = gradient_error(system, list(nodes.values()), times, runs)
+    if not found.points:
+        raise UsageError(Reason("bad-lumping", _NOWHERE))
     worst = float(found.worst.max(initial=0.0))
     per = dict(zip(nodes, found.worst.tolist(), strict=True))
+    # with events it is the error between them
     return Closure(False, False, worst, found.mean, per, {}, found.points)
 
 
@@ -425,7 +437,7 @@ def _with_field(system: OdeSystem, nodes: Mapping[str, Node], field: Mapping[str
     """J_ℓ·f − g(ℓ) for a given g."""
     errors = field_errors(system, nodes, field)
     linear = linear_rows(system, nodes) is not None
-    if is_zero(system, list(errors.values())):
+    if is_zero(system, list(errors.values())) and not system.events:
         statement = "J·f − g(ℓ) is 0 in lowest terms"
         proof = ExactProof(statement, "expansion", 0.0, valid_for=_values_of_all(system))
         return Closure(True, linear, 0.0, 0.0, dict.fromkeys(nodes, 0.0), {}, 0, proof)
@@ -443,15 +455,21 @@ def _sampled(
     """An error that does not vanish: as text, and along runs relative to the largest lumped rate."""
     graph = system.graph
     times, runs = _sample(system, trial)
-    found = np.abs(np.nan_to_num(values(system, errors, times, runs)))
-    size = np.abs(np.nan_to_num(values(system, lumped, times, runs))).max(axis=(0, 1))
+    found = np.abs(values(system, errors, times, runs))
+    rates = np.abs(values(system, lumped, times, runs))
+    defined = np.isfinite(rates).all(axis=2)
+    if not defined.any():
+        raise UsageError(Reason("bad-lumping", _NOWHERE))
+    # where the rates of the lumps are defined, an error that is not is none that is known to be small
+    found = np.where(np.isfinite(found), found, np.inf)[defined]
+    size = rates[defined].max(axis=0)
     relative = found / np.maximum(size, 1e-300)
     texts = {
         name: text
         for name, node in zip(names, errors, strict=True)
         if not is_zero(system, [node]) and len(text := to_text(graph, node)) <= _LONGEST_TEXT
     }
-    worst = relative.max(axis=(0, 1))
+    worst = relative.max(axis=0)
     return Closure(
         False,
         linear,
@@ -459,5 +477,5 @@ def _sampled(
         float(relative.mean()),
         dict(zip(names, worst.tolist(), strict=True)),
         texts,
-        relative.shape[0] * relative.shape[1],
+        len(relative),
     )

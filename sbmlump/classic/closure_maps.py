@@ -145,7 +145,8 @@ def field_errors(system: OdeSystem, nodes: Mapping[str, Node], field: Mapping[st
         listed = ", ".join(sorted(set(field) ^ set(nodes)))
         raise UsageError(Reason("bad-lumping", f"the field needs one rate for each lump; differing: {listed}"))
     graph = system.graph
-    known = {name: node for name, node in system.definitions.items() if name not in system.state_index}
+    moving = set(system.states)
+    known = {name: node for name, node in system.definitions.items() if not graph.symbols([node]) & moving}
     stand_ins = {name: graph.symbol(f"lump {name}") for name in nodes}
     rates: dict[str, Node] = {}
     for name, text in field.items():

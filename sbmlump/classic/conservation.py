@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from sbmlump.classic.compose import composed
-from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
+from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id, with_observables
 from sbmlump.classic.proof import EliminationClaim, prove_elimination
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Graph, Node
@@ -94,7 +94,8 @@ def conservation(
     reasons = (*refused, *(_near_reasons(system) if not totals else ()))
     if not chosen:
         proof = ExactProof("there is no conserved total; nothing was eliminated", "identity", 0.0)
-        return elimination_of(system, system, observables, proof, "conservation", reasons=reasons)
+        kept = with_observables(system, observables)
+        return elimination_of(system, kept, observables, proof, "conservation", reasons=reasons)
     reduced, starts = eliminated_system(system, plan, observables)
     claim = EliminationClaim(system, reduced, definitions, {one.id: one.expression for one in observables})
     outcome = prove_elimination(claim, seed)

@@ -16,7 +16,7 @@ from sbmlump.expr.graph import Graph, Node
 from sbmlump.reduced import Certificate, Elimination, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
 
-__all__ = ["Plan", "eliminated_system", "elimination_of", "free_id"]
+__all__ = ["Plan", "eliminated_system", "elimination_of", "free_id", "with_observables"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,13 @@ def eliminated_system(
     return made, starts.origins
 
 
+def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> OdeSystem:
+    """The system with assigned quantities for the observables that have no id of it."""
+    defined = system.definitions
+    new = tuple(Assigned(one.id, one.expression) for one in observables if one.id not in defined)
+    return replace(system, assigned=(*system.assigned, *new)) if new else system
+
+
 class _Starts:
     """Rewrites expressions of time 0 so that they do not go through eliminated states."""
 
@@ -138,13 +145,10 @@ class _Starts:
         system, graph = self._system, self._system.graph
         symbols = graph.symbols([node])
         if symbols & self._indirect:
-            index = system.state_index.get(owner)
-            value = system.constant_values.get(owner) if index is None else system.initial_values[index]
-            if value is not None:
-                return value
-            # the value of a constant this plan adds: open what stands in the way
-            opened = {graph.symbol(name): system.definitions[name] for name in symbols & self._indirect}
-            node = graph.substitute([node], opened)[0]
+            # open what stands in the way, at time 0
+            names = sorted(symbols & self._indirect)
+            values = graph.substitute([system.definitions[name] for name in names], {graph.time(): graph.number(0)})
+            node = graph.substitute([node], {graph.symbol(n): v for n, v in zip(names, values, strict=True)})[0]
             symbols = graph.symbols([node])
         used = sorted(symbols & self._gone)
         return graph.substitute([node], {graph.symbol(name): graph.symbol(self._start_of(name)) for name in used})[0]

@@ -286,9 +286,7 @@ def _assembled(
         for top, bottom in fits
     ]
     lift = _right_inverse(rows, system.size)
-    initial = [
-        graph.add(graph.scaled(v, system.initial_values[j] or graph.number(0)) for j, v in row.items()) for row in rows
-    ]
+    initial = [graph.add(graph.scaled(v, _start(system, j)) for j, v in row.items()) for row in rows]
     back = {graph.symbol(state): graph.number(0) for state in system.states}
     image: dict[int, list[Node]] = {}
     for symbol, row in zip(symbols, lift, strict=True):
@@ -338,6 +336,12 @@ def _assembled(
         "rational": any(bottom is not None for _, bottom in fits),
     }
     return replace(draft, certificate=error_estimate(draft, "learned", ruler, details))
+
+
+def _start(system: OdeSystem, j: int) -> Node:
+    value = system.initial_values[j]
+    assert value is not None  # it was simulated
+    return value
 
 
 def _right_inverse(rows: Sequence[Row], width: int) -> tuple[dict[int, Fraction], ...]:

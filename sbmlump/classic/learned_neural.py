@@ -213,7 +213,7 @@ def learn_neural(
         raise LimitError(Reason("not-simulated", message))
     scale = np.maximum(np.abs(runs).max(axis=(0, 1)), 1e-300)
     pinned = values(system, [o.expression for o in observables], ruler.times, runs)
-    spread = np.maximum(pinned.std(axis=(0, 1)), 1e-12)
+    spread = np.maximum(pinned.std(axis=(0, 1)), 1e-300)
     torch.manual_seed(trial.seed)
     network = _network(torch, system.size, len(observables), size, width)
     training = _tensors(torch, system, observables, ruler, runs, scale, spread)
@@ -320,6 +320,6 @@ def _trajectory_error(torch: Any, network: Any, ruler: Yardstick, scale: Array, 
         if not run.success or run.y.shape[1] < len(ruler.times):
             return float("inf")
         got = run.y[:fixed].T * spread
-        size = np.maximum(np.abs(expected).max(axis=0), 1e-12)
+        size = np.maximum(np.abs(expected).max(axis=0), 1e-300)
         worst = max(worst, float((np.abs(got - expected) / size).max()))
     return worst

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-_SMALL: Final = 1e-12
+_SMALL: Final = 1e-12  # of the largest value over all runs: what is smaller in one of them counts as zero there
 _REDUCED_STEPS: Final = 10_000
 
 
@@ -171,7 +171,7 @@ def measure(
     )
     nodes = [system.definitions[one.id] for one in ruler.observables]
     got = values(system, nodes, ruler.times, small, constants)
-    scale = np.maximum(np.abs(ruler.expected).max(axis=1), _SMALL)
+    scale = _sizes(ruler)
     with np.errstate(all="ignore"):
         per = (np.abs(got - ruler.expected) / scale[:, None, :]).max(axis=1)
     per = np.where(np.isnan(per), np.inf, per)
@@ -231,8 +231,16 @@ def difference(
         small = trajectories(one.system, lumped, ruler.times, constants=constants, steps=_REDUCED_STEPS, meter=meter)
         nodes = [one.system.definitions[o.id] for o in ruler.observables]
         found.append(values(one.system, nodes, ruler.times, small, constants)[0])
-    scale = np.maximum(np.abs(ruler.expected[0]).max(axis=0), _SMALL)
+    scale = _sizes(ruler)[0]
     return float((np.abs(found[0] - found[1]) / scale).max(initial=0.0))
+
+
+def _sizes(ruler: Yardstick) -> Array:
+    """Largest magnitude of each observable in each run, (r, q); of one that is always zero a trace of the states'."""
+    sizes = np.abs(ruler.expected).max(axis=1)
+    largest = sizes.max(axis=0, initial=0.0)
+    largest = np.where(largest > 0, largest, float(np.abs(ruler.states).max(initial=0.0)))
+    return np.asarray(np.maximum(sizes, np.maximum(_SMALL * largest, 1e-300)))
 
 
 def _number(value: float) -> float | None:

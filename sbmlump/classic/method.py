@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from sbmlump.classic.closure import user_lumping
 from sbmlump.classic.compose import chain_of, composed
 from sbmlump.classic.conservation import conservation
+from sbmlump.classic.elimination import with_observables
 from sbmlump.classic.learned import learn
 from sbmlump.classic.measure import DRAFT, Trial, error_estimate
 from sbmlump.classic.pooling import pooled
@@ -233,11 +234,12 @@ def _lumping(system: OdeSystem, kept: Sequence[Observable], options: MethodOptio
 
 
 def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSystem:
-    """Nothing is reduced."""
+    """Nothing is reduced; observables that have no id of the model become assigned quantities."""
     matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
     lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
     proof = ExactProof("nothing was reduced", "identity", 0.0)
-    return ReducedSystem(system, system, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "none")
+    kept = with_observables(system, observables)
+    return ReducedSystem(system, kept, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "none")
 
 
 CLASSIC: Final[tuple[Method, ...]] = (
@@ -347,7 +349,11 @@ def apply_chain(
         elif name == "pooling":
             step = whole = pooled(whole, options.seed)
         else:
-            step = METHODS[name].apply(whole.system, _carried(whole), _still_there(inner, system, whole.system))
+            told = _still_there(inner, system, whole.system)
+            # totals and initial values that an earlier step made constants of stay free, for other initial values
+            starts = {c.id for c in whole.system.constants} - {c.id for c in system.constants}
+            told = replace(told, keep=told.keep | starts)
+            step = METHODS[name].apply(whole.system, _carried(whole), told)
             both = isinstance(whole.certificate, ExactProof) and isinstance(step.certificate, ExactProof)
             whole = composed(whole, step, certificate=None if both else DRAFT)
         chain.append(chain_of(replace(step, method=name), step.certificate))

@@ -31,7 +31,7 @@ from sbmlump.lumping.basis import choose_basis, primitive
 from sbmlump.lumping.names import lump_names
 from sbmlump.reduced import Observable, ReducedSystem
 from sbmlump.structure.exact_linear import left_null_space, rank
-from sbmlump.structure.laws import amount_factors, number_of
+from sbmlump.structure.laws import amount_factors, changing_compartment, number_of
 from sbmlump.structure.monomials import expand, monomial_node
 from sbmlump.system import OdeSystem, Participant
 
@@ -181,12 +181,13 @@ def fast_reactions(system: OdeSystem) -> tuple[FastReaction, ...]:
 def _change(
     system: OdeSystem, reactants: Sequence[Participant], products: Sequence[Participant]
 ) -> dict[str, Fraction] | None:
-    """Net stoichiometry over states; ``None`` if it is no number, or if something else than states takes part."""
+    """Net stoichiometry over states that reactions rule; ``None`` if it is no number, or if others take part."""
     change: dict[str, Fraction] = {}
     for sign, side in ((-1, reactants), (1, products)):
         for one in side:
             value = number_of(system, one)
-            if value is None or one.species not in system.state_index:
+            quantity = system.quantities.get(one.species)
+            if value is None or one.species not in system.state_index or (quantity is not None and quantity.boundary):
                 return None
             change[one.species] = change.get(one.species, Fraction(0)) + sign * value
     return {name: value for name, value in change.items() if value}
@@ -298,7 +299,10 @@ def _plan(
         if basis
         else []
     )
-    sizes = {factors[name] for name in involved}
+    if len({_conversion(system, name) for name in involved}) > 1:
+        message = "the fast reactions connect species with different conversion factors: what they conserve is no sum"
+        raise UnsupportedModelError(Reason("no-closed-form", message, chosen[0].ids[0]))
+    sizes = {(factors[name], changing_compartment(system, name)) for name in involved}
     if len(sizes) > 1:
         message = "the fast reactions connect compartments of different sizes; make amounts of the species first"
         raise UnsupportedModelError(Reason("no-closed-form", message, chosen[0].ids[0]))
@@ -318,6 +322,11 @@ def _plan(
     values_found = dict(zip(solution.values, simplified(graph, list(solution.values.values())), strict=True))
     lumps = {name: dict(pool) for name, pool in zip(names, pools, strict=True)}
     return Plan(values_found, new_states=new_states, lumps=lumps, shorten=True), solution.branches
+
+
+def _conversion(system: OdeSystem, name: str) -> str | None:
+    quantity = system.quantities.get(name)
+    return (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
 
 
 def _refuse_jumps(system: OdeSystem, involved: Sequence[str]) -> None:

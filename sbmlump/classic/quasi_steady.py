@@ -218,10 +218,20 @@ def _eliminate(system: OdeSystem, fast: Sequence[str], times: Array, states: Arr
         quantities[name] = Quantity(name, "parameter", name=f"total {short_text(system, law.expression)}"[:200])
         meaning[graph.symbol(name)] = law.expression
         equations.append(graph.sub(law.expression, graph.symbol(name)))
+    _refuse_jumps(system, unknowns)
     solution = solve(graph, equations, unknowns, branch_chooser(system, meaning, times, states))
     return _Step(
         Plan(_tidy(system, solution), constants=tuple(constants), quantities=quantities, shorten=True), solution
     )
+
+
+def _refuse_jumps(system: OdeSystem, unknowns: Sequence[str]) -> None:
+    """A state that an event sets would have to move: what follows the others cannot."""
+    for event in system.events:
+        touched = sorted({name for name, _ in (*event.assignments, *event.implied)} & set(unknowns))
+        if touched:
+            message = f"the event {event.id or '(no id)'} sets {touched[0]}, which would follow the slow states at once"
+            raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
 
 
 def _tidy(system: OdeSystem, solution: Solution) -> dict[str, Node]:

@@ -35,7 +35,7 @@ from sbmlump.classic.timescales import nominal_run
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
-from sbmlump.structure.laws import amount_factors
+from sbmlump.structure.laws import amount_factors, changing_compartment
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Reaction
 
 __all__ = ["WEIGHTINGS", "RelationGraph", "Weighting", "pruned", "relation_graph"]
@@ -364,6 +364,9 @@ def _droppable(system: OdeSystem, gone: set[str], limit: float, times: Array, st
                 outflow[:, index[one.species]] += flux[:, column[reaction.id]]
     dropped: list[Reaction] = []
     for reaction in made:
+        taken = {one.species for one in (*reaction.reactants, *reaction.products)}
+        if any(changing_compartment(system, name) is not None for name in taken - gone):
+            continue  # the flux stands in their rates over a size that changes
         drained = [index[one.species] for one in reaction.reactants if one.species in index and one.species not in gone]
         with np.errstate(all="ignore"):
             share = np.nan_to_num(flux[:, [column[reaction.id]]] / outflow[:, drained])
@@ -377,6 +380,8 @@ def _lost_terms(system: OdeSystem, dropped: Sequence[Reaction], name: str, facto
     graph = system.graph
     total: dict[Node, Fraction] = {}
     quantity = system.quantities.get(name)
+    if quantity is not None and quantity.boundary:
+        return total  # a rule sets its rate, reactions do not
     conversion = (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
     scale = graph.symbol(conversion) if conversion is not None else graph.number(1)
     for reaction in dropped:

@@ -256,7 +256,13 @@ def reduced_start(reduction: ReducedSystem, starts: Array) -> tuple[Array, dict[
     if not given:
         return lumped, {}
     place = original.state_index
+    # a constant of the original keeps its value in all runs, also where it was computed from initial values
+    own = {c.id for c in original.constants} & {c.id for c in system.constants} - set(given)
     hanging = [c.id for c in system.constants if c.id not in given and c.value is not None and c.computed]
+    hanging = [name for name in hanging if name not in own]
+    computed = [c.id for c in original.constants if c.id in own and c.computed and c.value is not None]
+    fixed_values = values_of(original.graph, [original.constant_values[name] for name in computed])
+    fixed = {name: Fraction(repr(float(v))) for name, v in zip(computed, fixed_values, strict=True) if np.isfinite(v)}
     hanging += list(given)
     columns: dict[str, list[float]] = {name: [] for name in hanging}
     for x, y in zip(starts, lumped, strict=True):
@@ -265,6 +271,7 @@ def reduced_start(reduction: ReducedSystem, starts: Array) -> tuple[Array, dict[
             for name, row in given.items()
         }
         new |= {name: Fraction(repr(float(v))) for name, v in zip(system.states, y, strict=True)}
+        new |= fixed
         moved = system.with_values(new).constant_values
         numbers = values_of(system.graph, [moved[name] for name in hanging])
         for name, number in zip(hanging, numbers, strict=True):

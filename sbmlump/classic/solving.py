@@ -23,7 +23,8 @@ from sbmlump.expr.graph import Graph, Node
 __all__ = ["Branch", "Solution", "solve"]
 
 _MAX_UNKNOWNS: Final = 40
-_MAX_GROEBNER: Final = 3
+_MOST_TERMS: Final = 40
+_MOST_SYMBOLS: Final = {2: 10, 3: 0}  # beside so many unknowns: with more a Gröbner basis may take for ever
 _CODE: Final = "no-closed-form"
 Chooser = Callable[[str, Node, Node], tuple[bool, bool, str]]
 
@@ -230,7 +231,11 @@ class _Solver:
 
     def _by_groebner(self, rest: Sequence[str], choose: Chooser) -> Solution:
         """A lexicographic Gröbner basis that is triangular with linear and at most one quadratic polynomial."""
-        if len(rest) > _MAX_GROEBNER or max(len(p) for p in self._open) > 40:
+        places = {self._place(name) for name in rest}
+        others = {
+            place for p in self._open for place, degree in enumerate(p.degrees()) if int(degree) and place not in places
+        }
+        if len(others) > _MOST_SYMBOLS.get(len(rest), -1) or max(len(p) for p in self._open) > _MOST_TERMS:
             raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
         triangular = _groebner(self._open, [self._place(name) for name in rest])
         if triangular is None:

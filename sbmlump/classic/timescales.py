@@ -136,15 +136,34 @@ def time_scales(system: OdeSystem, times: Array, states: Array, excluded: Sequen
     )
 
 
+def _projector(matrix: Array, count: int, border: float) -> Array:
+    """Onto the invariant subspace of the ``count`` fastest modes, along that of the others: Σ aᵣbᵣ.
+
+    By an ordered Schur form and a Sylvester equation, which repeated eigenvalues do not disturb as eigenvectors are
+    disturbed by them. NaN where the two sets of modes cannot be told apart.
+    """
+    ordered: Any = scipy.linalg.schur
+    try:
+        t, z, found = ordered(matrix, output="complex", sort=lambda value: abs(value) > border)
+        if found != count:
+            return np.full(matrix.shape, np.nan)
+        # T (I X; 0 I) = (I X; 0 I) diag(T11, T22)
+        x = scipy.linalg.solve_sylvester(t[:count, :count], -t[count:, count:], -t[:count, count:])
+    except np.linalg.LinAlgError:  # eigenvalues too close to be put in order
+        return np.full(matrix.shape, np.nan)
+    block = np.zeros_like(t)
+    block[:count, :count] = np.eye(count)
+    block[:count, count:] = -x
+    return np.asarray((z @ block @ z.conj().T).real)
+
+
 def _modes(matrix: Array, until: float) -> tuple[Array, Array, int, float]:
     """Speeds in falling order, pointers of the states, number of fast modes, and the gap behind them."""
     size = len(matrix)
     if not np.isfinite(matrix).all():
         return np.zeros(size), np.zeros(size), 0, 1.0
-    decomposition: tuple[Any, ...] = scipy.linalg.eig(matrix, left=True, right=True)
-    values, left, right = decomposition
-    order = np.argsort(-np.abs(values))
-    values, left, right = values[order], left[:, order], right[:, order]
+    values = scipy.linalg.eigvals(matrix)
+    values = values[np.argsort(-np.abs(values))]
     speeds = np.abs(values)
     best, gap = 0, _GAP
     # conserved totals give modes of speed 0: they are no slow modes, something that moves has to stay
@@ -158,8 +177,5 @@ def _modes(matrix: Array, until: float) -> tuple[Array, Array, int, float]:
             best, gap = count, ratio
     if not best:
         return speeds, np.zeros(size), 0, 1.0
-    norm = np.einsum("ij,ij->j", left.conj(), right)[:best]
-    with np.errstate(all="ignore"):
-        projector = np.einsum("ir,ir->i", right[:, :best] / norm, left.conj()[:, :best])
-    pointer = np.nan_to_num(np.abs(projector.real))
+    pointer = np.nan_to_num(np.abs(np.diag(_projector(matrix, best, float(np.sqrt(speeds[best - 1] * speeds[best]))))))
     return speeds, np.minimum(pointer, 1.0), best, gap

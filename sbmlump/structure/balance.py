@@ -84,11 +84,11 @@ def balance_of(network: Network | None) -> Balance:
         return Balance(None, None, network.realisation, f"not a mass-action network ({listed}); balance is not defined")
     if not network.weakly_reversible:
         return Balance(False, False, network.realisation, "the network is not weakly reversible")
-    exact = all(isinstance(one.rate, Fraction) for one in network.directions)
     by_complexes = _complex_system(network)
-    complex_balanced = None if by_complexes is None else _solvable(by_complexes, len(network.species))
+    complex_balanced, complex_exact = (None, True) if by_complexes is None else _solvable(by_complexes, network)
     pairs = _pair_system(network)
-    detailed = False if pairs is None else _solvable(pairs, len(network.species))
+    detailed, pairs_exact = (False, True) if pairs is None else _solvable(pairs, network)
+    exact = pairs_exact and (detailed or complex_exact)
     if detailed:
         complex_balanced = True
     equilibrium: Mapping[str, float] = {}
@@ -192,17 +192,21 @@ def _tree_constants(network: Network, group: Sequence[int]) -> list[Number] | No
     return None if (kernel <= 0).any() else [float(value) for value in kernel]
 
 
-def _solvable(system: _LogSystem, width: int) -> bool:
-    """Whether Π b^w = 1 for every integer w orthogonal to the rows."""
-    basis, _ = left_null_space(system.rows, width)
+def _solvable(system: _LogSystem, network: Network) -> tuple[bool, bool]:
+    """Whether Π b^w = 1 for every integer w orthogonal to the rows, and whether exact arithmetic says so."""
+    basis, _ = left_null_space(system.rows, len(network.species))
+    exact = True
     for row in map(primitive, basis):
         exponents = {i: int(value) for i, value in row.items()}
-        if not _product_is_one([(system.values[i], e) for i, e in exponents.items()]):
-            return False
-    return True
+        one, sure = _product_is_one([(system.values[i], e) for i, e in exponents.items()])
+        if not one:
+            return False, sure
+        exact = exact and sure
+    return True, exact
 
 
-def _product_is_one(powers: Sequence[tuple[Number, int]]) -> bool:
+def _product_is_one(powers: Sequence[tuple[Number, int]]) -> tuple[bool, bool]:
+    """The answer, and whether it was found in exact arithmetic (not for irrational or very long numbers)."""
     bits = sum(
         abs(e) * (value.numerator.bit_length() + value.denominator.bit_length())
         for value, e in powers
@@ -213,9 +217,9 @@ def _product_is_one(powers: Sequence[tuple[Number, int]]) -> bool:
         for value, e in powers:
             assert isinstance(value, Fraction)
             product *= value**e
-        return product == 1
+        return product == 1, True
     logarithms = [e * _log(value) for value, e in powers]
-    return abs(sum(logarithms)) <= _LOG_TOLERANCE * max(1.0, sum(map(abs, logarithms)))
+    return abs(sum(logarithms)) <= _LOG_TOLERANCE * max(1.0, sum(map(abs, logarithms))), False
 
 
 def _log(value: Number) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -77,11 +77,10 @@ def kept_properties(reduction: ReducedSystem, *, formulas: Mapping[str, str] | N
         deficiency.
     """
     original, system = reduction.original, reduction.system
-    rows = reduction.matrix.rows
     found = _laws(reduction)
-    if reduction.map.kind != "elimination":  # what is eliminated is not pooled: it follows from what stays
-        found.append(_total(rows, original.size))
-        found += _elements(original, rows, formulas if formulas is not None else formulas_of(original))
+    if not _all_there(reduction):  # what is eliminated is not pooled: it follows from what stays
+        found.append(_total(reduction))
+        found += _elements(reduction, formulas if formulas is not None else formulas_of(original))
     found.append(_non_negativity(reduction))
     networks = network_for_balance(original), network_for_balance(system)
     balances = balance_of(networks[0]), balance_of(networks[1])
@@ -107,7 +106,9 @@ def _non_negativity(reduction: ReducedSystem) -> Kept:
     now = all(after.values()) or None
     doubtful = [name for name, fine in after.items() if not fine]
     remark = "not shown for " + ", ".join(doubtful[:5]) if doubtful else ""
-    if was and reduction.map.kind == "elimination" and isinstance(reduction.certificate, ExactProof):
+    if not reduction.matrix.non_negative:
+        return Kept("non-negativity", was, None, None, "lumps with negative weights may start below 0")
+    if was and _all_there(reduction) and isinstance(reduction.certificate, ExactProof):
         return Kept("non-negativity", was, True, True, "the states that stay move as in the original")
     return Kept("non-negativity", was, now, now if was else None, remark)
 
@@ -153,9 +154,11 @@ def _holds(reduction: ReducedSystem, law: Mapping[int, Fraction]) -> bool:
     graph = system.graph
     kind = reduction.map
     if isinstance(kind, Elimination):
-        if isinstance(reduction.certificate, ExactProof):
-            return True  # what is eliminated follows from what stays, as it was
         defined = system.definitions
+        if isinstance(reduction.certificate, ExactProof):
+            # what is eliminated follows from what stays, as it was; lumps of an earlier step hold some sums only
+            whole = all(names[j] in defined for j in law)
+            return whole or solve_rows(_known_rows(reduction), law, reduction.original.size) is not None
         if any(names[j] not in defined for j in law):
             # pools stand for their members, which are defined too where they are eliminated
             return False
@@ -203,18 +206,39 @@ def _rests(system: OdeSystem, value: Node) -> bool:
     return bool((np.abs(found[:, 0]) <= _ROUNDING * terms).all())
 
 
-def _total(rows: Sequence[Mapping[int, Fraction]], size: int) -> Kept:
-    """1ᵀL = 1ᵀ: the sum of the lumps is the sum of the states."""
+def _all_there(reduction: ReducedSystem) -> bool:
+    """Whether every state of the original is a quantity of the reduced system still, as eliminations leave them."""
+    defined = reduction.system.definitions
+    return isinstance(reduction.map, Elimination) and all(name in defined for name in reduction.original.states)
+
+
+def _known_rows(reduction: ReducedSystem) -> list[Mapping[int, Fraction]]:
+    """Combinations of original states that are states of the reduced system, or whose initial values it holds."""
+    rows = list(reduction.matrix.rows)
+    if isinstance(reduction.map, Elimination):
+        index = reduction.original.state_index
+        rows += [{index[name]: v for name, v in row.items()} for row in reduction.map.starts.values()]
+    return rows
+
+
+def _total(reduction: ReducedSystem) -> Kept:
+    """1ᵀL = 1ᵀ: the sum of the lumps is the sum of the states (after an elimination: it follows from what is known)."""
+    size = reduction.original.size
+    if isinstance(reduction.map, Elimination):
+        ones = dict.fromkeys(range(size), Fraction(1))
+        whole = solve_rows(_known_rows(reduction), ones, size) is not None
+        return Kept("total of the states", True, whole, whole, "" if whole else "it does not follow from the lumps")
     sums: dict[int, Fraction] = {}
-    for row in rows:
+    for row in reduction.matrix.rows:
         for j, value in row.items():
             sums[j] = sums.get(j, Fraction(0)) + value
     whole = len(sums) == size and all(value == 1 for value in sums.values())
     return Kept("total of the states", True, whole, whole, "" if whole else "the sum of the lumps is another one")
 
 
-def _elements(original: OdeSystem, rows: Sequence[Mapping[int, Fraction]], formulas: Mapping[str, str]) -> list[Kept]:
+def _elements(reduction: ReducedSystem, formulas: Mapping[str, str]) -> list[Kept]:
     """Whether the amount of each chemical element follows from the lumps."""
+    original = reduction.original
     if not formulas:
         return []
     counts = {name: element_counts(text) for name, text in formulas.items() if name in original.state_index}
@@ -223,7 +247,7 @@ def _elements(original: OdeSystem, rows: Sequence[Mapping[int, Fraction]], formu
         target = {
             original.state_index[name]: Fraction(one[element]) for name, one in counts.items() if one.get(element)
         }
-        held = solve_rows(rows, target, original.size) is not None
+        held = solve_rows(_known_rows(reduction), target, original.size) is not None
         found.append(Kept(f"total of {element}", True, held, held, f"{len(counts)} states have a formula"))
     return found
 

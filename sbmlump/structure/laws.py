@@ -26,7 +26,15 @@ from sbmlump.lumping.identity import failure_bound, run_trials
 from sbmlump.structure.exact_linear import left_null_space
 from sbmlump.system import OdeSystem, Participant
 
-__all__ = ["Law", "amount_factors", "linear_integrals", "near_laws", "stoichiometric_laws", "stoichiometry"]
+__all__ = [
+    "Law",
+    "amount_factors",
+    "changing_compartment",
+    "linear_integrals",
+    "near_laws",
+    "stoichiometric_laws",
+    "stoichiometry",
+]
 
 Residues = NDArray[np.int64]
 _BLOCK: Final = 128
@@ -78,6 +86,14 @@ def amount_factors(system: OdeSystem) -> tuple[Node, ...]:
         else:
             factors.append(graph.symbol(resting.id))
     return tuple(factors)
+
+
+def changing_compartment(system: OdeSystem, name: str) -> str | None:
+    """The compartment of a state that is a concentration, if its size is no constant; else ``None``."""
+    quantity = system.quantities.get(name)
+    if quantity is None or quantity.kind != "species" or quantity.amount or quantity.compartment is None:
+        return None
+    return None if quantity.compartment in system.constant_values else quantity.compartment
 
 
 def law_expression(system: OdeSystem, weights: Mapping[str, Fraction], factors: Sequence[Node]) -> Node:

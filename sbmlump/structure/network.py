@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Node
 from sbmlump.structure.exact_linear import rank
-from sbmlump.structure.laws import number_of
+from sbmlump.structure.laws import changing_compartment, number_of
 from sbmlump.structure.monomials import Monomial, expand
 from sbmlump.system import OdeSystem, Reaction
 
@@ -174,7 +174,8 @@ def network_of(system: OdeSystem) -> Network | None:
     -------
     Network or None
         ``None`` if the right-hand side is not that of the reactions (rate rules besides them, stoichiometries that are
-        no numbers), or if rate rules have no canonical realisation: nothing is said of balance then.
+        no numbers, concentrations in a compartment whose size changes), or if rate rules have no canonical realisation:
+        nothing is said of balance then.
     """
     if system.reactions:
         return _written_network(system)
@@ -212,7 +213,9 @@ def _written_network(system: OdeSystem) -> Network | None:
         for name, rhs in zip(system.states, system.rhs, strict=True)
         if (name not in touched and rhs != zero) or (name in touched and _is_boundary(system, name))
     ]
-    return None if ruled else builder.network(AS_WRITTEN)
+    # a concentration in a compartment that grows is diluted, which no reaction says
+    diluted = any(changing_compartment(system, name) is not None for name in touched)
+    return None if ruled or diluted else builder.network(AS_WRITTEN)
 
 
 def _is_boundary(system: OdeSystem, name: str) -> bool:

@@ -21,7 +21,8 @@ _MONOTONE: Final = frozenset({"tanh", "arctan", "sinh", "floor"})  # of the sign
 def non_negative_rates(system: OdeSystem) -> Mapping[str, bool]:
     """For each state, whether its rate is certainly not negative where it is 0 and no state is negative.
 
-    True for all of them: no state that starts at 0 or above becomes negative. False means "not shown".
+    True for all of them: no state that starts at 0 or above becomes negative. False means "not shown"; a state that an
+    event sets must also be set to what is certainly not negative.
     The values of the constants are those in the file.
     """
     graph = system.graph
@@ -32,6 +33,11 @@ def non_negative_rates(system: OdeSystem) -> Mapping[str, bool]:
     for name, rhs in zip(system.states, bound, strict=True):
         edge = graph.substitute([rhs], {graph.symbol(name): zero})[0]
         outcome[name] = _is_non_negative(graph, edge, states)
+    for event in system.events:
+        for name, node in (*event.assignments, *event.implied):
+            if name in outcome:
+                value = graph.substitute([node], system.specialised())[0]
+                outcome[name] = outcome[name] and _is_non_negative(graph, value, states)
     return outcome
 
 

@@ -90,6 +90,7 @@ class Structure:
             "complex_balance": self.balance.complex,
             "balance_realisation": self.balance.realisation,
             "balance_remark": self.balance.why,
+            "balance_exact": self.balance.exact,
             "equilibrium": dict(self.balance.equilibrium),
             "non_negative": all(self.non_negative.values()),
             "may_become_negative": [name for name, fine in self.non_negative.items() if not fine],
@@ -122,6 +123,7 @@ class Structure:
             return ["  network                            not defined: rate rules, or stoichiometries that vary"]
         words = {True: "yes", False: "no", None: "not defined"}
         other = self.balance.realisation != network.realisation
+        inexact = "" if self.balance.exact else "; decided in floating point"
         why = f"of the {self.balance.realisation}; {self.balance.why}" if other else self.balance.why
         return [
             f"  network                            {network.realisation}",
@@ -129,7 +131,7 @@ class Structure:
             f"  deficiency                         {network.deficiency}",
             f"  weakly reversible                  {words[network.weakly_reversible]}",
             f"  detailed balance                   {words[self.balance.detailed]}",
-            f"  complex balance                    {words[self.balance.complex]} ({why})",
+            f"  complex balance                    {words[self.balance.complex]} ({why}{inexact})",
         ]
 
 
