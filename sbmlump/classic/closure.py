@@ -386,6 +386,7 @@ def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial:
             continue
         outcome = certify(claim_of(system, reduced, basis, lift, (), frozenset()), seed)
         if isinstance(outcome, ExactProof):
+            outcome = replace(outcome, valid_for=values_used(system, frozenset(), basis.members, ()))
             return Closure(True, True, 0.0, 0.0, dict.fromkeys(names, 0.0), {}, 0, outcome)
     _, reduced = defined[0]
     forward = {

@@ -23,6 +23,7 @@ from sbmlump.errors import Reason, UsageError
 from sbmlump.lumping.approximate import DEFAULT_WORK, approximate
 from sbmlump.lumping.partition_reduce import reduce_backward, reduce_forward
 from sbmlump.lumping.reduction import lump_exactly
+from sbmlump.lumping.species import homes
 from sbmlump.reduced import (
     ExactProof,
     LinearLumping,
@@ -353,7 +354,7 @@ def apply_chain(
             # totals and initial values that an earlier step made constants of stay free, for other initial values
             starts = {c.id for c in whole.system.constants} - {c.id for c in system.constants}
             told = replace(told, keep=told.keep | starts)
-            step = METHODS[name].apply(whole.system, _carried(whole), told)
+            step = METHODS[name].apply(_described(whole), _carried(whole), told)
             both = isinstance(whole.certificate, ExactProof) and isinstance(step.certificate, ExactProof)
             whole = composed(whole, step, certificate=None if both else DRAFT)
         chain.append(chain_of(replace(step, method=name), step.certificate))
@@ -364,6 +365,17 @@ def apply_chain(
         refuse_untimed_events(system, method)
         certificate = error_estimate(whole, method, options.trial, {"chain": chain})
     return replace(whole, certificate=certificate, method=method, seconds={"lump": clock() - begin})
+
+
+def _described(reduction: ReducedSystem) -> OdeSystem:
+    """The reduced system with what its lumps are: in which compartment they lie, which conservation laws depend on."""
+    system = reduction.system
+    new = {
+        reduction.lumps[i].id: replace(home.quantity, id=reduction.lumps[i].id)
+        for i, home in homes(reduction).items()
+        if reduction.lumps[i].id not in system.quantities
+    }
+    return replace(system, quantities={**system.quantities, **new}) if new else system
 
 
 def _still_there(options: MethodOptions, first: OdeSystem, now: OdeSystem) -> MethodOptions:

@@ -221,7 +221,7 @@ def _round(
     h = np.minimum(batch.h, last - batch.t)
     x, run = batch.x, batch.run
     with np.errstate(all="ignore"):
-        matrices = -field.jacobians(x, run)
+        matrices = -_jacobians(field, x, run, tolerances)
         diagonal = np.arange(n)
         matrices[:, diagonal, diagonal] += (1.0 / (_GAMMA * h))[:, None]
         inverse = _inverses(matrices)
@@ -229,15 +229,15 @@ def _round(
         f = batch.f
         for i in range(5):
             if i:
-                f = field.rates(_combination(x, _A[i], u), run)
+                f = _rates(field, _combination(x, _A[i], u), run, tolerances)
             u.append(_stage(inverse, f, i, u, h))
         # the last stages start where the method of lower order ends
         y = _combination(x, _A[4], u[:4]) + u[4]
-        error = _stage(inverse, field.rates(y, run), 5, u, h)
+        error = _stage(inverse, _rates(field, y, run, tolerances), 5, u, h)
         new = y + error
         scale = np.asarray(tolerances.absolute) + tolerances.relative * np.maximum(np.abs(x), np.abs(new))
         size = np.sqrt(np.mean((error / scale) ** 2, axis=1))
-        rates = field.rates(new, run)
+        rates = _rates(field, new, run, tolerances)
         bad = ~(np.isfinite(size) & np.isfinite(rates).all(axis=1))
         factor = np.where(bad, 0.1, np.clip(_SAFETY * size**-0.25, _SHRINK, _GROW))
         factor = np.where(np.isfinite(factor), factor, _GROW)
@@ -249,6 +249,34 @@ def _round(
     batch.x = np.where(accepted[:, None], new, x)
     batch.f = np.where(accepted[:, None], rates, batch.f)
     batch.h = h * np.where(accepted, factor, np.minimum(factor, 1.0))
+
+
+def _at_zero(x: Array, tolerances: Tolerances) -> Array:
+    """States with those that are negative within the absolute tolerance at 0."""
+    return np.where((x < 0) & (x >= -np.asarray(tolerances.absolute)), 0.0, x)
+
+
+def _rates(field: BatchField, x: Array, run: Indices, tolerances: Tolerances) -> Array:
+    """Rates; where they are not defined, those of the states with what is negative within the tolerance at 0.
+
+    A state that begins at 0 is a little below it in the stages of any step, however short, where its power is not
+    defined.
+    """
+    f = field.rates(x, run)
+    bad = ~np.isfinite(f).all(axis=1)
+    if bad.any():
+        f = np.array(f)
+        f[bad] = field.rates(_at_zero(x[bad], tolerances), run[bad])
+    return f
+
+
+def _jacobians(field: BatchField, x: Array, run: Indices, tolerances: Tolerances) -> Array:
+    matrices = field.jacobians(x, run)
+    bad = ~np.isfinite(matrices).all(axis=(1, 2))
+    if bad.any():
+        matrices = np.array(matrices)
+        matrices[bad] = field.jacobians(_at_zero(x[bad], tolerances), run[bad])
+    return matrices
 
 
 def _combination(x: Array, weights: tuple[float, ...], u: list[Array]) -> Array:

@@ -26,6 +26,7 @@ from sbmlump.integrate.fields import QuadraticField
 from sbmlump.integrate.quadratic import QuadraticForm
 from sbmlump.lumping.approximate_problem import Problem
 from sbmlump.lumping.balanced import Affine
+from sbmlump.lumping.basis import combination_over
 from sbmlump.lumping.names import lump_names
 from sbmlump.reduced import AffineLumping, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Quantity
@@ -204,7 +205,7 @@ class _Writer:
             weights = None
             if all(term in place or term == one for term in terms):
                 row = {place[term]: v for term, v in terms.items() if term != one}
-                weights = _over(problem.pinned, row)
+                weights = combination_over(problem.pinned, row)
             if weights is None:
                 node = graph.substitute([observable.expression], mapping)[0]
             else:
@@ -425,31 +426,6 @@ def _core(graph: Graph, node: Node) -> Node:
     if graph.op(node) is Op.MUL and graph.number_of(graph.args(node)[0]) is not None:
         return graph.args(node)[1]
     return node
-
-
-def _over(pinned: Sequence[Mapping[int, Fraction]], row: Mapping[int, Fraction]) -> dict[int, Fraction] | None:
-    """Weights of the pinned rows whose sum is ``row``, exactly; ``None`` if there are none."""
-    import flint
-
-    columns = sorted({j for one in (*pinned, row) for j in one})
-    zero = Fraction(0)
-    if not columns:
-        return {}
-    table = [
-        [flint.fmpq(*one.get(j, zero).as_integer_ratio()) for one in pinned]
-        + [flint.fmpq(*row.get(j, zero).as_integer_ratio())]
-        for j in columns
-    ]
-    reduced, rank = flint.fmpq_mat(table).rref()
-    found: dict[int, Fraction] = {}
-    for i in range(rank):
-        pivot = next(c for c in range(len(pinned) + 1) if reduced[i, c] != 0)
-        if pivot == len(pinned):
-            return None
-        value = reduced[i, len(pinned)]
-        if value != 0:
-            found[pivot] = Fraction(int(value.p), int(value.q))
-    return found
 
 
 def _cleaned(table: Array, weights: Array) -> Array:

@@ -19,7 +19,7 @@ import flint
 import numpy as np
 from scipy.optimize import linprog
 
-__all__ = ["Basis", "choose_basis", "primitive"]
+__all__ = ["Basis", "choose_basis", "combination_over", "primitive"]
 
 Row = Mapping[int, Fraction]
 IntegerRow = Mapping[int, int]
@@ -291,3 +291,28 @@ def _lift_of(rows: Sequence[Row], pivots: Sequence[int]) -> list[dict[int, Fract
                 column[j] = Fraction(int(entry.p), int(entry.q))
         lift.append(column)
     return lift
+
+
+def combination_over(
+    pinned: Sequence[Mapping[int, Fraction]], row: Mapping[int, Fraction]
+) -> dict[int, Fraction] | None:
+    """Weights of the rows ``pinned`` whose sum is ``row``, exactly; ``None`` if there are none."""
+    columns = sorted({j for one in (*pinned, row) for j in one})
+    zero = Fraction(0)
+    if not columns:
+        return {}
+    table = [
+        [flint.fmpq(*one.get(j, zero).as_integer_ratio()) for one in pinned]
+        + [flint.fmpq(*row.get(j, zero).as_integer_ratio())]
+        for j in columns
+    ]
+    reduced, rank = flint.fmpq_mat(table).rref()
+    found: dict[int, Fraction] = {}
+    for i in range(rank):
+        pivot = next(c for c in range(len(pinned) + 1) if reduced[i, c] != 0)
+        if pivot == len(pinned):
+            return None
+        value = reduced[i, len(pinned)]
+        if value != 0:
+            found[pivot] = Fraction(int(value.p), int(value.q))
+    return found

@@ -16,7 +16,7 @@ from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelErr
 from sbmlump.expr.combination import add_multiple
 from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node, Op
-from sbmlump.lumping.basis import Basis, choose_basis
+from sbmlump.lumping.basis import Basis, choose_basis, combination_over
 from sbmlump.lumping.certify import Claim, Refutation, certify
 from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool_constants
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
@@ -279,7 +279,7 @@ def reduced_system(
         names,
         tuple(initial),
         tuple(rhs),
-        (*(_resolved(system, c) for c in system.constants if c.id not in taken), *pooled.constants),
+        (*(_resolved(system, c, basis, new_symbols) for c in system.constants if c.id not in taken), *pooled.constants),
         assigned,
         events=reduced_events(system, names, basis.rows, mapping),
         id=system.id,
@@ -319,13 +319,26 @@ def _initial_nodes(system: OdeSystem, basis: Basis) -> list[Node]:
     return [graph.add(graph.scaled(v, start[j]) for j, v in row.items()) for row in basis.rows]
 
 
-def _resolved(system: OdeSystem, constant: Constant) -> Constant:
-    """A constant whose value mentions what the reduced system no longer has gets that value itself."""
+def _resolved(system: OdeSystem, constant: Constant, basis: Basis, lumps: Sequence[Node]) -> Constant:
+    """A constant whose value mentions initial values of states: over those of the lumps, or else the value itself.
+
+    A total of the states, computed from their initial values, stays computed where it is a combination of lumps.
+    """
     if constant.value is None:
         return constant
-    if system.graph.symbols([constant.value]) <= {c.id for c in system.constants}:
+    graph = system.graph
+    known = {c.id for c in system.constants}
+    if graph.symbols([constant.value]) <= known:
         return constant
-    return Constant(constant.id, system.constant_values.get(constant.id), constant.computed)
+    index = system.state_index
+    parts = {graph.symbol(name): j for name, j in index.items()}
+    terms = graph.linear_terms(constant.value)
+    weights = combination_over(basis.rows, {parts[term]: v for term, v in terms.items() if term in parts})
+    rest = {term: v for term, v in terms.items() if term not in parts}
+    if weights is None or not graph.symbols(rest) <= known:
+        return Constant(constant.id, system.constant_values.get(constant.id), constant.computed)
+    value = graph.add([*(graph.scaled(v, lumps[i]) for i, v in weights.items()), graph.from_terms(rest)])
+    return Constant(constant.id, value, constant.computed)
 
 
 def _quantities(

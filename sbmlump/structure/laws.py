@@ -168,6 +168,7 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
     index = system.state_index
     inner: list[dict[int, Fraction]] = [{} for _ in system.states]
     outer: list[tuple[str, str, dict[int, Fraction]]] = []
+    zero = system.graph.number(0)
     for column, reaction in enumerate(system.reactions):
         change: dict[int, Fraction] = {}
         for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
@@ -182,7 +183,7 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
         if all(ends):
             for j, value in change.items():
                 inner[j][column] = value
-        else:
+        elif reaction.flux != zero:
             outer.append((reaction.id, "source" if ends[1] else "sink", change))
     members = [j for j, row in enumerate(inner) if row]
     basis, pivots = left_null_space([inner[j] for j in members], len(system.reactions))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sbmlump.errors import SbmlumpError
@@ -42,6 +42,8 @@ class Structure:
     non_negative : mapping of state to bool
         Whether its rate is certainly not negative at 0.
     remarks : tuple of str
+    set_by_events : mapping of state to event
+        States that events set: a law with one of them holds between the events only.
     """
 
     system: OdeSystem
@@ -54,6 +56,14 @@ class Structure:
     balance: Balance
     non_negative: Mapping[str, bool]
     remarks: tuple[str, ...] = ()
+    set_by_events: Mapping[str, str] = field(default_factory=dict)
+
+    def _jumps(self, law: Law) -> str | None:
+        return next((self.set_by_events[name] for name in law.weights if name in self.set_by_events), None)
+
+    def _line(self, law: Law) -> str:
+        event = self._jumps(law)
+        return f"    {law.text(self.system)}" + (f"  (between events: {event} sets it)" if event is not None else "")
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``inspect --structure --json`` adds."""
@@ -65,6 +75,7 @@ class Structure:
                     "expression": law.text(self.system),
                     "weights": {name: str(value) for name, value in law.weights.items()},
                     "non_negative": law.non_negative,
+                    "set_by_event": self._jumps(law),
                 }
                 for law in self.laws
             ],
@@ -103,7 +114,7 @@ class Structure:
         rank_text = "not defined" if self.stoichiometric_rank is None else str(self.stoichiometric_rank)
         lines.append(f"  rank of the stoichiometric matrix  {rank_text} of {self.system.size} states")
         lines.append(f"  conservation laws                  {len(self.laws)}")
-        lines += [f"    {law.text(self.system)}" for law in self.laws[:_MOST_SHOWN]]
+        lines += [self._line(law) for law in self.laws[:_MOST_SHOWN]]
         if len(self.laws) > _MOST_SHOWN:
             lines.append(f"    … and {len(self.laws) - _MOST_SHOWN} more")
         if self.at_values > len(self.laws):
@@ -167,6 +178,12 @@ def structure_of(system: OdeSystem) -> Structure:
         balance_of(network_for_balance(system)),
         non_negative_rates(system),
         tuple(remarks),
+        {
+            name: event.id or "an event"
+            for event in system.events
+            for name, _ in (*event.assignments, *event.implied)
+            if name in system.state_index
+        },
     )
 
 
