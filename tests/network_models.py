@@ -19,6 +19,8 @@ def sbml_model(
     sizes: Mapping[str, float] | None = None,
     amounts: Sequence[str] = (),
     rate_rules: Mapping[str, str] | None = None,
+    boundary: Sequence[str] = (),
+    factors: Mapping[str, str] | None = None,
     annotated: bool = False,
 ) -> str:
     """SBML Level 3 Version 2; species are concentrations in ``cell`` unless said otherwise, all units declared."""
@@ -35,14 +37,16 @@ def sbml_model(
         one.setSize(size)
         one.setSpatialDimensions(3.0)
         one.setUnits("litre")
-        one.setConstant(True)
+        one.setConstant(name not in (rate_rules or {}))
     for name, value in species.items():
         one = model.createSpecies()
         one.setId(name)
         one.setMetaId(f"meta_{name}")
         one.setCompartment(homes.get(name, next(iter(sizes))))
         one.setHasOnlySubstanceUnits(name in amounts)
-        one.setBoundaryCondition(False)
+        one.setBoundaryCondition(name in boundary)
+        if factors and name in factors:
+            one.setConversionFactor(factors[name])
         one.setConstant(False)
         one.setSubstanceUnits("mole")
         if name in amounts:

@@ -30,7 +30,7 @@ from sbmlump.classic.closure_maps import (
     linear_rows,
     texts_in,
 )
-from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, yardstick
+from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, finite_or_none, yardstick
 from sbmlump.classic.simulation import (
     default_horizon,
     ensemble_runs,
@@ -95,9 +95,9 @@ class Closure:
         return {
             "exact": self.exact,
             "linear": self.linear,
-            "worst": self.worst,
-            "mean": self.mean,
-            "per_lump": dict(self.per_lump),
+            "worst": finite_or_none(self.worst),
+            "mean": finite_or_none(self.mean),
+            "per_lump": {name: finite_or_none(value) for name, value in self.per_lump.items()},
             "expressions": dict(self.expressions),
             "points": self.points,
         }

@@ -32,6 +32,7 @@ __all__ = [
     "difference",
     "error_estimate",
     "estimate_of",
+    "finite_or_none",
     "measure",
     "yardstick",
 ]
@@ -202,7 +203,7 @@ def estimate_of(
 ) -> ErrorEstimate:
     """A measurement as a certificate."""
     worst_each = found.per_observable.max(axis=0, initial=0.0)
-    per = {name: _number(error) for name, error in zip(found.names, worst_each.tolist(), strict=True)}
+    per = {name: finite_or_none(error) for name, error in zip(found.names, worst_each.tolist(), strict=True)}
     return ErrorEstimate(
         method,
         found.horizon,
@@ -210,7 +211,7 @@ def estimate_of(
         trial.spread,
         float(found.errors.max()),
         float(np.median(found.errors)),
-        details={"nominal_error": _number(float(found.errors[0])), "per_observable": per, **(details or {})},
+        details={"nominal_error": finite_or_none(float(found.errors[0])), "per_observable": per, **(details or {})},
     )
 
 
@@ -243,5 +244,6 @@ def _sizes(ruler: Yardstick) -> Array:
     return np.asarray(np.maximum(sizes, np.maximum(_SMALL * largest, 1e-300)))
 
 
-def _number(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
+    """For JSON, which has no infinity."""
     return value if np.isfinite(value) else None

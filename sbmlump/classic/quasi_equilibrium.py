@@ -230,7 +230,12 @@ def _named(system: OdeSystem, known: Sequence[FastReaction], names: Sequence[str
         if name in by_id:
             picked.append(by_id[name])
         else:
-            message = f"{name!r} is neither a state nor a reversible mass-action reaction of model {system.id}"
+            message = (
+                f"{name!r} is no reversible reaction between states that only reactions change (any more, if other "
+                f"methods went before) in model {system.id}"
+                if any(one.id == name for one in system.reactions)
+                else f"{name!r} is neither a state nor a reversible mass-action reaction of model {system.id}"
+            )
             reasons.append(Reason("unknown-fast", message, name))
     if reasons:
         raise UsageError(reasons)

@@ -183,10 +183,13 @@ def _detected(
     watched = [graph.name(one.expression) for one in observables if system.is_symbol(one.expression)]
     found = time_scales(system, times, states, watched)
     if not found.fast:
-        message = (
-            f"no fast state was found in model {system.id}: the time scales have no gap along the trajectory; "
-            "name fast states with --fast ID,…"
+        why = (
+            "the time scales have no gap along the trajectory"
+            if found.gap <= 1.0
+            else "the modes before the gap in the time scales are not those of states that may go (of observed ones, "
+            "or shared out among many)"
         )
+        message = f"no fast state was found in model {system.id}: {why}; name fast states with --fast ID,…"
         raise UnsupportedModelError(Reason("no-fast-quantity", message))
     return found.fast, found.as_json()
 
