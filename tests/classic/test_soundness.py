@@ -87,17 +87,21 @@ def test_relative_errors_do_not_depend_on_the_unit(scale: Fraction) -> None:
 
 
 def test_a_power_of_a_state_that_begins_at_zero_is_integrated() -> None:
-    """The stages of a step are a little below 0 there, where x^1.7 is not defined."""
+    """Down a cascade the stages of any step, however short, are a little below 0, where x^3.97 is not defined."""
     graph = Graph()
-    a, b, c = (graph.symbol(name) for name in "abc")
-    power = graph.pow(b, graph.decimal(1.7))
-    rates = (
-        graph.neg(a),
-        graph.sub(graph.mul((a, a)), b),
-        graph.sub(graph.div(power, graph.add((graph.number(1), power))), c),
-    )
-    field = field_of(graph, rates, ("a", "b", "c"), {})
-    runs = integrate(field, np.array([[1.0, 0.0, 0.0]]), np.linspace(0.0, 3.0, 7))
+    texts = {
+        "a": "-a/(a + 1)",
+        "b": "a/(a + 1) - b",
+        "c": "b*(1000 - c)/(1000 + c) - c",
+        "d": "b*c - d",
+        "e": "d*d - e",
+        "h": "10*e - 3*h",
+        "p": "h^3.97/(1 + h^3.97) - p",
+    }
+    symbols = {name: graph.symbol(name) for name in texts}
+    rates = tuple(parse_expression(graph, text, symbols) for text in texts.values())
+    field = field_of(graph, rates, tuple(texts), {})
+    runs = integrate(field, np.array([[1000.0] + 6 * [0.0]]), np.linspace(0.0, 10.0, 7))
     assert runs.complete.all()
     assert (runs.states[0, 1:] > 0).all()
 
