@@ -228,7 +228,11 @@ def _test(reduction: ReducedSystem, pairs: Sequence[tuple[Node, Node]], seed: in
     left, right = [a for a, _ in pairs], [b for _, b in pairs]
     if not reduction.system.states or not pairs:
         return Trial((), (), 0, 0.0)
-    fixed = dict(original.specialised()) if reduction.method != "none" else {}
+    # constants for all of whose values the lumping is proved stay free: the pooled rates have to hold for them too
+    proof = reduction.certificate
+    free = set(map(graph.symbol, proof.symbolic)) if isinstance(proof, ExactProof) else set()
+    bound_values = original.specialised() if reduction.method != "none" else {}
+    fixed = {symbol: value for symbol, value in bound_values.items() if symbol not in free}
     left, right = graph.substitute(left, fixed), graph.substitute(right, fixed)
     names = sorted((graph.symbols(left) | graph.symbols(right)) - set(original.states) - set(reduction.system.states))
     shared = [graph.symbol(name) for name in names]
