@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sbmlump.errors import Reason
 from sbmlump.expr.graph import Node
-from sbmlump.system import OdeSystem
+from sbmlump.system import Assigned, OdeSystem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,7 @@ __all__ = [
     "Observable",
     "Proof",
     "ReducedSystem",
+    "with_observables",
 ]
 
 
@@ -405,3 +406,10 @@ def register_writer(writer: Callable[[ReducedSystem, str | Path], None]) -> None
 def names_of(lumps: Sequence[Lump]) -> tuple[str, ...]:
     """Ids of lumps, in order."""
     return tuple(lump.id for lump in lumps)
+
+
+def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> OdeSystem:
+    """The system with assigned quantities for the observables that have no id of it."""
+    defined = system.definitions
+    new = tuple(Assigned(one.id, one.expression) for one in observables if one.id not in defined)
+    return replace(system, assigned=(*system.assigned, *new)) if new else system

@@ -107,11 +107,48 @@ def _joined_map(
             for state, value in members[lump].items():
                 total[state] = total.get(state, Fraction(0)) + factor * value
         starts[name] = total
+    starts |= _fixed_totals(first, second, starts, members)
     final = set(second.system.states)
     defined = second.system.definitions
     assigned = tuple(name for name in first.original.states if name in defined and name not in final)
     kept = {name: row for name, row in starts.items() if name in there}
     return Elimination(matrix, lift, offset, assigned=assigned, starts=kept)
+
+
+def _fixed_totals(
+    first: ReducedSystem,
+    second: ReducedSystem,
+    starts: Mapping[str, Mapping[str, Fraction]],
+    members: Mapping[str, Mapping[str, Fraction]],
+) -> dict[str, dict[str, Fraction]]:
+    """Constants that the first step computes from initial values and the second holds as numbers, over original states.
+
+    The second step cannot compute them where a state that takes part is gone.
+    """
+    graph, states = first.system.graph, set(first.system.states)
+    own = {c.id for c in first.original.constants}
+    now = {c.id: c.value for c in second.system.constants}
+    values = {graph.symbol(n): v for n, v in first.system.constant_values.items() if n not in starts}
+    found: dict[str, dict[str, Fraction]] = {}
+    for constant in first.system.constants:
+        moved = now.get(constant.id)
+        if constant.id in own or constant.id in starts or constant.value is None or moved is None:
+            continue
+        if not graph.symbols([constant.value]) & states or second.system.graph.symbols([moved]):
+            continue
+        row: dict[str, Fraction] | None = {}
+        (value,) = graph.substitute([constant.value], values)
+        for term, factor in graph.linear_terms(value).items():
+            name = graph.name(term) if first.system.is_symbol(term) else None
+            part = None if name is None else members.get(name, starts.get(name))
+            if part is None or row is None:
+                row = None  # no sum of initial values
+                continue
+            for state, weight in part.items():
+                row[state] = row.get(state, Fraction(0)) + factor * weight
+        if row:
+            found[constant.id] = {state: weight for state, weight in row.items() if weight}
+    return found
 
 
 def _product(row: Row, rows: Sequence[Row]) -> dict[int, Fraction]:

@@ -16,13 +16,13 @@ from typing import Final
 import numpy as np
 
 from sbmlump.classic.compose import composed
-from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id, with_observables
+from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
 from sbmlump.classic.proof import EliminationClaim, prove_elimination
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.text import ExpressionError, parse_expression, to_text
 from sbmlump.lumping.basis import choose_basis
-from sbmlump.reduced import ExactProof, Observable, ReducedSystem
+from sbmlump.reduced import ExactProof, Observable, ReducedSystem, with_observables
 from sbmlump.structure.exact_linear import left_null_space, null_space
 from sbmlump.structure.laws import (
     Law,

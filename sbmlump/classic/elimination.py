@@ -16,7 +16,7 @@ from sbmlump.expr.graph import Graph, Node
 from sbmlump.reduced import Certificate, Elimination, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
 
-__all__ = ["Plan", "eliminated_system", "elimination_of", "free_id", "with_observables"]
+__all__ = ["Plan", "eliminated_system", "elimination_of", "free_id"]
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,6 @@ def eliminated_system(
         quantities=quantities,
     )
     return made, starts.origins
-
-
-def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> OdeSystem:
-    """The system with assigned quantities for the observables that have no id of it."""
-    defined = system.definitions
-    new = tuple(Assigned(one.id, one.expression) for one in observables if one.id not in defined)
-    return replace(system, assigned=(*system.assigned, *new)) if new else system
 
 
 class _Starts:

@@ -12,6 +12,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -144,7 +145,7 @@ def load_neural(path: str | Path) -> NeuralClosure:
     torch = require_torch()
     try:
         content = torch.load(str(path), weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         raise UsageError(Reason("unreadable-file", f"cannot read {path}: {error}")) from error
     if not isinstance(content, dict) or content.get("format") != "sbmlump-neural-closure-1":
         raise UsageError(Reason("unreadable-file", f"{path} holds no neural closure of sbmlump"))

@@ -11,7 +11,6 @@ from typing import Final, Protocol
 from sbmlump.classic.closure import user_lumping
 from sbmlump.classic.compose import chain_of, composed
 from sbmlump.classic.conservation import conservation
-from sbmlump.classic.elimination import with_observables
 from sbmlump.classic.learned import learn
 from sbmlump.classic.measure import DRAFT, Trial, error_estimate
 from sbmlump.classic.pooling import pooled
@@ -31,6 +30,7 @@ from sbmlump.reduced import (
     LumpingMatrix,
     Observable,
     ReducedSystem,
+    with_observables,
 )
 from sbmlump.system import OdeSystem
 

@@ -92,15 +92,15 @@ def quasi_equilibrium(
     """
     begin = clock()
     refuse_untimed_events(system, "quasi-equilibrium")
-    ruler = yardstick(system, observables, trial) if measured or isinstance(fast, str) else None
-    until = ruler.until if ruler is not None else trial.until
-    times, states = nominal_run(system, until if until is not None else default_horizon(system))
+    trial = trial if trial.until is not None else replace(trial, until=default_horizon(system))
+    assert trial.until is not None
+    times, states = nominal_run(system, trial.until)
     known = fast_reactions(system)
     if isinstance(fast, str):
-        assert ruler is not None
         chosen, why = _detected(system, known, times, states)
-        found = _best_choice(system, observables, chosen, why, times, states, ruler)
+        found = _best_choice(system, observables, chosen, why, times, states, yardstick(system, observables, trial))
     else:
+        ruler = yardstick(system, observables, trial) if measured else None
         found = _approximated(system, observables, _named(system, known, fast), {}, times, states, ruler)
     return replace(found, seconds={"lump": clock() - begin})
 

@@ -300,6 +300,8 @@ def default_horizon(system: OdeSystem) -> float:
 
 
 def _resting_time(system: OdeSystem) -> float:
+    if not system.size:
+        return 1.0
     start = system.initial_state()
     likely = _likely_size(system, start[None, :])
     scale = np.maximum(likely, 1e-3 * max(float(likely.max(initial=0.0)), 1e-9))

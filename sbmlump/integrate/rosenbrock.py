@@ -271,11 +271,18 @@ def _rates(field: BatchField, x: Array, run: Indices, tolerances: Tolerances) ->
 
 
 def _jacobians(field: BatchField, x: Array, run: Indices, tolerances: Tolerances) -> Array:
+    """Jacobians; where they are infinite or not defined, those at states of at least the absolute tolerance.
+
+    The slope of a root is infinite at 0. A matrix that is not finite even so is NaN throughout: the inverse of one with
+    infinite entries would have rows of zeros, and a step in which nothing moves would pass for an exact one.
+    """
     matrices = field.jacobians(x, run)
     bad = ~np.isfinite(matrices).all(axis=(1, 2))
     if bad.any():
         matrices = np.array(matrices)
-        matrices[bad] = field.jacobians(_at_zero(x[bad], tolerances), run[bad])
+        least = np.broadcast_to(np.asarray(tolerances.absolute), x[bad].shape)
+        matrices[bad] = field.jacobians(np.where(np.abs(x[bad]) <= least, least, x[bad]), run[bad])
+        matrices[~np.isfinite(matrices).all(axis=(1, 2))] = np.nan
     return matrices
 
 

@@ -177,7 +177,8 @@ def initial_value_keys(system: OdeSystem, keep: frozenset[str] = frozenset()) ->
     Values that are missing are equal to nothing.
     """
     graph = system.graph
-    inside = graph.substitute(system.initial, {**system.specialised(keep), graph.time(): graph.number(0)})
+    start = system.at_start(keep)
+    inside = [start.get(name, node) for name, node in zip(system.states, system.initial, strict=True)]
     keys: list[object] = []
     for j, (node, value) in enumerate(zip(inside, system.initial_values, strict=True)):
         if graph.symbols([node]) <= keep:

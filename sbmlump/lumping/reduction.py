@@ -22,7 +22,16 @@ from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
 from sbmlump.lumping.exact import MOST_PRIMES, ClosureProblem, smallest_invariant_space
 from sbmlump.lumping.names import lump_names
-from sbmlump.reduced import Certificate, ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
+from sbmlump.reduced import (
+    Certificate,
+    ExactProof,
+    LinearLumping,
+    Lump,
+    LumpingMatrix,
+    Observable,
+    ReducedSystem,
+    with_observables,
+)
 from sbmlump.system import Assigned, Constant, OdeSystem, Quantity
 
 __all__ = [
@@ -279,7 +288,10 @@ def reduced_system(
         names,
         tuple(initial),
         tuple(rhs),
-        (*(_resolved(system, c, basis, new_symbols) for c in system.constants if c.id not in taken), *pooled.constants),
+        (
+            *(_resolved(system, c, basis, new_symbols, initial) for c in system.constants if c.id not in taken),
+            *pooled.constants,
+        ),
         assigned,
         events=reduced_events(system, names, basis.rows, mapping),
         id=system.id,
@@ -319,7 +331,9 @@ def _initial_nodes(system: OdeSystem, basis: Basis) -> list[Node]:
     return [graph.add(graph.scaled(v, start[j]) for j, v in row.items()) for row in basis.rows]
 
 
-def _resolved(system: OdeSystem, constant: Constant, basis: Basis, lumps: Sequence[Node]) -> Constant:
+def _resolved(
+    system: OdeSystem, constant: Constant, basis: Basis, lumps: Sequence[Node], initial: Sequence[Node]
+) -> Constant:
     """A constant whose value mentions initial values of states: over those of the lumps, or else the value itself.
 
     A total of the states, computed from their initial values, stays computed where it is a combination of lumps.
@@ -335,10 +349,22 @@ def _resolved(system: OdeSystem, constant: Constant, basis: Basis, lumps: Sequen
     terms = graph.linear_terms(constant.value)
     weights = combination_over(basis.rows, {parts[term]: v for term, v in terms.items() if term in parts})
     rest = {term: v for term, v in terms.items() if term not in parts}
-    if weights is None or not graph.symbols(rest) <= known:
+    used = [initial[i] for i in weights] if weights is not None else []
+    if weights is None or not graph.symbols(rest) <= known or constant.id in _mentioned(system, used):
         return Constant(constant.id, system.constant_values.get(constant.id), constant.computed)
     value = graph.add([*(graph.scaled(v, lumps[i]) for i, v in weights.items()), graph.from_terms(rest)])
     return Constant(constant.id, value, constant.computed)
+
+
+def _mentioned(system: OdeSystem, nodes: Iterable[Node]) -> set[str]:
+    """Constants that expressions mention, also through the values of others."""
+    values = {c.id: c.value for c in system.constants if c.value is not None}
+    found: set[str] = set()
+    left = system.graph.symbols(nodes) & set(values)
+    while left:
+        found |= left
+        left = (system.graph.symbols([values[name] for name in left]) & set(values)) - found
+    return found
 
 
 def _quantities(
@@ -454,7 +480,14 @@ def irreducible(
     proof = ExactProof(statement, "identity", 0.0, symbolic=tuple(sorted(keep)))
     lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
     return ReducedSystem(
-        system, system, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "exact", dict(seconds)
+        system,
+        with_observables(system, observables),
+        tuple(observables),
+        lumps,
+        LinearLumping(matrix, matrix),
+        proof,
+        "exact",
+        dict(seconds),
     )
 
 

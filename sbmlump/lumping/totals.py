@@ -43,6 +43,10 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     rows = {**claim.rows, **starts}
     totals: dict[str, Row] = {}
     sizes: set[str] = set()
+    # a constant of the equations that holds initial values has to be a total; others only serve to compute such
+    reduced = claim.reduced
+    acting = reduced.graph.symbols([*reduced.rhs, *(one.value for one in reduced.assigned)])
+    totals |= {name: row for name, row in starts.items() if name in acting}
     for constant in claim.reduced.constants:
         weights = _weights(claim, constant, rows)
         row = _total(claim, constant, rows, weights)

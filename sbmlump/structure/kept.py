@@ -206,11 +206,27 @@ def _all_there(reduction: ReducedSystem) -> bool:
 
 
 def _known_rows(reduction: ReducedSystem) -> list[Mapping[int, Fraction]]:
-    """Combinations of original states that are states of the reduced system, or whose initial values it holds."""
+    """Combinations of original states that are states of the reduced system, or totals that are constants of it."""
     rows = list(reduction.matrix.rows)
-    if isinstance(reduction.map, Elimination):
-        index = reduction.original.state_index
-        rows += [{index[name]: v for name, v in row.items()} for row in reduction.map.starts.values()]
+    if not isinstance(reduction.map, Elimination):
+        return rows
+    system, starts = reduction.system, reduction.map.starts
+    graph, index = system.graph, reduction.original.state_index
+    table = {lump.id: lump.members for lump in reduction.lumps} | dict(starts)
+    acting = graph.symbols([*system.rhs, *(one.value for one in system.assigned)])
+    numbers = {graph.symbol(name): node for name, node in system.constant_values.items() if name not in table}
+    for constant in system.constants:
+        if constant.id in starts and constant.id in acting:
+            rows.append({index[name]: v for name, v in starts[constant.id].items()})
+        elif constant.id not in starts and constant.value is not None and graph.symbols([constant.value]) & set(table):
+            total: dict[int, Fraction] = {}
+            terms = graph.linear_terms(graph.substitute([constant.value], numbers)[0])
+            parts = {term: table.get(graph.name(term)) if system.is_symbol(term) else None for term in terms}
+            for term, factor in terms.items():
+                for name, v in (parts[term] or {}).items():
+                    total[index[name]] = total.get(index[name], Fraction(0)) + factor * v
+            if None not in parts.values():
+                rows.append(total)
     return rows
 
 

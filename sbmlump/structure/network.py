@@ -214,8 +214,16 @@ def _written_network(system: OdeSystem) -> Network | None:
         if (name not in touched and rhs != zero) or (name in touched and _is_boundary(system, name))
     ]
     # a concentration in a compartment that grows is diluted, which no reaction says
-    diluted = any(changing_compartment(system, name) is not None for name in touched)
+    diluted = any(_moves(system, changing_compartment(system, name)) for name in touched)
     return None if ruled or diluted else builder.network(AS_WRITTEN)
+
+
+def _moves(system: OdeSystem, name: str | None) -> bool:
+    """Whether a quantity changes, as one that a rule makes of constants does not."""
+    if name is None or name not in system.definitions:
+        return False
+    node = system.definitions[name]
+    return bool(system.graph.symbols([node]) & set(system.states)) or system.graph.depends_on_time([node])
 
 
 def _is_boundary(system: OdeSystem, name: str) -> bool:
