@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,10 +25,12 @@ from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.text import parse_expression
 from sbmlump.integrate import field_of, integrate
+from sbmlump.lumping.certify import Refutation
 from sbmlump.models import michaelis_menten, network_from_reactions
 from sbmlump.observables import parse_observables
 from sbmlump.reduced import ErrorEstimate, ExactProof
 from sbmlump.sbml.reader import load_sbml
+from sbmlump.sbml.writer import write_reduction
 from sbmlump.structure.balance import balance_of
 from sbmlump.structure.kept import kept_properties
 from sbmlump.structure.laws import near_laws
@@ -35,6 +38,7 @@ from sbmlump.structure.network import network_of
 from sbmlump.structure.signs import non_negative_rates
 from sbmlump.structure.summary import structure_of
 from sbmlump.system import Assigned, Constant, Event, OdeSystem
+from sbmlump.verification import verify
 
 SHORT = Trial(until=5.0, ensemble=3)
 
@@ -104,6 +108,22 @@ def test_a_power_of_a_state_that_begins_at_zero_is_integrated() -> None:
     runs = integrate(field, np.array([[1000.0] + 6 * [0.0]]), np.linspace(0.0, 10.0, 7))
     assert runs.complete.all()
     assert (runs.states[0, 1:] > 0).all()
+
+
+@pytest.mark.parametrize("size", [3, 20])
+def test_a_root_of_a_state_that_begins_at_zero_is_integrated(size: int) -> None:
+    """The slope of a root is infinite at 0; a step in which nothing moves must not pass for an exact one."""
+    graph = Graph()
+    names = tuple(f"x{i}" for i in range(size))
+    root = graph.pow(graph.symbol("x0"), graph.number(Fraction(1, 2)))
+    rates = (graph.sub(graph.number(1), root), *(graph.neg(graph.symbol(name)) for name in names[1:]))
+    field = field_of(graph, rates, names, {})
+    start = np.array([[0.0, *(size - 1) * [1.0]]])
+    runs = integrate(field, start, np.array([0.0, 0.5, 1.0]))
+    # t = -2 √x - 2 ln(1 - √x)
+    assert runs.complete.all()
+    root_at = np.sqrt(runs.states[0, 1:, 0])
+    assert -2 * root_at - 2 * np.log1p(-root_at) == pytest.approx([0.5, 1.0], rel=1e-4)
 
 
 def test_repeated_modes_have_the_pointers_of_their_space() -> None:
@@ -185,6 +205,76 @@ def test_other_starts_stay_right_through_a_chain() -> None:
         assert isinstance(found.certificate, ExactProof)
         assert found.system.size == 2
         assert measure(found, SHORT).errors.max() < 1e-6, chain
+
+
+def test_totals_of_states_that_vanish_are_recorded_and_proved(tmp_path: Path) -> None:
+    """After exact lumping only B is left of the total: it is a number then, which other starts change all the same."""
+    text = sbml_model(
+        {"A": 5, "A2": 1, "B": 0.5},
+        {
+            "r1": ({"A": 1}, {"B": 1}, "c*k*A"),
+            "r2": ({"A2": 1}, {"B": 1}, "c*k*A2"),
+            "r3": ({"B": 1}, {"A": 1}, "d*k*B"),
+        },
+        {"k": 0.3},
+        homes={"A": "c", "A2": "c", "B": "d"},
+        sizes={"c": 2.0, "d": 3.0},
+    )
+    path = saved(tmp_path, text)
+    system = load_sbml(path)
+    found = apply_chain(system, parse_observables(system, ["B"]), ["conservation", "exact"], MethodOptions(trial=SHORT))
+    assert found.system.states == ("B",)
+    assert measure(found, SHORT).errors.max() < 1e-6
+    reduced = tmp_path / "reduced.xml"
+    reduced.write_bytes(write_reduction(found))
+    assert isinstance(verify(path, reduced), ExactProof)
+    text = reduced.read_text(encoding="utf-8")
+    wrong = tmp_path / "wrong.xml"
+    changed = re.sub(r'(symbol="total_[^"]*".*?<cn[^>]*>)[^<]*', r"\g<1> 99 ", text, flags=re.DOTALL)
+    assert changed != text
+    wrong.write_text(changed, encoding="utf-8")
+    assert isinstance(verify(path, wrong), Refutation)
+    formulas = {"A": "C", "A2": "O"}
+    table = {one.name: one.kept for one in kept_properties(found, formulas=formulas)}
+    assert table["total of the states"] is True  # A + A2 follows from the total and B
+    assert table["total of C"] is False  # A alone does not
+
+
+def test_steps_that_find_nothing_still_name_what_is_observed() -> None:
+    system = network_from_reactions([("A -> C", 1), ("C -> D", 2), ("D ->", 1)], initial={"A": 1, "C": 0, "D": 0})
+    observables = parse_observables(system, ["y = A + C*D"])
+    for chain in (["exact", "conservation"], ["forward-equivalence", "conservation"], ["exact", "exact"]):
+        found = apply_chain(system, observables, chain, MethodOptions(trial=SHORT))
+        assert "y" in found.system.definitions
+
+
+def test_equal_starts_by_an_initial_assignment_are_equal_after_conservation() -> None:
+    system = network_from_reactions(
+        [("A -> B", 1), ("B -> A", 2), ("X -> A + X", 0), ("X ->", 3), ("Y ->", 3)],
+        initial={"A": 1, "B": 2, "X": 4, "Y": 4},
+    )
+    graph = system.graph
+    linked = replace(system, initial=(*system.initial[:3], graph.symbol("X")))
+    observables = parse_observables(linked, ["B", "Y"])
+    chain = ["conservation", "backward-equivalence"]
+    assert apply_chain(linked, observables, chain, MethodOptions(trial=SHORT)).system.size == 2
+
+
+def test_initial_values_do_not_come_to_depend_on_themselves() -> None:
+    """T is made of x(0) and y(0), and z starts at 2 T: over the lumps x + z and y + z, T would be made of itself."""
+    graph = Graph()
+    x, y, z, t = (graph.symbol(name) for name in ("x", "y", "z", "T"))
+    three = [graph.number(number) for number in (5, 2)]
+    system = OdeSystem(
+        graph,
+        ("x", "y", "z"),
+        (*three, graph.scaled(2, t)),
+        (graph.neg(x), graph.neg(y), graph.neg(z)),
+        (Constant("T", graph.sub(x, y), computed=True),),
+    )
+    observables = parse_observables(system, ["O1 = x + z", "O2 = y + z"])
+    found = apply_chain(system, observables, ["exact"], MethodOptions(trial=SHORT))
+    assert found.system.initial_state() == pytest.approx([11, 8])
 
 
 def test_laws_over_lumps_are_found(tmp_path: Path) -> None:
@@ -349,6 +439,13 @@ def test_boundary_states_follow_their_rule(tmp_path: Path) -> None:
         rate_rules={"X": "-0.1*X"},
     )
     assert fast_reactions(load_sbml(saved(tmp_path, text))) == ()
+
+
+def test_a_model_without_states_is_refused() -> None:
+    graph = Graph()
+    system = OdeSystem(graph, (), (), (), (Constant("k", graph.number(1)),))
+    with pytest.raises(UnsupportedModelError):
+        quasi_steady_state(system, parse_observables(system, ["k"]), trial=Trial(ensemble=1))
 
 
 def test_reactions_in_a_growing_compartment_stay(tmp_path: Path) -> None:
