@@ -31,6 +31,7 @@ __all__ = [
     "Observable",
     "Proof",
     "ReducedSystem",
+    "finite_or_none",
     "with_observables",
 ]
 
@@ -413,3 +414,8 @@ def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> Od
     defined = system.definitions
     new = tuple(Assigned(one.id, one.expression) for one in observables if one.id not in defined)
     return replace(system, assigned=(*system.assigned, *new)) if new else system
+
+
+def finite_or_none(value: float) -> float | None:
+    """The number for JSON, which has no infinity and no NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -30,7 +30,7 @@ from sbmlump.classic.closure_maps import (
     linear_rows,
     texts_in,
 )
-from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, finite_or_none, yardstick
+from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, yardstick
 from sbmlump.classic.simulation import (
     default_horizon,
     ensemble_runs,
@@ -45,7 +45,7 @@ from sbmlump.lumping.basis import Basis
 from sbmlump.lumping.certify import certify
 from sbmlump.lumping.reduction import agrees, assemble, claim_of, reduced_system, state_lifts, values_used
 from sbmlump.lumping.training import Ensemble
-from sbmlump.reduced import ExactProof, Observable, ReducedSystem
+from sbmlump.reduced import ExactProof, Observable, ReducedSystem, finite_or_none
 from sbmlump.structure.exact_linear import null_space, rank, solve_rows
 from sbmlump.system import OdeSystem
 
@@ -294,7 +294,7 @@ def _check_observables(system: OdeSystem, rows: Sequence[Row], observables: Sequ
             elif graph.symbols([term]) & set(system.states):
                 linear = False
         # an observable that is not linear may still be a function of the lumps: the proof decides
-        if linear and target and solve_rows(rows, target, system.size) is None:
+        if linear and target and solve_rows(rows, target) is None:
             message = (
                 f"the observable {one.text} is no combination of the lumps; add a row to the lumping that gives it"
             )
@@ -408,8 +408,8 @@ def _sample(system: OdeSystem, trial: Trial) -> tuple[Array, Array]:
 
 
 def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial, seed: int) -> Closure:
-    shown = closed_by_rank(system, list(nodes.values()), seed)
-    if shown is not None and not shown.wrong and not system.events:
+    shown = None if system.events else closed_by_rank(system, list(nodes.values()), seed)
+    if shown is not None and not shown.wrong:
         proof = ExactProof(
             "the rate of every lump is a function of the lumps (its gradient lies in the span of theirs)",
             "identity-test",

@@ -20,7 +20,7 @@ from sbmlump.classic.simulation import (
 from sbmlump.errors import LimitError, Reason
 from sbmlump.integrate.work import Meter
 from sbmlump.lumping.training import Ensemble
-from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
+from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem, finite_or_none
 from sbmlump.system import OdeSystem
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "difference",
     "error_estimate",
     "estimate_of",
-    "finite_or_none",
     "measure",
     "yardstick",
 ]
@@ -242,8 +241,3 @@ def _sizes(ruler: Yardstick) -> Array:
     largest = sizes.max(axis=0, initial=0.0)
     largest = np.where(largest > 0, largest, float(np.abs(ruler.states).max(initial=0.0)))
     return np.asarray(np.maximum(sizes, np.maximum(_SMALL * largest, 1e-300)))
-
-
-def finite_or_none(value: float) -> float | None:
-    """For JSON, which has no infinity."""
-    return value if np.isfinite(value) else None

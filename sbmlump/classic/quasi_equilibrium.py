@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of
 from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, yardstick
 from sbmlump.classic.quasi_steady import AUTO, approximate_certificate, branch_chooser, short_text
 from sbmlump.classic.rational import simplified
-from sbmlump.classic.simulation import default_horizon, refuse_untimed_events, values
+from sbmlump.classic.simulation import default_horizon, refuse_jumps, refuse_untimed_events, values
 from sbmlump.classic.solving import Branch, solve
 from sbmlump.classic.timescales import nominal_run
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
@@ -98,7 +99,8 @@ def quasi_equilibrium(
     known = fast_reactions(system)
     if isinstance(fast, str):
         chosen, why = _detected(system, known, times, states)
-        found = _best_choice(system, observables, chosen, why, times, states, yardstick(system, observables, trial))
+        attempt = partial(_approximated, system, observables, why=why, times=times, states=states, ruler=None)
+        found = best_choice(_proposal(system, chosen, attempt), yardstick(system, observables, trial))
     else:
         ruler = yardstick(system, observables, trial) if measured else None
         found = _approximated(system, observables, _named(system, known, fast), {}, times, states, ruler)
@@ -128,18 +130,11 @@ def _approximated(
     return replace(draft, certificate=approximate_certificate(draft, _METHOD, ruler, details))
 
 
-def _best_choice(
+def _proposal(
     system: OdeSystem,
-    observables: Sequence[Observable],
     chosen: tuple[FastReaction, ...],
-    why: dict[str, Any],
-    times: Array,
-    states: Array,
-    ruler: Yardstick,
-) -> ReducedSystem:
-    def reduction(some: tuple[FastReaction, ...]) -> ReducedSystem:
-        return _approximated(system, observables, some, why, times, states, None)
-
+    attempt: Callable[[tuple[FastReaction, ...]], ReducedSystem],
+) -> Proposal[FastReaction]:
     def refusal(said: str) -> Reason:
         listed = ", ".join("+".join(one.ids) for one in chosen[:4])
         message = (
@@ -148,7 +143,7 @@ def _best_choice(
         )
         return Reason("no-fast-quantity", message)
 
-    return best_choice(Proposal(_METHOD, chosen, reduction, lambda *_: False, refusal), ruler)
+    return Proposal(_METHOD, chosen, attempt, lambda *_: False, refusal)
 
 
 # -- reversible reactions ----------------------------------------------------------------------------
@@ -292,7 +287,7 @@ def _plan(
     graph = system.graph
     index = system.state_index
     involved = sorted({name for one in chosen for name in one.change}, key=index.__getitem__)
-    _refuse_jumps(system, involved)
+    refuse_jumps(system, involved, "which fast reactions connect with others")
     columns = [{involved.index(name): value for name, value in one.change.items()} for one in chosen]
     independent = rank(columns, len(involved))
     conditions = _conditions(system, chosen, columns, independent, len(involved))
@@ -332,18 +327,6 @@ def _plan(
 def _conversion(system: OdeSystem, name: str) -> str | None:
     quantity = system.quantities.get(name)
     return (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
-
-
-def _refuse_jumps(system: OdeSystem, involved: Sequence[str]) -> None:
-    """A species that an event sets would have to move its pool with it."""
-    for event in system.events:
-        touched = sorted({name for name, _ in (*event.assignments, *event.implied)} & set(involved))
-        if touched:
-            message = (
-                f"the event {event.id or '(no id)'} sets {touched[0]}, which fast reactions connect with others; "
-                "name fast reactions of other species"
-            )
-            raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
 
 
 def _conditions(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from sbmlump.classic.choice import Proposal, best_choice
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
 from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, error_estimate, yardstick
 from sbmlump.classic.rational import simplified
-from sbmlump.classic.simulation import default_horizon, refuse_untimed_events, values
+from sbmlump.classic.simulation import default_horizon, refuse_jumps, refuse_untimed_events, values
 from sbmlump.classic.solving import Chooser, Solution, solve
 from sbmlump.classic.timescales import nominal_run, time_scales
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
@@ -79,14 +80,15 @@ def quasi_steady_state(
     """
     begin = clock()
     refuse_untimed_events(system, "qssa")
-    ruler = yardstick(system, observables, trial) if measured or isinstance(fast, str) else None
-    until = ruler.until if ruler is not None else trial.until
-    times, states = nominal_run(system, until if until is not None else default_horizon(system))
+    trial = trial if trial.until is not None else replace(trial, until=default_horizon(system))
+    assert trial.until is not None
+    times, states = nominal_run(system, trial.until)
     if isinstance(fast, str):
-        assert ruler is not None
         names, why = _detected(system, observables, times, states)
-        found = _best_choice(system, observables, names, why, times, states, ruler)
+        attempt = partial(_approximated, system, observables, why=why, times=times, states=states, ruler=None)
+        found = best_choice(_proposal(system, names, attempt), yardstick(system, observables, trial))
     else:
+        ruler = yardstick(system, observables, trial) if measured else None
         found = _approximated(system, observables, known_states(system, fast), {}, times, states, ruler)
     return replace(found, seconds={"lump": clock() - begin})
 
@@ -114,18 +116,9 @@ def _approximated(
     return replace(draft, certificate=approximate_certificate(draft, "qssa", ruler, details))
 
 
-def _best_choice(
-    system: OdeSystem,
-    observables: Sequence[Observable],
-    names: tuple[str, ...],
-    why: dict[str, Any],
-    times: Array,
-    states: Array,
-    ruler: Yardstick,
-) -> ReducedSystem:
-    def reduction(chosen: tuple[str, ...]) -> ReducedSystem:
-        return _approximated(system, observables, chosen, why, times, states, None)
-
+def _proposal(
+    system: OdeSystem, names: tuple[str, ...], attempt: Callable[[tuple[str, ...]], ReducedSystem]
+) -> Proposal[str]:
     def gone(draft: ReducedSystem, name: str) -> bool:
         return name in draft.system.definitions and name not in draft.system.states
 
@@ -136,7 +129,7 @@ def _best_choice(
         )
         return Reason("no-fast-quantity", message)
 
-    return best_choice(Proposal("qssa", names, reduction, gone, refusal), ruler)
+    return Proposal("qssa", names, attempt, gone, refusal)
 
 
 def approximate_certificate(
@@ -221,20 +214,11 @@ def _eliminate(system: OdeSystem, fast: Sequence[str], times: Array, states: Arr
         quantities[name] = Quantity(name, "parameter", name=f"total {short_text(system, law.expression)}"[:200])
         meaning[graph.symbol(name)] = law.expression
         equations.append(graph.sub(law.expression, graph.symbol(name)))
-    _refuse_jumps(system, unknowns)
+    refuse_jumps(system, unknowns, "which would follow the slow states at once")
     solution = solve(graph, equations, unknowns, branch_chooser(system, meaning, times, states))
     return _Step(
         Plan(_tidy(system, solution), constants=tuple(constants), quantities=quantities, shorten=True), solution
     )
-
-
-def _refuse_jumps(system: OdeSystem, unknowns: Sequence[str]) -> None:
-    """A state that an event sets would have to move: what follows the others cannot."""
-    for event in system.events:
-        touched = sorted({name for name, _ in (*event.assignments, *event.implied)} & set(unknowns))
-        if touched:
-            message = f"the event {event.id or '(no id)'} sets {touched[0]}, which would follow the slow states at once"
-            raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
 
 
 def _tidy(system: OdeSystem, solution: Solution) -> dict[str, Node]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Final
@@ -25,6 +25,7 @@ __all__ = [
     "default_horizon",
     "ensemble_runs",
     "refuse_events",
+    "refuse_jumps",
     "refuse_untimed_events",
     "timed_problem",
     "reduced_start",
@@ -85,6 +86,21 @@ def refuse_untimed_events(system: OdeSystem, method: str) -> None:
                 for one in error.reasons
             ]
         ) from error
+
+
+def refuse_jumps(system: OdeSystem, names: Collection[str], why: str) -> None:
+    """Refuse a system with an event that sets one of the states that are to follow the others.
+
+    Raises
+    ------
+    UnsupportedModelError
+        With code ``event-not-lumpable``.
+    """
+    for event in system.events:
+        touched = sorted({name for name, _ in (*event.assignments, *event.implied)} & set(names))
+        if touched:
+            message = f"the event {event.id or '(no id)'} sets {touched[0]}, {why}; choose other fast quantities"
+            raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
 
 
 def timed_problem(system: OdeSystem) -> Problem | None:

@@ -177,5 +177,7 @@ def _modes(matrix: Array, until: float) -> tuple[Array, Array, int, float]:
             best, gap = count, ratio
     if not best:
         return speeds, np.zeros(size), 0, 1.0
-    pointer = np.nan_to_num(np.abs(np.diag(_projector(matrix, best, float(np.sqrt(speeds[best - 1] * speeds[best]))))))
+    pointer = np.abs(np.diag(_projector(matrix, best, float(np.sqrt(speeds[best - 1] * speeds[best])))))
+    if not np.isfinite(pointer).all():
+        return speeds, np.zeros(size), 0, 1.0  # a gap whose modes cannot be told apart is none
     return speeds, np.minimum(pointer, 1.0), best, gap

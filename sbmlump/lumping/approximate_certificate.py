@@ -18,7 +18,7 @@ from sbmlump.lumping.estimate import Bound, closest_lift, deviation, error_bound
 from sbmlump.lumping.projected import lifted_field
 from sbmlump.lumping.search import constants_of
 from sbmlump.lumping.validate import Validation
-from sbmlump.reduced import ErrorEstimate
+from sbmlump.reduced import ErrorEstimate, finite_or_none
 
 __all__ = ["Try", "certificate_of"]
 
@@ -70,11 +70,11 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
         "training_runs": len(runs.training.states),
         "validation_runs": len(runs.checking.states),
         "validated": validation.how,
-        "training_worst_error": _finite(tried.training_worst),
-        "validation_errors": [_finite(e) for e in validation.errors.tolist()],
-        "estimates": [_finite(e) for e in estimates.tolist()],
+        "training_worst_error": finite_or_none(tried.training_worst),
+        "validation_errors": [finite_or_none(e) for e in validation.errors.tolist()],
+        "estimates": [finite_or_none(e) for e in estimates.tolist()],
         "estimate_note": "by the error equation along the reduced runs: an estimate, not a bound",
-        "lowest_lifted_state": _finite(lifted),
+        "lowest_lifted_state": finite_or_none(lifted),
         "lifted_state_non_negative": bool(lifted >= -1e-9),
         "perturb_parameters": o.perturb_parameters,
         "seed": o.seed,
@@ -88,8 +88,8 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
         details["bound_note"] = "Theorem 3 says nothing of models with events"
     elif o.bound:
         bound = _krylov_bound(runs, tried.map)
-        details["bound"] = _finite(bound.value)
-        details["bound_log10"] = _finite(bound.log10)
+        details["bound"] = finite_or_none(bound.value)
+        details["bound_log10"] = finite_or_none(bound.log10)
         details["bound_note"] = "Theorem 3 with the largest Jacobian norm seen on the runs; often of no use"
     return ErrorEstimate(
         f"{o.algorithm}, measured on {len(runs.checking.states)} runs that were not used to make the reduction",
@@ -157,7 +157,3 @@ def _krylov_bound(runs: LearningRuns, one: Affine) -> Bound:
     step = max(1, len(points) // 100)
     norms = np.linalg.norm(sample.field.jacobians(points[::step], numbers[::step]), 2, axis=(1, 2))
     return error_bound(eta, float(norms.max()), one.matrix, one.lift, runs.until)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

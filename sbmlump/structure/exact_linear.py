@@ -7,6 +7,8 @@ from fractions import Fraction
 
 import flint
 
+from sbmlump.lumping.basis import combination_over
+
 __all__ = ["left_null_space", "null_space", "rank", "solve_rows"]
 
 Row = Mapping[int, Fraction]
@@ -70,12 +72,7 @@ def left_null_space(rows: Sequence[Row], width: int) -> tuple[list[dict[int, Fra
     return null_space(list(distinct.values()), len(rows))
 
 
-def solve_rows(rows: Sequence[Row], target: Row, width: int) -> list[Fraction] | None:
+def solve_rows(rows: Sequence[Row], target: Row) -> list[Fraction] | None:
     """w with Σ w_i row_i = target, ``None`` if there is none; the rows need not be independent."""
-    augmented = [*(dict(row) for row in rows), {j: -value for j, value in target.items()}]
-    basis, _ = left_null_space(augmented, width)
-    last = len(rows)
-    for row in basis:
-        if row.get(last):
-            return [row.get(i, Fraction(0)) / row[last] for i in range(last)]
-    return None
+    weights = combination_over(rows, target)
+    return None if weights is None else [weights.get(i, Fraction(0)) for i in range(len(rows))]

@@ -158,7 +158,7 @@ def _holds(reduction: ReducedSystem, law: Mapping[int, Fraction]) -> bool:
         if isinstance(reduction.certificate, ExactProof):
             # what is eliminated follows from what stays, as it was; lumps of an earlier step hold some sums only
             whole = all(names[j] in defined for j in law)
-            return whole or solve_rows(_known_rows(reduction), law, reduction.original.size) is not None
+            return whole or solve_rows(_known_rows(reduction), law) is not None
         if any(names[j] not in defined for j in law):
             # pools stand for their members, which are defined too where they are eliminated
             return False
@@ -167,7 +167,7 @@ def _holds(reduction: ReducedSystem, law: Mapping[int, Fraction]) -> bool:
         return isinstance(reduction.certificate, ExactProof)  # every state is one of the reduced system
     rows = list(reduction.matrix.rows)
     totals = [row for _, row in kind.totals] if isinstance(kind, AffineLumping) else []
-    weights = solve_rows([*rows, *totals], law, reduction.original.size)
+    weights = solve_rows([*rows, *totals], law)
     if weights is None:
         return False
     if isinstance(reduction.certificate, ExactProof):
@@ -235,7 +235,7 @@ def _total(reduction: ReducedSystem) -> Kept:
     size = reduction.original.size
     if isinstance(reduction.map, Elimination):
         ones = dict.fromkeys(range(size), Fraction(1))
-        whole = solve_rows(_known_rows(reduction), ones, size) is not None
+        whole = solve_rows(_known_rows(reduction), ones) is not None
         return Kept("total of the states", True, whole, whole, "" if whole else "it does not follow from the lumps")
     sums: dict[int, Fraction] = {}
     for row in reduction.matrix.rows:
@@ -256,7 +256,7 @@ def _elements(reduction: ReducedSystem, formulas: Mapping[str, str]) -> list[Kep
         target = {
             original.state_index[name]: Fraction(one[element]) for name, one in counts.items() if one.get(element)
         }
-        held = solve_rows(_known_rows(reduction), target, original.size) is not None
+        held = solve_rows(_known_rows(reduction), target) is not None
         found.append(Kept(f"total of {element}", True, held, held, f"{len(counts)} states have a formula"))
     return found
 
