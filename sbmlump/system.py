@@ -165,8 +165,13 @@ class Algebraic:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event. ``implied`` holds resets that follow from the assignments (the concentration of species in a
-    compartment that the event resizes); a writer does not emit them.
+    """An event.
+
+    ``assignments`` are the new values of states. ``implied`` holds resets that follow from them (the concentration of
+    species in a compartment that the event resizes); a writer does not emit them. A concentration that is assigned in a
+    compartment that the same event resizes becomes value·old size/new size, since the assignment sets the amount by the
+    size before; ``unscaled`` holds these values as they are written, without the sizes.
+    :mod:`sbmlump.events` says at which moment values are taken.
     """
 
     trigger: Node
@@ -179,6 +184,7 @@ class Event:
     persistent: bool = True
     use_trigger_values: bool = True
     implied: tuple[tuple[str, Node], ...] = ()
+    unscaled: tuple[tuple[str, Node], ...] = ()
     sbo: str | None = None
     metaid: str | None = None
     notes: str | None = None

@@ -13,10 +13,18 @@ from dataclasses import replace
 from fractions import Fraction
 
 from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.events import (
+    event_label,
+    new_values,
+    overwrites_others,
+    refuse_two_moments,
+    values_are_old,
+    with_trigger_values,
+)
 from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.system import Event, OdeSystem
 
-__all__ = ["event_resets", "event_seeds", "numeric_leaves", "reduced_events", "values_are_old"]
+__all__ = ["event_resets", "event_seeds", "numeric_leaves", "reduced_events"]
 
 
 def numeric_leaves(graph: Graph, condition: Node) -> list[Node]:
@@ -33,44 +41,30 @@ def numeric_leaves(graph: Graph, condition: Node) -> list[Node]:
     return leaves
 
 
-def values_are_old(system: OdeSystem, event: Event) -> bool:
-    """Whether assigned values may be older than the state they are assigned in."""
-    if not event.use_trigger_values:
-        return False
-    if event.delay is not None:
-        return True
-    mine = _targets(event)
-    return any(not _targets(other) <= mine for other in system.events if other is not event)
-
-
-def _targets(event: Event) -> set[str]:
-    return {name for name, _ in (*event.assignments, *event.implied)}
-
-
 def event_seeds(system: OdeSystem) -> list[Node]:
-    """Expressions whose gradients must lie in the row space.
-
-    Where an event resizes a compartment with values of an earlier moment, these are all states: the concentrations
-    that change with it belong to the moment of execution, the new size to an earlier one, and only the original event
-    says both.
-    """
+    """Expressions whose gradients must lie in the row space."""
     seeds: list[Node] = []
     for event in system.events:
         seeds += numeric_leaves(system.graph, event.trigger)
         seeds += [node for node in (event.delay, event.priority) if node is not None]
-        if event.implied and values_are_old(system, event):
-            seeds += [system.graph.symbol(name) for name in system.states]
     return seeds
 
 
 def event_resets(system: OdeSystem) -> list[tuple[Node, ...]]:
-    """Maps of the state, one component a state, under whose Jacobians the row space must be closed."""
+    """Maps of the state, one component a state, under whose Jacobians the row space must be closed.
+
+    Raises
+    ------
+    UnsupportedModelError
+        See :func:`sbmlump.events.refuse_two_moments`.
+    """
+    refuse_two_moments(system)
     graph = system.graph
     zero = graph.number(0)
     resets: list[tuple[Node, ...]] = []
     for event in system.events:
-        new = dict((*event.assignments, *event.implied))
-        if values_are_old(system, event):
+        new = new_values(event)
+        if values_are_old(system, event) and not overwrites_others(system, event):
             resets.append(tuple(zero if s in new else graph.symbol(s) for s in system.states))
             resets.append(tuple(new.get(s, zero) for s in system.states))
         else:
@@ -98,8 +92,9 @@ def reduced_events(
     Raises
     ------
     UnsupportedModelError
-        If a lump would need values of two moments in one assignment (``event-not-lumpable``).
+        If a lump would need values of two moments in one assignment (``event-not-lumpable``, ``event-resizes``).
     """
+    refuse_two_moments(system)
     return tuple(_reduced_event(system, event, names, rows, mapping) for event in system.events)
 
 
@@ -111,15 +106,16 @@ def _reduced_event(
     mapping: Mapping[Node, Node],
 ) -> Event:
     graph = system.graph
-    new = dict((*event.assignments, *event.implied))
+    new = new_values(event)
     old = values_are_old(system, event)
+    whole = overwrites_others(system, event)
     assignments: list[tuple[str, Node]] = []
     for name, row in zip(names, rows, strict=True):
         touched = [j for j in row if system.states[j] in new]
         if not touched:
             continue
-        if old and len(touched) < len(row):
-            message = f"the event {event.id or '(without id)'} would need values of two moments for the pool {name}"
+        if old and not whole and len(touched) < len(row):
+            message = f"{event_label(event)} would need values of two moments for the pool {name}"
             raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
         parts = [
             graph.mul((graph.number(v), new.get(system.states[j], graph.symbol(system.states[j]))))
@@ -127,7 +123,8 @@ def _reduced_event(
         ]
         value = graph.substitute([graph.add(parts)], mapping)[0]
         value = graph.from_terms(graph.linear_terms(value))
-        if value != graph.symbol(name):
+        # a pool set to what it was at the trigger is not left alone: it may have changed since
+        if old or value != graph.symbol(name):
             assignments.append((name, value))
 
     def carried(node: Node | None) -> Node | None:
@@ -140,4 +137,6 @@ def _reduced_event(
         priority=carried(event.priority),
         assignments=tuple(assignments),
         implied=(),
+        unscaled=(),
+        use_trigger_values=with_trigger_values(system, event, [value for _, value in assignments]),
     )

@@ -1,4 +1,4 @@
-"""Events, with the resets of concentrations that follow when an event resizes a compartment."""
+"""Events, with what follows for concentrations when an event resizes a compartment."""
 
 from __future__ import annotations
 
@@ -38,40 +38,50 @@ def _event(assembly: Assembly, raw: RawEvent) -> Event:
     resolved = iter(assembly.resolver.resolve(roots))
     trigger = next(resolved)
     delay, priority = (next(resolved) if program is not None else None for program, _ in optional)
-    assignments = tuple((rule.target, node) for rule, node in zip(rules, resolved, strict=True))
+    written = {rule.target: node for rule, node in zip(rules, resolved, strict=True)}
+    ratios = _size_ratios(assembly, raw, written)
+    assignments = ((name, graph.mul((node, ratios[name])) if name in ratios else node) for name, node in written.items())
+    implied = ((name, graph.mul((graph.symbol(name), ratio))) for name, ratio in ratios.items() if name not in written)
     return Event(
         trigger=trigger,
-        assignments=assignments,
+        assignments=tuple(assignments),
         delay=delay,
         priority=priority,
-        implied=_implied(assembly, raw, dict(assignments)),
+        implied=tuple(implied),
+        unscaled=tuple((name, node) for name, node in written.items() if name in ratios),
         **raw.details,
     )
 
 
-def _implied(assembly: Assembly, raw: RawEvent, values: dict[str, Node]) -> tuple[tuple[str, Node], ...]:
-    """New concentrations of species whose compartment the event resizes: the amount stays, so x·old/new.
+def _size_ratios(assembly: Assembly, raw: RawEvent, values: dict[str, Node]) -> dict[str, Node]:
+    """Old size / new size for each state that is a concentration in a compartment that the event resizes.
 
-    The size may be set itself, or be assigned by a rule from something that is set.
+    All assignments of an event are made together, and the amounts stay: what is not assigned becomes x·old/new, and an
+    assigned concentration sets the amount by the size before, so that it becomes value·old/new (SBML Test Suite, cases
+    01779 and 01780). The size may be set itself, or be assigned by a rule from something that is set.
     """
     graph, resolver = assembly.graph, assembly.resolver
     if not values:
-        return ()
+        return {}
     after = {graph.symbol(name): node for name, node in values.items()}
-    resets: list[tuple[str, Node]] = []
+    sizes: dict[str, Node | None] = {}  # of compartments: the ratio, None where the event does not resize them
+    ratios: dict[str, Node] = {}
     for name in assembly.roles.states:
         entry = assembly.raw.entries[name]
-        if not is_concentration(entry) or name in values or entry.quantity.compartment is None:
+        compartment = entry.quantity.compartment
+        if not is_concentration(entry) or compartment is None:
             continue
-        before = resolver.resolve([graph.symbol(entry.quantity.compartment)])[0]
-        now = graph.substitute([before], after)[0]
-        if now == before:
-            continue
-        if any(other in graph.symbols([before]) for other in _concentrations(assembly)):
-            text = f"{raw.label} resizes {entry.quantity.compartment!r}, whose size depends on a concentration"
-            assembly.problems.add("event-resizes", text, raw.details["id"], raw.line)
-        resets.append((name, graph.mul((graph.symbol(name), graph.div(before, now)))))
-    return tuple(resets)
+        if compartment not in sizes:
+            before = resolver.resolve([graph.symbol(compartment)])[0]
+            now = graph.substitute([before], after)[0]
+            if now != before and graph.symbols([before]) & _concentrations(assembly):
+                text = f"{raw.label} resizes {compartment!r}, whose size depends on a concentration"
+                assembly.problems.add("event-resizes", text, raw.details["id"], raw.line)
+            sizes[compartment] = None if now == before else graph.div(before, now)
+        ratio = sizes[compartment]
+        if ratio is not None:
+            ratios[name] = ratio
+    return ratios
 
 
 def _concentrations(assembly: Assembly) -> set[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from sbmlump.events import new_values, refuse_two_moments, with_trigger_values
 from sbmlump.expr.graph import Node
 from sbmlump.sbml.mathml_out import MathmlPrinter
 from sbmlump.sbml.write_elements import ElementWriter, element, sbo_term, section
+from sbmlump.sbml.write_field import field_values
 from sbmlump.sbml.write_fragments import XHTML, extras
 from sbmlump.sbml.write_numbers import attribute_text
 from sbmlump.sbml.write_roles import Role
@@ -58,15 +60,58 @@ def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Refe
     return table
 
 
-def event_assignments(event: Event, roles: Mapping[str, Role]) -> list[tuple[str, Node]]:
-    """Assignments to write: those of the event, and implied ones that SBML does not imply for what is written."""
-    # a species written as a concentration in its compartment follows by itself, however the event resizes that
-    extra = [
-        (name, node)
-        for name, node in event.implied
-        if name in roles and not (roles[name].concentration and roles[name].quantity.compartment in roles)
-    ]
-    return [*event.assignments, *extra]
+def event_assignments(system: OdeSystem, event: Event, roles: Mapping[str, Role]) -> list[tuple[str, Node]]:
+    """Assignments to write.
+
+    A concentration in a compartment that the event resizes is written as SBML has it: left out where the event does not
+    set it, and without the sizes where it does.
+    """
+    if not event.implied and not event.unscaled:
+        return list(event.assignments)
+    written = _written_values(system, event, roles)
+    symbol = system.graph.symbol
+    implied = [name for name, _ in event.implied if name in roles and written[name] != symbol(name)]
+    return [(name, written[name]) for name in (*(name for name, _ in event.assignments), *implied)]
+
+
+def takes_trigger_values(system: OdeSystem, event: Event, roles: Mapping[str, Role]) -> bool:
+    """``useValuesFromTriggerTime`` of the written event: new values in place of what SBML implies are of its execution.
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``event-resizes`` if such values would be made of both moments.
+    """
+    assignments = event_assignments(system, event, roles)
+    implied = {name for name, _ in event.implied}
+    unscaled = dict(event.unscaled)
+    explicit = any(name in implied or unscaled.get(name, node) != node for name, node in assignments)
+    if not explicit:
+        return event.use_trigger_values
+    refuse_two_moments(system, [event])
+    return with_trigger_values(system, event, [node for _, node in assignments])
+
+
+def _written_values(system: OdeSystem, event: Event, roles: Mapping[str, Role]) -> dict[str, Node]:
+    """What to write for each new value so that it comes out when the compartments are resized as they will be.
+
+    Where that is the value without sizes that the system knows (the state itself where nothing is assigned), it is that.
+    """
+    graph = system.graph
+    after = {graph.symbol(name): node for name, node in event.assignments}
+    plain = {name: graph.symbol(name) for name, _ in event.implied} | dict(event.unscaled)
+    written = new_values(event)
+    for name, value in written.items():
+        role = roles.get(name)
+        size = None if role is None else role.quantity.compartment
+        if role is None or not role.concentration or size is None or size not in roles:
+            continue
+        before = system.definitions.get(size)
+        now = before if before is None else graph.substitute([before], after)[0]
+        if before is not None and now is not None and now != before:
+            written[name] = graph.mul((value, graph.div(now, before)))
+    numbers = field_values(graph, [*written.values(), *plain.values()])
+    return {name: plain[name] if name in plain and numbers[plain[name]] == numbers[node] else node for name, node in written.items()}
 
 
 class DynamicsWriter:
@@ -204,7 +249,7 @@ class DynamicsWriter:
             sboTerm=sbo_term(event.sbo),
             id=event.id,
             name=event.name,
-            useValuesFromTriggerTime="true" if event.use_trigger_values else "false",
+            useValuesFromTriggerTime="true" if takes_trigger_values(self._system, event, self._roles) else "false",
         )
         trigger = attributes(
             initialValue="true" if event.initial_value else "false",
@@ -216,7 +261,7 @@ class DynamicsWriter:
                 parts.append(element(tag, "", self._printer.math(node) + "\n"))
         assignments = (
             element("eventAssignment", attributes(variable=name), self._printer.math(node) + "\n")
-            for name, node in event_assignments(event, self._roles)
+            for name, node in event_assignments(self._system, event, self._roles)
         )
         parts.append(section("listOfEventAssignments", assignments))
         return element("event", head, extras(event.id, event.notes, event.annotation) + "".join(parts))

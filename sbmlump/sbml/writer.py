@@ -170,13 +170,13 @@ def _sites(
     yield from (reaction.flux for reaction in system.reactions)
     yield from (constraint.condition for constraint in system.constraints)
     for event in system.events:
-        yield from _event_sites(event, roles)
+        yield from _event_sites(system, event, roles)
 
 
-def _event_sites(event: Event, roles: Roles) -> Iterator[Node]:
+def _event_sites(system: OdeSystem, event: Event, roles: Roles) -> Iterator[Node]:
     yield event.trigger
     yield from (node for node in (event.delay, event.priority) if node is not None)
-    yield from (node for _, node in event_assignments(event, roles.by_id))
+    yield from (node for _, node in event_assignments(system, event, roles.by_id))
 
 
 def _mentioned(printer: MathmlPrinter, sites: set[Node], roles: Mapping[str, Role]) -> set[str]:

@@ -1,0 +1,135 @@
+"""What the events of a system do, and at which moment the values that they assign are taken.
+
+An event is triggered at one moment and executed at another: after its delay, or after other events of the same moment
+with a higher priority. With ``useValuesFromTriggerTime`` its values are those of the first moment, and all that it does
+not set is as it is at the second: x ↦ R(x, x′) with x at execution and x′ at the trigger. Only where nothing that the
+values depend on can have changed in between is it a map of one state, x ↦ R(x, x). What a resized compartment does to
+the concentrations in it happens at execution in either case.
+
+References
+----------
+Hucka et al., SBML Level 3 Version 2 Core, J. Integr. Bioinform. 16 (2019), section 4.11, doi 10.1515/jib-2019-0021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.expr.graph import Node
+from sbmlump.system import Event, OdeSystem
+
+__all__ = [
+    "event_label",
+    "may_be_interrupted",
+    "new_values",
+    "overwrites_others",
+    "refuse_two_moments",
+    "targets",
+    "two_moments",
+    "values_are_old",
+    "values_may_change",
+    "with_trigger_values",
+]
+
+
+def event_label(event: Event) -> str:
+    """How messages name the event."""
+    return f"the event {event.id}" if event.id is not None else "an event without id"
+
+
+def new_values(event: Event) -> dict[str, Node]:
+    """What each state is set to, those included that follow from a resized compartment."""
+    return dict((*event.assignments, *event.implied))
+
+
+def targets(event: Event) -> set[str]:
+    """States that the event sets, those included that follow from a resized compartment."""
+    return {name for name, _ in (*event.assignments, *event.implied)}
+
+
+def may_be_interrupted(system: OdeSystem, event: Event) -> bool:
+    """Whether anything can happen between the trigger of an event and its execution.
+
+    Any other event counts that sets anything: whether two triggers can coincide is not decided here.
+    """
+    return event.delay is not None or any(other is not event and targets(other) for other in system.events)
+
+
+def values_may_change(system: OdeSystem, event: Event) -> bool:
+    """Whether the values that an event assigns may be others at its execution than at its trigger."""
+    if not may_be_interrupted(system, event):
+        return False
+    graph = system.graph
+    as_written = dict(event.assignments) | dict(event.unscaled)
+    read, reads_time = graph.leaves(list(as_written.values()))
+    moving = {name for other in system.events if other is not event for name in targets(other)}
+    # the same event comes in between where it can be triggered again before it is executed
+    if event.delay is not None or graph.symbols([event.trigger]) & (moving | targets(event)):
+        moving |= targets(event)
+    if event.delay is not None:
+        zero = graph.number(0)
+        moving |= {name for name, rate in zip(system.states, system.rhs, strict=True) if rate != zero}
+        return reads_time or bool(read & moving)
+    return bool(read & moving)
+
+
+def values_are_old(system: OdeSystem, event: Event) -> bool:
+    """Whether an event assigns values of its trigger that may be others by the time of its execution."""
+    return event.use_trigger_values and values_may_change(system, event)
+
+
+def overwrites_others(system: OdeSystem, event: Event) -> bool:
+    """Whether an event sets everything that can have changed between its trigger and its execution.
+
+    Then the state after it is R(x′), a map of the state at the trigger alone.
+    """
+    if event.delay is not None or event.implied or event.unscaled:
+        return False
+    mine = targets(event)
+    return all(other is event or targets(other) <= mine for other in system.events)
+
+
+def two_moments(system: OdeSystem, event: Event) -> bool:
+    """Whether single values that an event leads to are made of both moments.
+
+    That is so where it resizes a compartment to, or sets a concentration in it to, a value of the trigger: the amount
+    belongs to the moment of execution. Only the event as it was written in SBML says that.
+    """
+    return bool(event.implied or event.unscaled) and values_are_old(system, event)
+
+
+def refuse_two_moments(system: OdeSystem, events: Iterable[Event] | None = None) -> None:
+    """Refuse events for which :func:`two_moments` holds.
+
+    Raises
+    ------
+    UnsupportedModelError
+        With code ``event-resizes``, one reason an event.
+    """
+    reasons = []
+    for event in system.events if events is None else events:
+        if two_moments(system, event):
+            name = (*event.implied, *event.unscaled)[0][0]
+            message = (
+                f"{event_label(event)} resizes the compartment of {name} with values of the moment of its trigger, but "
+                "the amounts in it are those of the moment of its execution, and something may happen in between; "
+                'write useValuesFromTriggerTime="false" if that is meant'
+            )
+            reasons.append(Reason("event-resizes", message, event.id))
+    if reasons:
+        raise UnsupportedModelError(reasons)
+
+
+def with_trigger_values(system: OdeSystem, event: Event, values: Sequence[Node]) -> bool:
+    """Whether what becomes of ``event`` takes its values at the trigger, if it assigns ``values`` instead.
+
+    An event whose values cannot change before its execution may do so at either moment, but not every way of writing
+    these values has that property (pools that others set, sizes): then they are taken at execution.
+    """
+    if not event.use_trigger_values or values_are_old(system, event):
+        return event.use_trigger_values
+    if not may_be_interrupted(system, event):
+        return True
+    symbols, time = system.graph.leaves(list(values))
+    return not (time and event.delay is not None) and symbols <= {constant.id for constant in system.constants}
