@@ -14,23 +14,29 @@ Hucka et al., SBML Level 3 Version 2 Core, J. Integr. Bioinform. 16 (2019), sect
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Final
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.expr.graph import Node
+from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.system import Event, OdeSystem
 
 __all__ = [
     "event_label",
     "may_be_interrupted",
     "new_values",
+    "others_in_between",
     "overwrites_others",
     "refuse_two_moments",
     "targets",
+    "time_bounds",
     "two_moments",
     "values_are_old",
     "values_may_change",
     "with_trigger_values",
 ]
+
+_TOGETHER: Final = Fraction(1, 10**9)  # of a time: events closer than that may be one moment for an integrator
 
 
 def event_label(event: Event) -> str:
@@ -48,22 +54,79 @@ def targets(event: Event) -> set[str]:
     return {name for name, _ in (*event.assignments, *event.implied)}
 
 
-def may_be_interrupted(system: OdeSystem, event: Event) -> bool:
-    """Whether anything can happen between the trigger of an event and its execution.
+def time_bounds(graph: Graph, trigger: Node) -> list[Node] | None:
+    """What time is compared with in a trigger; ``None`` if anything but such comparisons stands in it."""
+    bounds: list[Node] = []
+    stack = [trigger]
+    while stack:
+        node = stack.pop()
+        name = graph.name(node) if graph.op(node) is Op.CALL else None
+        if name in LOGIC:
+            stack.extend(graph.args(node))
+        elif name in RELATIONS:
+            left, right = graph.args(node)
+            other = right if left == graph.time() else left
+            if graph.time() not in (left, right) or graph.depends_on_time([other]):
+                return None
+            bounds.append(other)
+        elif graph.op(node) is not Op.CONSTANT and graph.number_of(node) is None:
+            return None
+    return bounds
 
-    Any other event counts that sets anything: whether two triggers can coincide is not decided here.
+
+def others_in_between(system: OdeSystem, event: Event) -> list[Event]:
+    """Other events that set something and may be executed between the trigger of ``event`` and its execution.
+
+    Two events that happen at given numbers of time, and never at the same one, do not meet. For all others (triggers
+    that depend on states or on constants) it is not decided whether they can.
     """
-    return event.delay is not None or any(other is not event and targets(other) for other in system.events)
+    mine = _execution_times(system, event)
+    found: list[Event] = []
+    for other in system.events:
+        if other is event or not targets(other):
+            continue
+        theirs = _execution_times(system, other)
+        if event.delay is None and mine is not None and theirs is not None and not _meet(mine, theirs):
+            continue
+        found.append(other)
+    return found
+
+
+def _execution_times(system: OdeSystem, event: Event) -> list[Fraction] | None:
+    """Times outside of which an event is not executed, if numbers say so; ``None`` otherwise."""
+    graph = system.graph
+    bounds = time_bounds(graph, event.trigger)
+    times = [] if bounds is None else [graph.number_of(node) for node in bounds]
+    delay = Fraction(0) if event.delay is None else graph.number_of(event.delay)
+    if bounds is None or delay is None:
+        return None
+    known = [time for time in times if time is not None]
+    if len(known) < len(times):
+        return None
+    if not event.initial_value:
+        known.append(Fraction(0))  # false before the start, the trigger may become true there
+    return [time + delay for time in known]
+
+
+def _meet(times: Sequence[Fraction], others: Sequence[Fraction]) -> bool:
+    """Whether two of the times are the same, or too near for an integrator to tell."""
+    return any(abs(a - b) <= _TOGETHER * max(abs(a), abs(b)) for a in times for b in others)
+
+
+def may_be_interrupted(system: OdeSystem, event: Event) -> bool:
+    """Whether anything can change between the trigger of an event and its execution."""
+    return event.delay is not None or bool(others_in_between(system, event))
 
 
 def values_may_change(system: OdeSystem, event: Event) -> bool:
     """Whether the values that an event assigns may be others at its execution than at its trigger."""
-    if not may_be_interrupted(system, event):
+    others = others_in_between(system, event)
+    if event.delay is None and not others:
         return False
     graph = system.graph
     as_written = dict(event.assignments) | dict(event.unscaled)
     read, reads_time = graph.leaves(list(as_written.values()))
-    moving = {name for other in system.events if other is not event for name in targets(other)}
+    moving = {name for other in others for name in targets(other)}
     # the same event comes in between where it can be triggered again before it is executed
     if event.delay is not None or graph.symbols([event.trigger]) & (moving | targets(event)):
         moving |= targets(event)
@@ -87,7 +150,7 @@ def overwrites_others(system: OdeSystem, event: Event) -> bool:
     if event.delay is not None or event.implied or event.unscaled:
         return False
     mine = targets(event)
-    return all(other is event or targets(other) <= mine for other in system.events)
+    return all(targets(other) <= mine for other in others_in_between(system, event))
 
 
 def two_moments(system: OdeSystem, event: Event) -> bool:

@@ -19,11 +19,13 @@ from sbmlump.classic.compose import composed
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
 from sbmlump.classic.proof import EliminationClaim, prove_elimination
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.events import event_label, targets
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.text import ExpressionError, parse_expression, to_text
 from sbmlump.lumping.basis import choose_basis
 from sbmlump.reduced import ExactProof, Observable, ReducedSystem, with_observables
-from sbmlump.structure.exact_linear import left_null_space, null_space
+from sbmlump.structure.event_laws import changing_event, rows_kept_by_events
+from sbmlump.structure.exact_linear import null_space, solve_rows
 from sbmlump.structure.laws import (
     Law,
     amount_factors,
@@ -84,7 +86,7 @@ def conservation(
     begin = clock()
     factors = amount_factors(system)
     laws: tuple[Law, ...] = _asked_for(system, totals, factors) if totals else _all_laws(system, seed)
-    laws, refused = _untouched_by_events(system, laws, factors)
+    laws, refused = _kept_by_events(system, laws, factors)
     laws = _with_start(system, laws)
     if totals and refused:
         raise UnsupportedModelError(refused)
@@ -141,15 +143,14 @@ def _all_laws(system: OdeSystem, seed: int) -> tuple[Law, ...]:
 def total_obstacle(system: OdeSystem, total: Node) -> Reason | None:
     """What keeps a combination of states from being constant; ``None`` if it is constant."""
     text = _short(to_text(system.graph, total))
-    for event in system.events:
-        touched = sorted(_targets(event) & system.graph.symbols([total]))
-        if touched:
-            return Reason(_CODE, f"the total {text} is not constant: the event {event.id} sets {touched[0]}", event.id)
     weights = _weights_of(system, total)
     if weights is None:
         return Reason("bad-total", f"{text} is no combination of states")
-    if _is_law(system, weights):
-        return None
+    rows = _law_rows(system, linear_integrals(system))
+    target = {system.state_index[name]: value for name, value in weights.items()}
+    if solve_rows(rows, target) is not None:
+        event = changing_event(system, target, rows_kept_by_events(system, rows))
+        return None if event is None else _changed_by_event(event, weights, text)
     graph = system.graph
     rates = dict(zip(system.states, system.rhs, strict=True))
     for reaction in system.reactions:
@@ -167,12 +168,13 @@ def total_obstacle(system: OdeSystem, total: Node) -> Reason | None:
     return Reason(_CODE, f"the total {text} is not constant: {first} has a rate rule that changes it", first)
 
 
-def _is_law(system: OdeSystem, weights: Mapping[str, Fraction]) -> bool:
-    index = system.state_index
-    basis = [{index[name]: value for name, value in law.weights.items()} for law in linear_integrals(system)]
-    target = {index[name]: value for name, value in weights.items()}
-    combination = left_null_space([*basis, target], system.size)[0]
-    return any(len(basis) in row for row in combination)
+def _law_rows(system: OdeSystem, laws: Sequence[Law]) -> list[dict[int, Fraction]]:
+    return [{system.state_index[name]: value for name, value in law.weights.items()} for law in laws]
+
+
+def _changed_by_event(event: Event, weights: Mapping[str, Fraction], text: str) -> Reason:
+    message = f"the total {text} is not constant: {event_label(event)} sets {min(targets(event) & set(weights))}"
+    return Reason(_CODE, message, event.id)
 
 
 def _weights_of(system: OdeSystem, total: Node) -> dict[str, Fraction] | None:
@@ -221,42 +223,21 @@ def _asked_for(system: OdeSystem, totals: Sequence[str], factors: Sequence[Node]
 # -- what stands in the way --------------------------------------------------------------------------
 
 
-def _targets(event: Event) -> set[str]:
-    return {name for name, _ in (*event.assignments, *event.implied)}
-
-
-def _untouched_by_events(
+def _kept_by_events(
     system: OdeSystem, laws: Sequence[Law], factors: Sequence[Node]
 ) -> tuple[tuple[Law, ...], list[Reason]]:
-    """Laws none of whose members an event sets (combinations of laws included), and why others are not taken."""
-    touched = {name for event in system.events for name in _targets(event)}
-    if not touched or not laws:
+    """Laws that every event keeps (combinations of laws included), and why others are not taken."""
+    touched = {name for event in system.events for name in targets(event)}
+    if not any(touched & set(law.weights) for law in laws):
         return tuple(laws), []
-    index = system.state_index
-    bad = sorted(index[name] for name in touched if name in index)
-    inside = [
-        {j: law.weights.get(system.states[j], Fraction(0)) for j in bad if system.states[j] in law.weights}
-        for law in laws
-    ]
-    combinations, _ = left_null_space(inside, system.size)
-    rows: list[dict[int, Fraction]] = []
-    for combination in combinations:
-        total: dict[int, Fraction] = {}
-        for i, factor in combination.items():
-            for name, value in laws[i].weights.items():
-                total[index[name]] = total.get(index[name], Fraction(0)) + factor * value
-        rows.append({j: value for j, value in total.items() if value})
-    kept = _laws_of_rows(system, rows, factors)
+    rows = _law_rows(system, laws)
+    kept = rows_kept_by_events(system, rows)
     reasons: list[Reason] = []
-    for law in laws:
-        members = set(law.weights) & touched
-        if not members or len(law.weights) < 2:
-            continue
-        event = next(event for event in system.events if _targets(event) & members)
-        text = _short(law.text(system))
-        message = f"the total {text} is not constant: the event {event.id} sets {min(_targets(event) & members)}"
-        reasons.append(Reason(_CODE, message, event.id))
-    return kept, reasons
+    for law, row in zip(laws, rows, strict=True):
+        event = changing_event(system, row, kept)
+        if len(law.weights) > 1 and event is not None:
+            reasons.append(_changed_by_event(event, law.weights, _short(law.text(system))))
+    return _laws_of_rows(system, kept, factors), reasons
 
 
 def _laws_of_rows(

@@ -6,12 +6,13 @@ replaced. Initial values that hung on an eliminated state hang on a new constant
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from sbmlump.classic.rational import simplified
 from sbmlump.errors import Reason
+from sbmlump.events import with_trigger_values
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.reduced import Certificate, Elimination, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
@@ -108,7 +109,7 @@ def eliminated_system(
         constants=tuple(constants),
         assigned=tuple(assigned),
         reactions=reactions,
-        events=tuple(_event(event, put, gone) for event in system.events),
+        events=tuple(_event(system, event, put, gone) for event in system.events),
         constraints=tuple(replace(c, condition=put(c.condition)) for c in system.constraints),
         algebraic=(),
         quantities=quantities,
@@ -168,19 +169,21 @@ def _reaction(graph: Graph, reaction: Reaction, mapping: Mapping[Node, Node]) ->
     return replace(reaction, flux=flux, reactants=moved(reaction.reactants), products=moved(reaction.products))
 
 
-def _event(event: Event, put: object, gone: Collection[str]) -> Event:
-    assert callable(put)
-
-    def carried(node: Node | None) -> Node | None:
-        return None if node is None else put(node)
-
+def _event(system: OdeSystem, event: Event, put: Callable[[Node], Node], gone: Collection[str]) -> Event:
+    assignments, implied, unscaled = (
+        tuple((name, put(node)) for name, node in pairs if name not in gone)
+        for pairs in (event.assignments, event.implied, event.unscaled)
+    )
+    values = [node for _, node in (*assignments, *implied, *unscaled)]
     return replace(
         event,
         trigger=put(event.trigger),
-        delay=carried(event.delay),
-        priority=carried(event.priority),
-        assignments=tuple((name, put(node)) for name, node in event.assignments if name not in gone),
-        implied=tuple((name, put(node)) for name, node in event.implied if name not in gone),
+        delay=None if event.delay is None else put(event.delay),
+        priority=None if event.priority is None else put(event.priority),
+        assignments=assignments,
+        implied=implied,
+        unscaled=unscaled,
+        use_trigger_values=with_trigger_values(system, event, values),
     )
 
 

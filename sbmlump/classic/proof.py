@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason
+from sbmlump.events import event_label, new_values, overwrites_others, targets, two_moments, values_are_old
 from sbmlump.expr.domains import PrimeField
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
@@ -70,6 +71,7 @@ def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Re
         return Refutation(tuple(reasons))
     rows = {name: {name: Fraction(1)} for name in claim.reduced.states}
     events, event_reasons = event_pairs(claim.original, claim.reduced, rows)
+    event_reasons += _mixed(claim)
     if event_reasons:
         return Refutation(tuple(event_reasons))
     labels, left, right = _pairs(claim)
@@ -186,6 +188,22 @@ def _check_values(claim: EliminationClaim) -> list[Reason]:
     return reasons
 
 
+def _mixed(claim: EliminationClaim) -> list[Reason]:
+    """Totals of which an event sets one part to values of its trigger and leaves the others as they have become."""
+    before = claim.original
+    reasons: list[Reason] = []
+    for event in before.events:
+        if not values_are_old(before, event) or overwrites_others(before, event):
+            continue
+        for name, node in claim.totals.items():
+            members = before.graph.symbols([node]) & set(before.states)
+            touched = members & targets(event)
+            if touched and (touched != members or two_moments(before, event)):
+                message = f"the total {name} mixes values of two moments at {event_label(event)}"
+                reasons.append(Reason("elimination-differs", message, name))
+    return reasons
+
+
 def _same(left: Graph, a: Node, right: Graph, b: Node) -> bool:
     x, y = left.number_of(a), right.number_of(b)
     if x is not None and y is not None:
@@ -214,12 +232,20 @@ def _pairs(claim: EliminationClaim) -> tuple[list[str], list[Node], list[Node]]:
     seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
     for name, node in claim.totals.items():
         pair(f"the total {name}", graph.derivative(node, seeds), zero)
+        members = graph.symbols([node]) & set(before.states)
         for event in before.events:
-            jump = {graph.symbol(target): value for target, value in (*event.assignments, *event.implied)}
-            pair(f"the total {name} at event {event.id}", graph.substitute([node], jump)[0], after.graph.symbol(name))
+            # an event that sets all members to values of one moment has to keep the total of that moment; see _mixed
+            if members & targets(event):
+                jump = {graph.symbol(target): value for target, value in new_values(event).items()}
+                label = f"the total {name} at event {event.id}"
+                pair(label, graph.substitute([node], jump)[0], after.graph.symbol(name))
     resting = {c.id for c in after.constants} & set(before.states)
     for name in sorted(resting):
         pair(f"the rate of {name}", rates[name], zero)
+        for event in before.events:
+            value = new_values(event).get(name)
+            if value is not None:
+                pair(f"the value of {name} at event {event.id}", value, after.graph.symbol(name))
     shared = set(before.definitions) & set(after.definitions)
     shared -= set(after.states) | {c.id for c in before.constants} | resting
     for name in sorted(shared):

@@ -344,8 +344,9 @@ def _events_left(system: OdeSystem, gone: set[str]) -> tuple[Event, ...]:
     for event in system.events:
         assignments = tuple(pair for pair in event.assignments if pair[0] not in gone)
         implied = tuple(pair for pair in event.implied if pair[0] not in gone)
+        unscaled = tuple(pair for pair in event.unscaled if pair[0] not in gone)
         if assignments or implied:
-            found.append(replace(event, assignments=assignments, implied=implied))
+            found.append(replace(event, assignments=assignments, implied=implied, unscaled=unscaled))
     return tuple(found)
 
 

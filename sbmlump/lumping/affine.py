@@ -21,6 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sbmlump.events import new_values, with_trigger_values
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.integrate.fields import QuadraticField
 from sbmlump.integrate.quadratic import QuadraticForm
@@ -217,7 +218,7 @@ class _Writer:
     def _event(self, event: Event, mapping: Mapping[Node, Node], y: Sequence[Node]) -> Event:
         """y ← y + L(R(x̂) − x̂), written for the components that change."""
         graph, problem = self.graph, self.problem
-        new = dict((*event.assignments, *event.implied))
+        new = new_values(event)
         assignments: list[tuple[str, Node]] = []
         for name, symbol, row in zip(self.names, y, self.rows, strict=True):
             parts = []
@@ -240,6 +241,8 @@ class _Writer:
             priority=carried(event.priority),
             assignments=tuple(assignments),
             implied=(),
+            unscaled=(),
+            use_trigger_values=with_trigger_values(problem.system, event, [value for _, value in assignments]),
         )
 
     # -- rates ---------------------------------------------------------------------------------------

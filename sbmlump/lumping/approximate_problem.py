@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.events import new_values, targets, time_bounds, values_are_old
 from sbmlump.expr.evaluate import values_of
-from sbmlump.expr.graph import LOGIC, RELATIONS, Node, Op
+from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
 from sbmlump.integrate import Field, Jump, field_of
 from sbmlump.reduced import Observable
 from sbmlump.system import Event, OdeSystem
 
 __all__ = ["Problem", "TimedEvent", "pose"]
+
+_TOGETHER: Final = 1e-9  # of a time: events closer than that may be one moment for an integrator
 
 Array = NDArray[np.float64]
 _EXACT_RATIO: Final = 1 << 200
@@ -118,7 +121,7 @@ class Problem:
         graph = self.system.graph
         found = []
         for one in self.events:
-            new = dict((*one.event.assignments, *one.event.implied))
+            new = new_values(one.event)
             roots = [new.get(name, graph.symbol(name)) for name in self.names]
             times = [t for t in one.times if t <= until]
             if graph.depends_on_time(roots) and not timed:
@@ -178,7 +181,7 @@ def pose(system: OdeSystem, observables: Sequence[Observable]) -> Problem:
 
 def _reset_roots(system: OdeSystem, event: Event) -> list[Node]:
     graph = system.graph
-    new = dict((*event.assignments, *event.implied))
+    new = new_values(event)
     return graph.substitute([new.get(s, graph.symbol(s)) for s in system.states], system.specialised())
 
 
@@ -210,7 +213,7 @@ def _events(system: OdeSystem, kept: tuple[int, ...]) -> tuple[tuple[TimedEvent,
     reasons: list[Reason] = []
     for event in system.events:
         label = event.id or "without id"
-        if names.isdisjoint(name for name, _ in (*event.assignments, *event.implied)):
+        if names.isdisjoint(targets(event)):
             dropped.append(label)
             continue
         times = _firing_times(system, event)
@@ -219,10 +222,29 @@ def _events(system: OdeSystem, kept: tuple[int, ...]) -> tuple[tuple[TimedEvent,
             reasons.append(Reason("event-not-lumpable", message, event.id))
         else:
             found.append(TimedEvent(event, times))
+    reasons += _meeting(system, found)
     if reasons:
         raise UnsupportedModelError(reasons)
     remarks = [f"events without influence on what is observed are left out: {', '.join(dropped)}"] if dropped else []
     return tuple(found), remarks
+
+
+def _meeting(system: OdeSystem, events: Sequence[TimedEvent]) -> list[Reason]:
+    """Events that assign values of their trigger which another event may change at the same moment."""
+    reasons: list[Reason] = []
+    for one in events:
+        if not values_are_old(system, one.event):
+            continue
+        others = [time for other in events if other is not one for time in other.times]
+        times = [t for t in one.times if any(abs(t - time) <= _TOGETHER * max(t, time) for time in others)]
+        if times:
+            label = one.event.id or "without id"
+            message = (
+                f"the event {label} cannot be carried over to an approximate reduction: it assigns values of the "
+                f"moment of its trigger, and other events happen at the same time {times[0]:g}"
+            )
+            reasons.append(Reason("event-not-lumpable", message, one.event.id))
+    return reasons
 
 
 def _firing_times(system: OdeSystem, event: Event) -> tuple[float, ...] | str:
@@ -239,38 +261,18 @@ def _firing_times(system: OdeSystem, event: Event) -> tuple[float, ...] | str:
         if graph.symbols([bound]) or graph.depends_on_time([bound]):
             return "its delay is no constant"
         delay = float(values_of(graph, [bound])[0])
-        if delay and event.use_trigger_values:
+        if delay and values_are_old(system, event):
             return "it assigns values of the moment of its trigger after a delay"
         if delay and not event.persistent:
             return "it has a delay and is not persistent"
-    marks = _time_marks(system, trigger)
-    if marks is None:
+    bounds = time_bounds(graph, trigger)
+    if bounds is None:
         return "its trigger compares more than time with constants"
+    marks = sorted(set(values_of(graph, bounds)))
     times = tuple(t + delay for t in _rising(system, trigger, marks, event.initial_value))
     if 0.0 in times:  # runs begin at the initial values, which such an event would replace at once
         return "it happens at time 0; put what it sets into the initial values instead"
     return times
-
-
-def _time_marks(system: OdeSystem, trigger: Node) -> list[float] | None:
-    """Numbers that time is compared with; ``None`` if anything else stands in the trigger."""
-    graph = system.graph
-    marks: list[float] = []
-    stack = [trigger]
-    while stack:
-        node = stack.pop()
-        op = graph.op(node)
-        if op is Op.CALL and graph.name(node) in LOGIC:
-            stack.extend(graph.args(node))
-        elif op is Op.CALL and graph.name(node) in RELATIONS:
-            left, right = graph.args(node)
-            other = right if left == graph.time() else left
-            if graph.time() not in (left, right) or graph.depends_on_time([other]):
-                return None
-            marks.append(float(values_of(graph, [other])[0]))
-        elif op is not Op.CONSTANT and graph.number_of(node) is None:
-            return None
-    return sorted(set(marks))
 
 
 def _rising(system: OdeSystem, trigger: Node, marks: Sequence[float], initial: bool) -> list[float]:

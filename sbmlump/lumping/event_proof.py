@@ -115,10 +115,10 @@ def _kind(graph: Graph, node: Node) -> str:
 class _Resets:
     """What one event does, in the original and in the reduced system, for values of two moments.
 
-    With x at execution and x′ at the trigger the original sets its states to R(x, x′). Both are arbitrary and independent
-    states wherever something may happen in between, so that a pair of expressions of one state stands for a pair of
-    either moment only where all of it belongs to that moment. What is compared here is, lump by lump, of one moment, or
-    it is refused.
+    With x at execution and x′ at the trigger the original sets its states to R(x, x′). Both are arbitrary states,
+    independent of each other, wherever something may happen in between. A pair of expressions of one state stands for
+    either moment, but for all of it to belong to one moment each lump has to be set as a whole, or not at all; what is
+    not so is refused.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from sbmlump.events import (
     new_values,
     overwrites_others,
     refuse_two_moments,
+    two_moments,
     values_are_old,
     with_trigger_values,
 )
@@ -42,23 +43,22 @@ def numeric_leaves(graph: Graph, condition: Node) -> list[Node]:
 
 
 def event_seeds(system: OdeSystem) -> list[Node]:
-    """Expressions whose gradients must lie in the row space."""
+    """Expressions whose gradients must lie in the row space.
+
+    Where single values that an event leads to are made of two moments, these are all states: only the original event
+    says both.
+    """
     seeds: list[Node] = []
     for event in system.events:
         seeds += numeric_leaves(system.graph, event.trigger)
         seeds += [node for node in (event.delay, event.priority) if node is not None]
+        if two_moments(system, event):
+            seeds += [system.graph.symbol(name) for name in system.states]
     return seeds
 
 
 def event_resets(system: OdeSystem) -> list[tuple[Node, ...]]:
-    """Maps of the state, one component a state, under whose Jacobians the row space must be closed.
-
-    Raises
-    ------
-    UnsupportedModelError
-        See :func:`sbmlump.events.refuse_two_moments`.
-    """
-    refuse_two_moments(system)
+    """Maps of the state, one component a state, under whose Jacobians the row space must be closed."""
     graph = system.graph
     zero = graph.number(0)
     resets: list[tuple[Node, ...]] = []

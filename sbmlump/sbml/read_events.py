@@ -40,7 +40,9 @@ def _event(assembly: Assembly, raw: RawEvent) -> Event:
     delay, priority = (next(resolved) if program is not None else None for program, _ in optional)
     written = {rule.target: node for rule, node in zip(rules, resolved, strict=True)}
     ratios = _size_ratios(assembly, raw, written)
-    assignments = ((name, graph.mul((node, ratios[name])) if name in ratios else node) for name, node in written.items())
+    assignments = (
+        (name, graph.mul((node, ratios[name])) if name in ratios else node) for name, node in written.items()
+    )
     implied = ((name, graph.mul((graph.symbol(name), ratio))) for name, ratio in ratios.items() if name not in written)
     return Event(
         trigger=trigger,

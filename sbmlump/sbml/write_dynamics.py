@@ -95,7 +95,7 @@ def takes_trigger_values(system: OdeSystem, event: Event, roles: Mapping[str, Ro
 def _written_values(system: OdeSystem, event: Event, roles: Mapping[str, Role]) -> dict[str, Node]:
     """What to write for each new value so that it comes out when the compartments are resized as they will be.
 
-    Where that is the value without sizes that the system knows (the state itself where nothing is assigned), it is that.
+    Where that is the value without sizes that the system knows (the state itself if nothing is assigned), it is that.
     """
     graph = system.graph
     after = {graph.symbol(name): node for name, node in event.assignments}
@@ -111,7 +111,10 @@ def _written_values(system: OdeSystem, event: Event, roles: Mapping[str, Role]) 
         if before is not None and now is not None and now != before:
             written[name] = graph.mul((value, graph.div(now, before)))
     numbers = field_values(graph, [*written.values(), *plain.values()])
-    return {name: plain[name] if name in plain and numbers[plain[name]] == numbers[node] else node for name, node in written.items()}
+    return {
+        name: plain[name] if name in plain and numbers[plain[name]] == numbers[node] else node
+        for name, node in written.items()
+    }
 
 
 class DynamicsWriter:

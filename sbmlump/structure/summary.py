@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sbmlump.errors import SbmlumpError
 from sbmlump.expr.text import to_text
 from sbmlump.structure.balance import Balance, balance_of
+from sbmlump.structure.event_laws import changing_event, rows_kept_by_events
 from sbmlump.structure.exact_linear import rank
 from sbmlump.structure.laws import Law, linear_integrals, near_laws, stoichiometric_laws, stoichiometry
 from sbmlump.structure.network import Network, network_for_balance, network_of
@@ -42,8 +43,8 @@ class Structure:
     non_negative : mapping of state to bool
         Whether its rate is certainly not negative at 0.
     remarks : tuple of str
-    set_by_events : mapping of state to event
-        States that events set: a law with one of them holds between the events only.
+    set_by_events : tuple of (str or None)
+        For each law the event that does not keep it: that law holds between the events only.
     """
 
     system: OdeSystem
@@ -55,14 +56,13 @@ class Structure:
     network: Network | None
     balance: Balance
     non_negative: Mapping[str, bool]
-    remarks: tuple[str, ...] = ()
-    set_by_events: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...]
+    set_by_events: tuple[str | None, ...]
 
-    def _jumps(self, law: Law) -> str | None:
-        return next((self.set_by_events[name] for name in law.weights if name in self.set_by_events), None)
+    def _laws(self) -> list[tuple[Law, str | None]]:
+        return list(zip(self.laws, self.set_by_events, strict=True))
 
-    def _line(self, law: Law) -> str:
-        event = self._jumps(law)
+    def _line(self, law: Law, event: str | None) -> str:
         return f"    {law.text(self.system)}" + (f"  (between events: {event} sets it)" if event is not None else "")
 
     def as_json(self) -> dict[str, Any]:
@@ -75,9 +75,9 @@ class Structure:
                     "expression": law.text(self.system),
                     "weights": {name: str(value) for name, value in law.weights.items()},
                     "non_negative": law.non_negative,
-                    "set_by_event": self._jumps(law),
+                    "set_by_event": event,
                 }
-                for law in self.laws
+                for law, event in self._laws()
             ],
             "laws_from_stoichiometry": self.from_stoichiometry,
             "first_integrals_at_these_values": self.at_values,
@@ -114,7 +114,7 @@ class Structure:
         rank_text = "not defined" if self.stoichiometric_rank is None else str(self.stoichiometric_rank)
         lines.append(f"  rank of the stoichiometric matrix  {rank_text} of {self.system.size} states")
         lines.append(f"  conservation laws                  {len(self.laws)}")
-        lines += [self._line(law) for law in self.laws[:_MOST_SHOWN]]
+        lines += [self._line(law, event) for law, event in self._laws()[:_MOST_SHOWN]]
         if len(self.laws) > _MOST_SHOWN:
             lines.append(f"    … and {len(self.laws) - _MOST_SHOWN} more")
         if self.at_values > len(self.laws):
@@ -178,13 +178,15 @@ def structure_of(system: OdeSystem) -> Structure:
         balance_of(network_for_balance(system)),
         non_negative_rates(system),
         tuple(remarks),
-        {
-            name: event.id or "an event"
-            for event in system.events
-            for name, _ in (*event.assignments, *event.implied)
-            if name in system.state_index
-        },
+        _set_by_events(system, laws),
     )
+
+
+def _set_by_events(system: OdeSystem, laws: Sequence[Law]) -> tuple[str | None, ...]:
+    rows = [{system.state_index[name]: value for name, value in law.weights.items()} for law in laws]
+    kept = rows_kept_by_events(system, rows) if system.events else rows
+    found = (changing_event(system, row, kept) if system.events else None for row in rows)
+    return tuple(None if event is None else event.id or "an event" for event in found)
 
 
 def _sum(system: OdeSystem, weights: Mapping[str, Any]) -> int:
