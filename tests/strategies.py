@@ -8,6 +8,8 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 
+from sbml.read_models import compartment, event, listed, math, parameter, reaction, rule, sbml, species
+
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.models import network_from_reactions
 from sbmlump.system import OdeSystem
@@ -245,3 +247,69 @@ def _unimodular(draw: st.DrawFn, n: int, turns: int) -> tuple[list[list[int]], l
         for row in backwards:
             row[j] -= c * row[i]
     return forwards, backwards
+
+
+@st.composite
+def event_models(draw: st.DrawFn) -> str:
+    """SBML of a small network with one to three events that may meet.
+
+    A and B decay into C at one rate, so that A + B is a lump of C's model; P ⇌ Q is closed unless an event opens it. The
+    compartment of A, B and C may be resized, itself or by a rule from v; events have delays, priorities that are all
+    different, values of either moment, and triggers that are not persistent.
+    """
+    by_rule = draw(st.booleans())
+    resized = draw(st.booleans())
+    size = "c" if not by_rule else "v"
+    closed = draw(st.booleans())
+    pools = ["A", "B", "C"]
+    targets = [*pools, "P", "Q", "d", *([size] if resized else [])]
+    values = {
+        name: ["2", f"{name} + 1", "A", "B", "A + B", "C", "0.5*B", "d", f"{name} + 0.25*d", "P + Q"]
+        for name in (*pools, "P", "Q")
+    }
+    values["d"] = ["3", "d + 1", "A + B", "2*d"]
+    values[size] = ["4", f"2*{size}", f"{size} + 0.5"]
+    moves = [{"A": "A - 0.2", "B": "B + 0.2"}, {"A": "B", "B": "A"}, {"P": "P + 0.5*Q", "Q": "0.5*Q"}, {"P": "P"}]
+    triggers = ["time > 1", "time > 1.5", "time >= 1 && time < 1.6", "C > 0.4", "A + B < 2", "time > 1 && C > 0.2"]
+    events = []
+    priorities = draw(st.permutations([1, 2, 3]))
+    for number in range(draw(st.integers(1, 3))):
+        sets = dict(draw(st.sampled_from(moves))) if draw(st.booleans()) else {}
+        for name in draw(st.lists(st.sampled_from(targets), max_size=2, unique=True)):
+            sets[name] = draw(st.sampled_from(values[name]))
+        if size in sets:
+            sets[size] = sets.pop(size)  # libRoadRunner resizes before it comes to what follows
+        delay = draw(st.sampled_from(["", "", "0.5", "0.75"]))
+        more = f"<priority>{math(str(priorities[number]))}</priority>"
+        more += f"<delay>{math(delay)}</delay>" if delay else ""
+        flags = (
+            f'initialValue="{draw(st.sampled_from(["true", "false"]))}" '
+            f'persistent="{draw(st.sampled_from(["true", "true", "false"]))}"'
+        )
+        one = event(draw(st.sampled_from(triggers)), sets, more=more, flags=flags, use=draw(st.booleans()))
+        events.append(one.replace('<event id="e"', f'<event id="e{number + 1}"'))
+    where = compartment("c", None if by_rule else "2", constant=not (resized or by_rule))
+    return sbml(
+        listed("Compartments", where)
+        + listed(
+            "Species",
+            species("A"),
+            species("B", 'initialConcentration="1.5"'),
+            species("C", 'initialConcentration="0.1"'),
+            species("P", 'initialAmount="2"', amounts=True),
+            species("Q", 'initialAmount="1"', amounts=True),
+        )
+        + listed("Parameters", parameter("d", "0.5", constant=False), parameter("v", "2", constant=False))
+        + (listed("Rules", rule("assignmentRule", "c", "v")) if by_rule else "")
+        + listed(
+            "Reactions",
+            reaction("r1", "A", "C", "0.5*A*c"),
+            reaction("r2", "B", "C", "0.5*B*c"),
+            reaction("r3", "A", "B", "0.3*A*c"),
+            reaction("r4", "B", "A", "0.2*B*c"),
+            reaction("r5", "C", "", "0.4*C*c"),
+            reaction("r6", "P", "Q", "0.7*P"),
+            reaction("r7", "Q", "P" if closed else "", "0.2*Q"),
+        )
+        + listed("Events", *events)
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sbmlump.expr.graph import Node
-from sbmlump.sbml.read_rates import is_concentration
+from sbmlump.expr.graph import Graph, Node
+from sbmlump.sbml.read_rates import cancelled, is_concentration
 from sbmlump.sbml.read_record import RawEvent
 from sbmlump.system import Event
 
@@ -79,11 +79,20 @@ def _size_ratios(assembly: Assembly, raw: RawEvent, values: dict[str, Node]) -> 
             if now != before and graph.symbols([before]) & _concentrations(assembly):
                 text = f"{raw.label} resizes {compartment!r}, whose size depends on a concentration"
                 assembly.problems.add("event-resizes", text, raw.details["id"], raw.line)
-            sizes[compartment] = None if now == before else graph.div(before, now)
+            sizes[compartment] = None if now == before else _ratio(graph, before, now)
         ratio = sizes[compartment]
         if ratio is not None:
             ratios[name] = ratio
     return ratios
+
+
+def _ratio(graph: Graph, before: Node, now: Node) -> Node:
+    """before / now, cancelled: where a size is doubled the ratio is 1/2 and depends on no state."""
+    grown = cancelled(graph, now, before)
+    if grown is not None:
+        return graph.div(graph.number(1), grown)
+    shrunk = cancelled(graph, before, now)
+    return shrunk if shrunk is not None else graph.div(before, now)
 
 
 def _concentrations(assembly: Assembly) -> set[str]:
