@@ -270,17 +270,17 @@ def event_models(draw: st.DrawFn) -> str:
     values["d"] = ["3", "d + 1", "A + B", "2*d"]
     values[size] = ["4", f"2*{size}", f"{size} + 0.5"]
     moves = [{"A": "A - 0.2", "B": "B + 0.2"}, {"A": "B", "B": "A"}, {"P": "P + 0.5*Q", "Q": "0.5*Q"}, {"P": "P"}]
-    triggers = ["time > 1", "time > 1.5", "time >= 1 && time < 1.6", "C > 0.4", "A + B < 2", "time > 1 && C > 0.2"]
+    triggers = ["time > 1", "time > 1.5", "time > 1 && time < 1.6", "C > 0.4", "A + B < 2", "time > 1 && C > 0.2"]
     events = []
-    priorities = draw(st.permutations([1, 2, 3]))
+    priorities = draw(st.permutations(["1", "2", "3 + A + B"]))
     for number in range(draw(st.integers(1, 3))):
         sets = dict(draw(st.sampled_from(moves))) if draw(st.booleans()) else {}
         for name in draw(st.lists(st.sampled_from(targets), max_size=2, unique=True)):
             sets[name] = draw(st.sampled_from(values[name]))
         if size in sets:
             sets[size] = sets.pop(size)  # libRoadRunner resizes before it comes to what follows
-        delay = draw(st.sampled_from(["", "", "0.5", "0.75"]))
-        more = f"<priority>{math(str(priorities[number]))}</priority>"
+        delay = draw(st.sampled_from(["", "", "0.5", "0.75", "0.2*d"]))
+        more = f"<priority>{math(priorities[number])}</priority>"
         more += f"<delay>{math(delay)}</delay>" if delay else ""
         flags = (
             f'initialValue="{draw(st.sampled_from(["true", "false"]))}" '

@@ -22,7 +22,7 @@ from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
 from sbmlump.lumping.identity import Trial, failure_bound, run_trials
 from sbmlump.reduced import Elimination, ExactProof, ReducedSystem
-from sbmlump.structure.laws import amount_factors, stoichiometry
+from sbmlump.structure.laws import amount_factors, changing_compartment, stoichiometry
 from sbmlump.system import OdeSystem, Participant, Quantity, Reaction
 
 __all__ = ["PooledReaction", "Pooling", "pool_reactions", "pooled"]
@@ -169,6 +169,11 @@ def _obstacle(reduction: ReducedSystem) -> str:
     for row in reduction.matrix.rows:
         if len({factors[j] for j in row}) > 1:
             return "a lump mixes concentrations of different compartments"
+    for row in reduction.matrix.rows:
+        for j in row:
+            size = changing_compartment(original, original.states[j])
+            if size is not None:  # no species stands for such a lump: its amount is not what moves by itself
+                return f"the compartment {size} of {original.states[j]} changes its size"
     touched = {one.species for r in original.reactions for one in (*r.reactants, *r.products)}
     index = original.state_index
     zero = original.graph.number(0)
