@@ -145,4 +145,3 @@ def _size(system: OdeSystem, name: str) -> Node | None:
 def run_events(system: OdeSystem, observables: Sequence[str], times: Sequence[float]) -> Array:
     """Values of observables at times after 0, (k, len(observables)); see the module."""
     return EventRun(system, observables, times).values
-

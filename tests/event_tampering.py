@@ -41,8 +41,10 @@ def _changed_assignments(root: ET.Element, one: ET.Element, number: int) -> Iter
         listed.remove(part)
         yield f"assignment to {part.get('variable')} of event {number} removed", copy.deepcopy(root)
         listed.insert(place, part)
-    ruled = [rule.get("variable") for rule in root.iter(f"{_CORE}rateRule")]
-    for name in ruled:
+    assigned = {rule.get("variable") for rule in root.iter(f"{_CORE}assignmentRule")}
+    names = [rule.get("variable") for rule in root.iter(f"{_CORE}rateRule")]
+    names += [one.get("id") for one in root.iter(f"{_CORE}species") if one.get("constant") != "true"]
+    for name in dict.fromkeys(name for name in names if name not in assigned):
         if name in [part.get("variable") for part in own]:
             continue
         place = listed if listed is not None else ET.SubElement(one, f"{_CORE}listOfEventAssignments")

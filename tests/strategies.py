@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hypothesis import strategies as st
-
 from sbml.read_models import compartment, event, listed, math, parameter, reaction, rule, sbml, species
 
 from sbmlump.expr.graph import Graph, Node, Op
@@ -253,7 +252,7 @@ def _unimodular(draw: st.DrawFn, n: int, turns: int) -> tuple[list[list[int]], l
 def event_models(draw: st.DrawFn) -> str:
     """SBML of a small network with one to three events that may meet.
 
-    A and B decay into C at one rate, so that A + B is a lump of C's model; P ⇌ Q is closed unless an event opens it. The
+    A and B decay into C at one rate, so that A + B is a lump of C's model; P ⇌ Q is closed in half of the models. The
     compartment of A, B and C may be resized, itself or by a rule from v; events have delays, priorities that are all
     different, values of either moment, and triggers that are not persistent.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ import sbmlump
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
 from sbmlump.lumping.certify import Refutation
 from sbmlump.reduced import ExactProof
+from sbmlump.sbml.writer import write_system
 
 TIMES = (0.513, 0.987, 1.013, 1.27, 1.493, 1.517, 1.73, 2.013, 2.27, 2.517, 3.1)
 
@@ -124,9 +126,9 @@ def test_what_an_event_sets_is_written_as_it_was(tmp_path: Path) -> None:
     system = system_of(tmp_path, text)
     first = system.events[0]
     graph = system.graph
-    assert graph.number_of(graph.substitute([dict(first.assignments)["S"]], {graph.symbol("c"): graph.number(3)})[0]) == 2
-    from sbmlump.sbml.writer import write_system
-
+    assert (
+        graph.number_of(graph.substitute([dict(first.assignments)["S"]], {graph.symbol("c"): graph.number(3)})[0]) == 2
+    )
     again = system_of(tmp_path, write_system(system).decode())
     assert again.graph.number_of(dict(again.events[0].unscaled)["S"]) == 6
     assert [name for name, _ in again.events[0].implied] == ["T"]
@@ -150,7 +152,7 @@ def test_level_2_means_the_same(tmp_path: Path) -> None:
 
 
 def test_one_event_sets_the_concentration_and_another_the_size(tmp_path: Path) -> None:
-    """The order is the priorities'; the reduced model says the new concentration of the second by what is then there."""
+    """The order is that of the priorities; the new concentration of the second is made of what is then there."""
     for first, last in itertools.permutations(["1", "2"]):
         text = sbml(
             listed("Compartments", compartment(size="3", constant=False))
@@ -209,7 +211,7 @@ def test_a_pool_is_set_to_what_it_was_at_the_trigger(tmp_path: Path) -> None:
     assert sbmlump.load(target).graph.name(node) == name  # pool := pool, of an earlier moment
     assert_same(source, target, "C")
     root = ET.parse(target).getroot()
-    bent = {what: tree for what, tree in changed_events(root)}
+    bent = dict(changed_events(root))
     for what in (f"assignment to {name} of event 0 removed", "C := C added to event 0", "delay of event 0 removed"):
         path = tmp_path / "bent.xml"
         ET.ElementTree(bent[what]).write(path)
@@ -233,8 +235,6 @@ def test_a_later_event_of_the_same_moment_undoes_an_earlier_one(tmp_path: Path) 
     assert_same(source, target, "C")
     undone = run_events(sbmlump.load(source), ["C"], [1.5])[0, 0]
     plain = sbmlump.load(tmp_path / "m.xml")
-    from dataclasses import replace
-
     assert abs(undone - run_events(replace(plain, events=()), ["C"], [1.5])[0, 0]) < 1e-8
 
 
@@ -306,9 +306,7 @@ def exchange(*events: str) -> str:
         ({"A": "A*B/(1 + B)", "B": "B + A/(1 + B)"}, "", True),
     ],
 )
-def test_a_total_is_one_that_every_event_keeps(
-    tmp_path: Path, sets: dict[str, str], more: str, kept: bool
-) -> None:
+def test_a_total_is_one_that_every_event_keeps(tmp_path: Path, sets: dict[str, str], more: str, kept: bool) -> None:
     source, target = written(tmp_path, exchange(event("time > 1", sets, more=more)), "A", "conservation")
     assert len(sbmlump.load(target).states) == (1 if kept else 2)
     assert_same(source, target, "A")

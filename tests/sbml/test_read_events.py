@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,12 @@ def test_an_event_that_resizes_a_compartment_keeps_the_amounts(tmp_path: Path) -
     assert system.states == ("A", "N", "D", "c")
     implied = dict(system.events[0].implied)
     assert set(implied) == {"A"}  # N is an amount, D is set, B is an amount divided by the size at all times
-    value = system.graph.substitute([implied["A"]], {system.graph.symbol("c"): system.graph.number(2)})[0]
-    assert to_text(system.graph, value) == "1/3*A"
+    assert to_text(system.graph, implied["A"]) == "1/3*A"
+    graph = system.graph
+    assert graph.number_of(dict(system.events[0].assignments)["D"]) == Fraction(
+        8, 3
+    )  # the amount is set by the size before
+    assert [(name, graph.number_of(node)) for name, node in system.events[0].unscaled] == [("D", 8)]
     assert [a.id for a in system.assigned if a.implicit] == ["B"]
 
 
