@@ -22,6 +22,7 @@ from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.system import Event, OdeSystem
 
 __all__ = [
+    "event_expressions",
     "event_label",
     "may_be_interrupted",
     "new_values",
@@ -52,6 +53,15 @@ def new_values(event: Event) -> dict[str, Node]:
 def targets(event: Event) -> set[str]:
     """States that the event sets, those included that follow from a resized compartment."""
     return {name for name, _ in (*event.assignments, *event.implied)}
+
+
+def event_expressions(events: Iterable[Event]) -> list[Node]:
+    """Everything that events are made of: triggers, delays, priorities and values."""
+    found: list[Node] = []
+    for event in events:
+        found += [event.trigger, *(node for node in (event.delay, event.priority) if node is not None)]
+        found += [node for _, node in (*event.assignments, *event.implied, *event.unscaled)]
+    return found
 
 
 def time_bounds(graph: Graph, trigger: Node) -> list[Node] | None:

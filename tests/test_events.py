@@ -318,6 +318,15 @@ def test_a_total_is_one_that_every_event_keeps(tmp_path: Path, sets: dict[str, s
             sbmlump.reduce(system, ["A"], method="conservation", totals=("A + B",))
 
 
+@pytest.mark.parametrize("more", ["", delay("0.5")])
+def test_a_total_that_only_an_event_mentions_is_one(tmp_path: Path, more: str) -> None:
+    one = event("time > 1", {"X": "A + B"}, more=more)
+    text = exchange(one).replace("</listOfReactions>", f"{reaction('d', 'X', '', 'X*c')}</listOfReactions>")
+    source, target = written(tmp_path, text, "X", "exact,conservation")
+    assert sbmlump.load(target).states == ("X",)
+    assert_same(source, target, "X")
+
+
 def test_a_total_that_a_delayed_event_does_not_keep_is_refuted(tmp_path: Path) -> None:
     """A file in which the delayed event became one without delay proves nothing about the delayed one."""
     source, target = written(tmp_path, exchange(event("time > 1", {"A": "A"})), "A", "conservation")

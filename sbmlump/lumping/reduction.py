@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.events import event_expressions
 from sbmlump.expr.combination import add_multiple
 from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node, Op
@@ -510,9 +511,7 @@ def values_used(
     """
     used: dict[str, str] = {}
     roots = [*(system.rhs[j] for j in sorted(set(members))), *(o.expression for o in observables)]
-    for event in system.events:
-        roots += [event.trigger, *(node for node in (event.delay, event.priority) if node is not None)]
-        roots += [node for _, node in (*event.assignments, *event.implied)]
+    roots += event_expressions(system.events)
     mentioned = system.graph.symbols(roots)
     for constant in system.constants:
         node = system.constant_values.get(constant.id)

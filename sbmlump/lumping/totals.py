@@ -13,6 +13,7 @@ from fractions import Fraction
 import flint
 
 from sbmlump.errors import Reason
+from sbmlump.events import event_expressions
 from sbmlump.expr.combination import add_multiple
 from sbmlump.expr.domains import nearest_double
 from sbmlump.expr.graph import Node
@@ -45,7 +46,9 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     sizes: set[str] = set()
     # a constant of the equations that holds initial values has to be a total; others only serve to compute such
     reduced = claim.reduced
-    acting = reduced.graph.symbols([*reduced.rhs, *(one.value for one in reduced.assigned)])
+    acting = reduced.graph.symbols(
+        [*reduced.rhs, *(one.value for one in reduced.assigned), *event_expressions(reduced.events)]
+    )
     totals |= {name: row for name, row in starts.items() if name in acting}
     for constant in claim.reduced.constants:
         weights = _weights(claim, constant, rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from sbmlump.events import event_expressions
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.sbml.read_rates import is_concentration
 from sbmlump.sbml.read_record import Entry, Problems, RawModel
@@ -87,10 +88,7 @@ def _number(graph: Graph, value: float | Fraction) -> Node:
 def missing_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None:
     """Note every value that the dynamics need and the file does not give."""
     graph = system.graph
-    nodes = [*system.rhs, *system.initial]
-    for event in system.events:
-        nodes += [event.trigger, *(node for node in (event.delay, event.priority) if node is not None)]
-        nodes += [node for _, node in (*event.assignments, *event.implied)]
+    nodes = [*system.rhs, *system.initial, *event_expressions(system.events)]
     given: dict[str, Node | None] = {constant.id: constant.value for constant in system.constants}
     given.update((a.id, a.value) for a in system.assigned)
     given.update((r.id, r.flux) for r in system.reactions)

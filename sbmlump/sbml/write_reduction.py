@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from sbmlump.events import event_expressions
 from sbmlump.reduced import Lump, ReducedSystem
 from sbmlump.sbml.annotation import NAMESPACE, lumping_annotation
 from sbmlump.sbml.write_notes import formula, reduction_notes
@@ -67,9 +68,7 @@ def _useful(system: OdeSystem) -> tuple[Constant, ...]:
     roots = [*system.rhs, *system.initial, *(one.value for one in system.assigned)]
     roots += [constant.value for constant in system.constants if constant.value is not None]
     roots += [reaction.flux for reaction in system.reactions] + [one.condition for one in system.constraints]
-    for event in system.events:
-        roots += [event.trigger, *(node for _, node in (*event.assignments, *event.implied))]
-        roots += [node for node in (event.delay, event.priority) if node is not None]
+    roots += event_expressions(system.events)
     used = system.graph.symbols(roots) | {name for event in system.events for name, _ in event.assignments}
     used |= {q.compartment for q in system.quantities.values() if q.compartment is not None}
     return tuple(one for one in system.constants if one.value is not None or one.id in used)
