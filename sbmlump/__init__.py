@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from sbmlump._version import __version__
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sbmlump.classic.closure import Closure, closure
     from sbmlump.errors import (
         InputError,
@@ -77,21 +75,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'sbmlump' has no attribute {name!r}")
-    _connect_writer()
     return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def _connect_writer() -> None:
-    """``ReducedSystem.write`` lives below the writer; the two are put together here."""
-    from sbmlump import reduced
-
-    def write(reduction: ReducedSystem, path: str | Path) -> None:
-        from sbmlump.pipeline import write_reduced_model
-
-        write_reduced_model(reduction, path)
-
-    reduced.register_writer(write)

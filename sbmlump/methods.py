@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Final
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, Final
 
 from sbmlump.errors import Reason, UsageError
 from sbmlump.observables import parse_observables
@@ -21,11 +25,14 @@ Progress = Callable[[str], None]
 class ReduceOptions:
     """Options of a reduction, as on the command line; a method looks at those that concern it.
 
+    Where ids are joined by commas, a list of them does as well. What an option does not take is refused when the
+    options are made.
+
     Attributes
     ----------
     method : str
         One of :data:`METHODS`, or several joined by commas, applied in turn.
-    keep_parameters : str or tuple of str
+    keep_parameters : str or sequence of str
         ``none``, ``all``, or ids of constants for all of whose values an exact reduction is to hold.
     until : float or None
         Horizon of the comparison, and of approximate methods; chosen from the model if ``None``.
@@ -82,6 +89,133 @@ class ReduceOptions:
     as_rate_rules: bool = False
     simulator: str = "roadrunner"
 
+    def __post_init__(self) -> None:
+        """Bring every option into its one form: lists of ids as text or tuples, paths as text, numbers as numbers.
+
+        Raises
+        ------
+        UsageError
+            With code ``bad-option`` (``bad-horizon``, ``bad-grid``) and what is taken, for each option.
+        """
+        wrong: list[Reason] = []
+        for each in fields(self):
+            kind = _KINDS[each.name]
+            value = getattr(self, each.name)
+            if value is None and each.default is None:
+                continue
+            taken = kind.read(value)
+            if taken is None:
+                optional = ", or None" if each.default is None else ""
+                message = f"{each.name} ({_flag(each.name)}) is {kind.says}{optional}, not {value!r}"
+                wrong.append(Reason(kind.code, message))
+            else:
+                object.__setattr__(self, each.name, taken)
+        if wrong:
+            raise UsageError(wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What an option takes: ``read`` gives it in its one form, ``None`` if it is something else."""
+
+    says: str
+    read: Callable[[Any], Any]
+    code: str = "bad-option"
+
+
+def _names(value: object) -> tuple[str, ...] | None:
+    """Texts of a list; of one text itself."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence | AbstractSet) and all(isinstance(one, str) for one in value):
+        return tuple(value) if isinstance(value, Sequence) else tuple(sorted(value))
+    return None
+
+
+def _joined(value: object) -> str | None:
+    names = _names(value)
+    return None if names is None else ",".join(names)
+
+
+def _kept(value: object) -> str | tuple[str, ...] | None:
+    return value if isinstance(value, str) else _names(value)
+
+
+def _choice(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _path(value: object) -> str | None:
+    return str(value) if isinstance(value, str | PathLike) else None
+
+
+def _flag_value(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _real(low: float, high: float, *, low_included: bool = False) -> Callable[[Any], float | None]:
+    """A number above ``low`` and below ``high``; a truth value is none."""
+
+    def read(value: object) -> float | None:
+        if _flag_value(value) is not None or not isinstance(value, Real):
+            return None
+        number = float(value)
+        return number if low < number < high or (low_included and number == low) else None
+
+    return read
+
+
+def _whole(low: int) -> Callable[[Any], int | None]:
+    def read(value: object) -> int | None:
+        if _flag_value(value) is not None or not isinstance(value, Integral):
+            return None
+        return int(value) if int(value) >= low else None
+
+    return read
+
+
+_LIST: Final = "a text of ids with commas between them, or a list of ids"
+_FLAG: Final = _Kind("True or False", _flag_value)
+_POSITIVE: Final = _Kind("a positive number", _real(0.0, math.inf))
+_SHARE: Final = _Kind("a number that is at least 0 and less than 1", _real(0.0, 1.0, low_included=True))
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "method": _Kind("the name of a method, or several as a list or with commas between them", _joined),
+    "keep_parameters": _Kind(f"'none', 'all', {_LIST}", _kept),
+    "until": _Kind("a positive number", _real(0.0, math.inf), "bad-horizon"),
+    "points": _Kind("a whole number of at least 2", _whole(2), "bad-grid"),
+    "check": _FLAG,
+    "strict": _FLAG,
+    "seed": _Kind("a whole number that is not negative", _whole(0)),
+    "algorithm": _Kind("the name of an algorithm", _choice),
+    "tolerance": _Kind("a number that is not negative", _real(0.0, math.inf, low_included=True)),
+    "max_size": _Kind("a whole number of at least 1", _whole(1)),
+    "max_error": _POSITIVE,
+    "ensemble": _Kind("a whole number that is not negative", _whole(0)),
+    "spread": _SHARE,
+    "perturb_parameters": _SHARE,
+    "refine": _FLAG,
+    "non_negative": _FLAG,
+    "work": _Kind("a positive number", lambda value: math.inf if value == math.inf else _real(0.0, math.inf)(value)),
+    "fast": _Kind(f"'auto', {_LIST}", _joined),
+    "threshold": _Kind("a number", _real(-math.inf, math.inf)),
+    "weighting": _Kind("the name of a weighting", _choice),
+    "totals": _Kind("a total such as 'A + B', or a list of totals", _names),
+    "rational": _FLAG,
+    "neural": _Kind("the name of a file", _path),
+    "lumping": _Kind("the name of a file", _path),
+    "on_class": _FLAG,
+    "reconstruct": _Kind(f"'all', {_LIST}", _joined),
+    "as_rate_rules": _FLAG,
+    "simulator": _Kind("the name of a simulator", _choice),
+}
+"""What each option of :class:`ReduceOptions` takes; the ranges that depend on the model are checked by the methods."""
+
+
+def _flag(option: str) -> str:
+    """The option on the command line."""
+    special = {"totals": "--total", "check": "--no-check", "as_rate_rules": "--as"}
+    return special.get(option, "--" + option.replace("_", "-"))
+
 
 _Method = Callable[[OdeSystem, tuple[Observable, ...], ReduceOptions, Progress], ReducedSystem]
 
@@ -128,8 +262,11 @@ def apply(
     ------
     UsageError, UnsupportedModelError, LimitError
     """
+    from sbmlump.classic.finite import refuse_undefined
+
     names = method_chain(options)
     unused = _unused(options, names)
+    observe = _observed(observe)
     observables = parse_observables(system, observe) if observe or names != ("none",) else ()
     if len(names) == 1 and names[0] in _DIRECT:
         reduction = _DIRECT[names[0]](system, observables, options, progress)
@@ -140,7 +277,23 @@ def apply(
 
         wanted = options.reconstruct
         reduction = reconstruct(reduction, wanted if wanted == "all" else [name.strip() for name in wanted.split(",")])
+    refuse_undefined(reduction)
     return replace(reduction, reasons=(*reduction.reasons, *unused)) if unused else reduction
+
+
+def _observed(observe: Sequence[str]) -> Sequence[str]:
+    """What is to be observed, each a text; a text alone is one observable.
+
+    Raises
+    ------
+    UsageError
+        With code ``bad-option`` for anything else.
+    """
+    names = _names(observe)
+    if names is None:
+        message = f"observe (--observe) is an id, an expression such as 'A + 2*B', or a list of them, not {observe!r}"
+        raise UsageError(Reason("bad-option", message))
+    return names
 
 
 def _unused(options: ReduceOptions, names: Sequence[str]) -> tuple[Reason, ...]:
@@ -161,8 +314,7 @@ def _unused(options: ReduceOptions, names: Sequence[str]) -> tuple[Reason, ...]:
     for option, users in _USERS.items():
         given = getattr(options, option) != getattr(standard, option)
         if given and not set(users) & set(names):
-            flag = "--total" if option == "totals" else "--" + option.replace("_", "-")
-            message = f"{flag} has no effect: it is an option of {', '.join(users)}"
+            message = f"{_flag(option)} has no effect: it is an option of {', '.join(users)}"
             found.append(Reason("option-unused", message))
     return tuple(found)
 
@@ -263,7 +415,7 @@ def _chain(
     from sbmlump.classic.measure import Trial
     from sbmlump.classic.method import MethodOptions, apply_chain
 
-    fast = tuple(name.strip() for name in options.fast.split(","))
+    fast = tuple(name.strip() for name in options.fast.split(",") if name.strip())
     trial = Trial(options.until, 6 if options.ensemble is None else options.ensemble, options.spread, options.seed)
     settings = MethodOptions(
         keep=kept_constants(system, options.keep_parameters),
@@ -296,7 +448,7 @@ _DIRECT: Final[Mapping[str, _Method]] = {
     "none": _none,
 }
 _USERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "keep_parameters": ("exact", "forward-equivalence", "backward-equivalence", "pooling"),
+    "keep_parameters": ("exact", "forward-equivalence", "backward-equivalence", "pooling", "conservation"),
     "algorithm": ("approximate",),
     "tolerance": ("approximate",),
     "perturb_parameters": ("approximate",),

@@ -53,8 +53,8 @@ _QUIET: Progress = lambda _: None  # noqa: E731
 
 def reduce(
     system: OdeSystem,
-    observe: Sequence[str] = (),
-    method: str = "exact",
+    observe: str | Sequence[str] = (),
+    method: str | Sequence[str] = "exact",
     *,
     keep_parameters: str | Sequence[str] = "none",
     seed: int = 0,
@@ -66,10 +66,10 @@ def reduce(
     Parameters
     ----------
     system : OdeSystem
-    observe : sequence of str
+    observe : str or sequence of str
         Ids or expressions such as ``"A + 2*B"`` or ``"total = A + B"``.
-    method : str
-        One of :data:`sbmlump.methods.METHODS`.
+    method : str or sequence of str
+        One of :data:`sbmlump.methods.METHODS`, or several, applied in turn.
     keep_parameters : str or sequence of str
         ``none`` (the lumping may use the values in the file), ``all``, or ids.
     seed : int
@@ -88,8 +88,8 @@ def reduce(
     if unknown:
         known = ", ".join(sorted(each.name for each in fields(ReduceOptions)))
         raise UsageError([Reason("unknown-option", f"there is no option {name!r}; known: {known}") for name in unknown])
-    keep = keep_parameters if isinstance(keep_parameters, str) else tuple(keep_parameters)
-    return apply(system, observe, replace(ReduceOptions(method, keep, seed=seed), **options), progress)
+    chosen = {"method": method, "keep_parameters": keep_parameters, "seed": seed, **options}
+    return apply(system, observe, ReduceOptions(**chosen), progress)
 
 
 # -- the whole job -----------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -37,6 +38,8 @@ __all__ = [
 
 
 _MOST_SHOWN: Final = 20
+_WRITER: Final = "sbmlump.pipeline"
+"""The module above this one that knows every format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,18 +393,8 @@ class ReducedSystem:
 
     def write(self, path: str | Path) -> None:
         """Write the reduced model as SBML Level 3 Version 2 (the whole file appears, or nothing does)."""
-        if _writer is None:
-            raise RuntimeError("no writer is registered; import sbmlump")
-        _writer(self, path)
-
-
-_writer: Callable[[ReducedSystem, str | Path], None] | None = None
-
-
-def register_writer(writer: Callable[[ReducedSystem, str | Path], None]) -> None:
-    """Tell :meth:`ReducedSystem.write` how to write; the package root does, so that imports go one way."""
-    global _writer
-    _writer = writer
+        # by name and on first use: imports go one way, and a reduction that was sent to another process writes, too
+        import_module(_WRITER).write_reduced_model(self, path)
 
 
 def names_of(lumps: Sequence[Lump]) -> tuple[str, ...]:

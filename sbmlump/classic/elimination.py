@@ -17,7 +17,7 @@ from sbmlump.expr.graph import Graph, Node
 from sbmlump.reduced import Certificate, Elimination, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
 
-__all__ = ["Plan", "eliminated_system", "elimination_of", "free_id"]
+__all__ = ["Plan", "eliminated_system", "elimination_of", "free_id", "with_fluxes"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def eliminated_system(
 
     gone = set(plan.values) | plan.resting
     kept = [i for i, name in enumerate(system.states) if name not in gone]
-    starts = _Starts(system, plan)
+    starts = _Starts(system, plan, keep_reactions=keep_reactions)
     rhs = graph.substitute([system.rhs[i] for i in kept], mapping)
     rhs += [put(rate) for rate, _ in plan.new_states.values()]
     if plan.shorten:
@@ -94,6 +94,9 @@ def eliminated_system(
     assigned += [replace(a, value=put(a.value)) for a in system.assigned]
     taken = {system.states[i] for i in kept} | {a.id for a in assigned} | {c.id for c in constants}
     reactions = tuple(_reaction(graph, one, mapping) for one in system.reactions) if keep_reactions else ()
+    if plan.shorten:
+        fluxes = simplified(graph, [one.flux for one in reactions])
+        reactions = tuple(replace(one, flux=flux) for one, flux in zip(reactions, fluxes, strict=True))
     taken |= {one.id for one in reactions} | set(plan.new_states)
     for one in observables:
         if one.id not in taken:
@@ -120,12 +123,12 @@ def eliminated_system(
 class _Starts:
     """Rewrites expressions of time 0 so that they do not go through eliminated states."""
 
-    def __init__(self, system: OdeSystem, plan: Plan) -> None:
+    def __init__(self, system: OdeSystem, plan: Plan, *, keep_reactions: bool) -> None:
         self._system = system
         self._gone = frozenset(plan.values)
         graph = system.graph
         changing = {a.id for a in system.assigned if graph.symbols([a.value]) & self._gone}
-        changing |= {r.id for r in system.reactions if graph.symbols([r.flux]) & self._gone}
+        changing |= {r.id for r in system.reactions if not keep_reactions or graph.symbols([r.flux]) & self._gone}
         self._indirect = changing
         self._taken = set(system.taken_ids) | set(plan.new_states)
         self._taken |= {c.id for c in plan.constants}
@@ -185,6 +188,23 @@ def _event(system: OdeSystem, event: Event, put: Callable[[Node], Node], gone: C
         unscaled=unscaled,
         use_trigger_values=with_trigger_values(system, event, values),
     )
+
+
+def with_fluxes(system: OdeSystem, before: OdeSystem, wanted: Iterable[str]) -> OdeSystem:
+    """The system with assigned quantities for fluxes that are needed although their reactions are no longer there.
+
+    Parameters
+    ----------
+    before : OdeSystem
+        The system with these reactions; both have the same states.
+    wanted : iterable of str
+        Ids that have to stay, besides those that stand in initial values.
+    """
+    fluxes = {one.id: one.flux for one in before.reactions} | {one.id: one.value for one in before.assigned}
+    given = [*system.initial, *(c.value for c in system.constants if c.value is not None)]
+    needed = {*wanted, *system.graph.symbols(given)} - set(system.definitions)
+    new = tuple(Assigned(name, fluxes[name]) for name in fluxes if name in needed)
+    return replace(system, assigned=(*system.assigned, *new)) if new else system
 
 
 def elimination_of(

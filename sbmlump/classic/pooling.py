@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.classic.elimination import free_id
+from sbmlump.classic.elimination import free_id, with_fluxes
 from sbmlump.expr.domains import PrimeField
 from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
@@ -318,4 +318,11 @@ def _with_reactions(reduction: ReducedSystem, pooling: Pooling) -> OdeSystem:
             home = member.compartment
             if home is not None and home in original.quantities:
                 quantities.setdefault(home, original.quantities[home])
-    return replace(system, reactions=tuple(reactions), quantities=quantities)
+    pooled_system = replace(
+        system,
+        # a flux that is observed is an assigned quantity of the lumped model; as a reaction it has its id again
+        assigned=tuple(one for one in system.assigned if one.id not in {r.id for r in reactions}),
+        reactions=tuple(reactions),
+        quantities=quantities,
+    )
+    return with_fluxes(pooled_system, system, (one.id for one in reduction.observables))

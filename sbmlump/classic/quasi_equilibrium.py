@@ -19,8 +19,17 @@ from numpy.typing import NDArray
 
 from sbmlump.classic.choice import Proposal, best_choice
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of
+from sbmlump.classic.finite import finite_along
 from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, yardstick
-from sbmlump.classic.quasi_steady import AUTO, approximate_certificate, branch_chooser, short_text
+from sbmlump.classic.quasi_steady import (
+    AUTO,
+    approximate_certificate,
+    branch_chooser,
+    defined_along,
+    left_out_remarks,
+    positive_constants,
+    short_text,
+)
 from sbmlump.classic.rational import simplified
 from sbmlump.classic.simulation import default_horizon, refuse_jumps, refuse_untimed_events, values
 from sbmlump.classic.solving import Branch, solve
@@ -119,6 +128,7 @@ def _approximated(
     """Put exactly these reactions at equilibrium."""
     plan, branches = _plan(system, chosen, times, states)
     reduced, starts = eliminated_system(system, plan, observables, keep_reactions=False)
+    reduced, left_out = defined_along(system, reduced, plan, observables, times, states)
     details: dict[str, Any] = {
         "fast_reactions": [list(one.ids) for one in chosen],
         "pools": {name: {k: str(v) for k, v in row.items()} for name, row in plan.lumps.items()},
@@ -127,6 +137,7 @@ def _approximated(
         **({"near_equilibrium": why} if why else {}),
     }
     draft = elimination_of(system, reduced, observables, DRAFT, _METHOD, starts=starts, members=plan.lumps)
+    draft = replace(draft, remarks=left_out_remarks(left_out))
     return replace(draft, certificate=approximate_certificate(draft, _METHOD, ruler, details))
 
 
@@ -318,7 +329,14 @@ def _plan(
         rate = _pool_rate(system, pool)
         start = graph.add(graph.scaled(v, system.initial[index[n]]) for n, v in pool.items())
         new_states[name] = rate, start
-    solution = solve(graph, equations, involved, branch_chooser(system, meaning, times, states))
+    solution = solve(
+        graph,
+        equations,
+        involved,
+        branch_chooser(system, meaning, times, states),
+        positive=positive_constants(system),
+        defined=lambda node: bool(finite_along(system, graph.substitute([node], meaning), times, states).all()),
+    )
     values_found = dict(zip(solution.values, simplified(graph, list(solution.values.values())), strict=True))
     lumps = {name: dict(pool) for name, pool in zip(names, pools, strict=True)}
     return Plan(values_found, new_states=new_states, lumps=lumps, shorten=True), solution.branches

@@ -78,6 +78,11 @@ class Fractions:
         """Whether ``node`` is one of the atoms."""
         return node in self._place
 
+    @property
+    def atoms(self) -> tuple[Node, ...]:
+        """The atoms, in the order of the variables."""
+        return self._atoms
+
     def place(self, node: Node) -> int:
         """Position of an atom among the variables."""
         return self._place[node]

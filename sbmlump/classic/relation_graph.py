@@ -28,7 +28,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from sbmlump.classic.elimination import elimination_of
+from sbmlump.classic.elimination import elimination_of, with_fluxes
 from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, measure, yardstick
 from sbmlump.classic.simulation import refuse_untimed_events, values
 from sbmlump.classic.timescales import nominal_run
@@ -325,7 +325,7 @@ def _without(
     reactions = tuple(r for r in system.reactions if r.id not in names)
     taken |= {r.id for r in reactions}
     assigned = [*system.assigned, *(Assigned(o.id, o.expression) for o in observables if o.id not in taken)]
-    return replace(
+    left = replace(
         system,
         states=tuple(system.states[i] for i in kept),
         initial=tuple(system.initial[i] for i in kept),
@@ -336,6 +336,7 @@ def _without(
         events=_events_left(system, gone),
         algebraic=(),
     )
+    return with_fluxes(left, system, ())
 
 
 def _events_left(system: OdeSystem, gone: set[str]) -> tuple[Event, ...]:

@@ -9,7 +9,8 @@ whose root is chosen by its sign. Everything else is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
@@ -52,13 +53,29 @@ class Solution:
     branches: tuple[Branch, ...] = field(default=())
 
 
-def solve(graph: Graph, equations: Sequence[Node], unknowns: Sequence[str], choose: Chooser) -> Solution:
+def solve(
+    graph: Graph,
+    equations: Sequence[Node],
+    unknowns: Sequence[str],
+    choose: Chooser,
+    *,
+    positive: Collection[str] = (),
+    defined: Callable[[Node], bool] = lambda _: True,
+) -> Solution:
     """Solve 0 = equations for ``unknowns``.
+
+    Where there is a choice, an unknown is taken from an equation in which its coefficient cannot vanish, A = total − C
+    rather than A = K·C/B: the second has no value where B and C are 0. Only where that leads to no closed form is
+    the order taken that keeps the expressions shortest.
 
     Parameters
     ----------
     equations : sequence of Node
         As many as unknowns.
+    positive : collection of str
+        Symbols whose values are positive; of all others no more is supposed than that they are not negative.
+    defined : callable (root) → bool
+        Whether a root, written in one way, has finite values where it is needed; else it is written in the other way.
     choose : callable (unknown, root with +, root with −) → (plus, smaller, why)
         Asked where a quadratic equation is left; the roots are expressions of what is known. It says whether to
         take the root with +, whether that is the smaller one in magnitude, and why.
@@ -73,8 +90,11 @@ def solve(graph: Graph, equations: Sequence[Node], unknowns: Sequence[str], choo
         raise _refusal(unknowns, f"there are more than {_MAX_UNKNOWNS} of them")
     for name in unknowns:
         _check_rational(graph, equations, name, unknowns)
-    solver = _Solver(graph, equations, unknowns)
-    return solver.run(choose)
+    known = frozenset(graph.symbol(name) for name in positive)
+    try:
+        return _Solver(graph, equations, unknowns, known, defined).run(choose)
+    except UnsupportedModelError:
+        return _Solver(graph, equations, unknowns, None, defined).run(choose)
 
 
 def _refusal(unknowns: Sequence[str], why: str) -> UnsupportedModelError:
@@ -96,10 +116,22 @@ def _check_rational(graph: Graph, equations: Sequence[Node], name: str, unknowns
 
 
 class _Solver:
-    """Elimination over quotients of polynomials."""
+    """Elimination over quotients of polynomials.
 
-    def __init__(self, graph: Graph, equations: Sequence[Node], unknowns: Sequence[str]) -> None:
+    ``positive`` are the nodes that cannot vanish; ``None`` if it does not matter what is divided by.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        equations: Sequence[Node],
+        unknowns: Sequence[str],
+        positive: AbstractSet[Node] | None,
+        defined: Callable[[Node], bool],
+    ) -> None:
         self._graph = graph
+        self._defined = defined
+        self._positive = positive
         self._unknowns = list(unknowns)
         self._fractions = Fractions(graph, [*equations, *(graph.symbol(name) for name in unknowns)])
         if not self._fractions.fits:
@@ -131,7 +163,7 @@ class _Solver:
 
     def _linear_pick(self, rest: Sequence[str]) -> tuple[int, str] | None:
         """The equation and unknown, linear in it, that are cheapest to use; the coefficient must not be 0."""
-        best: tuple[tuple[int, int, int], int, str] | None = None
+        best: tuple[tuple[bool, int, int, int], int, str] | None = None
         for i, polynomial in enumerate(self._open):
             if polynomial == 0:
                 continue
@@ -141,10 +173,19 @@ class _Solver:
                     continue
                 slope = polynomial.derivative(self._place(name))
                 mixed = sum(int(slope.degrees()[self._place(other)]) for other in rest)
-                cost = (mixed, len(slope) * len(polynomial), order)
+                cost = (self._may_vanish(slope), mixed, len(slope) * len(polynomial), order)
                 if best is None or cost < best[0]:
                     best = (cost, i, name)
         return None if best is None else best[1:]
+
+    def _may_vanish(self, slope: flint.fmpq_mpoly) -> bool:
+        """Whether a coefficient may be 0 although no quantity is negative: it is no sum that holds a positive term."""
+        if self._positive is None or slope.is_constant():
+            return False
+        if len({int(c.p) > 0 for c in slope.coeffs()}) > 1:
+            return True
+        zero_able = [i for i, atom in enumerate(self._fractions.atoms) if atom not in self._positive]
+        return not any(not any(exponents[i] for i in zero_able) for exponents in slope.monoms())
 
     def _place(self, name: str) -> int:
         return self._fractions.place(self._graph.symbol(name))
@@ -222,12 +263,13 @@ class _Solver:
         plus = graph.div(graph.sub(root, b), below)
         minus = graph.div(graph.neg(graph.add((b, root))), below)
         take_plus, smaller, why = choose(name, plus, minus)
-        if not smaller:
-            return (plus if take_plus else minus), why
+        plain = plus if take_plus else minus
         # 2c/(−b ∓ √) is the same number as (−b ± √)/2a, but the smaller root loses no digits to a difference
-        double = graph.scaled(2, c)
         below = graph.neg(graph.add((b, root))) if take_plus else graph.sub(root, b)
-        return graph.div(double, below), why
+        other = graph.div(graph.scaled(2, c), below)
+        forms = (other, plain) if smaller else (plain, other)
+        # one of them is 0/0 where c (or a) is 0 and b has the other sign
+        return next((form for form in forms if self._defined(form)), forms[0]), why
 
     def _by_groebner(self, rest: Sequence[str], choose: Chooser) -> Solution:
         """A lexicographic Gröbner basis that is triangular with linear and at most one quadratic polynomial."""
