@@ -92,7 +92,7 @@ def _proved_elimination(claim: Claim, record: LumpingRecord, seed: int) -> Exact
     elimination = claim_of_files(claim.original, claim.reduced, claim.observables)
     if {name: {state: Fraction(1)} for name, state in elimination.starts.items()} != dict(record.starts):
         return None
-    result = prove_elimination(elimination, seed)
+    result = prove_elimination(replace(elimination, fixed=frozenset(record.valid_for)), seed)
     return result if isinstance(result, ExactProof) else None
 
 

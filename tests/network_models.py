@@ -21,9 +21,14 @@ def sbml_model(
     rate_rules: Mapping[str, str] | None = None,
     boundary: Sequence[str] = (),
     factors: Mapping[str, str] | None = None,
+    assignment_rules: Mapping[str, str] | None = None,
+    named: Mapping[tuple[str, str], str] | None = None,
     annotated: bool = False,
 ) -> str:
-    """SBML Level 3 Version 2; species are concentrations in ``cell`` unless said otherwise, all units declared."""
+    """SBML Level 3 Version 2; species are concentrations in ``cell`` unless said otherwise, all units declared.
+
+    ``named`` gives ids to stoichiometries, by reaction and species.
+    """
     document = libsbml.SBMLDocument(3, 2)
     model = document.createModel()
     model.setId("made")
@@ -37,7 +42,7 @@ def sbml_model(
         one.setSize(size)
         one.setSpatialDimensions(3.0)
         one.setUnits("litre")
-        one.setConstant(name not in (rate_rules or {}))
+        one.setConstant(name not in {**(rate_rules or {}), **(assignment_rules or {})})
     for name, value in species.items():
         one = model.createSpecies()
         one.setId(name)
@@ -67,6 +72,10 @@ def sbml_model(
         rule = model.createRateRule()
         rule.setVariable(name)
         rule.setMath(libsbml.parseL3Formula(formula))
+    for name, formula in (assignment_rules or {}).items():
+        rule = model.createAssignmentRule()
+        rule.setVariable(name)
+        rule.setMath(libsbml.parseL3Formula(formula))
     for name, (left, right, formula) in reactions.items():
         reaction = model.createReaction()
         reaction.setId(name)
@@ -77,6 +86,8 @@ def sbml_model(
                 one.setSpecies(which)
                 one.setStoichiometry(amount)
                 one.setConstant(True)
+                if (name, which) in (named or {}):
+                    one.setId((named or {})[name, which])
         law = libsbml.parseL3Formula(formula)
         for which in species:
             if which in _names(law) and which not in left and which not in right:

@@ -148,7 +148,9 @@ def _conservation(system: OdeSystem, kept: Sequence[Observable], options: Method
         if one.id in stay:  # its species are to be at equilibrium with each other
             stay |= {part.species for part in (*one.reactants, *one.products)}
     rather = bilinear_states(system) if options.before_fast else ()
-    return conservation(system, kept, totals=options.totals, stay=stay, rather_stay=rather, seed=options.seed)
+    return conservation(
+        system, kept, totals=options.totals, stay=stay, rather_stay=rather, keep=options.keep, seed=options.seed
+    )
 
 
 def _qssa(system: OdeSystem, kept: Sequence[Observable], options: MethodOptions) -> ReducedSystem:
@@ -244,7 +246,7 @@ def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSys
 
 
 CLASSIC: Final[tuple[Method, ...]] = (
-    _Plain("conservation", ("totals", "seed"), _conservation),
+    _Plain("conservation", ("totals", "keep", "seed"), _conservation),
     _Plain("qssa", ("fast", "trial"), _qssa),
     _Plain("quasi-equilibrium", ("fast", "trial"), _equilibrium),
     _Plain("relation-graph", ("threshold", "max_error", "weighting", "trial"), _graph),

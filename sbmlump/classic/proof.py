@@ -32,6 +32,7 @@ __all__ = ["EliminationClaim", "claim_of_files", "prove_elimination"]
 
 Residues = NDArray[np.int64]
 _INITIAL_TOLERANCE: Final = 1e-13  # of irrational initial values only
+_MOST_NAMED: Final = 8  # constants within a sentence
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class EliminationClaim:
         Constants of the reduced system that hold initial values, and of which states (only where read from files).
     symbolic : bool
         Whether the claim is made for all values of the constants; else for those in the file.
+    fixed : frozenset of str
+        Constants for whose values in the file it is made in either case.
     """
 
     original: OdeSystem
@@ -57,6 +60,12 @@ class EliminationClaim:
     observables: Mapping[str, Node]
     symbolic: bool = True
     starts: Mapping[str, str] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
+
+    @property
+    def at_values(self) -> frozenset[str]:
+        """Constants that take their values in the file."""
+        return self.fixed if self.symbolic else frozenset(self.original.constant_values)
 
 
 def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Refutation:
@@ -96,8 +105,8 @@ def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Re
         trial.primes,
         trial.points,
         int(min(sides.degree, 2**53)),
-        valid_for={} if claim.symbolic else _values(claim.original),
-        symbolic=tuple(sorted(c.id for c in claim.original.constants)) if claim.symbolic else (),
+        valid_for=_values(claim),
+        symbolic=tuple(sorted({c.id for c in claim.original.constants} - claim.at_values)) if claim.symbolic else (),
     )
 
 
@@ -120,6 +129,9 @@ def claim_of_files(original: OdeSystem, reduced: OdeSystem, observables: Mapping
         for c in new
         if c.id not in starts and c.value is not None
     }
+    # an id that a rule defines (the size of a compartment) means at all times what the rule says
+    opened = {graph.symbol(one.id): one.value for one in original.assigned}
+    totals = dict(zip(totals, graph.substitute(list(totals.values()), opened), strict=True))
     return EliminationClaim(original, reduced, totals, observables, starts=starts)
 
 
@@ -131,12 +143,16 @@ def _state_at_start(name: str, states: Set[str]) -> str | None:
 def _statement(claim: EliminationClaim) -> str:
     number = claim.original.size - claim.reduced.size
     what = "1 total of states never changes" if number == 1 else f"{number} totals of states never change"
-    every = ", for all values of the constants" if claim.symbolic else ""
+    every = ""
+    if claim.symbolic:
+        listed = ", ".join(sorted(claim.fixed)[:_MOST_NAMED]) + (", …" if len(claim.fixed) > _MOST_NAMED else "")
+        every = ", for all values of the constants" + (f" but {listed}" if claim.fixed else "")
     return f"{what}; what is eliminated follows from them and from the states that stay, exactly{every}"
 
 
-def _values(system: OdeSystem) -> dict[str, str]:
-    mentioned = system.graph.symbols(system.rhs)
+def _values(claim: EliminationClaim) -> dict[str, str]:
+    system = claim.original
+    mentioned = claim.fixed if claim.symbolic else system.graph.symbols(system.rhs)
     used: dict[str, str] = {}
     for name, node in system.constant_values.items():
         if name in mentioned:
@@ -171,6 +187,7 @@ def _check_values(claim: EliminationClaim) -> list[Reason]:
     expected = dict(before.constant_values)
     graph = before.graph
     at_start = {graph.symbol(name): node for name, node in (start | expected).items()}
+    at_start[graph.time()] = graph.number(0)
     for name, node in claim.totals.items():
         expected[name] = graph.substitute([node], at_start)[0]
     found = dict(after.constant_values)
@@ -263,9 +280,10 @@ class _Sides:
         totals = list(claim.totals)
         roots = [*left, *(claim.totals[name] for name in totals)]
         others = list(right)
-        fixed = frozenset[str]() if claim.symbolic else frozenset(before.constant_values)
+        fixed = claim.at_values
         if fixed:
-            roots = before.graph.substitute(roots, before.specialised())
+            free = frozenset(c.id for c in before.constants) - fixed
+            roots = before.graph.substitute(roots, before.specialised(free))
             keep = frozenset(c.id for c in after.constants) - fixed
             others = after.graph.substitute(others, after.specialised(keep))
         left_names = [*before.states, *sorted(before.graph.symbols(roots) - set(before.states))]

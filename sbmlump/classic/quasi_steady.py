@@ -19,23 +19,28 @@ from numpy.typing import NDArray
 
 from sbmlump.classic.choice import Proposal, best_choice
 from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
+from sbmlump.classic.finite import finite_along, with_defined_parts
 from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, error_estimate, yardstick
 from sbmlump.classic.rational import simplified
 from sbmlump.classic.simulation import default_horizon, refuse_jumps, refuse_untimed_events, values
 from sbmlump.classic.solving import Chooser, Solution, solve
 from sbmlump.classic.timescales import nominal_run, time_scales
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Node
 from sbmlump.expr.text import to_text
 from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
-from sbmlump.structure.laws import Law, linear_integrals
+from sbmlump.structure.laws import Law, conserved_laws, stoichiometric_constants
 from sbmlump.system import Constant, OdeSystem, Quantity
 
 __all__ = [
     "AUTO",
     "approximate_certificate",
     "branch_chooser",
+    "defined_along",
     "known_states",
+    "left_out_remarks",
+    "positive_constants",
     "quasi_steady_state",
     "short_text",
 ]
@@ -105,6 +110,7 @@ def _approximated(
     """Eliminate exactly these states."""
     step = _eliminate(system, names, times, states)
     reduced, starts = eliminated_system(system, step.plan, observables)
+    reduced, left_out = defined_along(system, reduced, step.plan, observables, times, states)
     details: dict[str, Any] = {
         "fast": list(names),
         "also_eliminated": sorted(set(step.plan.values) - set(names)),
@@ -113,7 +119,50 @@ def _approximated(
         **({"time_scales": why} if why else {}),
     }
     draft = elimination_of(system, reduced, observables, DRAFT, "qssa", starts=starts)
+    draft = replace(draft, remarks=left_out_remarks(left_out))
     return replace(draft, certificate=approximate_certificate(draft, "qssa", ruler, details))
+
+
+def defined_along(
+    system: OdeSystem,
+    reduced: OdeSystem,
+    plan: Plan,
+    observables: Sequence[Observable],
+    times: Array,
+    states: Array,
+) -> tuple[OdeSystem, tuple[str, ...]]:
+    """The reduced system in forms that have finite values at its initial values and along the nominal run.
+
+    An eliminated state that nobody observes is left out where it has none: it grows beyond all bounds there, while
+    its fluxes stay finite.
+
+    Returns
+    -------
+    system : OdeSystem
+    left_out : tuple of str
+    """
+    index = system.state_index
+    rows = [plan.lumps.get(name, {name: 1}) for name in reduced.states]
+    columns = [sum(float(value) * states[:, index[n]] for n, value in row.items()) for row in rows]
+    along = np.stack(columns, axis=1) if columns else np.empty((len(times), 0))
+    watched = {name for one in observables for name in (one.id, *system.graph.symbols([one.expression]))}
+    return with_defined_parts(reduced, times, along, set(plan.values) - watched)
+
+
+def left_out_remarks(names: Sequence[str]) -> tuple[str, ...]:
+    """What is said of eliminated states without a finite value."""
+    return tuple(
+        f"{name} is left out: what its equation gives for it is not finite at the initial values of the file or along "
+        "the trajectory; nothing else depends on it"
+        for name in names
+    )
+
+
+def positive_constants(system: OdeSystem) -> frozenset[str]:
+    """Constants with positive values."""
+    known = system.constant_values
+    numbers = values_of(system.graph, list(known.values()))
+    return frozenset(name for name, value in zip(known, numbers, strict=True) if value > 0)
 
 
 def _proposal(
@@ -210,12 +259,19 @@ def _eliminate(system: OdeSystem, fast: Sequence[str], times: Array, states: Arr
     for law in laws:
         name = free_id("total_" + "_".join(law.weights) if len(law.weights) <= 3 else "total_fast", taken)
         taken.add(name)
-        constants.append(Constant(name, law.expression, computed=True))
+        constants.append(Constant(name, law.written, computed=True))
         quantities[name] = Quantity(name, "parameter", name=f"total {short_text(system, law.expression)}"[:200])
         meaning[graph.symbol(name)] = law.expression
         equations.append(graph.sub(law.expression, graph.symbol(name)))
     refuse_jumps(system, unknowns, "which would follow the slow states at once")
-    solution = solve(graph, equations, unknowns, branch_chooser(system, meaning, times, states))
+    solution = solve(
+        graph,
+        equations,
+        unknowns,
+        branch_chooser(system, meaning, times, states),
+        positive=positive_constants(system),
+        defined=lambda node: bool(finite_along(system, graph.substitute([node], meaning), times, states).all()),
+    )
     return _Step(
         Plan(_tidy(system, solution), constants=tuple(constants), quantities=quantities, shorten=True), solution
     )
@@ -229,12 +285,15 @@ def _tidy(system: OdeSystem, solution: Solution) -> dict[str, Node]:
 def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[Law]:
     """Totals of fast states alone, or of fast states and one other state (which is in no second such total).
 
-    A total that an event changes is none.
+    A total that an event changes is none, nor one that rests on the values of rate constants: an approximation should
+    hold for others, too. Stoichiometries with an id have their values.
     """
     try:
-        laws = linear_integrals(system)
+        laws = conserved_laws(system)
     except SbmlumpError:
         return []
+    named = stoichiometric_constants(system)
+    laws = tuple(law for law in laws if named.issuperset(law.rests_on))
     touched = {name for event in system.events for name, _ in (*event.assignments, *event.implied)}
     laws = tuple(law for law in laws if not touched & set(law.weights))
     chosen = set(fast)

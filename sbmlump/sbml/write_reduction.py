@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,8 +12,9 @@ from sbmlump.reduced import Lump, ReducedSystem
 from sbmlump.sbml.annotation import NAMESPACE, lumping_annotation
 from sbmlump.sbml.write_notes import formula, reduction_notes
 from sbmlump.sbml.write_rdf import derived_from, parts_annotation
+from sbmlump.sbml.write_roles import assign_roles
 from sbmlump.sbml.write_xml import children_of, join_content, with_children
-from sbmlump.system import Constant, OdeSystem, Quantity
+from sbmlump.system import Assigned, Constant, OdeSystem, Quantity
 
 __all__ = ["dressed"]
 
@@ -40,12 +41,18 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
     added = _missing_compartments(original, quantities)
     constants = (*kept, *added)
     resting = {c.id for c in constants}
-    for name, quantity in quantities.items():
-        if quantity.kind == "species" and (quantity.compartment not in resting):
+    moving = [n for n, one in quantities.items() if one.kind == "species" and one.compartment not in resting]
+    by_reactions = _moved_by_reactions(replace(system, constants=constants, quantities=quantities), moving)
+    for name in moving:
+        if name not in by_reactions:
             # what a concentration rule means while its compartment changes is read differently by tools;
-            # a parameter has the same value without doubt
-            quantities[name] = replace(quantity, kind="parameter", units=None)
-        elif quantity.kind == "species" and name in system.states:
+            # a parameter has the same value without doubt, and takes no part in reactions
+            quantities[name] = replace(quantities[name], kind="parameter", units=None)
+    system = _without_participants(system, set(moving) - by_reactions)
+    for name, quantity in quantities.items():
+        if name in by_reactions:
+            continue
+        if quantity.kind == "species" and name in system.states:
             quantities[name] = replace(quantity, boundary=quantity.boundary and bool(system.reactions))
     for constant in added:
         quantities[constant.id] = original.quantities[constant.id]
@@ -59,6 +66,36 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
         annotation=_annotation(reduced, known),
     )
     return replace(system, constants=constants, quantities=quantities, origin=origin)
+
+
+def _moved_by_reactions(system: OdeSystem, names: Collection[str]) -> set[str]:
+    """Of some species those whose right-hand side is what reactions and the size of their compartment make of it."""
+    if not names or not system.reactions:
+        return set()
+    roles = assign_roles(system, all_rate_rules=True).by_id
+    return {name for name in names if roles[name].what == "state" and not roles[name].rate_rule}
+
+
+def _without_participants(system: OdeSystem, names: Collection[str]) -> OdeSystem:
+    """The system whose reactions go on without some quantities; the flux of one that is left with none is assigned."""
+    if not names or not system.reactions:
+        return system
+    reactions = [
+        replace(
+            one,
+            reactants=tuple(part for part in one.reactants if part.species not in names),
+            products=tuple(part for part in one.products if part.species not in names),
+            modifiers=tuple(name for name in one.modifiers if name not in names),
+        )
+        for one in system.reactions
+    ]
+    empty = {one.id for one in reactions if not one.reactants and not one.products}
+    fluxes = tuple(Assigned(one.id, one.flux) for one in reactions if one.id in empty)
+    return replace(
+        system,
+        reactions=tuple(one for one in reactions if one.id not in empty),
+        assigned=(*system.assigned, *fluxes),
+    )
 
 
 def _useful(system: OdeSystem) -> tuple[Constant, ...]:

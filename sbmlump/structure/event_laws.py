@@ -14,7 +14,7 @@ from fractions import Fraction
 from sbmlump.events import new_values, overwrites_others, targets, two_moments, values_are_old
 from sbmlump.expr.combination import add_multiple
 from sbmlump.structure.exact_linear import left_null_space, null_space, solve_rows
-from sbmlump.structure.laws import linear_integrals
+from sbmlump.structure.laws import law_measures, linear_integrals
 from sbmlump.system import Event, OdeSystem
 
 __all__ = ["changing_event", "rows_kept_by_events"]
@@ -57,7 +57,13 @@ def changing_event(system: OdeSystem, row: Row, kept: Sequence[Row]) -> Event | 
 
 def _kept_rows(system: OdeSystem, event: Event, rows: list[dict[int, Fraction]]) -> list[dict[int, Fraction]]:
     set_by_event = targets(event)
-    touched = [j for j, name in enumerate(system.states) if name in set_by_event]
+    graph = system.graph
+    # what an event does to the size of a compartment it does to the amounts in it
+    touched = [
+        j
+        for j, (name, measure) in enumerate(zip(system.states, law_measures(system), strict=True))
+        if name in set_by_event or not set_by_event.isdisjoint(graph.symbols([measure.factor]))
+    ]
     if not any(j in row for row in rows for j in touched):
         return rows
     if not values_are_old(system, event) or overwrites_others(system, event):
@@ -78,17 +84,21 @@ def _without(rows: Sequence[Row], columns: Sequence[int], width: int) -> list[di
 def _with_the_sum_kept(
     system: OdeSystem, event: Event, rows: Sequence[Row], touched: Sequence[int]
 ) -> list[dict[int, Fraction]]:
-    """Combinations w of the rows with Σ wᵢVᵢ(Rᵢ − xᵢ) ≡ 0: the laws of a system that moves by R − x."""
+    """Combinations w of the rows with Σ wᵢ(VᵢRᵢ − vᵢxᵢ) ≡ 0, Vᵢ the new sizes: the laws of a system that so moves."""
     if not rows:
         return []
     graph = system.graph
     new = new_values(event)
     names = tuple(system.states[j] for j in touched)
+    measures = law_measures(system)
+    amounts = [graph.mul((measures[j].factor, graph.symbol(system.states[j]))) for j in touched]
+    afterwards = graph.substitute(amounts, {graph.symbol(name): node for name, node in new.items()})
     jumping = replace(
         system,
         states=names,
         initial=tuple(system.initial[j] for j in touched),
-        rhs=tuple(graph.sub(new[name], graph.symbol(name)) for name in names),
+        rhs=tuple(graph.sub(after, before) for after, before in zip(afterwards, amounts, strict=True)),
+        quantities={},  # these are amounts already
         assigned=(),
         reactions=(),
         events=(),

@@ -16,7 +16,7 @@ from sbmlump.expr.graph import Node
 from sbmlump.reduced import AffineLumping, Elimination, Embedding, ExactProof, ReducedSystem
 from sbmlump.structure.balance import balance_of
 from sbmlump.structure.exact_linear import solve_rows
-from sbmlump.structure.laws import linear_integrals
+from sbmlump.structure.laws import law_measures, linear_integrals
 from sbmlump.structure.network import network_for_balance
 from sbmlump.structure.signs import non_negative_rates
 from sbmlump.system import OdeSystem
@@ -132,18 +132,21 @@ def _laws(reduction: ReducedSystem) -> list[Kept]:
             return [Kept(name, 0, len(linear_integrals(reduction.system, symbolic=False)), True)]
     except SbmlumpError as error:
         return [Kept(name, None, None, None, error.reasons[0].message)]
-    constants = original.constant_values
     index = original.state_index
+    measures = law_measures(original)
+    names = sorted({name for law in laws for name in law.weights}, key=index.__getitem__)
+    factors = original.graph.substitute([measures[index[name]].factor for name in names], original.specialised())
+    sizes = {name: original.graph.number_of(node) for name, node in zip(names, factors, strict=True)}
     held = 0
     for law in laws:
-        target: dict[int, Fraction] = {}
-        for state, value in law.weights.items():
-            quantity = original.quantities.get(state)
-            size = None if quantity is None or quantity.amount or quantity.kind != "species" else quantity.compartment
-            node = constants.get(size) if size is not None else None
-            factor = original.graph.number_of(node) if node is not None else None
-            target[index[state]] = value * (factor or 1)
-        held += _holds(reduction, target)
+        target = {index[name]: value * (sizes[name] or 1) for name, value in law.weights.items()}
+        if any(
+            sizes[name] is None for name in law.weights
+        ):  # amounts in a compartment that changes are no sum of states
+            exact = isinstance(reduction.certificate, ExactProof)
+            held += exact and all(name in reduction.system.definitions for name in law.weights)
+        else:
+            held += _holds(reduction, target)
     remark = "those that are functions of the reduced state and constant there" if held < len(laws) else ""
     return [Kept(name, len(laws), held, held == len(laws), remark)]
 

@@ -1,14 +1,17 @@
 """Conservation laws: combinations of states that never change, exactly, whatever the values of the constants.
 
 A law is written in amounts: Σ nᵢ·Vᵢ·xᵢ, with small integers nᵢ and Vᵢ the size of the compartment of a concentration (a
-symbol, so that the law holds for every size). Two ways lead to them: the left null space of the stoichiometric matrix,
-and, beyond it, all linear first integrals of the right-hand side, found at random points modulo random primes.
+symbol, so that the law holds for every size, also for one that changes; over the conversion factor where species have
+different ones). Two ways lead to them: the left null space of the stoichiometric matrix, and, beyond it, all linear
+first integrals of the right-hand side, found at random points modulo random primes. Some hold for the values in the
+file only, such as that of a stoichiometry with an id; of those it is said on which constants they rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -23,15 +26,25 @@ from sbmlump.expr.text import to_text
 from sbmlump.lumping.basis import choose_basis, primitive
 from sbmlump.lumping.field import RowSpace, chinese_remainder, random_prime, rational_from_residue
 from sbmlump.lumping.identity import failure_bound, run_trials
-from sbmlump.structure.exact_linear import left_null_space
+from sbmlump.structure.exact_linear import left_null_space, solve_rows
 from sbmlump.system import OdeSystem, Participant
 
 __all__ = [
     "Law",
+    "Measure",
     "amount_factors",
     "changing_compartment",
+    "conserved_laws",
+    "is_law",
+    "law_expression",
+    "law_measures",
+    "law_of",
     "linear_integrals",
+    "moved_by_reactions",
     "near_laws",
+    "number_of",
+    "rests_on",
+    "stoichiometric_constants",
     "stoichiometric_laws",
     "stoichiometry",
 ]
@@ -52,14 +65,17 @@ class Law:
     weights : mapping of state id to Fraction
         Coprime integers nᵢ.
     expression : Node
-        Σ nᵢ·Vᵢ·xᵢ, or Σ nᵢ·xᵢ where all members count alike.
-    symbolic : bool
-        Whether it holds for all values of the constants; otherwise for those in the file.
+        Σ nᵢ·Vᵢ·xᵢ, or Σ nᵢ·xᵢ where all members count alike: over states, constants and time.
+    written : Node
+        The same with the id of a compartment whose size a rule gives, as people write it.
+    rests_on : tuple of str
+        Constants for whose values in the file it holds; empty if it holds for all values of all constants.
     """
 
     weights: Mapping[str, Fraction]
     expression: Node
-    symbolic: bool = True
+    written: Node
+    rests_on: tuple[str, ...] = ()
 
     @property
     def non_negative(self) -> bool:
@@ -68,7 +84,7 @@ class Law:
 
     def text(self, system: OdeSystem) -> str:
         """The law as people write it, such as ``E + ES``."""
-        return to_text(system.graph, self.expression)
+        return to_text(system.graph, self.written)
 
 
 def amount_factors(system: OdeSystem) -> tuple[Node, ...]:
@@ -96,15 +112,100 @@ def changing_compartment(system: OdeSystem, name: str) -> str | None:
     return None if quantity.compartment in system.constant_values else quantity.compartment
 
 
-def law_expression(system: OdeSystem, weights: Mapping[str, Fraction], factors: Sequence[Node]) -> Node:
-    """Σ nᵢ·Vᵢ·xᵢ without the common factor of all members."""
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a state is counted by in laws.
+
+    Attributes
+    ----------
+    factor : Node
+        V (over the conversion factor), or 1: the state times it is an amount.
+    written : Node
+        The factor with the compartment's id.
+    growth : Node or None
+        Its rate along the flow; ``None`` if it is constant.
+    """
+
+    factor: Node
+    written: Node
+    growth: Node | None = None
+
+
+def law_measures(system: OdeSystem) -> tuple[Measure, ...]:
+    """What each state is counted by.
+
+    In a compartment whose size changes a species that reactions change is counted as an amount; one with a rate rule is
+    what its rule says. Conversion factors count where species that reactions change have different ones.
+    """
+    graph = system.graph
+    moved = moved_by_reactions(system)
+    conversions = {name: _conversion_factor(system, name) for name in moved}
+    differing = len(set(conversions.values())) > 1
+    seeds: dict[Node, Node] = {}
+    growing: dict[str, Measure | None] = {}
+    found: list[Measure] = []
+    for name, size in zip(system.states, amount_factors(system), strict=True):
+        measure = Measure(size, size)
+        changing = changing_compartment(system, name) if name in moved else None
+        if changing is not None and changing in system.definitions:
+            if not seeds:
+                seeds = {graph.symbol(n): f for n, f in zip(system.states, system.rhs, strict=True)}
+                seeds[graph.time()] = graph.number(1)
+            if changing not in growing:
+                growing[changing] = _growing(system, changing, seeds)
+            measure = growing[changing] or measure
+        factor = conversions.get(name) if differing else None
+        if factor is not None:
+            by = graph.symbol(factor)
+            growth = None if measure.growth is None else graph.div(measure.growth, by)
+            measure = Measure(graph.div(measure.factor, by), graph.div(measure.written, by), growth)
+        found.append(measure)
+    return tuple(found)
+
+
+def law_expression(
+    system: OdeSystem, weights: Mapping[str, Fraction], measures: Sequence[Measure], *, written: bool = False
+) -> Node:
+    """Σ nᵢ·Vᵢ·xᵢ, without a constant factor that all members share."""
     graph = system.graph
     index = system.state_index
-    common = {factors[index[name]] for name in weights}
+    own = {name: measures[index[name]] for name in weights}
+    shared = len({one.factor for one in own.values()}) == 1 and all(one.growth is None for one in own.values())
+    factors = {name: () if shared else (one.written if written else one.factor,) for name, one in own.items()}
     return graph.add(
-        graph.mul((graph.number(value), graph.symbol(name), *(() if len(common) == 1 else (factors[index[name]],))))
-        for name, value in weights.items()
+        graph.mul((graph.number(value), graph.symbol(name), *factors[name])) for name, value in weights.items()
     )
+
+
+def law_of(
+    system: OdeSystem, weights: Mapping[str, Fraction], measures: Sequence[Measure], rests_on: Sequence[str] = ()
+) -> Law:
+    """The law with these weights."""
+    expression = law_expression(system, weights, measures)
+    return Law(weights, expression, law_expression(system, weights, measures, written=True), tuple(rests_on))
+
+
+def moved_by_reactions(system: OdeSystem) -> set[str]:
+    """States that reactions change: species that take part in one and are no boundary species."""
+    taking_part = {one.species for r in system.reactions for one in (*r.reactants, *r.products)}
+    fixed = {name for name, quantity in system.quantities.items() if quantity.boundary}
+    return (taking_part & set(system.states)) - fixed
+
+
+def _conversion_factor(system: OdeSystem, name: str) -> str | None:
+    quantity = system.quantities.get(name)
+    return (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
+
+
+def _growing(system: OdeSystem, compartment: str, seeds: Mapping[Node, Node]) -> Measure | None:
+    """The measure of a compartment that changes; ``None`` if its size has no derivative that can be written."""
+    graph = system.graph
+    size = system.definitions[compartment]
+    try:
+        growth = graph.derivative(size, seeds)
+    except ValueError:
+        return None
+    return Measure(size, graph.symbol(compartment), growth)
 
 
 # -- from the stoichiometry --------------------------------------------------------------------------
@@ -113,17 +214,11 @@ def law_expression(system: OdeSystem, weights: Mapping[str, Fraction], factors: 
 def stoichiometry(system: OdeSystem) -> list[dict[int, Fraction]] | None:
     """Rows of S, one for each state, columns by position of the reaction; ``None`` if a stoichiometry is no number.
 
-    Only what takes part in reactions has entries; conversion factors make it ``None`` where they differ.
+    Only what takes part in reactions has entries. They are in extents, before conversion factors.
     """
     rows: list[dict[int, Fraction]] = [{} for _ in system.states]
     index = system.state_index
-    factors = {
-        quantity.conversion_factor or system.origin.conversion_factor
-        for name, quantity in system.quantities.items()
-        if name in index and quantity.kind == "species"
-    }
-    if len(factors) > 1:
-        return None
+    boundary = {name for name, quantity in system.quantities.items() if quantity.boundary}
     for column, reaction in enumerate(system.reactions):
         for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
             for one in side:
@@ -131,7 +226,7 @@ def stoichiometry(system: OdeSystem) -> list[dict[int, Fraction]] | None:
                 if value is None:
                     return None
                 i = index.get(one.species)
-                if i is not None and not system.quantities[one.species].boundary:
+                if i is not None and one.species not in boundary:
                     rows[i][column] = rows[i].get(column, Fraction(0)) + sign * value
     return [{j: value for j, value in row.items() if value} for row in rows]
 
@@ -145,13 +240,23 @@ def number_of(system: OdeSystem, participant: Participant) -> Fraction | None:
 def stoichiometric_laws(system: OdeSystem) -> tuple[Law, ...]:
     """Integer basis of the left null space of S, as far as its vectors are laws of the right-hand side too.
 
-    Non-negative where the space has such a basis. Empty if there are no reactions.
+    Non-negative where the space has such a basis. Empty if there are no reactions. Stoichiometries have the values of
+    the file, also those with an id; rate constants may have any.
     """
     rows = stoichiometry(system)
     if rows is None or not system.reactions:
         return ()
     basis, pivots = left_null_space(rows, len(system.reactions))
-    return _proved(system, basis, pivots, symbolic=True)
+    named = stoichiometric_constants(system)
+    fixed = system.specialised(frozenset(c.id for c in system.constants) - named) if named else {}
+    return tuple(_with_rests(system, law, frozenset()) for law in _proved(system, basis, pivots, fixed))
+
+
+def stoichiometric_constants(system: OdeSystem) -> frozenset[str]:
+    """Constants that stoichiometries hold, such as a species reference with an id."""
+    graph = system.graph
+    nodes = [one.stoichiometry for r in system.reactions for one in (*r.reactants, *r.products)]
+    return frozenset(graph.symbols(nodes) & {c.id for c in system.constants})
 
 
 def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str], ...]:
@@ -169,6 +274,7 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
     inner: list[dict[int, Fraction]] = [{} for _ in system.states]
     outer: list[tuple[str, str, dict[int, Fraction]]] = []
     zero = system.graph.number(0)
+    values = system.specialised()
     for column, reaction in enumerate(system.reactions):
         change: dict[int, Fraction] = {}
         for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
@@ -183,7 +289,7 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
         if all(ends):
             for j, value in change.items():
                 inner[j][column] = value
-        elif reaction.flux != zero:
+        elif system.graph.substitute([reaction.flux], values)[0] != zero:
             outer.append((reaction.id, "source" if ends[1] else "sink", change))
     members = [j for j, row in enumerate(inner) if row]
     basis, pivots = left_null_space([inner[j] for j in members], len(system.reactions))
@@ -200,19 +306,26 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
             found.append((weights, fed[0], fed[1]))
         if len(found) == _MOST_NEAR:
             break
-    return tuple(found)
+    # what feeds it may be what another reaction drains, or nothing at the values of the file
+    candidates = [{index[name]: value for name, value in weights.items()} for weights, _, _ in found]
+    laws = _laws_among(_rates_program(system, system.specialised()), candidates, 0) if found else set()
+    return tuple(one for i, one in enumerate(found) if i not in laws)
 
 
 # -- from the right-hand side ------------------------------------------------------------------------
 
 
-def linear_integrals(system: OdeSystem, *, symbolic: bool = True, seed: int = 0) -> tuple[Law, ...]:
+def linear_integrals(
+    system: OdeSystem, *, symbolic: bool = True, keep: AbstractSet[str] = frozenset(), seed: int = 0
+) -> tuple[Law, ...]:
     """All linear first integrals Σ nᵢ·Vᵢ·xᵢ of the right-hand side, a readable integer basis.
 
     Parameters
     ----------
     symbolic : bool
         Ask that they hold for all values of the constants; otherwise only for those in the file (there may be more).
+    keep : set of str
+        Constants for all of whose values they are to hold also then.
     seed : int
         Of the random numbers; a law that is returned has been proved with an error probability below 1e-18.
 
@@ -229,23 +342,113 @@ def linear_integrals(system: OdeSystem, *, symbolic: bool = True, seed: int = 0)
         )
     if not system.size:
         return ()
-    basis, pivots = _candidate_integrals(system, symbolic, seed)
-    return _proved(system, basis, pivots, symbolic=symbolic, seed=seed)
+    fixed: Mapping[Node, Node] = {} if symbolic else system.specialised(frozenset(keep))
+    basis, pivots = _candidate_integrals(system, fixed, seed)
+    return _proved(system, basis, pivots, fixed, seed=seed)
 
 
-def _rates_program(system: OdeSystem, symbolic: bool) -> Program:
-    """Vᵢ·fᵢ over states, constants and time."""
+def conserved_laws(system: OdeSystem, *, keep: AbstractSet[str] = frozenset(), seed: int = 0) -> tuple[Law, ...]:
+    """A basis of all laws that hold for the values of the file and for all values of the constants in ``keep``.
+
+    First those that hold for all values of all constants, then the others, each with the constants that it rests on.
+
+    Raises
+    ------
+    LimitError, UnsupportedModelError
+        As :func:`linear_integrals`.
+    """
+    every = linear_integrals(system, seed=seed)
+    if len(every) == system.size or not system.constants:
+        return every
+    more = linear_integrals(system, symbolic=False, keep=keep, seed=seed)
+    if len(more) <= len(every):
+        return every
+    index = system.state_index
+    rows: list[Mapping[int, Fraction]] = [{index[n]: v for n, v in law.weights.items()} for law in every]
+    extra: list[Law] = []
+    for law in more:
+        row = {index[n]: v for n, v in law.weights.items()}
+        if solve_rows(rows, row) is None:
+            rows.append(row)
+            extra.append(_with_rests(system, law, keep, seed))
+    return (*every, *extra)
+
+
+def is_law(system: OdeSystem, weights: Mapping[str, Fraction], fixed: AbstractSet[str], seed: int = 0) -> bool:
+    """Whether Σ nᵢ·Vᵢ·xᵢ is constant with the constants in ``fixed`` at their values, for all values of the others."""
+    free = frozenset(c.id for c in system.constants) - fixed
+    index = system.state_index
+    program = _rates_program(system, system.specialised(free) if fixed else {})
+    return not _wrong_rows(program, [{index[name]: value for name, value in weights.items()}], seed)
+
+
+def rests_on(
+    system: OdeSystem, weights: Mapping[str, Fraction], keep: AbstractSet[str] = frozenset(), seed: int = 0
+) -> tuple[str, ...] | None:
+    """Constants, none of ``keep``, for whose values in the file this is a law; ``None`` if it is none for them either.
+
+    No one of them can be left out. Stoichiometries with an id are named rather than constants that could take their
+    place.
+    """
+    every = frozenset(c.id for c in system.constants)
+    if is_law(system, weights, frozenset(), seed):
+        return ()
+    if not is_law(system, weights, every - keep, seed):
+        return None
     graph = system.graph
-    roots = [graph.mul((v, f)) for v, f in zip(amount_factors(system), system.rhs, strict=True)]
-    if not symbolic:
-        roots = graph.substitute(roots, system.specialised())
+    index = system.state_index
+    measures = law_measures(system)
+    rates = _law_rates(system, measures)
+    mentioned = graph.symbols([rates[index[name]] for name in weights])
+    last = stoichiometric_constants(system)
+    left = sorted((every & mentioned) - keep, key=lambda name: (name in last, name))
+    if not is_law(system, weights, frozenset(left), seed):
+        left = sorted(every - keep)  # constants that others are computed from matter too
+    size = max(1, len(left) // 2)
+    while True:  # leave out halves, quarters, … as long as it stays a law
+        place = 0
+        while place < len(left):
+            rest = left[:place] + left[place + size :]
+            if is_law(system, weights, frozenset(rest), seed):
+                left = rest
+            else:
+                place += size
+        if size == 1:
+            return tuple(sorted(left))
+        size = max(1, size // 2)
+
+
+def _with_rests(system: OdeSystem, law: Law, keep: AbstractSet[str], seed: int = 0) -> Law:
+    return replace(law, rests_on=rests_on(system, law.weights, keep, seed) or ())
+
+
+def _law_rates(system: OdeSystem, measures: Sequence[Measure]) -> list[Node]:
+    """Rates of Vᵢ·xᵢ along the flow."""
+    graph = system.graph
+    rates: list[Node] = []
+    for name, rhs, measure in zip(system.states, system.rhs, measures, strict=True):
+        rate = graph.mul((measure.factor, rhs))
+        if measure.growth is not None:
+            rate = graph.add((rate, graph.mul((measure.growth, graph.symbol(name)))))
+        rates.append(rate)
+    return rates
+
+
+def _rates_program(system: OdeSystem, fixed: Mapping[Node, Node]) -> Program:
+    """Rates of Vᵢ·xᵢ over states, constants and time, with some constants at their values."""
+    graph = system.graph
+    roots = _law_rates(system, law_measures(system))
+    if fixed:
+        roots = graph.substitute(roots, fixed)
     others = sorted(graph.symbols(roots) - set(system.states))
     inputs = [graph.symbol(name) for name in (*system.states, *others)]
     return Program(graph, roots, [*inputs, graph.time()])
 
 
-def _candidate_integrals(system: OdeSystem, symbolic: bool, seed: int) -> tuple[list[dict[int, Fraction]], list[int]]:
-    program = _rates_program(system, symbolic)
+def _candidate_integrals(
+    system: OdeSystem, fixed: Mapping[Node, Node], seed: int
+) -> tuple[list[dict[int, Fraction]], list[int]]:
+    program = _rates_program(system, fixed)
     generator = np.random.default_rng([seed, 0x1A75])
     spaces: list[tuple[tuple[int, ...], Residues, Residues, int]] = []
     for _ in range(_MAX_PRIMES):
@@ -312,26 +515,32 @@ def _proved(
     system: OdeSystem,
     basis: Sequence[Mapping[int, Fraction]],
     pivots: Sequence[int],
+    fixed: Mapping[Node, Node],
     *,
-    symbolic: bool,
     seed: int = 0,
 ) -> tuple[Law, ...]:
-    """Readable rows of the space that are laws indeed: Σ nᵢVᵢfᵢ ≡ 0 at random points modulo random primes."""
+    """Readable rows of the space that are laws indeed: Σ nᵢ·(Vᵢxᵢ)' ≡ 0 at random points modulo random primes."""
     if not basis:
         return ()
-    factors = amount_factors(system)
+    measures = law_measures(system)
     rows = [primitive(row) for row in choose_basis(basis, pivots).rows]
-    program = _rates_program(system, symbolic)
-    while rows:
-        wrong = _wrong_rows(program, rows, seed)
+    good = _laws_among(_rates_program(system, fixed), rows, seed)
+    return tuple(
+        law_of(system, {system.states[j]: value for j, value in sorted(row.items())}, measures)
+        for i, row in enumerate(rows)
+        if i in good
+    )
+
+
+def _laws_among(program: Program, rows: Sequence[Mapping[int, Fraction]], seed: int) -> set[int]:
+    """Positions of the rows that are laws."""
+    left = list(range(len(rows)))
+    while left:
+        wrong = _wrong_rows(program, [rows[i] for i in left], seed)
         if not wrong:
             break
-        rows = [row for i, row in enumerate(rows) if i not in wrong]
-    laws: list[Law] = []
-    for row in rows:
-        weights = {system.states[j]: value for j, value in sorted(row.items())}
-        laws.append(Law(weights, law_expression(system, weights, factors), symbolic))
-    return tuple(laws)
+        left = [i for k, i in enumerate(left) if k not in wrong]
+    return set(left)
 
 
 def _wrong_rows(program: Program, rows: Sequence[Mapping[int, Fraction]], seed: int) -> set[int]:

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.expr.text import to_text
 from sbmlump.structure.balance import Balance, balance_of
 from sbmlump.structure.event_laws import changing_event, rows_kept_by_events
 from sbmlump.structure.exact_linear import rank
-from sbmlump.structure.laws import Law, linear_integrals, near_laws, stoichiometric_laws, stoichiometry
+from sbmlump.structure.laws import (
+    Law,
+    conserved_laws,
+    law_measures,
+    law_of,
+    near_laws,
+    stoichiometric_laws,
+    stoichiometry,
+)
 from sbmlump.structure.network import Network, network_for_balance, network_of
 from sbmlump.structure.signs import non_negative_rates
 from sbmlump.system import OdeSystem
@@ -31,11 +38,11 @@ class Structure:
     stoichiometric_rank : int or None
         Rank of S over the states; ``None`` if a stoichiometry is no number or there are no reactions.
     laws : tuple of Law
-        Conservation laws that hold for all values of the constants.
+        Conservation laws that hold for the values of the file: first those that hold for all values of the constants.
     from_stoichiometry : int
         How many of them (as a dimension) the stoichiometry alone gives.
     at_values : int
-        Number of independent linear first integrals with the values of the file; never smaller than ``len(laws)``.
+        Number of independent linear first integrals with the values of the file.
     near : tuple of (text, element, kind)
         Totals that look conserved but are fed or drained.
     network : Network or None
@@ -63,7 +70,11 @@ class Structure:
         return list(zip(self.laws, self.set_by_events, strict=True))
 
     def _line(self, law: Law, event: str | None) -> str:
-        return f"    {law.text(self.system)}" + (f"  (between events: {event} sets it)" if event is not None else "")
+        listed = ", ".join(law.rests_on)
+        values = f"  (for the values in the file of {listed})" if listed else ""
+        return f"    {law.text(self.system)}{values}" + (
+            f"  (between events: {event} sets it)" if event is not None else ""
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``inspect --structure --json`` adds."""
@@ -76,6 +87,7 @@ class Structure:
                     "weights": {name: str(value) for name, value in law.weights.items()},
                     "non_negative": law.non_negative,
                     "set_by_event": event,
+                    "rests_on": list(law.rests_on),
                 }
                 for law, event in self._laws()
             ],
@@ -117,9 +129,6 @@ class Structure:
         lines += [self._line(law, event) for law, event in self._laws()[:_MOST_SHOWN]]
         if len(self.laws) > _MOST_SHOWN:
             lines.append(f"    … and {len(self.laws) - _MOST_SHOWN} more")
-        if self.at_values > len(self.laws):
-            extra = self.at_values - len(self.laws)
-            lines.append(f"    … and {extra} more that hold for the values in the file only")
         lines += [f"    not conserved: {text} ({kind} {element})" for text, element, kind in self.near[:_MOST_SHOWN]]
         lines += self._network_lines()
         doubtful = [name for name, fine in self.non_negative.items() if not fine]
@@ -152,27 +161,24 @@ def structure_of(system: OdeSystem) -> Structure:
     A part that cannot be found (too large, undefined everywhere) is left out with a remark.
     """
     remarks: list[str] = []
-    laws: tuple[Law, ...] = ()
-    at_values = 0
     try:
-        laws = linear_integrals(system)
-        at_values = max(len(laws), len(linear_integrals(system, symbolic=False)))
+        laws = conserved_laws(system)
     except SbmlumpError as error:
         remarks += [reason.message for reason in error.reasons]
         laws = stoichiometric_laws(system)
-        at_values = len(laws)
     rows = stoichiometry(system) if system.reactions else None
     distinct = () if rows is None else {tuple(sorted(row.items())): row for row in rows if row}.values()
     network = network_of(system)
+    measures = law_measures(system)
     near = tuple(
-        (to_text(system.graph, _sum(system, weights)), element, kind) for weights, element, kind in near_laws(system)
+        (law_of(system, weights, measures).text(system), element, kind) for weights, element, kind in near_laws(system)
     )
     return Structure(
         system,
         None if rows is None else rank(list(distinct), len(system.reactions)),
         laws,
         len(stoichiometric_laws(system)),
-        at_values,
+        len(laws),
         near,
         network,
         balance_of(network_for_balance(system)),
@@ -187,8 +193,3 @@ def _set_by_events(system: OdeSystem, laws: Sequence[Law]) -> tuple[str | None, 
     kept = rows_kept_by_events(system, rows) if system.events else rows
     found = (changing_event(system, row, kept) if system.events else None for row in rows)
     return tuple(None if event is None else event.id or "an event" for event in found)
-
-
-def _sum(system: OdeSystem, weights: Mapping[str, Any]) -> int:
-    graph = system.graph
-    return graph.add(graph.scaled(value, graph.symbol(name)) for name, value in weights.items())
