@@ -20,11 +20,11 @@ from math import gcd, lcm
 from typing import Final
 
 from sbmlump.expr.combination import add_multiple
+from sbmlump.expr.generic_values import PRIME, field_values
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.lumping.canonical import canonical_reactions
 from sbmlump.lumping.species import Home, homes, lifted_states
 from sbmlump.reduced import Elimination, Embedding, ErrorEstimate, LinearLumping, ReducedSystem
-from sbmlump.sbml.write_field import PRIME, field_values
 from sbmlump.system import Participant, Reaction
 
 __all__ = ["Direction", "as_network"]

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Final
 
 from sbmlump.errors import Reason, UsageError
+from sbmlump.expr.generic_values import field_values
 from sbmlump.expr.graph import Node
 from sbmlump.lumping.species import homes, lifted_states
 from sbmlump.reduced import Elimination, Embedding, ErrorEstimate, LinearLumping, ReducedSystem
-from sbmlump.sbml.write_field import field_values
 from sbmlump.system import Assigned
 
 __all__ = ["reconstruct"]

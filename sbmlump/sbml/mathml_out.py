@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
+from sbmlump.expr.generic_values import field_values
 from sbmlump.expr.graph import Graph, Node, Op
-from sbmlump.sbml.write_field import field_values
 from sbmlump.sbml.write_numbers import NumberTexts, is_decimal
 
 __all__ = ["MATHML", "MAX_TERMS", "FactorOrder", "MathmlPrinter"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.sbml.document import Opened, open_sbml
+from sbmlump.errors import InputError, Reason, UnsupportedModelError
+from sbmlump.sbml.document import Opened, open_sbml, parse_document
 from sbmlump.sbml.read_assemble import Assembly
 from sbmlump.sbml.read_comp import flatten
 from sbmlump.sbml.read_elements import read_elements
@@ -15,7 +16,7 @@ from sbmlump.sbml.read_packages import check_packages, is_flux_balance
 from sbmlump.sbml.read_record import Problems, RawModel
 from sbmlump.system import OdeSystem
 
-__all__ = ["ReadResult", "load_sbml", "read", "read_opened"]
+__all__ = ["ReadResult", "load_sbml", "parse_sbml", "read", "read_opened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,17 @@ def load_sbml(path: str | Path) -> OdeSystem:
         If it holds what cannot become an ODE system here; carries every reason.
     """
     result = read(path)
+    if result.system is None:
+        raise UnsupportedModelError(result.reasons)
+    return result.system
+
+
+def parse_sbml(data: bytes, *, file: str = "text") -> OdeSystem:
+    """The system in an SBML document that is in memory; see :func:`load_sbml`."""
+    document = parse_document(data, file=file)
+    if document.getModel() is None:
+        raise InputError(Reason("no-model", f"{file} holds no <model> element"))
+    result = read_opened(Opened(document, file, hashlib.sha256(data).hexdigest(), Path()))
     if result.system is None:
         raise UnsupportedModelError(result.reasons)
     return result.system

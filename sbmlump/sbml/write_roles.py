@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sbmlump.expr.generic_values import PRIME, field_values, symbol_value
 from sbmlump.expr.graph import Graph, Node, Op
-from sbmlump.sbml.write_field import PRIME, field_values, symbol_value
 from sbmlump.system import OdeSystem, Quantity
 
 __all__ = ["Role", "Roles", "assign_roles", "participants"]

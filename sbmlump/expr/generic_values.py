@@ -1,0 +1,114 @@
+"""Values of expressions at one pseudo-random point of a prime field: a quick test whether two are the same.
+
+Every symbol gets a fixed value derived from its id; a function that is not arithmetic gets a value derived from
+its name and the values of its arguments, so only what follows from arithmetic counts as equal (and that the order and
+the grouping of the arguments of ``and``, ``or``, ``min`` and ``max`` do not matter). Two expressions
+with different values differ; equal values of different expressions have a probability of about degree/2^61.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from hashlib import blake2b
+from typing import Final
+
+from sbmlump.expr.domains import nearest_double
+from sbmlump.expr.graph import Graph, Node, Op
+
+__all__ = ["PRIME", "field_values", "symbol_value"]
+
+PRIME: Final = 2**61 - 1
+_GROUPED: Final = frozenset({"and", "or", "min", "max"})
+"""Associative, commutative and idempotent: their arguments are a set."""
+_COMMUTATIVE: Final = frozenset({"xor", "eq", "neq"})
+
+
+def symbol_value(name: str) -> int:
+    """Value of the symbol ``name``, in GF(2^61 − 1), never 0."""
+    return _scrambled("symbol", name)
+
+
+def field_values(
+    graph: Graph, roots: Iterable[Node], symbols: Mapping[str, int] | None = None, *, as_doubles: bool = False
+) -> dict[Node, int]:
+    """Value in GF(2^61 − 1) of every node below ``roots``.
+
+    Parameters
+    ----------
+    graph : Graph
+    roots : iterable of Node
+    symbols : mapping of id to int, optional
+        Values of symbols; those that are absent have :func:`symbol_value`.
+    as_doubles : bool
+        Take every number for the double nearest to it, so that numbers that are one double are one number.
+    """
+    given = symbols or {}
+    values: dict[Node, int] = {}
+    grouped: dict[Node, frozenset[int]] = {}
+    for node in graph.reachable(roots):
+        op, args = graph.op(node), graph.args(node)
+        if op is Op.SYMBOL:
+            name = graph.name(node)
+            known = given.get(name)
+            values[node] = symbol_value(name) if known is None else known
+        elif op is Op.NUMBER:
+            number = graph.number_of(node)
+            assert number is not None
+            values[node] = _rational(_rounded(number) if as_doubles else number)
+        elif op is Op.CALL and graph.name(node) in _GROUPED:
+            name = graph.name(node)
+            members: set[int] = set()
+            for arg in args:
+                same = arg in grouped and graph.name(arg) == name
+                members |= grouped[arg] if same else {values[arg]}
+            grouped[node] = frozenset(members)
+            values[node] = _scrambled(op.name, name, *map(str, sorted(members)))
+        else:
+            values[node] = _value(graph, node, [values[arg] for arg in args])
+    return values
+
+
+def _value(graph: Graph, node: Node, args: Sequence[int]) -> int:
+    op = graph.op(node)
+    if op is Op.ADD:
+        return sum(args) % PRIME
+    if op is Op.MUL:
+        product = 1
+        for arg in args:
+            product = product * arg % PRIME
+        return product
+    if op is Op.DIV and args[1]:
+        return args[0] * pow(args[1], -1, PRIME) % PRIME
+    if op is Op.POW:
+        exponent = graph.number_of(graph.args(node)[1])
+        if exponent is not None and exponent.denominator == 1 and args[0]:
+            return pow(args[0], int(exponent), PRIME)
+    if op is Op.CALL:
+        name = graph.name(node)
+        if name in _COMMUTATIVE:
+            args = sorted(args)
+        elif name == "exp" and args[0] == 1:  # e and pi have two spellings, where a format has no word for them
+            return _scrambled(Op.CONSTANT.name, "exponentiale")
+        elif name == "arctan" and args[0] == 1:
+            return _scrambled(Op.CONSTANT.name, "pi") * pow(4, -1, PRIME) % PRIME
+    return _scrambled(op.name, str(graph.payload(node)), *map(str, args))
+
+
+def _rounded(value: Fraction) -> Fraction:
+    double = nearest_double(value)
+    return Fraction(double) if double - double == 0 else value  # beyond the range of doubles a number stays what it is
+
+
+def _rational(value: Fraction) -> int:
+    bottom = value.denominator % PRIME
+    if not bottom:
+        return _scrambled("number", str(value))
+    if bottom == 1:
+        return value.numerator % PRIME
+    return value.numerator * pow(bottom, -1, PRIME) % PRIME
+
+
+def _scrambled(*parts: str) -> int:
+    digest = blake2b("\0".join(parts).encode(), digest_size=16).digest()
+    return int.from_bytes(digest, "big") % (PRIME - 1) + 1
