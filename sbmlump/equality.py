@@ -43,7 +43,7 @@ class Expected:
     added_states : set of str
         States that the format needs, such as time as a state; anything else that is new must be assigned or constant.
     left_out : set of str
-        Ids that the format leaves out, and whose loss is told elsewhere.
+        Ids that the format leaves out, and whose loss is told elsewhere; ``""`` stands for all events without an id.
     parts : set of str
         Which of ``reactions`` (fluxes), ``events``, ``constraints`` the format has.
     time : str or None
@@ -120,7 +120,7 @@ class _Comparison:
         self.left, self.right = written.graph, read.graph
         self.ids = {name: expected.renamed.get(name, name) for name in _quantities(written) if self._kept(name)}
 
-    def _kept(self, name: str | None) -> bool:
+    def _kept(self, name: str) -> bool:
         return name not in self.expected.left_out
 
     # -- ids -----------------------------------------------------------------------------------------
@@ -224,6 +224,8 @@ class _Comparison:
         wanted = {self.expected.renamed.get(event.id, event.id) for event in self.written.events if event.id}
         others = iter([event for event in self.read.events if event.id not in wanted])
         for event in self.written.events:
+            if not self._kept(event.id or ""):
+                continue
             if event.id is None:
                 yield event, next(others, None)
             else:

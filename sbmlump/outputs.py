@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sbmlump.equality import Expected, refuse_differences
 from sbmlump.errors import Reason, UsageError
 from sbmlump.reduced import ReducedSystem
 from sbmlump.system import OdeSystem
 
-__all__ = ["REDUCTION_SUFFIXES", "SYSTEM_SUFFIXES", "bytes_of_reduction", "bytes_of_system", "check_suffix", "sbml_of"]
+__all__ = [
+    "REDUCTION_SUFFIXES",
+    "SYSTEM_SUFFIXES",
+    "Written",
+    "check_suffix",
+    "sbml_of",
+    "written_reduction",
+    "written_system",
+]
 
 _HORIZON: Final = 100.0  # of an archive, where nothing was simulated that would say more
 SYSTEM_SUFFIXES: Final = (".xml", ".sbml", ".omex", ".ode", ".ant", ".tex")
 """What a model can be written as."""
 REDUCTION_SUFFIXES: Final = (*SYSTEM_SUFFIXES, ".csv")
 """What a reduction can be written as; ``.csv`` is the lumping matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The content of an output, read back and compared, and what has to be said of it (ids that had to change …)."""
+
+    data: bytes
+    reasons: tuple[Reason, ...] = ()
 
 
 def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
@@ -47,7 +65,7 @@ def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> bytes:
     return write_reduction(reduction if as_rate_rules else as_network(reduction))
 
 
-def bytes_of_reduction(
+def written_reduction(
     reduction: ReducedSystem,
     suffix: str,
     sbml: bytes,
@@ -55,7 +73,7 @@ def bytes_of_reduction(
     original: bytes | None = None,
     until: float | None = None,
     points: int = 201,
-) -> bytes:
+) -> Written:
     """A reduction in the format of a suffix.
 
     Parameters
@@ -82,27 +100,27 @@ def bytes_of_reduction(
         from sbmlump.sbml.writer import write_system
 
         first = write_system(reduction.original) if original is None else original
-        return reduction_archive(reduction, first, sbml, until=until or _HORIZON, points=points)
+        return Written(reduction_archive(reduction, first, sbml, until=until or _HORIZON, points=points))
     if suffix == ".csv":
         from sbmlump.formats.latex import lumping_csv
 
-        return lumping_csv(reduction)
+        return Written(lumping_csv(reduction))
     if suffix == ".tex":
         from sbmlump.formats.latex import latex_reduction
 
-        return latex_reduction(reduction)
+        return Written(latex_reduction(reduction))
     if suffix in (".xml", ".sbml"):
-        return sbml
+        return Written(sbml)
     return _WRITERS[suffix](reduction.system if reduction.reducible else reduction.original, sbml)
 
 
-def bytes_of_system(system: OdeSystem, suffix: str) -> bytes:
+def written_system(system: OdeSystem, suffix: str) -> Written:
     """A model in the format of a suffix, one of :data:`SYSTEM_SUFFIXES`.
 
     Raises
     ------
     UnsupportedModelError, SbmlumpError
-        As :func:`bytes_of_reduction`.
+        As :func:`written_reduction`.
     """
     from sbmlump.sbml.writer import write_system
 
@@ -110,29 +128,35 @@ def bytes_of_system(system: OdeSystem, suffix: str) -> bytes:
     if suffix == ".omex":
         from sbmlump.sbml.archive import model_archive
 
-        return model_archive(system, sbml, until=_HORIZON)
-    return sbml if suffix in (".xml", ".sbml") else _WRITERS[suffix](system, sbml)
+        return Written(model_archive(system, sbml, until=_HORIZON))
+    return Written(sbml) if suffix in (".xml", ".sbml") else _WRITERS[suffix](system, sbml)
 
 
-def _ode(system: OdeSystem, _: bytes) -> bytes:
+def _ode(system: OdeSystem, _: bytes) -> Written:
     from sbmlump.formats.erode import write_ode
 
-    return write_ode(system)
+    return Written(write_ode(system))
 
 
-def _antimony(_: OdeSystem, sbml: bytes) -> bytes:
-    from sbmlump.formats.antimony import antimony_text
+def _antimony(_: OdeSystem, sbml: bytes) -> Written:
+    """Antimony of the SBML; what the antimony library makes of that has to be the model that the SBML is."""
+    from sbmlump.formats.antimony import antimony_text, sbml_of_antimony
+    from sbmlump.sbml.reader import parse_sbml
 
-    return antimony_text(sbml)
+    made = antimony_text(sbml)
+    read = parse_sbml(sbml_of_antimony(made.text), file="the Antimony text")
+    expected = Expected(renamed=made.renamed, left_out=frozenset(made.left_out))
+    refuse_differences(parse_sbml(sbml), read, "Antimony", expected)
+    return Written(made.text.encode(), made.reasons)
 
 
-def _latex(system: OdeSystem, _: bytes) -> bytes:
+def _latex(system: OdeSystem, _: bytes) -> Written:
     from sbmlump.formats.latex import latex_equations
 
-    return latex_equations(system)
+    return Written(latex_equations(system))
 
 
-_WRITERS: Final[Mapping[str, Callable[[OdeSystem, bytes], bytes]]] = {
+_WRITERS: Final[Mapping[str, Callable[[OdeSystem, bytes], Written]]] = {
     ".ode": _ode,
     ".ant": _antimony,
     ".tex": _latex,

@@ -6,7 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,10 @@ from sbmlump.outcome import ModelFacts, Outcome
 from sbmlump.outputs import (
     REDUCTION_SUFFIXES,
     SYSTEM_SUFFIXES,
-    bytes_of_reduction,
-    bytes_of_system,
     check_suffix,
     sbml_of,
+    written_reduction,
+    written_system,
 )
 from sbmlump.reduced import (
     ErrorEstimate,
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from sbmlump.simulate.compare import Definition, ErrorReport
 
 __all__ = [
+    "Conversion",
     "check",
     "convert",
+    "convert_file",
     "definitions_of",
     "load",
     "reduce",
@@ -133,8 +135,9 @@ def run_reduction(
     if output is not None and suffix is not None:
         until = options.until if report is None else report.until
         first = Path(path).read_bytes() if system.origin.format == "sbml" else None
-        content = bytes_of_reduction(reduction, suffix, data, original=first, until=until, points=options.points)
-        write_atomically(output, content)
+        content = written_reduction(reduction, suffix, data, original=first, until=until, points=options.points)
+        write_atomically(output, content.data)
+        remarks += content.reasons
     if options.neural is not None:
         progress("training the neural closure")
         reduction, found = _with_neural(reduction, options, output)
@@ -241,7 +244,7 @@ def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
     """
     suffix = Path(path).suffix.lower()
     known = suffix if suffix in REDUCTION_SUFFIXES else ".xml"
-    write_atomically(path, bytes_of_reduction(reduction, known, sbml_of(reduction)))
+    write_atomically(path, written_reduction(reduction, known, sbml_of(reduction)).data)
 
 
 def _what_to_try(reduction: ReducedSystem, options: ReduceOptions) -> Reason:
@@ -305,7 +308,7 @@ def _readable(path: Path, system: OdeSystem, folder: Path) -> tuple[Path, tuple[
             return path, ()
         remarks = ("the original is simulated as 'sbmlump convert' writes it: its function rateOf means a derivative.",)
     translated = folder / "original.xml"
-    translated.write_bytes(bytes_of_system(system, ".xml"))
+    translated.write_bytes(written_system(system, ".xml").data)
     return translated, remarks
 
 
@@ -327,18 +330,34 @@ def definitions_of(system: OdeSystem, observables: Sequence[Observable]) -> dict
 # -- other jobs --------------------------------------------------------------------------------------
 
 
-def convert(source: str | Path, target: str | Path) -> OdeSystem:
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A model that was read and written back, and what has to be said of the output."""
+
+    system: OdeSystem
+    reasons: tuple[Reason, ...]
+
+
+def convert_file(source: str | Path, target: str | Path) -> Conversion:
     """Read a model and write it back, by suffix.
 
     Raises
     ------
     UsageError
         If the suffix of the target is not known (code ``unknown-suffix``).
+    SbmlumpError
+        If the model cannot be read, or the format cannot hold it.
     """
     suffix = check_suffix(target, SYSTEM_SUFFIXES)
     system = load(source)
-    write_atomically(target, bytes_of_system(system, suffix))
-    return system
+    written = written_system(system, suffix)
+    write_atomically(target, written.data)
+    return Conversion(system, written.reasons)
+
+
+def convert(source: str | Path, target: str | Path) -> OdeSystem:
+    """The system that was read, after it has been written; see :func:`convert_file`, which says more."""
+    return convert_file(source, target).system
 
 
 def check(

@@ -20,7 +20,7 @@ import numpy as np
 
 import sbmlump
 from sbmlump.errors import SbmlumpError
-from sbmlump.outputs import bytes_of_reduction, sbml_of
+from sbmlump.outputs import sbml_of, written_reduction
 from sbmlump.pipeline import definitions_of
 from sbmlump.reduced import ExactProof, ReducedSystem
 from sbmlump.sbml.archive import read_back
@@ -250,7 +250,7 @@ def _tellurium(
             result.tellurium = False
             result.remarks.append(f"Tellurium: {error}")
         try:
-            text = bytes_of_reduction(reduction, ".ant", data).decode()
+            text = written_reduction(reduction, ".ant", data).data.decode()
             tellurium.loada(text)
             result.antimony = True
         except (RuntimeError, SbmlumpError) as error:
@@ -262,7 +262,7 @@ def _tellurium(
         work = folder / "work"
         work.mkdir()
         try:
-            content = bytes_of_reduction(reduction, ".omex", data, original=path.read_bytes(), until=until)
+            content = written_reduction(reduction, ".omex", data, original=path.read_bytes(), until=until).data
             archive.write_bytes(content)
             read_back(content)
             out = executeCombineArchive(str(archive), workingDir=str(work), createOutputs=False, saveOutputs=False)

@@ -8,7 +8,8 @@ import click
 
 from sbmlump.cli.isolated import isolation_options
 from sbmlump.cli.output import print_json
-from sbmlump.pipeline import convert
+from sbmlump.outcome import reason_json
+from sbmlump.pipeline import convert_file
 
 __all__ = ["command"]
 
@@ -23,11 +24,21 @@ __all__ = ["command"]
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
 def command(model: Path, output: Path, as_json: bool) -> int:
     """Read MODEL and write it in a canonical form, by the suffix of the output."""
-    system = convert(model, output)
+    done = convert_file(model, output)
+    system = done.system
     if as_json:
+        reasons = [reason_json(reason) for reason in done.reasons]
         print_json(
-            {"outcome": "converted", "model": system.id, "states": system.size, "output": str(output), "reasons": []}
+            {
+                "outcome": "converted",
+                "model": system.id,
+                "states": system.size,
+                "output": str(output),
+                "reasons": reasons,
+            }
         )
     else:
+        for reason in done.reasons:
+            click.echo(f"{reason.message} [{reason.code}]", err=True)
         click.echo(f"{system.id}: {system.size} states, written to {output}")
     return 0

@@ -1,28 +1,93 @@
-"""Antimony text of an SBML model, by the antimony library (an extra)."""
+"""An SBML model as Antimony, for people to read and for Tellurium to run.
+
+The text is made here from the SBML that sbmlump wrote, not by the antimony library: that drops parentheses, prints
+six digits of some numbers, and renames ids without a word. The library (an extra) is needed all the same, to read the
+text back before it gets a name.
+"""
 
 from __future__ import annotations
 
-from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
 
-__all__ = ["antimony_text"]
+from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.formats.antimony_math import infix, number_text
+from sbmlump.formats.antimony_words import RESERVED_FOR_UNITS, SPECIAL_UNITS, renamed
+
+__all__ = ["AntimonyText", "antimony_text", "sbml_of_antimony"]
+
+_QUALIFIERS: Final = {
+    ("biology", "is"): "identity",
+    ("biology", "isDescribedBy"): "description",
+    ("model", "is"): "model_source",
+    ("model", "isDescribedBy"): "publication",
+    ("model", "isDerivedFrom"): "origin",
+    ("model", "isInstanceOf"): "class",
+    ("model", "hasInstance"): "instance",
+} | {
+    ("biology", word): word
+    for word in (
+        "hasPart isPartOf isVersionOf hasVersion isHomologTo isEncodedBy encodes occursIn hasProperty isPropertyOf "
+        "hasTaxon"
+    ).split()
+}
+_RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_QUALIFIER: Final = re.compile(r"\{http://biomodels\.net/(biology|model)-qualifiers/\}(\w+)")
+_BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_MOST_NAMED: Final = 5
 
 
-def antimony_text(sbml: bytes) -> bytes:
-    """The model as Antimony, for people to read and for Tellurium to run.
+@dataclass(frozen=True, slots=True)
+class AntimonyText:
+    """A model as Antimony.
 
-    What Antimony has no words for (the lumping, notes) is not in it; keep the SBML file beside it.
+    Attributes
+    ----------
+    text : str
+    renamed : mapping of str to str
+        New ids of quantities, reactions and events whose id is a word of Antimony.
+    left_out : tuple of str
+        Events that change nothing, which Antimony cannot say.
+    reasons : tuple of Reason
+        What is said of this: codes ``id-renamed`` (one an id) and ``not-kept`` (one a kind).
+    """
+
+    text: str
+    renamed: Mapping[str, str]
+    left_out: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+
+
+def antimony_text(sbml: bytes) -> AntimonyText:
+    """The model as Antimony.
 
     Parameters
     ----------
     sbml : bytes
-        An SBML document.
+        SBML as sbmlump writes it: Level 3 Version 2, no function definitions.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Code ``not-writable`` if Antimony cannot hold the model; every reason at once.
+    """
+    return _Writer(_tree(sbml)[0]).run()
+
+
+def sbml_of_antimony(text: str) -> bytes:
+    """What the antimony library makes of a text.
 
     Raises
     ------
     UnsupportedModelError
         Code ``extra-missing`` if antimony is not installed.
     SbmlumpError
-        Code ``not-writable`` if Antimony cannot hold the model.
+        Code ``not-writable`` if it does not read the text.
     """
     try:
         import antimony
@@ -31,16 +96,391 @@ def antimony_text(sbml: bytes) -> bytes:
         raise UnsupportedModelError(Reason("extra-missing", message)) from error
     antimony.clearPreviousLoads()
     try:
-        if antimony.loadSBMLString(sbml.decode()) < 0:
-            raise SbmlumpError(Reason("not-writable", f"Antimony does not read the model: {_last(antimony)}"))
-        text = antimony.getAntimonyString(antimony.getMainModuleName())
-        if not text:
-            raise SbmlumpError(Reason("not-writable", f"Antimony does not write the model: {_last(antimony)}"))
+        if antimony.loadAntimonyString(text) < 0:
+            cause = " ".join(str(antimony.getLastError()).split())[:400] or "no cause given"
+            raise UnsupportedModelError(Reason("not-writable", f"Antimony does not read the model: {cause}"))
+        return str(antimony.getSBMLString(antimony.getMainModuleName())).encode()
     finally:
         antimony.clearPreviousLoads()
-    return str(text).encode()
 
 
-def _last(library: object) -> str:
-    error = library.getLastError()  # type: ignore[attr-defined]
-    return " ".join(str(error).split())[:400] or "no cause given"
+class _Writer:
+    """Translates one ``model`` element."""
+
+    def __init__(self, model: Element) -> None:
+        self.model = model
+        self.space = model.tag.rpartition("}")[0] + "}"
+        self.lists = {_tag(child): list(child) for child in model if _tag(child).startswith("listOf")}
+        self.lost: dict[str, list[str]] = {}
+        self.problems: list[Reason] = []
+        self.left_out: list[str] = []
+        self.more: list[str] = []  # declarations of stoichiometries that have no id in the file
+        ids = [one.get("id", "") for one in self._everything()]
+        self.ids = [name for name in ids if name]
+        own = model.get("id") or "model"
+        self.names = renamed(self.ids, [*self.ids, own])
+        self.taken = {*(self.names.get(name, name) for name in self.ids)}
+        self.own = renamed([own], self.taken).get(own, own)
+        while self.own in self.taken:
+            self.own += "_"
+        self.taken.add(self.own)
+        self.units = self._unit_names()
+        self.initial = {one.get("symbol", ""): self._math(one) for one in self._all("InitialAssignments")}
+
+    def run(self) -> AntimonyText:
+        """The whole text."""
+        blocks = (
+            ("Units", self._unit_lines()),
+            ("Compartments", self._compartments()),
+            ("Species", self._species()),
+            ("Parameters", self._parameters()),
+            ("Rules", self._rules()),
+            ("Reactions", self._reactions()),
+            ("Events", self._events()),
+            ("Constraints", self._constraints()),
+            ("Names and annotations", self._descriptions()),
+        )
+        lines = [f"model *{self.own}()"]
+        for title, made in blocks:
+            content = [*made, *self.more]
+            self.more.clear()
+            if content:
+                lines += ["", f"  // {title}", *(f"  {line}" for line in content)]
+        lines += ["", "end"]
+        if self.model.get("name"):
+            lines += ["", f"{self.own} is {self._string(self.model.get('name', ''), 'the model')}"]
+        for tag in self.lists.keys() - _WRITTEN:
+            self._lose(tag.removeprefix("listOf"), "")
+        if self.problems:
+            raise UnsupportedModelError(self.problems)
+        return AntimonyText("\n".join(lines) + "\n", self.names, tuple(self.left_out), tuple(self._reasons()))
+
+    # -- names ---------------------------------------------------------------------------------------
+
+    def _all(self, name: str) -> list[Element]:
+        return self.lists.get(f"listOf{name}", [])
+
+    def _everything(self) -> Iterator[Element]:
+        """Every element whose id is one among the quantities."""
+        for name in ("Compartments", "Species", "Parameters", "Reactions", "Events"):
+            yield from self._all(name)
+        for reaction in self._all("Reactions"):
+            for name in ("Reactants", "Products"):
+                yield from reaction.findall(f"{self.space}listOf{name}/{self.space}speciesReference")
+
+    def _name(self, name: str) -> str:
+        return self.names.get(name, name)
+
+    def _own_name(self, element: Element) -> str:
+        return self._name(element.get("id", ""))
+
+    def _free(self, name: str) -> str:
+        number = 1
+        while f"{name}_{number}" in self.taken:
+            number += 1
+        self.taken.add(f"{name}_{number}")
+        return f"{name}_{number}"
+
+    def _unit_names(self) -> dict[str, str]:
+        """What each unit is called: those of the model as Antimony wants it, others by their own id if that is free."""
+        names: dict[str, str] = {}
+        defined = [one.get("id", "") for one in self._all("UnitDefinitions")]
+        for attribute, special in SPECIAL_UNITS.items():
+            name = self.model.get(attribute)
+            if name in defined and name in (special, special.removesuffix("_unit")) and special not in names.values():
+                names[name] = special
+        for name in defined:
+            if name not in names:
+                bad = name.lower() in RESERVED_FOR_UNITS or name in self.taken or name in SPECIAL_UNITS.values()
+                names[name] = self._free(name) if bad else name
+        self.taken.update(names.values())
+        return names
+
+    def _math(self, parent: Element) -> str:
+        math = parent.find("{http://www.w3.org/1998/Math/MathML}math")
+        assert math is not None
+        try:
+            return infix(math, self._name)
+        except UnsupportedModelError as error:
+            name = parent.get("variable") or parent.get("symbol") or parent.get("id") or _tag(parent)
+            self.problems += [Reason(one.code, f"{name}: {one.message}", name) for one in error.reasons]
+            return "0"
+
+    # -- units ---------------------------------------------------------------------------------------
+
+    def _unit_lines(self) -> Iterator[str]:
+        defined = {one.get("id", ""): one for one in self._all("UnitDefinitions")}
+        for name, definition in defined.items():
+            yield f"unit {self.units[name]} = {_unit_text(definition)};"
+        for attribute, special in SPECIAL_UNITS.items():
+            unit = self.model.get(attribute)
+            if unit is not None and self.units.get(unit) != special:
+                yield f"unit {special} = {self.units.get(unit, unit)};"
+
+    def _unit_of(self, element: Element, attribute: str = "units") -> Iterator[str]:
+        unit = element.get(attribute)
+        if unit is not None:
+            yield f"{self._own_name(element)} has {self.units.get(unit, unit)};"
+
+    # -- quantities ----------------------------------------------------------------------------------
+
+    def _start(self, element: Element, attribute: str, over: str | None = None) -> Iterator[str]:
+        """``x = value``; ``over`` is the compartment of a species whose amount is given."""
+        name = element.get("id", "")
+        if name in self.initial:
+            yield f"{self._name(name)} = {self.initial[name]};"
+            return
+        text = element.get(attribute)
+        if text is not None:
+            size = "" if over is None else f"/{self._name(over)}"
+            yield f"{self._name(name)} = {_attribute(text)}{size};"
+
+    def _compartments(self) -> Iterator[str]:
+        for one in self._all("Compartments"):
+            kind = "var" if one.get("constant") == "false" else "const"
+            yield f"{kind} compartment {self._own_name(one)};"
+            yield from self._start(one, "size")
+            yield from self._unit_of(one)
+            if one.get("spatialDimensions", "3") != "3":
+                self._lose("the dimensions of compartments", one.get("id", ""))
+
+    def _species(self) -> Iterator[str]:
+        for one in self._all("Species"):
+            amount = one.get("hasOnlySubstanceUnits") == "true"
+            kind = "substanceOnly species" if amount else "species"
+            fixed = "$" if one.get("boundaryCondition") == "true" or one.get("constant") == "true" else ""
+            home = one.get("compartment", "")
+            yield f"{kind} {fixed}{self._own_name(one)} in {self._name(home)};"
+            if one.get("initialAmount") is not None:
+                yield from self._start(one, "initialAmount", None if amount else home)
+            else:
+                yield from self._concentration(one, home, amount)
+            yield from self._unit_of(one, "substanceUnits")
+            if one.get("conversionFactor") or self.model.get("conversionFactor"):
+                self._refuse(one.get("id", ""), "a conversion factor")
+
+    def _concentration(self, one: Element, home: str, amount: bool) -> Iterator[str]:
+        text = one.get("initialConcentration")
+        if text is not None and amount and one.get("id") not in self.initial:
+            yield f"{self._own_name(one)} = {_attribute(text)}*{self._name(home)};"
+        else:
+            yield from self._start(one, "initialConcentration")
+
+    def _parameters(self) -> Iterator[str]:
+        for one in self._all("Parameters"):
+            yield f"{'var' if one.get('constant') == 'false' else 'const'} {self._own_name(one)};"
+            yield from self._start(one, "value")
+            yield from self._unit_of(one)
+
+    def _rules(self) -> Iterator[str]:
+        for one in self._all("Rules"):
+            name = self._name(one.get("variable", ""))
+            if _tag(one) == "assignmentRule":
+                yield f"{name} := {self._math(one)};"
+            elif _tag(one) == "rateRule":
+                yield f"{name}' = {self._math(one)};"
+            else:
+                self._refuse("", "an algebraic rule")
+
+    # -- reactions and events ------------------------------------------------------------------------
+
+    def _reactions(self) -> Iterator[str]:
+        for one in self._all("Reactions"):
+            sides = [self._side(one, name) for name in ("Reactants", "Products")]
+            if not any(sides):
+                self._refuse(one.get("id", ""), "a reaction that changes no species")
+            arrow = "=>" if one.get("reversible") == "false" else "->"
+            law = one.find(f"{self.space}kineticLaw")
+            rate = "" if law is None else self._math(law)
+            home = one.get("compartment")
+            where = f" in {self._name(home)}" if home is not None else ""
+            yield f"{self._own_name(one)}: {' '.join(filter(None, (sides[0], arrow, sides[1])))}; {rate}{where};"
+            if law is not None:
+                for child in law:
+                    if _tag(child) != "math":
+                        self._lose(f"{_tag(child)} of kinetic laws", one.get("id", ""))
+
+    def _side(self, reaction: Element, name: str) -> str:
+        parts = []
+        for one in reaction.findall(f"{self.space}listOf{name}/{self.space}speciesReference"):
+            text = one.get("stoichiometry")
+            own = one.get("id")
+            species = self._name(one.get("species", ""))
+            if own is not None:
+                parts.append(f"{self._name(own)} {species}")
+                self._declare(self._name(own), own, text, varies=one.get("constant") == "false")
+            elif text is None or Fraction(text) == 1:
+                parts.append(species)
+            elif _is_plain(number := _attribute(text)):
+                parts.append(f"{number} {species}")
+            else:
+                new = self._free(f"stoichiometry_{reaction.get('id')}")
+                parts.append(f"{new} {species}")
+                self._declare(new, new, text, varies=False)
+        return " + ".join(parts)
+
+    def _declare(self, name: str, id: str, text: str | None, *, varies: bool) -> None:
+        """A stoichiometry with an id."""
+        ruled = {one.get("variable") for one in self._all("Rules")}
+        if id in self.initial:
+            self.more.append(f"{name} = {self.initial[id]};")
+        elif text is not None and id not in ruled:
+            self.more.append(f"{name} = {_attribute(text)};")
+        self.more.append(f"{'var' if varies else 'const'} {name};")
+
+    def _events(self) -> Iterator[str]:
+        for one in self._all("Events"):
+            parts = {_tag(child): child for child in one}
+            changes = [
+                f"{self._name(child.get('variable', ''))} = {self._math(child)}"
+                for child in parts.get("listOfEventAssignments", ())
+            ]
+            if not changes:
+                self.left_out.append(one.get("id", ""))
+                self._lose("events that change nothing", one.get("id", ""))
+                continue
+            label = f"{self._own_name(one)}: " if one.get("id") else ""
+            delay = f"{self._math(parts['delay'])} after " if "delay" in parts else ""
+            trigger = parts["trigger"]
+            more = f", priority = {self._math(parts['priority'])}" if "priority" in parts else ""
+            for attribute, word, element in (
+                ("initialValue", "t0", trigger),
+                ("persistent", "persistent", trigger),
+                ("useValuesFromTriggerTime", "fromTrigger", one),
+            ):
+                more += f", {word}={element.get(attribute, 'true')}"
+            yield f"{label}at {delay}({self._math(trigger)}){more}: {', '.join(changes)};"
+
+    def _constraints(self) -> Iterator[str]:
+        for one in self._all("Constraints"):
+            yield f"constraint: {self._math(one)};"
+            if any(_tag(child) == "message" for child in one):
+                self._lose("messages of constraints", "")
+
+    # -- descriptions --------------------------------------------------------------------------------
+
+    def _descriptions(self) -> Iterator[str]:
+        for one in self._everything():
+            name = one.get("id", "")
+            if not name or name in self.left_out:
+                continue
+            own = self._name(name)
+            if one.get("name"):
+                yield f"{own} is {self._string(one.get('name', ''), name)};"
+            term = one.get("sboTerm")
+            if term:
+                yield f"{own}.sboTerm = {int(term.removeprefix('SBO:'))};"
+            yield from self._terms(one, own, name)
+        yield from self._terms(self.model, "model", "the model")
+        if self.model.get("sboTerm"):
+            self._lose("the SBO term of the model", "")
+
+    def _terms(self, element: Element, own: str, name: str) -> Iterator[str]:
+        """Terms of the annotation, as far as they are links with a qualifier."""
+        for child in element:
+            tag = _tag(child)
+            if tag == "notes":
+                self._lose("notes", name)
+            if tag != "annotation":
+                continue
+            whole = True
+            if any(part.tag != f"{_RDF}RDF" for part in child):
+                whole = False
+            about = f"#{element.get('metaid')}"
+            for description in child.iter(f"{_RDF}Description"):
+                if description.get(f"{_RDF}about") != about:
+                    whole = False
+                for statement in description:
+                    match = _QUALIFIER.fullmatch(statement.tag)
+                    qualifier = _QUALIFIERS.get((match[1], match[2])) if match else None
+                    links = [item.get(f"{_RDF}resource", "") for item in statement.iter(f"{_RDF}li")]
+                    if qualifier is None or not all(links):
+                        whole = False
+                    elif links:
+                        yield f"{own} {qualifier} {', '.join(self._string(link, name) for link in links)};"
+            if not whole:
+                self._lose("annotations that are no links with a qualifier", name)
+
+    def _string(self, text: str, owner: str) -> str:
+        plain = _BREAKS.sub(" ", text).replace('"', "'").replace("\\", "/")
+        if plain != text:
+            self._lose("quotation marks, backslashes and line ends in names", owner)
+        return f'"{plain}"'
+
+    # -- what is said --------------------------------------------------------------------------------
+
+    def _lose(self, kind: str, name: str) -> None:
+        self.lost.setdefault(kind, []).append(name)
+
+    def _refuse(self, name: str, what: str) -> None:
+        message = f"{name or 'the model'}: Antimony cannot say {what}; write SBML instead"
+        self.problems.append(Reason("not-writable", message, name or None))
+
+    def _reasons(self) -> Iterator[Reason]:
+        for old, new in self.names.items():
+            yield Reason("id-renamed", f"{old} is a word of Antimony; there it is called {new}", old)
+        for old, new in self.units.items():
+            if old != new and new not in SPECIAL_UNITS.values():
+                yield Reason("id-renamed", f"the unit {old} is called {new} in Antimony", old)
+        for kind, names in self.lost.items():
+            shown = ", ".join([name for name in names if name][:_MOST_NAMED])
+            more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED and shown else ""
+            yield Reason("not-kept", f"not in the Antimony text: {kind}{f' ({shown}{more})' if shown else ''}")
+
+
+_WRITTEN: Final = frozenset(
+    f"listOf{name}"
+    for name in (
+        "UnitDefinitions Compartments Species Parameters InitialAssignments Rules Reactions Events Constraints"
+    ).split()
+)
+
+
+def _tree(data: bytes) -> Element:
+    """The document, which sbmlump itself has written, as elements."""
+    builder = TreeBuilder()
+    parser = expat.ParserCreate(namespace_separator="}")
+
+    def full(name: str) -> str:
+        return "{" + name if "}" in name else name
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        builder.start(full(name), {full(key): value for key, value in attributes.items()})
+
+    def end(name: str) -> None:
+        builder.end(full(name))
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.Parse(data, True)
+    return builder.close()
+
+
+def _tag(element: Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _attribute(text: str) -> str:
+    """A number of an attribute."""
+    special = {"INF": "inf", "-INF": "(-inf)", "NaN": "nan"}
+    return special[text] if text in special else number_text(Fraction(text))
+
+
+def _is_plain(number: str) -> bool:
+    """Whether a number can stand before a species in a reaction."""
+    return number[0] != "("
+
+
+def _unit_text(definition: Element) -> str:
+    """A product such as ``0.001 mole * litre^-1``."""
+    parts: list[str] = []
+    for unit in definition.iter():
+        if _tag(unit) != "unit":
+            continue
+        factor = float(unit.get("multiplier", "1")) * 10.0 ** int(unit.get("scale", "0"))
+        kind = unit.get("kind", "")
+        text = kind if factor == 1 and kind != "avogadro" else f"{factor:.15g} {kind}"
+        exponent = repr(float(unit.get("exponent", "1"))).removesuffix(".0")
+        parts.append(text if exponent == "1" else f"({text})^{exponent}" if text != kind else f"{text}^{exponent}")
+    return " * ".join(parts) or "dimensionless"

@@ -16,7 +16,7 @@ from sbmlump.errors import UsageError
 from sbmlump.expr.graph import Graph
 from sbmlump.expr.text import parse_expression
 from sbmlump.formats.latex import latex_equations, latex_reduction, lumping_csv, node_to_latex
-from sbmlump.outputs import REDUCTION_SUFFIXES, bytes_of_reduction, bytes_of_system, check_suffix, sbml_of
+from sbmlump.outputs import REDUCTION_SUFFIXES, check_suffix, sbml_of, written_reduction, written_system
 from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.reader import load_sbml
 
@@ -28,7 +28,7 @@ def reduction(tmp_path: Path) -> ReducedSystem:
 
 def test_antimony_comes_back_as_the_same_equations(reduction: ReducedSystem, tmp_path: Path) -> None:
     antimony = pytest.importorskip("antimony")
-    text = bytes_of_reduction(reduction, ".ant", sbml_of(reduction)).decode()
+    text = written_reduction(reduction, ".ant", sbml_of(reduction)).data.decode()
     assert "pooled_r1_r2: pool_A1_A2 => pool_B1_B2" in text
     assert antimony.loadAntimonyString(text) >= 0, antimony.getLastError()
     again = load_sbml(saved(tmp_path, antimony.getSBMLString(antimony.getMainModuleName()), "again.xml"))
@@ -94,9 +94,9 @@ def test_long_parts_get_a_name() -> None:
 def test_every_suffix_is_written(reduction: ReducedSystem, suffix: str) -> None:
     if suffix == ".ant":
         pytest.importorskip("antimony")
-    assert bytes_of_reduction(reduction, suffix, sbml_of(reduction))
+    assert written_reduction(reduction, suffix, sbml_of(reduction)).data
     if suffix != ".csv":
-        assert bytes_of_system(reduction.original, suffix)
+        assert written_system(reduction.original, suffix).data
 
 
 def test_an_unknown_suffix_is_refused_in_a_sentence() -> None:

@@ -14,7 +14,7 @@ import pytest
 from network_models import saved, twin_chains
 
 import sbmlump
-from sbmlump.outputs import bytes_of_system, sbml_of
+from sbmlump.outputs import sbml_of, written_system
 from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.archive import reduction_archive
 from sbmlump.sbml.sedml import targets_of
@@ -84,9 +84,9 @@ print(json.dumps({name: numpy.asarray(one).ravel().tolist() for name, one in col
 BOTH = """
 import sys
 import sbmlump, sbmlump.sbml.reader, libsedml
-from sbmlump.outputs import bytes_of_system
+from sbmlump.outputs import written_system
 system = sbmlump.load(sys.argv[1])
-bytes_of_system(system, ".xml")
+written_system(system, ".xml")
 print(system.size)
 """
 
@@ -95,7 +95,7 @@ def test_libraries_of_the_field_read_it(path: Path, reduction: ReducedSystem, tm
     needs("libcombine", "libsedml")
     file, other = tmp_path / "reduction.omex", tmp_path / "model.omex"
     file.write_bytes(archive_of(path, reduction))
-    other.write_bytes(bytes_of_system(reduction.original, ".omex"))
+    other.write_bytes(written_system(reduction.original, ".omex").data)
     found = json.loads(in_child(READ, file))
     assert found["./experiment.sedml"].endswith("sed-ml.level-1.version-4")
     assert found["./reduced.xml"].endswith("sbml.level-3.version-2")
