@@ -30,7 +30,9 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What is in a file: counts, kinetics, what can be observed, and what stops a reduction."""
+    """What is in a file: counts, kinetics, what can be observed, what stops a reduction (``reasons``), and what had
+    to be assumed on reading (``remarks``).
+    """
 
     id: str
     name: str | None
@@ -44,6 +46,7 @@ class Inspection:
     kinetics: Kinetics | None
     observables: tuple[Observed, ...]
     reasons: tuple[Reason, ...]
+    remarks: tuple[Reason, ...] = ()
 
     @property
     def supported(self) -> bool:
@@ -74,6 +77,7 @@ def inspect_model(path: str | Path) -> Inspection:
             kinetics(system),
             _observed(system),
             (),
+            system.origin.remarks,
         )
     from sbmlump.sbml.reader import read
 

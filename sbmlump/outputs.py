@@ -133,9 +133,18 @@ def written_system(system: OdeSystem, suffix: str) -> Written:
 
 
 def _ode(system: OdeSystem, _: bytes) -> Written:
-    from sbmlump.formats.erode import write_ode
+    from sbmlump.formats.erode import ode_text, parse_ode
 
-    return Written(write_ode(system))
+    made = ode_text(system)
+    expected = Expected(
+        renamed=made.renamed,
+        added_states=frozenset() if made.clock is None else frozenset({made.clock}),
+        left_out=made.left_out,
+        parts=frozenset(),
+        time=made.clock,
+    )
+    refuse_differences(system, parse_ode(made.text, file="the .ode text"), "an .ode file", expected)
+    return Written(made.text.encode(), made.reasons)
 
 
 def _antimony(_: OdeSystem, sbml: bytes) -> Written:

@@ -127,7 +127,7 @@ def run_reduction(
     written = clock()
     # simulated before it is written: the output may take the place of the original
     report: ErrorReport | None = None
-    remarks = list(shortfall)
+    remarks = [*system.origin.remarks, *shortfall]
     if options.check and reduction.observables:
         progress("simulating both models")
         report, found = _simulate(Path(path), data, reduction, options)
@@ -352,7 +352,7 @@ def convert_file(source: str | Path, target: str | Path) -> Conversion:
     system = load(source)
     written = written_system(system, suffix)
     write_atomically(target, written.data)
-    return Conversion(system, written.reasons)
+    return Conversion(system, (*system.origin.remarks, *written.reasons))
 
 
 def convert(source: str | Path, target: str | Path) -> OdeSystem:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sbmlump.errors import Reason
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.expr.start import resolve_start
 
@@ -203,7 +204,8 @@ class Constraint:
 class Origin:
     """Where a system came from, and what belongs to the model as a whole.
 
-    ``model_units`` maps ``substance``, ``time``, ``volume``, ``area``, ``length``, ``extent`` to unit ids.
+    ``model_units`` maps ``substance``, ``time``, ``volume``, ``area``, ``length``, ``extent`` to unit ids. ``remarks``
+    are what had to be assumed on reading.
     """
 
     format: str = "python"
@@ -218,6 +220,7 @@ class Origin:
     metaid: str | None = None
     notes: str | None = None
     annotation: str | None = None
+    remarks: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def _as_json(found: Inspection) -> dict[str, Any]:
         "events": found.events,
         "kinetics": found.kinetics,
         "observables": [{"id": o.id, "name": o.name, "kind": o.kind} for o in found.observables],
-        "reasons": [reason_json(reason) for reason in found.reasons],
+        "reasons": [reason_json(reason) for reason in (*found.reasons, *found.remarks)],
         "supported": found.supported,
     }
 
@@ -97,6 +97,8 @@ def _print(found: Inspection, show_all: bool) -> None:
     if found.reasons:
         click.echo("This model cannot be made an ODE system here:")
         _print_reasons(found, show_all)
+    for remark in found.remarks:
+        click.echo(f"  [{remark.code}] {remark.message}")
     if found.observables:
         click.echo("Can be observed:")
         limit = len(found.observables) if show_all else _MOST_SHOWN

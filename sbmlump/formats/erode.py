@@ -22,10 +22,10 @@ from sbmlump.files import read_whole
 from sbmlump.formats.erode_build import build_system, partition_blocks
 from sbmlump.formats.erode_lexer import tokenise
 from sbmlump.formats.erode_parser import parse_tokens
-from sbmlump.formats.erode_write import write_ode
+from sbmlump.formats.erode_write import ode_text, write_ode
 from sbmlump.system import OdeSystem
 
-__all__ = ["initial_partition", "load_ode", "parse_ode", "write_ode"]
+__all__ = ["initial_partition", "load_ode", "ode_text", "parse_ode", "write_ode"]
 
 _MAX_BYTES: Final = 1 << 28
 

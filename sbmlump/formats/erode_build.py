@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from sbmlump.errors import Reason
 from sbmlump.expr.graph import Node
 from sbmlump.formats.erode_names import Names, check_uses, sort_names, unknown_name
 from sbmlump.formats.erode_record import Entry, RawOde, RawReaction
@@ -13,6 +14,7 @@ from sbmlump.system import Assigned, Constant, OdeSystem, Origin, Participant, Q
 
 __all__ = ["build_system", "partition_blocks"]
 
+_MOST_LINES: Final = 10
 _SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -31,7 +33,7 @@ def build_system(raw: RawOde, file: str, sha256: str | None) -> OdeSystem:
     zero = graph.number(0)
     start = {entry.name: entry for entry in raw.init}
     states = tuple(names.states)
-    assigned = tuple(Assigned(entry.name, inlined.get(graph.symbol(entry.name), zero)) for entry in names.assigned)
+    assigned = tuple(Assigned(entry.name, inlined[graph.symbol(entry.name)]) for entry in names.assigned)
     compartment = _free("cell", names.taken) if raw.reactions else None
     if compartment is not None:
         names.taken.add(compartment)
@@ -57,8 +59,24 @@ def build_system(raw: RawOde, file: str, sha256: str | None) -> OdeSystem:
         id=_model_id(raw.title),
         name=raw.title or None,
         quantities=_quantities(raw, names, compartment),
-        origin=Origin("erode", file, sha256),
+        origin=Origin("erode", file, sha256, remarks=tuple(_doubts(raw))),
     )
+
+
+_READINGS: Final = {
+    "signed": "a power after a sign is read as in mathematics (-x^2 is -(x^2)); ERODE's own grammar reads (-x)^2",
+    "nested": "a power of a power is read from the right (2^3^2 is 2^9); ERODE's own grammar reads (2^3)^2",
+}
+
+
+def _doubts(raw: RawOde) -> Iterator[Reason]:
+    """What was assumed where ERODE's grammar, in which a power takes a signed base and binds to the left, differs."""
+    for kind, places in raw.doubtful.items():
+        lines = sorted({raw.tokens.line(place) for place in places})
+        shown = ", ".join(map(str, lines[:_MOST_LINES])) + (" …" if len(lines) > _MOST_LINES else "")
+        word = "line" if len(lines) == 1 else "lines"
+        message = f"{raw.tokens.file}, {word} {shown}: {_READINGS[kind]}; write parentheses to be sure"
+        yield Reason("ode-power", message, line=lines[0])
 
 
 def partition_blocks(raw: RawOde, system: OdeSystem) -> tuple[frozenset[str], ...]:
@@ -101,7 +119,8 @@ def _inline(raw: RawOde, names: Names) -> dict[Node, Node]:
         if stray:
             message = f"the value of '{entry.name}' uses '{stray[0]}', which is no parameter or species"
             raw.tokens.fail(entry.index, message, "ode-unknown-name", stray[0])
-    done: dict[Node, Node] = {}
+    plain = {name: entry.value for name, entry in assigned.items() if entry.value is not None}
+    done = {graph.symbol(name): value for name, value in plain.items() if graph.number_of(value) is not None}
     for entry, _ in _in_order(raw, assigned):
         assert entry.value is not None
         done[graph.symbol(entry.name)] = graph.substitute([entry.value], done)[0]

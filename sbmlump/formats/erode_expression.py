@@ -51,12 +51,22 @@ class ExpressionReader:
     graph : Graph
     lookup : callable (name, index) → Node
         What a name stands for.
+    doubtful : dict of str to list of int
+        Gets the tokens of powers that ERODE's grammar reads otherwise.
     """
 
-    def __init__(self, tokens: Tokens, graph: Graph, lookup: Callable[[str, int], Node]) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        graph: Graph,
+        lookup: Callable[[str, int], Node],
+        doubtful: dict[str, list[int]],
+    ) -> None:
         self._tokens = tokens
         self._graph = graph
         self._lookup = lookup
+        self._doubtful = doubtful
+        self._signed: set[int] = set()
         self._numbers: dict[str, Node] = {}
 
     def number(self, index: int) -> Node:
@@ -159,6 +169,12 @@ class ExpressionReader:
             if top < level or (top == level and incoming in _RIGHT):
                 break
             self._apply(stacks)
+        if incoming == "^" and stacks.operators:
+            before = stacks.operators[-1][0]
+            if before == "^":
+                self._doubtful.setdefault("nested", []).append(index)
+            elif before == "neg":
+                self._signed.add(index)
         stacks.operators.append((incoming, index))
 
     def _unwind(self, stacks: _Stacks) -> None:
@@ -168,7 +184,7 @@ class ExpressionReader:
     def _apply(self, stacks: _Stacks) -> None:
         """Do the operation on top of the stack."""
         graph, values = self._graph, stacks.values
-        operator, _ = stacks.operators.pop()
+        operator, index = stacks.operators.pop()
         right = self._node(values.pop())
         if operator == "neg":
             values.append(graph.neg(right))
@@ -186,6 +202,10 @@ class ExpressionReader:
         elif operator == "/":
             values.append(graph.div(left, right))
         else:
+            if index in self._signed:
+                exponent = graph.number_of(right)
+                if exponent is None or exponent.denominator != 1 or exponent.numerator % 2 == 0:
+                    self._doubtful.setdefault("signed", []).append(index)
             values.append(graph.pow(left, right))
 
     def _node(self, value: _Value) -> Node:

@@ -33,14 +33,14 @@ class _Parser:
         self.words = tokens.words
         self.raw = RawOde(Graph(), tokens)
         self._symbols: dict[str, Node] = {}
-        self._reader = ExpressionReader(tokens, self.raw.graph, self._lookup)
+        self._reader = ExpressionReader(tokens, self.raw.graph, self._lookup, self.raw.doubtful)
 
     def run(self) -> RawOde:
         index = self._skip(0)
         index = self._word(index, "begin", "'begin model'")
         index = self._word(index, "model", "'begin model'")
         title: list[str] = []
-        while self.words[index] not in (NEWLINE, END):
+        while self.words[index] not in (NEWLINE, END, "begin"):
             title.append(self.words[index])
             index += 1
         self.raw.title = " ".join(title)
@@ -52,6 +52,7 @@ class _Parser:
             "reactions": ReactionReader(self.raw, self._reader, self._symbols).read,
             "ode": self._equations,
             "alg": lambda i: self._definitions(i, self.raw.algebraic),
+            "algebraic": lambda i: self._definitions(i, self.raw.algebraic),
             "views": lambda i: self._definitions(i, self.raw.views),
         }
         while True:
@@ -103,14 +104,16 @@ class _Parser:
             self.tokens.expected(index + 1, f"'{name}' after 'end'")
         return index + 2
 
-    def _line_end(self, index: int) -> int:
-        """A statement ends with its line (a comma or semicolon may stand there)."""
+    def _statement_end(self, index: int, follows: tuple[str, ...]) -> int:
+        """A statement ends with its line, with a comma or semicolon, or where the next one begins: with a name that one
+        of ``follows`` stands after (white space is white space to ERODE).
+        """
         if self.words[index] in (",", ";"):
             return self._skip(index + 1)
-        if self.words[index] == "end":
+        if self.words[index] == "end" or (is_name(self.words[index]) and self.words[index + 1] in follows):
             return index
         if self.words[index] != NEWLINE:
-            self.tokens.expected(index, "an operator or the end of the line")
+            self.tokens.expected(index, "an operator, the next statement or the end of the line")
         return self._skip(index)
 
     def _command(self, index: int) -> int:
@@ -158,7 +161,7 @@ class _Parser:
             index = self._word(index + 1, "=", f"'=' after '{name}'")
             value, index = self._reader.read(index)
             target.append(Entry(name, value, start))
-            index = self._line_end(index)
+            index = self._statement_end(index, ("=",))
         return index
 
     def _init(self, index: int) -> int:
@@ -178,7 +181,8 @@ class _Parser:
                     self.tokens.expected(index + 1, "a remark in quotation marks")
                 index = self._word(index + 2, ")", "')' after the remark")
             self.raw.init.append(Entry(name, value, start, note and note.strip('"')))
-            index = self._line_end(index)
+            if not is_name(self.words[index]):  # here a name may stand alone
+                index = self._statement_end(index, ())
         return index
 
     def _partition(self, index: int) -> int:
@@ -216,5 +220,5 @@ class _Parser:
             index = self._word(index, "=", "'='")
             value, index = self._reader.read(index)
             self.raw.equations.append(Entry(name, value, start))
-            index = self._line_end(index)
+            index = self._statement_end(index, ("(", "'"))
         return index

@@ -69,8 +69,9 @@ class ReactionReader:
             if words[index] == "[":
                 again, index = self._label(index)
                 label = again or label
-            if words[index] not in (NEWLINE, "end"):
-                self._tokens.expected(index, "an operator, a [label] or the end of the line")
+            word = words[index]
+            if word not in (NEWLINE, "->") and not is_name(word) and not is_number(word):
+                self._tokens.expected(index, "an operator, a [label] or the next reaction")
             reactions.append(RawReaction(left, right, flux, label, start, rate))
 
     def _mark(self, index: int, mark: str, what: str) -> int:

@@ -40,7 +40,8 @@ class RawReaction:
 class RawOde:
     """Everything a file says, in order; nothing is resolved yet.
 
-    ``first_use`` holds the token at which each name of an expression stands for the first time.
+    ``first_use`` holds the token at which each name of an expression stands for the first time, ``doubtful`` the
+    powers that ERODE's grammar reads otherwise: after a sign (``signed``), or of a power (``nested``).
     """
 
     graph: Graph
@@ -56,3 +57,4 @@ class RawOde:
     reactions: list[RawReaction] = field(default_factory=list)
     participants: dict[str, int] = field(default_factory=dict)
     first_use: dict[str, int] = field(default_factory=dict)
+    doubtful: dict[str, list[int]] = field(default_factory=dict)

@@ -1,8 +1,17 @@
-"""A system as an ``.ode`` file: parameters, init, equations, views. What the format cannot say is refused."""
+"""A system as an ``.ode`` file: parameters, init, equations, views. What the format cannot say is refused.
+
+ERODE's grammar gives a power a signed base and lets powers bind to the left (``-x^2`` is (−x)², ``2^3^2`` is 64), so a
+power stands in parentheses wherever that would matter.
+
+References
+----------
+Grammar of ERODE: ChemicalReactionNetwork.xtext of github.com/IMTAltiStudiLucca/ERODE4.18.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -10,7 +19,7 @@ from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.system import OdeSystem
 
-__all__ = ["write_ode"]
+__all__ = ["OdeText", "ode_text", "write_ode"]
 
 _SPELLING: Final = {
     "ln": "log", "ceiling": "ceil", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh",
@@ -18,12 +27,61 @@ _SPELLING: Final = {
 }  # fmt: skip
 _PLAIN: Final = frozenset("exp abs floor sin cos tan sinh cosh tanh min max".split())
 _CONSTANTS: Final = {"exponentiale": "exp(1)", "pi": "(4*atan(1))"}
+_ERODES: Final = frozenset({"min", "max", "abs"})
+"""Functions of ERODE's own grammar."""
+
+_BLOCK_WORDS: Final = frozenset("begin end arbitrary".split())
+"""Words that end or begin something whatever reads the file: they cannot be names."""
+
+_TOOL_WORDS: Final = frozenset(
+    "ALL APACHE AX BDE Boolean CSVFile FDE FEM Hill IC M0 MA NEW NO NONE ODE OLD Outputs PQ Q Qbar RN SUNDIALS USER "
+    "VARS VIEWS abs absTol absolute addSelfLoops algebraic alginit alpha and approximateBDE approximateFDE arbitrary "
+    "backward begin both campaign cartesianProduct certain closure coefficients computeJacobian constants constraints "
+    "cora covar csvFile curry d decompress defaultIC delta end epsilon expr false fileIn fileOut folderIn folderOut "
+    "for form format forward from fse functions h_K h_R1 h_R2 h_n1 h_n2 implies in init integrationStep kMax kvalue "
+    "library limits load logger lower max maxStep maxTime method min minStep model n network newline nextReaction not "
+    "or param parameters paramsToCurry partition percentage plot precision print query question reaction reactions "
+    "reagents reducedFile reduction relsTol repeats setIC setParam simulateCTMC simulateDAE simulateODE simulations "
+    "slopes species ssa step stepSize steps strict symbolic tEnd this timeStep times to true unique unsafeSet upTo "
+    "update upper utopic var views write".split()
+)
+"""Words of ERODE's grammar, models and commands; it reserves them everywhere."""
+
 _LINE: Final = 110
 _DIGITS: Final = 40
 
 
+@dataclass(frozen=True, slots=True)
+class OdeText:
+    """A system as an ``.ode`` file.
+
+    Attributes
+    ----------
+    text : str
+    renamed : mapping of str to str
+        New ids of quantities whose id is a word of the format.
+    clock : str or None
+        The added state that is the time.
+    left_out : frozenset of str
+        Compartments that no equation mentions.
+    reasons : tuple of Reason
+        What is said of this: codes ``id-renamed``, ``not-kept``, ``ode-dialect``.
+    """
+
+    text: str
+    renamed: Mapping[str, str]
+    clock: str | None
+    left_out: frozenset[str]
+    reasons: tuple[Reason, ...]
+
+
 def write_ode(system: OdeSystem) -> bytes:
-    """The text of ``system`` as an ``.ode`` file in ERODE's notation, UTF-8.
+    """The text of ``system`` as an ``.ode`` file, UTF-8; see :func:`ode_text`."""
+    return ode_text(system).text.encode()
+
+
+def ode_text(system: OdeSystem) -> OdeText:
+    """``system`` as an ``.ode`` file in ERODE's notation.
 
     All equations are written as ODEs, exactly: decimal numbers where they end, quotients of integers elsewhere. A
     system that mentions time gets a clock, a further variable with the derivative 1.
@@ -32,13 +90,13 @@ def write_ode(system: OdeSystem) -> bytes:
     ------
     UnsupportedModelError
         Code ``ode-not-expressible``, once for each thing the format has no words for: events, branches, relations,
-        a missing initial value, functions ERODE does not know.
+        a missing initial value, functions that no reader of such files knows.
     """
     writer = _Writer(system)
     reasons = writer.obstacles()
     if reasons:
         raise UnsupportedModelError(reasons)
-    return writer.text().encode()
+    return OdeText(writer.text(), writer.renamed, writer.clock, writer.left_out, tuple(writer.remarks()))
 
 
 class _Writer:
@@ -46,12 +104,36 @@ class _Writer:
         self.system = system
         self.graph = system.graph
         self.rest = [*system.rhs, *(a.value for a in system.assigned)]
-        start = [node for node in system.initial if not self._is_resolved(node)]
-        self.mentioned = system.graph.symbols([*self.rest, *start])
         self.clock: str | None = None
-        if system.graph.depends_on_time(self.rest):
-            taken = {*system.definitions, *system.quantities}
-            self.clock = next(name for name in _clock_names() if name not in taken)
+        table = {c.id: c.value for c in system.constants}
+        numbers = {name for name, node in table.items() if node is None or self.graph.number_of(node) is not None}
+        start = system.at_start(frozenset(numbers))
+
+        def kept(name: str, node: Node | None) -> Node | None:
+            """The formula as it stands if it uses constants only, else over constants that are numbers."""
+            if node is None or name in numbers:
+                return node
+            used, time = self.graph.leaves([node])
+            return start.get(name) if time or not used <= table.keys() else node
+
+        self.start = {name: kept(name, node) for name, node in zip(system.states, system.initial, strict=True)}
+        self.values = {name: kept(name, node) for name, node in table.items()}
+        nodes = [node for node in (*self.start.values(), *self.values.values()) if node is not None]
+        mentioned = self.graph.symbols([*self.rest, *nodes])
+        # the size of a compartment that no equation mentions would be a parameter without any meaning
+        self.left_out = frozenset(
+            c.id
+            for c in system.constants
+            if (q := system.quantities.get(c.id)) is not None and q.kind == "compartment" and c.id not in mentioned
+        )
+        taken = set(system.taken_ids)
+        self.renamed: dict[str, str] = {}
+        for name in (*system.states, *self.values, *(a.id for a in system.assigned)):
+            if name in _BLOCK_WORDS:
+                self.renamed[name] = _free(f"{name}_", taken)
+        if self.graph.depends_on_time(self.rest):
+            self.clock = _free("clock" if "time" in taken else "time", taken)
+        self.written = [*self.rest, *nodes]
 
     def obstacles(self) -> list[Reason]:
         """Everything the format has no words for."""
@@ -60,18 +142,20 @@ class _Writer:
             Reason("ode-not-expressible", f"an .ode file has no events, and there is {event.id or 'one'}", event.id)
             for event in system.events
         ]
-        for name, value in zip(system.states, system.initial_values, strict=True):
-            if value is None:
+        for name, value in self.start.items():
+            if value is None or self.graph.symbols([value]) & self._without_value():
                 text = f"the initial value of {name} is missing or rests on a missing one; an .ode file would take 0"
                 reasons.append(Reason("ode-not-expressible", text, name))
         odd: dict[str, None] = {}
-        values = [c.value for c in system.constants if c.value is not None]
-        for node in self.graph.reachable([*self.rest, *values]):
+        for node in self.graph.reachable(self.written):
             what = self._odd_name(node)
             if what is not None:
                 odd.setdefault(what)
         reasons.extend(Reason("ode-not-expressible", f"an .ode file has no {what}") for what in odd)
         return reasons
+
+    def _without_value(self) -> set[str]:
+        return {name for name, value in self.values.items() if value is None}
 
     def _odd_name(self, node: Node) -> str | None:
         graph = self.graph
@@ -88,31 +172,86 @@ class _Writer:
                 return f"function '{name}'"
         return None
 
+    def remarks(self) -> list[Reason]:
+        """Ids that had to change, what is not in the file, and what ERODE itself cannot read in it."""
+        system = self.system
+        reasons = [
+            Reason("id-renamed", f"{old} is a word of .ode files; there it is called {new}", old)
+            for old, new in self.renamed.items()
+        ]
+        lost = {
+            "reactions (all is written as equations)": bool(system.reactions),
+            "constraints": bool(system.constraints),
+            "units": any(q.units for q in system.quantities.values()) or bool(system.origin.model_units),
+            "names": any(q.name for q in system.quantities.values()),
+            "notes and annotations": bool(system.origin.notes or system.origin.annotation)
+            or any(q.notes or q.annotation for q in system.quantities.values())
+            or any(r.notes or r.annotation for r in system.reactions),
+            "sizes of compartments that no equation mentions": bool(self.left_out),
+        }
+        if any(lost.values()):
+            text = "; ".join(kind for kind, is_lost in lost.items() if is_lost)
+            reasons.append(Reason("not-kept", f"not in the .ode file: {text}"))
+        foreign = self._foreign()
+        if foreign:
+            text = (
+                f"ERODE's own grammar does not read this file: it has no {'; no '.join(foreign)}. sbmlump reads it; "
+                "other tools may fail, or take a function for a variable"
+            )
+            reasons.append(Reason("ode-dialect", text))
+        return reasons
+
+    def _foreign(self) -> list[str]:
+        """What is in the file and not in ERODE's grammar."""
+        graph = self.graph
+        states = {*self.system.states, *(a.id for a in self.system.assigned)}
+        functions: set[str] = set()
+        exponent = False
+        for node in graph.reachable(self.written):
+            op = graph.op(node)
+            if op is Op.CALL and graph.name(node) not in _ERODES:
+                functions.add(_SPELLING.get(graph.name(node), graph.name(node)))
+            elif op is Op.CONSTANT:
+                functions.add(_CONSTANTS[graph.name(node)].strip("(").partition("(")[0].rpartition("*")[2])
+            elif op is Op.POW:
+                names, time = graph.leaves([graph.args(node)[1]])
+                exponent = exponent or time or bool(names & states)
+        words = sorted(name for name in self._ids() if name in _TOOL_WORDS)
+        return [
+            *([f"function {', '.join(sorted(functions))}"] if functions else []),
+            *(["power with a variable in its exponent"] if exponent else []),
+            *([f"variable or parameter named {', '.join(words)}"] if words else []),
+        ]
+
+    def _ids(self) -> list[str]:
+        names = (*self.system.states, *self.values, *(a.id for a in self.system.assigned))
+        return [self._name(name) for name in names if name not in self.left_out]
+
+    def _name(self, name: str) -> str:
+        return self.renamed.get(name, name)
+
     # -- text ----------------------------------------------------------------------------------------
 
     def text(self) -> str:
         """The whole file."""
         system = self.system
-        lines = [f"begin model {system.id}"]
+        lines = [f"begin model {_free(system.id, set(_BLOCK_WORDS))}"]
         if system.name and system.name != system.id:
-            lines.insert(0, "// " + " ".join(system.name.split()))
+            lines.insert(0, "// " + "".join(c if c.isprintable() else " " for c in system.name))
         parameters = [
-            f"  {c.id} = {self._joined(self._constant_value(c.id), len(c.id) + 5)}"
-            if c.id in system.constant_values
-            else f"  {c.id}"
-            for c in system.constants
-            if self._is_written(c.id)
+            f"  {self._name(name)}" if value is None else self._line(self._name(name), value)
+            for name, value in self.values.items()
+            if name not in self.left_out
         ]
         self._block(lines, "parameters", parameters)
         self._block(lines, "init", self._init_lines())
         equations = [
-            f"  d({name}) = {self._joined(rhs, len(name) + 7)}"
-            for name, rhs in zip(system.states, system.rhs, strict=True)
+            self._line(f"d({self._name(name)})", rhs) for name, rhs in zip(system.states, system.rhs, strict=True)
         ]
         if self.clock:
             equations.append(f"  d({self.clock}) = 1")
         self._block(lines, "ODE", equations)
-        self._block(lines, "views", [f"  {a.id} = {self._joined(a.value, len(a.id) + 5)}" for a in system.assigned])
+        self._block(lines, "views", [self._line(self._name(a.id), a.value) for a in system.assigned])
         lines.append("end model")
         return "\n".join(lines) + "\n"
 
@@ -121,65 +260,43 @@ class _Writer:
         if content:
             lines += [f" begin {name}", *content, f" end {name}"]
 
-    def _is_written(self, id: str) -> bool:
-        """The size of a compartment that no equation mentions would be a parameter without any meaning."""
-        quantity = self.system.quantities.get(id)
-        return quantity is None or quantity.kind != "compartment" or id in self.mentioned
-
-    def _constant_value(self, id: str) -> Node:
-        """The value as it stands if it uses constants only, else resolved."""
-        given = next(c.value for c in self.system.constants if c.id == id)
-        constants = {c.id for c in self.system.constants if self._is_written(c.id)}
-        if given is not None and self.graph.symbols([given]) <= constants and not self.graph.depends_on_time([given]):
-            return given
-        return self.system.constant_values[id]
-
-    def _is_resolved(self, node: Node) -> bool:
-        """Whether an initial value has to be written resolved, because it uses more than constants."""
-        constants = {c.id for c in self.system.constants}
-        return not self.graph.symbols([node]) <= constants or self.graph.depends_on_time([node])
-
     def _init_lines(self) -> list[str]:
-        system = self.system
         zero = self.graph.number(0)
         lines = []
-        for name, node, value in zip(system.states, system.initial, system.initial_values, strict=True):
-            written = value if self._is_resolved(node) else node
-            assert written is not None
-            lines.append(f"  {name}" if written == zero else f"  {name} = {self._joined(written, len(name) + 5)}")
+        for name, node in self.start.items():
+            assert node is not None
+            own = self._name(name)
+            lines.append(f"  {own}" if node == zero else self._line(own, node))
         if self.clock:
             lines.append(f"  {self.clock}")
         return lines
 
-    def _joined(self, root: Node, indent: int) -> str:
-        """Text of an expression, broken after operators where the line gets long."""
-        pieces = _pieces(self.graph, root, self.clock)
-        out: list[str] = []
-        width = indent
-        for piece in pieces:
-            out.append(piece)
-            width += len(piece)
-            if width > _LINE and piece in (" + ", " - ", "*", "/"):
+    def _line(self, left: str, root: Node) -> str:
+        """``left = expression``, broken after operators where the line gets long."""
+        out = [f"  {left} = "]
+        width = len(out[0])
+        stack: list[Node | str] = [root]
+        while stack:
+            item = stack.pop()
+            if not isinstance(item, str):
+                stack.extend(reversed(_spell(self.graph, item, self.clock, self.renamed)))
+                continue
+            out.append(item)
+            width += len(item)
+            if width > _LINE and item in (" + ", " - ", "*", "/"):
                 out.append("\n    ")
                 width = 4
         return "".join(out)
 
 
-def _clock_names() -> Sequence[str]:
-    return ["time", "clock", *(f"clock_{i}" for i in range(2, 10_000))]
-
-
-def _pieces(graph: Graph, root: Node, clock: str | None) -> list[str]:
-    """Pieces of the text of ``root``, without recursion."""
-    out: list[str] = []
-    stack: list[Node | str] = [root]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            out.append(item)
-        else:
-            stack.extend(reversed(_spell(graph, item, clock)))
-    return out
+def _free(name: str, taken: set[str]) -> str:
+    """``name``, with a number if it is taken; it is taken from now on."""
+    new, number = name, 1
+    while new in taken:
+        number += 1
+        new = f"{name}_{number}"
+    taken.add(new)
+    return new
 
 
 def _level(graph: Graph, node: Node) -> int:
@@ -201,13 +318,14 @@ def _wrapped(graph: Graph, node: Node, level: int) -> list[Node | str]:
     return [node] if _level(graph, node) >= level else ["(", node, ")"]
 
 
-def _spell(graph: Graph, node: Node, clock: str | None) -> list[Node | str]:
+def _spell(graph: Graph, node: Node, clock: str | None, names: Mapping[str, str]) -> list[Node | str]:
     op, args = graph.op(node), graph.args(node)
     value = graph.number_of(node)
     if value is not None:
         return [_number(value)]
     if op is Op.SYMBOL:
-        return [graph.name(node)]
+        name = graph.name(node)
+        return [names.get(name, name)]
     if op is Op.TIME:
         assert clock is not None
         return [clock]
@@ -216,24 +334,41 @@ def _spell(graph: Graph, node: Node, clock: str | None) -> list[Node | str]:
     if op is Op.ADD:
         return _spell_sum(graph, args)
     if op is Op.MUL:
-        out: list[Node | str] = []
-        for position, arg in enumerate(args):
-            if position == 0 and graph.number_of(arg) == -1:
-                out.append("-")
-                continue
-            out += (["*"] if position and out != ["-"] else []) + _wrapped(graph, arg, 3)
-        return out
+        return _spell_product(graph, args)
     if op is Op.DIV:
         return [*_wrapped(graph, args[0], 3), "/", *_wrapped(graph, args[1], 3)]
     if op is Op.POW:
-        if graph.number_of(args[1]) == Fraction(1, 2):
-            return ["sqrt(", args[0], ")"]
         return [*_wrapped(graph, args[0], 4), "^", *_wrapped(graph, args[1], 4)]
     name = graph.name(node)
+    if name in ("min", "max") and len(args) > 2:  # of two in ERODE
+        out: list[Node | str] = [args[0]]
+        for arg in args[1:]:
+            out = [f"{name}(", *out, ", ", arg, ")"]
+        return out
     out = [_SPELLING.get(name, name), "("]
     for position, arg in enumerate(args):
         out += ([", "] if position else []) + [arg]
     return [*out, ")"]
+
+
+def _spell_product(graph: Graph, args: Sequence[Node]) -> list[Node | str]:
+    if graph.number_of(args[0]) == -1:
+        inside = _spell_product(graph, args[1:]) if len(args) > 2 else _wrapped(graph, args[1], 3)
+        return ["-", *_signed(graph, args[1], inside)]
+    out: list[Node | str] = []
+    for position, arg in enumerate(args):
+        out += (["*"] if position else []) + _wrapped(graph, arg, 3)
+    return out
+
+
+def _signed(graph: Graph, first: Node, text: list[Node | str]) -> list[Node | str]:
+    """What stands after a sign: in parentheses if it begins with a power, which would take the sign into its base."""
+    leftmost = first
+    while graph.op(leftmost) in (Op.MUL, Op.DIV):
+        leftmost = graph.args(leftmost)[0]
+        if graph.op(leftmost) is Op.ADD:
+            break
+    return ["(", *text, ")"] if graph.op(leftmost) is Op.POW else text
 
 
 def _spell_sum(graph: Graph, args: Sequence[Node]) -> list[Node | str]:
@@ -242,8 +377,8 @@ def _spell_sum(graph: Graph, args: Sequence[Node]) -> list[Node | str]:
         factor = graph.number_of(graph.args(arg)[0]) if graph.op(arg) is Op.MUL else graph.number_of(arg)
         if factor is not None and factor < 0:
             opposite = graph.neg(arg)
-            out.append(" - " if position else "-")
-            out += _wrapped(graph, opposite, 2)
+            text = _wrapped(graph, opposite, 2)
+            out += [" - ", *text] if position else ["-", *_signed(graph, opposite, text)]
         else:
             out += ([" + "] if position else []) + _wrapped(graph, arg, 2)
     return out

@@ -255,7 +255,7 @@ class TestErrors:
             ("simulateODE(tEnd=10, viewPlot=VIEWS)", "importBNG(x)", "ode-import", 30, "from another file"),
             ("simulateODE(tEnd=10, viewPlot=VIEWS)", "simulateODE(tEnd=10", "ode-syntax", 30, "not closed"),
             ("k1 = 0.1 ", "k1 = 1e999999999 ", "ode-syntax", 6, "out of range"),
-            ("k1 = 0.1 ", "k1 = 2 3 ", "ode-syntax", 6, "an operator or the end of the line"),
+            ("k1 = 0.1 ", "k1 = 2 3 ", "ode-syntax", 6, "an operator, the next statement or the end"),
             ("/* a comment", "/* a /* comment", "", 0, ""),
             ("    over lines */", "", "ode-syntax", 3, "never ends"),
             ("begin model", "model", "ode-syntax", 2, "'begin model'"),
