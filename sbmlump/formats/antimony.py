@@ -18,6 +18,7 @@ from xml.parsers import expat
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.formats.antimony_math import infix, number_text
 from sbmlump.formats.antimony_words import RESERVED_FOR_UNITS, SPECIAL_UNITS, renamed
+from sbmlump.formats.plain import one_line
 
 __all__ = ["AntimonyText", "antimony_text", "sbml_of_antimony"]
 
@@ -38,7 +39,6 @@ _QUALIFIERS: Final = {
 }
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _QUALIFIER: Final = re.compile(r"\{http://biomodels\.net/(biology|model)-qualifiers/\}(\w+)")
-_BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _MOST_NAMED: Final = 5
 
 
@@ -402,9 +402,9 @@ class _Writer:
                 self._lose("annotations that are no links with a qualifier", name)
 
     def _string(self, text: str, owner: str) -> str:
-        plain = _BREAKS.sub(" ", text).replace('"', "'").replace("\\", "/")
+        plain = one_line(text).replace('"', "'").replace("\\", "/")
         if plain != text:
-            self._lose("quotation marks, backslashes and line ends in names", owner)
+            self._lose("quotation marks, backslashes, line ends and control characters in names", owner)
         return f'"{plain}"'
 
     # -- what is said --------------------------------------------------------------------------------

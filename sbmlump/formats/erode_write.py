@@ -17,6 +17,7 @@ from typing import Final
 
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.formats.plain import one_line
 from sbmlump.system import OdeSystem
 
 __all__ = ["OdeText", "ode_text", "write_ode"]
@@ -237,7 +238,7 @@ class _Writer:
         system = self.system
         lines = [f"begin model {_free(system.id, set(_BLOCK_WORDS))}"]
         if system.name and system.name != system.id:
-            lines.insert(0, "// " + "".join(c if c.isprintable() else " " for c in system.name))
+            lines.insert(0, f"// {one_line(system.name)}")
         parameters = [
             f"  {self._name(name)}" if value is None else self._line(self._name(name), value)
             for name, value in self.values.items()

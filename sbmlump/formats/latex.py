@@ -9,15 +9,27 @@ from fractions import Fraction
 from typing import Final
 
 from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.formats.plain import one_line
 from sbmlump.reduced import ReducedSystem
-from sbmlump.system import OdeSystem
+from sbmlump.system import Event, OdeSystem
 
 __all__ = ["latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
 
 _LONG: Final = 600
 """Characters from which a sub-expression that is used again gets a name of its own."""
 _MOST_MEMBERS: Final = 20
-_SPECIAL: Final = str.maketrans({"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"})
+_SPECIAL: Final = str.maketrans(
+    {mark: f"\\{mark}" for mark in "_&%#${}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "\ufffd": "?",
+    }
+)
 _RELATIONS: Final = {"lt": "<", "leq": r"\le", "gt": ">", "geq": r"\ge", "eq": "=", "neq": r"\ne"}
 _LOGIC: Final = {"and": r"\land", "or": r"\lor", "xor": r"\oplus"}
 _CONSTANTS: Final = {"pi": r"\pi", "exponentiale": r"\mathrm{e}", "infinity": r"\infty"}
@@ -59,7 +71,12 @@ def lumping_csv(reduced: ReducedSystem) -> bytes:
 
 
 def _title(text: str) -> str:
-    return f"\\section*{{{text.translate(_SPECIAL)}}}\n"
+    return f"\\section*{{{_text(text)}}}\n"
+
+
+def _text(text: str) -> str:
+    """Any text as LaTeX that prints it: no character of it is a command."""
+    return one_line(text).translate(_SPECIAL)
 
 
 def _equations(system: OdeSystem) -> str:
@@ -70,7 +87,11 @@ def _equations(system: OdeSystem) -> str:
     ]
     starts = [f"{_id(n)}(0) &= {printer.text(v)}" for n, v in zip(system.states, system.initial, strict=True)]
     assigned = [f"{_id(one.id)} &= {printer.text(one.value)}" for one in system.assigned]
-    used = sorted(system.graph.symbols([*system.rhs, *system.initial, *(one.value for one in system.assigned)]))
+    events = [line for event in system.events for line in _event(event, printer)]
+    inside = [node for event in system.events for node in _nodes(event)]
+    used = sorted(
+        system.graph.symbols([*system.rhs, *system.initial, *(one.value for one in system.assigned), *inside])
+    )
     values = [
         f"{_id(name)} &= {printer.text(system.constant_values[name])}"
         for name in used
@@ -82,9 +103,32 @@ def _equations(system: OdeSystem) -> str:
         ("with", names),
         ("Initial values:", starts),
         ("Quantities that follow:", assigned),
+        ("Events:", events),
         ("Constants:", values),
     )
     return "".join(f"{title}\n{_align(lines)}" for title, lines in parts if lines)
+
+
+def _event(event: Event, printer: _Printer) -> list[str]:
+    """When it happens, and what it sets."""
+    first = rf"&\text{{when }} {printer.text(event.trigger)} \text{{ becomes true}}"
+    if event.delay is not None:
+        first += rf", \text{{ after }} {printer.text(event.delay)}"
+    if event.priority is not None:
+        first += rf", \text{{ with priority }} {printer.text(event.priority)}"
+    if not event.persistent:
+        first += r", \text{ if it stays true till then}"
+    if not event.initial_value:
+        first += r", \text{ also at time 0}"
+    if not event.use_trigger_values:
+        first += r", \text{ with the values of the moment of execution}"
+    changes = [*event.assignments, *event.implied]
+    return [first + ":", *(rf"&\qquad {_id(name)} \leftarrow {printer.text(node)}" for name, node in changes)]
+
+
+def _nodes(event: Event) -> list[Node]:
+    parts = (event.trigger, event.delay, event.priority, *(node for _, node in (*event.assignments, *event.implied)))
+    return [node for node in parts if node is not None]
 
 
 def _align(lines: list[str]) -> str:
@@ -104,7 +148,7 @@ def _combination(members: Mapping[str, Fraction]) -> str:
 
 
 def _id(name: str) -> str:
-    return rf"\mathit{{{name.translate(_SPECIAL)}}}"
+    return rf"\mathit{{{_text(name)}}}"
 
 
 def _number(value: Fraction) -> str:
