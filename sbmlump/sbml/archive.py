@@ -7,22 +7,27 @@ extra) are only needed to read an archive back (:func:`read_back`).
 from __future__ import annotations
 
 import io
+import itertools
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sbmlump._version import __version__
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.expr.graph import Graph, Node
-from sbmlump.reduced import Observable, ReducedSystem
+from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
-from sbmlump.sbml.sedml import Curve, ModelFile, Targets, sedml_text, targets_of
+from sbmlump.sbml.precheck import prepare_bytes
+from sbmlump.sbml.reader import parse_sbml
+from sbmlump.sbml.sedml import Curve, ModelFile, sedml_text, targets_of
 from sbmlump.sbml.write_numbers import NumberTexts
 from sbmlump.sbml.write_xml import attributes, escaped
 from sbmlump.sbml.writer import write_system
-from sbmlump.system import OdeSystem
+from sbmlump.system import Assigned, OdeSystem, Quantity
 
 __all__ = ["model_archive", "read_back", "reduction_archive"]
 
@@ -52,48 +57,116 @@ def reduction_archive(
     points : int
         Points of the grid.
     """
-    first, second = targets_of(original), targets_of(data)
-    if not first.paths:  # Level 1 has no ids; its Level 3 form has
+    if not targets_of(original).paths:  # Level 1 has no ids; its Level 3 form has
         original = write_system(reduced.original)
-        first = targets_of(original)
+    # in UTF-8, as this program reads it: others take an encoding that is not declared for another one
+    original = prepare_bytes(original, file="original.xml")
+    observed = reduced.observables[: _MOST_CURVES // 2]
+    graph = reduced.original.graph
+    values = reduced.original.specialised()
+    nodes = {one.id: graph.substitute([one.expression], values)[0] for one in observed}
+    wanted = {one.text for one in observed} | graph.symbols(nodes.values())
+    first = _Source.of("original", original, reduced.original, wanted)
+    second = _Source.of("reduced", data, parse_sbml(data, file="reduced.xml"), {one.id for one in observed})
     curves: list[Curve] = []
-    for one in reduced.observables[: _MOST_CURVES // 2]:
-        curve = _original_curve(reduced.original, one, first)
-        if curve is not None:
-            curves.append(curve)
-        if one.id in second.paths:
-            curves.append(Curve("reduced", f"{one.id} (reduced)", (one.id,), _name(one.id)))
-    models = [ModelFile("original", "original.xml", first), ModelFile("reduced", "reduced.xml", second)]
+    for one in observed:
+        label = f"{one.id} (original)"
+        curve = first.curve(one.text, label) or first.combination(graph, nodes[one.id], label)
+        curves += [found for found in (curve, second.curve(one.id, f"{one.id} (reduced)")) if found is not None]
     title = f"{reduced.original.name or reduced.original.id}: original and reduced"
     text = (
         f"{reduced.original.name or reduced.original.id}, reduced by sbmlump {__version__} with the method "
         f"{reduced.method}: {reduced.original.size} states became {reduced.system.size}. The experiment simulates both "
         "models on one grid and plots what was to be kept."
     )
-    return _archive(models, {"original.xml": original, "reduced.xml": data}, curves, until, points, title, text)
+    return _archive([first, second], curves, until, points, title, text)
 
 
 def model_archive(system: OdeSystem, data: bytes, *, until: float = 100.0, points: int = 201) -> bytes:
     """An archive of one model with a time course of its states."""
-    targets = targets_of(data)
-    names = [name for name in system.states if name in targets.paths][:_MOST_CURVES]
-    curves = [Curve("model", name, (name,), _name(name)) for name in names]
+    source = _Source.of("model", data, system, set(system.states[:_MOST_CURVES]))
+    found = (source.curve(name, name) for name in system.states[:_MOST_CURVES])
+    curves = [curve for curve in found if curve is not None]
     title = system.name or system.id
     text = f"{title}, written by sbmlump {__version__}, with a time course of its states."
-    return _archive([ModelFile("model", "model.xml", targets)], {"model.xml": data}, curves, until, points, title, text)
+    return _archive([source], curves, until, points, title, text)
 
 
-def _original_curve(system: OdeSystem, observable: Observable, targets: Targets) -> Curve | None:
-    """What is observed as the original file has it, or as an expression of what that has."""
-    label = f"{observable.id} (original)"
-    if observable.text in targets.paths:
-        return Curve("original", label, (observable.text,), _name(observable.text))
-    graph = system.graph
-    node = graph.substitute([observable.expression], system.specialised())[0]
-    needs = tuple(sorted(graph.symbols([node])))
-    if graph.depends_on_time([node]) or not needs or any(need not in targets.paths for need in needs):
-        return None
-    return Curve("original", label, needs, _mathml(graph, node))
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A model of the experiment.
+
+    To SED-ML the target of a species is what the id means in the model; to Tellurium it is a concentration, also where
+    the id means an amount. Where that matters, the experiment runs a copy of the model in which a parameter has the
+    amount by a rule: that is the same to all.
+
+    Attributes
+    ----------
+    model : ModelFile
+        What the experiment runs.
+    files : mapping of str to bytes
+        What goes into the archive: the model, and its copy if there is one.
+    amounts : mapping of str to str
+        The parameter that has the amount of a species.
+    """
+
+    model: ModelFile
+    files: Mapping[str, bytes]
+    amounts: Mapping[str, str]
+
+    @staticmethod
+    def of(id: str, data: bytes, system: OdeSystem, wanted: AbstractSet[str]) -> _Source:
+        """The model ``id`` with everything in ``wanted`` that is there."""
+        file = f"{id}.xml"
+        taken = set(system.taken_ids)
+        amounts: dict[str, str] = {}
+        for name in sorted(wanted):
+            if _is_odd_amount(system, name):
+                amounts[name] = unused = next(new for new in _names_of_amount(name) if new not in taken)
+                taken.add(unused)
+        if not amounts:
+            return _Source(ModelFile(id, file, targets_of(data)), {file: data}, {})
+        values = system.definitions
+        more = tuple(Assigned(new, values[name]) for name, new in amounts.items())
+        labels = {
+            new: Quantity(new, "parameter", f"amount of {name}", system.quantities[name].units)
+            for name, new in amounts.items()
+        }
+        extended = replace(system, assigned=(*system.assigned, *more), quantities={**dict(system.quantities), **labels})
+        copy = write_system(extended)
+        return _Source(
+            ModelFile(id, f"{id}_with_amounts.xml", targets_of(copy)),
+            {file: data, f"{id}_with_amounts.xml": copy},
+            amounts,
+        )
+
+    def curve(self, name: str, label: str) -> Curve | None:
+        """The quantity ``name``, if it can be addressed."""
+        own = self.amounts.get(name, name)
+        return Curve(self.model.id, label, (own,), _name(own)) if own in self.model.targets.paths else None
+
+    def combination(self, graph: Graph, node: Node, label: str) -> Curve | None:
+        """An expression, if everything in it can be addressed."""
+        swap = {graph.symbol(name): graph.symbol(new) for name, new in self.amounts.items()}
+        own = graph.substitute([node], swap)[0]
+        needs = tuple(sorted(graph.symbols([own])))
+        if graph.depends_on_time([own]) or not needs or any(need not in self.model.targets.paths for need in needs):
+            return None
+        return Curve(self.model.id, label, needs, _mathml(graph, own))
+
+
+def _is_odd_amount(system: OdeSystem, name: str) -> bool:
+    """Whether ``name`` is a species whose id means an amount, and that is not its concentration, too."""
+    quantity = system.quantities.get(name)
+    if quantity is None or quantity.kind != "species" or not quantity.amount or name not in system.definitions:
+        return False
+    size = None if quantity.compartment is None else system.constant_values.get(quantity.compartment)
+    return size is None or system.graph.number_of(size) != 1
+
+
+def _names_of_amount(name: str) -> Iterator[str]:
+    yield f"{name}_amount"
+    yield from (f"{name}_amount_{number}" for number in itertools.count(2))
 
 
 def _mathml(graph: Graph, node: Node) -> str:
@@ -105,8 +178,7 @@ def _name(name: str) -> str:
 
 
 def _archive(
-    models: Sequence[ModelFile],
-    files: Mapping[str, bytes],
+    sources: Sequence[_Source],
     curves: Sequence[Curve],
     until: float,
     points: int,
@@ -116,13 +188,15 @@ def _archive(
     if not curves:
         message = "nothing that was observed can be addressed in the SBML files, so there is nothing to plot"
         raise UnsupportedModelError(Reason("nothing-to-plot", message + "; write .xml instead"))
-    experiment = sedml_text(models, curves, until, points, title)
+    experiment = sedml_text([source.model for source in sources], curves, until, points, title)
+    files = {name: data for source in sources for name, data in source.files.items()}
     entries = {
         **files,
         _EXPERIMENT: experiment.encode(),
         "metadata.rdf": _metadata(text).encode(),
     }
-    formats = {one.file: f"{_SPEC}sbml.level-{one.targets.level}.version-{one.targets.version}" for one in models}
+    targets = {name: targets_of(data) for name, data in files.items()}
+    formats = {name: f"{_SPEC}sbml.level-{one.level}.version-{one.version}" for name, one in targets.items()}
     formats |= {_EXPERIMENT: _SEDML, "metadata.rdf": _METADATA}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
