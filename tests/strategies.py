@@ -9,9 +9,9 @@ from fractions import Fraction
 from hypothesis import strategies as st
 from sbml.read_models import compartment, event, listed, math, parameter, reaction, rule, sbml, species
 
-from sbmlump.expr.graph import Graph, Node, Op
+from sbmlump.expr.graph import FUNCTIONS, LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.models import network_from_reactions
-from sbmlump.system import OdeSystem
+from sbmlump.system import Assigned, Constant, OdeSystem
 
 SMOOTH = ("exp", "sin", "cos", "arctan", "tanh")
 """Functions that are smooth and finite for every real argument (exp may still overflow)."""
@@ -92,6 +92,98 @@ def expressions(
             count = 2 if name in ("min", "max", "rem", "quotient") else 1
             pool.append(graph.call(name, [draw(pick) for _ in range(count)]))
     return Expression(graph, pool[-1], tuple(names))
+
+
+wide_numbers = st.one_of(
+    small_fractions,
+    st.integers(-(10**20), 10**20).map(Fraction),
+    st.fractions(max_denominator=10**9),
+    st.floats(allow_nan=False, allow_infinity=False, min_value=-1e250, max_value=1e250)
+    .filter(lambda value: value == 0 or abs(value) > 1e-250)
+    .map(lambda value: Fraction(repr(value))),
+)
+"""Numbers of all sizes: quotients, long integers, doubles of 17 digits and of large exponents."""
+
+
+@st.composite
+def any_expressions(draw: st.DrawFn, graph: Graph, names: Sequence[str], *, max_steps: int = 8) -> Node:
+    """An expression with everything there is: each function and operator, powers of powers, negative bases, conditions,
+    named constants, time.
+    """
+    pool = [graph.symbol(name) for name in names]
+    pool += [graph.number(value) for value in draw(st.lists(wide_numbers, min_size=1, max_size=3))]
+    pool += [graph.time(), graph.constant("pi"), graph.constant("exponentiale")]
+    pool += [graph.constant(name) for name in draw(st.lists(st.sampled_from(["infinity", "notanumber"]), max_size=1))]
+    truths = [graph.constant("true"), graph.constant("false")]
+    kinds = ["add", "mul", "sub", "neg", "div", "pow", "pow", "call", "call", "relation", "logic", "piecewise"]
+    pick = st.deferred(lambda: st.integers(0, len(pool) - 1).map(pool.__getitem__))
+    truth = st.deferred(lambda: st.integers(0, len(truths) - 1).map(truths.__getitem__))
+    for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=max_steps)):
+        if kind in ("add", "mul"):
+            pool.append(getattr(graph, kind)(draw(st.lists(pick, min_size=2, max_size=4))))
+        elif kind == "neg":
+            pool.append(graph.neg(draw(pick)))
+        elif kind in ("sub", "div", "pow"):
+            pool.append(getattr(graph, kind)(draw(pick), draw(pick)))
+        elif kind == "call":
+            name = draw(st.sampled_from(sorted(FUNCTIONS)))
+            count = 2 if name in ("rem", "quotient") else draw(st.integers(1, 3)) if name in ("min", "max") else 1
+            pool.append(graph.call(name, [draw(pick) for _ in range(count)]))
+        elif kind == "relation":
+            truths.append(graph.call(draw(st.sampled_from(sorted(RELATIONS))), [draw(pick), draw(pick)]))
+        elif kind == "logic":
+            name = draw(st.sampled_from(sorted(LOGIC)))
+            count = 1 if name == "not" else draw(st.integers(2, 3))
+            truths.append(graph.call(name, [draw(truth) for _ in range(count)]))
+        else:
+            pieces = draw(st.lists(st.tuples(pick, truth), min_size=1, max_size=2))
+            pool.append(graph.piecewise(pieces, draw(st.none() | pick)))
+    return pool[-1]
+
+
+@st.composite
+def systems_of_anything(
+    draw: st.DrawFn, *, words: Sequence[str] = (), expressions: int = 12, smooth: bool = False
+) -> OdeSystem:
+    """A system with random assigned quantities, right-hand sides, initial values and constants.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Ids are drawn from these, beside plain ones.
+    expressions : int
+        Assigned quantities, each an expression of its own.
+    smooth : bool
+        Leave out what formats without conditions cannot say: relations, logic, branches.
+    """
+    graph = Graph()
+    plain = [f"{letter}{i}" for letter in "xkq" for i in range(expressions + 4)]
+    ids = draw(
+        st.lists(st.sampled_from([*words, *plain]), min_size=expressions + 4, max_size=expressions + 4, unique=True)
+    )
+    states, constants, assigned = ids[:2], ids[2:4], ids[4:]
+    inside = any_expressions(graph, [*states, *constants])
+    if smooth:
+        inside = inside.filter(lambda node: not _has_conditions(graph, node))
+    numbers = wide_numbers.map(graph.number)
+    return OdeSystem(
+        graph,
+        tuple(states),
+        (draw(numbers), draw(numbers | st.just(graph.mul((graph.number(2), graph.symbol(constants[0])))))),
+        (draw(inside), draw(inside)),
+        constants=(Constant(constants[0], draw(numbers)), Constant(constants[1], draw(numbers))),
+        assigned=tuple(Assigned(name, draw(inside)) for name in assigned),
+        id="anything",
+    )
+
+
+def _has_conditions(graph: Graph, node: Node) -> bool:
+    return any(
+        graph.op(one) is Op.PIECEWISE
+        or (graph.op(one) is Op.CALL and graph.name(one) in RELATIONS | LOGIC)
+        or (graph.op(one) is Op.CONSTANT and graph.name(one) in ("true", "false", "infinity", "notanumber"))
+        for one in graph.reachable([node])
+    )
 
 
 @st.composite

@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import SMOOTH, Expression, expressions
 
 from sbmlump import OdeSystem
 from sbmlump.equality import Expected, differences, refuse_differences
@@ -15,7 +16,6 @@ from sbmlump.errors import UnsupportedModelError
 from sbmlump.expr.graph import Graph
 from sbmlump.expr.text import parse_expression
 from sbmlump.system import Assigned, Constant, Constraint, Event, Reaction
-from tests.strategies import SMOOTH, Expression, expressions
 
 
 def decay(

@@ -81,6 +81,8 @@ def _value(graph: Graph, node: Node, args: Sequence[int]) -> int:
     if op is Op.DIV and args[1]:
         return args[0] * pow(args[1], -1, PRIME) % PRIME
     if op is Op.POW:
+        if graph.payload(graph.args(node)[0]) == "exponentiale" and graph.op(graph.args(node)[0]) is Op.CONSTANT:
+            return _exponential(args[1])
         exponent = graph.number_of(graph.args(node)[1])
         if exponent is not None and exponent.denominator == 1 and args[0]:
             return pow(args[0], int(exponent), PRIME)
@@ -88,11 +90,18 @@ def _value(graph: Graph, node: Node, args: Sequence[int]) -> int:
         name = graph.name(node)
         if name in _COMMUTATIVE:
             args = sorted(args)
-        elif name == "exp" and args[0] == 1:  # e and pi have two spellings, where a format has no word for them
-            return _scrambled(Op.CONSTANT.name, "exponentiale")
-        elif name == "arctan" and args[0] == 1:
+        elif name == "exp":
+            return _exponential(args[0])
+        elif name == "arctan" and args[0] == 1:  # pi where a format has no word for it
             return _scrambled(Op.CONSTANT.name, "pi") * pow(4, -1, PRIME) % PRIME
     return _scrambled(op.name, str(graph.payload(node)), *map(str, args))
+
+
+def _exponential(argument: int) -> int:
+    """exp(x) and e^x are one function, exp(1) and e one number."""
+    if argument == 1:
+        return _scrambled(Op.CONSTANT.name, "exponentiale")
+    return _scrambled(Op.CALL.name, "exp", str(argument))
 
 
 def _rounded(value: Fraction) -> Fraction:

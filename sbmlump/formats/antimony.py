@@ -17,7 +17,7 @@ from xml.parsers import expat
 
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.formats.antimony_math import infix, number_text
-from sbmlump.formats.antimony_words import RESERVED_FOR_UNITS, SPECIAL_UNITS, renamed
+from sbmlump.formats.antimony_words import RESERVED_FOR_UNITS, SPECIAL_UNITS, is_reserved, renamed
 from sbmlump.formats.plain import one_line
 
 __all__ = ["AntimonyText", "antimony_text", "sbml_of_antimony"]
@@ -191,7 +191,7 @@ class _Writer:
                 names[name] = special
         for name in defined:
             if name not in names:
-                bad = name.lower() in RESERVED_FOR_UNITS or name in self.taken or name in SPECIAL_UNITS.values()
+                bad = name.lower() in RESERVED_FOR_UNITS or is_reserved(name) or name in self.taken
                 names[name] = self._free(name) if bad else name
         self.taken.update(names.values())
         return names

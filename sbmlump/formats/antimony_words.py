@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["RESERVED", "RESERVED_FOR_UNITS", "SPECIAL_UNITS", "renamed"]
+__all__ = ["RESERVED", "RESERVED_FOR_UNITS", "SPECIAL_UNITS", "is_reserved", "renamed"]
 
 _KEYWORDS: Final = (
     "after at compartment const constraint delete DNA end event ext formula function gene geneProduct has import in is "
@@ -54,8 +55,17 @@ RESERVED_FOR_UNITS: Final = frozenset(word.lower() for word in (*RESERVED, *_BAS
 """What cannot be the id of a unit, in whatever case."""
 
 
+_WITHIN: Final = re.compile("truncated(?=Exponential|Gamma|Normal|Poisson)")
+"""The library replaces these words within ids, too."""
+
+
+def is_reserved(name: str) -> bool:
+    """Whether ``name`` cannot be the id of a quantity, a reaction, an event or the model."""
+    return name in RESERVED or _WITHIN.search(name) is not None
+
+
 def renamed(ids: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
-    """A new id for each of ``ids`` that is reserved: with an underscore after it, or a number; none is used twice.
+    """A new id for each of ``ids`` that is reserved (with an underscore, or a number); none is used twice.
 
     Parameters
     ----------
@@ -67,11 +77,13 @@ def renamed(ids: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
     used = set(taken)
     table: dict[str, str] = {}
     for name in ids:
-        if name in RESERVED and name not in table:
-            new, number = f"{name}_", 1
-            while new in used or new in RESERVED:
-                number += 1
-                new = f"{name}_{number}"
-            used.add(new)
-            table[name] = new
+        if not is_reserved(name) or name in table:
+            continue
+        base = _WITHIN.sub("truncated_", name)
+        new, number = f"{name}_" if base == name else base, 1
+        while new in used or is_reserved(new):
+            number += 1
+            new = f"{base}_{number}"
+        used.add(new)
+        table[name] = new
     return table

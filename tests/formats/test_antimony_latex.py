@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sbmlump.formats.latex import latex_equations, latex_reduction, lumping_csv,
 from sbmlump.outputs import REDUCTION_SUFFIXES, check_suffix, sbml_of, written_reduction, written_system
 from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.reader import load_sbml
+from sbmlump.system import Event
 
 
 @pytest.fixture
@@ -79,6 +81,33 @@ def test_document_is_balanced_and_names_every_state(reduction: ReducedSystem) ->
     text = latex_reduction(reduction).decode()
     assert all(name.replace("_", r"\_") in text for name in reduction.system.states)
     assert r"\mathit{pool\_A1\_A2} &= \mathit{A1} + \mathit{A2}" in text
+
+
+@pytest.mark.parametrize(
+    "name", [r"\input{secret} \end{document}", "50 % & more #1 $x$ ~ ^", "a\nb\x1b[31m\u202ec", "{" * 3]
+)
+def test_names_are_text_whatever_they_hold(name: str, reduction: ReducedSystem) -> None:
+    system = replace(reduction.original, name=name)
+    text = latex_equations(system).decode()
+    title = re.search(r"\\section\*\{(.*)\}\n", text)[1]
+    commands = {r"\textbackslash", r"\textasciitilde", r"\textasciicircum", r"\&", r"\%", r"\#", r"\$", r"\{", r"\}"}
+    assert set(re.findall(r"\\(?:[a-z]+|.)", title)) <= commands
+    assert all(character.isprintable() for character in title)
+    shown = title
+    for mark, code in (("\\", r"\textbackslash{}"), ("~", r"\textasciitilde{}"), ("^", r"\textasciicircum{}")):
+        shown = shown.replace(code, mark)
+    if name.isprintable() and "\\" not in name:
+        assert re.sub(r"\\([&%#$_{}])", r"\1", shown) == name
+
+
+def test_events_stand_in_the_document(reduction: ReducedSystem) -> None:
+    system = reduction.original
+    graph = system.graph
+    late = graph.call("geq", (graph.time(), graph.number(5)))
+    event = Event(late, (("C", graph.number(7)),), delay=graph.number(2), priority=graph.number(3), persistent=False)
+    text = latex_equations(replace(system, events=(event,))).decode()
+    assert r"\text{when } t \ge 5 \text{ becomes true}, \text{ after } 2, \text{ with priority } 3" in text
+    assert r"\mathit{C} \leftarrow 7" in text
 
 
 def test_long_parts_get_a_name() -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import expressions
+from strategies import exact_value, expressions, systems_of_anything
 
+from sbmlump.cli import run
+from sbmlump.equality import differences
 from sbmlump.errors import InputError, Reason, UnsupportedModelError
 from sbmlump.expr.graph import Graph, Op
+from sbmlump.expr.text import parse_expression
 from sbmlump.formats.erode import initial_partition, load_ode, parse_ode, write_ode
 from sbmlump.models import michaelis_menten, multisite, rational_example, sir_age_groups
 from sbmlump.multisite import MULTISITE_RATES
+from sbmlump.outputs import written_system
 from sbmlump.system import Assigned, Constant, Event, OdeSystem
 
 FULL = """
@@ -419,3 +425,237 @@ class TestWriting:
         again = parse_ode(write_ode(system).decode())
         assert again.initial_state().tolist() == [1.0, 2.0]
         assert "s" in again.definitions
+
+
+# -- two readings of a power, white space, words ------------------------------------------------------------------
+
+
+class ErodeReading:
+    """Expressions by ERODE's own grammar: a power takes a signed primary as its base and binds to the left, sums and
+    differences, products and quotients have levels of their own.
+    """
+
+    def __init__(self, text: str, values: dict[str, Fraction]) -> None:
+        self.words = re.findall(r"[A-Za-z_]\w*|[0-9.]+(?:E[+-]?[0-9]+)?|[^\s]", text)
+        self.values = values
+
+    def value(self) -> Fraction:
+        found = self.level(0)
+        assert not self.words, self.words
+        return found
+
+    def level(self, index: int) -> Fraction:
+        if index == 5:
+            return -self.primary() if self.taken("-") else self.primary()
+        left = self.level(index + 1)
+        while self.words and self.words[0] == "+-*/^"[index]:
+            mark = self.words.pop(0)
+            right = self.level(index + 1)
+            if mark == "^":
+                assert right.denominator == 1
+                left = left ** int(right)
+            else:
+                left = {"+": left + right, "-": left - right, "*": left * right}[mark] if mark != "/" else left / right
+        return left
+
+    def primary(self) -> Fraction:
+        word = self.words.pop(0)
+        if word == "(":
+            inside = self.level(0)
+            assert self.taken(")")
+            return inside
+        return self.values[word] if word in self.values else Fraction(word)
+
+    def taken(self, word: str) -> bool:
+        if self.words and self.words[0] == word:
+            self.words.pop(0)
+            return True
+        return False
+
+
+VALUES = {"x": Fraction(3), "y": Fraction(-2, 3), "z": Fraction(5, 7)}
+
+
+def rate_text(system: OdeSystem, name: str) -> str:
+    """The right-hand side of a state as it stands in the file."""
+    text = written_system(system, ".ode").data.decode()
+    return re.search(rf"d\({name}\) = ((?:.|\n    )*)\n", text)[1]
+
+
+@given(expressions())
+def test_written_powers_mean_the_same_by_both_grammars(made):
+    expected = exact_value(made.graph, made.root, VALUES)
+    assume(expected is not None and max(expected.numerator.bit_length(), expected.denominator.bit_length()) < 4000)
+    zero = made.graph.number(0)
+    system = OdeSystem(made.graph, ("x", "y", "z"), (zero,) * 3, (made.root, zero, zero))
+    assert ErodeReading(rate_text(system, "x"), VALUES).value() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("-x^2", "signed"),
+        ("1 + (-x^y)", "signed"),
+        ("2^3^2", "nested"),
+        ("x^-y^2", "signed"),
+        ("-x^3", ""),
+        ("0 - x^2", ""),
+        ("-(x^2)", ""),
+        ("(-x)^2", ""),
+        ("(2^3)^2", ""),
+        ("x^(3^2)", ""),
+        ("2*x^-2", ""),
+        ("-2*x^2", ""),
+    ],
+)
+def test_what_was_assumed_of_a_power_is_said_on_reading(text, told, tmp_path, capsys):
+    start = "begin model m\n begin init\n x = 2\n y = 1\n end init\n begin ODE\n"
+    whole = f"{start} d(x) = {text}\n d(y) = 0\n end ODE\nend model\n"
+    remarks = parse_ode(whole, file="m.ode").origin.remarks
+    assert [reason.code for reason in remarks] == ["ode-power"] * bool(told)
+    if told:
+        words = {"signed": "-x^2 is -(x^2)", "nested": "2^3^2 is 2^9"}[told]
+        assert remarks[0].message.startswith("m.ode, line 7: ")
+        assert words in remarks[0].message
+        (tmp_path / "m.ode").write_text(whole)
+        for command in (["inspect"], ["convert", "-o", str(tmp_path / "out.xml")]):
+            assert run([command[0], str(tmp_path / "m.ode"), "--json", *command[1:]]) == 0
+            found = json.loads(capsys.readouterr().out)["reasons"]
+            assert [one["code"] for one in found] == ["ode-power"]
+
+
+def test_powers_are_read_as_in_mathematics():
+    graph = parse_ode("begin model m begin init x = 3 end init begin ODE d(x) = -x^2 + 2^3^2 end ODE end model")
+    assert graph.rates(0, [3.0]).tolist() == [-9.0 + 512.0]
+
+
+@pytest.mark.parametrize("block", ["views", "alg", "algebraic"])
+def test_plain_numbers_among_assigned_quantities_keep_their_value(block):
+    text = f"""begin model m
+ begin parameters
+  k = 3
+ end parameters
+ begin init
+  u = 2
+ end init
+ begin ODE
+  d(u) = -k*u{"*a*b" if block != "views" else ""}
+ end ODE
+ begin {block}
+  a = 7
+  b = 1/4
+  c = a*b*u
+ end {block}
+end model
+"""
+    system = parse_ode(text)
+    values = {one.id: one.value for one in system.assigned}
+    assert system.graph.number_of(values["a"]) == 7
+    assert system.graph.number_of(values["b"]) == Fraction(1, 4)
+    assert system.rates(0, [2.0])[0] == (-6 if block == "views" else -10.5)
+    again = parse_ode(write_ode(system).decode())
+    assert differences(system, again) == ()
+
+
+def test_white_space_is_white_space():
+    lines = """begin model spaced
+ begin parameters
+ k1 = 2*3
+ k2 = k1/4
+ end parameters
+ begin init
+ A = 5 ("the first")
+ B
+ C = k2
+ end init
+ begin reactions
+ A -> B , k1
+ 2*B -> C , k2 [twice]
+ C -> , arbitrary k1*C/(1 + C)
+ -> A , 1
+ end reactions
+ begin views
+ all = A + B + C
+ some = A
+ end views
+end model
+"""
+    by_lines, on_one = parse_ode(lines), parse_ode(" ".join(lines.split()))
+    assert on_one.size == 3
+    assert differences(by_lines, on_one) == ()
+    assert [reaction.id for reaction in on_one.reactions] == [reaction.id for reaction in by_lines.reactions]
+    equations = "begin model m begin init x = 1 y = 2 end init begin ODE d(x) = -x d(y) = x - y end ODE end model"
+    assert parse_ode(equations).rates(0, [1.0, 2.0]).tolist() == [-1.0, -1.0]
+    primes = equations.replace("d(x)", "x'").replace("d(y)", "y'")
+    assert parse_ode(primes).rates(0, [1.0, 2.0]).tolist() == [-1.0, -1.0]
+
+
+def test_a_name_after_an_expression_is_no_silent_product():
+    for wrong in ("d(x) = 2 y", "d(x) = 2 y d(y) = 1"):
+        text = f"begin model m\nbegin init\nx = 1\ny = 1\nend init\nbegin ODE\n{wrong}\nend ODE\nend model"
+        with pytest.raises(InputError, match="line 7"):
+            parse_ode(text)
+    with pytest.raises(InputError, match="line 3"):
+        parse_ode("begin model m\nbegin parameters\nk = 2 mole\nend parameters\nbegin init\nx\nend init\nend model")
+
+
+def test_words_of_the_format_get_another_id_and_it_is_said():
+    text = "begin model m begin init {0} = 2 {1} = 3 end init begin ODE d({0}) = -{1} d({1}) = {0} end ODE end model"
+    for pair in product(("begin", "end", "arbitrary", "init", "model", "d", "exp", "views"), repeat=2):
+        if pair[0] == pair[1]:
+            continue
+        graph = Graph()
+        first, second = map(graph.symbol, pair)
+        system = OdeSystem(graph, pair, (graph.number(2), graph.number(3)), (graph.neg(second), first))
+        written = written_system(system, ".ode")  # refused if it does not come back
+        new = [re.search(r"called (\w+)$", r.message)[1] for r in written.reasons if r.code == "id-renamed"]
+        assert new == [f"{name}_" for name in pair if name in ("begin", "end", "arbitrary")]
+        if not new:
+            assert parse_ode(text.format(*pair)).states == pair
+
+
+def test_what_erode_itself_cannot_read_is_said():
+    def told(text: str, extra: str = "y") -> str:
+        graph = Graph()
+        names = {name: graph.symbol(name) for name in ("x", extra)}
+        one = graph.number(1)
+        rhs = parse_expression(graph, text, names)
+        system = OdeSystem(graph, ("x",), (one,), (rhs,), constants=(Constant(extra, one),))
+        found = [r.message for r in written_system(system, ".ode").reasons if r.code == "ode-dialect"]
+        return found[0] if found else ""
+
+    assert "function cos, exp" in told("exp(-x) - cos(x)")
+    assert "variable in its exponent" in told("2^x")
+    assert "named n" in told("n*x", extra="n")
+    for plain in ("x^2", "x^0.5", "sqrt(x)", "x^y", "min(x, y)", "max(x, y, 1, 2)", "abs(x)/(y - x)"):
+        assert told(plain) == ""
+
+
+def test_initial_values_that_follow_from_parameters_stay_formulas():
+    graph = Graph()
+    k, a, total, at = (graph.symbol(name) for name in ("k", "A", "total", "at"))
+    system = OdeSystem(
+        graph,
+        ("A", "B"),
+        (graph.mul((graph.number(2), k)), graph.add((a, total))),
+        (graph.neg(a), a),
+        constants=(Constant("k", graph.number(3)), Constant("at", graph.add((a, k)), computed=True)),
+        assigned=(Assigned("total", graph.mul((k, a))),),
+    )
+    text = written_system(replace(system, rhs=(graph.neg(a), at)), ".ode").data.decode()
+    again = parse_ode(text)
+    other = again.with_values({"k": Fraction(5)})
+    assert other.initial_state().tolist() == [10.0, 60.0]
+    assert other.rates(0, [0.0, 0.0])[1] == 15.0
+
+
+@settings(max_examples=15, deadline=None)
+@given(systems_of_anything(words=("begin", "end", "n", "arbitrary", "time", "exp"), expressions=3, smooth=True))
+def test_anything_comes_back_or_is_refused_by_name(system):
+    try:
+        written_system(system, ".ode")
+    except UnsupportedModelError as error:
+        codes = {reason.code for reason in error.reasons}
+    else:
+        codes = {"ode-not-expressible"}
+    assert codes == {"ode-not-expressible"}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import math
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from network_models import saved, twin_chains
@@ -127,3 +130,79 @@ def test_targets_are_elements_of_the_model_only(path: Path) -> None:
     assert targets.paths["k"].endswith("sbml:listOfParameters/sbml:parameter[@id='k']")
     assert targets.paths["r1"].endswith("sbml:reaction[@id='r1']")
     assert set(targets.paths) == {"cell", "A1", "A2", "B1", "B2", "C", "k", "v", "K", "r1", "r2", "s1", "s2"}
+
+
+AMOUNTS = """<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model id="flask">
+<listOfCompartments><compartment id="v" size="4" spatialDimensions="3" constant="true"/>
+<compartment id="one" size="1" spatialDimensions="3" constant="true"/></listOfCompartments>
+<listOfSpecies>
+<species id="S" compartment="v" initialAmount="6" hasOnlySubstanceUnits="true" boundaryCondition="false"
+constant="false"/>
+<species id="P" compartment="v" initialAmount="8" hasOnlySubstanceUnits="false" boundaryCondition="false"
+constant="false"/>
+<species id="U" compartment="one" initialAmount="5" hasOnlySubstanceUnits="true" boundaryCondition="false"
+constant="false"/>
+</listOfSpecies>
+<listOfParameters><parameter id="k" value="0.25" constant="true"/></listOfParameters>
+<listOfReactions>{}</listOfReactions></model></sbml>"""
+DECAY = """<reaction id="r{0}" reversible="false"><listOfReactants><speciesReference species="{0}" stoichiometry="1"
+constant="true"/></listOfReactants><kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>k</ci>
+<ci>{0}</ci></apply></math></kineticLaw></reaction>"""
+
+
+def curves_of(data: bytes) -> dict[str, list[float]]:
+    """The curves of an archive as a reader draws them to which the target of a species is its concentration."""
+    roadrunner = importlib.import_module("roadrunner")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        root = ElementTree.fromstring(archive.read("experiment.sedml"))
+        space = {"s": root.tag.partition("}")[0][1:], "m": "http://www.w3.org/1998/Math/MathML"}
+        files = {one.get("id"): one.get("source") for one in root.iterfind(".//s:model", space)}
+        runs = {name: roadrunner.RoadRunner(archive.read(file).decode()) for name, file in files.items()}
+    curves = {}
+    for generator in root.iterfind(".//s:dataGenerator", space):
+        values = {}
+        for variable in generator.iterfind(".//s:variable", space):
+            target = variable.get("target")
+            if target is None:
+                continue
+            runner = runs[variable.get("taskReference").removeprefix("run_")]
+            name = re.search(r"@id='(\w+)'", target)[1]
+            selection = f"[{name}]" if "listOfSpecies" in target else name
+            runner.reset()
+            values[variable.get("id")] = runner.simulate(0, 4, 3, [selection])[:, 0]
+        if values:  # sums only, in what is tested here
+            names = [one.text.strip() for one in generator.iterfind(".//m:ci", space)]
+            curves[generator.get("name")] = list(sum(values[name] for name in names))
+    return curves
+
+
+def test_amounts_are_amounts_to_every_reader(tmp_path: Path) -> None:
+    """6·exp(-t/4) of S, though its concentration is a quarter of that; P counts as a concentration to all."""
+    text = AMOUNTS.format("".join(DECAY.format(name) for name in "SPU"))
+    path = saved(tmp_path, text)
+    fall = [math.exp(-0.25 * time) for time in (0, 2, 4)]
+    thin = [math.exp(-0.25 / 4 * time) for time in (0, 2, 4)]
+    drawn = curves_of(written_system(sbmlump.load(path), ".omex").data)
+    assert drawn["S"] == pytest.approx([6 * one for one in fall], rel=1e-5)
+    assert drawn["P"] == pytest.approx([2 * one for one in thin], rel=1e-5)
+    assert drawn["U"] == pytest.approx([5 * one for one in fall], rel=1e-5)
+    for observe in (["S"], ["both = S + P"], ["S", "U"]):
+        reduction = sbmlump.reduce(sbmlump.load(path), observe)
+        drawn = curves_of(reduction_archive(reduction, text.encode(), sbml_of(reduction)))
+        names = [one.partition(" = ")[0] for one in observe]
+        assert set(drawn) == {f"{name} ({which})" for name in names for which in ("original", "reduced")}
+        for name in names:
+            assert drawn[f"{name} (original)"] == pytest.approx(drawn[f"{name} (reduced)"], rel=1e-5)
+    with zipfile.ZipFile(io.BytesIO(written_system(sbmlump.load(path), ".omex").data)) as archive:
+        manifest = archive.read("manifest.xml").decode()
+        assert all(f"./{name}" in manifest for name in archive.namelist())
+
+
+def test_the_original_lies_in_the_archive_in_utf_8(tmp_path: Path) -> None:
+    text = AMOUNTS.format(DECAY.format("P")).replace('id="flask"', 'id="flask" name="Flasche für α"')
+    for data in (("\ufeff" + text).encode(), ('<?xml version="1.0" encoding="UTF-16"?>' + text).encode("utf-16")):
+        path = tmp_path / "m.xml"
+        path.write_bytes(data)
+        reduction = sbmlump.reduce(sbmlump.load(path), ["P"])
+        with zipfile.ZipFile(io.BytesIO(reduction_archive(reduction, data, sbml_of(reduction)))) as archive:
+            assert "Flasche für α" in archive.read("original.xml").decode()
