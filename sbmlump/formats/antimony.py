@@ -125,6 +125,7 @@ class _Writer:
             self.own += "_"
         self.taken.add(self.own)
         self.units = self._unit_names()
+        self.ruled = {one.get("variable") for one in self._all("Rules")}
         self.initial = {one.get("symbol", ""): self._math(one) for one in self._all("InitialAssignments")}
 
     def run(self) -> AntimonyText:
@@ -321,10 +322,9 @@ class _Writer:
 
     def _declare(self, name: str, id: str, text: str | None, *, varies: bool) -> None:
         """A stoichiometry with an id."""
-        ruled = {one.get("variable") for one in self._all("Rules")}
         if id in self.initial:
             self.more.append(f"{name} = {self.initial[id]};")
-        elif text is not None and id not in ruled:
+        elif text is not None and id not in self.ruled:
             self.more.append(f"{name} = {_attribute(text)};")
         self.more.append(f"{'var' if varies else 'const'} {name};")
 
