@@ -118,6 +118,13 @@ class _Comparison:
     def __init__(self, written: OdeSystem, read: OdeSystem, expected: Expected) -> None:
         self.written, self.read, self.expected = written, read, expected
         self.left, self.right = written.graph, read.graph
+        # a stoichiometry with an id that no mathematics mentions is no constant to a reader
+        self.references = {
+            part.id: part.stoichiometry
+            for reaction in read.reactions
+            for part in (*reaction.reactants, *reaction.products)
+            if part.id is not None and _is_given(self.right, part.stoichiometry)
+        }
         self.ids = {name: expected.renamed.get(name, name) for name in _quantities(written) if self._kept(name)}
 
     def _kept(self, name: str) -> bool:
@@ -127,7 +134,7 @@ class _Comparison:
 
     def missing(self) -> Iterator[Reason]:
         """Ids that are gone, that have become something else, or that are new."""
-        here, there = _quantities(self.written), _quantities(self.read)
+        here, there = _quantities(self.written), dict.fromkeys(self.references, "constant") | _quantities(self.read)
         seen: dict[str, str] = {}
         for name, new in self.ids.items():
             if new in seen:
@@ -146,23 +153,23 @@ class _Comparison:
     def values(self) -> Iterator[Reason]:
         """Initial values and constants: as formulas of what is given by a number on both sides, or as numbers."""
         given = {c.id for c in self.written.constants if c.id in self.ids and _is_given(self.left, c.value)}
-        numbers = {c.id for c in self.read.constants if _is_given(self.right, c.value)}
+        numbers = {c.id for c in self.read.constants if _is_given(self.right, c.value)} | self.references.keys()
         free = {name for name in given if self.ids[name] in numbers} if self.expected.formulas else set()
         before = self.written.at_start(frozenset(free))
         after = self.read.at_start(frozenset(self.ids[name] for name in free))
         plain = {c.id: c.value for c in self.written.constants}
-        other = {c.id: c.value for c in self.read.constants}
+        other = {**self.references, **{c.id: c.value for c in self.read.constants}}
         start = [
             _Pair(
                 name,
                 "initial value" if name in self.written.state_index else "value",
                 plain[name] if name in free else before.get(name),
-                other[new] if name in free else after.get(new),
+                other[new] if name in free else after.get(new, self.references.get(new)),
             )
             for name, new in self.ids.items()
             if name in self.written.state_index or name in plain
         ]
-        yield from self._unequal(start, {self.ids[name]: symbol_value(name) for name in free})
+        yield from self._unequal(start, {}, {self.ids[name]: symbol_value(name) for name in free})
 
     # -- what holds at all times ---------------------------------------------------------------------
 
@@ -173,7 +180,18 @@ class _Comparison:
         for mine, theirs in self._events():
             pairs += self._event(mine, theirs, reasons)
         yield from reasons
-        yield from self._unequal(pairs, self._symbols([pair.right for pair in pairs if pair.right is not None]))
+        right = self._symbols([pair.right for pair in pairs if pair.right is not None])
+        yield from self._unequal(pairs, self._values_only(), right)
+
+    def _values_only(self) -> dict[str, int]:
+        """Constants that the other side has as numbers in its expressions, and what they are worth."""
+        there = _quantities(self.read)
+        only = [c.id for c in self.written.constants if self.ids.get(c.id) not in there]
+        if not only:
+            return {}
+        start = self.written.at_start(frozenset(c.id for c in self.written.constants) - set(only))
+        worth = field_values(self.left, [start[name] for name in only if name in start])
+        return {name: worth[start[name]] for name in only if name in start}
 
     def _symbols(self, roots: list[Node]) -> dict[str, int]:
         """Values of the symbols of what was read: those of what was written, and what new constants are worth."""
@@ -257,7 +275,9 @@ class _Comparison:
 
     # -- two sides -----------------------------------------------------------------------------------
 
-    def _unequal(self, pairs: list[_Pair], symbols: Mapping[str, int]) -> Iterator[Reason]:
+    def _unequal(
+        self, pairs: list[_Pair], left_symbols: Mapping[str, int], right_symbols: Mapping[str, int]
+    ) -> Iterator[Reason]:
         doubtful: list[_Pair] = []
         for pair in pairs:
             if pair.left is None and pair.right is None:
@@ -268,9 +288,10 @@ class _Comparison:
             else:
                 doubtful.append(pair)
         for as_doubles in (False, True):
-            left = field_values(self.left, [p.left for p in doubtful if p.left is not None], as_doubles=as_doubles)
-            nodes = [p.right for p in doubtful if p.right is not None]
-            right = field_values(self.right, nodes, symbols, as_doubles=as_doubles)
+            mine = [p.left for p in doubtful if p.left is not None]
+            theirs = [p.right for p in doubtful if p.right is not None]
+            left = field_values(self.left, mine, left_symbols, as_doubles=as_doubles)
+            right = field_values(self.right, theirs, right_symbols, as_doubles=as_doubles)
             doubtful = [p for p in doubtful if left.get(p.left or 0) != right.get(p.right or 0)]
         for pair in doubtful:
             assert pair.left is not None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from sbmlump.equality import Expected, refuse_differences
-from sbmlump.errors import Reason, UsageError
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.reduced import ReducedSystem
 from sbmlump.system import OdeSystem
 
@@ -153,7 +153,13 @@ def _antimony(_: OdeSystem, sbml: bytes) -> Written:
     from sbmlump.sbml.reader import parse_sbml
 
     made = antimony_text(sbml)
-    read = parse_sbml(sbml_of_antimony(made.text), file="the Antimony text")
+    back = sbml_of_antimony(made.text)
+    try:
+        read = parse_sbml(back, file="what Antimony makes of it")
+    except SbmlumpError as error:
+        raise UnsupportedModelError(
+            [replace(one, code="written-differs", message=f"not written: {one.message}") for one in error.reasons]
+        ) from error
     expected = Expected(renamed=made.renamed, left_out=frozenset(made.left_out))
     refuse_differences(parse_sbml(sbml), read, "Antimony", expected)
     return Written(made.text.encode(), made.reasons)

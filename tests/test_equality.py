@@ -15,7 +15,7 @@ from sbmlump.equality import Expected, differences, refuse_differences
 from sbmlump.errors import UnsupportedModelError
 from sbmlump.expr.graph import Graph
 from sbmlump.expr.text import parse_expression
-from sbmlump.system import Assigned, Constant, Constraint, Event, Reaction
+from sbmlump.system import Assigned, Constant, Constraint, Event, Participant, Reaction
 
 
 def decay(
@@ -145,6 +145,28 @@ def test_renamed_ids_stay_apart() -> None:
     assert told(system, named) == ["x", "x_1"]
     assert told(system, named, Expected(renamed={"x": "x_1"})) == []
     assert "y" in told(system, named, Expected(renamed={"x": "x_1", "y": "x_1"}))
+
+
+def test_a_stoichiometry_with_an_id_counts_by_its_value() -> None:
+    def system(value: int, *, named: bool) -> OdeSystem:
+        graph = Graph()
+        number = graph.number(value)
+        many = graph.symbol("many") if named else number
+        constants = (Constant("many", number),) if named else ()
+        made = Reaction("r", graph.number(1), products=(Participant("x", number, id="many"),))
+        return OdeSystem(graph, ("x",), (number,), (many,), constants=constants, reactions=(made,))
+
+    assert told(system(3, named=True), system(3, named=False)) == []
+    assert set(told(system(3, named=True), system(4, named=False))) == {"x", "many"}
+
+
+def test_what_is_left_out_counts_by_its_value() -> None:
+    graph = Graph()
+    size = graph.symbol("size")
+    one = OdeSystem(graph, ("x",), (size,), (size,), constants=(Constant("size", graph.number(2)),))
+    two = OdeSystem(graph, ("x",), (graph.number(2),), (graph.number(2),))
+    assert told(one, two) == ["size"]
+    assert told(one, two, Expected(left_out={"size"}, formulas=False)) == []
 
 
 def test_groups_of_conditions_and_of_extremes() -> None:

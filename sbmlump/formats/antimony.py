@@ -125,7 +125,7 @@ class _Writer:
             self.own += "_"
         self.taken.add(self.own)
         self.units = self._unit_names()
-        self.ruled = {one.get("variable") for one in self._all("Rules")}
+        self.ruled = {one.get("variable") for one in self._all("Rules") if _tag(one) == "assignmentRule"}
         self.initial = {one.get("symbol", ""): self._math(one) for one in self._all("InitialAssignments")}
 
     def run(self) -> AntimonyText:

@@ -203,6 +203,34 @@ def test_events_with_all_that_they_can_have() -> None:
     assert len(again(written_system(whole, ".ant")).events) == 16
 
 
+def test_stoichiometries_with_ids_rules_and_initial_assignments() -> None:
+    references = "".join(
+        f'<speciesReference id="{name}" species="S"{value} constant="{fixed}"/>'
+        for name, value, fixed in (
+            ("plain", ' stoichiometry="2"', "true"),
+            ("growing", ' stoichiometry="1"', "false"),
+            ("ruled", "", "false"),
+            ("started", "", "true"),
+        )
+    )
+    body = f"""<model id="m"><listOfCompartments><compartment id="c" size="1" constant="true"/></listOfCompartments>
+    <listOfSpecies><species id="S" compartment="c" initialConcentration="1" {PLAIN}/></listOfSpecies>
+    <listOfInitialAssignments><initialAssignment symbol="started">{math("<cn>5</cn>")}</initialAssignment>
+    </listOfInitialAssignments>
+    <listOfRules><rateRule variable="growing">{math("<cn>0.5</cn>")}</rateRule>
+    <assignmentRule variable="ruled">{math("<apply><times/><cn>3</cn><ci>S</ci></apply>")}</assignmentRule>
+    </listOfRules>
+    <listOfReactions><reaction id="r" reversible="false"><listOfProducts>{references}</listOfProducts>
+    <kineticLaw>{math("<cn>1</cn>")}</kineticLaw></reaction></listOfReactions></model></sbml>"""
+    system = parse_sbml((HEAD + body).encode())
+    read = again(written_system(system, ".ant"))
+    order = [read.states.index(name) for name in system.states]
+    point = dict(zip(system.states, system.initial_state(), strict=True))
+    rates = dict(zip(system.states, system.rates(0, list(point.values())), strict=True))
+    assert rates["S"] == 2 + 1 + 3 + 5
+    assert read.rates(0, [point[name] for name in read.states])[order].tolist() == list(rates.values())
+
+
 def test_an_event_that_changes_nothing_is_said_to_be_left_out() -> None:
     system = equations(x="-x")
     graph = system.graph
