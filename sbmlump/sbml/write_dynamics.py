@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sbmlump.events import new_values, refuse_two_moments, with_trigger_values
+from sbmlump.expr.generic_values import field_values
 from sbmlump.expr.graph import Node
 from sbmlump.sbml.mathml_out import MathmlPrinter
 from sbmlump.sbml.write_elements import ElementWriter, element, sbo_term, section
-from sbmlump.sbml.write_field import field_values
 from sbmlump.sbml.write_fragments import XHTML, extras
 from sbmlump.sbml.write_numbers import attribute_text
 from sbmlump.sbml.write_roles import Role
