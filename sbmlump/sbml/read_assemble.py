@@ -157,11 +157,11 @@ class Assembly:
 
     def stoichiometry(self, part: RawParticipant) -> Node:
         """Stoichiometry of a participant over all ids: a number, a symbol, or an expression."""
+        if part.id is not None and part.id in self.roles.used_references:
+            return self.graph.symbol(part.id)
         if part.program is not None:
             what = f"the stoichiometry of {part.species!r}"
             return self.number(part.program, what, part.species, part.line)
-        if part.id is not None and part.id in self.roles.used_references:
-            return self.graph.symbol(part.id)
         if part.stoichiometry is None:
             text = f"the stoichiometry of {part.species!r} is not given; give it"
             self.problems.add("missing-value", text, part.id or part.species, part.line)

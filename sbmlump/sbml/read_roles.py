@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sbmlump.sbml.read_record import Entry, Problems, RawModel
+from sbmlump.sbml.mathml import Program
+from sbmlump.sbml.read_record import Entry, Problems, RawModel, RawRule
 
 __all__ = ["Roles", "classify"]
 
@@ -37,6 +38,8 @@ class Roles:
 def classify(raw: RawModel, problems: Problems) -> Roles:
     """Sort the ids of ``raw`` into roles; a target that does not exist is a problem."""
     entries = raw.entries
+    mentioned = _mentioned(raw)
+    _define_old_references(raw, mentioned)
     tables = {"assignment rule": raw.assignments, "rate rule": raw.rates, "initial assignment": raw.initial}
     for what, table in tables.items():
         for target in [name for name in table if not _is_target(entries, name)]:
@@ -63,8 +66,19 @@ def classify(raw: RawModel, problems: Problems) -> Roles:
         if name not in determined and not entry.quantity.written_constant and entry.quantity.kind != "local-parameter"
     )
     references = {name for name, entry in entries.items() if entry.quantity.kind == "species-reference"}
-    named = references & (_mentioned(raw) | determined | set(raw.initial)) if references else set()
+    named = references & (mentioned | determined | set(raw.initial)) if references else set()
     return Roles(tuple(ordered), frozenset(changed), frozenset(raw.assignments), free, frozenset(named))
+
+
+def _define_old_references(raw: RawModel, mentioned: set[str]) -> None:
+    """Make a rule of each Level 2 ``stoichiometryMath`` whose reference is named in mathematics.
+
+    In Level 3 it would be one, and the id means the same wherever it stands.
+    """
+    for reaction in raw.reactions:
+        for part in (*reaction.reactants, *reaction.products):
+            if part.program is not None and part.id is not None and part.id in mentioned:
+                raw.assignments.setdefault(part.id, RawRule(part.id, part.program, part.line))
 
 
 def _is_target(entries: dict[str, Entry], name: str) -> bool:
@@ -126,15 +140,23 @@ def _changed_by_reactions(raw: RawModel, problems: Problems) -> set[str]:
 
 
 def _mentioned(raw: RawModel) -> set[str]:
-    """Ids that stand anywhere in mathematics outside function definitions."""
+    """Ids that stand anywhere in mathematics outside function definitions.
+
+    A local parameter is none of them: it hides what has the same id elsewhere.
+    """
+    found: set[str] = set()
     programs = [rule.program for rule in (*raw.assignments.values(), *raw.rates.values(), *raw.initial.values())]
     programs += [rule.program for rule in raw.algebraic]
     programs += [constraint.program for constraint in raw.constraints]
     for reaction in raw.reactions:
         if reaction.law is not None:
-            programs.append(reaction.law.program)
+            found |= _names_in(reaction.law.program) - reaction.law.names.keys()
         programs += [p.program for p in (*reaction.reactants, *reaction.products) if p.program is not None]
     for event in raw.events:
         programs += [p for p in (event.trigger, event.delay, event.priority) if p is not None]
         programs += [rule.program for rule in event.assignments]
-    return {step.payload for program in programs for step in program if step.kind in ("name", "rate-of")}
+    return found.union(*(_names_in(program) for program in programs))
+
+
+def _names_in(program: Program) -> set[str]:
+    return {step.payload for step in program if step.kind in ("name", "rate-of")}

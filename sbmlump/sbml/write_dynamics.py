@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sbmlump.events import new_values, refuse_two_moments, with_trigger_values
 from sbmlump.expr.generic_values import field_values
@@ -13,6 +13,7 @@ from sbmlump.sbml.write_elements import ElementWriter, element, sbo_term, sectio
 from sbmlump.sbml.write_fragments import XHTML, extras
 from sbmlump.sbml.write_numbers import attribute_text
 from sbmlump.sbml.write_roles import Role
+from sbmlump.sbml.write_start import doubles_at_start
 from sbmlump.sbml.write_xml import attributes, escaped
 from sbmlump.system import Constraint, Event, OdeSystem, Participant, Reaction
 
@@ -25,7 +26,9 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """How one reactant or product is written: its id, the attribute, and what else defines the stoichiometry."""
+    """How one reactant or product is written: its id, the attribute, and the formula that defines the stoichiometry
+    where that is not all (the attribute is then its value at time 0).
+    """
 
     id: str | None
     text: str | None = None
@@ -57,6 +60,10 @@ def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Refe
                 table[reaction.id, position] = Reference(name, initial=one.stoichiometry)
             else:
                 table[reaction.id, position] = Reference(name, rule=one.stoichiometry)
+    computed = {place: one.initial if one.rule is None else one.rule for place, one in table.items() if one.text is None}
+    beside = doubles_at_start(system, {place: node for place, node in computed.items() if node is not None})
+    for place, text in beside.items():
+        table[place] = replace(table[place], text=text)
     return table
 
 

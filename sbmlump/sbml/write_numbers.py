@@ -19,6 +19,14 @@ _HIGH: Final = 2**31 - 1
 _LOW: Final = -_HIGH
 _LIMB: Final = 10**15
 _PLAIN_EXPONENTS: Final = range(-5, 22)
+_SHIFTS: Final = range(-40, 18)
+"""Places of the decimal point in a mantissa that are tried: enough to keep the power of ten a normal double."""
+_MOST_BITS: Final = 10_000
+"""Longer integers are not turned into decimal text, which takes quadratic time."""
+_LARGEST_POWER: Final = 300
+"""Powers of ten that are written as one number; ten to such a power is a normal double."""
+_MOST_DIGITS_IN_A_SUM: Final = 64
+"""Decimals with so many digits are written as sums of doubles (16 digits each); longer ones as quotients."""
 
 
 def is_decimal(value: Fraction) -> bool:
@@ -77,33 +85,66 @@ class NumberTexts:
             return self._leaf(f'<cn type="integer"> {top} </cn>', value)
         if is_decimal(value):
             return self._leaf(_decimal(value), value)
-        if bottom == 1:
-            return self._long_integer(top)
         if bottom <= _HIGH and _LOW <= top <= _HIGH:
             return self._leaf(f'<cn type="rational"> {top} <sep/> {bottom} </cn>', value)
+        if double_of(value) is None:
+            raise _too_large(value)
+        digits = _decimal_digits(value)
+        if digits is not None:
+            text = _exact_decimal(value, *digits)
+            if text is not None:
+                return self._leaf(text, value)
+            if len(digits[0]) <= _MOST_DIGITS_IN_A_SUM:
+                nearest = _near(value, *digits)
+                if nearest is not None:
+                    return f"<apply><plus/>{self.text(nearest)}{self.text(value - nearest)}</apply>"
+        if bottom == 1:
+            return self._long_integer(top)
+        if double_of(Fraction(top)) is None or double_of(Fraction(bottom)) is None:
+            return self._scaled_quotient(top, bottom)
         return f"<apply><divide/>{self.text(Fraction(top))}{self.text(Fraction(bottom))}</apply>"
 
     def _long_integer(self, value: int) -> str:
         """((a·10^15 + b)·10^15 + c)…: each limb is exact as a double."""
         if double_of(Fraction(value)) is None:
-            digits = len(str(abs(value))) if value.bit_length() < 10_000 else value.bit_length() * 3 // 10
-            message = (
-                f"a number of {digits} digits is beyond the range of doubles and cannot be written as SBML; "
-                "choose rounder parameter values or keep fewer of them symbolic"
-            )
-            raise SbmlumpError(Reason("number-not-writable", message))
-        limbs = []
-        rest = abs(value)
-        while rest:
-            rest, limb = divmod(rest, _LIMB)
-            limbs.append(limb if value > 0 else -limb)
-        text = self.text(Fraction(limbs.pop()))
+            raise _too_large(Fraction(value))
+        limbs = _limbs(value)
+        text = self.text(Fraction(limbs[0]))
         base = self.text(Fraction(_LIMB))
-        for limb in reversed(limbs):
+        for limb in limbs[1:]:
             text = f"<apply><times/>{text}{base}</apply>"
             if limb:
                 text = f"<apply><plus/>{text}{self.text(Fraction(limb))}</apply>"
         return text
+
+    def _scaled_quotient(self, top: int, bottom: int) -> str:
+        """p/q whose parts are beyond the range of doubles: (p·10^-a / (q·10^-b)) times powers of ten.
+
+        Each part lies between 1 and 10^15, so that nothing in between is beyond that range as a double either.
+        """
+        high, high_power = self._leading(top)
+        low, low_power = self._leading(bottom)
+        text = f"<apply><divide/>{high}{low}</apply>"
+        power = high_power - low_power
+        while power:
+            step = max(-_LARGEST_POWER, min(_LARGEST_POWER, power))
+            text = f"<apply><times/>{text}{self.text(Fraction(10) ** step)}</apply>"
+            power -= step
+        return text
+
+    def _leading(self, value: int) -> tuple[str, int]:
+        """Text of value / 10^n as a + (b + (c + …)/10^15)/10^15, each limb exact as a double, and n."""
+        limbs = _limbs(value)
+        power = 15 * (len(limbs) - 1)
+        while not limbs[-1]:
+            limbs.pop()
+        text = self.text(Fraction(limbs[-1]))
+        base = self.text(Fraction(_LIMB))
+        for limb in reversed(limbs[:-1]):
+            text = f"<apply><divide/>{text}{base}</apply>"
+            if limb:
+                text = f"<apply><plus/>{self.text(Fraction(limb))}{text}</apply>"
+        return text, power
 
     def _leaf(self, text: str, value: Fraction) -> str:
         self._doubles[text] = value
@@ -120,12 +161,92 @@ def _decimal(value: Fraction) -> str:
         return f"<cn> {sign}{_plain(digits, exponent)} </cn>"
     # e-notation is read as mantissa · pow(10, exponent), which may round twice: take a mantissa where it does not
     for before in (1, len(digits), *range(2, len(digits))):
-        mantissa = sign + digits[:before] + ("." + digits[before:] if digits[before:] else "")
-        power = point - before
-        kept = Fraction(repr(float(mantissa))) == Fraction(mantissa)  # 17 digits may have a shorter text
-        if kept and _as_read(mantissa, power) == double:
-            return f'<cn type="e-notation"> {mantissa} <sep/> {power} </cn>'
+        text = _e_notation(sign, digits, before, point, double)
+        if text is not None:
+            return text
     return f"<cn> {sign}{_plain(digits, exponent)} </cn>"
+
+
+def _exact_decimal(value: Fraction, digits: str, exponent: int) -> str | None:
+    """An e-notation that means ``value``, with digits that are not the shortest of its double, and reads as that."""
+    sign = "-" if value < 0 else ""
+    point = len(digits) + exponent
+    for before in sorted(_SHIFTS, key=lambda place: (place != 1, abs(place - 1))):
+        text = _e_notation(sign, digits, before, point, float(value))
+        if text is not None:
+            return text
+    return None
+
+
+def _near(value: Fraction, digits: str, exponent: int) -> Fraction | None:
+    """A decimal that is read as the double nearest to ``value``, and as doubles leaves that after the rest is added.
+
+    ``None`` among denormal doubles, which are too far apart.
+    """
+    double = float(value)
+    places = exponent + len(digits)
+    for kept in (16, 17):
+        unit = Fraction(10) ** (places - kept)
+        middle = round(value / unit)
+        for step in (0, 1, -1, 2, -2, 3, -3):
+            near = (middle + step) * unit
+            rest = value - near
+            if rest and near != value and abs(rest) < abs(value) / 10**13 and float(near) + float(rest) == double:
+                if is_decimal(near) or _exact_decimal(near, str(abs(middle + step)), places - kept) is not None:
+                    return near
+    return None
+
+
+def _e_notation(sign: str, digits: str, before: int, point: int, double: float) -> str | None:
+    """0.digits·10^point with ``before`` digits before the decimal point (fewer than 0: zeros after it).
+
+    ``None`` if libSBML does not read that as ``double``, or the mantissa is not what its own double is written as.
+    """
+    mantissa = sign + _plain(digits, before - len(digits))
+    power = point - before
+    kept = Fraction(repr(float(mantissa))) == Fraction(mantissa)  # 17 digits may have a shorter text
+    if kept and _as_read(mantissa, power) == double:
+        return f'<cn type="e-notation"> {mantissa} <sep/> {power} </cn>'
+    return None
+
+
+def _decimal_digits(value: Fraction) -> tuple[str, int] | None:
+    """Digits d and exponent e with |value| = d·10^e, ``None`` if it has no finite decimal text."""
+    rest, fives = value.denominator, 0
+    twos = (rest & -rest).bit_length() - 1
+    rest >>= twos
+    while rest % 5 == 0:
+        rest //= 5
+        fives += 1
+    if rest != 1:
+        return None
+    places = max(twos, fives)
+    whole = abs(value.numerator) * 2 ** (places - twos) * 5 ** (places - fives)
+    if whole.bit_length() > _MOST_BITS:
+        return None
+    text = str(whole)
+    digits = text.rstrip("0")
+    return digits, len(text) - len(digits) - places
+
+
+def _limbs(value: int) -> list[int]:
+    """Digits of ``value`` to the base 10^15, highest first, each with its sign."""
+    limbs: list[int] = []
+    rest = abs(value)
+    while rest:
+        rest, limb = divmod(rest, _LIMB)
+        limbs.append(limb if value > 0 else -limb)
+    return limbs[::-1]
+
+
+def _too_large(value: Fraction) -> SbmlumpError:
+    bits = value.numerator.bit_length() - value.denominator.bit_length()
+    digits = len(str(abs(int(value)))) if bits < 10_000 else bits * 3 // 10
+    message = (
+        f"a number of {digits} digits is beyond the range of doubles and cannot be written as SBML; "
+        "choose rounder parameter values or keep fewer of them symbolic"
+    )
+    return SbmlumpError(Reason("number-not-writable", message))
 
 
 def _as_read(mantissa: str, power: int) -> float:

@@ -1,37 +1,95 @@
-"""How values at time 0 are written: as an attribute where a double says exactly the same, else by an assignment."""
+"""How values at time 0 are written: as an attribute where a double says exactly the same, else by an assignment.
+
+Beside an assignment (or a rule that gives a stoichiometry) stands the attribute with the nearest double: it means
+nothing to readers that know SBML, and others, which pass over the formula, take it instead of 0.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TypeVar
 
+from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.sbml.write_numbers import attribute_text
 from sbmlump.sbml.write_roles import Role
+from sbmlump.system import OdeSystem
 
-__all__ = ["Start", "starts"]
+__all__ = ["Start", "doubles_at_start", "starts"]
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The value of one id at time 0: ``text`` for the attribute named ``attribute``, or an initial assignment."""
+    """The value of one id at time 0: ``text`` for the attribute named ``attribute``, and an initial assignment where
+    that is not all (the attribute is then the nearest double).
+    """
 
     attribute: str
     text: str | None = None
     assignment: Node | None = None
 
 
-def starts(graph: Graph, roles: Mapping[str, Role]) -> dict[str, Start]:
-    """Values at time 0 by id; ids without one (missing, or given by a rule) are absent."""
+def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, Start]:
+    """Values at time 0 by id; ids without one (missing, or given by a rule) are absent.
+
+    Raises
+    ------
+    SbmlumpError
+        As :func:`doubles_at_start`.
+    """
+    graph = system.graph
     table: dict[str, Start] = {}
+    wanted: dict[str, Node] = {}
     for name, role in roles.items():
         if role.value is None:
+            if role.what == "assigned" and role.quantity.kind == "species-reference":
+                table[name] = Start("stoichiometry")
+                wanted[name] = graph.symbol(name)
             continue
         start = _start(graph, role, role.value, roles)
         if start is not None:
             table[name] = start
+            if start.assignment is not None:
+                wanted[name] = start.assignment
+    for name, text in doubles_at_start(system, wanted).items():
+        table[name] = replace(table[name], text=text)
     return table
+
+
+def doubles_at_start(system: OdeSystem, nodes: Mapping[Key, Node]) -> dict[Key, str]:
+    """Attribute text of the double that each of ``nodes`` is at time 0; what has no finite one is absent.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    nodes : mapping of key to Node
+        Over any ids of the system, and time.
+
+    Raises
+    ------
+    SbmlumpError
+        With code ``circular-initial-value`` if initial values depend on each other in a circle.
+    """
+    if not nodes:
+        return {}
+    graph = system.graph
+    try:
+        known = system.at_start()
+    except ValueError as error:
+        raise SbmlumpError(Reason("circular-initial-value", f"{error}; break the circle")) from error
+    mapping = {graph.symbol(name): value for name, value in known.items()} | {graph.time(): graph.number(0)}
+    resolved = dict(zip(nodes, graph.substitute(list(nodes.values()), mapping), strict=True))
+    closed = {key: node for key, node in resolved.items() if not graph.symbols([node])}
+    numbers = values_of(graph, list(closed.values())).tolist()
+    return {
+        key: repr(number).removesuffix(".0") for key, number in zip(closed, numbers, strict=True) if math.isfinite(number)
+    }
 
 
 def _start(graph: Graph, role: Role, value: Node, roles: Mapping[str, Role]) -> Start | None:

@@ -77,7 +77,7 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     graph = system.graph
     roles = assign_roles(system, all_rate_rules=all_rate_rules)
     by_id = roles.by_id
-    start = starts(graph, by_id)
+    start = starts(system, by_id)
     stoichiometries = references(system, by_id)
     amounts = {name for name, role in by_id.items() if role.what == "amount"}
     initial = _initial_assignments(start, stoichiometries)
