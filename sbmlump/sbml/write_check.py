@@ -1,32 +1,43 @@
-"""Read what was written with libSBML, before anybody else does."""
+"""Read what was written, before anybody else does: with libSBML, and as a system that is compared with what it is of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 import libsbml
 
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.equality import refuse_differences
+from sbmlump.errors import InputError, Reason, SbmlumpError
+from sbmlump.sbml.document import Opened, parse_document
 from sbmlump.sbml.mathml_out import MATHML
+from sbmlump.sbml.reader import read_opened
+from sbmlump.system import OdeSystem
 
 __all__ = ["check_written"]
 
 _Node: Final = libsbml.ASTNode  # see mathml.py: a node may come as the class of another library
+_NAME: Final = "what was written"
 _MOST_REACTIONS_CHECKED: Final = 5_000
 _MOST_BYTES_CHECKED: Final = 3_000_000
 """libSBML's check takes about 2 s for so much, and 23 s for 7 MB."""
 _MOST_ERRORS_TOLD: Final = 10
 
 
-def check_written(data: bytes, numbers: Mapping[str, Fraction], values: Mapping[str, float]) -> None:
-    """Parse ``data`` and compare.
+def check_written(
+    data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction], values: Mapping[str, float]
+) -> None:
+    """Parse ``data`` and compare: every number and value in it, and the system that a reader makes of it.
 
     Parameters
     ----------
     data : bytes
         The finished document.
+    system : OdeSystem
+        What it is to say.
     numbers : mapping of str to Fraction
         Every ``cn`` element in it and what it stands for.
     values : mapping of str to float
@@ -35,10 +46,14 @@ def check_written(data: bytes, numbers: Mapping[str, Fraction], values: Mapping[
     Raises
     ------
     SbmlumpError
-        With code ``invalid-output``: a fault in sbmlump, or content of the original that Level 3 forbids.
+        With code ``invalid-output``: a fault in sbmlump, or content of the original that Level 3 forbids;
+        ``written-differs``: it is read back as another model.
     """
-    document = libsbml.readSBMLFromString(data.decode())
-    _refuse(_errors(document))
+    try:
+        document = parse_document(data, file=_NAME)
+    except InputError as error:
+        _refuse([reason.message for reason in error.reasons])
+        raise  # not reached: there is at least one reason
     model = document.getModel()
     if model is None:
         _refuse(["libSBML finds no model in it"])
@@ -49,6 +64,11 @@ def check_written(data: bytes, numbers: Mapping[str, Fraction], values: Mapping[
             document.setConsistencyChecks(category, False)
         document.checkConsistency()
         _refuse(_errors(document))
+    result = read_opened(Opened(document, _NAME, sha256(data).hexdigest(), Path()))
+    if result.system is None:
+        _refuse([reason.message for reason in result.reasons])
+    else:
+        refuse_differences(system, result.system, "SBML")
 
 
 def _errors(document: Any) -> list[str]:

@@ -52,7 +52,7 @@ def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, Start]:
                 table[name] = Start("stoichiometry")
                 wanted[name] = graph.symbol(name)
             continue
-        start = _start(graph, role, role.value, roles)
+        start = _start(graph, role, role.value)
         if start is not None:
             table[name] = start
             if start.assignment is not None:
@@ -92,10 +92,10 @@ def doubles_at_start(system: OdeSystem, nodes: Mapping[Key, Node]) -> dict[Key, 
     }
 
 
-def _start(graph: Graph, role: Role, value: Node, roles: Mapping[str, Role]) -> Start | None:
+def _start(graph: Graph, role: Role, value: Node) -> Start | None:
     quantity = role.quantity
     if quantity.kind == "species":
-        return _species(graph, role, value, roles)
+        return _species(graph, role, value)
     if quantity.kind == "compartment" and quantity.spatial_dimensions == 0 and graph.number_of(value) == 1:
         return None  # a point has no size; readers take 1
     attribute = {"compartment": "size", "species-reference": "stoichiometry"}.get(quantity.kind, "value")
@@ -107,7 +107,7 @@ def _plain(graph: Graph, attribute: str, value: Node, computed: bool) -> Start:
     return Start(attribute, assignment=value) if text is None else Start(attribute, text)
 
 
-def _species(graph: Graph, role: Role, value: Node, roles: Mapping[str, Role]) -> Start:
+def _species(graph: Graph, role: Role, value: Node) -> Start:
     """An amount or a concentration, as the original gave it if that can be seen."""
     quantity = role.quantity
     own = "initialAmount" if quantity.amount else "initialConcentration"
@@ -115,27 +115,20 @@ def _species(graph: Graph, role: Role, value: Node, roles: Mapping[str, Role]) -
         return Start(own, assignment=value)
     if quantity.amount != quantity.given_as_amount and quantity.compartment is not None:
         other = "initialConcentration" if quantity.amount else "initialAmount"
-        text = _scaled(graph, value, quantity.compartment, roles, by_size=not quantity.amount)
+        text = _scaled(graph, value, quantity.compartment, by_size=not quantity.amount)
         if text is not None:
             return Start(other, text)
     return _plain(graph, own, value, computed=False)
 
 
-def _scaled(graph: Graph, value: Node, compartment: str, roles: Mapping[str, Role], *, by_size: bool) -> str | None:
-    """Text of value · size (``by_size``) or value / size, where that is a number; only sizes that stay so count."""
+def _scaled(graph: Graph, value: Node, compartment: str, *, by_size: bool) -> str | None:
+    """Text of value · size (``by_size``) or value / size, where that is a number whatever the size is."""
     size = graph.symbol(compartment)
     if by_size and graph.op(value) is Op.DIV and graph.args(value)[1] == size:
         return _text(graph, graph.args(value)[0])
     if not by_size and graph.op(value) is Op.MUL and size in graph.args(value):
         return _text(graph, graph.mul(arg for arg in graph.args(value) if arg != size))
-    number = graph.number_of(value)
-    if number == 0:
-        return "0"
-    role = roles.get(compartment)
-    known = graph.number_of(role.value) if role is not None and role.value is not None else None
-    if number is None or not known:
-        return None
-    return attribute_text(number * known if by_size else number / known)
+    return "0" if graph.number_of(value) == 0 else None
 
 
 def _text(graph: Graph, node: Node) -> str | None:

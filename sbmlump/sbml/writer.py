@@ -95,7 +95,11 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     printer = MathmlPrinter(graph, helpers | names, numbers, order)
     rule_printer = MathmlPrinter(graph, _flux_names(system) | helpers | names, numbers, order)
     units = known_units(system.origin)
-    hidden = amounts - _mentioned(printer, {*sites, *helpers}, by_id) if amounts else amounts
+    unnamed = _stoichiometries_by_number(by_id)
+    mentioned = _mentioned(printer, {*sites, *helpers}, by_id) if amounts or unnamed else set()
+    hidden = amounts - mentioned
+    # a reference that nothing names is no quantity to readers: an assignment of its own number makes it one
+    initial |= {name: node for name, node in unnamed.items() if name not in mentioned}
     initial |= {name: node for name, node in for_amounts.items() if name not in hidden}
     elements = ElementWriter({n: r for n, r in by_id.items() if n not in hidden}, start, units)
     dynamics = DynamicsWriter(system, by_id, elements, printer, rule_printer, stoichiometries)
@@ -118,7 +122,7 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     ]
     groups = "" if reduced is None else groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
     data = _document(system, taken, units, "".join(body), groups).encode()
-    check_written(data, numbers.plain, elements.values)
+    check_written(data, system, numbers.plain, elements.values)
     return data
 
 
@@ -155,6 +159,15 @@ def _initial_assignments(start: Mapping[str, Start], stoichiometries: Mapping[Pl
         if reference.initial is not None and reference.id is not None:
             nodes[reference.id] = reference.initial
     return nodes
+
+
+def _stoichiometries_by_number(roles: Mapping[str, Role]) -> dict[str, Node]:
+    """Stoichiometries with an id that are constant and given by an attribute."""
+    return {
+        name: role.value
+        for name, role in roles.items()
+        if role.quantity.kind == "species-reference" and role.what == "constant" and role.value is not None
+    }
 
 
 def _sites(

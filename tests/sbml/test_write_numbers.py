@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sbmlump.errors import SbmlumpError
+from sbmlump.sbml.reader import parse_sbml
 from sbmlump.sbml.write_check import check_written
 from sbmlump.sbml.write_numbers import NumberTexts, attribute_text, is_decimal
 
@@ -110,10 +111,11 @@ def test_check_notices_a_number_that_is_read_differently() -> None:
     empty = b'<?xml version="1.0" encoding="UTF-8"?>'
     empty += b'<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2">'
     empty += b'<model><listOfParameters><parameter id="p" value="2" constant="true"/></listOfParameters></model></sbml>'
-    check_written(empty, {"<cn> 0.5 </cn>": Fraction(1, 2)}, {"p": 2.0})
+    same = parse_sbml(empty)
+    check_written(empty, same, {"<cn> 0.5 </cn>": Fraction(1, 2)}, {"p": 2.0})
     with pytest.raises(SbmlumpError, match=r"0\.5"):
-        check_written(empty, {"<cn> 0.5 </cn>": Fraction(1, 3)}, {})
+        check_written(empty, same, {"<cn> 0.5 </cn>": Fraction(1, 3)}, {})
     with pytest.raises(SbmlumpError, match="p is read as"):
-        check_written(empty, {}, {"p": math.pi})
+        check_written(empty, same, {}, {"p": math.pi})
     with pytest.raises(SbmlumpError, match="q is read as"):
-        check_written(empty, {}, {"q": 1.0})
+        check_written(empty, same, {}, {"q": 1.0})
