@@ -43,6 +43,7 @@ __all__ = [
     "Assigned",
     "Constant",
     "Constraint",
+    "Description",
     "Event",
     "Kind",
     "OdeSystem",
@@ -55,6 +56,28 @@ __all__ = [
 ]
 
 Kind = Literal["species", "compartment", "parameter", "local-parameter", "species-reference"]
+
+
+Key = tuple[str, ...]
+"""An element of a file that is no quantity, reaction or event: its kind (the name of the XML element), and which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an element of a file that is no quantity, reaction or event carries besides its meaning.
+
+    ``id`` names the element alone: nothing else has it, and no mathematics mentions it. ``units`` holds the numbers in
+    the mathematics of the element, in order, each with its unit or ``None``; empty where no number has one.
+    ``notes`` and ``annotation`` are XML text as found (element included).
+    """
+
+    id: str | None = None
+    name: str | None = None
+    sbo: str | None = None
+    metaid: str | None = None
+    notes: str | None = None
+    annotation: str | None = None
+    units: tuple[tuple[Fraction, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +221,7 @@ class Constraint:
 
     condition: Node
     message: str | None = None
+    description: Description = field(default_factory=Description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +230,8 @@ class Origin:
 
     ``model_units`` maps ``substance``, ``time``, ``volume``, ``area``, ``length``, ``extent`` to unit ids. ``remarks``
     are what had to be assumed on reading.
+    ``descriptions`` holds what the file says of all elements that have no record of their own; a key is the name of
+    the XML element and which one it is (see ``sbmlump.sbml.read_described``).
     """
 
     format: str = "python"
@@ -221,6 +247,7 @@ class Origin:
     notes: str | None = None
     annotation: str | None = None
     remarks: tuple[Reason, ...] = ()
+    descriptions: Mapping[Key, Description] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import libsbml
 from sbmlump.errors import InputError, Reason
 from sbmlump.files import read_whole
 from sbmlump.sbml.precheck import MAX_BYTES, check_bytes, prepare_bytes
+from sbmlump.sbml.read_described import silent_elements
 
 __all__ = ["Opened", "open_document", "open_sbml", "parse_document"]
 
@@ -29,12 +30,15 @@ _LONGEST_TEXT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A parsed file: libSBML's document, the name for messages, the digest of the bytes, and the folder it lies in."""
+    """A parsed file: libSBML's document, the name for messages, the digest of the bytes, the folder it lies in, and
+    names of elements that are known to carry no descriptions (:func:`~sbmlump.sbml.read_described.silent_elements`).
+    """
 
     document: Any
     file: str
     sha256: str
     folder: Path
+    silent: frozenset[str] = frozenset()
 
 
 def open_document(path: str | Path) -> Any:
@@ -56,7 +60,7 @@ def open_sbml(path: str | Path) -> Opened:
     document = parse_document(data, file=path.name)
     if document.getModel() is None:
         raise InputError(Reason("no-model", f"{path.name} holds no <model> element"))
-    return Opened(document, path.name, hashlib.sha256(data).hexdigest(), path.parent)
+    return Opened(document, path.name, hashlib.sha256(data).hexdigest(), path.parent, silent_elements(data))
 
 
 def parse_document(data: bytes, *, file: str) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 import libsbml
@@ -21,7 +22,7 @@ import libsbml
 from sbmlump.expr.graph import FUNCTIONS, LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.sbml.read_operators import OPERATORS, MathError, as_number, as_truth
 
-__all__ = ["AVOGADRO", "Builder", "Function", "Instruction", "MathError", "Program", "compile_ast", "rate_of"]
+__all__ = ["AVOGADRO", "Builder", "Function", "Instruction", "MathError", "Program", "compile_ast", "numbers_with_units", "rate_of"]
 
 AVOGADRO: Final = 602214179 * 10**15
 """The value that SBML gives the csymbol, exactly."""
@@ -102,6 +103,22 @@ def compile_ast(root: Any) -> Program:
         stack.append(instruction)
         stack.extend([_Node.getChild(node, i) for i in range(children - 1, -1, -1)])
     return tuple(program)
+
+
+def numbers_with_units(root: Any) -> tuple[tuple[Fraction, str | None], ...]:
+    """Every finite number in a libSBML syntax tree, in the order of the text, with its ``sbml:units``."""
+    found: list[tuple[Fraction, str | None]] = []
+    stack: list[Any] = [root]
+    while stack:
+        node = stack.pop()
+        kind = _Node.getType(node)
+        number = None if kind == libsbml.AST_NAME_AVOGADRO else _number(node, kind)
+        if isinstance(number, float):
+            number = Fraction(repr(number)) if isfinite(number) else None
+        if number is not None:
+            found.append((number, _Node.getUnits(node) or None))
+        stack.extend([_Node.getChild(node, i) for i in range(_Node.getNumChildren(node) - 1, -1, -1)])
+    return tuple(found)
 
 
 @lru_cache(maxsize=100_000)

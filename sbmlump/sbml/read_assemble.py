@@ -232,7 +232,8 @@ class Assembly:
     def _constraints(self) -> tuple[Constraint, ...]:
         conditions = [self.truth(c.program, "a constraint", None, c.line) for c in self.raw.constraints]
         resolved = self.resolver.resolve(conditions)
-        return tuple(Constraint(node, c.message) for node, c in zip(resolved, self.raw.constraints, strict=True))
+        both = zip(resolved, self.raw.constraints, strict=True)
+        return tuple(Constraint(node, c.message, c.description) for node, c in both)
 
     # -- what is said of each id ----------------------------------------------------------------------
 

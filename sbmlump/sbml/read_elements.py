@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final
 
 from sbmlump.sbml.mathml import Function, Instruction, Program, compile_ast
-from sbmlump.sbml.read_described import described, standalone
+from sbmlump.sbml.read_described import Describer, described, event_key, standalone
 from sbmlump.sbml.read_record import (
     Entry,
     Law,
@@ -23,7 +24,7 @@ from sbmlump.sbml.read_record import (
     RawRule,
 )
 from sbmlump.sbml.read_units import origin_of, unit_name
-from sbmlump.system import Kind, Quantity
+from sbmlump.system import Description, Key, Kind, Quantity
 
 __all__ = ["read_elements"]
 
@@ -32,24 +33,51 @@ _RATE_OF = re.compile(
     r"""["']http://sbml.org/annotations/symbols["'][^>]*["']http://en.wikipedia.org/wiki/Derivative["']"""
 )
 
+_LISTS: Final = (
+    "FunctionDefinitions",
+    "UnitDefinitions",
+    "Compartments",
+    "Species",
+    "Parameters",
+    "InitialAssignments",
+    "Rules",
+    "Constraints",
+    "Reactions",
+    "Events",
+)
+_ELEMENTS: Final = {
+    "assignment rule": "assignmentRule",
+    "rate rule": "rateRule",
+    "initial assignment": "initialAssignment",
+}
+
 Side = tuple[RawParticipant, ...]
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def read_elements(document: Any, file: str, sha256: str, problems: Problems) -> RawModel:
-    """All core elements of the model in ``document``; what stands in the way goes to ``problems``."""
-    return _Reader(document, problems).model(file, sha256)
+def read_elements(
+    document: Any, file: str, sha256: str, problems: Problems, silent: frozenset[str] = frozenset()
+) -> RawModel:
+    """All core elements of the model in ``document``; what stands in the way goes to ``problems``.
+
+    Elements named in ``silent`` are known to carry no descriptions and are not asked.
+    """
+    return _Reader(document, problems, silent).model(file, sha256)
 
 
 class _Reader:
-    def __init__(self, document: Any, problems: Problems) -> None:
+    def __init__(self, document: Any, problems: Problems, silent: frozenset[str]) -> None:
         self.document = document
+        self.silent = silent
         self.level: int = document.getLevel()
         self.math_optional = (self.level, document.getVersion()) >= (3, 2)
         self.problems = problems
         self.taken: set[str] = set()
         self.metaids: set[str] = set()
         self.plain: dict[tuple[str, float | Fraction], RawParticipant] = {}
+        self.describer = Describer(document)
+        self.descriptions: dict[Key, Description] = {}
+        self.claimed: set[Key] = set()
         self.raw: RawModel
 
     # -- the whole ------------------------------------------------------------------------------------
@@ -60,6 +88,7 @@ class _Reader:
         name = about.pop("name")
         origin = origin_of(self.document, file, sha256, about)
         self.raw = RawModel(source.getId() or "model", name, origin)
+        self._note(("sbml",), self.document)
         for item in _items(source.getNumFunctionDefinitions, source.getFunctionDefinition):
             self._function(item)
         for item in _items(source.getNumCompartments, source.getCompartment):
@@ -80,10 +109,16 @@ class _Reader:
             self._event(item, i)
         for item in _items(source.getNumConstraints, source.getConstraint):
             self._constraint(item)
+        self._units_and_lists(source)
+        self._claim_descriptions()
         # last, when all ids are known: local parameters get new ones
         self.raw.reactions = [self._reaction(item, *sides) for item, sides in zip(reactions, parts, strict=True)]
+        self._claim_descriptions()
+        self.raw.origin = replace(origin, descriptions=self.descriptions)
         self.raw.ids |= self.taken
         return self.raw
+
+    # -- what is said of elements ---------------------------------------------------------------------
 
     def describe(self, item: Any) -> dict[str, Any]:
         """Name, SBO term, metaid, notes and annotation of an element.
@@ -96,6 +131,47 @@ class _Reader:
         elif about["metaid"] is not None:
             self.metaids.add(about["metaid"])
         return about
+
+    def _note(self, key: Key, item: Any, math: Any = None) -> None:
+        """Keep what is said of an element that gets no record of its own."""
+        found = self._described(item, math)
+        if found is not None:
+            self.descriptions[key] = found
+
+    def _described(self, item: Any, math: Any = None) -> Description | None:
+        found = self.describer.of(item, math)
+        if found is None or found.metaid is None:
+            return found
+        if found.metaid in self.metaids:  # as in describe
+            return replace(found, metaid=None)
+        self.metaids.add(found.metaid)
+        return found
+
+    def _units_and_lists(self, source: Any) -> None:
+        """What is said of unit definitions, their units, and the lists of the model."""
+        for definition in _items(source.getNumUnitDefinitions, source.getUnitDefinition):
+            name = definition.getId()
+            self._note(("unitDefinition", name), definition)
+            self._note(("listOfUnits", name), definition.getListOfUnits())
+            for i, unit in enumerate(_items(definition.getNumUnits, definition.getUnit)):
+                self._note(("unit", name, str(i)), unit)
+        for what in _LISTS:
+            self._note((f"listOf{what}",), getattr(source, f"getListOf{what}")())
+
+    def _claim_descriptions(self) -> None:
+        """Note the ids of described elements (Level 3 Version 2); one that is taken already is left out.
+
+        Nothing refers to them but packages, and a reader must not take one thing for another.
+        """
+        for key in [key for key in self.descriptions if key not in self.claimed]:
+            self.claimed.add(key)
+            found = self.descriptions[key]
+            # units have ids of their own, and those of species references are claimed with them
+            if found.id is None or key[0] in ("unitDefinition", "functionDefinition", "reactant", "product"):
+                continue
+            if found.id in self.taken:
+                self.descriptions[key] = replace(found, id=None)
+            self.taken.add(found.id)
 
     # -- ids ------------------------------------------------------------------------------------------
 
@@ -189,6 +265,8 @@ class _Reader:
 
     def _function(self, item: Any) -> None:
         self._claim(item)
+        self._note(("functionDefinition", item.getId()), item)
+        self.descriptions.setdefault(("functionDefinition", item.getId()), Description(id=item.getId()))
         names = tuple(item.getArgument(i).getName() for i in range(item.getNumArguments()))
         body = item.getBody() if item.isSetMath() else None
         program = compile_ast(body) if body is not None else None
@@ -202,6 +280,7 @@ class _Reader:
             self.problems.add("duplicate-rule", f"{target!r} is the target of two rules", target, item.getLine())
             return
         program = self._program(item, f"the {what} of {target!r}", target)
+        self._note((_ELEMENTS[what], target), item, item.getMath())
         if program is not None:
             table[target] = RawRule(target, program, item.getLine())
 
@@ -210,6 +289,7 @@ class _Reader:
 
     def _rule(self, item: Any) -> None:
         if item.isAlgebraic():
+            self._note(("algebraicRule", str(len(self.raw.algebraic))), item, item.getMath())
             program = self._program(item, "an algebraic rule", None)
             if program is not None:
                 self.raw.algebraic.append(RawRule("", program, item.getLine()))
@@ -222,10 +302,14 @@ class _Reader:
 
     def _participants(self, item: Any) -> tuple[Side, Side, tuple[str, ...]]:
         """Reactants, products and modifiers of a reaction."""
+        name = item.getId()
+        counts: dict[tuple[str, str], int] = {}
         return (
-            tuple(self._participant(item.getReactant(i)) for i in range(item.getNumReactants())),
-            tuple(self._participant(item.getProduct(i)) for i in range(item.getNumProducts())),
-            tuple(self._modifier(item.getModifier(i)) for i in range(item.getNumModifiers())),
+            tuple(
+                self._participant(item.getReactant(i), "reactant", name, counts) for i in range(item.getNumReactants())
+            ),
+            tuple(self._participant(item.getProduct(i), "product", name, counts) for i in range(item.getNumProducts())),
+            tuple(self._modifier(item.getModifier(i), name) for i in range(item.getNumModifiers())),
         )
 
     def _reaction(self, item: Any, reactants: Side, products: Side, modifiers: tuple[str, ...]) -> RawReaction:
@@ -236,16 +320,31 @@ class _Reader:
         details = self.describe(item)
         details["compartment"] = item.getCompartment() or None if self.level > 2 else None
         details["reversible"] = bool(item.getReversible())
+        if "listOfReactants" not in self.silent:
+            self._note(("listOfReactants", name), item.getListOfReactants())
+        if "listOfProducts" not in self.silent:
+            self._note(("listOfProducts", name), item.getListOfProducts())
+        if "listOfModifiers" not in self.silent:
+            self._note(("listOfModifiers", name), item.getListOfModifiers())
         return RawReaction(name, line, self._law(item, name), reactants, products, modifiers, details)
 
-    def _modifier(self, item: Any) -> str:
+    def _modifier(self, item: Any, reaction: str) -> str:
+        species = str(item.getSpecies())
         if self.level > 1 and item.isSetId():
             self._claim(item)
-        return str(item.getSpecies())
+        found = None if "modifierSpeciesReference" in self.silent else self._described(item)
+        if found is not None or item.isSetId():
+            # an id is that of a species reference, which may have one in older levels, too
+            own = item.getId() or None
+            self.descriptions[("modifier", reaction, species)] = replace(found or Description(), id=own)
+            self.claimed.add(("modifier", reaction, species))
+        return species
 
     def _law(self, reaction: Any, reaction_id: str) -> Law | None:
         law = reaction.getKineticLaw()
         math = None if law is None else law.getMath()
+        if law is not None and "kineticLaw" not in self.silent:
+            self._note(("kineticLaw", reaction_id), law, math)
         if math is None:
             return None
         if self.level > 2:
@@ -271,9 +370,15 @@ class _Reader:
             name, number = f"{wanted}_{number}", number + 1
         return name
 
-    def _participant(self, item: Any) -> RawParticipant:
+    def _participant(self, item: Any, side: str, reaction: str, counts: dict[tuple[str, str], int]) -> RawParticipant:
         species = item.getSpecies()
         name = (item.getId() or None) if self.level > 1 else None
+        found: Description | None = None
+        if "speciesReference" not in self.silent:
+            number = counts[side, species] = counts.get((side, species), -1) + 1
+            found = self._described(item)
+            if found is not None:
+                self.descriptions[side, reaction, species, str(number)] = found
         program: Program | None = None
         value: float | Fraction | None = None
         if self.level == 2 and item.isSetStoichiometryMath():
@@ -298,7 +403,11 @@ class _Reader:
                 id=name,
                 kind="species-reference",
                 written_constant=bool(item.getConstant()) if self.level > 2 else program is None,
-                **self.describe(item),
+                name=found.name if found is not None else None,
+                sbo=found.sbo if found is not None else None,
+                metaid=found.metaid if found is not None else None,
+                notes=found.notes if found is not None else None,
+                annotation=found.annotation if found is not None else None,
             )
             self._enter(Entry(quantity, item.getLine(), value=value))
         return RawParticipant(species, name, value, program, item.getLine())
@@ -326,7 +435,13 @@ class _Reader:
         if self.level > 2 and trigger is not None:
             details.update(initial_value=bool(trigger.getInitialValue()), persistent=bool(trigger.getPersistent()))
         assignments = []
+        key = event_key(name, index)
+        for what, part in (("trigger", trigger), ("delay", item.getDelay()), ("priority", item.getPriority())):
+            if part is not None:
+                self._note((what, key), part, part.getMath())
+        self._note(("listOfEventAssignments", key), item.getListOfEventAssignments())
         for one in _items(item.getNumEventAssignments, item.getEventAssignment):
+            self._note(("eventAssignment", key, one.getVariable()), one, one.getMath())
             program = self._program(one, f"an assignment of {label}", one.getVariable())
             if program is not None:
                 assignments.append(RawRule(one.getVariable(), program, one.getLine()))
@@ -348,7 +463,12 @@ class _Reader:
         program = self._program(item, "a constraint", None)
         if program is not None:
             message = standalone(self.document, item.getMessageString()) if item.isSetMessage() else None
-            self.raw.constraints.append(RawConstraint(program, message, item.getLine()))
+            found = self._described(item, item.getMath()) or Description()
+            if found.id in self.taken:
+                found = replace(found, id=None)
+            elif found.id is not None:
+                self.taken.add(found.id)
+            self.raw.constraints.append(RawConstraint(program, message, item.getLine(), found))
 
 
 def _items(count: Callable[[], int], get: Callable[[int], Any]) -> Iterator[Any]:

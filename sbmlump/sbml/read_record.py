@@ -9,7 +9,7 @@ from typing import Any
 
 from sbmlump.errors import Reason
 from sbmlump.sbml.mathml import Function, Program
-from sbmlump.system import Origin, Quantity
+from sbmlump.system import Description, Origin, Quantity
 
 __all__ = [
     "Entry",
@@ -125,6 +125,7 @@ class RawConstraint:
     program: Program
     message: str | None
     line: int
+    description: Description
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from sbmlump.errors import InputError, Reason, UnsupportedModelError
 from sbmlump.sbml.document import Opened, open_sbml, parse_document
 from sbmlump.sbml.read_assemble import Assembly
 from sbmlump.sbml.read_comp import flatten
+from sbmlump.sbml.read_described import silent_elements
 from sbmlump.sbml.read_elements import read_elements
 from sbmlump.sbml.read_packages import check_packages, is_flux_balance
 from sbmlump.sbml.read_record import Problems, RawModel
@@ -65,7 +66,8 @@ def read_opened(opened: Opened) -> ReadResult:
     level, version = document.getLevel(), document.getVersion()
     check_packages(document, problems)
     document = flatten(document, opened, problems)
-    raw = read_elements(document, opened.file, opened.sha256, problems)
+    silent = opened.silent if document is opened.document else frozenset()
+    raw = read_elements(document, opened.file, opened.sha256, problems, silent)
     raw.flux_balance = is_flux_balance(document, raw)
     if raw.flux_balance:
         text = "the model is one of flux balance: reactions have bounds but no kinetic laws, so it has no dynamics"
@@ -97,7 +99,7 @@ def parse_sbml(data: bytes, *, file: str = "text") -> OdeSystem:
     document = parse_document(data, file=file)
     if document.getModel() is None:
         raise InputError(Reason("no-model", f"{file} holds no <model> element"))
-    result = read_opened(Opened(document, file, hashlib.sha256(data).hexdigest(), Path()))
+    result = read_opened(Opened(document, file, hashlib.sha256(data).hexdigest(), Path(), silent_elements(data)))
     if result.system is None:
         raise UnsupportedModelError(result.reasons)
     return result.system

@@ -14,6 +14,7 @@ from sbmlump.equality import refuse_differences
 from sbmlump.errors import InputError, Reason, SbmlumpError
 from sbmlump.sbml.document import Opened, parse_document
 from sbmlump.sbml.mathml_out import MATHML
+from sbmlump.sbml.read_described import silent_elements
 from sbmlump.sbml.reader import read_opened
 from sbmlump.system import OdeSystem
 
@@ -64,7 +65,7 @@ def check_written(
             document.setConsistencyChecks(category, False)
         document.checkConsistency()
         _refuse(_errors(document))
-    result = read_opened(Opened(document, _NAME, sha256(data).hexdigest(), Path()))
+    result = read_opened(Opened(document, _NAME, sha256(data).hexdigest(), Path(), silent_elements(data)))
     if result.system is None:
         _refuse([reason.message for reason in result.reasons])
     else:

@@ -9,13 +9,15 @@ from sbmlump.events import new_values, refuse_two_moments, with_trigger_values
 from sbmlump.expr.generic_values import field_values
 from sbmlump.expr.graph import Node
 from sbmlump.sbml.mathml_out import MathmlPrinter
-from sbmlump.sbml.write_elements import ElementWriter, element, sbo_term, section
+from sbmlump.sbml.read_described import event_key
+from sbmlump.sbml.write_descriptions import DescriptionWriter, sbo_term
+from sbmlump.sbml.write_elements import ElementWriter, element
 from sbmlump.sbml.write_fragments import XHTML, extras
 from sbmlump.sbml.write_numbers import attribute_text
 from sbmlump.sbml.write_roles import Role
 from sbmlump.sbml.write_start import doubles_at_start
 from sbmlump.sbml.write_xml import attributes, escaped
-from sbmlump.system import Constraint, Event, OdeSystem, Participant, Reaction
+from sbmlump.system import Constraint, Event, Key, OdeSystem, Participant, Reaction
 
 __all__ = ["DynamicsWriter", "Place", "Reference", "event_assignments", "references"]
 
@@ -136,6 +138,7 @@ class DynamicsWriter:
     printer, rule_printer : MathmlPrinter
         The second one may print a reaction's flux as its id.
     stoichiometries : mapping of Place to Reference
+    described : DescriptionWriter
     """
 
     def __init__(
@@ -146,7 +149,9 @@ class DynamicsWriter:
         printer: MathmlPrinter,
         rule_printer: MathmlPrinter,
         stoichiometries: Mapping[Place, Reference],
+        described: DescriptionWriter,
     ) -> None:
+        self._described = described
         self._system = system
         self._roles = roles
         self._elements = elements
@@ -157,7 +162,7 @@ class DynamicsWriter:
     def initial_assignments(self, nodes: Mapping[str, Node]) -> Iterator[str]:
         """One initial assignment for each of ``nodes``."""
         for name, node in nodes.items():
-            yield element("initialAssignment", attributes(symbol=name), self._printer.math(node) + "\n")
+            yield self._with_math("initialAssignment", attributes(symbol=name), self._printer.math(node), name)
 
     def assignment_rules(self, helpers: Mapping[Node, str]) -> Iterator[str]:
         """Helpers, assigned quantities, stoichiometries."""
@@ -180,8 +185,10 @@ class DynamicsWriter:
     def constraints(self) -> Iterator[str]:
         """Constraints with their messages."""
         for constraint in self._system.constraints:
-            content = self._printer.math(constraint.condition) + "\n" + _message(constraint)
-            yield element("constraint", "", content)
+            said, key = constraint.description, ("constraint", constraint.description.id or "")
+            math = self._described.math_of(self._printer.math(constraint.condition), said, key)
+            content = self._described.content_of(said, key) + math + "\n" + _message(constraint)
+            yield element("constraint", self._described.head_of(said, key), content)
 
     def reactions(self) -> Iterator[str]:
         """Reactions with kinetic laws."""
@@ -190,14 +197,19 @@ class DynamicsWriter:
 
     def events(self) -> Iterator[str]:
         """Events without the resets that SBML implies."""
-        for event in self._system.events:
-            yield self._event(event)
+        for position, event in enumerate(self._system.events):
+            yield self._event(event, event_key(event.id, position))
 
     # -- inside --------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _rule(tag: str, variable: str, math: str) -> str:
-        return element(tag, attributes(variable=variable), math + "\n")
+    def _rule(self, tag: str, variable: str, math: str) -> str:
+        return self._with_math(tag, attributes(variable=variable), math, variable)
+
+    def _with_math(self, tag: str, head: str, math: str, *place: str) -> str:
+        """An element that holds a formula, with what is said of it."""
+        described = self._described
+        content = described.content(tag, *place) + described.math(math, tag, *place) + "\n"
+        return element(tag, described.head(tag, *place) + head, content)
 
     def _reaction(self, reaction: Reaction) -> str:
         compartment = reaction.compartment
@@ -210,26 +222,37 @@ class DynamicsWriter:
             reversible="true" if reaction.reversible else "false",
             compartment=compartment if role is not None and role.quantity.kind == "compartment" else None,
         )
-        modifiers = (f"<modifierSpeciesReference{attributes(species=m)}/>\n" for m in self._modifiers(reaction))
+        modifiers = (self._modifier(name, reaction.id) for name in self._modifiers(reaction))
         both = (*reaction.reactants, *reaction.products)
-        sides = [self._reference(one, (reaction.id, position)) for position, one in enumerate(both)]
-        law = element("kineticLaw", "", self._printer.math(reaction.flux, reaction.id) + "\n")
+        sides = [
+            self._reference(one, (reaction.id, position), key)
+            for position, (one, key) in enumerate(zip(both, _keys(reaction), strict=True))
+        ]
+        law = self._with_math("kineticLaw", "", self._printer.math(reaction.flux, reaction.id), reaction.id)
+        section = self._described.section
         return element(
             "reaction",
             head,
             extras(reaction.id, reaction.notes, reaction.annotation)
-            + section("listOfReactants", sides[: len(reaction.reactants)])
-            + section("listOfProducts", sides[len(reaction.reactants) :])
-            + section("listOfModifiers", modifiers)
+            + section("listOfReactants", sides[: len(reaction.reactants)], reaction.id)
+            + section("listOfProducts", sides[len(reaction.reactants) :], reaction.id)
+            + section("listOfModifiers", modifiers, reaction.id)
             + law,
         )
 
-    def _reference(self, one: Participant, place: Place) -> str:
+    def _modifier(self, species: str, reaction: str) -> str:
+        head = self._described.head("modifier", reaction, species) + attributes(species=species)
+        return element("modifierSpeciesReference", head, self._described.content("modifier", reaction, species))
+
+    def _reference(self, one: Participant, place: Place, key: Key) -> str:
         reference = self._references.get(place)
         if reference is not None:
             fixed = "true" if reference.rule is None else "false"
-            head = attributes(id=reference.id, species=one.species, stoichiometry=reference.text, constant=fixed)
-            return f"<speciesReference{head}/>\n"
+            head = self._described.head(*key, named=False)
+            head += attributes(id=reference.id, name=self._described.name(key), species=one.species)
+            head += attributes(stoichiometry=reference.text, constant=fixed)
+            return element("speciesReference", head, self._described.content(*key))
+        self._described.used(key)
         assert one.id is not None
         quantity = self._roles[one.id].quantity
         head = attributes(
@@ -253,7 +276,7 @@ class DynamicsWriter:
         )
         return list(dict.fromkeys([*kept, *more]))
 
-    def _event(self, event: Event) -> str:
+    def _event(self, event: Event, key: str) -> str:
         head = attributes(
             metaid=event.metaid,
             sboTerm=sbo_term(event.sbo),
@@ -265,16 +288,25 @@ class DynamicsWriter:
             initialValue="true" if event.initial_value else "false",
             persistent="true" if event.persistent else "false",
         )
-        parts = [element("trigger", trigger, self._printer.math(event.trigger) + "\n")]
+        parts = [self._with_math("trigger", trigger, self._printer.math(event.trigger), key)]
         for tag, node in (("delay", event.delay), ("priority", event.priority)):
             if node is not None:
-                parts.append(element(tag, "", self._printer.math(node) + "\n"))
+                parts.append(self._with_math(tag, "", self._printer.math(node), key))
         assignments = (
-            element("eventAssignment", attributes(variable=name), self._printer.math(node) + "\n")
+            self._with_math("eventAssignment", attributes(variable=name), self._printer.math(node), key, name)
             for name, node in event_assignments(self._system, event, self._roles)
         )
-        parts.append(section("listOfEventAssignments", assignments))
+        parts.append(self._described.section("listOfEventAssignments", assignments, key))
         return element("event", head, extras(event.id, event.notes, event.annotation) + "".join(parts))
+
+
+def _keys(reaction: Reaction) -> Iterator[Key]:
+    """Keys of the reactants and products of a reaction."""
+    for side, parts in (("reactant", reaction.reactants), ("product", reaction.products)):
+        counts: dict[str, int] = {}
+        for one in parts:
+            number = counts[one.species] = counts.get(one.species, -1) + 1
+            yield side, reaction.id, one.species, str(number)
 
 
 def _message(constraint: Constraint) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from sbmlump.sbml.write_descriptions import DescriptionWriter, sbo_term
 from sbmlump.sbml.write_fragments import extras
 from sbmlump.sbml.write_roles import Role
 from sbmlump.sbml.write_start import Start
 from sbmlump.sbml.write_xml import attributes
 from sbmlump.system import Origin, UnitDefinition
 
-__all__ = ["BASE_UNITS", "ElementWriter", "element", "known_units", "sbo_term", "section", "unit_definitions"]
+__all__ = ["BASE_UNITS", "ElementWriter", "element", "known_units", "section", "unit_definitions"]
 
 _BASE: Final = (
     "ampere avogadro becquerel candela coulomb dimensionless farad gram gray henry hertz item joule katal kelvin "
@@ -23,7 +23,6 @@ BASE_UNITS: Final = frozenset(_BASE.split())
 """Units that Level 3 knows without a definition."""
 
 _SPELLINGS: Final = {"liter": "litre", "meter": "metre"}
-_SBO: Final = re.compile(r"SBO:[0-9]{7}")
 
 
 def section(name: str, items: Iterable[str]) -> str:
@@ -37,11 +36,6 @@ def element(tag: str, head: str, content: str) -> str:
     return f"<{tag}{head}>\n{content}</{tag}>\n" if content else f"<{tag}{head}/>\n"
 
 
-def sbo_term(text: str | None) -> str | None:
-    """``text`` if it is an SBO term."""
-    return text if text is not None and _SBO.fullmatch(text) else None
-
-
 def known_units(origin: Origin) -> dict[str, str]:
     """Ids of units that can be written, each with the spelling of Level 3."""
     table = {kind: kind for kind in BASE_UNITS} | _SPELLINGS
@@ -53,18 +47,28 @@ def known_units(origin: Origin) -> dict[str, str]:
     return table
 
 
-def unit_definitions(definitions: Iterable[UnitDefinition], known: Mapping[str, str]) -> Iterator[str]:
+def unit_definitions(
+    definitions: Iterable[UnitDefinition], known: Mapping[str, str], described: DescriptionWriter
+) -> Iterator[str]:
     """Unit definitions that Level 3 can say."""
     for definition in definitions:
-        if definition.id not in known or definition.id in BASE_UNITS:
+        name = definition.id
+        if name not in known or name in BASE_UNITS:
             continue
-        units = "".join(
-            f"<unit{attributes(kind=_SPELLINGS.get(unit.kind, unit.kind), exponent=_number(unit.exponent))}"
-            f"{attributes(scale=str(unit.scale), multiplier=_number(unit.multiplier))}/>\n"
-            for unit in definition.units
+        units = (
+            element(
+                "unit",
+                described.head("unit", name, str(position))
+                + attributes(kind=_SPELLINGS.get(unit.kind, unit.kind), exponent=_number(unit.exponent))
+                + attributes(scale=str(unit.scale), multiplier=_number(unit.multiplier)),
+                described.content("unit", name, str(position)),
+            )
+            for position, unit in enumerate(definition.units)
         )
         yield element(
-            "unitDefinition", attributes(id=definition.id, name=definition.name), section("listOfUnits", [units])
+            "unitDefinition",
+            described.head("unitDefinition", name, named=False) + attributes(id=name, name=definition.name),
+            described.content("unitDefinition", name) + described.section("listOfUnits", units, name),
         )
 
 

@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import Final
 
 from sbmlump.events import event_expressions
+from sbmlump.expr.generic_values import field_values
 from sbmlump.reduced import Lump, ReducedSystem
 from sbmlump.sbml.annotation import NAMESPACE, lumping_annotation
 from sbmlump.sbml.write_notes import formula, reduction_notes
 from sbmlump.sbml.write_rdf import derived_from, parts_annotation
 from sbmlump.sbml.write_roles import assign_roles
 from sbmlump.sbml.write_xml import children_of, join_content, with_children
-from sbmlump.system import Assigned, Constant, OdeSystem, Quantity
+from sbmlump.system import Assigned, Constant, Key, OdeSystem, Quantity
 
-__all__ = ["dressed"]
+__all__ = ["changed_elements", "dressed"]
 
 _LONGEST_NAME: Final = 80
 _QUALIFIERS: Final = re.compile(r"xmlns:([A-Za-z_][\w.-]*)=[\"']http://biomodels\.net/model-qualifiers/[\"']")
@@ -98,6 +99,21 @@ def _without_participants(system: OdeSystem, names: Collection[str]) -> OdeSyste
     )
 
 
+def changed_elements(original: OdeSystem, system: OdeSystem) -> frozenset[Key]:
+    """Described elements of the original that are something else in a reduced system, whatever their names.
+
+    What is said of a kinetic law holds for a law that is the same formula (up to arithmetic).
+    """
+    laws = {reaction.id: reaction.flux for reaction in original.reactions}
+    shared = [one for one in system.reactions if one.id in laws] if system.graph is original.graph else []
+    values = field_values(system.graph, [node for one in shared for node in (one.flux, laws[one.id])])
+    same = {one.id for one in shared if values[one.flux] == values[laws[one.id]]}
+    stale = {key for key in original.origin.descriptions if key[0] == "kineticLaw" and key[1] not in same}
+    if len(system.events) != len(original.events):  # an event without an id is known by its place
+        stale |= {key for key in original.origin.descriptions if len(key) > 1 and key[1].startswith("#")}
+    return frozenset(stale)
+
+
 def _useful(system: OdeSystem) -> tuple[Constant, ...]:
     """Constants but those without a value that nothing mentions any more: simulators refuse a model with one."""
     if all(constant.value is not None for constant in system.constants):
@@ -170,6 +186,8 @@ def _with_parts(
 def _metaids(original: OdeSystem) -> set[str]:
     found = {quantity.metaid for quantity in original.quantities.values()}
     found |= {reaction.metaid for reaction in original.reactions} | {event.metaid for event in original.events}
+    found |= {one.metaid for one in original.origin.descriptions.values()}
+    found |= {constraint.description.metaid for constraint in original.constraints}
     return {metaid for metaid in (*found, original.origin.metaid) if metaid is not None}
 
 

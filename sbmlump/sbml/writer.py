@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from sbmlump.errors import Reason, SbmlumpError
@@ -12,28 +13,21 @@ from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
 from sbmlump.sbml.write_check import check_written
 from sbmlump.sbml.write_dynamics import DynamicsWriter, Place, Reference, event_assignments, references
-from sbmlump.sbml.write_elements import (
-    ElementWriter,
-    element,
-    known_units,
-    sbo_term,
-    section,
-    unit_definitions,
-)
+from sbmlump.sbml.write_descriptions import CORE, DescriptionWriter, sbo_term
+from sbmlump.sbml.write_elements import ElementWriter, element, known_units, unit_definitions
 from sbmlump.sbml.write_fragments import extras
 from sbmlump.sbml.write_groups import GROUPS, groups_of
 from sbmlump.sbml.write_misread import overlooked_powers, units_of_powers
 from sbmlump.sbml.write_numbers import NumberTexts
-from sbmlump.sbml.write_reduction import dressed
+from sbmlump.sbml.write_reduction import changed_elements, dressed
 from sbmlump.sbml.write_roles import Role, Roles, assign_roles
 from sbmlump.sbml.write_sharing import choose_helpers
 from sbmlump.sbml.write_start import Start, starts
 from sbmlump.sbml.write_xml import attributes
 from sbmlump.system import Event, OdeSystem
 
-__all__ = ["write_reduction", "write_system"]
+__all__ = ["WrittenSbml", "reduction_document", "system_document", "write_reduction", "write_system"]
 
-_NAMESPACE: Final = "http://www.sbml.org/sbml/level3/version2/core"
 _SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODEL_UNITS: Final = ("substance", "time", "volume", "area", "length", "extent")
 _NAMEABLE: Final = frozenset({Op.ADD, Op.MUL, Op.DIV, Op.POW, Op.CALL, Op.PIECEWISE})
@@ -42,22 +36,40 @@ _RANKS: Final = {"parameter": 0, "species-reference": 0, "compartment": 1, "spec
 """Order of factors: rate constants first, as people write them."""
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenSbml:
+    """An SBML document, and what of the original is not in it (code ``not-kept``, one for each kind of thing)."""
+
+    data: bytes
+    reasons: tuple[Reason, ...]
+
+
 def write_system(system: OdeSystem) -> bytes:
+    """The bytes of :func:`system_document`."""
+    return system_document(system).data
+
+
+def write_reduction(reduced: ReducedSystem) -> bytes:
+    """The bytes of :func:`reduction_document`."""
+    return reduction_document(reduced).data
+
+
+def system_document(system: OdeSystem) -> WrittenSbml:
     """The system as an SBML document: same mathematics, ids, names, units, notes and annotations.
 
-    Equal systems give equal bytes. The document has been read back by libSBML, and every number in it comes back
-    exactly.
+    Equal systems give equal bytes. The document has been read back, and is the system that was to be written.
 
     Raises
     ------
     SbmlumpError
-        ``number-not-writable``, ``id-not-writable``, ``not-self-contained``, or ``invalid-output`` where libSBML
-        finds fault with the result.
+        ``number-not-writable``, ``id-not-writable``, ``not-self-contained``, ``circular-initial-value``,
+        ``invalid-output`` where libSBML finds fault with the result, or ``written-differs`` where it is read back as
+        another model.
     """
     return _render(system, all_rate_rules=False)
 
 
-def write_reduction(reduced: ReducedSystem) -> bytes:
+def reduction_document(reduced: ReducedSystem) -> WrittenSbml:
     """The reduced model, with notes for people, the lumping as an annotation, and lumps as groups.
 
     A state is written with the reactions of the reduced system where they give its right-hand side (see
@@ -67,12 +79,12 @@ def write_reduction(reduced: ReducedSystem) -> bytes:
     Raises
     ------
     SbmlumpError
-        As :func:`write_system`.
+        As :func:`system_document`.
     """
     return _render(dressed(reduced), all_rate_rules=True, reduced=reduced)
 
 
-def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem | None = None) -> bytes:
+def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem | None = None) -> WrittenSbml:
     _check_ids(system)
     graph = system.graph
     roles = assign_roles(system, all_rate_rules=all_rate_rules)
@@ -86,6 +98,8 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     sites = list(_sites(system, roles, initial, stoichiometries))
     taken = {*by_id, *(r.id for r in system.reactions), *(e.id for e in system.events if e.id is not None)}
     taken |= {reference.id for reference in stoichiometries.values() if reference.id is not None}
+    ids = frozenset(taken)
+    taken |= {one.id for one in system.origin.descriptions.values() if one.id is not None}
     laws = [(reaction.flux, {one.species for one in reaction.reactants}) for reaction in system.reactions]
     overlooked = overlooked_powers(graph, laws, system.quantities)
     helpers = choose_helpers(graph, sites, names, taken, overlooked)
@@ -102,12 +116,15 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     initial |= {name: node for name, node in unnamed.items() if name not in mentioned}
     initial |= {name: node for name, node in for_amounts.items() if name not in hidden}
     elements = ElementWriter({n: r for n, r in by_id.items() if n not in hidden}, start, units)
-    dynamics = DynamicsWriter(system, by_id, elements, printer, rule_printer, stoichiometries)
+    stale = frozenset() if reduced is None else changed_elements(reduced.original, system)
+    described = DescriptionWriter(system.origin.descriptions, ids, stale, units, numbers.plain)
+    dynamics = DynamicsWriter(system, by_id, elements, printer, rule_printer, stoichiometries, described)
+    section = described.section
     added = roles.added_compartment
     if added is not None:
         elements.values[added] = 1.0
     body = [
-        section("listOfUnitDefinitions", unit_definitions(system.origin.unit_definitions, units)),
+        section("listOfUnitDefinitions", unit_definitions(system.origin.unit_definitions, units, described)),
         section("listOfCompartments", _with(elements.compartments(), _plain_compartment(added))),
         section("listOfSpecies", elements.species()),
         section(
@@ -121,12 +138,19 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
         section("listOfEvents", dynamics.events()),
     ]
     groups = "" if reduced is None else groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
-    data = _document(system, taken, units, "".join(body), groups).encode()
+    data = _document(system, ids, units, "".join(body), groups, described).encode()
     check_written(data, system, numbers.plain, elements.values)
-    return data
+    return WrittenSbml(data, described.lost())
 
 
-def _document(system: OdeSystem, taken: set[str], units: Mapping[str, str], body: str, groups: str) -> str:
+def _document(
+    system: OdeSystem,
+    taken: Collection[str],
+    units: Mapping[str, str],
+    body: str,
+    groups: str,
+    described: DescriptionWriter,
+) -> str:
     origin = system.origin
     model_units = {f"{what}Units": units.get(origin.model_units.get(what, "")) for what in _MODEL_UNITS}
     # the id of a model is one among the ids in it; it may be left out
@@ -137,8 +161,8 @@ def _document(system: OdeSystem, taken: set[str], units: Mapping[str, str], body
     model = element("model", head, extras(None, origin.notes, origin.annotation) + body + groups)
     package = f' xmlns:groups="{GROUPS}" groups:required="false"' if groups else ""
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{_NAMESPACE}" level="3" version="2"{package}>\n'
-        f"{model}</sbml>\n"
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{CORE}" level="3" version="2"{package}'
+        f"{described.head('sbml')}>\n{described.content('sbml')}{model}</sbml>\n"
     )
 
 
