@@ -14,10 +14,12 @@ from sbmlump.system import OdeSystem
 
 __all__ = [
     "REDUCTION_SUFFIXES",
+    "SBML_SUFFIXES",
     "SYSTEM_SUFFIXES",
     "Written",
     "check_suffix",
     "sbml_of",
+    "written_as_sbml",
     "written_reduction",
     "written_system",
 ]
@@ -27,6 +29,8 @@ SYSTEM_SUFFIXES: Final = (".xml", ".sbml", ".omex", ".ode", ".ant", ".tex")
 """What a model can be written as."""
 REDUCTION_SUFFIXES: Final = (*SYSTEM_SUFFIXES, ".csv")
 """What a reduction can be written as; ``.csv`` is the lumping matrix."""
+SBML_SUFFIXES: Final = (".xml", ".sbml", ".omex")
+"""Outputs that hold SBML, for which the reasons of :func:`written_as_sbml` are to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,23 @@ def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
 
 
 def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> bytes:
+    """The bytes of :func:`written_as_sbml`."""
+    return written_as_sbml(reduction, as_rate_rules=as_rate_rules).data
+
+
+def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> Written:
     """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced.
 
-    Reactions where the mathematics allows them, unless ``as_rate_rules``.
+    Reactions where the mathematics allows them, unless ``as_rate_rules``. The reasons say what the document leaves out.
     """
     from sbmlump.lumping.network import as_network
-    from sbmlump.sbml.writer import write_reduction, write_system
+    from sbmlump.sbml.writer import reduction_document, system_document
 
     if not reduction.reducible:
-        return write_system(reduction.original)
-    return write_reduction(reduction if as_rate_rules else as_network(reduction))
+        document = system_document(reduction.original)
+    else:
+        document = reduction_document(reduction if as_rate_rules else as_network(reduction))
+    return Written(document.data, document.reasons)
 
 
 def written_reduction(
@@ -122,14 +133,18 @@ def written_system(system: OdeSystem, suffix: str) -> Written:
     UnsupportedModelError, SbmlumpError
         As :func:`written_reduction`.
     """
-    from sbmlump.sbml.writer import write_system
+    from sbmlump.sbml.writer import system_document
 
-    sbml = b"" if suffix in (".ode", ".tex") else write_system(system)
+    if suffix in (".ode", ".tex"):
+        return _WRITERS[suffix](system, b"")
+    document = system_document(system)
     if suffix == ".omex":
         from sbmlump.sbml.archive import model_archive
 
-        return Written(model_archive(system, sbml, until=_HORIZON))
-    return Written(sbml) if suffix in (".xml", ".sbml") else _WRITERS[suffix](system, sbml)
+        return Written(model_archive(system, document.data, until=_HORIZON), document.reasons)
+    if suffix in (".xml", ".sbml"):
+        return Written(document.data, document.reasons)
+    return _WRITERS[suffix](system, document.data)
 
 
 def _ode(system: OdeSystem, _: bytes) -> Written:

@@ -19,9 +19,11 @@ from sbmlump.methods import ReduceOptions, apply
 from sbmlump.outcome import ModelFacts, Outcome
 from sbmlump.outputs import (
     REDUCTION_SUFFIXES,
+    SBML_SUFFIXES,
     SYSTEM_SUFFIXES,
     check_suffix,
     sbml_of,
+    written_as_sbml,
     written_reduction,
     written_system,
 )
@@ -123,7 +125,8 @@ def run_reduction(
     reduction, shortfall = _reduced_or_best(system, observe, options, progress)
     lumped = clock()
     progress("writing")
-    data = sbml_of(reduction, as_rate_rules=options.as_rate_rules)
+    document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules)
+    data = document.data
     written = clock()
     # simulated before it is written: the output may take the place of the original
     report: ErrorReport | None = None
@@ -137,7 +140,7 @@ def run_reduction(
         first = Path(path).read_bytes() if system.origin.format == "sbml" else None
         content = written_reduction(reduction, suffix, data, original=first, until=until, points=options.points)
         write_atomically(output, content.data)
-        remarks += content.reasons
+        remarks += [*content.reasons, *(document.reasons if suffix in SBML_SUFFIXES else ())]
     if options.neural is not None:
         progress("training the neural closure")
         reduction, found = _with_neural(reduction, options, output)

@@ -17,7 +17,7 @@ from sbmlump.sbml.write_fragments import extras
 from sbmlump.sbml.write_xml import attributes, is_well_formed
 from sbmlump.system import Description, Key
 
-__all__ = ["CORE", "DescriptionWriter", "sbo_term"]
+__all__ = ["CORE", "DescriptionWriter", "counted", "sbo_term"]
 
 CORE: Final = "http://www.sbml.org/sbml/level3/version2/core"
 _SBO: Final = re.compile(r"SBO:[0-9]{7}")
@@ -201,15 +201,15 @@ def _reason(kind: str, parts: list[str], places: list[Key]) -> Reason:
     listed = what[0] if len(what) == 1 else ", ".join(what[:-1]) + " and " + what[-1]
     if kind == "sbml":
         return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]}")
-    return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]} ({_counted([_label(key) for key in places])})")
+    return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]} ({counted([_label(key) for key in places])})")
 
 
 def _functions(names: list[str]) -> Reason:
-    text = f"not kept: function definitions ({_counted(names)}); their formulas stand where they were called"
+    text = f"not kept: function definitions ({counted(names)}); their formulas stand where they were called"
     return Reason("not-kept", text)
 
 
-def _counted(names: list[str]) -> str:
+def counted(names: list[str]) -> str:
     """``12: a, b, c, d, e, …``."""
     return f"{len(names)}: " + ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
 

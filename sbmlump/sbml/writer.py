@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sbmlump.errors import Reason, SbmlumpError
@@ -13,6 +13,7 @@ from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
 from sbmlump.sbml.write_check import check_written
 from sbmlump.sbml.write_dynamics import DynamicsWriter, Place, Reference, event_assignments, references
+from sbmlump.sbml.write_constraints import carried_constraints, lost_constraints
 from sbmlump.sbml.write_descriptions import CORE, DescriptionWriter, sbo_term
 from sbmlump.sbml.write_elements import ElementWriter, element, known_units, unit_definitions
 from sbmlump.sbml.write_fragments import extras
@@ -81,7 +82,10 @@ def reduction_document(reduced: ReducedSystem) -> WrittenSbml:
     SbmlumpError
         As :func:`system_document`.
     """
-    return _render(dressed(reduced), all_rate_rules=True, reduced=reduced)
+    kept, lost = carried_constraints(reduced)
+    system = replace(dressed(reduced), constraints=kept)
+    written = _render(system, all_rate_rules=True, reduced=reduced)
+    return replace(written, reasons=(*lost_constraints(system.graph, lost), *written.reasons))
 
 
 def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem | None = None) -> WrittenSbml:
