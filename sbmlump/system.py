@@ -48,6 +48,7 @@ __all__ = [
     "Kind",
     "OdeSystem",
     "Origin",
+    "Package",
     "Participant",
     "Quantity",
     "Reaction",
@@ -78,6 +79,23 @@ class Description:
     notes: str | None = None
     annotation: str | None = None
     units: tuple[tuple[Fraction, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What a file says in the words of an SBML package that changes nothing in the mathematics (layout, groups, fbc).
+
+    ``children`` and ``attributes`` hold what stands in elements of the core, by the key of the element (``("model",)``,
+    ``("species", ID)``, ``("reaction", ID)``): XML text that declares its prefixes, and names with their values.
+    ``ids`` are those of its elements.
+    """
+
+    name: str
+    prefix: str
+    uri: str
+    children: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
+    attributes: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
+    ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +249,8 @@ class Origin:
     ``model_units`` maps ``substance``, ``time``, ``volume``, ``area``, ``length``, ``extent`` to unit ids. ``remarks``
     are what had to be assumed on reading.
     ``descriptions`` holds what the file says of all elements that have no record of their own; a key is the name of
-    the XML element and which one it is (see ``sbmlump.sbml.read_described``).
+    the XML element and which one it is (see ``sbmlump.sbml.read_described``). ``packages`` are those that say nothing
+    about the dynamics; ``other_packages`` names those of which nothing is kept.
     """
 
     format: str = "python"
@@ -248,6 +267,8 @@ class Origin:
     annotation: str | None = None
     remarks: tuple[Reason, ...] = ()
     descriptions: Mapping[Key, Description] = field(default_factory=dict)
+    packages: tuple[Package, ...] = ()
+    other_packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sbmlump.sbml.mathml import Function, Instruction, Program, compile_ast
 from sbmlump.sbml.read_described import Describer, described, event_key, standalone
+from sbmlump.sbml.read_packages import carried_packages, other_packages
 from sbmlump.sbml.read_record import (
     Entry,
     Law,
@@ -111,10 +112,17 @@ class _Reader:
             self._constraint(item)
         self._units_and_lists(source)
         self._claim_descriptions()
+        packages = carried_packages(self.document)
+        self.taken.update(*(package.ids for package in packages))
         # last, when all ids are known: local parameters get new ones
         self.raw.reactions = [self._reaction(item, *sides) for item, sides in zip(reactions, parts, strict=True)]
         self._claim_descriptions()
-        self.raw.origin = replace(origin, descriptions=self.descriptions)
+        self.raw.origin = replace(
+            origin,
+            descriptions=self.descriptions,
+            packages=packages,
+            other_packages=other_packages(self.document),
+        )
         self.raw.ids |= self.taken
         return self.raw
 

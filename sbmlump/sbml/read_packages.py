@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sbmlump.sbml.read_described import standalone
 from sbmlump.sbml.read_record import Law, Problems, RawModel
+from sbmlump.sbml.write_xml import tags_of
+from sbmlump.system import Key, Package
 
-__all__ = ["check_packages", "is_flux_balance"]
+__all__ = ["carried_packages", "check_packages", "is_flux_balance", "other_packages"]
 
 #: Packages whose elements are read (``comp`` is flattened before) or change nothing in the mathematics.
 _READ: Final = frozenset({"comp", "l3v2extendedmath"})
+_LISTS: Final = {
+    "layout": ("Layouts",),
+    "groups": ("Groups",),
+    "fbc": ("FluxBounds", "Objectives", "GeneProducts", "UserDefinedConstraints"),
+}
+"""Packages that say nothing about the dynamics and are written again, with their lists in the model."""
 _ADVICE: Final = {
     "qual": "it is a qualitative (logical) model",
     "spatial": "it has a geometry, so its equations are partial differential ones",
@@ -47,6 +56,78 @@ def is_flux_balance(document: Any, raw: RawModel) -> bool:
     if document.getLevel() > 2:
         return document.getModel().getPlugin("fbc") is not None and any(r.law is None for r in raw.reactions)
     return all(r.law is not None and "FLUX_VALUE" in r.law.names and not _uses_ids(r.law) for r in raw.reactions)
+
+
+def carried_packages(document: Any) -> tuple[Package, ...]:
+    """What the packages layout (with render), groups and fbc say in a Level 3 document."""
+    if document.getLevel() < 3:
+        return ()
+    model = document.getModel()
+    found = []
+    for name, lists in _LISTS.items():
+        plugin = model.getPlugin(name)
+        if plugin is None:
+            continue
+        children: dict[Key, tuple[str, ...]] = {}
+        given = [getattr(plugin, f"getListOf{what}", None) for what in lists]
+        texts = [get().toSBML() for get in given if get is not None and get().size()]
+        if texts:
+            children["model",] = tuple(standalone(document, text.strip()) for text in texts)
+        attributes: dict[Key, dict[str, str]] = {}
+        if name == "fbc":
+            _flux_balance(document, model, children, attributes)
+        if not (children or attributes):
+            continue
+        tags = [tag for texts in children.values() for text in texts for tag in tags_of(text)]
+        ids = frozenset(tag.attributes["id"] for tag in tags if "id" in tag.attributes)
+        found.append(Package(name, plugin.getPrefix() or name, plugin.getURI(), children, attributes, ids))
+    render = document.getPlugin("render")
+    if render is not None and any(package.name == "layout" for package in found):
+        found.append(Package("render", render.getPrefix() or "render", render.getURI()))
+    return tuple(found)
+
+
+def other_packages(document: Any) -> tuple[str, ...]:
+    """Names of the packages of which nothing is kept, though they have a part in the document."""
+    if document.getLevel() < 3:
+        return ()
+    names = {document.getPlugin(i).getPackageName() for i in range(document.getNumPlugins())}
+    namespaces = document.getNamespaces()
+    for i in range(namespaces.getLength()):
+        uri = namespaces.getURI(i)
+        if "/sbml/level3/" in uri and "/core" not in uri and document.getPlugin(uri) is None:
+            names.add(namespaces.getPrefix(i))
+    return tuple(sorted(names - {*_LISTS, *_READ, "render"}))
+
+
+def _flux_balance(
+    document: Any, model: Any, children: dict[Key, tuple[str, ...]], attributes: dict[Key, dict[str, str]]
+) -> None:
+    """Charges, formulas, bounds and genes of species and reactions."""
+    plugin = model.getPlugin("fbc")
+    if plugin.getPackageVersion() > 1 and plugin.isSetStrict():
+        attributes["model",] = {"strict": "true" if plugin.getStrict() else "false"}
+    for item in (model.getSpecies(i) for i in range(model.getNumSpecies())):
+        said = item.getPlugin("fbc")
+        values = {}
+        if said.isSetCharge():
+            charge = said.getChargeAsDouble() if plugin.getPackageVersion() > 2 else said.getCharge()
+            values["charge"] = repr(charge).removesuffix(".0")
+        if said.isSetChemicalFormula():
+            values["chemicalFormula"] = said.getChemicalFormula()
+        if values:
+            attributes["species", item.getId()] = values
+    if plugin.getPackageVersion() < 2:
+        return
+    for item in (model.getReaction(i) for i in range(model.getNumReactions())):
+        said = item.getPlugin("fbc")
+        bounds = {"lowerFluxBound": said.getLowerFluxBound(), "upperFluxBound": said.getUpperFluxBound()}
+        values = {key: value for key, value in bounds.items() if value}
+        if values:
+            attributes["reaction", item.getId()] = values
+        if said.isSetGeneProductAssociation():
+            text = said.getGeneProductAssociation().toSBML().strip()
+            children["reaction", item.getId()] = (standalone(document, text),)
 
 
 def _uses_ids(law: Law) -> bool:

@@ -14,6 +14,7 @@ from sbmlump.sbml.write_descriptions import DescriptionWriter, sbo_term
 from sbmlump.sbml.write_elements import ElementWriter, element
 from sbmlump.sbml.write_fragments import XHTML, extras
 from sbmlump.sbml.write_numbers import attribute_text
+from sbmlump.sbml.write_packages import PackageWriter
 from sbmlump.sbml.write_roles import Role
 from sbmlump.sbml.write_start import doubles_at_start
 from sbmlump.sbml.write_xml import attributes, escaped
@@ -139,6 +140,7 @@ class DynamicsWriter:
         The second one may print a reaction's flux as its id.
     stoichiometries : mapping of Place to Reference
     described : DescriptionWriter
+    packages : PackageWriter
     """
 
     def __init__(
@@ -150,7 +152,9 @@ class DynamicsWriter:
         rule_printer: MathmlPrinter,
         stoichiometries: Mapping[Place, Reference],
         described: DescriptionWriter,
+        packages: PackageWriter,
     ) -> None:
+        self._packages = packages
         self._described = described
         self._system = system
         self._roles = roles
@@ -232,12 +236,13 @@ class DynamicsWriter:
         section = self._described.section
         return element(
             "reaction",
-            head,
+            head + self._packages.attributes("reaction", reaction.id),
             extras(reaction.id, reaction.notes, reaction.annotation)
             + section("listOfReactants", sides[: len(reaction.reactants)], reaction.id)
             + section("listOfProducts", sides[len(reaction.reactants) :], reaction.id)
             + section("listOfModifiers", modifiers, reaction.id)
-            + law,
+            + law
+            + self._packages.children("reaction", reaction.id),
         )
 
     def _modifier(self, species: str, reaction: str) -> str:

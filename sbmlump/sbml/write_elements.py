@@ -7,6 +7,7 @@ from typing import Final
 
 from sbmlump.sbml.write_descriptions import DescriptionWriter, sbo_term
 from sbmlump.sbml.write_fragments import extras
+from sbmlump.sbml.write_packages import PackageWriter
 from sbmlump.sbml.write_roles import Role
 from sbmlump.sbml.write_start import Start
 from sbmlump.sbml.write_xml import attributes
@@ -85,9 +86,17 @@ class ElementWriter:
     start : mapping of str to Start
     units : mapping of str to str
         Units that can be written.
+    packages : PackageWriter
     """
 
-    def __init__(self, roles: Mapping[str, Role], start: Mapping[str, Start], units: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        roles: Mapping[str, Role],
+        start: Mapping[str, Start],
+        units: Mapping[str, str],
+        packages: PackageWriter,
+    ) -> None:
+        self._packages = packages
         self._roles = roles
         self._start = start
         self._units = units
@@ -123,7 +132,8 @@ class ElementWriter:
                     boundaryCondition=_truth(role.boundary),
                     constant=_truth(constant),
                     conversionFactor=quantity.conversion_factor,
-                ),
+                )
+                + self._packages.attributes("species", name),
             )
 
     def parameters(self) -> Iterator[str]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 __all__ = [
     "Child",
+    "Tag",
     "attributes",
     "children_of",
     "escaped",
     "is_well_formed",
     "join_content",
+    "tags_of",
     "with_children",
 ]
 
 _WHITESPACE: Final = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+_WHOLE_TAG: Final = re.compile(rb"<(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -49,6 +52,55 @@ class Child:
     text: str
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """An element of a fragment: name without its namespace, attributes likewise, the place of the element and the end
+    of its opening tag in bytes, and the position of the element that it stands in (-1: it is the outermost).
+    """
+
+    name: str
+    attributes: Mapping[str, str]
+    start: int
+    head: int
+    end: int
+    parent: int
+
+
+def tags_of(fragment: str) -> list[Tag]:
+    """All elements of a fragment, each before those in it."""
+    data = fragment.encode()
+    found: list[Tag] = []
+    open_: list[int] = []
+    parser = _parser()
+
+    def start(name: str, given: dict[str, str]) -> None:
+        begin = parser.CurrentByteIndex
+        attributes_ = {key.rpartition(" ")[2]: value for key, value in given.items()}
+        parent = open_[-1] if open_ else -1
+        open_.append(len(found))
+        found.append(Tag(name.rpartition(" ")[2], attributes_, begin, _end_of_tag(data, begin), -1, parent))
+
+    def end(_: str) -> None:
+        index = open_.pop()
+        tag = found[index]
+        place = parser.CurrentByteIndex
+        # for an empty tag expat places the end where the tag ends or where it begins
+        close = tag.head if data[tag.head - 2 : tag.head] == b"/>" else data.index(b">", place) + 1
+        found[index] = replace(tag, end=close)
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.Parse(data, True)
+    return found
+
+
+def _end_of_tag(data: bytes, begin: int) -> int:
+    """Where the tag that begins at ``begin`` ends; quoted values may hold ``>``."""
+    found = _WHOLE_TAG.match(data, begin)
+    assert found is not None
+    return found.end()
 
 
 def is_well_formed(fragment: str) -> bool:

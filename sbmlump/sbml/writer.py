@@ -20,6 +20,7 @@ from sbmlump.sbml.write_fragments import extras
 from sbmlump.sbml.write_groups import GROUPS, groups_of
 from sbmlump.sbml.write_misread import overlooked_powers, units_of_powers
 from sbmlump.sbml.write_numbers import NumberTexts
+from sbmlump.sbml.write_packages import PackageWriter
 from sbmlump.sbml.write_reduction import changed_elements, dressed
 from sbmlump.sbml.write_roles import Role, Roles, assign_roles
 from sbmlump.sbml.write_sharing import choose_helpers
@@ -104,6 +105,7 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     taken |= {reference.id for reference in stoichiometries.values() if reference.id is not None}
     ids = frozenset(taken)
     taken |= {one.id for one in system.origin.descriptions.values() if one.id is not None}
+    taken.update(*(package.ids for package in system.origin.packages))
     laws = [(reaction.flux, {one.species for one in reaction.reactants}) for reaction in system.reactions]
     overlooked = overlooked_powers(graph, laws, system.quantities)
     helpers = choose_helpers(graph, sites, names, taken, overlooked)
@@ -119,10 +121,15 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     # a reference that nothing names is no quantity to readers: an assignment of its own number makes it one
     initial |= {name: node for name, node in unnamed.items() if name not in mentioned}
     initial |= {name: node for name, node in for_amounts.items() if name not in hidden}
-    elements = ElementWriter({n: r for n, r in by_id.items() if n not in hidden}, start, units)
+    original = system if reduced is None else reduced.original
+    new_ids = ids - original.taken_ids
+    packages = PackageWriter(
+        system.origin.packages, system.origin.other_packages, new_ids, whole=reduced is None
+    )
+    elements = ElementWriter({n: r for n, r in by_id.items() if n not in hidden}, start, units, packages)
     stale = frozenset() if reduced is None else changed_elements(reduced.original, system)
     described = DescriptionWriter(system.origin.descriptions, ids, stale, units, numbers.plain)
-    dynamics = DynamicsWriter(system, by_id, elements, printer, rule_printer, stoichiometries, described)
+    dynamics = DynamicsWriter(system, by_id, elements, printer, rule_printer, stoichiometries, described, packages)
     section = described.section
     added = roles.added_compartment
     if added is not None:
@@ -142,9 +149,9 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
         section("listOfEvents", dynamics.events()),
     ]
     groups = "" if reduced is None else groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
-    data = _document(system, ids, units, "".join(body), groups, described).encode()
+    data = _document(system, ids, units, "".join(body), groups, described, packages).encode()
     check_written(data, system, numbers.plain, elements.values)
-    return WrittenSbml(data, described.lost())
+    return WrittenSbml(data, (*described.lost(), *packages.lost()))
 
 
 def _document(
@@ -154,6 +161,7 @@ def _document(
     body: str,
     groups: str,
     described: DescriptionWriter,
+    packages: PackageWriter,
 ) -> str:
     origin = system.origin
     model_units = {f"{what}Units": units.get(origin.model_units.get(what, "")) for what in _MODEL_UNITS}
@@ -162,8 +170,12 @@ def _document(
     name = system.name if system.name is not None or own is not None else system.id
     head = attributes(metaid=origin.metaid, sboTerm=sbo_term(origin.sbo), id=own, name=name, **model_units)
     head += attributes(conversionFactor=origin.conversion_factor)
-    model = element("model", head, extras(None, origin.notes, origin.annotation) + body + groups)
-    package = f' xmlns:groups="{GROUPS}" groups:required="false"' if groups else ""
+    head += packages.attributes("model")
+    said = packages.in_model(body, groups)
+    model = element("model", head, extras(None, origin.notes, origin.annotation) + body + said)
+    package = packages.namespaces(head + body + said)
+    if groups and f"{GROUPS}\"" not in package:
+        package += f' xmlns:groups="{GROUPS}" groups:required="false"'
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{CORE}" level="3" version="2"{package}'
         f"{described.head('sbml')}>\n{described.content('sbml')}{model}</sbml>\n"
