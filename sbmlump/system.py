@@ -45,6 +45,7 @@ __all__ = [
     "Constraint",
     "Description",
     "Event",
+    "FunctionDefinition",
     "Kind",
     "OdeSystem",
     "Origin",
@@ -79,6 +80,15 @@ class Description:
     notes: str | None = None
     annotation: str | None = None
     units: tuple[tuple[Fraction, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionDefinition:
+    """A function that a file defines: ``body`` over the symbols ``arguments``. Its calls are written out everywhere."""
+
+    id: str
+    arguments: tuple[str, ...]
+    body: Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +295,9 @@ class OdeSystem:
         Value of each state at time 0; any id of the model may stand in it and means that quantity's value at time 0.
     rhs : tuple of Node
         Right-hand side of each state, over symbols of states and constants, and time.
-    constants, assigned, reactions, events, constraints, algebraic
-        See their classes. A reaction's right-hand-side contributions are already contained in ``rhs``.
+    constants, assigned, reactions, events, constraints, algebraic, functions
+        See their classes. A reaction's right-hand-side contributions are already contained in ``rhs``; functions are
+        kept for the record.
     quantities : mapping of str to Quantity
         What is said of each id (states, constants, assigned quantities); may be incomplete.
     origin : Origin
@@ -308,6 +319,7 @@ class OdeSystem:
     events: tuple[Event, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     algebraic: tuple[Algebraic, ...] = ()
+    functions: tuple[FunctionDefinition, ...] = ()
     id: str = "model"
     name: str | None = None
     quantities: Mapping[str, Quantity] = field(default_factory=dict)

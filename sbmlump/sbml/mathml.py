@@ -22,14 +22,26 @@ import libsbml
 from sbmlump.expr.graph import FUNCTIONS, LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.sbml.read_operators import OPERATORS, MathError, as_number, as_truth
 
-__all__ = ["AVOGADRO", "Builder", "Function", "Instruction", "MathError", "Program", "compile_ast", "numbers_with_units", "rate_of"]
+__all__ = [
+    "AVOGADRO",
+    "RATE_OF",
+    "Builder",
+    "Function",
+    "Instruction",
+    "MathError",
+    "Program",
+    "compile_ast",
+    "numbers_with_units",
+    "rate_of",
+]
 
 AVOGADRO: Final = 602214179 * 10**15
 """The value that SBML gives the csymbol, exactly."""
 
 _MAX_STEPS: Final = 50_000_000
 _MAX_EXPONENT: Final = 400  # more than a double holds; bounds the size of the exact number
-_RATE_OF: Final = "rateOf "
+RATE_OF: Final = "rateOf "
+"""How the names of symbols begin that stand for rates of change; no id does."""
 _Node: Final = libsbml.ASTNode
 """libSEDML, which Tellurium imports, has a class of this name too, and SWIG hands out the class that was loaded last:
 methods are taken from libSBML's, whatever a node says it is."""
@@ -56,7 +68,7 @@ class Function:
 
 def rate_of(name: str) -> str:
     """Name of the symbol that stands for the rate of change of ``name`` until rates are known (no id looks like it)."""
-    return _RATE_OF + name
+    return RATE_OF + name
 
 
 _AST: Final[Mapping[int, str]] = {
@@ -220,9 +232,25 @@ class Builder:
         """``program`` as a truth value."""
         return as_truth(self.graph, self._run(program, names))
 
-    def _run(self, program: Program, renamed: Mapping[str, str] | None) -> Node:
+    def body(self, name: str) -> Node | None:
+        """The body of a function definition over symbols named like its arguments; ``None`` if it has none that can be
+        written: none at all, or one that means the rate of change of an argument.
+        """
+        function = self.functions[name]
+        program = function.body
+        if program is None or any(step.kind in ("rate-of", "problem") for step in program):
+            return None
+        arguments = {argument: self.graph.symbol(argument) for argument in function.arguments}
+        try:
+            return self._run(program, None, arguments)
+        except MathError:
+            return None  # where it is called this has been said
+
+    def _run(
+        self, program: Program, renamed: Mapping[str, str] | None, arguments: Mapping[str, Node] | None = None
+    ) -> Node:
         values: list[Node] = []
-        frames = [_Frame(program, None, None)]
+        frames = [_Frame(program, arguments, None)]
         renamed = renamed or {}
         while frames:
             frame = frames[-1]

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from sbmlump.expr.graph import Graph, Node
-from sbmlump.sbml.mathml import Builder, MathError, Program
+from sbmlump.sbml.mathml import RATE_OF, Builder, MathError, Program
 from sbmlump.sbml.read_algebraic import solve
 from sbmlump.sbml.read_events import build_events
 from sbmlump.sbml.read_initial import Start, initial_values, missing_values, unusable_values
@@ -15,7 +15,16 @@ from sbmlump.sbml.read_rates import is_concentration, right_hand_sides
 from sbmlump.sbml.read_record import Problems, RawModel, RawParticipant, RawReaction, RawRule
 from sbmlump.sbml.read_resolve import CircularError, NoRateError, Resolver
 from sbmlump.sbml.read_roles import Roles, classify
-from sbmlump.system import Algebraic, Assigned, Constraint, OdeSystem, Participant, Quantity, Reaction
+from sbmlump.system import (
+    Algebraic,
+    Assigned,
+    Constraint,
+    FunctionDefinition,
+    OdeSystem,
+    Participant,
+    Quantity,
+    Reaction,
+)
 
 __all__ = ["Assembly"]
 
@@ -91,6 +100,7 @@ class Assembly:
             events=events,
             constraints=constraints,
             algebraic=tuple(Algebraic(node, name) for node, name in self.solved),
+            functions=self._functions(),
             id=raw.id,
             name=raw.name,
             quantities=self._quantities(start),
@@ -228,6 +238,16 @@ class Assembly:
         for number, why in unsolved:
             text = f"the algebraic rule {why}; write it as an assignment rule"
             self.problems.add("algebraic-rule", text, None, self.raw.algebraic[number].line)
+
+    def _functions(self) -> tuple[FunctionDefinition, ...]:
+        """Function definitions that can be written again."""
+        functions = self.raw.functions
+        bodies = {name: self.builder.body(name) for name in functions}
+        return tuple(
+            FunctionDefinition(name, functions[name].arguments, body)
+            for name, body in bodies.items()
+            if body is not None and not any(n.startswith(RATE_OF) for n in self.graph.symbols([body]))
+        )
 
     def _constraints(self) -> tuple[Constraint, ...]:
         conditions = [self.truth(c.program, "a constraint", None, c.line) for c in self.raw.constraints]

@@ -11,8 +11,8 @@ Elements that are no quantity, reaction, event or constraint are known by keys (
 ``("assignmentRule", VARIABLE)``               likewise ``rateRule``, ``initialAssignment``
 ``("algebraicRule", POSITION)``
 ``("kineticLaw", REACTION)``
-``("reactant", REACTION, SPECIES, NUMBER)``    likewise ``product``; the number counts those of the same species
-``("modifier", REACTION, SPECIES)``
+``("reactant", REACTION, SPECIES, NUMBER)``    likewise ``product`` and ``modifier``; the number counts those of the
+                                               same species
 ``("trigger", EVENT)``                         likewise ``delay``, ``priority``; EVENT is the id or ``#`` and a position
 ``("eventAssignment", EVENT, VARIABLE)``
 =============================================  =========================================================

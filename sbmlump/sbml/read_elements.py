@@ -317,7 +317,7 @@ class _Reader:
                 self._participant(item.getReactant(i), "reactant", name, counts) for i in range(item.getNumReactants())
             ),
             tuple(self._participant(item.getProduct(i), "product", name, counts) for i in range(item.getNumProducts())),
-            tuple(self._modifier(item.getModifier(i), name) for i in range(item.getNumModifiers())),
+            tuple(self._modifier(item.getModifier(i), name, counts) for i in range(item.getNumModifiers())),
         )
 
     def _reaction(self, item: Any, reactants: Side, products: Side, modifiers: tuple[str, ...]) -> RawReaction:
@@ -336,16 +336,18 @@ class _Reader:
             self._note(("listOfModifiers", name), item.getListOfModifiers())
         return RawReaction(name, line, self._law(item, name), reactants, products, modifiers, details)
 
-    def _modifier(self, item: Any, reaction: str) -> str:
+    def _modifier(self, item: Any, reaction: str, counts: dict[tuple[str, str], int]) -> str:
         species = str(item.getSpecies())
         if self.level > 1 and item.isSetId():
             self._claim(item)
         found = None if "modifierSpeciesReference" in self.silent else self._described(item)
+        number = counts["modifier", species] = counts.get(("modifier", species), -1) + 1
         if found is not None or item.isSetId():
             # an id is that of a species reference, which may have one in older levels, too
             own = item.getId() or None
-            self.descriptions[("modifier", reaction, species)] = replace(found or Description(), id=own)
-            self.claimed.add(("modifier", reaction, species))
+            key = ("modifier", reaction, species, str(number))
+            self.descriptions[key] = replace(found or Description(), id=own)
+            self.claimed.add(key)
         return species
 
     def _law(self, reaction: Any, reaction_id: str) -> Law | None:

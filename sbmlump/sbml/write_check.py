@@ -1,4 +1,4 @@
-"""Read what was written, before anybody else does: with libSBML, and as a system that is compared with what it is of."""
+"""Read what was written, before anybody else does: with libSBML, and as a system, compared with the one written."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ _MOST_BYTES_CHECKED: Final = 3_000_000
 _MOST_ERRORS_TOLD: Final = 10
 
 
-def check_written(
-    data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction], values: Mapping[str, float]
-) -> None:
+def check_written(data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction], values: Mapping[str, float]) -> None:
     """Parse ``data`` and compare: every number and value in it, and the system that a reader makes of it.
 
     Parameters

@@ -89,7 +89,7 @@ def lost_constraints(graph: Graph, lost: Sequence[Constraint]) -> tuple[Reason, 
     """One reason that names the constraints, by their ids and names or else by their formulas."""
     if not lost:
         return ()
-    names = [one.description.id or one.description.name or to_text(graph, one.condition, _LONGEST_FORMULA) for one in lost]
+    said = [one.description.id or one.description.name for one in lost]
+    names = [n or to_text(graph, one.condition, _LONGEST_FORMULA) for n, one in zip(said, lost, strict=True)]
     text = f"not kept: constraints on what the reduced model does not have ({counted(names)})"
     return (Reason("not-kept", text),)
-

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Final
 
@@ -83,8 +83,7 @@ class DescriptionWriter:
         units: Mapping[str, str],
         numbers: Mapping[str, Fraction],
     ) -> None:
-        self._descriptions = {key: one for key, one in descriptions.items() if key[0] != "functionDefinition"}
-        self._functions = [key[1] for key in descriptions if key[0] == "functionDefinition"]
+        self._descriptions = descriptions
         self._ids = frozenset(ids)
         self._stale = frozenset(stale)
         self._units = units
@@ -177,16 +176,25 @@ class DescriptionWriter:
         places: dict[str, dict[Key, None]] = {}
         lost = list(self._lost)
         for key, found in self._descriptions.items():
-            if key not in self._used:
+            if key not in self._used and key[0] != "functionDefinition":
                 lost += [(key, part) for part in _PARTS if getattr(found, part)]
         for key, part in lost:
             kind = "list" if key[0].startswith("listOf") else key[0]
             parts.setdefault(kind, {})[part] = None
             places.setdefault(kind, {})[key] = None
         reasons = [_reason(kind, list(parts[kind]), list(places[kind])) for kind in parts]
-        if self._functions:
-            reasons.append(_functions(self._functions))
-        return tuple(reasons)
+        return (*reasons, *self._functions())
+
+    def _functions(self) -> Iterator[Reason]:
+        """Function definitions that are gone, and those that nothing calls any more."""
+        keys = [key for key in self._descriptions if key[0] == "functionDefinition"]
+        for what, names in (
+            ("function definitions", [key[1] for key in keys if key not in self._used]),
+            ("calls of function definitions", [key[1] for key in keys if key in self._used]),
+        ):
+            if names:
+                text = f"not kept: {what} ({counted(names)}); their formulas stand where they were called"
+                yield Reason("not-kept", text)
 
     def _found(self, key: Key) -> Description | None:
         found = self._descriptions.get(key)
@@ -202,11 +210,6 @@ def _reason(kind: str, parts: list[str], places: list[Key]) -> Reason:
     if kind == "sbml":
         return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]}")
     return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]} ({counted([_label(key) for key in places])})")
-
-
-def _functions(names: list[str]) -> Reason:
-    text = f"not kept: function definitions ({counted(names)}); their formulas stand where they were called"
-    return Reason("not-kept", text)
 
 
 def counted(names: list[str]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sbmlump.events import new_values, refuse_two_moments, with_trigger_values
 from sbmlump.expr.generic_values import field_values
 from sbmlump.expr.graph import Node
-from sbmlump.sbml.mathml_out import MathmlPrinter
+from sbmlump.sbml.mathml_out import MATHML, MathmlPrinter
 from sbmlump.sbml.read_described import event_key
 from sbmlump.sbml.write_descriptions import DescriptionWriter, sbo_term
 from sbmlump.sbml.write_elements import ElementWriter, element
@@ -16,12 +17,16 @@ from sbmlump.sbml.write_fragments import XHTML, extras
 from sbmlump.sbml.write_numbers import attribute_text
 from sbmlump.sbml.write_packages import PackageWriter
 from sbmlump.sbml.write_roles import Role
+from sbmlump.sbml.write_sharing import written_size
 from sbmlump.sbml.write_start import doubles_at_start
 from sbmlump.sbml.write_xml import attributes, escaped
 from sbmlump.system import Constraint, Event, Key, OdeSystem, Participant, Reaction
 
 __all__ = ["DynamicsWriter", "Place", "Reference", "event_assignments", "references"]
 
+
+_LARGEST_FUNCTION: Final = 400
+"""Nodes of the written body of a function definition; such a body is not too deep for any reader either."""
 
 Place = tuple[str, int]
 """A reactant or product: id of the reaction, position among its reactants followed by its products."""
@@ -63,7 +68,8 @@ def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Refe
                 table[reaction.id, position] = Reference(name, initial=one.stoichiometry)
             else:
                 table[reaction.id, position] = Reference(name, rule=one.stoichiometry)
-    computed = {place: one.initial if one.rule is None else one.rule for place, one in table.items() if one.text is None}
+    without = {place: one for place, one in table.items() if one.text is None}
+    computed = {place: one.initial if one.rule is None else one.rule for place, one in without.items()}
     beside = doubles_at_start(system, {place: node for place, node in computed.items() if node is not None})
     for place, text in beside.items():
         table[place] = replace(table[place], text=text)
@@ -163,6 +169,19 @@ class DynamicsWriter:
         self._rule_printer = rule_printer
         self._references = stoichiometries
 
+    def functions(self, printer: MathmlPrinter, taken: Collection[str]) -> Iterator[str]:
+        """Function definitions, those of them that are written out at a bearable length."""
+        graph = self._system.graph
+        for function in self._system.functions:
+            if function.id in taken or written_size(graph, function.body) > _LARGEST_FUNCTION:
+                continue
+            arguments = "".join(f"<bvar><ci> {name} </ci></bvar>" for name in function.arguments)
+            math = f'<math xmlns="{MATHML}"><lambda>{arguments}{printer.text(function.body)}</lambda></math>\n'
+            key = ("functionDefinition", function.id)
+            head = self._described.head(*key, named=False)
+            head += attributes(id=function.id, name=self._described.name(key))
+            yield element("functionDefinition", head, self._described.content(*key) + math)
+
     def initial_assignments(self, nodes: Mapping[str, Node]) -> Iterator[str]:
         """One initial assignment for each of ``nodes``."""
         for name, node in nodes.items():
@@ -226,7 +245,7 @@ class DynamicsWriter:
             reversible="true" if reaction.reversible else "false",
             compartment=compartment if role is not None and role.quantity.kind == "compartment" else None,
         )
-        modifiers = (self._modifier(name, reaction.id) for name in self._modifiers(reaction))
+        modifiers = (self._modifier(name, reaction.id, number) for name, number in _numbered(self._modifiers(reaction)))
         both = (*reaction.reactants, *reaction.products)
         sides = [
             self._reference(one, (reaction.id, position), key)
@@ -245,9 +264,10 @@ class DynamicsWriter:
             + self._packages.children("reaction", reaction.id),
         )
 
-    def _modifier(self, species: str, reaction: str) -> str:
-        head = self._described.head("modifier", reaction, species) + attributes(species=species)
-        return element("modifierSpeciesReference", head, self._described.content("modifier", reaction, species))
+    def _modifier(self, species: str, reaction: str, number: int) -> str:
+        key = ("modifier", reaction, species, str(number))
+        head = self._described.head(*key) + attributes(species=species)
+        return element("modifierSpeciesReference", head, self._described.content(*key))
 
     def _reference(self, one: Participant, place: Place, key: Key) -> str:
         reference = self._references.get(place)
@@ -279,7 +299,7 @@ class DynamicsWriter:
         more = sorted(
             name for name in inside if name in roles and roles[name].quantity.kind == "species" and name not in sides
         )
-        return list(dict.fromkeys([*kept, *more]))
+        return [*kept, *(name for name in more if name not in kept)]
 
     def _event(self, event: Event, key: str) -> str:
         head = attributes(
@@ -308,10 +328,16 @@ class DynamicsWriter:
 def _keys(reaction: Reaction) -> Iterator[Key]:
     """Keys of the reactants and products of a reaction."""
     for side, parts in (("reactant", reaction.reactants), ("product", reaction.products)):
-        counts: dict[str, int] = {}
-        for one in parts:
-            number = counts[one.species] = counts.get(one.species, -1) + 1
-            yield side, reaction.id, one.species, str(number)
+        for species, number in _numbered([one.species for one in parts]):
+            yield side, reaction.id, species, str(number)
+
+
+def _numbered(names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Each name with how often it came before."""
+    counts: dict[str, int] = {}
+    for name in names:
+        number = counts[name] = counts.get(name, -1) + 1
+        yield name, number
 
 
 def _message(constraint: Constraint) -> str:

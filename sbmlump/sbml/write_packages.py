@@ -122,9 +122,7 @@ class PackageWriter:
         for name in self._gone:
             yield Reason("not-kept", f"not kept: the package {name}")
 
-    def _pruned(
-        self, package: Package, fragment: str, ids: Collection[str], metaids: Collection[str]
-    ) -> str:
+    def _pruned(self, package: Package, fragment: str, ids: Collection[str], metaids: Collection[str]) -> str:
         """A list without what refers to elements that are not there; empty if nothing is left of it."""
         tags = tags_of(fragment)
         present = {*ids, *(tag.attributes["id"] for tag in tags if "id" in tag.attributes)}

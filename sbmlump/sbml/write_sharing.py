@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.sbml.mathml_out import MAX_TERMS
 
-__all__ = ["HELPER_PREFIX", "choose_helpers"]
+__all__ = ["HELPER_PREFIX", "choose_helpers", "written_size"]
 
 HELPER_PREFIX: Final = "sbmlump_expr_"
 
@@ -80,6 +80,12 @@ def choose_helpers(
             number += 1
         helpers[node] = f"{HELPER_PREFIX}{number}"
     return helpers
+
+
+def written_size(graph: Graph, root: Node) -> int:
+    """Nodes that ``root`` has when it is written out as a tree."""
+    order = graph.reachable([root])
+    return _sizes({node: graph.args(node) for node in order}, order, {})[root]
 
 
 class _Extent(NamedTuple):

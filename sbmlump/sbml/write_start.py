@@ -87,9 +87,8 @@ def doubles_at_start(system: OdeSystem, nodes: Mapping[Key, Node]) -> dict[Key, 
     resolved = dict(zip(nodes, graph.substitute(list(nodes.values()), mapping), strict=True))
     closed = {key: node for key, node in resolved.items() if not graph.symbols([node])}
     numbers = values_of(graph, list(closed.values())).tolist()
-    return {
-        key: repr(number).removesuffix(".0") for key, number in zip(closed, numbers, strict=True) if math.isfinite(number)
-    }
+    known_values = zip(closed, numbers, strict=True)
+    return {key: repr(value).removesuffix(".0") for key, value in known_values if math.isfinite(value)}
 
 
 def _start(graph: Graph, role: Role, value: Node) -> Start | None:

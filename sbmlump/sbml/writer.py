@@ -12,9 +12,9 @@ from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
 from sbmlump.sbml.write_check import check_written
-from sbmlump.sbml.write_dynamics import DynamicsWriter, Place, Reference, event_assignments, references
 from sbmlump.sbml.write_constraints import carried_constraints, lost_constraints
 from sbmlump.sbml.write_descriptions import CORE, DescriptionWriter, sbo_term
+from sbmlump.sbml.write_dynamics import DynamicsWriter, Place, Reference, event_assignments, references
 from sbmlump.sbml.write_elements import ElementWriter, element, known_units, unit_definitions
 from sbmlump.sbml.write_fragments import extras
 from sbmlump.sbml.write_groups import GROUPS, groups_of
@@ -105,6 +105,7 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     taken |= {reference.id for reference in stoichiometries.values() if reference.id is not None}
     ids = frozenset(taken)
     taken |= {one.id for one in system.origin.descriptions.values() if one.id is not None}
+    taken |= {one.id for one in system.functions}
     taken.update(*(package.ids for package in system.origin.packages))
     laws = [(reaction.flux, {one.species for one in reaction.reactants}) for reaction in system.reactions]
     overlooked = overlooked_powers(graph, laws, system.quantities)
@@ -123,9 +124,7 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     initial |= {name: node for name, node in for_amounts.items() if name not in hidden}
     original = system if reduced is None else reduced.original
     new_ids = ids - original.taken_ids
-    packages = PackageWriter(
-        system.origin.packages, system.origin.other_packages, new_ids, whole=reduced is None
-    )
+    packages = PackageWriter(system.origin.packages, system.origin.other_packages, new_ids, whole=reduced is None)
     elements = ElementWriter({n: r for n, r in by_id.items() if n not in hidden}, start, units, packages)
     stale = frozenset() if reduced is None else changed_elements(reduced.original, system)
     described = DescriptionWriter(system.origin.descriptions, ids, stale, units, numbers.plain)
@@ -134,7 +133,9 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     added = roles.added_compartment
     if added is not None:
         elements.values[added] = 1.0
+    plain_printer = MathmlPrinter(graph, {}, numbers, FactorOrder(graph, [f.body for f in system.functions], {}))
     body = [
+        section("listOfFunctionDefinitions", dynamics.functions(plain_printer, ids)),
         section("listOfUnitDefinitions", unit_definitions(system.origin.unit_definitions, units, described)),
         section("listOfCompartments", _with(elements.compartments(), _plain_compartment(added))),
         section("listOfSpecies", elements.species()),
@@ -174,7 +175,7 @@ def _document(
     said = packages.in_model(body, groups)
     model = element("model", head, extras(None, origin.notes, origin.annotation) + body + said)
     package = packages.namespaces(head + body + said)
-    if groups and f"{GROUPS}\"" not in package:
+    if groups and f'{GROUPS}"' not in package:
         package += f' xmlns:groups="{GROUPS}" groups:required="false"'
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{CORE}" level="3" version="2"{package}'
