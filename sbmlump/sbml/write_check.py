@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from hashlib import sha256
@@ -11,7 +12,9 @@ from typing import Any, Final
 import libsbml
 
 from sbmlump.equality import refuse_differences
-from sbmlump.errors import InputError, Reason, SbmlumpError
+from sbmlump.errors import InputError, Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.expr.generic_values import field_values
+from sbmlump.expr.graph import Node
 from sbmlump.sbml.document import Opened, parse_document
 from sbmlump.sbml.mathml_out import MATHML
 from sbmlump.sbml.read_described import silent_elements
@@ -68,6 +71,40 @@ def check_written(data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction
         _refuse([reason.message for reason in result.reasons])
     else:
         refuse_differences(system, result.system, "SBML")
+        _refuse_other_participants(system, result.system)
+
+
+def _refuse_other_participants(written: OdeSystem, read: OdeSystem) -> None:
+    """Refuse reactions with other reactants or products, also where no rate shows it (boundary species)."""
+    known = {constant.id for constant in written.constants}
+    start = read.at_start()
+    new = {read.graph.symbol(c.id): start[c.id] for c in read.constants if c.id not in known and c.id in start}
+    expected = _participants(written, {})
+    found = _participants(read, new)
+    wrong = [name for name, parts in expected.items() if found.get(name) != parts]
+    if wrong:
+        text = "not written: as SBML, the reactants and products of {} are read as others"
+        raise UnsupportedModelError(
+            [Reason("written-differs", text.format(name), name) for name in wrong[:_MOST_ERRORS_TOLD]]
+        )
+
+
+def _participants(system: OdeSystem, values: Mapping[Node, Node]) -> dict[str, Counter[tuple[int, str, int]]]:
+    """For each reaction how often it has (side, species, stoichiometry as an element of a prime field)."""
+    graph = system.graph
+    parts = [
+        (reaction.id, side, one)
+        for reaction in system.reactions
+        for side, several in enumerate((reaction.reactants, reaction.products))
+        for one in several
+    ]
+    distinct = list(dict.fromkeys(one.stoichiometry for _, _, one in parts))
+    nodes = dict(zip(distinct, graph.substitute(distinct, values), strict=True))
+    numbers = field_values(graph, nodes.values())
+    table: dict[str, Counter[tuple[int, str, int]]] = {reaction.id: Counter() for reaction in system.reactions}
+    for name, side, one in parts:
+        table[name][side, one.species, numbers[nodes[one.stoichiometry]]] += 1
+    return table
 
 
 def _errors(document: Any) -> list[str]:

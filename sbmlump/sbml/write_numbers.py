@@ -21,6 +21,8 @@ _LIMB: Final = 10**15
 _PLAIN_EXPONENTS: Final = range(-5, 22)
 _SHIFTS: Final = range(-40, 18)
 """Places of the decimal point in a mantissa that are tried: enough to keep the power of ten a normal double."""
+_STEPS: Final = tuple(sorted(range(-30, 31), key=abs))
+"""Neighbours of a decimal that are tried, in units of its last digit; nearly always one of the first three will do."""
 _MOST_BITS: Final = 10_000
 """Longer integers are not turned into decimal text, which takes quadratic time."""
 _LARGEST_POWER: Final = 300
@@ -188,7 +190,7 @@ def _near(value: Fraction, digits: str, exponent: int) -> Fraction | None:
     for kept in (16, 17):
         unit = Fraction(10) ** (places - kept)
         middle = round(value / unit)
-        for step in (0, 1, -1, 2, -2, 3, -3):
+        for step in _STEPS:
             near = (middle + step) * unit
             rest = value - near
             if rest and near != value and abs(rest) < abs(value) / 10**13 and float(near) + float(rest) == double:
