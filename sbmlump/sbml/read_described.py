@@ -21,11 +21,13 @@ Elements that are no quantity, reaction, event or constraint are known by keys (
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import libsbml
 
 from sbmlump.sbml.mathml import numbers_with_units
+from sbmlump.sbml.write_xml import is_well_formed
 from sbmlump.system import Description
 
 __all__ = ["Describer", "described", "event_key", "silent_elements", "standalone"]
@@ -115,15 +117,27 @@ def event_key(name: str | None, position: int) -> str:
 
 def standalone(document: Any, text: str) -> str:
     """XML text with the namespace prefixes that only the document declares, declared in it."""
-    missing = []
+    missing: dict[str, str] = {}
+    doubtful: dict[str, str] = {}
     for prefix in dict.fromkeys(_PREFIX.findall(text)):
-        if prefix in ("xml", "xmlns") or f"xmlns:{prefix}=" in text:
+        if prefix in ("xml", "xmlns"):
             continue
+        # what is declared inside the text may be used outside of that place, too
+        table = doubtful if f"xmlns:{prefix}=" in text else missing
         for holder in (document.getModel(), document):
             uri = holder.getNamespaces().getURI(prefix)
             if uri:
-                missing.append(f' xmlns:{prefix}="{uri}"')
+                table[prefix] = uri
                 break
-    if not missing:
+    found = _declaring(text, missing)
+    if doubtful and not is_well_formed(found):
+        head = found[: found.index(">")]
+        found = _declaring(found, {p: uri for p, uri in doubtful.items() if f"xmlns:{p}=" not in head})
+    return found
+
+
+def _declaring(text: str, prefixes: Mapping[str, str]) -> str:
+    if not prefixes:
         return text
-    return re.sub(r"^(\s*<[\w:.-]+)", lambda found: found.group(1) + "".join(missing), text, count=1)
+    declared = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in prefixes.items())
+    return re.sub(r"^(\s*<[\w:.-]+)", lambda found: found.group(1) + declared, text, count=1)

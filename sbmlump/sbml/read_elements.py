@@ -121,7 +121,7 @@ class _Reader:
             origin,
             descriptions=self.descriptions,
             packages=packages,
-            other_packages=other_packages(self.document),
+            other_packages=other_packages(self.document, packages),
         )
         self.raw.ids |= self.taken
         return self.raw

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sbmlump.sbml.read_described import standalone
 from sbmlump.sbml.read_record import Law, Problems, RawModel
-from sbmlump.sbml.write_xml import tags_of
+from sbmlump.sbml.write_xml import is_well_formed, tags_of
 from sbmlump.system import Key, Package
 
 __all__ = ["carried_packages", "check_packages", "is_flux_balance", "other_packages"]
@@ -76,7 +77,7 @@ def carried_packages(document: Any) -> tuple[Package, ...]:
         attributes: dict[Key, dict[str, str]] = {}
         if name == "fbc":
             _flux_balance(document, model, children, attributes)
-        if not (children or attributes):
+        if not (children or attributes) or not all(is_well_formed(t) for texts in children.values() for t in texts):
             continue
         tags = [tag for texts in children.values() for text in texts for tag in tags_of(text)]
         ids = frozenset(tag.attributes["id"] for tag in tags if "id" in tag.attributes)
@@ -87,17 +88,25 @@ def carried_packages(document: Any) -> tuple[Package, ...]:
     return tuple(found)
 
 
-def other_packages(document: Any) -> tuple[str, ...]:
-    """Names of the packages of which nothing is kept, though they have a part in the document."""
+def other_packages(document: Any, packages: Sequence[Package]) -> tuple[str, ...]:
+    """Names of the packages of which nothing is kept (they are not among ``packages``), though they say something."""
     if document.getLevel() < 3:
         return ()
+    carried = {package.name for package in packages}
+    model = document.getModel()
     names = {document.getPlugin(i).getPackageName() for i in range(document.getNumPlugins())}
+    empty = {name for name in _LISTS if name not in carried and not _says_something(model.getPlugin(name))}
     namespaces = document.getNamespaces()
     for i in range(namespaces.getLength()):
         uri = namespaces.getURI(i)
         if "/sbml/level3/" in uri and "/core" not in uri and document.getPlugin(uri) is None:
             names.add(namespaces.getPrefix(i))
-    return tuple(sorted(names - {*_LISTS, *_READ, "render"}))
+    return tuple(sorted(names - {*carried, *empty, *_READ, "render"}))
+
+
+def _says_something(plugin: Any) -> bool:
+    """Whether a list of a package in the model has elements."""
+    return plugin is not None and plugin.getListOfAllElements().getSize() > 0
 
 
 def _flux_balance(

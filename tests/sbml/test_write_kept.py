@@ -268,3 +268,32 @@ def test_equal_modifiers_keep_what_is_said_of_each(tmp_path: Path) -> None:
     assert one is not None
     text = model().replace(one[0], one[0] + one[0].replace("_by", "_again").replace('"by"', '"again"'))
     assert carried(text.encode()) - carried(document_of(tmp_path, text).data) == Counter()
+
+
+def test_a_layout_with_render_information_stays_readable(tmp_path: Path) -> None:
+    uri = PACKAGE.format("render", 1)
+    styles = (
+        '<render:listOfRenderInformation><render:renderInformation render:id="look"/></render:listOfRenderInformation>'
+    )
+    text = model().replace('layout:id="g_X"', 'layout:id="g_X" render:objectRole="seen"')
+    text = text.replace("</layout:layout>", styles + "</layout:layout>")
+    text = text.replace(' metaid="_top">', f' xmlns:render="{uri}" render:required="false" metaid="_top">', 1)
+    data = document_of(tmp_path, text).data
+    assert new_complaints(text, data) == set()
+    document = libsbml.readSBMLFromString(data.decode())
+    layout = document.getModel().getPlugin("layout").getLayout(0)
+    assert layout.getNumSpeciesGlyphs() == 2
+    assert b'render:objectRole="seen"' in data
+    assert b'<render:renderInformation render:id="look"' in data
+
+
+def test_what_cannot_be_kept_of_a_package_is_said(tmp_path: Path) -> None:
+    uri = PACKAGE.format("qual", 1)
+    qualitative = (
+        '<qual:listOfQualitativeSpecies><qual:qualitativeSpecies qual:id="on" qual:compartment="cell" '
+        'qual:constant="false"/></qual:listOfQualitativeSpecies>'
+    )
+    text = model().replace(' metaid="_top">', f' xmlns:qual="{uri}" qual:required="false" metaid="_top">', 1)
+    written = document_of(tmp_path, text.replace("</model>", qualitative + "</model>"))
+    assert "not kept: the package qual" in [reason.message for reason in written.reasons]
+    assert new_complaints(text, written.data) == set()
