@@ -22,7 +22,7 @@ from sbmlump.sbml.write_start import doubles_at_start
 from sbmlump.sbml.write_xml import attributes, escaped
 from sbmlump.system import Constraint, Event, Key, OdeSystem, Participant, Reaction
 
-__all__ = ["DynamicsWriter", "Place", "Reference", "event_assignments", "references"]
+__all__ = ["DynamicsWriter", "Place", "Reference", "event_assignments", "references", "takes_trigger_values"]
 
 
 _LARGEST_FUNCTION: Final = 400

@@ -14,7 +14,14 @@ from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
 from sbmlump.sbml.write_check import check_written
 from sbmlump.sbml.write_constraints import carried_constraints, lost_constraints
 from sbmlump.sbml.write_descriptions import CORE, DescriptionWriter, sbo_term
-from sbmlump.sbml.write_dynamics import DynamicsWriter, Place, Reference, event_assignments, references
+from sbmlump.sbml.write_dynamics import (
+    DynamicsWriter,
+    Place,
+    Reference,
+    event_assignments,
+    references,
+    takes_trigger_values,
+)
 from sbmlump.sbml.write_elements import ElementWriter, element, known_units, unit_definitions
 from sbmlump.sbml.write_fragments import extras
 from sbmlump.sbml.write_groups import GROUPS, groups_of
@@ -151,8 +158,15 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     ]
     groups = "" if reduced is None else groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
     data = _document(system, ids, units, "".join(body), groups, described, packages).encode()
-    check_written(data, system, numbers.plain, elements.values)
+    check_written(data, _as_written(system, by_id), numbers.plain, elements.values)
     return WrittenSbml(data, (*described.lost(), *packages.lost()))
+
+
+def _as_written(system: OdeSystem, roles: Mapping[str, Role]) -> OdeSystem:
+    """The system with the moments at which the written events take their values, which come to the same."""
+    moments = [takes_trigger_values(system, event, roles) for event in system.events]
+    events = zip(system.events, moments, strict=True)
+    return replace(system, events=tuple(replace(event, use_trigger_values=moment) for event, moment in events))
 
 
 def _document(
