@@ -212,6 +212,8 @@ class ExactProof:
         Present where functions were taken as generic, with the domain on which the statement holds.
     valid_for : mapping
         Values of constants the lumping rests on; empty if it holds for all values.
+    domain : str or None
+        On which states it holds, where that may not be all at which the original is defined.
     """
 
     statement: str
@@ -224,6 +226,7 @@ class ExactProof:
     valid_for: Mapping[str, str] = field(default_factory=dict)
     symbolic: tuple[str, ...] = ()
     kind: str = "exact-proof"
+    domain: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Fields as JSON values."""

@@ -2,9 +2,16 @@
 
 Over GF(p) only rational operations have a meaning. Every other function is *uninterpreted*: its value is a hash of its
 name and its arguments' values, so equal arguments give equal values and nothing else is assumed. Derivatives are
-known for ``exp`` (itself), ``ln`` (1/u; not of a square, which touches 0) and powers u^a with a number a that is not
-an even root (a·u^a/u); every other function (abs, floor, relations, piecewise, trigonometric …) gets a fresh hash for
-each argument as its derivative. No identity can be invented that way, some may be missed.
+known for ``exp`` (itself) and for powers, as u^a = exp(a·φ(u)) with φ a function of which nothing is known; every other
+function (abs, floor, relations, piecewise, trigonometric …) gets a fresh hash for each argument as its derivative. An
+identity found so holds for every choice of smooth functions, so also, point by point, for the true ones: for any two
+states there are entire functions that have the true values at the finitely many arguments that occur. It holds
+wherever both sides are defined, on whichever side of a singularity.
+
+With ``one_branch`` the derivatives of ``ln`` (1/u; not of a square, which touches 0) and of powers that are no even
+roots (a·u^a/u) are known, too. What is found with these may hold on one connected piece of the domain only: the
+derivative of exp(ln(u²)/2)/u is 0, but its value is 1 on one side of u = 0 and −1 on the other. Whoever uses it has to
+look at real points on both sides (:mod:`sbmlump.lumping.real_points`).
 """
 
 from __future__ import annotations
@@ -161,8 +168,7 @@ class PrimeField:
     salt : int
         Seeds the hashes that stand for uninterpreted functions.
     one_branch : bool
-        Whether ln and powers have their known derivatives. These hold on each connected domain by itself: the
-        derivative of exp(ln(u²)/2)/u is 0, but its value is 1 on one side of u = 0 and −1 on the other.
+        Whether ln and powers have their known derivatives, which say nothing across a singularity (see above).
     """
 
     dtype = np.int64
@@ -262,14 +268,17 @@ class PrimeField:
         """Derivatives where they are known to be safe, fresh hashes elsewhere."""
         if name == "exp":
             return [value]
-        if name == "ln" and self._one_branch:
-            return [self.inverse(args[0], bad)]
-        if name == "power" and self._one_branch:
+        if name in ("ln", "even-ln"):
+            known = name == "ln" and self._one_branch
+            return [self.inverse(args[0], bad) if known else self._hash("ln'0", args)]
+        if name in _POWERS:
             base, exponent = args
-            by_base = self.times(self.times(exponent, value), self.inverse(base, bad))
-            return [by_base, self.times(value, self._hash("ln", [base]))]
-        if name == "free-power":  # like an even root by its base: the exponent may be worth 1/2
-            return [self._hash("power'0", args), self.times(value, self._hash("ln", [args[0]]))]
+            known = name == "power" and self._one_branch
+            slope = self.inverse(base, bad) if known else self._hash("ln'0", [base])
+            return [
+                self.times(self.times(exponent, value), slope),
+                self.times(value, self._hash("ln", [base])),
+            ]
         return [self._hash(f"{name}'{i}", args) for i in range(len(args))]
 
     def scatter_rows(self, target: NDArray[np.int64], rows: Indices, values: NDArray[np.int64]) -> None:
@@ -291,6 +300,7 @@ class PrimeField:
 _MASK: Final = (1 << 64) - 1
 _VALUES: Final = {"even-root-power": "power", "free-power": "power", "even-ln": "ln"}
 """Functions that differ by what is known of their derivatives, not by their values."""
+_POWERS: Final = ("power", "even-root-power", "free-power")
 
 
 def _text_hash(text: str) -> int:

@@ -7,15 +7,18 @@ expression at Lx; initial values are Lx(0); constants that both have agree.
 Rational systems: the identity is checked as it stands, by expansion over Q where that is small, else at random points
 modulo random primes. Systems with other functions: those are taken as generic (hashed, see
 :mod:`sbmlump.expr.domains`), and two identities replace the one: rowsp(L) is closed under the Jacobian and holds the
-gradients of the observables (so L f and h depend on Lx alone, on a domain with connected fibres), and
-g(y) = L f(L̄y + c) for one right inverse, the witness.
+gradients of the observables, so that L f and h depend on Lx alone, and g(y) = L f(L̄y + c) for one right inverse, the
+witness. This is tried first without the derivatives of logarithms and powers, which holds on the whole domain, then
+with these, which holds on each connected piece of it by itself. Both are then held against real points on both sides of
+every singularity (:mod:`sbmlump.lumping.real_points`): where one contradicts, the claim is refuted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +32,7 @@ from sbmlump.expr.program import Program
 from sbmlump.lumping.event_proof import Pair, event_pairs
 from sbmlump.lumping.field import RowSpace, matmul_mod, random_prime
 from sbmlump.lumping.identity import MAX_VARIABLES, TARGET, Trial, expand_polynomials, failure_bound, run_trials
+from sbmlump.lumping.real_points import Contradiction, RealClaim, compare_at_real_points
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
 
@@ -38,6 +42,8 @@ Residues = NDArray[np.int64]
 Row = Mapping[str, Fraction]
 _RANK_PRIMES = 4
 _START = "initial value of "
+_BRANCHED: Final = frozenset({"ln", "power"})  # functions whose derivatives say nothing across a singularity
+_SPOKEN: Final = {"even-ln": "ln", "even-root-power": "power", "free-power": "power"}
 _INITIAL_TOLERANCE = 1e-13  # of irrational initial values only; rational ones are compared exactly
 
 
@@ -284,22 +290,44 @@ class _Sides:
         labels = tuple(label for label, _, _ in pairs)
         return _Sides(claim, labels, tuple(left), tuple(right), used, shared, time, replaced)
 
-    def programs(self) -> tuple[Program, Program]:
-        """Programs of both sides; inputs are states, then shared constants, then time."""
+    def inputs(self) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+        """Inputs of both sides: states, then shared constants, then time."""
         original, reduced = self.claim.original, self.claim.reduced
-        left_inputs = [original.graph.symbol(name) for name in (*original.states, *self.shared)]
-        right_inputs = [reduced.graph.symbol(name) for name in (*reduced.states, *self.shared)]
+        left = (original.graph.symbol(name) for name in (*original.states, *self.shared))
+        right = (reduced.graph.symbol(name) for name in (*reduced.states, *self.shared))
+        return (*left, original.graph.time()), (*right, reduced.graph.time())
+
+    def programs(self) -> tuple[Program, Program]:
+        """Programs of both sides."""
+        left, right = self.inputs()
         return (
-            Program(original.graph, self.original_roots, [*left_inputs, original.graph.time()]),
-            Program(reduced.graph, self.reduced_roots, [*right_inputs, reduced.graph.time()]),
+            Program(self.claim.original.graph, self.original_roots, left),
+            Program(self.claim.reduced.graph, self.reduced_roots, right),
         )
 
 
 def _prove(sides: _Sides, claim: Claim, seed: int) -> ExactProof | Refutation:
     left, right = sides.programs()
+    if not (left.generic or right.generic):
+        return _prove_identity(sides, left, right, seed)
+    outcome = _prove_identity(sides, left, right, seed, one_branch=False)
+    if isinstance(outcome, Refutation) and (left.function_names() | right.function_names()) & _BRANCHED:
+        outcome = _prove_identity(sides, left, right, seed, one_branch=True)
+    if isinstance(outcome, Refutation):
+        return outcome
+    return _held_against_real_points(sides, outcome, seed)
+
+
+def _prove_identity(
+    sides: _Sides, left: Program, right: Program, seed: int, *, one_branch: bool = True
+) -> ExactProof | Refutation:
     generic = left.generic or right.generic
     rows_bits = float(
-        sum(v.numerator.bit_length() + v.denominator.bit_length() for row in claim.rows.values() for v in row.values())
+        sum(
+            v.numerator.bit_length() + v.denominator.bit_length()
+            for row in sides.claim.rows.values()
+            for v in row.values()
+        )
     )
     degree = left.degree() + right.degree() + 1
     bound = failure_bound(degree, degree * (left.height() + right.height() + rows_bits + 64))
@@ -308,7 +336,7 @@ def _prove(sides: _Sides, claim: Claim, seed: int) -> ExactProof | Refutation:
         wrong, trial = expanded, None
     else:
         comparer = _GenericComparer(sides, left, right) if generic else _DirectComparer(sides, left, right)
-        trial = run_trials(comparer.compare, np.random.default_rng([seed, 0xCE27]), bound)
+        trial = run_trials(comparer.compare, np.random.default_rng([seed, 0xCE27]), bound, one_branch=one_branch)
         if not trial.primes:
             return Refutation((Reason("undefined", "no random point was found at which both systems are defined"),))
         wrong = comparer.blame(trial)
@@ -320,7 +348,67 @@ def _prove(sides: _Sides, claim: Claim, seed: int) -> ExactProof | Refutation:
             raise LimitError(Reason("degree-too-high", message))
     if wrong:
         return Refutation(tuple(_difference(sides, position) for position in dict.fromkeys(wrong)))
-    return _proof(sides, trial, degree, generic, left.function_names() | right.function_names())
+    functions = (left.function_names() | right.function_names()) if generic else None
+    return _proof(sides, trial, degree, functions, one_branch=one_branch)
+
+
+def _held_against_real_points(sides: _Sides, proof: ExactProof, seed: int) -> ExactProof | Refutation:
+    """The proof, with what was looked at, or the real points that contradict it."""
+    claim = sides.claim
+    original, reduced = claim.original, claim.reduced
+    index = original.state_index
+    values = original.constant_values
+    left, right = sides.inputs()
+    seen = compare_at_real_points(
+        RealClaim(
+            original.graph,
+            reduced.graph,
+            sides.original_roots,
+            sides.reduced_roots,
+            left,
+            right,
+            tuple({index[m]: v for m, v in claim.rows[name].items()} for name in reduced.states),
+            tuple({index[m]: v for m, v in claim.lift.get(name, {}).items()} for name in reduced.states)
+            if claim.lift
+            else (),
+            tuple(index[name] for name in sides.used),
+            np.array(original.initial_state(), dtype=np.float64),
+            np.array(
+                [
+                    values_of(original.graph, [values[name]])[0] if name in values else np.nan
+                    for name in sides.shared
+                ]
+            ),
+        ),
+        seed,
+    )
+    if seen.contradictions:
+        return Refutation(tuple(_contradicted(sides, left, one) for one in seen.contradictions))
+    looked = f"{seen.points} real points with {seen.patterns} patterns of signs show no difference"
+    return replace(proof, heuristic=f"{proof.heuristic}; {looked}")
+
+
+def _contradicted(sides: _Sides, inputs: Sequence[Node], found: Contradiction) -> Reason:
+    """The reason, with the values that the two sides mention at that point."""
+    claim = sides.claim
+    graph = claim.original.graph
+    told = _difference(sides, found.position)
+    m = len(claim.reduced.states)
+    if found.position < m:
+        what, members = f"the rate of {claim.reduced.states[found.position]}", claim.rows[told.element or ""]
+        roots = [root for name, root in zip(sides.used, sides.original_roots, strict=False) if name in members]
+    else:
+        what = f"the {'observable ' if told.element else ''}{sides.labels[found.position - m]}"
+        roots = [sides.original_roots[len(sides.used) + found.position - m]]
+    mentioned, _ = graph.leaves(roots)
+    values = zip(inputs[:-1], found.point, strict=False)
+    where = ", ".join(f"{graph.name(i)} = {v:.6g}" for i, v in values if graph.name(i) in mentioned)
+    theirs = "has no value" if found.reduced is None else f"is {found.reduced:.6g}"
+    message = (
+        f"{what} is {found.original:.6g} in the original and {theirs} in the reduced model at {where or 'every state'}: "
+        "they agree on one side of a singularity (of a logarithm, a root, a quotient or a jump) at most"
+    )
+    return Reason("real-point-differs", message, told.element)
 
 
 def _difference(sides: _Sides, position: int) -> Reason:
@@ -485,7 +573,10 @@ class _GenericComparer(_DirectComparer):
         return Program(graph, [*lumped, *roots[len(sides.used) :]], [*inputs, graph.time()])
 
 
-def _proof(sides: _Sides, trial: Trial | None, degree: float, generic: bool, functions: frozenset[str]) -> ExactProof:
+def _proof(
+    sides: _Sides, trial: Trial | None, degree: float, functions: frozenset[str] | None, *, one_branch: bool
+) -> ExactProof:
+    """The certificate; ``functions`` are those taken as generic, ``None`` in rational systems."""
     claim = sides.claim
     symbolic = tuple(sorted(claim.symbolic & {c.id for c in claim.original.constants}))
     statement = (
@@ -494,12 +585,16 @@ def _proof(sides: _Sides, trial: Trial | None, degree: float, generic: bool, fun
     )
     if symbolic:
         statement += ", for all values of the constants kept symbolic"
-    heuristic = None
-    if generic:
-        listed = ", ".join(sorted(functions))
-        heuristic = (
-            f"functions taken as generic ({listed}); holds on every connected domain on which they are differentiable"
-        )
+    heuristic = domain = None
+    if functions is not None:
+        heuristic = f"functions taken as generic ({_listed(functions)}); holds wherever the original is defined"
+        if one_branch:
+            branched = _listed(functions & _BRANCHED)
+            domain = (
+                f"every connected piece of the set of states at which {branched} and all quotients are defined, "
+                "each by itself"
+            )
+            heuristic = f"functions taken as generic ({_listed(functions)}); holds on {domain}"
     if sides.replaced:
         extra = "irrational constants stand for the doubles nearest to them"
         heuristic = f"{heuristic}; {extra}" if heuristic else extra
@@ -514,4 +609,11 @@ def _proof(sides: _Sides, trial: Trial | None, degree: float, generic: bool, fun
         int(min(degree, 2**53)),
         heuristic,
         symbolic=symbolic,
+        domain=domain,
     )
+
+
+def _listed(functions: frozenset[str]) -> str:
+    """Names as a reader knows them; the marks of what is known of a function's derivatives are left out."""
+    names = {_SPOKEN.get(name, name) for name in functions}
+    return ", ".join(sorted(names)) or "named constants"

@@ -90,7 +90,10 @@ def lump_exactly(
     """
     start = clock()
     failures: list[Reason] = []
+    one_sided = False  # whether a lumping was found that holds on one side of a singularity only
     for attempt, (problem, most_primes) in enumerate(_problems(system, observables, keep)):
+        if one_sided and problem.one_branch:
+            continue
         progress("finding the smallest lumping")
         try:
             space, restricted, columns = smallest_invariant_space(
@@ -125,6 +128,7 @@ def lump_exactly(
                 seconds = {"lump": found - start, "certify": clock() - found, "prove": clock() - ready}
                 return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
             failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
+            one_sided = one_sided or any(reason.code == "real-point-differs" for reason in proof.reasons)
             break
     if failures[0].code == "coefficients-too-large":
         raise LimitError(failures)
@@ -151,6 +155,9 @@ def _problems(
     graph = problem.graph
     if any(graph.op(node) in (Op.CALL, Op.POW) for node in graph.reachable(problem.roots())):
         yield replace(problem, one_branch=False), generic_primes
+        yield replace(problem, one_branch=False), MOST_PRIMES
+        if rounded is not None:
+            yield replace(rounded, one_branch=False), MOST_PRIMES
 
 
 def _why(refutation: Refutation) -> str:

@@ -1,0 +1,380 @@
+"""Real points against a claim: what arithmetic modulo a prime cannot see.
+
+Over GF(p) there are no signs: an identity between functions with logarithms, roots, absolute values or jumps, found by
+their derivatives, may hold on one side of a singularity and not on the other. Here both systems are evaluated at real
+points on lines that cross such surfaces: lines through the initial state, near it, and elsewhere, half of them within a
+fibre of the lumping (states with the same lumps), with steps from small to very large in both directions. The points
+are told apart by the signs of everything that can change sign there: arguments of logarithms and roots, denominators,
+absolute values, differences in minima, maxima and conditions. Doubles look at all points; of those at which they see a
+difference, and of one for each pattern of signs, ball arithmetic decides (:mod:`sbmlump.expr.balls`).
+
+A point at which the original has no real value says nothing. Where the original has one and the reduced system has none, or
+surely another, the claim is false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+import scipy.sparse as sp
+from flint import arb, ctx
+from numpy.typing import NDArray
+
+from sbmlump.expr.balls import Ball, BallProgram, Missing, ball_of
+from sbmlump.expr.domains import FloatDomain, nearest_double
+from sbmlump.expr.graph import RELATIONS, Graph, Node, Op
+from sbmlump.expr.program import Program
+
+__all__ = ["Contradiction", "RealClaim", "RealPoints", "RealPointSettings", "compare_at_real_points"]
+
+Points = NDArray[np.float64]
+Row = Mapping[int, Fraction]
+_FLOAT: Final = FloatDomain()
+_SHARP: Final = 40  # digits in bits at which two balls that meet are taken for the same number
+
+
+@dataclass(frozen=True, slots=True)
+class RealPointSettings:
+    """How many real points are looked at.
+
+    The defaults find all of 28 kinds of identities that hold on one side only, hidden by changes of variables, in
+    2,000 of 2,000 random systems (``benchmarks/one_sided.py``), and cost less than a tenth of the proof on models of
+    100 states.
+
+    Attributes
+    ----------
+    lines : int
+        Lines through the space of states.
+    steps : int
+        Points in each of the two directions of a line; the steps grow from 2⁻⁹ to 2²⁰ times the scale of the state.
+    work : int
+        Operations in doubles in all: the lines become fewer in large systems.
+    ball_work : int
+        Operations in ball arithmetic, about 1 µs each. At the first point and where doubles see a difference balls are
+        always asked.
+    most_suspects : int
+        Points at which doubles see a difference that balls are asked about.
+    tolerance : float
+        Difference in doubles, relative to the terms that are added, from which on balls are asked.
+    bits : tuple of int
+        Precisions of balls, the next one where the one before could say nothing.
+    most_surfaces : int
+        Expressions whose signs tell points apart.
+    """
+
+    lines: int = 16
+    steps: int = 36
+    work: int = 20_000_000
+    ball_work: int = 120_000
+    most_suspects: int = 24
+    tolerance: float = 1e-9
+    bits: tuple[int, ...] = (128, 1024)
+    most_surfaces: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RealClaim:
+    """Two systems and what is to be equal.
+
+    Attributes
+    ----------
+    left, right : Graph
+        Of the original and of the reduced system.
+    left_roots : tuple of Node
+        Rates of the original states in ``used``, then further expressions.
+    right_roots : tuple of Node
+        Rates of the lumps, then further expressions, as many as on the left.
+    left_inputs, right_inputs : tuple of Node
+        States, then constants that both share, then time.
+    rows : tuple of mappings column → Fraction
+        Rows of L, one a lump.
+    lift : tuple of mappings column → Fraction
+        A right inverse, or empty.
+    used : tuple of int
+        Columns whose rates the left side has.
+    state : array (n,)
+        Initial state; what is not known is NaN.
+    constants : array
+        Values of the constants that both share.
+    """
+
+    left: Graph
+    right: Graph
+    left_roots: tuple[Node, ...]
+    right_roots: tuple[Node, ...]
+    left_inputs: tuple[Node, ...]
+    right_inputs: tuple[Node, ...]
+    rows: tuple[Row, ...]
+    lift: tuple[Row, ...]
+    used: tuple[int, ...]
+    state: Points
+    constants: Points
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A real point at which the two sides are certainly different.
+
+    Attributes
+    ----------
+    position : int
+        Of the lump or, after the lumps, of the further expression.
+    point : tuple of float
+        Values of the inputs of the left side.
+    original, reduced : float or None
+        Values of both sides; ``None`` where the reduced side has none.
+    """
+
+    position: int
+    point: tuple[float, ...]
+    original: float
+    reduced: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RealPoints:
+    """What was looked at.
+
+    Attributes
+    ----------
+    contradictions : tuple of Contradiction
+        At most one for each position.
+    points : int
+        Points at which both sides were compared.
+    patterns : int
+        Different patterns of signs among them.
+    """
+
+    contradictions: tuple[Contradiction, ...]
+    points: int
+    patterns: int
+
+
+def compare_at_real_points(
+    claim: RealClaim, seed: int = 0, settings: RealPointSettings | None = None
+) -> RealPoints:
+    """Look for a real point that contradicts a claim.
+
+    Parameters
+    ----------
+    claim : RealClaim
+    seed : int
+        Of the random lines; the same points every time.
+    settings : RealPointSettings, optional
+    """
+    return _Comparison(claim, seed, settings or RealPointSettings()).run()
+
+
+class _Comparison:
+    """Both sides as programs over doubles and over balls."""
+
+    def __init__(self, claim: RealClaim, seed: int, settings: RealPointSettings) -> None:
+        self._claim = claim
+        self._settings = settings
+        self._generator = np.random.default_rng([seed, 0x4EA1])
+        self._left = Program(claim.left, claim.left_roots, claim.left_inputs)
+        self._right = Program(claim.right, claim.right_roots, claim.right_inputs)
+        most = settings.most_surfaces
+        self._surfaces = [
+            Program(graph, list(surfaces_of(graph, roots))[:most], inputs)
+            for graph, roots, inputs in (
+                (claim.left, claim.left_roots, claim.left_inputs),
+                (claim.right, claim.right_roots, claim.right_inputs),
+            )
+        ]
+        self._n = len(claim.state)
+        self._matrix = _matrix(claim.rows, self._n)
+        place = {column: k for k, column in enumerate(claim.used)}
+        self._of_used = _matrix([{place[j]: v for j, v in row.items()} for row in claim.rows], len(claim.used))
+        self._balls = (
+            BallProgram(claim.left, claim.left_roots, claim.left_inputs),
+            BallProgram(claim.right, claim.right_roots, claim.right_inputs),
+        )
+
+    def run(self) -> RealPoints:
+        settings = self._settings
+        size = self._left.size + self._right.size + sum(program.size for program in self._surfaces)
+        lines = max(2, min(settings.lines, settings.work // (2 * settings.steps * max(1, size))))
+        most = max(1, settings.ball_work // max(1, sum(map(len, self._balls))))
+        found: dict[int, Contradiction] = {}
+        patterns: set[bytes] = set()
+        compared = suspects = asked = 0
+        for points in self._lines(lines):
+            with np.errstate(all="ignore"):
+                suspicious, defined, signs = self._doubles(points)
+            compared += int(defined.sum())
+            for k in range(points.shape[1]):
+                pattern = signs[:, k].tobytes()
+                new = pattern not in patterns
+                patterns.add(pattern)
+                if suspicious[k] and suspects < settings.most_suspects:
+                    suspects += 1
+                elif not new or asked >= most:
+                    continue
+                else:
+                    asked += 1
+                for contradiction in self._decide(points[:, k]):
+                    found.setdefault(contradiction.position, contradiction)
+            if found:
+                break
+        return RealPoints(tuple(found[position] for position in sorted(found)), compared, len(patterns))
+
+    # -- points --------------------------------------------------------------------------------------
+
+    def _lines(self, lines: int) -> Iterator[Points]:
+        """Points of one line after the other, (inputs, points); the points of the first include the initial state."""
+        claim, generator, n = self._claim, self._generator, self._n
+        start = np.where(np.isfinite(claim.state), claim.state, 1.0)
+        sizes = np.abs(start[start != 0])
+        typical = float(np.median(sizes)) if len(sizes) else 1.0
+        scale = np.where(start != 0, np.abs(start), typical)
+        steps = self._settings.steps
+        for number in range(lines):
+            kind = number % 4
+            if kind < 2:
+                base = start if number < 2 else start + scale * generator.uniform(-0.3, 0.3, n)
+            elif kind == 2:
+                base = scale * np.exp(generator.uniform(-1.5, 1.5, n))
+            else:
+                base = scale * generator.choice([-1.0, 1.0], n) * np.exp(generator.uniform(-1.5, 1.5, n))
+            direction = self._direction(scale, sparse=bool(number // 2 % 2))
+            if number % 2 == 0:
+                direction = self._within_fibre(direction)
+            ladder = 2.0 ** (np.linspace(-9.0, 20.0, steps) + generator.uniform(-0.3, 0.3, steps))
+            t = np.concatenate([[0.0], ladder, -ladder])
+            states = base[:, None] + t * direction[:, None]
+            yield np.concatenate([states, np.repeat(self._others()[:, None], len(t), axis=1)])
+
+    def _direction(self, scale: Points, *, sparse: bool) -> Points:
+        direction = scale * self._generator.standard_normal(self._n)
+        if sparse and self._n > 2:
+            kept = self._generator.choice(self._n, 2, replace=False)
+            direction[np.setdiff1d(np.arange(self._n), kept)] = 0.0
+        return direction
+
+    def _within_fibre(self, direction: Points) -> Points:
+        """(I − L̄L)·direction, along which the lumps do not change; the direction itself if nothing is left."""
+        claim = self._claim
+        if not claim.lift:
+            return direction
+        moved = direction.copy()
+        for value, row in zip(self._matrix @ direction, claim.lift, strict=True):
+            for column, factor in row.items():
+                moved[column] -= nearest_double(factor) * value
+        fine = np.isfinite(moved).all() and np.abs(moved).max(initial=0.0) > 1e-9 * np.abs(direction).max(initial=0.0)
+        return moved if fine else direction
+
+    def _others(self) -> Points:
+        """Constants near their values (or just these, so that an exponent 2 stays one), then time."""
+        constants = np.where(np.isfinite(self._claim.constants), self._claim.constants, 1.0)
+        if self._generator.random() < 0.5:
+            constants = constants * np.exp(self._generator.uniform(-0.7, 0.7, len(constants)))
+        return np.append(constants, self._generator.uniform(0.0, 10.0))
+
+    # -- values --------------------------------------------------------------------------------------
+
+    def _doubles(self, points: Points) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int8]]:
+        """At which points the sides seem to differ, at which something was compared, and signs of the surfaces."""
+        n, used = self._n, len(self._claim.used)
+        lumped = np.concatenate([self._matrix @ points[:n], points[n:]])
+        left = self._left.outputs(self._left.run(_FLOAT, points))
+        right = self._right.outputs(self._right.run(_FLOAT, lumped))
+        mine = np.concatenate([self._of_used @ left[:used], left[used:]])
+        weight = np.concatenate([abs(self._of_used) @ np.abs(left[:used]), np.abs(left[used:])])
+        known = np.isfinite(mine)
+        close = np.abs(mine - right) <= self._settings.tolerance * (weight + np.abs(right))
+        signs = [
+            np.sign(program.outputs(program.run(_FLOAT, where))).astype(np.float64)
+            for program, where in zip(self._surfaces, (points, lumped), strict=True)
+        ]
+        table = np.nan_to_num(np.concatenate(signs), nan=2.0).astype(np.int8)
+        return (known & ~close).any(axis=0), known.any(axis=0), np.ascontiguousarray(table)
+
+    def _decide(self, point: Points) -> list[Contradiction]:
+        """What is certainly different at a point: exact inputs, values as balls."""
+        if not np.isfinite(point).all():
+            return []
+        exact = [Fraction(float(value)) for value in point]
+        claim, n = self._claim, self._n
+        lumps = [sum((v * exact[j] for j, v in row.items()), Fraction(0)) for row in claim.rows]
+        waiting = set(range(len(claim.right_roots)))
+        found: list[Contradiction] = []
+        for bits in self._settings.bits:
+            with ctx.workprec(bits):
+                left = self._balls[0].run([ball_of(value) for value in exact], bits)
+                right = self._balls[1].run([ball_of(value) for value in (*lumps, *exact[n:])], bits)
+                for position in sorted(waiting):
+                    mine, other = self._lumped(left, position), right[position]
+                    verdict = _verdict(mine, other)
+                    if verdict is not None:
+                        waiting.discard(position)
+                    if verdict is False and not isinstance(mine, Missing):
+                        theirs = None if isinstance(other, Missing) else float(other)
+                        found.append(Contradiction(position, tuple(point.tolist()), float(mine), theirs))
+            if not waiting:
+                break
+        return found
+
+    def _lumped(self, left: Sequence[Ball], position: int) -> Ball:
+        """Σ c·rate for a lump, the expression itself after the lumps."""
+        claim = self._claim
+        if position >= len(claim.rows):
+            return left[len(claim.used) + position - len(claim.rows)]
+        place = {column: k for k, column in enumerate(claim.used)}
+        total = arb(0)
+        unknown = False
+        for column, factor in claim.rows[position].items():
+            term = left[place[column]]
+            if term is Missing.UNDEFINED:
+                return term
+            if isinstance(term, Missing) or not term.is_finite():
+                unknown = True
+            else:
+                total += ball_of(factor) * term
+        return Missing.UNKNOWN if unknown else total
+
+
+def _verdict(original: Ball, reduced: Ball) -> bool | None:
+    """Whether both are certainly the same, as far as so many digits say; ``None`` if more digits are needed."""
+    if original is Missing.UNDEFINED:
+        return True
+    if isinstance(original, Missing) or reduced is Missing.UNKNOWN:
+        return None
+    if isinstance(reduced, Missing) or not original.overlaps(reduced):
+        return False
+    sharp = original.is_exact() or original.rel_accuracy_bits() > _SHARP
+    return True if sharp and reduced.rel_accuracy_bits() > _SHARP else None
+
+
+def surfaces_of(graph: Graph, roots: Sequence[Node]) -> dict[Node, None]:
+    """Expressions that vanish where a function of ``roots`` may change its branch, jump, or cease to be defined."""
+    found: dict[Node, None] = {}
+    for node in graph.reachable(roots):
+        op, args = graph.op(node), graph.args(node)
+        name = graph.name(node) if op is Op.CALL else ""
+        if op is Op.DIV:
+            found[args[1]] = None
+        elif op is Op.POW:
+            exponent = graph.number_of(args[1])
+            if exponent is None or exponent.denominator != 1 or exponent < 0:
+                found[args[0]] = None
+        elif name in RELATIONS or name in ("min", "max"):
+            for other in args[1:]:
+                found[graph.sub(args[0], other)] = None
+        elif name in ("ln", "abs", "floor", "ceiling", "rem", "quotient", "factorial", "arcsec", "arccsc", "arccot"):
+            found[args[0]] = None
+        elif name in ("arcsin", "arccos", "arctanh", "arccosh", "arcsech", "arccoth"):
+            for bound in (-1, 0, 1):
+                found[graph.sub(args[0], graph.number(bound))] = None
+    return {node: None for node in found if graph.number_of(node) is None}
+
+
+def _matrix(rows: Sequence[Row], width: int) -> sp.csr_array:
+    entries = [(i, j, nearest_double(value)) for i, row in enumerate(rows) for j, value in row.items()]
+    data = np.array([value for _, _, value in entries], dtype=np.float64)
+    where = (np.array([i for i, _, _ in entries], dtype=np.int64), np.array([j for _, j, _ in entries], dtype=np.int64))
+    return sp.csr_array((data, where), shape=(len(rows), width))
