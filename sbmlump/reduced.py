@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sbmlump.errors import Reason
+from sbmlump.expr.domains import nearest_double
 from sbmlump.expr.graph import Node
 from sbmlump.system import Assigned, OdeSystem
 
@@ -68,11 +69,11 @@ class LumpingMatrix:
         return [[row.get(j, Fraction(0)) for j in range(n)] for row in self.rows]
 
     def array(self) -> NDArray[np.float64]:
-        """All entries as doubles, shape (m, n)."""
+        """All entries as doubles, shape (m, n); infinite beyond their range."""
         out = np.zeros(self.shape)
         for i, row in enumerate(self.rows):
             for j, value in row.items():
-                out[i, j] = float(value)
+                out[i, j] = nearest_double(value)
         return out
 
     @property
@@ -359,7 +360,7 @@ class ReducedSystem:
         """A state x with Lx = y, for one (m,) or k (k, m) reduced states; not the original trajectory."""
         offset = np.zeros(len(self.matrix.states))
         for column, value in self.map.offset.items():
-            offset[column] = float(value)
+            offset[column] = nearest_double(value)
         lifted = np.asarray(np.asarray(y, dtype=np.float64) @ self.map.lift.array() + offset)
         if isinstance(self.map, Elimination) and self.map.assigned:
             from sbmlump.expr.evaluate import Evaluator

@@ -12,16 +12,15 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason
 from sbmlump.events import event_label, new_values, overwrites_others, targets, two_moments, values_are_old
 from sbmlump.expr.domains import PrimeField
-from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.program import Program
+from sbmlump.expr.same import same_value
 from sbmlump.lumping.certify import Refutation
 from sbmlump.lumping.event_proof import event_pairs
 from sbmlump.lumping.identity import failure_bound, run_trials
@@ -31,7 +30,6 @@ from sbmlump.system import OdeSystem
 __all__ = ["EliminationClaim", "claim_of_files", "prove_elimination"]
 
 Residues = NDArray[np.int64]
-_INITIAL_TOLERANCE: Final = 1e-13  # of irrational initial values only
 _MOST_NAMED: Final = 8  # constants within a sentence
 
 
@@ -200,7 +198,7 @@ def _check_values(claim: EliminationClaim) -> list[Reason]:
     reasons += [
         Reason("initial-value-differs", f"the value of {name} at time 0 is not that of the original", name)
         for name, a, b in pairs
-        if not _same(graph, a, after.graph, b)
+        if not same_value(graph, a, after.graph, b)
     ]
     return reasons
 
@@ -219,14 +217,6 @@ def _mixed(claim: EliminationClaim) -> list[Reason]:
                 message = f"the total {name} mixes values of two moments at {event_label(event)}"
                 reasons.append(Reason("elimination-differs", message, name))
     return reasons
-
-
-def _same(left: Graph, a: Node, right: Graph, b: Node) -> bool:
-    x, y = left.number_of(a), right.number_of(b)
-    if x is not None and y is not None:
-        return x == y or float(x) == float(y)
-    u, v = values_of(left, [a])[0], values_of(right, [b])[0]
-    return bool(u == v or (np.isnan(u) and np.isnan(v)) or abs(u - v) <= _INITIAL_TOLERANCE * max(abs(u), abs(v)))
 
 
 def _pairs(claim: EliminationClaim) -> tuple[list[str], list[Node], list[Node]]:

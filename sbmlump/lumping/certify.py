@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.expr.domains import BadPrimeError, PrimeField, nearest_double
+from sbmlump.expr.domains import BadPrimeError, PrimeField
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
+from sbmlump.expr.same import same_value
 from sbmlump.lumping.event_proof import Pair, event_pairs
 from sbmlump.lumping.field import RowSpace, matmul_mod, random_prime
 from sbmlump.lumping.identity import MAX_VARIABLES, TARGET, Trial, expand_polynomials, failure_bound, run_trials
@@ -44,7 +45,6 @@ _RANK_PRIMES = 4
 _START = "initial value of "
 _BRANCHED: Final = frozenset({"ln", "power"})  # functions whose derivatives say nothing across a singularity
 _SPOKEN: Final = {"even-ln": "ln", "even-root-power": "power", "free-power": "power"}
-_INITIAL_TOLERANCE = 1e-13  # of irrational initial values only; rational ones are compared exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _check_constants(claim: Claim) -> list[Reason]:
     return [
         Reason("constant-differs", f"the constant {name} has another value than in the original", name)
         for name in sorted(set(old) & set(new))
-        if not _same_value(claim.original.graph, old[name], claim.reduced.graph, new[name])
+        if not same_value(claim.original.graph, old[name], claim.reduced.graph, new[name])
     ]
 
 
@@ -217,7 +217,7 @@ def _check_initial_values(claim: Claim) -> list[Reason]:
             continue
         graph = original.graph
         expected = graph.add(graph.scaled(terms[m], start[m] or 0) for m in terms)
-        if not _same_value(graph, expected, reduced.graph, node):
+        if not same_value(graph, expected, reduced.graph, node):
             value = values_of(graph, [expected])[0]
             reasons.append(
                 Reason("initial-value-differs", f"{name} does not start at its lumped initial value {value:.17g}", name)
@@ -240,15 +240,6 @@ def _symbolic_starts(claim: Claim) -> list[Pair]:
         if graph.symbols([expected]) or reduced.graph.symbols([after[name]]):
             pairs.append((_START + name, expected, after[name]))
     return pairs
-
-
-def _same_value(left_graph: Graph, left: Node, right_graph: Graph, right: Node) -> bool:
-    """Equal rationals, equal nearest doubles of rationals, or irrational values equal to 1e-13."""
-    a, b = left_graph.number_of(left), right_graph.number_of(right)
-    if a is not None and b is not None:
-        return a == b or nearest_double(a) == nearest_double(b)
-    x, y = values_of(left_graph, [left])[0], values_of(right_graph, [right])[0]
-    return bool(x == y or (np.isnan(x) and np.isnan(y)) or abs(x - y) <= _INITIAL_TOLERANCE * max(abs(x), abs(y)))
 
 
 # -- the identity ------------------------------------------------------------------------------------

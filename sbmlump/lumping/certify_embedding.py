@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason
 from sbmlump.expr.domains import PrimeField
-from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.program import Program
+from sbmlump.expr.same import same_value
 from sbmlump.lumping.identity import Trial, expand_polynomials, failure_bound, run_trials
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
@@ -116,7 +116,7 @@ def _check_constants(claim: EmbeddingClaim) -> list[Reason]:
     return [
         Reason("constant-differs", f"the constant {name} has another value than in the original", name)
         for name in sorted(set(old) & set(new))
-        if not _same_value(claim.original.graph, old[name], claim.reduced.graph, new[name])
+        if not same_value(claim.original.graph, old[name], claim.reduced.graph, new[name])
     ]
 
 
@@ -154,21 +154,12 @@ def _same_start(claim: EmbeddingClaim, left: Node, right: Node) -> bool:
         return True
     names = old.symbols([left]) | new.symbols([right])
     if not names:
-        return _same_value(old, left, new, right)
+        return same_value(old, left, new, right)
     graph = Graph()
     mapping = {name: graph.symbol(name) for name in names}
     a = graph.transplant(old, [left], {old.symbol(n): s for n, s in mapping.items()})
     b = graph.transplant(new, [right], {new.symbol(n): s for n, s in mapping.items()})
     return a == b
-
-
-def _same_value(left_graph: Graph, left: Node, right_graph: Graph, right: Node) -> bool:
-    """Equal rationals, rationals with the same double (SBML holds doubles), or irrational ones of one double."""
-    a, b = left_graph.number_of(left), right_graph.number_of(right)
-    if a is not None and b is not None:
-        return a == b or float(a) == float(b)
-    x, y = values_of(left_graph, [left])[0], values_of(right_graph, [right])[0]
-    return bool(x == y or (np.isnan(x) and np.isnan(y)))
 
 
 # -- the identity ------------------------------------------------------------------------------------

@@ -33,12 +33,18 @@ from sbmlump.expr.program import Program
 from sbmlump.lumping.blas import single_threaded
 from sbmlump.lumping.field import RowSpace, chinese_remainder, random_prime, rational_from_residue
 
-__all__ = ["MOST_PRIMES", "ClosureProblem", "LiftedSpace", "invariant_dimension", "smallest_invariant_space"]
+__all__ = ["ClosureProblem", "LiftedSpace", "invariant_dimension", "smallest_invariant_space"]
 
 _MISSES: Final = 3  # consecutive misses that end the search; the proof decides, this only saves a second try
-MOST_PRIMES: Final = 90
+MOST_WORK: Final = 60_000_000_000
+"""Elementary operations that the lift to Q may take, about three minutes: entries of a few thousand digits.
+
+A sweep costs the slots of the program times its width, and the rows times the columns of the space times the width; what
+Python itself costs is put at ``_OVERHEAD`` for each."""
+_OVERHEAD: Final = 1_000_000
 _PRIME_BITS: Final = 23  # one BLAS product a step (see matmul_mod); the proof uses 31 bits
 _MAX_EMPTY_DRAWS: Final = 8
+_MOST_BAD_PRIMES: Final = 200  # a prime of 23 bits is bad with a probability of about 1e-5
 _SWEEP_BYTES: Final = 256 << 20
 Residues = NDArray[np.int64]
 
@@ -151,6 +157,7 @@ class _Search:
         )
         self._width = max(1, min(64, _SWEEP_BYTES // (32 * max(program.size, 1))))
         self.space = RowSpace(len(problem.variables), self._field.prime)
+        self.work = 0
 
     @property
     def prime(self) -> int:
@@ -193,8 +200,10 @@ class _Search:
 
     def _pull(self, weights: Residues) -> Residues:
         """Pull rows back at fresh random points; columns where something is undefined are dropped."""
+        width = weights.shape[1]
+        self.work += _OVERHEAD + width * (self._program.size + len(self.space) * self.space.width)
         for _ in range(_MAX_EMPTY_DRAWS):
-            points = self._generator.integers(1, self.prime, (len(self._program.inputs), weights.shape[1]))
+            points = self._generator.integers(1, self.prime, (len(self._program.inputs), width))
             tape = self._program.run(self._field, points)
             rows = self._program.pull_back(self._field, tape, weights)
             good = ~tape.bad
@@ -209,7 +218,12 @@ class _Search:
 
 
 def smallest_invariant_space(
-    problem: ClosureProblem, seed: int = 0, *, more_primes: int = 0, most_primes: int = MOST_PRIMES
+    problem: ClosureProblem,
+    seed: int = 0,
+    *,
+    more_primes: int = 0,
+    most_primes: int | None = None,
+    most_work: int = MOST_WORK,
 ) -> tuple[LiftedSpace, ClosureProblem, NDArray[np.int64]]:
     """Find the smallest space and lift it to Q.
 
@@ -220,8 +234,10 @@ def smallest_invariant_space(
         Of the random numbers.
     more_primes : int
         Use at least this many primes beyond the first before believing a reconstruction.
-    most_primes : int
+    most_primes : int, optional
         Give up beyond this many.
+    most_work : int
+        Give up beyond so many elementary operations.
 
     Returns
     -------
@@ -234,32 +250,39 @@ def smallest_invariant_space(
     Raises
     ------
     LimitError
-        If the entries are too large to be reconstructed from so many primes (``coefficients-too-large``).
+        If the entries are too large to be reconstructed with so much work (``coefficients-too-large``).
     UnsupportedModelError
         If the right-hand side is undefined everywhere.
     """
     restricted, columns, program = problem.restricted()
     generator = np.random.default_rng([seed, 0x5B31])
-    spaces: list[tuple[Residues, Residues, int]] = []
-    attempts = 0
-    while len(spaces) < most_primes and attempts < 3 * most_primes:
-        attempts += 1
+    lift = _Lift()
+    work = failures = 0
+    while (most_primes is None or lift.primes < most_primes) and work < most_work and failures < _MOST_BAD_PRIMES:
         search = _Search(restricted, program, generator)
-        if any(search.prime == prime for _, _, prime in spaces):
+        if search.prime in lift:
             continue
         try:
             with single_threaded():  # the products are small: threads that wait for each other cost more than they save
                 rows, pivots = search.run().sorted_rows()
         except BadPrimeError:
+            failures += 1
             continue
-        spaces = _keep_best(spaces, (rows, pivots, search.prime))
-        if len(spaces) <= more_primes:
+        work += search.work
+        if not lift.add(rows, pivots, search.prime):
+            failures += 1
             continue
-        lifted = _lift(spaces)
+        if lift.primes <= more_primes:
+            continue
+        lifted = lift.lifted()
         if lifted is not None:
             return lifted, restricted, columns
     raise LimitError(
-        Reason("coefficients-too-large", f"the lumping exists but its coefficients need more than {most_primes} primes")
+        Reason(
+            "coefficients-too-large",
+            f"the lumping exists, but {lift.primes} primes of {_PRIME_BITS} bits do not suffice for its coefficients; "
+            "observe other quantities, or use '--method approximate'",
+        )
     )
 
 
@@ -286,36 +309,73 @@ def invariant_dimension(problem: ClosureProblem, seed: int = 0) -> int:
     return restricted.n_states
 
 
-def _keep_best(
-    spaces: list[tuple[Residues, Residues, int]], new: tuple[Residues, Residues, int]
-) -> list[tuple[Residues, Residues, int]]:
-    """Keep primes that agree on dimension and pivots; a larger dimension or earlier pivots win (Lemma I.1)."""
-    if not spaces:
-        return [new]
-    old_key = (-len(spaces[0][1]), tuple(spaces[0][1].tolist()))
-    new_key = (-len(new[1]), tuple(new[1].tolist()))
-    if new_key < old_key:
-        return [new]
-    return [*spaces, new] if new_key == old_key else spaces
+class _Lift:
+    """Spaces modulo primes, and the rational entries that they are the residues of.
 
+    With two primes or more, one is left out of the reconstruction and has to confirm every entry: the reconstruction
+    alone takes one in about 500 residues that are no small rational for one.
+    """
 
-def _lift(spaces: Sequence[tuple[Residues, Residues, int]]) -> LiftedSpace | None:
-    """Rational reconstruction of every entry, distinct residues once."""
-    primes = [prime for _, _, prime in spaces]
-    first = spaces[0][0]
-    nonzero = np.zeros(first.shape, dtype=np.bool_)
-    for rows, _, _ in spaces:
-        nonzero |= rows != 0
-    i, j = np.nonzero(nonzero)
-    table = np.stack([rows[i, j] for rows, _, _ in spaces], axis=1)
-    distinct, inverse = np.unique(table, axis=0, return_inverse=True)
-    values: list[Fraction] = []
-    for residues in distinct.tolist():
-        value = rational_from_residue(*chinese_remainder(residues, primes))
-        if value is None:
+    def __init__(self) -> None:
+        self._spaces: list[tuple[Residues, Residues, int]] = []
+        self._hardest: tuple[int, int] | None = None  # the entry that could not be reconstructed last time
+
+    def __contains__(self, prime: int) -> bool:
+        return any(prime == known for _, _, known in self._spaces)
+
+    @property
+    def primes(self) -> int:
+        """Number of primes that agree."""
+        return len(self._spaces)
+
+    def add(self, rows: Residues, pivots: Residues, prime: int) -> bool:
+        """Add a space; ``False`` if it, or those before it, turned out to belong to bad primes.
+
+        A larger dimension or earlier pivots win (Lemma I.1).
+        """
+        if self._spaces:
+            old_key = (-len(self._spaces[0][1]), tuple(self._spaces[0][1].tolist()))
+            new_key = (-len(pivots), tuple(pivots.tolist()))
+            if new_key > old_key:
+                return False
+            if new_key < old_key:
+                self._spaces = []
+                self._hardest = None
+        self._spaces.append((rows, pivots, prime))
+        return True
+
+    def lifted(self) -> LiftedSpace | None:
+        """The rational rows, or ``None`` if more primes are needed; a hopeless attempt costs one entry."""
+        if self._hardest is not None:
+            i, j = self._hardest
+            if self._value([int(rows[i, j]) for rows, _, _ in self._spaces]) is None:
+                return None
+        first = self._spaces[0][0]
+        nonzero = np.zeros(first.shape, dtype=np.bool_)
+        for rows, _, _ in self._spaces:
+            nonzero |= rows != 0
+        i, j = np.nonzero(nonzero)
+        table = np.stack([rows[i, j] for rows, _, _ in self._spaces], axis=1)
+        distinct, places, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
+        values: list[Fraction] = []
+        for residues, place in zip(distinct.tolist(), places.tolist(), strict=True):
+            value = self._value(residues)
+            if value is None:
+                self._hardest = int(i[place]), int(j[place])
+                return None
+            values.append(value)
+        rows_out: list[dict[int, Fraction]] = [{} for _ in range(len(first))]
+        for row, column, index in zip(i.tolist(), j.tolist(), inverse.ravel().tolist(), strict=True):
+            rows_out[row][column] = values[index]
+        pivots = tuple(int(pivot) for pivot in self._spaces[0][1])
+        return LiftedSpace(tuple(rows_out), pivots, tuple(prime for _, _, prime in self._spaces))
+
+    def _value(self, residues: Sequence[int]) -> Fraction | None:
+        """The rational with these residues; the last of several only confirms."""
+        primes = [prime for _, _, prime in self._spaces]
+        if len(primes) == 1:
+            return rational_from_residue(residues[0], primes[0])
+        value = rational_from_residue(*chinese_remainder(residues[:-1], primes[:-1]))
+        if value is None or (value.numerator - residues[-1] * value.denominator) % primes[-1]:
             return None
-        values.append(value)
-    rows_out: list[dict[int, Fraction]] = [{} for _ in range(len(first))]
-    for row, column, index in zip(i.tolist(), j.tolist(), inverse.ravel().tolist(), strict=True):
-        rows_out[row][column] = values[index]
-    return LiftedSpace(tuple(rows_out), tuple(int(x) for x in spaces[0][1]), tuple(primes))
+        return value

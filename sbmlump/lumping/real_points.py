@@ -29,7 +29,7 @@ from sbmlump.expr.domains import FloatDomain, nearest_double
 from sbmlump.expr.graph import RELATIONS, Graph, Node, Op
 from sbmlump.expr.program import Program
 
-__all__ = ["Contradiction", "RealClaim", "RealPoints", "RealPointSettings", "compare_at_real_points"]
+__all__ = ["Contradiction", "RealClaim", "RealPoints", "RealPointSettings", "compare_at_real_points", "contradicted_at"]
 
 Points = NDArray[np.float64]
 Row = Mapping[int, Fraction]
@@ -169,8 +169,71 @@ def compare_at_real_points(
     return _Comparison(claim, seed, settings or RealPointSettings()).run()
 
 
+def contradicted_at(claim: RealClaim, points: Points, settings: RealPointSettings | None = None) -> bool:
+    """Whether balls contradict a claim at one of the given points, (inputs, points); those not finite say nothing."""
+    decider = _Decider(claim, settings or RealPointSettings())
+    return any(decider.contradictions(points[:, k]) for k in range(points.shape[1]))
+
+
+class _Decider:
+    """Both sides over balls."""
+
+    def __init__(self, claim: RealClaim, settings: RealPointSettings) -> None:
+        self._claim = claim
+        self._bits = settings.bits
+        self._left = BallProgram(claim.left, claim.left_roots, claim.left_inputs)
+        self._right = BallProgram(claim.right, claim.right_roots, claim.right_inputs)
+        self._place = {column: k for k, column in enumerate(claim.used)}
+
+    def __len__(self) -> int:
+        return len(self._left) + len(self._right)
+
+    def contradictions(self, point: Points) -> list[Contradiction]:
+        """What is certainly different at a point: exact inputs, values as balls."""
+        if not np.isfinite(point).all():
+            return []
+        exact = [Fraction(float(value)) for value in point]
+        claim = self._claim
+        n = len(claim.state)
+        lumps = [sum((v * exact[j] for j, v in row.items()), Fraction(0)) for row in claim.rows]
+        waiting = set(range(len(claim.right_roots)))
+        found: list[Contradiction] = []
+        for bits in self._bits:
+            with ctx.workprec(bits):
+                left = self._left.run([ball_of(value) for value in exact], bits)
+                right = self._right.run([ball_of(value) for value in (*lumps, *exact[n:])], bits)
+                for position in sorted(waiting):
+                    mine, other = self._lumped(left, position), right[position]
+                    verdict = _verdict(mine, other)
+                    if verdict is not None:
+                        waiting.discard(position)
+                    if verdict is False and not isinstance(mine, Missing):
+                        theirs = None if isinstance(other, Missing) else float(other)
+                        found.append(Contradiction(position, tuple(point.tolist()), float(mine), theirs))
+            if not waiting:
+                break
+        return found
+
+    def _lumped(self, left: Sequence[Ball], position: int) -> Ball:
+        """Σ c·rate for a lump, the expression itself after the lumps."""
+        claim = self._claim
+        if position >= len(claim.rows):
+            return left[len(claim.used) + position - len(claim.rows)]
+        total = arb(0)
+        unknown = False
+        for column, factor in claim.rows[position].items():
+            term = left[self._place[column]]
+            if term is Missing.UNDEFINED:
+                return term
+            if isinstance(term, Missing) or not term.is_finite():
+                unknown = True
+            else:
+                total += ball_of(factor) * term
+        return Missing.UNKNOWN if unknown else total
+
+
 class _Comparison:
-    """Both sides as programs over doubles and over balls."""
+    """Both sides as programs over doubles, and what decides."""
 
     def __init__(self, claim: RealClaim, seed: int, settings: RealPointSettings) -> None:
         self._claim = claim
@@ -190,16 +253,13 @@ class _Comparison:
         self._matrix = _matrix(claim.rows, self._n)
         place = {column: k for k, column in enumerate(claim.used)}
         self._of_used = _matrix([{place[j]: v for j, v in row.items()} for row in claim.rows], len(claim.used))
-        self._balls = (
-            BallProgram(claim.left, claim.left_roots, claim.left_inputs),
-            BallProgram(claim.right, claim.right_roots, claim.right_inputs),
-        )
+        self._decider = _Decider(claim, settings)
 
     def run(self) -> RealPoints:
         settings = self._settings
         size = self._left.size + self._right.size + sum(program.size for program in self._surfaces)
         lines = max(2, min(settings.lines, settings.work // (2 * settings.steps * max(1, size))))
-        most = max(1, settings.ball_work // max(1, sum(map(len, self._balls))))
+        most = max(1, settings.ball_work // max(1, len(self._decider)))
         found: dict[int, Contradiction] = {}
         patterns: set[bytes] = set()
         compared = suspects = asked = 0
@@ -217,7 +277,7 @@ class _Comparison:
                     continue
                 else:
                     asked += 1
-                for contradiction in self._decide(points[:, k]):
+                for contradiction in self._decider.contradictions(points[:, k]):
                     found.setdefault(contradiction.position, contradiction)
             if found:
                 break
@@ -293,49 +353,6 @@ class _Comparison:
         ]
         table = np.nan_to_num(np.concatenate(signs), nan=2.0).astype(np.int8)
         return (known & ~close).any(axis=0), known.any(axis=0), np.ascontiguousarray(table)
-
-    def _decide(self, point: Points) -> list[Contradiction]:
-        """What is certainly different at a point: exact inputs, values as balls."""
-        if not np.isfinite(point).all():
-            return []
-        exact = [Fraction(float(value)) for value in point]
-        claim, n = self._claim, self._n
-        lumps = [sum((v * exact[j] for j, v in row.items()), Fraction(0)) for row in claim.rows]
-        waiting = set(range(len(claim.right_roots)))
-        found: list[Contradiction] = []
-        for bits in self._settings.bits:
-            with ctx.workprec(bits):
-                left = self._balls[0].run([ball_of(value) for value in exact], bits)
-                right = self._balls[1].run([ball_of(value) for value in (*lumps, *exact[n:])], bits)
-                for position in sorted(waiting):
-                    mine, other = self._lumped(left, position), right[position]
-                    verdict = _verdict(mine, other)
-                    if verdict is not None:
-                        waiting.discard(position)
-                    if verdict is False and not isinstance(mine, Missing):
-                        theirs = None if isinstance(other, Missing) else float(other)
-                        found.append(Contradiction(position, tuple(point.tolist()), float(mine), theirs))
-            if not waiting:
-                break
-        return found
-
-    def _lumped(self, left: Sequence[Ball], position: int) -> Ball:
-        """Σ c·rate for a lump, the expression itself after the lumps."""
-        claim = self._claim
-        if position >= len(claim.rows):
-            return left[len(claim.used) + position - len(claim.rows)]
-        place = {column: k for k, column in enumerate(claim.used)}
-        total = arb(0)
-        unknown = False
-        for column, factor in claim.rows[position].items():
-            term = left[place[column]]
-            if term is Missing.UNDEFINED:
-                return term
-            if isinstance(term, Missing) or not term.is_finite():
-                unknown = True
-            else:
-                total += ball_of(factor) * term
-        return Missing.UNKNOWN if unknown else total
 
 
 def _verdict(original: Ball, reduced: Ball) -> bool | None:
