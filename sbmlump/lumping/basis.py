@@ -3,7 +3,8 @@
 The space comes in reduced row echelon form over Q. Unit rows are single states and stay. The rest falls apart into
 components that share no column; in each, the rays of the cone of non-negative vectors of the space are looked for by
 linear programs (one for each kind of column), made exact, and a basis is chosen among them, small supports first: a
-partition into disjoint pools is found whenever the space has one, because its pools are the only extreme rays.
+partition into disjoint pools is found whenever the space has one, because its pools are the only extreme rays. Where the
+numbers stay long, the shortest integer vectors of the space are looked for instead (LLL).
 Sizes, not clocks, bound the work, so the result is the same on every machine.
 """
 
@@ -25,6 +26,9 @@ Row = Mapping[int, Fraction]
 IntegerRow = Mapping[int, int]
 _LP_WORK: Final = 4_000_000  # rows · columns² of a component; beyond it the echelon form is kept (about 10 s of HiGHS)
 _ZERO: Final = 1e-9
+_LONG: Final = 24  # bits of an entry from which on shorter vectors are looked for: more than 7 digits
+_LLL_COLUMNS: Final = 48  # of a component; lattice reduction takes about a second there, and grows fast
+_LLL_BITS: Final = 100_000  # of all entries together
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,49 @@ def _readable(members: Sequence[Row], weights: Mapping[int, Fraction]) -> list[d
         found = _non_negative_rows(rays)
         if found is not None:
             rays = found
+        if _longest(rays) >= _LONG:
+            short = _short_rows(rays)
+            if short is not None and _longest(short) < _longest(rays):
+                rays = short
     return [_exact(row) if alike else _in_states(_exact(row), weights) for row in rays]
+
+
+def _longest(rows: Iterable[IntegerRow]) -> int:
+    """Bits of the largest entry."""
+    return max((value.bit_length() for row in rows for value in row.values()), default=0)
+
+
+def _short_rows(rows: Sequence[IntegerRow]) -> list[dict[int, int]] | None:
+    """A basis, of short vectors, of all integer vectors in the space of ``rows``; ``None`` where that is too much work.
+
+    The integer vectors of the space are those that its orthogonal space N takes to 0. In the lattice of all (v, λNv) with a
+    large λ these are the short ones.
+
+    References
+    ----------
+    Lenstra, Lenstra, Lovász, Math. Ann. 261 (1982), doi 10.1007/BF01457454.
+    Pohst, J. Symb. Comput. 4 (1987), doi 10.1016/S0747-7171(87)80061-5: kernels by lattice reduction.
+    """
+    columns = sorted({j for row in rows for j in row})
+    bits = sum(value.bit_length() for row in rows for value in row.values())
+    if len(columns) > _LLL_COLUMNS or bits > _LLL_BITS:
+        return None
+    m, n = len(rows), len(columns)
+    if m == n:
+        return None
+    kernel, nullity = flint.fmpz_mat([[row.get(j, 0) for j in columns] for row in rows]).nullspace()
+    normals = [_coprime({i: int(kernel[i, k]) for i in range(n) if kernel[i, k] != 0}) for k in range(int(nullity))]
+    weight = 1 << (_longest(rows) + n)
+    table = [[int(i == k) for k in range(n)] + [weight * normal.get(i, 0) for normal in normals] for i in range(n)]
+    reduced = flint.fmpz_mat(table).lll()
+    short = [
+        {columns[k]: int(reduced[i, k]) for k in range(n) if reduced[i, k] != 0}
+        for i in range(n)
+        if all(reduced[i, n + k] == 0 for k in range(len(normals)))
+    ]
+    if len(short) != m:
+        return None
+    return [_coprime(row) for row in short]
 
 
 def _in_states(row: Row, weights: Mapping[int, Fraction]) -> dict[int, Fraction]:

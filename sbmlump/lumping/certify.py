@@ -394,9 +394,12 @@ def _contradicted(sides: _Sides, inputs: Sequence[Node], found: Contradiction) -
     mentioned, _ = graph.leaves(roots)
     values = zip(inputs[:-1], found.point, strict=False)
     where = ", ".join(f"{graph.name(i)} = {v:.6g}" for i, v in values if graph.name(i) in mentioned)
-    theirs = "has no value" if found.reduced is None else f"is {found.reduced:.6g}"
+    at = f"at {where or 'every state'}"
+    if found.reduced is None:
+        message = f"{what} is {found.original:.6g} in the original {at}, and has no value in the reduced model"
+        return Reason("real-point-undefined", message, told.element)
     message = (
-        f"{what} is {found.original:.6g} in the original and {theirs} in the reduced model at {where or 'every state'}: "
+        f"{what} is {found.original:.6g} in the original {at}, and {found.reduced:.6g} in the reduced model: "
         "they agree on one side of a singularity (of a logarithm, a root, a quotient or a jump) at most"
     )
     return Reason("real-point-differs", message, told.element)

@@ -31,18 +31,21 @@ from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
 from sbmlump.lumping.blas import single_threaded
-from sbmlump.lumping.field import RowSpace, chinese_remainder, random_prime, rational_from_residue
+from sbmlump.lumping.field import Restored, RowSpace, random_prime
 
 __all__ = ["ClosureProblem", "LiftedSpace", "invariant_dimension", "smallest_invariant_space"]
 
 _MISSES: Final = 3  # consecutive misses that end the search; the proof decides, this only saves a second try
-MOST_WORK: Final = 60_000_000_000
-"""Elementary operations that the lift to Q may take, about three minutes: entries of a few thousand digits.
+MOST_WORK: Final = 20_000_000_000
+"""Elementary operations that the lift to Q may take, about half a minute: entries of some hundred digits for a hundred
+states. Longer ones are of no use to anyone.
 
 A sweep costs the slots of the program times its width, and the rows times the columns of the space times the width; what
 Python itself costs is put at ``_OVERHEAD`` for each."""
 _OVERHEAD: Final = 1_000_000
 _PRIME_BITS: Final = 23  # one BLAS product a step (see matmul_mod); the proof uses 31 bits
+_LONG_PRIME_BITS: Final = 31  # a step costs more, but large coefficients need a quarter fewer primes
+_FEW_PRIMES: Final = 8  # from here on long ones
 _MAX_EMPTY_DRAWS: Final = 8
 _MOST_BAD_PRIMES: Final = 200  # a prime of 23 bits is bad with a probability of about 1e-5
 _SWEEP_BYTES: Final = 256 << 20
@@ -148,12 +151,14 @@ class LiftedSpace:
 class _Search:
     """The search over one prime."""
 
-    def __init__(self, problem: ClosureProblem, program: Program, generator: np.random.Generator) -> None:
+    def __init__(
+        self, problem: ClosureProblem, program: Program, generator: np.random.Generator, bits: int = _PRIME_BITS
+    ) -> None:
         self._problem = problem
         self._program = program
         self._generator = generator
         self._field = PrimeField(
-            random_prime(generator, _PRIME_BITS), int(generator.integers(1 << 62)), one_branch=problem.one_branch
+            random_prime(generator, bits), int(generator.integers(1 << 62)), one_branch=problem.one_branch
         )
         self._width = max(1, min(64, _SWEEP_BYTES // (32 * max(program.size, 1))))
         self.space = RowSpace(len(problem.variables), self._field.prime)
@@ -259,7 +264,8 @@ def smallest_invariant_space(
     lift = _Lift()
     work = failures = 0
     while (most_primes is None or lift.primes < most_primes) and work < most_work and failures < _MOST_BAD_PRIMES:
-        search = _Search(restricted, program, generator)
+        few = lift.primes < _FEW_PRIMES
+        search = _Search(restricted, program, generator, _PRIME_BITS if few else _LONG_PRIME_BITS)
         if search.prime in lift:
             continue
         try:
@@ -280,7 +286,7 @@ def smallest_invariant_space(
     raise LimitError(
         Reason(
             "coefficients-too-large",
-            f"the lumping exists, but {lift.primes} primes of {_PRIME_BITS} bits do not suffice for its coefficients; "
+            f"the lumping exists, but {lift.primes} primes do not suffice for its coefficients; "
             "observe other quantities, or use '--method approximate'",
         )
     )
@@ -319,6 +325,7 @@ class _Lift:
     def __init__(self) -> None:
         self._spaces: list[tuple[Residues, Residues, int]] = []
         self._hardest: tuple[int, int] | None = None  # the entry that could not be reconstructed last time
+        self._known: dict[tuple[int, int], tuple[Fraction, int]] = {}  # entries, and the number of primes behind them
 
     def __contains__(self, prime: int) -> bool:
         return any(prime == known for _, _, known in self._spaces)
@@ -341,25 +348,26 @@ class _Lift:
             if new_key < old_key:
                 self._spaces = []
                 self._hardest = None
+                self._known = {}
         self._spaces.append((rows, pivots, prime))
         return True
 
     def lifted(self) -> LiftedSpace | None:
         """The rational rows, or ``None`` if more primes are needed; a hopeless attempt costs one entry."""
-        if self._hardest is not None:
-            i, j = self._hardest
-            if self._value([int(rows[i, j]) for rows, _, _ in self._spaces]) is None:
-                return None
+        primes = [prime for _, _, prime in self._spaces]
+        restore = Restored(primes[:-1] or primes)
+        if self._hardest is not None and self._value(restore, self._hardest) is None:
+            return None
         first = self._spaces[0][0]
         nonzero = np.zeros(first.shape, dtype=np.bool_)
         for rows, _, _ in self._spaces:
             nonzero |= rows != 0
         i, j = np.nonzero(nonzero)
         table = np.stack([rows[i, j] for rows, _, _ in self._spaces], axis=1)
-        distinct, places, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
+        _, places, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
         values: list[Fraction] = []
-        for residues, place in zip(distinct.tolist(), places.tolist(), strict=True):
-            value = self._value(residues)
+        for place in places.tolist():
+            value = self._value(restore, (int(i[place]), int(j[place])))
             if value is None:
                 self._hardest = int(i[place]), int(j[place])
                 return None
@@ -368,14 +376,24 @@ class _Lift:
         for row, column, index in zip(i.tolist(), j.tolist(), inverse.ravel().tolist(), strict=True):
             rows_out[row][column] = values[index]
         pivots = tuple(int(pivot) for pivot in self._spaces[0][1])
-        return LiftedSpace(tuple(rows_out), pivots, tuple(prime for _, _, prime in self._spaces))
+        return LiftedSpace(tuple(rows_out), pivots, tuple(primes))
 
-    def _value(self, residues: Sequence[int]) -> Fraction | None:
-        """The rational with these residues; the last of several only confirms."""
-        primes = [prime for _, _, prime in self._spaces]
-        if len(primes) == 1:
-            return rational_from_residue(residues[0], primes[0])
-        value = rational_from_residue(*chinese_remainder(residues[:-1], primes[:-1]))
-        if value is None or (value.numerator - residues[-1] * value.denominator) % primes[-1]:
+    def _value(self, restore: Restored, entry: tuple[int, int]) -> Fraction | None:
+        """The rational whose residues stand at an entry; the last prime of several only confirms.
+
+        One that was found before stays as long as the primes that came since confirm it, too.
+        """
+        residues = [(int(rows[entry]), prime) for rows, _, prime in self._spaces]
+        known = self._known.get(entry)
+        if known is not None and _has_residues(known[0], residues[known[1] :]):
+            return known[0]
+        value = restore([residue for residue, _ in residues[: len(restore)]])
+        if value is None or not _has_residues(value, residues[len(restore) :]):
             return None
+        if len(residues) > 1:
+            self._known[entry] = value, len(residues)
         return value
+
+
+def _has_residues(value: Fraction, residues: Sequence[tuple[int, int]]) -> bool:
+    return not any((value.numerator - residue * value.denominator) % prime for residue, prime in residues)

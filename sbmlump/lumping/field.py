@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, prod
 from typing import Final
 
 import flint
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RowSpace", "chinese_remainder", "matmul_mod", "random_prime", "rational_from_residue"]
+__all__ = ["Restored", "RowSpace", "chinese_remainder", "matmul_mod", "random_prime", "rational_from_residue"]
 
 Residues = NDArray[np.int64]
 _HALF: Final = 16
@@ -177,6 +177,26 @@ def chinese_remainder(residues: Sequence[int], primes: Sequence[int]) -> tuple[i
         value += modulus * step
         modulus *= prime
     return value, modulus
+
+
+class Restored:
+    """Rationals from their residues modulo some primes, with what the primes have in common computed once."""
+
+    def __init__(self, primes: Sequence[int]) -> None:
+        self._modulus = prod(primes)
+        others = [self._modulus // prime for prime in primes]
+        self._weights = [
+            other * pow(other, -1, prime) % self._modulus for other, prime in zip(others, primes, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        """Number of primes."""
+        return len(self._weights)
+
+    def __call__(self, residues: Sequence[int]) -> Fraction | None:
+        """The rational, if there is one so small that it is unlikely to be chance."""
+        value = sum(weight * residue for weight, residue in zip(self._weights, residues, strict=True))
+        return rational_from_residue(value % self._modulus, self._modulus)
 
 
 def rational_from_residue(residue: int, modulus: int) -> Fraction | None:

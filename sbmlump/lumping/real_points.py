@@ -29,7 +29,7 @@ from sbmlump.expr.domains import FloatDomain, nearest_double
 from sbmlump.expr.graph import RELATIONS, Graph, Node, Op
 from sbmlump.expr.program import Program
 
-__all__ = ["Contradiction", "RealClaim", "RealPoints", "RealPointSettings", "compare_at_real_points", "contradicted_at"]
+__all__ = ["Contradiction", "RealClaim", "RealPoints", "RealPointSettings", "compare_at_real_points", "contradicted_at", "surfaces_of"]
 
 Points = NDArray[np.float64]
 Row = Mapping[int, Fraction]
@@ -64,6 +64,10 @@ class RealPointSettings:
         Precisions of balls, the next one where the one before could say nothing.
     most_surfaces : int
         Expressions whose signs tell points apart.
+    rounds : int
+        Refinements of a line around the smallest sizes of these expressions, each to a quarter.
+    most_minima : int
+        Places refined in one round.
     """
 
     lines: int = 16
@@ -74,6 +78,8 @@ class RealPointSettings:
     tolerance: float = 1e-9
     bits: tuple[int, ...] = (128, 1024)
     most_surfaces: int = 200
+    rounds: int = 6
+    most_minima: int = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,9 +311,18 @@ class _Comparison:
             if number % 2 == 0:
                 direction = self._within_fibre(direction)
             ladder = 2.0 ** (np.linspace(-9.0, 20.0, steps) + generator.uniform(-0.3, 0.3, steps))
-            t = np.concatenate([[0.0], ladder, -ladder])
-            states = base[:, None] + t * direction[:, None]
-            yield np.concatenate([states, np.repeat(self._others()[:, None], len(t), axis=1)])
+            others = self._others()
+            t = np.sort(np.concatenate([[0.0], ladder, -ladder]))
+            points = _on_line(base, direction, others, t)
+            with np.errstate(all="ignore"):
+                for _ in range(self._settings.rounds):
+                    added = _between(t, self._surface_values(points), self._settings.most_minima)
+                    if not len(added):
+                        break
+                    t = np.unique(np.concatenate([t, added]))
+                    points = _on_line(base, direction, others, t)
+            order = np.argsort(np.abs(t), kind="stable")  # from the base outwards: moderate numbers first
+            yield points[:, order]
 
     def _direction(self, scale: Points, *, sparse: bool) -> Points:
         direction = scale * self._generator.standard_normal(self._n)
@@ -347,12 +362,19 @@ class _Comparison:
         weight = np.concatenate([abs(self._of_used) @ np.abs(left[:used]), np.abs(left[used:])])
         known = np.isfinite(mine)
         close = np.abs(mine - right) <= self._settings.tolerance * (weight + np.abs(right))
-        signs = [
-            np.sign(program.outputs(program.run(_FLOAT, where))).astype(np.float64)
-            for program, where in zip(self._surfaces, (points, lumped), strict=True)
-        ]
-        table = np.nan_to_num(np.concatenate(signs), nan=2.0).astype(np.int8)
-        return (known & ~close).any(axis=0), known.any(axis=0), np.ascontiguousarray(table)
+        signs = np.nan_to_num(np.sign(self._surface_values(points)), nan=2.0).astype(np.int8)
+        return (known & ~close).any(axis=0), known.any(axis=0), np.ascontiguousarray(signs)
+
+    def _surface_values(self, points: Points) -> Points:
+        """Values of what can change its sign, (surfaces, points)."""
+        n = self._n
+        lumped = np.concatenate([self._matrix @ points[:n], points[n:]])
+        return np.concatenate(
+            [
+                program.outputs(program.run(_FLOAT, where))
+                for program, where in zip(self._surfaces, (points, lumped), strict=True)
+            ]
+        )
 
 
 def _verdict(original: Ball, reduced: Ball) -> bool | None:
@@ -388,6 +410,28 @@ def surfaces_of(graph: Graph, roots: Sequence[Node]) -> dict[Node, None]:
             for bound in (-1, 0, 1):
                 found[graph.sub(args[0], graph.number(bound))] = None
     return {node: None for node in found if graph.number_of(node) is None}
+
+
+def _on_line(base: Points, direction: Points, others: Points, t: Points) -> Points:
+    states = base[:, None] + t * direction[:, None]
+    return np.concatenate([states, np.repeat(others[:, None], len(t), axis=1)])
+
+
+def _between(t: Points, surfaces: Points, most: int) -> Points:
+    """Steps around the smallest sizes of each surface along a line, where it may reach zero between two points.
+
+    Without these a surface that is crossed twice between two neighbours, or only touched, stays unseen.
+    """
+    sizes = np.abs(surfaces)
+    lower = (sizes[:, 1:-1] <= sizes[:, :-2]) & (sizes[:, 1:-1] <= sizes[:, 2:]) & (sizes[:, 1:-1] > 0)
+    same = (surfaces[:, 1:-1] * surfaces[:, :-2] > 0) & (surfaces[:, 1:-1] * surfaces[:, 2:] > 0)
+    # signs that change are seen already, and so are minima at which the numbers do not differ any more
+    resolved = np.abs(t[2:] - t[:-2]) > 1e-9 * np.maximum(1.0, np.abs(t[1:-1]))
+    places = np.flatnonzero((lower & same).any(axis=0) & resolved)[:most]
+    low, middle, high = t[places], t[places + 1], t[places + 2]
+    shares = np.array([0.25, 0.5, 0.75])
+    added = [middle + share * (high - middle) for share in shares] + [middle - share * (middle - low) for share in shares]
+    return np.concatenate(added)
 
 
 def _matrix(rows: Sequence[Row], width: int) -> sp.csr_array:

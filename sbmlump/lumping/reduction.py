@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
+import flint
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.events import event_expressions
 from sbmlump.expr.combination import add_multiple
+from sbmlump.expr.domains import nearest_double
 from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node, Op
 from sbmlump.lumping.basis import Basis, choose_basis, combination_over
@@ -23,7 +25,7 @@ from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
 from sbmlump.lumping.exact import ClosureProblem, smallest_invariant_space
 from sbmlump.lumping.names import lump_names
-from sbmlump.lumping.real_points import RealClaim, contradicted_at
+from sbmlump.lumping.real_points import RealClaim, contradicted_at, surfaces_of
 from sbmlump.reduced import (
     Certificate,
     ExactProof,
@@ -52,6 +54,11 @@ __all__ = [
 
 Clock = Callable[[], float]
 Progress = Callable[[str], None]
+_SMALL: Final = 9  # entries of states that are drawn for a lift
+_DRAWN_STATES: Final = 200  # a pattern of signs of 5 arguments is among so many nearly surely
+_MOST_LIFTS: Final = 4  # of them tried
+_MOST_SURFACES: Final = 100  # arguments that a lift may hold constant
+_DENSE_CELLS: Final = 40_000  # of a matrix that is inverted over Q for that, a few seconds
 _AGREEMENT: Final = 1e-6  # relative, of doubles; where they say more, balls decide, and the proof is exact anyway
 
 
@@ -92,8 +99,9 @@ def lump_exactly(
     start = clock()
     failures: list[Reason] = []
     one_sided = False  # whether a lumping was found that holds on one side of a singularity only
+    exhausted: list[ClosureProblem] = []  # problems whose coefficients are too large: to try again would not help
     for attempt, (problem, most_primes) in enumerate(_problems(system, observables, keep)):
-        if one_sided and problem.one_branch:
+        if (one_sided and problem.one_branch) or problem in exhausted:
             continue
         progress("finding the smallest lumping")
         try:
@@ -102,6 +110,7 @@ def lump_exactly(
             )
         except LimitError as error:
             failures = list(error.reasons)
+            exhausted.append(problem)
             continue
         rows = [
             {int(columns[j]): v for j, v in row.items() if j < restricted.n_states}
@@ -129,8 +138,10 @@ def lump_exactly(
                 seconds = {"lump": found - start, "certify": clock() - found, "prove": clock() - ready}
                 return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
             failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
-            one_sided = one_sided or any(reason.code == "real-point-differs" for reason in proof.reasons)
-            break
+            codes = {reason.code for reason in proof.reasons}
+            one_sided = one_sided or bool(codes & {"real-point-differs", "real-point-undefined"})
+            if codes != {"real-point-undefined"}:
+                break  # another lift gives the same
     if failures[0].code == "coefficients-too-large":
         raise LimitError(failures)
     raise SbmlumpError(failures)
@@ -234,6 +245,8 @@ def state_lifts(system: OdeSystem, basis: Basis) -> Iterator[Lift]:
     """
     yield Lift(basis.lift, {})
     yield Lift(_shared_lift(basis), {})
+    points = _states_with_rates(system, basis)
+    yield from _lifts_beside_singularities(system, basis, points)
     yield Lift(basis.lift, _along_fibre(basis, {j: Fraction(1) for j in range(system.size)}))
     start: dict[int, Fraction] = {}
     for j, node in enumerate(system.initial_values):
@@ -243,6 +256,85 @@ def state_lifts(system: OdeSystem, basis: Basis) -> Iterator[Lift]:
     yield Lift(basis.lift, _along_fibre(basis, start))
     uneven = {j: Fraction(1 + j % 7, 3 + j % 5) for j in range(system.size)}
     yield Lift(basis.lift, _along_fibre(basis, uneven))
+    for point in points:
+        yield Lift(basis.lift, _along_fibre(basis, point))
+
+
+def _states_with_rates(system: OdeSystem, basis: Basis) -> list[dict[int, Fraction]]:
+    """The initial state and states of small integers of both signs, as far as the rates exist there."""
+    members = sorted(basis.members)
+    generator = np.random.default_rng(11)
+    drawn = generator.integers(-_SMALL, _SMALL + 1, (_DRAWN_STATES, system.size))
+    start = [None if node is None else system.graph.number_of(node) for node in system.initial_values]
+    known = [value for value in start if value is not None]
+    first = [known] if len(known) == system.size else []
+    points = [*first, *([Fraction(int(value)) for value in row] for row in drawn)]
+    table = np.array([[nearest_double(value) for value in point] for point in points])
+    with np.errstate(all="ignore"):
+        defined = np.isfinite(_rates_of(system, members, table)).all(axis=1)
+    return [{j: v for j, v in enumerate(points[k]) if v} for k in np.flatnonzero(defined)[:_MOST_LIFTS].tolist()]
+
+
+def _lifts_beside_singularities(
+    system: OdeSystem, basis: Basis, points: Sequence[Mapping[int, Fraction]]
+) -> Iterator[Lift]:
+    """Lifts at which linear arguments of logarithms, roots and quotients do not change with the lumps.
+
+    Where such an argument is no function of the lumps, it is held at the value it has at a state where all is defined.
+    Else it might vanish, or change its sign, at some lumps, and the reduced equations would have no value there.
+    """
+    forms = _linear_surfaces(system, basis)
+    if not forms or not points:
+        return
+    rows = [*basis.rows, *forms]
+    columns = sorted({j for row in rows for j in row})
+    if len(rows) * len(columns) > _DENSE_CELLS:
+        return
+    zero = Fraction(0)
+    table = flint.fmpq_mat([[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for row in rows] for j in columns])
+    reduced, rank = table.rref()
+    chosen = [next(c for c in range(len(rows)) if reduced[i, c] != 0) for i in range(rank)]
+    if chosen[: len(basis.rows)] != list(range(len(basis.rows))):
+        return  # the rows of a basis are independent
+    kept = [rows[i] for i in chosen]
+    pivots = _pivot_columns(kept, columns)
+    inverse = flint.fmpq_mat(
+        [[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for j in pivots] for row in kept]
+    ).inv()
+    right = [
+        {j: Fraction(int(inverse[k, i].p), int(inverse[k, i].q)) for k, j in enumerate(pivots) if inverse[k, i] != 0}
+        for i in range(rank)
+    ]
+    m = len(basis.rows)
+    for point in points:
+        offset: dict[int, Fraction] = {}
+        for row, column in zip(kept[m:], right[m:], strict=True):
+            add_multiple(offset, column, sum((v * point.get(j, zero) for j, v in row.items()), zero))
+        yield Lift(tuple(right[:m]), {j: v for j, v in offset.items() if v})
+
+
+def _pivot_columns(rows: Sequence[Mapping[int, Fraction]], columns: Sequence[int]) -> list[int]:
+    """Columns on which independent rows are an invertible square."""
+    zero = Fraction(0)
+    reduced, rank = flint.fmpq_mat(
+        [[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for j in columns] for row in rows]
+    ).rref()
+    return [columns[next(c for c in range(len(columns)) if reduced[i, c] != 0)] for i in range(rank)]
+
+
+def _linear_surfaces(system: OdeSystem, basis: Basis) -> list[dict[int, Fraction]]:
+    """Gradients of those arguments of logarithms, roots and quotients that are linear in the states."""
+    graph = system.graph
+    place = {graph.symbol(name): j for name, j in system.state_index.items()}
+    mapping = system.specialised()
+    roots = graph.substitute([system.rhs[j] for j in sorted(basis.members)], mapping)
+    one = graph.number(1)
+    forms: list[dict[int, Fraction]] = []
+    for node in list(surfaces_of(graph, roots))[:_MOST_SURFACES]:
+        terms = graph.linear_terms(node)
+        if all(term in place or term == one for term in terms) and len(terms) > (one in terms):
+            forms.append({place[term]: value for term, value in terms.items() if term != one})
+    return forms
 
 
 def _shared_lift(basis: Basis) -> tuple[Mapping[int, Fraction], ...]:
