@@ -1,8 +1,8 @@
 """Proofs about functions with branches, on random systems: ``python benchmarks/one_sided.py [--systems 2000]``.
 
 Systems are those of ``tests/one_sided.py``: hidden by changes of variables, with identities that hold on one side of a
-singularity only, or everywhere. Printed: how many reductions were proved, how many of these rates on all sides contradict
-(there must be none), and how many of the true lumpings were found. These figures stand behind the defaults of
+singularity only, or everywhere. Printed: how many reductions were proved, how many of these the rates on all sides
+contradict (there must be none), and how many of the true lumpings were found. These figures stand behind the defaults of
 ``sbmlump.lumping.real_points.RealPointSettings``.
 """
 
@@ -17,11 +17,11 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from one_sided import OneSided, contradicted, one_sided_system, tally  # noqa: E402
+from one_sided import OneSided, contradicted, one_sided_system, tally
 
-from sbmlump.errors import SbmlumpError  # noqa: E402
-from sbmlump.lumping.reduction import lump_exactly  # noqa: E402
-from sbmlump.observables import parse_observables  # noqa: E402
+from sbmlump.errors import SbmlumpError
+from sbmlump.lumping.reduction import lump_exactly
+from sbmlump.observables import parse_observables
 
 
 def main() -> int:

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason
 from sbmlump.events import event_label, new_values, overwrites_others, targets, two_moments, values_are_old
 from sbmlump.expr.domains import PrimeField
-from sbmlump.expr.graph import Graph, Node
+from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
 from sbmlump.expr.same import same_value
 from sbmlump.lumping.certify import Refutation

@@ -192,7 +192,7 @@ def _power(base: arb, exponent: arb, number: Fraction | None) -> Ball:
         size = int(number)
         if size < 0 and base.contains(0):
             return _UNDEFINED if base.is_zero() else _UNKNOWN
-        return base ** size if size.bit_length() <= _MOST_EXPONENT_BITS else _UNKNOWN
+        return base**size if size.bit_length() <= _MOST_EXPONENT_BITS else _UNKNOWN
     if base > 0:
         return (exponent * base.log()).exp()
     whole = exponent.unique_fmpz() if exponent.is_exact() and exponent.is_integer() else None

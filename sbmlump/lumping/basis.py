@@ -3,8 +3,8 @@
 The space comes in reduced row echelon form over Q. Unit rows are single states and stay. The rest falls apart into
 components that share no column; in each, the rays of the cone of non-negative vectors of the space are looked for by
 linear programs (one for each kind of column), made exact, and a basis is chosen among them, small supports first: a
-partition into disjoint pools is found whenever the space has one, because its pools are the only extreme rays. Where the
-numbers stay long, the shortest integer vectors of the space are looked for instead (LLL).
+partition into disjoint pools is found whenever the space has one, because its pools are the only extreme rays. Where
+the numbers stay long, short integer vectors of the space are looked for instead (LLL).
 Sizes, not clocks, bound the work, so the result is the same on every machine.
 """
 
@@ -156,8 +156,8 @@ def _longest(rows: Iterable[IntegerRow]) -> int:
 def _short_rows(rows: Sequence[IntegerRow]) -> list[dict[int, int]] | None:
     """A basis, of short vectors, of all integer vectors in the space of ``rows``; ``None`` where that is too much work.
 
-    The integer vectors of the space are those that its orthogonal space N takes to 0. In the lattice of all (v, λNv) with a
-    large λ these are the short ones.
+    The integer vectors of the space are those that its orthogonal space N takes to 0. In the lattice of all (v, λNv)
+    with a large λ these are the short ones.
 
     References
     ----------

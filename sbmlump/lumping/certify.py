@@ -109,11 +109,11 @@ def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
     definitions = claim.reduced.definitions
     pairs = [*((name, node, definitions[name]) for name, node in claim.observables.items()), *pairs]
     pairs += _symbolic_starts(claim)
-    outcome = _prove(_Sides.of(claim, pairs, double_constants=False), claim, seed)
+    outcome = _prove(_Sides.of(claim, pairs, double_constants=False), seed)
     if isinstance(outcome, Refutation):
         other = _Sides.of(claim, pairs, double_constants=True)
         if other.replaced:
-            second = _prove(other, claim, seed)
+            second = _prove(other, seed)
             if isinstance(second, ExactProof):
                 return second
     return outcome
@@ -297,7 +297,7 @@ class _Sides:
         )
 
 
-def _prove(sides: _Sides, claim: Claim, seed: int) -> ExactProof | Refutation:
+def _prove(sides: _Sides, seed: int) -> ExactProof | Refutation:
     left, right = sides.programs()
     if not (left.generic or right.generic):
         return _prove_identity(sides, left, right, seed)
@@ -365,10 +365,7 @@ def _held_against_real_points(sides: _Sides, proof: ExactProof, seed: int) -> Ex
             tuple(index[name] for name in sides.used),
             np.array(original.initial_state(), dtype=np.float64),
             np.array(
-                [
-                    values_of(original.graph, [values[name]])[0] if name in values else np.nan
-                    for name in sides.shared
-                ]
+                [values_of(original.graph, [values[name]])[0] if name in values else np.nan for name in sides.shared]
             ),
         ),
         seed,

@@ -40,8 +40,8 @@ MOST_WORK: Final = 20_000_000_000
 """Elementary operations that the lift to Q may take, about half a minute: entries of some hundred digits for a hundred
 states. Longer ones are of no use to anyone.
 
-A sweep costs the slots of the program times its width, and the rows times the columns of the space times the width; what
-Python itself costs is put at ``_OVERHEAD`` for each."""
+A sweep costs the slots of the program times its width, and the rows times the columns of the space times the width;
+what Python itself costs is put at ``_OVERHEAD`` for each."""
 _OVERHEAD: Final = 1_000_000
 _PRIME_BITS: Final = 23  # one BLAS product a step (see matmul_mod); the proof uses 31 bits
 _LONG_PRIME_BITS: Final = 31  # a step costs more, but large coefficients need a quarter fewer primes

@@ -8,8 +8,8 @@ are told apart by the signs of everything that can change sign there: arguments 
 absolute values, differences in minima, maxima and conditions. Doubles look at all points; of those at which they see a
 difference, and of one for each pattern of signs, ball arithmetic decides (:mod:`sbmlump.expr.balls`).
 
-A point at which the original has no real value says nothing. Where the original has one and the reduced system has none, or
-surely another, the claim is false.
+A point at which the original has no real value says nothing. Where the original has one and the reduced system has
+none, or surely another, the claim is false.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ from sbmlump.expr.domains import FloatDomain, nearest_double
 from sbmlump.expr.graph import RELATIONS, Graph, Node, Op
 from sbmlump.expr.program import Program
 
-__all__ = ["Contradiction", "RealClaim", "RealPoints", "RealPointSettings", "compare_at_real_points", "contradicted_at", "surfaces_of"]
+__all__ = [
+    "Contradiction",
+    "RealClaim",
+    "RealPoints",
+    "RealPointSettings",
+    "compare_at_real_points",
+    "contradicted_at",
+    "surfaces_of",
+]
 
 Points = NDArray[np.float64]
 Row = Mapping[int, Fraction]
@@ -160,9 +168,7 @@ class RealPoints:
     patterns: int
 
 
-def compare_at_real_points(
-    claim: RealClaim, seed: int = 0, settings: RealPointSettings | None = None
-) -> RealPoints:
+def compare_at_real_points(claim: RealClaim, seed: int = 0, settings: RealPointSettings | None = None) -> RealPoints:
     """Look for a real point that contradicts a claim.
 
     Parameters
@@ -430,7 +436,9 @@ def _between(t: Points, surfaces: Points, most: int) -> Points:
     places = np.flatnonzero((lower & same).any(axis=0) & resolved)[:most]
     low, middle, high = t[places], t[places + 1], t[places + 2]
     shares = np.array([0.25, 0.5, 0.75])
-    added = [middle + share * (high - middle) for share in shares] + [middle - share * (middle - low) for share in shares]
+    added = [middle + share * (high - middle) for share in shares] + [
+        middle - share * (middle - low) for share in shares
+    ]
     return np.concatenate(added)
 
 

@@ -298,9 +298,7 @@ def _lifts_beside_singularities(
         return  # the rows of a basis are independent
     kept = [rows[i] for i in chosen]
     pivots = _pivot_columns(kept, columns)
-    inverse = flint.fmpq_mat(
-        [[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for j in pivots] for row in kept]
-    ).inv()
+    inverse = flint.fmpq_mat([[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for j in pivots] for row in kept]).inv()
     right = [
         {j: Fraction(int(inverse[k, i].p), int(inverse[k, i].q)) for k, j in enumerate(pivots) if inverse[k, i] != 0}
         for i in range(rank)
@@ -484,8 +482,8 @@ def _quantities(
 def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:
     """Whether g(Lx) exists and is L f(x), at the initial state and at a few positive states.
 
-    Doubles are asked first; where these see a difference, it may be their own (coefficients of many digits that cancel),
-    and balls decide.
+    Doubles are asked first; where these see a difference, it may be their own (coefficients of many digits that
+    cancel), and balls decide.
     """
     graph = system.graph
     if any(graph.is_undefined(node) for node in (*reduced.rhs, *(a.value for a in reduced.assigned))):
