@@ -74,10 +74,8 @@ TRUE = (
     "p^u*p^(-u)",
     "2^u*2^v/2^(u + v)",
     "sin(u)/sin(u)",
-    "u^(1/2)*u^(3/2)/u^2",
-    "sqrt(u)*sqrt(u)/u",
     "exp(ln(u)/2)^2/u",
-    "exp(ln(uu))/uu",
+    *(EVEN_ROOTS := ("u^(1/2)*u^(3/2)/u^2", "sqrt(u)*sqrt(u)/u", "exp(ln(uu))/uu")),
 )
 _DIGITS = (60, 1500)  # exponentials of hundreds may cancel
 PLAIN = (
@@ -117,8 +115,12 @@ class OneSided:
     true: bool
 
 
-def one_sided_system(random: Random, *, true: bool | None = None) -> OneSided:
-    """A random system of the kind described above; ``true`` chooses which, and is drawn otherwise."""
+def one_sided_system(random: Random, *, true: bool | None = None, even_roots: bool = True) -> OneSided:
+    """A random system of the kind described above; ``true`` chooses which, and is drawn otherwise.
+
+    ``even_roots`` lets true terms be such that hold for square roots of whatever sign-changing form they are taken of.
+    """
+    holding = TRUE if even_roots else [term for term in TRUE if term not in EVEN_ROOTS]
     true = random.random() < 0.5 if true is None else true
     m, extra = random.randint(1, 2), random.randint(2, 3)
     n = m + extra
@@ -144,8 +146,8 @@ def one_sided_system(random: Random, *, true: bool | None = None) -> OneSided:
         "dd": _square(graph, d, states, expand),
     }
     named["uuvv"] = graph.mul((named["uu"], _square(graph, v, states, expand)))
-    kinds = [random.choice(TRUE)] if true else [random.choice(FALSE)]
-    kinds += [random.choice(TRUE) for _ in range(random.randint(0, 1))]
+    kinds = [random.choice(holding)] if true else [random.choice(FALSE)]
+    kinds += [random.choice(holding) for _ in range(random.randint(0, 1))]
     rates: list[Node] = []
     for i in range(m):
         text = f"{random.choice(PLAIN)} + {random.randint(1, 3)}*({random.choice(PLAIN)}) - {random.randint(1, 3)}/4*y"

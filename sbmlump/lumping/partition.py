@@ -64,6 +64,8 @@ def forward_equivalence(
     keep: frozenset[str] = frozenset(),
     initial_partition: Sequence[Collection[int]] | None = None,
     seed: int = 0,
+    *,
+    one_branch: bool = True,
 ) -> Blocks:
     """The coarsest forward equivalence whose sums determine the observables.
 
@@ -79,6 +81,8 @@ def forward_equivalence(
         Blocks of state indices to refine; states in none of them form one more.
     seed : int
         Of the random numbers; the result does not depend on it.
+    one_branch : bool
+        Whether the derivatives of logarithms and powers are used, see :class:`~sbmlump.expr.domains.PrimeField`.
 
     Returns
     -------
@@ -98,7 +102,8 @@ def forward_equivalence(
         raise UsageError(Reason("no-observable", text))
     problem = closure_problem(system, observables, keep)
     labels = _labels_of(system, initial_partition)
-    return _blocks(_refined(_ForwardSplitter(problem, pool_scale(system, keep)), labels, seed))
+    splitter = _ForwardSplitter(problem, pool_scale(system, keep))
+    return _blocks(_refined(splitter, labels, seed, one_branch=one_branch))
 
 
 def backward_equivalence(
@@ -235,13 +240,14 @@ class _Field:
 Splitter = Callable[[Labels, _Field], Labels]
 
 
-def _refined(split: Splitter, labels: Labels, seed: int) -> Labels:
+def _refined(split: Splitter, labels: Labels, seed: int, *, one_branch: bool = True) -> Labels:
     """Split until nothing changes any more, under each of ``_PRIMES`` primes."""
     generator = np.random.default_rng([seed, 0x9A27])
     labels = _split(labels, np.zeros((len(labels), 0), dtype=np.int64))
     done = failures = 0
     while done < _PRIMES:
-        field = _Field(PrimeField(random_prime(generator), int(generator.integers(1 << 62))), generator)
+        prime, salt = random_prime(generator), int(generator.integers(1 << 62))
+        field = _Field(PrimeField(prime, salt, one_branch=one_branch), generator)
         try:
             while True:
                 finer = split(labels, field)

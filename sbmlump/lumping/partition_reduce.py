@@ -81,9 +81,14 @@ def reduce_forward(
     """
     start = clock()
     why = "no usable lift"
+    one_sided = False
     for attempt in range(_ATTEMPTS):
         progress("splitting blocks")
-        blocks = forward_equivalence(system, observables, keep, initial_partition, seed + attempt)
+        # what was refuted with the derivatives of logarithms and powers may hold on one side of a singularity only
+        one_branch = attempt < _ATTEMPTS // 2 and not one_sided
+        blocks = forward_equivalence(
+            system, observables, keep, initial_partition, seed + attempt, one_branch=one_branch
+        )
         found = clock()
         if len(blocks) == system.size:
             made = irreducible(system, observables, keep, {"lump": found - start})
@@ -102,7 +107,10 @@ def reduce_forward(
                 made = assemble(system, reduced, basis, lift, observables, proof, seconds, 0)
                 return replace(made, method=_FORWARD)
             why = "; ".join(str(reason) for reason in outcome.reasons[:3])
-            break
+            codes = {reason.code for reason in outcome.reasons}
+            one_sided = one_sided or bool(codes & {"real-point-differs", "real-point-undefined"})
+            if codes != {"real-point-undefined"}:
+                break
     raise SbmlumpError(Reason("proof-failed", f"a forward equivalence was found but could not be proved: {why}"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from fractions import Fraction
+from random import Random
 
 import flint
 import numpy as np
@@ -508,3 +509,29 @@ def test_the_proof_names_the_constants_it_rests_on_and_no_others():
     reduction = reduce(system, ["seen"])
     assert reduction.system.size == 2
     assert reduction.certificate.valid_for == {"k": "1", "a": "2", "m": "3", "scale": "5"}
+
+
+def chain(digits, random):
+    """A reversible chain fed by two species that never change, with rate constants of so many digits."""
+
+    def rate():
+        return Fraction(random.randint(10 ** (digits - 1), 10**digits), 10 ** (digits - 1))
+
+    total = {f"x{i}": "" for i in range(5)} | {"s0": "", "s1": ""}
+    for i in range(4):
+        there, back = rate(), rate()
+        total[f"x{i}"] += f" - ({there})*x{i} + ({back})*x{i + 1}"
+        total[f"x{i + 1}"] += f" + ({there})*x{i} - ({back})*x{i + 1}"
+    for source, targets in (("s0", (1, 2)), ("s1", (1, 3))):
+        for i in targets:
+            total[f"x{i}"] += f" + ({rate()})*{source}"
+    return make({name: f"0 {text}" for name, text in total.items()})
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("observed", ["x0", "x4"])
+def test_coefficients_of_many_digits(seed, observed):
+    """A row space whose echelon form has rationals of 40 digits and more: lifted, proved, and given short rows."""
+    reduction = reduce(chain(9, Random(seed)), [observed])
+    assert reduction.system.size == 6
+    assert max(abs(value).bit_length() for row in reduction.matrix.rows for value in map(int, row.values())) < 60

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.lumping.field import RowSpace, chinese_remainder, matmul_mod, random_prime, rational_from_residue
+from sbmlump.lumping.field import Restored, RowSpace, chinese_remainder, matmul_mod, random_prime, rational_from_residue
 
 P = 2147483629
 LARGEST = 2147483647
@@ -122,3 +122,9 @@ def test_chinese_remainder(value):
     found, modulus = chinese_remainder([value % p for p in primes], primes)
     assert modulus == 2147483629 * 2147483587 * 2147483579 * 2147483563
     assert found == value % modulus
+
+
+@given(st.fractions(max_denominator=10**9).filter(lambda value: abs(value.numerator) < 10**12))
+def test_rationals_from_many_primes(value):
+    primes = [8388617, 2147483629, 2147483647, 4194319, 8388619, 2147483587]
+    assert Restored(primes)([value.numerator * pow(value.denominator, -1, p) % p for p in primes]) == value
