@@ -17,17 +17,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
-from flint import arb, ctx
+from flint import arb, ctx, fmpq_mpoly
 from numpy.typing import NDArray
 
 from sbmlump.expr.balls import Ball, BallProgram, Missing, ball_of
 from sbmlump.expr.domains import FloatDomain, nearest_double
 from sbmlump.expr.graph import RELATIONS, Graph, Node, Op
 from sbmlump.expr.program import Program
+from sbmlump.lumping.identity import expand_polynomials
 
 __all__ = [
     "Contradiction",
@@ -42,6 +44,9 @@ __all__ = [
 Points = NDArray[np.float64]
 Row = Mapping[int, Fraction]
 _FLOAT: Final = FloatDomain()
+_FACTORS_AT_ONCE: Final = 6  # whose signs are chosen together: 64 patterns
+_NEWTON_STEPS: Final = 6
+_MOST_FACTORED: Final = 120  # nodes or terms of a polynomial that is factored, some milliseconds
 _SHARP: Final = 40  # digits in bits at which two balls that meet are taken for the same number
 
 
@@ -76,6 +81,8 @@ class RealPointSettings:
         Refinements of a line around the smallest sizes of these expressions, each to a quarter.
     most_minima : int
         Places refined in one round.
+    patterns : int
+        For each line, further points at which factors of these expressions have randomly chosen signs.
     """
 
     lines: int = 16
@@ -88,6 +95,7 @@ class RealPointSettings:
     most_surfaces: int = 200
     rounds: int = 6
     most_minima: int = 12
+    patterns: int = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +269,8 @@ class _Comparison:
                 (claim.right, claim.right_roots, claim.right_inputs),
             )
         ]
+        factors = factors_of(claim.left, list(surfaces_of(claim.left, claim.left_roots)), claim.left_inputs)
+        self._factors = Program(claim.left, factors[:most], claim.left_inputs)
         self._n = len(claim.state)
         self._matrix = _matrix(claim.rows, self._n)
         place = {column: k for k, column in enumerate(claim.used)}
@@ -275,7 +285,7 @@ class _Comparison:
         found: dict[int, Contradiction] = {}
         patterns: set[bytes] = set()
         compared = suspects = asked = 0
-        for points in self._lines(lines):
+        for points in chain(self._lines(lines), self._patterns(lines)):
             with np.errstate(all="ignore"):
                 suspicious, defined, signs = self._doubles(points)
             compared += int(defined.sum())
@@ -299,11 +309,8 @@ class _Comparison:
 
     def _lines(self, lines: int) -> Iterator[Points]:
         """Points of one line after the other, (inputs, points); the points of the first include the initial state."""
-        claim, generator, n = self._claim, self._generator, self._n
-        start = np.where(np.isfinite(claim.state), claim.state, 1.0)
-        sizes = np.abs(start[start != 0])
-        typical = float(np.median(sizes)) if len(sizes) else 1.0
-        scale = np.where(start != 0, np.abs(start), typical)
+        generator, n = self._generator, self._n
+        start, scale = self._scale()
         steps = self._settings.steps
         for number in range(lines):
             kind = number % 4
@@ -329,6 +336,60 @@ class _Comparison:
                     points = _on_line(base, direction, others, t)
             order = np.argsort(np.abs(t), kind="stable")  # from the base outwards: moderate numbers first
             yield points[:, order]
+
+    def _patterns(self, batches: int) -> Iterator[Points]:
+        """Points at which randomly chosen factors of the surfaces have randomly chosen signs.
+
+        Where something is defined in a narrow wedge only, lines miss it; Newton's method finds it. It is exact after one
+        step for linear factors, and the step is the smallest one where there are fewer factors than states.
+        """
+        factors, generator, n = self._factors, self._generator, self._n
+        count = len(factors.roots)
+        if not count:
+            return
+        width = min(count, n, _FACTORS_AT_ONCE)
+        start, scale = self._scale()
+        for batch in range(batches):
+            size = self._settings.patterns
+            spread = np.exp(generator.uniform(-1.5, 1.5, (n, size))) * generator.choice([-1.0, 1.0], (n, size))
+            states = start[:, None] + scale[:, None] * (
+                spread if batch % 2 else generator.uniform(-0.5, 0.5, (n, size))
+            )
+            points = np.concatenate([states, np.repeat(self._others()[:, None], size, axis=1)])
+            chosen = np.stack([generator.choice(count, width, replace=False) for _ in range(size)])
+            with np.errstate(all="ignore"):
+                sizes = np.abs(factors.outputs(factors.run(_FLOAT, points))).T[np.arange(size)[:, None], chosen]
+                sizes = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1.0) * generator.uniform(
+                    0.2, 1.0, sizes.shape
+                )
+                wanted = generator.choice([-1.0, 1.0], sizes.shape) * sizes
+                for _ in range(_NEWTON_STEPS):
+                    points = self._newton_step(points, chosen, wanted)
+            yield points
+
+    def _newton_step(self, points: Points, chosen: NDArray[np.int64], wanted: Points) -> Points:
+        """Points moved so that the linearised factors have the values wanted; those that cannot be moved stay."""
+        factors, n = self._factors, self._n
+        size, width = chosen.shape
+        wide = np.repeat(points, width, axis=1)
+        tape = factors.run(_FLOAT, wide)
+        weights = np.zeros((len(factors.roots), size * width))
+        weights[chosen.ravel(), np.arange(size * width)] = 1.0
+        slopes = factors.pull_back(_FLOAT, tape, weights)[:n].T.reshape(size, width, n)
+        missing = wanted - factors.outputs(tape)[chosen.ravel(), np.arange(size * width)].reshape(size, width)
+        fine = np.isfinite(slopes).all(axis=(1, 2)) & np.isfinite(missing).all(axis=1)
+        step = np.zeros((size, n))
+        step[fine] = np.einsum("pnk,pk->pn", np.linalg.pinv(slopes[fine]), missing[fine])
+        moved = points.copy()
+        moved[:n] += np.where(np.isfinite(step), step, 0.0).T
+        return moved
+
+    def _scale(self) -> tuple[Points, Points]:
+        """The initial state, and a size for each state."""
+        start = np.where(np.isfinite(self._claim.state), self._claim.state, 1.0)
+        sizes = np.abs(start[start != 0])
+        typical = float(np.median(sizes)) if len(sizes) else 1.0
+        return start, np.where(start != 0, np.abs(start), typical)
 
     def _direction(self, scale: Points, *, sparse: bool) -> Points:
         direction = scale * self._generator.standard_normal(self._n)
@@ -416,6 +477,51 @@ def surfaces_of(graph: Graph, roots: Sequence[Node]) -> dict[Node, None]:
             for bound in (-1, 0, 1):
                 found[graph.sub(args[0], graph.number(bound))] = None
     return {node: None for node in found if graph.number_of(node) is None}
+
+
+def factors_of(graph: Graph, surfaces: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
+    """What surfaces are products of, so that each can change its sign by itself: (u − v)² also where multiplied out."""
+    found: dict[Node, None] = {}
+    stack, seen = list(surfaces), set[Node]()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        op, args = graph.op(node), graph.args(node)
+        if op in (Op.MUL, Op.DIV):
+            stack.extend(args)
+        elif op is Op.POW:
+            stack.append(args[0])
+        elif graph.number_of(node) is None:
+            parts = _polynomial_factors(graph, node, inputs) if op is Op.ADD else [node]
+            found.update(dict.fromkeys(parts))
+    return list(found)
+
+
+def _polynomial_factors(graph: Graph, node: Node, inputs: Sequence[Node]) -> list[Node]:
+    """Irreducible factors over Q of a small polynomial; the node itself where it is large or no polynomial."""
+    below = set(graph.reachable([node]))
+    variables = [symbol for symbol in inputs if symbol in below]
+    if len(below) > _MOST_FACTORED or not variables:
+        return [node]
+    expanded = expand_polynomials(graph, [node], variables)
+    if expanded is None or len(expanded[0]) > _MOST_FACTORED:
+        return [node]
+    _, powers = expanded[0].factor()
+    if len(powers) == 1 and powers[0][1] == 1:
+        return [node]
+    return [_as_node(graph, factor, variables) for factor, _ in powers]
+
+
+def _as_node(graph: Graph, polynomial: fmpq_mpoly, variables: Sequence[Node]) -> Node:
+    return graph.add(
+        graph.scaled(
+            Fraction(int(value.p), int(value.q)),
+            graph.mul(graph.pow(x, graph.number(int(e))) for x, e in zip(variables, powers, strict=True)),
+        )
+        for powers, value in polynomial.to_dict().items()
+    )
 
 
 def _on_line(base: Points, direction: Points, others: Points, t: Points) -> Points:
