@@ -33,7 +33,13 @@ from sbmlump.expr.same import same_value
 from sbmlump.lumping.event_proof import Pair, event_pairs
 from sbmlump.lumping.field import RowSpace, matmul_mod, random_prime
 from sbmlump.lumping.identity import MAX_VARIABLES, TARGET, Trial, expand_polynomials, failure_bound, run_trials
-from sbmlump.lumping.real_points import Contradiction, RealClaim, compare_at_real_points
+from sbmlump.lumping.real_points import (
+    BRIEF,
+    Contradiction,
+    RealClaim,
+    RealPointSettings,
+    compare_at_real_points,
+)
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
 
@@ -369,6 +375,8 @@ def _held_against_real_points(sides: _Sides, proof: ExactProof, seed: int) -> Ex
             ),
         ),
         seed,
+        # what holds on the whole domain needs no second look for signs, only one for values that do not exist
+        RealPointSettings() if proof.domain is not None else BRIEF,
     )
     if seen.contradictions:
         return Refutation(tuple(_contradicted(sides, left, one) for one in seen.contradictions))

@@ -32,12 +32,14 @@ from sbmlump.expr.program import Program
 from sbmlump.lumping.identity import expand_polynomials
 
 __all__ = [
+    "BRIEF",
     "Contradiction",
     "RealClaim",
-    "RealPoints",
     "RealPointSettings",
+    "RealPoints",
     "compare_at_real_points",
     "contradicted_at",
+    "factors_of",
     "surfaces_of",
 ]
 
@@ -96,6 +98,10 @@ class RealPointSettings:
     rounds: int = 6
     most_minima: int = 12
     patterns: int = 24
+
+
+BRIEF: Final = RealPointSettings(lines=3, ball_work=10_000, rounds=1)
+"""For claims that are proved on the whole domain: what is looked for is a reduced system without a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +346,8 @@ class _Comparison:
     def _patterns(self, batches: int) -> Iterator[Points]:
         """Points at which randomly chosen factors of the surfaces have randomly chosen signs.
 
-        Where something is defined in a narrow wedge only, lines miss it; Newton's method finds it. It is exact after one
-        step for linear factors, and the step is the smallest one where there are fewer factors than states.
+        Where something is defined in a narrow wedge only, lines miss it; Newton's method finds it. It is exact after
+        one step for linear factors, and the step is the smallest one where there are fewer factors than states.
         """
         factors, generator, n = self._factors, self._generator, self._n
         count = len(factors.roots)

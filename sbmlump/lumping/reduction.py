@@ -491,9 +491,9 @@ def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:
     generator = np.random.default_rng(7)
     start = np.nan_to_num(system.initial_state())
     size = np.where(start > 0, start, max(1e-3, float(np.abs(start).max(initial=0.0)) or 1.0))
-    points = np.vstack([start, size * generator.uniform(0.5, 1.5, (4, system.size))])
     members = sorted({j for row in basis.rows for j in row})
-    with np.errstate(all="ignore"):  # coefficients may lie beyond the doubles
+    with np.errstate(all="ignore"):  # initial values and coefficients may lie beyond the doubles
+        points = np.vstack([start, size * generator.uniform(0.5, 1.5, (4, system.size))])
         if _doubles_agree(system, reduced, basis, members, points):
             return True
     claim = RealClaim(
