@@ -3,8 +3,7 @@
 Systems are those of ``tests/one_sided.py``: hidden by changes of variables, with identities that hold on one side of a
 singularity only, or everywhere. Printed: how many reductions were proved, how many of these the rates on all sides
 contradict (there must be none), and how many of the true lumpings were found. These figures stand behind the defaults
-of
-``sbmlump.lumping.real_points.RealPointSettings``.
+of ``sbmlump.lumping.real_points.RealPointSettings``.
 """
 
 from __future__ import annotations
