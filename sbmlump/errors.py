@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "InputError",
@@ -62,7 +62,7 @@ class SbmlumpError(Exception):
         self.reasons: tuple[Reason, ...] = (reasons,) if isinstance(reasons, Reason) else tuple(reasons)
         super().__init__("; ".join(reason.message for reason in self.reasons))
 
-    def __reduce__(self) -> tuple[type[SbmlumpError], tuple[tuple[Reason, ...]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reasons,)
 
 

@@ -10,6 +10,7 @@ any number of times.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -17,21 +18,23 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkContext, ForkProcess, ForkServerContext, ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Literal
 
 from sbmlump.errors import Reason
 
-__all__ = ["Ended", "EndedHow", "Limits", "prepare", "run_isolated"]
+__all__ = ["Ended", "EndedHow", "Limits", "prepare", "run_isolated", "silent_output"]
 
 EndedHow = Literal["finished", "time-limit", "out-of-memory", "crashed", "fault", "stopped"]
 Emit = Callable[[Any], None]
+Child = ForkProcess | ForkServerProcess
 _POLL: Final = 0.05  # seconds between looks at the memory of a child
 _STARTUP: Final = 120.0  # seconds that the server has to load its modules
 _LEAVE: Final = 0.2  # seconds a child has to leave by itself once nobody listens to it any more
@@ -39,6 +42,7 @@ _GRACE: Final = 10.0  # seconds the system has to remove a killed process
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # multiprocessing looks at all children when it starts one; two threads that do so at once lose exit codes
 _CHILDREN: Final = threading.Lock()
+_OUTPUT: Final = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,29 @@ def prepare(modules: Sequence[str]) -> None:
     _context().set_forkserver_preload(list(modules))
 
 
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Let no child run the main script again: it need not be guarded for that, and jobs never live in it.
+
+    multiprocessing tells each child to import the main module of its parent, whatever it is: a console script, a
+    user's own file that reduces a model on its top level.
+    """
+    main = sys.modules.get("__main__")
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        if main is not None:
+            sys.modules["__main__"] = main
+
+
 def _context() -> ForkServerContext:
     return get_context("forkserver")
+
+
+def _forked() -> ForkContext | ForkServerContext:
+    """Children that are copies of this process, where the system makes such copies safely; else those of the server."""
+    return get_context("fork") if sys.platform == "linux" else _context()
 
 
 def run_isolated(
@@ -108,6 +133,8 @@ def run_isolated(
     limits: Limits = Limits(),
     on_message: Emit = lambda _: None,
     stop: threading.Event | None = None,
+    *,
+    copied: bool = False,
 ) -> Ended:
     """Run ``job(*args, emit)`` in a child process and wait for its end. May be called from several threads.
 
@@ -122,11 +149,16 @@ def run_isolated(
         Called in this process with every value that the job emits, in order.
     stop : Event, optional
         When set, the child is killed.
+    copied : bool
+        Make the child a copy of this process, which has loaded what the job needs (10 ms instead of the half second
+        that the server takes once); for commands, which have no threads that hold locks at that moment.
     """
-    mine, theirs = _context().Pipe(duplex=False)
-    process = _context().Process(target=_child, args=(job, tuple(args), theirs, limits), daemon=True)
+    context = _forked() if copied else _context()
+    mine, theirs = context.Pipe(duplex=False)
+    # not a daemon, which could start no process itself; none is left behind, each is reaped here
+    process = context.Process(target=_child, args=(job, tuple(args), theirs, limits), daemon=False)
     try:
-        with _CHILDREN:
+        with _CHILDREN, _no_main_module():
             process.start()
         theirs.close()
         return _follow(process, mine, limits, on_message, stop)
@@ -136,7 +168,7 @@ def run_isolated(
 
 
 def _follow(
-    process: ForkServerProcess,
+    process: Child,
     connection: Connection,
     limits: Limits,
     on_message: Emit,
@@ -179,7 +211,7 @@ def _memory_message(limits: Limits) -> str:
     return f"needs more memory{allowed}; a larger memory limit may help"
 
 
-def _died(process: ForkServerProcess, limits: Limits, seconds: float, peak: int) -> Ended:
+def _died(process: Child, limits: Limits, seconds: float, peak: int) -> Ended:
     """The child closed its end without a last word."""
     code = _reap(process)
     if code is not None and code < 0:
@@ -194,7 +226,7 @@ def _died(process: ForkServerProcess, limits: Limits, seconds: float, peak: int)
     return Ended("crashed", None, f"the process ended without an answer (exit code {code})", seconds, peak)
 
 
-def _reap(process: ForkServerProcess) -> int | None:
+def _reap(process: Child) -> int | None:
     """Give the child a moment to leave, else kill it; its exit code."""
     if process.pid is None:
         return None
@@ -223,6 +255,8 @@ def _resident(pid: int | None) -> int:
 
 
 def _child(job: Callable[..., Any], args: tuple[Any, ...], connection: Connection, limits: Limits) -> None:
+    if _CHILDREN.locked():  # a copy of a process that was just starting one
+        _CHILDREN.release()
     _settle(limits)
 
     def say(kind: str, value: Any) -> None:
@@ -264,7 +298,34 @@ def _settle(limits: Limits) -> None:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)  # foreign libraries print to standard output, which belongs to the command's answer
     os.dup2(silent, 2)
-    os.close(silent)
+    # a copy of a process could wait for ever for the lock of a stream that another thread was writing to
+    sys.stdout = sys.stderr = os.fdopen(silent, "w", encoding="utf-8")
+
+
+@contextmanager
+def silent_output() -> Iterator[None]:
+    """Nothing that foreign libraries print in here reaches standard output, which belongs to the command's answer.
+
+    They write to the file descriptor and not to ``sys.stdout``, so that is what is turned aside; what Python has
+    written before is put out first. Calls in several threads at once would turn it back too early: one at a time.
+    """
+    with _OUTPUT:
+        try:
+            kept = os.dup(1)
+        except OSError:  # there is no standard output that could be written to
+            yield
+            return
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 1)
+            yield
+        finally:
+            ctypes.CDLL(None).fflush(None)  # the C library holds back what was printed
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def _leave_with_parent() -> None:

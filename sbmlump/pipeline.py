@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.files import write_atomically
 from sbmlump.inspection import kinetics
+from sbmlump.isolate import Limits
 from sbmlump.loading import load
 from sbmlump.methods import ReduceOptions, apply
 from sbmlump.outcome import ModelFacts, Outcome
@@ -29,6 +29,7 @@ from sbmlump.outputs import (
 )
 from sbmlump.reduced import (
     ErrorEstimate,
+    ExactProof,
     Observable,
     ReducedSystem,
 )
@@ -37,8 +38,10 @@ from sbmlump.verification import recorded_observables
 
 if TYPE_CHECKING:
     from sbmlump.simulate.compare import Definition, ErrorReport
+    from sbmlump.simulate.source import SimulatedModel
 
 __all__ = [
+    "ContradictedError",
     "Conversion",
     "check",
     "convert",
@@ -47,6 +50,8 @@ __all__ = [
     "load",
     "reduce",
     "run_reduction",
+    "simulate_reduction",
+    "simulation_source",
     "write_reduced_model",
 ]
 
@@ -108,7 +113,7 @@ def run_reduction(
     progress: Progress = _QUIET,
     clock: Clock = time.perf_counter,
 ) -> Outcome:
-    """Read, reduce, write, simulate.
+    """Read, reduce, write, simulate, in this order: what is proved is there before foreign code runs on it.
 
     Raises
     ------
@@ -122,25 +127,47 @@ def run_reduction(
     system = load(path)
     read = clock()
     facts = ModelFacts(system.id, str(path), system.size, kinetics(system))
+    # all that is needed of the original is read before anything is written: the output may take its place
+    source: SimulatedModel | None = None
+    source_reasons: tuple[Reason, ...] = ()
+    if options.check:
+        try:
+            source = simulation_source(Path(path), system)
+        except SbmlumpError as error:
+            source_reasons = error.reasons
+    first = Path(path).read_bytes() if suffix == ".omex" and system.origin.format == "sbml" else None
     reduction, shortfall = _reduced_or_best(system, observe, options, progress)
     lumped = clock()
     progress("writing")
     document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules)
     data = document.data
+    target = None if output is None or suffix is None else _Target(output, suffix)
+    told: tuple[Reason, ...] = ()
+    if target is not None:
+        # before anything is simulated, so that it is there whatever becomes of the simulator
+        content = written_reduction(
+            reduction, target.suffix, data, original=first, until=options.until, points=options.points
+        )
+        target.write(content.data)
+        told = (*content.reasons, *(document.reasons if target.suffix in SBML_SUFFIXES else ()))
     written = clock()
-    # simulated before it is written: the output may take the place of the original
     report: ErrorReport | None = None
-    remarks = [*system.origin.remarks, *shortfall]
-    if options.check and reduction.observables:
+    remarks = [*system.origin.remarks, *shortfall, *source_reasons, *told]
+    if source is not None and reduction.observables:
         progress("simulating both models")
-        report, found = _simulate(Path(path), data, reduction, options)
+        try:
+            report, found = simulate_reduction(source, data, reduction, options, limits=SIMULATION)
+        except ContradictedError:
+            if target is not None:
+                target.take_back()
+            raise
         remarks += found
-    if output is not None and suffix is not None:
-        until = options.until if report is None else report.until
-        first = Path(path).read_bytes() if system.origin.format == "sbml" else None
-        content = written_reduction(reduction, suffix, data, original=first, until=until, points=options.points)
-        write_atomically(output, content.data)
-        remarks += [*content.reasons, *(document.reasons if suffix in SBML_SUFFIXES else ())]
+        if target is not None and target.suffix == ".omex" and options.until is None and report is not None:
+            # an archive holds an experiment: its end time is known now
+            content = written_reduction(
+                reduction, target.suffix, data, original=first, until=report.until, points=options.points
+            )
+            target.write(content.data)
     if options.neural is not None:
         progress("training the neural closure")
         reduction, found = _with_neural(reduction, options, output)
@@ -269,50 +296,120 @@ _NOTHING_FOUND = {
 }
 
 
-def _simulate(
-    path: Path, data: bytes, reduction: ReducedSystem, options: ReduceOptions
-) -> tuple[ErrorReport | None, list[Reason]]:
-    from sbmlump.simulate.compare import compare
-
-    with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
-        reduced_path = Path(folder) / "reduced.xml"
-        reduced_path.write_bytes(data)
-        path, remarks = _readable(path, reduction.original, Path(folder))
-        names = [o.id for o in reduction.observables if reduction.reducible or o.id in reduction.system.definitions]
-        if not names:
-            return None, []
-        try:
-            report = compare(
-                path,
-                reduced_path,
-                until=options.until,
-                points=options.points,
-                observables=names,
-                definitions=definitions_of(reduction.original, reduction.observables),
-                simulator=options.simulator,
-            )
-        except (LimitError, UnsupportedModelError) as error:
-            # the reduction stands by its certificate; that a simulator fails on the model is a remark
-            return None, list(error.reasons)
-    return report, [Reason("simulation-remark", remark) for remark in (*remarks, *report.remarks)]
+SIMULATION: Final = Limits(seconds=600.0)
+"""Of the simulations of one reduction, in a child process of their own: a published model takes seconds, one of 2,500
+reactions (the largest that is compiled) a minute; one that hangs shall not take the proved reduction with it."""
 
 
-def _readable(path: Path, system: OdeSystem, folder: Path) -> tuple[Path, tuple[str, ...]]:
-    """A file that simulators read as what the model means, and remarks: the file itself, or its translation.
+class ContradictedError(SbmlumpError):
+    """A reduction was proved and is contradicted by simulations: a fault in sbmlump (exit code 70)."""
 
-    libRoadRunner takes a ``rateOf`` that is written as an annotated function definition, as it was before Level 3
-    Version 2, for the function's body, which is NaN.
+
+@dataclass(slots=True)
+class _Target:
+    """The file that is written, and what stood there before."""
+
+    path: str | Path
+    suffix: str
+    _before: bytes | None = None
+    _written: bool = False
+
+    def write(self, content: bytes) -> None:
+        """Write ``content``, whole or not at all."""
+        if not self._written:
+            place = Path(self.path)
+            self._before = place.read_bytes() if place.is_file() else None
+        write_atomically(self.path, content)
+        self._written = True
+
+    def take_back(self) -> None:
+        """Put back what stood there, or remove the file."""
+        if not self._written:
+            return
+        if self._before is not None:
+            write_atomically(self.path, self._before)
+        else:
+            Path(self.path).unlink(missing_ok=True)
+
+
+def simulation_source(path: Path, system: OdeSystem) -> SimulatedModel:
+    """The original as simulators are given it, from its file and what the reader made of that.
+
+    Raises
+    ------
+    SbmlumpError
+        If there is nothing that they could be given.
     """
-    from sbmlump.simulate.facts import read_facts
+    from sbmlump.simulate.source import simulated_file, simulated_system
 
-    remarks: tuple[str, ...] = ()
-    if system.origin.format == "sbml":
-        if not read_facts(path).old_rate_of:
-            return path, ()
-        remarks = ("the original is simulated as 'sbmlump convert' writes it: its function rateOf means a derivative.",)
-    translated = folder / "original.xml"
-    translated.write_bytes(written_system(system, ".xml").data)
-    return translated, remarks
+    return simulated_file(path, system) if system.origin.format == "sbml" else simulated_system(system, path)
+
+
+def simulate_reduction(
+    source: SimulatedModel,
+    data: bytes,
+    reduction: ReducedSystem,
+    options: ReduceOptions,
+    *,
+    limits: Limits | None,
+) -> tuple[ErrorReport | None, list[Reason]]:
+    """Simulate the original and the reduced model, and explain a difference beside a proof.
+
+    Parameters
+    ----------
+    source : SimulatedModel
+        The original.
+    data : bytes
+        SBML of the reduced model.
+    reduction : ReducedSystem
+    options : ReduceOptions
+        ``until``, ``points``, ``simulator``.
+    limits : Limits or None
+        Of child processes; in this process where it is ``None``.
+
+    Returns
+    -------
+    report : ErrorReport or None
+        ``None`` where a simulator fails on the model: the reduction stands by its certificate.
+    reasons : list of Reason
+        Remarks.
+
+    Raises
+    ------
+    ContradictedError
+        Code ``proof-contradicted``: the reduction is proved, and that cannot be right.
+    """
+    from sbmlump.simulate.arbiter import settle
+    from sbmlump.simulate.compare import compare
+    from sbmlump.simulate.source import simulated_text
+
+    names = [o.id for o in reduction.observables if reduction.reducible or o.id in reduction.system.definitions]
+    if not names:
+        return None, []
+    definitions = definitions_of(reduction.original, reduction.observables)
+    try:
+        reduced = simulated_text(data, "the reduced model")
+        report = compare(
+            source,
+            reduced,
+            until=options.until,
+            points=options.points,
+            observables=names,
+            definitions=definitions,
+            simulator=options.simulator,
+            limits=limits,
+        )
+    except (LimitError, UnsupportedModelError) as error:
+        # the reduction stands by its certificate; that a simulator fails on the model is a remark
+        return None, list(error.reasons)
+    reasons = [Reason("simulation-remark", remark) for remark in report.remarks]
+    if isinstance(reduction.certificate, ExactProof):
+        verdict = settle(source, reduced, report, definitions, limits)
+        if verdict is not None:
+            if verdict.outcome == "contradicted":
+                raise ContradictedError(verdict.reason)
+            reasons.insert(0, verdict.reason)
+    return report, reasons
 
 
 def definitions_of(system: OdeSystem, observables: Sequence[Observable]) -> dict[str, Definition]:
@@ -381,19 +478,18 @@ def check(
     UsageError, InputError, UnsupportedModelError, LimitError
     """
     from sbmlump.sbml.annotation import read_lumping_annotation
-    from sbmlump.sbml.document import open_sbml
     from sbmlump.simulate.compare import compare
-    from sbmlump.simulate.facts import read_facts
+    from sbmlump.simulate.source import simulated_file, simulated_system
 
-    for file in (original, reduced):
-        open_sbml(file)  # says with exit code 3 what is wrong with a file, before a simulator meets it
-    record = read_lumping_annotation(Path(reduced).read_bytes())
+    first, second = (
+        simulated_file(file) if Path(file).suffix.lower() != ".ode" else simulated_system(load(file), file)
+        for file in (original, reduced)
+    )
+    record = read_lumping_annotation(second.text.encode())
     definitions: Mapping[str, Definition] = {}
-    old = read_facts(Path(original)).old_rate_of
-    system = load(original) if old or record is not None else None
-    if record is not None and system is not None:
+    if record is not None:
+        system = first.system if first.system is not None else load(original)
         definitions = definitions_of(system, recorded_observables(system, record))
-    with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
-        path, remarks = (Path(original), ()) if system is None else _readable(Path(original), system, Path(folder))
-        report = compare(path, reduced, until=until, points=points, definitions=definitions, simulator=simulator)
-    return replace(report, remarks=(*remarks, *report.remarks))
+    return compare(
+        first, second, until=until, points=points, definitions=definitions, simulator=simulator, limits=SIMULATION
+    )

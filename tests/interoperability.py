@@ -26,8 +26,8 @@ from sbmlump.reduced import ExactProof, ReducedSystem
 from sbmlump.sbml.archive import read_back
 from sbmlump.sbml.writer import write_system
 from sbmlump.simulate import Reading, Tolerances, compare, simulator_named
-from sbmlump.simulate.facts import read_facts
 from sbmlump.simulate.protocol import PRECISE
+from sbmlump.simulate.source import simulated_file
 from sbmlump.verification import verify
 
 MOST_STATES = 120
@@ -193,7 +193,7 @@ def _without_roadrunner(path: Path, reduced: Path, reduction: ReducedSystem, err
 def _self_error(path: Path, names: list[str], until: float) -> float:
     """The original against itself at tighter tolerances."""
     model = simulator_named("roadrunner").load(path)
-    facts = read_facts(path)
+    facts = simulated_file(path).facts
     readings = {name: reading for name in names if (reading := facts.reading(name)) is not None}
     return _difference(model.run(readings, until, 201).values, model.run(readings, until, 201, TIGHTER).values)
 
@@ -230,7 +230,7 @@ def _copasi_alone(path: Path, until: float) -> str:
 
 def _apart(file: Path, names: list[str], until: float, tolerances: Tolerances) -> float:
     """libRoadRunner against COPASI on one file."""
-    facts = read_facts(file)
+    facts = simulated_file(file).facts
     readings: dict[str, Reading] = {name: reading for name in names if (reading := facts.reading(name)) is not None}
     runs = [simulator_named(name).load(file).run(readings, until, 201, tolerances) for name in ("roadrunner", "copasi")]
     return _difference(runs[0].values, runs[1].values)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sbmlump.integrate.fields import Field
 from sbmlump.integrate.rosenbrock import Runs, Tolerances
 from sbmlump.integrate.work import CALL, Meter
+from sbmlump.isolate import silent_output
 
 __all__ = ["advance_large", "backward_large", "forward_large"]
 
@@ -52,7 +53,7 @@ def advance_large(
         callbacks = _Forward(field, int(run[i]))
         solver = _cvode(callbacks, tolerances)
         grid = times if len(times) > 2 else np.array([times[0], 0.5 * (times[0] + times[1]), times[1]])
-        solution = solver.solve(grid, start[i])
+        solution = _solved(solver, grid, start[i])
         if meter is not None:
             meter.add(callbacks.calls * (field.rate_work() + _CALLS_OF_RATES * CALL))
         got = np.asarray(solution.y)
@@ -106,6 +107,12 @@ def _cvode(callbacks: Any, tolerances: Tolerances) -> Any:
     )
 
 
+def _solved(solver: Any, times: Array, start: Array) -> Any:
+    """What the solver finds; SUNDIALS writes warnings to standard output, where a JSON object may be expected."""
+    with silent_output():
+        return solver.solve(times, start)
+
+
 def backward_large(
     field: Field, run: int, times: Array, states: Array, ends: NDArray[np.int64], gradients: Array, relative: float
 ) -> Array:
@@ -150,7 +157,7 @@ def backward_large(
         grid = times[low : high + 1][::-1]
         if len(grid) == 2:
             grid = np.array([grid[0], 0.5 * (grid[0] + grid[1]), grid[1]])
-        solution = solver.solve(grid, current.ravel())
+        solution = _solved(solver, grid, current.ravel())
         got = np.asarray(solution.y)
         if high - low == 1:
             got = got[::2]
@@ -166,7 +173,7 @@ def forward_large(field: Field, run: int, times: Array, states: Array, force: Ar
     """Solve e' = J(x(t))e + ρ(t) along a trajectory, (m, n); ρ is interpolated linearly."""
     scale = max(float(np.abs(force).max(initial=0.0)) * float(times[-1]), float(np.abs(first).max(initial=0.0)), 1e-300)
     solver = _cvode(_Forced(field, run, times, states, force), Tolerances(1e-4, 1e-6 * scale, 100_000))
-    got = np.asarray(solver.solve(times, first).y)
+    got = np.asarray(_solved(solver, times, first).y)
     out = np.full((len(times), len(first)), np.nan)
     out[: len(got)] = got[: len(times)]
     return out

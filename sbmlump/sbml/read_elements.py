@@ -27,7 +27,7 @@ from sbmlump.sbml.read_record import (
 from sbmlump.sbml.read_units import origin_of, unit_name
 from sbmlump.system import Description, Key, Kind, Quantity
 
-__all__ = ["read_elements"]
+__all__ = ["is_old_rate_of", "read_elements"]
 
 #: Before Level 3 Version 2 had rateOf, tools wrote it as a function definition with this annotation and the body NaN.
 _RATE_OF = re.compile(
@@ -54,6 +54,11 @@ _ELEMENTS: Final = {
 
 Side = tuple[RawParticipant, ...]
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def is_old_rate_of(function: Any) -> bool:
+    """Whether a function definition stands for the derivative of its argument, as before Level 3 Version 2."""
+    return bool(function.isSetAnnotation() and _RATE_OF.search(function.getAnnotationString()))
 
 
 def read_elements(
@@ -278,7 +283,7 @@ class _Reader:
         names = tuple(item.getArgument(i).getName() for i in range(item.getNumArguments()))
         body = item.getBody() if item.isSetMath() else None
         program = compile_ast(body) if body is not None else None
-        if len(names) == 1 and item.isSetAnnotation() and _RATE_OF.search(item.getAnnotationString()):
+        if len(names) == 1 and is_old_rate_of(item):
             program = (Instruction("rate-of", names[0], 0),)
         self.raw.functions[item.getId()] = Function(names, program)
 

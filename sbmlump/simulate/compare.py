@@ -3,6 +3,9 @@
 A quantity is compared as what its id means in the *original* file (a species with ``hasOnlySubstanceUnits`` as amount,
 any other as concentration). Where the reduced file holds it as a parameter, its value is taken as it is; where it
 holds it as a species too, it is read in the form that the original uses.
+
+The grid is uniform, with more points where one of the two models moves faster than it shows: at and after the times at
+which a model changes by itself, after events, where the integrator had to take small steps.
 """
 
 from __future__ import annotations
@@ -17,19 +20,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UsageError
+from sbmlump.isolate import Limits
 from sbmlump.simulate.definition import Definition
-from sbmlump.simulate.facts import Facts, read_facts
-from sbmlump.simulate.horizon import Horizon, before_failure, choose_horizon
-from sbmlump.simulate.measure import QuantityError, finite, largest, magnitude, quantity_errors
-from sbmlump.simulate.protocol import IntegrationError, LoadedModel, Reading, Simulator, Trajectory
+from sbmlump.simulate.facts import Facts
+from sbmlump.simulate.measure import SMALL, QuantityError, Scale, finite, largest, magnitude, quantity_errors
+from sbmlump.simulate.pair import PairRequest, PairRun, simulate_pair, simulate_pair_apart
+from sbmlump.simulate.protocol import Reading, Simulator
 from sbmlump.simulate.simulators import simulator_for
+from sbmlump.simulate.source import SimulatedModel, simulated_file
+from sbmlump.simulate.triggers import Triggers, triggers_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Definition", "ErrorReport", "QuantityError", "compare", "quantity_errors"]
+__all__ = ["Comparison", "Definition", "ErrorReport", "QuantityError", "compare", "quantity_errors"]
 
 Array = NDArray[np.float64]
+_MOST_NAMED = 5  # events and quantities that a remark lists
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Trajectories of the observables on the grid on which they were compared.
+
+    Attributes
+    ----------
+    times : ndarray of float64, shape (m,)
+        The uniform grid, and the times that were put between its points.
+    original, reduced : mapping from observable to ndarray of float64, shape (m,)
+    """
+
+    times: Array
+    original: Mapping[str, Array]
+    reduced: Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +68,7 @@ class ErrorReport:
     times : ndarray of float64, shape (k,)
         Uniform grid from 0 to T.
     original, reduced : mapping from observable to ndarray of float64, shape (k,)
-        Trajectories.
+        Trajectories on that grid.
     per_observable : mapping from observable to QuantityError
     max_relative_error, final_relative_error, max_absolute_error : float
         The largest over the observables.
@@ -55,6 +78,8 @@ class ErrorReport:
         By which they were made.
     remarks : tuple of str
         What differs from what was asked for, such as loosened tolerances.
+    resolved : Comparison, optional
+        Trajectories with the points that were put between those of the grid; errors are the largest over these.
     """
 
     until: float
@@ -70,6 +95,12 @@ class ErrorReport:
     seconds_reduced: float
     simulator: str = "roadrunner"
     remarks: tuple[str, ...] = ()
+    resolved: Comparison | None = field(default=None, repr=False)
+
+    @property
+    def compared(self) -> Comparison:
+        """``resolved``, or what is on the uniform grid where there is no more."""
+        return self.resolved or Comparison(self.times, self.original, self.reduced)
 
     def as_json(self) -> dict[str, Any]:
         """The ``simulation`` object of the command line's JSON; what is not finite becomes null."""
@@ -105,21 +136,22 @@ class ErrorReport:
 
 
 def compare(
-    original: str | Path,
-    reduced: str | Path,
+    original: str | Path | SimulatedModel,
+    reduced: str | Path | SimulatedModel,
     *,
     until: float | None = None,
     points: int = 201,
     observables: Sequence[str] | None = None,
     definitions: Mapping[str, Definition] | None = None,
     simulator: str | Simulator = "roadrunner",
+    limits: Limits | None = None,
 ) -> ErrorReport:
     """Simulate both SBML files and compare the quantities they share.
 
     Parameters
     ----------
-    original, reduced : path
-        SBML files.
+    original, reduced : path or SimulatedModel
+        SBML files, or what has been made of them already.
     until : float, optional
         Horizon in the model's unit of time; chosen from the original's own time scale when absent.
     points : int
@@ -132,6 +164,9 @@ def compare(
     simulator : str or Simulator
         A name in :data:`~sbmlump.simulate.simulators.SIMULATORS`, or an object that runs SBML files. A model that is
         too large for ``roadrunner`` to compile is simulated by ``own``; a remark says so.
+    limits : Limits, optional
+        Where given, the simulations run in a child process with these limits, so that a simulator that crashes or
+        hangs is an error like any other. In this process otherwise.
 
     Raises
     ------
@@ -141,42 +176,37 @@ def compare(
         If a file cannot be read or the simulator refuses it.
     IntegrationError
         If a simulation does not reach the horizon (code ``simulation-failed``).
+    LimitError
+        If a child process crashes or meets a limit (codes of
+        :func:`~sbmlump.simulate.pair.simulate_pair_apart`).
     """
     _check_grid(until, points)
-    first, second = Path(original), Path(reduced)
-    facts, reduced_facts = read_facts(first), read_facts(second)
-    remarks: tuple[str, ...] = ()
-    engine: Simulator
+    first = original if isinstance(original, SimulatedModel) else simulated_file(original)
+    second = reduced if isinstance(reduced, SimulatedModel) else simulated_file(reduced)
+    facts = first.facts
+    remarks: tuple[str, ...] = (*first.remarks, *second.remarks)
+    engine: str | Simulator = simulator
     if isinstance(simulator, str):
-        engine, remarks = simulator_for(simulator, facts, reduced_facts)
-    else:
-        engine = simulator
-    pairs = _pairs(first, second, facts, reduced_facts, observables, dict(definitions or {}))
-    model = engine.load(first)
+        engine, why = simulator_for(simulator, facts, second.facts)
+        remarks = (*remarks, *why)
+    pairs = _pairs(first, second, observables, dict(definitions or {}))
+    triggers = triggers_of(first.system)
     needs = _readings(facts, [need for pair in pairs.values() for need in pair.definition.needs])
-    wanted = {**needs, **_readings(facts, facts.species)}
-    if until is None:
-        horizon, run = _run_to_own_horizon(model, facts, needs, wanted, points)
-    else:
-        horizon, run = Horizon(until, "given by the user"), model.run(wanted, until, points)
-    other: LoadedModel = engine.load(second)
-    reduced_run = other.run({name: pair.reading for name, pair in pairs.items()}, horizon.until, points)
-    report = _report(horizon, pairs, facts, run, reduced_run, engine.name)
+    wanted = {**needs, **_readings(facts, facts.species), **_readings(facts, triggers.needs)}
+    request = PairRequest(
+        engine,
+        first,
+        second,
+        until,
+        points,
+        needs,
+        wanted,
+        {name: pair.reading for name, pair in pairs.items()},
+        triggers,
+    )
+    run = simulate_pair(request) if limits is None else simulate_pair_apart(request, limits)
+    report = _report(run, pairs, facts, points, triggers)
     return replace(report, remarks=(*remarks, *report.remarks))
-
-
-def _run_to_own_horizon(
-    model: LoadedModel, facts: Facts, watch: Mapping[str, Reading], wanted: Mapping[str, Reading], points: int
-) -> tuple[Horizon, Trajectory]:
-    """The original on a horizon of its own; one that its precise run does not reach is shortened once."""
-    horizon = choose_horizon(model, facts.times, watch)
-    try:
-        return horizon, model.run(wanted, horizon.until, points)
-    except IntegrationError as error:
-        if error.reached <= 0:
-            raise
-        horizon = before_failure(horizon, error.reached)
-    return horizon, model.run(wanted, horizon.until, points)
 
 
 def _readings(facts: Facts, names: Sequence[str]) -> dict[str, Reading]:
@@ -199,13 +229,13 @@ def _check_grid(until: float | None, points: int) -> None:
 
 
 def _pairs(
-    original: Path,
-    reduced: Path,
-    facts: Facts,
-    reduced_facts: Facts,
+    first: SimulatedModel,
+    second: SimulatedModel,
     observables: Sequence[str] | None,
     definitions: dict[str, Definition],
 ) -> dict[str, _Pair]:
+    original, reduced = first.path, second.path
+    facts, reduced_facts = first.facts, second.facts
     names = (
         list(dict.fromkeys(observables))
         if observables is not None
@@ -238,7 +268,7 @@ def _pairs(
 
 
 def _itself(name: str) -> Definition:
-    return Definition((name,), lambda columns: columns[name])
+    return Definition((name,), lambda _, columns: columns[name])
 
 
 def _unknown(name: str, path: Path, facts: Facts) -> Reason:
@@ -247,56 +277,110 @@ def _unknown(name: str, path: Path, facts: Facts) -> Reason:
     return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
 
 
-def _scales(pairs: Mapping[str, _Pair], facts: Facts, run: Trajectory) -> dict[str, float]:
-    """Scale of each observable: of what it is computed from; species are of one kind, by the form they are read in."""
+def _scales(pairs: Mapping[str, _Pair], facts: Facts, run: PairRun) -> dict[str, Scale]:
+    """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulate.measure.Scale`.
+
+    An observable has the sizes of what it is computed from; species are of one kind, by the form they are read in.
+    """
     kinds: dict[str, float] = {}
     for name in facts.species:
         form = facts.forms[name]
-        kinds[form] = max(kinds.get(form, 0.0), magnitude(run.values[name]))
+        kinds[form] = max(kinds.get(form, 0.0), magnitude(run.original.values[name]))
     species = set(facts.species)
+    looser = run.looser
 
-    def scale(need: str) -> float:
-        return kinds[facts.forms[need]] if need in species else magnitude(run.values[need])
+    def of(pair: _Pair) -> Scale:
+        needs = pair.definition.needs
+        own = max((magnitude(run.original.values[need]) for need in needs), default=0.0)
+        kind = max((kinds[facts.forms[need]] for need in needs if need in species), default=0.0)
+        kind = max(kind, own)
+        if looser is None or not 0 < own < SMALL * kind:
+            return Scale(own, kind, None)
+        with np.errstate(all="ignore"):
+            once = pair.definition.value(run.original.times, run.original.values)
+            again = pair.definition.value(looser.times, looser.values)
+        return Scale(own, kind, magnitude(again - once))
 
-    return {name: max(map(scale, pair.definition.needs), default=0.0) for name, pair in pairs.items()}
+    return {name: of(pair) for name, pair in pairs.items()}
 
 
-def _report(
-    horizon: Horizon,
-    pairs: Mapping[str, _Pair],
-    facts: Facts,
-    run: Trajectory,
-    reduced_run: Trajectory,
-    engine: str,
-) -> ErrorReport:
-    columns = {**run.values, "time": run.times}
+def _report(run: PairRun, pairs: Mapping[str, _Pair], facts: Facts, points: int, triggers: Triggers) -> ErrorReport:
+    times = run.original.times
     with np.errstate(all="ignore"):
-        original = {name: pair.definition.value(columns) for name, pair in pairs.items()}
-    reduced = {name: reduced_run.values[name] for name in pairs}
-    errors = quantity_errors(original, reduced, _scales(pairs, facts, run))
-    missing = {name: int((~np.isfinite(original[name])).sum()) for name in pairs}
-    remarks = tuple(
-        f"{name} has no finite value at {count} of {len(run.times)} points of the original; "
-        + (
-            "it has none there in the reduced model either, these points are left out."
-            if np.array_equal(np.isfinite(original[name]), np.isfinite(reduced[name]))
-            else "the reduced model differs there, so its error is unknown."
-        )
-        for name, count in missing.items()
-        if count
-    )
+        original = {name: pair.definition.value(times, run.original.values) for name, pair in pairs.items()}
+    reduced = {name: run.reduced.values[name] for name in pairs}
+    scales = _scales(pairs, facts, run)
+    uniform = np.linspace(0.0, run.horizon.until, points)
+    place = np.searchsorted(times, uniform)
+    errors = quantity_errors(original, reduced, scales, place)
+    remarks = [
+        *_not_finite(original, reduced, place),
+        *(remark for name in pairs if (remark := _size_remark(name, original[name], reduced[name], scales[name]))),
+        *_unfired(triggers, run),
+    ]
     return ErrorReport(
-        until=horizon.until,
-        horizon_reason=horizon.reason,
-        times=run.times,
-        original=original,
-        reduced=reduced,
+        until=run.horizon.until,
+        horizon_reason=run.horizon.reason,
+        times=uniform,
+        original={name: values[place] for name, values in original.items()},
+        reduced={name: values[place] for name, values in reduced.items()},
         per_observable=errors,
         max_relative_error=largest([e.max_relative_error for e in errors.values()]),
         final_relative_error=largest([e.final_relative_error for e in errors.values()]),
         max_absolute_error=largest([e.max_absolute_error for e in errors.values()]),
-        seconds_original=run.seconds,
-        seconds_reduced=reduced_run.seconds,
-        simulator=engine,
-        remarks=(*run.remarks, *reduced_run.remarks, *remarks),
+        seconds_original=run.original.seconds,
+        seconds_reduced=run.reduced.seconds,
+        resolved=Comparison(times, original, reduced),
+        simulator=run.engine,
+        remarks=(*run.original.remarks, *run.reduced.remarks, *remarks),
     )
+
+
+def _not_finite(original: Mapping[str, Array], reduced: Mapping[str, Array], grid: NDArray[np.int64]) -> list[str]:
+    """What is said of points at which a quantity has no value; those of the grid are counted."""
+    remarks = []
+    for name, values in original.items():
+        if np.isfinite(values).all():
+            continue
+        count = int((~np.isfinite(values[grid])).sum())
+        alike = np.array_equal(np.isfinite(values), np.isfinite(reduced[name]))
+        told = (
+            "it has none there in the reduced model either, these points are left out."
+            if alike
+            else "the reduced model differs there, so its error is unknown."
+        )
+        remarks.append(f"{name} has no finite value at {count} of {len(grid)} points of the original; {told}")
+    return remarks
+
+
+def _size_remark(name: str, original: Array, reduced: Array, scale: Scale) -> str | None:
+    """What is said of a quantity that is very small, or zero, beside others of its kind."""
+    own, other = magnitude(original), magnitude(reduced)
+    if own == 0.0 and other > 0.0:
+        return f"{name} is 0 all the time in the original and up to {other:.2g} in the reduced model."
+    if scale.noise is None:
+        return None
+    if scale.tolerance > 1e-3 * own:
+        return (
+            f"{name} is at most {own:.2g} beside others of {scale.kind:.2g}: below what the integration leaves "
+            f"uncertain (about {scale.tolerance:.1g}), so nothing is said of it."
+        )
+    return f"{name} is at most {own:.2g} beside others of {scale.kind:.2g}; its error is relative to itself."
+
+
+def _unfired(triggers: Triggers, run: PairRun) -> list[str]:
+    """What is said of events that have not been triggered."""
+    if not triggers.nodes:
+        return []
+    fired = triggers.first_fired(run.original.times, run.original.values)
+    names = [label for label, time in zip(triggers.labels, fired, strict=True) if time == np.inf]
+    if not names:
+        return []
+    listed = ", ".join(names[:_MOST_NAMED]) + (
+        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    )
+    message = (
+        f"not seen to be triggered until time {run.horizon.until:g}: {listed}; what comes after such an event is not "
+        "compared (--until T simulates longer)."
+    )
+    return [message]

@@ -11,13 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
-from sbmlump.simulate.facts import Facts, read_facts
-from sbmlump.simulate.protocol import PRECISE, ROUGH, IntegrationError, Reading, Tolerances, Trajectory
+from sbmlump.simulate.protocol import (
+    LEAST_STEPS,
+    PRECISE,
+    ROUGH,
+    IntegrationError,
+    Reading,
+    Steps,
+    Tolerances,
+    Trajectory,
+    merged_grid,
+)
+from sbmlump.simulate.source import SimulatedModel, simulated_file
 
 __all__ = ["CopasiModel", "CopasiSimulator"]
 
 _TIME: Final = "Time"
 _LOOSENINGS: Final = 4
+_STEPS_BETWEEN: Final = 4  # at least, from one jump to the next
+_MOST_STEPS: Final = 200_000  # of a run, where the bound on a step asks for more the bound gives way
 _SCALE_POINTS: Final = 101
 _VANISHING: Final = 1e-12  # of the largest state: below that a state is of no account beside it
 
@@ -27,8 +39,8 @@ class CopasiSimulator:
 
     name = "copasi"
 
-    def load(self, path: Path) -> CopasiModel:
-        """Import ``path``.
+    def load(self, model: Path | SimulatedModel) -> CopasiModel:
+        """Import a model, as text: COPASI does not open files whose names have letters beyond ASCII.
 
         Raises
         ------
@@ -37,24 +49,31 @@ class CopasiSimulator:
         UnsupportedModelError
             If basico is not installed (code ``extra-missing``), or COPASI refuses the model (``simulator-refused``).
         """
-        facts = read_facts(path)
+        source = simulated_file(model) if isinstance(model, Path) else model
         try:
             import basico
         except ImportError as error:
             message = "COPASI is not installed; install it with: pip install 'sbmlump[copasi]'"
             raise UnsupportedModelError(Reason("extra-missing", message)) from error
-        loaded = basico.load_model(str(path.resolve()), remove_user_defined_functions=True)
+        import COPASI
+
+        if not COPASI.CRootContainer.getDatamodelList().size():
+            # of earlier models, which COPASI would take for those of this one; not while those are in use
+            basico.remove_user_defined_functions()
+        loaded = basico.load_model_from_string(source.text)
         if loaded is None:
-            raise UnsupportedModelError(Reason("simulator-refused", f"{path}: COPASI does not load this model."))
-        return CopasiModel(path, facts, loaded, basico)
+            raise UnsupportedModelError(Reason("simulator-refused", f"{source.path}: COPASI does not load this model."))
+        return CopasiModel(source, loaded, basico)
 
 
 class CopasiModel:
     """One imported model."""
 
-    def __init__(self, path: Path, facts: Facts, loaded: Any, basico: Any) -> None:
-        self._path = path
+    def __init__(self, source: SimulatedModel, loaded: Any, basico: Any) -> None:
+        facts = source.facts
+        self._path = source.path
         self._facts = facts
+        self._switches = source.switches
         self._loaded = loaded
         self._basico = basico
         model = loaded.getModel()
@@ -106,11 +125,17 @@ class CopasiModel:
         return rates
 
     def run(
-        self, readings: Mapping[str, Reading], until: float, points: int, tolerances: Tolerances = PRECISE
+        self,
+        readings: Mapping[str, Reading],
+        until: float,
+        points: int,
+        tolerances: Tolerances = PRECISE,
+        between: NDArray[np.float64] | None = None,
     ) -> Trajectory:
         """See :meth:`sbmlump.simulate.protocol.LoadedModel.run`.
 
-        COPASI has one absolute tolerance for all states: that of the smallest one, which a first run tells.
+        COPASI has one absolute tolerance for all states: that of the smallest one, which a first run tells. It is
+        not started anew where the model changes by itself; a bound on its steps keeps it from stepping over a pulse.
         """
         smallest = 1.0
         if tolerances.retry and self._states:
@@ -118,36 +143,64 @@ class CopasiModel:
             scales = [float(np.abs(values).max()) for values in rough.values.values()]
             smallest = min([1.0, *(scale for scale in scales if scale > _VANISHING * max(scales))])
         columns, products = self._selections(readings)
+        grid = merged_grid(until, points, between)
         failure = IntegrationError.at(self._path, 0.0, until, "COPASI returned no result")
         for k in range(_LOOSENINGS if tolerances.retry else 1):
-            relative = tolerances.relative * 10.0**k
+            asked = Tolerances(
+                tolerances.relative * 10.0**k, tolerances.absolute * smallest * 10.0**k, tolerances.max_steps, False
+            )
             begin = time.perf_counter()
-            frame = self._basico.run_time_course_with_output(
-                [_TIME, *columns],
-                model=self._loaded,
-                duration=float(until),
-                intervals=points - 1,
-                start_time=0.0,
-                automatic=False,
-                update_model=False,
-                use_initial_values=True,
-                method="deterministic",
-                r_tol=relative,
-                a_tol=tolerances.absolute * smallest * 10.0**k,
-                max_steps=max(tolerances.max_steps, 10_000),
+            table = self._table(
+                columns, until, asked, {"values": grid.tolist(), "automatic": False, "output_event": False}
             )
             seconds = time.perf_counter() - begin
-            table = np.asarray(frame, dtype=np.float64)
-            if len(table) == points and table.shape[1] == 1 + len(columns):
+            if len(table) == len(grid) and table.shape[1] == 1 + len(columns):
                 values = {label: _product(table, at) for label, at in products.items()}
                 bad = [label for label in self._states if label in values and not np.isfinite(values[label]).all()]
                 if not bad:
-                    grid = np.linspace(0.0, until, points)
-                    remarks = (f"{self._path.name}: COPASI needed a relative tolerance of {relative:g}.",) if k else ()
-                    return Trajectory(grid, values, seconds, remarks)
+                    remark = f"{self._path.name}: COPASI needed a relative tolerance of {asked.relative:g}."
+                    return Trajectory(grid, values, seconds, (remark,) if k else ())
             reached = float(table[-1, 0]) if len(table) else 0.0
             failure = IntegrationError.at(self._path, reached, until, "COPASI did not reach the end")
         raise failure
+
+    def steps(self, until: float) -> Steps:
+        """See :meth:`sbmlump.simulate.protocol.LoadedModel.steps`."""
+        table = self._table([], until, ROUGH, {"automatic": True, "output_event": True})
+        times = table[:, 0] if len(table) else np.zeros(1)
+        if times[-1] < until * (1 - 1e-9):
+            raise IntegrationError.at(self._path, float(times[-1]), until, "COPASI did not reach the end")
+        twice = times[1:][np.diff(times) == 0]
+        return Steps(np.unique(times), np.unique(np.concatenate([twice, self._switches.until(until)])))
+
+    def _table(
+        self, columns: list[str], until: float, tolerances: Tolerances, output: Mapping[str, Any]
+    ) -> NDArray[np.float64]:
+        """Time and recorded quantities, one row for each output time that COPASI reached."""
+        method = self._loaded.getTask("Time-Course").getMethod()
+        longest = method.getParameter("Max Internal Step Size")
+        if longest is not None:  # older versions of COPASI have no such bound
+            longest.setDblValue(self._longest_step(until))
+        frame = self._basico.run_time_course_with_output(
+            [_TIME, *columns],
+            model=self._loaded,
+            duration=float(until),
+            start_time=0.0,
+            update_model=False,
+            use_initial_values=True,
+            method="deterministic",
+            r_tol=tolerances.relative,
+            a_tol=tolerances.absolute,
+            max_steps=max(tolerances.max_steps, 10_000),
+            **output,
+        )
+        return np.asarray(frame, dtype=np.float64).reshape(-1, 1 + len(columns))
+
+    def _longest_step(self, until: float) -> float:
+        """A bound on steps: a part of the shortest time between two known jumps, so that none is stepped over."""
+        gaps = np.diff([0.0, *self._switches.until(until), until])
+        shortest = float(gaps[gaps > 0].min())
+        return max(min(until / LEAST_STEPS, shortest / _STEPS_BETWEEN), until / _MOST_STEPS)
 
     def _selections(self, readings: Mapping[str, Reading]) -> tuple[list[str], dict[str, tuple[int, ...]]]:
         """Common names of what COPASI is to record, and for each label the columns whose product it is."""

@@ -25,19 +25,19 @@ class Definition:
     needs : tuple of str
         Ids of the original file, each read as what it means there.
     value : callable
-        From the values of ``needs`` and ``"time"``, each of shape (k,), to the observable, shape (k,).
+        From the times, shape (k,), and the values of ``needs``, each of shape (k,), to the observable, shape (k,).
     """
 
     needs: tuple[str, ...]
-    value: Callable[[Mapping[str, Array]], Array]
+    value: Callable[[Array, Mapping[str, Array]], Array]
 
     @classmethod
     def linear(cls, coefficients: Mapping[str, float], offset: float = 0.0) -> Definition:
         """Σ coefficients[id] · id + offset."""
         fixed = dict(coefficients)
 
-        def value(columns: Mapping[str, Array]) -> Array:
-            total = np.full_like(columns["time"], offset)
+        def value(times: Array, columns: Mapping[str, Array]) -> Array:
+            total = np.full_like(times, offset)
             for name, factor in fixed.items():
                 total += factor * columns[name]
             return total
@@ -50,10 +50,10 @@ class Definition:
         needs = tuple(sorted(graph.symbols([node])))
         evaluator = Evaluator(graph, [node], needs, {})
 
-        def value(columns: Mapping[str, Array]) -> Array:
-            table = np.empty((len(columns["time"]), len(needs)))
+        def value(times: Array, columns: Mapping[str, Array]) -> Array:
+            table = np.empty((len(times), len(needs)))
             for i, name in enumerate(needs):
                 table[:, i] = columns[name]
-            return evaluator.values(columns["time"], table)[:, 0]
+            return evaluator.values(times, table)[:, 0]
 
         return cls(needs, value)

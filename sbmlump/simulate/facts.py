@@ -1,26 +1,23 @@
-"""What a simulation has to know of an SBML file besides its mathematics, found in one pass over its elements.
+"""What a simulation has to know of an SBML file besides its mathematics.
 
 A simulator answers questions by selection (``S`` or ``[S]``); which of the two an id *means* in the mathematics of a
-file, what changes in it, and the times it mentions is read here, by a streaming parser that keeps no tree, so that
-any depth and size is fine. Validity is not checked here: the simulator loads the same file.
+file and what changes in it is read here, off the document that the reader has opened and put together.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from xml.parsers import expat
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sbmlump.errors import InputError, Reason
+from sbmlump.sbml.read_elements import is_old_rate_of
 from sbmlump.simulate.protocol import Form, Reading
+from sbmlump.system import OdeSystem
 
-__all__ = ["Facts", "read_facts"]
+__all__ = ["Facts", "facts_of"]
 
-_RELATIONS = frozenset({"lt", "leq", "gt", "geq"})
-_DERIVATIVE = "http://en.wikipedia.org/wiki/Derivative"
-_TIME = "http://www.sbml.org/sbml/symbols/time"
+_MOST_OPERANDS: Final = 10**9  # beyond every bound that anything is compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +31,17 @@ class Facts:
     moving : tuple of str
         Ids, in order of the file, of what may change: species that reactions change, targets of rate rules,
         assignment rules and event assignments. Reactions are not among them.
-    times : tuple of float
-        Times that the file compares the simulation time with (in triggers and conditions), ascending.
-    uses_time : bool
-        Whether the simulation time occurs in the mathematics.
     old_rate_of : bool
         Whether a function definition stands for ``rateOf``, as tools wrote it before Level 3 Version 2: with the body
         NaN and an annotation that says what it means.
+    algebraic : bool
+        Whether there are algebraic rules.
+    events : bool
+        Whether there are events.
+    undiluted : tuple of str
+        Species that a rate rule changes as concentrations, in compartments whose size changes: by the specification the
+        rule is all that changes them. libRoadRunner (where the size has an assignment rule) and COPASI (where it has
+        any) dilute them besides.
     operands : int
         Numbers and ids in the mathematics with every assignment rule written out where its target stands (function
         definitions are not), at most 10⁹: what a simulator that compiles models so has to compile.
@@ -48,9 +49,10 @@ class Facts:
 
     forms: Mapping[str, Form]
     moving: tuple[str, ...]
-    times: tuple[float, ...]
-    uses_time: bool
     old_rate_of: bool = False
+    algebraic: bool = False
+    events: bool = False
+    undiluted: tuple[str, ...] = ()
     operands: int = 0
 
     @property
@@ -69,134 +71,85 @@ class Facts:
         return None if form is None else Reading(name, form)
 
 
-@dataclass(slots=True)
-class _Apply:
-    """An open ``apply`` element: its operator and the operands that are numbers, names or the time."""
+def facts_of(document: Any, system: OdeSystem | None) -> Facts:
+    """The facts of a libSBML document without submodels, and of the system that was read from it.
 
-    operator: str | None = None
-    operands: list[str | float] = field(default_factory=list)
-    has_time: bool = False
-
-
-class _Scan:
-    """Handlers of the streaming parser."""
-
-    def __init__(self) -> None:
-        self.dimensionless: set[str] = set()
-        self.species: dict[str, tuple[str, bool]] = {}
-        self.forms: dict[str, Form] = {}
-        self.moving: dict[str, None] = {}
-        self.values: dict[str, float] = {}
-        self.compared: list[str | float] = []
-        self.uses_time = False
-        self.old_rate_of = False
-        self._in_function = False
-        self._applies: list[_Apply] = []
-        self._text: list[str] | None = None
-        self._in_local = 0
-        self._aside = 0
-        self._rule: str | None = None  # target of the assignment rule that is open
-        self._operands: dict[str | None, Counter[str]] = {}  # of each assignment rule, and of all else
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        name = tag.rpartition(":")[2]
-        if self._aside or name in _ASIDE:
-            self._aside += 1
-            if self._in_function and attributes.get("definition") == _DERIVATIVE:
-                self.old_rate_of = True
-            return
-        if name == "functionDefinition":
-            self._in_function = True
-        if name in ("kineticLaw", "functionDefinition"):
-            self._in_local += 1
-        element = attributes.get("id") or (attributes.get("name") if name in _LEVEL_1_NAMED else None)
-        if name == "compartment" and element:
-            self.forms[element] = "value"
-            if _number(attributes.get("spatialDimensions")) == 0:
-                self.dimensionless.add(element)
-        elif name in ("species", "specie") and element:
-            amount = _true(attributes.get("hasOnlySubstanceUnits"))
-            self.species[element] = (attributes.get("compartment", ""), amount)
-            self.forms[element] = "concentration"
-            if not _true(attributes.get("boundaryCondition")) and not _true(attributes.get("constant")):
-                self.moving[element] = None
-        elif name == "parameter" and element and not self._in_local:
-            self.forms[element] = "value"
-            value = _number(attributes.get("value"))
-            if value is not None:
-                self.values[element] = value
-        elif name == "reaction" and element:
-            self.forms[element] = "flux"
-        elif name == "speciesReference" and attributes.get("id"):
-            self.forms[attributes["id"]] = "value"
-        elif name in ("rateRule", "assignmentRule", "eventAssignment") and "variable" in attributes:
-            self.moving[attributes["variable"]] = None
-            self._rule = attributes["variable"] if name == "assignmentRule" else None
-        else:
-            self._start_math(name, attributes)
-
-    def _start_math(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "apply":
-            self._applies.append(_Apply())
-        elif name in ("cn", "ci"):
-            self._text = []
-        elif name == "csymbol" and attributes.get("definitionURL") == _TIME:
-            self.uses_time = True
-            if self._applies:
-                self._applies[-1].has_time = True
-        elif self._applies and self._applies[-1].operator is None:
-            self._applies[-1].operator = name
-
-    def text(self, data: str) -> None:
-        if self._text is not None:
-            self._text.append(data)
-
-    def end(self, tag: str) -> None:
-        if self._aside:
-            self._aside -= 1
-            return
-        name = tag.rpartition(":")[2]
-        if name == "functionDefinition":
-            self._in_function = False
-        if name in ("kineticLaw", "functionDefinition"):
-            self._in_local -= 1
-        elif name in ("cn", "ci") and self._text is not None:
-            written = "".join(self._text).strip()
-            self._text = None
-            value = _number(written) if name == "cn" else None
-            self._operands.setdefault(self._rule, Counter())[written if name == "ci" else ""] += 1
-            if self._applies:
-                self._applies[-1].operands.append(written if value is None else value)
-        elif name == "assignmentRule":
-            self._rule = None
-        elif name == "apply" and self._applies:
-            done = self._applies.pop()
-            if done.has_time and done.operator in _RELATIONS:
-                self.compared += done.operands
-
-    def facts(self) -> Facts:
-        """Everything seen, put together."""
-        for name, (compartment, amount) in self.species.items():
-            if amount or compartment in self.dimensionless:
-                self.forms[name] = "amount"
-        # Simulators and definitions mean the simulation time by this name, so a quantity called so cannot be asked for.
-        self.forms.pop("time", None)
-        times = {self.values.get(item) if isinstance(item, str) else item for item in self.compared}
-        return Facts(
-            forms=self.forms,
-            moving=tuple(name for name in self.moving if name in self.forms),
-            times=tuple(sorted(time for time in times if time is not None and 0 < time < float("inf"))),
-            uses_time=self.uses_time,
-            old_rate_of=self.old_rate_of,
-            operands=_written_out(self._operands),
+    Parameters
+    ----------
+    document : libsbml.SBMLDocument
+    system : OdeSystem or None
+        ``None`` where the reader does not take the model.
+    """
+    model = document.getModel()
+    level = document.getLevel()
+    forms: dict[str, Form] = {}
+    moving: dict[str, None] = {}
+    dimensionless = set()
+    for one in _each(model.getNumCompartments(), model.getCompartment):
+        forms[one.getId()] = "value"
+        # Levels 1 and 2 say that a species there means an amount; Level 3 has no such rule
+        if level < 3 and one.getSpatialDimensionsAsDouble() == 0:
+            dimensionless.add(one.getId())
+    for one in _each(model.getNumSpecies(), model.getSpecies):
+        name = one.getId()
+        known = None if system is None else system.quantities.get(name)
+        amount = (
+            one.getHasOnlySubstanceUnits() or one.getCompartment() in dimensionless if known is None else known.amount
         )
+        forms[name] = "amount" if amount else "concentration"
+        if not one.getBoundaryCondition() and not one.getConstant():
+            moving[name] = None
+    for one in _each(model.getNumParameters(), model.getParameter):
+        forms[one.getId()] = "value"
+    for one in _each(model.getNumReactions(), model.getReaction):
+        forms[one.getId()] = "flux"
+        sides = ((one.getNumReactants(), one.getReactant), (one.getNumProducts(), one.getProduct))
+        for reference in (reference for count, get in sides for reference in _each(count, get)):
+            if reference.getId():
+                forms[reference.getId()] = "value"
+    for one in _each(model.getNumRules(), model.getRule):
+        if one.isAssignment() or one.isRate():
+            moving[one.getVariable()] = None
+    for event in _each(model.getNumEvents(), model.getEvent):
+        for one in _each(event.getNumEventAssignments(), event.getEventAssignment):
+            moving[one.getVariable()] = None
+    ruled = {one.getVariable() for one in _each(model.getNumRules(), model.getRule) if one.isRate()}
+    homes = {one.getId(): one.getCompartment() for one in _each(model.getNumSpecies(), model.getSpecies)}
+    functions = _each(model.getNumFunctionDefinitions(), model.getFunctionDefinition)
+    return Facts(
+        forms=forms,
+        moving=tuple(name for name in moving if name in forms),
+        old_rate_of=any(is_old_rate_of(function) for function in functions),
+        algebraic=any(one.isAlgebraic() for one in _each(model.getNumRules(), model.getRule)),
+        events=model.getNumEvents() > 0,
+        undiluted=tuple(
+            name for name in homes if forms[name] == "concentration" and name in ruled and homes[name] in moving
+        ),
+        operands=_written_out(model),
+    )
 
 
-_MOST_OPERANDS = 10**9
+def _each(count: int, get: Any) -> list[Any]:
+    return [get(i) for i in range(count)]
 
 
-def _written_out(operands: Mapping[str | None, Counter[str]]) -> int:
-    """Operands with assignment rules written out; a circle of rules, which is an error, counts once."""
+def _written_out(model: Any) -> int:
+    """Operands of all formulas with assignment rules written out; a circle of rules, which is an error, counts once."""
+    operands: dict[str | None, Counter[str]] = {None: Counter()}
+    for rule in _each(model.getNumRules(), model.getRule):
+        target = rule.getVariable() if rule.isAssignment() else None
+        _count(rule.getMath(), operands.setdefault(target, Counter()))
+    other = operands[None]
+    for reaction in _each(model.getNumReactions(), model.getReaction):
+        law = reaction.getKineticLaw()
+        _count(None if law is None else law.getMath(), other)
+    for event in _each(model.getNumEvents(), model.getEvent):
+        for one in (event.getTrigger(), event.getDelay(), event.getPriority()):
+            _count(None if one is None else one.getMath(), other)
+        for one in _each(event.getNumEventAssignments(), event.getEventAssignment):
+            _count(one.getMath(), other)
+    for one in _each(model.getNumInitialAssignments(), model.getInitialAssignment):
+        _count(one.getMath(), other)
     size: dict[str | None, int] = {}
     stack: list[tuple[str | None, bool]] = [(target, False) for target in operands]
     opened: set[str | None] = set()
@@ -212,57 +165,13 @@ def _written_out(operands: Mapping[str | None, Counter[str]]) -> int:
     return min(sum(size.values()), _MOST_OPERANDS)
 
 
-_ASIDE = frozenset({"annotation", "annotations", "notes"})
-"""What is in there is not the model, though some of it is called ``species`` (CellDesigner)."""
-_LEVEL_1_NAMED = frozenset({"species", "specie", "compartment", "parameter", "reaction"})
-
-
-def _true(text: str | None) -> bool:
-    return text is not None and text.strip() in ("true", "1")
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None  # "5 <sep/> 3" arrives as two numbers run together: such a time is not used
-
-
-def read_facts(path: Path) -> Facts:
-    """Read the facts of the SBML file ``path``.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be opened or is not well-formed XML.
-    """
-    scan = _Scan()
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = scan.start
-    parser.EndElementHandler = scan.end
-    parser.CharacterDataHandler = scan.text
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    try:
-        with path.open("rb") as file:
-            parser.ParseFile(file)
-    except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions."
-        raise InputError(Reason("unreadable-file", message)) from error
-    except expat.ExpatError as error:
-        raise InputError(
-            Reason(
-                "not-xml", f"{path}: not well-formed XML (line {error.lineno}); is it an SBML file?", None, error.lineno
-            )
-        ) from error
-    except _DoctypeError as error:
-        message = f"{path}: holds a DOCTYPE, which SBML does not allow; remove it."
-        raise InputError(Reason("doctype", message)) from error
-    return scan.facts()
-
-
-class _DoctypeError(Exception):
-    """Raised inside the parser to stop it."""
-
-
-def _refuse_doctype(*_: object) -> None:
-    raise _DoctypeError
+def _count(math: Any, into: Counter[str]) -> None:
+    """Add the names of a formula, and its numbers under the empty name."""
+    stack = [] if math is None else [math]
+    while stack:
+        node = stack.pop()
+        count = node.getNumChildren()
+        if count:
+            stack.extend(node.getChild(i) for i in range(count))
+        else:
+            into[node.getName() or ""] += 1

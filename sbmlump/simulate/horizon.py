@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.simulate.protocol import ROUGH, IntegrationError, LoadedModel, Reading, Trajectory
+from sbmlump.simulate.triggers import Triggers
 from sbmlump.simulate.watch import nice_above, showing
 
-__all__ = ["Horizon", "before_failure", "choose_horizon", "nice_above"]
+__all__ = ["Horizon", "before_failure", "beyond_events", "choose_horizon", "nice_above"]
 
 _POINTS = 201
 _GROWTH = 10.0
@@ -40,6 +41,7 @@ _MOST = 0.75
 _DRIFT = 1e2
 _FEW = 0.02  # of the horizon: four intervals of the grid
 _DEFAULT = 100.0
+_LATER = (10.0, 100.0, 300.0)  # times the horizon: how far is looked for events that have not come
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,37 @@ def choose_horizon(
         until = nice_above(1.5 * max(relevant))
         return Horizon(until, f"the model mentions the time {max(relevant):g}; simulated to {until:g}, beyond it")
     return chosen
+
+
+def beyond_events(model: LoadedModel, horizon: Horizon, triggers: Triggers, readings: Mapping[str, Reading]) -> Horizon:
+    """A horizon that shows an event which comes later than what happens until ``horizon``, if one does soon.
+
+    Parameters
+    ----------
+    model : LoadedModel
+    horizon : Horizon
+    triggers : Triggers
+    readings : mapping of str to Reading
+        Holds what ``triggers`` need.
+    """
+    needs = {name: readings[name] for name in triggers.needs}
+    for factor in (1.0, *_LATER):
+        until = factor * horizon.until
+        try:
+            run = model.run(needs, until, _POINTS, ROUGH)
+        except IntegrationError:
+            return horizon
+        fired = triggers.first_fired(run.times, run.values)
+        if factor == 1.0 and np.isfinite(fired).all():
+            return horizon
+        late = [time for time in fired if horizon.until < time < np.inf]
+        if late:
+            until = nice_above(1.5 * min(late))
+            label = triggers.labels[int(np.argmax(fired == min(late)))]
+            return Horizon(
+                until, f"{horizon.reason}; {label} comes at about {_short(min(late))}: simulated to {until:g}"
+            )
+    return horizon
 
 
 def before_failure(horizon: Horizon, reached: float) -> Horizon:

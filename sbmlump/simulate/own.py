@@ -2,7 +2,7 @@
 
 ``own`` integrates it by CVODE (BDF; dense Jacobian for small systems, GMRES for large ones), ``scipy`` by SciPy's
 LSODA. Both start within the time it takes to read the file, where a compiler works for a minute on a model of some
-thousand reactions. Models with events are refused: libRoadRunner and COPASI run them.
+thousand reactions. ``own`` executes events (``own_events``), ``scipy`` refuses models that have them.
 
 References
 ----------
@@ -11,7 +11,6 @@ Hindmarsh et al., SUNDIALS, ACM TOMS 31 (2005), doi 10.1145/1089014.1089020.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +23,21 @@ from numpy.typing import NDArray
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.evaluate import Evaluator
 from sbmlump.expr.graph import Node
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.simulate.facts import Facts, read_facts
-from sbmlump.simulate.protocol import PRECISE, ROUGH, IntegrationError, Reading, Tolerances, Trajectory
+from sbmlump.isolate import silent_output
+from sbmlump.simulate.facts import Facts
+from sbmlump.simulate.own_events import EventQueue, EventsError, unsupported_events
+from sbmlump.simulate.protocol import (
+    LEAST_STEPS,
+    PRECISE,
+    ROUGH,
+    IntegrationError,
+    Reading,
+    Steps,
+    Tolerances,
+    Trajectory,
+    merged_grid,
+)
+from sbmlump.simulate.source import SimulatedModel, simulated_file, simulated_text
 from sbmlump.system import OdeSystem
 
 __all__ = ["OwnModel", "OwnSimulator", "ScipySimulator"]
@@ -38,6 +49,7 @@ _SCALE_POINTS: Final = 101
 _VANISHING: Final = 1e-12  # of the largest state: below that a state is of no account beside it
 _SKIP: Final = 1e-12  # of a time: how far after a jump of the right-hand side a run begins anew
 _LOOSENINGS: Final = 5
+_MOST_PIECES: Final = 20_000  # starts of the solver in one run
 _LEAST_RELATIVE: Final = 1e-13  # LSODA refuses less
 _STEPS_FACTOR: Final = 5  # steps of a whole run; those of CVODE count from one point of the grid to the next
 _PIECE: Final = 3  # points of a piece at least, so that the solver reports the grid and not its own steps
@@ -45,14 +57,34 @@ _PIECE: Final = 3  # points of a piece at least, so that the solver reports the 
 
 @dataclass(frozen=True, slots=True)
 class _Solved:
-    """States on a grid as far as the solver got, (k, n), and what it said if that is not the end."""
+    """States at times, (k, n) and (k,), as far as the solver got, and what it said if that is not the end.
+
+    Where a difference passed zero: its time, the state there (n,), the directions of all differences.
+    """
 
     states: Array
     why: str | None
+    times: Array
+    passed: tuple[float, Array, Array] | None = None
 
 
-Solve = Callable[["OdeSystem", Array, Array, Tolerances, Array], _Solved]
-"""From the system, the grid (k,), the start (n,), tolerances and the absolute tolerance of each state."""
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What a solver is asked for: the system from the state ``start`` at ``grid[0]`` along ``grid``.
+
+    ``absolute`` is the tolerance of each state, ``longest`` a bound on a step, ``queue`` holds the events.
+    """
+
+    system: OdeSystem
+    grid: Array
+    start: Array
+    tolerances: Tolerances
+    absolute: Array
+    longest: float
+    queue: EventQueue | None = None
+
+
+Solve = Callable[[_Piece], _Solved]
 
 
 class OwnSimulator:
@@ -60,8 +92,8 @@ class OwnSimulator:
 
     name = "own"
 
-    def load(self, path: Path) -> OwnModel:
-        """Read ``path``.
+    def load(self, model: Path | SimulatedModel) -> OwnModel:
+        """Read a model.
 
         Raises
         ------
@@ -70,7 +102,7 @@ class OwnSimulator:
         UnsupportedModelError
             If it cannot become an ODE system, or has events (code ``simulator-refused``).
         """
-        return OwnModel(path, _cvode)
+        return OwnModel(simulated_file(model) if isinstance(model, Path) else model, _cvode)
 
 
 class ScipySimulator:
@@ -78,22 +110,25 @@ class ScipySimulator:
 
     name = "scipy"
 
-    def load(self, path: Path) -> OwnModel:
+    def load(self, model: Path | SimulatedModel) -> OwnModel:
         """As :meth:`OwnSimulator.load`."""
-        return OwnModel(path, _lsoda)
+        return OwnModel(simulated_file(model) if isinstance(model, Path) else model, _lsoda)
 
 
 class OwnModel:
     """One model as an ODE system."""
 
-    def __init__(self, path: Path, solve: Solve) -> None:
-        self._path = path
+    def __init__(self, source: SimulatedModel, solve: Solve) -> None:
+        self._path = source.path
         self._solve = solve
-        self._facts: Facts = read_facts(path)
-        system = load_sbml(path)
+        self._facts: Facts = source.facts
+        self._switches = source.switches
+        system = source.system if source.system is not None else _system_of(source)
         if system.events:
-            message = f"{path}: has events, which sbmlump does not integrate itself; use --simulator roadrunner"
-            raise UnsupportedModelError(Reason("simulator-refused", message))
+            why = unsupported_events(system) if solve is _cvode else "the solver of SciPy finds no events"
+            if why is not None:
+                message = f"{source.path}: its events are not executed here: {why}; use --simulator roadrunner"
+                raise UnsupportedModelError(Reason("simulator-refused", message))
         self._system = system
         # species are scaled as amounts, like the other simulators do; what lies in a changing compartment is as it is
         self._states = {name: Reading(name, self._form(name)) for name in system.states}
@@ -118,17 +153,28 @@ class OwnModel:
         return dict(zip(self._states, (rates * self._factors()).tolist(), strict=True))
 
     def run(
-        self, readings: Mapping[str, Reading], until: float, points: int, tolerances: Tolerances = PRECISE
+        self,
+        readings: Mapping[str, Reading],
+        until: float,
+        points: int,
+        tolerances: Tolerances = PRECISE,
+        between: Array | None = None,
+        nudge: float = 0.0,
     ) -> Trajectory:
-        """See :meth:`sbmlump.simulate.protocol.LoadedModel.run`."""
+        """See :meth:`sbmlump.simulate.protocol.LoadedModel.run`.
+
+        ``nudge`` moves each initial value by that part of itself, up and down in turn.
+        """
         evaluator = self._reader(readings)
         start = self._system.initial_state()
         if not np.isfinite(start).all():
             name = self._system.states[int(np.argmin(np.isfinite(start)))]
             raise IntegrationError.at(self._path, 0.0, until, f"{name} has no finite initial value")
+        start = start * (1 + nudge * np.where(np.arange(len(start)) % 2, 1.0, -1.0))
+        grid = merged_grid(until, points, between)
         scales = self._first_scales(start, until)
         if not tolerances.retry:
-            return self._attempt(evaluator, readings, start, until, points, tolerances, scales)
+            return self._attempt(evaluator, readings, start, grid, tolerances, scales)
         rough, _ = self._states_on(start, np.linspace(0.0, until, _SCALE_POINTS), ROUGH, scales)
         if rough is not None:
             scales = _lifted(np.abs(rough).max(axis=0))
@@ -139,7 +185,7 @@ class OwnModel:
                 tolerances.relative * factor, tolerances.absolute * factor, tolerances.max_steps, retry=False
             )
             try:
-                done = self._attempt(evaluator, readings, start, until, points, asked, scales)
+                done = self._attempt(evaluator, readings, start, grid, asked, scales)
             except IntegrationError as error:
                 first = first or error
                 continue
@@ -151,6 +197,19 @@ class OwnModel:
         assert first is not None
         raise first
 
+    def steps(self, until: float) -> Steps:
+        """See :meth:`sbmlump.simulate.protocol.LoadedModel.steps`."""
+        start = self._system.initial_state()
+        taken: list[Array] = []
+        events: list[float] = []
+        table, failure = self._states_on(
+            start, np.array([0.0, until]), ROUGH, self._first_scales(start, until), taken, events
+        )
+        if table is None:
+            raise IntegrationError.at(self._path, failure[0], until, failure[1])
+        stops = self._switches.until(until)
+        return Steps(np.unique(np.concatenate([[0.0, until], *taken])), np.unique([*events, *stops]))
+
     # -- inside --------------------------------------------------------------------------------------
 
     def _attempt(
@@ -158,50 +217,93 @@ class OwnModel:
         evaluator: Evaluator,
         readings: Mapping[str, Reading],
         start: Array,
-        until: float,
-        points: int,
+        grid: Array,
         tolerances: Tolerances,
         scales: Array,
     ) -> Trajectory:
-        grid = np.linspace(0.0, until, points)
         begin = time.perf_counter()
         table, failure = self._states_on(start, grid, tolerances, scales)
         seconds = time.perf_counter() - begin
         if table is None:
             reached, why = failure
-            raise IntegrationError.at(self._path, reached, until, why)
+            raise IntegrationError.at(self._path, reached, float(grid[-1]), why)
         values = evaluator.values(grid, table)
         columns = {label: np.ascontiguousarray(values[:, i]) for i, label in enumerate(readings)}
         return Trajectory(grid, columns, seconds)
 
     def _states_on(
-        self, start: Array, grid: Array, tolerances: Tolerances, scales: Array
+        self,
+        start: Array,
+        grid: Array,
+        tolerances: Tolerances,
+        scales: Array,
+        taken: list[Array] | None = None,
+        events: list[float] | None = None,
     ) -> tuple[Array | None, tuple[float, str]]:
-        """States on ``grid``, (k, n), solved piecewise between the times that the model mentions."""
-        largest = float(scales.max(initial=0.0)) or 1.0
-        absolute = np.maximum(tolerances.absolute * np.where(scales > 0, scales, largest), 1e-290)
+        """States on ``grid``, (k, n), solved piecewise between jumps; else how far the solver got and why no further.
+
+        The steps of the solver are added to ``taken`` and the times of events to ``events``, where these are given; a
+        solver that is asked for two times reports its own steps.
+        """
         until = float(grid[-1])
         if not len(start):
             return np.empty((len(grid), 0)), (until, "")
-        stops = [stop for stop in self._facts.times if _SKIP * until < stop < until * (1 - _SKIP)]
+        largest = float(scales.max(initial=0.0)) or 1.0
+        absolute = np.maximum(tolerances.absolute * np.where(scales > 0, scales, largest), 1e-290)
+        stops = [stop for stop in self._switches.until(until) if _SKIP * until < stop < until * (1 - _SKIP)]
+        queue = EventQueue(self._system) if self._system.events else None
         table = np.full((len(grid), len(start)), np.nan)
-        table[0] = start
-        now = start
-        for low, high in itertools.pairwise([0.0, *stops, until]):
-            wanted = np.flatnonzero((grid > low) & (grid <= high))
-            begin = low * (1 + _SKIP)
-            piece = np.unique(np.concatenate([[begin], grid[wanted][grid[wanted] > begin], [high]]))
-            if len(piece) < _PIECE:
-                piece = np.linspace(piece[0], piece[-1], _PIECE)
-            solved = self._solve(self._system, piece, now, tolerances, absolute)
-            finite = np.asarray(np.isfinite(solved.states).all(axis=1))
-            count = len(finite) if finite.all() else int(np.argmin(finite))
-            if solved.why is not None or count < len(piece):
-                reached = float(piece[count - 1]) if count else low
-                return None, (reached, solved.why or "a state has no finite value there")
-            place = np.searchsorted(piece, grid[wanted])
-            table[wanted] = solved.states[np.minimum(place, len(piece) - 1)]
-            now = solved.states[-1]
+        now, at, passed = start, 0.0, False
+        try:
+            if queue is not None:
+                now = queue.at(0.0, now)
+            table[0] = now
+            for _ in range(_MOST_PIECES):
+                if at >= until:
+                    break
+                begin = at * (1 + _SKIP)
+                if queue is not None and at > 0 and not passed:
+                    now = queue.at(begin, now)  # what is due just after a jump
+                passed = False
+                high = next((stop for stop in stops if stop > begin), until)
+                if queue is not None and begin < queue.next_due < high:
+                    high = queue.next_due
+                if high <= begin * (1 + _SKIP):
+                    table[(grid > at) & (grid <= high)] = now
+                    at = high
+                    continue
+                wanted = np.flatnonzero((grid > at) & (grid <= high))
+                piece = np.unique(np.concatenate([[begin], grid[wanted][grid[wanted] > begin], [high]]))
+                if len(piece) < _PIECE and taken is None:
+                    piece = np.linspace(piece[0], piece[-1], _PIECE)
+                solved = self._solve(_Piece(self._system, piece, now, tolerances, absolute, until / LEAST_STEPS, queue))
+                if taken is not None:
+                    taken.append(solved.times)
+                    piece = solved.times if solved.passed is None and solved.why is None else piece
+                finite = np.asarray(np.isfinite(solved.states).all(axis=1))
+                count = len(finite) if finite.all() else int(np.argmin(finite))
+                if solved.why is not None or count < (len(solved.states) if solved.passed else len(piece)):
+                    reached = float(solved.times[count - 1]) if count else at
+                    return None, (reached, solved.why or "a state has no finite value there")
+                end = high if solved.passed is None else solved.passed[0]
+                done = wanted[grid[wanted] <= end]
+                place = np.searchsorted(solved.times, np.maximum(grid[done], begin))
+                table[done] = solved.states[np.minimum(place, len(solved.states) - 1)]
+                if solved.passed is None:
+                    now, at = solved.states[-1], high
+                    if queue is not None and queue.next_due <= high:
+                        now = queue.at(high, now)
+                else:
+                    assert queue is not None
+                    passed = True
+                    at, now, directions = solved.passed
+                    now = queue.at(at, now, directions)
+            else:
+                return None, (at, f"more than {_MOST_PIECES} events")
+        except EventsError as error:
+            return None, (at, str(error))
+        if queue is not None and events is not None:
+            events += queue.executed
         return table, (until, "")
 
     def _first_scales(self, start: Array, until: float) -> Array:
@@ -258,8 +360,25 @@ def _lifted(scales: Array) -> Array:
     return np.maximum(scales, _VANISHING * float(scales.max(initial=0.0)))
 
 
-def _cvode(system: OdeSystem, grid: Array, start: Array, tolerances: Tolerances, absolute: Array) -> _Solved:
+def _system_of(source: SimulatedModel) -> OdeSystem:
+    """The equations of a model of which only the text is there.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Code ``simulator-refused``, if the reader does not take it.
+    """
+    system = simulated_text(source.text.encode(), source.path).system
+    if system is None:
+        message = f"{source.path}: sbmlump does not read this model as differential equations (see sbmlump inspect)"
+        raise UnsupportedModelError(Reason("simulator-refused", message))
+    return system
+
+
+def _cvode(piece: _Piece) -> _Solved:
     from sksundae.cvode import CVODE
+
+    system, queue = piece.system, piece.queue
 
     def rates(t: float, y: Array, yp: Array) -> None:
         yp[:] = system.rates(t, y)
@@ -268,34 +387,62 @@ def _cvode(system: OdeSystem, grid: Array, start: Array, tolerances: Tolerances,
     options: dict[str, Any] = {"linsolver": "dense"}
     if system.size > _MOST_DENSE:
         options = {"linsolver": "gmres", "krylov_dim": _KRYLOV}
+    if queue is not None and queue.gap_count:
+
+        def gaps(t: float, y: Array, out: Array) -> None:
+            out[:] = queue.gaps(t, y)
+
+        options |= {"eventsfn": gaps, "num_events": queue.gap_count}
     solver = CVODE(
         rates,
         method="BDF",
-        rtol=tolerances.relative,
-        atol=absolute,
-        max_num_steps=tolerances.max_steps,
+        rtol=piece.tolerances.relative,
+        atol=piece.absolute,
+        max_step=piece.longest,
+        max_num_steps=piece.tolerances.max_steps,
         **options,
     )
-    solution = solver.solve(grid, start)
-    got = np.asarray(solution.y, dtype=np.float64)[: len(grid)]
-    return _Solved(got, None if solution.success and len(got) == len(grid) else f"CVODE: {solution.message}")
+    with silent_output():  # SUNDIALS writes its warnings to standard output
+        solution = solver.solve(piece.grid, piece.start)
+    times = np.atleast_1d(np.asarray(solution.t, dtype=np.float64))
+    got = np.asarray(solution.y, dtype=np.float64).reshape(len(times), -1)
+    if getattr(solution, "t_events", None) is not None and len(solution.t_events) and times[-1] < piece.grid[-1]:
+        directions = np.asarray(solution.i_events[-1], dtype=np.float64)
+        return _Solved(got, None, times, (float(solution.t_events[-1]), np.array(solution.y_events[-1]), directions))
+    whole = bool(solution.success) and times[-1] >= piece.grid[-1] * (1 - 1e-14)
+    return _Solved(got, None if whole else f"CVODE: {solution.message}", times)
 
 
-def _lsoda(system: OdeSystem, grid: Array, start: Array, tolerances: Tolerances, absolute: Array) -> _Solved:
+def _lsoda(piece: _Piece) -> _Solved:
     from scipy.integrate import LSODA
 
+    grid, tolerances = piece.grid, piece.tolerances
     solver = LSODA(
-        system.rates, grid[0], start, grid[-1], rtol=max(tolerances.relative, _LEAST_RELATIVE), atol=absolute
+        piece.system.rates,
+        grid[0],
+        piece.start,
+        grid[-1],
+        rtol=max(tolerances.relative, _LEAST_RELATIVE),
+        atol=piece.absolute,
+        max_step=piece.longest,
     )
-    rows, place = [start], 1
+    rows, place = [piece.start], 1
+    taken = [grid[0]]
+    own_steps = len(grid) < _PIECE
     for _ in range(tolerances.max_steps * _STEPS_FACTOR):
         if place == len(grid):
             break
         message = solver.step()
         if solver.status == "failed" or not np.isfinite(solver.y).all():
-            return _Solved(np.array(rows), f"LSODA: {message or 'a state has no finite value'}")
+            why = f"LSODA: {message or 'a state has no finite value'}"
+            return _Solved(np.array(rows), why, np.array(taken))
         end = int(np.searchsorted(grid, solver.t, side="right"))
-        if end > place:
-            rows.extend(np.atleast_2d(solver.dense_output()(grid[place:end]).T))
+        if own_steps:
+            rows.append(solver.y.copy())
+            taken.append(solver.t)
             place = end
-    return _Solved(np.array(rows), None if place == len(grid) else "LSODA: too many steps")
+        elif end > place:
+            rows.extend(np.atleast_2d(solver.dense_output()(grid[place:end]).T))
+            taken.extend(grid[place:end])
+            place = end
+    return _Solved(np.array(rows), None if place == len(grid) else "LSODA: too many steps", np.array(taken))

@@ -24,19 +24,20 @@ _MAX_PANELS = 12
 
 def draw_trajectory(axes: Axes, report: ErrorReport, name: str) -> None:
     """Original as a broad line, reduced as dashes upon it, so that both are seen where they agree."""
+    shown = report.compared
     axes.plot(
-        report.times,
-        report.original[name],
+        shown.times,
+        shown.original[name],
         color=ORIGINAL,
         linewidth=4.0,
         alpha=0.55,
         label="original",
         solid_capstyle="round",
     )
-    axes.plot(report.times, report.reduced[name], color=REDUCED, linewidth=1.9, dashes=(5, 2.5), label="reduced")
+    axes.plot(shown.times, shown.reduced[name], color=REDUCED, linewidth=1.9, dashes=(5, 2.5), label="reduced")
     axes.set_title(name, loc="left", fontsize=10, parse_math=False)
     axes.margins(x=0.0)
-    both = np.concatenate([report.original[name], report.reduced[name]])
+    both = np.concatenate([shown.original[name], shown.reduced[name]])
     if float(both[np.isfinite(both)].min(initial=0.0)) >= 0:
         axes.set_ylim(bottom=0.0)
 
@@ -44,14 +45,15 @@ def draw_trajectory(axes: Axes, report: ErrorReport, name: str) -> None:
 def draw_error(axes: Axes, report: ErrorReport, names: Sequence[str]) -> None:
     """|difference| over the largest magnitude of the original, logarithmic; no line where both agree exactly."""
     lowest = 1.0
+    compared = report.compared
     for i, name in enumerate(names):
-        q = report.original[name]
+        q = compared.original[name]
         top = float(np.abs(q[np.isfinite(q)]).max(initial=0.0)) or 1.0
-        error = np.abs(report.reduced[name] - q) / top
+        error = np.abs(compared.reduced[name] - q) / top
         seen = error[np.isfinite(error) & (error > 0)]
         lowest = min(lowest, float(seen.min(initial=1.0)))
         shown = np.where(error > 0, error, np.nan)
-        axes.semilogy(report.times, shown, color=_SERIES[i % len(_SERIES)], linewidth=1.4, label=name)
+        axes.semilogy(compared.times, shown, color=_SERIES[i % len(_SERIES)], linewidth=1.4, label=name)
     axes.set_ylim(bottom=max(lowest / 3, 1e-18) if lowest < 1.0 else 1e-16)
     axes.set_xlim(float(report.times[0]), float(report.times[-1]))
 

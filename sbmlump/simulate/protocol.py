@@ -9,23 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
 
+if TYPE_CHECKING:
+    from sbmlump.simulate.source import SimulatedModel
+
 __all__ = [
     "PRECISE",
+    "LEAST_STEPS",
     "ROUGH",
     "Form",
     "IntegrationError",
     "LoadedModel",
     "Reading",
     "Simulator",
+    "Steps",
     "Tolerances",
     "Trajectory",
+    "merged_grid",
 ]
 
 Form = Literal["amount", "concentration", "value", "flux"]
@@ -69,6 +75,45 @@ ROUGH = Tolerances(relative=1e-8, absolute=1e-12, max_steps=2_000, retry=False)
 """For finding scales and the horizon."""
 
 
+LEAST_STEPS: Final = 200
+"""A run takes at least so many internal steps: a pulse wider than that part of it, or a trigger that is true for so
+long, is not stepped over. Published models take 300 to 3,000 steps at the tolerances of a comparison anyway."""
+
+
+_SAME: Final = 1e-13  # of the end time: rounding
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Where an integrator had to go.
+
+    Attributes
+    ----------
+    times : ndarray of float64
+        Ends of its internal steps, ascending.
+    events : ndarray of float64
+        Times at which events were executed or the run was started anew, ascending.
+    """
+
+    times: NDArray[np.float64]
+    events: NDArray[np.float64]
+
+
+def merged_grid(until: float, points: int, between: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """The uniform grid from 0 to ``until`` with the times ``between`` put in, less those that are points of it.
+
+    What differs by rounding alone is one point: no integrator takes two outputs so near to each other.
+    """
+    grid = np.linspace(0.0, until, points)
+    if between is None or not len(between):
+        return grid
+    inside = np.unique(between[(between > 0) & (between < until)])
+    inside = inside[np.concatenate([[True], np.diff(inside) > _SAME * until])[: len(inside)]]
+    place = np.searchsorted(grid, inside)
+    near = np.minimum(np.abs(grid[place] - inside), np.abs(inside - grid[place - 1]))
+    return np.sort(np.concatenate([grid, inside[near > _SAME * until]]))
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """One run.
@@ -76,7 +121,7 @@ class Trajectory:
     Attributes
     ----------
     times : ndarray of float64, shape (k,)
-        Uniform grid from 0, in the model's unit of time.
+        Uniform grid from 0, in the model's unit of time, with the times that were wanted between its points.
     values : mapping from label to ndarray of float64, shape (k,)
         Finite for states; an assigned quantity may have no value (NaN) at some times, such as 0/0 at time 0.
     seconds : float
@@ -101,6 +146,9 @@ class IntegrationError(LimitError):
     """
 
     reached: float = 0.0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reasons,), {"reached": self.reached}
 
     @classmethod
     def at(cls, file: str | Path, reached: float, until: float, why: str) -> IntegrationError:
@@ -134,9 +182,17 @@ class LoadedModel(Protocol):
         ...
 
     def run(
-        self, readings: Mapping[str, Reading], until: float, points: int, tolerances: Tolerances = PRECISE
+        self,
+        readings: Mapping[str, Reading],
+        until: float,
+        points: int,
+        tolerances: Tolerances = PRECISE,
+        between: NDArray[np.float64] | None = None,
     ) -> Trajectory:
         """Simulate from time 0 to ``until`` and return ``readings`` (label to reading) on ``points`` points.
+
+        The run is started anew at the times at which the model changes by itself, and takes at least
+        :data:`LEAST_STEPS` steps. ``between`` are further times at which values are wanted.
 
         Raises
         ------
@@ -144,6 +200,16 @@ class LoadedModel(Protocol):
             If the integration does not reach ``until`` or a state is not finite.
         UsageError
             If the model has no such quantity.
+        """
+        ...
+
+    def steps(self, until: float) -> Steps:
+        """The internal steps of a rough run to ``until``.
+
+        Raises
+        ------
+        IntegrationError
+            If the integration does not reach ``until``.
         """
         ...
 
@@ -156,8 +222,8 @@ class Simulator(Protocol):
         """As on the command line."""
         ...
 
-    def load(self, path: Path) -> LoadedModel:
-        """Prepare the SBML file ``path``.
+    def load(self, model: Path | SimulatedModel) -> LoadedModel:
+        """Prepare a model, or the SBML file at a path.
 
         Raises
         ------

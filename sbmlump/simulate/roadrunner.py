@@ -2,8 +2,9 @@
 
 It guards against what the library does silently: it continues from the current state (every run resets first), keeps
 parameters that events changed through a plain ``reset`` (``resetToOrigin`` does not), leaves an empty selection after
-a rejected one (ids are checked, columns counted), prints to the console (silenced, errors become reasons), and
-returns NaN where the mathematics has no value (found here).
+a rejected one (ids are checked, columns counted), prints to the console (silenced, errors become reasons), shows ids
+of the model as attributes of its objects, over its own methods (switched off), takes an id called ``time`` for the
+time (renamed in the text that it is given), and returns NaN where the mathematics has no value (found here).
 """
 
 from __future__ import annotations
@@ -21,12 +22,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
-from sbmlump.simulate.facts import Facts, read_facts
-from sbmlump.simulate.protocol import PRECISE, ROUGH, IntegrationError, Reading, Tolerances, Trajectory
+from sbmlump.sbml.text import with_other_ids
+from sbmlump.simulate.protocol import (
+    LEAST_STEPS,
+    PRECISE,
+    ROUGH,
+    IntegrationError,
+    Reading,
+    Steps,
+    Tolerances,
+    Trajectory,
+    merged_grid,
+)
+from sbmlump.simulate.source import SimulatedModel, simulated_file
 
 __all__ = ["RoadRunnerModel", "RoadRunnerSimulator"]
 
+Array = NDArray[np.float64]
 _SCALE_POINTS = 101
+_MOST_ROWS = 50_000  # steps of a rough run that are looked at
+_BEFORE = 1e-9  # of a time: how far before a jump a run with events begins anew
+_SELECTED = ("time", "Time")  # what a selection takes for the time
 _VANISHING = 1e-12  # of the largest species: below that a species is of no account beside it
 _SKIP = 1e-12  # of a time: how far after a jump of the right-hand side a run begins anew
 _FLOOR = 1e-6  # of the largest state: scale given to small states when the strict tolerances fail
@@ -37,38 +53,46 @@ class RoadRunnerSimulator:
 
     name = "roadrunner"
 
-    def load(self, path: Path) -> RoadRunnerModel:
-        """Compile ``path``.
+    def load(self, model: Path | SimulatedModel) -> RoadRunnerModel:
+        """Compile a model.
 
         Raises
         ------
         InputError
-            If the file cannot be read or is not XML.
+            If the file cannot be read or is no SBML.
         UnsupportedModelError
             If libRoadRunner refuses the model (code ``simulator-refused``).
         """
-        facts = read_facts(path)
+        source = simulated_file(model) if isinstance(model, Path) else model
+        text, aliases = _without_names_of_time(source)
         with _library() as library:
             try:
-                runner = library.RoadRunner(str(path.resolve()))
+                runner = library.RoadRunner(text)
             except RuntimeError as error:
-                message = f"{path}: libRoadRunner does not load this model: {_tidy(error)}."
+                message = f"{source.path}: libRoadRunner does not load this model: {_tidy(error)}."
                 raise UnsupportedModelError(Reason("simulator-refused", message)) from error
-        return RoadRunnerModel(path, facts, runner)
+        return RoadRunnerModel(source, runner, aliases)
 
 
 class RoadRunnerModel:
     """One compiled model."""
 
-    def __init__(self, path: Path, facts: Facts, runner: Any) -> None:
-        self._path = path
-        self._facts = facts
+    def __init__(self, source: SimulatedModel, runner: Any, aliases: Mapping[str, str]) -> None:
+        self._path = source.path
+        self._facts = source.facts
+        self._switches = source.switches
         self._runner = runner
-        model = runner.model
+        self._aliases = aliases
+        model = runner.getModel()
         # The order of CVODE's state vector: targets of rate rules, then the floating species without one (as amounts).
-        self._state_ids = tuple(model.getStateVectorId(i) for i in range(len(runner.getRatesOfChange())))
+        self._selected = tuple(model.getStateVectorId(i) for i in range(len(runner.getRatesOfChange())))
+        own = {alias: name for name, alias in aliases.items()}
+        self._state_ids = tuple(own.get(name, name) for name in self._selected)
         species = {*model.getFloatingSpeciesIds(), *model.getBoundarySpeciesIds()}
-        self._states = {name: Reading(name, "amount" if name in species else "value") for name in self._state_ids}
+        self._states = {
+            own.get(name, name): Reading(own.get(name, name), "amount" if name in species else "value")
+            for name in self._selected
+        }
 
     @property
     def path(self) -> Path:
@@ -90,52 +114,77 @@ class RoadRunnerModel:
         return dict(zip(self._state_ids, rates.tolist(), strict=True))
 
     def run(
-        self, readings: Mapping[str, Reading], until: float, points: int, tolerances: Tolerances = PRECISE
-    ) -> Trajectory:
-        """See :meth:`sbmlump.simulate.protocol.LoadedModel.run`."""
-        with _library():
-            scales = self._initial_scales(until)
-            if not tolerances.retry:
-                return self._attempt(readings, until, points, tolerances, scales)
-            try:
-                rough = self._attempt(self._states, until, _SCALE_POINTS, ROUGH, scales, self._stops(until))
-                scales = self._lifted(np.array([np.abs(rough.values[name]).max() for name in self._state_ids]))
-            except IntegrationError:
-                pass  # the attempts below fail for the same cause, or succeed with scales from the initial state
-            return self._persist(readings, until, points, tolerances, scales)
-
-    def _persist(
         self,
         readings: Mapping[str, Reading],
         until: float,
         points: int,
-        tolerances: Tolerances,
-        scales: NDArray[np.float64],
+        tolerances: Tolerances = PRECISE,
+        between: Array | None = None,
+    ) -> Trajectory:
+        """See :meth:`sbmlump.simulate.protocol.LoadedModel.run`."""
+        grid = merged_grid(until, points, between)
+        with _library():
+            scales = self._initial_scales(until)
+            if not tolerances.retry:
+                return self._attempt(readings, grid, tolerances, scales, self._stops(until))
+            try:
+                coarse = merged_grid(until, _SCALE_POINTS)
+                rough = self._attempt(self._states, coarse, ROUGH, scales, self._stops(until))
+                scales = self._lifted(np.array([np.abs(rough.values[name]).max() for name in self._state_ids]))
+            except IntegrationError:
+                pass  # the attempts below fail for the same cause, or succeed with scales from the initial state
+            return self._persist(readings, grid, tolerances, scales)
+
+    def steps(self, until: float) -> Steps:
+        """See :meth:`sbmlump.simulate.protocol.LoadedModel.steps`."""
+        with _library():
+            runner = self._runner
+            self._select(["time"], {})
+            runner.resetToOrigin()
+            self._set_tolerances(ROUGH, self._initial_scales(until), until)
+            integrator = runner.getIntegrator()
+            integrator.setValue("maximum_time_step", float(until) / LEAST_STEPS)
+            integrator.setValue("variable_step_size", True)
+            integrator.setValue("max_output_rows", _MOST_ROWS)
+            try:
+                # in one go: pieces with steps of its own choice the library refuses, or never ends
+                table = np.array(runner.simulate(0.0, float(until)), dtype=np.float64)
+            except RuntimeError as error:
+                reached = float(runner.getCurrentTime())
+                raise IntegrationError.at(self._path, reached, until, _tidy(error)) from error
+            finally:
+                integrator.setValue("variable_step_size", False)
+        times = table[:, 0]
+        # an event has two rows, before and after it
+        twice = times[1:][np.diff(times) == 0]
+        return Steps(np.unique(times), np.unique(np.concatenate([twice, self._stops(until)])))
+
+    def _persist(
+        self, readings: Mapping[str, Reading], grid: Array, tolerances: Tolerances, scales: NDArray[np.float64]
     ) -> Trajectory:
         """Attempts from the tolerances asked for to looser ones; the first failure is reported if all fail."""
         floored = np.maximum(scales, _FLOOR * scales.max(initial=0.0))
-        stops = self._stops(until)
-        ways = [(1.0, scales, False), *([(1.0, scales, True)] if stops else [])]
-        ways += [(10.0**k, floored, bool(stops)) for k in range(5)]
+        stops = self._stops(float(grid[-1]))
+        ways = [(1.0, scales, stops), *([(1.0, scales, ())] if stops and self._facts.events else [])]
+        ways += [(10.0**k, floored, stops) for k in range(5)]
         first: IntegrationError | None = None
-        for factor, scale, split in ways:
+        for factor, scale, cuts in ways:
             asked = Tolerances(
                 tolerances.relative * factor, tolerances.absolute * factor, tolerances.max_steps, retry=False
             )
             try:
-                done = self._attempt(readings, until, points, asked, scale, stops if split else ())
+                done = self._attempt(readings, grid, asked, scale, cuts)
             except IntegrationError as error:
                 first = first or error
                 continue
             if first is None:
                 return done
-            remark = f"{self._path.name}: the integrator failed at time {first.reached:.6g}; the run "
-            remark += "was started anew at the times that the model mentions" if split else ""
-            if factor > 1 or scale is floored:
-                remark += " and " if split else ""
-                remark += f"used a relative tolerance of {asked.relative:g}, and {asked.absolute:g} of the scale of "
-                remark += "each state, no state's scale below a millionth of the largest"
-            remark += "."
+            remark = f"{self._path.name}: the integrator failed at time {first.reached:.6g}; the run used a relative "
+            remark += f"tolerance of {asked.relative:g}"
+            if scale is floored:
+                remark += f", and {asked.absolute:g} of the scale of each state, no state's scale below a millionth of "
+                remark += "the largest"
+            remark += "." if cuts == stops else ", and was not started anew at the times that the model mentions."
             return Trajectory(done.times, done.values, done.seconds, (remark,))
         assert first is not None
         raise first
@@ -153,7 +202,7 @@ class RoadRunnerModel:
     def _initial_scales(self, until: float) -> NDArray[np.float64]:
         """Magnitude of each state as far as time 0 tells: initial values, else what the first rates lead to."""
         self._runner.resetToOrigin()
-        values = np.array([abs(self._runner.getValue(name)) for name in self._state_ids], dtype=np.float64)
+        values = np.array([abs(self._runner.getValue(name)) for name in self._selected], dtype=np.float64)
         largest = np.nanmax(values, initial=0.0)
         if not self._state_ids or largest > 0:
             # amounts share a unit among themselves, not with the parameters that rate rules change
@@ -169,61 +218,67 @@ class RoadRunnerModel:
     def _attempt(
         self,
         readings: Mapping[str, Reading],
-        until: float,
-        points: int,
+        grid: Array,
         tolerances: Tolerances,
         scales: NDArray[np.float64],
-        stops: tuple[float, ...] = (),
+        stops: tuple[float, ...],
     ) -> Trajectory:
-        runner = self._runner
-        selections = ["time", *(_selection(reading) for reading in readings.values())]
+        runner, until = self._runner, float(grid[-1])
+        selections = ["time", *(self._selection(reading) for reading in readings.values())]
         self._select(selections, readings)
         runner.resetToOrigin()
-        self._set_tolerances(tolerances, scales)
+        self._set_tolerances(tolerances, scales, until)
         start = time.perf_counter()
         try:
-            table = self._table(until, points, stops)
+            table = self._table(grid, stops)
         except RuntimeError as error:
             reached = float(runner.getCurrentTime())
             raise IntegrationError.at(self._path, reached, until, _tidy(error)) from error
         seconds = time.perf_counter() - start
-        if table.shape != (points, len(selections)):
-            why = f"libRoadRunner returned a table of shape {table.shape} for {points} points"
+        if table.shape != (len(grid), len(selections)):
+            why = f"libRoadRunner returned a table of shape {table.shape} for {len(grid)} points"
             raise IntegrationError.at(self._path, 0.0, until, why)
         self._require_finite_states(table, list(readings.values()), until)
         columns = {label: np.ascontiguousarray(table[:, i + 1]) for i, label in enumerate(readings)}
-        return Trajectory(table[:, 0].copy(), columns, seconds)
+        return Trajectory(grid, columns, seconds)
 
     def _stops(self, until: float) -> tuple[float, ...]:
-        """Times at which a run may be started anew: those the model compares the time with.
+        """Times at which a run is started anew: those at which the model changes by itself."""
+        return tuple(stop for stop in self._switches.until(until) if _SKIP * until < stop < until * (1 - _SKIP))
 
-        Not for models with events: one that is due just then could be passed over.
-        """
-        if self._runner.model.getNumEvents():
-            return ()
-        return tuple(stop for stop in self._facts.times if _SKIP * until < stop < until * (1 - _SKIP))
+    def _edges(self, stops: tuple[float, ...]) -> list[float]:
+        """Where a run is cut for ``stops``: there, or just before where an event could be due, lest it is missed."""
+        return [stop * (1 - _BEFORE) for stop in stops] if self._facts.events else list(stops)
 
-    def _table(self, until: float, points: int, stops: tuple[float, ...]) -> NDArray[np.float64]:
+    def _after(self, edge: float) -> float:
+        """Where the piece after an edge begins: without events just after the jump, the state does not change there."""
+        return edge if self._facts.events else edge * (1 + _SKIP)
+
+    def _table(self, grid: Array, stops: tuple[float, ...]) -> NDArray[np.float64]:
         """Time and selected values, (points, 1 + selections), from the current state on.
 
-        CVODE cannot step over a jump of the right-hand side that lies where an output interval begins: such runs are
-        cut there, and each piece begins just after the jump (the state does not change in between).
+        CVODE cannot step over a jump of the right-hand side that lies where an output interval begins, and steps over
+        pulses: runs are cut at jumps.
         """
-        if not stops:
-            return np.array(self._runner.simulate(0.0, float(until), int(points)), dtype=np.float64)
-        grid = np.linspace(0.0, until, points)
-        edges = [0.0, *stops, until]
         rows = []
-        for low, high in itertools.pairwise(edges):
-            inside = grid[(grid > low) & (grid < high)]
-            begin = low * (1 + _SKIP)
-            piece = [begin, *inside[inside > begin].tolist(), high]
-            table = np.array(self._runner.simulate(times=piece), dtype=np.float64)
-            wanted = np.isin(table[:, 0], inside) | (np.isin(table[:, 0], grid) & (table[:, 0] == high))
-            rows.append(table[wanted | (table[:, 0] == 0.0)])
+        for low, high in itertools.pairwise([0.0, *self._edges(stops), float(grid[-1])]):
+            begin = self._after(low)
+            wanted = grid[(grid > low) & (grid <= high)] if low else grid[grid <= high]
+            # an output so near to the beginning that the first step is a short one; nothing is asked for on the jump
+            # itself, where the library would have to stop twice: the value there is the one before it
+            near = low * (1 + 2 * _BEFORE)
+            piece = np.unique([begin, *([near] if begin < near < high else []), *wanted[wanted > near], high])
+            table = np.array(self._runner.simulate(times=piece.tolist()), dtype=np.float64)
+            if len(table) != len(piece):
+                return table
+            rows.append(table[np.searchsorted(piece, np.where(wanted > near, wanted, begin))])
         whole = np.concatenate(rows)
-        whole[:, 0] = grid if len(whole) == points else whole[:, 0]
+        whole[:, 0] = grid
         return whole
+
+    def _selection(self, reading: Reading) -> str:
+        name = self._aliases.get(reading.id, reading.id)
+        return f"[{name}]" if reading.form == "concentration" else name
 
     def _select(self, selections: list[str], readings: Mapping[str, Reading]) -> None:
         try:
@@ -238,9 +293,12 @@ class RoadRunnerModel:
             message = f"{self._path}: libRoadRunner dropped some of the quantities asked for."
             raise UsageError(Reason("unknown-quantity", message))
 
-    def _set_tolerances(self, tolerances: Tolerances, scales: NDArray[np.float64]) -> None:
+    def _set_tolerances(self, tolerances: Tolerances, scales: NDArray[np.float64], until: float) -> None:
         integrator = self._runner.getIntegrator()
         integrator.setValue("stiff", True)
+        # where a run is looked at once only, or has failed with a bound, steps are not bounded (0)
+        bounded = tolerances.relative < ROUGH.relative
+        integrator.setValue("maximum_time_step", float(until) / LEAST_STEPS if bounded else 0.0)
         integrator.setValue("maximum_num_steps", int(tolerances.max_steps))
         integrator.setValue("relative_tolerance", float(tolerances.relative))
         largest = float(scales.max(initial=0.0)) or 1.0
@@ -264,8 +322,15 @@ class RoadRunnerModel:
         raise IntegrationError.at(self._path, reached, until, f"{what} has no finite value there")
 
 
-def _selection(reading: Reading) -> str:
-    return f"[{reading.id}]" if reading.form == "concentration" else reading.id
+def _without_names_of_time(source: SimulatedModel) -> tuple[str, Mapping[str, str]]:
+    """The text with other ids for quantities whose own mean something else in a selection, and those ids."""
+    clashing = [name for name in source.facts.forms if name in _SELECTED]
+    if not clashing:
+        return source.text, {}
+    from sbmlump.classic.elimination import free_id
+
+    aliases = {name: free_id(f"{name}_", source.facts.forms) for name in clashing}
+    return with_other_ids(source.text, aliases, file=source.path.name), aliases
 
 
 def _tidy(error: RuntimeError) -> str:
@@ -295,7 +360,11 @@ def _library() -> Iterator[Any]:
     # LLJIT halves the time of compilation (libRoadRunner 2.10, 1,536 reactions: 5.3 s by default, 2.5 s with LLJIT).
     # MUTABLE_INITIAL_CONDITIONS=False would save another third, but with LLJIT it breaks some published models: symbols
     # of the compiled code are not found, and values are wrong without an error.
-    wanted = {config.LLVM_BACKEND: config.LLJIT, config.LOADSBMLOPTIONS_MUTABLE_INITIAL_CONDITIONS: True}
+    wanted = {
+        config.LLVM_BACKEND: config.LLJIT,
+        config.LOADSBMLOPTIONS_MUTABLE_INITIAL_CONDITIONS: True,
+        config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES: True,
+    }
     before = {key: config.getValue(key) for key in wanted}
     for key, value in wanted.items():
         config.setValue(key, value)

@@ -41,19 +41,19 @@ def simulator_named(name: str) -> Simulator:
     return make()
 
 
-def simulator_for(name: str, *models: Facts) -> tuple[Simulator, tuple[str, ...]]:
-    """The simulator called ``name``, or one that does not compile where that would take minutes, and why.
+def simulator_for(name: str, *models: Facts) -> tuple[str, tuple[str, ...]]:
+    """``name``, or the name of a simulator that does not compile where that would take minutes, and why.
 
     Raises
     ------
     UsageError
         As :func:`simulator_named`.
     """
-    wanted = simulator_named(name)
+    simulator_named(name)
     reactions = max((facts.reactions for facts in models), default=0)
     operands = max((facts.operands for facts in models), default=0)
     if name != "roadrunner" or (reactions <= MOST_COMPILED and operands <= MOST_OPERANDS):
-        return wanted, ()
+        return name, ()
     what = f"{reactions} reactions" if reactions > MOST_COMPILED else f"formulas of {operands} operands"
     remark = f"simulated by sbmlump itself (CVODE): libRoadRunner would compile {what} for minutes."
-    return OwnSimulator(), (remark,)
+    return OwnSimulator.name, (remark,)

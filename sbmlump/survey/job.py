@@ -21,7 +21,9 @@ from sbmlump.expr.kinetics import kinetics_of
 from sbmlump.lumping.every_state import StateFailure, StateSize, sizes_for_every_state
 from sbmlump.methods import ReduceOptions, apply
 from sbmlump.outcome import outcome_of_error
+from sbmlump.pipeline import ContradictedError, simulation_source
 from sbmlump.reduced import ReducedSystem
+from sbmlump.simulate.source import SimulatedModel
 from sbmlump.survey.check import checked
 from sbmlump.survey.task import Row, Task
 from sbmlump.system import OdeSystem
@@ -33,6 +35,7 @@ _SOFT: Final = 0.9  # part of the time limit after which nothing new is begun, s
 _LONGEST: Final = 2_000  # characters of a text column
 _MOST_POINTS: Final = 51  # of a trajectory
 Pair = tuple[str | None, str]
+Source = SimulatedModel | tuple[Reason, ...]
 Emit = Callable[[Any], None]
 
 
@@ -78,9 +81,10 @@ def survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
     pairs = tuple((name, method) for method in methods for name in observables)
     emit(Facts(base, pairs))
     deadline = begin + _SOFT * task.settings.time_limit
+    source = _source(system, task) if task.settings.check else ()
     for method in methods:
         wanted = [name for name in observables if (name, method) not in skip]
-        for row in _rows(system, task, replace(base, method=method), wanted, emit, deadline):
+        for row in _rows(system, task, replace(base, method=method), wanted, emit, deadline, source):
             emit(row)
 
 
@@ -135,8 +139,16 @@ def _features(counts: Mapping[str, int]) -> list[str]:
     return [name.replace("_", "-") for name in names.split() if counts.get(name)]
 
 
+def _source(system: OdeSystem, task: Task) -> Source:
+    """The original for simulators, read once for all observables, or why there is none."""
+    try:
+        return simulation_source(Path(task.model.path), system)
+    except SbmlumpError as error:
+        return error.reasons
+
+
 def _rows(
-    system: OdeSystem, task: Task, base: Row, wanted: Sequence[str], emit: Emit, deadline: float
+    system: OdeSystem, task: Task, base: Row, wanted: Sequence[str], emit: Emit, deadline: float, source: Source
 ) -> Iterator[Row]:
     """Rows of one method, in the order of ``wanted``."""
     whole = base.method == "exact" and not task.settings.check
@@ -151,7 +163,7 @@ def _rows(
             yield with_reasons(replace(base, observable=name, outcome="out-of-budget"), [late])
             continue
         emit(Begun((name, base.method)))
-        yield _one(system, task, replace(base, observable=name))
+        yield _one(system, task, replace(base, observable=name), emit, source)
 
 
 def _all_states(system: OdeSystem, task: Task, base: Row, states: Sequence[str]) -> Iterator[Row]:
@@ -194,6 +206,17 @@ def _sized(system: OdeSystem, row: Row, size: StateSize) -> Row:
     return replace(row, kept=kept, pools=None if size.pools is None else _pools_text(system, size.pools))
 
 
+def _bare(row: Row) -> Row:
+    """The row without what a reduction said that is none."""
+    return replace(
+        row, reduced_size=None, ratio=None, kept=None, pools=None, proper=None, non_negative=None, exact=None,
+        certified=False, singles=None,
+    )  # fmt: skip
+
+
+_NOT_BACK: Final = Reason(
+    "simulator-crashed", "the reduction is proved; the simulation of the two models did not come back"
+)
 _EVERY_STATE_NEEDED: Final = Reason("not-reducible", "every state is needed to keep the observable exactly")
 
 
@@ -216,8 +239,11 @@ def _sum(terms: Sequence[tuple[str, Fraction]]) -> str:
     return " ".join(parts)
 
 
-def _one(system: OdeSystem, task: Task, row: Row) -> Row:
-    """One observable by one method, through the whole reduction."""
+def _one(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source) -> Row:
+    """One observable by one method, through the whole reduction.
+
+    What is proved is emitted before foreign code runs on it, so that a simulator that dies takes nothing along.
+    """
     start = time.perf_counter()
     options = ReduceOptions(row.method, seed=task.settings.seed, check=task.settings.check)
     try:
@@ -229,8 +255,14 @@ def _one(system: OdeSystem, task: Task, row: Row) -> Row:
         return with_reasons(row, [_EVERY_STATE_NEEDED])
     if not task.settings.check:
         return row
+    if isinstance(source, tuple):
+        return with_reasons(row, source)
+    emit(with_reasons(row, [_NOT_BACK]))
     start = time.perf_counter()
-    report, reasons = checked(Path(task.model.path), reduction)
+    try:
+        report, reasons = checked(source, reduction, options)
+    except ContradictedError as error:
+        return _refused(_bare(row), error, row.seconds_lump or 0.0)
     row = replace(with_reasons(row, reasons), seconds_simulate=time.perf_counter() - start)
     if report is None:
         return row

@@ -16,9 +16,13 @@ from simulate.simulation_models import (
     b_of,
     chain,
     event_at,
+    math_of,
     number,
     ode,
     parameter,
+    parameters,
+    rate_rule,
+    rules,
     scaled,
 )
 
@@ -126,12 +130,14 @@ def test_undefined_values_of_assigned_quantities_are_left_out_and_mentioned(file
     assert any("q has no finite value at 1 of 5" in remark for remark in report.remarks)
 
 
-def test_a_quantity_called_time_is_refused_and_not_mistaken_for_the_time(file):
-    path = file(ode(("time", 5.0, number(0.0)), ("x", 0.0, number(1.0))))
-    assert set(compare(path, path, until=1.0).original) == {"x"}
-    with pytest.raises(UsageError) as caught:
-        compare(path, path, until=1.0, observables=["time"])
-    assert only_code(caught) == "unknown-quantity"
+@pytest.mark.parametrize("name", ["roadrunner", "own", "scipy"])
+def test_a_quantity_called_time_is_not_mistaken_for_the_time(file, name):
+    path = file(ode(("time", 5.0, number(3.0)), ("x", 0.0, "<ci>time</ci>")))
+    other = file(ode(("time", 5.0, number(2.0)), ("x", 0.0, "<ci>time</ci>")))
+    report = compare(path, path, until=1.0, points=3, simulator=name)
+    assert report.original["time"] == pytest.approx([5.0, 6.5, 8.0])
+    assert report.original["x"][-1] == pytest.approx(6.5)
+    assert compare(path, other, until=1.0, simulator=name).per_observable["time"].max_absolute_error == pytest.approx(1)
 
 
 def test_each_run_starts_from_the_file_even_after_events(file):
@@ -154,7 +160,7 @@ def test_a_pole_is_reported_with_the_time_reached(file):
 
 def test_a_horizon_of_its_own_that_is_too_long_is_shortened(file, monkeypatch):
     path = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
-    module = sys.modules["sbmlump.simulate.compare"]  # the package exports the function under the same name
+    module = sys.modules["sbmlump.simulate.pair"]
     monkeypatch.setattr(module, "choose_horizon", lambda *_: Horizon(2.0, "made to be too long"))
     report = compare(path, path)
     assert report.until == 0.5
@@ -183,7 +189,7 @@ def test_bad_files_are_refused_with_a_reason(file, text, kind, code):
 def test_a_missing_file_is_an_input_error(file, tmp_path):
     with pytest.raises(InputError) as caught:
         compare(tmp_path / "none.xml", file(chain()), until=1.0)
-    assert only_code(caught) == "unreadable-file"
+    assert only_code(caught) == "no-such-file"
 
 
 def test_wrong_requests_are_usage_errors(file):
@@ -225,3 +231,73 @@ def test_importing_is_light_and_simulating_is_silent(file):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+
+
+def submodels() -> str:
+    """A main model with two instances of a definition that has a species S; S(t) = 2 exp(-0.3 t) in each."""
+    inner = (
+        '<comp:listOfModelDefinitions><comp:modelDefinition id="part">'
+        '<listOfCompartments><compartment id="c" size="1" spatialDimensions="3" constant="true"/></listOfCompartments>'
+        '<listOfSpecies><species id="S" compartment="c" initialConcentration="2" hasOnlySubstanceUnits="false" '
+        'boundaryCondition="true" constant="false"/></listOfSpecies>'
+        + rules(rate_rule("S", scaled(-0.3, "S")))
+        + "</comp:modelDefinition></comp:listOfModelDefinitions>"
+    )
+    outer = (
+        '<model id="whole">'
+        + parameters(parameter("p", 1.0))
+        + rules(rate_rule("p", number(1.0)))
+        + '<comp:listOfSubmodels><comp:submodel comp:id="u" comp:modelRef="part"/>'
+        '<comp:submodel comp:id="v" comp:modelRef="part"/></comp:listOfSubmodels></model>'
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" '
+        'xmlns:comp="http://www.sbml.org/sbml/level3/version1/comp/version1" level="3" version="1" '
+        f'comp:required="true">{outer}{inner}</sbml>'
+    )
+
+
+@pytest.mark.parametrize("name", ["roadrunner", "own"])
+def test_submodels_are_simulated_as_they_are_put_together(file, name):
+    path = file(submodels())
+    report = compare(path, path, until=2.0, points=3, simulator=name)
+    assert set(report.original) == {"u__S", "v__S", "p"}
+    assert report.original["u__S"][-1] == pytest.approx(2.0 * math.exp(-0.6), rel=1e-7)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "iso-8859-1"])
+def test_what_a_file_is_encoded_in_does_not_matter(tmp_path, encoding):
+    declared = {"utf-8-sig": "UTF-8", "utf-16": "UTF-16", "iso-8859-1": "ISO-8859-1"}[encoding]
+    path = tmp_path / "zélé.xml"
+    text = ode(("x", 1.0, scaled(-1.0, "x"))).replace("UTF-8", declared, 1).replace('id="m"', 'id="m" name="bâtiment"')
+    path.write_bytes(text.encode(encoding))
+    assert compare(path, path, until=1.0, points=3).original["x"][-1] == pytest.approx(math.exp(-1.0), rel=1e-8)
+
+
+def test_an_algebraic_rule_is_simulated_as_it_is_solved(file):
+    # 0 = y - 2 x
+    algebraic = f"<algebraicRule>{math_of(f'<apply><minus/><ci>y</ci>{scaled(2.0, chr(120))}</apply>')}</algebraicRule>"
+    path = file(ode(("x", 3.0, scaled(-1.0, "x")), extra=parameter("y"), more_rules=algebraic))
+    report = compare(path, path, until=1.0, points=3)
+    assert report.original["y"] == pytest.approx(6.0 * np.exp(-report.times), rel=1e-7)
+    assert any("algebraic rules are solved" in remark for remark in report.remarks)
+
+
+def test_files_outside_the_folder_are_not_read(file, tmp_path):
+    text = submodels().replace(
+        "<comp:listOfModelDefinitions>",
+        '<comp:listOfExternalModelDefinitions><comp:externalModelDefinition comp:id="away" comp:source="../away.xml"/>'
+        "</comp:listOfExternalModelDefinitions><comp:listOfModelDefinitions>",
+    )
+    path = file(text.replace('comp:id="v" comp:modelRef="part"', 'comp:id="v" comp:modelRef="away"'))
+    with pytest.raises(UnsupportedModelError) as caught:
+        compare(path, path, until=1.0)
+    assert only_code(caught) == "comp-external"
+
+
+@pytest.mark.parametrize("name", ["model", "reset", "simulate", "getValue", "this", "time", "__class__", "integrator"])
+def test_ids_that_are_names_of_the_simulators_object(file, name):
+    path = file(ode((name, 2.0, scaled(-1.0, name)), ("x", 0.0, f"<ci>{name}</ci>")))
+    report = compare(path, path, until=1.0, points=3)
+    assert report.original[name][-1] == pytest.approx(2.0 * math.exp(-1.0), rel=1e-8)
+    assert report.max_relative_error == 0.0

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from simulate.simulation_models import chain, jump_at, number, ode, scaled
 
 from sbmlump.simulate import choose_horizon, compare, simulator_named
-from sbmlump.simulate.facts import read_facts
+from sbmlump.simulate.source import simulated_file
 from sbmlump.simulate.watch import nice_above
 
 
 def horizon_of(path):
-    return choose_horizon(simulator_named("roadrunner").load(path), read_facts(path).times)
+    return choose_horizon(simulator_named("roadrunner").load(path), simulated_file(path).switches.named)
 
 
 @pytest.mark.parametrize("rate", [1e-6, 0.02, 1.0, 3e5])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sbmlump.simulate.measure import largest, quantity_errors
+from sbmlump.simulate.measure import Scale, largest, quantity_errors
 
 
 def test_errors_by_hand():
@@ -27,7 +27,7 @@ def test_final_error_has_a_floor_of_a_thousandth_of_the_maximum():
 
 def test_a_vanishing_quantity_is_measured_against_its_scale():
     off = {"zero": np.array([0.0, 1e-12, 0.0])}
-    error = quantity_errors({"zero": np.zeros(3)}, off, {"zero": 100.0})["zero"]
+    error = quantity_errors({"zero": np.zeros(3)}, off, {"zero": Scale(0.0, 100.0)})["zero"]
     assert error.max_relative_error == pytest.approx(1e-12 / (1e-14 * 100.0))
     alone = quantity_errors({"zero": np.zeros(3)}, {"zero": np.full(3, 1e-14)})["zero"]
     assert alone.max_relative_error == pytest.approx(1.0)

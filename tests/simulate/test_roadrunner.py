@@ -7,7 +7,7 @@ import pytest
 from simulate.simulation_models import chain, jump_at, ode, scaled
 
 from sbmlump.simulate import IntegrationError, Reading, simulator_named
-from sbmlump.simulate.facts import read_facts
+from sbmlump.simulate.source import simulated_file
 
 
 def load(path):
@@ -45,35 +45,19 @@ def test_runs_cut_at_jumps_give_the_same_grid(file):
     model._select(["time", "x"], {"x": Reading("x", "value")})
     for stops in [(), (2.7,), (1.0, 2.7), (2.75,)]:
         model._runner.resetToOrigin()
-        table = model._table(10.0, 101, stops)
+        table = model._table(np.linspace(0.0, 10.0, 101), stops)
         assert table.shape == (101, 2)
         assert table[-1].tolist() == pytest.approx([10.0, 10.0 + 2 * 7.3], rel=1e-5)
-
-
-def test_a_run_that_sticks_at_a_jump_is_cut_there_and_says_so(file, monkeypatch):
-    # Published models do stick; whether one does depends on rounding, so here the library is made to.
-    model = load(file(jump_at(2.7)))
-    whole = type(model)._table
-
-    def sticking(self, until, points, stops):
-        if not stops:
-            raise RuntimeError("CVODE Error: CV_TOO_MUCH_WORK")
-        return whole(self, until, points, stops)
-
-    monkeypatch.setattr(type(model), "_table", sticking)
-    run = model.run({"x": Reading("x", "value")}, 10.0, 11)
-    assert run.values["x"][-1] == pytest.approx(10.0 + 2 * 7.3, rel=1e-9)
-    assert "started anew at the times" in run.remarks[0]
 
 
 def test_loosened_tolerances_are_said(file, monkeypatch):
     model = load(file(chain()))
     attempt = type(model)._attempt
 
-    def strict_fails(self, readings, until, points, tolerances, scales, stops=()):
+    def strict_fails(self, readings, grid, tolerances, scales, stops):
         if tolerances.relative < 0.5e-8:
-            raise IntegrationError.at("m", 1.0, until, "made to fail")
-        return attempt(self, readings, until, points, tolerances, scales, stops)
+            raise IntegrationError.at("m", 1.0, 2.0, "made to fail")
+        return attempt(self, readings, grid, tolerances, scales, stops)
 
     monkeypatch.setattr(type(model), "_attempt", strict_fails)
     run = model.run({"A": Reading("A", "concentration")}, 2.0, 3)
@@ -82,24 +66,17 @@ def test_loosened_tolerances_are_said(file, monkeypatch):
 
 
 def test_facts_know_what_ids_mean_and_which_times_are_mentioned(file):
-    facts = read_facts(file(chain()))
+    facts = simulated_file(file(chain())).facts
     assert facts.forms["A"] == "concentration"
     assert facts.forms["r1"] == "flux"
     assert facts.moving == ("A", "B", "C", "total")
-    assert read_facts(file(chain(amounts=True))).forms["A"] == "amount"
-    assert read_facts(file(jump_at(2.5))).times == (2.5,)
-    assert read_facts(file(jump_at(2.5))).uses_time
-    assert not facts.uses_time
+    assert simulated_file(file(chain(amounts=True))).facts.forms["A"] == "amount"
+    assert simulated_file(file(jump_at(2.5))).switches.named == (2.5,)
 
 
 def test_a_species_in_a_compartment_without_dimensions_is_an_amount(file):
     text = chain().replace('<compartment id="c"', '<compartment id="c" spatialDimensions="0"')
-    assert read_facts(file(text)).forms["A"] == "amount"
-
-
-def test_facts_of_a_deep_file_are_read_without_recursion(file):
-    deep = "<apply><minus/>" * 50_000 + "<ci>x</ci>" + "</apply>" * 50_000
-    assert read_facts(file(ode(("x", 1.0, deep)))).moving == ("x",)
+    assert simulated_file(file(text)).facts.forms["A"] == "amount"
 
 
 def test_elements_in_annotations_are_not_the_model(file):
@@ -107,7 +84,7 @@ def test_elements_in_annotations_are_not_the_model(file):
     aside = f'<annotation><x:list xmlns:x="urn:x">{inside}</x:list></annotation>'
     text = chain(amounts=True).replace("<listOfSpecies>", f"{aside}<listOfSpecies>", 1)
     assert "s11" in text
-    assert read_facts(file(text)) == read_facts(file(chain(amounts=True)))
+    assert simulated_file(file(text)).facts == simulated_file(file(chain(amounts=True))).facts
 
 
 _TINY = """<?xml version="1.0" encoding="UTF-8"?>

@@ -13,8 +13,9 @@ import sbmlump
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.outputs import sbml_of
 from sbmlump.simulate import IntegrationError, Reading, compare, simulator_for, simulator_named
-from sbmlump.simulate.facts import Facts, read_facts
+from sbmlump.simulate.facts import Facts
 from sbmlump.simulate.simulators import MOST_COMPILED, MOST_OPERANDS
+from sbmlump.simulate.source import simulated_file
 
 NAMES = ["own", "scipy", "copasi"]
 
@@ -125,30 +126,41 @@ def test_a_pole_is_a_failure_with_its_time(name: str, tmp_path: Path) -> None:
     assert caught.value.reasons[0].code == "simulation-failed"
 
 
-def test_events_are_refused_by_our_own(tmp_path: Path) -> None:
+def with_event(trigger: str, value: str, target: str = "A1", attributes: str = "") -> str:
+    """The chains with one event."""
     event = (
-        '<listOfEvents><event useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
-        '<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><gt/><ci>C</ci><cn>1</cn></apply></math></trigger>'
-        '<listOfEventAssignments><eventAssignment variable="A1"><math xmlns="http://www.w3.org/1998/Math/MathML">'
-        "<cn>1</cn></math></eventAssignment></listOfEventAssignments></event></listOfEvents></model>"
+        f'<listOfEvents><event useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
+        f'<math xmlns="http://www.w3.org/1998/Math/MathML">{trigger}</math></trigger>{attributes}'
+        f'<listOfEventAssignments><eventAssignment variable="{target}"><math '
+        f'xmlns="http://www.w3.org/1998/Math/MathML">{value}</math></eventAssignment></listOfEventAssignments>'
+        "</event></listOfEvents></model>"
     )
-    path = saved(tmp_path, twin_chains().replace("</model>", event))
+    return twin_chains().replace("</model>", event)
+
+
+def test_events_are_executed_by_our_own_and_refused_by_scipy(tmp_path: Path) -> None:
+    path = saved(tmp_path, with_event("<apply><gt/><ci>C</ci><cn>1</cn></apply>", "<cn>1</cn>"))
+    readings = {name: Reading(name, "concentration") for name in ("A1", "C")}
+    wanted = simulator_named("roadrunner").load(path).run(readings, 20.0, 81)
+    found = simulator_named("own").load(path).run(readings, 20.0, 81)
+    for name in readings:
+        assert found.values[name] == pytest.approx(wanted.values[name], rel=1e-6, abs=1e-9)
     with pytest.raises(UnsupportedModelError, match="events"):
-        simulator_named("own").load(path)
+        simulator_named("scipy").load(path)
 
 
 def test_a_model_too_large_to_compile_falls_to_our_own() -> None:
     def facts(count: int) -> Facts:
-        return Facts({f"r{i}": "flux" for i in range(count)}, (), (), uses_time=False)
+        return Facts({f"r{i}": "flux" for i in range(count)}, ())
 
     engine, remarks = simulator_for("roadrunner", facts(3), facts(MOST_COMPILED + 1))
-    assert engine.name == "own"
+    assert engine == "own"
     assert str(MOST_COMPILED + 1) in remarks[0]
     assert simulator_for("roadrunner", facts(MOST_COMPILED))[1] == ()
-    assert simulator_for("scipy", facts(MOST_COMPILED + 1))[0].name == "scipy"
-    nested = Facts({}, (), (), uses_time=False, operands=MOST_OPERANDS + 1)
+    assert simulator_for("scipy", facts(MOST_COMPILED + 1))[0] == "scipy"
+    nested = Facts({}, (), operands=MOST_OPERANDS + 1)
     engine, remarks = simulator_for("roadrunner", facts(3), nested)
-    assert engine.name == "own"
+    assert engine == "own"
     assert str(MOST_OPERANDS + 1) in remarks[0]
 
 
@@ -167,7 +179,7 @@ def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) 
             f"<listOfParameters>{parameters}</listOfParameters><listOfRules>{rules}</listOfRules></model></sbml>",
             encoding="utf-8",
         )
-        return read_facts(path)
+        return simulated_file(path).facts
 
     assert model(1).operands == 2
     assert model(3).operands == 2 + 4 + 8
@@ -175,7 +187,7 @@ def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) 
 
 
 def test_facts_count_reactions(tmp_path: Path) -> None:
-    assert read_facts(saved(tmp_path, twin_chains())).reactions == 4
+    assert simulated_file(saved(tmp_path, twin_chains())).facts.reactions == 4
 
 
 @pytest.fixture

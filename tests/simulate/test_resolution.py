@@ -1,0 +1,137 @@
+"""What lies between the points of a grid, beyond its end, or below the others is seen, or it is said that it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_models import sbml_model
+from simulate.simulation_models import math_of, number, ode, parameter, scaled
+
+from sbmlump.expr.graph import Graph
+from sbmlump.simulate import compare
+from sbmlump.simulate.source import simulated_file
+from sbmlump.simulate.switches import TimeSwitches
+
+TIME = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> t </csymbol>'
+
+
+def relation(name, left, right):
+    return f"<apply><{name}/>{left}{right}</apply>"
+
+
+def with_events(text, *events):
+    """``text`` with events (id, trigger, target, value)."""
+    listed = "".join(
+        f'<event id="{name}" useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
+        f"{math_of(trigger)}</trigger><listOfEventAssignments>"
+        f'<eventAssignment variable="{target}">{math_of(value)}</eventAssignment></listOfEventAssignments></event>'
+        for name, trigger, target, value in events
+    )
+    return text.replace("</model>", f"<listOfEvents>{listed}</listOfEvents></model>")
+
+
+def decay(rate=1.0):
+    return ode(("A", 1.0, scaled(-rate, "A")))
+
+
+def dose(moment, amount=4.0, name="dose"):
+    return name, relation("gt", TIME, number(moment)), "A", f"<apply><plus/><ci>A</ci>{number(amount)}</apply>"
+
+
+@pytest.mark.parametrize(("simulator", "moment"), [("roadrunner", 1234.5), ("roadrunner", 40_000.0), ("own", 1234.5)])
+def test_a_dose_between_two_points_of_a_coarse_grid_is_seen(file, simulator, moment):
+    report = compare(file(with_events(decay(), dose(moment))), file(decay()), simulator=simulator)
+    assert report.until > moment
+    assert report.max_absolute_error == pytest.approx(4.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("simulator", ["roadrunner", "own"])
+def test_a_dose_that_comes_a_little_later_is_seen(file, simulator):
+    first, second = file(with_events(decay(), dose(500.1))), file(with_events(decay(), dose(501.0)))
+    assert compare(first, second, until=1000.0, points=51, simulator=simulator).max_relative_error > 0.5
+    same = compare(first, first, until=1000.0, points=51, simulator=simulator)
+    assert same.max_relative_error == 0.0
+
+
+def pulse(begin, width, level):
+    window = f"<apply><and/>{relation('geq', TIME, number(begin))}{relation('lt', TIME, number(begin + width))}</apply>"
+    return f"<piecewise><piece>{number(level)}{window}</piece><otherwise>{number(0.0)}</otherwise></piecewise>"
+
+
+@pytest.mark.parametrize(
+    ("simulator", "event"), [("roadrunner", False), ("roadrunner", True), ("own", True), ("scipy", False)]
+)
+def test_a_pulse_that_is_over_before_the_next_point_is_seen(file, simulator, event):
+    inner = f"<apply><minus/>{pulse(6.0123, 0.002, 1000.0)}{scaled(300.0, 'x')}</apply>"
+    text, other = ode(("x", 0.0, inner), ("A", 0.0, number(1.0))), ode(("x", 0.0, scaled(-300.0, "x")))
+    if event:
+        text = with_events(text, dose(3.0))
+    report = compare(file(text), file(other), until=10.0, observables=["x"], simulator=simulator)
+    top = 1000.0 / 300.0 * (1 - np.exp(-0.6))
+    assert report.max_absolute_error == pytest.approx(top, rel=0.05)
+
+
+@pytest.mark.parametrize("late", [300.0, 3000.0])
+def test_an_event_of_a_slow_state_is_reached_or_named(file, late):
+    slow = ode(("A", 1.0, scaled(-1.0, "A")), ("s", 0.0, number(1.0 / late)))
+    event = ("slow_one", relation("gt", "<ci>s</ci>", number(1.0)), "A", number(9.0))
+    report = compare(file(with_events(slow, event)), file(slow))
+    named = any("slow_one" in remark for remark in report.remarks)
+    assert report.max_absolute_error > 8.0 or named
+    short = compare(file(with_events(slow, event)), file(slow), until=0.1 * late)
+    assert short.max_relative_error == pytest.approx(0.0, abs=1e-9)
+    assert any("slow_one" in remark and "not seen to be triggered" in remark for remark in short.remarks)
+    fired = compare(file(with_events(slow, event)), file(slow), until=2.0 * late)
+    assert not any("slow_one" in remark for remark in fired.remarks)
+
+
+@pytest.mark.parametrize("simulator", ["roadrunner", "own", "scipy"])
+def test_a_tiny_quantity_is_held_against_itself(file, simulator):
+    rates = {"A": "-A", "B": "-B"}
+    first, second = (
+        sbml_model({"A": size, "B": 2.0}, {}, {}, rate_rules=rates, boundary=["A", "B"]) for size in (3e-19, 4.5e-19)
+    )
+    report = compare(file(first), file(second), until=3.0, simulator=simulator)
+    assert report.per_observable["A"].max_relative_error == pytest.approx(0.5, rel=1e-3)
+    assert any(remark.startswith("A is at most") for remark in report.remarks)
+
+
+def test_noise_of_large_quantities_is_no_difference(file):
+    # C' = 1e-3 (A - B) is 0, as both decay alike: what is seen of it is rounding
+    gap = f"<apply><times/>{number(1e-3)}<apply><minus/><ci>A</ci><ci>B</ci></apply></apply>"
+    first = ode(("A", 3.0, scaled(-1.0, "A")), ("B", 3.0, scaled(-1.0, "B")), ("C", 0.0, gap))
+    other = ode(("C", 0.0, number(0.0)))
+    assert compare(file(first), file(other), until=3.0, observables=["C"]).max_relative_error < 1e-3
+
+
+def test_a_quantity_that_is_zero_in_the_original_only_is_said(file):
+    first = ode(("A", 1.0, scaled(-1.0, "A")), ("C", 0.0, number(0.0)))
+    other = ode(("C", 1e-18, number(0.0)))
+    report = compare(file(first), file(other), until=1.0, observables=["C"])
+    assert any("C is 0 all the time in the original" in remark for remark in report.remarks)
+
+
+@given(st.floats(0.01, 99.0), st.floats(1e-6, 1e-2), st.sampled_from(["lt", "gt", "leq", "geq"]), st.floats(0.1, 50.0))
+@settings(max_examples=40, deadline=None)
+def test_every_condition_that_is_affine_in_time_has_its_time(moment, width, name, slope):
+    graph = Graph()
+    sides = []
+    for value in (moment, moment + width):
+        left, right = graph.mul((graph.decimal(slope), graph.time())), graph.decimal(value)
+        sides.append(graph.sub(left, right) if name in ("lt", "geq") else graph.sub(right, left))
+    found = TimeSwitches(graph, tuple(sides)).until(100.0)
+    for value in (moment / slope, (moment + width) / slope):
+        assert value >= 100.0 or any(abs(time - value) <= 1e-12 * value for time in found)
+
+
+def test_periodic_conditions_and_delays_have_their_times(file):
+    # every 8 units: floor(time/8); an event 2.5 after time 20
+    steps = f"<apply><floor/><apply><divide/>{TIME}{number(8.0)}</apply></apply>"
+    text = ode(("x", 0.0, steps), extra=parameter("A", 0.0))
+    event = dose(20.0)
+    late = with_events(text, event).replace("</trigger>", f"</trigger><delay>{math_of(number(2.5))}</delay>")
+    found = simulated_file(file(late)).switches.until(30.0)
+    for time in (8.0, 16.0, 24.0, 20.0, 22.5):
+        assert any(abs(time - one) < 1e-9 for one in found), time
