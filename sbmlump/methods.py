@@ -323,7 +323,9 @@ def identity(system: OdeSystem, observables: tuple[Observable, ...]) -> ReducedS
     """The method ``none``: nothing is reduced."""
     matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
     lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
-    proof = ExactProof("the model was read and written back; nothing was reduced", "identity", 0.0)
+    proof = ExactProof(
+        "the model was read and written back; nothing was reduced", "identity", 0.0, symbolic=system.given_constants
+    )
     return ReducedSystem(system, system, observables, lumps, LinearLumping(matrix, matrix), proof, "none")
 
 

@@ -213,8 +213,10 @@ class ExactProof:
         Present where functions were taken as generic, with the domain on which the statement holds.
     valid_for : mapping
         Values of constants the lumping rests on; empty if it holds for all values.
+    symbolic : tuple of str
+        Constants for all of whose values it holds.
     domain : str or None
-        On which states it holds, where that may not be all at which the original is defined.
+        The piece of the state space on which it holds, where that is not everywhere.
     """
 
     statement: str
@@ -229,10 +231,27 @@ class ExactProof:
     kind: str = "exact-proof"
     domain: str | None = None
 
+    @property
+    def holds_for(self) -> str:
+        """``domain`` (on a piece of the state space), ``file-values`` (of some constants), ``all-parameter-values``."""
+        if self.domain is not None:
+            return "domain"
+        return "file-values" if self.valid_for else "all-parameter-values"
+
+    def scope(self, most: int = _MOST_SHOWN) -> str:
+        """One sentence: for which values of the constants it holds, the first ``most`` by name."""
+        if not self.valid_for:
+            return "It holds for all values of the parameters."
+        listed = [f"{name} = {value}" for name, value in list(self.valid_for.items())[:most]]
+        more = f" and {len(self.valid_for) - most} more" if len(self.valid_for) > most else ""
+        rest = "; the other parameters may have any values" if self.symbolic else ""
+        return f"It rests on values of the original model: {', '.join(listed)}{more}{rest}."
+
     def as_json(self) -> dict[str, Any]:
         """Fields as JSON values."""
         return {
             "kind": self.kind,
+            "holds_for": self.holds_for,
             "statement": self.statement,
             "method": self.method,
             "failure_probability": self.failure_probability,
@@ -242,6 +261,7 @@ class ExactProof:
             "heuristic": self.heuristic,
             "valid_for": dict(self.valid_for),
             "symbolic_parameters": list(self.symbolic),
+            "domain": self.domain,
         }
 
 
@@ -267,6 +287,7 @@ class ErrorEstimate:
         """Fields as JSON values."""
         return {
             "kind": self.kind,
+            "holds_for": None,  # a measurement says nothing of other values
             "method": self.method,
             "horizon": self.horizon,
             "ensemble": self.ensemble,

@@ -392,6 +392,11 @@ class OdeSystem:
         return MappingProxyType({c.id: start[c.id] for c in self.constants if c.id in start})
 
     @cached_property
+    def given_constants(self) -> tuple[str, ...]:
+        """Ids of the constants that have a value, sorted: what a statement can be made for all values of."""
+        return tuple(sorted(c.id for c in self.constants if c.value is not None))
+
+    @cached_property
     def initial_values(self) -> tuple[Node | None, ...]:
         """Initial value of each state as a node free of every symbol; ``None`` where a value is missing."""
         start = self.at_start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from sbmlump.classic.proof import claim_of_files, prove_elimination
 from sbmlump.errors import Reason, UsageError
+from sbmlump.expr.graph import Node
 from sbmlump.loading import load
-from sbmlump.lumping.certify import Claim, Refutation, certify
+from sbmlump.lumping.certify import Claim, Refutation, certify, certify_widest
 from sbmlump.lumping.certify_embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
 from sbmlump.lumping.totals import with_totals
 from sbmlump.observables import parse_observables
@@ -63,36 +65,80 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
         if isinstance(claim, Refutation):
             return claim
         if record.kind == "embedding":
-            return _certify_embedding(claim, seed)
+            return _no_more_than_proved(_certify_embedding(claim, seed), record)
+        if record.kind == "elimination":
+            proof = _proved_elimination(claim, record, seed)
+            if proof is not None:
+                return proof
         whole = with_totals(claim, record.starts)
-        result = whole if isinstance(whole, Refutation) else certify(whole, seed)
-        if isinstance(result, ExactProof) or record.kind != "elimination":
-            return result
-        return _proved_elimination(claim, record, seed) or result
+        if isinstance(whole, Refutation):
+            return whole
+        outcome = certify(whole, seed)
+        # sizes that weigh totals are taken at their values here, whatever else may be known of them
+        return outcome if record.kind == "elimination" else _no_more_than_proved(outcome, record)
     foreign = [name for name in after.states if name not in before.state_index]
     if foreign or not after.states:
         listed = ", ".join(foreign[:5]) or "none at all"
         message = f"{reduced} carries no lumping, and its states are not those of the original ({listed})"
         return NoLumping((Reason("no-lumping", message),))
     rows = {name: {name: Fraction(1)} for name in after.states}
-    shared = {a.id for a in after.assigned} & set(before.definitions)
-    observables = {name: before.definitions[name] for name in sorted(shared)}
-    return certify(Claim(before, after, rows, observables, lift=rows), seed)
+    claim = Claim(before, after, rows, _shared_ids(before, after, rows), lift=rows)
+    if len(after.states) < len(before.states) <= len(set(before.states) & set(after.definitions)):
+        proof = _proved_elimination(claim, None, seed)
+        if proof is not None:
+            return proof
+    whole = with_totals(claim, {})
+    return whole if isinstance(whole, Refutation) else certify_widest(whole, seed)
 
 
-def _proved_elimination(claim: Claim, record: LumpingRecord, seed: int) -> ExactProof | None:
-    """The proof that states were eliminated by totals, where the annotation says just that; ``None`` without one.
+def _shared_ids(before: OdeSystem, after: OdeSystem, rows: Mapping[str, Mapping[str, Fraction]]) -> dict[str, Node]:
+    """What each id of the original that the reduced model defines too is in the original.
+
+    Left out is what is compared anyway: constants of both and states that never change, by their values, and states
+    that are lumps by themselves. A reaction's id is taken for its flux where something else is assigned to it.
+    """
+    fluxes = {one.id for one in after.reactions}
+    values = {c.id for c in after.constants} & {*(c.id for c in before.constants), *before.states}
+    return {
+        name: node
+        for name, node in before.definitions.items()
+        if name in after.definitions
+        and name not in values
+        and name not in fluxes
+        and dict(rows.get(name, {})) != {name: Fraction(1)}
+    }
+
+
+def _no_more_than_proved(outcome: ExactProof | Refutation, record: LumpingRecord) -> ExactProof | Refutation:
+    """The proof, unless the file says that values do not matter on which it rests."""
+    if (
+        isinstance(outcome, Refutation) or "holds_for" not in record.certificate
+    ):  # as written before there was that field
+        return outcome
+    text = "the lumping rests on {0} = {1}, but the file does not list {0} among the constants that it is valid for"
+    hidden = [(name, value) for name, value in outcome.valid_for.items() if name not in record.valid_for]
+    if not hidden:
+        return outcome
+    return Refutation(tuple(Reason("valid-for-differs", text.format(*pair), pair[0]) for pair in hidden))
+
+
+def _proved_elimination(claim: Claim, record: LumpingRecord | None, seed: int) -> ExactProof | None:
+    """The proof that states were eliminated by totals, where the claim says just that; ``None`` without one.
+
 
     It follows the states that stay point by point, and so also proves what is no linear lumping with generic functions:
-    constants that are computed from initial values, rates that depend on totals through functions.
+    constants that are computed from initial values, rates that depend on totals through functions. It holds for all
+    values of the constants, sizes of compartments among the weights of totals included.
     """
     alone = {name: {name: Fraction(1)} for name in claim.reduced.states}
     if claim.rows != alone or claim.lift != alone or claim.offset:
         return None
     elimination = claim_of_files(claim.original, claim.reduced, claim.observables)
-    if {name: {state: Fraction(1)} for name, state in elimination.starts.items()} != dict(record.starts):
+    named = {name: {state: Fraction(1)} for name, state in elimination.starts.items()}
+    if record is not None and named != dict(record.starts):
         return None
-    result = prove_elimination(replace(elimination, fixed=frozenset(record.valid_for)), seed)
+    fixed = frozenset[str]() if record is None else frozenset(record.valid_for)
+    result = prove_elimination(replace(elimination, fixed=fixed), seed)
     return result if isinstance(result, ExactProof) else None
 
 
@@ -120,7 +166,7 @@ def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord)
         return Refutation(tuple(reasons))
     rows = {lump.id: lump.members for lump in record.lumps}
     lift = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
-    return Claim(before, after, rows, named, symbolic, lift, record.offset)
+    return Claim(before, after, rows, _shared_ids(before, after, rows) | named, symbolic, lift, record.offset)
 
 
 def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ReducedSystem:

@@ -404,3 +404,102 @@ def event_models(draw: st.DrawFn) -> str:
         )
         + listed("Events", *events)
     )
+
+
+@dataclass(frozen=True)
+class ParametricSystem:
+    """A system whose constants and initial values are computed from parameters and from each other's initial values.
+
+    ``observe`` are texts to be kept; ``parameters`` are the constants that nothing computes.
+    """
+
+    system: OdeSystem
+    observe: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+
+@st.composite
+def parametric_systems(draw: st.DrawFn) -> ParametricSystem:
+    """Pools whose members decay alike and are fed by other pools, beside states that nothing observed depends on.
+
+    Values at time 0 are drawn in a random order, each an expression of those before it: constants from states and
+    states from constants. Two members of a pool may have rate constants of their own that are equal only in value.
+    """
+    graph = Graph()
+    parameters = [f"p{i + 1}" for i in range(draw(st.integers(2, 4)))]
+    blocks = [[f"x{i + 1}_{j + 1}" for j in range(draw(st.integers(1, 3)))] for i in range(draw(st.integers(1, 3)))]
+    aside = [f"z{i + 1}" for i in range(draw(st.integers(0, 2)))]
+    states = [*(name for block in blocks for name in block), *aside]
+    computed = [f"c{i + 1}" for i in range(draw(st.integers(1, 4)))]
+    positive = st.builds(Fraction, st.integers(1, 9), st.integers(1, 4))
+    value: dict[str, Node] = {name: graph.number(draw(positive)) for name in parameters}
+    twins = draw(st.booleans())
+    if twins:  # a constant of its own with the value of another
+        value["twin"] = value[parameters[0]]
+        parameters.append("twin")
+    known = [*parameters]
+    alike = [draw(st.booleans()) for _ in blocks]  # start equal and stay so
+    home = {name: i for i, block in enumerate(blocks) for name in block if alike[i]}
+    first: dict[int, Node] = {}
+    for name in draw(st.permutations([*states, *computed])):
+        if name in home and home[name] in first:
+            value[name] = first[home[name]]
+        elif name in computed or draw(st.booleans()):
+            value[name] = draw(_positive_formulas(graph, known))
+        else:
+            value[name] = graph.number(draw(positive))
+        if name in home:
+            first[home[name]] = value[name]
+        known.append(name)
+    constants = [*parameters, *computed]
+    rate = st.sampled_from(constants).map(graph.symbol)
+    pools = [graph.add([graph.symbol(name) for name in block]) for block in blocks]
+    rhs: dict[str, Node] = {}
+    for i, block in enumerate(blocks):
+        decay, feed = draw(rate), draw(rate)
+        source = graph.div(draw(st.sampled_from(pools)), graph.add([graph.number(1), draw(st.sampled_from(pools))]))
+        shares = [draw(st.integers(0, 2)) for _ in block]
+        for j, name in enumerate(block):
+            own = graph.symbol("twin") if twins and j and decay == graph.symbol(parameters[0]) else decay
+            gain = graph.mul((graph.number(shares[0] if alike[i] else shares[j]), feed, source))
+            rhs[name] = graph.sub(gain, graph.mul((own, graph.symbol(name))))
+        if i and draw(st.booleans()):
+            for name in block:  # at rest
+                rhs[name] = graph.number(0)
+    for name in aside:
+        other = graph.symbol(draw(st.sampled_from(states)))
+        rhs[name] = graph.sub(graph.mul((draw(rate), other)), graph.symbol(name))
+    system = OdeSystem(
+        graph=graph,
+        states=tuple(states),
+        initial=tuple(value[name] for name in states),
+        rhs=tuple(rhs[name] for name in states),
+        constants=tuple(
+            Constant(name, value[name], computed=name in computed and graph.number_of(value[name]) is None)
+            for name in constants
+        ),
+        id="parametric",
+    )
+    observe = [" + ".join(draw(st.sampled_from(blocks)))]
+    if draw(st.booleans()):
+        observe.append(draw(st.sampled_from(constants)))
+    return ParametricSystem(system, tuple(observe), tuple(parameters))
+
+
+@st.composite
+def _positive_formulas(draw: st.DrawFn, graph: Graph, names: Sequence[str]) -> Node:
+    """An expression with a positive value at positive values of its symbols."""
+    pick = st.sampled_from(list(names)).map(graph.symbol)
+    kind = draw(st.sampled_from(["scaled", "sum", "product", "quotient", "saturating", "root"]))
+    a, b, number = draw(pick), draw(pick), graph.number(draw(st.integers(1, 4)))
+    if kind == "scaled":
+        return graph.add([graph.mul((number, a)), graph.number(draw(st.integers(0, 2)))])
+    if kind == "sum":
+        return graph.add([a, graph.mul((number, b))])
+    if kind == "product":
+        return graph.mul((a, b))
+    if kind == "quotient":
+        return graph.div(graph.mul((number, a)), graph.add([a, b]))
+    if kind == "saturating":
+        return graph.div(a, graph.add([number, graph.mul((a, a))]))
+    return graph.call("exp", [graph.neg(graph.div(a, graph.add([number, b])))])

@@ -42,9 +42,10 @@ from sbmlump.errors import Reason, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.expr.text import ExpressionError, parse_number, to_text
 from sbmlump.lumping.basis import Basis
-from sbmlump.lumping.certify import certify
-from sbmlump.lumping.reduction import agrees, assemble, claim_of, reduced_system, state_lifts, values_used
+from sbmlump.lumping.certify import certify_widest
+from sbmlump.lumping.reduction import agrees, assemble, claim_of, reduced_system, state_lifts
 from sbmlump.lumping.training import Ensemble
+from sbmlump.lumping.validity import resting_values
 from sbmlump.reduced import ExactProof, Observable, ReducedSystem, finite_or_none
 from sbmlump.structure.exact_linear import null_space, rank, solve_rows
 from sbmlump.system import OdeSystem
@@ -249,10 +250,8 @@ def user_lumping(
         if any(system.graph.is_undefined(node) for node in reduced.rhs):
             continue
         if agrees(system, reduced, basis):
-            outcome = certify(claim_of(system, reduced, basis, lift, observables, frozenset()), seed)
+            outcome = certify_widest(claim_of(system, reduced, basis, lift, observables, frozenset()), seed)
             if isinstance(outcome, ExactProof):
-                used = values_used(system, frozenset(), basis.members, observables)
-                outcome = replace(outcome, valid_for=used)
                 made = assemble(system, reduced, basis, lift, observables, outcome, {"lump": clock() - begin}, 0)
                 return replace(made, method="lumping")
         drafts.append(assemble(system, reduced, basis, lift, observables, DRAFT, {}, 0))
@@ -384,9 +383,8 @@ def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial:
     for lift, reduced in defined:
         if system.events or not agrees(system, reduced, basis):
             continue
-        outcome = certify(claim_of(system, reduced, basis, lift, (), frozenset()), seed)
+        outcome = certify_widest(claim_of(system, reduced, basis, lift, (), frozenset()), seed)
         if isinstance(outcome, ExactProof):
-            outcome = replace(outcome, valid_for=values_used(system, frozenset(), basis.members, ()))
             return Closure(True, True, 0.0, 0.0, dict.fromkeys(names, 0.0), {}, 0, outcome)
     _, reduced = defined[0]
     forward = {
@@ -431,7 +429,7 @@ def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial, seed:
 
 def _values_of_all(system: OdeSystem) -> dict[str, str]:
     """Values of the constants of the right-hand side: the rates of all states are looked at."""
-    return values_used(system, frozenset(), range(system.size), ())
+    return resting_values(system, frozenset(), (), system.rhs)
 
 
 def _with_field(system: OdeSystem, nodes: Mapping[str, Node], field: Mapping[str, str], trial: Trial) -> Closure:

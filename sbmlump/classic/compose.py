@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+from sbmlump.lumping.validity import ids_below, resting_values
 from sbmlump.reduced import (
     AffineLumping,
     Certificate,
@@ -121,9 +122,9 @@ def _fixed_totals(
     starts: Mapping[str, Mapping[str, Fraction]],
     members: Mapping[str, Mapping[str, Fraction]],
 ) -> dict[str, dict[str, Fraction]]:
-    """Constants that the first step computes from initial values and the second holds as numbers, over original states.
+    """Constants that the first step computes from initial values and the second does not, over original states.
 
-    The second step cannot compute them where a state that takes part is gone.
+    The second step cannot compute them where a state that takes part is gone: a part of them is a number then.
     """
     graph, states = first.system.graph, set(first.system.states)
     own = {c.id for c in first.original.constants}
@@ -134,7 +135,7 @@ def _fixed_totals(
         moved = now.get(constant.id)
         if constant.id in own or constant.id in starts or constant.value is None or moved is None:
             continue
-        if not graph.symbols([constant.value]) & states or second.system.graph.symbols([moved]):
+        if not graph.symbols([constant.value]) & states or moved == constant.value:
             continue
         row: dict[str, Fraction] | None = {}
         (value,) = graph.substitute([constant.value], values)
@@ -165,7 +166,9 @@ def _joined(first: ReducedSystem, second: ReducedSystem) -> ExactProof:
     if not (isinstance(a, ExactProof) and isinstance(b, ExactProof)):
         raise ValueError("an approximate step needs a certificate of the whole")  # noqa: TRY004 (a wrong combination, not type)
     remarks = [text for text in (a.heuristic, b.heuristic) if text]
-    symbolic = set(a.symbolic) & set(b.symbolic)
+    fixed = _fixed_by_second(first, second, b)
+    symbolic = set(a.symbolic) - fixed
+    values = resting_values(first.original, symbolic, (), [first.original.graph.symbol(name) for name in fixed])
     return ExactProof(
         f"in turn: {first.method}: {a.statement}; {second.method}: {b.statement}",
         "chain" if a.method != b.method else a.method,
@@ -174,9 +177,17 @@ def _joined(first: ReducedSystem, second: ReducedSystem) -> ExactProof:
         a.points + b.points,
         max(a.degree, b.degree),
         "; ".join(dict.fromkeys(remarks)) or None,
-        {**a.valid_for, **b.valid_for},
+        {**a.valid_for, **values},
         tuple(sorted(symbolic)),
+        domain="; ".join(dict.fromkeys(text for text in (a.domain, b.domain) if text)) or None,
     )
+
+
+def _fixed_by_second(first: ReducedSystem, second: ReducedSystem, proof: ExactProof) -> set[str]:
+    """Constants of the first original whose values the second step rests on, also through constants made of them."""
+    own = {c.id for c in first.original.constants}
+    # a constant that the first step made (a sum of constants) rests on those it is computed from
+    return own & ids_below(second.original, proof.valid_for)
 
 
 def chain_of(reduction: ReducedSystem, certificate: Certificate) -> dict[str, object]:

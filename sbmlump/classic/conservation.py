@@ -111,7 +111,9 @@ def conservation(
         refused = [*refused, *_resting_on_kept(system, laws, keep, seed), *_near_reasons(system)]
     reasons = tuple(refused)
     if not chosen:
-        proof = ExactProof("there is no conserved total; nothing was eliminated", "identity", 0.0)
+        proof = ExactProof(
+            "there is no conserved total; nothing was eliminated", "identity", 0.0, symbolic=system.given_constants
+        )
         kept = with_observables(system, observables)
         return elimination_of(system, kept, observables, proof, "conservation", reasons=reasons)
     reduced, starts = eliminated_system(system, plan, observables)

@@ -240,7 +240,7 @@ def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSys
     """Nothing is reduced; observables that have no id of the model become assigned quantities."""
     matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
     lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
-    proof = ExactProof("nothing was reduced", "identity", 0.0)
+    proof = ExactProof("nothing was reduced", "identity", 0.0, symbolic=system.given_constants)
     kept = with_observables(system, observables)
     return ReducedSystem(system, kept, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "none")
 

@@ -21,10 +21,18 @@ from sbmlump.events import event_label, new_values, overwrites_others, targets, 
 from sbmlump.expr.domains import PrimeField
 from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
-from sbmlump.expr.same import same_value
 from sbmlump.lumping.certify import Refutation
+from sbmlump.lumping.claim_values import (
+    ComparedValues,
+    ValuePair,
+    ValueTable,
+    compare_values,
+    constant_pairs,
+    with_values,
+)
 from sbmlump.lumping.event_proof import event_pairs
 from sbmlump.lumping.identity import failure_bound, run_trials
+from sbmlump.lumping.validity import ids_below
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
 
@@ -63,8 +71,9 @@ class EliminationClaim:
 
     @property
     def at_values(self) -> frozenset[str]:
-        """Constants that take their values in the file."""
-        return self.fixed if self.symbolic else frozenset(self.original.constant_values)
+        """Constants that take their values in the file, those included that such a one is computed from."""
+        values = frozenset(self.original.constant_values)
+        return values & ids_below(self.original, self.fixed) if self.symbolic else values
 
 
 def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Refutation:
@@ -74,7 +83,9 @@ def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Re
     ----------
     Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225: identity testing.
     """
-    reasons = [*_check_form(claim), *_check_values(claim)]
+    reasons = _check_form(claim)
+    start = ComparedValues() if reasons else _check_values(claim, seed)
+    reasons += start.reasons
     if reasons:
         return Refutation(tuple(reasons))
     rows = {name: {name: Fraction(1)} for name in claim.reduced.states}
@@ -97,7 +108,7 @@ def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Re
         return Refutation(
             tuple(Reason("elimination-differs", f"{label} is not what it is in the original") for label in listed)
         )
-    return ExactProof(
+    proof = ExactProof(
         _statement(claim),
         "identity-test",
         trial.failure_probability,
@@ -107,6 +118,7 @@ def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Re
         valid_for=_values(claim),
         symbolic=tuple(sorted({c.id for c in claim.original.constants} - claim.at_values)) if claim.symbolic else (),
     )
+    return with_values(proof, start)
 
 
 def claim_of_files(original: OdeSystem, reduced: OdeSystem, observables: Mapping[str, Node]) -> EliminationClaim:
@@ -151,7 +163,7 @@ def _statement(claim: EliminationClaim) -> str:
 
 def _values(claim: EliminationClaim) -> dict[str, str]:
     system = claim.original
-    mentioned = claim.fixed if claim.symbolic else system.graph.symbols(system.rhs)
+    mentioned = claim.at_values if claim.symbolic else system.graph.symbols(system.rhs)
     used: dict[str, str] = {}
     for name, node in system.constant_values.items():
         if name in mentioned:
@@ -179,29 +191,24 @@ def _check_form(claim: EliminationClaim) -> list[Reason]:
     return reasons
 
 
-def _check_values(claim: EliminationClaim) -> list[Reason]:
-    """Constants, initial values of states and totals."""
+def _check_values(claim: EliminationClaim, seed: int) -> ComparedValues:
+    """Constants, initial values of states and totals, as formulas in the constants the claim is made for."""
     before, after = claim.original, claim.reduced
-    start = {name: node for name, node in zip(before.states, before.initial_values, strict=True) if node is not None}
-    expected = dict(before.constant_values)
-    graph = before.graph
-    at_start = {graph.symbol(name): node for name, node in (start | expected).items()}
-    at_start[graph.time()] = graph.number(0)
-    for name, node in claim.totals.items():
-        expected[name] = graph.substitute([node], at_start)[0]
-    found = dict(after.constant_values)
-    kept = {name: node for name, node in zip(after.states, after.initial_values, strict=True) if node is not None}
-    pairs = [(name, expected[name], found[name]) for name in sorted(set(expected) & set(found))]
-    pairs += [(name, start[name], found[name]) for name in sorted(set(start) & set(found))]
-    pairs += [(name, start[name], kept[name]) for name in after.states if name in start and name in kept]
-    lost = [name for name in after.states if (name in start) != (name in kept)]
-    reasons = [Reason("initial-value-differs", f"{name} has an initial value on one side only", name) for name in lost]
-    reasons += [
-        Reason("initial-value-differs", f"the value of {name} at time 0 is not that of the original", name)
-        for name, a, b in pairs
-        if not same_value(graph, a, after.graph, b)
-    ]
-    return reasons
+    free = ValueTable.free_of(before, frozenset(c.id for c in before.constants) - claim.at_values)
+    left, right = ValueTable(before, free), ValueTable(after, free)
+    states = set(before.states)
+    pairs = constant_pairs(before, after, left, right)
+    at_rest = [(c.id, left.get(c.id)) for c in after.constants if c.id in states]
+    kept = [(name, left.get(name)) for name in after.states]
+    starts = [(name, left.get(state)) for name, state in claim.starts.items()]
+    totals = [(name, left.formula(node)) for name, node in claim.totals.items()]
+    for name, node in (*at_rest, *kept, *starts, *totals):
+        other = right.get(name)
+        text = f"the value of {name} at time 0 is not that of the original"
+        if node is None or other is None:
+            text = f"{name} has an initial value on one side only"
+        pairs.append(ValuePair(node, other, Reason("initial-value-differs", text, name)))
+    return compare_values(before.graph, after.graph, pairs, seed)
 
 
 def _mixed(claim: EliminationClaim) -> list[Reason]:

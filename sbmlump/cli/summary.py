@@ -92,6 +92,7 @@ def _print_certificate(outcome: Outcome) -> None:
         "chain": "step by step",
     }.get(str(data["method"]), f"({data['method']})")
     click.echo(f"proved exact {how}")
+    click.echo(f"  {proof.scope(_MOST_LUMPS)}")
     if data["heuristic"]:
         click.echo(f"  note: {data['heuristic']}")
 

@@ -36,6 +36,8 @@ def command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
         print_json({"outcome": outcome, "certificate": certificate, "reasons": [reason_json(r) for r in reasons]})
     else:
         click.echo(outcome if not isinstance(result, ExactProof) else f"proved: {result.statement}")
+        if isinstance(result, ExactProof):
+            click.echo(result.scope())
         if isinstance(result, ExactProof) and result.heuristic:
             click.echo(f"note: {result.heuristic}")
         for reason in reasons:

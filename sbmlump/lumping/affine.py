@@ -28,6 +28,7 @@ from sbmlump.integrate.quadratic import QuadraticForm
 from sbmlump.lumping.approximate_problem import Problem
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.basis import combination_over
+from sbmlump.lumping.initial_values import initial_formulas, written_constants
 from sbmlump.lumping.names import lump_names
 from sbmlump.reduced import AffineLumping, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Quantity
@@ -180,13 +181,11 @@ class _Writer:
     def _constants(self, taken: set[str]) -> tuple[Constant, ...]:
         system, problem = self.problem.system, self.problem
         graph = self.graph
-        known = {c.id for c in system.constants}
-        found = [_resolved(system, c, known) for c in system.constants if c.id not in taken]
+        kept = [c for c in system.constants if c.id not in taken]
+        found = list(written_constants(system, {}, {}, frozenset(), kept))
+        start = initial_formulas(system)
         for j, name in self.start_names.items():
-            node = system.initial[problem.kept[j]]
-            if not graph.symbols([node]) <= known or graph.depends_on_time([node]):
-                value = system.initial_values[problem.kept[j]]
-                node = node if value is None else value
+            node = start[problem.kept[j]]
             found.append(Constant(name, node, computed=graph.number_of(node) is None))
         for name, row in zip(self.total_names, self.total_rows, strict=True):
             found.append(Constant(name, self._combination(row), computed=True))
@@ -445,12 +444,6 @@ def _without_cancelled(table: Array, terms: Array) -> Array:
 
 def _fractions(row: Array) -> dict[int, Fraction]:
     return {j: Fraction(repr(v)) for j, v in enumerate(np.asarray(row).tolist()) if v}
-
-
-def _resolved(system: OdeSystem, constant: Constant, known: set[str]) -> Constant:
-    if constant.value is None or system.graph.symbols([constant.value]) <= known:
-        return constant
-    return Constant(constant.id, system.constant_values.get(constant.id), constant.computed)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -2,7 +2,8 @@
 
 Nothing here knows how the lumping was found. Given both systems, the rows of L over Q and what each observable is in
 the original, it checks: L has full row rank; L f(x) = g(Lx) for all x; each observable h(x) is the reduced model's
-expression at Lx; initial values are Lx(0); constants that both have agree.
+expression at Lx; initial values are Lx(0) and constants that both have agree, as formulas in every symbolic constant
+(:mod:`sbmlump.lumping.claim_values`).
 
 Rational systems: the identity is checked as it stands, by expansion over Q where that is small, else at random points
 modulo random primes. Systems with other functions: those are taken as generic (hashed, see
@@ -24,12 +25,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
+from sbmlump.events import event_expressions
 from sbmlump.expr.domains import BadPrimeError, PrimeField
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
-from sbmlump.expr.same import same_value
+from sbmlump.lumping.claim_values import (
+    ComparedValues,
+    ValuePair,
+    ValueTable,
+    compare_values,
+    constant_pairs,
+    with_values,
+)
 from sbmlump.lumping.event_proof import Pair, event_pairs
 from sbmlump.lumping.field import RowSpace, matmul_mod, random_prime
 from sbmlump.lumping.identity import MAX_VARIABLES, TARGET, Trial, expand_polynomials, failure_bound, run_trials
@@ -40,15 +49,15 @@ from sbmlump.lumping.real_points import (
     RealPointSettings,
     compare_at_real_points,
 )
+from sbmlump.lumping.validity import prove_widest, resting_values
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
 
-__all__ = ["Claim", "Refutation", "certify"]
+__all__ = ["Claim", "Refutation", "certify", "certify_widest"]
 
 Residues = NDArray[np.int64]
 Row = Mapping[str, Fraction]
 _RANK_PRIMES = 4
-_START = "initial value of "
 _BRANCHED: Final = frozenset({"ln", "power"})  # functions whose derivatives say nothing across a singularity
 _SPOKEN: Final = {"even-ln": "ln", "even-root-power": "power", "free-power": "power"}
 
@@ -105,24 +114,52 @@ def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
     Li and Rabitz, Chem. Eng. Sci. 44 (1989), doi 10.1016/0009-2509(89)85014-6: closure under the Jacobian.
     Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225: identity testing.
     """
-    reasons = [*_check_shape(claim), *_check_constants(claim)]
+    reasons = [*_check_shape(claim), *_check_missing(claim)]
     if reasons:
         return Refutation(tuple(reasons))
-    pairs, event_reasons = event_pairs(claim.original, claim.reduced, claim.rows)
-    reasons = [*_check_rank(claim), *_check_initial_values(claim), *event_reasons]
+    pairs, event_reasons = _pairs(claim)
+    start = _compared_values(claim, seed)
+    reasons = [*_check_rank(claim), *start.reasons, *event_reasons]
     if reasons:
         return Refutation(tuple(reasons))
-    definitions = claim.reduced.definitions
-    pairs = [*((name, node, definitions[name]) for name, node in claim.observables.items()), *pairs]
-    pairs += _symbolic_starts(claim)
     outcome = _prove(_Sides.of(claim, pairs, double_constants=False), seed)
     if isinstance(outcome, Refutation):
         other = _Sides.of(claim, pairs, double_constants=True)
         if other.replaced:
             second = _prove(other, seed)
-            if isinstance(second, ExactProof):
-                return second
-    return outcome
+            outcome = second if isinstance(second, ExactProof) else outcome
+    return outcome if isinstance(outcome, Refutation) else with_values(outcome, start)
+
+
+def certify_widest(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
+    """As :func:`certify`, for all values of as many constants as can be (those of the claim at least)."""
+    return prove_widest(
+        claim, lambda one: certify(one, seed), lambda one, names: replace(one, symbolic=names), _claim_sides, seed
+    )
+
+
+def _claim_sides(claim: Claim) -> tuple[Graph, list[Node], list[Node]]:
+    """Both sides of everything that has to be identical, over states and symbolic constants of the original.
+
+    Returns
+    -------
+    graph, left, right
+        L f(x), observables and parts of events, then initial values and constants; and g(Lx) and what belongs to it.
+    """
+    pairs, _ = _pairs(claim)
+    graph, left, right = _both_sides(_Sides.of(claim, pairs, double_constants=False))
+    for pair in _value_pairs(claim):
+        if pair.left is not None and pair.right is not None:
+            left.append(pair.left)
+            right += graph.transplant(claim.reduced.graph, [pair.right], {})
+    return graph, left, right
+
+
+def _pairs(claim: Claim) -> tuple[list[Pair], list[Reason]]:
+    """Observables and parts of events, pairwise, and what differs in the form of events already."""
+    events, reasons = event_pairs(claim.original, claim.reduced, claim.rows)
+    definitions = claim.reduced.definitions
+    return [*((name, node, definitions[name]) for name, node in claim.observables.items()), *events], reasons
 
 
 # -- the parts that need no random numbers -----------------------------------------------------------
@@ -151,18 +188,11 @@ def _check_shape(claim: Claim) -> list[Reason]:
     return reasons
 
 
-def _check_constants(claim: Claim) -> list[Reason]:
-    old, new = claim.original.constant_values, claim.reduced.constant_values
+def _check_missing(claim: Claim) -> list[Reason]:
     mentioned = claim.reduced.graph.symbols(claim.reduced.rhs) - set(claim.reduced.states)
-    missing = sorted(mentioned - set(new))
-    if missing:
-        text = "the constant {} has no value in the reduced model"
-        return [Reason("missing-value", text.format(name), name) for name in missing]
-    return [
-        Reason("constant-differs", f"the constant {name} has another value than in the original", name)
-        for name in sorted(set(old) & set(new))
-        if not same_value(claim.original.graph, old[name], claim.reduced.graph, new[name])
-    ]
+    missing = sorted(mentioned - set(claim.reduced.constant_values))
+    text = "the constant {} has no value in the reduced model"
+    return [Reason("missing-value", text.format(name), name) for name in missing]
 
 
 def _check_rank(claim: Claim) -> list[Reason]:
@@ -210,42 +240,22 @@ def _check_lift(claim: Claim) -> list[Reason]:
     ]
 
 
-def _check_initial_values(claim: Claim) -> list[Reason]:
-    original, reduced = claim.original, claim.reduced
-    start = dict(zip(original.states, original.initial_values, strict=True))
-    reasons = []
-    for name, node in zip(reduced.states, reduced.initial_values, strict=True):
-        terms = claim.rows[name]
-        parts = [start[member] for member in terms]
-        if any(part is None for part in parts) or node is None:
-            if node is not None or all(part is not None for part in parts):
-                reasons.append(Reason("initial-value-differs", f"{name} has an initial value on one side only", name))
-            continue
-        graph = original.graph
-        expected = graph.add(graph.scaled(terms[m], start[m] or 0) for m in terms)
-        if not same_value(graph, expected, reduced.graph, node):
-            value = values_of(graph, [expected])[0]
-            reasons.append(
-                Reason("initial-value-differs", f"{name} does not start at its lumped initial value {value:.17g}", name)
-            )
-    return reasons
-
-
-def _symbolic_starts(claim: Claim) -> list[Pair]:
-    """Initial values that depend on constants kept symbolic: they must agree as expressions of those."""
-    if not claim.symbolic:
-        return []
-    original, reduced = claim.original, claim.reduced
-    graph = original.graph
-    before, after = original.at_start(claim.symbolic), reduced.at_start(claim.symbolic)
-    pairs: list[Pair] = []
+def _value_pairs(claim: Claim) -> list[ValuePair]:
+    """Initial values of the lumps, and constants that both systems have."""
+    free = ValueTable.free_of(claim.original, claim.symbolic)
+    left, right = ValueTable(claim.original, free), ValueTable(claim.reduced, free)
+    pairs = constant_pairs(claim.original, claim.reduced, left, right)
     for name, row in claim.rows.items():
-        if name not in after or any(member not in before for member in row):
-            continue  # missing on both sides, see _check_initial_values
-        expected = graph.add(graph.scaled(v, before[member]) for member, v in row.items())
-        if graph.symbols([expected]) or reduced.graph.symbols([after[name]]):
-            pairs.append((_START + name, expected, after[name]))
+        a, b = left.combined(row), right.get(name)
+        text = f"{name} does not start at its lumped initial value"
+        if a is None or b is None:
+            text = f"{name} has an initial value on one side only"
+        pairs.append(ValuePair(a, b, Reason("initial-value-differs", text, name)))
     return pairs
+
+
+def _compared_values(claim: Claim, seed: int) -> ComparedValues:
+    return compare_values(claim.original.graph, claim.reduced.graph, _value_pairs(claim), seed)
 
 
 # -- the identity ------------------------------------------------------------------------------------
@@ -418,16 +428,27 @@ def _difference(sides: _Sides, position: int) -> Reason:
     name = sides.labels[position - len(states)]
     if name in sides.claim.observables:
         return Reason("observable-differs", f"the observable {name} is not what it is in the original", name)
-    code = "initial-value-differs" if name.startswith(_START) else "event-differs"
-    return Reason(code, f"the {name} is not what it is in the original")
+    return Reason("event-differs", f"the {name} is not what it is in the original")
 
 
 def _expansion(sides: _Sides) -> tuple[int, ...] | None:
     """Deterministic: expand L f(x) − g(Lx) and h(x) − h̃(Lx) over Q; which are not zero, ``None`` if too large."""
     claim = sides.claim
-    graph = claim.original.graph
     if len(claim.original.states) + len(sides.shared) >= MAX_VARIABLES:
         return None
+    graph, left, right = _both_sides(sides)
+    variables = [*(graph.symbol(name) for name in (*claim.original.states, *sides.shared)), graph.time()]
+    both = expand_polynomials(graph, [*left, *right], variables)
+    if both is None:
+        return None
+    half = len(left)
+    return tuple(i for i in range(half) if both[i] != both[half + i])
+
+
+def _both_sides(sides: _Sides) -> tuple[Graph, list[Node], list[Node]]:
+    """L f(x) and h(x), and g(Lx) and h̃(Lx), in the graph of the original."""
+    claim = sides.claim
+    graph = claim.original.graph
     symbols = {name: graph.symbol(name) for name in (*claim.original.states, *sides.shared)}
     reduced_graph = claim.reduced.graph
     mapping = {reduced_graph.symbol(name): symbols[name] for name in sides.shared}
@@ -437,12 +458,7 @@ def _expansion(sides: _Sides) -> tuple[int, ...] | None:
     rates = dict(zip(sides.used, sides.original_roots, strict=False))
     left = [graph.add(graph.scaled(v, rates[m]) for m, v in claim.rows[name].items()) for name in claim.reduced.states]
     left += sides.original_roots[len(sides.used) :]
-    variables = [*symbols.values(), graph.time()]
-    both = expand_polynomials(graph, [*left, *right], variables)
-    if both is None:
-        return None
-    half = len(left)
-    return tuple(i for i in range(half) if both[i] != both[half + i])
+    return graph, left, right
 
 
 class _DirectComparer:
@@ -578,12 +594,14 @@ def _proof(
     """The certificate; ``functions`` are those taken as generic, ``None`` in rational systems."""
     claim = sides.claim
     symbolic = tuple(sorted(claim.symbolic & {c.id for c in claim.original.constants}))
+    rates = dict(zip(claim.original.states, claim.original.rhs, strict=True))
+    seen = [*(rates[name] for name in sides.used), *claim.observables.values()]
+    seen += event_expressions(claim.original.events)
+    valid_for = resting_values(claim.original, claim.symbolic, sides.used, seen)
     statement = (
         f"{claim.reduced.size} linear combinations of the {claim.original.size} states obey equations of their own, "
         "from which every observable follows exactly"
     )
-    if symbolic:
-        statement += ", for all values of the constants kept symbolic"
     heuristic = domain = None
     if functions is not None:
         heuristic = f"functions taken as generic ({_listed(functions)}); holds wherever the original is defined"
@@ -598,7 +616,7 @@ def _proof(
         extra = "irrational constants stand for the doubles nearest to them"
         heuristic = f"{heuristic}; {extra}" if heuristic else extra
     if trial is None:
-        return ExactProof(statement, "expansion", 0.0, heuristic=heuristic, symbolic=symbolic)
+        return ExactProof(statement, "expansion", 0.0, heuristic=heuristic, valid_for=valid_for, symbolic=symbolic)
     return ExactProof(
         statement,
         "identity-test",
@@ -607,7 +625,8 @@ def _proof(
         trial.points,
         int(min(degree, 2**53)),
         heuristic,
-        symbolic=symbolic,
+        valid_for,
+        symbolic,
         domain=domain,
     )
 

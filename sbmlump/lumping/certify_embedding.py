@@ -13,7 +13,7 @@ symbolically first, so no folding that it permits is missed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,13 @@ from sbmlump.errors import Reason
 from sbmlump.expr.domains import PrimeField
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.program import Program
-from sbmlump.expr.same import same_value
+from sbmlump.lumping.claim_values import ValuePair, ValueTable, compare_values, constant_pairs, with_values
 from sbmlump.lumping.identity import Trial, expand_polynomials, failure_bound, run_trials
+from sbmlump.lumping.validity import prove_widest, resting_values
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
 
-__all__ = ["EmbeddingClaim", "EmbeddingRefutation", "certify_embedding"]
+__all__ = ["EmbeddingClaim", "EmbeddingRefutation", "certify_embedding", "certify_embedding_widest"]
 
 Residues = NDArray[np.int64]
 
@@ -74,10 +75,29 @@ def certify_embedding(claim: EmbeddingClaim, seed: int = 0) -> ExactProof | Embe
     reasons = _check_shape(claim)
     if reasons:
         return EmbeddingRefutation(tuple(reasons))
-    reasons = [*_check_constants(claim), *_check_initial_values(claim)]
-    if reasons:
-        return EmbeddingRefutation(tuple(reasons))
-    return _prove(_Sides.of(claim), seed)
+    start = compare_values(claim.original.graph, claim.reduced.graph, _value_pairs(claim), seed)
+    if start.wrong:
+        return EmbeddingRefutation(start.reasons)
+    outcome = _prove(_Sides.of(claim), seed)
+    return outcome if isinstance(outcome, EmbeddingRefutation) else with_values(outcome, start)
+
+
+def certify_embedding_widest(claim: EmbeddingClaim, seed: int = 0) -> ExactProof | EmbeddingRefutation:
+    """As :func:`certify_embedding`, for all values of as many constants as can be (those of the claim at least)."""
+    return prove_widest(
+        claim, lambda one: certify_embedding(one, seed), lambda one, names: replace(one, symbolic=names), _sides, seed
+    )
+
+
+def _sides(claim: EmbeddingClaim) -> tuple[Graph, list[Node], list[Node]]:
+    """Both sides of everything that has to be identical, in a graph of their own."""
+    both = _Sides.of(claim)
+    graph, left, right = both.graph, list(both.left), list(both.right)
+    for pair in _value_pairs(claim):
+        if pair.left is not None and pair.right is not None:
+            left += graph.transplant(claim.original.graph, [pair.left], {})
+            right += graph.transplant(claim.reduced.graph, [pair.right], {})
+    return graph, left, right
 
 
 # -- the parts that need no random numbers -----------------------------------------------------------
@@ -111,55 +131,19 @@ def _check_shape(claim: EmbeddingClaim) -> list[Reason]:
     return reasons
 
 
-def _check_constants(claim: EmbeddingClaim) -> list[Reason]:
-    old, new = claim.original.constant_values, claim.reduced.constant_values
-    return [
-        Reason("constant-differs", f"the constant {name} has another value than in the original", name)
-        for name in sorted(set(old) & set(new))
-        if not same_value(claim.original.graph, old[name], claim.reduced.graph, new[name])
-    ]
-
-
-def _check_initial_values(claim: EmbeddingClaim) -> list[Reason]:
-    """Every member starts where the state that stands for it does, for all values of the symbolic constants."""
-    start = dict(zip(claim.original.states, _start(claim.original, claim.symbolic), strict=True))
-    reasons: list[Reason] = []
-    for name, node in zip(claim.reduced.states, _start(claim.reduced, claim.symbolic), strict=True):
-        for member in claim.blocks[name]:
-            value = start[member]
-            if value is None and node is None:
-                if len(claim.blocks[name]) == 1:
-                    continue
-            elif value is not None and node is not None:
-                if _same_start(claim, value, node):
-                    continue
+def _value_pairs(claim: EmbeddingClaim) -> list[ValuePair]:
+    """Every member against the state that stands for it, and constants that both systems have."""
+    free = ValueTable.free_of(claim.original, claim.symbolic)
+    left, right = ValueTable(claim.original, free), ValueTable(claim.reduced, free)
+    pairs = constant_pairs(claim.original, claim.reduced, left, right)
+    for name, members in claim.blocks.items():
+        for member in members:
+            a, b = left.get(member), right.get(name)
+            if a is None and b is None and len(members) > 1:
+                b = claim.reduced.graph.number(0)  # what has no value is equal to nothing else
             text = f"{member} and {name}, which stands for it, do not start at the same value"
-            reasons.append(Reason("initial-values-differ", text, member))
-    return reasons
-
-
-def _start(system: OdeSystem, symbolic: frozenset[str]) -> list[Node | None]:
-    """Initial values over symbolic constants; ``None`` where a value is missing."""
-    graph = system.graph
-    inside = graph.substitute(system.initial, {**system.specialised(symbolic), graph.time(): graph.number(0)})
-    return [
-        node if graph.symbols([node]) <= symbolic else value
-        for node, value in zip(inside, system.initial_values, strict=True)
-    ]
-
-
-def _same_start(claim: EmbeddingClaim, left: Node, right: Node) -> bool:
-    old, new = claim.original.graph, claim.reduced.graph
-    if old is new and left == right:
-        return True
-    names = old.symbols([left]) | new.symbols([right])
-    if not names:
-        return same_value(old, left, new, right)
-    graph = Graph()
-    mapping = {name: graph.symbol(name) for name in names}
-    a = graph.transplant(old, [left], {old.symbol(n): s for n, s in mapping.items()})
-    b = graph.transplant(new, [right], {new.symbol(n): s for n, s in mapping.items()})
-    return a == b
+            pairs.append(ValuePair(a, b, Reason("initial-values-differ", text, member)))
+    return pairs
 
 
 # -- the identity ------------------------------------------------------------------------------------
@@ -257,18 +241,18 @@ def _difference(sides: _Sides, position: int) -> Reason:
 def _proof(sides: _Sides, trial: Trial | None, program: Program) -> ExactProof:
     claim = sides.claim
     symbolic = tuple(sorted(claim.symbolic & {c.id for c in claim.original.constants}))
+    seen = [*claim.original.rhs, *claim.observables.values()]
+    valid_for = resting_values(claim.original, claim.symbolic, claim.original.states, seen)
     statement = (
         f"the {claim.original.size} states move as {claim.reduced.size} do, each of which stands for a block of states "
         "that start at the same value and stay equal; every observable follows exactly"
     )
-    if symbolic:
-        statement += ", for all values of the constants kept symbolic"
     heuristic = None
     if trial is not None and program.generic:
         listed = ", ".join(sorted(program.function_names())) or "named constants"
         heuristic = f"functions taken as generic ({listed})"
     if trial is None:
-        return ExactProof(statement, "expansion", 0.0, heuristic=heuristic, symbolic=symbolic)
+        return ExactProof(statement, "expansion", 0.0, heuristic=heuristic, valid_for=valid_for, symbolic=symbolic)
     return ExactProof(
         statement,
         "identity-test",
@@ -277,5 +261,6 @@ def _proof(sides: _Sides, trial: Trial | None, program: Program) -> ExactProof:
         trial.points,
         int(min(program.degree(), 2**53)),
         heuristic,
-        symbolic=symbolic,
+        valid_for,
+        symbolic,
     )

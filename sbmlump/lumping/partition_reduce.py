@@ -11,9 +11,10 @@ from typing import Final
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.expr.graph import Node
 from sbmlump.lumping.basis import Basis
-from sbmlump.lumping.certify import certify
-from sbmlump.lumping.certify_embedding import EmbeddingClaim, certify_embedding
+from sbmlump.lumping.certify import certify_widest
+from sbmlump.lumping.certify_embedding import EmbeddingClaim, certify_embedding_widest
 from sbmlump.lumping.constants import NO_POOLED_CONSTANTS
+from sbmlump.lumping.initial_values import initial_formulas, written_constants
 from sbmlump.lumping.partition import (
     Blocks,
     backward_equivalence,
@@ -28,7 +29,6 @@ from sbmlump.lumping.reduction import (
     irreducible,
     reduced_system,
     state_lifts,
-    values_used,
 )
 from sbmlump.reduced import Embedding, ExactProof, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, OdeSystem, Quantity
@@ -91,8 +91,8 @@ def reduce_forward(
         )
         found = clock()
         if len(blocks) == system.size:
-            made = irreducible(system, observables, keep, {"lump": found - start})
-            nothing = _nothing("no two states can be summed without losing closed equations", keep)
+            made = irreducible(system, observables, {"lump": found - start})
+            nothing = _nothing("no two states can be summed without losing closed equations", system)
             return replace(made, method=_FORWARD, certificate=nothing)
         basis = _pools(blocks, pool_scale(system, keep))
         for lift in state_lifts(system, basis):
@@ -100,11 +100,10 @@ def reduce_forward(
             if not agrees(system, reduced, basis):
                 continue
             progress("proving")
-            outcome = certify(claim_of(system, reduced, basis, lift, observables, keep), seed + attempt)
+            outcome = certify_widest(claim_of(system, reduced, basis, lift, observables, keep), seed + attempt)
             if isinstance(outcome, ExactProof):
-                proof = replace(outcome, valid_for=values_used(system, keep, basis.members, observables))
                 seconds = {"lump": found - start, "certify": clock() - found}
-                made = assemble(system, reduced, basis, lift, observables, proof, seconds, 0)
+                made = assemble(system, reduced, basis, lift, observables, outcome, seconds, 0)
                 return replace(made, method=_FORWARD)
             why = "; ".join(str(reason) for reason in outcome.reasons[:3])
             codes = {reason.code for reason in outcome.reasons}
@@ -188,8 +187,9 @@ def reduce_backward(
         remarks = (f"{clash.message}; {counts} [{clash.code}]",)
     found = clock()
     if len(blocks) == system.size:
-        made = irreducible(system, observables, keep, {"lump": found - start})
-        return replace(made, method=_BACKWARD, certificate=_nothing("no two states stay equal", keep), remarks=remarks)
+        made = irreducible(system, observables, {"lump": found - start})
+        nothing = _nothing("no two states stay equal", system)
+        return replace(made, method=_BACKWARD, certificate=nothing, remarks=remarks)
     representatives = _representatives(system, blocks, observables)
     reduced = _embedded_system(system, blocks, representatives, observables)
     progress("proving")
@@ -201,7 +201,7 @@ def reduce_backward(
         {o.id: o.expression for o in observables},
         keep,
     )
-    proof = certify_embedding(claim, seed)
+    proof = certify_embedding_widest(claim, seed)
     if not isinstance(proof, ExactProof):
         why = "; ".join(str(reason) for reason in proof.reasons[:3])
         raise SbmlumpError(Reason("proof-failed", f"a backward equivalence was found but could not be proved: {why}"))
@@ -215,7 +215,7 @@ def reduce_backward(
             LumpingMatrix(system.states, tuple({j: one} for j in representatives)),
             LumpingMatrix(system.states, tuple(dict.fromkeys(sorted(block), one) for block in blocks)),
         ),
-        replace(proof, valid_for=values_used(system, keep, range(system.size), observables)),
+        proof,
         _BACKWARD,
         {"lump": found - start, "certify": clock() - found},
         remarks,
@@ -235,8 +235,8 @@ def _clash(system: OdeSystem, blocks: Blocks, keep: frozenset[str]) -> Reason | 
     return None
 
 
-def _nothing(why: str, keep: frozenset[str]) -> ExactProof:
-    return ExactProof(f"{why}; nothing was reduced", "identity", 0.0, symbolic=tuple(sorted(keep)))
+def _nothing(why: str, system: OdeSystem) -> ExactProof:
+    return ExactProof(f"{why}; nothing was reduced", "identity", 0.0, symbolic=system.given_constants)
 
 
 def _representatives(system: OdeSystem, blocks: Blocks, observables: Sequence[Observable]) -> list[int]:
@@ -257,35 +257,28 @@ def _embedded_system(
     roots = graph.substitute([*(system.rhs[j] for j in representatives), *(o.expression for o in observables)], mapping)
     # equal fluxes of a block that came out as one are collected
     rhs = tuple(graph.from_terms(graph.linear_terms(node)) for node in roots[: len(names)])
+    own = {*names, *(c.id for c in system.constants)}  # a constant that is observed stays the constant it is
     assigned = tuple(
-        Assigned(o.id, root) for o, root in zip(observables, roots[len(names) :], strict=True) if o.id not in names
+        Assigned(o.id, root) for o, root in zip(observables, roots[len(names) :], strict=True) if o.id not in own
     )
     taken = {*names, *(a.id for a in assigned)}
-    constants = tuple(c for c in system.constants if c.id not in taken)
-    known = {c.id for c in constants}
-    values = {c.id: system.constant_values.get(c.id) for c in constants}
+    start = initial_formulas(system)
+    initial = {name: start[j] for name, j in zip(names, representatives, strict=True)}
+    image = {graph.name(member): symbol for member, symbol in mapping.items()}
+    kept = [c for c in system.constants if c.id not in taken]
+    constants = written_constants(system, image, initial, set(names), kept)
     return OdeSystem(
         graph,
         names,
-        tuple(_carried(system, system.initial[j], system.initial_values[j], known) for j in representatives),
+        tuple(initial.values()),
         rhs,
-        tuple(
-            replace(c, value=None if c.value is None else _carried(system, c.value, values[c.id], known))
-            for c in constants
-        ),
+        constants,
         assigned,
         id=system.id,
         name=system.name,
-        quantities=_quantities(system, taken | known),
+        quantities=_quantities(system, taken | {c.id for c in constants}),
         origin=system.origin,
     )
-
-
-def _carried(system: OdeSystem, node: Node, value: Node | None, known: Collection[str]) -> Node:
-    """A value as it is written, or resolved where it uses what the reduced system may not have."""
-    if value is None or system.graph.symbols([node]) <= set(known):
-        return node
-    return value
 
 
 def _quantities(system: OdeSystem, ids: Collection[str]) -> dict[str, Quantity]:

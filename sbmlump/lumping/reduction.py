@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
-from sbmlump.events import event_expressions
 from sbmlump.expr.combination import add_multiple
 from sbmlump.expr.domains import nearest_double
 from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node, Op
-from sbmlump.lumping.basis import Basis, choose_basis, combination_over
-from sbmlump.lumping.certify import Claim, Refutation, certify
+from sbmlump.lumping.basis import Basis, choose_basis
+from sbmlump.lumping.certify import Claim, Refutation, certify_widest
 from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool_constants
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
 from sbmlump.lumping.exact import ClosureProblem, smallest_invariant_space
+from sbmlump.lumping.initial_values import constants_of_lost_states, initial_formulas, written_constants
 from sbmlump.lumping.names import lump_names
 from sbmlump.lumping.real_points import RealClaim, contradicted_at, surfaces_of
 from sbmlump.reduced import (
@@ -49,7 +49,6 @@ __all__ = [
     "lump_exactly",
     "reduced_system",
     "state_lifts",
-    "values_used",
 ]
 
 Clock = Callable[[], float]
@@ -60,6 +59,7 @@ _MOST_LIFTS: Final = 4  # of them tried
 _MOST_SURFACES: Final = 100  # arguments that a lift may hold constant
 _DENSE_CELLS: Final = 40_000  # of a matrix that is inverted over Q for that, a few seconds
 _AGREEMENT: Final = 1e-6  # relative, of doubles; where they say more, balls decide, and the proof is exact anyway
+_MOST_NAMED: Final = 8  # ids within a sentence
 
 
 def lump_exactly(
@@ -120,7 +120,7 @@ def lump_exactly(
         pivots = [int(columns[pivot]) for pivot in space.pivots if pivot < restricted.n_states]
         found = clock()
         if len(rows) == system.size:
-            return irreducible(system, observables, keep, {"lump": found - start})
+            return irreducible(system, observables, {"lump": found - start})
         progress("choosing a basis")
         basis = choose_basis(rows, pivots, amount_scale(system))
         taken = system.taken_ids | {o.id for o in observables}
@@ -132,9 +132,8 @@ def lump_exactly(
                 continue
             progress("proving")
             ready = clock()
-            proof = certify(claim_of(system, reduced, basis, lifted, observables, keep), seed + attempt)
+            proof = certify_widest(claim_of(system, reduced, basis, lifted, observables, keep), seed + attempt)
             if isinstance(proof, ExactProof):
-                proof = replace(proof, valid_for=values_used(system, keep, basis.members, observables))
                 seconds = {"lump": found - start, "certify": clock() - found, "prove": clock() - ready}
                 return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
             failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
@@ -387,10 +386,7 @@ def reduced_system(
         names,
         tuple(initial),
         tuple(rhs),
-        (
-            *(_resolved(system, c, basis, new_symbols, initial) for c in system.constants if c.id not in taken),
-            *pooled.constants,
-        ),
+        (*_constants(system, basis, names, initial, taken), *pooled.constants),
         assigned,
         events=reduced_events(system, names, basis.rows, mapping),
         id=system.id,
@@ -421,49 +417,38 @@ def _lumped_rates(system: OdeSystem, basis: Basis, mapping: Mapping[Node, Node])
 def _initial_nodes(system: OdeSystem, basis: Basis) -> list[Node]:
     """Lumped initial values as expressions of the constants, so that they follow when those are changed."""
     graph = system.graph
-    constants = {c.id for c in system.constants}
-    if graph.symbols(system.initial) <= constants:
-        start = system.initial
-    else:
-        known = system.at_start(constants)
-        start = tuple(known.get(name, node) for name, node in zip(system.states, system.initial, strict=True))
+    start = initial_formulas(system)
     return [graph.add(graph.scaled(v, start[j]) for j, v in row.items()) for row in basis.rows]
 
 
-def _resolved(
-    system: OdeSystem, constant: Constant, basis: Basis, lumps: Sequence[Node], initial: Sequence[Node]
-) -> Constant:
-    """A constant whose value mentions initial values of states: over those of the lumps, or else the value itself.
+def _constants(
+    system: OdeSystem, basis: Basis, names: Sequence[str], initial: Sequence[Node], taken: Collection[str]
+) -> tuple[Constant, ...]:
+    """The constants of the original that get no other meaning, with values over lumps and constants.
 
-    A total of the states, computed from their initial values, stays computed where it is a combination of lumps.
+    A state is what its lumps lift it to, and what is left: x_j = Σ l_ij y_i + (x_j − Σ l_ij Σ L_ik x_k).
     """
-    if constant.value is None:
-        return constant
     graph = system.graph
-    known = {c.id for c in system.constants}
-    if graph.symbols([constant.value]) <= known:
-        return constant
-    index = system.state_index
-    parts = {graph.symbol(name): j for name, j in index.items()}
-    terms = graph.linear_terms(constant.value)
-    weights = combination_over(basis.rows, {parts[term]: v for term, v in terms.items() if term in parts})
-    rest = {term: v for term, v in terms.items() if term not in parts}
-    used = [initial[i] for i in weights] if weights is not None else []
-    if weights is None or not graph.symbols(rest) <= known or constant.id in _mentioned(system, used):
-        return Constant(constant.id, system.constant_values.get(constant.id), constant.computed)
-    value = graph.add([*(graph.scaled(v, lumps[i]) for i, v in weights.items()), graph.from_terms(rest)])
-    return Constant(constant.id, value, constant.computed)
-
-
-def _mentioned(system: OdeSystem, nodes: Iterable[Node]) -> set[str]:
-    """Constants that expressions mention, also through the values of others."""
-    values = {c.id: c.value for c in system.constants if c.value is not None}
-    found: set[str] = set()
-    left = system.graph.symbols(nodes) & set(values)
-    while left:
-        found |= left
-        left = (system.graph.symbols([values[name] for name in left]) & set(values)) - found
-    return found
+    kept = [c for c in system.constants if c.id not in taken]
+    lifted: dict[int, list[tuple[int, Fraction]]] = {}
+    if graph.symbols(c.value for c in kept if c.value is not None) - {c.id for c in system.constants}:
+        lifted = {j: [] for row in basis.rows for j in row}
+    for i, lift in enumerate(basis.lift):
+        for j, value in lift.items():
+            lifted.get(j, []).append((i, value))
+    image: dict[str, Node] = {}
+    for j, parts in lifted.items():
+        terms: dict[Node, Fraction] = {graph.symbol(system.states[j]): Fraction(1)}
+        for i, value in parts:
+            back = {graph.symbol(system.states[k]): v for k, v in basis.rows[i].items()}
+            add_multiple(terms, back, -value)
+        # after the subtraction: a lump that is a state has its symbol
+        add_multiple(terms, {graph.symbol(names[i]): value for i, value in parts}, Fraction(1))
+        image[system.states[j]] = graph.from_terms(terms)
+    own = {
+        name for name, row in zip(names, basis.rows, strict=True) if row == {system.state_index.get(name): Fraction(1)}
+    }
+    return written_constants(system, image, dict(zip(names, initial, strict=True)), own, kept)
 
 
 def _quantities(
@@ -582,6 +567,13 @@ def assemble(
     remarks = []
     if constants_needed:
         remarks.append(f"{constants_needed} constants or combinations of constants kept symbolic take part")
+    lost = constants_of_lost_states(system, reduced, {lump.id: lump.members for lump in lumps})
+    if lost:
+        listed = ", ".join(lost[:_MOST_NAMED]) + (f" and {len(lost) - _MOST_NAMED} more" if lost[_MOST_NAMED:] else "")
+        remarks.append(
+            f"computed from initial values of states that the reduced model does not have: {listed}; for other initial "
+            "values of these, reduce again"
+        )
     return ReducedSystem(
         system,
         reduced,
@@ -595,14 +587,12 @@ def assemble(
     )
 
 
-def irreducible(
-    system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str], seconds: Mapping[str, float]
-) -> ReducedSystem:
-    """The identity: every state is needed."""
+def irreducible(system: OdeSystem, observables: Sequence[Observable], seconds: Mapping[str, float]) -> ReducedSystem:
+    """The identity: every state is needed. It holds for all values of the constants."""
     unit = tuple({j: Fraction(1)} for j in range(system.size))
     matrix = LumpingMatrix(system.states, unit)
     statement = "every state is needed to close the equations of the observables; nothing was reduced"
-    proof = ExactProof(statement, "identity", 0.0, symbolic=tuple(sorted(keep)))
+    proof = ExactProof(statement, "identity", 0.0, symbolic=system.given_constants)
     lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
     return ReducedSystem(
         system,
@@ -614,33 +604,3 @@ def irreducible(
         "exact",
         dict(seconds),
     )
-
-
-def values_used(
-    system: OdeSystem, keep: frozenset[str], members: Iterable[int], observables: Sequence[Observable]
-) -> dict[str, str]:
-    """Values (exact where rational) of the constants that a claim about ``members`` may rest on.
-
-    These are the constants in the right-hand sides of the states that are in a lump, in the observables, and in
-    events; what only states that vanished depend on plays no part.
-
-    Parameters
-    ----------
-    system : OdeSystem
-    keep : frozenset of str
-        Constants for all of whose values the claim is made.
-    members : iterable of int
-        Positions of the states that are in a lump.
-    observables : sequence of Observable
-    """
-    used: dict[str, str] = {}
-    roots = [*(system.rhs[j] for j in sorted(set(members))), *(o.expression for o in observables)]
-    roots += event_expressions(system.events)
-    mentioned = system.graph.symbols(roots)
-    for constant in system.constants:
-        node = system.constant_values.get(constant.id)
-        if constant.id in keep or constant.id not in mentioned or node is None:
-            continue
-        number = system.graph.number_of(node)
-        used[constant.id] = str(number) if number is not None else "irrational"
-    return used

@@ -2,6 +2,10 @@
 
 Such a system is an ordinary lumping again once each total is taken as a further state with rate 0: then everything that
 :mod:`sbmlump.lumping.certify` checks of a lumping covers the totals too (that they start right and that they rest).
+So are states that never change and were made constants under their own ids.
+
+A constant that the original has too is no such total, whatever it is computed from: it is a value, and certify compares
+it as one.
 """
 
 from __future__ import annotations
@@ -15,9 +19,9 @@ import flint
 from sbmlump.errors import Reason
 from sbmlump.events import event_expressions
 from sbmlump.expr.combination import add_multiple
-from sbmlump.expr.domains import nearest_double
 from sbmlump.expr.graph import Node
 from sbmlump.lumping.certify import Claim, Refutation
+from sbmlump.lumping.claim_values import ValuePair, ValueTable, compare_values
 from sbmlump.system import Constant, OdeSystem
 
 __all__ = ["with_totals"]
@@ -38,26 +42,25 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     starts : mapping of id to row
         Constants of the reduced system that are said to hold initial values, as combinations of original states.
     """
-    reasons = _check_starts(claim, starts)
+    sizes: set[str] = set()
+    reasons = _check_starts(claim, starts, sizes)
     if reasons:
         return Refutation(tuple(reasons))
     rows = {**claim.rows, **starts}
-    totals: dict[str, Row] = {}
-    sizes: set[str] = set()
-    # a constant of the equations that holds initial values has to be a total; others only serve to compute such
-    reduced = claim.reduced
-    acting = reduced.graph.symbols(
-        [*reduced.rhs, *(one.value for one in reduced.assigned), *event_expressions(reduced.events)]
-    )
-    totals |= {name: row for name, row in starts.items() if name in acting}
+    own = {c.id for c in claim.original.constants}
+    states = set(claim.original.states)
+    # of the constants that hold initial values only those that act are totals; others serve to compute such
+    acting = _acting(claim.reduced)
+    totals: dict[str, Row] = {name: row for name, row in starts.items() if name in acting and name not in own}
     for constant in claim.reduced.constants:
-        weights = _weights(claim, constant, rows)
-        row = _total(claim, constant, rows, weights)
-        if isinstance(row, Reason):
-            return Refutation((row,))
-        if row is not None:
-            totals[constant.id] = row
-            sizes.update(weights)
+        if constant.id in states:
+            totals[constant.id] = {constant.id: Fraction(1)}
+        elif constant.id in acting and constant.id not in own:
+            weights = _weights(claim, constant, rows)
+            row = _total(claim, constant, rows, weights)
+            if row is not None:
+                totals[constant.id] = row
+                sizes.update(weights)
     if not totals:
         return claim
     all_rows = {**claim.rows, **totals}
@@ -71,23 +74,39 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     )
 
 
-def _check_starts(claim: Claim, starts: Mapping[str, Row]) -> list[Reason]:
-    """Each constant that holds an initial value must hold the right one."""
-    original = claim.original
-    graph = original.graph
-    known = dict(zip(original.states, original.initial_values, strict=True))
-    values = claim.reduced.constant_values
-    reasons: list[Reason] = []
+def _acting(system: OdeSystem) -> set[str]:
+    """Ids that the dynamics, assigned quantities or events mention."""
+    roots = [*system.rhs, *(one.value for one in system.assigned)]
+    return system.graph.symbols([*roots, *event_expressions(system.events)])
+
+
+def _check_starts(claim: Claim, starts: Mapping[str, Row], sizes: set[str]) -> tuple[Reason, ...]:
+    """Each constant that holds an initial value must hold the right one.
+
+    A row has numbers for weights. Where a total agrees with its row only at the values of the constants that weigh it,
+    these are added to ``sizes``.
+    """
+    original, reduced = claim.original, claim.reduced
+    known, constants = set(original.states), {c.id for c in reduced.constants}
     for name, row in starts.items():
-        unknown = [member for member in row if member not in known]
-        if unknown or name not in values:
-            reasons.append(Reason("unknown-member", f"{name} holds the start of something that is no state", name))
-            continue
-        expected = graph.number_of(graph.add(graph.scaled(v, known[m] or 0) for m, v in row.items()))
-        given = claim.reduced.graph.number_of(values[name])
-        if expected is None or given is None or nearest_double(expected) != nearest_double(given):
-            reasons.append(Reason("initial-value-differs", f"{name} is not the initial value it stands for", name))
-    return reasons
+        if name not in constants or any(member not in known for member in row):
+            text = f"{name} holds the initial value of something that is no state"
+            return (Reason("unknown-member", text, name),)
+
+    def compared(symbolic: frozenset[str]) -> tuple[ValuePair, ...]:
+        free = ValueTable.free_of(original, symbolic)
+        left, right = ValueTable(original, free), ValueTable(reduced, free)
+        pairs: list[ValuePair] = []
+        for name, row in starts.items():
+            reason = Reason("initial-value-differs", f"{name} is not the initial value it stands for", name)
+            pairs.append(ValuePair(left.combined(row), right.get(name), reason))
+        return compare_values(original.graph, reduced.graph, pairs).wrong
+
+    wrong = compared(claim.symbolic)
+    for pair in wrong:
+        sizes |= original.graph.symbols([pair.left] if pair.left is not None else [])
+        sizes |= reduced.graph.symbols([pair.right] if pair.right is not None else [])
+    return tuple(pair.reason for pair in compared(claim.symbolic - sizes)) if wrong else ()
 
 
 def _weights(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> dict[str, Node]:
@@ -99,10 +118,8 @@ def _weights(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> dict[
     return {name: values[name] for name in others if name in values}
 
 
-def _total(
-    claim: Claim, constant: Constant, rows: Mapping[str, Row], weights: Mapping[str, Node]
-) -> Row | Reason | None:
-    """What a constant is in original states, if it is computed from their initial values."""
+def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row], weights: Mapping[str, Node]) -> Row | None:
+    """What a constant is in original states, if it is a sum of their initial values; else it is a value like others."""
     graph = claim.reduced.graph
     if constant.value is None or constant.id in rows:
         return None
@@ -113,8 +130,7 @@ def _total(
     for term, factor in graph.linear_terms(value).items():
         name = graph.name(term) if claim.reduced.is_symbol(term) else None
         if name is None or name not in rows:
-            message = f"the constant {constant.id} is computed from initial values, but is no total of states"
-            return Reason("lumping-mismatch", message, constant.id)
+            return None
         add_multiple(total, rows[name], factor)
     return {member: value for member, value in total.items() if value}
 

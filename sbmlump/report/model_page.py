@@ -22,7 +22,6 @@ __all__ = ["environment", "write_model_page"]
 _MAX_PANELS = 12
 _MAX_LINES = 8
 _SHORT = 8
-_LISTED = 40
 
 
 def write_model_page(
@@ -190,8 +189,8 @@ def certificate_words(certificate: Certificate) -> dict[str, Any]:
     if certificate.heuristic:
         sentences.append(_sentence(certificate.heuristic))
     values = [f"{name} = {value}" for name, value in certificate.valid_for.items()]
-    if certificate.symbolic:
-        sentences.append(f"It holds for all values of: {', '.join(certificate.symbolic[:_LISTED])}.")
+    if not values:  # else the page lists them
+        sentences.append(certificate.scope())
     return {"exact": True, "headline": "Exact: proved", "short": "proved", "sentences": sentences, "values": values}
 
 

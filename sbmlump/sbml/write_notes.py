@@ -82,9 +82,7 @@ def _summary(reduced: ReducedSystem) -> str:
             f"states up to time {certificate.horizon:g} is {certificate.worst_error:.3g}."
         )
     else:
-        claim = f"The reduction is exact: {certificate.statement.rstrip('.')}."
-        if certificate.valid_for:
-            claim += " It rests on the values that its constants have in the original model."
+        claim = f"The reduction is exact: {certificate.statement.rstrip('.')}. {certificate.scope(_MOST_MEMBERS)}"
     made = (
         f"This is a reduced version of the model {name}{source}, made by sbmlump {__version__} "
         f"with the method {reduced.method}: {reduced.original.size} states became {reduced.system.size}."
