@@ -125,7 +125,6 @@ def _no_more_than_proved(outcome: ExactProof | Refutation, record: LumpingRecord
 def _proved_elimination(claim: Claim, record: LumpingRecord | None, seed: int) -> ExactProof | None:
     """The proof that states were eliminated by totals, where the claim says just that; ``None`` without one.
 
-
     It follows the states that stay point by point, and so also proves what is no linear lumping with generic functions:
     constants that are computed from initial values, rates that depend on totals through functions. It holds for all
     values of the constants, sizes of compartments among the weights of totals included.
