@@ -14,8 +14,8 @@ from written_files import worst_difference
 
 import sbmlump
 from sbmlump.errors import UnsupportedModelError
-from sbmlump.outputs import bytes_of_system
 from sbmlump.reduced import ExactProof
+from sbmlump.sbml.writer import write_system
 
 METHODS = ("exact", "forward-equivalence", "backward-equivalence", "conservation", "exact,conservation")
 CI = settings(max_examples=10)
@@ -28,7 +28,7 @@ def check_reduction(model: ParametricSystem, method: str, keep: str, values: lis
     """
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "original.xml", Path(folder) / "reduced.xml"
-        source.write_bytes(bytes_of_system(model.system, ".xml"))
+        source.write_bytes(write_system(model.system))
         original = sbmlump.load(source)
         # what is to be observed has an id in both, so that it is compared like everything else
         try:
