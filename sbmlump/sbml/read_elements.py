@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -29,10 +28,11 @@ from sbmlump.system import Description, Key, Kind, Quantity
 
 __all__ = ["is_old_rate_of", "read_elements"]
 
-#: Before Level 3 Version 2 had rateOf, tools wrote it as a function definition with this annotation and the body NaN.
-_RATE_OF = re.compile(
-    r"""["']http://sbml.org/annotations/symbols["'][^>]*["']http://en.wikipedia.org/wiki/Derivative["']"""
-)
+#: Tools wrote what SBML had no words for as a function definition with the body NaN and an annotation that says what it
+#: means: rateOf (before Level 3 Version 2) as a symbol, random numbers (before the package distrib) as a distribution.
+_SYMBOLS: Final = "http://sbml.org/annotations/symbols"
+_DISTRIBUTION: Final = "http://sbml.org/annotations/distribution"
+_DERIVATIVE: Final = "http://en.wikipedia.org/wiki/Derivative"
 
 _LISTS: Final = (
     "FunctionDefinitions",
@@ -80,6 +80,7 @@ class _Reader:
         self.problems = problems
         self.taken: set[str] = set()
         self.metaids: set[str] = set()
+        self.sized: frozenset[str] = frozenset()  # ids that rules, initial assignments or events give a value
         self.plain: dict[tuple[str, float | Fraction], RawParticipant] = {}
         self.describer = Describer(document)
         self.descriptions: dict[Key, Description] = {}
@@ -95,6 +96,7 @@ class _Reader:
         origin = origin_of(self.document, file, sha256, about)
         self.raw = RawModel(source.getId() or "model", name, origin)
         self._note(("sbml",), self.document)
+        self.sized = _targets(source)
         for item in _items(source.getNumFunctionDefinitions, source.getFunctionDefinition):
             self._function(item)
         for item in _items(source.getNumCompartments, source.getCompartment):
@@ -237,7 +239,7 @@ class _Reader:
             self.problems.add(
                 "unknown-id", f"the compartment {where!r} of species {name!r} does not exist", name, item.getLine()
             )
-        flat = compartment is not None and compartment.quantity.spatial_dimensions == 0
+        flat = compartment is not None and self._is_point(compartment)
         amount = item.getInitialAmount() if item.isSetInitialAmount() else None
         concentration = item.getInitialConcentration() if item.isSetInitialConcentration() else None
         if amount is not None and concentration is not None:
@@ -261,6 +263,16 @@ class _Reader:
             concentration=concentration,
         )
 
+    def _is_point(self, compartment: Entry) -> bool:
+        """Whether species in a compartment are amounts because it has no dimensions.
+
+        A rule of Levels 1 and 2. Level 3 has none: an id means amount / size there whatever the dimensions, and only
+        where nothing ever gives a size is there none to divide by.
+        """
+        if compartment.quantity.spatial_dimensions != 0:
+            return False
+        return self.level < 3 or (compartment.value is None and compartment.id not in self.sized)
+
     def _parameter(self, item: Any, name: str, kind: Kind) -> Entry:
         return Entry(
             Quantity(
@@ -283,8 +295,15 @@ class _Reader:
         names = tuple(item.getArgument(i).getName() for i in range(item.getNumArguments()))
         body = item.getBody() if item.isSetMath() else None
         program = compile_ast(body) if body is not None else None
-        if len(names) == 1 and is_old_rate_of(item):
-            program = (Instruction("rate-of", names[0], 0),)
+        for space, meaning in _annotated_meanings(item):
+            if space == _DISTRIBUTION:
+                text = f"draws from a random distribution ({item.getId()}: {meaning}); it has no deterministic value"
+                program = (Instruction("problem", ("random-number", text), 0),)
+            elif meaning == _DERIVATIVE and len(names) == 1:
+                program = (Instruction("rate-of", names[0], 0),)
+            elif program is not None and _is_nan(program):
+                text = f"calls {item.getId()!r}, which stands for {meaning}; that is not known here"
+                program = (Instruction("problem", ("unsupported-math", text), 0),)
         self.raw.functions[item.getId()] = Function(names, program)
 
     def _into(self, table: dict[str, RawRule], target: str, item: Any, what: str) -> None:
@@ -484,6 +503,33 @@ class _Reader:
             elif found.id is not None:
                 self.taken.add(found.id)
             self.raw.constraints.append(RawConstraint(program, message, item.getLine(), found))
+
+
+def _targets(model: Any) -> frozenset[str]:
+    """Ids that an initial assignment, a rule or an event assignment gives a value."""
+    names = {item.getSymbol() for item in _items(model.getNumInitialAssignments, model.getInitialAssignment)}
+    names |= {item.getVariable() for item in _items(model.getNumRules, model.getRule)}
+    for event in _items(model.getNumEvents, model.getEvent):
+        names |= {item.getVariable() for item in _items(event.getNumEventAssignments, event.getEventAssignment)}
+    return frozenset(names)
+
+
+def _annotated_meanings(function: Any) -> list[tuple[str, str]]:
+    """What a function definition's annotation says that it stands for: namespace and definition of each statement."""
+    annotation = function.getAnnotation() if function.isSetAnnotation() else None
+    if annotation is None:
+        return []
+    parts = [annotation.getChild(i) for i in range(annotation.getNumChildren())]
+    return [
+        (part.getURI(), part.getAttrValue("definition") or part.getName())
+        for part in parts
+        if part.getURI() in (_SYMBOLS, _DISTRIBUTION)
+    ]
+
+
+def _is_nan(program: Program) -> bool:
+    """Whether a body is ``notanumber`` alone, which stands where the meaning is said elsewhere."""
+    return len(program) == 1 and program[0].kind == "number" and program[0].payload != program[0].payload
 
 
 def _items(count: Callable[[], int], get: Callable[[int], Any]) -> Iterator[Any]:

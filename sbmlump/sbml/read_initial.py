@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from sbmlump.events import event_expressions
+from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.sbml.read_rates import is_concentration
 from sbmlump.sbml.read_record import Entry, Problems, RawModel
@@ -111,20 +112,41 @@ def missing_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None
 
 
 def unusable_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None:
-    """Note circles among initial values, and compartments of size 0 that hold a concentration which changes.
+    """Note circles among initial values, and compartments of size 0 that hold a concentration.
 
-    The rate of such a concentration would be divided by 0.
+    The value or the rate of such a concentration would be divided by 0. What counts is the size at time 0, whether an
+    attribute, an initial assignment or a rule gives it, and any size 0 that an event sets.
     """
     try:
-        values = system.constant_values
+        values = system.at_start()
     except ValueError as error:
         problems.add("circular-initial-value", f"{error}; break the circle")
         return
-    for name in system.states:
-        entry = raw.entries[name]
+    emptied = {
+        target: event.id or "an event"
+        for event in system.events
+        for target, node in event.assignments
+        if system.graph.number_of(node) == 0
+    }
+    implicit = {one.id for one in system.assigned if one.implicit}
+    sizes: dict[str, float] = {}
+    for name, entry in raw.entries.items():
         compartment = entry.quantity.compartment
         if not is_concentration(entry) or compartment is None or compartment not in values:
             continue
-        if system.graph.number_of(values[compartment]) == 0:
-            text = f"compartment {compartment!r} has size 0 and holds the concentration {name!r}; give it another size"
-            problems.add("zero-size", text, compartment, raw.entries[compartment].line)
+        if name in system.state_index or name in implicit or _divides_at_start(raw, entry):
+            if compartment not in sizes:
+                sizes[compartment] = float(values_of(system.graph, [values[compartment]])[0])
+            line = raw.entries[compartment].line
+            if sizes[compartment] == 0:
+                text = f"compartment {compartment!r} has size 0 at time 0 and holds the concentration {name!r}"
+                problems.add("zero-size", f"{text}; give it another size", compartment, line)
+            elif compartment in emptied:
+                text = f"{emptied[compartment]} sets the size of {compartment!r} to 0, which holds the concentration"
+                problems.add("zero-size", f"{text} {name!r}; give it another size", compartment, line)
+
+
+def _divides_at_start(raw: RawModel, entry: Entry) -> bool:
+    """Whether the value of a concentration at time 0 is its amount by the size of its compartment."""
+    given = entry.id in raw.initial or entry.id in raw.assignments
+    return not given and entry.concentration is None and entry.amount is not None
