@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.expr.arrays import below
-from sbmlump.expr.folding import bits, fold_function, rational_root
+from sbmlump.expr.folding import MAX_BITS, bits, bounded, fold_function, rational_root
 
 __all__ = ["FUNCTIONS", "LOGIC", "RELATIONS", "Graph", "Node", "Op"]
 
@@ -63,7 +63,6 @@ LOGIC: Final[frozenset[str]] = frozenset("and or not xor".split())
 _TRUTHS: Final = RELATIONS | LOGIC
 """Logical operators."""
 
-_MAX_FOLDED_BITS: Final = 16_384  # a hostile tower of powers must not fill the memory
 _MAX_FLAT_PRODUCT: Final = 8
 _MANY_ROOTS: Final = 1_000  # from here on the walk over arrays is faster, although they have to be made
 
@@ -123,12 +122,18 @@ class Graph:
     # -- leaves --------------------------------------------------------------------------------------
 
     def number(self, value: Fraction | int) -> Node:
-        """The exact rational ``value``."""
+        """The exact rational ``value``.
+
+        Raises
+        ------
+        LimitError
+            Code ``too-large`` if it has more than :data:`~sbmlump.expr.folding.MAX_BITS` bits.
+        """
         # hashing a Fraction costs a modular inverse: numbers have an index of their own
         key = (value.numerator, value.denominator)
         node = self._numbers.get(key)
         if node is None:
-            exact = value if type(value) is Fraction else Fraction(value)
+            exact = bounded(value if type(value) is Fraction else Fraction(value))
             node = self._numbers[key] = self._new(Op.NUMBER, (), exact, undefined=False)
             if exact == 0:
                 self._zero = node
@@ -178,7 +183,7 @@ class Graph:
                 continue
             value = payload[node]
             if type(value) is Fraction:
-                total = value if total is None else total + value
+                total = value if total is None else bounded(total + value)
             else:
                 rest.append(node)
         if not rest:
@@ -209,7 +214,7 @@ class Graph:
                 inner = self._args[node]
                 value = payload[inner[0]]
                 if type(value) is Fraction:
-                    factor = value if factor is None else factor * value
+                    factor = value if factor is None else bounded(factor * value)
                     node = inner[1]
                     inner = self._args[node] if ops[node] is Op.MUL else (node,)
                 if len(rest) + len(inner) <= _MAX_FLAT_PRODUCT:
@@ -217,7 +222,7 @@ class Graph:
                 else:
                     rest.append(node)
             elif type(value) is Fraction:
-                factor = value if factor is None else factor * value
+                factor = value if factor is None else bounded(factor * value)
             else:
                 rest.append(node)
         if vanishes or (factor is not None and not factor):
@@ -267,10 +272,10 @@ class Graph:
                     if e > 0:
                         return base
                     return self._intern(Op.POW, (base, exponent), None, undefined=True)
-                if e.denominator == 1 and abs(e) * bits(b) <= _MAX_FOLDED_BITS:
+                if e.denominator == 1 and abs(e) * bits(b) <= MAX_BITS:
                     return self.number(b ** int(e))
                 root = rational_root(b, e.denominator)
-                if root is not None and abs(e.numerator) * bits(root) <= _MAX_FOLDED_BITS:
+                if root is not None and abs(e.numerator) * bits(root) <= MAX_BITS:
                     return self.number(root**e.numerator)
         if b == 1 and exponent not in self._undefined:
             return base
@@ -323,6 +328,7 @@ class Graph:
         """
         one = self.number(1)
         terms: dict[Node, Fraction] = {}
+        sums: set[Node] = set()
         unit = Fraction(1)
         # arithmetic of Fractions is slow, and most factors are 1 and most terms stand once: it is done where it must
         stack: list[tuple[Node, Fraction]] = [(node, unit)]
@@ -335,6 +341,9 @@ class Graph:
             if type(value) is Fraction:
                 term, factor = one, value if factor is unit else factor * value
             elif ops[current] is Op.ADD and opened < limit:
+                if current in sums:  # met twice: a walk along every path may have no end
+                    return self._linear_terms_of_shared(node, limit)
+                sums.add(current)
                 opened += 1
                 stack.extend((arg, factor) for arg in reversed(self._args[current]))
                 continue
@@ -342,10 +351,52 @@ class Graph:
                 args = self._args[current]
                 value = payload[args[0]]
                 if type(value) is Fraction:
-                    stack.append((args[1], value if factor is unit else factor * value))
+                    stack.append((args[1], value if factor is unit else bounded(factor * value)))
                     continue
             known = terms.get(term)
             terms[term] = factor if known is None else known + factor
+        return {term: c for term, c in terms.items() if c}
+
+    def _linear_terms_of_shared(self, root: Node, limit: int) -> dict[Node, Fraction]:
+        """:meth:`linear_terms` where sums are used several times: each is opened once, with the sum of its factors.
+
+        Terms come in the order in which a walk from the left meets them first.
+        """
+        payload, ops = self._payload, self._ops
+        inner: dict[Node, tuple[tuple[Node, Fraction], ...]] = {}  # sums and scaled sums, with what they are made of
+        terms: dict[Node, Fraction] = {}
+        one, unit = self.number(1), Fraction(1)
+        stack = [root]
+        opened = 0
+        while stack:
+            node = stack.pop()
+            if node in inner or node in terms:
+                continue
+            value = payload[node]
+            args = self._args[node]
+            scale = payload[args[0]] if ops[node] is Op.MUL else None
+            if type(value) is Fraction:
+                terms.setdefault(one, Fraction(0))
+                if node != one:
+                    inner[node] = ((one, value),)
+            elif ops[node] is Op.ADD and opened < limit:
+                opened += 1
+                inner[node] = tuple((arg, unit) for arg in args)
+                stack.extend(reversed(args))
+            elif type(scale) is Fraction:
+                inner[node] = ((args[1], scale),)
+                stack.append(args[1])
+            else:
+                terms[node] = Fraction(0)
+        weights: dict[Node, Fraction] = {root: unit}
+        for node in sorted(inner, reverse=True):  # users before what they use
+            factor = weights[node]
+            for part, scale in inner[node]:
+                share = bounded(factor * scale)
+                if part in terms:
+                    terms[part] = bounded(terms[part] + share)
+                else:
+                    weights[part] = bounded(weights.get(part, Fraction(0)) + share)
         return {term: c for term, c in terms.items() if c}
 
     def from_terms(self, terms: Mapping[Node, Fraction]) -> Node:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
+from sbmlump.errors import LimitError, Reason
 from sbmlump.expr.graph import Graph, Node
 
 __all__ = ["resolve_start"]
@@ -29,6 +30,8 @@ def resolve_start(graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str
     ------
     ValueError
         If values depend on each other in a circle.
+    LimitError
+        If an exact value is longer than is kept (``too-large``).
     """
     numbers = {name for name, node in given.items() if graph.number_of(node) is not None}  # most of them, as a rule
     waiting = {name: set() if name in numbers else graph.symbols([node]) - keep for name, node in given.items()}
@@ -46,7 +49,11 @@ def resolve_start(graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str
             resolved[name] = given[name]
         else:
             mapping = at_zero | {graph.symbol(need): resolved[need] for need in needs[name]}
-            resolved[name] = graph.substitute([given[name]], mapping)[0]
+            try:
+                resolved[name] = graph.substitute([given[name]], mapping)[0]
+            except LimitError as error:
+                message = f"the initial value of {name}: {error.reasons[0].message}"
+                raise LimitError(Reason(error.reasons[0].code, message, name)) from None
         for user in users.get(name, ()):
             waiting[user].discard(name)
             if not waiting[user]:

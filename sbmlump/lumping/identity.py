@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.expr.domains import BadPrimeError, PrimeField
+from sbmlump.expr.folding import bits
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.expr.program import Program
 from sbmlump.lumping.field import random_prime
@@ -27,6 +28,7 @@ _POINTS: Final = 2
 _MAX_ROUNDS: Final = 400
 _MAX_TERMS: Final = 20_000
 _MAX_WORK: Final = 200_000
+_BITS_A_UNIT: Final = 1_024  # of a coefficient; ordinary coefficients count once
 MAX_VARIABLES: Final = 400
 
 
@@ -105,7 +107,8 @@ def run_trials(
 def expand_polynomials(graph: Graph, roots: Sequence[Node], variables: Sequence[Node]) -> list[flint.fmpq_mpoly] | None:
     """Expanded polynomials of ``roots`` over Q in ``variables``, or ``None`` where that would be too large.
 
-    Every other symbol must have been replaced before. The sizes are bounded in advance by products of term counts.
+    Every other symbol must have been replaced before. The sizes are bounded in advance by products of term counts, and
+    by the bits of coefficients: a power of a power of a number is one term of any length.
     """
     if len(variables) > MAX_VARIABLES:
         return None
@@ -140,28 +143,35 @@ def expand_polynomials(graph: Graph, roots: Sequence[Node], variables: Sequence[
 
 def _small_enough(graph: Graph, nodes: Sequence[Node], variables: set[Node]) -> bool:
     terms: dict[Node, int] = {}
+    length: dict[Node, int] = {}  # bits of coefficients, about
     work = 0
     for node in nodes:
         op = graph.op(node)
         if op is Op.NUMBER or node in variables:
             terms[node] = 1
+            value = graph.number_of(node)
+            length[node] = 1 if value is None else bits(value)
             continue
         args = graph.args(node)
+        longest = [length[arg] for arg in args]
         if op is Op.ADD:
             terms[node] = sum(terms[arg] for arg in args)
+            length[node] = max(longest) + len(args).bit_length()
         elif op is Op.MUL:
             count = 1
             for arg in args:
                 count *= terms[arg]
             terms[node] = count
+            length[node] = sum(longest)
         elif op is Op.POW:
             exponent = graph.number_of(args[1])
             if exponent is None or exponent.denominator != 1 or not 0 < exponent <= 64:
                 return False
             terms[node] = min(terms[args[0]] ** int(exponent), _MAX_TERMS + 1)
+            length[node] = longest[0] * int(exponent)
         else:
             return False
-        work += terms[node]
+        work += terms[node] * (1 + length[node] // _BITS_A_UNIT)
         if terms[node] > _MAX_TERMS or work > _MAX_WORK:
             return False
     return True

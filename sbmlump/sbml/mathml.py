@@ -10,7 +10,8 @@ a number stands for a truth value it is compared with 0 (both are allowed from L
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -19,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import libsbml
 
+from sbmlump.errors import LimitError
 from sbmlump.expr.graph import FUNCTIONS, LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.sbml.read_operators import OPERATORS, MathError, as_number, as_truth
 
@@ -38,7 +40,10 @@ __all__ = [
 AVOGADRO: Final = 602214179 * 10**15
 """The value that SBML gives the csymbol, exactly."""
 
-_MAX_STEPS: Final = 50_000_000
+_MAX_CALLED_STEPS: Final = 1_000_000
+"""Steps inside function definitions that are done however small a model is: a second's work."""
+_CALLED_STEPS_A_STEP: Final = 200
+"""Further ones for each step outside of them; a call of a function of 200 operators in every place."""
 _MAX_EXPONENT: Final = 400  # more than a double holds; bounds the size of the exact number
 RATE_OF: Final = "rateOf "
 """How the names of symbols begin that stand for rates of change; no id does."""
@@ -203,6 +208,16 @@ class _Frame:
     counter: int = 0
 
 
+@contextmanager
+def _as_math_error() -> Iterator[None]:
+    """An exact number that explodes is a problem of the mathematics it stands in."""
+    try:
+        yield
+    except LimitError as error:
+        reason = error.reasons[0]
+        raise MathError(reason.code, f"cannot be evaluated: {reason.message}") from None
+
+
 class Builder:
     """Runs programs into one graph.
 
@@ -222,15 +237,24 @@ class Builder:
         self.known = known
         self._calls: dict[tuple[str, tuple[Node, ...]], Node] = {}
         self._symbols: dict[str, Node] = {}  # of the known ids that were met
-        self._steps = 0
+        self._steps = 0  # outside function definitions
+        self._called = 0  # inside
 
     def number(self, program: Program, names: Mapping[str, str] | None = None) -> Node:
-        """``program`` as a number; ``names`` renames ids (local parameters)."""
-        return as_number(self.graph, self._run(program, names))
+        """``program`` as a number; ``names`` renames ids (local parameters).
+
+        Raises
+        ------
+        MathError
+            If it cannot be read.
+        """
+        with _as_math_error():
+            return as_number(self.graph, self._run(program, names))
 
     def truth(self, program: Program, names: Mapping[str, str] | None = None) -> Node:
-        """``program`` as a truth value."""
-        return as_truth(self.graph, self._run(program, names))
+        """``program`` as a truth value; raises as :meth:`number`."""
+        with _as_math_error():
+            return as_truth(self.graph, self._run(program, names))
 
     def body(self, name: str) -> Node | None:
         """The body of a function definition over symbols named like its arguments; ``None`` if it has none that can be
@@ -261,9 +285,13 @@ class Builder:
                 continue
             step = frame.program[frame.counter]
             frame.counter += 1
-            self._steps += 1
-            if self._steps > _MAX_STEPS:
-                raise MathError("too-large", "grows beyond all measure when its function definitions are inserted")
+            if frame.key is None:
+                self._steps += 1
+            else:
+                self._called += 1
+                if self._called > _MAX_CALLED_STEPS + _CALLED_STEPS_A_STEP * self._steps:
+                    text = "grows beyond all measure when its function definitions are inserted; call fewer of them"
+                    raise MathError("too-large", text)
             kind = step.kind
             if kind == "name":
                 values.append(self._name(step.payload, frame, renamed))

@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final
 
+from sbmlump.errors import LimitError
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.sbml.mathml import RATE_OF, Builder, MathError, Program
 from sbmlump.sbml.read_algebraic import solve
 from sbmlump.sbml.read_events import build_events
-from sbmlump.sbml.read_initial import Start, initial_values, missing_values, unusable_values
+from sbmlump.sbml.read_initial import (
+    Start,
+    exploding_expressions,
+    initial_values,
+    missing_values,
+    unusable_values,
+)
 from sbmlump.sbml.read_rates import is_concentration, right_hand_sides
 from sbmlump.sbml.read_record import Problems, RawModel, RawParticipant, RawReaction, RawRule
 from sbmlump.sbml.read_resolve import CircularError, NoRateError, Resolver
@@ -74,6 +81,10 @@ class Assembly:
         except NoRateError as error:
             text = f"the rate of change of {error.name!r} is needed, but its assignment has {error}"
             self.problems.add("rate-of", text, error.name)
+        except LimitError as error:
+            for reason in error.reasons:
+                entry = None if reason.element is None else raw.entries.get(reason.element)
+                self.problems.add(reason.code, reason.message, reason.element, entry.line if entry else None)
         return None
 
     def _finish(self, sides: Mapping[str, Node]) -> OdeSystem | None:
@@ -106,6 +117,9 @@ class Assembly:
             quantities=self._quantities(start),
             origin=raw.origin,
         )
+        exploding_expressions(system, raw, self.problems)
+        if self.problems:
+            return None
         missing_values(system, raw, self.problems)
         unusable_values(system, raw, self.problems)
         return None if self.problems else system

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from sbmlump.errors import LimitError, Reason
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.sbml.mathml import rate_of
 
@@ -62,6 +64,8 @@ class Resolver:
             If a definition needs itself.
         NoRateError
             If a rate of change has no expression.
+        LimitError
+            If an exact number grows beyond all measure; the reason names the quantity.
         """
         graph = self.graph
         names = [name for name in graph.symbols(roots) if self._is_defined(name)]
@@ -88,7 +92,10 @@ class Resolver:
                 path.append(waiting[0])
                 on_path.add(waiting[0])
                 continue
-            self._known[current] = self._inserted(self._expression(current))
+            try:
+                self._known[current] = self._inserted(self._expression(current))
+            except LimitError as error:
+                raise LimitError([_of(_plain(current), reason) for reason in error.reasons]) from None
         return self._known[name]
 
     # -- inside ---------------------------------------------------------------------------------------
@@ -132,6 +139,10 @@ class Resolver:
         graph = self.graph
         mapping = {graph.symbol(need): self._known[need] for need in self._names(node)}
         return graph.substitute([node], mapping)[0] if mapping else node
+
+
+def _of(name: str, reason: Reason) -> Reason:
+    return reason if reason.element else replace(reason, message=f"{name}: {reason.message}", element=name)
 
 
 def _plain(name: str) -> str:
