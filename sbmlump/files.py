@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from sbmlump.errors import InputError, Reason, SbmlumpError
 
@@ -27,6 +27,8 @@ class DiskFullError(OutputError):
     exit_code = 4
 
 
+_NO_WAITING: Final[int] = getattr(os, "O_NONBLOCK", 0)  # POSIX
+_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _NO_FOLDER: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -58,38 +60,57 @@ def make_folder(path: str | Path) -> Path:
 def read_whole(path: str | Path, limit: int, kind: str) -> bytes:
     """Content of a regular file.
 
-    A pipe is refused, because it may never end and cannot be read a second time.
+    A pipe is refused, because it may never end and cannot be read a second time, and so is what the system makes up as
+    it is read (``/proc/kmsg``), which has no size and may block.
 
     Parameters
     ----------
     path : str or Path
     limit : int
-        At most this number of bytes, and one more, are read: who is given more than the limit knows that the file is
-        too large.
+        Files that are larger are refused without being read.
     kind : str
         Kind of file that is wanted, for messages: ``SBML``.
 
     Raises
     ------
     InputError
-        Codes ``no-such-file``, ``is-a-directory``, ``not-a-regular-file``, ``no-permission``, ``unreadable-file``.
+        Codes ``no-such-file``, ``is-a-directory``, ``not-a-regular-file``, ``no-permission``, ``unreadable-file``,
+        ``too-large``.
     """
     path = Path(path)
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise InputError(Reason("is-a-directory", f"{path} is a directory; name the {kind} file in it"))
         if not stat.S_ISREG(mode):
             message = f"{path} is a device or a pipe; save what it gives and name that {kind} file"
             raise InputError(Reason("not-a-regular-file", message))
-        with path.open("rb") as stream:
-            return stream.read(limit + 1)
+        if status.st_size > limit:
+            message = f"{path} has {status.st_size} bytes, more than the {limit >> 20} MB that are read"
+            raise InputError(Reason("too-large", message))
+        # it may be replaced by a pipe between the look and the opening, which is not to wait for a writer then
+        with os.fdopen(os.open(path, os.O_RDONLY | _NO_WAITING | _BINARY), "rb") as stream:
+            if status.st_size:
+                return stream.read(limit + 1)
+            if not _gives_nothing(stream):
+                message = f"{path} is no regular file with a size; save what it gives and name that {kind} file"
+                raise InputError(Reason("not-a-regular-file", message))
+            return b""
     except FileNotFoundError:
         raise InputError(Reason("no-such-file", f"there is no file {path}")) from None
     except PermissionError:
         raise InputError(Reason("no-permission", f"{path} may not be read by this user")) from None
     except (OSError, ValueError) as error:
         raise InputError(Reason("unreadable-file", f"{path} cannot be read: {error}")) from None
+
+
+def _gives_nothing(stream: BinaryIO) -> bool:
+    """Whether a file that says to be empty is."""
+    try:
+        return stream.read(1) == b""
+    except BlockingIOError:
+        return False
 
 
 def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> None:

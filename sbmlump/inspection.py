@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sbmlump.errors import Reason
 from sbmlump.expr.kinetics import Kinetics, kinetics_of
-from sbmlump.loading import load
+from sbmlump.loading import load_file
+from sbmlump.model_files import read_model_file
 from sbmlump.observables import observable_ids
 from sbmlump.system import OdeSystem
 
@@ -62,8 +63,9 @@ def inspect_model(path: str | Path) -> Inspection:
     InputError
         If it is not a readable model.
     """
-    if Path(path).suffix.lower() == ".ode":
-        system = load(path)
+    file = read_model_file(path)
+    if file.suffix == ".ode":
+        system = load_file(file)
         return Inspection(
             system.id,
             system.name,
@@ -79,9 +81,10 @@ def inspect_model(path: str | Path) -> Inspection:
             (),
             system.origin.remarks,
         )
-    from sbmlump.sbml.reader import read
+    from sbmlump.sbml.document import open_bytes
+    from sbmlump.sbml.reader import read_opened
 
-    result = read(path)
+    result = read_opened(open_bytes(file))
     return Inspection(
         result.id,
         result.name,

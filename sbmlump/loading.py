@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sbmlump.model_files import ModelFile, read_model_file
 from sbmlump.system import OdeSystem
 
-__all__ = ["load"]
+__all__ = ["load", "load_file"]
 
 
 def load(path: str | Path) -> OdeSystem:
     """Read a model, by the suffix of its file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file, also compressed (``.gz``, ``.bz2``) or in an archive (``.zip``, ``.omex``; ``archive.omex#member``), or
+        ``-`` for standard input.
 
     Raises
     ------
@@ -19,10 +26,15 @@ def load(path: str | Path) -> OdeSystem:
     UnsupportedModelError
         If it holds what cannot become an ODE system; every reason at once.
     """
-    if Path(path).suffix.lower() == ".ode":
-        from sbmlump.formats.erode import load_ode
+    return load_file(read_model_file(path))
 
-        return load_ode(path)
-    from sbmlump.sbml.reader import load_sbml
 
-    return load_sbml(path)
+def load_file(file: ModelFile) -> OdeSystem:
+    """The model in a file that has been read; see :func:`load`."""
+    if file.suffix == ".ode":
+        from sbmlump.formats.erode import load_ode_file
+
+        return load_ode_file(file)
+    from sbmlump.sbml.reader import load_sbml_file
+
+    return load_sbml_file(file)

@@ -132,7 +132,8 @@ class Quantity:
     """What a model says of an id besides its mathematics.
 
     ``amount`` is meaningful for species: the id means an amount (``hasOnlySubstanceUnits``, or, in Levels 1 and 2, a
-    compartment without dimensions) rather than a concentration. ``written_constant`` is the ``constant`` attribute of the file.
+    compartment without dimensions) rather than a concentration. ``written_constant`` is the ``constant`` attribute of
+    the file.
     ``notes`` and ``annotation`` are XML text as found (element included), ``None`` if there is none.
     """
 

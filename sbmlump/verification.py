@@ -51,11 +51,12 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
     same id in both. An annotation that the original carries too is of an earlier reduction and says nothing here.
     """
     from sbmlump.sbml.annotation import read_lumping_annotation
+    from sbmlump.sbml.document import sbml_bytes
 
     before, after = load(original), load(reduced)
-    record = read_lumping_annotation(Path(reduced).read_bytes())
+    record = read_lumping_annotation(sbml_bytes(reduced))
     if record is not None and before.origin.format == "sbml":
-        if record == read_lumping_annotation(Path(original).read_bytes()):
+        if record == read_lumping_annotation(sbml_bytes(original)):
             record = None  # both carry it: it tells how the original was made, not what was made of it
     if record is not None and record.certificate.get("kind") == "error-estimate":
         message = f"{reduced} says of itself that it is an approximation; measure it with 'sbmlump check'"
@@ -180,9 +181,10 @@ def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int =
         ``no-lumping`` if the annotation, or the ids, do not lead from the one to the other.
     """
     from sbmlump.sbml.annotation import read_lumping_annotation
+    from sbmlump.sbml.document import sbml_bytes
 
     before, after = load(original), load(reduced)
-    record = read_lumping_annotation(Path(reduced).read_bytes())
+    record = read_lumping_annotation(sbml_bytes(reduced))
     lumps = (
         {one.id: one.members for one in record.lumps}
         if record is not None

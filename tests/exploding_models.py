@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
 __all__ = ["exploding_models"]
@@ -72,9 +73,7 @@ def _starts(first: str, step: Callable[[str], str], count: int) -> str:
 
 def _functions(first: str, step: Callable[[Callable[[str], str]], str], count: int) -> str:
     """A law A·f(count − 1)(A), where f0(x) is ``first`` and the body of each next one uses the one before."""
-    bodies = [first]
-    for i in range(count - 1):
-        bodies.append(step(lambda argument, i=i: _call(f"f{i}", argument)))
+    bodies = [first, *(step(partial(_call, f"f{i}")) for i in range(count - 1))]
     definitions = "".join(
         f'<functionDefinition id="f{i}">{_MATH}<lambda><bvar><ci>x</ci></bvar>{body}</lambda></math>'
         "</functionDefinition>"
@@ -130,7 +129,10 @@ def exploding_models() -> Iterator[tuple[str, str]]:
         yield f"power_of_number_{text}.xml", _model(_of("times", _name("A"), _of("power", _number("3"), _number(text))))
     for text in ("170", "171", "100000000", "1e300", "-3", "2.5"):
         yield f"factorial_{text}.xml", _model(_of("times", _name("A"), _of("factorial", _number(text))))
-    yield "factorial_of_factorial.xml", _model(_of("times", _name("A"), _of("factorial", _of("factorial", _number("9")))))
+    yield (
+        "factorial_of_factorial.xml",
+        _model(_of("times", _name("A"), _of("factorial", _of("factorial", _number("9"))))),
+    )
     yield "integer_5000.xml", _model(_of("times", _name("A"), _number("7" * 5000, "integer")))
     yield "integer_300.xml", _model(_of("times", _name("A"), _number("7" * 300, "integer")))
     yield "real_5000.xml", _model(_of("times", _name("A"), _number("0." + "7" * 5000)))

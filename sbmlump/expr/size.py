@@ -21,7 +21,7 @@ MAX_WRITTEN: Final = 1_000_000
 Eight times the largest of 711 published models (126,000).
 """
 _MAX_RATIO: Final = 200
-"""Written nodes for each node of the graph that are borne beyond that: three times the largest ratio of those models."""
+"""Written nodes for each node of the graph that are borne beyond that: three times the largest ratio of those."""
 _BEYOND: Final = 1 << 62  # sizes are not counted further
 
 
@@ -59,8 +59,8 @@ def require_writable(graph: Graph, roots: Sequence[Node], names: Sequence[str], 
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     shown = f"{sizes[largest]:,}" if sizes[largest] < 10**9 else "more than 10^9"
     message = (
-        f"{names[largest]}: the expression has {shown} terms when it is written in full, more than {what} can hold; "
-        "name fewer things in terms of each other"
+        f"{names[largest]}: the expression has {shown} terms when it is written in full, more than {what} holds; "
+        "write .xml, where parts of it get names of their own"
     )
     raise LimitError(Reason("too-large", message, names[largest]))
 

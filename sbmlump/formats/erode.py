@@ -10,24 +10,22 @@ Ovchinnikov, Pérez Verona, Pogudin, Tribastone, Bioinformatics 37 (2021), doi 1
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gc
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from sbmlump.errors import InputError, Reason
-from sbmlump.files import read_whole
 from sbmlump.formats.erode_build import build_system, partition_blocks
 from sbmlump.formats.erode_lexer import tokenise
 from sbmlump.formats.erode_parser import parse_tokens
 from sbmlump.formats.erode_write import ode_text, write_ode
+from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
 from sbmlump.system import OdeSystem
 
-__all__ = ["initial_partition", "load_ode", "ode_text", "parse_ode", "write_ode"]
-
-_MAX_BYTES: Final = 1 << 28
+__all__ = ["initial_partition", "load_ode", "load_ode_file", "ode_text", "parse_ode", "write_ode"]
 
 
 def load_ode(path: str | Path) -> OdeSystem:
@@ -48,10 +46,16 @@ def load_ode(path: str | Path) -> OdeSystem:
     InputError
         If the file cannot be read or is not what the format allows: one reason with file and line; codes
         ``ode-syntax``, ``ode-unknown-name``, ``ode-unknown-function``, ``ode-duplicate-name``, ``ode-circular``,
-        ``ode-import``, and those of a file that cannot be opened.
+        ``ode-import``, and those of :func:`~sbmlump.model_files.read_model_file`.
+    LimitError
+        Code ``too-large`` if its numbers explode.
     """
-    data = _bytes_of(Path(path))
-    return parse_ode(_text_of(data), file=Path(path).name, sha256=hashlib.sha256(data).hexdigest())
+    return load_ode_file(read_model_file(path, ".ode"))
+
+
+def load_ode_file(file: ModelFile) -> OdeSystem:
+    """The system in an ``.ode`` file that has been read; raises as :func:`load_ode`."""
+    return parse_ode(_text_of(file), file=file.name, sha256=hashlib.sha256(file.data).hexdigest())
 
 
 def parse_ode(text: str, *, file: str = "text", sha256: str | None = None) -> OdeSystem:
@@ -70,10 +74,10 @@ def initial_partition(path: str | Path) -> tuple[frozenset[str], ...]:
     InputError
         As :func:`load_ode`; also if a name stands in two blocks or is no state.
     """
-    path = Path(path)
+    file = read_model_file(path, ".ode")
     with _collector_paused():
-        raw = parse_tokens(tokenise(_text_of(_bytes_of(path)), path.name))
-        return partition_blocks(raw, build_system(raw, path.name, None))
+        raw = parse_tokens(tokenise(_text_of(file), file.name))
+        return partition_blocks(raw, build_system(raw, file.name, None))
 
 
 @contextlib.contextmanager
@@ -88,16 +92,14 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _bytes_of(path: Path) -> bytes:
-    data = read_whole(path, _MAX_BYTES, ".ode")
-    if len(data) > _MAX_BYTES:
-        raise InputError(Reason("too-large", f"{path} is larger than {_MAX_BYTES >> 20} MB"))
-    return data
-
-
-def _text_of(data: bytes) -> str:
+def _text_of(file: ModelFile) -> str:
     """Text of the file; all that is not a comment or a remark is ASCII, so the encoding hardly matters."""
+    if len(file.data) > MAX_BYTES:
+        raise InputError(Reason("too-large", f"{file.name} is larger than {MAX_BYTES >> 20} MB"))
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if file.data.startswith(mark):
+            return file.data.decode(encoding, errors="replace")
     try:
-        return data.decode("utf-8-sig")
+        return file.data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return file.data.decode("latin-1")

@@ -19,6 +19,7 @@ from typing import Any, Final
 from sbmlump._version import __version__
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.expr.graph import Graph, Node
+from sbmlump.expr.size import explodes
 from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
 from sbmlump.sbml.precheck import prepare_bytes
@@ -151,6 +152,8 @@ class _Source:
         own = graph.substitute([node], swap)[0]
         needs = tuple(sorted(graph.symbols([own])))
         if graph.depends_on_time([own]) or not needs or any(need not in self.model.targets.paths for need in needs):
+            return None
+        if explodes(graph, [own]):  # an experiment has no names for parts of an expression
             return None
         return Curve(self.model.id, label, needs, _mathml(graph, own))
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 import libsbml
 
 from sbmlump.errors import InputError, Reason
-from sbmlump.files import read_whole
-from sbmlump.sbml.precheck import MAX_BYTES, check_bytes, prepare_bytes
+from sbmlump.model_files import ModelFile, read_model_file
+from sbmlump.sbml.precheck import check_bytes, prepare_bytes
 from sbmlump.sbml.read_described import silent_elements
 
-__all__ = ["Opened", "open_document", "open_sbml", "parse_document"]
+__all__ = ["Opened", "open_bytes", "open_document", "open_sbml", "parse_document", "sbml_bytes"]
 
 #: Where an error makes the mathematics doubtful. All other packages either say nothing about it (``required="false"``)
 #: or get the reason ``package-required:NAME`` later.
@@ -30,14 +30,29 @@ _LONGEST_TEXT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A parsed file: libSBML's document, the name for messages, the digest of the bytes, the folder it lies in, and
-    names of elements that are known to carry no descriptions (:func:`~sbmlump.sbml.read_described.silent_elements`).
+    """A parsed file.
+
+    Attributes
+    ----------
+    document : libsbml.SBMLDocument
+    file : str
+        The name for messages.
+    sha256 : str
+        Digest of the bytes as they lie in the file (unpacked, if it is compressed or a member of an archive).
+    folder : Path or None
+        The folder it lies in; ``None`` for members of archives and standard input, which have no files beside them.
+    data : bytes
+        What libSBML parsed: one UTF-8 document, which simulators and archives can be given.
+    silent : frozenset of str
+        Names of elements that are known to carry no descriptions
+        (:func:`~sbmlump.sbml.read_described.silent_elements`).
     """
 
     document: Any
     file: str
     sha256: str
-    folder: Path
+    folder: Path | None
+    data: bytes
     silent: frozenset[str] = frozenset()
 
 
@@ -52,15 +67,32 @@ def open_sbml(path: str | Path) -> Opened:
     Raises
     ------
     InputError
-        If the file cannot be read (codes of :func:`~sbmlump.files.read_whole`), is refused by
+        If the file cannot be read (codes of :func:`~sbmlump.model_files.read_model_file`), is refused by
         :func:`~sbmlump.sbml.precheck.check_bytes`, or libSBML finds it in error (``invalid-sbml``, ``no-model``).
     """
-    path = Path(path)
-    data = read_whole(path, MAX_BYTES, "SBML")
-    document = parse_document(data, file=path.name)
+    return open_bytes(read_model_file(path))
+
+
+def open_bytes(file: ModelFile) -> Opened:
+    """Parse a file that has been read; see :func:`open_sbml`."""
+    prepared = prepare_bytes(file.data, file=file.name)
+    document = _parsed(prepared, file.name)
     if document.getModel() is None:
-        raise InputError(Reason("no-model", f"{path.name} holds no <model> element"))
-    return Opened(document, path.name, hashlib.sha256(data).hexdigest(), path.parent, silent_elements(data))
+        raise InputError(Reason("no-model", f"{file.name} holds no <model> element"))
+    digest = hashlib.sha256(file.data).hexdigest()
+    return Opened(document, file.name, digest, file.folder, prepared, silent_elements(prepared))
+
+
+def sbml_bytes(path: str | Path) -> bytes:
+    """The SBML at ``path`` as one UTF-8 document, as every tool reads it.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_sbml`, but libSBML is not asked.
+    """
+    file = read_model_file(path)
+    return prepare_bytes(file.data, file=file.name)
 
 
 def parse_document(data: bytes, *, file: str) -> Any:
@@ -71,7 +103,11 @@ def parse_document(data: bytes, *, file: str) -> Any:
     InputError
         As :func:`open_sbml`, all errors of the read log at once.
     """
-    document = libsbml.readSBMLFromString(prepare_bytes(data, file=file).decode())
+    return _parsed(prepare_bytes(data, file=file), file)
+
+
+def _parsed(data: bytes, file: str) -> Any:
+    document = libsbml.readSBMLFromString(data.decode())
     found = [
         _reason(error, file)
         for error in (document.getError(i) for i in range(document.getNumErrors()))

@@ -2,25 +2,26 @@
 
 libSBML's parser recurses: deeply nested files crash the process. It also reads some numbers wrongly without
 saying so (``<cn type="integer">3.5</cn>`` becomes 3, integers beyond 32 bits become the largest 32-bit integer).
-This module reads the file once with expat, which does not recurse, refuses what is unsafe or unreadable, and
-rewrites the integers that libSBML cannot hold as sums of products of ones that it can.
+It aborts where the level, the version and the namespace do not belong together. This module takes the file as UTF-8
+(:mod:`~sbmlump.sbml.encoding`), reads it once with expat, which does not recurse, refuses what is unsafe or unreadable,
+and rewrites the integers that libSBML cannot hold as sums of products of ones that it can.
 """
 
 from __future__ import annotations
 
-import codecs
 import re
 from dataclasses import dataclass
 from typing import Final
 from xml.parsers import expat
 
 from sbmlump.errors import InputError, Reason
+from sbmlump.model_files import MAX_BYTES
+from sbmlump.sbml.encoding import as_utf8
 from sbmlump.sbml.precheck_plain import is_plain
 from sbmlump.sbml.read_numbers import NumberElement, rewrite_number
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "check_bytes", "formula_depth", "prepare_bytes"]
 
-MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_DEPTH: Final = 1000
 #: An infix formula (Level 1) has no XML depth; its length and its operators bound the depth of its tree.
 MAX_FORMULA: Final = 100_000
@@ -33,7 +34,14 @@ _PLAIN: Final = frozenset(
     for name in ("math", "apply", "ci", "times", "plus", "minus", "divide", "power")
 )
 _MATHML_SEP: Final = "http://www.w3.org/1998/Math/MathML sep"
-_DECLARATION: Final = re.compile(r"^<\?xml[^>]*\?>")
+#: Level and version as their attributes give them, and the namespaces that belong to them.
+_NAMESPACES: Final = {
+    ("1", "1"): (_SBML + "1",),
+    ("1", "2"): (_SBML + "1",),
+    ("2", "1"): (_SBML + "2",),
+    **{("2", version): (f"{_SBML}2/version{version}",) for version in ("2", "3", "4", "5")},
+    **{("3", version): (f"{_SBML}3/version{version}/core",) for version in ("1", "2")},
+}
 
 
 def check_bytes(data: bytes, *, file: str) -> None:
@@ -52,26 +60,25 @@ def check_bytes(data: bytes, *, file: str) -> None:
         With one reason, whose code is one of ``empty-file``, ``too-large``, ``encoding``, ``doctype``, ``too-deep``,
         ``not-xml``, ``not-sbml``, ``bad-number``.
     """
-    _scan(data, file)
+    _scan(_as_utf8(data, file), file)
 
 
 def prepare_bytes(data: bytes, *, file: str) -> bytes:
     """Check ``data`` and return what libSBML shall parse: UTF-8, with every number one that it reads rightly.
 
     A large file in which :func:`~sbmlump.sbml.precheck_plain.is_plain` sees nothing to refuse or rewrite is not looked
-    at further; whether it is well-formed is for libSBML to say.
+    at further than its outermost tag; whether it is well-formed is for libSBML to say.
 
     Raises
     ------
     InputError
         As :func:`check_bytes`.
     """
+    data = _as_utf8(data, file)
     if is_plain(data):
+        _scan_root(data, file)
         return data
     scan = _scan(data, file)
-    if scan.encoding not in ("utf-8", "us-ascii", "ascii") or data.startswith(codecs.BOM_UTF8):
-        data = _transcode(data, scan.encoding, file)
-        scan = _scan(data, file)
     if not scan.rewrites:
         return data
     parts: list[bytes] = []
@@ -86,41 +93,36 @@ def prepare_bytes(data: bytes, *, file: str) -> bytes:
     return b"".join(parts)
 
 
-def _transcode(data: bytes, encoding: str, file: str) -> bytes:
-    try:
-        text = data.decode("utf-8-sig" if data.startswith(codecs.BOM_UTF8) else encoding)
-    except (LookupError, UnicodeDecodeError):
-        raise InputError(
-            Reason("encoding", f"{file} is not valid {encoding} text; save it in UTF-8 and try again")
-        ) from None
-    text = text.removeprefix("\ufeff")
-    return _DECLARATION.sub('<?xml version="1.0" encoding="UTF-8"?>', text, count=1).encode()
-
-
-def _scan(data: bytes, file: str) -> _Scan:
+def _as_utf8(data: bytes, file: str) -> bytes:
+    """``data`` as one UTF-8 document, once it is known to be of a size that is read."""
     if not data.strip():
         raise InputError(Reason("empty-file", f"{file} is empty; nothing to read"))
     if len(data) > MAX_BYTES:
-        raise InputError(Reason("too-large", f"{file} has {len(data)} bytes, more than the {MAX_BYTES} that are read"))
+        raise InputError(Reason("too-large", f"{file} has more than the {MAX_BYTES >> 20} MB that are read"))
+    return as_utf8(data, file=file)
+
+
+def _scan(data: bytes, file: str) -> _Scan:
+    """One pass over a UTF-8 document."""
     scan = _Scan(file)
-    parser = scan.parser
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        scan.encoding = "utf-16"
     try:
-        parser.Parse(data, True)
+        scan.parser.Parse(data, True)
     except expat.ExpatError as error:
-        code = "encoding" if error.code == expat.errors.codes[expat.errors.XML_ERROR_UNKNOWN_ENCODING] else "not-xml"
         message = expat.errors.messages.get(error.code, "it cannot be parsed")
         raise InputError(
             Reason(
-                code,
+                "not-xml",
                 f"{file} is not well-formed XML: {message} at line {error.lineno}, column {error.offset + 1}",
                 line=error.lineno,
             )
         ) from None
-    except (LookupError, ValueError) as error:  # what expat raises for encodings that it does not know
-        raise InputError(Reason("encoding", f"{file} has an encoding that cannot be read: {error}")) from None
     return scan
+
+
+def _scan_root(data: bytes, file: str) -> None:
+    """Look at the outermost tag only, of a file that is known to have one."""
+    end = data.index(b">", data.index(b"<sbml")) + 1
+    _Scan(file).parser.Parse(data[:end], False)
 
 
 def formula_depth(text: str) -> int:
@@ -172,14 +174,12 @@ class _Scan:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.encoding = "utf-8"
         self.depth = 0
         self.rewrites: list[tuple[NumberElement, str]] = []
         self._skip_from: int | None = None  # depth of the notes or annotation element we are inside
         self._number: NumberElement | None = None
-        parser = expat.ParserCreate(namespace_separator=" ")
+        parser = expat.ParserCreate("utf-8", namespace_separator=" ")
         parser.buffer_text = True
-        parser.XmlDeclHandler = self._declaration
         parser.StartDoctypeDeclHandler = self._doctype
         parser.EntityDeclHandler = self._doctype
         parser.StartElementHandler = self._start
@@ -189,10 +189,6 @@ class _Scan:
     def _fail(self, code: str, message: str) -> InputError:
         line = self.parser.CurrentLineNumber
         return InputError(Reason(code, f"{self.file}, line {line}: {message}", line=line))
-
-    def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
-        if encoding:
-            self.encoding = encoding.lower() if self.encoding == "utf-8" else self.encoding
 
     def _doctype(self, *_: object) -> None:
         raise self._fail("doctype", "a DOCTYPE or ENTITY declaration is refused as unsafe; remove it")
@@ -204,7 +200,7 @@ class _Scan:
         if name in _PLAIN and self._number is None and self.depth > 1:
             return
         if self.depth == 1:
-            self._root(name)
+            self._root(name, attributes)
         elif self._number is not None:
             if name == _MATHML_SEP:
                 self._number.parts.append("")
@@ -226,10 +222,16 @@ class _Scan:
         if formula_depth(text) > MAX_DEPTH:
             raise self._fail("too-deep", f"a formula is nested more than {MAX_DEPTH} deep")
 
-    def _root(self, name: str) -> None:
+    def _root(self, name: str, attributes: dict[str, str]) -> None:
         uri, _, local = name.rpartition(" ")
         if local != "sbml" or not uri.startswith(_SBML):
             raise self._fail("not-sbml", f"the outermost element is {local!r}, not <sbml>: this is XML but not SBML")
+        given = attributes.get("level", ""), attributes.get("version", "")
+        if uri not in _NAMESPACES.get((given[0].strip(), given[1].strip()), ()):  # libSBML aborts on some of these
+            known = any(uri in uris for uris in _NAMESPACES.values())
+            text = f"Level {given[0][:9]} Version {given[1][:9]} with the namespace {uri[:99]}"
+            advice = "" if known else "; the namespace is none of SBML"
+            raise self._fail("invalid-sbml", f"there is no SBML {text}{advice}; correct the <sbml> element")
 
     def _text(self, text: str) -> None:
         if self._number is not None:

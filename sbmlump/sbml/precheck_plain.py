@@ -18,7 +18,7 @@ _WORTH_IT: Final = 256 * 1024  # bytes from which expat is the slower one
 _MAX_PLAIN_BYTES: Final = 128 * 1024 * 1024
 _MAX_PLAIN_DEPTH: Final = 200
 _START: Final = re.compile(
-    rb"""\s*(<\?xml\s+version=["']1\.0["'](\s+encoding=["'](utf-8|us-ascii|ascii)["'])?\s*\?>)?"""
+    rb"""\s*(<\?xml\s+version=["']1\.0["']\s+encoding=["']utf-8["']\s*\?>)?"""
     rb"""\s*<sbml\s[^<>]*xmlns=["']http://www\.sbml\.org/sbml/level[^<>]*>""",
     re.IGNORECASE,
 )

@@ -11,13 +11,7 @@ from sbmlump.expr.graph import Graph, Node
 from sbmlump.sbml.mathml import RATE_OF, Builder, MathError, Program
 from sbmlump.sbml.read_algebraic import solve
 from sbmlump.sbml.read_events import build_events
-from sbmlump.sbml.read_initial import (
-    Start,
-    exploding_expressions,
-    initial_values,
-    missing_values,
-    unusable_values,
-)
+from sbmlump.sbml.read_initial import Start, initial_values, missing_values, unusable_values
 from sbmlump.sbml.read_rates import is_concentration, right_hand_sides
 from sbmlump.sbml.read_record import Problems, RawModel, RawParticipant, RawReaction, RawRule
 from sbmlump.sbml.read_resolve import CircularError, NoRateError, Resolver
@@ -117,9 +111,6 @@ class Assembly:
             quantities=self._quantities(start),
             origin=raw.origin,
         )
-        exploding_expressions(system, raw, self.problems)
-        if self.problems:
-            return None
         missing_values(system, raw, self.problems)
         unusable_values(system, raw, self.problems)
         return None if self.problems else system

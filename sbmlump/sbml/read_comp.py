@@ -9,8 +9,9 @@ import libsbml
 
 from sbmlump.errors import InputError, Reason
 from sbmlump.files import read_whole
+from sbmlump.model_files import MAX_BYTES
 from sbmlump.sbml.document import Opened, parse_document
-from sbmlump.sbml.precheck import MAX_BYTES, prepare_bytes
+from sbmlump.sbml.precheck import prepare_bytes
 from sbmlump.sbml.read_record import Problems
 
 __all__ = ["flatten"]
@@ -31,11 +32,14 @@ def flatten(document: Any, opened: Opened, problems: Problems) -> Any:
         return document
     if not _is_safe(document, opened, problems):
         return document
-    document.setLocationURI(opened.folder.resolve().as_uri() + "/" + opened.file)
+    folder = opened.folder
+    if folder is not None:
+        document.setLocationURI(folder.resolve().as_uri() + "/" + opened.file)
     properties = libsbml.ConversionProperties()
     for key, value in (("flatten comp", True), ("performValidation", False), ("leavePorts", False)):
         properties.addOption(key, value)
-    properties.addOption("basePath", str(opened.folder.resolve()))
+    if folder is not None:
+        properties.addOption("basePath", str(folder.resolve()))
     properties.addOption("abortIfUnflattenable", "requiredOnly")
     before = document.getNumErrors()
     code = document.convert(properties)
@@ -116,6 +120,10 @@ class _Survey:
         source, name = definition.getSource(), definition.getId()
         if not _PLAIN_NAME.fullmatch(source) or source.startswith(".."):
             text = f"the external model {name!r} is to come from {source!r}; only files in the same folder are read"
+            self.problems.add("comp-external", text, name, definition.getLine())
+            return None
+        if self.folder is None:
+            text = f"the external model {name!r} is to come from the file {source!r}; unpack the model beside that file"
             self.problems.add("comp-external", text, name, definition.getLine())
             return None
         source = source.removeprefix("./")

@@ -52,6 +52,11 @@ _ELEMENTS: Final = {
     "initial assignment": "initialAssignment",
 }
 
+def is_old_rate_of(function: Any) -> bool:
+    """Whether a function definition stands for the derivative of its argument, as before Level 3 Version 2."""
+    return (_SYMBOLS, _DERIVATIVE) in _annotated_meanings(function)
+
+
 Side = tuple[RawParticipant, ...]
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -297,9 +302,10 @@ class _Reader:
         program = compile_ast(body) if body is not None else None
         for space, meaning in _annotated_meanings(item):
             if space == _DISTRIBUTION:
+                # whatever the body: tools that know the annotation draw a number
                 text = f"draws from a random distribution ({item.getId()}: {meaning}); it has no deterministic value"
                 program = (Instruction("problem", ("random-number", text), 0),)
-            elif meaning == _DERIVATIVE and len(names) == 1:
+            elif len(names) == 1 and is_old_rate_of(item):
                 program = (Instruction("rate-of", names[0], 0),)
             elif program is not None and _is_nan(program):
                 text = f"calls {item.getId()!r}, which stands for {meaning}; that is not known here"

@@ -11,7 +11,6 @@ from sbmlump.events import event_expressions
 from sbmlump.errors import LimitError
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
-from sbmlump.expr.size import require_writable
 from sbmlump.sbml.read_rates import is_concentration
 from sbmlump.sbml.read_record import Entry, Problems, RawModel
 from sbmlump.system import Constant, OdeSystem
@@ -86,29 +85,6 @@ def _times_size(graph: Graph, value: Node, size: Node, entry: Entry, computed: b
 
 def _number(graph: Graph, value: float | Fraction) -> Node:
     return graph.number(value) if isinstance(value, Fraction) else graph.decimal(value)
-
-
-def exploding_expressions(system: OdeSystem, raw: RawModel, problems: Problems) -> None:
-    """Note the largest of expressions that would be out of all proportion if they were written in full.
-
-    Sixty rules that add a thing to itself are sixty nodes here and 10^18 terms for all that insert rules where they
-    are used, as simulators and formats without rules do.
-    """
-    named = [*zip(system.states, system.rhs, strict=True), *zip(system.states, system.initial, strict=True)]
-    named += [(one.id, one.value) for one in system.assigned]
-    named += [(one.id, one.flux) for one in system.reactions]
-    named += [(one.id, one.value) for one in system.constants if one.value is not None]
-    for event in system.events:
-        label = event.id or "an event"
-        parts = (event.trigger, event.delay, event.priority, *(node for _, node in event.assignments))
-        named += [(label, node) for node in parts if node is not None]
-    named += [("a constraint", one.condition) for one in system.constraints]
-    try:
-        require_writable(system.graph, [node for _, node in named], [name for name, _ in named], "programs")
-    except LimitError as error:
-        for reason in error.reasons:
-            entry = raw.entries.get(reason.element or "")
-            problems.add(reason.code, reason.message, reason.element, entry.line if entry else None)
 
 
 def missing_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None:

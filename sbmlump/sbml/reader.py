@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbmlump.errors import InputError, Reason, UnsupportedModelError
-from sbmlump.sbml.document import Opened, open_sbml, parse_document
+from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.model_files import ModelFile
+from sbmlump.sbml.document import Opened, open_bytes, open_sbml
 from sbmlump.sbml.read_assemble import Assembly
 from sbmlump.sbml.read_comp import flatten
-from sbmlump.sbml.read_described import silent_elements
 from sbmlump.sbml.read_elements import read_elements
 from sbmlump.sbml.read_packages import check_packages, is_flux_balance
 from sbmlump.sbml.read_record import Problems, RawModel
 from sbmlump.system import OdeSystem
 
-__all__ = ["ReadResult", "load_sbml", "parse_sbml", "read", "read_opened"]
+__all__ = ["ReadResult", "load_sbml", "load_sbml_file", "parse_sbml", "read", "read_opened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,15 @@ def load_sbml(path: str | Path) -> OdeSystem:
     UnsupportedModelError
         If it holds what cannot become an ODE system here; carries every reason.
     """
-    result = read(path)
+    return _system_of(read(path))
+
+
+def load_sbml_file(file: ModelFile) -> OdeSystem:
+    """The system in an SBML file that has been read; raises as :func:`load_sbml`."""
+    return _system_of(read_opened(open_bytes(file)))
+
+
+def _system_of(result: ReadResult) -> OdeSystem:
     if result.system is None:
         raise UnsupportedModelError(result.reasons)
     return result.system
@@ -96,13 +103,7 @@ def load_sbml(path: str | Path) -> OdeSystem:
 
 def parse_sbml(data: bytes, *, file: str = "text") -> OdeSystem:
     """The system in an SBML document that is in memory; see :func:`load_sbml`."""
-    document = parse_document(data, file=file)
-    if document.getModel() is None:
-        raise InputError(Reason("no-model", f"{file} holds no <model> element"))
-    result = read_opened(Opened(document, file, hashlib.sha256(data).hexdigest(), Path(), silent_elements(data)))
-    if result.system is None:
-        raise UnsupportedModelError(result.reasons)
-    return result.system
+    return load_sbml_file(ModelFile(data, file, ".xml", None))
 
 
 def _counts(raw: RawModel) -> dict[str, int]:
