@@ -98,6 +98,7 @@ def inspect_model(path: str | Path) -> Inspection:
         None if result.system is None else kinetics(result.system),
         () if result.system is None else _observed(result.system),
         result.reasons,
+        result.remarks,
     )
 
 

@@ -17,7 +17,7 @@ from sbmlump.sbml.read_record import Problems
 __all__ = ["flatten"]
 
 _MAX_INSTANCES: Final = 20_000
-_PLAIN_NAME: Final = re.compile(r"(?:\./)?[^/\\:]+")
+_PLAIN_NAME: Final = re.compile(r"(?:\./)?[^/\\:%]+")  # libSBML takes %2F for /
 _MAX_FILES: Final = 100
 
 
@@ -132,6 +132,9 @@ class _Survey:
                 self.problems.add("too-large", f"the model is spread over more than {_MAX_FILES} files")
                 return None
             try:
+                if (self.folder / source).resolve().parent != self.folder.resolve():
+                    message = f"{source} is a link that leads out of the folder"
+                    raise InputError(Reason("not-a-regular-file", message))
                 data = read_whole(self.folder / source, MAX_BYTES, "SBML")
                 if prepare_bytes(data, file=source) != data:  # libSBML reads the file itself, as it stands
                     raise InputError(Reason("bad-number", f"{source} is not in UTF-8, or has integers beyond 32 bits"))

@@ -427,8 +427,8 @@ class _Reader:
             value = self._old_stoichiometry(item)
         else:
             value = item.getStoichiometry()
-            if value != value:  # NaN is what libSBML says where none is given
-                value = value if item.isSetStoichiometry() else None
+            if not isfinite(value):  # NaN is what libSBML says where none is given
+                value = self._no_number(item, f"{value:g}") if item.isSetStoichiometry() else None
         if name is None and program is None and value is not None:
             # thousands of reactions share these; where nothing can be wrong with them, their place is not needed
             known = self.plain.get((species, value))
@@ -457,7 +457,10 @@ class _Reader:
         top, bottom = float(item.getStoichiometry()), int(item.getDenominator())
         if isfinite(top) and bottom:
             return Fraction(repr(top)) / bottom
-        given = f"{top:g}/{bottom}" if bottom != 1 else f"{top:g}"
+        return self._no_number(item, f"{top:g}/{bottom}" if bottom != 1 else f"{top:g}")
+
+    def _no_number(self, item: Any, given: str) -> Fraction:
+        """Note that a stoichiometry is no number; 0 stands in."""
         text = f"the stoichiometry of {item.getSpecies()!r} is {given}, which is no number; correct it"
         self.problems.add("bad-number", text, item.getSpecies(), item.getLine())
         return Fraction(0)

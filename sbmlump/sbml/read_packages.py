@@ -13,7 +13,8 @@ from sbmlump.system import Key, Package
 __all__ = ["carried_packages", "check_packages", "is_flux_balance", "other_packages"]
 
 #: Packages whose elements are read (``comp`` is flattened before) or change nothing in the mathematics.
-_READ: Final = frozenset({"comp", "l3v2extendedmath"})
+#: Random numbers of ``distrib`` are refused where they are called; the rest of it says how sure values are.
+_READ: Final = frozenset({"comp", "l3v2extendedmath", "distrib"})
 _LISTS: Final = {
     "layout": ("Layouts",),
     "groups": ("Groups",),
@@ -24,7 +25,7 @@ _ADVICE: Final = {
     "qual": "it is a qualitative (logical) model",
     "spatial": "it has a geometry, so its equations are partial differential ones",
     "multi": "its species are patterns that have to be expanded first",
-    "distrib": "its values are distributions",
+    "distrib": "it is of a draft of that package, in which values may be drawn at random",
     "arrays": "its elements are arrays that have to be expanded first",
     "dyn": "its elements come and go",
 }
@@ -38,6 +39,9 @@ def check_packages(document: Any, problems: Problems) -> None:
         name = document.getPlugin(i).getPackageName()
         if name not in _READ and document.getPackageRequired(name):
             _refuse(name, problems)
+        elif name == "distrib":
+            text = "the package 'distrib' says how uncertain values are; the values themselves are read"
+            problems.remark("uncertainty-not-read", text)
     namespaces = document.getNamespaces()
     for i in range(namespaces.getLength()):
         uri = namespaces.getURI(i)
@@ -48,14 +52,14 @@ def check_packages(document: Any, problems: Problems) -> None:
 
 
 def is_flux_balance(document: Any, raw: RawModel) -> bool:
-    """Whether the model is one of flux balance: bounds and objectives in the place of (some) kinetic laws.
+    """Whether the model is one of flux balance: bounds and objectives in the place of kinetic laws.
 
-    Older files (COBRA, Level 2) have kinetic laws that hold bounds as local parameters and no rate.
+    Where some reactions have laws, those without are named one by one instead. Older files (COBRA, Level 2) have kinetic laws that hold bounds as local parameters and no rate.
     """
     if not raw.reactions:
         return False
     if document.getLevel() > 2:
-        return document.getModel().getPlugin("fbc") is not None and any(r.law is None for r in raw.reactions)
+        return document.getModel().getPlugin("fbc") is not None and all(r.law is None for r in raw.reactions)
     return all(r.law is not None and "FLUX_VALUE" in r.law.names and not _uses_ids(r.law) for r in raw.reactions)
 
 

@@ -25,16 +25,25 @@ __all__ = [
 
 
 class Problems:
-    """Everything that stops a model from being read, collected on the way; the same thing is said once."""
+    """Everything that stops a model from being read, and remarks, collected on the way; the same is said once."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self._found: dict[tuple[str, str | None, str], Reason] = {}
+        self._remarks: dict[tuple[str, str | None], Reason] = {}
 
     def add(self, code: str, message: str, element: str | None = None, line: int | None = None) -> None:
         """Record one reason; ``message`` is a sentence about the element, file and line are put in front."""
         place = f"{self.file}, line {line}: " if line else f"{self.file}: "
         self._found.setdefault((code, element, message), Reason(code, place + message, element, line or None))
+
+    def remark(self, code: str, message: str, element: str | None = None) -> None:
+        """Record something to know that stops nothing."""
+        self._remarks.setdefault((code, element), Reason(code, f"{self.file}: {message}", element))
+
+    def remarks(self) -> tuple[Reason, ...]:
+        """All remarks, in order of discovery."""
+        return tuple(self._remarks.values())
 
     def __bool__(self) -> bool:
         return bool(self._found)

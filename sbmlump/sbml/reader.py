@@ -35,6 +35,8 @@ class ReadResult:
         ``compartments``, ``species``, ``states``, ``parameters``, ``local_parameters``, ``reactions``, ``events``,
         ``functions``, ``assignment_rules``, ``rate_rules``, ``algebraic_rules``, ``initial_assignments``,
         ``constraints``; also when the model is refused.
+    remarks : tuple of Reason
+        What is read otherwise than one might expect, and stops nothing.
     """
 
     system: OdeSystem | None
@@ -45,6 +47,7 @@ class ReadResult:
     version: int
     file: str
     counts: Mapping[str, int]
+    remarks: tuple[Reason, ...] = ()
 
 
 def read(path: str | Path) -> ReadResult:
@@ -74,7 +77,8 @@ def read_opened(opened: Opened) -> ReadResult:
     assembly = Assembly(raw, problems)
     counts = _counts(raw) | {"states": len(assembly.roles.states)}
     system = assembly.system()
-    return ReadResult(system, problems.reasons(), raw.id, raw.name, level, version, opened.file, counts)
+    reasons, remarks = problems.reasons(), problems.remarks()
+    return ReadResult(system, reasons, raw.id, raw.name, level, version, opened.file, counts, remarks)
 
 
 def load_sbml(path: str | Path) -> OdeSystem:
