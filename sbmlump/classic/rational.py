@@ -13,6 +13,7 @@ from typing import Final
 
 import flint
 
+from sbmlump.expr.folding import MAX_BITS
 from sbmlump.expr.graph import Graph, Node, Op
 
 __all__ = ["Fractions", "Quotient", "simplified"]
@@ -155,15 +156,17 @@ class Fractions:
         self._work += terms
         return terms <= _MAX_TERMS and self._work <= _MAX_WORK
 
-    def _reduced(self, top: flint.fmpq_mpoly, bottom: flint.fmpq_mpoly) -> Quotient:
+    def _reduced(self, top: flint.fmpq_mpoly, bottom: flint.fmpq_mpoly) -> Quotient | None:
         if top == 0:
             return Quotient(top, self._one)
         common = top.gcd(bottom)
         if common != 1:
             top, bottom = top // common, bottom // common
         if bottom.is_constant():
-            return Quotient(top / bottom.leading_coefficient(), self._one)
-        return Quotient(top, bottom)
+            top, bottom = top / bottom.leading_coefficient(), self._one
+        # a square of a square of a number is one term of any length
+        longest = max(_coefficient_bits(top), _coefficient_bits(bottom))
+        return None if longest > MAX_BITS else Quotient(top, bottom)
 
     # -- back ----------------------------------------------------------------------------------------
 
@@ -203,6 +206,12 @@ class Fractions:
             terms.append(graph.mul(factors))
         # positive terms first reads better
         return graph.add(sorted(terms, key=lambda node: _is_negative(graph, node)))
+
+
+def _coefficient_bits(polynomial: flint.fmpq_mpoly) -> int:
+    """Bits of the leading coefficient, which tells how long coefficients get."""
+    leading = polynomial.leading_coefficient()
+    return max(int(leading.p).bit_length(), int(leading.q).bit_length())
 
 
 def _content(polynomial: flint.fmpq_mpoly) -> flint.fmpq:

@@ -40,8 +40,8 @@ __all__ = [
 AVOGADRO: Final = 602214179 * 10**15
 """The value that SBML gives the csymbol, exactly."""
 
-_MAX_CALLED_STEPS: Final = 1_000_000
-"""Steps inside function definitions that are done however small a model is: a second's work."""
+_MAX_CALLED_STEPS: Final = 250_000
+"""Steps inside function definitions that are done however small a model is: less than a second of work."""
 _CALLED_STEPS_A_STEP: Final = 200
 """Further ones for each step outside of them; a call of a function of 200 operators in every place."""
 _MAX_EXPONENT: Final = 400  # more than a double holds; bounds the size of the exact number

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sbml.read_models import (
+    MATHML,
     assignment,
     codes_of,
     compartment,
@@ -119,7 +120,7 @@ def test_ids_given_twice(tmp_path: Path) -> None:
     assert codes_of(tmp_path, sbml(named)) == ["duplicate-id"]
 
 
-@pytest.mark.parametrize("name", ["qual", "spatial", "multi", "distrib", "somethingnew"])
+@pytest.mark.parametrize("name", ["qual", "spatial", "multi", "somethingnew"])
 def test_required_packages(tmp_path: Path, name: str) -> None:
     uri = f"http://www.sbml.org/sbml/level3/version1/{name}/version1"
     text = sbml(AROUND, version=1, root=f'xmlns:{name}="{uri}" {name}:required="true"')
@@ -194,3 +195,110 @@ def test_a_stoichiometry_divided_by_zero(tmp_path: Path) -> None:
         model='name="m"',
     )
     assert codes_of(tmp_path, text) == ["bad-number"]
+
+
+# -- what is neither refused nor read in silence -----------------------------------------------------
+
+
+def annotated(space: str, definition: str, body: str) -> str:
+    """A model whose parameter k is set by a function definition that is annotated."""
+    note = f'<annotation><x xmlns="{space}" definition="{definition}"/></annotation>'
+    arguments = "<bvar><ci>a</ci></bvar><bvar><ci>b</ci></bvar>"
+    function = f'<functionDefinition id="f">{note}<math {MATHML}><lambda>{arguments}{body}</lambda></math>'
+    given = listed("InitialAssignments", assignment("k", "f(1, 2)"))
+    return sbml(
+        listed("FunctionDefinitions", f"{function}</functionDefinition>") + listed("Parameters", parameter("k")) + given
+    )
+
+
+DISTRIBUTION = "http://sbml.org/annotations/distribution"
+
+
+@pytest.mark.parametrize(
+    ("space", "definition", "body", "expected"),
+    [
+        (DISTRIBUTION, "http://en.wikipedia.org/wiki/Normal_distribution", "<notanumber/>", ["random-number"]),
+        (DISTRIBUTION, "http://www.uncertml.org/distributions/uniform", "<notanumber/>", ["random-number"]),
+        (DISTRIBUTION, "http://en.wikipedia.org/wiki/Poisson_distribution", "<ci>a</ci>", ["random-number"]),
+        ("http://sbml.org/annotations/symbols", "http://example.org/magic", "<notanumber/>", ["unsupported-math"]),
+    ],
+)
+def test_functions_whose_meaning_is_annotated_are_not_their_bodies(
+    tmp_path: Path, space: str, definition: str, body: str, expected: list[str]
+) -> None:
+    assert codes_of(tmp_path, annotated(space, definition, body)) == expected
+
+
+def test_other_annotations_of_functions_say_nothing(tmp_path: Path) -> None:
+    system = system_of(tmp_path, annotated("http://example.org/", "http://example.org/x", "<ci> b </ci>"))
+    assert system.graph.number_of(system.constant_values["k"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "more", "refused"),
+    [
+        ("0", "", True),
+        (None, listed("InitialAssignments", assignment("c", "2 - 2")), True),
+        (None, listed("InitialAssignments", assignment("c", "sin(p) - sin(1)")), True),
+        (None, listed("Rules", rule("assignmentRule", "c", "3*time")), True),
+        ("0", listed("Rules", rule("rateRule", "c", "1")), True),
+        ("0", listed("Events", event("time > 1", {"c": "2"})), True),
+        ("2", listed("Events", event("time > 1", {"c": "0"})), True),
+        ("0", listed("InitialAssignments", assignment("c", "2")), False),
+        (None, listed("Rules", rule("assignmentRule", "c", "1 + 3*time")), False),
+    ],
+)
+@pytest.mark.parametrize("changes", [True, False])
+def test_compartments_of_size_zero_hold_no_concentration(
+    tmp_path: Path, size: str | None, more: str, refused: bool, changes: bool
+) -> None:
+    kinds = compartment("c", size, constant=False)
+    kept = listed("Species", species("S", 'initialAmount="3"'), species("T", 'initialAmount="3"', amounts=True))
+    flows = listed("Reactions", reaction("r", "S" if changes else "T", "", "0.1*T"))
+    order = ("InitialAssignments", "Rules")
+    before = more if any(word in more for word in order) else ""
+    text = sbml(
+        listed("Compartments", kinds)
+        + kept
+        + listed("Parameters", parameter("p", "1"))
+        + before
+        + flows
+        + ("" if before else more)
+    )
+    if refused:
+        assert set(codes_of(tmp_path, text)) == {"zero-size"}
+    else:
+        assert system_of(tmp_path, text).states
+
+
+def test_uncertainties_are_read_past_and_said(tmp_path: Path) -> None:
+    space = "http://www.sbml.org/sbml/level3/version1/distrib/version1"
+    root = f'xmlns:distrib="{space}" distrib:required="true"'
+    uncertain = (
+        '<distrib:listOfUncertainties><distrib:uncertainty><distrib:uncertParameter distrib:type="standardDeviation" '
+        'distrib:value="0.3"/></distrib:uncertainty></distrib:listOfUncertainties>'
+    )
+    kind = parameter("p", "2").replace("/>", f">{uncertain}</parameter>")
+    result = read_text(tmp_path, sbml(listed("Parameters", kind), version=1, root=root))
+    assert result.reasons == ()
+    assert [remark.code for remark in result.remarks] == ["uncertainty-not-read"]
+    assert result.system is not None
+    assert result.system.graph.number_of(result.system.constant_values["p"]) == 2
+
+
+@pytest.mark.parametrize(("laws", "expected"), [(2, ["no-kinetic-law"]), (0, ["flux-balance-only"])])
+def test_fluxes_without_laws_are_named_where_others_have_laws(tmp_path: Path, laws: int, expected: list[str]) -> None:
+    root = 'xmlns:fbc="http://www.sbml.org/sbml/level3/version1/fbc/version2" fbc:required="false"'
+    flows = [reaction(f"r{i}", "A", "", "A" if i < laws else None) for i in range(3 if laws else 2)]
+    body = listed("Compartments", compartment()) + listed("Species", species("A")) + listed("Reactions", *flows)
+    result = read_text(tmp_path, sbml(body, root=root, model='id="m" fbc:strict="false"'))
+    assert [reason.code for reason in result.reasons] == expected
+    if laws:
+        assert [reason.element for reason in result.reasons] == ["r2"]
+
+
+@pytest.mark.parametrize("value", ["NaN", "INF", "-INF"])
+def test_stoichiometries_are_numbers(tmp_path: Path, value: str) -> None:
+    flow = reaction("r", "A", "", "A").replace('stoichiometry="1"', f'stoichiometry="{value}"')
+    body = listed("Compartments", compartment()) + listed("Species", species("A")) + listed("Reactions", flow)
+    assert codes_of(tmp_path, sbml(body)) == ["bad-number"]

@@ -77,6 +77,39 @@ def test_species_in_a_compartment_without_dimensions_are_amounts(tmp_path: Path)
     assert rate(system, "A") == -10
 
 
+@pytest.mark.parametrize(
+    ("level", "size", "more", "amount", "value"),
+    [
+        (3, "2", "", False, 2.5),
+        (3, "1", "", False, 5.0),
+        (3, None, listed("InitialAssignments", assignment("c", "4")), False, 1.25),
+        (3, None, "", True, 5.0),
+        (2, "2", "", True, 5.0),
+        (2, None, "", True, 5.0),
+    ],
+)
+def test_points_have_sizes_in_level_3_and_none_before(
+    tmp_path: Path, level: int, size: str | None, more: str, amount: bool, value: float
+) -> None:
+    given = f'size="{size}"' if size is not None else ""
+    where = f'<compartment id="c" spatialDimensions="0" {given} constant="true"/>'
+    if level == 2:  # a size that is given is ignored there
+        where = where.replace(given, "") if given else where
+    parts = listed("Species", species("A", 'initialAmount="5"')) + more
+    text = sbml(
+        listed("Compartments", where) + parts + listed("Reactions", reaction("r", "A", "", "2*A")),
+        level=level,
+        version=4 if level == 2 else 2,
+    )
+    if level == 2:
+        text = text.replace(' constant="true"/></listOfReactants>', "/></listOfReactants>")
+    system = system_of(tmp_path, text)
+    assert system.quantities["A"].amount is amount
+    assert system.initial_state().tolist() == [value]
+    divisor = 5.0 / value
+    assert rate(system, "A") == pytest.approx(-2 * value / divisor)
+
+
 def test_the_size_of_the_compartment_cancels(tmp_path: Path) -> None:
     reactions = (
         reaction("r1", "A", "B", "c*k*A"),
