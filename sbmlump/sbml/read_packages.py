@@ -54,7 +54,8 @@ def check_packages(document: Any, problems: Problems) -> None:
 def is_flux_balance(document: Any, raw: RawModel) -> bool:
     """Whether the model is one of flux balance: bounds and objectives in the place of kinetic laws.
 
-    Where some reactions have laws, those without are named one by one instead. Older files (COBRA, Level 2) have kinetic laws that hold bounds as local parameters and no rate.
+    Where some reactions have laws, those without are named one by one instead. Older files (COBRA, Level 2) have
+    kinetic laws that hold bounds as local parameters and no rate.
     """
     if not raw.reactions:
         return False
