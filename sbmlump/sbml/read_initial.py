@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from sbmlump.events import event_expressions
-from sbmlump.errors import LimitError
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.sbml.read_rates import is_concentration
