@@ -8,11 +8,16 @@ assignment rule it reads the law as what it is.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
 
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.system import Quantity
 
 __all__ = ["overlooked_powers", "units_of_powers"]
+
+_MOST_PARTS: Final = 1_000
+"""Terms and factors of a law that are looked at: nobody takes a longer one for mass action, and where a law uses what
+it is made of again and again, there is no end to them."""
 
 
 def overlooked_powers(
@@ -63,7 +68,9 @@ def _base(graph: Graph, node: Node) -> str | None:
 def _products(graph: Graph, flux: Node) -> Iterator[tuple[tuple[Node, ...], tuple[Node, ...]]]:
     """For each term of a law the factors before its brackets (those are not overlooked) and its own."""
     stack: list[tuple[Node, tuple[Node, ...]]] = [(flux, ())]
-    while stack:
+    looked_at = 0
+    while stack and looked_at < _MOST_PARTS:
+        looked_at += 1
         node, outside = stack.pop()
         if graph.op(node) is Op.ADD:
             stack.extend((term, outside) for term in graph.args(node))
@@ -81,7 +88,9 @@ def _flat(graph: Graph, node: Node) -> list[Node]:
     """Factors of nested products."""
     found: list[Node] = []
     stack = [node]
-    while stack:
+    looked_at = 0
+    while stack and looked_at < _MOST_PARTS:
+        looked_at += 1
         one = stack.pop()
         if graph.op(one) is Op.MUL:
             stack.extend(graph.args(one))

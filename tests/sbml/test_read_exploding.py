@@ -65,12 +65,13 @@ print(json.dumps(["", "peak", "", peak / 1000]))
 _EXPECTED = {
     "done",
     "bad-number",
-    "missing-value",
+    "degree-too-high",
+    "invalid-sbml",
+    "not-xml",
     "number-not-writable",
     "ode-not-expressible",
     "ode-syntax",
     "too-large",
-    "unknown-observable",
 }
 
 
