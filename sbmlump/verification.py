@@ -54,7 +54,7 @@ def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> Exact
     from sbmlump.sbml.document import sbml_bytes
 
     before, after = load(original), load(reduced)
-    record = read_lumping_annotation(sbml_bytes(reduced))
+    record = read_lumping_annotation(sbml_bytes(reduced)) if after.origin.format == "sbml" else None
     if record is not None and before.origin.format == "sbml":
         if record == read_lumping_annotation(sbml_bytes(original)):
             record = None  # both carry it: it tells how the original was made, not what was made of it
@@ -184,7 +184,7 @@ def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int =
     from sbmlump.sbml.document import sbml_bytes
 
     before, after = load(original), load(reduced)
-    record = read_lumping_annotation(sbml_bytes(reduced))
+    record = read_lumping_annotation(sbml_bytes(reduced)) if after.origin.format == "sbml" else None
     lumps = (
         {one.id: one.members for one in record.lumps}
         if record is not None
