@@ -35,6 +35,7 @@ _MAX_RATIO: Final = 300
 _MAX_LAYERS: Final = 3  # a compressed file in an archive that is compressed
 _MAX_MEMBERS: Final = 20_000
 _MOST_SHOWN: Final = 12
+_COPY: Final = "_with_amounts"  # what sbmlump.sbml.archive calls the copy of a model
 _HEAD: Final = 4096  # bytes in which an SBML file says that it is one
 
 _GZIP, _BZIP2, _ZIP = b"\x1f\x8b", b"BZh", b"PK\x03\x04"
@@ -203,6 +204,9 @@ def _only_model(
     chosen = [one.location for one in models if one.master] or [one.location for one in models]
     if not chosen:  # no manifest, or one that does not say
         chosen = [name for name in names if name != _MANIFEST and _looks_like_model(name, head(name))]
+    # the archives that sbmlump writes may hold a copy for the experiment, beside the model itself
+    copies = {PurePosixPath(name).stem + _COPY for name in chosen}
+    chosen = [name for name in chosen if PurePosixPath(name).stem not in copies]
     if len(chosen) == 1:
         return chosen[0]
     if not chosen:

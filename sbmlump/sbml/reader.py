@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sbmlump.errors import Reason, UnsupportedModelError
@@ -78,6 +78,8 @@ def read_opened(opened: Opened) -> ReadResult:
     counts = _counts(raw) | {"states": len(assembly.roles.states)}
     system = assembly.system()
     reasons, remarks = problems.reasons(), problems.remarks()
+    if system is not None and remarks:
+        system = replace(system, origin=replace(system.origin, remarks=(*system.origin.remarks, *remarks)))
     return ReadResult(system, reasons, raw.id, raw.name, level, version, opened.file, counts, remarks)
 
 
