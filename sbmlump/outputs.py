@@ -11,6 +11,7 @@ from sbmlump.equality import Expected, refuse_differences
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.reduced import ReducedSystem
 from sbmlump.system import OdeSystem
+from sbmlump.written_size import require_writable_system
 
 __all__ = [
     "REDUCTION_SUFFIXES",
@@ -162,11 +163,12 @@ def _ode(system: OdeSystem, _: bytes) -> Written:
     return Written(made.text.encode(), made.reasons)
 
 
-def _antimony(_: OdeSystem, sbml: bytes) -> Written:
+def _antimony(system: OdeSystem, sbml: bytes) -> Written:
     """Antimony of the SBML; what the antimony library makes of that has to be the model that the SBML is."""
     from sbmlump.formats.antimony import antimony_text, sbml_of_antimony
     from sbmlump.sbml.reader import parse_sbml
 
+    require_writable_system(system, "the antimony library")  # it inserts rules where they are used
     made = antimony_text(sbml)
     back = sbml_of_antimony(made.text)
     try:

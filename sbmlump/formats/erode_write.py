@@ -17,9 +17,9 @@ from typing import Final
 
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
-from sbmlump.expr.size import require_writable
 from sbmlump.formats.plain import one_line
 from sbmlump.system import OdeSystem
+from sbmlump.written_size import require_writable_system
 
 __all__ = ["OdeText", "ode_text", "write_ode"]
 
@@ -96,21 +96,12 @@ def ode_text(system: OdeSystem) -> OdeText:
     LimitError
         Code ``too-large`` if an expression, written in full, is out of proportion: the format has no names for parts.
     """
-    _require_writable(system)
+    require_writable_system(system, "an .ode file")
     writer = _Writer(system)
     reasons = writer.obstacles()
     if reasons:
         raise UnsupportedModelError(reasons)
     return OdeText(writer.text(), writer.renamed, writer.clock, writer.left_out, tuple(writer.remarks()))
-
-
-def _require_writable(system: OdeSystem) -> None:
-    values = system.constant_values
-    named = [*zip(system.states, system.rhs, strict=True), *((one.id, one.value) for one in system.assigned)]
-    named += [*zip(system.states, system.initial, strict=True), *values.items()]
-    named += [(name, node) for name, node in zip(system.states, system.initial_values, strict=True) if node is not None]
-    named += [(one.id, one.value) for one in system.constants if one.value is not None]
-    require_writable(system.graph, [node for _, node in named], [name for name, _ in named], "an .ode file")
 
 
 class _Writer:
