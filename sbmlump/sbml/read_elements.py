@@ -52,6 +52,7 @@ _ELEMENTS: Final = {
     "initial assignment": "initialAssignment",
 }
 
+
 def is_old_rate_of(function: Any) -> bool:
     """Whether a function definition stands for the derivative of its argument, as before Level 3 Version 2."""
     return (_SYMBOLS, _DERIVATIVE) in _annotated_meanings(function)

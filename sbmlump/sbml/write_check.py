@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 import libsbml
@@ -66,7 +65,7 @@ def check_written(data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction
             document.setConsistencyChecks(category, False)
         document.checkConsistency()
         _refuse(_errors(document))
-    result = read_opened(Opened(document, _NAME, sha256(data).hexdigest(), Path(), silent_elements(data)))
+    result = read_opened(Opened(document, _NAME, sha256(data).hexdigest(), None, data, silent_elements(data)))
     if result.system is None:
         _refuse([reason.message for reason in result.reasons])
     else:

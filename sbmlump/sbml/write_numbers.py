@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final
 
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.errors import LimitError, Reason
 
 __all__ = ["NumberTexts", "attribute_text", "double_of", "is_decimal"]
 
@@ -73,7 +73,7 @@ class NumberTexts:
 
         Raises
         ------
-        SbmlumpError
+        LimitError
             With code ``number-not-writable`` if its parts are beyond the range of doubles.
         """
         text = self._texts.get(value)
@@ -241,14 +241,14 @@ def _limbs(value: int) -> list[int]:
     return limbs[::-1]
 
 
-def _too_large(value: Fraction) -> SbmlumpError:
+def _too_large(value: Fraction) -> LimitError:
     bits = value.numerator.bit_length() - value.denominator.bit_length()
     digits = len(str(abs(int(value)))) if bits < 10_000 else bits * 3 // 10
     message = (
         f"a number of {digits} digits is beyond the range of doubles and cannot be written as SBML; "
         "choose rounder parameter values or keep fewer of them symbolic"
     )
-    return SbmlumpError(Reason("number-not-writable", message))
+    return LimitError(Reason("number-not-writable", message))
 
 
 def _as_read(mantissa: str, power: int) -> float:
