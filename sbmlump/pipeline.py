@@ -16,6 +16,7 @@ from sbmlump.inspection import kinetics
 from sbmlump.isolate import Limits
 from sbmlump.loading import load
 from sbmlump.methods import ReduceOptions, apply
+from sbmlump.model_files import read_model_file
 from sbmlump.outcome import ModelFacts, Outcome
 from sbmlump.outputs import (
     REDUCTION_SUFFIXES,
@@ -135,7 +136,9 @@ def run_reduction(
             source = simulation_source(Path(path), system)
         except SbmlumpError as error:
             source_reasons = error.reasons
-    first = Path(path).read_bytes() if suffix == ".omex" and system.origin.format == "sbml" else None
+    from sbmlump.sbml.document import sbml_bytes
+
+    first = sbml_bytes(path) if suffix == ".omex" and system.origin.format == "sbml" else None
     reduction, shortfall = _reduced_or_best(system, observe, options, progress)
     lumped = clock()
     progress("writing")
@@ -482,7 +485,7 @@ def check(
     from sbmlump.simulate.source import simulated_file, simulated_system
 
     first, second = (
-        simulated_file(file) if Path(file).suffix.lower() != ".ode" else simulated_system(load(file), file)
+        simulated_file(file) if read_model_file(file).suffix != ".ode" else simulated_system(load(file), file)
         for file in (original, reduced)
     )
     record = read_lumping_annotation(second.text.encode())

@@ -62,11 +62,6 @@ Side = tuple[RawParticipant, ...]
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def is_old_rate_of(function: Any) -> bool:
-    """Whether a function definition stands for the derivative of its argument, as before Level 3 Version 2."""
-    return bool(function.isSetAnnotation() and _RATE_OF.search(function.getAnnotationString()))
-
-
 def read_elements(
     document: Any, file: str, sha256: str, problems: Problems, silent: frozenset[str] = frozenset()
 ) -> RawModel:

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.files import read_whole
 from sbmlump.sbml.document import Opened, open_sbml, parse_document
-from sbmlump.sbml.precheck import MAX_BYTES, prepare_bytes
 from sbmlump.sbml.reader import read_opened
 from sbmlump.sbml.text import text_of
 from sbmlump.sbml.writer import write_system
@@ -98,7 +96,7 @@ def simulated_file(path: str | Path, system: OdeSystem | None = None) -> Simulat
     if layered:
         text = text_of(opened.document)
     else:
-        text = prepare_bytes(read_whole(path, MAX_BYTES, "SBML"), file=path.name).decode()
+        text = opened.data.decode()
     return SimulatedModel(path, text, facts, time_switches(system), (), system)
 
 
@@ -118,5 +116,6 @@ def simulated_text(data: bytes, path: str | Path, system: OdeSystem | None = Non
     path = Path(path)
     document = parse_document(data, file=path.name)
     if system is None:
-        system = read_opened(Opened(document, path.name, hashlib.sha256(data).hexdigest(), path.parent)).system
+        digest = hashlib.sha256(data).hexdigest()
+        system = read_opened(Opened(document, path.name, digest, None, data)).system
     return SimulatedModel(path, data.decode(), facts_of(document, system), time_switches(system), (), system)
