@@ -43,8 +43,8 @@ class Facts:
         rule is all that changes them. libRoadRunner (where the size has an assignment rule) and COPASI (where it has
         any) dilute them besides.
     operands : int
-        Numbers and ids in the mathematics with every assignment rule written out where its target stands (function
-        definitions are not), at most 10⁹: what a simulator that compiles models so has to compile.
+        Numbers and ids in the mathematics with every assignment rule written out where its target stands and every
+        function definition where it is called, at most 10⁹: what a simulator that compiles models so has to compile.
     """
 
     forms: Mapping[str, Form]
@@ -134,8 +134,10 @@ def _each(count: int, get: Any) -> list[Any]:
 
 
 def _written_out(model: Any) -> int:
-    """Operands of all formulas with assignment rules written out; a circle of rules, which is an error, counts once."""
+    """Operands of all formulas with assignment rules and function definitions written out; a circle counts once."""
     operands: dict[str | None, Counter[str]] = {None: Counter()}
+    for function in _each(model.getNumFunctionDefinitions(), model.getFunctionDefinition):
+        _count(function.getBody(), operands.setdefault(function.getId(), Counter()))
     for rule in _each(model.getNumRules(), model.getRule):
         target = rule.getVariable() if rule.isAssignment() else None
         _count(rule.getMath(), operands.setdefault(target, Counter()))
@@ -171,6 +173,8 @@ def _count(math: Any, into: Counter[str]) -> None:
     while stack:
         node = stack.pop()
         count = node.getNumChildren()
+        if node.isUserFunction():
+            into[node.getName()] += 1
         if count:
             stack.extend(node.getChild(i) for i in range(count))
         else:
