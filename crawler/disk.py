@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -28,6 +27,8 @@ def hold_lock(path: Path, wait: float) -> int:
     StoreError
         Code ``store-busy``: somebody else held it for all of `wait` seconds.
     """
+    import fcntl  # only where a store is used: the command line loads on systems that have none (Windows)
+
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     end = time.monotonic() + wait
     while True:

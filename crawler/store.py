@@ -15,6 +15,7 @@ killed at any moment leaves whole files and whole records, and at worst an objec
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -102,7 +103,8 @@ def _plain_models(folder: Path) -> list[StoredModel]:
 
 def _digest(path: Path) -> str | None:
     try:
-        return sha256(path.read_bytes())
+        with path.open("rb") as stream:  # in pieces: what lies there may be larger than the memory
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None  # whoever reads the model will say what is wrong with the file
 

@@ -1,18 +1,34 @@
-"""Reading whole regular files, and writing files so that the whole file appears, or nothing does."""
+"""Regular files read and written whole or not at all, locks, temporary folders."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import secrets
+import shutil
 import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from sbmlump.errors import InputError, Reason, SbmlumpError
 
-__all__ = ["DiskFullError", "OutputError", "make_folder", "read_whole", "write_atomically"]
+__all__ = [
+    "DiskFullError",
+    "OutputError",
+    "lock",
+    "make_folder",
+    "own_folder",
+    "read_whole",
+    "temporary_folder",
+    "write_atomically",
+]
 
 
 class OutputError(SbmlumpError):
@@ -214,3 +230,164 @@ def _as_output_error(path: str | Path, error: OSError) -> OutputError:
         return OutputError(Reason("no-such-folder", message))
     message = f"{path} cannot be written ({error.strerror}); choose another output"
     return OutputError(Reason("cannot-write", message))
+
+
+# -- locks -------------------------------------------------------------------------------------------
+
+
+def lock(descriptor: int, *, shared: bool = False, wait: bool = True) -> bool:
+    """Lock an open file; the system frees it when it is closed or the process ends, however it ends.
+
+    Parameters
+    ----------
+    descriptor : int
+    shared : bool
+        Others may hold it, too, if they share it (POSIX; Windows knows exclusive locks only).
+    wait : bool
+        Wait until it is free.
+
+    Returns
+    -------
+    bool
+        False if somebody else holds it.
+
+    Raises
+    ------
+    OSError
+        If the file system has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return _lock_on_windows(descriptor, wait)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_on_windows(descriptor: int, wait: bool) -> bool:
+    msvcrt = importlib.import_module("msvcrt")  # not in the library of other systems
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while True:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EDEADLK):
+                raise
+            if not wait:
+                return False  # LK_LOCK gives up after ten tries of a second
+        else:
+            return True
+
+
+# -- temporary folders -------------------------------------------------------------------------------
+
+_PREFIX: Final = "sbmlump-run-"
+_MAKING: Final = threading.Lock()
+_LAST: Final = -1000  # multiprocessing removes its folder at -100
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The folder in which a process keeps all its temporary files, and the lock that says that it lives."""
+
+    process: int
+    path: Path
+    descriptor: int | None
+
+
+_OWN: Final[dict[tuple[int, Path | None], _Own]] = {}  # by the number of the process and the place
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards; after a process that was killed, it is gone when the next one makes one.
+
+    Raises
+    ------
+    OutputError
+        Code ``no-temporary-folder``.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=own_folder()))
+    except OSError as error:
+        raise _no_room_for_temporary(error) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_folder(base: Path | None = None) -> Path:
+    """The folder for temporary files of this process. It is removed when the process ends.
+
+    Of processes that could not do so, because they were killed, whoever makes a folder here next removes them.
+
+    Parameters
+    ----------
+    base : Path, optional
+        Where it is made, in place of what ``TMPDIR`` names.
+
+    Raises
+    ------
+    OutputError
+        Code ``no-temporary-folder``.
+    """
+    process = os.getpid()
+    with _MAKING:
+        own = _OWN.get((process, base))  # a copy of a process makes its own
+        if own is None or not own.path.is_dir():
+            try:
+                place = base or Path(tempfile.gettempdir())
+                _remove_abandoned(place)
+                own = _OWN[process, base] = _make_own(place)
+            except OSError as error:
+                raise _no_room_for_temporary(error) from error
+            # not atexit: multiprocessing puts a folder of its own in this one, which it removes first
+            Finalize(None, _remove, args=(own,), exitpriority=_LAST)
+        return own.path
+
+
+def _no_room_for_temporary(error: OSError) -> OutputError:
+    message = f"no folder for temporary files can be made ({error.strerror or error}); set TMPDIR to one with room"
+    return OutputError(Reason("no-temporary-folder", message))
+
+
+def _make_own(base: Path) -> _Own:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        if os.name != "posix":
+            return _Own(os.getpid(), path, None)  # open folders cannot be locked there
+        descriptor = os.open(path, os.O_RDONLY)
+        lock(descriptor)
+        if path.is_dir():
+            return _Own(os.getpid(), path, descriptor)
+        os.close(descriptor)  # taken for abandoned in the moment between its making and its lock
+
+
+def _remove(own: _Own) -> None:
+    """At the end of the process that made the folder, not at that of its copies."""
+    if own.process == os.getpid():
+        shutil.rmtree(own.path, ignore_errors=True)
+
+
+def _remove_abandoned(base: Path) -> None:
+    """Remove folders of processes that live no more: their locks are free."""
+    if os.name != "posix":
+        return
+    for path in base.glob(f"{_PREFIX}*"):
+        try:
+            # never through a link, and only what is ours
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            if os.fstat(descriptor).st_uid == os.geteuid() and lock(descriptor, wait=False):
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue  # a file system without locks: nobody can tell whether the process lives
+        finally:
+            os.close(descriptor)

@@ -12,29 +12,36 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkContext, ForkProcess, ForkServerContext, ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sbmlump.errors import Reason
+from sbmlump.files import OutputError, own_folder, temporary_folder
 
-__all__ = ["Ended", "EndedHow", "Limits", "prepare", "run_isolated", "silent_output"]
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkContext, ForkServerContext, SpawnContext  # not all exist on Windows
+
+__all__ = ["MOST_MEGABYTES", "MOST_SECONDS", "Ended", "EndedHow", "Limits", "prepare", "run_isolated", "silent_output"]
 
 EndedHow = Literal["finished", "time-limit", "out-of-memory", "crashed", "fault", "stopped"]
 Emit = Callable[[Any], None]
-Child = ForkProcess | ForkServerProcess
+MOST_SECONDS: Final = 1e7
+"""Largest time limit: four months. Kernels take seconds as whole numbers of a machine word, and `wait` milliseconds."""
+MOST_MEGABYTES: Final = 2**30
+"""Largest memory limit: 2^50 bytes, which is more than any machine has and less than kernels count."""
 _POLL: Final = 0.05  # seconds between looks at the memory of a child
 _STARTUP: Final = 120.0  # seconds that the server has to load its modules
 _LEAVE: Final = 0.2  # seconds a child has to leave by itself once nobody listens to it any more
@@ -43,6 +50,9 @@ _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 # multiprocessing looks at all children when it starts one; two threads that do so at once lose exit codes
 _CHILDREN: Final = threading.Lock()
 _OUTPUT: Final = threading.RLock()
+_LONGEST_FOLDER: Final = 60
+"""Bytes of the path of a folder in which sockets are made: their whole path has at most 104 (macOS; 108 on Linux), and
+multiprocessing adds two names of 15 and 18."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,8 @@ def prepare(modules: Sequence[str]) -> None:
     """
     for name in _THREADS:
         os.environ.setdefault(name, "1")
-    _context().set_forkserver_preload(list(modules))
+    if "forkserver" in get_all_start_methods():
+        get_context("forkserver").set_forkserver_preload(list(modules))
 
 
 @contextmanager
@@ -118,11 +129,50 @@ def _no_main_module() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
-def _context() -> ForkServerContext:
-    return get_context("forkserver")
+def _context() -> ForkServerContext | SpawnContext:
+    """Children of a server that has loaded the modules; fresh interpreters where the system has no such (Windows)."""
+    return get_context("forkserver") if "forkserver" in get_all_start_methods() else get_context("spawn")
 
 
-def _forked() -> ForkContext | ForkServerContext:
+@contextmanager
+def _short_folder() -> Iterator[None]:
+    """Let multiprocessing make its folder in ours, or in a place whose path is short enough for sockets.
+
+    Raises
+    ------
+    OutputError
+        Code ``no-temporary-folder``.
+    """
+    before = tempfile.tempdir
+    folder = own_folder()
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+        places = (Path(os.sep, name) for name in ("tmp", "var/tmp", "dev/shm"))
+        place = next((path for path in places if os.access(path, os.W_OK | os.X_OK)), None)
+        if place is None:
+            message = f"the path of the folder for temporary files, {folder}, is too long; set TMPDIR to a shorter one"
+            raise OutputError(Reason("no-temporary-folder", message))
+        folder = own_folder(place)
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep an interrupt from the keyboard from the server, which is started in here; it reaches this process after."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forked() -> ForkContext | ForkServerContext | SpawnContext:
     """Children that are copies of this process, where the system makes such copies safely; else those of the server."""
     return get_context("fork") if sys.platform == "linux" else _context()
 
@@ -152,23 +202,29 @@ def run_isolated(
     copied : bool
         Make the child a copy of this process, which has loaded what the job needs (10 ms instead of the half second
         that the server takes once); for commands, which have no threads that hold locks at that moment.
+
+    Raises
+    ------
+    OutputError
+        If there is no place for temporary files.
     """
     context = _forked() if copied else _context()
-    mine, theirs = context.Pipe(duplex=False)
-    # not a daemon, which could start no process itself; none is left behind, each is reaped here
-    process = context.Process(target=_child, args=(job, tuple(args), theirs, limits), daemon=False)
-    try:
-        with _CHILDREN, _no_main_module():
-            process.start()
-        theirs.close()
-        return _follow(process, mine, limits, on_message, stop)
-    finally:
-        mine.close()
-        _reap(process)
+    with temporary_folder() as folder:
+        mine, theirs = context.Pipe(duplex=False)
+        # not a daemon, which could start no process itself; none is left behind, each is reaped here
+        process = context.Process(target=_child, args=(job, tuple(args), theirs, limits, folder), daemon=False)
+        try:
+            with _CHILDREN, _no_main_module(), _short_folder(), _uninterrupted():
+                process.start()
+            theirs.close()
+            return _follow(process, mine, limits, on_message, stop)
+        finally:
+            mine.close()
+            _reap(process)
 
 
 def _follow(
-    process: Child,
+    process: BaseProcess,
     connection: Connection,
     limits: Limits,
     on_message: Emit,
@@ -211,7 +267,7 @@ def _memory_message(limits: Limits) -> str:
     return f"needs more memory{allowed}; a larger memory limit may help"
 
 
-def _died(process: Child, limits: Limits, seconds: float, peak: int) -> Ended:
+def _died(process: BaseProcess, limits: Limits, seconds: float, peak: int) -> Ended:
     """The child closed its end without a last word."""
     code = _reap(process)
     if code is not None and code < 0:
@@ -226,7 +282,7 @@ def _died(process: Child, limits: Limits, seconds: float, peak: int) -> Ended:
     return Ended("crashed", None, f"the process ended without an answer (exit code {code})", seconds, peak)
 
 
-def _reap(process: Child) -> int | None:
+def _reap(process: BaseProcess) -> int | None:
     """Give the child a moment to leave, else kill it; its exit code."""
     if process.pid is None:
         return None
@@ -234,8 +290,7 @@ def _reap(process: Child) -> int | None:
         if process.exitcode is not None:
             return process.exitcode
     if not wait([process.sentinel], timeout=_LEAVE):
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         wait([process.sentinel], timeout=_GRACE)
     with _CHILDREN:
         process.join(timeout=_GRACE)
@@ -248,13 +303,17 @@ def _resident(pid: int | None) -> int:
         fields = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()
     except OSError:
         return 0
-    return int(fields[1]) * resource.getpagesize() if len(fields) > 1 else 0
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0
 
 
 # -- in the child ------------------------------------------------------------------------------------
 
 
-def _child(job: Callable[..., Any], args: tuple[Any, ...], connection: Connection, limits: Limits) -> None:
+def _child(
+    job: Callable[..., Any], args: tuple[Any, ...], connection: Connection, limits: Limits, folder: Path
+) -> None:
+    # the parent removes it, whatever becomes of this process
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     if _CHILDREN.locked():  # a copy of a process that was just starting one
         _CHILDREN.release()
     _settle(limits)
@@ -285,6 +344,20 @@ def _settle(limits: Limits) -> None:
     """Limits, silence, and death together with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _limit(limits)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)  # foreign libraries print to standard output, which belongs to the command's answer
+    os.dup2(silent, 2)
+    # a copy of a process could wait for ever for the lock of a stream that another thread was writing to
+    sys.stdout = sys.stderr = os.fdopen(silent, "w", encoding="utf-8")
+
+
+def _limit(limits: Limits) -> None:
+    """Let the kernel hold the limits, too, where it can (POSIX); the parent does in any case."""
+    try:
+        import resource
+    except ImportError:
+        return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.seconds is not None:
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -295,11 +368,6 @@ def _settle(limits: Limits) -> None:
         kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
         with suppress(ValueError, OSError):  # a lower limit is in force already, or the system has none
             resource.setrlimit(kind, (most, most))
-    silent = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silent, 1)  # foreign libraries print to standard output, which belongs to the command's answer
-    os.dup2(silent, 2)
-    # a copy of a process could wait for ever for the lock of a stream that another thread was writing to
-    sys.stdout = sys.stderr = os.fdopen(silent, "w", encoding="utf-8")
 
 
 @contextmanager
@@ -322,7 +390,9 @@ def silent_output() -> Iterator[None]:
             os.dup2(nowhere, 1)
             yield
         finally:
-            ctypes.CDLL(None).fflush(None)  # the C library holds back what was printed
+            (ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("ucrtbase")).fflush(
+                None
+            )  # the C library holds back what was printed
             os.dup2(kept, 1)
             os.close(kept)
             os.close(nowhere)
@@ -333,7 +403,7 @@ def _leave_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(1)
 
 
 def _allocated() -> int:
@@ -347,5 +417,9 @@ def _allocated() -> int:
 
 def _peak() -> int:
     """Largest resident memory of this process so far, in bytes."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024

@@ -40,7 +40,7 @@ def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observab
     wanted = {name for name, _ in split if name}
     for text, (name, body) in zip(texts, split, strict=True):
         try:
-            expression = parse_expression(system.graph, body, system.definitions)
+            expression = parse_expression(system.graph, body, system.definitions, doubles=True)
         except ExpressionError as error:
             reasons.append(_explain(system, text, error))
             continue

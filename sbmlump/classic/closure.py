@@ -188,7 +188,13 @@ def _row(path: str | Path, number: int, cells: Sequence[str], columns: Sequence[
     for column, cell in zip(columns, cells, strict=True):
         value = _number(cell)
         if value is None:
-            raise UsageError(Reason("bad-lumping", f"{path}, line {number}: {cell!r} is no number", line=number))
+            raise UsageError(
+                Reason(
+                    "bad-lumping",
+                    f"{path}, line {number}: {cell!r} is no number, or is 0 or infinite as a double",
+                    line=number,
+                )
+            )
         if value:
             row[column] = value
     if not row:
@@ -202,8 +208,8 @@ def _number(cell: str) -> Fraction | None:
     if not top.strip()[:1].isdigit() and not top.strip().startswith("."):
         return None
     try:
-        value = parse_number(top.strip())
-        below = parse_number(bottom.strip()) if slash else Fraction(1)
+        value = parse_number(top.strip(), doubles=True)
+        below = parse_number(bottom.strip(), doubles=True) if slash else Fraction(1)
     except (ExpressionError, ValueError):
         return None
     return sign * value / below if below else None

@@ -85,7 +85,7 @@ def expressions_of(system: OdeSystem, texts: Mapping[str, str]) -> dict[str, Nod
     nodes: dict[str, Node] = {}
     for name, text in texts.items():
         try:
-            nodes[name] = parse_expression(system.graph, text, system.definitions)
+            nodes[name] = parse_expression(system.graph, text, system.definitions, doubles=True)
         except ExpressionError as error:
             raise UsageError(Reason("bad-lumping", f"cannot read the lump {name} = {text!r}: {error}", name)) from error
     if not nodes:

@@ -278,7 +278,7 @@ def _asked_for(
     reasons: list[Reason] = []
     for text in totals:
         try:
-            node = parse_expression(system.graph, text, system.definitions)
+            node = parse_expression(system.graph, text, system.definitions, doubles=True)
         except ExpressionError as error:
             raise UsageError(Reason("bad-total", f"cannot read the total {text!r}: {error}", error.name)) from error
         weights = _weights_of(system, node, measures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ import click
 
 from sbmlump._version import __version__
 from sbmlump.cli.isolated import requested, run_in_child
-from sbmlump.cli.output import Failure, print_failure
+from sbmlump.cli.output import EXIT_OUTPUT, Failure, lost_output, open_streams, print_failure, print_json, say
 from sbmlump.errors import Reason, SbmlumpError
 
 __all__ = ["main"]
@@ -71,12 +71,29 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with the contract's exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(run(arguments))
+    if not open_streams():
+        say("standard output is closed; send the results to a file or to /dev/null", err=True)
+        sys.exit(EXIT_OUTPUT)
+    code = run(arguments)
+    # 1 as before, and nothing is said, where whoever read our output has left; what was lost otherwise is told
+    lost = lost_output()
+    sys.exit(code if lost is None or code == EXIT_OUTPUT else _cannot_print(lost))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     as_json = "--json" in arguments
+    try:
+        return _run(arguments, as_json)
+    except KeyboardInterrupt:
+        say("interrupted", err=True)
+        return 130
+    except OSError as error:
+        # from printing what went wrong: files that are read and written tell in errors of this package
+        return _cannot_print(error)
+
+
+def _run(arguments: list[str], as_json: bool) -> int:
     try:
         request = requested(arguments)
         if request is not None:
@@ -86,25 +103,36 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         return 130
     except click.ClickException as error:
-        if as_json:
-            print_failure(Failure("failed", (Reason("usage", error.format_message()),)), as_json=True)
-        else:
-            error.show(sys.stderr)
-        return 2
+        return _misused(error, as_json)
     except SbmlumpError as error:
         return print_failure(Failure.of(error), as_json=as_json)
-    except BrokenPipeError:
-        # whoever read our output has left; nothing more can be said to them
-        sys.stderr.close()
-        return 1
     except MemoryError:
         reason = Reason("out-of-memory", "the memory is used up; a larger machine or a smaller model would do")
         return print_failure(Failure("out-of-budget", (reason,), 4), as_json=as_json)
     except Exception as error:  # noqa: BLE001  the last line of defence: told as a fault of ours, never hidden
-        return _fault(error, as_json)
+        lost = lost_output() if isinstance(error, OSError) else None
+        return _fault(error, as_json) if lost is None else _cannot_print(lost)
+
+
+def _misused(error: click.ClickException, as_json: bool) -> int:
+    """Wrong options or arguments."""
+    if as_json:
+        return print_failure(Failure("failed", (Reason("usage", error.format_message()),)), as_json=True)
+    text = io.StringIO()
+    error.show(text)
+    say(text.getvalue(), err=True, newline=False)
+    return 2
+
+
+def _cannot_print(error: OSError) -> int:
+    """Standard output cannot be written."""
+    if isinstance(error, BrokenPipeError):
+        return 1
+    say(f"standard output cannot be written ({error.strerror}); send it elsewhere", err=True)
+    return EXIT_OUTPUT
 
 
 def _not_finished(reason: Reason, code: int, as_json: bool) -> int:
@@ -124,6 +152,6 @@ def _fault(error: Exception, as_json: bool) -> int:
     if os.environ.get("SBMLUMP_DEBUG"):
         traceback.print_exception(error, file=sys.stderr)
     if as_json:
-        print(json.dumps({"outcome": "failed", "reasons": [{"code": "fault", "element": None, "message": message}]}))
-    click.echo(message, err=True)
+        print_json({"outcome": "failed", "reasons": [{"code": "fault", "element": None, "message": message}]})
+    say(message, err=True)
     return 70

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sbmlump.cli.isolated import isolation_options
-from sbmlump.cli.output import print_json, progress_reporter
+from sbmlump.cli.options import ERROR, HORIZON, POINTS
+from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import Reason
 from sbmlump.outcome import reason_json
 from sbmlump.pipeline import check
@@ -22,8 +23,8 @@ __all__ = ["command"]
 @click.command("check")
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("reduced", type=click.Path(path_type=Path))
-@click.option("--until", type=float, metavar="T", help="Horizon; chosen from the original if absent.")
-@click.option("--points", type=int, default=201, show_default=True, help="Points of the grid.")
+@click.option("--until", type=HORIZON, metavar="T", help="Horizon; chosen from the original if absent.")
+@click.option("--points", type=POINTS, default=201, show_default=True, help="Points of the grid.")
 @click.option(
     "--simulator",
     type=click.Choice(["roadrunner", "copasi", "scipy", "own"]),
@@ -31,7 +32,7 @@ __all__ = ["command"]
     show_default=True,
     help="What simulates; scipy and own integrate sbmlump's right-hand side.",
 )
-@click.option("--max-error", type=float, metavar="R", help="Exit 1 if the largest relative error is above R.")
+@click.option("--max-error", type=ERROR, metavar="R", help="Exit 1 if the largest relative error is above R.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -55,18 +56,18 @@ def command(
         outcome = "within" if within else "above-max-error"
         print_json({"outcome": outcome, **report.as_json(), "reasons": _remarks(report)})
     else:
-        click.echo(f"until {report.until:g} ({report.horizon_reason})")
+        say(f"until {report.until:g} ({report.horizon_reason})")
         width = max(len(name) for name in report.per_observable)
-        click.echo(f"{'quantity':<{width}}  max relative  at the end  max absolute")
+        say(f"{'quantity':<{width}}  max relative  at the end  max absolute")
         for name, error in report.per_observable.items():
-            click.echo(
+            say(
                 f"{name:<{width}}  {error.max_relative_error:>12.2e}  {error.final_relative_error:>10.2e}"
                 f"  {error.max_absolute_error:>12.2e}"
             )
         for remark in report.remarks:
-            click.echo(remark, err=True)
+            say(remark, err=True)
         if not within:
-            click.echo(f"above the {max_error:g} that was asked for", err=True)
+            say(f"above the {max_error:g} that was asked for", err=True)
     return 0 if within else 1
 
 

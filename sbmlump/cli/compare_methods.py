@@ -11,7 +11,8 @@ import click
 from sbmlump.classic.comparison import DEFAULT_CHAINS, MethodRow, compare_methods, differences
 from sbmlump.classic.measure import Trial
 from sbmlump.classic.method import MethodOptions, method_names
-from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
+from sbmlump.cli.options import ENSEMBLE, ERROR, HORIZON, SEED, SHARE, SIZE
+from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.loading import load
@@ -36,13 +37,13 @@ _FLOOR = 1e-12
     help=f"A method, or several joined by commas; {'; '.join(DEFAULT_CHAINS)} if none is given.",
 )
 @click.option("--fast", default="auto", show_default=True, metavar="ID,…|auto", help="Fast states or reactions.")
-@click.option("--max-error", type=float, metavar="R", help="For methods that look for a size.")
-@click.option("--max-size", type=int, metavar="N", help="For methods that look for a size.")
-@click.option("--until", type=float, metavar="T", help="Horizon; chosen from the model if absent.")
-@click.option("--ensemble", type=int, default=6, show_default=True, help="Perturbed initial states.")
-@click.option("--spread", type=float, default=0.2, show_default=True, help="Relative size of the perturbation.")
+@click.option("--max-error", type=ERROR, metavar="R", help="For methods that look for a size.")
+@click.option("--max-size", type=SIZE, metavar="N", help="For methods that look for a size.")
+@click.option("--until", type=HORIZON, metavar="T", help="Horizon; chosen from the model if absent.")
+@click.option("--ensemble", type=ENSEMBLE, default=6, show_default=True, help="Perturbed initial states.")
+@click.option("--spread", type=SHARE, default=0.2, show_default=True, help="Relative size of the perturbation.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write methods.svg there.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
@@ -61,12 +62,6 @@ def command(
     quiet: bool,
 ) -> int:
     """Run the reduction methods on MODEL side by side: size, error on the same runs, time, what is preserved."""
-    if ensemble < 0 or seed < 0:
-        raise click.UsageError("--ensemble and --seed must not be negative")
-    if until is not None and not until > 0:
-        raise click.UsageError(f"--until must be positive, not {until}")
-    if not 0 <= spread < 1:
-        raise click.UsageError(f"--spread lies between 0 and 1, not {spread}")
     try:
         for chain in methods:
             method_names(chain)
@@ -106,24 +101,24 @@ def command(
     else:
         _print(rows, system.size)
         for (a, b), value in apart.items():
-            click.echo(f"{a} and {b} differ by {value:.3g} (largest relative difference of what is observed)")
+            say(f"{a} and {b} differ by {value:.3g} (largest relative difference of what is observed)")
         if picture is not None:
-            click.echo(f"picture: {picture}")
+            say(f"picture: {picture}")
     return 0
 
 
 def _print(rows: Sequence[MethodRow], size: int) -> None:
     width = max(len(row.method) for row in rows) if rows else 6
-    click.echo(f"{'method':<{width}}  {'states':>9}  {'worst error':>11}  {'seconds':>7}  preserved")
+    say(f"{'method':<{width}}  {'states':>9}  {'worst error':>11}  {'seconds':>7}  preserved")
     for row in rows:
         if row.size is None:
             reason = row.reason.message if row.reason else ""
-            click.echo(f"{row.method:<{width}}  {'-':>9}  {'-':>11}  {row.seconds:>7.2f}  {reason}")
+            say(f"{row.method:<{width}}  {'-':>9}  {'-':>11}  {row.seconds:>7.2f}  {reason}")
             continue
         states = f"{size} -> {row.size}"
         error = "proved" if row.exact else "not known" if row.error is None else f"{row.error:.3g}"
         lost = f"all but {', '.join(row.lost)}" if row.lost else ("all" if row.kept else "nothing was reduced")
-        click.echo(f"{row.method:<{width}}  {states:>9}  {error:>11}  {row.seconds:>7.2f}  {lost}")
+        say(f"{row.method:<{width}}  {states:>9}  {error:>11}  {row.seconds:>7.2f}  {lost}")
 
 
 def draw(rows: Sequence[MethodRow], size: int, title: str) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sbmlump.cli.isolated import isolation_options
-from sbmlump.cli.output import print_json
+from sbmlump.cli.output import print_json, say
 from sbmlump.outcome import reason_json
 from sbmlump.pipeline import convert_file
 
@@ -39,6 +39,6 @@ def command(model: Path, output: Path, as_json: bool) -> int:
         )
     else:
         for reason in done.reasons:
-            click.echo(f"{reason.message} [{reason.code}]", err=True)
-        click.echo(f"{system.id}: {system.size} states, written to {output}")
+            say(f"{reason.message} [{reason.code}]", err=True)
+        say(f"{system.id}: {system.size} states, written to {output}")
     return 0

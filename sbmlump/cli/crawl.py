@@ -21,7 +21,8 @@ from crawler.repository import Repository, Wish
 from crawler.session import Session, is_loopback
 from crawler.store import Store, open_store
 from crawler.verify import inventory, verify
-from sbmlump.cli.output import Failure, print_failure, print_json
+from sbmlump.cli.options import COUNT, ERROR, SECONDS, SEED, WAIT
+from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
 
 __all__ = ["command"]
@@ -47,15 +48,15 @@ def _shared(function: Command) -> Command:
         click.option("--base-url", metavar="URL", help="Another address of the service."),
         click.option("--ids", metavar="A,B", help="Only these."),
         click.option("--curated", is_flag=True, help="Only ids that begin with BIOMD."),
-        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N."),
+        click.option("--limit", type=COUNT, metavar="N", help="Only the first N."),
         click.option("--recheck", is_flag=True, help="Ask also for what seems unchanged."),
-        click.option("--rate", type=float, help="Requests a second; 0: no limit.  [default: 1; on loopback 0]"),
+        click.option("--rate", type=WAIT, help="Requests a second; 0: no limit.  [default: 1; on loopback 0]"),
         click.option("--at-once", type=click.IntRange(1, 8), default=2, show_default=True, help="Requests at once."),
-        click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds without an answer."),
+        click.option("--timeout", type=SECONDS, default=30.0, show_default=True, help="Seconds without an answer."),
         click.option("--tries", type=click.IntRange(1, 20), default=6, show_default=True, help="Tries for one thing."),
-        click.option("--retry-wait", type=float, default=0.5, show_default=True, help="Seconds before the second try."),
+        click.option("--retry-wait", type=WAIT, default=0.5, show_default=True, help="Seconds before the second try."),
         click.option("--contact", metavar="ADDRESS", help="Your e-mail or URL, told to the host."),
-        click.option("--wait", type=float, default=600.0, show_default=True, help="Seconds to wait for another crawl."),
+        click.option("--wait", type=WAIT, default=600.0, show_default=True, help="Seconds to wait for another crawl."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
     ]
@@ -125,8 +126,8 @@ def _network(
 @command.command("import")
 @click.argument("origin", type=click.Path(path_type=Path))
 @click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N.")
-@click.option("--wait", type=float, default=600.0, show_default=True, help="Seconds to wait for another crawl.")
+@click.option("--limit", type=COUNT, metavar="N", help="Only the first N.")
+@click.option("--wait", type=WAIT, default=600.0, show_default=True, help="Seconds to wait for another crawl.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def _import(origin: Path, store: Path, limit: int | None, wait: float, as_json: bool, quiet: bool) -> int:
@@ -154,7 +155,7 @@ def _verify(store: Path, discard: bool, as_json: bool, quiet: bool) -> int:
         rest = {"failed": found.files - found.whole, "bytes": found.bytes, "requests": 0, "seconds": None}
         print_json({"outcome": "damaged" if reasons else "whole", **counts, **rest, "reasons": _listed(reasons)})
     else:
-        click.echo(f"{found.whole} of {found.files} files are whole ({_size(found.bytes)} read)")
+        say(f"{found.whole} of {found.files} files are whole ({_size(found.bytes)} read)")
         _print_reasons(reasons)
     return 1 if reasons else 0
 
@@ -173,11 +174,11 @@ def _status(store: Path, as_json: bool) -> int:
         print_json({**counts, **more, "sources": found.files, "reason_counts": found.reasons, "newest": found.newest})
     else:
         of = ", ".join(f"{count} from {source}" for source, count in sorted(found.files.items()))
-        click.echo(f"{present} files, {_size(found.bytes)}" + (f": {of}" if of else ""))
+        say(f"{present} files, {_size(found.bytes)}" + (f": {of}" if of else ""))
         if found.newest:
-            click.echo(f"the last one came at {found.newest}")
+            say(f"the last one came at {found.newest}")
         for code, count in sorted(found.reasons.items()):
-            click.echo(f"{count} without a file [{code}]")
+            say(f"{count} without a file [{code}]")
     _tell_damaged(found.damaged_lines)
     return 0
 
@@ -185,8 +186,8 @@ def _status(store: Path, as_json: bool) -> int:
 @command.command("compare")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--points", type=click.IntRange(1, 1000), default=8, show_default=True, help="Random states of each.")
-@click.option("--tolerance", type=float, default=1e-9, show_default=True, help="Relative difference that still agrees.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--tolerance", type=ERROR, default=1e-9, show_default=True, help="Relative difference that still agrees.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def _compare(store: Path, points: int, tolerance: float, seed: int, as_json: bool, quiet: bool) -> int:
@@ -219,36 +220,36 @@ def _told(work: Callable[[], Summary], as_json: bool, again: bool) -> int:
     _tell_damaged(summary.damaged_lines)
     if summary.complete:
         return 0
-    click.echo(summary.stopped or "some entries got no answer; run the same command later", err=True)
+    say(summary.stopped or "some entries got no answer; run the same command later", err=True)
     return 4
 
 
 def _print_summary(summary: Summary, again: bool) -> None:
     traffic = f", {summary.requests} requests, {_size(summary.bytes)}" if again else f", {_size(summary.bytes)}"
-    click.echo(
+    say(
         f"{summary.present} of {summary.wanted} are in the store: {summary.fetched} fetched, "
         f"{summary.unchanged} unchanged{traffic}, {summary.seconds:.1f} s"
     )
     if again and summary.wanted and not summary.fetched and not summary.misses:
-        click.echo("nothing has changed; nothing was downloaded")
+        say("nothing has changed; nothing was downloaded")
     _print_reasons([Reason(miss.code, miss.message, miss.id) for miss in summary.misses])
     if summary.unlisted:
         some = ", ".join(summary.unlisted[:5]) + (" …" if len(summary.unlisted) > 5 else "")
-        click.echo(f"{len(summary.unlisted)} of the store are no longer listed there and were kept: {some}", err=True)
+        say(f"{len(summary.unlisted)} of the store are no longer listed there and were kept: {some}", err=True)
 
 
 def _print_reasons(reasons: list[Reason]) -> None:
     for reason in reasons[:_MOST_SHOWN]:
-        click.echo(f"  [{reason.code}] {reason.message}", err=True)
+        say(f"  [{reason.code}] {reason.message}", err=True)
     if len(reasons) > _MOST_SHOWN:
-        click.echo(f"  … and {len(reasons) - _MOST_SHOWN} more (--json lists them)", err=True)
+        say(f"  … and {len(reasons) - _MOST_SHOWN} more (--json lists them)", err=True)
 
 
 def _tell_damaged(lines: tuple[int, ...]) -> None:
     if lines:
         numbers = ", ".join(map(str, lines[:5])) + (" …" if len(lines) > 5 else "")
         message = f"line {numbers} of manifest.jsonl is cut or damaged and was passed over; nothing else is lost"
-        click.echo(message, err=True)
+        say(message, err=True)
 
 
 def _listed(reasons: list[Reason]) -> list[dict[str, Any]]:

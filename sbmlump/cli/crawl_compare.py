@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-import click
-
 from crawler.store import Store
-from sbmlump.cli.output import print_json
+from sbmlump.cli.output import print_json, say
 from sbmlump.errors import SbmlumpError
 from sbmlump.formats.odebase import load_odebase
 from sbmlump.formats.odebase_compare import Comparison, compare_systems
@@ -74,6 +72,6 @@ def print_comparisons(found: Sequence[Comparison], as_json: bool) -> int:
         for each in found:
             how = f" ({each.states} states by {each.matched_by}, {each.error:.1e})" if each.error is not None else ""
             told = "" if each.verdict == "agrees" else f": {each.explanation}"
-            click.echo(f"{each.id}  {each.verdict}{how}{told}")
-        click.echo(f"{compared} of {len(found)} compared, {counts['differs']} differ")
+            say(f"{each.id}  {each.verdict}{how}{told}")
+        say(f"{compared} of {len(found)} compared, {counts['differs']} differ")
     return 1 if counts["differs"] else 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.output import print_json, progress_reporter
+from sbmlump.cli.options import ENSEMBLE, HORIZON, SEED, SHARE, SIZE
+from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.loading import load
@@ -29,12 +30,12 @@ __all__ = ["command", "csv_of"]
     type=click.Choice(ALGORITHMS),
     help="One or several; balanced and krylov if absent.",
 )
-@click.option("--max-size", type=int, metavar="N", help="No sizes above this.")
-@click.option("--until", type=float, metavar="T", help="Horizon; chosen from what is observed if absent.")
-@click.option("--ensemble", type=int, default=24, show_default=True, help="Perturbed starts to learn from.")
-@click.option("--spread", type=float, default=0.2, show_default=True, help="Relative perturbation of initial values.")
+@click.option("--max-size", type=SIZE, metavar="N", help="No sizes above this.")
+@click.option("--until", type=HORIZON, metavar="T", help="Horizon; chosen from what is observed if absent.")
+@click.option("--ensemble", type=ENSEMBLE, default=24, show_default=True, help="Perturbed starts to learn from.")
+@click.option("--spread", type=SHARE, default=0.2, show_default=True, help="Relative perturbation of initial values.")
 @click.option("--refine", is_flag=True, help="Improve the balanced reductions (takes longer).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
@@ -52,10 +53,6 @@ def command(
     quiet: bool,
 ) -> int:
     """Say how the error of the best reduction of MODEL falls with its size."""
-    if max_size is not None and max_size < 1:
-        raise click.UsageError(f"--max-size must be at least 1, not {max_size}")
-    if seed < 0:
-        raise click.UsageError(f"--seed must not be negative, not {seed}")
     if output is not None and output.exists() and not output.is_dir():
         raise click.UsageError(f"{output} is not a folder; name one with -o")
     with progress_reporter(quiet or as_json) as progress:
@@ -102,15 +99,15 @@ def command(
         return 0
     _print(result, exact, remark)
     if output is not None:
-        click.echo(f"written: {output / 'curve.csv'}, {output / 'curve.svg'}")
+        say(f"written: {output / 'curve.csv'}, {output / 'curve.svg'}")
     return 0
 
 
 def _print(result: CurveResult, exact: int | None, remark: str) -> None:
-    click.echo(f"until {result.until:g} ({result.horizon_reason}); worst error over unseen starts")
+    say(f"until {result.until:g} ({result.horizon_reason}); worst error over unseen starts")
     names = list(dict.fromkeys(p.algorithm for p in result.points))
     table = {(p.size, p.algorithm): p for p in result.points}
-    click.echo("size  " + "  ".join(f"{name:>12}" for name in names))
+    say("size  " + "  ".join(f"{name:>12}" for name in names))
     for size in sorted({p.size for p in result.points}):
         cells = []
         for name in names:
@@ -118,11 +115,11 @@ def _print(result: CurveResult, exact: int | None, remark: str) -> None:
             works = point is not None and point.max_relative_error < float("inf")
             cells.append(f"{point.max_relative_error:>12.2e}" if point is not None and works else f"{'–':>12}")
         mark = "  exact" if size == exact else ""
-        click.echo(f"{size:>4}  " + "  ".join(cells) + mark)
+        say(f"{size:>4}  " + "  ".join(cells) + mark)
     if exact is not None:
-        click.echo(f"the smallest exact reduction has {exact} states")
+        say(f"the smallest exact reduction has {exact} states")
     if remark:
-        click.echo(remark, err=True)
+        say(remark, err=True)
 
 
 def csv_of(result: CurveResult) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.output import progress_reporter
+from sbmlump.cli.output import progress_reporter, say
 from sbmlump.cli.summary import summarise
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.methods import ReduceOptions
@@ -31,15 +31,15 @@ def command(output: Path | None, quiet: bool) -> int:
     make_folder(folder)
     original, reduced = folder / _MODEL, folder / "reduced.xml"
     write_atomically(original, resources.files("sbmlump").joinpath("data_models", _MODEL).read_bytes())
-    click.echo("A protein with three sites, each free, phosphorylated, or bound to a kinase or a phosphatase:")
-    click.echo("64 configurations and the two enzymes. Which smaller model has exactly the same free kinase?\n")
+    say("A protein with three sites, each free, phosphorylated, or bound to a kinase or a phosphatase:")
+    say("64 configurations and the two enzymes. Which smaller model has exactly the same free kinase?\n")
     with progress_reporter(quiet) as progress:
         outcome = run_reduction(original, _OBSERVE, ReduceOptions(), reduced, progress=progress)
         assert outcome.reduction is not None
         page = write_model_page(folder, outcome.reduction, outcome.report, original_file=original, reduced_file=reduced)
     summarise(outcome, page)
-    click.echo("\nTry next:")
-    click.echo(f"  sbmlump inspect {original}")
-    click.echo(f"  sbmlump reduce {original} --observe phosphatase --keep-parameters all -o other.xml")
-    click.echo(f"  sbmlump verify {original} {reduced}")
+    say("\nTry next:")
+    say(f"  sbmlump inspect {original}")
+    say(f"  sbmlump reduce {original} --observe phosphatase --keep-parameters all -o other.xml")
+    say(f"  sbmlump verify {original} {reduced}")
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sbmlump.cli.isolated import isolation_options
-from sbmlump.cli.output import Failure, print_failure, print_json
+from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import SbmlumpError
 from sbmlump.inspection import Inspection, inspect_model
 from sbmlump.loading import load
@@ -60,7 +60,7 @@ def command(model: Path, as_json: bool, with_structure: bool, against: Path | No
     else:
         _print(found, show_all)
         if structure is not None:
-            click.echo(structure.as_text())
+            say(structure.as_text())
         if kept is not None:
             _print_kept(kept, str(against))
     return 0 if found.supported else 1
@@ -86,34 +86,34 @@ def _as_json(found: Inspection) -> dict[str, Any]:
 
 def _print(found: Inspection, show_all: bool) -> None:
     title = f"{found.id}: {found.name}" if found.name else found.id
-    click.echo(title)
+    say(title)
     if found.level is not None:
-        click.echo(f"  SBML Level {found.level} Version {found.version}")
+        say(f"  SBML Level {found.level} Version {found.version}")
     kinetics = f", {found.kinetics} kinetics" if found.kinetics else ""
-    click.echo(
+    say(
         f"  {_count(found.states, 'state')}, {_count(found.parameters, 'parameter')}, "
         f"{_count(found.reactions, 'reaction')}, {_count(found.events, 'event')}{kinetics}"
     )
     if found.reasons:
-        click.echo("This model cannot be made an ODE system here:")
+        say("This model cannot be made an ODE system here:")
         _print_reasons(found, show_all)
     for remark in found.remarks:
-        click.echo(f"  [{remark.code}] {remark.message}")
+        say(f"  [{remark.code}] {remark.message}")
     if found.observables:
-        click.echo("Can be observed:")
+        say("Can be observed:")
         limit = len(found.observables) if show_all else _MOST_SHOWN
         width = min(40, max(len(o.id) for o in found.observables[:limit]))
         for o in found.observables[:limit]:
-            click.echo(f"  {o.id:<{width}}  {o.kind:<17}  {o.name or ''}".rstrip())
+            say(f"  {o.id:<{width}}  {o.kind:<17}  {o.name or ''}".rstrip())
         if len(found.observables) > limit:
-            click.echo(f"  … and {len(found.observables) - limit} more (--all lists them)")
+            say(f"  … and {len(found.observables) - limit} more (--all lists them)")
     if found.supported and found.observables:
         example = found.observables[0].id
-        click.echo(f"Next: sbmlump reduce {found.file} --observe {example} -o reduced.xml")
+        say(f"Next: sbmlump reduce {found.file} --observe {example} -o reduced.xml")
 
 
 def _print_kept(kept: Sequence[Kept], original: str) -> None:
-    click.echo(f"Of the properties of {original}:")
+    say(f"Of the properties of {original}:")
     words = {True: "kept", False: "lost", None: "not known"}
     width = max(len(one.name) for one in kept)
     for one in kept:
@@ -121,7 +121,7 @@ def _print_kept(kept: Sequence[Kept], original: str) -> None:
         counted = isinstance(one.original, int) and not isinstance(one.original, bool)
         numbers = f" ({one.original} -> {one.reduced})" if counted else ""
         remark = f"; {one.remark}" if one.remark and one.kept is False else ""
-        click.echo(f"  {one.name:<{width}}  {word}{numbers}{remark}")
+        say(f"  {one.name:<{width}}  {word}{numbers}{remark}")
 
 
 def _print_reasons(found: Inspection, show_all: bool) -> None:
@@ -133,9 +133,9 @@ def _print_reasons(found: Inspection, show_all: bool) -> None:
         if show_all or seen[reason.code] <= _SAME_CODE:
             told = reason.line is None or f"line {reason.line}" in reason.message
             place = "" if told else f", line {reason.line}"
-            click.echo(f"  [{reason.code}{place}] {reason.message}")
+            say(f"  [{reason.code}{place}] {reason.message}")
         elif seen[reason.code] == _SAME_CODE + 1:
-            click.echo(f"  [{reason.code}] … and {total[reason.code] - _SAME_CODE} more (--all lists them)")
+            say(f"  [{reason.code}] … and {total[reason.code] - _SAME_CODE} more (--all lists them)")
 
 
 def _count(number: int, noun: str) -> str:

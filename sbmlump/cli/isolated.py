@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import click
 
+from sbmlump.cli.options import MEGABYTES, SECONDS
+from sbmlump.cli.output import say
 from sbmlump.errors import Reason
 from sbmlump.isolate import Limits, prepare, run_isolated
 
@@ -36,14 +37,14 @@ def isolation_options(command: Command) -> Command:
         click.option("--isolate", is_flag=True, expose_value=False, help="Run in a child process (POSIX)."),
         click.option(
             "--time-limit",
-            type=click.FloatRange(min=0, min_open=True),
+            type=SECONDS,
             expose_value=False,
             metavar="S",
             help="End the command after so many seconds; implies --isolate.",
         ),
         click.option(
             "--memory-limit",
-            type=click.FloatRange(min=0, min_open=True),
+            type=MEGABYTES,
             expose_value=False,
             metavar="MB",
             help="End the command when it needs more memory; implies --isolate.",
@@ -79,7 +80,7 @@ def requested(arguments: list[str]) -> Request | None:
                     raise click.UsageError(f"{name} needs a value")
                 value = arguments[position]
                 position += 1
-            limits[name] = _positive(name, value)
+            limits[name] = _limit(name, value)
         else:
             rest.append(arguments[position - 1])
     if not isolate and not limits:
@@ -88,14 +89,12 @@ def requested(arguments: list[str]) -> Request | None:
     return Request(tuple(rest), Limits(limits.get("--time-limit"), None if memory is None else int(memory * 2**20)))
 
 
-def _positive(name: str, text: str) -> float:
+def _limit(name: str, text: str) -> float:
+    kind = SECONDS if name == "--time-limit" else MEGABYTES
     try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise click.UsageError(f"{name} must be a positive number, not {text!r}")
-    return value
+        return float(kind.convert(text, None, None))
+    except click.BadParameter as error:
+        raise click.UsageError(f"Invalid value for {name!r}: {error.message}") from error
 
 
 def run_in_child(request: Request, tell: Callable[[Reason, int], int]) -> int:
@@ -112,8 +111,8 @@ def run_in_child(request: Request, tell: Callable[[Reason, int], int]) -> int:
         reason = Reason(ended.how, f"{request.arguments[0]}: {ended.message}")
         return tell(reason, _EXIT.get(ended.how, 70))
     code, out, err = ended.value
-    sys.stdout.write(out)
-    sys.stderr.write(err)
+    say(out, newline=False)
+    say(err, err=True, newline=False)
     return int(code)
 
 

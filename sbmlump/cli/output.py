@@ -1,22 +1,43 @@
-"""What the commands share: printing JSON, failures, and progress."""
+"""What the commands share: printing text, JSON, failures, and progress.
+
+Everything that a command says passes through :func:`say`, so that nothing that stands in a file steers the terminal.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from sbmlump.errors import Reason, SbmlumpError
 from sbmlump.outcome import outcome_of_error, reason_json
+from sbmlump.shown import as_json_text, as_shown
 
-__all__ = ["Failure", "print_failure", "print_json", "progress_reporter"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = [
+    "EXIT_OUTPUT",
+    "Failure",
+    "lost_output",
+    "open_streams",
+    "print_failure",
+    "print_json",
+    "progress_reporter",
+    "say",
+]
+
+EXIT_OUTPUT: Final = 74
+"""Exit code where standard output cannot be written (``EX_IOERR`` of sysexits.h)."""
 
 _MOST_TOLD = 12
 _PATIENCE = 1.0  # seconds before progress is shown
@@ -37,9 +58,91 @@ class Failure:
         return Failure(outcome_of_error(error), error.reasons, error.exit_code, rest)
 
 
+def say(text: str, *, err: bool = False, newline: bool = True) -> None:
+    """Print text, with what would steer a terminal spelled out.
+
+    Parameters
+    ----------
+    text : str
+    err : bool
+        On standard error. Where that cannot be written, the message is lost, and the exit code still tells.
+    newline : bool
+        End the line.
+
+    Raises
+    ------
+    OSError
+        If standard output cannot be written.
+    """
+    with suppress(OSError) if err else nullcontext():
+        click.echo(as_shown(text), err=err, nl=newline)
+
+
+class _Remembering(io.BufferedWriter):
+    """Standard output that knows what went wrong: who writes to it, such as the parser of options, does not tell."""
+
+    lost: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write, and remember what stood against it."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.lost = error
+            raise
+
+    def flush(self) -> None:
+        """Flush, and remember what stood against it."""
+        try:
+            super().flush()
+        except OSError as error:
+            self.lost = error
+            raise
+
+
+def open_streams() -> bool:
+    """Make the standard streams ready for any text; whether there is a standard output.
+
+    A stream that was closed by the caller is opened on nothing: else the next file that is opened would take its
+    place, and what foreign libraries print would end in that file.
+    """
+    there = sys.stdout is not None
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    # a terminal of another encoding shows what it can
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        buffer = _Remembering(io.FileIO(sys.stdout.fileno(), "w", closefd=False))
+        lines = sys.stdout.line_buffering
+        sys.stdout = io.TextIOWrapper(buffer, sys.stdout.encoding, "backslashreplace", line_buffering=lines)
+    return there
+
+
+def lost_output() -> OSError | None:
+    """Why what was printed on standard output cannot be written, ``None`` if it was written.
+
+    What is still held back is dropped then, so that the interpreter does not try once more when it ends.
+    """
+    with suppress(OSError):
+        sys.stdout.flush()
+    lost = getattr(getattr(sys.stdout, "buffer", None), "lost", None)
+    if not isinstance(lost, OSError):
+        return None
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):
+        sys.stdout.flush()
+    return lost
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output; numbers that are not finite become null."""
-    click.echo(json.dumps(_plain(value), allow_nan=False, ensure_ascii=False))
+    click.echo(as_json_text(json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)))
 
 
 def _plain(value: Any) -> Any:
@@ -60,9 +163,9 @@ def print_failure(failure: Failure, *, as_json: bool) -> int:
         )
     for reason in failure.reasons[:_MOST_TOLD]:
         place = f" (line {reason.line})" if reason.line is not None and "line" not in reason.message else ""
-        click.echo(f"{reason.message}{place} [{reason.code}]", err=True)
+        say(f"{as_shown(reason.message, one_line=True)}{place} [{reason.code}]", err=True)
     if len(failure.reasons) > _MOST_TOLD:
-        click.echo(f"… and {len(failure.reasons) - _MOST_TOLD} more reasons (--json lists them)", err=True)
+        say(f"… and {len(failure.reasons) - _MOST_TOLD} more reasons (--json lists them)", err=True)
     return failure.exit_code
 
 
@@ -73,6 +176,7 @@ def progress_reporter(quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.status import Status
 
     status = Status("working", console=Console(stderr=True), spinner="dots")
@@ -81,7 +185,7 @@ def progress_reporter(quiet: bool) -> Iterator[Callable[[str], None]]:
 
     def report(message: str) -> None:
         nonlocal shown
-        status.update(f"{message} …")
+        status.update(escape(f"{as_shown(message, one_line=True)} …"))
         if not shown and time.monotonic() - begin > _PATIENCE:
             status.start()
             shown = True

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sbmlump.cli.isolated import isolation_options
+from sbmlump.cli.options import ENSEMBLE, ERROR, HORIZON, POINTS, SEED, SHARE, SIZE
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
 from sbmlump.cli.summary import summarise
 from sbmlump.errors import SbmlumpError
@@ -37,8 +38,8 @@ __all__ = ["command"]
     metavar="none|all|ID,ID",
     help="Constants for all of whose values the reduction is to hold.",
 )
-@click.option("--until", type=float, metavar="T", help="Horizon of the comparison; chosen from the model if absent.")
-@click.option("--points", type=int, default=201, show_default=True, help="Points of the comparison grid.")
+@click.option("--until", type=HORIZON, metavar="T", help="Horizon of the comparison; chosen from the model if absent.")
+@click.option("--points", type=POINTS, default=201, show_default=True, help="Points of the comparison grid.")
 @click.option("--no-check", "check", is_flag=True, flag_value=False, default=True, help="Do not simulate.")
 @click.option("--strict", is_flag=True, help="Exit 1 if nothing could be reduced.")
 @click.option("--on-class", is_flag=True, help="Take conserved totals that are left as constants.")
@@ -48,27 +49,27 @@ __all__ = ["command"]
     help="Use the lumps in this file (CSV, or lines y = A + B), and say whether that is exact.",
 )
 @click.option("--algorithm", default="balanced", show_default=True, help="Approximate: balanced or krylov.")
-@click.option("--tolerance", type=float, metavar="EPS", help="Approximate, krylov: largest part to be left out.")
-@click.option("--max-size", type=int, metavar="N", help="Approximate, learned: at most N states.")
+@click.option("--tolerance", type=ERROR, metavar="EPS", help="Approximate, krylov: largest part to be left out.")
+@click.option("--max-size", type=SIZE, metavar="N", help="Approximate, learned: at most N states.")
 @click.option(
     "--max-error",
-    type=float,
+    type=ERROR,
     metavar="R",
     help="Approximate, learned, relation graph: smallest model with this relative error.",
 )
-@click.option("--ensemble", type=int, metavar="N", help="Approximate: perturbed starts to learn from.")
-@click.option("--spread", type=float, default=0.2, show_default=True, help="Approximate: size of the perturbation.")
-@click.option("--perturb-parameters", type=float, default=0.0, metavar="S", help="Approximate: vary parameters too.")
+@click.option("--ensemble", type=ENSEMBLE, metavar="N", help="Approximate: perturbed starts to learn from.")
+@click.option("--spread", type=SHARE, default=0.2, show_default=True, help="Approximate: size of the perturbation.")
+@click.option("--perturb-parameters", type=SHARE, default=0.0, metavar="S", help="Approximate: vary parameters too.")
 @click.option("--refine", is_flag=True, help="Approximate: improve by least squares.")
 @click.option(
     "--work",
-    type=float,
+    type=HORIZON,
     metavar="N",
     help="Approximate: units of work that the search may do (60; about a second each).",
 )
 @click.option("--non-negative", is_flag=True, help="Approximate: keep the lifted state non-negative.")
 @click.option("--fast", default="auto", show_default=True, metavar="ID,…|auto", help="Fast states or reactions.")
-@click.option("--threshold", type=float, metavar="R", help="Relation graph: least influence that is kept.")
+@click.option("--threshold", type=ERROR, metavar="R", help="Relation graph: least influence that is kept.")
 @click.option(
     "--weighting",
     metavar="NAME",
@@ -86,7 +87,7 @@ __all__ = ["command"]
 @click.option("--reconstruct", metavar="ID,…|all", help="Give these original species where the lumps determine them.")
 @click.option("--as", "form", type=click.Choice(["reactions", "rate-rules"]), default="reactions", show_default=True)
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -103,8 +104,6 @@ def command(
     """Reduce MODEL to the smallest model that keeps what is observed, and write it as SBML."""
     # every other option has the name of a field of ReduceOptions
     options = ReduceOptions(**chosen, as_rate_rules=form == "rate-rules")
-    if options.seed < 0:
-        raise click.UsageError(f"--seed must not be negative, not {options.seed}")
     try:
         with progress_reporter(quiet or as_json) as progress:
             outcome = run_reduction(model, observe, options, output, progress=progress)

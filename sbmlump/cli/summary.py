@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
+from sbmlump.cli.output import say
 from sbmlump.outcome import Outcome
 from sbmlump.reduced import ErrorEstimate, Lump
 
@@ -25,31 +24,31 @@ def summarise(outcome: Outcome, page: Path | None = None) -> None:
     before, after = reduction.original.size, reduction.system.size
     kept = ", ".join(o.id for o in reduction.observables) or "everything"
     if outcome.name == "reduced":
-        click.echo(f"{outcome.model.id}: {before} states reduced to {after}, keeping {kept}")
+        say(f"{outcome.model.id}: {before} states reduced to {after}, keeping {kept}")
         _print_lumps(reduction.lumps)
         if reduction.vanished:
-            click.echo(f"  gone, without influence on what is kept: {_listed(reduction.vanished)}")
+            say(f"  gone, without influence on what is kept: {_listed(reduction.vanished)}")
     else:
-        click.echo(f"{outcome.model.id}: {before} states, none could be removed while keeping {kept}")
+        say(f"{outcome.model.id}: {before} states, none could be removed while keeping {kept}")
     _print_certificate(outcome)
     _print_simulation(outcome)
     for reason in outcome.reasons:
-        click.echo(reason.message)
+        say(reason.message)
     if outcome.output:
-        click.echo(f"written to {outcome.output}")
+        say(f"written to {outcome.output}")
     if page:
-        click.echo(f"page: {page}")
+        say(f"page: {page}")
 
 
 def _print_lumps(lumps: tuple[Lump, ...]) -> None:
     pools = [lump for lump in lumps if not lump.is_single]
     singles = [lump.id for lump in lumps if lump.is_single]
     for lump in pools[:_MOST_LUMPS]:
-        click.echo(f"  {lump.id} = {lump_text(lump)}")
+        say(f"  {lump.id} = {lump_text(lump)}")
     if len(pools) > _MOST_LUMPS:
-        click.echo(f"  … and {len(pools) - _MOST_LUMPS} more pools")
+        say(f"  … and {len(pools) - _MOST_LUMPS} more pools")
     if singles:
-        click.echo(f"  unchanged: {_listed(singles)}")
+        say(f"  unchanged: {_listed(singles)}")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -78,12 +77,12 @@ def _print_certificate(outcome: Outcome) -> None:
         return
     data = proof.as_json()
     if isinstance(proof, ErrorEstimate):
-        click.echo(
+        say(
             f"measured on {proof.ensemble} starts (±{100 * proof.spread:g} %) until {proof.horizon:g}: "
             f"worst relative error {proof.worst_error:.1e}, median {proof.median_error:.1e}"
         )
         for line in _how_approximated(proof.details):
-            click.echo(f"  {line}")
+            say(f"  {line}")
         return
     how = {
         "expansion": "by expanding both sides over the rationals",
@@ -91,10 +90,10 @@ def _print_certificate(outcome: Outcome) -> None:
         f"(chance of error below {data['failure_probability']:.0e})",
         "chain": "step by step",
     }.get(str(data["method"]), f"({data['method']})")
-    click.echo(f"proved exact {how}")
-    click.echo(f"  {proof.scope(_MOST_LUMPS)}")
+    say(f"proved exact {how}")
+    say(f"  {proof.scope(_MOST_LUMPS)}")
     if data["heuristic"]:
-        click.echo(f"  note: {data['heuristic']}")
+        say(f"  note: {data['heuristic']}")
 
 
 def _how_approximated(details: Mapping[str, Any]) -> list[str]:
@@ -130,7 +129,7 @@ def _print_simulation(outcome: Outcome) -> None:
     report = outcome.report
     if report is None:
         return
-    click.echo(
+    say(
         f"simulated until {report.until:g} ({report.horizon_reason}): "
         f"largest relative difference {report.max_relative_error:.1e}"
     )

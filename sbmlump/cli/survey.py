@@ -14,10 +14,13 @@ import click
 
 from crawler.errors import CrawlError
 from crawler.store import list_models
-from sbmlump.cli.output import print_json
+from sbmlump.cli.options import COUNT, SEED
+from sbmlump.cli.output import print_json, say
 from sbmlump.cli.survey_report import make_page, print_summary, summary_json
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
 from sbmlump.methods import check_method
+from sbmlump.shown import as_shown, as_text
 from sbmlump.survey.plan import parse_observe, parse_shard
 from sbmlump.survey.run import Progress, Request, run_survey
 from sbmlump.survey.task import Settings, SurveyModel
@@ -37,13 +40,13 @@ __all__ = ["command"]
 )
 @click.option("--method", default="exact", show_default=True, metavar="NAMES", help="Methods, joined by commas.")
 @click.option("--check", is_flag=True, help="Prove each reduction, simulate it and compare.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes side by side.")
+@click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes side by side.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
 @click.option("--time-limit", type=float, default=120.0, show_default=True, help="Seconds for a model.")
 @click.option("--memory-limit", type=int, default=2000, show_default=True, help="MB for a model.")
 @click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Survey the I-th of N parts.")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Survey N models drawn at random.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random numbers.")
+@click.option("--sample", type=COUNT, metavar="N", help="Survey N models drawn at random.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--no-page", is_flag=True, help="Write no HTML.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -95,7 +98,7 @@ def command(
     else:
         print_summary(output, page)
         told = f"{done.now} models surveyed in {seconds:.0f} s"
-        click.echo(told + (f", {done.before} had been before" if done.before else ""))
+        say(told + (f", {done.before} had been before" if done.before else ""))
     return 0
 
 
@@ -106,9 +109,9 @@ def _settings(method: str, check: bool, time_limit: float, memory_limit: int, se
         raise UsageError(Reason("unknown-method", "no method is named; --method exact is the default"))
     for name in methods:
         check_method(name)
-    if not 0 < time_limit < 1e7:
+    if not 0 < time_limit <= MOST_SECONDS:
         raise UsageError(Reason("bad-limit", f"the time limit must be a positive number of seconds, not {time_limit}"))
-    if not 100 <= memory_limit < 1 << 30:
+    if not 100 <= memory_limit <= MOST_MEGABYTES:
         raise UsageError(Reason("bad-limit", f"the memory limit must be at least 100 MB, not {memory_limit}"))
     return Settings(methods, check, time_limit, memory_limit << 20, seed)
 
@@ -131,11 +134,17 @@ def _listed(store: Path) -> list[SurveyModel]:
     except CrawlError as error:
         kind: type[SbmlumpError] = {2: UsageError, 3: InputError}.get(error.exit_code, LimitError)
         raise kind(Reason(error.code, error.message)) from error
-    # not resolved: the files of a store may be links to their objects
-    return [
-        SurveyModel(model.id, model.path.relative_to(store).as_posix(), model.path.absolute(), model.sha256)
-        for model in found
-    ]
+    models: list[SurveyModel] = []
+    taken: set[str] = set()
+    for model in found:
+        # results are text, and names of files need not be
+        file = as_text(model.path.relative_to(store).as_posix())
+        while file in taken:
+            file += "_"
+        taken.add(file)
+        # not resolved: the files of a store may be links to their objects
+        models.append(SurveyModel(as_text(model.id), file, model.path.absolute(), model.sha256))
+    return models
 
 
 @contextmanager
@@ -145,6 +154,7 @@ def _progress(quiet: bool) -> Iterator[Progress]:
         yield lambda *_: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -159,7 +169,7 @@ def _progress(quiet: bool) -> Iterator[Progress]:
         task = bar.add_task("", total=None)
 
         def step(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=name)
+            bar.update(task, completed=done, total=total, description=escape(as_shown(name, one_line=True)))
 
         update: Callable[[int, int, str], None] = step
         yield update

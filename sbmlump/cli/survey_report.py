@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from sbmlump.cli.output import print_json
+from sbmlump.cli.output import print_json, say
 from sbmlump.files import write_atomically
 from sbmlump.report.survey_page import write_survey_page
 from sbmlump.report.survey_summary import Summary, summarise, summary_markdown
+from sbmlump.shown import as_shown
 from sbmlump.survey.identity import read_identity
 from sbmlump.survey.results import read_rows
 
@@ -27,7 +28,7 @@ def command(folder: Path, summary: Path | None, as_json: bool) -> int:
     identity, found = _read(folder)
     page = write_survey_page(folder, identity, read_rows(folder))
     if summary is not None:
-        write_atomically(summary, summary_markdown(identity, found).encode())
+        write_atomically(summary, as_shown(summary_markdown(identity, found)).encode())
     if as_json:
         print_json(summary_json(folder, page))
     else:
@@ -63,10 +64,10 @@ def print_summary(folder: Path, page: Path | None) -> None:
     """The same in words."""
     identity, found = _read(folder)
     total = identity.get("models")
-    click.echo(f"{found.files} of {total} models, {found.rows} rows; {found.supported} became ODE systems")
+    say(f"{found.files} of {total} models, {found.rows} rows; {found.supported} became ODE systems")
     for method, counts in found.counts.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
         some, every = found.reducible[method]
-        click.echo(f"{method}: {told}")
-        click.echo(f"  {some} models have an observable that allows a reduction, in {every} every observable does")
-    click.echo(f"results: {folder}" + ("" if page is None else f", page: {page}"))
+        say(f"{method}: {told}")
+        say(f"  {some} models have an observable that allows a reduction, in {every} every observable does")
+    say(f"results: {folder}" + ("" if page is None else f", page: {page}"))

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from sbmlump.cli.isolated import isolation_options
-from sbmlump.cli.output import print_json
+from sbmlump.cli.options import SEED
+from sbmlump.cli.output import print_json, say
 from sbmlump.lumping.certify import Refutation
 from sbmlump.outcome import reason_json
 from sbmlump.reduced import ExactProof
@@ -19,14 +20,12 @@ __all__ = ["command"]
 @click.command("verify")
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("reduced", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
 def command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
     """Prove or refute, without simulation, that REDUCED is an exact lumping of ORIGINAL."""
-    if seed < 0:
-        raise click.UsageError(f"--seed must not be negative, not {seed}")
     result = verify(original, reduced, seed=seed)
     proved = isinstance(result, ExactProof)
     outcome = "proved" if proved else "refuted" if isinstance(result, Refutation) else "no-lumping"
@@ -35,11 +34,11 @@ def command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
         certificate = result.as_json() if isinstance(result, ExactProof) else None
         print_json({"outcome": outcome, "certificate": certificate, "reasons": [reason_json(r) for r in reasons]})
     else:
-        click.echo(outcome if not isinstance(result, ExactProof) else f"proved: {result.statement}")
+        say(outcome if not isinstance(result, ExactProof) else f"proved: {result.statement}")
         if isinstance(result, ExactProof):
-            click.echo(result.scope())
+            say(result.scope())
         if isinstance(result, ExactProof) and result.heuristic:
-            click.echo(f"note: {result.heuristic}")
+            say(f"note: {result.heuristic}")
         for reason in reasons:
-            click.echo(f"  {reason.message} [{reason.code}]")
+            say(f"  {reason.message} [{reason.code}]")
     return 0 if proved else 1

@@ -7,6 +7,7 @@ observables: ids, numbers, ``+ - * / ^``, parentheses, and the functions of the 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +25,8 @@ _RIGHT: Final = frozenset({"^", "neg"})
 _MAX_LENGTH: Final = 100_000
 _MAX_EXPONENT: Final = 400
 _MAX_DIGITS: Final = 2_000
+_SMALLEST: Final = Fraction(sys.float_info.min)  # below, doubles lose digits
+_LARGEST: Final = Fraction(sys.float_info.max)
 
 
 class ExpressionError(ValueError):
@@ -50,23 +53,37 @@ class _Token:
     position: int
 
 
-def parse_number(text: str, position: int = 0) -> Fraction:
+def parse_number(text: str, position: int = 0, *, doubles: bool = False) -> Fraction:
     """Exact value of decimal text, which stands at character ``position``.
+
+    Parameters
+    ----------
+    text : str
+    position : int
+    doubles : bool
+        Refuse what is 0 or infinite as a double: no simulator and no format can take it.
 
     Raises
     ------
     ExpressionError
-        If the exponent is beyond that of any double, or there are more than 2,000 digits.
+        If the exponent is beyond that of any double, there are more than 2,000 digits, or the number is refused.
     """
     digits, _, exponent = text.lower().partition("e")
     # lengths first: Python refuses to read integers of thousands of digits
     if len(digits) > _MAX_DIGITS or len(exponent) > _MAX_DIGITS or (exponent and abs(int(exponent)) > _MAX_EXPONENT):
-        shown = text if len(text) <= 40 else f"{text[:40]}…"
-        raise ExpressionError(f"the number {shown} is out of range", position)
-    return Fraction(text)
+        raise _out_of_range(text, position)
+    value = Fraction(text)
+    if doubles and value and not (_SMALLEST <= value <= _LARGEST):
+        raise _out_of_range(text, position)
+    return value
 
 
-def parse_expression(graph: Graph, text: str, definitions: Mapping[str, Node]) -> Node:
+def _out_of_range(text: str, position: int) -> ExpressionError:
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    return ExpressionError(f"the number {shown} is out of range", position)
+
+
+def parse_expression(graph: Graph, text: str, definitions: Mapping[str, Node], *, doubles: bool = False) -> Node:
     """Read an infix expression.
 
     Parameters
@@ -76,6 +93,8 @@ def parse_expression(graph: Graph, text: str, definitions: Mapping[str, Node]) -
         For example ``A + 2*B - 0.5*C``.
     definitions : mapping of id to Node
         What each known id stands for.
+    doubles : bool
+        Refuse numbers that are 0 or infinite as doubles.
 
     Raises
     ------
@@ -90,7 +109,7 @@ def parse_expression(graph: Graph, text: str, definitions: Mapping[str, Node]) -
     for token in tokens:
         if expect_value:
             if token.kind == "number":
-                values.append(graph.number(parse_number(token.text, token.position)))
+                values.append(graph.number(parse_number(token.text, token.position, doubles=doubles)))
                 expect_value = False
             elif token.kind == "call":
                 operators.append(token)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sbmlump._version import __version__
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.reduced import Certificate, ErrorEstimate, Lump, ReducedSystem
+from sbmlump.shown import as_shown
 from sbmlump.simulate.compare import ErrorReport
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def write_model_page(
     where = {"original": _shown(original_file), "reduced": _shown(reduced_file)}
     content = {**_content(reduction, report), "files": where, "command": shlex.join(command)}
     text = environment().get_template("model_page.html").render(**content)
-    write_atomically(page, text.encode())
+    write_atomically(page, as_shown(text).encode())
     return page
 
 

@@ -15,6 +15,7 @@ from sbmlump.report.model_page import environment
 from sbmlump.report.survey_figures import funnel_svg, ratios_svg, sizes_svg, times_svg
 from sbmlump.report.survey_summary import ModelSummary, Summary, summarise
 from sbmlump.report.survey_trajectories import trajectory_svg
+from sbmlump.shown import as_shown
 
 __all__ = ["write_survey_page"]
 
@@ -74,7 +75,7 @@ def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[
 
 
 def _write(path: Path, text: str) -> None:
-    write_atomically(path, text.encode(), durable=False)  # hundreds of pages, which can be made again
+    write_atomically(path, as_shown(text).encode(), durable=False)  # hundreds of pages, which can be made again
 
 
 def _remove(path: Path) -> None:

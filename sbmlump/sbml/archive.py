@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import io
 import itertools
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from sbmlump._version import __version__
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.size import explodes
+from sbmlump.files import temporary_folder
 from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
 from sbmlump.sbml.precheck import prepare_bytes
@@ -254,8 +253,8 @@ def read_back(data: bytes) -> dict[str, str]:
     except ImportError as error:
         message = f"{error.name} is not installed; install it with: pip install 'sbmlump[tellurium]'"
         raise UnsupportedModelError(Reason("extra-missing", message)) from error
-    with tempfile.TemporaryDirectory(prefix="sbmlump-") as folder:
-        path = Path(folder) / "archive.omex"
+    with temporary_folder() as folder:
+        path = folder / "archive.omex"
         path.write_bytes(data)
         archive = libcombine.CombineArchive()
         if not archive.initializeFromArchive(str(path)):

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sbmlump._version import __version__
 from sbmlump.errors import Reason, UsageError
 from sbmlump.files import make_folder, write_atomically
+from sbmlump.survey.results import folder_lock
 from sbmlump.survey.task import Settings, SurveyModel
 
 __all__ = ["Identity", "claim_folder", "read_identity", "store_digest"]
@@ -82,7 +83,11 @@ def claim_folder(folder: Path, identity: Identity) -> None:
         If it cannot be written.
     """
     make_folder(folder)
-    wanted = identity.as_json()
+    with folder_lock(folder):  # of two that claim it at one moment, the second finds the first
+        _claim(folder, identity.as_json())
+
+
+def _claim(folder: Path, wanted: Mapping[str, Any]) -> None:
     if (folder / _FILE).exists():
         found = read_identity(folder)
         differences = [

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sbmlump.errors import InputError, Reason
-from sbmlump.files import OutputError, make_folder, write_atomically
+from sbmlump.files import OutputError, lock, make_folder, write_atomically
 from sbmlump.survey.task import Row
 
-__all__ = ["SCHEMA", "finished_files", "merge", "read_rows", "result_files", "shard_name", "write_part"]
+__all__ = ["SCHEMA", "finished_files", "folder_lock", "merge", "read_rows", "result_files", "shard_name", "write_part"]
 
 _TEXT: Final = (
     "file model_id sha256 observable method outcome reason message element pools kept name kinetics features".split()
@@ -54,6 +56,50 @@ _PART: Final = re.compile(r"[0-9a-f]{16}\.parquet")
 _SHARD: Final = re.compile(r"shard-\d+-of-\d+\.parquet")
 
 
+_LOCK: Final = ".survey.lock"
+
+
+@contextmanager
+def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a survey's folder for a moment, against other shards: while parts move into a shard, nobody may list them.
+
+    Parameters
+    ----------
+    folder : Path
+    shared : bool
+        Together with others who do not move anything either.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        message = f"{folder} cannot be written ({error.strerror}); choose another folder with -o"
+        raise OutputError(Reason("cannot-write", message)) from error
+    try:
+        try:
+            lock(descriptor, shared=shared)
+        except OSError as error:
+            message = f"{folder} lies where files cannot be locked ({error.strerror}); choose another folder with -o"
+            raise OutputError(Reason("cannot-write", message)) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Keep parts where they are while they are read; where there is nothing to lock, nobody moves any."""
+    if not os.access(folder, os.W_OK) or not (folder / _LOCK).exists():
+        yield
+        return
+    with folder_lock(folder, shared=True):
+        yield
+
+
 def shard_name(index: int, count: int) -> str:
     """File of shard ``index`` (from 1) of ``count``."""
     return f"shard-{index:04d}-of-{count:04d}.parquet"
@@ -72,8 +118,10 @@ def write_part(folder: Path, rows: Sequence[Row]) -> None:
         If the disk does not take them.
     """
     path = _part_path(folder, rows[0].file)
-    make_folder(path.parent)
-    _write(path, pa.Table.from_pylist([row.as_dict() for row in rows], SCHEMA))
+    table = pa.Table.from_pylist([row.as_dict() for row in rows], SCHEMA)
+    with folder_lock(folder, shared=True):  # a shard that ends removes the folder of parts, if it is empty
+        make_folder(path.parent)
+        _write(path, table)
 
 
 def _write(path: Path, table: pa.Table) -> None:
@@ -110,7 +158,9 @@ def finished_files(folder: Path) -> frozenset[str]:
     InputError
         If a result cannot be read (``damaged-results``).
     """
-    return frozenset(name for table in _tables(result_files(folder), ["file"]) for name in table["file"].to_pylist())
+    with _reading(folder):
+        tables = list(_tables(result_files(folder), ["file"]))
+    return frozenset(name for table in tables for name in table["file"].to_pylist())
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -123,7 +173,9 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
-    for table in _tables(result_files(folder)):
+    with _reading(folder):
+        tables = list(_tables(result_files(folder)))
+    for table in tables:
         new = [row for row in table.to_pylist() if row["file"] not in seen]
         seen.update(row["file"] for row in new)
         rows += new
@@ -137,6 +189,11 @@ def merge(folder: Path, files: Sequence[str], name: str) -> None:
     ------
     OutputError, InputError
     """
+    with folder_lock(folder):
+        _merge(folder, files, name)
+
+
+def _merge(folder: Path, files: Sequence[str], name: str) -> None:
     parts = {file: _part_path(folder, file) for file in sorted(files)}
     present = [path for path in parts.values() if path.exists()]
     if not present:

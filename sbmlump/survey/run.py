@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.files import OutputError
+from sbmlump.files import OutputError, lock
 from sbmlump.isolate import prepare
 from sbmlump.survey.identity import Identity, claim_folder, store_digest
 from sbmlump.survey.job import PRELOAD, survey_model
@@ -166,11 +165,9 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         message = f"{folder} cannot be written ({error.strerror}); choose another folder with -o"
         raise OutputError(Reason("cannot-write", message)) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not lock(descriptor, wait=False):
             message = f"another survey is at work on {folder}; wait for it, or take another shard with --shard"
-            raise LimitError(Reason("survey-busy", message)) from error
+            raise LimitError(Reason("survey-busy", message))
         yield
     finally:
         os.close(descriptor)
