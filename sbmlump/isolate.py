@@ -165,6 +165,9 @@ def _uninterrupted() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # it would be started in here otherwise, and unblocks the signal when it is
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -362,7 +365,10 @@ def _limit(limits: Limits) -> None:
     if limits.seconds is not None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         seconds = int(limits.seconds + used.ru_utime + used.ru_stime) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))
+        # a child of a child has what is left of its parent's limit at most
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        most = seconds + 2 if hard == resource.RLIM_INFINITY else min(seconds + 2, hard)
+        resource.setrlimit(resource.RLIMIT_CPU, (min(seconds, most), most))
     if limits.memory is not None:
         most = limits.memory + _allocated()
         kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS

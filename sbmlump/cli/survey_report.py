@@ -14,7 +14,7 @@ from sbmlump.report.survey_page import write_survey_page
 from sbmlump.report.survey_summary import Summary, summarise, summary_markdown
 from sbmlump.shown import as_shown
 from sbmlump.survey.identity import read_identity
-from sbmlump.survey.results import read_rows
+from sbmlump.survey.results import folder_lock, read_rows
 
 __all__ = ["command", "make_page", "print_summary", "summary_json"]
 
@@ -26,7 +26,7 @@ __all__ = ["command", "make_page", "print_summary", "summary_json"]
 def command(folder: Path, summary: Path | None, as_json: bool) -> int:
     """Write the page of the survey in DIR: index.html and what belongs to it."""
     identity, found = _read(folder)
-    page = write_survey_page(folder, identity, read_rows(folder))
+    page = make_page(folder)
     if summary is not None:
         write_atomically(summary, as_shown(summary_markdown(identity, found)).encode())
     if as_json:
@@ -42,7 +42,9 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], Summary]:
 
 def make_page(folder: Path) -> Path:
     """Write the page of a survey."""
-    return write_survey_page(folder, read_identity(folder), read_rows(folder))
+    identity = read_identity(folder)
+    with folder_lock(folder, name=".page.lock"):  # of shards that end at one moment, the last one knows all rows
+        return write_survey_page(folder, identity, read_rows(folder))
 
 
 def summary_json(folder: Path, page: Path | None) -> dict[str, Any]:

@@ -60,7 +60,7 @@ _LOCK: Final = ".survey.lock"
 
 
 @contextmanager
-def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
+def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK) -> Iterator[None]:
     """Hold a survey's folder for a moment, against other shards: while parts move into a shard, nobody may list them.
 
     Parameters
@@ -68,6 +68,8 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
     folder : Path
     shared : bool
         Together with others who do not move anything either.
+    name : str
+        Of the file that is locked: that of the results by default.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
         The folder cannot be written.
     """
     try:
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         message = f"{folder} cannot be written ({error.strerror}); choose another folder with -o"
         raise OutputError(Reason("cannot-write", message)) from error
