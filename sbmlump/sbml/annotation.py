@@ -84,7 +84,7 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
 
     Raises
     ------
-    SbmlumpError
+    LimitError
         With code ``number-not-writable`` if a coefficient has more than 4,000 digits.
     """
     origin = reduced.original.origin
@@ -153,7 +153,7 @@ def _row(tag: str, name: str, members: Mapping[str, Fraction], place: Mapping[st
 def _exact(value: Fraction, lump: str) -> str:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > 13_000:
         message = f"a coefficient of {lump} has more than 4,000 digits and is not written"
-        raise SbmlumpError(Reason("number-not-writable", message, lump))
+        raise LimitError(Reason("number-not-writable", message, lump))
     return str(value)
 
 
