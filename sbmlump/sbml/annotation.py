@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from xml.parsers import expat
 
 from sbmlump._version import __version__
-from sbmlump.errors import InputError, Reason, SbmlumpError
+from sbmlump.errors import InputError, LimitError, Reason
 from sbmlump.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.sbml.write_xml import attributes, escaped
 

@@ -13,15 +13,20 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sbmlump.cli import run
+from sbmlump.errors import UsageError
 from sbmlump.isolate import Limits, run_isolated
 from sbmlump.shown import as_json_text, as_shown
+from sbmlump.survey.identity import Identity, claim_folder
 from sbmlump.survey.results import read_rows
+from sbmlump.survey.run import Request, run_survey
+from sbmlump.survey.task import Settings, SurveyModel
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 SMALL = DATA / "clue_example.xml"
@@ -256,9 +261,13 @@ def test_a_child_that_is_killed_leaves_nothing(tmp_path):
     assert not Path(told[0]).exists()
 
 
-def waiting_for(path, seconds=60):
+def waiting_for(path, but=(), seconds=60):
+    """The folder in which a process keeps its files, when it has some."""
     end = time.monotonic() + seconds
-    while not any(path.glob("sbmlump-*/job-*")):
+    while True:
+        found = [job.parent for job in path.glob("sbmlump-*/job-*") if job.parent not in but]
+        if found:
+            return found[0]
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -269,16 +278,17 @@ def test_what_a_killed_run_left_is_gone_after_the_next(tmp_path):
     foreign.mkdir(parents=True)
     arguments = ["reduce", DATA / "multisite_4.xml", "--observe", "kinase", "--isolate"]
     process = started(*arguments, temporary=temporary, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    waiting_for(temporary)
+    dead = waiting_for(temporary)
     process.kill()
     process.wait()
     assert len(list(temporary.iterdir())) == 2
     living = started(*arguments, temporary=temporary, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    waiting_for(temporary)
-    mine = [path for path in temporary.iterdir() if any(path.glob("job-*"))]
+    mine = waiting_for(temporary, but=[dead])
     code, _, _ = ended(started("inspect", SMALL, "--isolate", temporary=temporary, stdout=subprocess.DEVNULL))
     assert code == 0
-    assert set(mine) & set(temporary.iterdir()), "the folder of a process that lives"
+    assert living.poll() is None
+    assert mine.exists()
+    assert not dead.exists()
     begin = time.monotonic()
     os.killpg(living.pid, signal.SIGINT)
     code, _, err = ended(living)
@@ -299,6 +309,7 @@ import multiprocessing, signal, os
 for name in ("SIGKILL", "SIGXCPU", "pthread_sigmask"):
     delattr(signal, name)
 from sbmlump.cli import run
+from sbmlump.errors import UsageError
 for arguments in (["--help"], ["reduce", "--help"], ["survey", "--help"], ["crawl", "--help"], ["inspect", MODEL],
                   ["reduce", MODEL, "--observe", "x1", "--no-check", "-o", OUT]):
     assert run(arguments) == 0, arguments
@@ -333,24 +344,38 @@ def test_names_that_are_not_text_and_files_that_are_too_large(tmp_path, capsys):
     pages = [path.read_text("utf-8") for path in (tmp_path / "out").rglob("*.html")]
     assert len(pages) == 6
     assert not any(NOT_SHOWN.search(page) for page in pages)
-    assert run(["survey", str(store), "-o", str(tmp_path / "out")]) == 0
+    assert run(["survey", str(store), "-o", str(tmp_path / "out"), "--no-page"]) == 0
     assert not NOT_SHOWN.search(capsys.readouterr().out)
 
 
-def test_shards_at_once_and_two_surveys_for_one_folder(tmp_path):
+def test_shards_at_once(tmp_path):
     store = tmp_path / "store"
     store.mkdir()
-    for k in range(8):
+    for k in range(6):
         shutil.copy(SMALL, store / f"m{k}.xml")
+    models = [SurveyModel(path.stem, path.name, path, path.stem) for path in store.iterdir()]
 
-    def survey(folder, *options):
-        return ended(started("survey", store, "-o", folder, *options, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    def survey(shard):
+        return run_survey(Request(models, tmp_path / "out", shard=shard))
 
-    with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda k: survey(tmp_path / "shards", "--shard", f"{k}/4"), range(1, 5)))
-        assert [(code, err) for code, _, err in done] == [(0, "")] * 4
-        assert len({row["file"] for row in read_rows(tmp_path / "shards")}) == 8
-        assert (tmp_path / "shards" / "index.html").read_text("utf-8").count("m7") >= 1
-        done = list(pool.map(lambda k: survey(tmp_path / "two", "--seed", k, "--no-page"), range(2)))
-    assert sorted(code for code, _, _ in done) == [0, 2]
-    assert any("survey-differs" in err for _, _, err in done)
+    # also parts of different cuts: what one moves into its shard may be what another reads
+    shards = [(1, 4), (2, 4), (3, 4), (4, 4), (1, 1)]
+    with ThreadPoolExecutor(len(shards)) as pool:
+        assert sum(done.models for done in pool.map(survey, shards)) == 12
+    rows = read_rows(tmp_path / "out")
+    assert len({(row["file"], row["observable"]) for row in rows}) == len(rows) == 18
+
+
+def test_two_surveys_claim_one_folder(tmp_path):
+    def claim(seed):
+        barrier.wait()
+        try:
+            claim_folder(folder, Identity(Settings(seed=seed), "each", 1, "digest"))
+        except UsageError as error:
+            return error.reasons[0].code
+        return "claimed"
+
+    with ThreadPoolExecutor(3) as pool:
+        for k in range(20):
+            folder, barrier = tmp_path / str(k), Barrier(3)
+            assert sorted(pool.map(claim, range(3))) == ["claimed", "survey-differs", "survey-differs"]
