@@ -16,7 +16,7 @@ from crawler.errors import CrawlError
 from crawler.store import list_models
 from sbmlump.cli.options import COUNT, SEED
 from sbmlump.cli.output import print_json, say
-from sbmlump.cli.survey_report import make_page, print_summary, summary_json
+from sbmlump.cli.survey_report import exit_code, make_page, print_summary, summary_json
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
 from sbmlump.methods import check_method
@@ -99,7 +99,7 @@ def command(
         print_summary(output, page)
         told = f"{done.now} models surveyed in {seconds:.0f} s"
         say(told + (f", {done.before} had been before" if done.before else ""))
-    return 0
+    return exit_code(output)
 
 
 def _settings(method: str, check: bool, time_limit: float, memory_limit: int, seed: int) -> Settings:

@@ -16,7 +16,9 @@ from sbmlump.shown import as_shown
 from sbmlump.survey.identity import read_identity
 from sbmlump.survey.results import folder_lock, read_rows
 
-__all__ = ["command", "make_page", "print_summary", "summary_json"]
+__all__ = ["command", "exit_code", "make_page", "print_summary", "summary_json"]
+
+_CONTRADICTED = "proof-contradicted"
 
 
 @click.command("survey-report")
@@ -33,7 +35,7 @@ def command(folder: Path, summary: Path | None, as_json: bool) -> int:
         print_json(summary_json(folder, page))
     else:
         print_summary(folder, page)
-    return 0
+    return exit_code(folder)
 
 
 def _read(folder: Path) -> tuple[Mapping[str, Any], Summary]:
@@ -45,6 +47,17 @@ def make_page(folder: Path) -> Path:
     identity = read_identity(folder)
     with folder_lock(folder, name=".page.lock"):  # of shards that end at one moment, the last one knows all rows
         return write_survey_page(folder, identity, read_rows(folder))
+
+
+def exit_code(folder: Path) -> int:
+    """0, or 70 where rows tell of a fault that makes others doubtful: a proof that simulations contradict."""
+    count = sum(row["reason"] == _CONTRADICTED for row in read_rows(folder))
+    if not count:
+        return 0
+    rows = "1 row tells" if count == 1 else f"{count} rows tell"
+    message = f"internal error: {rows} of a proof that simulations contradict; please report the models"
+    say(f"{message} [{_CONTRADICTED}]", err=True)
+    return 70
 
 
 def summary_json(folder: Path, page: Path | None) -> dict[str, Any]:

@@ -24,9 +24,8 @@ from sbmlump.errors import UsageError
 from sbmlump.isolate import Limits, run_isolated
 from sbmlump.shown import as_json_text, as_shown
 from sbmlump.survey.identity import Identity, claim_folder
-from sbmlump.survey.results import read_rows
-from sbmlump.survey.run import Request, run_survey
-from sbmlump.survey.task import Settings, SurveyModel
+from sbmlump.survey.results import finished_files, merge, read_rows, shard_name, write_part
+from sbmlump.survey.task import Row, Settings
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 SMALL = DATA / "clue_example.xml"
@@ -333,7 +332,7 @@ def test_names_that_are_not_text_and_files_that_are_too_large(tmp_path, capsys):
     for name in ("a\udcff.xml", "a\\xff.xml", "d\udcff/b.xml", "c\x1b[31m\u202e.xml"):
         shutil.copy(SMALL, store / name)
     with (store / "big.xml").open("wb") as file:
-        file.truncate(300 << 20)
+        file.truncate(257 << 20)
     assert run(["survey", str(store), "-o", str(tmp_path / "out"), "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["models"] == 5
@@ -349,21 +348,24 @@ def test_names_that_are_not_text_and_files_that_are_too_large(tmp_path, capsys):
 
 
 def test_shards_at_once(tmp_path):
-    store = tmp_path / "store"
-    store.mkdir()
-    for k in range(6):
-        shutil.copy(SMALL, store / f"m{k}.xml")
-    models = [SurveyModel(path.stem, path.name, path, path.stem) for path in store.iterdir()]
+    """Parts that are written, read and moved into shards by many at once are neither lost nor counted twice."""
+    files = [f"m{k}.xml" for k in range(24)]
 
-    def survey(shard):
-        return run_survey(Request(models, tmp_path / "out", shard=shard))
+    def shard(index):
+        for _ in range(3):  # again and again empty the folder of parts and fill it
+            for file in files[index::4]:
+                if file not in finished_files(tmp_path):
+                    write_part(tmp_path, [Row(file, file, None, name, "exact", "reduced") for name in "AB"])
+            merge(tmp_path, files[index::4], shard_name(index + 1, 4))
+            # another cut of the same models: what one moves is what another may be reading
+            write_part(tmp_path, [Row(f"extra{index}", "extra", None, "A", "exact", "reduced")])
+            merge(tmp_path, [*files, f"extra{index}"], shard_name(1, 1))
+            assert len(read_rows(tmp_path)) >= 2 * len(files[index::4])
 
-    # also parts of different cuts: what one moves into its shard may be what another reads
-    shards = [(1, 4), (2, 4), (3, 4), (4, 4), (1, 1)]
-    with ThreadPoolExecutor(len(shards)) as pool:
-        assert sum(done.models for done in pool.map(survey, shards)) == 12
-    rows = read_rows(tmp_path / "out")
-    assert len({(row["file"], row["observable"]) for row in rows}) == len(rows) == 18
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(shard, range(4)))
+    rows = read_rows(tmp_path)
+    assert len({(row["file"], row["observable"]) for row in rows}) == len(rows) == 2 * 24 + 4
 
 
 def test_two_surveys_claim_one_folder(tmp_path):
@@ -379,3 +381,18 @@ def test_two_surveys_claim_one_folder(tmp_path):
         for k in range(20):
             folder, barrier = tmp_path / str(k), Barrier(3)
             assert sorted(pool.map(claim, range(3))) == ["claimed", "survey-differs", "survey-differs"]
+
+
+def test_a_contradicted_proof_in_a_survey_is_an_internal_error(tmp_path, capsys):
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copy(SMALL, store)
+    assert run(["survey", str(store), "-o", str(tmp_path / "out"), "--no-page"]) == 0
+    row = Row("b.xml", "b", None, "A", "exact", "failed", reason="proof-contradicted")
+    write_part(tmp_path / "out", [row])
+    capsys.readouterr()
+    assert run(["survey", str(store), "-o", str(tmp_path / "out"), "--no-page", "--json"]) == 70
+    told = capsys.readouterr()
+    assert json.loads(told.out)["reason_counts"]["proof-contradicted"] == 1
+    assert "internal error: 1 row" in told.err
+    assert run(["survey-report", str(tmp_path / "out")]) == 70
