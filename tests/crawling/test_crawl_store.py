@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crawler_standin import omex, sbml, zipped
@@ -415,14 +416,14 @@ def test_two_sources_of_one_id_lose_nothing(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.xml").write_bytes(sbml("a"))
     (tmp_path / "b.xml").write_bytes(sbml("b"))
-    read = Path.read_bytes
+    opened = Path.open
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
         if path.name == "b.xml":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return read(path)
+        return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert [(model.id, model.sha256) for model in list_models(tmp_path)] == [("a", sha256(sbml("a"))), ("b", None)]
 
 
