@@ -10,7 +10,7 @@ Sizes, not clocks, bound the work, so the result is the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, lcm
@@ -20,7 +20,9 @@ import flint
 import numpy as np
 from scipy.optimize import linprog
 
-__all__ = ["Basis", "choose_basis", "combination_over", "primitive"]
+from sbmlump.lumping.lattice import integer_right_inverse
+
+__all__ = ["Basis", "choose_basis", "combination_over", "components", "primitive"]
 
 Row = Mapping[int, Fraction]
 IntegerRow = Mapping[int, int]
@@ -29,6 +31,8 @@ _ZERO: Final = 1e-9
 _LONG: Final = 24  # bits of an entry from which on shorter vectors are looked for: more than 7 digits
 _LLL_COLUMNS: Final = 48  # of a component; lattice reduction takes about a second there, and grows fast
 _LLL_BITS: Final = 100_000  # of all entries together
+_LP_BITS: Final = 1000  # of an entry: linear programs are solved in doubles, which end at 2^1024
+_INVERSE_BITS: Final = 1000  # of an inverse on the pivots, about: beyond it an integer right inverse is shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def choose_basis(rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int,
     Parameters
     ----------
     rows : sequence of mappings
-        Reduced row echelon form over Q.
+        Reduced row echelon form over Q; in a component, any basis that is invertible on the pivot columns will do.
     pivots : sequence of int
         Pivot column of each row.
     scale : mapping of column to Fraction, optional
@@ -65,7 +69,7 @@ def choose_basis(rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int,
         a component differ in it, rows are made integer combinations of amounts.
     """
     chosen: list[tuple[Row, Row]] = []
-    groups = _components(rows, pivots)
+    groups = components(rows, pivots)
     for group in groups:
         members = [rows[i] for i in group]
         if len(members) == 1 and len(members[0]) == 1:
@@ -101,7 +105,7 @@ def _exact(row: IntegerRow) -> dict[int, Fraction]:
     return {j: number[value] for j, value in row.items()}
 
 
-def _components(rows: Sequence[Row], pivots: Sequence[int]) -> list[list[int]]:
+def components(rows: Sequence[Collection[int]], pivots: Sequence[int]) -> list[list[int]]:
     """Groups of rows connected by common columns, by union–find."""
     parent = list(range(len(rows)))
 
@@ -206,7 +210,7 @@ def _non_negative_rows(rows: Sequence[IntegerRow]) -> list[dict[int, int]] | Non
     """Independent non-negative rows spanning the same space, or ``None`` if none were found."""
     m = len(rows)
     kinds = _column_kinds(rows)
-    if m * len(kinds) ** 2 > _LP_WORK:
+    if m * len(kinds) ** 2 > _LP_WORK or _longest(rows) > _LP_BITS:
         return None
     directions = list(kinds)
     table = np.array([[float(direction[i]) for direction in directions] for i in range(m)])
@@ -326,6 +330,9 @@ def _lift_of(rows: Sequence[Row], pivots: Sequence[int]) -> list[dict[int, Fract
     if all(j is not None for j in own):
         return [{j: 1 / row[j]} for row, j in zip(rows, own, strict=True) if j is not None]
     m = len(rows)
+    short = _integer_lift(rows)
+    if short is not None:
+        return short
     square = flint.fmpq_mat([[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in pivots] for row in rows])
     inverse = square.inv()
     lift: list[dict[int, Fraction]] = []
@@ -337,6 +344,17 @@ def _lift_of(rows: Sequence[Row], pivots: Sequence[int]) -> list[dict[int, Fract
                 column[j] = Fraction(int(entry.p), int(entry.q))
         lift.append(column)
     return lift
+
+
+def _integer_lift(rows: Sequence[Row]) -> list[dict[int, Fraction]] | None:
+    """A right inverse in integers, where the one on the pivots has entries of many hundred digits."""
+    if any(value.denominator != 1 for row in rows for value in row.values()):
+        return None
+    integers = [{j: value.numerator for j, value in row.items()} for row in rows]
+    if len(rows) * _longest(integers) < _INVERSE_BITS:
+        return None
+    inverse = integer_right_inverse(integers)
+    return None if inverse is None else [_exact(column) for column in inverse]
 
 
 def combination_over(

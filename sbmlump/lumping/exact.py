@@ -30,8 +30,10 @@ from sbmlump.expr.domains import BadPrimeError, PrimeField
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program
+from sbmlump.lumping.basis import components
 from sbmlump.lumping.blas import single_threaded
 from sbmlump.lumping.field import Restored, RowSpace, random_prime
+from sbmlump.lumping.lattice import short_integer_rows
 
 __all__ = ["ClosureProblem", "LiftedSpace", "invariant_dimension", "smallest_invariant_space"]
 
@@ -46,6 +48,9 @@ _OVERHEAD: Final = 1_000_000
 _PRIME_BITS: Final = 23  # one BLAS product a step (see matmul_mod); the proof uses 31 bits
 _LONG_PRIME_BITS: Final = 31  # a step costs more, but large coefficients need a quarter fewer primes
 _FEW_PRIMES: Final = 8  # from here on long ones
+_LATTICE_PRIMES: Final = (12, 18, 32)
+"""Numbers of primes at which short rows are looked for where the echelon form is not lifted yet: below the first an
+entry has 40 digits at most and is lifted soon; each reduction takes some ten seconds for a hundred columns."""
 _MAX_EMPTY_DRAWS: Final = 8
 _MOST_BAD_PRIMES: Final = 200  # a prime of 23 bits is bad with a probability of about 1e-5
 _SWEEP_BYTES: Final = 256 << 20
@@ -132,13 +137,15 @@ class ClosureProblem:
 
 @dataclass(frozen=True, slots=True)
 class LiftedSpace:
-    """Reduced row echelon form over Q.
+    """A space over Q: its reduced row echelon form, or short rows where that is too long.
 
     Attributes
     ----------
     rows : tuple of mappings column → Fraction
-        In order of their pivots; the pivot's entry is 1.
+        In order of their pivots; the pivot's entry is 1. In a component (rows connected by common columns) whose
+        echelon form is too long to be lifted: short integer rows that span the same space instead.
     pivots : tuple of int
+        Columns on which the rows are an invertible square.
     primes : tuple of int
         Primes used to find it.
     """
@@ -261,7 +268,7 @@ def smallest_invariant_space(
     """
     restricted, columns, program = problem.restricted()
     generator = np.random.default_rng([seed, 0x5B31])
-    lift = _Lift()
+    lift = _Lift(restricted.n_states)
     work = failures = 0
     while (most_primes is None or lift.primes < most_primes) and work < most_work and failures < _MOST_BAD_PRIMES:
         few = lift.primes < _FEW_PRIMES
@@ -281,13 +288,16 @@ def smallest_invariant_space(
         if lift.primes <= more_primes:
             continue
         lifted = lift.lifted()
+        if lifted is None and lift.primes in _LATTICE_PRIMES:
+            lifted = lift.with_short_rows()
         if lifted is not None:
             return lifted, restricted, columns
     raise LimitError(
         Reason(
             "coefficients-too-large",
-            f"the lumping exists, but {lift.primes} primes do not suffice for its coefficients; "
-            "observe other quantities, or use '--method approximate'",
+            f"a lumping with {lift.states} of {problem.n_states} states exists, but its coefficients have so many "
+            f"digits that {lift.primes} primes do not suffice for them; observe other quantities, or use "
+            "'--method approximate'",
         )
     )
 
@@ -322,7 +332,8 @@ class _Lift:
     alone takes one in about 500 residues that are no small rational for one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_states: int) -> None:
+        self._n_states = n_states
         self._spaces: list[tuple[Residues, Residues, int]] = []
         self._hardest: tuple[int, int] | None = None  # the entry that could not be reconstructed last time
         self._known: dict[tuple[int, int], tuple[Fraction, int]] = {}  # entries, and the number of primes behind them
@@ -334,6 +345,11 @@ class _Lift:
     def primes(self) -> int:
         """Number of primes that agree."""
         return len(self._spaces)
+
+    @property
+    def states(self) -> int:
+        """Pivots among the columns of states: lumps."""
+        return int((self._spaces[0][1] < self._n_states).sum()) if self._spaces else 0
 
     def add(self, rows: Residues, pivots: Residues, prime: int) -> bool:
         """Add a space; ``False`` if it, or those before it, turned out to belong to bad primes.
@@ -377,6 +393,53 @@ class _Lift:
             rows_out[row][column] = values[index]
         pivots = tuple(int(pivot) for pivot in self._spaces[0][1])
         return LiftedSpace(tuple(rows_out), pivots, tuple(primes))
+
+    def with_short_rows(self) -> LiftedSpace | None:
+        """As :meth:`lifted`, with short integer rows for the components whose entries are too long."""
+        primes = [prime for _, _, prime in self._spaces]
+        restore = Restored(primes[:-1])
+        first, pivots, _ = self._spaces[0]
+        nonzero = np.logical_or.reduce([rows != 0 for rows, _, _ in self._spaces])
+        supports = [np.flatnonzero(row).tolist() for row in nonzero]
+        leads = [int(pivot) for pivot in pivots]
+        out: list[Mapping[int, Fraction]] = [{} for _ in range(len(first))]
+        for group in components(supports, leads):
+            rows = self._echelon_rows(restore, group, supports) or self._short_rows(group, supports, leads)
+            if rows is None:
+                return None
+            for i, row in zip(group, rows, strict=True):
+                out[i] = row
+        return LiftedSpace(tuple(out), tuple(leads), tuple(primes))
+
+    def _echelon_rows(
+        self, restore: Restored, group: Sequence[int], supports: Sequence[Sequence[int]]
+    ) -> list[dict[int, Fraction]] | None:
+        out: list[dict[int, Fraction]] = []
+        for i in group:
+            row: dict[int, Fraction] = {}
+            for j in supports[i]:
+                value = self._value(restore, (i, j))
+                if value is None:
+                    return None
+                row[j] = value
+            out.append(row)
+        return out
+
+    def _short_rows(
+        self, group: Sequence[int], supports: Sequence[Sequence[int]], leads: Sequence[int]
+    ) -> list[dict[int, Fraction]] | None:
+        """Short rows of one component; not where it holds rows of constants alone beside others."""
+        if len({leads[i] < self._n_states for i in group}) > 1:
+            return None
+        columns = sorted({j for i in group for j in supports[i]})
+        place = {j: k for k, j in enumerate(columns)}
+        short = short_integer_rows(
+            [(rows[np.ix_(group, columns)], prime) for rows, _, prime in self._spaces],
+            [place[leads[i]] for i in group],
+        )
+        if short is None:
+            return None
+        return [{columns[k]: Fraction(value) for k, value in row.items()} for row in short]
 
     def _value(self, restore: Restored, entry: tuple[int, int]) -> Fraction | None:
         """The rational whose residues stand at an entry; the last prime of several only confirms.

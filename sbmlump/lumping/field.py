@@ -15,7 +15,15 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Restored", "RowSpace", "chinese_remainder", "matmul_mod", "random_prime", "rational_from_residue"]
+__all__ = [
+    "Restored",
+    "RowSpace",
+    "chinese_remainder",
+    "combined_residues",
+    "matmul_mod",
+    "random_prime",
+    "rational_from_residue",
+]
 
 Residues = NDArray[np.int64]
 _HALF: Final = 16
@@ -177,6 +185,16 @@ def chinese_remainder(residues: Sequence[int], primes: Sequence[int]) -> tuple[i
         value += modulus * step
         modulus *= prime
     return value, modulus
+
+
+def combined_residues(tables: Sequence[tuple[Residues, int]]) -> tuple[int, list[list[int]]]:
+    """The product of distinct primes, and one matrix modulo it from one modulo each of them."""
+    modulus = prod(prime for _, prime in tables)
+    total = np.zeros(tables[0][0].shape, dtype=object)
+    for table, prime in tables:
+        other = modulus // prime
+        total += table.astype(object) * (other * pow(other, -1, prime) % modulus)
+    return modulus, (total % modulus).tolist()
 
 
 class Restored:
