@@ -38,7 +38,7 @@ class LatticeSettings:
     Attributes
     ----------
     most_columns : int
-        Of a component. 121 columns and 60 rows with entries of 20 digits take 10 s; time grows with the fourth power.
+        Of a component, of equal ones one. 121 columns and 60 rows with entries of 20 digits take 10 s; time grows with the fourth power.
     most_bits : int
         Of the modulus. Rows that need more have entries of more than a hundred digits.
     at_once : int
@@ -77,9 +77,12 @@ def short_integer_rows(
     *used, (check, check_prime) = spaces
     m, n = check.shape
     modulus, table = combined_residues(used)
-    if n > settings.most_columns or modulus.bit_length() > settings.most_bits:
+    of_column = {j: tuple(row[j] for row in table) for j in range(n)}
+    # of equal columns one decides
+    first = {residues: j for j, residues in reversed(of_column.items())} | {of_column[j]: j for j in pivots}
+    if len(first) > settings.most_columns or modulus.bit_length() > settings.most_bits:
         return None
-    free = [j for j in range(n) if j not in set(pivots)]
+    free = sorted(set(first.values()) - set(pivots))
     order = [*pivots, *free]
     # the part of a vector on the pivots says what the rest of it is modulo M
     residues = flint.fmpz_mat([[table[i][j] for j in free] for i in range(m)])
@@ -90,14 +93,15 @@ def short_integer_rows(
         longer = [row + values[low:high] for row, values in zip(lattice, rest, strict=True)]
         longer += [[0] * (m + low) + [modulus * (i == k) for k in range(high - low)] for i in range(high - low)]
         lattice = _reduced(longer, settings.delta)
-    vectors = np.zeros((len(lattice), n), dtype=np.int64)
-    vectors[:, order] = [[value % check_prime for value in row] for row in lattice]
+    place = {j: k for k, j in enumerate(order)}
+    source = [place[first[of_column[j]]] for j in range(n)]
+    vectors = np.array([[value % check_prime for value in row] for row in lattice], dtype=np.int64)[:, source]
     space = RowSpace(n, check_prime)
     space.adopt(check, np.asarray(pivots, dtype=np.int64))
     inside = np.flatnonzero(~space.residual(vectors).any(axis=1))
     if len(inside) != m or RowSpace(n, check_prime).extend(vectors[inside]) != m:
         return None
-    rows = [{order[k]: value for k, value in enumerate(lattice[i]) if value} for i in inside.tolist()]
+    rows = [{j: lattice[i][k] for j, k in enumerate(source) if lattice[i][k]} for i in inside.tolist()]
     # a sign is free: as elsewhere, the first entry is positive
     rows = [row if row[min(row)] > 0 else {j: -value for j, value in row.items()} for row in rows]
     return sorted(rows, key=lambda row: (max(map(abs, row.values())), len(row), sorted(row.items())))
