@@ -10,6 +10,7 @@ Sizes, not clocks, bound the work, so the result is the same on every machine.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,9 +19,11 @@ from typing import Final
 
 import flint
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from sbmlump.lumping.lattice import integer_right_inverse
+from sbmlump.lumping.field import RowSpace, random_prime
+from sbmlump.lumping.lattice import integer_right_inverse, short_integer_rows
 
 __all__ = ["Basis", "choose_basis", "combination_over", "components", "primitive"]
 
@@ -31,6 +34,7 @@ _ZERO: Final = 1e-9
 _LONG: Final = 24  # bits of an entry from which on shorter vectors are looked for: more than 7 digits
 _LLL_COLUMNS: Final = 48  # of a component; lattice reduction takes about a second there, and grows fast
 _LLL_BITS: Final = 100_000  # of all entries together
+_LLL_PRIMES: Final = (6, 12, 24)  # of 31 bits, with which larger components are tried
 _LP_BITS: Final = 1000  # of an entry: linear programs are solved in doubles, which end at 2^1024
 _INVERSE_BITS: Final = 1000  # of an inverse on the pivots, about: beyond it an integer right inverse is shorter
 
@@ -141,12 +145,13 @@ def _readable(members: Sequence[Row], weights: Mapping[int, Fraction]) -> list[d
     """Basis of one component in amounts, turned back into states."""
     alike = set(weights.values()) == {1}
     rays = [_coprime(row if alike else {j: value / weights[j] for j, value in row.items()}) for row in members]
+    echelon = rays
     if not _is_partition(rays):
         found = _non_negative_rows(rays)
         if found is not None:
             rays = found
         if _longest(rays) >= _LONG:
-            short = _short_rows(rays)
+            short = _short_rows(rays, echelon)
             if short is not None and _longest(short) < _longest(rays):
                 rays = short
     return [_exact(row) if alike else _in_states(_exact(row), weights) for row in rays]
@@ -157,8 +162,10 @@ def _longest(rows: Iterable[IntegerRow]) -> int:
     return max((value.bit_length() for row in rows for value in row.values()), default=0)
 
 
-def _short_rows(rows: Sequence[IntegerRow]) -> list[dict[int, int]] | None:
+def _short_rows(rows: Sequence[IntegerRow], echelon: Sequence[IntegerRow]) -> list[dict[int, int]] | None:
     """A basis, of short vectors, of all integer vectors in the space of ``rows``; ``None`` where that is too much work.
+
+    ``echelon`` is the form in which the space was found.
 
     The integer vectors of the space are those that its orthogonal space N takes to 0. In the lattice of all (v, λNv)
     with a large λ these are the short ones.
@@ -171,7 +178,7 @@ def _short_rows(rows: Sequence[IntegerRow]) -> list[dict[int, int]] | None:
     columns = sorted({j for row in rows for j in row})
     bits = sum(value.bit_length() for row in rows for value in row.values())
     if len(columns) > _LLL_COLUMNS or bits > _LLL_BITS:
-        return None
+        return _short_rows_modulo(echelon, columns)
     m, n = len(rows), len(columns)
     if m == n:
         return None
@@ -188,6 +195,40 @@ def _short_rows(rows: Sequence[IntegerRow]) -> list[dict[int, int]] | None:
     if len(short) != m:
         return None
     return [_coprime(row) for row in short]
+
+
+def _short_rows_modulo(rows: Sequence[IntegerRow], columns: Sequence[int]) -> list[dict[int, int]] | None:
+    """As :func:`_short_rows`, for larger components: from echelon forms modulo primes.
+
+    Rows without a column of their own are no echelon form: they have been made short when they were lifted.
+    """
+    if len(columns) == len(rows):
+        return None
+    users = Counter(j for row in rows for j in row)
+    if not all(any(users[j] == 1 for j in row) for row in rows):
+        return [dict(row) for row in rows]
+    place = {j: k for k, j in enumerate(columns)}
+    generator = np.random.default_rng(0x1A77)
+    spaces: list[tuple[NDArray[np.int64], int]] = []
+    leads: list[int] | None = None
+    while len(spaces) < _LLL_PRIMES[-1]:
+        prime = random_prime(generator)
+        space = RowSpace(len(columns), prime)
+        table = np.zeros((len(rows), len(columns)), dtype=np.int64)
+        for i, row in enumerate(rows):
+            for j, value in row.items():
+                table[i, place[j]] = value % prime
+        space.extend(table)
+        echelon, pivots = space.sorted_rows()
+        if len(pivots) < len(rows) or (leads is not None and leads != pivots.tolist()):
+            return None  # one prime in some ten thousand: then the rows stay as they are
+        leads = pivots.tolist()
+        spaces.append((echelon, prime))
+        if len(spaces) in _LLL_PRIMES:
+            short = short_integer_rows(spaces, leads)
+            if short is not None:
+                return [{columns[k]: value for k, value in row.items()} for row in short]
+    return None
 
 
 def _in_states(row: Row, weights: Mapping[int, Fraction]) -> dict[int, Fraction]:

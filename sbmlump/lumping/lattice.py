@@ -38,7 +38,8 @@ class LatticeSettings:
     Attributes
     ----------
     most_columns : int
-        Of a component, of equal ones one. 121 columns and 60 rows with entries of 20 digits take 10 s; time grows with the fourth power.
+        Of a component, of equal ones one. 121 columns and 60 rows with entries of 20 digits take 10 s; time grows with
+        the fourth power.
     most_bits : int
         Of the modulus. Rows that need more have entries of more than a hundred digits.
     at_once : int
@@ -110,11 +111,14 @@ def short_integer_rows(
 def integer_right_inverse(
     rows: Sequence[Mapping[int, int]], settings: LatticeSettings = _SETTINGS
 ) -> list[dict[int, int]] | None:
-    """Short integer vectors x_k with r_i·x_k = 1 where i = k, else 0; ``None`` if there are none or the work is too much.
+    """Short integer vectors x_k with r_i·x_k = 1 where i = k, else 0.
 
-    They exist if and only if ``rows`` generate all integer vectors of their space.
+    ``None`` if there are none or the work is too much. They exist if and only if ``rows`` generate all integer vectors
+    of their space.
     """
-    columns = sorted({j for row in rows for j in row})
+    # of equal columns one will do
+    distinct = {tuple(row.get(j, 0) for row in rows): j for j in sorted({j for row in rows for j in row}, reverse=True)}
+    columns = sorted(distinct.values())
     m, n = len(rows), len(columns)
     bits = max((value.bit_length() for row in rows for value in row.values()), default=0)
     if n > settings.most_columns or bits > settings.most_bits:

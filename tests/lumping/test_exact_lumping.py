@@ -16,9 +16,11 @@ from lumping_cases import claim_of, make
 from scipy.integrate import solve_ivp
 from strategies import hidden_systems, linear_text, mass_action_networks, nonzero_fractions, polynomial_systems
 
-from sbmlump.errors import UnsupportedModelError, UsageError
+from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Graph
 from sbmlump.lumping.certify import certify
+from sbmlump.lumping.exact import smallest_invariant_space
+from sbmlump.lumping.reduction import closure_problem
 from sbmlump.models import (
     clue_example,
     michaelis_menten,
@@ -28,6 +30,7 @@ from sbmlump.models import (
     sir_age_groups,
     squares_example,
 )
+from sbmlump.observables import parse_observables
 from sbmlump.pipeline import reduce
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
@@ -548,3 +551,81 @@ def test_coefficients_of_many_digits(seed, observed):
     reduction = reduce(chain(9, Random(seed)), [observed])
     assert reduction.system.size == 6
     assert max(abs(value).bit_length() for row in reduction.matrix.rows for value in map(int, row.values())) < 60
+
+
+def two_sites(levels, digits, random):
+    """A complex with two sites of the same kind, each climbing the same ladder with rate constants of so many digits.
+
+    Its rates are a Kronecker sum, so that the state (0, 1) needs levels·(levels + 1)/2 combinations: those of the
+    symmetric part, mixed with the ladder's own numbers.
+    """
+
+    def rates():
+        return [Fraction(random.randint(10 ** (digits - 1), 10**digits), 10**digits) for _ in range(levels - 1)]
+
+    up, down = rates(), rates()
+    total = {f"c{i}_{j}": "" for i in range(levels) for j in range(levels)}
+    for i in range(levels):
+        for k in range(levels - 1):
+            for low, high in ((f"c{i}_{k}", f"c{i}_{k + 1}"), (f"c{k}_{i}", f"c{k + 1}_{i}")):
+                flux = f"{up[k]}*{low} - {down[k]}*{high}"
+                total[low] += f" - ({flux})"
+                total[high] += f" + ({flux})"
+    start = {name: f"{1 + i % 7}/4" for i, name in enumerate(total)}
+    return make({name: f"0 {text}" for name, text in total.items()}, start)
+
+
+def longest_entry(rows):
+    return max(max(v.numerator.bit_length(), v.denominator.bit_length()) for row in rows for v in row.values())
+
+
+@pytest.mark.parametrize(("levels", "digits"), [(8, 3), (9, 5)])
+def test_short_rows_where_the_echelon_form_is_long(levels, digits):
+    """The echelon form has entries of hundreds of digits; what is given has some ten, in rows and right-hand sides."""
+    system = two_sites(levels, digits, Random(levels))
+    reduction = reduce(system, ["c0_1"])
+    m = levels * (levels + 1) // 2
+    assert reduction.system.size == m
+    rows = [dict(row) for row in reduction.matrix.rows]
+    assert longest_entry(rows) <= 64
+    assert flint.fmpz_mat([[int(row.get(j, 0)) for j in range(system.size)] for row in rows]).rank() == m
+    square = flint.fmpz_mat([[int(row.get(j, 0)) for j in range(system.size)] for row in rows]).rref()[0]
+    assert max(abs(int(v)).bit_length() for v in square.entries()) > 150, "the model is no longer one of this kind"
+    assert_follows(reduction)
+
+
+def test_lifted_rows_are_the_invariant_space():
+    """Held against the Krylov space of the matrix over Q, computed without primes."""
+    system = two_sites(9, 7, Random(5))
+    problem = closure_problem(system, parse_observables(system, ["c0_1"]), frozenset())
+    space, restricted, columns = smallest_invariant_space(problem)
+    assert restricted.n_states == system.size == 81
+    place = {system.graph.symbol(name): j for j, name in enumerate(system.states)}
+    matrix = [[0] * 81 for _ in range(81)]
+    for i, node in enumerate(system.rhs):
+        for term, value in system.graph.linear_terms(node).items():
+            matrix[i][place[term]] = int(value * 10**7)
+    jacobian = flint.fmpz_mat(matrix)
+    row = flint.fmpz_mat([[int(name == "c0_1") for name in system.states]])
+    krylov = []
+    for _ in range(46):
+        krylov.append([int(v) for v in row.entries()])
+        row = row * jacobian
+    lifted = [[0] * 81 for _ in space.rows]
+    for i, entries in enumerate(space.rows):
+        for j, value in entries.items():
+            assert value.denominator == 1
+            lifted[i][int(columns[j])] = int(value)
+    assert len(space.rows) == flint.fmpz_mat(krylov).rank() == 45
+    assert flint.fmpz_mat(krylov + lifted).rank() == 45
+    on_pivots = flint.fmpz_mat([[row[int(columns[j])] for j in space.pivots] for row in lifted])
+    assert on_pivots.det() != 0
+
+
+def test_rows_that_are_too_long_are_refused_with_their_number():
+    system = two_sites(6, 9, Random(2))
+    problem = closure_problem(system, parse_observables(system, ["c0_1"]), frozenset())
+    with pytest.raises(LimitError) as caught:
+        smallest_invariant_space(problem, most_primes=6)
+    assert caught.value.reasons[0].code == "coefficients-too-large"
+    assert "21 of 36 states" in caught.value.reasons[0].message
