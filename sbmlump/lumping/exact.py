@@ -3,7 +3,9 @@
 The smallest row space that holds the gradients of the observables and is closed under r ↦ r·J(x) for every x is found
 without ever forming J: a random combination r of the rows present is pulled back through the right-hand side at a
 random point; what is left modulo the space is a new row. The reduced row echelon form modulo one or more primes is
-lifted to Q by rational reconstruction. Nothing here is trusted: :mod:`sbmlump.lumping.certify` proves the result.
+lifted to Q by rational reconstruction, or, where its entries are too long for that, short integer rows are found by
+lattice reduction (:mod:`sbmlump.lumping.lattice`). Nothing here is trusted: :mod:`sbmlump.lumping.certify` proves the
+result.
 
 References
 ----------
