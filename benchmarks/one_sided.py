@@ -48,6 +48,8 @@ def main() -> int:
                 outcome["CONTRADICTED"] += 1
                 print(seed, "CONTRADICTED", case.terms, reduction.certificate.heuristic)
         results.append((case, size))
+        if case.true and (size is None or size > case.size):
+            print(seed, "lost", case.terms, f"{size} instead of {case.size}")
     for term, (total, found) in sorted(tally(results).items()):
         print(f"{found:5d} of {total:5d}  {term}")
     true = [(case, size) for case, size in results if case.true]

@@ -2,22 +2,23 @@
 
 Over GF(p) only rational operations have a meaning. Every other function is *uninterpreted*: its value is a hash of its
 name and its arguments' values, so equal arguments give equal values and nothing else is assumed. Derivatives are
-known for ``exp`` (itself) and for powers, as u^a = exp(a·φ(u)) with φ a function of which nothing is known; every other
-function (abs, floor, relations, piecewise, trigonometric …) gets a fresh hash for each argument as its derivative. An
-identity found so holds for every choice of smooth functions, so also, point by point, for the true ones: for any two
-states there are entire functions that have the true values at the finitely many arguments that occur. It holds
-wherever both sides are defined, on whichever side of a singularity.
+known for ``exp`` (itself), for trigonometric and hyperbolic functions (meromorphic in the whole plane, like ``exp``),
+and for powers, as u^a = exp(a·φ(u)) with φ a function of which nothing is known; every other function (abs, floor,
+relations, piecewise, inverse functions …) gets a fresh hash for each argument as its derivative. An identity found so
+holds for every choice of smooth functions, so also, point by point, for the true ones: for any two states there are
+entire functions that have the true values at the finitely many arguments that occur. It holds wherever both sides are
+defined, on whichever side of a singularity.
 
-With ``one_branch`` the derivatives of ``ln`` (1/u; not of a square, which touches 0) and of powers that are no even
-roots (a·u^a/u) are known, too. What is found with these may hold on one connected piece of the domain only: the
-derivative of exp(ln(u²)/2)/u is 0, but its value is 1 on one side of u = 0 and −1 on the other. Whoever uses it has to
-look at real points on both sides (:mod:`sbmlump.lumping.real_points`).
+Of ``ln`` (1/u) and of powers (a·u^a/u) the derivatives are known, too, unless a program takes the node for a generic
+function (``opaque``, see :class:`~sbmlump.expr.program.Program`). What is found with these may hold on one connected
+piece of the domain only: the derivative of exp(ln(u²)/2)/u is 0, but its value is 1 on one side of u = 0 and −1 on the
+other. Whoever uses them has to look at real points on both sides (:mod:`sbmlump.lumping.real_points`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Final, Protocol, TypeVar
 
@@ -167,18 +168,15 @@ class PrimeField:
     prime : int
     salt : int
         Seeds the hashes that stand for uninterpreted functions.
-    one_branch : bool
-        Whether ln and powers have their known derivatives, which say nothing across a singularity (see above).
     """
 
     dtype = np.int64
 
-    def __init__(self, prime: int, salt: int = 0, *, one_branch: bool = True) -> None:
+    def __init__(self, prime: int, salt: int = 0) -> None:
         if not 2 < prime < 1 << 31:
             raise ValueError("the prime must lie below 2^31")
         self.prime = prime
         self._salt = salt
-        self._one_branch = one_branch
 
     def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.int64]:
         """Residues of numbers; hashes of named constants (taken as generic)."""
@@ -268,18 +266,30 @@ class PrimeField:
         """Derivatives where they are known to be safe, fresh hashes elsewhere."""
         if name == "exp":
             return [value]
-        if name in ("ln", "even-ln"):
-            known = name == "ln" and self._one_branch
-            return [self.inverse(args[0], bad) if known else self._hash("ln'0", args)]
-        if name in _POWERS:
+        if name in _CIRCULAR:
+            return [self._circular_slope(name, args[0], value)]
+        if name == "ln":
+            return [self.inverse(args[0], bad)]
+        if name == "generic-ln":
+            return [self._hash("ln'0", args)]
+        if name in ("power", "generic-power"):
             base, exponent = args
-            known = name == "power" and self._one_branch
-            slope = self.inverse(base, bad) if known else self._hash("ln'0", [base])
+            slope = self.inverse(base, bad) if name == "power" else self._hash("ln'0", [base])
             return [
                 self.times(self.times(exponent, value), slope),
                 self.times(value, self._hash("ln", [base])),
             ]
         return [self._hash(f"{name}'{i}", args) for i in range(len(args))]
+
+    def _circular_slope(self, name: str, arg: NDArray[np.int64], value: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Derivative of a function that is meromorphic in the whole plane, from its value and that of a partner."""
+        partner, sign = _CIRCULAR[name]
+        if not partner:  # tan and its like: ±1 ± value²
+            of_one, of_square = sign
+            return (of_one + of_square * self.times(value, value)) % self.prime
+        other = self._hash(partner, [arg])
+        product = other if len(sign) == 1 else self.times(value, other)
+        return (sign[0] * product) % self.prime
 
     def scatter_rows(self, target: NDArray[np.int64], rows: Indices, values: NDArray[np.int64]) -> None:
         """target[rows] += values, rows may repeat."""
@@ -298,9 +308,25 @@ class PrimeField:
 
 
 _MASK: Final = (1 << 64) - 1
-_VALUES: Final = {"even-root-power": "power", "free-power": "power", "even-ln": "ln"}
+_CIRCULAR: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
+    # ±partner
+    "sin": ("cos", (1,)),
+    "cos": ("sin", (-1,)),
+    "sinh": ("cosh", (1,)),
+    "cosh": ("sinh", (1,)),
+    # ±value·partner
+    "sec": ("tan", (1, 1)),
+    "csc": ("cot", (-1, 1)),
+    "sech": ("tanh", (-1, 1)),
+    "csch": ("coth", (-1, 1)),
+    # a + b·value²
+    "tan": ("", (1, 1)),
+    "cot": ("", (-1, -1)),
+    "tanh": ("", (1, -1)),
+    "coth": ("", (1, -1)),
+}
+_VALUES: Final = {"generic-power": "power", "generic-ln": "ln"}
 """Functions that differ by what is known of their derivatives, not by their values."""
-_POWERS: Final = ("power", "even-root-power", "free-power")
 
 
 def _text_hash(text: str) -> int:

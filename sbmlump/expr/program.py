@@ -10,7 +10,7 @@ group by group, so that each group writes a contiguous slice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Generic
@@ -23,7 +23,7 @@ from sbmlump.expr.arrays import below, ranges
 from sbmlump.expr.domains import Domain, Scalar
 from sbmlump.expr.graph import Graph, Node, Op
 
-__all__ = ["Program", "Tape"]
+__all__ = ["Program", "Tape", "branched_nodes"]
 
 _MAX_COEFFICIENT: Final = 1 << 20  # keeps Σ|c|·p below 2^63 for sums of a few thousand terms
 _MAX_ROW_WEIGHT: Final = 1 << 31
@@ -69,6 +69,8 @@ class Program:
     inputs : sequence of Node
         Symbol or time nodes, n of them, in the order of the input vector. Every symbol below the roots must be
         among them.
+    opaque : collection of Node
+        Logarithms and powers of whose derivatives nothing is to be known (see :mod:`sbmlump.expr.domains`).
 
     Raises
     ------
@@ -76,11 +78,13 @@ class Program:
         If a symbol is not among the inputs.
     """
 
-    def __init__(self, graph: Graph, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
+    def __init__(
+        self, graph: Graph, roots: Sequence[Node], inputs: Sequence[Node], opaque: Collection[Node] = frozenset()
+    ) -> None:
         self.graph = graph
         self.inputs = tuple(inputs)
         self.roots = tuple(roots)
-        layout = _Layout(graph, self.roots, self.inputs)
+        layout = _Layout(graph, self.roots, self.inputs, opaque)
         self.size: int = layout.size
         self._leaves = layout.leaves
         self._groups = layout.groups
@@ -261,6 +265,20 @@ class Program:
         return frozenset(group.name for group in self._groups if group.kind == "call")
 
 
+def branched_nodes(graph: Graph, roots: Sequence[Node]) -> frozenset[Node]:
+    """Logarithms, and powers that are no whole ones: their derivatives say nothing across a singularity."""
+    return frozenset(
+        node
+        for node in graph.reachable(roots)
+        if (graph.op(node) is Op.CALL and graph.name(node) == "ln")
+        or (graph.op(node) is Op.POW and not _is_whole(graph.number_of(graph.args(node)[1])))
+    )
+
+
+def _is_whole(exponent: Fraction | None) -> bool:
+    return exponent is not None and exponent.denominator == 1 and abs(exponent.numerator) < _EXACT_POWER
+
+
 def inverses_at(tape: Tape[Scalar], position: int) -> NDArray[Scalar]:
     """Inverse denominators kept by the forward run for the quotient group at ``position``."""
     return tape.inverses[position]
@@ -273,7 +291,9 @@ def _stack(a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]:
 class _Layout:
     """Chooses the slots: vectorised over the arrays of the graph, no loop over nodes."""
 
-    def __init__(self, graph: Graph, roots: tuple[Node, ...], inputs: tuple[Node, ...]) -> None:
+    def __init__(
+        self, graph: Graph, roots: tuple[Node, ...], inputs: tuple[Node, ...], opaque: Collection[Node]
+    ) -> None:
         ops, pointers, flat = graph.arrays()
         count = len(ops)
         sum_args, sum_coefficients = self._open_scaled_terms(graph, ops, pointers, flat)
@@ -298,7 +318,7 @@ class _Layout:
 
         working = inner[pointers[inner + 1] > pointers[inner]]
         levels = _levels(working, pointers, sum_args, count)
-        kinds, names, exponents = self._classify(graph, working, ops, pointers, flat)
+        kinds, names, exponents = self._classify(graph, working, ops, pointers, flat, opaque)
         order = np.lexsort((working, kinds, levels))
         working, levels, kinds, exponents = working[order], levels[order], kinds[order], exponents[order]
         start = len(inputs) + len(leaf_nodes)
@@ -352,7 +372,12 @@ class _Layout:
 
     @staticmethod
     def _classify(
-        graph: Graph, working: Indices, ops: NDArray[np.int8], pointers: Indices, flat: Indices
+        graph: Graph,
+        working: Indices,
+        ops: NDArray[np.int8],
+        pointers: Indices,
+        flat: Indices,
+        opaque: Collection[Node],
     ) -> tuple[Indices, dict[int, tuple[str, str]], Indices]:
         """A number for (kind, name, arity) of each working node, their meaning, and integer exponents."""
         kinds = np.zeros(len(working), dtype=np.int64)
@@ -377,20 +402,16 @@ class _Layout:
             width = int(arity[position])
             if op[position] == Op.CALL:
                 name = graph.name(node)
-                even = name == "ln" and _touches_zero(graph, graph.args(node)[0])
-                kinds[position] = code("call", "even-ln" if even else name, width)
+                kinds[position] = code("call", f"generic-{name}" if name == "ln" and node in opaque else name, width)
             elif op[position] == Op.PIECEWISE:
                 kinds[position] = code("call", "piecewise", width)
             else:
                 exponent = graph.number_of(int(flat[pointers[node] + 1]))
-                if exponent is not None and exponent.denominator == 1 and abs(exponent.numerator) < _EXACT_POWER:
+                if exponent is not None and _is_whole(exponent):
                     kinds[position] = 2
                     exponents[position] = exponent.numerator
                 else:
-                    # an exponent that is no number may still be worth 1/2 everywhere, such as x/(2·x)
-                    fixed = exponent is not None and exponent.denominator % 2 == 1
-                    free = "even-root-power" if exponent is not None else "free-power"
-                    kinds[position] = code("call", "power" if fixed else free, 2)
+                    kinds[position] = code("call", "generic-power" if node in opaque else "power", 2)
         return kinds, names, exponents
 
     def _linear(self, members: Indices, out: slice, pointers: Indices, args: Indices, coefficients: Indices) -> _Group:
@@ -412,30 +433,6 @@ class _Layout:
         ones = np.ones(args.size, dtype=np.int64)
         scatter = sp.csr_array((ones, (columns.ravel(), entries)), shape=(len(sources), args.size))
         return _Group(kind, out, name, args, sources, None, scatter, exponents)
-
-
-def _touches_zero(graph: Graph, node: Node) -> bool:
-    """Whether ``node`` has an even power as a factor: it vanishes there without changing its sign.
-
-    Then exp(ln(u²)/2) is |u| in other words, and its logarithm has two branches that no trajectory notices to change.
-    """
-    stack, seen = [node], set[Node]()
-    while stack:
-        one = stack.pop()
-        op, args = graph.op(one), graph.args(one)
-        if op is Op.POW:
-            exponent = graph.number_of(args[1])
-            if exponent is None or exponent.numerator % 2 == 0:
-                return True
-            stack.append(args[0])
-        elif op is Op.MUL or op is Op.DIV:
-            if len(set(args)) < len(args):
-                return True
-            stack.extend(args)
-        elif one in seen and op is not Op.NUMBER:
-            return True
-        seen.add(one)
-    return False
 
 
 def _levels(working: Indices, pointers: Indices, args: Indices, count: int) -> Indices:

@@ -9,9 +9,10 @@ Rational systems: the identity is checked as it stands, by expansion over Q wher
 modulo random primes. Systems with other functions: those are taken as generic (hashed, see
 :mod:`sbmlump.expr.domains`), and two identities replace the one: rowsp(L) is closed under the Jacobian and holds the
 gradients of the observables, so that L f and h depend on Lx alone, and g(y) = L f(L̄y + c) for one right inverse, the
-witness. This is tried first without the derivatives of logarithms and powers, which holds on the whole domain, then
-with these, which holds on each connected piece of it by itself. Both are then held against real points on both sides of
-every singularity (:mod:`sbmlump.lumping.real_points`): where one contradicts, the claim is refuted.
+witness. This is tried first without the derivatives of logarithms and powers, then with their arguments as powers of
+roots (:mod:`sbmlump.lumping.positive`), which both hold on the whole domain, and last with these derivatives, which
+holds on each connected piece of it by itself. All are then held against real points on both sides of every singularity
+(:mod:`sbmlump.lumping.real_points`): where one contradicts, the claim is refuted.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.events import event_expressions
-from sbmlump.expr.domains import BadPrimeError, PrimeField
+from sbmlump.expr.combination import add_multiple
+from sbmlump.expr.domains import BadPrimeError, FloatDomain, PrimeField, nearest_double
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.irrational import with_double_constants
-from sbmlump.expr.program import Program
+from sbmlump.expr.program import Program, branched_nodes
 from sbmlump.lumping.claim_values import (
     ComparedValues,
     ValuePair,
@@ -42,6 +44,7 @@ from sbmlump.lumping.claim_values import (
 from sbmlump.lumping.event_proof import Pair, event_pairs
 from sbmlump.lumping.field import RowSpace, matmul_mod, random_prime
 from sbmlump.lumping.identity import MAX_VARIABLES, TARGET, Trial, expand_polynomials, failure_bound, run_trials
+from sbmlump.lumping.positive import with_positive_arguments
 from sbmlump.lumping.real_points import (
     BRIEF,
     Contradiction,
@@ -59,7 +62,8 @@ Residues = NDArray[np.int64]
 Row = Mapping[str, Fraction]
 _RANK_PRIMES = 4
 _BRANCHED: Final = frozenset({"ln", "power"})  # functions whose derivatives say nothing across a singularity
-_SPOKEN: Final = {"even-ln": "ln", "even-root-power": "power", "free-power": "power"}
+_SPOKEN: Final = {"generic-ln": "ln", "generic-power": "power"}
+_SAME: Final = 1e-9  # relative difference of doubles below which a term is taken for equal at two states
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,18 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Refutation:
-    """The claim is false, or not what it says; every reason found."""
+    """The claim is false, or not what it says; every reason found.
+
+    Attributes
+    ----------
+    reasons : tuple of Reason
+    suspects : tuple of frozenset of Node
+        Where real points contradict: logarithms and powers of the original that may be to blame, by growing size: those
+        in terms that differ between the point and the lift of its lumps, then all in the expressions contradicted.
+    """
 
     reasons: tuple[Reason, ...]
+    suspects: tuple[frozenset[Node], ...] = ()
 
 
 def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
@@ -304,6 +317,21 @@ class _Sides:
         right = (reduced.graph.symbol(name) for name in (*reduced.states, *self.shared))
         return (*left, original.graph.time()), (*right, reduced.graph.time())
 
+    def lumped_roots(self, position: int) -> dict[Node, Fraction]:
+        """What a lump's rate, or a further expression, is the sum of: expressions of the original, with factors."""
+        states = self.claim.reduced.states
+        if position >= len(states):
+            return {self.original_roots[len(self.used) + position - len(states)]: Fraction(1)}
+        rates = dict(zip(self.used, self.original_roots, strict=False))
+        total: dict[Node, Fraction] = {}
+        for member, value in self.claim.rows[states[position]].items():
+            total[rates[member]] = total.get(rates[member], Fraction(0)) + value
+        return total
+
+    def gradients(self, opaque: frozenset[Node]) -> Program:
+        """Program of the original side with functions of whose derivatives nothing is known."""
+        return Program(self.claim.original.graph, self.original_roots, self.inputs()[0], opaque)
+
     def programs(self) -> tuple[Program, Program]:
         """Programs of both sides."""
         left, right = self.inputs()
@@ -317,17 +345,25 @@ def _prove(sides: _Sides, seed: int) -> ExactProof | Refutation:
     left, right = sides.programs()
     if not (left.generic or right.generic):
         return _prove_identity(sides, left, right, seed)
-    outcome = _prove_identity(sides, left, right, seed, one_branch=False)
-    if isinstance(outcome, Refutation) and (left.function_names() | right.function_names()) & _BRANCHED:
-        outcome = _prove_identity(sides, left, right, seed, one_branch=True)
+    graph = sides.claim.original.graph
+    branched = branched_nodes(graph, sides.original_roots)
+    outcome = _prove_identity(sides, left if not branched else sides.gradients(branched), right, seed)
+    if isinstance(outcome, Refutation) and branched:
+        rewritten = replace(sides, original_roots=tuple(with_positive_arguments(graph, sides.original_roots)))
+        if rewritten.original_roots != sides.original_roots:
+            gradients = rewritten.gradients(branched_nodes(graph, rewritten.original_roots))
+            outcome = _prove_identity(sides, gradients, right, seed)
+        if isinstance(outcome, Refutation):
+            outcome = _prove_identity(sides, left, right, seed, one_branch=True)
     if isinstance(outcome, Refutation):
         return outcome
     return _held_against_real_points(sides, outcome, seed)
 
 
 def _prove_identity(
-    sides: _Sides, left: Program, right: Program, seed: int, *, one_branch: bool = True
+    sides: _Sides, left: Program, right: Program, seed: int, *, one_branch: bool = False
 ) -> ExactProof | Refutation:
+    """``one_branch``: whether ``left`` knows derivatives that say nothing across a singularity."""
     generic = left.generic or right.generic
     rows_bits = float(
         sum(
@@ -343,7 +379,7 @@ def _prove_identity(
         wrong, trial = expanded, None
     else:
         comparer = _GenericComparer(sides, left, right) if generic else _DirectComparer(sides, left, right)
-        trial = run_trials(comparer.compare, np.random.default_rng([seed, 0xCE27]), bound, one_branch=one_branch)
+        trial = run_trials(comparer.compare, np.random.default_rng([seed, 0xCE27]), bound)
         if not trial.primes:
             return Refutation((Reason("undefined", "no random point was found at which both systems are defined"),))
         wrong = comparer.blame(trial)
@@ -389,7 +425,8 @@ def _held_against_real_points(sides: _Sides, proof: ExactProof, seed: int) -> Ex
         RealPointSettings() if proof.domain is not None else BRIEF,
     )
     if seen.contradictions:
-        return Refutation(tuple(_contradicted(sides, left, one) for one in seen.contradictions))
+        reasons = tuple(_contradicted(sides, left, one) for one in seen.contradictions)
+        return Refutation(reasons, _suspects(sides, left, seen.contradictions))
     looked = f"{seen.points} real points with {seen.patterns} patterns of signs show no difference"
     return replace(proof, heuristic=f"{proof.heuristic}; {looked}")
 
@@ -401,12 +438,10 @@ def _contradicted(sides: _Sides, inputs: Sequence[Node], found: Contradiction) -
     told = _difference(sides, found.position)
     m = len(claim.reduced.states)
     if found.position < m:
-        what, members = f"the rate of {claim.reduced.states[found.position]}", claim.rows[told.element or ""]
-        roots = [root for name, root in zip(sides.used, sides.original_roots, strict=False) if name in members]
+        what = f"the rate of {claim.reduced.states[found.position]}"
     else:
         what = f"the {'observable ' if told.element else ''}{sides.labels[found.position - m]}"
-        roots = [sides.original_roots[len(sides.used) + found.position - m]]
-    mentioned, _ = graph.leaves(roots)
+    mentioned, _ = graph.leaves(sides.lumped_roots(found.position))
     values = zip(inputs[:-1], found.point, strict=False)
     where = ", ".join(f"{graph.name(i)} = {v:.6g}" for i, v in values if graph.name(i) in mentioned)
     at = f"at {where or 'every state'}"
@@ -418,6 +453,38 @@ def _contradicted(sides: _Sides, inputs: Sequence[Node], found: Contradiction) -
         "they agree on one side of a singularity (of a logarithm, a root, a quotient or a jump) at most"
     )
     return Reason("real-point-differs", message, told.element)
+
+
+def _suspects(
+    sides: _Sides, inputs: Sequence[Node], contradictions: Sequence[Contradiction]
+) -> tuple[frozenset[Node], ...]:
+    """Logarithms and powers that may be to blame for contradictions, see :class:`Refutation`."""
+    claim = sides.claim
+    graph = claim.original.graph
+    index = claim.original.state_index
+    several: set[Node] = set()
+    every: set[Node] = set()
+    for found in contradictions:
+        terms: dict[Node, Fraction] = {}
+        for root, factor in sides.lumped_roots(found.position).items():
+            add_multiple(terms, graph.linear_terms(root), factor)
+        roots = list(terms)
+        every |= branched_nodes(graph, roots)
+        here = np.array(found.point)
+        lifted = here.copy()
+        lifted[: len(index)] = 0.0
+        for name, row in claim.lift.items():
+            lump = sum(nearest_double(v) * here[index[member]] for member, v in claim.rows[name].items())
+            for member, value in row.items():
+                lifted[index[member]] += nearest_double(value) * lump
+        for member, value in claim.offset.items():
+            lifted[index[member]] += nearest_double(value)
+        program = Program(graph, roots, inputs)
+        with np.errstate(all="ignore"):
+            one, other = program.outputs(program.run(FloatDomain(), np.stack([here, lifted], axis=1))).T
+            same = np.abs(one - other) <= _SAME * np.abs(one)
+        several |= branched_nodes(graph, [root for root, equal in zip(roots, same.tolist(), strict=True) if not equal])
+    return frozenset(several), frozenset(every)
 
 
 def _difference(sides: _Sides, position: int) -> Reason:
@@ -455,9 +522,8 @@ def _both_sides(sides: _Sides) -> tuple[Graph, list[Node], list[Node]]:
     for name, row in claim.rows.items():
         mapping[reduced_graph.symbol(name)] = graph.add(graph.scaled(v, symbols[m]) for m, v in row.items())
     right = graph.transplant(reduced_graph, sides.reduced_roots, mapping)
-    rates = dict(zip(sides.used, sides.original_roots, strict=False))
-    left = [graph.add(graph.scaled(v, rates[m]) for m, v in claim.rows[name].items()) for name in claim.reduced.states]
-    left += sides.original_roots[len(sides.used) :]
+    count = len(sides.reduced_roots)
+    left = [graph.add(graph.scaled(v, root) for root, v in sides.lumped_roots(i).items()) for i in range(count)]
     return graph, left, right
 
 

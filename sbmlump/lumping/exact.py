@@ -31,11 +31,12 @@ from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.expr.domains import BadPrimeError, PrimeField
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.irrational import with_double_constants
-from sbmlump.expr.program import Program
+from sbmlump.expr.program import Program, branched_nodes
 from sbmlump.lumping.basis import components
 from sbmlump.lumping.blas import single_threaded
 from sbmlump.lumping.field import Restored, RowSpace, random_prime
 from sbmlump.lumping.lattice import short_integer_rows
+from sbmlump.lumping.positive import with_positive_arguments
 
 __all__ = ["ClosureProblem", "LiftedSpace", "invariant_dimension", "smallest_invariant_space"]
 
@@ -76,8 +77,8 @@ class ClosureProblem:
         Further maps with one component a state column (what an event does to the state); rows move alike.
     seeds : tuple of Node
         Expressions whose gradients, at every point, must lie in the space.
-    one_branch : bool
-        See :class:`~sbmlump.expr.domains.PrimeField`.
+    opaque : frozenset of Node
+        Logarithms and powers of whose derivatives nothing is to be known, see :class:`~sbmlump.expr.program.Program`.
     """
 
     graph: Graph
@@ -86,15 +87,30 @@ class ClosureProblem:
     rhs: tuple[Node, ...]
     seeds: tuple[Node, ...]
     resets: tuple[tuple[Node, ...], ...] = ()
-    one_branch: bool = True
+    opaque: frozenset[Node] = frozenset()
 
     def with_double_constants(self) -> ClosureProblem | None:
         """The problem with irrational constants replaced by the doubles nearest to them; ``None`` without any."""
         roots, replaced = with_double_constants(
             self.graph, [*self.rhs, *self.seeds, *(node for reset in self.resets for node in reset)]
         )
-        if not replaced:
+        return self._with_roots(roots) if replaced else None
+
+    def with_positive_arguments(self) -> ClosureProblem | None:
+        """The problem with arguments of roots as powers of these, and nothing known of the roots.
+
+        What is found so holds on the whole domain, see :mod:`sbmlump.lumping.positive`; ``None`` if nothing changes.
+        """
+        roots = [*self.rhs, *self.seeds, *(node for reset in self.resets for node in reset)]
+        if not branched_nodes(self.graph, roots):
             return None
+        rewritten = with_positive_arguments(self.graph, roots)
+        if rewritten == roots:
+            return None
+        return replace(self._with_roots(rewritten), opaque=branched_nodes(self.graph, rewritten))
+
+    def _with_roots(self, roots: Sequence[Node]) -> ClosureProblem:
+        """Other expressions in place of those here: right-hand side, seeds, resets."""
         n, start = self.n_states, self.n_states + len(self.seeds)
         resets = tuple(tuple(roots[start + k * n : start + (k + 1) * n]) for k in range(len(self.resets)))
         return replace(self, rhs=tuple(roots[:n]), seeds=tuple(roots[n:start]), resets=resets)
@@ -110,7 +126,7 @@ class ClosureProblem:
         """
         n = self.n_states
         maps = (self.rhs, *self.resets)
-        program = Program(self.graph, self.roots(), self.variables)
+        program = Program(self.graph, self.roots(), self.variables, self.opaque)
         pattern = program.dependencies()[:, :n].tocsr()
         count = len(self.seeds)
         edges = sp.csr_array((n, n), dtype=np.int32)
@@ -132,9 +148,9 @@ class ClosureProblem:
             tuple(self.rhs[j] for j in states),
             self.seeds,
             tuple(tuple(reset[j] for j in states) for reset in self.resets),
-            self.one_branch,
+            self.opaque,
         )
-        return smaller, columns, Program(self.graph, smaller.roots(), smaller.variables)
+        return smaller, columns, Program(self.graph, smaller.roots(), smaller.variables, self.opaque)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +182,7 @@ class _Search:
         self._problem = problem
         self._program = program
         self._generator = generator
-        self._field = PrimeField(
-            random_prime(generator, bits), int(generator.integers(1 << 62)), one_branch=problem.one_branch
-        )
+        self._field = PrimeField(random_prime(generator, bits), int(generator.integers(1 << 62)))
         self._width = max(1, min(64, _SWEEP_BYTES // (32 * max(program.size, 1))))
         self.space = RowSpace(len(problem.variables), self._field.prime)
         self.work = 0

@@ -69,8 +69,6 @@ def run_trials(
     compare: Callable[[PrimeField, np.random.Generator, int], Residues | None],
     generator: np.random.Generator,
     bound: float,
-    *,
-    one_branch: bool = True,
 ) -> Trial:
     """Repeat ``compare`` with fresh primes until the bound is below 1e-18.
 
@@ -80,8 +78,6 @@ def run_trials(
         Difference of the two sides at random points; ``None`` when no point was defined.
     bound : float
         Failure probability of one round.
-    one_branch : bool
-        See :class:`~sbmlump.expr.domains.PrimeField`; it matters where ``compare`` takes derivatives.
     """
     needed = max(3, ceil(log10(TARGET) / log10(bound))) if 0 < bound < 1 else 3
     primes: list[int] = []
@@ -89,7 +85,7 @@ def run_trials(
     attempts = 0
     while len(primes) < min(needed, _MAX_ROUNDS) and attempts < 4 * _MAX_ROUNDS:
         attempts += 1
-        field = PrimeField(random_prime(generator), int(generator.integers(1 << 62)), one_branch=one_branch)
+        field = PrimeField(random_prime(generator), int(generator.integers(1 << 62)))
         try:
             difference = compare(field, generator, _POINTS)
         except BadPrimeError:

@@ -22,7 +22,7 @@ Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.domains import BadPrimeError, PrimeField
+from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
 from sbmlump.lumping.exact import ClosureProblem
 from sbmlump.lumping.field import random_prime
@@ -65,7 +66,7 @@ def forward_equivalence(
     initial_partition: Sequence[Collection[int]] | None = None,
     seed: int = 0,
     *,
-    one_branch: bool = True,
+    opaque: frozenset[Node] = frozenset(),
 ) -> Blocks:
     """The coarsest forward equivalence whose sums determine the observables.
 
@@ -81,8 +82,8 @@ def forward_equivalence(
         Blocks of state indices to refine; states in none of them form one more.
     seed : int
         Of the random numbers; the result does not depend on it.
-    one_branch : bool
-        Whether the derivatives of logarithms and powers are used, see :class:`~sbmlump.expr.domains.PrimeField`.
+    opaque : frozenset of Node
+        Logarithms and powers of whose derivatives nothing is to be known, see :class:`~sbmlump.expr.program.Program`.
 
     Returns
     -------
@@ -100,10 +101,10 @@ def forward_equivalence(
     if not observables and initial_partition is None:
         text = "forward equivalence needs something to keep: an observable or an initial partition"
         raise UsageError(Reason("no-observable", text))
-    problem = closure_problem(system, observables, keep)
+    problem = replace(closure_problem(system, observables, keep), opaque=opaque)
     labels = _labels_of(system, initial_partition)
     splitter = _ForwardSplitter(problem, pool_scale(system, keep))
-    return _blocks(_refined(splitter, labels, seed, one_branch=one_branch))
+    return _blocks(_refined(splitter, labels, seed))
 
 
 def backward_equivalence(
@@ -240,14 +241,14 @@ class _Field:
 Splitter = Callable[[Labels, _Field], Labels]
 
 
-def _refined(split: Splitter, labels: Labels, seed: int, *, one_branch: bool = True) -> Labels:
+def _refined(split: Splitter, labels: Labels, seed: int) -> Labels:
     """Split until nothing changes any more, under each of ``_PRIMES`` primes."""
     generator = np.random.default_rng([seed, 0x9A27])
     labels = _split(labels, np.zeros((len(labels), 0), dtype=np.int64))
     done = failures = 0
     while done < _PRIMES:
         prime, salt = random_prime(generator), int(generator.integers(1 << 62))
-        field = _Field(PrimeField(prime, salt, one_branch=one_branch), generator)
+        field = _Field(PrimeField(prime, salt), generator)
         try:
             while True:
                 finer = split(labels, field)
@@ -272,7 +273,7 @@ class _ForwardSplitter:
         self._scale = scale
         self._maps = (problem.rhs, *problem.resets)
         roots = [*problem.seeds, *(node for one in self._maps for node in one)]
-        self._program = Program(problem.graph, roots, problem.variables)
+        self._program = Program(problem.graph, roots, problem.variables, problem.opaque)
 
     def __call__(self, labels: Labels, field: _Field) -> Labels:
         n, seeds = self._problem.n_states, len(self._problem.seeds)

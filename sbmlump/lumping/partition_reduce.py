@@ -81,14 +81,10 @@ def reduce_forward(
     """
     start = clock()
     why = "no usable lift"
-    one_sided = False
+    opaque: frozenset[Node] = frozenset()
     for attempt in range(_ATTEMPTS):
         progress("splitting blocks")
-        # what was refuted with the derivatives of logarithms and powers may hold on one side of a singularity only
-        one_branch = attempt < _ATTEMPTS // 2 and not one_sided
-        blocks = forward_equivalence(
-            system, observables, keep, initial_partition, seed + attempt, one_branch=one_branch
-        )
+        blocks = forward_equivalence(system, observables, keep, initial_partition, seed + attempt, opaque=opaque)
         found = clock()
         if len(blocks) == system.size:
             made = irreducible(system, observables, {"lump": found - start})
@@ -107,7 +103,8 @@ def reduce_forward(
                 return replace(made, method=_FORWARD)
             why = "; ".join(str(reason) for reason in outcome.reasons[:3])
             codes = {reason.code for reason in outcome.reasons}
-            one_sided = one_sided or bool(codes & {"real-point-differs", "real-point-undefined"})
+            # what rests on derivatives of logarithms and powers may hold on one side of a singularity only
+            opaque |= outcome.suspects[-1] if outcome.suspects else frozenset()
             if codes != {"real-point-undefined"}:
                 break
     raise SbmlumpError(Reason("proof-failed", f"a forward equivalence was found but could not be proved: {why}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,12 +17,13 @@ from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelErr
 from sbmlump.expr.combination import add_multiple
 from sbmlump.expr.domains import nearest_double
 from sbmlump.expr.evaluate import Evaluator, values_of
-from sbmlump.expr.graph import Node, Op
+from sbmlump.expr.graph import Node
+from sbmlump.expr.program import branched_nodes
 from sbmlump.lumping.basis import Basis, choose_basis
 from sbmlump.lumping.certify import Claim, Refutation, certify_widest
 from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool_constants
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
-from sbmlump.lumping.exact import ClosureProblem, smallest_invariant_space
+from sbmlump.lumping.exact import ClosureProblem, LiftedSpace, invariant_dimension, smallest_invariant_space
 from sbmlump.lumping.initial_values import constants_of_lost_states, initial_formulas, written_constants
 from sbmlump.lumping.names import lump_names
 from sbmlump.lumping.real_points import RealClaim, contradicted_at, surfaces_of
@@ -58,6 +59,7 @@ _DRAWN_STATES: Final = 200  # a pattern of signs of 5 arguments is among so many
 _MOST_LIFTS: Final = 4  # of them tried
 _MOST_SURFACES: Final = 100  # arguments that a lift may hold constant
 _DENSE_CELLS: Final = 40_000  # of a matrix that is inverted over Q for that, a few seconds
+_MOST_ROUNDS: Final = 6  # in which some more functions are taken as generic; then all are
 _AGREEMENT: Final = 1e-6  # relative, of doubles; where they say more, balls decide, and the proof is exact anyway
 _MOST_NAMED: Final = 8  # ids within a sentence
 
@@ -98,14 +100,19 @@ def lump_exactly(
     """
     start = clock()
     failures: list[Reason] = []
-    one_sided = False  # whether a lumping was found that holds on one side of a singularity only
+    opaque: frozenset[Node] = frozenset()  # functions whose derivatives led to what holds on one side only
     exhausted: list[ClosureProblem] = []  # problems whose coefficients are too large: to try again would not help
-    for attempt, (problem, most_primes) in enumerate(_problems(system, observables, keep)):
-        if (one_sided and problem.one_branch) or problem in exhausted:
+    attempt, rounds = -1, 0
+    pending = deque(_problems(system, observables, keep))
+    while pending:
+        attempt += 1
+        asked, most_primes = pending.popleft()
+        problem = replace(asked, opaque=asked.opaque | opaque)
+        if problem in exhausted:
             continue
         progress("finding the smallest lumping")
         try:
-            space, restricted, columns = smallest_invariant_space(
+            space, restricted, columns = _smallest_space(
                 problem, seed + attempt, more_primes=attempt % 2, most_primes=most_primes
             )
         except LimitError as error:
@@ -126,6 +133,7 @@ def lump_exactly(
         taken = system.taken_ids | {o.id for o in observables}
         pooled = pool_constants(system, space, restricted, taken)
         failures = [Reason("proof-failed", "a lumping was found, but no state to lift it to at which it is defined")]
+        suspects: frozenset[Node] = frozenset()
         for lifted, constants in _lifts(system, basis, pooled):
             reduced = reduced_system(system, basis, lifted, observables, constants)
             if not agrees(system, reduced, basis):
@@ -137,10 +145,13 @@ def lump_exactly(
                 seconds = {"lump": found - start, "certify": clock() - found, "prove": clock() - ready}
                 return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
             failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
-            codes = {reason.code for reason in proof.reasons}
-            one_sided = one_sided or bool(codes & {"real-point-differs", "real-point-undefined"})
-            if codes != {"real-point-undefined"}:
+            suspects = next((nodes for nodes in proof.suspects if not nodes <= problem.opaque), frozenset())
+            if {reason.code for reason in proof.reasons} != {"real-point-undefined"}:
                 break  # another lift gives the same
+        if suspects and rounds < _MOST_ROUNDS:  # less is known of them, more states are kept
+            rounds += 1
+            opaque |= suspects
+            pending.appendleft((asked, most_primes))
     if failures[0].code == "coefficients-too-large":
         raise LimitError(failures)
     raise SbmlumpError(failures)
@@ -153,7 +164,8 @@ def _problems(
 
     Irrational constants are taken as generic first: that finds every lumping that does not need their values. Last
     of all, logarithms and powers are taken as functions of which nothing is known: a lumping that rests on their
-    derivatives may hold on one side of a singularity only.
+    derivatives may hold on one side of a singularity only. (Where real points contradict it, this is done for those
+    functions first that are to blame.)
     """
     problem = closure_problem(system, observables, keep)
     rounded = problem.with_double_constants()
@@ -163,12 +175,23 @@ def _problems(
     if rounded is not None:
         yield rounded, None
         yield rounded, None
-    graph = problem.graph
-    if any(graph.op(node) in (Op.CALL, Op.POW) for node in graph.reachable(problem.roots())):
-        yield replace(problem, one_branch=False), generic_primes
-        yield replace(problem, one_branch=False), None
+    branched = branched_nodes(problem.graph, problem.roots())
+    if branched:
+        yield replace(problem, opaque=branched), generic_primes
+        yield replace(problem, opaque=branched), None
         if rounded is not None:
-            yield replace(rounded, one_branch=False), None
+            yield replace(rounded, opaque=branched_nodes(rounded.graph, rounded.roots())), None
+
+
+def _smallest_space(
+    problem: ClosureProblem, seed: int, *, more_primes: int, most_primes: int | None
+) -> tuple[LiftedSpace, ClosureProblem, NDArray[np.int64]]:
+    """The smaller one of two spaces: of the problem as it stands, and with arguments of roots as powers of these."""
+    positive = problem.with_positive_arguments()
+    chosen = problem
+    if positive is not None and invariant_dimension(positive, seed) < invariant_dimension(problem, seed):
+        chosen = positive
+    return smallest_invariant_space(chosen, seed, more_primes=more_primes, most_primes=most_primes)
 
 
 def _why(refutation: Refutation) -> str:
