@@ -146,7 +146,7 @@ def lump_exactly(
                 return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
             failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
             suspects = next((nodes for nodes in proof.suspects if not nodes <= problem.opaque), frozenset())
-            if {reason.code for reason in proof.reasons} != {"real-point-undefined"}:
+            if not {reason.code for reason in proof.reasons} <= {"real-point-undefined", "undefined"}:
                 break  # another lift gives the same
         if suspects and rounds < _MOST_ROUNDS:  # less is known of them, more states are kept
             rounds += 1
