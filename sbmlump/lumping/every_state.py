@@ -18,7 +18,7 @@ See :mod:`sbmlump.lumping.exact`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -29,11 +29,11 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
 from sbmlump.expr.domains import BadPrimeError
-from sbmlump.expr.program import Program
+from sbmlump.expr.program import Program, branched_nodes
 from sbmlump.lumping.basis import choose_basis
 from sbmlump.lumping.blas import single_threaded
 from sbmlump.lumping.exact import ClosureProblem
-from sbmlump.lumping.field import RowSpace, chinese_remainder, rational_from_residue
+from sbmlump.lumping.field import Confirmed, RowSpace
 from sbmlump.lumping.reduction import amount_scale, closure_problem, lump_exactly
 from sbmlump.lumping.sampled import SampledJacobians
 from sbmlump.reduced import LumpingMatrix, Observable
@@ -121,8 +121,7 @@ def sizes_for_every_state(
     try:
         with single_threaded():
             found = _Spaces(problem, seed)
-            rounded = problem.with_double_constants()
-            other = None if rounded is None else _Spaces(rounded, seed + 1)
+            others = [_Spaces(other, seed + 1) for other in _other_problems(problem)]
     except UnsupportedModelError:  # undefined somewhere, which need not be where a state depends on
         yield from (_one_by_one(system, name, seed) for name in wanted)
         return
@@ -130,9 +129,27 @@ def sizes_for_every_state(
     for i in found.order([system.state_index[name] for name in dict.fromkeys(wanted)]):
         name = system.states[i]
         with single_threaded():
-            # irrational constants: generic ones may hide a lumping that their values allow
-            alike = other is None or other.size(i) == found.size(i)
+            size = found.size(i)
+            alike = all(other.size(i) == size for other in others)
             yield found.describe(name, i, signs) if alike else _one_by_one(system, name, seed)
+
+
+def _other_problems(problem: ClosureProblem) -> Iterator[ClosureProblem]:
+    """The same problem as it is also tried by a reduction: where the sizes differ, a proof has to decide.
+
+    Generic irrational constants may hide a lumping that their values allow. The derivatives of logarithms and powers
+    may show one that holds on one side of a singularity only; without them, and with arguments of roots as powers of
+    these, what is found holds everywhere.
+    """
+    rounded = problem.with_double_constants()
+    if rounded is not None:
+        yield rounded
+    branched = branched_nodes(problem.graph, problem.roots())
+    if branched:
+        yield replace(problem, opaque=branched)
+    positive = problem.with_positive_arguments()
+    if positive is not None:
+        yield positive
 
 
 def _one_by_one(system: OdeSystem, name: str, seed: int) -> StateSize | StateFailure:
@@ -320,8 +337,7 @@ class _Spaces:
 
     def __init__(self, problem: ClosureProblem, seed: int) -> None:
         self._problem = problem
-        roots = [*problem.seeds, *problem.rhs, *(node for reset in problem.resets for node in reset)]
-        self._program = Program(problem.graph, roots, problem.variables)
+        self._program = Program(problem.graph, problem.roots(), problem.variables, problem.opaque)
         self._generator = np.random.default_rng([seed, 0x5B31])
         self._primes: list[_OnePrime] = []
         self._lifted: tuple[bytes, tuple[Row, ...] | None] | None = None  # of the last space: all may take gigabytes
@@ -389,24 +405,19 @@ class _Spaces:
 
 
 def _reconstruct(tables: Sequence[tuple[int, Residues]]) -> tuple[Row, ...] | None:
-    """Rationals from all tables but the last, confirmed by the last."""
-    *given, (last, confirm) = tables
-    primes = [prime for prime, _ in given]
-    support = confirm != 0
-    for _, rows in given:
-        support |= rows != 0
-    out: list[dict[int, Fraction]] = [{} for _ in range(len(confirm))]
+    """Rationals that agree with all tables, of which the last only confirms; ``None`` if these do not suffice."""
+    confirmed = Confirmed([prime for prime, _ in tables])
+    support = np.any([rows != 0 for _, rows in tables], axis=0)
+    out: list[dict[int, Fraction]] = [{} for _ in range(len(support))]
     known: dict[tuple[int, ...], Fraction] = {}
     for i, j in zip(*(axis.tolist() for axis in np.nonzero(support)), strict=True):
-        residues = tuple(int(rows[i, j]) for _, rows in given)
+        residues = tuple(int(rows[i, j]) for _, rows in tables)
         value = known.get(residues)
         if value is None:
-            value = rational_from_residue(*chinese_remainder(residues, primes))
+            value = confirmed(residues)
             if value is None:
                 return None
             known[residues] = value
-        if not value.denominator % last or (int(confirm[i, j]) * value.denominator - value.numerator) % last:
-            return None
         out[i][j] = value
     return tuple(out)
 

@@ -34,7 +34,7 @@ from sbmlump.expr.irrational import with_double_constants
 from sbmlump.expr.program import Program, branched_nodes
 from sbmlump.lumping.basis import components
 from sbmlump.lumping.blas import single_threaded
-from sbmlump.lumping.field import Restored, RowSpace, random_prime
+from sbmlump.lumping.field import Confirmed, RowSpace, has_residues, random_prime
 from sbmlump.lumping.lattice import short_integer_rows
 from sbmlump.lumping.positive import with_positive_arguments
 
@@ -342,11 +342,7 @@ def invariant_dimension(problem: ClosureProblem, seed: int = 0) -> int:
 
 
 class _Lift:
-    """Spaces modulo primes, and the rational entries that they are the residues of.
-
-    With two primes or more, one is left out of the reconstruction and has to confirm every entry: the reconstruction
-    alone takes one in about 500 residues that are no small rational for one.
-    """
+    """Spaces modulo primes, and the rational entries that they are the residues of, confirmed by one of the primes."""
 
     def __init__(self, n_states: int) -> None:
         self._n_states = n_states
@@ -387,7 +383,7 @@ class _Lift:
     def lifted(self) -> LiftedSpace | None:
         """The rational rows, or ``None`` if more primes are needed; a hopeless attempt costs one entry."""
         primes = [prime for _, _, prime in self._spaces]
-        restore = Restored(primes[:-1] or primes)
+        restore = Confirmed(primes)
         if self._hardest is not None and self._value(restore, self._hardest) is None:
             return None
         first = self._spaces[0][0]
@@ -413,7 +409,7 @@ class _Lift:
     def with_short_rows(self) -> LiftedSpace | None:
         """As :meth:`lifted`, with short integer rows for the components whose entries are too long."""
         primes = [prime for _, _, prime in self._spaces]
-        restore = Restored(primes[:-1])
+        restore = Confirmed(primes)
         first, pivots, _ = self._spaces[0]
         nonzero = np.logical_or.reduce([rows != 0 for rows, _, _ in self._spaces])
         supports = [np.flatnonzero(row).tolist() for row in nonzero]
@@ -428,7 +424,7 @@ class _Lift:
         return LiftedSpace(tuple(out), tuple(leads), tuple(primes))
 
     def _echelon_rows(
-        self, restore: Restored, group: Sequence[int], supports: Sequence[Sequence[int]]
+        self, restore: Confirmed, group: Sequence[int], supports: Sequence[Sequence[int]]
     ) -> list[dict[int, Fraction]] | None:
         out: list[dict[int, Fraction]] = []
         for i in group:
@@ -457,22 +453,16 @@ class _Lift:
             return None
         return [{columns[k]: Fraction(value) for k, value in row.items()} for row in short]
 
-    def _value(self, restore: Restored, entry: tuple[int, int]) -> Fraction | None:
-        """The rational whose residues stand at an entry; the last prime of several only confirms.
+    def _value(self, restore: Confirmed, entry: tuple[int, int]) -> Fraction | None:
+        """The rational whose residues stand at an entry.
 
         One that was found before stays as long as the primes that came since confirm it, too.
         """
         residues = [(int(rows[entry]), prime) for rows, _, prime in self._spaces]
         known = self._known.get(entry)
-        if known is not None and _has_residues(known[0], residues[known[1] :]):
+        if known is not None and has_residues(known[0], residues[known[1] :]):
             return known[0]
-        value = restore([residue for residue, _ in residues[: len(restore)]])
-        if value is None or not _has_residues(value, residues[len(restore) :]):
-            return None
-        if len(residues) > 1:
+        value = restore([residue for residue, _ in residues])
+        if value is not None and len(residues) > 1:
             self._known[entry] = value, len(residues)
         return value
-
-
-def _has_residues(value: Fraction, residues: Sequence[tuple[int, int]]) -> bool:
-    return not any((value.numerator - residue * value.denominator) % prime for residue, prime in residues)

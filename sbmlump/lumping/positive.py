@@ -5,16 +5,17 @@ with their argument is not known. Where a rational power of u, its logarithm, or
 them are written here as whole powers of one root: u = r^q and u^(n/q) = r^n, with r a function of u of which nothing
 else is known; further exp(c·ln u) = u^c for rational c, and (u^k)^c = u^(k·c) and ln(u^k) = k·ln u for odd k.
 
-**What is proved about the rewritten expressions holds on the whole real domain of the original ones**, on both sides of
-every singularity. Let F be an expression, x and x′ two states of one fibre of the lumping at which F has a real value,
-and F̂ the rewritten expression, whose derivatives along the fibre vanish when every r, and every other function of
-which nothing is known, is *any* function. A power u^(n/q) that is not a whole one, and ln u, have a real value for u > 0
-(and u = 0) only. So there is at x and at x′ a real r ≥ 0 with r^q = u, and (r^q)^(n/q) = r^n; where F mentions u without
-such a root, u may be negative, a complex r with r^q = u will do, and F̂ mentions r^q alone. Choose entire functions r(·)
-that have these values at the arguments that occur at x and at x′ (interpolation: there are finitely many). Then F̂ is a
-meromorphic function on the fibre, which is an affine space and stays connected without the poles; its derivative is 0;
-so F(x) = F̂(x) = F̂(x′) = F(x′). Nothing was said about the sign of anything: u and, say, u·u in √(u·u)/u remain two
-quantities with two roots that have nothing to do with each other, and no relation between them is used.
+**What is proved about the rewritten expressions holds on the whole real domain of the original ones**, on both sides
+of every singularity. Let F be an expression, x and x′ two states of one fibre of the lumping at which F has a real
+value, and F̂ the rewritten expression, whose derivatives along the fibre vanish when every r, and every other
+function of which nothing is known, is *any* function. A power u^(n/q) that is not a whole one, and ln u, have a real
+value for u > 0 (and u = 0) only. So there is at x and at x′ a real r ≥ 0 with r^q = u, and (r^q)^(n/q) = r^n; where F
+mentions u without such a root, u may be negative, a complex r with r^q = u will do, and F̂ mentions r^q alone. Choose
+entire functions r(·) that have these values at the arguments that occur at x and at x′ (interpolation: there are
+finitely many). Then F̂ is a meromorphic function on the fibre, which is an affine space and stays connected without
+the poles; its derivative is 0; so F(x) = F̂(x) = F̂(x′) = F(x′). Nothing was said about the sign of anything: u and,
+say, u·u in √(u·u)/u remain two quantities with two roots that have nothing to do with each other, and no relation
+between them is used.
 """
 
 from __future__ import annotations

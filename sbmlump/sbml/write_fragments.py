@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Final
 
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.sbml.write_xml import Child, attributes, children_of, escaped, is_well_formed, join_content, with_children
 
 __all__ = ["CARRIED", "XHTML", "annotation_text", "as_division", "extras", "notes_text"]
@@ -23,13 +23,13 @@ def extras(owner: str | None, notes: str | None, annotation: str | None) -> str:
 
     Raises
     ------
-    SbmlumpError
+    UnsupportedModelError
         With code ``not-self-contained`` if one uses a prefix that it does not declare.
     """
     for fragment, what in ((notes, "notes"), (annotation, "annotation")):
         if fragment is not None and not is_well_formed(fragment):
             message = f"the {what} of {owner or 'the model'} are no well-formed XML of their own; mend or remove them"
-            raise SbmlumpError(Reason("not-self-contained", message, owner))
+            raise UnsupportedModelError(Reason("not-self-contained", message, owner))
     text = "" if notes is None else notes_text(notes) + "\n"
     return text if annotation is None else text + annotation_text(annotation) + "\n"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeVar
 
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.sbml.write_numbers import attribute_text
@@ -40,7 +40,7 @@ def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, Start]:
 
     Raises
     ------
-    SbmlumpError
+    UnsupportedModelError
         As :func:`doubles_at_start`.
     """
     graph = system.graph
@@ -73,7 +73,7 @@ def doubles_at_start(system: OdeSystem, nodes: Mapping[Key, Node]) -> dict[Key, 
 
     Raises
     ------
-    SbmlumpError
+    UnsupportedModelError
         With code ``circular-initial-value`` if initial values depend on each other in a circle.
     """
     if not nodes:
@@ -82,7 +82,7 @@ def doubles_at_start(system: OdeSystem, nodes: Mapping[Key, Node]) -> dict[Key, 
     try:
         known = system.at_start()
     except ValueError as error:
-        raise SbmlumpError(Reason("circular-initial-value", f"{error}; break the circle")) from error
+        raise UnsupportedModelError(Reason("circular-initial-value", f"{error}; break the circle")) from error
     mapping = {graph.symbol(name): value for name, value in known.items()} | {graph.time(): graph.number(0)}
     resolved = dict(zip(nodes, graph.substitute(list(nodes.values()), mapping), strict=True))
     closed = {key: node for key, node in resolved.items() if not graph.symbols([node])}

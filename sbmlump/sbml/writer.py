@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
@@ -70,10 +70,11 @@ def system_document(system: OdeSystem) -> WrittenSbml:
 
     Raises
     ------
+    UnsupportedModelError
+        ``number-not-writable``, ``id-not-writable``, ``not-self-contained``, ``circular-initial-value``, or
+        ``written-differs`` where the result is read back as another model.
     SbmlumpError
-        ``number-not-writable``, ``id-not-writable``, ``not-self-contained``, ``circular-initial-value``,
-        ``invalid-output`` where libSBML finds fault with the result, or ``written-differs`` where it is read back as
-        another model.
+        ``invalid-output`` where libSBML finds fault with the result (an internal error).
     """
     return _render(system, all_rate_rules=False)
 
@@ -87,7 +88,7 @@ def reduction_document(reduced: ReducedSystem) -> WrittenSbml:
 
     Raises
     ------
-    SbmlumpError
+    UnsupportedModelError, SbmlumpError
         As :func:`system_document`.
     """
     kept, lost = carried_constraints(reduced)
@@ -203,7 +204,7 @@ def _check_ids(system: OdeSystem) -> None:
     bad = [name for name in ids if not _SID.fullmatch(name)]
     if bad:
         advice = "rename it (letters, digits and _ only, no digit first)"
-        raise SbmlumpError(
+        raise UnsupportedModelError(
             [Reason("id-not-writable", f"{name!r} is no identifier in SBML; {advice}", name) for name in bad[:10]]
         )
 

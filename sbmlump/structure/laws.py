@@ -24,7 +24,7 @@ from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
 from sbmlump.expr.text import to_text
 from sbmlump.lumping.basis import choose_basis, primitive
-from sbmlump.lumping.field import RowSpace, chinese_remainder, random_prime, rational_from_residue
+from sbmlump.lumping.field import Confirmed, RowSpace, random_prime
 from sbmlump.lumping.identity import failure_bound, run_trials
 from sbmlump.structure.exact_linear import left_null_space, solve_rows
 from sbmlump.system import OdeSystem, Participant
@@ -465,6 +465,8 @@ def _candidate_integrals(
         if any(prime == field.prime for *_, prime in spaces):
             continue
         spaces.append((key, rows, pivots, field.prime))
+        if len(spaces) == 1 and len(pivots) < system.size:
+            continue  # a prime of its own has to confirm every entry, if there are any
         lifted = _null_space_over_q(spaces, system.size)
         if lifted is not None:
             return lifted
@@ -494,7 +496,7 @@ def _null_space_over_q(
     spaces: Sequence[tuple[tuple[int, ...], Residues, Residues, int]], n: int
 ) -> tuple[list[dict[int, Fraction]], list[int]] | None:
     """Null space of the lifted span, in echelon form, free columns first; ``None`` if more primes are needed."""
-    primes = [prime for *_, prime in spaces]
+    confirmed = Confirmed([prime for *_, prime in spaces])
     pivots = spaces[0][2].tolist()
     taken = set(pivots)
     basis: list[dict[int, Fraction]] = []
@@ -503,7 +505,7 @@ def _null_space_over_q(
         for i, pivot in enumerate(pivots):
             residues = [int(rows[i, free]) for _, rows, _, _ in spaces]
             if any(residues):
-                value = rational_from_residue(*chinese_remainder(residues, primes))
+                value = confirmed(residues)
                 if value is None:
                     return None
                 row[n - 1 - pivot] = -value
