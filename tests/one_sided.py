@@ -52,6 +52,10 @@ FALSE = (
     "exp(ln((u - 40)*(u - 40))/2)/(u - 40)",
     "exp(ln(uu - 2*u + 1)/2)/(u - 1)",
     "exp(ln(uu + p^2 - 2*u*p)/2)/(u - p)",
+    "sqrt(uu)*v/(u*sqrt(v)^2)",
+    "u*sqrt(1/uu)",
+    "sqrt(dd)*sqrt(u)^2/(u*(u - v))",
+    "(uu^(1/2) - u)*sin(u)",
 )
 TRUE = (
     "ln(exp(u)) - u",
@@ -75,7 +79,18 @@ TRUE = (
     "2^u*2^v/2^(u + v)",
     "sin(u)/sin(u)",
     "exp(ln(u)/2)^2/u",
-    *(EVEN_ROOTS := ("u^(1/2)*u^(3/2)/u^2", "sqrt(u)*sqrt(u)/u", "exp(ln(uu))/uu")),
+    "u^(1/2)*u^(3/2)/u^2",
+    "sqrt(u)*sqrt(u)/u",
+    "exp(ln(uu))/uu",
+    "sqrt(u)^2 - u",
+    "exp(ln(u)) - u",
+    "exp(2*ln(u)) - u^2",
+    "u^(3/4)*u^(1/4) - u",
+    "sqrt(u/v)*sqrt(v)/sqrt(u)",
+    "ln(sqrt(u)) - ln(u)/2",
+    "uu^(1/6)/u^(1/3)",
+    "sin(u)^2 + cos(u)^2",
+    "cosh(u)^2 - sinh(u)^2",
 )
 _DIGITS = (60, 1500)  # exponentials of hundreds may cancel
 PLAIN = (
@@ -115,12 +130,8 @@ class OneSided:
     true: bool
 
 
-def one_sided_system(random: Random, *, true: bool | None = None, even_roots: bool = True) -> OneSided:
-    """A random system of the kind described above; ``true`` chooses which, and is drawn otherwise.
-
-    ``even_roots`` lets true terms be such that hold for square roots of whatever sign-changing form they are taken of.
-    """
-    holding = TRUE if even_roots else [term for term in TRUE if term not in EVEN_ROOTS]
+def one_sided_system(random: Random, *, true: bool | None = None) -> OneSided:
+    """A random system of the kind described above; ``true`` chooses which, and is drawn otherwise."""
     true = random.random() < 0.5 if true is None else true
     m, extra = random.randint(1, 2), random.randint(2, 3)
     n = m + extra
@@ -146,8 +157,8 @@ def one_sided_system(random: Random, *, true: bool | None = None, even_roots: bo
         "dd": _square(graph, d, states, expand),
     }
     named["uuvv"] = graph.mul((named["uu"], _square(graph, v, states, expand)))
-    kinds = [random.choice(holding)] if true else [random.choice(FALSE)]
-    kinds += [random.choice(holding) for _ in range(random.randint(0, 1))]
+    kinds = [random.choice(TRUE)] if true else [random.choice(FALSE)]
+    kinds += [random.choice(TRUE) for _ in range(random.randint(0, 1))]
     rates: list[Node] = []
     for i in range(m):
         text = f"{random.choice(PLAIN)} + {random.randint(1, 3)}*({random.choice(PLAIN)}) - {random.randint(1, 3)}/4*y"

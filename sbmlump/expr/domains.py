@@ -54,7 +54,7 @@ class Domain(Protocol[Scalar]):
     def quotient(self, a: NDArray[Scalar], b: NDArray[Scalar], inverse_b: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def power(self, a: NDArray[Scalar], exponents: Indices, bad: Mask) -> NDArray[Scalar]: ...
     def power_slope(self, a: NDArray[Scalar], exponents: Indices, bad: Mask) -> NDArray[Scalar]: ...
-    def call(self, name: str, args: Sequence[NDArray[Scalar]]) -> NDArray[Scalar]: ...
+    def call(self, name: str, args: Sequence[NDArray[Scalar]], bad: Mask) -> NDArray[Scalar]: ...
     def slopes(
         self, name: str, args: Sequence[NDArray[Scalar]], value: NDArray[Scalar], bad: Mask
     ) -> list[NDArray[Scalar]]: ...
@@ -111,7 +111,7 @@ class FloatDomain:
         e = exponents[:, None].astype(np.float64)
         return e * np.power(a, e - 1)
 
-    def call(self, name: str, args: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    def call(self, name: str, args: Sequence[NDArray[np.float64]], bad: Mask) -> NDArray[np.float64]:
         """Value of a function."""
         return np.asarray(FLOAT_FUNCTIONS[name](*args), dtype=np.float64)
 
@@ -256,9 +256,22 @@ class PrimeField:
         """e·a^(e − 1)."""
         return self.times(self.power(a, exponents - 1, bad), (exponents % self.prime)[:, None])
 
-    def call(self, name: str, args: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-        """Hash that stands for the value of an uninterpreted function."""
-        return self._hash(_VALUES.get(name, name), args)
+    def call(self, name: str, args: Sequence[NDArray[np.int64]], bad: Mask) -> NDArray[np.int64]:
+        """Hash that stands for the value of an uninterpreted function; known values where they are rational.
+
+        An expression that is 0 without being written so, such as x/3 − x/3, has the functions that 0 has: a quotient
+        by its sine has no value, and its logarithm has none (columns with one are marked in ``bad``).
+        """
+        value = self._hash(_VALUES.get(name, name), args)
+        if name in _AT_ZERO:
+            return np.where(args[0] == 0, _AT_ZERO[name], value)
+        if name in ("ln", "generic-ln"):
+            bad |= (args[0] == 0).any(axis=0)
+            return np.where(args[0] == 1, 0, value)
+        if name in ("power", "generic-power"):
+            known = np.where((args[1] == 0) | (args[0] == 1), 1, value)
+            return np.where((args[0] == 0) & (args[1] != 0), 0, known)
+        return value
 
     def slopes(
         self, name: str, args: Sequence[NDArray[np.int64]], value: NDArray[np.int64], bad: Mask
@@ -325,6 +338,10 @@ _CIRCULAR: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "tanh": ("", (1, -1)),
     "coth": ("", (1, -1)),
 }
+_AT_ZERO: Final = dict.fromkeys(("exp", "cos", "cosh", "sec", "sech"), 1) | dict.fromkeys(
+    ("sin", "tan", "sinh", "tanh", "arcsin", "arctan", "arcsinh", "arctanh", "abs"), 0
+)
+"""Values at 0, as :func:`sbmlump.expr.folding.fold_function` has them for the number 0."""
 _VALUES: Final = {"generic-power": "power", "generic-ln": "ln"}
 """Functions that differ by what is known of their derivatives, not by their values."""
 

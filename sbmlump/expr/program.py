@@ -129,7 +129,7 @@ class Program:
             elif group.kind == "power":
                 values[group.out] = domain.power(values[group.args[0]], group.exponents, bad)
             else:
-                values[group.out] = domain.call(group.name, [values[row] for row in group.args])
+                values[group.out] = domain.call(group.name, [values[row] for row in group.args], bad)
         return Tape(values, inverses, bad)
 
     def outputs(self, tape: Tape[Scalar]) -> NDArray[Scalar]:

@@ -195,9 +195,13 @@ def compare_at_real_points(claim: RealClaim, seed: int = 0, settings: RealPointS
 
 
 def contradicted_at(claim: RealClaim, points: Points, settings: RealPointSettings | None = None) -> bool:
-    """Whether balls contradict a claim at one of the given points, (inputs, points); those not finite say nothing."""
-    decider = _Decider(claim, settings or RealPointSettings())
-    return any(decider.contradictions(points[:, k]) for k in range(points.shape[1]))
+    """Whether balls contradict a claim at one of the given points, (inputs, points); those not finite say nothing.
+
+    A reduced system of which nothing can be said at any of them contradicts a claim, too, if doubles do not agree
+    either: x/3 − x/3 is a ball around 0 at every precision, and its logarithm is nothing at all.
+    """
+    comparison = _Comparison(claim, 0, settings or RealPointSettings())
+    return bool(comparison.contradictions_at(points))
 
 
 class _Decider:
@@ -209,6 +213,16 @@ class _Decider:
         self._left = BallProgram(claim.left, claim.left_roots, claim.left_inputs)
         self._right = BallProgram(claim.right, claim.right_roots, claim.right_inputs)
         self._place = {column: k for k, column in enumerate(claim.used)}
+        self._decided: set[int] = set()
+        self._waiting: dict[int, Contradiction] = {}
+
+    def agreed(self, positions: NDArray[np.bool_]) -> None:
+        """Take note that doubles of both sides agree at some point: the reduced system has values there."""
+        self._decided.update(np.flatnonzero(positions).tolist())
+
+    def never_decided(self) -> list[Contradiction]:
+        """Positions of which the original had a value at some point asked for, and the reduced system at none."""
+        return [found for position, found in sorted(self._waiting.items()) if position not in self._decided]
 
     def __len__(self) -> int:
         return len(self._left) + len(self._right)
@@ -232,7 +246,14 @@ class _Decider:
                     verdict = _verdict(mine, other)
                     if verdict is not None:
                         waiting.discard(position)
-                    if verdict is False and not isinstance(mine, Missing):
+                    if isinstance(mine, Missing):
+                        continue
+                    if verdict is None and other is Missing.UNKNOWN:
+                        blank = Contradiction(position, tuple(point.tolist()), float(mine), None)
+                        self._waiting.setdefault(position, blank)
+                    else:
+                        self._decided.add(position)
+                    if verdict is False:
                         theirs = None if isinstance(other, Missing) else float(other)
                         found.append(Contradiction(position, tuple(point.tolist()), float(mine), theirs))
             if not waiting:
@@ -308,7 +329,16 @@ class _Comparison:
                     found.setdefault(contradiction.position, contradiction)
             if found:
                 break
+        for contradiction in self._decider.never_decided():
+            found.setdefault(contradiction.position, contradiction)
         return RealPoints(tuple(found[position] for position in sorted(found)), compared, len(patterns))
+
+    def contradictions_at(self, points: Points) -> list[Contradiction]:
+        """What balls are sure of at the given points."""
+        with np.errstate(all="ignore"):
+            self._doubles(points)
+        found = [one for k in range(points.shape[1]) for one in self._decider.contradictions(points[:, k])]
+        return found + self._decider.never_decided()
 
     # -- points --------------------------------------------------------------------------------------
 
@@ -434,6 +464,7 @@ class _Comparison:
         weight = np.concatenate([abs(self._of_used) @ np.abs(left[:used]), np.abs(left[used:])])
         known = np.isfinite(mine)
         close = np.abs(mine - right) <= self._settings.tolerance * (weight + np.abs(right))
+        self._decider.agreed((known & close).any(axis=1))
         signs = np.nan_to_num(np.sign(self._surface_values(points)), nan=2.0).astype(np.int8)
         return (known & ~close).any(axis=0), known.any(axis=0), np.ascontiguousarray(signs)
 

@@ -15,6 +15,7 @@ from sbmlump.expr.domains import BadPrimeError, FloatDomain, PrimeField
 from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import FUNCTIONS, Graph, Op
 from sbmlump.expr.program import Program
+from sbmlump.expr.text import parse_expression
 
 P = 2147483629
 FLOAT, FIELD = FloatDomain(), PrimeField(P)
@@ -329,13 +330,34 @@ def test_primes_beyond_int64_products_are_refused():
 
 
 def test_hashes_depend_on_name_arguments_and_salt_only():
-    a = np.array([[5, 6, 5]])
+    a, none = np.array([[5, 6, 5]]), np.zeros(3, dtype=bool)
+
+    def value(field, name, *args):
+        return field.call(name, args, none)[0].tolist()
+
     first, other = PrimeField(P, 1), PrimeField(P, 2)
-    assert first.call("sin", [a])[0, 0] == first.call("sin", [a])[0, 2] == PrimeField(P, 1).call("sin", [a])[0, 0]
-    assert first.call("sin", [a])[0, 0] != first.call("sin", [a])[0, 1]
-    assert first.call("sin", [a])[0, 0] != first.call("cos", [a])[0, 0]
-    assert first.call("sin", [a])[0, 0] != other.call("sin", [a])[0, 0]
-    assert first.call("min", [a, a + 1])[0, 0] != first.call("min", [a + 1, a])[0, 0]
+    assert value(first, "sin", a)[0] == value(first, "sin", a)[2] == value(PrimeField(P, 1), "sin", a)[0]
+    assert value(first, "sin", a)[0] != value(first, "sin", a)[1]
+    assert value(first, "sin", a)[0] != value(first, "cos", a)[0]
+    assert value(first, "sin", a)[0] != value(other, "sin", a)[0]
+    assert value(first, "min", a, a + 1)[0] != value(first, "min", a + 1, a)[0]
+    assert not none.any()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("sin({})", 0), ("cosh({})", 1), ("exp({})", 1), ("x^({})", 1)])
+def test_functions_of_what_is_zero_without_being_written_so(text, expected):
+    g = Graph()
+    root = parse_expression(g, text.format("x/3 - x/3"), {"x": g.symbol("x")})
+    program = Program(g, [root], [g.symbol("x")])
+    tape = program.run(FIELD, np.array([[5, 6]]))
+    assert program.outputs(tape).tolist() == [[expected, expected]]
+
+
+@pytest.mark.parametrize("text", ["ln(x/3 - x/3)", "x/sin(x/3 - x/3)"])
+def test_what_has_no_value_anywhere_is_marked(text):
+    g = Graph()
+    program = Program(g, [parse_expression(g, text, {"x": g.symbol("x")})], [g.symbol("x")])
+    assert program.run(FIELD, np.array([[5, 6]])).bad.all()
 
 
 # -- structure ------------------------------------------------------------------------------------------
