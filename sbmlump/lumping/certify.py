@@ -10,9 +10,9 @@ modulo random primes. Systems with other functions: those are taken as generic (
 :mod:`sbmlump.expr.domains`), and two identities replace the one: rowsp(L) is closed under the Jacobian and holds the
 gradients of the observables, so that L f and h depend on Lx alone, and g(y) = L f(L̄y + c) for one right inverse, the
 witness. This is tried first without the derivatives of logarithms and powers, then with their arguments as powers of
-roots (:mod:`sbmlump.lumping.positive`), which both hold on the whole domain, and last with these derivatives, which
-holds on each connected piece of it by itself. All are then held against real points on both sides of every singularity
-(:mod:`sbmlump.lumping.real_points`): where one contradicts, the claim is refuted.
+roots (:mod:`sbmlump.lumping.positive`), which both hold on the whole domain, and last, in both ways, with these
+derivatives, which holds on each connected piece of it by itself. All are then held against real points on both sides of
+every singularity (:mod:`sbmlump.lumping.real_points`): where one contradicts, the claim is refuted.
 """
 
 from __future__ import annotations
@@ -355,6 +355,8 @@ def _prove(sides: _Sides, seed: int) -> ExactProof | Refutation:
             outcome = _prove_identity(sides, gradients, right, seed)
         if isinstance(outcome, Refutation):
             outcome = _prove_identity(sides, left, right, seed, one_branch=True)
+        if isinstance(outcome, Refutation) and rewritten.original_roots != sides.original_roots:
+            outcome = _prove_identity(sides, rewritten.gradients(frozenset()), right, seed, one_branch=True)
     if isinstance(outcome, Refutation):
         return outcome
     return _held_against_real_points(sides, outcome, seed)

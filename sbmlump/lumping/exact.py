@@ -97,9 +97,10 @@ class ClosureProblem:
         return self._with_roots(roots) if replaced else None
 
     def with_positive_arguments(self) -> ClosureProblem | None:
-        """The problem with arguments of roots as powers of these, and nothing known of the roots.
+        """The problem with arguments of roots as powers of these; ``None`` if nothing changes.
 
-        What is found so holds on the whole domain, see :mod:`sbmlump.lumping.positive`; ``None`` if nothing changes.
+        As long as derivatives of logarithms and powers are taken for known here, they are there, too; where some are
+        not, none is there, and what is found holds on the whole domain (see :mod:`sbmlump.lumping.positive`).
         """
         roots = [*self.rhs, *self.seeds, *(node for reset in self.resets for node in reset)]
         if not branched_nodes(self.graph, roots):
@@ -107,7 +108,8 @@ class ClosureProblem:
         rewritten = with_positive_arguments(self.graph, roots)
         if rewritten == roots:
             return None
-        return replace(self._with_roots(rewritten), opaque=branched_nodes(self.graph, rewritten))
+        opaque = branched_nodes(self.graph, rewritten) if self.opaque else frozenset[Node]()
+        return replace(self._with_roots(rewritten), opaque=opaque)
 
     def _with_roots(self, roots: Sequence[Node]) -> ClosureProblem:
         """Other expressions in place of those here: right-hand side, seeds, resets."""

@@ -3,7 +3,8 @@
 Over GF(p) the value and the derivative of every power and logarithm are hashes of their own, and what they have to do
 with their argument is not known. Where a rational power of u, its logarithm, or u itself stand side by side, all of
 them are written here as whole powers of one root: u = r^q and u^(n/q) = r^n, with r a function of u of which nothing
-else is known; further exp(c·ln u) = u^c for rational c, and (u^k)^c = u^(k·c) and ln(u^k) = k·ln u for odd k.
+else is known; further exp(c·ln u) = u^c for rational c, and (u^k)^c = u^(k·c) and ln(u^k) = k·ln u for odd k, and
+ln(exp(a)·u) = a + ln u.
 
 **What is proved about the rewritten expressions holds on the whole real domain of the original ones**, on both sides
 of every singularity. Let F be an expression, x and x′ two states of one fibre of the lumping at which F has a real
@@ -56,8 +57,7 @@ def _without_exponentials_of_logarithms(graph: Graph, roots: Sequence[Node]) -> 
         if name == "exp":
             new[node] = _exponential(graph, args[0])
         elif name == "ln":
-            base, exponent = _base_of(graph, args[0])
-            new[node] = graph.scaled(exponent, graph.call("ln", (base,)))
+            new[node] = _logarithm(graph, args[0])
         elif op is Op.POW and (outer := graph.number_of(args[1])) is not None:
             new[node] = _power(graph, args[0], outer)
         else:
@@ -73,6 +73,16 @@ def _exponential(graph: Graph, exponent: Node) -> Node:
     rest = graph.from_terms({t: c for t, c in terms.items() if t not in logarithms})
     factors = [_power(graph, graph.args(t)[0], c) for t, c in logarithms.items()]
     return graph.mul((*factors, graph.call("exp", (rest,))))
+
+
+def _logarithm(graph: Graph, argument: Node) -> Node:
+    """ln u, with exponentials among the factors of u, which are positive, and an odd power of u taken out."""
+    factors = graph.args(argument) if graph.op(argument) is Op.MUL else (argument,)
+    exponentials = [node for node in factors if graph.op(node) is Op.CALL and graph.name(node) == "exp"]
+    rest = argument if not exponentials else graph.mul(node for node in factors if node not in exponentials)
+    base, exponent = _base_of(graph, rest)
+    parts = [graph.args(node)[0] for node in exponentials]
+    return graph.add((*parts, graph.scaled(exponent, graph.call("ln", (base,)))))
 
 
 def _power(graph: Graph, base: Node, exponent: Fraction) -> Node:

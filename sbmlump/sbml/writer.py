@@ -70,9 +70,11 @@ def system_document(system: OdeSystem) -> WrittenSbml:
 
     Raises
     ------
+    LimitError
+        ``number-not-writable``.
     UnsupportedModelError
-        ``number-not-writable``, ``id-not-writable``, ``not-self-contained``, ``circular-initial-value``, or
-        ``written-differs`` where the result is read back as another model.
+        ``id-not-writable``, ``not-self-contained``, ``circular-initial-value``, or ``written-differs`` where the result
+        is read back as another model.
     SbmlumpError
         ``invalid-output`` where libSBML finds fault with the result (an internal error).
     """
@@ -88,7 +90,7 @@ def reduction_document(reduced: ReducedSystem) -> WrittenSbml:
 
     Raises
     ------
-    UnsupportedModelError, SbmlumpError
+    LimitError, UnsupportedModelError, SbmlumpError
         As :func:`system_document`.
     """
     kept, lost = carried_constraints(reduced)

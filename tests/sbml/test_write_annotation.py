@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 from sbml.write_models import chain, reduced_chain
 
-from sbmlump.errors import InputError, UnsupportedModelError
+from sbmlump.errors import InputError, LimitError
 from sbmlump.reduced import ErrorEstimate, Lump
 from sbmlump.sbml.annotation import lumping_annotation, read_lumping_annotation
 from sbmlump.sbml.writer import write_reduction, write_system
@@ -109,6 +109,6 @@ def test_missing_parts_are_refused() -> None:
 def test_coefficient_of_absurd_length_is_refused() -> None:
     reduced = reduced_chain()
     long = replace(reduced, lumps=(Lump("T", {"A": Fraction(1, 3**10_000)}), reduced.lumps[1]))
-    with pytest.raises(UnsupportedModelError) as error:  # a refusal, not an internal error
+    with pytest.raises(LimitError) as error:  # a refusal, not an internal error
         write_reduction(long)
     assert error.value.reasons[0].code == "number-not-writable"

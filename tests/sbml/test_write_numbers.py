@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sbmlump.errors import SbmlumpError, UnsupportedModelError
+from sbmlump.errors import LimitError, SbmlumpError
 from sbmlump.sbml.reader import parse_sbml
 from sbmlump.sbml.write_check import check_written
 from sbmlump.sbml.write_numbers import NumberTexts, attribute_text, is_decimal
@@ -102,7 +102,7 @@ def test_number_that_is_no_double_has_no_attribute_text() -> None:
 
 
 def test_number_beyond_doubles_is_refused() -> None:
-    with pytest.raises(UnsupportedModelError) as error:  # a refusal, not an internal error
+    with pytest.raises(LimitError) as error:  # a refusal, not an internal error
         NumberTexts().text(Fraction(10**400 + 1))
     assert error.value.reasons[0].code == "number-not-writable"
 
