@@ -20,7 +20,7 @@ from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node
 from sbmlump.expr.program import branched_nodes
 from sbmlump.lumping.basis import Basis, choose_basis
-from sbmlump.lumping.certify import Claim, Refutation, certify_widest
+from sbmlump.lumping.certify import Claim, Refutation, certify, certify_widest
 from sbmlump.lumping.constants import NO_POOLED_CONSTANTS, PooledConstants, pool_constants
 from sbmlump.lumping.events import event_resets, event_seeds, reduced_events
 from sbmlump.lumping.exact import ClosureProblem, LiftedSpace, invariant_dimension, smallest_invariant_space
@@ -59,6 +59,7 @@ _DRAWN_STATES: Final = 200  # a pattern of signs of 5 arguments is among so many
 _MOST_LIFTS: Final = 4  # of them tried
 _MOST_SURFACES: Final = 100  # arguments that a lift may hold constant
 _DENSE_CELLS: Final = 40_000  # of a matrix that is inverted over Q for that, a few seconds
+_MOST_DOUBTFUL: Final = 2  # claims that a few points contradict, of which it is asked which functions are to blame
 _MOST_ROUNDS: Final = 6  # in which some more functions are taken as generic; then all are
 _AGREEMENT: Final = 1e-6  # relative, of doubles; where they say more, balls decide, and the proof is exact anyway
 _MOST_NAMED: Final = 8  # ids within a sentence
@@ -134,20 +135,29 @@ def lump_exactly(
         pooled = pool_constants(system, space, restricted, taken)
         failures = [Reason("proof-failed", "a lumping was found, but no state to lift it to at which it is defined")]
         suspects: frozenset[Node] = frozenset()
+        known = branched_nodes(problem.graph, problem.roots()) - problem.opaque
+        doubtful: list[Claim] = []  # made at lifts at which a few points show a difference already
         for lifted, constants in _lifts(system, basis, pooled):
             reduced = reduced_system(system, basis, lifted, observables, constants)
+            claim = claim_of(system, reduced, basis, lifted, observables, keep)
             if not agrees(system, reduced, basis):
+                doubtful.append(claim)
                 continue
+            doubtful.clear()
             progress("proving")
             ready = clock()
-            proof = certify_widest(claim_of(system, reduced, basis, lifted, observables, keep), seed + attempt)
+            proof = certify_widest(claim, seed + attempt)
             if isinstance(proof, ExactProof):
                 seconds = {"lump": found - start, "certify": clock() - found, "prove": clock() - ready}
                 return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
             failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
-            suspects = next((nodes for nodes in proof.suspects if not nodes <= problem.opaque), frozenset())
+            suspects = _blamed(proof, problem)
             if not {reason.code for reason in proof.reasons} <= {"real-point-undefined", "undefined"}:
                 break  # another lift gives the same
+        for claim in doubtful[-_MOST_DOUBTFUL:] if known else ():  # the last lifts are where all is defined
+            doubt = certify(claim, seed + attempt)
+            if isinstance(doubt, Refutation) and (suspects := _blamed(doubt, problem)):
+                break
         if suspects and rounds < _MOST_ROUNDS:  # less is known of them, more states are kept
             rounds += 1
             opaque |= suspects
@@ -192,6 +202,11 @@ def _smallest_space(
     if positive is not None and invariant_dimension(positive, seed) < invariant_dimension(problem, seed):
         chosen = positive
     return smallest_invariant_space(chosen, seed, more_primes=more_primes, most_primes=most_primes)
+
+
+def _blamed(refutation: Refutation, problem: ClosureProblem) -> frozenset[Node]:
+    """Functions that real points put the blame on, the fewest of which not all are taken as generic already."""
+    return next((nodes for nodes in refutation.suspects if not nodes <= problem.opaque), frozenset())
 
 
 def _why(refutation: Refutation) -> str:

@@ -37,6 +37,8 @@ CASES = {
     "squares": ({"A": "B^2 + C^2 + D^2", "B": "0", "C": "0", "D": "0"}, {}),
     "irrational": ({"A": "k*B + C", "B": "k*C", "C": "-C"}, {"k": "exp(1/2)"}),
     "functions": ({"A": "exp(B + C)", "B": "-B", "C": "-C"}, {}),
+    "one side": ({"A": "exp(ln((B - C)^2)/2)/(B - C) - A", "B": "-B", "C": "-C"}, {}),
+    "roots": ({"A": "sqrt(B)^2 - B + sqrt(C)*sqrt(C)/C - A", "B": "-B", "C": "-C"}, {}),
 }
 
 
