@@ -63,6 +63,9 @@ Row = Mapping[str, Fraction]
 _RANK_PRIMES = 4
 _BRANCHED: Final = frozenset({"ln", "power"})  # functions whose derivatives say nothing across a singularity
 _SPOKEN: Final = {"generic-ln": "ln", "generic-power": "power"}
+_LIMITED: Final = _BRANCHED | frozenset(  # functions that have no real value for all arguments of some region
+    ("arcsin", "arccos", "arcsec", "arccsc", "arctanh", "arccosh", "arcsech", "arccoth", "factorial")
+)
 _SAME: Final = 1e-9  # relative difference of doubles below which a term is taken for equal at two states
 
 
@@ -423,8 +426,10 @@ def _held_against_real_points(sides: _Sides, proof: ExactProof, seed: int) -> Ex
             ),
         ),
         seed,
-        # what holds on the whole domain needs no second look for signs, only one for values that do not exist
-        RealPointSettings() if proof.domain is not None else BRIEF,
+        # what holds on the whole domain needs no long look where the reduced system has values nearly everywhere
+        BRIEF
+        if proof.domain is None and not Program(reduced.graph, sides.reduced_roots, right).function_names() & _LIMITED
+        else RealPointSettings(),
     )
     if seen.contradictions:
         reasons = tuple(_contradicted(sides, left, one) for one in seen.contradictions)

@@ -122,9 +122,18 @@ def _root_degrees(graph: Graph, roots: Sequence[Node]) -> dict[Node, int]:
 
 
 def _by_roots(graph: Graph, roots: Sequence[Node], degrees: dict[Node, int]) -> list[Node]:
-    """Every base by its root of that degree, and its powers by powers of that root."""
+    """Every base by its root of that degree, and its powers by powers of that root.
+
+    A base c·v is written so at v, as r^q/c: sums have v in them with factors of their own.
+    """
     new: dict[Node, Node] = {}
     of_base: dict[Node, Node] = {}
+    cores: dict[Node, Node] = {}
+    for base in degrees:
+        if graph.op(base) is Op.MUL and graph.number_of(graph.args(base)[0]) is not None:
+            core = graph.args(base)[1]
+            if core not in degrees:
+                cores.setdefault(core, base)
     for node in graph.reachable(roots):
         args = graph.args(node)
         if graph.op(node) is Op.POW and args[0] in of_base and (number := graph.number_of(args[1])) is not None:
@@ -132,7 +141,13 @@ def _by_roots(graph: Graph, roots: Sequence[Node], degrees: dict[Node, int]) -> 
             new[node] = graph.pow(of_base[args[0]], graph.number(whole))
         else:
             new[node] = graph.rebuild(graph.op(node), [new[arg] for arg in args], graph.payload(node))
-        if node in degrees:
+        if node in cores:
+            base = cores[node]
+            factor = graph.number_of(graph.args(base)[0])
+            assert factor is not None
+            of_base[base] = graph.pow(graph.scaled(factor, new[node]), graph.number(Fraction(1, degrees[base])))
+            new[node] = graph.scaled(1 / factor, graph.pow(of_base[base], graph.number(degrees[base])))
+        elif node in degrees and node not in of_base:
             of_base[node] = graph.pow(new[node], graph.number(Fraction(1, degrees[node])))
             new[node] = graph.pow(of_base[node], graph.number(degrees[node]))
     return [new[root] for root in roots]
