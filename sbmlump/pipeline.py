@@ -386,7 +386,9 @@ def simulate_reduction(
     from sbmlump.simulate.compare import compare
     from sbmlump.simulate.source import simulated_text
 
-    names = [o.id for o in reduction.observables if reduction.reducible or o.id in reduction.system.definitions]
+    # where nothing was reduced, the file is the original, which defines no combination that was observed
+    written = reduction.system if reduction.reducible else reduction.original
+    names = [o.id for o in reduction.observables if o.id in written.definitions]
     if not names:
         return None, []
     definitions = definitions_of(reduction.original, reduction.observables)

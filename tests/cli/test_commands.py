@@ -174,6 +174,17 @@ def test_not_reducible(sbmlump, data, tmp_path):
     assert strict.json["outcome"] == "not-reducible"
 
 
+def test_a_combination_of_a_model_that_is_not_reducible_is_simulated(sbmlump, data, tmp_path):
+    """What is written is the original, which knows no such combination: the other observables are compared."""
+    flags = ["reduce", data / "michaelis_menten.xml", "--observe", "total = S + 2*E", "--observe", "ES", "--json"]
+    out = tmp_path / "same.xml"
+    result = sbmlump(*flags, "--observe", "P", "-o", out)
+    assert result.code == 0, result.json
+    assert result.json["outcome"] == "not-reducible"
+    assert set(result.json["simulation"]["per_observable"]) == {"ES", "P"}
+    assert out.exists()
+
+
 def test_method_none_writes_the_model_back(sbmlump, model, tmp_path):
     out = tmp_path / "same.xml"
     result = sbmlump("reduce", model, "--method", "none", "-o", out, "--json")
