@@ -96,16 +96,14 @@ def _shared_ids(before: OdeSystem, after: OdeSystem, rows: Mapping[str, Mapping[
     """What each id of the original that the reduced model defines too is in the original.
 
     Left out is what is compared anyway: constants of both and states that never change, by their values, and states
-    that are lumps by themselves. A reaction's id is taken for its flux where something else is assigned to it.
+    that are lumps by themselves. The id of a reaction means its flux.
     """
-    fluxes = {one.id for one in after.reactions}
     values = {c.id for c in after.constants} & {*(c.id for c in before.constants), *before.states}
     return {
         name: node
         for name, node in before.definitions.items()
         if name in after.definitions
         and name not in values
-        and name not in fluxes
         and dict(rows.get(name, {})) != {name: Fraction(1)}
     }
 

@@ -161,3 +161,26 @@ def test_a_reduced_model_that_is_not_reducible_again_is_proved(files: tuple[Path
     assert not again.reducible
     again.write(tmp_path / "again.xml")
     assert isinstance(sbmlump.verify(target, tmp_path / "again.xml"), ExactProof)
+
+
+@pytest.mark.parametrize("name", ["r1", "r4"])
+def test_the_id_of_a_reaction_means_its_flux(tmp_path: Path, name: str) -> None:
+    """A pooled reaction under the id of one that is in it, and one under the id of one that is gone."""
+    source, target = tmp_path / "original.xml", tmp_path / "reduced.xml"
+    reactions = (
+        reaction("r1", "A", "N", "k*A*c"),
+        reaction("r2", "B", "N", "k*B*c"),
+        reaction("r3", "N", "P", "k*N*c"),
+        reaction("r4", "P", "", "0.1*P*c"),
+    )
+    body = listed("Compartments", compartment()) + listed("Species", *map(species, "ABNP"))
+    source.write_text(sbml(body + listed("Parameters", parameter("k", "0.5")) + listed("Reactions", *reactions)))
+    sbmlump.reduce(sbmlump.load(source), "N").write(target)
+    text = target.read_text()
+    assert isinstance(sbmlump.verify(source, target), ExactProof)
+    before = {"r1": "pooled_r1_r2", "r4": "r3"}[name]
+    assert f'<reaction id="{before}"' in text
+    target.write_text(text.replace(f'<reaction id="{before}"', f'<reaction id="{name}"'))
+    refuted = sbmlump.verify(source, target)
+    assert isinstance(refuted, Refutation)
+    assert [one.element for one in refuted.reasons] == [name]

@@ -59,6 +59,9 @@ class EliminationClaim:
         Whether the claim is made for all values of the constants; else for those in the file.
     fixed : frozenset of str
         Constants for whose values in the file it is made in either case.
+    complete : bool
+        Whether the reduced system has to define every state of the original. A later step of a chain may have dropped
+        states on which nothing that is left depends; which those are a file does not say.
     """
 
     original: OdeSystem
@@ -68,6 +71,7 @@ class EliminationClaim:
     symbolic: bool = True
     starts: Mapping[str, str] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
+    complete: bool = True
 
     @property
     def at_values(self) -> frozenset[str]:
@@ -143,7 +147,7 @@ def claim_of_files(original: OdeSystem, reduced: OdeSystem, observables: Mapping
     # an id that a rule defines (the size of a compartment) means at all times what the rule says
     opened = {graph.symbol(one.id): one.value for one in original.assigned}
     totals = dict(zip(totals, graph.substitute(list(totals.values()), opened), strict=True))
-    return EliminationClaim(original, reduced, totals, observables, starts=starts)
+    return EliminationClaim(original, reduced, totals, observables, starts=starts, complete=False)
 
 
 def _state_at_start(name: str, states: Set[str]) -> str | None:
@@ -152,7 +156,9 @@ def _state_at_start(name: str, states: Set[str]) -> str | None:
 
 
 def _statement(claim: EliminationClaim) -> str:
-    number = claim.original.size - claim.reduced.size
+    left = set(claim.reduced.states)
+    # states that are gone altogether follow from no total
+    number = sum(name in claim.reduced.definitions and name not in left for name in claim.original.states)
     what = "1 total of states never changes" if number == 1 else f"{number} totals of states never change"
     every = ""
     if claim.symbolic:
@@ -186,7 +192,8 @@ def _check_form(claim: EliminationClaim) -> list[Reason]:
         if name not in constants
     ]
     defined = claim.reduced.definitions
-    missing = [name for name in (*claim.observables, *claim.original.states) if name not in defined]
+    needed = (*claim.observables, *(claim.original.states if claim.complete else ()))
+    missing = [name for name in needed if name not in defined]
     reasons += [Reason("observable-missing", f"the reduced model has no {name}", name) for name in missing]
     return reasons
 
@@ -282,8 +289,10 @@ class _Sides:
         if fixed:
             free = frozenset(c.id for c in before.constants) - fixed
             roots = before.graph.substitute(roots, before.specialised(free))
-            keep = frozenset(c.id for c in after.constants) - fixed
-            others = after.graph.substitute(others, after.specialised(keep))
+            # numbers, also where the reduced system computes them from constants that are not fixed: initial values
+            # of states that were eliminated are constants there
+            numbers = {node: value for node, value in after.specialised().items() if after.graph.name(node) in fixed}
+            others = after.graph.substitute(others, numbers)
         left_names = [*before.states, *sorted(before.graph.symbols(roots) - set(before.states))]
         right_names = sorted(after.graph.symbols(others))
         self._left = Program(before.graph, roots, [*map(before.graph.symbol, left_names), before.graph.time()])

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
+from sbml.read_models import assignment, compartment, listed, parameter, reaction, rule, sbml, species
 from strategies import mass_action_networks
 
+import sbmlump
 from sbmlump.classic.conservation import conservation, on_class
 from sbmlump.classic.measure import Trial, measure
 from sbmlump.classic.proof import EliminationClaim, claim_of_files, prove_elimination
@@ -308,3 +310,60 @@ def test_totals_across_compartments_are_verified_from_the_files(tmp_path: Path, 
         assert spoilt != written
         reduced.write_text(spoilt, encoding="utf-8")
         assert isinstance(verify(original, reduced), Refutation)
+
+
+def _weighted_total(tmp_path: Path) -> Path:
+    """A total of A and P whose weights hold for the value of ``w``, which is computed from X and Y, on which A rests."""
+    reactions = (
+        reaction("r1", "A", "P", "k*A*c"),
+        reaction("r2", "P", "", "w*A*c"),
+        reaction("r3", "X", "Y", "h*X*c"),
+        reaction("r4", "A", "A Z", "A*c"),
+    )
+    path = tmp_path / "original.xml"
+    path.write_text(
+        sbml(
+            listed("Compartments", compartment())
+            + listed("Species", *map(species, "APXYZ"))
+            + listed("Parameters", parameter("k", "0.9"), parameter("h", "0.3"), parameter("w", None))
+            + listed("InitialAssignments", assignment("w", "2.5*h/(X + Y + 0.5)"))
+            + listed("Reactions", *reactions)
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize("method", ["conservation", "conservation,exact"])
+def test_weights_computed_from_states_that_are_eliminated(tmp_path: Path, method: str) -> None:
+    """The value of ``w`` is a number on both sides, though the reduced model computes it from X and Y at the start."""
+    path = _weighted_total(tmp_path)
+    found = sbmlump.reduce(sbmlump.load(path), "P", method)
+    assert isinstance(found.certificate, ExactProof)
+    assert set(found.certificate.valid_for) == {"h", "k", "w"}
+    found.write(tmp_path / "reduced.xml")
+    assert isinstance(verify(path, tmp_path / "reduced.xml"), ExactProof)
+
+
+def test_states_that_a_later_step_drops_need_no_definition(tmp_path: Path) -> None:
+    """A total whose weight is a size that changes is no linear lump; Z is in none, and gone."""
+    growing = (
+        reaction("r1", "A", "P", "k*A"),
+        reaction("r2", "P", "A", "P/(1 + A*A)"),
+        reaction("r3", "A", "A Z", "A"),
+    )
+    path = tmp_path / "original.xml"
+    path.write_text(
+        sbml(
+            listed("Compartments", compartment("c", "1", constant=False), compartment("d", "3"))
+            + listed("Species", species("A", amounts=True), species("P"), species("Z", where="d"))
+            + listed("Parameters", parameter("k", "0.9"))
+            + listed("Rules", rule("rateRule", "c", "0.1*c"))
+            + listed("Reactions", *growing)
+        )
+    )
+    found = sbmlump.reduce(sbmlump.load(path), "A", "conservation,exact")
+    assert "Z" in found.vanished or "Z" not in found.system.definitions
+    assert "A" in found.system.states and found.system.size < 4
+    found.write(tmp_path / "reduced.xml")
+    proof = verify(path, tmp_path / "reduced.xml")
+    assert isinstance(proof, ExactProof), proof
