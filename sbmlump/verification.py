@@ -12,7 +12,7 @@ from sbmlump.classic.proof import claim_of_files, prove_elimination
 from sbmlump.errors import Reason, UsageError
 from sbmlump.expr.graph import Node
 from sbmlump.loading import load
-from sbmlump.lumping.certify import Claim, Refutation, certify, certify_widest
+from sbmlump.lumping.certify import Claim, Refutation, certify, certify_widest, lumping_faults
 from sbmlump.lumping.certify_embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
 from sbmlump.lumping.totals import with_totals
 from sbmlump.observables import parse_observables
@@ -128,13 +128,10 @@ def _proved_elimination(claim: Claim, record: LumpingRecord | None, seed: int) -
     constants that are computed from initial values, rates that depend on totals through functions. It holds for all
     values of the constants, sizes of compartments among the weights of totals included.
     """
-    alone = {name: {name: Fraction(1)} for name in claim.reduced.states}
-    if claim.rows != alone or claim.lift != alone or claim.offset:
+    if claim.offset or lumping_faults(claim):
         return None
-    elimination = claim_of_files(claim.original, claim.reduced, claim.observables)
-    named = {name: {state: Fraction(1)} for name, state in elimination.starts.items()}
-    if record is not None and named != dict(record.starts):
-        return None
+    starts = None if record is None else dict(record.starts)
+    elimination = claim_of_files(claim.original, claim.reduced, claim.observables, claim.rows, starts)
     fixed = frozenset[str]() if record is None else frozenset(record.valid_for)
     result = prove_elimination(replace(elimination, fixed=fixed), seed)
     return result if isinstance(result, ExactProof) else None

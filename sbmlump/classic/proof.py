@@ -9,7 +9,7 @@ followed point by point, functions need not be rational: equal arguments give eq
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
@@ -32,6 +32,7 @@ from sbmlump.lumping.claim_values import (
 )
 from sbmlump.lumping.event_proof import event_pairs
 from sbmlump.lumping.identity import failure_bound, run_trials
+from sbmlump.lumping.totals import acting_constants
 from sbmlump.lumping.validity import ids_below
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
@@ -39,6 +40,7 @@ from sbmlump.system import OdeSystem
 __all__ = ["EliminationClaim", "claim_of_files", "prove_elimination"]
 
 Residues = NDArray[np.int64]
+Row = Mapping[str, Fraction]
 _MOST_NAMED: Final = 8  # constants within a sentence
 
 
@@ -53,8 +55,11 @@ class EliminationClaim:
         Constants of the reduced system and what each is in the original: an expression of its states and constants.
     observables : mapping of str to Node
         Ids in the reduced system, expressions of the original.
-    starts : mapping of str to str
-        Constants of the reduced system that hold initial values, and of which states (only where read from files).
+    starts : mapping of str to row
+        Constants of the reduced system that hold initial values, as combinations of original states (only where read
+        from files).
+    rows : mapping of str to row
+        States of the reduced system that are combinations of original states; the others are those states themselves.
     symbolic : bool
         Whether the claim is made for all values of the constants; else for those in the file.
     fixed : frozenset of str
@@ -69,9 +74,20 @@ class EliminationClaim:
     totals: Mapping[str, Node]
     observables: Mapping[str, Node]
     symbolic: bool = True
-    starts: Mapping[str, str] = field(default_factory=dict)
+    starts: Mapping[str, Row] = field(default_factory=dict)
+    rows: Mapping[str, Row] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
     complete: bool = True
+
+    @property
+    def lumps(self) -> dict[str, Row]:
+        """Each state of the reduced system as a combination of original states."""
+        return {name: self.rows.get(name, {name: Fraction(1)}) for name in self.reduced.states}
+
+    def combination(self, row: Row) -> Node:
+        """A combination of original states as an expression of the original."""
+        graph = self.original.graph
+        return graph.add(graph.scaled(weight, graph.symbol(name)) for name, weight in row.items())
 
     @property
     def at_values(self) -> frozenset[str]:
@@ -92,8 +108,7 @@ def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Re
     reasons += start.reasons
     if reasons:
         return Refutation(tuple(reasons))
-    rows = {name: {name: Fraction(1)} for name in claim.reduced.states}
-    events, event_reasons = event_pairs(claim.original, claim.reduced, rows)
+    events, event_reasons = event_pairs(claim.original, claim.reduced, claim.lumps)
     event_reasons += _mixed(claim)
     if event_reasons:
         return Refutation(tuple(event_reasons))
@@ -125,20 +140,37 @@ def prove_elimination(claim: EliminationClaim, seed: int = 0) -> ExactProof | Re
     return with_values(proof, start)
 
 
-def claim_of_files(original: OdeSystem, reduced: OdeSystem, observables: Mapping[str, Node]) -> EliminationClaim:
+def claim_of_files(
+    original: OdeSystem,
+    reduced: OdeSystem,
+    observables: Mapping[str, Node],
+    rows: Mapping[str, Row] | None = None,
+    starts: Mapping[str, Row] | None = None,
+) -> EliminationClaim:
     """The claim that a model which was read back makes: its totals are what their initial assignments say.
 
-    Constants named ``X_at_start`` mean the initial value of the state X; what stands in an initial assignment for the
-    value of a state at time 0 is taken for that state at all times, which the proof then confirms or not.
+    What stands in an initial assignment for the value of a state at time 0 is taken for that state at all times, which
+    the proof then confirms or not.
+
+    Parameters
+    ----------
+    rows : mapping of id to row, optional
+        States of the reduced model that are combinations of original states.
+    starts : mapping of id to row, optional
+        Constants that hold initial values, as combinations of original states; if absent, those named ``X_at_start``
+        hold that of the state X.
     """
     graph = original.graph
     states = set(original.states)
     known = states | {c.id for c in original.constants}
     new = [c for c in reduced.constants if c.id not in known and c.value is not None]
-    starts = {c.id: state for c in new if (state := _state_at_start(c.id, states)) is not None}
-    mapping = {reduced.graph.symbol(name): graph.symbol(state) for name, state in starts.items()}
+    if starts is None:
+        named = {c.id: _state_at_start(c.id, states) for c in new}
+        starts = {name: {state: Fraction(1)} for name, state in named.items() if state is not None}
+    claim = EliminationClaim(original, reduced, {}, observables, starts=starts, rows=rows or {}, complete=False)
+    forms = {name: claim.combination(row) for name, row in (*starts.items(), *claim.lumps.items())}
     used = reduced.graph.symbols([c.value for c in new if c.value is not None and c.id not in starts])
-    mapping |= {reduced.graph.symbol(name): graph.symbol(name) for name in used if name not in starts}
+    mapping = {reduced.graph.symbol(name): forms.get(name, graph.symbol(name)) for name in used}
     totals = {
         c.id: graph.transplant(reduced.graph, [c.value], mapping)[0]
         for c in new
@@ -147,7 +179,10 @@ def claim_of_files(original: OdeSystem, reduced: OdeSystem, observables: Mapping
     # an id that a rule defines (the size of a compartment) means at all times what the rule says
     opened = {graph.symbol(one.id): one.value for one in original.assigned}
     totals = dict(zip(totals, graph.substitute(list(totals.values()), opened), strict=True))
-    return EliminationClaim(original, reduced, totals, observables, starts=starts, complete=False)
+    # a constant that holds initial values and acts on the dynamics is a total itself
+    acting = acting_constants(reduced)
+    totals |= {name: forms[name] for name in starts if name in acting and name not in known}
+    return replace(claim, totals=totals)
 
 
 def _state_at_start(name: str, states: Set[str]) -> str | None:
@@ -156,9 +191,9 @@ def _state_at_start(name: str, states: Set[str]) -> str | None:
 
 
 def _statement(claim: EliminationClaim) -> str:
-    left = set(claim.reduced.states)
-    # states that are gone altogether follow from no total
-    number = sum(name in claim.reduced.definitions and name not in left for name in claim.original.states)
+    states = set(claim.original.states)
+    number = sum(not states.isdisjoint(claim.original.graph.symbols([node])) for node in claim.totals.values())
+    number += sum(c.id in states for c in claim.reduced.constants)
     what = "1 total of states never changes" if number == 1 else f"{number} totals of states never change"
     every = ""
     if claim.symbolic:
@@ -181,9 +216,10 @@ def _values(claim: EliminationClaim) -> dict[str, str]:
 def _check_form(claim: EliminationClaim) -> list[Reason]:
     known = set(claim.original.states)
     reasons = [
-        Reason("unknown-member", f"{name} is no state of the original", name)
-        for name in claim.reduced.states
-        if name not in known
+        Reason("unknown-member", f"{member} is no state of the original", member)
+        for row in (*claim.lumps.values(), *claim.starts.values())
+        for member in row
+        if member not in known
     ]
     constants = {c.id for c in claim.reduced.constants}
     reasons += [
@@ -206,10 +242,9 @@ def _check_values(claim: EliminationClaim, seed: int) -> ComparedValues:
     states = set(before.states)
     pairs = constant_pairs(before, after, left, right)
     at_rest = [(c.id, left.get(c.id)) for c in after.constants if c.id in states]
-    kept = [(name, left.get(name)) for name in after.states]
-    starts = [(name, left.get(state)) for name, state in claim.starts.items()]
+    kept = [(name, left.combined(row)) for name, row in (*claim.lumps.items(), *claim.starts.items())]
     totals = [(name, left.formula(node)) for name, node in claim.totals.items()]
-    for name, node in (*at_rest, *kept, *starts, *totals):
+    for name, node in (*at_rest, *kept, *totals):
         other = right.get(name)
         text = f"the value of {name} at time 0 is not that of the original"
         if node is None or other is None:
@@ -250,7 +285,8 @@ def _pairs(claim: EliminationClaim) -> tuple[list[str], list[Node], list[Node]]:
         right.append(b)
 
     for name, rate in zip(after.states, after.rhs, strict=True):
-        pair(f"the rate of {name}", rates[name], rate)
+        whole = graph.add(graph.scaled(weight, rates[state]) for state, weight in claim.lumps[name].items())
+        pair(f"the rate of {name}", whole, rate)
     seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
     for name, node in claim.totals.items():
         pair(f"the total {name}", graph.derivative(node, seeds), zero)
@@ -282,8 +318,10 @@ class _Sides:
 
     def __init__(self, claim: EliminationClaim, left: Sequence[Node], right: Sequence[Node]) -> None:
         before, after = claim.original, claim.reduced
-        totals = list(claim.totals)
-        roots = [*left, *(claim.totals[name] for name in totals)]
+        # what the reduced system calls by one name and the original has as an expression: totals and lumps
+        forms = dict(claim.totals)
+        forms |= {name: claim.combination(claim.lumps[name]) for name in after.states if name in claim.rows}
+        roots = [*left, *forms.values()]
         others = list(right)
         fixed = claim.at_values
         if fixed:
@@ -299,9 +337,9 @@ class _Sides:
         self._right = Program(after.graph, others, [*map(after.graph.symbol, right_names), after.graph.time()])
         place = {name: i for i, name in enumerate(left_names)}
         self._count = len(left)
-        total_place = {name: i for i, name in enumerate(totals)}
+        form_place = {name: i for i, name in enumerate(forms)}
         self._sources = [
-            ("total", total_place[name]) if name in total_place else ("input", place.get(name, -1))
+            ("form", form_place[name]) if name in form_place else ("input", place.get(name, -1))
             for name in right_names
         ]
         self.degree = self._left.degree() * (1 + self._right.degree()) + 1
@@ -314,7 +352,7 @@ class _Sides:
         outputs = self._left.outputs(left)
         y = generator.integers(1, finite.prime, (len(self._right.inputs), points))
         for i, (kind, position) in enumerate(self._sources):
-            if kind == "total":
+            if kind == "form":
                 y[i] = outputs[self._count + position]
             elif position >= 0:
                 y[i] = x[position]

@@ -204,6 +204,11 @@ def _check_shape(claim: Claim) -> list[Reason]:
     return reasons
 
 
+def lumping_faults(claim: Claim) -> list[Reason]:
+    """What is wrong with the rows and their lift by themselves, whatever the systems do."""
+    return _check_shape(claim) or _check_rank(claim)
+
+
 def _check_missing(claim: Claim) -> list[Reason]:
     mentioned = claim.reduced.graph.symbols(claim.reduced.rhs) - set(claim.reduced.states)
     missing = sorted(mentioned - set(claim.reduced.constant_values))

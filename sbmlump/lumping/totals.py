@@ -24,7 +24,7 @@ from sbmlump.lumping.certify import Claim, Refutation
 from sbmlump.lumping.claim_values import ValuePair, ValueTable, compare_values
 from sbmlump.system import Constant, OdeSystem
 
-__all__ = ["with_totals"]
+__all__ = ["acting_constants", "with_totals"]
 
 Row = Mapping[str, Fraction]
 
@@ -50,7 +50,7 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     own = {c.id for c in claim.original.constants}
     states = set(claim.original.states)
     # of the constants that hold initial values only those that act are totals; others serve to compute such
-    acting = _acting(claim.reduced)
+    acting = acting_constants(claim.reduced)
     totals: dict[str, Row] = {name: row for name, row in starts.items() if name in acting and name not in own}
     for constant in claim.reduced.constants:
         if constant.id in states:
@@ -74,7 +74,7 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     )
 
 
-def _acting(system: OdeSystem) -> set[str]:
+def acting_constants(system: OdeSystem) -> set[str]:
     """Ids that the dynamics, assigned quantities or events mention."""
     roots = [*system.rhs, *(one.value for one in system.assigned)]
     return system.graph.symbols([*roots, *event_expressions(system.events)])
