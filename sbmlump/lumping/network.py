@@ -102,12 +102,39 @@ class _Network:
         if columns is None:
             return [], []
         groups = self._groups(columns)
-        if isinstance(self.reduced.map, (Embedding, Elimination)):
+        if self._recovers_every_state():
             return groups, []  # the states live on a manifold; there the lifted rates are the rates
         closed, still = self._tested(groups)
         merged, left = _opposites_merged(self.graph, still)
         more, still = self._tested(merged)
         return [*closed, *more], [*still, *left]
+
+    def _recovers_every_state(self) -> bool:
+        """Whether every original state follows from the reduced system: of a chain of steps some may not."""
+        if isinstance(self.reduced.map, Elimination):
+            return set(self.reduced.original.states) <= set(self.reduced.system.definitions)
+        return isinstance(self.reduced.map, Embedding)
+
+    def _combinations(self) -> dict[Node, Node]:
+        """States of the reduced system and its conserved totals as expressions of the original states."""
+        graph, original, system, kind = self.graph, self.reduced.original, self.reduced.system, self.reduced.map
+        rows: dict[str, dict[int, Fraction]] = dict(zip(system.states, map(dict, self.reduced.matrix.rows), strict=True))
+        if isinstance(kind, Elimination):
+            index = original.state_index
+            rows |= {name: {index[state]: v for state, v in row.items()} for name, row in kind.starts.items()}
+        symbols = [graph.symbol(name) for name in original.states]
+        found = {
+            graph.symbol(name): graph.add(graph.scaled(v, symbols[j]) for j, v in row.items())
+            for name, row in rows.items()
+        }
+        if isinstance(kind, Elimination):
+            # what is a state at the start in the formula of a total is that state at all times
+            known = {c.id for c in original.constants}
+            sums = {c.id: c.value for c in system.constants if c.id not in known and c.id not in rows}
+            totals = {name: value for name, value in sums.items() if value is not None}
+            values = graph.substitute(list(totals.values()), self.fixed | found)
+            found |= dict(zip(map(graph.symbol, totals), values, strict=True))
+        return found
 
     def _columns(self) -> list[dict[int, Fraction | int]] | None:
         """LS in amounts, a column for each reaction; ``None`` where a stoichiometry is no number."""
@@ -188,11 +215,7 @@ class _Network:
         graph, original = self.graph, self.reduced.original
         fluxes = {r.id: r.flux for r in original.reactions}
         whole = [graph.add(graph.scaled(v, fluxes[name]) for name, v in group.members.items()) for group in groups]
-        symbols = [graph.symbol(name) for name in original.states]
-        definition = {
-            graph.symbol(name): graph.add(graph.scaled(v, symbols[j]) for j, v in row.items())
-            for name, row in zip(self.reduced.system.states, self.reduced.matrix.rows, strict=True)
-        }
+        definition = self._combinations()
         whole = graph.substitute(whole, self.fixed)
         small = graph.substitute([group.rate for group in groups], self.fixed | definition)
         values = field_values(graph, [*whole, *small])

@@ -367,3 +367,58 @@ def test_states_that_a_later_step_drops_need_no_definition(tmp_path: Path) -> No
     found.write(tmp_path / "reduced.xml")
     proof = verify(path, tmp_path / "reduced.xml")
     assert isinstance(proof, ExactProof), proof
+
+
+def test_a_flux_that_is_no_function_of_what_is_left_loses_its_id(tmp_path: Path) -> None:
+    """After lumping, single fluxes need not follow from the states that are left, although their sums do."""
+    reactions = (
+        reaction("r0", "A", "F", "c*k*(A - F)"),
+        reaction("r1", "F", "D", "c*k*(F - D)"),
+        reaction("r2", "E F", "A E", "c*k*E*F"),
+        reaction("r3", "A", "B C", "c*k*A"),
+        reaction("r4", "B", "F", "c*k*B"),
+        reaction("r5", "F", "E", "c*k*F"),
+        reaction("r6", "C", "A", "c*k*(C - A)"),
+    )
+    path = tmp_path / "original.xml"
+    path.write_text(
+        sbml(
+            listed("Compartments", compartment())
+            + listed("Species", *map(species, "ABCDEF"))
+            + listed("Parameters", parameter("k", "0.5"))
+            + listed("Reactions", *reactions)
+        )
+    )
+    system = sbmlump.load(path)
+    found = sbmlump.reduce(system, "A", "exact,conservation")
+    assert found.reducible
+    found.write(tmp_path / "reduced.xml")
+    proof = verify(path, tmp_path / "reduced.xml")
+    assert isinstance(proof, ExactProof), proof
+
+
+def test_totals_of_lumps_weighed_by_symbolic_sizes(tmp_path: Path) -> None:
+    """A + B is lumped and then eliminated by its total with P, whose weight is a size computed from a parameter."""
+    reactions = (reaction("r1", "A", "P", "k*A*c"), reaction("r2", "B", "P", "k*B*c"), reaction("r3", "A", "B", "A*A"))
+    path = tmp_path / "original.xml"
+    path.write_text(
+        sbml(
+            listed("Compartments", compartment("c", "2"), compartment("d", None))
+            + listed("Species", species("A"), species("B"), species("P", where="d"))
+            + listed("Parameters", parameter("k", "0.5"))
+            + listed("InitialAssignments", assignment("d", "1 + k"), assignment("A", "k*k"))
+            + listed("Reactions", *reactions)
+        )
+    )
+    found = sbmlump.reduce(sbmlump.load(path), "P", "exact,conservation", keep_parameters="k")
+    assert found.system.states == ("P",)
+    reduced = tmp_path / "reduced.xml"
+    found.write(reduced)
+    proof = verify(path, reduced)
+    assert isinstance(proof, ExactProof), proof
+    assert proof.valid_for == {}
+    text = reduced.read_text()
+    assert '<member state="B" value="1"/>' in text
+    for other in ('<member state="B" value="2"/>', '<member state="D" value="1"/>', ""):
+        reduced.write_text(text.replace('<member state="B" value="1"/>', other))
+        assert not isinstance(verify(path, reduced), ExactProof), other
