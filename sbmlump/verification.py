@@ -102,9 +102,7 @@ def _shared_ids(before: OdeSystem, after: OdeSystem, rows: Mapping[str, Mapping[
     return {
         name: node
         for name, node in before.definitions.items()
-        if name in after.definitions
-        and name not in values
-        and dict(rows.get(name, {})) != {name: Fraction(1)}
+        if name in after.definitions and name not in values and dict(rows.get(name, {})) != {name: Fraction(1)}
     }
 
 

@@ -339,8 +339,7 @@ class _Sides:
         self._count = len(left)
         form_place = {name: i for i, name in enumerate(forms)}
         self._sources = [
-            ("form", form_place[name]) if name in form_place else ("input", place.get(name, -1))
-            for name in right_names
+            ("form", form_place[name]) if name in form_place else ("input", place.get(name, -1)) for name in right_names
         ]
         self.degree = self._left.degree() * (1 + self._right.degree()) + 1
         self.bits = self.degree * (self._left.height() + self._right.height() + 64)

@@ -118,7 +118,7 @@ class _Network:
     def _combinations(self) -> dict[Node, Node]:
         """States of the reduced system and its conserved totals as expressions of the original states."""
         graph, original, system, kind = self.graph, self.reduced.original, self.reduced.system, self.reduced.map
-        rows: dict[str, dict[int, Fraction]] = dict(zip(system.states, map(dict, self.reduced.matrix.rows), strict=True))
+        rows = {name: dict(row) for name, row in zip(system.states, self.reduced.matrix.rows, strict=True)}
         if isinstance(kind, Elimination):
             index = original.state_index
             rows |= {name: {index[state]: v for state, v in row.items()} for name, row in kind.starts.items()}
