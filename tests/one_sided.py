@@ -92,7 +92,7 @@ TRUE = (
     "sin(u)^2 + cos(u)^2",
     "cosh(u)^2 - sinh(u)^2",
 )
-_DIGITS = (60, 1500)  # exponentials of hundreds may cancel
+_DIGITS = (60, 6000)  # exponentials of thousands may cancel
 PLAIN = (
     "exp(-p^2)",
     "sin(p)",

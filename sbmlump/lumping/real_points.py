@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -87,6 +86,9 @@ class RealPointSettings:
         Places refined in one round.
     patterns : int
         For each line, further points at which factors of these expressions have randomly chosen signs.
+    cloud : int
+        Further points in all directions at once and at all distances, where no line and no pattern leads: with two
+        identities in one system the region in which one of them fails and the other is defined may be a small one.
     """
 
     lines: int = 16
@@ -100,9 +102,10 @@ class RealPointSettings:
     rounds: int = 6
     most_minima: int = 12
     patterns: int = 24
+    cloud: int = 4_000
 
 
-BRIEF: Final = RealPointSettings(lines=3, ball_work=10_000, rounds=1)
+BRIEF: Final = RealPointSettings(lines=3, ball_work=10_000, rounds=1, cloud=400)
 """For claims that are proved on the whole domain: what is looked for is a reduced system without a value."""
 
 
@@ -313,23 +316,28 @@ class _Comparison:
         most = max(1, settings.ball_work // max(1, len(self._decider)))
         found: dict[int, Contradiction] = {}
         patterns: set[bytes] = set()
-        compared = suspects = asked = 0
-        for points in chain(self._lines(lines), self._patterns(lines)):
-            with np.errstate(all="ignore"):
-                suspicious, defined, signs = self._doubles(points)
-            compared += int(defined.sum())
-            for k in range(points.shape[1]):
-                pattern = signs[:, k].tobytes()
-                new = pattern not in patterns
-                patterns.add(pattern)
-                if suspicious[k] and suspects < settings.most_suspects:
-                    suspects += 1
-                elif not new or asked >= most:
-                    continue
-                else:
-                    asked += 1
-                for contradiction in self._decider.contradictions(points[:, k]):
-                    found.setdefault(contradiction.position, contradiction)
+        compared = asked = 0
+        cloud = min(settings.cloud, settings.work // max(1, size))
+        for source in (self._lines(lines), self._patterns(lines), self._cloud(cloud)):
+            suspects = 0
+            for points in source:
+                with np.errstate(all="ignore"):
+                    suspicious, defined, signs = self._doubles(points)
+                compared += int(defined.sum())
+                for k in range(points.shape[1]):
+                    pattern = signs[:, k].tobytes()
+                    new = pattern not in patterns
+                    patterns.add(pattern)
+                    if suspicious[k] and suspects < settings.most_suspects:
+                        suspects += 1
+                    elif not new or asked >= most:
+                        continue
+                    else:
+                        asked += 1
+                    for contradiction in self._decider.contradictions(points[:, k]):
+                        found.setdefault(contradiction.position, contradiction)
+                if found:
+                    break
             if found:
                 break
         for contradiction in self._decider.never_decided():
@@ -404,6 +412,16 @@ class _Comparison:
                 for _ in range(_NEWTON_STEPS):
                     points = self._newton_step(points, chosen, wanted)
             yield points
+
+    def _cloud(self, size: int) -> Iterator[Points]:
+        """Points around 0 in random directions, from a tenth to a hundred times the sizes of the states."""
+        if size < 1:
+            return
+        generator, n = self._generator, self._n
+        _, scale = self._scale()
+        distance = np.exp(generator.uniform(-2.3, 4.6, size))
+        states = scale[:, None] * distance * generator.standard_normal((n, size))
+        yield np.concatenate([states, np.repeat(self._others()[:, None], size, axis=1)])
 
     def _newton_step(self, points: Points, chosen: NDArray[np.int64], wanted: Points) -> Points:
         """Points moved so that the linearised factors have the values wanted; those that cannot be moved stay."""
