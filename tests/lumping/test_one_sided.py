@@ -28,6 +28,13 @@ def test_no_proof_is_contradicted_on_any_side(seed):
     assert not contradicted(case, reduction)
 
 
+def test_a_small_region_that_no_line_meets_is_looked_at():
+    """exp(ln(u·v)/2 − ln(v/u)/2)/u is −1 where u and v are negative, beside another identity that is defined there."""
+    case = one_sided_system(Random(40622))
+    reduction = lump_exactly(case.system, parse_observables(case.system, [case.observable]))
+    assert not contradicted(case, reduction)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_true_lumpings_are_found(seed):
     case = one_sided_system(Random(seed), true=True)
