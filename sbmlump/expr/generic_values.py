@@ -2,13 +2,15 @@
 
 Every symbol gets a fixed value derived from its id; a function that is not arithmetic gets a value derived from
 its name and the values of its arguments, so only what follows from arithmetic counts as equal (and that the order and
-the grouping of the arguments of ``and``, ``or``, ``min`` and ``max`` do not matter). Two expressions
+the grouping of the arguments of ``and``, ``or``, ``min`` and ``max`` do not matter, that of several numbers in ``min``
+and ``max`` one is left, and that exp(x) is e^x however e is spelled). Two expressions
 with different values differ; equal values of different expressions have a probability of about degree/2^61.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Final
@@ -21,6 +23,8 @@ __all__ = ["PRIME", "field_values", "symbol_value"]
 PRIME: Final = 2**61 - 1
 _GROUPED: Final = frozenset({"and", "or", "min", "max"})
 """Associative, commutative and idempotent: their arguments are a set."""
+_EXTREMES: Final[Mapping[str, Callable[[Fraction, Fraction], Fraction]]] = {"min": min, "max": max}
+"""Of their arguments that are numbers, one is left: a reader to which min has two arguments folds min(min(1, 2), x)."""
 _COMMUTATIVE: Final = frozenset({"xor", "eq", "neq"})
 
 
@@ -45,7 +49,7 @@ def field_values(
     """
     given = symbols or {}
     values: dict[Node, int] = {}
-    grouped: dict[Node, frozenset[int]] = {}
+    grouped: dict[Node, _Group] = {}
     for node in graph.reachable(roots):
         op, args = graph.op(node), graph.args(node)
         if op is Op.SYMBOL:
@@ -57,16 +61,40 @@ def field_values(
             assert number is not None
             values[node] = _rational(_rounded(number) if as_doubles else number)
         elif op is Op.CALL and graph.name(node) in _GROUPED:
-            name = graph.name(node)
-            members: set[int] = set()
-            for arg in args:
-                same = arg in grouped and graph.name(arg) == name
-                members |= grouped[arg] if same else {values[arg]}
-            grouped[node] = frozenset(members)
-            values[node] = _scrambled(op.name, name, *map(str, sorted(members)))
+            group = grouped[node] = _group(graph, node, values, grouped)
+            members = group.members
+            if group.number is not None:
+                members |= {_rational(_rounded(group.number) if as_doubles else group.number)}
+            values[node] = _scrambled(op.name, graph.name(node), *map(str, sorted(members)))
         else:
             values[node] = _value(graph, node, [values[arg] for arg in args])
     return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The arguments of an associative function: values in GF(2^61 − 1), and the one number that is left of several."""
+
+    members: frozenset[int]
+    number: Fraction | None
+
+
+def _group(graph: Graph, node: Node, values: Mapping[Node, int], grouped: Mapping[Node, _Group]) -> _Group:
+    """All arguments of ``node``, those of calls of the same function among its arguments included."""
+    name = graph.name(node)
+    extreme = _EXTREMES.get(name)
+    members: set[int] = set()
+    number: Fraction | None = None
+    for arg in graph.args(node):
+        other = graph.number_of(arg) if extreme is not None else None
+        if arg in grouped and graph.name(arg) == name:
+            members |= grouped[arg].members
+            other = grouped[arg].number
+        elif other is None:
+            members.add(values[arg])
+        if extreme is not None and other is not None:
+            number = other if number is None else extreme(number, other)
+    return _Group(frozenset(members), number)
 
 
 def _value(graph: Graph, node: Node, args: Sequence[int]) -> int:
@@ -81,7 +109,7 @@ def _value(graph: Graph, node: Node, args: Sequence[int]) -> int:
     if op is Op.DIV and args[1]:
         return args[0] * pow(args[1], -1, PRIME) % PRIME
     if op is Op.POW:
-        if graph.payload(graph.args(node)[0]) == "exponentiale" and graph.op(graph.args(node)[0]) is Op.CONSTANT:
+        if args[0] == _EULER:  # by its value: a format without a word for e has exp(1) as the base
             return _exponential(args[1])
         exponent = graph.number_of(graph.args(node)[1])
         if exponent is not None and exponent.denominator == 1 and args[0]:
@@ -100,7 +128,7 @@ def _value(graph: Graph, node: Node, args: Sequence[int]) -> int:
 def _exponential(argument: int) -> int:
     """exp(x) and e^x are one function, exp(1) and e one number."""
     if argument == 1:
-        return _scrambled(Op.CONSTANT.name, "exponentiale")
+        return _EULER
     return _scrambled(Op.CALL.name, "exp", str(argument))
 
 
@@ -121,3 +149,6 @@ def _rational(value: Fraction) -> int:
 def _scrambled(*parts: str) -> int:
     digest = blake2b("\0".join(parts).encode(), digest_size=16).digest()
     return int.from_bytes(digest, "big") % (PRIME - 1) + 1
+
+
+_EULER: Final = _scrambled(Op.CONSTANT.name, "exponentiale")

@@ -17,6 +17,7 @@ from typing import Final
 
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.expr.text import ExpressionError, parse_number
 from sbmlump.formats.plain import one_line
 from sbmlump.system import OdeSystem
 from sbmlump.written_size import require_writable_system
@@ -165,6 +166,9 @@ class _Writer:
     def _odd_name(self, node: Node) -> str | None:
         graph = self.graph
         op = graph.op(node)
+        value = graph.number_of(node)
+        if value is not None:
+            return _odd_number(value)
         if op is Op.PIECEWISE:
             return "branches (piecewise)"
         if op is Op.CONSTANT and graph.name(node) not in _CONSTANTS:
@@ -387,6 +391,16 @@ def _spell_sum(graph: Graph, args: Sequence[Node]) -> list[Node | str]:
         else:
             out += ([" + "] if position else []) + _wrapped(graph, arg, 2)
     return out
+
+
+def _odd_number(value: Fraction) -> str | None:
+    """What is said of a number whose text no reader takes: the graph holds longer ones than :func:`parse_number`."""
+    try:
+        for part in _number(abs(value)).split("/"):
+            parse_number(part)
+    except ExpressionError as error:
+        return f"number of this length ({error})"
+    return None
 
 
 def _number(value: Fraction) -> str:

@@ -50,3 +50,23 @@ def test_division_by_zero_is_a_value_of_its_own() -> None:
     graph = Graph()
     bad = graph.div(graph.symbol("x"), graph.number(0))
     assert field_values(graph, [bad])[bad] == field_values(graph, [bad])[bad] != 0
+
+
+def test_a_function_is_one_function_however_it_is_spelled() -> None:
+    graph = Graph()
+    e, x, y = graph.constant("exponentiale"), graph.symbol("x"), graph.symbol("y")
+    one, two, three = (graph.number(value) for value in (1, 2, 3))
+    spelled = graph.call("exp", (one,))  # e, where a format has no word for it
+    pairs = [
+        (graph.pow(e, x), graph.pow(spelled, x)),
+        (graph.pow(e, x), graph.call("exp", (x,))),
+        (graph.pow(e, two), graph.pow(spelled, two)),
+        (graph.call("min", (x, two, one)), graph.call("min", (x, one))),
+        (graph.call("max", (one, x, three, y)), graph.call("max", (graph.call("max", (three, x)), y))),
+        (graph.call("min", (graph.call("min", (x, one)), two)), graph.call("min", (x, one))),
+    ]
+    others = [(graph.call("min", (x, one)), graph.call("min", (x, two))), (graph.pow(e, x), graph.pow(two, x))]
+    others += [(graph.call("max", (x, one)), graph.call("min", (x, one)))]
+    values = field_values(graph, [node for pair in (*pairs, *others) for node in pair])
+    assert [values[left] == values[right] for left, right in pairs] == [True] * len(pairs)
+    assert [values[left] == values[right] for left, right in others] == [False] * len(others)

@@ -659,3 +659,26 @@ def test_anything_comes_back_or_is_refused_by_name(system):
     else:
         codes = {"ode-not-expressible"}
     assert codes == {"ode-not-expressible"}
+
+
+@pytest.mark.parametrize(
+    "text", ["e^x", "e^(x*y)", "(e + 1)^x", "e^2*x", "min(3, x, 2)", "max(1, 2, x, y)", "min(min(x, 1), 2)", "pi^x + pi"]
+)
+def test_one_function_in_two_spellings_is_no_difference(text):
+    graph = Graph()
+    names = {"x": graph.symbol("x"), "y": graph.symbol("y"), "e": graph.constant("exponentiale")}
+    names["pi"] = graph.constant("pi")
+    one = graph.number(1)
+    system = OdeSystem(graph, ("x", "y"), (one, one), (parse_expression(graph, text, names), one))
+    again = parse_ode(written_system(system, ".ode").data.decode())
+    same_rates(system, again)
+
+
+def test_a_number_that_no_reader_takes_is_refused_by_name():
+    graph = Graph()
+    one = graph.number(1)
+    for value in (Fraction(10) ** 2100, Fraction(1, 7**2500)):
+        system = OdeSystem(graph, ("x",), (one,), (graph.number(-value),))
+        with pytest.raises(UnsupportedModelError, match=r"number of this length .* out of range") as caught:
+            written_system(system, ".ode")
+        assert [reason.code for reason in caught.value.reasons] == ["ode-not-expressible"]
