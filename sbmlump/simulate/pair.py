@@ -42,7 +42,10 @@ it so much apart."""
 _BESIDE: Final = 1e-8
 """Of a time: so near to both sides of a jump whose time is known values are compared."""
 _AFTER: Final = (1e-4, 1e-3, 1e-2, 0.1, 0.3)
-"""Of an interval of the grid: where, after a jump whose time is known, a transient is looked for."""
+"""Of an interval of the grid: where, after a jump or an event, a transient is looked for. The steps of an integrator
+are no substitute: which of them are first after an event depends on the last bit of its time."""
+_MOST_EVENTS: Final = 1000
+"""Events after which points are put: as many as times at which a model changes by itself (five points each)."""
 _LOOSER: Final = 10.0
 """Of the relative tolerance: how much looser a run is that shows what the integration leaves uncertain."""
 
@@ -168,19 +171,27 @@ def _between(model: LoadedModel, other: LoadedModel, request: PairRequest, until
         events.append(steps.events)
     times = np.unique(np.concatenate([*taken, np.zeros(1)]))
     times = times[(times > 0) & (times < until)]
-    for moment in np.setdiff1d(np.concatenate([*events, np.zeros(1)]), known):
+    met = np.setdiff1d(np.concatenate([*events, np.zeros(1)]), known)
+    met = met[(met > 0) & (met < until)]
+    after = np.concatenate([met[_spread(len(met), _MOST_EVENTS)] + part * width for part in _AFTER])
+    for moment in met:
         times = times[np.abs(times - moment) > _CLEAR * width]
+        after = after[np.abs(after - moment) > _CLEAR * width]
     for moment in known:
         times = times[np.abs(times - moment) > _BESIDE * moment]
     place = np.searchsorted(grid, times)
     kept: list[Array] = [known * (1 - _BESIDE), known * (1 + _BESIDE)]
     kept += [known + part * width for part in _AFTER]
+    kept.append(after)
     for interval in np.unique(place):
         inside = times[place == interval]
-        if len(inside) > _MOST_BETWEEN:
-            inside = inside[np.linspace(0, len(inside) - 1, _MOST_BETWEEN).astype(int)]
-        kept.append(inside)
+        kept.append(inside[_spread(len(inside), _MOST_BETWEEN)])
     return np.unique(np.concatenate(kept))
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """Indices of ``count`` things in order, or of ``most`` of them from the first to the last."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 # -- in a process of its own -------------------------------------------------------------------------

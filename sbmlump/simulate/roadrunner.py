@@ -155,8 +155,9 @@ class RoadRunnerModel:
             finally:
                 integrator.setValue("variable_step_size", False)
         times = table[:, 0]
-        # an event has two rows, before and after it
-        twice = times[1:][np.diff(times) == 0]
+        # an event has two rows, before and after it: at one time, or at both ends of the interval in which CVODE has
+        # found it, which of the two depends on the last bit of a sum
+        twice = times[1:][np.diff(times) <= _BEFORE * times[1:]]
         return Steps(np.unique(times), np.unique(np.concatenate([twice, self._stops(until)])))
 
     def _persist(

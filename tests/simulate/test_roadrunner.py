@@ -74,9 +74,19 @@ def test_facts_know_what_ids_mean_and_which_times_are_mentioned(file):
     assert simulated_file(file(jump_at(2.5))).switches.named == (2.5,)
 
 
-def test_a_species_in_a_compartment_without_dimensions_is_an_amount(file):
-    text = chain().replace('<compartment id="c"', '<compartment id="c" spatialDimensions="0"')
-    assert simulated_file(file(text)).facts.forms["A"] == "amount"
+def test_a_species_in_a_compartment_without_dimensions_is_an_amount_up_to_level_2(file):
+    third = chain().replace('<compartment id="c"', '<compartment id="c" spatialDimensions="0"')
+    assert simulated_file(file(third)).facts.forms["A"] == "concentration"  # Level 3 has no such rule
+    second = """<?xml version="1.0" encoding="UTF-8"?>
+<sbml xmlns="http://www.sbml.org/sbml/level2/version4" level="2" version="4"><model id="m">
+<listOfCompartments><compartment id="c" spatialDimensions="DIMENSIONS"/></listOfCompartments>
+<listOfSpecies><species id="A" compartment="c" initialAmount="3"/></listOfSpecies>
+<listOfReactions><reaction id="r" reversible="false"><listOfReactants><speciesReference species="A"/></listOfReactants>
+<kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><ci>A</ci></math></kineticLaw></reaction></listOfReactions>
+</model></sbml>"""
+    assert simulated_file(file(second.replace("DIMENSIONS", "0"))).facts.forms["A"] == "amount"
+    sized = second.replace('"DIMENSIONS"', '"3" size="2"')
+    assert simulated_file(file(sized)).facts.forms["A"] == "concentration"
 
 
 def test_elements_in_annotations_are_not_the_model(file):
