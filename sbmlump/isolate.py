@@ -414,15 +414,24 @@ def _leave_with_parent() -> None:
 
 def _allocated() -> int:
     """Bytes of data that the server had allocated before the fork."""
+    return _status_of_memory("VmData:")
+
+
+def _status_of_memory(entry: str) -> int:
+    """Bytes that Linux tells of this process; 0 where there is no such system."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(entry)), 0)
 
 
 def _peak() -> int:
     """Largest resident memory of this process so far, in bytes."""
+    # Linux keeps the peak of getrusage over exec: there it includes that of the process which started this one
+    known = _status_of_memory("VmHWM:")
+    if known:
+        return known
     try:
         import resource
     except ImportError:

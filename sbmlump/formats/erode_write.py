@@ -51,6 +51,7 @@ _TOOL_WORDS: Final = frozenset(
 """Words of ERODE's grammar, models and commands; it reserves them everywhere."""
 
 _LINE: Final = 110
+_MOST_NAMED: Final = 5  # ids that a remark lists
 _DIGITS: Final = 40
 
 
@@ -114,13 +115,18 @@ class _Writer:
         table = {c.id: c.value for c in system.constants}
         numbers = {name for name, node in table.items() if node is None or self.graph.number_of(node) is not None}
         start = system.at_start(frozenset(numbers))
+        self.resolved: list[str] = []
+        """What follows from initial values of states, and is written with those put in."""
 
         def kept(name: str, node: Node | None) -> Node | None:
             """The formula as it stands if it uses constants only, else over constants that are numbers."""
             if node is None or name in numbers:
                 return node
             used, time = self.graph.leaves([node])
-            return start.get(name) if time or not used <= table.keys() else node
+            if not time and used <= table.keys():
+                return node
+            self.resolved.append(name)
+            return start.get(name)
 
         self.start = {name: kept(name, node) for name, node in zip(system.states, system.initial, strict=True)}
         self.values = {name: kept(name, node) for name, node in table.items()}
@@ -197,6 +203,9 @@ class _Writer:
             or any(q.notes or q.annotation for q in system.quantities.values())
             or any(r.notes or r.annotation for r in system.reactions),
             "sizes of compartments that no equation mentions": bool(self.left_out),
+            f"that {self._resolved_names()} follow from initial values of states (these are put in)": bool(
+                self.resolved
+            ),
         }
         if any(lost.values()):
             text = "; ".join(kind for kind, is_lost in lost.items() if is_lost)
@@ -209,6 +218,10 @@ class _Writer:
             )
             reasons.append(Reason("ode-dialect", text))
         return reasons
+
+    def _resolved_names(self) -> str:
+        more = len(self.resolved) - _MOST_NAMED
+        return ", ".join(self.resolved[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
     def _foreign(self) -> list[str]:
         """What is in the file and not in ERODE's grammar."""

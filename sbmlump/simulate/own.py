@@ -52,6 +52,9 @@ _LOOSENINGS: Final = 5
 _MOST_PIECES: Final = 20_000  # starts of the solver in one run
 _LEAST_RELATIVE: Final = 1e-13  # LSODA refuses less
 _STEPS_FACTOR: Final = 5  # steps of a whole run; those of CVODE count from one point of the grid to the next
+_STALLED: Final = 1000
+"""Steps of LSODA in which time has to get on by more than their number of rounding units: before a pole it takes steps
+without end that no longer change the time (CVODE gives up by itself)."""
 _PIECE: Final = 3  # points of a piece at least, so that the solver reports the grid and not its own steps
 
 
@@ -429,9 +432,14 @@ def _lsoda(piece: _Piece) -> _Solved:
     rows, place = [piece.start], 1
     taken = [grid[0]]
     own_steps = len(grid) < _PIECE
-    for _ in range(tolerances.max_steps * _STEPS_FACTOR):
+    before = -np.inf
+    for count in range(tolerances.max_steps * _STEPS_FACTOR):
         if place == len(grid):
             break
+        if count % _STALLED == 0:
+            if solver.t - before <= _STALLED * np.spacing(abs(solver.t)):
+                return _Solved(np.array(rows), "LSODA: steps no longer change the time", np.array(taken))
+            before = solver.t
         message = solver.step()
         if solver.status == "failed" or not np.isfinite(solver.y).all():
             why = f"LSODA: {message or 'a state has no finite value'}"

@@ -649,6 +649,26 @@ def test_initial_values_that_follow_from_parameters_stay_formulas():
     assert other.rates(0, [0.0, 0.0])[1] == 15.0
 
 
+def test_it_is_said_what_is_written_with_initial_values_of_states_put_in():
+    graph = Graph()
+    a, k, b = (graph.symbol(name) for name in ("A", "k", "b"))
+    system = OdeSystem(
+        graph,
+        ("A", "B"),
+        (graph.number(4), graph.mul((graph.number(2), a))),
+        (graph.neg(graph.mul((b, a))), a),
+        constants=(Constant("k", graph.number(3)), Constant("b", graph.div(k, a), computed=True)),
+    )
+    written = written_system(system, ".ode")
+    assert [r.message for r in written.reasons if r.code == "not-kept"] == [
+        "not in the .ode file: that B, b follow from initial values of states (these are put in)"
+    ]
+    again = parse_ode(written.data.decode())
+    assert again.with_values({"k": Fraction(8)}).rates(0, [1.0, 0.0]).tolist() == [-2.0, 1.0]  # k is no number in b
+    plain = replace(system, initial=(graph.number(4), k), constants=(Constant("k", graph.number(3)), Constant("b", k)))
+    assert [r.code for r in written_system(plain, ".ode").reasons] == []
+
+
 @settings(max_examples=15, deadline=None)
 @given(systems_of_anything(words=("begin", "end", "n", "arbitrary", "time", "exp"), expressions=3, smooth=True))
 def test_anything_comes_back_or_is_refused_by_name(system):
@@ -662,7 +682,8 @@ def test_anything_comes_back_or_is_refused_by_name(system):
 
 
 @pytest.mark.parametrize(
-    "text", ["e^x", "e^(x*y)", "(e + 1)^x", "e^2*x", "min(3, x, 2)", "max(1, 2, x, y)", "min(min(x, 1), 2)", "pi^x + pi"]
+    "text",
+    ["e^x", "e^(x*y)", "(e + 1)^x", "e^2*x", "min(3, x, 2)", "max(1, 2, x, y)", "min(min(x, 1), 2)", "pi^x + pi"],
 )
 def test_one_function_in_two_spellings_is_no_difference(text):
     graph = Graph()

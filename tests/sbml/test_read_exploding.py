@@ -59,10 +59,11 @@ for path in sorted(folder.glob("*.*")):
         except SbmlumpError as error:
             outcome = error.reasons[0].code
         print(json.dumps([path.name, name, outcome, time.process_time() - begin]), flush=True)
-# the peak of this program: the one of getrusage includes what the process that started it had (Linux keeps it on exec)
+# the peak of this program: that of getrusage includes what the process that started it had (Linux keeps it on exec)
 status = Path("/proc/self/status")
-own = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:")] if status.exists() else []
-peak = int(own[0]) if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+lines = status.read_text().splitlines() if status.exists() else []
+own = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+peak = own[0] if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps(["", "peak", "", peak / 1000]))
 """
 _EXPECTED = {
