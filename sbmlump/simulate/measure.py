@@ -7,7 +7,7 @@ Errors are those of the contract. For a quantity q on the grid, with ε the abso
 - absolute error: max |q_red − q_orig|
 
 Between the points of a uniform grid a comparison has further ones where something moves fast. They count where the grid
-does not show the difference: where it is more than twice what it is at both neighbours on the grid.
+does not show the difference: where it is more than a tenth larger than at both neighbours on the grid.
 
 ε is 1e-14 times the own size of q: the largest magnitude in the original of q or of what it is computed from. Where
 that is 0, the size of what q is of one kind with (for a species, and for what is computed from species, of any species
@@ -29,7 +29,7 @@ __all__ = ["SMALL", "QuantityError", "Scale", "finite", "largest", "magnitude", 
 Array = NDArray[np.float64]
 _ABSOLUTE = 1e-14
 _FINAL_FLOOR = 1e-3
-_UNSEEN = 2.0  # times the difference on the neighbouring points of the grid: a smooth one is not so much larger between
+_UNSEEN = 1.1  # times the difference on the neighbouring points of the grid: a smooth one is hardly larger between
 
 
 SMALL = 1e-9

@@ -70,3 +70,12 @@ def test_relative_errors_do_not_depend_on_the_unit(q, r, unit):
 def test_a_model_does_not_differ_from_itself(q):
     error = quantity_errors({"q": q}, {"q": q.copy()})["q"]
     assert (error.max_relative_error, error.final_relative_error, error.max_absolute_error) == (0.0, 0.0, 0.0)
+
+
+def test_a_peak_between_two_points_of_the_grid_counts_though_the_grid_sees_more_than_half_of_it():
+    """A pulse that is over before the next point of the grid: the model without it is wrong by all of it."""
+    original = {"q": np.array([0.0, 0.0, 0.6, 0.32, 0.02])}
+    reduced = {"q": np.zeros(5)}
+    error = quantity_errors(original, reduced, grid=np.array([0, 1, 3, 4]))["q"]
+    assert error.max_absolute_error == 0.6
+    assert error.max_relative_error == 1.0
