@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UsageError
 from sbmlump.isolate import Limits
+from sbmlump.simulate.conditions import Conditions, conditions_of
 from sbmlump.simulate.definition import Definition
 from sbmlump.simulate.facts import Facts
 from sbmlump.simulate.measure import SMALL, QuantityError, Scale, finite, largest, magnitude, quantity_errors
@@ -190,9 +191,9 @@ def compare(
         engine, why = simulator_for(simulator, facts, second.facts)
         remarks = (*remarks, *why)
     pairs = _pairs(first, second, observables, dict(definitions or {}))
-    triggers = triggers_of(first.system)
+    triggers, conditions = triggers_of(first.system), conditions_of(first.system)
     needs = _readings(facts, [need for pair in pairs.values() for need in pair.definition.needs])
-    wanted = {**needs, **_readings(facts, facts.species), **_readings(facts, triggers.needs)}
+    wanted = {**needs, **_readings(facts, facts.species), **_readings(facts, (*triggers.needs, *conditions.needs))}
     request = PairRequest(
         engine,
         first,
@@ -205,7 +206,7 @@ def compare(
         triggers,
     )
     run = simulate_pair(request) if limits is None else simulate_pair_apart(request, limits)
-    report = _report(run, pairs, facts, points, triggers)
+    report = _report(run, pairs, facts, points, triggers, conditions)
     return replace(report, remarks=(*remarks, *report.remarks))
 
 
@@ -304,7 +305,14 @@ def _scales(pairs: Mapping[str, _Pair], facts: Facts, run: PairRun) -> dict[str,
     return {name: of(pair) for name, pair in pairs.items()}
 
 
-def _report(run: PairRun, pairs: Mapping[str, _Pair], facts: Facts, points: int, triggers: Triggers) -> ErrorReport:
+def _report(
+    run: PairRun,
+    pairs: Mapping[str, _Pair],
+    facts: Facts,
+    points: int,
+    triggers: Triggers,
+    conditions: Conditions,
+) -> ErrorReport:
     times = run.original.times
     with np.errstate(all="ignore"):
         original = {name: pair.definition.value(times, run.original.values) for name, pair in pairs.items()}
@@ -317,6 +325,7 @@ def _report(run: PairRun, pairs: Mapping[str, _Pair], facts: Facts, points: int,
         *_not_finite(original, reduced, place),
         *(remark for name in pairs if (remark := _size_remark(name, original[name], reduced[name], scales[name]))),
         *_unfired(triggers, run),
+        *_passed(conditions, run),
     ]
     return ErrorReport(
         until=run.horizon.until,
@@ -382,5 +391,18 @@ def _unfired(triggers: Triggers, run: PairRun) -> list[str]:
     message = (
         f"not seen to be triggered until time {run.horizon.until:g}: {listed}; what comes after such an event is not "
         "compared (--until T simulates longer)."
+    )
+    return [message]
+
+
+def _passed(conditions: Conditions, run: PairRun) -> list[str]:
+    """What is said of a branch that may have come and gone between two points."""
+    between = conditions.passed(run.original.times, run.original.values)
+    if between is None:
+        return []
+    message = (
+        f"between time {between[0]:g} and {between[1]:g} several conditions of a piecewise expression change; a branch "
+        "that holds for so short a time may not have been simulated, and is not compared then (more points show it: "
+        "--points N)."
     )
     return [message]

@@ -144,9 +144,13 @@ class RoadRunnerModel:
             self._set_tolerances(ROUGH, self._initial_scales(until), until)
             integrator = runner.getIntegrator()
             integrator.setValue("maximum_time_step", float(until) / LEAST_STEPS)
-            integrator.setValue("variable_step_size", True)
-            integrator.setValue("max_output_rows", _MOST_ROWS)
             try:
+                # where CVODE gets stuck (a rate that is not a number), steps of its own choice shrink without end,
+                # and the library goes on; with output at given times it counts them and fails
+                runner.simulate(0.0, float(until), LEAST_STEPS + 1)
+                runner.resetToOrigin()
+                integrator.setValue("variable_step_size", True)
+                integrator.setValue("max_output_rows", _MOST_ROWS)
                 # in one go: pieces with steps of its own choice the library refuses, or never ends
                 table = np.array(runner.simulate(0.0, float(until)), dtype=np.float64)
             except RuntimeError as error:

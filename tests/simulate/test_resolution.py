@@ -10,7 +10,9 @@ from network_models import sbml_model
 from simulate.simulation_models import math_of, number, ode, parameter, scaled
 
 from sbmlump.expr.graph import Graph
+from sbmlump.isolate import Limits
 from sbmlump.simulate import compare
+from sbmlump.simulate.protocol import IntegrationError
 from sbmlump.simulate.source import simulated_file
 from sbmlump.simulate.switches import TimeSwitches
 
@@ -144,3 +146,35 @@ def test_periodic_conditions_and_delays_have_their_times(file):
     found = simulated_file(file(late)).switches.until(30.0)
     for time in (8.0, 16.0, 24.0, 20.0, 22.5):
         assert any(abs(time - one) < 1e-9 for one in found), time
+
+
+@pytest.mark.parametrize("simulator", ["roadrunner", "own"])
+def test_a_branch_on_a_state_that_may_have_been_stepped_over_is_said(file, simulator):
+    """As a pulse in time, but of a clock that is a state: when it comes is not known beforehand."""
+    other = ode(("x", 0.0, scaled(-3.0, "x")), ("clock", 0.0, number(1.0)))
+
+    def report(width):
+        window = f"<apply><and/>{relation('gt', '<ci>clock</ci>', number(6.0123))}"
+        window += f"{relation('lt', '<ci>clock</ci>', number(6.0123 + width))}</apply>"
+        branch = f"<piecewise><piece>{number(300.0)}{window}</piece><otherwise>{number(0.0)}</otherwise></piecewise>"
+        rate = f"<apply><minus/>{branch}{scaled(3.0, 'x')}</apply>"
+        first = ode(("x", 0.0, rate), ("clock", 0.0, number(1.0)))
+        return compare(file(first), file(other), until=10.0, observables=["x"], simulator=simulator)
+
+    def said(one):
+        return any("several conditions of a piecewise" in remark for remark in one.remarks)
+
+    short = report(0.002)
+    assert short.max_absolute_error > 0.5 or said(short)
+    long = report(1.0)
+    assert long.max_relative_error == pytest.approx(1.0, rel=0.01)
+    assert not said(long)
+
+
+def test_a_rate_that_stops_being_a_number_ends_the_simulation(file):
+    """t^n/t^n is no number once t^n is beyond doubles: steps shrink for ever, and libRoadRunner did not come back."""
+    power = f"<apply><power/><apply><divide/>{TIME}{number(4.1)}</apply>{number(20000.0)}</apply>"
+    share = f"<apply><divide/>{power}<apply><plus/>{number(1.0)}{power}</apply></apply>"
+    text = ode(("x", 0.0, f"<apply><minus/>{share}{scaled(5.0, 'x')}</apply>"))
+    with pytest.raises(IntegrationError, match=r"stopped at time 4\.2"):
+        compare(file(text), file(text), until=10.0, limits=Limits(seconds=20.0))
