@@ -157,9 +157,10 @@ def compare(
         Horizon in the model's unit of time; chosen from the original's own time scale when absent.
     points : int
         Points of the uniform grid, both ends included (at least 2).
-    observables : sequence of str, optional
-        Ids in the reduced file. Without it: all ids that stand in both files and that may change in the reduced one
-        (states and assigned quantities; reactions only where they are named here), and all of ``definitions``.
+    observables : sequence of str, or str, optional
+        Ids in the reduced file; one alone may be a text. Without it: all ids that stand in both files and that may
+        change in the reduced one (states and assigned quantities; reactions only where they are named here), and all
+        of ``definitions``.
     definitions : mapping from observable to Definition, optional
         How observables follow from quantities of the original, for those that it does not hold under the same id.
     simulator : str or Simulator
@@ -182,6 +183,8 @@ def compare(
         :func:`~sbmlump.simulate.pair.simulate_pair_apart`).
     """
     _check_grid(until, points)
+    if isinstance(observables, str):
+        observables = [observables]  # as in reduce; its letters are meant by nobody
     first = original if isinstance(original, SimulatedModel) else simulated_file(original)
     second = reduced if isinstance(reduced, SimulatedModel) else simulated_file(reduced)
     facts = first.facts
@@ -222,11 +225,16 @@ class _Pair:
     reading: Reading
 
 
-def _check_grid(until: float | None, points: int) -> None:
-    if until is not None and not (0 < until < float("inf")):
+def _check_grid(until: object, points: object) -> None:
+    # from Python anything may come; a truth value is an int there, and a text is no number
+    if until is not None and (
+        not isinstance(until, (int, float, np.integer, np.floating))
+        or isinstance(until, bool)
+        or not 0 < until < float("inf")
+    ):
         raise UsageError(Reason("bad-horizon", f"The horizon must be a positive number, not {until!r}."))
-    if points < 2:
-        raise UsageError(Reason("bad-grid", f"The grid needs at least 2 points, not {points}."))
+    if not isinstance(points, (int, np.integer)) or isinstance(points, bool) or points < 2:
+        raise UsageError(Reason("bad-grid", f"The grid needs at least 2 points, a whole number, not {points!r}."))
 
 
 def _pairs(

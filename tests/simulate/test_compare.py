@@ -301,3 +301,15 @@ def test_ids_that_are_names_of_the_simulators_object(file, name):
     report = compare(path, path, until=1.0, points=3)
     assert report.original[name][-1] == pytest.approx(2.0 * math.exp(-1.0), rel=1e-8)
     assert report.max_relative_error == 0.0
+
+
+@pytest.mark.parametrize("wrong", [{"until": "100"}, {"until": True}, {"points": 2.5}, {"points": "3"}])
+def test_a_grid_of_the_wrong_type_is_wrong_usage(file, wrong):
+    one = file(chain())
+    with pytest.raises(UsageError):
+        compare(one, one, **wrong)
+
+
+def test_one_observable_may_be_given_as_a_text(file):
+    one = file(chain())
+    assert set(compare(one, one, until=1.0, observables="total").per_observable) == {"total"}
