@@ -56,8 +56,8 @@ class RealPointSettings:
     """How many real points are looked at.
 
     Of 2,000 random systems (``benchmarks/one_sided.py``, seeds 40000 to 41999) with identities that hold on one side
-    only, on pieces, or everywhere, 1,029 of 1,031 true lumpings were found, and one proof was contradicted, by points in
-    a small region that neither lines nor patterns met; since then there is the ``cloud``. Lines alone, without
+    only, on pieces, or everywhere, 1,029 of 1,031 true lumpings were found, and one proof was contradicted, by points
+    in a small region that neither lines nor patterns met; since then there is the ``cloud``. Lines alone, without
     ``patterns``, missed a wedge of a few degrees; a brief look missed reduced systems without a value in a half-space.
 
     Attributes
