@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # before NumPy is imported; the workers of pytest-xdist share the cores
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# a shell that runs the tests in the background has interrupts ignored, and tests of interrupts press them
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pathlib import Path  # noqa: E402
 

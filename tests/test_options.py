@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from child_jobs import write
 
 import sbmlump
 from sbmlump.errors import UsageError
 from sbmlump.methods import ReduceOptions
 from sbmlump.models import network_from_reactions
-from sbmlump.reduced import ReducedSystem
 from sbmlump.system import OdeSystem
 
 
@@ -113,10 +113,6 @@ def test_every_pair_of_exact_methods_has_a_result(observed: str) -> None:
     for pair in product(names, names):
         found = sbmlump.reduce(system, observed, list(pair))
         assert set(found.system.definitions) >= {one.id for one in found.observables}, pair
-
-
-def write(reduction: ReducedSystem, path: str) -> None:
-    reduction.write(path)
 
 
 def test_a_reduction_writes_itself_in_another_process(tmp_path: Path) -> None:

@@ -557,6 +557,11 @@ def _rates_of(system: OdeSystem, members: Sequence[int], points: NDArray[np.floa
     graph = system.graph
     roots = [system.rhs[j] for j in members]
     names = sorted(graph.symbols(roots) - set(system.states))
+    missing = [name for name in names if name not in system.constant_values]
+    if missing:  # also of constants kept symbolic: a lift is chosen, and the model written, with the values of the file
+        raise UnsupportedModelError(
+            [Reason("missing-value", f"the constant {name} has no value; give it one", name) for name in missing]
+        )
     constants = values_of(graph, [system.constant_values[name] for name in names])
     table = np.hstack([points, np.broadcast_to(constants, (len(points), len(names)))])
     return Evaluator(graph, roots, (*system.states, *names), {}).values(0.0, table)

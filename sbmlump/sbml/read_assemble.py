@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from fractions import Fraction
 from typing import Final
 
@@ -35,9 +36,10 @@ _MANY: Final = 10
 class Assembly:
     """Nodes of one model on their way: first over all ids, then with definitions inlined."""
 
-    def __init__(self, raw: RawModel, problems: Problems) -> None:
+    def __init__(self, raw: RawModel, problems: Problems, unvalued: AbstractSet[str] = frozenset()) -> None:
         self.raw = raw
         self.problems = problems
+        self.unvalued = unvalued
         self.graph = Graph()
         self.roles: Roles = classify(raw, problems)
         known = {name for name, entry in raw.entries.items() if entry.quantity.kind != "local-parameter"}
@@ -111,7 +113,7 @@ class Assembly:
             quantities=self._quantities(start),
             origin=raw.origin,
         )
-        missing_values(system, raw, self.problems)
+        missing_values(system, raw, self.problems, self.unvalued)
         unusable_values(system, raw, self.problems)
         return None if self.problems else system
 

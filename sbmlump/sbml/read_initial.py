@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -86,8 +87,8 @@ def _number(graph: Graph, value: float | Fraction) -> Node:
     return graph.number(value) if isinstance(value, Fraction) else graph.decimal(value)
 
 
-def missing_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None:
-    """Note every value that the dynamics need and the file does not give."""
+def missing_values(system: OdeSystem, raw: RawModel, problems: Problems, unvalued: AbstractSet[str]) -> None:
+    """Note every value that the dynamics need and the file does not give, but for the ids of ``unvalued``."""
     graph = system.graph
     nodes = [*system.rhs, *system.initial, *event_expressions(system.events)]
     given: dict[str, Node | None] = {constant.id: constant.value for constant in system.constants}
@@ -104,7 +105,7 @@ def missing_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None
     nan = graph.constant("notanumber")
     without = [name for name in needed if name in given and given[name] is None]
     without += [name for name, node in zip(system.states, system.initial, strict=True) if node == nan]
-    for name in sorted(without):
+    for name in sorted(set(without) - unvalued):
         entry = raw.entries.get(name)
         what = entry.quantity.kind.replace("-", " ") if entry else "quantity"
         text = f"{what} {name!r} has no value, and the dynamics need it; give it one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,8 +62,12 @@ def read(path: str | Path) -> ReadResult:
     return read_opened(open_sbml(path))
 
 
-def read_opened(opened: Opened) -> ReadResult:
-    """Read a model that has been opened; see :func:`read`."""
+def read_opened(opened: Opened, unvalued: AbstractSet[str] = frozenset()) -> ReadResult:
+    """Read a model that has been opened; see :func:`read`.
+
+    ``unvalued`` are ids that may be without a value: what is written of a system whose parameters are symbols only (an
+    ``.ode`` file may have such) is read back with them.
+    """
     problems = Problems(opened.file)
     document = opened.document
     level, version = document.getLevel(), document.getVersion()
@@ -74,7 +79,7 @@ def read_opened(opened: Opened) -> ReadResult:
     if raw.flux_balance:
         text = "the model is one of flux balance: reactions have bounds but no kinetic laws, so it has no dynamics"
         problems.add("flux-balance-only", text)
-    assembly = Assembly(raw, problems)
+    assembly = Assembly(raw, problems, unvalued)
     counts = _counts(raw) | {"states": len(assembly.roles.states)}
     system = assembly.system()
     reasons, remarks = problems.reasons(), problems.remarks()

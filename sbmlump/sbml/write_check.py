@@ -65,7 +65,8 @@ def check_written(data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction
             document.setConsistencyChecks(category, False)
         document.checkConsistency()
         _refuse(_errors(document))
-    result = read_opened(Opened(document, _NAME, sha256(data).hexdigest(), None, data, silent_elements(data)))
+    opened = Opened(document, _NAME, sha256(data).hexdigest(), None, data, silent_elements(data))
+    result = read_opened(opened, frozenset(c.id for c in system.constants if c.value is None))
     if result.system is None:
         _refuse([reason.message for reason in result.reasons])
     else:

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from child_jobs import leaves_a_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -243,14 +244,6 @@ def test_a_long_path_of_the_temporary_folder(tmp_path):
     assert (code, err) == (0, "")
     assert json.loads(out)["states"] == 3
     assert list(folder.iterdir()) == []
-
-
-def leaves_a_folder(place, emit):
-    """A job that makes a temporary folder and dies."""
-    import tempfile
-
-    emit(tempfile.mkdtemp(prefix="sbmlump-"))
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_child_that_is_killed_leaves_nothing(tmp_path):

@@ -703,3 +703,20 @@ def test_a_number_that_no_reader_takes_is_refused_by_name():
         with pytest.raises(UnsupportedModelError, match=r"number of this length .* out of range") as caught:
             written_system(system, ".ode")
         assert [reason.code for reason in caught.value.reasons] == ["ode-not-expressible"]
+
+
+def test_parameters_without_a_value_are_written_as_sbml_without_one(tmp_path, capsys):
+    source, target = tmp_path / "m.ode", tmp_path / "m.xml"
+    source.write_text(
+        "begin model m\n begin parameters\n  k\n  c = 2\n end parameters\n begin init\n  x = 1\n  y = 1\n  z = 1\n end init\n"
+        " begin ODE\n  d(x) = -k*x + c*y\n  d(y) = -y\n  d(z) = x\n end ODE\nend model\n"
+    )
+    assert run(["convert", str(source), "-o", str(target)]) == 0
+    text = target.read_text(encoding="utf-8")
+    assert re.search(r'<parameter id="k"(?![^>]* value=)', text)
+    assert re.search(r'<parameter id="c"[^>]* value="2"', text)
+    capsys.readouterr()
+    for keep in ("none", "all"):
+        assert run(["reduce", str(source), "--observe", "x", "--keep-parameters", keep, "--json"]) == 1
+        reasons = json.loads(capsys.readouterr().out)["reasons"]
+        assert {(r["code"], r["element"]) for r in reasons} == {("missing-value", "k")}

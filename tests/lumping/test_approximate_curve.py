@@ -91,7 +91,7 @@ def test_little_work_leaves_with_4_and_the_best_so_far(
 @pytest.mark.parametrize("work", ["0", "-1", "nan"])
 def test_work_has_to_be_positive(model: Path, work: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(reduce_words(model, "--work", work)) == 2
-    assert [r["code"] for r in json.loads(capsys.readouterr().out)["reasons"]] == ["bad-option"]
+    assert [r["code"] for r in json.loads(capsys.readouterr().out)["reasons"]] == ["usage"]
 
 
 def test_refinement_reaches_the_curve() -> None:
