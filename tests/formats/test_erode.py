@@ -707,9 +707,10 @@ def test_a_number_that_no_reader_takes_is_refused_by_name():
 
 def test_parameters_without_a_value_are_written_as_sbml_without_one(tmp_path, capsys):
     source, target = tmp_path / "m.ode", tmp_path / "m.xml"
+    equations = "d(x) = -k*x + c*y\n  d(y) = -y\n  d(z) = x"
     source.write_text(
-        "begin model m\n begin parameters\n  k\n  c = 2\n end parameters\n begin init\n  x = 1\n  y = 1\n  z = 1\n end init\n"
-        " begin ODE\n  d(x) = -k*x + c*y\n  d(y) = -y\n  d(z) = x\n end ODE\nend model\n"
+        "begin model m\n begin parameters\n  k\n  c = 2\n end parameters\n"
+        f" begin init\n  x = 1\n  y = 1\n  z = 1\n end init\n begin ODE\n  {equations}\n end ODE\nend model\n"
     )
     assert run(["convert", str(source), "-o", str(target)]) == 0
     text = target.read_text(encoding="utf-8")
