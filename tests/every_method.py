@@ -20,23 +20,21 @@ from typing import Any
 import numpy as np
 
 import sbmlump
-from sbmlump.errors import LimitError, SbmlumpError, UnsupportedModelError
+from sbmlump.errors import LimitError, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.isolate import Limits, run_isolated
 from sbmlump.reduced import ExactProof
 
-METHODS = (
+PROVED = (
     "none",
     "exact",
     "exact --keep-parameters all",
     "forward-equivalence",
     "backward-equivalence",
     "conservation",
-    "qssa",
-    "quasi-equilibrium",
-    "relation-graph",
     "pooling",
-    "learned",
 )
+"""Methods whose results are proved."""
+METHODS = (*PROVED, "qssa", "quasi-equilibrium", "relation-graph", "learned")
 """``approximate`` takes too long for a run over everything, and has tests of its own."""
 HARMLESS = frozenset({"proved", "reason", "limit", "unchanged", "approximate"})
 
@@ -96,7 +94,7 @@ def _tried(file: Path, system: sbmlump.OdeSystem, method: str, observable: str) 
             if not reduction.reducible:
                 return "unchanged", ""
             answer = sbmlump.verify(file, written)
-    except UnsupportedModelError as error:
+    except (UnsupportedModelError, UsageError) as error:
         return "reason", error.reasons[0].code
     except LimitError as error:
         return "limit", error.reasons[0].code

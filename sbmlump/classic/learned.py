@@ -191,6 +191,13 @@ def _directions(system: OdeSystem, pinned: Sequence[Row], data: _Data) -> list[R
     return rows
 
 
+def _in_doubles(coefficients: Array, powers: Sequence[tuple[int, ...]], scale: Array) -> bool:
+    """Whether the coefficients of scaled monomials have finite values as coefficients of the monomials themselves."""
+    with np.errstate(all="ignore"):
+        sizes = np.prod(scale ** np.array(powers), axis=1)
+        return bool(np.isfinite(coefficients[coefficients != 0] / sizes[coefficients != 0]).all())
+
+
 def _candidates(
     system: OdeSystem,
     observables: Sequence[Observable],
@@ -209,6 +216,8 @@ def _candidates(
     names = lump_names(system, rows, {o.id for o in observables})
     for threshold in _THRESHOLDS:
         fits = [_fit(library, rates[:, i], data.weights, threshold) for i in range(len(rows))]
+        if not all(_in_doubles(fit, powers, scale) for fit in fits):
+            continue  # the candidate is lost: a coefficient that no double holds cannot be written
         numerators = [(fit, None) for fit in fits]
         yield _assembled(system, observables, rows, names, powers, scale, numerators, ruler, threshold)
         if rational:
