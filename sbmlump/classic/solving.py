@@ -302,7 +302,9 @@ class _Solver:
         symbols = {name: graph.symbol(name) for name in self._unknowns}
         rational: dict[str, Quotient] = {}
         for name, quotient in reversed(self._solved):
-            combined = None if known else self._substituted(quotient, rational)
+            # one that was too large has no quotient; what mentions it has to take its expression
+            rational_so_far = not known and all(n in rational for n in values if self._mentions(quotient, n))
+            combined = self._substituted(quotient, rational) if rational_so_far else None
             if combined is not None:
                 rational[name] = combined
                 values[name] = self._fractions.node(combined)
@@ -310,6 +312,10 @@ class _Solver:
             mapping = {symbols[other]: node for other, node in values.items()}
             values[name] = graph.substitute([self._fractions.node(quotient)], mapping)[0]
         return {name: values[name] for name in self._unknowns}
+
+    def _mentions(self, quotient: Quotient, name: str) -> bool:
+        place = self._place(name)
+        return any(part != 0 and int(part.degrees()[place]) > 0 for part in (quotient.top, quotient.bottom))
 
     def _substituted(self, quotient: Quotient, known: Mapping[str, Quotient]) -> Quotient | None:
         """With the unknowns found so far replaced, in lowest terms; ``None`` if that is too large."""

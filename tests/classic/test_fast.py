@@ -14,8 +14,10 @@ from sbmlump.classic.quasi_equilibrium import fast_reactions, quasi_equilibrium
 from sbmlump.classic.quasi_steady import quasi_steady_state
 from sbmlump.classic.relation_graph import pruned
 from sbmlump.classic.simulation import trajectories
+from sbmlump.classic.solving import solve
 from sbmlump.classic.timescales import nominal_run, time_scales
 from sbmlump.errors import UnsupportedModelError, UsageError
+from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.text import parse_expression
 from sbmlump.lumping.identity import expand_polynomials
@@ -308,3 +310,31 @@ def test_a_total_that_an_event_changes_is_no_constant_of_a_quasi_steady_state() 
     found = quasi_steady_state(system, parse_observables(system, ["P"]), fast=["ES"], trial=SHORT)
     assert "E" in found.system.states
     assert not any(c.id.startswith("total") for c in found.system.constants)
+
+
+@pytest.mark.parametrize("widths", [(2, 6, 6, 6, 6), (2, 2, 11, 11), (5, 5)])
+def test_a_chain_too_long_for_one_quotient_leaves_no_unknown_in_a_solution(widths: tuple[int, ...]) -> None:
+    """Each zᵢ follows from zᵢ₊₁ over sums of constants, whose product has more terms than one quotient may have."""
+    length = len(widths)
+    graph = Graph()
+    z = [graph.symbol(f"z{i}") for i in range(length + 1)]
+
+    def constants(kind: str, i: int) -> Node:
+        return graph.add(tuple(graph.symbol(f"{kind}{i}_{k}") for k in range(widths[i])))
+
+    equations = [
+        graph.sub(graph.mul((constants("a", i), z[i])), graph.mul((constants("b", i), z[i + 1]))) for i in range(length)
+    ]
+    names = [f"z{i}" for i in range(length)]
+    solution = solve(graph, equations, names, lambda *_: (True, True, ""))
+    assert not graph.symbols(list(solution.values.values())) & set(names)
+    rng = np.random.default_rng(0)
+    numbers = {
+        name: Fraction(int(rng.integers(1, 9)))
+        for name in graph.symbols([*equations, *solution.values.values()])
+        if name not in names
+    }
+    given = {graph.symbol(name): graph.number(value) for name, value in numbers.items()}
+    found = graph.substitute([solution.values[name] for name in names], given)
+    left = graph.substitute(equations, given | dict(zip(z[:-1], found, strict=True)))
+    np.testing.assert_allclose(values_of(graph, left), 0, atol=1e-12)
