@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Answer", "Reading"]
+__all__ = ["Response", "ParsedResponse"]
 
 T = TypeVar("T")
 _DIGESTS: Final = {32: "md5", 40: "sha1", 64: "sha256"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """Status, headers (lower case) and body of one answer.
 
     ``sure``: the body agrees with a digest that came with it; ``doubtful``: it contradicts what looks like one.
@@ -51,7 +51,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[T]):
+class ParsedResponse(Generic[T]):
     """An answer as its reader understood it; ``value`` is ``None`` only when the thing has not changed (304)."""
 
     value: T | None

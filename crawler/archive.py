@@ -12,17 +12,17 @@ from pathlib import PurePosixPath
 from typing import Final
 from xml.etree import ElementTree
 
-from crawler.content import Problem, sbml_problem
+from crawler.content import ContentProblem, sbml_problem
 from crawler.errors import ArchiveError
 
-__all__ = ["Archive", "Limits", "is_archive", "master_sbml"]
+__all__ = ["Archive", "ArchiveLimits", "is_archive", "master_sbml"]
 
 _MANIFEST: Final = "manifest.xml"
 _SMALL: Final = 1 << 20  # members below this size may have any ratio: they do no harm
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ArchiveLimits:
     """What an archive may hold. SBML text deflates to between a tenth and a fiftieth."""
 
     members: int = 10_000
@@ -45,9 +45,9 @@ class Archive:
         Codes ``broken-archive``, ``unsafe-archive``.
     """
 
-    def __init__(self, data: bytes, name: str, limits: Limits | None = None) -> None:
+    def __init__(self, data: bytes, name: str, limits: ArchiveLimits | None = None) -> None:
         self.name = name
-        self._limits = limits or Limits()
+        self._limits = limits or ArchiveLimits()
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError) as error:
@@ -114,7 +114,7 @@ class Archive:
         raise ArchiveError("unsafe-archive", f"the archive {self.name} {what}; nothing of it was kept")
 
 
-def master_sbml(archive: Archive) -> tuple[str, bytes] | Problem:
+def master_sbml(archive: Archive) -> tuple[str, bytes] | ContentProblem:
     """The SBML file of a COMBINE archive: the master, else the only SBML file the manifest or the names tell of.
 
     Raises
@@ -127,10 +127,10 @@ def master_sbml(archive: Archive) -> tuple[str, bytes] | Problem:
     choices = [path for path, form, master in listed if master and "/sbml" in form]
     choices = choices or sbml or [n for n in archive.names if n.lower().endswith((".sbml", ".xml")) and n != _MANIFEST]
     found: list[tuple[str, bytes]] = []
-    problem = Problem("no-sbml-file", f"the archive {archive.name} holds no SBML file")
+    problem = ContentProblem("no-sbml-file", f"the archive {archive.name} holds no SBML file")
     for path in choices:
         if path not in archive.names:
-            problem = Problem("no-sbml-file", f"the manifest of {archive.name} names {path}, which is not in it")
+            problem = ContentProblem("no-sbml-file", f"the manifest of {archive.name} names {path}, which is not in it")
             continue
         data = archive.read(path)
         wrong = sbml_problem(data, f"{path} in {archive.name}")
@@ -142,7 +142,9 @@ def master_sbml(archive: Archive) -> tuple[str, bytes] | Problem:
         return problem
     if len(found) > 1:
         names = ", ".join(path for path, _ in found[:4])
-        return Problem("several-models", f"the archive {archive.name} holds several SBML files and no master: {names}")
+        return ContentProblem(
+            "several-models", f"the archive {archive.name} holds several SBML files and no master: {names}"
+        )
     return found[0]
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crawler.answer import Answer, Reading
+from crawler.answer import ParsedResponse, Response
 from crawler.archive import Archive, is_archive
-from crawler.choose import Choice, Evidence, choose
-from crawler.content import Promise, digest_problem
-from crawler.errors import ArchiveError, BadAnswerError, NotFoundError, ServiceError, WishError
-from crawler.repository import Catalogue, Entry, Found, Known, Refused, Unchanged, Wish, settle
+from crawler.choose import Choice, FileCheck, choose
+from crawler.content import ExpectedFile, digest_problem
+from crawler.errors import ArchiveError, BadResponseError, NotFoundError, SelectionError, ServiceError
+from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
 from crawler.session import Session
 
 __all__ = ["BASE_URL", "HOSTS", "BioModels"]
@@ -34,7 +34,7 @@ _JSON: Final = "application/json"
 class _Page:
     matches: int
     listed: int
-    entries: tuple[Entry, ...]
+    entries: tuple[CatalogueEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Listing:
 
     name: str | None
     revision: str | None
-    main: tuple[Promise, ...]
+    main: tuple[ExpectedFile, ...]
 
 
 class BioModels:
@@ -58,7 +58,7 @@ class BioModels:
 
     # -- catalogue -----------------------------------------------------------------------------------
 
-    def catalogue(self, wish: Wish, known: Mapping[str, Entry]) -> Catalogue:
+    def catalogue(self, wish: Selection, known: Mapping[str, CatalogueEntry]) -> Catalogue:
         """Entries in ascending order of their ids; named ids are not looked up in the list.
 
         Raises
@@ -68,8 +68,8 @@ class BioModels:
         """
         if wish.ids:
             named = dict.fromkeys(_bare_id(each) for each in wish.ids)
-            return Catalogue(tuple(Entry(id) for id in named)[: wish.limit])
-        entries: dict[str, Entry] = {}
+            return Catalogue(tuple(CatalogueEntry(id) for id in named)[: wish.limit])
+        entries: dict[str, CatalogueEntry] = {}
         offset = 0
         for _ in range(_MOST_PAGES):
             page = self._page(wish.query or "*:*", offset, known)
@@ -80,22 +80,22 @@ class BioModels:
                 break
         if wish.whole:
             for id in self._all_identifiers(frozenset(entries)):
-                entries.setdefault(id, Entry(id))
+                entries.setdefault(id, CatalogueEntry(id))
         chosen = [entries[id] for id in sorted(entries) if not wish.curated or id.startswith("BIOMD")]
         return Catalogue(tuple(chosen[: wish.limit]))
 
     @staticmethod
-    def _enough(entries: Mapping[str, Entry], wish: Wish) -> bool:
+    def _enough(entries: Mapping[str, CatalogueEntry], wish: Selection) -> bool:
         # pages come in ascending order of ids, so what is first in them is first in all
         count = sum(1 for id in entries if not wish.curated or id.startswith("BIOMD"))
         return wish.limit is not None and count >= wish.limit
 
-    def _page(self, query: str, offset: int, known: Mapping[str, Entry]) -> _Page:
+    def _page(self, query: str, offset: int, known: Mapping[str, CatalogueEntry]) -> _Page:
         params = {
             "query": query, "offset": str(offset), "numResults": str(_PAGE), "sort": "id-asc", "format": "json",
         }  # fmt: skip
 
-        def read() -> Reading[_Page]:
+        def read() -> ParsedResponse[_Page]:
             return self._session.get("search", params, read=_read_page, accept=_JSON)
 
         first = read()
@@ -110,7 +110,7 @@ class BioModels:
     def _all_identifiers(self, expected: frozenset[str] | None = None) -> frozenset[str]:
         """Every id there is; a service without this list has none."""
 
-        def read() -> Reading[frozenset[str]]:
+        def read() -> ParsedResponse[frozenset[str]]:
             return self._session.get("model/identifiers", {"format": "json"}, read=_read_identifiers, accept=_JSON)
 
         try:
@@ -148,8 +148,8 @@ class BioModels:
     # -- one model -----------------------------------------------------------------------------------
 
     def fetch(
-        self, entry: Entry, known: Known | None, member: bytes | None, stored: Callable[[str], bytes | None]
-    ) -> Found | Refused | Unchanged:
+        self, entry: CatalogueEntry, known: Known | None, member: bytes | None, stored: Callable[[str], bytes | None]
+    ) -> FetchedFile | Refused | Unchanged:
         """Bring one model: its record, then its file from where it is cheapest, verified against the record."""
         try:
             first = self._listing(entry.id, known.etag if known else None)
@@ -157,7 +157,7 @@ class BioModels:
             return self._missing_record(entry, error)
         if first.value is None:
             return Unchanged(entry.id)
-        evidence = Evidence(entry.id, member, known.data() if known else None, stored)
+        evidence = FileCheck(entry.id, member, known.data() if known else None, stored)
         evidence.listed(choose(first.value.main), first.sure)
         listing, etag = first.value, first.etag
         for _ in range(_ROUNDS):
@@ -178,7 +178,7 @@ class BioModels:
                 return self._found(entry, listing, etag, evidence, verdict)
         return Refused(entry.id, "unsettled", f"{entry.id}: {_ROUNDS} readings never agreed; run again", lasting=False)
 
-    def _missing_record(self, entry: Entry, error: NotFoundError) -> Refused:
+    def _missing_record(self, entry: CatalogueEntry, error: NotFoundError) -> Refused:
         listed = self._still_listed(entry.id)
         try:
             self._listing(entry.id, None)
@@ -187,12 +187,12 @@ class BioModels:
             return Refused(entry.id, "gone", f"{error.message}, {told}", lasting=False)
         return Refused(entry.id, "unsettled", f"{entry.id}: there again after a 404; run again", lasting=False)
 
-    def _listing(self, id: str, etag: str | None) -> Reading[_Listing]:
+    def _listing(self, id: str, etag: str | None) -> ParsedResponse[_Listing]:
         return self._session.get(
             id, {"format": "json"}, read=lambda answer: _read_record(answer, id), etag=etag, accept=_JSON
         )
 
-    def _download(self, id: str, evidence: Evidence) -> None:
+    def _download(self, id: str, evidence: FileCheck) -> None:
         choice = evidence.choice
         assert choice is not None
         try:
@@ -207,9 +207,11 @@ class BioModels:
             assert reading.value is not None
             evidence.downloaded(reading.value, reading.sure)
 
-    def _found(self, entry: Entry, listing: _Listing, etag: str | None, evidence: Evidence, verdict: Choice) -> Found:
+    def _found(
+        self, entry: CatalogueEntry, listing: _Listing, etag: str | None, evidence: FileCheck, verdict: Choice
+    ) -> FetchedFile:
         assert evidence.accepted is not None
-        return Found(
+        return FetchedFile(
             id=entry.id,
             # the list of all models was read with more care than this one record
             name=entry.name or listing.name,
@@ -230,75 +232,75 @@ class BioModels:
 def _bare_id(text: str) -> str:
     id, dot, _ = text.strip().partition(".")
     if not _ID.fullmatch(id):
-        raise WishError("usage", f"{text!r} is not an id of BioModels, such as BIOMD0000000012")
+        raise SelectionError("usage", f"{text!r} is not an id of BioModels, such as BIOMD0000000012")
     if dot:
-        raise WishError("usage", f"{text!r} names a revision, and the newest one is what is kept; ask for {id}")
+        raise SelectionError("usage", f"{text!r} names a revision, and the newest one is what is kept; ask for {id}")
     return id
 
 
-def _json(answer: Answer) -> dict[str, Any]:
+def _json(answer: Response) -> dict[str, Any]:
     try:
         value = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
-        raise BadAnswerError("bad-answer", f"{answer.url}: the answer is not JSON") from error
+        raise BadResponseError("bad-answer", f"{answer.url}: the answer is not JSON") from error
     if not isinstance(value, dict):
-        raise BadAnswerError("bad-answer", f"{answer.url}: the answer is not a JSON object")
+        raise BadResponseError("bad-answer", f"{answer.url}: the answer is not a JSON object")
     return value
 
 
 def _text(value: object, url: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise BadAnswerError("bad-answer", f"{url}: text was expected where {type(value).__name__} came")
+    raise BadResponseError("bad-answer", f"{url}: text was expected where {type(value).__name__} came")
 
 
-def _read_page(answer: Answer) -> _Page:
+def _read_page(answer: Response) -> _Page:
     value = _json(answer)
     matches, models = value.get("matches"), value.get("models")
     if not isinstance(matches, int) or not isinstance(models, list) or not all(isinstance(m, dict) for m in models):
-        raise BadAnswerError("bad-answer", f"{answer.url}: no list of models in the answer")
+        raise BadResponseError("bad-answer", f"{answer.url}: no list of models in the answer")
     entries = [
-        Entry(model["id"], _text(model.get("name"), answer.url), _text(model.get("lastModified"), answer.url))
+        CatalogueEntry(model["id"], _text(model.get("name"), answer.url), _text(model.get("lastModified"), answer.url))
         for model in models
         if isinstance(model.get("id"), str) and _ID.fullmatch(model["id"])
     ]
     return _Page(matches, len(models), tuple(entries))
 
 
-def _read_identifiers(answer: Answer) -> frozenset[str]:
+def _read_identifiers(answer: Response) -> frozenset[str]:
     models = _json(answer).get("models")
     if not isinstance(models, list):
-        raise BadAnswerError("bad-answer", f"{answer.url}: no list of ids in the answer")
+        raise BadResponseError("bad-answer", f"{answer.url}: no list of ids in the answer")
     return frozenset(id for id in models if isinstance(id, str) and _ID.fullmatch(id))
 
 
-def _read_bulk(answer: Answer) -> Archive:
+def _read_bulk(answer: Response) -> Archive:
     if not is_archive(answer.body):
-        raise BadAnswerError("bad-answer", f"{answer.url}: the answer is not a zip file")
+        raise BadResponseError("bad-answer", f"{answer.url}: the answer is not a zip file")
     try:
         return Archive(answer.body, "of a bulk download")
     except ArchiveError as error:
         if error.code == "unsafe-archive":
             raise ServiceError(error.code, error.message) from error
-        raise BadAnswerError(error.code, error.message) from error
+        raise BadResponseError(error.code, error.message) from error
 
 
-def _read_file(answer: Answer, promise: Promise) -> bytes:
+def _read_file(answer: Response, promise: ExpectedFile) -> bytes:
     """The bytes; a page of HTML that is not what the list promises is the server's apology, not the file."""
     start = answer.body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<html", b"<!doctype html")) and digest_problem(answer.body, promise):
-        raise BadAnswerError("html-page", f"an HTML page came in place of {promise.name}")
+        raise BadResponseError("html-page", f"an HTML page came in place of {promise.name}")
     return answer.body
 
 
-def _read_record(answer: Answer, id: str) -> _Listing:
+def _read_record(answer: Response, id: str) -> _Listing:
     value = _json(answer)
     files = value.get("files")
     if not isinstance(files, dict):
-        raise BadAnswerError("bad-answer", f"{answer.url}: the record of {id} lists no files")
+        raise BadResponseError("bad-answer", f"{answer.url}: the record of {id} lists no files")
     main = files.get("main")
     if not isinstance(main, list):
-        raise BadAnswerError("bad-answer", f"{answer.url}: the record of {id} lists no main files")
+        raise BadResponseError("bad-answer", f"{answer.url}: the record of {id} lists no main files")
     return _Listing(
         _text(value.get("name"), answer.url), _revision(value), tuple(_promise(item, answer.url) for item in main)
     )
@@ -316,13 +318,13 @@ def _revision(value: Mapping[str, Any]) -> str | None:
     return str(max(numbers)) if numbers else None
 
 
-def _promise(item: object, url: str) -> Promise:
+def _promise(item: object, url: str) -> ExpectedFile:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-        raise BadAnswerError("bad-answer", f"{url}: a file without a name is listed")
+        raise BadResponseError("bad-answer", f"{url}: a file without a name is listed")
     size = str(item.get("fileSize", ""))
     sums: dict[str, str] = {}
-    for key, algorithm in Promise.algorithms().items():
+    for key, algorithm in ExpectedFile.algorithms().items():
         listed = item.get(key)
         if isinstance(listed, str) and listed:
             sums[algorithm] = listed.strip().lower()
-    return Promise(item["name"], int(size) if size.isascii() and size.isdigit() else None, sums)
+    return ExpectedFile(item["name"], int(size) if size.isascii() and size.isdigit() else None, sums)

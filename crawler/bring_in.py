@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from crawler.archive import Archive, is_archive, master_sbml
-from crawler.content import Problem, sbml_problem, sha256
-from crawler.errors import ArchiveError, WishError
-from crawler.fetch import Miss, Summary
+from crawler.content import ContentProblem, sbml_problem, sha256
+from crawler.errors import ArchiveError, SelectionError
+from crawler.fetch import CrawlSummary, Miss
 from crawler.manifest import Record
 from crawler.store import Store, can_be_id, now
 
-__all__ = ["SOURCE", "bring_in"]
+__all__ = ["SOURCE", "import_files"]
 
 SOURCE: Final = "import"
 _MODEL: Final = (".xml", ".sbml", ".omex")
@@ -24,9 +24,9 @@ _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MOST_BYTES: Final = 256 << 20
 
 
-def bring_in(
+def import_files(
     store: Store, origin: Path, limit: int | None = None, progress: Callable[[int, int], None] | None = None
-) -> Summary:
+) -> CrawlSummary:
     """Copy every SBML file of `origin` into the store; the id is the file's name without its ending.
 
     Where several files have one name (``model.xml`` in many folders), their folders are part of their ids.
@@ -58,7 +58,7 @@ def bring_in(
         data = _model_of(name, read)
         id = _id_of(name, unique=stems[PurePosixPath(name).stem] == 1)
         held = records.get(id)
-        if isinstance(data, Problem):
+        if isinstance(data, ContentProblem):
             misses.append(Miss(id, data.code, data.message, False))
             if held is None or not held.sha256:
                 store.note(_record(id, name, {"code": data.code, "message": data.message}))
@@ -70,7 +70,7 @@ def bring_in(
             size += len(data)
         if progress is not None:
             progress(number, len(files))
-    return Summary(
+    return CrawlSummary(
         wanted=len(files),
         present=fetched + unchanged,
         fetched=fetched,
@@ -86,7 +86,7 @@ def _record(id: str, name: str, reason: dict[str, str] | None) -> Record:
     return Record(SOURCE, id, now(), file=PurePosixPath(name).name, reason=reason, lasting=reason is not None)
 
 
-def _files(origin: Path) -> list[tuple[str, Callable[[], bytes | Problem]]]:
+def _files(origin: Path) -> list[tuple[str, Callable[[], bytes | ContentProblem]]]:
     """Name and reader of each file that may hold a model, in order."""
     if origin.is_dir():
         paths = sorted(path for path in origin.rglob("*") if path.suffix.lower() in _MODEL and path.is_file())
@@ -95,48 +95,48 @@ def _files(origin: Path) -> list[tuple[str, Callable[[], bytes | Problem]]]:
         data = origin.read_bytes()
     except OSError as error:
         message = f"{origin} cannot be read ({error.strerror}); name a folder or a zip file"
-        raise WishError("no-such-file", message) from error
+        raise SelectionError("no-such-file", message) from error
     if not is_archive(data):
-        raise WishError("not-an-archive", f"{origin} is neither a folder nor a zip file")
+        raise SelectionError("not-an-archive", f"{origin} is neither a folder nor a zip file")
     archive = Archive(data, origin.name)
     return list(_members(archive))
 
 
-def _members(archive: Archive) -> Iterator[tuple[str, Callable[[], bytes | Problem]]]:
+def _members(archive: Archive) -> Iterator[tuple[str, Callable[[], bytes | ContentProblem]]]:
     for name in sorted(archive.names):
         if name.lower().endswith(_MODEL) and PurePosixPath(name).name != "manifest.xml":
             yield name, lambda name=name: _member(archive, name)  # type: ignore[misc]
 
 
-def _member(archive: Archive, name: str) -> bytes | Problem:
+def _member(archive: Archive, name: str) -> bytes | ContentProblem:
     try:
         return archive.read(name)
     except ArchiveError as error:
-        return Problem(error.code, error.message)
+        return ContentProblem(error.code, error.message)
 
 
-def _reader(path: Path) -> Callable[[], bytes | Problem]:
-    def read() -> bytes | Problem:
+def _reader(path: Path) -> Callable[[], bytes | ContentProblem]:
+    def read() -> bytes | ContentProblem:
         try:
             if path.stat().st_size > _MOST_BYTES:
-                return Problem("too-large", f"{path} has more than {_MOST_BYTES >> 20} MB")
+                return ContentProblem("too-large", f"{path} has more than {_MOST_BYTES >> 20} MB")
             return path.read_bytes()
         except OSError as error:
-            return Problem("unreadable-file", f"{path} cannot be read ({error.strerror})")
+            return ContentProblem("unreadable-file", f"{path} cannot be read ({error.strerror})")
 
     return read
 
 
-def _model_of(name: str, read: Callable[[], bytes | Problem]) -> bytes | Problem:
+def _model_of(name: str, read: Callable[[], bytes | ContentProblem]) -> bytes | ContentProblem:
     data = read()
-    if isinstance(data, Problem):
+    if isinstance(data, ContentProblem):
         return data
     if is_archive(data):
         try:
             found = master_sbml(Archive(data, name))
         except ArchiveError as error:
-            return Problem(error.code, error.message)
-        return found if isinstance(found, Problem) else found[1]
+            return ContentProblem(error.code, error.message)
+        return found if isinstance(found, ContentProblem) else found[1]
     return sbml_problem(data, name) or data
 
 

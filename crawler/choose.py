@@ -1,6 +1,6 @@
 """What to believe about one model: a record, a file from a bulk zip, downloads, any of which may be corrupted.
 
-Pure: :class:`Evidence` is told what came and says what to do next. The rules:
+Pure: :class:`FileCheck` is told what came and says what to do next. The rules:
 
 - a file that agrees with a listed checksum is right (corrupting both alike is out of the question);
 - without a checksum, a file is right if a CRC or the answer's own digest vouches for its way here, or if it came
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from crawler.archive import Archive, is_archive, master_sbml
-from crawler.content import Problem, Promise, digest_problem, sbml_problem, sha256
+from crawler.content import ContentProblem, ExpectedFile, digest_problem, sbml_problem, sha256
 from crawler.errors import ArchiveError
 from crawler.repository import Refused
 
-__all__ = ["Choice", "Evidence", "choose"]
+__all__ = ["Choice", "FileCheck", "choose"]
 
 _SBML: Final = (".xml", ".sbml")
 _ARCHIVES: Final = (".omex", ".zip", ".sedx")
@@ -30,11 +30,11 @@ _ARCHIVES: Final = (".omex", ".zip", ".sedx")
 class Choice:
     """The file of a record to take, and whether it is an archive to be opened."""
 
-    promise: Promise
+    promise: ExpectedFile
     archive: bool
 
 
-def choose(main: Sequence[Promise]) -> Choice | None:
+def choose(main: Sequence[ExpectedFile]) -> Choice | None:
     """The first main file that is named like SBML, else the first archive; ``None`` if there is neither."""
     for suffixes, archive in ((_SBML, False), (_ARCHIVES, True)):
         for promise in main:
@@ -44,7 +44,7 @@ def choose(main: Sequence[Promise]) -> Choice | None:
 
 
 @dataclass(slots=True)
-class Evidence:
+class FileCheck:
     """All that is known about one model in this run."""
 
     id: str
@@ -141,11 +141,11 @@ class Evidence:
         return Refused(self.id, code, message, lasting) if self._list_is_sure else "read-list"
 
 
-def _problem(data: bytes, promise: Promise) -> Problem | None:
+def _problem(data: bytes, promise: ExpectedFile) -> ContentProblem | None:
     return digest_problem(data, promise) or sbml_problem(data, promise.name)
 
 
-def _sbml_of(data: bytes, choice: Choice) -> bytes | Problem:
+def _sbml_of(data: bytes, choice: Choice) -> bytes | ContentProblem:
     """The SBML in what was downloaded; an archive of another name is opened too."""
     name = choice.promise.name
     if not (choice.archive or is_archive(data)):
@@ -153,5 +153,5 @@ def _sbml_of(data: bytes, choice: Choice) -> bytes | Problem:
     try:
         found = master_sbml(Archive(data, name))
     except ArchiveError as error:
-        return Problem(error.code, error.message)
-    return found if isinstance(found, Problem) else found[1]
+        return ContentProblem(error.code, error.message)
+    return found if isinstance(found, ContentProblem) else found[1]

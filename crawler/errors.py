@@ -11,14 +11,14 @@ from typing import ClassVar, Final
 
 __all__ = [
     "ArchiveError",
-    "BadAnswerError",
+    "BadResponseError",
     "CrawlError",
     "GivenUpError",
     "NotFoundError",
     "ServiceError",
     "StoppedError",
     "StoreError",
-    "WishError",
+    "SelectionError",
     "busy_store",
     "store_error",
 ]
@@ -45,7 +45,7 @@ class CrawlError(Exception):
         self.message = message
 
 
-class WishError(CrawlError):
+class SelectionError(CrawlError):
     """What was asked for makes no sense (exit code 2)."""
 
     exit_code = 2
@@ -73,7 +73,7 @@ class NotFoundError(ServiceError):
     """The service says 404 (or 410)."""
 
 
-class BadAnswerError(CrawlError):
+class BadResponseError(CrawlError):
     """An answer that cannot be what was asked for: HTML in place of JSON, a cut file. Asking again may help."""
 
 

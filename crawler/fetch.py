@@ -8,14 +8,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from crawler.errors import BadAnswerError, GivenUpError, NotFoundError, ServiceError, StoppedError
+from crawler.errors import BadResponseError, GivenUpError, NotFoundError, ServiceError, StoppedError
 from crawler.manifest import Record
-from crawler.plan import Plan, make_plan
-from crawler.repository import Entry, Found, Known, Refused, Repository, Unchanged, Wish
+from crawler.plan import CrawlPlan, make_plan
+from crawler.repository import CatalogueEntry, FetchedFile, Known, Refused, Repository, Selection, Unchanged
 from crawler.session import Session
 from crawler.store import Store, now
 
-__all__ = ["Miss", "Observer", "Summary", "crawl"]
+__all__ = ["Miss", "Observer", "CrawlSummary", "crawl"]
 
 # So many entries in a row without any answer: the service is down, and asking on would be rude.
 _PATIENCE: Final = 8
@@ -27,7 +27,7 @@ _AHEAD: Final = 4
 class Observer(Protocol):
     """Told how a crawl goes, from one thread at a time."""
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: CrawlPlan) -> None:
         """What will be done."""
         ...
 
@@ -47,7 +47,7 @@ class Miss:
 
 
 @dataclass(frozen=True)
-class Summary:
+class CrawlSummary:
     """How a crawl ended.
 
     Attributes
@@ -104,7 +104,7 @@ class _Run:
 
     store: Store
     repository: Repository
-    entries: dict[str, Entry]
+    entries: dict[str, CatalogueEntry]
     records: Mapping[str, Record]
     observer: Observer | None
     session: Session
@@ -118,8 +118,8 @@ class _Run:
 
 
 def crawl(
-    repository: Repository, session: Session, store: Store, wish: Wish, observer: Observer | None = None
-) -> Summary:
+    repository: Repository, session: Session, store: Store, wish: Selection, observer: Observer | None = None
+) -> CrawlSummary:
     """Bring what is wanted into the store.
 
     Raises
@@ -138,7 +138,7 @@ def crawl(
         entries = repository.catalogue(wish, remembered).entries
     except NotFoundError as error:
         raise ServiceError("no-catalogue", f"{error.message}; is the base URL that of the service?") from error
-    except BadAnswerError as error:
+    except BadResponseError as error:
         raise ServiceError(error.code, error.message) from error
     intact = {id for id, record in records.items() if store.intact(record)}
     plan = make_plan(entries, records, intact, wish, repository.bulk_size)
@@ -149,7 +149,7 @@ def crawl(
     run.total = plan.wanted - len(plan.keep) - len(plan.refused)
     run.misses += [Miss(r.id, (r.reason or {})["code"], (r.reason or {})["message"], False) for r in plan.refused]
     _carry_out(run, plan)
-    return Summary(
+    return CrawlSummary(
         wanted=plan.wanted,
         present=run.unchanged + run.fetched,
         fetched=run.fetched,
@@ -164,11 +164,11 @@ def crawl(
     )
 
 
-def _remembered(record: Record) -> Entry:
-    return Entry(record.id, record.name, record.modified, dict(record.detail))
+def _remembered(record: Record) -> CatalogueEntry:
+    return CatalogueEntry(record.id, record.name, record.modified, dict(record.detail))
 
 
-def _carry_out(run: _Run, plan: Plan) -> None:
+def _carry_out(run: _Run, plan: CrawlPlan) -> None:
     waiting: set[str] = {entry.id for batch in (plan.ask, *plan.batches) for entry in batch}
     with ThreadPoolExecutor(_AHEAD * run.session.manners.at_once, thread_name_prefix="crawl") as pool:
         try:
@@ -183,16 +183,20 @@ def _carry_out(run: _Run, plan: Plan) -> None:
     run.misses += [Miss(id, "not-reached", f"{id} was not asked for: {run.stopped}", True) for id in sorted(waiting)]
 
 
-def _bulk(run: _Run, batch: Sequence[Entry]) -> Mapping[str, bytes]:
+def _bulk(run: _Run, batch: Sequence[CatalogueEntry]) -> Mapping[str, bytes]:
     return run.repository.bulk([entry.id for entry in batch])
 
 
 def _one_batch(
-    run: _Run, pool: ThreadPoolExecutor, batch: Sequence[Entry], members: Mapping[str, bytes], waiting: set[str]
+    run: _Run,
+    pool: ThreadPoolExecutor,
+    batch: Sequence[CatalogueEntry],
+    members: Mapping[str, bytes],
+    waiting: set[str],
 ) -> None:
     """Fetch the entries of a batch, never more than a few ahead of what is stored."""
     todo = iter(batch)
-    under_way: dict[Future[Found | Refused | Unchanged], Entry] = {}
+    under_way: dict[Future[FetchedFile | Refused | Unchanged], CatalogueEntry] = {}
     while True:
         for entry in _next(todo, _AHEAD * run.session.manners.at_once - len(under_way)):
             under_way[pool.submit(_fetch, run, entry, members.get(entry.id))] = entry
@@ -211,11 +215,11 @@ def _one_batch(
             return
 
 
-def _next(entries: Iterator[Entry], count: int) -> list[Entry]:
+def _next(entries: Iterator[CatalogueEntry], count: int) -> list[CatalogueEntry]:
     return [entry for _, entry in zip(range(count), entries, strict=False)]
 
 
-def _fetch(run: _Run, entry: Entry, member: bytes | None) -> Found | Refused | Unchanged:
+def _fetch(run: _Run, entry: CatalogueEntry, member: bytes | None) -> FetchedFile | Refused | Unchanged:
     """In a worker thread: the network, the verification, and the bytes' way to the disk."""
     record = run.records.get(entry.id)
     known = None
@@ -224,23 +228,23 @@ def _fetch(run: _Run, entry: Entry, member: bytes | None) -> Found | Refused | U
         digest = record.sha256
         known = Known(record.revision, record.etag if whole else None, lambda: run.store.bytes_of(digest))
     result = run.repository.fetch(entry, known, member, run.store.bytes_of)
-    if isinstance(result, Found):
+    if isinstance(result, FetchedFile):
         run.store.put(_record(run, entry, result), result.data, result.suffix)
     return result
 
 
-def _settled(run: _Run, entry: Entry, future: Future[Found | Refused | Unchanged]) -> None:
+def _settled(run: _Run, entry: CatalogueEntry, future: Future[FetchedFile | Refused | Unchanged]) -> None:
     """In the main thread: count, and record what is not a file."""
     run.done += 1
     try:
         result = future.result()
     except StoppedError:
         raise
-    except (ServiceError, BadAnswerError) as error:
+    except (ServiceError, BadResponseError) as error:
         _failed(run, entry, error)
     else:
         run.in_a_row = 0
-        if isinstance(result, Found):
+        if isinstance(result, FetchedFile):
             run.fetched += result.downloaded
             run.unchanged += not result.downloaded
         elif isinstance(result, Unchanged):
@@ -252,8 +256,8 @@ def _settled(run: _Run, entry: Entry, future: Future[Found | Refused | Unchanged
         run.observer.step(run.done, run.total, run.session.bytes)
 
 
-def _failed(run: _Run, entry: Entry, error: ServiceError | BadAnswerError) -> None:
-    again = isinstance(error, GivenUpError | BadAnswerError)
+def _failed(run: _Run, entry: CatalogueEntry, error: ServiceError | BadResponseError) -> None:
+    again = isinstance(error, GivenUpError | BadResponseError)
     _note_refusal(run, entry, Refused(entry.id, error.code, error.message, lasting=False), again)
     if again:
         run.in_a_row += 1
@@ -261,7 +265,7 @@ def _failed(run: _Run, entry: Entry, error: ServiceError | BadAnswerError) -> No
             run.stopped = f"{_PATIENCE} entries in a row got no answer; run the same command later"
 
 
-def _record(run: _Run, entry: Entry, found: Found) -> Record:
+def _record(run: _Run, entry: CatalogueEntry, found: FetchedFile) -> Record:
     return Record(
         source=run.repository.source,
         id=entry.id,
@@ -277,7 +281,7 @@ def _record(run: _Run, entry: Entry, found: Found) -> Record:
     )
 
 
-def _note_unchanged(run: _Run, entry: Entry) -> None:
+def _note_unchanged(run: _Run, entry: CatalogueEntry) -> None:
     """Remember what the catalogue says now, so that the next run need not ask."""
     record = run.records[entry.id]
     fresh = replace(
@@ -287,7 +291,7 @@ def _note_unchanged(run: _Run, entry: Entry) -> None:
         run.store.note(fresh)
 
 
-def _note_refusal(run: _Run, entry: Entry, refused: Refused, again: bool) -> None:
+def _note_refusal(run: _Run, entry: CatalogueEntry, refused: Refused, again: bool) -> None:
     """Record why there is no file; a file of an earlier crawl is kept, and its record with it."""
     run.misses.append(Miss(entry.id, refused.code, refused.message, again))
     record = run.records.get(entry.id)

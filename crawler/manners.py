@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from crawler.errors import WishError
+from crawler.errors import SelectionError
 
-__all__ = ["Manners", "retry_after"]
+__all__ = ["RequestPolicy", "retry_after"]
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class RequestPolicy:
     """How to behave towards a host.
 
     Attributes
@@ -48,9 +48,9 @@ class Manners:
 
     def __post_init__(self) -> None:
         if self.rate < 0 or self.at_once < 1 or self.timeout <= 0 or self.tries < 1 or self.first_wait < 0:
-            raise WishError("usage", "rate, requests at once, time-out, tries and waits must be positive")
+            raise SelectionError("usage", "rate, requests at once, time-out, tries and waits must be positive")
         if self.contact is not None and not re.fullmatch(r"[\x21-\x7e]{1,200}", self.contact):
-            raise WishError("usage", "a contact is an e-mail address or a URL, without spaces")
+            raise SelectionError("usage", "a contact is an e-mail address or a URL, without spaces")
 
     def wait(self, attempt: int, asked: float | None = None) -> float:
         """Seconds before try number `attempt` + 1: doubling, jittered by half, at least what the host asked for."""

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Final
 
-from crawler.answer import Answer, Reading
-from crawler.errors import BadAnswerError, NotFoundError, WishError
-from crawler.repository import Catalogue, Entry, Found, Known, Refused, Unchanged, Wish, settle
+from crawler.answer import ParsedResponse, Response
+from crawler.errors import BadResponseError, NotFoundError, SelectionError
+from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
 from crawler.session import Session
 
 __all__ = ["BASE_URL", "HOSTS", "OdeBase"]
@@ -59,7 +59,7 @@ class OdeBase:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def catalogue(self, wish: Wish, known: Mapping[str, Entry]) -> Catalogue:
+    def catalogue(self, wish: Selection, known: Mapping[str, CatalogueEntry]) -> Catalogue:
         """All polynomial and rational systems, in ascending order of their ids.
 
         Raises
@@ -68,22 +68,22 @@ class OdeBase:
             A query, or something that cannot be an id.
         """
         if wish.query is not None:
-            raise WishError("usage", "ODEbase has no search; use --ids or --limit")
+            raise SelectionError("usage", "ODEbase has no search; use --ids or --limit")
         for id in wish.ids:
             if not _ID.fullmatch(id):
-                raise WishError("usage", f"{id!r} is not an id of ODEbase, such as BIOMD0000000028")
+                raise SelectionError("usage", f"{id!r} is not an id of ODEbase, such as BIOMD0000000028")
         rows: dict[str, _Row] = {}
         for params in _TABLES:
             rows.update((row.id, row) for row in self._table(params, known))
         entries = {row.id: _entry(row) for row in rows.values()}
         if wish.ids:
-            chosen = [entries.get(id, Entry(id)) for id in dict.fromkeys(wish.ids)]
+            chosen = [entries.get(id, CatalogueEntry(id)) for id in dict.fromkeys(wish.ids)]
         else:
             chosen = [entries[id] for id in sorted(entries) if not wish.curated or id.startswith("BIOMD")]
         return Catalogue(tuple(chosen[: wish.limit]))
 
-    def _table(self, params: Mapping[str, str], known: Mapping[str, Entry]) -> tuple[_Row, ...]:
-        def read() -> Reading[tuple[_Row, ...]]:
+    def _table(self, params: Mapping[str, str], known: Mapping[str, CatalogueEntry]) -> tuple[_Row, ...]:
+        def read() -> ParsedResponse[tuple[_Row, ...]]:
             return self._session.get("table/", params, read=_read_table)
 
         first = read()
@@ -98,8 +98,8 @@ class OdeBase:
         return {}
 
     def fetch(
-        self, entry: Entry, known: Known | None, member: bytes | None, stored: Callable[[str], bytes | None]
-    ) -> Found | Refused | Unchanged:
+        self, entry: CatalogueEntry, known: Known | None, member: bytes | None, stored: Callable[[str], bytes | None]
+    ) -> FetchedFile | Refused | Unchanged:
         """Bring one system: equations, parameter values and the two maps of names."""
         ref = entry.detail.get("ref")
         if ref is None:
@@ -119,7 +119,7 @@ class OdeBase:
         document = {"format": 1, "id": entry.id, "ref": ref, "polynomial": entry.detail.get("polynomial") == "yes"}
         data = json.dumps({**document, **texts}, indent=1, sort_keys=True, ensure_ascii=False).encode()
         held = known.data() if known else None
-        return Found(
+        return FetchedFile(
             id=entry.id,
             name=entry.name,
             revision=None,
@@ -135,7 +135,7 @@ class OdeBase:
     def _text(self, ref: str, what: str, etags: dict[str, str]) -> str:
         path = TEXTS[what].format(ref=ref)
 
-        def read() -> Reading[str]:
+        def read() -> ParsedResponse[str]:
             reading = self._session.get(path, read=lambda answer: _read_text(answer, what))
             if reading.etag:
                 etags[what] = reading.etag
@@ -153,9 +153,9 @@ class OdeBase:
         return True
 
 
-def _entry(row: _Row) -> Entry:
+def _entry(row: _Row) -> CatalogueEntry:
     digest = hashlib.sha256("\x1f".join(row.cells).encode()).hexdigest()[:16]
-    return Entry(row.id, row.id, digest, {"ref": row.ref, "polynomial": "yes" if row.polynomial else "no"})
+    return CatalogueEntry(row.id, row.id, digest, {"ref": row.ref, "polynomial": "yes" if row.polynomial else "no"})
 
 
 def _split_etags(text: str | None) -> dict[str, str]:
@@ -195,14 +195,14 @@ class _Table(HTMLParser):
             self.rows[-1][0][-1] += data
 
 
-def _page_text(answer: Answer) -> str:
+def _page_text(answer: Response) -> str:
     try:
         return answer.body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadAnswerError("bad-answer", f"{answer.url}: the page is not UTF-8") from error
+        raise BadResponseError("bad-answer", f"{answer.url}: the page is not UTF-8") from error
 
 
-def _read_table(answer: Answer) -> tuple[_Row, ...]:
+def _read_table(answer: Response) -> tuple[_Row, ...]:
     parser = _Table()
     parser.feed(_page_text(answer))
     parser.close()
@@ -213,7 +213,7 @@ def _read_table(answer: Answer) -> tuple[_Row, ...]:
         if match and _ID.fullmatch(id):
             rows.append(_Row(match[1], id, tuple(cell.strip() for cell in cells)))
     if not parser.has_table:
-        raise BadAnswerError("bad-answer", f"{answer.url}: the page holds no table")
+        raise BadResponseError("bad-answer", f"{answer.url}: the page holds no table")
     return tuple(rows)
 
 
@@ -243,7 +243,7 @@ class _Text(HTMLParser):
                 self.preformatted.append(data)
 
 
-def _read_text(answer: Answer, what: str) -> str:
+def _read_text(answer: Response, what: str) -> str:
     """The text of a page, if it looks like what was asked for."""
     text = _page_text(answer)
     if "<" in text and re.search(r"<(html|pre|body|div)\b", text, re.IGNORECASE):
@@ -255,7 +255,7 @@ def _read_text(answer: Answer, what: str) -> str:
     if what == "odes":
         whole = text.startswith("[") and text.endswith("]") and "Derivative(" in text
         if not whole or text.count("(") != text.count(")"):
-            raise BadAnswerError("bad-answer", f"{answer.url}: the page holds no list of equations")
+            raise BadResponseError("bad-answer", f"{answer.url}: the page holds no list of equations")
     elif not all(_ASSIGNMENT.match(line.strip()) for line in text.splitlines() if line.strip()):
-        raise BadAnswerError("bad-answer", f"{answer.url}: the page holds no list of assignments")
+        raise BadResponseError("bad-answer", f"{answer.url}: the page holds no list of assignments")
     return text

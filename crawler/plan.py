@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from crawler.manifest import Record
-from crawler.repository import Entry, Wish
+from crawler.repository import CatalogueEntry, Selection
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["CrawlPlan", "make_plan"]
 
 # Below this a bulk zip saves too few requests to be worth its size.
 _FEW: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CrawlPlan:
     """What a crawl will do.
 
     Attributes
@@ -35,10 +35,10 @@ class Plan:
         Ids of the store that the whole catalogue no longer has; they are kept.
     """
 
-    keep: tuple[Entry, ...] = ()
+    keep: tuple[CatalogueEntry, ...] = ()
     refused: tuple[Record, ...] = ()
-    ask: tuple[Entry, ...] = ()
-    batches: tuple[tuple[Entry, ...], ...] = ()
+    ask: tuple[CatalogueEntry, ...] = ()
+    batches: tuple[tuple[CatalogueEntry, ...], ...] = ()
     bulk: bool = False
     unlisted: tuple[str, ...] = ()
 
@@ -49,12 +49,12 @@ class Plan:
 
 
 def make_plan(
-    entries: Sequence[Entry],
+    entries: Sequence[CatalogueEntry],
     records: Mapping[str, Record],
     intact: Collection[str],
-    wish: Wish,
+    wish: Selection,
     bulk_size: int = 0,
-) -> Plan:
+) -> CrawlPlan:
     """Compare the catalogue with the store.
 
     Parameters
@@ -69,10 +69,10 @@ def make_plan(
     bulk_size : int
         Most entries of one bulk download; 0 if the repository has none.
     """
-    keep: list[Entry] = []
+    keep: list[CatalogueEntry] = []
     refused: list[Record] = []
-    ask: list[Entry] = []
-    missing: list[Entry] = []
+    ask: list[CatalogueEntry] = []
+    missing: list[CatalogueEntry] = []
     for entry in entries:
         record = records.get(entry.id)
         same = record is not None and entry.modified is not None and record.modified == entry.modified
@@ -85,7 +85,7 @@ def make_plan(
     size = bulk_size or 100
     listed = {entry.id for entry in entries}
     gone = sorted(id for id, record in records.items() if record.sha256 and id not in listed) if wish.whole else ()
-    return Plan(
+    return CrawlPlan(
         tuple(keep),
         tuple(refused),
         tuple(ask),
@@ -95,6 +95,6 @@ def make_plan(
     )
 
 
-def _batches(entries: Sequence[Entry], size: int) -> Iterator[tuple[Entry, ...]]:
+def _batches(entries: Sequence[CatalogueEntry], size: int) -> Iterator[tuple[CatalogueEntry, ...]]:
     for start in range(0, len(entries), size):
         yield tuple(entries[start : start + size])

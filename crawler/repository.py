@@ -6,17 +6,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from crawler.answer import Reading
-from crawler.errors import BadAnswerError
+from crawler.answer import ParsedResponse
+from crawler.errors import BadResponseError
 
-__all__ = ["Catalogue", "Entry", "Found", "Known", "Refused", "Repository", "Unchanged", "Wish", "settle"]
+__all__ = [
+    "Catalogue",
+    "CatalogueEntry",
+    "FetchedFile",
+    "Known",
+    "Refused",
+    "Repository",
+    "Unchanged",
+    "Selection",
+    "settle",
+]
 
 T = TypeVar("T")
 _MOST_READINGS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Selection:
     """Which entries are wanted. ``limit``: the first so many; ``recheck``: ask even for what seems unchanged."""
 
     ids: tuple[str, ...] = ()
@@ -32,7 +42,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """One line of a catalogue. ``modified`` changes when the entry does; ``None`` if the catalogue does not say."""
 
     id: str
@@ -45,7 +55,7 @@ class Entry:
 class Catalogue:
     """What the repository has of what is wanted."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[CatalogueEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FetchedFile:
     """A verified file.
 
     ``downloaded``: its bytes came in this run, not from the store.
@@ -109,7 +119,7 @@ class Repository(Protocol):
         """Most entries of one bulk download; 0 if there is none."""
         ...
 
-    def catalogue(self, wish: Wish, known: Mapping[str, Entry]) -> Catalogue:
+    def catalogue(self, wish: Selection, known: Mapping[str, CatalogueEntry]) -> Catalogue:
         """What it has of what is wanted. ``known`` is what the store remembers of entries: it confirms an answer."""
         ...
 
@@ -118,8 +128,8 @@ class Repository(Protocol):
         ...
 
     def fetch(
-        self, entry: Entry, known: Known | None, member: bytes | None, stored: Callable[[str], bytes | None]
-    ) -> Found | Refused | Unchanged:
+        self, entry: CatalogueEntry, known: Known | None, member: bytes | None, stored: Callable[[str], bytes | None]
+    ) -> FetchedFile | Refused | Unchanged:
         """Bring one entry.
 
         Parameters
@@ -140,7 +150,7 @@ class Repository(Protocol):
         ...
 
 
-def settle(read: Callable[[], Reading[T]], expected: T | None = None) -> T:
+def settle(read: Callable[[], ParsedResponse[T]], expected: T | None = None) -> T:
     """Read until one reading is certain: it carries its own digest, says what was expected, or came twice.
 
     JSON and HTML may arrive with a byte changed and still be well formed.
@@ -158,4 +168,6 @@ def settle(read: Callable[[], Reading[T]], expected: T | None = None) -> T:
         if reading.sure or value == expected or value in seen:
             return value
         seen.append(value)
-    raise BadAnswerError("bad-answer", f"{_MOST_READINGS} readings of one list all differ; run the same command later")
+    raise BadResponseError(
+        "bad-answer", f"{_MOST_READINGS} readings of one list all differ; run the same command later"
+    )

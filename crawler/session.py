@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsp
 import requests
 from requests.adapters import HTTPAdapter
 
-from crawler.answer import Answer, Reading
-from crawler.errors import BadAnswerError, GivenUpError, NotFoundError, ServiceError, StoppedError, WishError
-from crawler.manners import Manners, retry_after
+from crawler.answer import ParsedResponse, Response
+from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, ServiceError, StoppedError
+from crawler.manners import RequestPolicy, retry_after
 
 __all__ = ["Session", "is_loopback"]
 
@@ -63,14 +63,14 @@ class Session:
         self,
         base_url: str,
         hosts: frozenset[str] = frozenset(),
-        manners: Manners | None = None,
+        manners: RequestPolicy | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise WishError("usage", f"{base_url!r} is not a URL of a web service; it begins with https://")
+            raise SelectionError("usage", f"{base_url!r} is not a URL of a web service; it begins with https://")
         self.base_url = base_url.rstrip("/")
-        self.manners = manners or Manners()
+        self.manners = manners or RequestPolicy()
         self._hosts = hosts | {parts.netloc}
         self._secure = parts.scheme == "https"
         self._slots = threading.BoundedSemaphore(self.manners.at_once)
@@ -102,12 +102,12 @@ class Session:
         path: str,
         params: Mapping[str, str] | None = None,
         *,
-        read: Callable[[Answer], T],
+        read: Callable[[Response], T],
         limit: int = 256 << 20,
         etag: str | None = None,
         accept: str = "*/*",
-    ) -> Reading[T]:
-        """Ask until an answer is accepted by `read`, which raises :class:`BadAnswerError` for one that cannot be right.
+    ) -> ParsedResponse[T]:
+        """Ask until `read` accepts an answer; it raises :class:`BadResponseError` for one that cannot be right.
 
         Parameters
         ----------
@@ -141,21 +141,21 @@ class Session:
             try:
                 answer = self._ask(url, headers, limit)
                 if answer.status == 304 and etag:
-                    return Reading(None, True, etag, 0)
+                    return ParsedResponse(None, True, etag, 0)
                 value = self._accept(answer, read, doubts)
             except _AgainError as again:
                 problem = again
                 continue
-            return Reading(value, answer.sure, answer.etag, len(answer.body))
+            return ParsedResponse(value, answer.sure, answer.etag, len(answer.body))
         raise GivenUpError(problem.code, f"{url}: {problem} ({self.manners.tries} tries); run the same command later")
 
     # -- one try -------------------------------------------------------------------------------------
 
-    def _accept(self, answer: Answer, read: Callable[[Answer], T], doubts: list[bytes]) -> T:
+    def _accept(self, answer: Response, read: Callable[[Response], T], doubts: list[bytes]) -> T:
         """Read an answer. One that contradicts its own digest is believed only the third time it comes the same."""
         try:
             value = read(answer)
-        except BadAnswerError as error:
+        except BadResponseError as error:
             raise _AgainError(error.code, error.message) from error
         if answer.doubtful and self._digests_expected:
             digest = hashlib.sha256(answer.body).digest()
@@ -165,7 +165,7 @@ class Session:
             self._digests_expected = False  # the ETags of this host are something else
         return value
 
-    def _ask(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:
+    def _ask(self, url: str, headers: Mapping[str, str], limit: int) -> Response:
         self._slot()
         try:
             for _ in range(_MOST_REDIRECTS):
@@ -185,7 +185,7 @@ class Session:
             self._slots.release()
         raise ServiceError("redirect-loop", f"{url}: redirected more than {_MOST_REDIRECTS} times")
 
-    def _once(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:
+    def _once(self, url: str, headers: Mapping[str, str], limit: int) -> Response:
         with self._lock:
             self.requests += 1
         end = time.monotonic() + self.manners.deadline
@@ -206,9 +206,9 @@ class Session:
             raise _AgainError("short-answer", f"{len(body)} bytes came where {length} were announced")
         with self._lock:
             self.bytes += len(body)
-        return Answer(status, url, found, bytes(body))
+        return Response(status, url, found, bytes(body))
 
-    def _judge(self, answer: Answer) -> None:
+    def _judge(self, answer: Response) -> None:
         if answer.status in (200, 304):
             return
         if answer.status in (404, 410):
@@ -224,7 +224,7 @@ class Session:
                 self._next_start = max(self._next_start, time.monotonic() + wait)
         raise _AgainError("server-busy", f"the server is busy (HTTP {answer.status})", wait)
 
-    def _redirected(self, url: str, answer: Answer) -> str:
+    def _redirected(self, url: str, answer: Response) -> str:
         target = urljoin(url, answer.headers.get("location", ""))
         parts = urlsplit(target)
         if parts.netloc not in self._hosts or (self._secure and parts.scheme != "https"):

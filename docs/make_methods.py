@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sbmlump.classic.comparison import MethodRow, compare_methods
-from sbmlump.classic.measure import Trial
+from sbmlump.classic.measure import EnsembleSettings
 from sbmlump.classic.method import MethodOptions
 from sbmlump.cli.compare_methods import draw
 from sbmlump.loading import load
@@ -108,7 +108,7 @@ def compared(path: Path, name: str, observable: str, until: float, why: str) -> 
     """Run the methods on one model and draw the picture."""
     system = load(path)
     observables = parse_observables(system, [observable])
-    options = MethodOptions(max_error=MAX_ERROR, trial=Trial(until=until, ensemble=4))
+    options = MethodOptions(max_error=MAX_ERROR, trial=EnsembleSettings(until=until, ensemble=4))
     rows = compare_methods(system, observables, CHAINS, options, progress=lambda m: print(m, file=sys.stderr))
     picture = HERE / "images" / f"methods-{name}.svg"
     picture.write_bytes(draw(rows, system.size, f"{name}, {observable}"))

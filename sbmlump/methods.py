@@ -414,11 +414,13 @@ def _approximate(
 def _chain(
     system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, names: tuple[str, ...]
 ) -> ReducedSystem:
-    from sbmlump.classic.measure import Trial
+    from sbmlump.classic.measure import EnsembleSettings
     from sbmlump.classic.method import MethodOptions, apply_chain
 
     fast = tuple(name.strip() for name in options.fast.split(",") if name.strip())
-    trial = Trial(options.until, 6 if options.ensemble is None else options.ensemble, options.spread, options.seed)
+    trial = EnsembleSettings(
+        options.until, 6 if options.ensemble is None else options.ensemble, options.spread, options.seed
+    )
     settings = MethodOptions(
         keep=kept_constants(system, options.keep_parameters),
         fast="auto" if fast == ("auto",) else fast,

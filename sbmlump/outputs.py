@@ -17,7 +17,7 @@ __all__ = [
     "REDUCTION_SUFFIXES",
     "SBML_SUFFIXES",
     "SYSTEM_SUFFIXES",
-    "Written",
+    "WrittenOutput",
     "check_suffix",
     "sbml_of",
     "written_as_sbml",
@@ -35,7 +35,7 @@ SBML_SUFFIXES: Final = (".xml", ".sbml", ".omex")
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenOutput:
     """The content of an output, read back and compared, and what has to be said of it (ids that had to change …)."""
 
     data: bytes
@@ -62,7 +62,7 @@ def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> bytes:
     return written_as_sbml(reduction, as_rate_rules=as_rate_rules).data
 
 
-def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> Written:
+def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> WrittenOutput:
     """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced.
 
     Reactions where the mathematics allows them, unless ``as_rate_rules``. The reasons say what the document leaves out.
@@ -74,7 +74,7 @@ def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False) ->
         document = system_document(reduction.original)
     else:
         document = reduction_document(reduction if as_rate_rules else as_network(reduction))
-    return Written(document.data, document.reasons)
+    return WrittenOutput(document.data, document.reasons)
 
 
 def written_reduction(
@@ -85,7 +85,7 @@ def written_reduction(
     original: bytes | None = None,
     until: float | None = None,
     points: int = 201,
-) -> Written:
+) -> WrittenOutput:
     """A reduction in the format of a suffix.
 
     Parameters
@@ -112,21 +112,21 @@ def written_reduction(
         from sbmlump.sbml.writer import write_system
 
         first = write_system(reduction.original) if original is None else original
-        return Written(reduction_archive(reduction, first, sbml, until=until or _HORIZON, points=points))
+        return WrittenOutput(reduction_archive(reduction, first, sbml, until=until or _HORIZON, points=points))
     if suffix == ".csv":
         from sbmlump.formats.latex import lumping_csv
 
-        return Written(lumping_csv(reduction))
+        return WrittenOutput(lumping_csv(reduction))
     if suffix == ".tex":
         from sbmlump.formats.latex import latex_reduction
 
-        return Written(latex_reduction(reduction))
+        return WrittenOutput(latex_reduction(reduction))
     if suffix in (".xml", ".sbml"):
-        return Written(sbml)
+        return WrittenOutput(sbml)
     return _WRITERS[suffix](reduction.system if reduction.reducible else reduction.original, sbml)
 
 
-def written_system(system: OdeSystem, suffix: str) -> Written:
+def written_system(system: OdeSystem, suffix: str) -> WrittenOutput:
     """A model in the format of a suffix, one of :data:`SYSTEM_SUFFIXES`.
 
     Raises
@@ -142,13 +142,13 @@ def written_system(system: OdeSystem, suffix: str) -> Written:
     if suffix == ".omex":
         from sbmlump.sbml.archive import model_archive
 
-        return Written(model_archive(system, document.data, until=_HORIZON), document.reasons)
+        return WrittenOutput(model_archive(system, document.data, until=_HORIZON), document.reasons)
     if suffix in (".xml", ".sbml"):
-        return Written(document.data, document.reasons)
+        return WrittenOutput(document.data, document.reasons)
     return _WRITERS[suffix](system, document.data)
 
 
-def _ode(system: OdeSystem, _: bytes) -> Written:
+def _ode(system: OdeSystem, _: bytes) -> WrittenOutput:
     from sbmlump.formats.erode import ode_text, parse_ode
 
     made = ode_text(system)
@@ -160,10 +160,10 @@ def _ode(system: OdeSystem, _: bytes) -> Written:
         time=made.clock,
     )
     refuse_differences(system, parse_ode(made.text, file="the .ode text"), "an .ode file", expected)
-    return Written(made.text.encode(), made.reasons)
+    return WrittenOutput(made.text.encode(), made.reasons)
 
 
-def _antimony(system: OdeSystem, sbml: bytes) -> Written:
+def _antimony(system: OdeSystem, sbml: bytes) -> WrittenOutput:
     """Antimony of the SBML; what the antimony library makes of that has to be the model that the SBML is."""
     from sbmlump.formats.antimony import antimony_text, sbml_of_antimony
     from sbmlump.sbml.reader import parse_sbml
@@ -179,16 +179,16 @@ def _antimony(system: OdeSystem, sbml: bytes) -> Written:
         ) from error
     expected = Expected(renamed=made.renamed, left_out=frozenset(made.left_out))
     refuse_differences(parse_sbml(sbml), read, "Antimony", expected)
-    return Written(made.text.encode(), made.reasons)
+    return WrittenOutput(made.text.encode(), made.reasons)
 
 
-def _latex(system: OdeSystem, _: bytes) -> Written:
+def _latex(system: OdeSystem, _: bytes) -> WrittenOutput:
     from sbmlump.formats.latex import latex_equations
 
-    return Written(latex_equations(system))
+    return WrittenOutput(latex_equations(system))
 
 
-_WRITERS: Final[Mapping[str, Callable[[OdeSystem, bytes], Written]]] = {
+_WRITERS: Final[Mapping[str, Callable[[OdeSystem, bytes], WrittenOutput]]] = {
     ".ode": _ode,
     ".ant": _antimony,
     ".tex": _latex,

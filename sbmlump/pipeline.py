@@ -235,7 +235,7 @@ def _with_neural(
 ) -> tuple[ReducedSystem, list[Reason]]:
     """Train a neural closure of as many components as the learned system has, and save it beside that."""
     from sbmlump.classic.learned_neural import learn_neural, neural_not_writable
-    from sbmlump.classic.measure import Trial
+    from sbmlump.classic.measure import EnsembleSettings
 
     assert options.neural is not None
     certificate = reduction.certificate
@@ -245,7 +245,7 @@ def _with_neural(
         reduction.original,
         reduction.observables,
         size=max(reduction.system.size, len(reduction.observables)),
-        trial=Trial(certificate.horizon, runs, options.spread, options.seed),
+        trial=EnsembleSettings(certificate.horizon, runs, options.spread, options.seed),
     )
     closure.save(options.neural)
     off = closure.trajectory_error

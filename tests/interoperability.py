@@ -25,7 +25,7 @@ from sbmlump.pipeline import definitions_of
 from sbmlump.reduced import ExactProof, ReducedSystem
 from sbmlump.sbml.archive import read_back
 from sbmlump.sbml.writer import write_system
-from sbmlump.simulate import Reading, Tolerances, compare, simulator_named
+from sbmlump.simulate import QuantitySelection, Tolerances, compare, simulator_named
 from sbmlump.simulate.protocol import PRECISE
 from sbmlump.simulate.source import simulated_file
 from sbmlump.verification import verify
@@ -231,7 +231,9 @@ def _copasi_alone(path: Path, until: float) -> str:
 def _apart(file: Path, names: list[str], until: float, tolerances: Tolerances) -> float:
     """libRoadRunner against COPASI on one file."""
     facts = simulated_file(file).facts
-    readings: dict[str, Reading] = {name: reading for name in names if (reading := facts.reading(name)) is not None}
+    readings: dict[str, QuantitySelection] = {
+        name: reading for name in names if (reading := facts.reading(name)) is not None
+    }
     runs = [simulator_named(name).load(file).run(readings, until, 201, tolerances) for name in ("roadrunner", "copasi")]
     return _difference(runs[0].values, runs[1].values)
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sbmlump.expr.graph import Graph
-from sbmlump.integrate import Jump, Tolerances, field_of, integrate
+from sbmlump.integrate import Jump, StepControl, field_of, integrate
 from sbmlump.integrate.adjoint import adjoints, exponentials, propagators
-from sbmlump.integrate.fields import Field, ProgramField, QuadraticField
+from sbmlump.integrate.fields import ProgramField, QuadraticField, VectorField
 from sbmlump.integrate.horizon import choose_span
 from sbmlump.integrate.multistep import advance_large, backward_large
 from sbmlump.integrate.quadratic import quadratic_form
@@ -21,7 +21,7 @@ from sbmlump.integrate.work import Meter, WorkLimitError
 Array = NDArray[np.float64]
 
 
-def robertson() -> Field:
+def robertson() -> VectorField:
     """Three species, rates over nine orders of magnitude."""
     g = Graph()
     a, b, c = (g.symbol(name) for name in "abc")
@@ -32,7 +32,7 @@ def robertson() -> Field:
     return field_of(g, rhs, ("a", "b", "c"), {})
 
 
-def michaelis(free: dict[str, Array] | None = None) -> Field:
+def michaelis(free: dict[str, Array] | None = None) -> VectorField:
     """Rational: s' = −v s/(k + s), p' = v s/(k + s)."""
     g = Graph()
     s, v, k = g.symbol("s"), g.symbol("v"), g.symbol("k")
@@ -44,7 +44,7 @@ def michaelis(free: dict[str, Array] | None = None) -> Field:
 def test_stiff_reference_values() -> None:
     # values of the test problem ROBER in Hairer and Wanner's set, at t = 40
     times = np.array([0.0, 0.4, 40.0])
-    runs = integrate(robertson(), np.array([[1.0, 0.0, 0.0]]), times, tolerances=Tolerances(1e-9, 1e-14))
+    runs = integrate(robertson(), np.array([[1.0, 0.0, 0.0]]), times, tolerances=StepControl(1e-9, 1e-14))
     assert runs.complete.all()
     assert runs.states[0, -1] == pytest.approx([0.7158270687, 9.185534765e-06, 0.2841637457], rel=1e-6)
 
@@ -56,7 +56,7 @@ def test_order_is_four() -> None:
     field = field_of(g, [g.neg(g.pow(y, g.number(2)))], ("y",), {})
     errors = []
     for relative in (1e-4, 1e-7, 1e-10):
-        runs = advance(field, np.array([[1.0]]), np.linspace(0, 5, 37), tolerances=Tolerances(relative, 1e-14))
+        runs = advance(field, np.array([[1.0]]), np.linspace(0, 5, 37), tolerances=StepControl(relative, 1e-14))
         errors.append(float(np.abs(runs.states[0, :, 0] - 1 / (1 + runs.times)).max()))
     assert errors[0] < 1e-3
     assert errors[1] < errors[0] / 50
@@ -86,7 +86,7 @@ def test_a_failure_is_data() -> None:
 
 
 def test_the_number_of_steps_is_capped() -> None:
-    few = Tolerances(1e-8, 1e-14, 5)
+    few = StepControl(1e-8, 1e-14, 5)
     runs = integrate(robertson(), np.array([[1.0, 0.0, 0.0]]), np.array([0.0, 1e6]), tolerances=few)
     assert runs.why == ("more than 5 steps",)
     assert runs.reached[0] < 1e6
@@ -167,7 +167,7 @@ def test_adjoint_against_finite_differences() -> None:
     field = robertson()
     times = np.concatenate([[0.0], np.geomspace(1e-6, 40, 200)])
     start = np.array([1.0, 1e-5, 0.1])
-    tight = Tolerances(1e-9, 1e-15)
+    tight = StepControl(1e-9, 1e-15)
     nominal = integrate(field, start[None], times, tolerances=tight).states[0]
     ends = np.array([len(times) - 1])
     gradient = np.array([[[0.0, 0.0, 1.0]]])
@@ -184,7 +184,7 @@ def test_the_solver_for_large_systems_agrees() -> None:
     field = michaelis()
     times = np.linspace(0, 3, 40)
     start = np.array([[2.0, 0.0], [0.5, 0.1]])
-    tight = Tolerances(1e-10, 1e-12)
+    tight = StepControl(1e-10, 1e-12)
     a = advance(field, start, times, tolerances=tight)
     b = advance_large(field, start, times, np.arange(2), tight)
     assert b.complete.all()
@@ -204,18 +204,18 @@ def test_work_of_large_systems_is_what_the_solver_asked_for() -> None:
     spent = []
     for runs in (start[:1], start[1:], start):
         meter = Meter()
-        advance_large(field, runs, times, np.arange(len(runs)), Tolerances(1e-6, 1e-9), meter)
+        advance_large(field, runs, times, np.arange(len(runs)), StepControl(1e-6, 1e-9), meter)
         spent.append(meter.spent)
     assert spent[2] == pytest.approx(spent[0] + spent[1], rel=1e-12)
     assert 1e-4 < spent[0] < 1e-1  # some hundred calls of small arrays, in units of 1e9 operations
     with pytest.raises(WorkLimitError):
-        advance_large(field, start, times, np.arange(2), Tolerances(1e-6, 1e-9), Meter(spent[0] / 2))
+        advance_large(field, start, times, np.arange(2), StepControl(1e-6, 1e-9), Meter(spent[0] / 2))
 
 
 def test_propagators_follow_a_disturbance() -> None:
     field = michaelis()
     times = np.linspace(0, 2, 200)
-    runs = integrate(field, np.array([[1.0, 0.0], [1.0 + 1e-6, 0.0]]), times, tolerances=Tolerances(1e-11, 1e-14))
+    runs = integrate(field, np.array([[1.0, 0.0], [1.0 + 1e-6, 0.0]]), times, tolerances=StepControl(1e-11, 1e-14))
     phi, _ = propagators(field, 0, times, runs.states[0])
     moved = np.array([1e-6, 0.0])
     for one in phi:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
-from sbmlump.classic.measure import Measurement, Yardstick, error_estimate, estimate_of, measure
+from sbmlump.classic.measure import Measurement, ReferenceEnsemble, error_estimate, estimate_of, measure
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.integrate.work import Meter, WorkLimitError
 from sbmlump.reduced import ErrorEstimate, ReducedSystem
@@ -61,7 +61,7 @@ class _Choice:
 class _Choices(Generic[Fast]):
     """Fast quantities tried out: each choice is measured roughly, all of them with a limited amount of work."""
 
-    def __init__(self, proposal: Proposal[Fast], ruler: Yardstick) -> None:
+    def __init__(self, proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> None:
         self.ruler = ruler
         self.tried: list[_Choice] = []
         self.refusals: list[UnsupportedModelError] = []
@@ -92,7 +92,7 @@ class _Choices(Generic[Fast]):
         return replace(choice.draft, certificate=found), found.worst_error
 
 
-def best_choice(proposal: Proposal[Fast], ruler: Yardstick) -> ReducedSystem:
+def best_choice(proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> ReducedSystem:
     """All candidates if that gives a small error; else one after the other, the fastest first, those that do.
 
     Where none does, the best of what was tried, unless it is of no use.

@@ -30,7 +30,7 @@ from sbmlump.classic.closure_maps import (
     linear_rows,
     texts_in,
 )
-from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, yardstick
+from sbmlump.classic.measure import DRAFT, STANDARD, EnsembleSettings, error_estimate, reference_ensemble
 from sbmlump.classic.simulation import (
     default_horizon,
     ensemble_runs,
@@ -223,7 +223,7 @@ def user_lumping(
     lumping: str | Path | Sequence[Row],
     observables: Sequence[Observable],
     *,
-    trial: Trial = STANDARD,
+    trial: EnsembleSettings = STANDARD,
     seed: int = 0,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
@@ -264,7 +264,7 @@ def user_lumping(
     if not drafts:
         raise UsageError(Reason("bad-lumping", _UNDEFINED))
     refuse_events(system, "lumping")
-    ruler = yardstick(system, observables, trial)
+    ruler = reference_ensemble(system, observables, trial)
     trial = ruler.trial
     error = closure(system, rows, trial=trial)
     # how a lump that is not exact is shared out among its members matters: the best of the plain ways is taken
@@ -341,7 +341,7 @@ def closure(
     lumping: Sequence[Row] | Mapping[str, str] | str | Path,
     field: Mapping[str, str] | None = None,
     *,
-    trial: Trial = STANDARD,
+    trial: EnsembleSettings = STANDARD,
     seed: int = 0,
 ) -> Closure:
     """The closure error of a lumping, linear or not.
@@ -379,7 +379,9 @@ def closure(
     return _linear(system, rows, names, trial, seed)
 
 
-def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial: Trial, seed: int) -> Closure:
+def _linear(
+    system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial: EnsembleSettings, seed: int
+) -> Closure:
     graph = system.graph
     basis = Basis(tuple(rows), _right_inverse(rows, system.size))
     candidates = [(lift, reduced_system(system, basis, lift, ())) for lift in state_lifts(system, basis)]
@@ -403,7 +405,7 @@ def _linear(system: OdeSystem, rows: Sequence[Row], names: Sequence[str], trial:
     return _sampled(system, errors, lumped, names, trial, linear=True)
 
 
-def _sample(system: OdeSystem, trial: Trial) -> tuple[Array, Array]:
+def _sample(system: OdeSystem, trial: EnsembleSettings) -> tuple[Array, Array]:
     until = trial.until if trial.until is not None else default_horizon(system)
     times = time_points(until, 40)
     ensemble = Ensemble(trial.ensemble, trial.spread)
@@ -411,7 +413,7 @@ def _sample(system: OdeSystem, trial: Trial) -> tuple[Array, Array]:
     return times, runs[np.isfinite(runs).all(axis=(1, 2))]
 
 
-def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: Trial, seed: int) -> Closure:
+def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: EnsembleSettings, seed: int) -> Closure:
     shown = None if system.events else closed_by_rank(system, list(nodes.values()), seed)
     if shown is not None and not shown.wrong:
         proof = ExactProof(
@@ -438,7 +440,9 @@ def _values_of_all(system: OdeSystem) -> dict[str, str]:
     return resting_values(system, frozenset(), (), system.rhs)
 
 
-def _with_field(system: OdeSystem, nodes: Mapping[str, Node], field: Mapping[str, str], trial: Trial) -> Closure:
+def _with_field(
+    system: OdeSystem, nodes: Mapping[str, Node], field: Mapping[str, str], trial: EnsembleSettings
+) -> Closure:
     """J_ℓ·f − g(ℓ) for a given g."""
     errors = field_errors(system, nodes, field)
     linear = linear_rows(system, nodes) is not None
@@ -454,7 +458,7 @@ def _sampled(
     errors: Sequence[Node],
     lumped: Sequence[Node],
     names: Sequence[str],
-    trial: Trial,
+    trial: EnsembleSettings,
     linear: bool,
 ) -> Closure:
     """An error that does not vanish: as text, and along runs relative to the largest lumped rate."""

@@ -25,7 +25,7 @@ from sbmlump.expr.evaluate import Evaluator
 from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
 from sbmlump.expr.text import ExpressionError, parse_expression
-from sbmlump.lumping.identity import Trial, failure_bound, run_trials
+from sbmlump.lumping.identity import IdentityTest, failure_bound, run_trials
 from sbmlump.structure.exact_linear import rank
 from sbmlump.system import OdeSystem
 
@@ -175,7 +175,7 @@ def is_zero(system: OdeSystem, nodes: Sequence[Node]) -> bool:
     return all(one is not None and one.top == 0 for one in quotients)
 
 
-def closed_by_rank(system: OdeSystem, nodes: Sequence[Node], seed: int = 0) -> Trial | None:
+def closed_by_rank(system: OdeSystem, nodes: Sequence[Node], seed: int = 0) -> IdentityTest | None:
     """Whether J_ℓ·f is a function of ℓ: for each flow, whether its gradient adds to the rank of those of ℓ.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from sbmlump.classic.measure import Trial, Yardstick, difference, measure, yardstick
+from sbmlump.classic.measure import EnsembleSettings, ReferenceEnsemble, difference, measure, reference_ensemble
 from sbmlump.classic.method import STANDARD_OPTIONS, MethodOptions, apply_chain, method_names
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.integrate.work import Meter, WorkLimitError
@@ -135,7 +135,7 @@ def compare_methods(
     return tuple(rows)
 
 
-def differences(rows: Sequence[MethodRow], trial: Trial) -> dict[tuple[str, str], float]:
+def differences(rows: Sequence[MethodRow], trial: EnsembleSettings) -> dict[tuple[str, str], float]:
     """How far the observables of the time-scale approximations are apart, from the initial values of the file.
 
     Parameters
@@ -156,7 +156,7 @@ def differences(rows: Sequence[MethodRow], trial: Trial) -> dict[tuple[str, str]
     if len(usable) < 2:
         return {}
     first = usable[0][1]
-    ruler = yardstick(first.original, first.observables, replace(trial, ensemble=0))
+    ruler = reference_ensemble(first.original, first.observables, replace(trial, ensemble=0))
     found: dict[tuple[str, str], float] = {}
     for (a, one), (b, other) in combinations(usable, 2):
         try:
@@ -191,15 +191,15 @@ def _options_for(system: OdeSystem, names: Sequence[str], options: MethodOptions
 
 
 def _ruler(
-    system: OdeSystem, observables: Sequence[Observable], trial: Trial
-) -> tuple[Yardstick | None, Reason | None]:
+    system: OdeSystem, observables: Sequence[Observable], trial: EnsembleSettings
+) -> tuple[ReferenceEnsemble | None, Reason | None]:
     try:
-        return yardstick(system, observables, trial), None
+        return reference_ensemble(system, observables, trial), None
     except SbmlumpError as error:
         return None, error.reasons[0]
 
 
-def _measured(reduction: ReducedSystem, ruler: Yardstick) -> tuple[float | None, Reason | None]:
+def _measured(reduction: ReducedSystem, ruler: ReferenceEnsemble) -> tuple[float | None, Reason | None]:
     """The worst error on the common runs; where the equations are too long for that, the one of the certificate."""
     if "backward-equivalence" in reduction.method:
         ruler = ruler.nominal()  # perturbed starts leave the class on which it holds
@@ -217,7 +217,7 @@ def _measured(reduction: ReducedSystem, ruler: Yardstick) -> tuple[float | None,
 
 
 def _row(
-    chain: str, reduction: ReducedSystem, ruler: Yardstick | None, obstacle: Reason | None, seconds: float
+    chain: str, reduction: ReducedSystem, ruler: ReferenceEnsemble | None, obstacle: Reason | None, seconds: float
 ) -> MethodRow:
     error: float | None = None
     if ruler is not None:

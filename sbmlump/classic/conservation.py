@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from sbmlump.classic.compose import composed
-from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
+from sbmlump.classic.elimination import EliminationPlan, eliminated_system, elimination_of, free_id
 from sbmlump.classic.proof import EliminationClaim, prove_elimination
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.events import event_label, targets
@@ -29,7 +29,7 @@ from sbmlump.reduced import ExactProof, Observable, ReducedSystem, with_observab
 from sbmlump.structure.event_laws import changing_event, rows_kept_by_events
 from sbmlump.structure.exact_linear import null_space, solve_rows
 from sbmlump.structure.laws import (
-    Law,
+    ConservationLaw,
     Measure,
     conserved_laws,
     is_law,
@@ -98,7 +98,9 @@ def conservation(
     """
     begin = clock()
     measures = law_measures(system)
-    laws: tuple[Law, ...] = _asked_for(system, totals, measures, keep) if totals else _all_laws(system, keep, seed)
+    laws: tuple[ConservationLaw, ...] = (
+        _asked_for(system, totals, measures, keep) if totals else _all_laws(system, keep, seed)
+    )
     laws, refused = _kept_by_events(system, laws, measures)
     laws, without_start = _with_start(system, laws)
     refused += without_start
@@ -147,7 +149,7 @@ def on_class(reduction: ReducedSystem, *, seed: int = 0) -> ReducedSystem:
     return composed(reduction, second) if second.reducible else reduction
 
 
-def _all_laws(system: OdeSystem, keep: AbstractSet[str], seed: int) -> tuple[Law, ...]:
+def _all_laws(system: OdeSystem, keep: AbstractSet[str], seed: int) -> tuple[ConservationLaw, ...]:
     try:
         return conserved_laws(system, keep=keep, seed=seed)
     except UnsupportedModelError:
@@ -216,7 +218,7 @@ def _what_changes(system: OdeSystem, weights: Mapping[str, Fraction], text: str)
     return Reason(_CODE, f"the total {text} is not constant: {first} changes otherwise than its other members", first)
 
 
-def _law_rows(system: OdeSystem, laws: Sequence[Law]) -> list[dict[int, Fraction]]:
+def _law_rows(system: OdeSystem, laws: Sequence[ConservationLaw]) -> list[dict[int, Fraction]]:
     return [{system.state_index[name]: value for name, value in law.weights.items()} for law in laws]
 
 
@@ -273,8 +275,8 @@ def _ratio(graph: Graph, a: Node, b: Node) -> Fraction | None:
 
 def _asked_for(
     system: OdeSystem, totals: Sequence[str], measures: Sequence[Measure], keep: AbstractSet[str]
-) -> tuple[Law, ...]:
-    laws: list[Law] = []
+) -> tuple[ConservationLaw, ...]:
+    laws: list[ConservationLaw] = []
     reasons: list[Reason] = []
     for text in totals:
         try:
@@ -312,8 +314,8 @@ def _mixes_concentrations(
 
 
 def _kept_by_events(
-    system: OdeSystem, laws: Sequence[Law], measures: Sequence[Measure]
-) -> tuple[tuple[Law, ...], list[Reason]]:
+    system: OdeSystem, laws: Sequence[ConservationLaw], measures: Sequence[Measure]
+) -> tuple[tuple[ConservationLaw, ...], list[Reason]]:
     """Laws that every event keeps (combinations of laws included), and why others are not taken."""
     touched = {name for event in system.events for name in targets(event)}
     if not any(touched & (set(law.weights) | system.graph.symbols([law.expression])) for law in laws):
@@ -329,8 +331,11 @@ def _kept_by_events(
 
 
 def _laws_of_rows(
-    system: OdeSystem, rows: Sequence[Mapping[int, Fraction]], measures: Sequence[Measure], laws: Sequence[Law]
-) -> tuple[Law, ...]:
+    system: OdeSystem,
+    rows: Sequence[Mapping[int, Fraction]],
+    measures: Sequence[Measure],
+    laws: Sequence[ConservationLaw],
+) -> tuple[ConservationLaw, ...]:
     """Readable laws of a space; they rest on no more than those of which they are combinations."""
     if not rows:
         return ()
@@ -338,17 +343,17 @@ def _laws_of_rows(
     echelon, pivots = null_space(orthogonal, system.size)
     resting = {name for law in laws for name in law.rests_on}
     free = frozenset(c.id for c in system.constants) - resting
-    found: list[Law] = []
+    found: list[ConservationLaw] = []
     for row in choose_basis(echelon, pivots).rows:
         weights = {system.states[j]: value for j, value in sorted(row.items())}
         found.append(law_of(system, weights, measures, rests_on(system, weights, free) or () if resting else ()))
     return tuple(found)
 
 
-def _with_start(system: OdeSystem, laws: Sequence[Law]) -> tuple[tuple[Law, ...], list[Reason]]:
+def _with_start(system: OdeSystem, laws: Sequence[ConservationLaw]) -> tuple[tuple[ConservationLaw, ...], list[Reason]]:
     """Laws whose members all have an initial value, and why the others are not taken."""
     lost = {name for name, node in zip(system.states, system.initial_values, strict=True) if node is None}
-    kept: list[Law] = []
+    kept: list[ConservationLaw] = []
     reasons: list[Reason] = []
     for law in laws:
         missing = sorted(lost & set(law.weights))
@@ -361,7 +366,9 @@ def _with_start(system: OdeSystem, laws: Sequence[Law]) -> tuple[tuple[Law, ...]
     return tuple(kept), reasons
 
 
-def _resting_on_kept(system: OdeSystem, laws: Sequence[Law], keep: AbstractSet[str], seed: int) -> list[Reason]:
+def _resting_on_kept(
+    system: OdeSystem, laws: Sequence[ConservationLaw], keep: AbstractSet[str], seed: int
+) -> list[Reason]:
     """Totals that are constant for the values in the file only, where some of these constants are kept symbolic."""
     named = stoichiometric_constants(system) & keep
     if not named:
@@ -413,7 +420,7 @@ class _Solved:
 
 def _choose(
     system: OdeSystem,
-    laws: Sequence[Law],
+    laws: Sequence[ConservationLaw],
     observables: Sequence[Observable],
     stay: Collection[str],
     rather_stay: Collection[str],
@@ -493,8 +500,8 @@ def _minus(row: Mapping[int, Fraction], factor: Fraction, other: Mapping[int, Fr
 
 
 def _plan(
-    system: OdeSystem, laws: Sequence[Law], chosen: Sequence[_Solved], measures: Sequence[Measure]
-) -> tuple[Plan, dict[str, Node]]:
+    system: OdeSystem, laws: Sequence[ConservationLaw], chosen: Sequence[_Solved], measures: Sequence[Measure]
+) -> tuple[EliminationPlan, dict[str, Node]]:
     """Expressions for the eliminated states, the new constants, and what each total is in the original."""
     graph = system.graph
     index = system.state_index
@@ -546,7 +553,7 @@ def _plan(
     # the size of a compartment may itself be a state that goes
     opened = graph.substitute(list(values.values()), {graph.symbol(name): node for name, node in values.items()})
     values = dict(zip(values, opened, strict=True))
-    return Plan(values, frozenset(resting), tuple(constants), quantities), definitions
+    return EliminationPlan(values, frozenset(resting), tuple(constants), quantities), definitions
 
 
 def _scaled(graph: Graph, value: Fraction, symbol: Node, amount: Node, own: Node) -> Node:

@@ -17,11 +17,11 @@ from sbmlump.expr.graph import Graph, Node
 from sbmlump.reduced import Certificate, Elimination, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
 
-__all__ = ["Plan", "eliminated_system", "elimination_of", "free_id", "with_fluxes"]
+__all__ = ["EliminationPlan", "eliminated_system", "elimination_of", "free_id", "with_fluxes"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class EliminationPlan:
     """What is to be eliminated.
 
     Attributes
@@ -60,7 +60,7 @@ def free_id(wanted: str, taken: Collection[str]) -> str:
 
 
 def eliminated_system(
-    system: OdeSystem, plan: Plan, observables: Iterable[Observable] = (), *, keep_reactions: bool = True
+    system: OdeSystem, plan: EliminationPlan, observables: Iterable[Observable] = (), *, keep_reactions: bool = True
 ) -> tuple[OdeSystem, dict[str, str]]:
     """The system that is left, and which of its constants hold the initial value of which eliminated state.
 
@@ -123,7 +123,7 @@ def eliminated_system(
 class _Starts:
     """Rewrites expressions of time 0 so that they do not go through eliminated states."""
 
-    def __init__(self, system: OdeSystem, plan: Plan, *, keep_reactions: bool) -> None:
+    def __init__(self, system: OdeSystem, plan: EliminationPlan, *, keep_reactions: bool) -> None:
         self._system = system
         self._gone = frozenset(plan.values)
         graph = system.graph

@@ -25,7 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, error_estimate, yardstick
+from sbmlump.classic.measure import (
+    DRAFT,
+    STANDARD,
+    EnsembleSettings,
+    ReferenceEnsemble,
+    error_estimate,
+    reference_ensemble,
+)
 from sbmlump.classic.simulation import ensemble_runs, refuse_events, time_points
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Node
@@ -55,7 +62,7 @@ def learn(
     max_size: int | None = None,
     max_error: float | None = None,
     rational: bool = False,
-    trial: Trial = STANDARD,
+    trial: EnsembleSettings = STANDARD,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
     """Learn a small system that follows the observables.
@@ -96,7 +103,7 @@ def learn(
     if limit < len(pinned):
         message = f"{len(pinned)} independent observables need at least {len(pinned)} states, not {limit}"
         raise UsageError(Reason("bad-option", message))
-    ruler = yardstick(system, observables, trial)
+    ruler = reference_ensemble(system, observables, trial)
     data = _data(system, ruler)
     extra = _directions(system, pinned, data)
     best: tuple[float, ReducedSystem] | None = None
@@ -151,7 +158,7 @@ def _pinned(system: OdeSystem, observables: Sequence[Observable]) -> list[Row]:
     return rows
 
 
-def _data(system: OdeSystem, ruler: Yardstick) -> _Data:
+def _data(system: OdeSystem, ruler: ReferenceEnsemble) -> _Data:
     trial = ruler.trial
     times = time_points(ruler.until, 60)
     # other runs than those on which the error is measured
@@ -204,7 +211,7 @@ def _candidates(
     rows: Sequence[Row],
     data: _Data,
     rational: bool,
-    ruler: Yardstick,
+    ruler: ReferenceEnsemble,
 ) -> Iterator[ReducedSystem]:
     matrix = LumpingMatrix(system.states, tuple(rows)).array()
     y, rates = data.states @ matrix.T, data.rates @ matrix.T
@@ -275,7 +282,7 @@ def _assembled(
     powers: Sequence[tuple[int, ...]],
     scale: Array,
     fits: Sequence[tuple[Array, Array | None]],
-    ruler: Yardstick,
+    ruler: ReferenceEnsemble,
     threshold: float,
 ) -> ReducedSystem:
     graph = system.graph

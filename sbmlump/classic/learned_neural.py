@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
-from sbmlump.classic.measure import STANDARD, Trial, Yardstick, yardstick
+from sbmlump.classic.measure import STANDARD, EnsembleSettings, ReferenceEnsemble, reference_ensemble
 from sbmlump.classic.simulation import ensemble_runs, refuse_events, values
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.files import write_atomically
@@ -172,7 +172,7 @@ def learn_neural(
     size: int,
     width: int = 32,
     steps: int = 3000,
-    trial: Trial = STANDARD,
+    trial: EnsembleSettings = STANDARD,
 ) -> NeuralClosure:
     """Train ℒ(x) = (observables, network(x)) and g(y) on runs of the model.
 
@@ -205,7 +205,7 @@ def learn_neural(
         raise UsageError(
             Reason("bad-option", f"{len(observables)} observables need at least as many states, not {size}")
         )
-    ruler = yardstick(system, observables, trial)
+    ruler = reference_ensemble(system, observables, trial)
     ensemble = Ensemble(2 * ruler.trial.ensemble, 1.25 * ruler.trial.spread)
     runs = ensemble_runs(system, ruler.times, ensemble, ruler.trial.seed + 1)[1]
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
@@ -260,7 +260,7 @@ def _tensors(
     torch: Any,
     system: OdeSystem,
     observables: Sequence[Observable],
-    ruler: Yardstick,
+    ruler: ReferenceEnsemble,
     runs: Array,
     scale: Array,
     spread: Array,
@@ -297,7 +297,7 @@ def _loss(torch: Any, network: Any, tensors: Sequence[Any]) -> tuple[Any, Any]:
     return ((network.field(y) - flow).pow(2).mean(dim=0) / size).mean(), variance
 
 
-def _trajectory_error(torch: Any, network: Any, ruler: Yardstick, scale: Array, spread: Array) -> float:
+def _trajectory_error(torch: Any, network: Any, ruler: ReferenceEnsemble, scale: Array, spread: Array) -> float:
     """Largest relative error of the observables over the validation runs, integrated by the field alone."""
     worst = 0.0
     fixed = len(spread)

@@ -27,13 +27,13 @@ __all__ = [
     "DRAFT",
     "STANDARD",
     "Measurement",
-    "Trial",
-    "Yardstick",
+    "EnsembleSettings",
+    "ReferenceEnsemble",
     "difference",
     "error_estimate",
     "estimate_of",
     "measure",
-    "yardstick",
+    "reference_ensemble",
 ]
 
 Array = NDArray[np.float64]
@@ -42,7 +42,7 @@ _REDUCED_STEPS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class EnsembleSettings:
     """How an approximation is measured.
 
     Attributes
@@ -62,7 +62,7 @@ class Trial:
     seed: int = 0
 
 
-STANDARD: Final = Trial()
+STANDARD: Final = EnsembleSettings()
 """Six perturbed starts, 20 %, a horizon chosen from the model."""
 
 DRAFT: Final = ErrorEstimate("not yet measured", 0.0, 0, 0.0, float("inf"), float("inf"))
@@ -70,7 +70,7 @@ DRAFT: Final = ErrorEstimate("not yet measured", 0.0, 0, 0.0, float("inf"), floa
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class ReferenceEnsemble:
     """Runs of the original, made once and held against any number of reductions.
 
     Attributes
@@ -85,14 +85,14 @@ class Yardstick:
         Values of the observables.
     """
 
-    trial: Trial
+    trial: EnsembleSettings
     observables: tuple[Observable, ...]
     times: Array
     starts: Array
     states: Array
     expected: Array
 
-    def nominal(self) -> Yardstick:
+    def nominal(self) -> ReferenceEnsemble:
         """The run from the file's own initial values alone."""
         return replace(self, starts=self.starts[:1], states=self.states[:1], expected=self.expected[:1])
 
@@ -112,7 +112,9 @@ class Measurement:
     names: tuple[str, ...]
 
 
-def yardstick(system: OdeSystem, observables: Sequence[Observable], trial: Trial = STANDARD) -> Yardstick:
+def reference_ensemble(
+    system: OdeSystem, observables: Sequence[Observable], trial: EnsembleSettings = STANDARD
+) -> ReferenceEnsemble:
     """Simulate the original from its own and from perturbed initial values.
 
     Raises
@@ -127,12 +129,12 @@ def yardstick(system: OdeSystem, observables: Sequence[Observable], trial: Trial
         message = f"model {system.id} cannot be integrated to {until:g}; choose a shorter horizon with --until"
         raise LimitError(Reason("not-simulated", message))
     expected = values(system, [one.expression for one in observables], times, full)
-    return Yardstick(replace(trial, until=until), tuple(observables), times, starts, full, expected)
+    return ReferenceEnsemble(replace(trial, until=until), tuple(observables), times, starts, full, expected)
 
 
 def measure(
     reduction: ReducedSystem,
-    by: Trial | Yardstick = STANDARD,
+    by: EnsembleSettings | ReferenceEnsemble = STANDARD,
     *,
     relative: float = 1e-7,
     steps: int = _REDUCED_STEPS,
@@ -156,7 +158,7 @@ def measure(
         passed (``work-limit``).
     """
     original, system = reduction.original, reduction.system
-    ruler = by if isinstance(by, Yardstick) else yardstick(original, reduction.observables, by)
+    ruler = by if isinstance(by, ReferenceEnsemble) else reference_ensemble(original, reduction.observables, by)
     lumped, constants = reduced_start(reduction, ruler.starts)
     largest = np.abs(reduction.project(ruler.states.reshape(-1, original.size))).max(axis=0, initial=0.0)
     small = trajectories(
@@ -181,7 +183,7 @@ def measure(
 def error_estimate(
     reduction: ReducedSystem,
     method: str,
-    by: Trial | Yardstick = STANDARD,
+    by: EnsembleSettings | ReferenceEnsemble = STANDARD,
     details: Mapping[str, Any] | None = None,
     *,
     meter: Meter | None = None,
@@ -193,12 +195,12 @@ def error_estimate(
     LimitError
         As :func:`measure`.
     """
-    trial = by.trial if isinstance(by, Yardstick) else by
+    trial = by.trial if isinstance(by, ReferenceEnsemble) else by
     return estimate_of(measure(reduction, by, meter=meter), method, trial, details)
 
 
 def estimate_of(
-    found: Measurement, method: str, trial: Trial, details: Mapping[str, Any] | None = None
+    found: Measurement, method: str, trial: EnsembleSettings, details: Mapping[str, Any] | None = None
 ) -> ErrorEstimate:
     """A measurement as a certificate."""
     worst_each = found.per_observable.max(axis=0, initial=0.0)
@@ -215,7 +217,11 @@ def estimate_of(
 
 
 def difference(
-    first: ReducedSystem, second: ReducedSystem, by: Trial | Yardstick = STANDARD, *, meter: Meter | None = None
+    first: ReducedSystem,
+    second: ReducedSystem,
+    by: EnsembleSettings | ReferenceEnsemble = STANDARD,
+    *,
+    meter: Meter | None = None,
 ) -> float:
     """Largest relative difference of the observables of two reductions of one system, from its own initial values.
 
@@ -224,7 +230,7 @@ def difference(
     LimitError
         As :func:`measure`.
     """
-    ruler = by if isinstance(by, Yardstick) else yardstick(first.original, first.observables, by)
+    ruler = by if isinstance(by, ReferenceEnsemble) else reference_ensemble(first.original, first.observables, by)
     found: list[Array] = []
     for one in (first, second):
         lumped, constants = reduced_start(one, ruler.starts[:1])
@@ -235,7 +241,7 @@ def difference(
     return float((np.abs(found[0] - found[1]) / scale).max(initial=0.0))
 
 
-def _sizes(ruler: Yardstick) -> Array:
+def _sizes(ruler: ReferenceEnsemble) -> Array:
     """Largest magnitude of each observable in each run, (r, q); of one that is always zero a trace of the states'."""
     sizes = np.abs(ruler.expected).max(axis=1)
     largest = sizes.max(axis=0, initial=0.0)

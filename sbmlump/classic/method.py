@@ -12,7 +12,7 @@ from sbmlump.classic.closure import user_lumping
 from sbmlump.classic.compose import chain_of, composed
 from sbmlump.classic.conservation import conservation
 from sbmlump.classic.learned import learn
-from sbmlump.classic.measure import DRAFT, Trial, error_estimate
+from sbmlump.classic.measure import DRAFT, EnsembleSettings, error_estimate
 from sbmlump.classic.pooling import pooled
 from sbmlump.classic.quasi_equilibrium import quasi_equilibrium
 from sbmlump.classic.quasi_steady import AUTO, quasi_steady_state
@@ -98,7 +98,7 @@ class MethodOptions:
     non_negative: bool = False
     work: float | None = None
     lumping: str | None = None
-    trial: Trial = field(default_factory=Trial)
+    trial: EnsembleSettings = field(default_factory=EnsembleSettings)
     measured: bool = True
     before_fast: bool = False
     seed: int = 0

@@ -20,7 +20,7 @@ from sbmlump.classic.elimination import free_id, with_fluxes
 from sbmlump.expr.domains import PrimeField
 from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
-from sbmlump.lumping.identity import Trial, failure_bound, run_trials
+from sbmlump.lumping.identity import IdentityTest, failure_bound, run_trials
 from sbmlump.reduced import Elimination, ExactProof, ReducedSystem
 from sbmlump.structure.laws import amount_factors, changing_compartment, stoichiometry
 from sbmlump.system import OdeSystem, Participant, Quantity, Reaction
@@ -28,7 +28,7 @@ from sbmlump.system import OdeSystem, Participant, Quantity, Reaction
 __all__ = ["PooledReaction", "Pooling", "pool_reactions", "pooled"]
 
 Residues = NDArray[np.int64]
-_LONGEST: Final = 40
+_LONGEST_POOL_ID: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Pooling:
     reactions: tuple[PooledReaction, ...]
     open_groups: tuple[tuple[str, ...], ...]
     inner: tuple[str, ...]
-    trial: Trial | None
+    trial: IdentityTest | None
     why: str = ""
 
     @property
@@ -226,13 +226,13 @@ def _lifted(reduction: ReducedSystem) -> dict[Node, Node]:
     return {graph.symbol(original.states[j]): graph.add(parts) for j, parts in image.items()}
 
 
-def _test(reduction: ReducedSystem, pairs: Sequence[tuple[Node, Node]], seed: int) -> Trial:
+def _test(reduction: ReducedSystem, pairs: Sequence[tuple[Node, Node]], seed: int) -> IdentityTest:
     """Whether w(x) = w̃(Lx) at random points modulo random primes, constants being random too."""
     original = reduction.original
     graph = original.graph
     left, right = [a for a, _ in pairs], [b for _, b in pairs]
     if not reduction.system.states or not pairs:
-        return Trial((), (), 0, 0.0)
+        return IdentityTest((), (), 0, 0.0)
     # constants for all of whose values the lumping is proved stay free: the pooled rates have to hold for them too
     proof = reduction.certificate
     free = set(map(graph.symbol, proof.symbolic)) if isinstance(proof, ExactProof) else set()
@@ -266,7 +266,7 @@ def _test(reduction: ReducedSystem, pairs: Sequence[tuple[Node, Node]], seed: in
 def _all_wrong(
     reduction: ReducedSystem,
     candidates: Sequence[tuple[dict[str, Fraction], tuple[tuple[int, Fraction], ...], Node, Node]],
-    trial: Trial,
+    trial: IdentityTest,
     seed: int,
 ) -> set[int]:
     """Groups whose rate is no function of the lumps; a series of trials stops at its first find, so it is repeated."""
@@ -284,7 +284,9 @@ def _all_wrong(
 def _pooled_name(members: Sequence[str]) -> str:
     joined = "pooled_" + "_".join(members)
     return (
-        joined if len(members) <= 3 and len(joined) <= _LONGEST else f"pooled_{members[0]}_and_{len(members) - 1}_more"
+        joined
+        if len(members) <= 3 and len(joined) <= _LONGEST_POOL_ID
+        else f"pooled_{members[0]}_and_{len(members) - 1}_more"
     )
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.classic.choice import Proposal, best_choice
-from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of
+from sbmlump.classic.elimination import EliminationPlan, eliminated_system, elimination_of
 from sbmlump.classic.finite import finite_along
-from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, yardstick
+from sbmlump.classic.measure import DRAFT, STANDARD, EnsembleSettings, ReferenceEnsemble, reference_ensemble
 from sbmlump.classic.quasi_steady import (
     AUTO,
     approximate_certificate,
@@ -79,7 +79,7 @@ def quasi_equilibrium(
     observables: Sequence[Observable],
     *,
     fast: Sequence[str] | str = AUTO,
-    trial: Trial = STANDARD,
+    trial: EnsembleSettings = STANDARD,
     measured: bool = True,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
@@ -109,9 +109,9 @@ def quasi_equilibrium(
     if isinstance(fast, str):
         chosen, why = _detected(system, known, times, states)
         attempt = partial(_approximated, system, observables, why=why, times=times, states=states, ruler=None)
-        found = best_choice(_proposal(system, chosen, attempt), yardstick(system, observables, trial))
+        found = best_choice(_proposal(system, chosen, attempt), reference_ensemble(system, observables, trial))
     else:
-        ruler = yardstick(system, observables, trial) if measured else None
+        ruler = reference_ensemble(system, observables, trial) if measured else None
         found = _approximated(system, observables, _named(system, known, fast), {}, times, states, ruler)
     return replace(found, seconds={"lump": clock() - begin})
 
@@ -123,7 +123,7 @@ def _approximated(
     why: dict[str, Any],
     times: Array,
     states: Array,
-    ruler: Yardstick | None,
+    ruler: ReferenceEnsemble | None,
 ) -> ReducedSystem:
     """Put exactly these reactions at equilibrium."""
     plan, branches = _plan(system, chosen, times, states)
@@ -294,7 +294,7 @@ def _detected(
 
 def _plan(
     system: OdeSystem, chosen: Sequence[FastReaction], times: Array, states: Array
-) -> tuple[Plan, tuple[Branch, ...]]:
+) -> tuple[EliminationPlan, tuple[Branch, ...]]:
     graph = system.graph
     index = system.state_index
     involved = sorted({name for one in chosen for name in one.change}, key=index.__getitem__)
@@ -339,7 +339,7 @@ def _plan(
     )
     values_found = dict(zip(solution.values, simplified(graph, list(solution.values.values())), strict=True))
     lumps = {name: dict(pool) for name, pool in zip(names, pools, strict=True)}
-    return Plan(values_found, new_states=new_states, lumps=lumps, shorten=True), solution.branches
+    return EliminationPlan(values_found, new_states=new_states, lumps=lumps, shorten=True), solution.branches
 
 
 def _conversion(system: OdeSystem, name: str) -> str | None:

@@ -18,9 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.classic.choice import Proposal, best_choice
-from sbmlump.classic.elimination import Plan, eliminated_system, elimination_of, free_id
+from sbmlump.classic.elimination import EliminationPlan, eliminated_system, elimination_of, free_id
 from sbmlump.classic.finite import finite_along, with_defined_parts
-from sbmlump.classic.measure import DRAFT, STANDARD, Trial, Yardstick, error_estimate, yardstick
+from sbmlump.classic.measure import (
+    DRAFT,
+    STANDARD,
+    EnsembleSettings,
+    ReferenceEnsemble,
+    error_estimate,
+    reference_ensemble,
+)
 from sbmlump.classic.rational import simplified
 from sbmlump.classic.simulation import default_horizon, refuse_jumps, refuse_untimed_events, values
 from sbmlump.classic.solving import Chooser, Solution, solve
@@ -30,7 +37,7 @@ from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Node
 from sbmlump.expr.text import to_text
 from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
-from sbmlump.structure.laws import Law, conserved_laws, stoichiometric_constants
+from sbmlump.structure.laws import ConservationLaw, conserved_laws, stoichiometric_constants
 from sbmlump.system import Constant, OdeSystem, Quantity
 
 __all__ = [
@@ -55,7 +62,7 @@ def quasi_steady_state(
     observables: Sequence[Observable],
     *,
     fast: Sequence[str] | str = AUTO,
-    trial: Trial = STANDARD,
+    trial: EnsembleSettings = STANDARD,
     measured: bool = True,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
@@ -91,9 +98,9 @@ def quasi_steady_state(
     if isinstance(fast, str):
         names, why = _detected(system, observables, times, states)
         attempt = partial(_approximated, system, observables, why=why, times=times, states=states, ruler=None)
-        found = best_choice(_proposal(system, names, attempt), yardstick(system, observables, trial))
+        found = best_choice(_proposal(system, names, attempt), reference_ensemble(system, observables, trial))
     else:
-        ruler = yardstick(system, observables, trial) if measured else None
+        ruler = reference_ensemble(system, observables, trial) if measured else None
         found = _approximated(system, observables, known_states(system, fast), {}, times, states, ruler)
     return replace(found, seconds={"lump": clock() - begin})
 
@@ -105,7 +112,7 @@ def _approximated(
     why: dict[str, Any],
     times: Array,
     states: Array,
-    ruler: Yardstick | None,
+    ruler: ReferenceEnsemble | None,
 ) -> ReducedSystem:
     """Eliminate exactly these states."""
     step = _eliminate(system, names, times, states)
@@ -126,7 +133,7 @@ def _approximated(
 def defined_along(
     system: OdeSystem,
     reduced: OdeSystem,
-    plan: Plan,
+    plan: EliminationPlan,
     observables: Sequence[Observable],
     times: Array,
     states: Array,
@@ -182,7 +189,7 @@ def _proposal(
 
 
 def approximate_certificate(
-    draft: ReducedSystem, method: str, ruler: Yardstick | None, details: dict[str, Any]
+    draft: ReducedSystem, method: str, ruler: ReferenceEnsemble | None, details: dict[str, Any]
 ) -> ErrorEstimate:
     """The measured error of an approximation, or an infinite one where it is not to be measured."""
     if ruler is not None:
@@ -238,7 +245,7 @@ def _detected(
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    plan: Plan
+    plan: EliminationPlan
     solution: Solution
 
 
@@ -273,7 +280,8 @@ def _eliminate(system: OdeSystem, fast: Sequence[str], times: Array, states: Arr
         defined=lambda node: bool(finite_along(system, graph.substitute([node], meaning), times, states).all()),
     )
     return _Step(
-        Plan(_tidy(system, solution), constants=tuple(constants), quantities=quantities, shorten=True), solution
+        EliminationPlan(_tidy(system, solution), constants=tuple(constants), quantities=quantities, shorten=True),
+        solution,
     )
 
 
@@ -282,7 +290,7 @@ def _tidy(system: OdeSystem, solution: Solution) -> dict[str, Node]:
     return dict(zip(names, simplified(system.graph, [solution.values[name] for name in names]), strict=True))
 
 
-def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[Law]:
+def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[ConservationLaw]:
     """Totals of fast states alone, or of fast states and one other state (which is in no second such total).
 
     A total that an event changes is none, nor one that rests on the values of rate constants: an approximation should
@@ -297,7 +305,7 @@ def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[Law]:
     touched = {name for event in system.events for name, _ in (*event.assignments, *event.implied)}
     laws = tuple(law for law in laws if not touched & set(law.weights))
     chosen = set(fast)
-    tied: list[Law] = []
+    tied: list[ConservationLaw] = []
     partners: set[str] = set()
     for law in laws:
         others = set(law.weights) - chosen
@@ -308,7 +316,7 @@ def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[Law]:
     return tied
 
 
-def _independent_rates(system: OdeSystem, fast: Sequence[str], laws: Sequence[Law]) -> list[Node]:
+def _independent_rates(system: OdeSystem, fast: Sequence[str], laws: Sequence[ConservationLaw]) -> list[Node]:
     """Rates of fast states, without one for each total of fast states alone (the totals say what they would)."""
     closed = [law for law in laws if set(law.weights) <= set(fast)]
     place = {name: i for i, name in enumerate(fast)}

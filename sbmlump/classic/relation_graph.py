@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from sbmlump.classic.elimination import elimination_of, with_fluxes
-from sbmlump.classic.measure import DRAFT, STANDARD, Trial, error_estimate, measure, yardstick
+from sbmlump.classic.measure import DRAFT, STANDARD, EnsembleSettings, error_estimate, measure, reference_ensemble
 from sbmlump.classic.simulation import refuse_untimed_events, values
 from sbmlump.classic.timescales import nominal_run
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
@@ -184,7 +184,7 @@ def pruned(
     threshold: float | None = None,
     max_error: float | None = None,
     weighting: Weighting | None = None,
-    trial: Trial = STANDARD,
+    trial: EnsembleSettings = STANDARD,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
     """Remove unimportant states and the reactions that make them.
@@ -199,7 +199,7 @@ def pruned(
     weighting : str, optional
         See :func:`relation_graph`; with a threshold ``maximum`` if absent, otherwise all are tried.
     trial
-        See :class:`~sbmlump.classic.measure.Trial`.
+        See :class:`~sbmlump.classic.measure.EnsembleSettings`.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def pruned(
     begin = clock()
     _check_options(threshold, max_error)
     refuse_untimed_events(system, "relation-graph")
-    ruler = yardstick(system, observables, trial)
+    ruler = reference_ensemble(system, observables, trial)
     run = nominal_run(system, ruler.until)
     weightings = (weighting,) if weighting is not None else WEIGHTINGS if threshold is None else WEIGHTINGS[:1]
     graphs = {one: relation_graph(system, observables, *run, one) for one in weightings}

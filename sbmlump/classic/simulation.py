@@ -14,9 +14,9 @@ from sbmlump.classic.compose import starts_of
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.expr.evaluate import Evaluator, values_of
 from sbmlump.expr.graph import Node
-from sbmlump.integrate import Tolerances, field_of, integrate
+from sbmlump.integrate import StepControl, field_of, integrate
 from sbmlump.integrate.work import Meter
-from sbmlump.lumping.approximate_problem import Problem, pose
+from sbmlump.lumping.approximate_problem import ReductionProblem, pose
 from sbmlump.lumping.training import Ensemble, perturbed_starts
 from sbmlump.reduced import Observable, ReducedSystem
 from sbmlump.system import OdeSystem
@@ -103,7 +103,7 @@ def refuse_jumps(system: OdeSystem, names: Collection[str], why: str) -> None:
             raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
 
 
-def timed_problem(system: OdeSystem) -> Problem | None:
+def timed_problem(system: OdeSystem) -> ReductionProblem | None:
     """The events of a system with the times at which they happen; ``None`` without events.
 
     Raises
@@ -177,7 +177,7 @@ def trajectories(
     problem = timed_problem(system)
     jumps = [] if problem is None else problem.jumps(float(times[-1]), field.timed, constants)
     with np.errstate(all="ignore"):
-        tolerances = Tolerances(relative, absolute, steps)
+        tolerances = StepControl(relative, absolute, steps)
         runs = integrate(field, table, times, jumps=jumps, tolerances=tolerances, meter=meter)
     return runs.states[:, :, : system.size]
 
@@ -333,7 +333,7 @@ def _resting_time(system: OdeSystem) -> float:
     for _ in range(_MOST_ROUNDS):
         times = np.array([0.0, 0.5 * until, 0.75 * until, until])
         with np.errstate(all="ignore"):
-            runs = integrate(field, table, times, tolerances=Tolerances(1e-6, 1e-1 * _REST * smallest, _HORIZON_STEPS))
+            runs = integrate(field, table, times, tolerances=StepControl(1e-6, 1e-1 * _REST * smallest, _HORIZON_STEPS))
         if not runs.complete[0]:
             break
         best = until

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sbmlump.classic.comparison import DEFAULT_CHAINS, MethodRow, compare_methods, differences
-from sbmlump.classic.measure import Trial
+from sbmlump.classic.measure import EnsembleSettings
 from sbmlump.classic.method import MethodOptions, method_names
 from sbmlump.cli.options import ENSEMBLE, ERROR, HORIZON, SEED, SHARE, SIZE
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say
@@ -71,7 +71,7 @@ def command(
             fast="auto" if fast == "auto" else tuple(name.strip() for name in fast.split(",") if name.strip()),
             max_error=max_error,
             max_size=max_size,
-            trial=Trial(until, ensemble, spread, seed),
+            trial=EnsembleSettings(until, ensemble, spread, seed),
             seed=seed,
         )
         with progress_reporter(quiet or as_json) as progress:
@@ -99,7 +99,7 @@ def command(
             }
         )
     else:
-        _print(rows, system.size)
+        _print_methods(rows, system.size)
         for (a, b), value in apart.items():
             say(f"{a} and {b} differ by {value:.3g} (largest relative difference of what is observed)")
         if picture is not None:
@@ -107,7 +107,7 @@ def command(
     return 0
 
 
-def _print(rows: Sequence[MethodRow], size: int) -> None:
+def _print_methods(rows: Sequence[MethodRow], size: int) -> None:
     width = max(len(row.method) for row in rows) if rows else 6
     say(f"{'method':<{width}}  {'states':>9}  {'worst error':>11}  {'seconds':>7}  preserved")
     for row in rows:

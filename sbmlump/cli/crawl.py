@@ -12,12 +12,12 @@ from typing import Any, Final
 import click
 
 from crawler import biomodels, odebase
-from crawler.bring_in import bring_in
+from crawler.bring_in import import_files
 from crawler.errors import CrawlError, StoppedError
-from crawler.fetch import Summary, crawl
-from crawler.manners import Manners
-from crawler.plan import Plan
-from crawler.repository import Repository, Wish
+from crawler.fetch import CrawlSummary, crawl
+from crawler.manners import RequestPolicy
+from crawler.plan import CrawlPlan
+from crawler.repository import Repository, Selection
 from crawler.session import Session, is_loopback
 from crawler.store import Store, open_store
 from crawler.verify import inventory, verify
@@ -108,11 +108,11 @@ def _network(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    def work() -> Summary:
+    def work() -> CrawlSummary:
         named = tuple(part.strip() for part in (ids or "").split(",") if part.strip())
-        wish = Wish(named, query, curated, limit, recheck)
+        wish = Selection(named, query, curated, limit, recheck)
         speed = (0.0 if is_loopback(base_url) else 1.0) if rate is None else rate
-        manners = Manners(speed, at_once, timeout, tries=tries, first_wait=retry_wait, contact=contact)
+        manners = RequestPolicy(speed, at_once, timeout, tries=tries, first_wait=retry_wait, contact=contact)
         session = Session(base_url, hosts, manners)
         try:
             with Store.writable(store, wait) as opened, _progress(quiet or as_json) as progress:
@@ -133,9 +133,9 @@ def _network(
 def _import(origin: Path, store: Path, limit: int | None, wait: float, as_json: bool, quiet: bool) -> int:
     """Bring the SBML files of ORIGIN, a folder or a zip file, into a store."""
 
-    def work() -> Summary:
+    def work() -> CrawlSummary:
         with Store.writable(store, wait) as opened, _progress(quiet or as_json) as progress:
-            return bring_in(opened, origin, limit, lambda done, total: progress.step(done, total, 0))
+            return import_files(opened, origin, limit, lambda done, total: progress.step(done, total, 0))
 
     return _told(work, as_json, again=False)
 
@@ -206,7 +206,7 @@ def _compare(store: Path, points: int, tolerance: float, seed: int, as_json: boo
 # -- telling -----------------------------------------------------------------------------------------
 
 
-def _told(work: Callable[[], Summary], as_json: bool, again: bool) -> int:
+def _told(work: Callable[[], CrawlSummary], as_json: bool, again: bool) -> int:
     """Run a job and print its summary, or its failure with the contract's keys."""
     try:
         with _translated():
@@ -224,7 +224,7 @@ def _told(work: Callable[[], Summary], as_json: bool, again: bool) -> int:
     return 4
 
 
-def _print_summary(summary: Summary, again: bool) -> None:
+def _print_summary(summary: CrawlSummary, again: bool) -> None:
     traffic = f", {summary.requests} requests, {_size(summary.bytes)}" if again else f", {_size(summary.bytes)}"
     say(
         f"{summary.present} of {summary.wanted} are in the store: {summary.fetched} fetched, "
@@ -279,7 +279,7 @@ class _Progress:
         self._shown = shown
         self._task: Any = None
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: CrawlPlan) -> None:
         """Say what will be done."""
         if self._shown is None:
             return

@@ -9,7 +9,7 @@ from crawler.store import Store
 from sbmlump.cli.output import print_json, say
 from sbmlump.errors import SbmlumpError
 from sbmlump.formats.odebase import load_odebase
-from sbmlump.formats.odebase_compare import Comparison, compare_systems
+from sbmlump.formats.odebase_compare import TranslationComparison, compare_systems
 from sbmlump.loading import load
 
 __all__ = ["compare_store", "print_comparisons"]
@@ -17,7 +17,7 @@ __all__ = ["compare_store", "print_comparisons"]
 
 def compare_store(
     store: Store, points: int, tolerance: float, seed: int, step: Callable[[int, int], None]
-) -> list[Comparison]:
+) -> list[TranslationComparison]:
     """Compare each ODEbase system of a store with the SBML file of the same id."""
     records = sorted(store.records.values(), key=lambda record: record.source == "biomodels")
     files = {  # those of BioModels last: they count, where another source has a file of the same id
@@ -30,22 +30,22 @@ def compare_store(
         for record in store.records.values()
         if record.sha256 and record.path and record.source == "odebase"
     )
-    found: list[Comparison] = []
+    found: list[TranslationComparison] = []
     for number, (id, path) in enumerate(systems, 1):
         if id not in files:
-            found.append(Comparison(id, "not-compared", "its SBML file is not in the store"))
+            found.append(TranslationComparison(id, "not-compared", "its SBML file is not in the store"))
         else:
             try:
                 found.append(
                     compare_systems(load_odebase(path), load(files[id]), points=points, tolerance=tolerance, seed=seed)
                 )
             except SbmlumpError as error:
-                found.append(Comparison(id, "not-compared", str(error)))
+                found.append(TranslationComparison(id, "not-compared", str(error)))
         step(number, len(systems))
     return found
 
 
-def print_comparisons(found: Sequence[Comparison], as_json: bool) -> int:
+def print_comparisons(found: Sequence[TranslationComparison], as_json: bool) -> int:
     """Tell the result; the exit code."""
     counts = Counter(each.verdict for each in found)
     compared = len(found) - counts["not-compared"]

@@ -97,13 +97,13 @@ def command(
             }
         )
         return 0
-    _print(result, exact, remark)
+    _print_curve(result, exact, remark)
     if output is not None:
         say(f"written: {output / 'curve.csv'}, {output / 'curve.svg'}")
     return 0
 
 
-def _print(result: CurveResult, exact: int | None, remark: str) -> None:
+def _print_curve(result: CurveResult, exact: int | None, remark: str) -> None:
     say(f"until {result.until:g} ({result.horizon_reason}); worst error over unseen starts")
     names = list(dict.fromkeys(p.algorithm for p in result.points))
     table = {(p.size, p.algorithm): p for p in result.points}

@@ -15,7 +15,7 @@ from sbmlump.cli.output import say
 from sbmlump.errors import Reason
 from sbmlump.isolate import Limits, prepare, run_isolated
 
-__all__ = ["Request", "isolation_options", "requested", "run_in_child"]
+__all__ = ["ChildCommand", "isolation_options", "requested", "run_in_child"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _COMMANDS: Final = frozenset({"inspect", "reduce", "convert", "check", "verify"})
@@ -24,7 +24,7 @@ _EXIT: Final = {"time-limit": 4, "out-of-memory": 4, "stopped": 130}
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ChildCommand:
     """A command to be run in a child: its arguments without the options of this module, and the limits."""
 
     arguments: tuple[str, ...]
@@ -55,7 +55,7 @@ def isolation_options(command: Command) -> Command:
     return command
 
 
-def requested(arguments: list[str]) -> Request | None:
+def requested(arguments: list[str]) -> ChildCommand | None:
     """What has to run in a child, or ``None``.
 
     Raises
@@ -86,7 +86,9 @@ def requested(arguments: list[str]) -> Request | None:
     if not isolate and not limits:
         return None
     memory = limits.get("--memory-limit")
-    return Request(tuple(rest), Limits(limits.get("--time-limit"), None if memory is None else int(memory * 2**20)))
+    return ChildCommand(
+        tuple(rest), Limits(limits.get("--time-limit"), None if memory is None else int(memory * 2**20))
+    )
 
 
 def _limit(name: str, text: str) -> float:
@@ -97,7 +99,7 @@ def _limit(name: str, text: str) -> float:
         raise click.UsageError(f"Invalid value for {name!r}: {error.message}") from error
 
 
-def run_in_child(request: Request, tell: Callable[[Reason, int], int]) -> int:
+def run_in_child(request: ChildCommand, tell: Callable[[Reason, int], int]) -> int:
     """Run the command in a child; its output becomes ours.
 
     Parameters

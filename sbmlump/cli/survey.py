@@ -22,7 +22,7 @@ from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
 from sbmlump.methods import check_method
 from sbmlump.shown import as_shown, as_text
 from sbmlump.survey.plan import parse_observe, parse_shard
-from sbmlump.survey.run import Progress, Request, run_survey
+from sbmlump.survey.run import Progress, SurveyRequest, run_survey
 from sbmlump.survey.task import Settings, SurveyModel
 
 __all__ = ["command"]
@@ -78,7 +78,7 @@ def command(
     begin = time.perf_counter()
     settings = _settings(method, check, time_limit, memory_limit, seed)
     wanted, digest = _observed(observe)
-    request = Request(
+    request = SurveyRequest(
         _listed(store),
         output,
         settings,

@@ -11,7 +11,7 @@ import click
 from sbmlump.cli.output import print_json, say
 from sbmlump.files import write_atomically
 from sbmlump.report.survey_page import write_survey_page
-from sbmlump.report.survey_summary import Summary, summarise, summary_markdown
+from sbmlump.report.survey_summary import SurveySummary, summarise, summary_markdown
 from sbmlump.shown import as_shown
 from sbmlump.survey.identity import read_identity
 from sbmlump.survey.results import folder_lock, read_rows
@@ -38,7 +38,7 @@ def command(folder: Path, summary: Path | None, as_json: bool) -> int:
     return exit_code(folder)
 
 
-def _read(folder: Path) -> tuple[Mapping[str, Any], Summary]:
+def _read(folder: Path) -> tuple[Mapping[str, Any], SurveySummary]:
     return read_identity(folder), summarise(read_rows(folder))
 
 

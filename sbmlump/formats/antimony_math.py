@@ -18,7 +18,7 @@ __all__ = ["infix", "number_text"]
 
 _RELATIONS: Final = {"lt": "<", "leq": "<=", "gt": ">", "geq": ">=", "eq": "==", "neq": "!="}
 _LOGIC: Final = {"and": " && ", "or": " || "}
-_CONSTANTS: Final = {name: name for name in ("true", "false", "pi", "exponentiale")} | {
+_CONSTANT_NAMES: Final = {name: name for name in ("true", "false", "pi", "exponentiale")} | {
     "infinity": "inf",
     "notanumber": "nan",
 }
@@ -145,8 +145,8 @@ def _spell(element: Element, parts: list[_Text], name_of: Callable[[str], str]) 
         if what not in _SYMBOLS:
             raise _no_word(f"the symbol {what!r}")
         return _SYMBOLS[what], _ATOM
-    if tag in _CONSTANTS:
-        return _CONSTANTS[tag], _ATOM
+    if tag in _CONSTANT_NAMES:
+        return _CONSTANT_NAMES[tag], _ATOM
     if tag in ("piece", "otherwise"):
         return ", ".join(text for text, _ in parts), _OPEN
     if tag == "piecewise":

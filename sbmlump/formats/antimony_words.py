@@ -12,8 +12,8 @@ _KEYWORDS: Final = (
     "after at compartment const constraint delete DNA end event ext formula function gene geneProduct has import in is "
     "maximize minimize model module operator reaction species substanceOnly unit var"
 )
-_CONSTANTS: Final = "avogadro exponentiale false False FALSE inf INF infinity nan NaN NAN pi time true True TRUE"
-_FUNCTIONS: Final = (
+_CONSTANT_WORDS: Final = "avogadro exponentiale false False FALSE inf INF infinity nan NaN NAN pi time true True TRUE"
+_FUNCTION_WORDS: Final = (
     "abs acos acosh acot acoth acsc acsch and arccos arccosh arccot arccoth arccsc arccsch arcsec arcsech arcsin "
     "arcsinh arctan arctanh asec asech asin asinh atan atanh bernoulli binomial cauchy ceil ceiling chisquare cos cosh "
     "cot coth csc csch delay divide eq equals exp exponential factorial floor gamma geq gt implies laplace leq ln log "
@@ -41,8 +41,8 @@ _OTHERS: Final = "__main default_compartment sbo SBO Sbo"  # `sbo:` begins a ter
 RESERVED: Final = frozenset(
     [
         *_KEYWORDS.split(),
-        *_CONSTANTS.split(),
-        *_FUNCTIONS.split(),
+        *_CONSTANT_WORDS.split(),
+        *_FUNCTION_WORDS.split(),
         *_OTHERS.split(),
         *SPECIAL_UNITS.values(),
     ]

@@ -9,7 +9,7 @@ from typing import Final
 from sbmlump.errors import Reason
 from sbmlump.expr.graph import Node
 from sbmlump.formats.erode_names import Names, check_uses, sort_names, unknown_name
-from sbmlump.formats.erode_record import Entry, RawOde, RawReaction
+from sbmlump.formats.erode_record import NamedExpression, OdeReaction, RawOde
 from sbmlump.system import Assigned, Constant, OdeSystem, Origin, Participant, Quantity, Reaction
 
 __all__ = ["build_system", "partition_blocks"]
@@ -127,7 +127,7 @@ def _inline(raw: RawOde, names: Names) -> dict[Node, Node]:
     return done
 
 
-def _in_order(raw: RawOde, table: Mapping[str, Entry]) -> list[tuple[Entry, set[str]]]:
+def _in_order(raw: RawOde, table: Mapping[str, NamedExpression]) -> list[tuple[NamedExpression, set[str]]]:
     """Entries whose values are no numbers, each after those it uses, with the names it uses."""
     graph = raw.graph
     uses = {
@@ -141,7 +141,7 @@ def _in_order(raw: RawOde, table: Mapping[str, Entry]) -> list[tuple[Entry, set[
         for need in needs:
             users.setdefault(need, []).append(name)
     ready = [name for name, needs in waiting.items() if not needs]
-    order: list[tuple[Entry, set[str]]] = []
+    order: list[tuple[NamedExpression, set[str]]] = []
     while ready:
         name = ready.pop()
         order.append((table[name], uses[name]))
@@ -156,7 +156,7 @@ def _in_order(raw: RawOde, table: Mapping[str, Entry]) -> list[tuple[Entry, set[
     return order
 
 
-def _substituted(raw: RawOde, entries: Iterable[Entry], inlined: Mapping[Node, Node]) -> list[Node]:
+def _substituted(raw: RawOde, entries: Iterable[NamedExpression], inlined: Mapping[Node, Node]) -> list[Node]:
     nodes = [entry.value for entry in entries if entry.value is not None]
     return raw.graph.substitute(nodes, inlined) if inlined else nodes
 
@@ -219,7 +219,7 @@ def _rates(raw: RawOde, change: Mapping[str, Mapping[Node, int]]) -> dict[str, N
     return rates
 
 
-def _labels(reactions: Iterable[RawReaction], taken: set[str]) -> list[tuple[str, str | None]]:
+def _labels(reactions: Iterable[OdeReaction], taken: set[str]) -> list[tuple[str, str | None]]:
     """An id for each reaction (its label where that is a new valid id, else r1, r2, …), and the label as its name."""
     used = set(taken)
     found: list[tuple[str, str | None]] = []

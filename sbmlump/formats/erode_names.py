@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from sbmlump.formats.erode_expression import KNOWN_FUNCTIONS
-from sbmlump.formats.erode_record import Entry, RawOde
+from sbmlump.formats.erode_record import NamedExpression, RawOde
 
 __all__ = ["Names", "check_uses", "sort_names", "unknown_name"]
 
@@ -24,8 +24,8 @@ class Names:
     """
 
     states: list[str]
-    resting: list[Entry]
-    assigned: list[Entry]
+    resting: list[NamedExpression]
+    assigned: list[NamedExpression]
     undefined: list[str]
     idle: set[str]
     taken: set[str]
@@ -48,7 +48,7 @@ def sort_names(raw: RawOde) -> Names:
     resting = [entry for entry in raw.init if entry.name not in changed and entry.name not in algebraic]
     taken = {*states, *(e.name for e in (*raw.parameters, *resting))}
     idle: set[str] = set()
-    assigned: list[Entry] = []
+    assigned: list[NamedExpression] = []
     for entry in (*raw.algebraic, *raw.views):
         if entry.value == graph.symbol(entry.name):
             # a view of a species under its own name adds nothing, nor does one of a species nothing else mentions
@@ -76,7 +76,7 @@ def _check_roles(raw: RawOde, changed: Collection[str], algebraic: Collection[st
             raw.tokens.fail(entry.index, message, "ode-duplicate-name", entry.name)
 
 
-def _unique(raw: RawOde, entries: Iterable[Entry], complaint: str) -> None:
+def _unique(raw: RawOde, entries: Iterable[NamedExpression], complaint: str) -> None:
     seen: set[str] = set()
     for entry in entries:
         if entry.name in seen:

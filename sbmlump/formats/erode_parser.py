@@ -9,7 +9,7 @@ from sbmlump.expr.graph import Graph, Node
 from sbmlump.formats.erode_expression import ExpressionReader
 from sbmlump.formats.erode_lexer import END, NEWLINE, Tokens, is_name
 from sbmlump.formats.erode_reactions import ReactionReader
-from sbmlump.formats.erode_record import RESERVED, Entry, RawOde
+from sbmlump.formats.erode_record import RESERVED, NamedExpression, RawOde
 
 __all__ = ["parse_tokens"]
 
@@ -148,19 +148,19 @@ class _Parser:
         """Lines ``NAME = expression``, or ``NAME`` alone for a constant without a value."""
         return self._definitions(index, self.raw.parameters, bare=True)
 
-    def _definitions(self, index: int, target: list[Entry], *, bare: bool = False) -> int:
+    def _definitions(self, index: int, target: list[NamedExpression], *, bare: bool = False) -> int:
         """Lines ``NAME = expression``."""
         index = self._skip(index)
         while self.words[index] != "end":
             start = index
             name = self._name(index, "a line 'name = expression' or the end of the block")
             if bare and self.words[index + 1] == NEWLINE:
-                target.append(Entry(name, None, start))
+                target.append(NamedExpression(name, None, start))
                 index = self._skip(index + 1)
                 continue
             index = self._word(index + 1, "=", f"'=' after '{name}'")
             value, index = self._reader.read(index)
-            target.append(Entry(name, value, start))
+            target.append(NamedExpression(name, value, start))
             index = self._statement_end(index, ("=",))
         return index
 
@@ -180,7 +180,7 @@ class _Parser:
                 if not note.startswith('"'):
                     self.tokens.expected(index + 1, "a remark in quotation marks")
                 index = self._word(index + 2, ")", "')' after the remark")
-            self.raw.init.append(Entry(name, value, start, note and note.strip('"')))
+            self.raw.init.append(NamedExpression(name, value, start, note and note.strip('"')))
             if not is_name(self.words[index]):  # here a name may stand alone
                 index = self._statement_end(index, ())
         return index
@@ -219,6 +219,6 @@ class _Parser:
                 self.tokens.expected(index + 1, what + f" ('(' or ' after '{name}')")
             index = self._word(index, "=", "'='")
             value, index = self._reader.read(index)
-            self.raw.equations.append(Entry(name, value, start))
+            self.raw.equations.append(NamedExpression(name, value, start))
             index = self._statement_end(index, ("(", "'"))
         return index

@@ -7,7 +7,7 @@ from typing import Final
 from sbmlump.expr.graph import Node
 from sbmlump.formats.erode_expression import ExpressionReader
 from sbmlump.formats.erode_lexer import END, NEWLINE, is_name, is_number
-from sbmlump.formats.erode_record import RESERVED, RawOde, RawReaction
+from sbmlump.formats.erode_record import RESERVED, OdeReaction, RawOde
 
 __all__ = ["ReactionReader", "skip_lines"]
 
@@ -72,7 +72,7 @@ class ReactionReader:
             word = words[index]
             if word not in (NEWLINE, "->") and not is_name(word) and not is_number(word):
                 self._tokens.expected(index, "an operator, a [label] or the next reaction")
-            reactions.append(RawReaction(left, right, flux, label, start, rate))
+            reactions.append(OdeReaction(left, right, flux, label, start, rate))
 
     def _mark(self, index: int, mark: str, what: str) -> int:
         words = self._words

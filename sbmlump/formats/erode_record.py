@@ -8,14 +8,14 @@ from typing import Final
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.formats.erode_lexer import Tokens
 
-__all__ = ["RESERVED", "Entry", "RawOde", "RawReaction"]
+__all__ = ["RESERVED", "NamedExpression", "RawOde", "OdeReaction"]
 
 RESERVED: Final = frozenset({"begin", "end", "arbitrary"})
 """Words that are no names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NamedExpression:
     """A name with an expression (``None`` if the file gives none) and the token it stands at."""
 
     name: str
@@ -25,7 +25,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class RawReaction:
+class OdeReaction:
     """Both sides (name → multiplicity, in order), the whole flux, the label in brackets, and the first token."""
 
     reactants: dict[str, int]
@@ -48,13 +48,13 @@ class RawOde:
     tokens: Tokens
     title: str = ""
     blocks: set[str] = field(default_factory=set)
-    parameters: list[Entry] = field(default_factory=list)
-    init: list[Entry] = field(default_factory=list)
+    parameters: list[NamedExpression] = field(default_factory=list)
+    init: list[NamedExpression] = field(default_factory=list)
     partition: list[list[tuple[str, int]]] = field(default_factory=list)
-    equations: list[Entry] = field(default_factory=list)
-    algebraic: list[Entry] = field(default_factory=list)
-    views: list[Entry] = field(default_factory=list)
-    reactions: list[RawReaction] = field(default_factory=list)
+    equations: list[NamedExpression] = field(default_factory=list)
+    algebraic: list[NamedExpression] = field(default_factory=list)
+    views: list[NamedExpression] = field(default_factory=list)
+    reactions: list[OdeReaction] = field(default_factory=list)
     participants: dict[str, int] = field(default_factory=dict)
     first_use: dict[str, int] = field(default_factory=dict)
     doubtful: dict[str, list[int]] = field(default_factory=dict)

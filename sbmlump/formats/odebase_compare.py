@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from sbmlump.formats.odebase import OdebaseSystem
 from sbmlump.system import OdeSystem
 
-__all__ = ["Comparison", "Verdict", "compare_systems"]
+__all__ = ["TranslationComparison", "Verdict", "compare_systems"]
 
 Verdict = Literal["agrees", "agrees-with-other-values", "differs", "not-compared"]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TranslationComparison:
     """How two translations of one model relate.
 
     Attributes
@@ -55,7 +55,7 @@ class Comparison:
 
 def compare_systems(
     theirs: OdebaseSystem, ours: OdeSystem, *, points: int = 8, tolerance: float = 1e-9, seed: int = 0
-) -> Comparison:
+) -> TranslationComparison:
     """Compare the rates at random states.
 
     Parameters
@@ -73,10 +73,12 @@ def compare_systems(
     matches = [m for m in (_by_names(theirs, ours), _by_order(theirs, ours)) if m is not None]
     if not matches:
         counts = f"ODEbase has {theirs.system.size} states and the SBML file {ours.size}"
-        return Comparison(id, "differs", f"the states cannot be matched: {counts}, and the name map does not help")
+        return TranslationComparison(
+            id, "differs", f"the states cannot be matched: {counts}, and the name map does not help"
+        )
     rng = np.random.default_rng(seed)
     x = rng.uniform(0.5, 1.5, (points, theirs.system.size))
-    best: Comparison | None = None
+    best: TranslationComparison | None = None
     for matched_by, names in matches:
         found = _compare_matched(theirs, ours, (matched_by, names), x, tolerance)
         if found.verdict == "agrees":
@@ -123,11 +125,13 @@ def _by_order(theirs: OdebaseSystem, ours: OdeSystem) -> _Match | None:
 
 def _compare_matched(
     theirs: OdebaseSystem, ours: OdeSystem, match: _Match, x: NDArray[np.float64], tolerance: float
-) -> Comparison:
+) -> TranslationComparison:
     matched_by, names = match
     filled = _with_missing_values(theirs, ours)
     if isinstance(filled, str):
-        return Comparison(theirs.system.id, "not-compared", f"ODEbase gives no value of {filled}, nor does the file")
+        return TranslationComparison(
+            theirs.system.id, "not-compared", f"ODEbase gives no value of {filled}, nor does the file"
+        )
     columns = [ours.state_index[names[state]] for state in filled.states]
     arranged = np.empty_like(x)
     arranged[:, columns] = x
@@ -136,16 +140,16 @@ def _compare_matched(
         finite = np.isfinite(a) & np.isfinite(b)
         bad = [state for state, column in zip(filled.states, finite.T, strict=True) if not column.all()]
         text = f"the rates of {_some(bad)} have no finite value at random states"
-        return Comparison(theirs.system.id, "not-compared", text, matched_by, filled.size)
+        return TranslationComparison(theirs.system.id, "not-compared", text, matched_by, filled.size)
     scale = np.maximum(np.maximum(np.abs(a), np.abs(b)), 1e-12 * np.abs(b).max(axis=1, keepdims=True))
     error = np.divide(np.abs(a - b), scale, out=np.zeros_like(a), where=scale > 0).max(axis=0)
     wrong = [state for state, e in zip(filled.states, error, strict=True) if not e <= tolerance]
     largest = float(error.max())
     if not wrong:
-        return Comparison(theirs.system.id, "agrees", "agrees", matched_by, filled.size, largest)
+        return TranslationComparison(theirs.system.id, "agrees", "agrees", matched_by, filled.size, largest)
     pairs = tuple((state, names[state]) for state in wrong)
     text = f"the rates of {_some(f'{p} ({q})' for p, q in pairs)} differ, by up to {largest:.2g} of their size"
-    return Comparison(theirs.system.id, "differs", text, matched_by, filled.size, largest, pairs)
+    return TranslationComparison(theirs.system.id, "differs", text, matched_by, filled.size, largest, pairs)
 
 
 def _with_missing_values(theirs: OdebaseSystem, ours: OdeSystem) -> OdeSystem | str:

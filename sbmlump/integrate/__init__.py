@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sbmlump.integrate.fields import Field, field_of
-from sbmlump.integrate.rosenbrock import Runs, Tolerances
+from sbmlump.integrate.fields import VectorField, field_of
+from sbmlump.integrate.rosenbrock import Runs, StepControl
 from sbmlump.integrate.solve import Jump, integrate
 
-__all__ = ["Field", "Jump", "Runs", "Tolerances", "field_of", "integrate"]
+__all__ = ["VectorField", "Jump", "Runs", "StepControl", "field_of", "integrate"]

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate.fields import Field
+from sbmlump.integrate.fields import VectorField
 from sbmlump.integrate.multistep import backward_large
 from sbmlump.integrate.solve import MAX_DENSE, Jump
 
@@ -27,7 +27,7 @@ _LARGE_TOLERANCE: Final = 1e-4
 
 
 def adjoints(
-    field: Field,
+    field: VectorField,
     run: int,
     times: Array,
     states: Array,
@@ -72,7 +72,7 @@ def adjoints(
 
 
 def propagators(
-    field: Field, run: int, times: Array, states: Array, middles: Array | None = None
+    field: VectorField, run: int, times: Array, states: Array, middles: Array | None = None
 ) -> tuple[Array, Array]:
     """Φ_i of each interval, and Ψ_i, what a constant force over it adds; both (m − 1, n, n)."""
     if middles is None:
@@ -97,7 +97,7 @@ def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
     return both[..., :n], both[..., n:]
 
 
-def _middles(field: Field, run: int, times: Array, states: Array) -> Array:
+def _middles(field: VectorField, run: int, times: Array, states: Array) -> Array:
     rates = field.rates(states, np.full(len(states), run))
     h = np.diff(times)[:, None]
     return np.asarray(0.5 * (states[:-1] + states[1:]) + h * (rates[:-1] - rates[1:]) / 8)

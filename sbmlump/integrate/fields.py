@@ -19,7 +19,7 @@ from sbmlump.expr.program import Program, Tape
 from sbmlump.integrate.quadratic import QuadraticForm, quadratic_form
 from sbmlump.integrate.work import CALL, PRODUCT, StepWork
 
-__all__ = ["Field", "ProgramField", "QuadraticField", "field_of", "repeated_tape"]
+__all__ = ["VectorField", "ProgramField", "QuadraticField", "field_of", "repeated_tape"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -27,7 +27,7 @@ _SLOT: Final = 4  # operations that a node of a program is worth, with what it t
 _BYTES: Final = 192 << 20  # of a tape; more points are done in turns
 
 
-class Field(Protocol):
+class VectorField(Protocol):
     """dx/ds = rates(x), n components."""
 
     size: int
@@ -64,7 +64,7 @@ def field_of(
     states: Sequence[str],
     constants: Mapping[str, Node],
     free: Mapping[str, Array] | None = None,
-) -> Field:
+) -> VectorField:
     """The field of dx/dt = rhs.
 
     Parameters

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate.fields import Field
-from sbmlump.integrate.rosenbrock import Tolerances
+from sbmlump.integrate.fields import VectorField
+from sbmlump.integrate.rosenbrock import StepControl
 from sbmlump.integrate.solve import Jump, integrate
 from sbmlump.integrate.work import Meter
 
@@ -39,7 +39,7 @@ class Span:
 
 
 def choose_span(
-    field: Field, start: Array, watched: Array, jumps: Sequence[Jump] = (), meter: Meter | None = None
+    field: VectorField, start: Array, watched: Array, jumps: Sequence[Jump] = (), meter: Meter | None = None
 ) -> Span:
     """Choose a horizon.
 
@@ -65,7 +65,7 @@ def choose_span(
     for _ in range(_RUNS):
         times = np.linspace(0.0, until, _POINTS)
         size = float(np.abs(start).max(initial=0.0)) or 1.0
-        tolerances = Tolerances(1e-5, 1e-9 * size, 5_000)
+        tolerances = StepControl(1e-5, 1e-9 * size, 5_000)
         runs = integrate(field, start[None], times, jumps=jumps, tolerances=tolerances, meter=meter)
         if runs.why[0] is not None:
             return _after_failure(float(runs.reached[0]), runs.why[0])
@@ -83,7 +83,7 @@ def choose_span(
     return _beyond(Span(_DEFAULT if rested == 0 else _nice(reached or _DEFAULT), "no time scale shows"), jumps)
 
 
-def _first_scale(field: Field, start: Array) -> float:
+def _first_scale(field: VectorField, start: Array) -> float:
     rates = np.abs(field.rates(start[None], np.array([0]))[0])
     size = np.abs(start)
     size = np.where(size > 0, size, size.max(initial=0.0) or 1.0)

@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sbmlump.integrate.fields import Field
-from sbmlump.integrate.rosenbrock import Runs, Tolerances
+from sbmlump.integrate.fields import VectorField
+from sbmlump.integrate.rosenbrock import Runs, StepControl
 from sbmlump.integrate.work import CALL, Meter
 from sbmlump.isolate import silent_output
 
@@ -31,11 +31,11 @@ _CALLS_OF_JACOBIAN: Final = 3  # evaluations of the rates that a sparse Jacobian
 
 
 def advance_large(
-    field: Field,
+    field: VectorField,
     start: Array,
     times: Array,
     run: NDArray[np.int64],
-    tolerances: Tolerances,
+    tolerances: StepControl,
     meter: Meter | None = None,
 ) -> Runs:
     """Integrate each run by CVODE; what :func:`sbmlump.integrate.rosenbrock.advance` does for small systems.
@@ -72,7 +72,7 @@ def advance_large(
 class _Forward:
     """Callbacks of the forward integration; they must not raise, so what is not finite goes back as it is."""
 
-    def __init__(self, field: Field, run: int) -> None:
+    def __init__(self, field: VectorField, run: int) -> None:
         self._field = field
         self._run = np.array([run])
         self._matrix: sp.csr_array | None = None
@@ -92,7 +92,7 @@ class _Forward:
         jv[:] = self._matrix @ v
 
 
-def _cvode(callbacks: Any, tolerances: Tolerances) -> Any:
+def _cvode(callbacks: Any, tolerances: StepControl) -> Any:
     from sksundae.cvode import CVODE, CVODEJacTimes
 
     return CVODE(
@@ -114,7 +114,13 @@ def _solved(solver: Any, times: Array, start: Array) -> Any:
 
 
 def backward_large(
-    field: Field, run: int, times: Array, states: Array, ends: NDArray[np.int64], gradients: Array, relative: float
+    field: VectorField,
+    run: int,
+    times: Array,
+    states: Array,
+    ends: NDArray[np.int64],
+    gradients: Array,
+    relative: float,
 ) -> Array:
     """Solve λ' = −J(x(t))ᵀλ backwards for all end times together.
 
@@ -153,7 +159,7 @@ def backward_large(
             continue
         callbacks = _Backward(field, run, times, states, rates, len(current))
         scale = np.abs(current).max() or 1.0
-        solver = _cvode(callbacks, Tolerances(relative, 1e-6 * relative * scale + 1e-300, 100_000))
+        solver = _cvode(callbacks, StepControl(relative, 1e-6 * relative * scale + 1e-300, 100_000))
         grid = times[low : high + 1][::-1]
         if len(grid) == 2:
             grid = np.array([grid[0], 0.5 * (grid[0] + grid[1]), grid[1]])
@@ -169,10 +175,10 @@ def backward_large(
     return out
 
 
-def forward_large(field: Field, run: int, times: Array, states: Array, force: Array, first: Array) -> Array:
+def forward_large(field: VectorField, run: int, times: Array, states: Array, force: Array, first: Array) -> Array:
     """Solve e' = J(x(t))e + ρ(t) along a trajectory, (m, n); ρ is interpolated linearly."""
     scale = max(float(np.abs(force).max(initial=0.0)) * float(times[-1]), float(np.abs(first).max(initial=0.0)), 1e-300)
-    solver = _cvode(_Forced(field, run, times, states, force), Tolerances(1e-4, 1e-6 * scale, 100_000))
+    solver = _cvode(_Forced(field, run, times, states, force), StepControl(1e-4, 1e-6 * scale, 100_000))
     got = np.asarray(_solved(solver, times, first).y)
     out = np.full((len(times), len(first)), np.nan)
     out[: len(got)] = got[: len(times)]
@@ -180,7 +186,7 @@ def forward_large(field: Field, run: int, times: Array, states: Array, force: Ar
 
 
 class _Forced:
-    def __init__(self, field: Field, run: int, times: Array, states: Array, force: Array) -> None:
+    def __init__(self, field: VectorField, run: int, times: Array, states: Array, force: Array) -> None:
         self._path = _Backward(field, run, times, states, field.rates(states, np.full(len(states), run)), 1)
         self._times, self._force = times, force
 
@@ -200,7 +206,7 @@ class _Forced:
 
 
 class _Backward:
-    def __init__(self, field: Field, run: int, times: Array, states: Array, rates: Array, rows: int) -> None:
+    def __init__(self, field: VectorField, run: int, times: Array, states: Array, rates: Array, rows: int) -> None:
         self._field, self._run = field, run
         self._times, self._states, self._rates = times, states, rates
         self._rows = rows

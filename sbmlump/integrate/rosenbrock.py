@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sbmlump.integrate.work import CALL, PRODUCT, Meter, StepWork
 
-__all__ = ["BatchField", "Runs", "Tolerances", "advance"]
+__all__ = ["BatchField", "Runs", "StepControl", "advance"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -73,7 +73,7 @@ class BatchField(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerances:
+class StepControl:
     """Error control and caps of an integration.
 
     ``absolute`` is one number or one a component, (n,); ``steps`` counts accepted and rejected ones of a run.
@@ -135,7 +135,7 @@ def advance(
     start: Array,
     times: Array,
     run: Indices | None = None,
-    tolerances: Tolerances | None = None,
+    tolerances: StepControl | None = None,
     watch: Watch | None = None,
     meter: Meter | None = None,
 ) -> Runs:
@@ -166,7 +166,7 @@ def advance(
     reached = np.full(r, float(times[0]))
     why: list[str | None] = [None] * r
     run = np.arange(r) if run is None else run
-    tolerances = tolerances or Tolerances()
+    tolerances = tolerances or StepControl()
     f = field.rates(start, run)
     h = _first_steps(start, f, times, tolerances)
     batch = _Batch(
@@ -196,7 +196,7 @@ def _round_work(field: BatchField) -> StepWork:
     return StepWork(own.call + _CALLS * CALL, own.point + 4 * PRODUCT * n**3 + 12 * n * n + _VECTORS * n)
 
 
-def _first_steps(start: Array, f: Array, times: Array, tolerances: Tolerances) -> Array:
+def _first_steps(start: Array, f: Array, times: Array, tolerances: StepControl) -> Array:
     scale = np.asarray(tolerances.absolute) + tolerances.relative * np.abs(start)
     with np.errstate(all="ignore"):
         speed = np.sqrt(np.mean((f / scale) ** 2, axis=1))
@@ -210,7 +210,7 @@ def _round(
     field: BatchField,
     batch: _Batch,
     times: Array,
-    tolerances: Tolerances,
+    tolerances: StepControl,
     states: Array,
     watch: Watch | None,
     why: list[str | None],
@@ -251,12 +251,12 @@ def _round(
     batch.h = h * np.where(accepted, factor, np.minimum(factor, 1.0))
 
 
-def _at_zero(x: Array, tolerances: Tolerances) -> Array:
+def _at_zero(x: Array, tolerances: StepControl) -> Array:
     """States with those that are negative within the absolute tolerance at 0."""
     return np.where((x < 0) & (x >= -np.asarray(tolerances.absolute)), 0.0, x)
 
 
-def _rates(field: BatchField, x: Array, run: Indices, tolerances: Tolerances) -> Array:
+def _rates(field: BatchField, x: Array, run: Indices, tolerances: StepControl) -> Array:
     """Rates; where they are not defined, those of the states with what is negative within the tolerance at 0.
 
     A state that begins at 0 is a little below it in the stages of any step, however short, where its power is not
@@ -270,7 +270,7 @@ def _rates(field: BatchField, x: Array, run: Indices, tolerances: Tolerances) ->
     return f
 
 
-def _jacobians(field: BatchField, x: Array, run: Indices, tolerances: Tolerances) -> Array:
+def _jacobians(field: BatchField, x: Array, run: Indices, tolerances: StepControl) -> Array:
     """Jacobians; where they are infinite or not defined, those at states of at least the absolute tolerance.
 
     The slope of a root is infinite at 0. A matrix that is not finite even so is NaN throughout: the inverse of one with
@@ -350,7 +350,7 @@ def _emit(
 
 
 def _retire(
-    batch: _Batch, times: Array, tolerances: Tolerances, floor: float, reached: Array, why: list[str | None]
+    batch: _Batch, times: Array, tolerances: StepControl, floor: float, reached: Array, why: list[str | None]
 ) -> None:
     """Take out what is done or has failed."""
     reached[batch.place] = batch.t

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate.fields import Field
+from sbmlump.integrate.fields import VectorField
 from sbmlump.integrate.multistep import advance_large
-from sbmlump.integrate.rosenbrock import Runs, Tolerances, Watch, advance
+from sbmlump.integrate.rosenbrock import Runs, StepControl, Watch, advance
 from sbmlump.integrate.work import Meter
 
 __all__ = ["MAX_DENSE", "Jump", "integrate", "piecewise"]
@@ -27,17 +27,17 @@ class Jump:
     """At ``time`` the state x becomes ``reset.rates(x)`` (a field is a map with its Jacobian)."""
 
     time: float
-    reset: Field
+    reset: VectorField
 
 
 def integrate(
-    field: Field,
+    field: VectorField,
     start: Array,
     times: Array,
     *,
     jumps: Sequence[Jump] = (),
     run: NDArray[np.int64] | None = None,
-    tolerances: Tolerances | None = None,
+    tolerances: StepControl | None = None,
     watch: Watch | None = None,
     meter: Meter | None = None,
 ) -> Runs:
@@ -65,7 +65,7 @@ def integrate(
         If there is a meter and its limit has been passed.
     """
     run = np.arange(len(start)) if run is None else run
-    tolerances = tolerances or Tolerances()
+    tolerances = tolerances or StepControl()
     inside = [jump for jump in jumps if times[0] < jump.time <= times[-1]]
     if not inside:
         return _segment(field, start, times, run, tolerances, watch, meter)
@@ -80,11 +80,11 @@ def integrate(
 
 
 def _segment(
-    field: Field,
+    field: VectorField,
     start: Array,
     times: Array,
     run: NDArray[np.int64],
-    tolerances: Tolerances,
+    tolerances: StepControl,
     watch: Watch | None,
     meter: Meter | None,
 ) -> Runs:

@@ -25,7 +25,7 @@ from sbmlump.events import new_values, with_trigger_values
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.integrate.fields import QuadraticField
 from sbmlump.integrate.quadratic import QuadraticForm
-from sbmlump.lumping.approximate_problem import Problem
+from sbmlump.lumping.approximate_problem import ReductionProblem
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.basis import combination_over
 from sbmlump.lumping.initial_values import initial_formulas, written_constants
@@ -33,7 +33,7 @@ from sbmlump.lumping.names import lump_names
 from sbmlump.reduced import AffineLumping, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
 from sbmlump.system import Assigned, Constant, Event, OdeSystem, Quantity
 
-__all__ = ["Form", "Written", "write_projection"]
+__all__ = ["Form", "WrittenSystem", "write_projection"]
 
 Array = NDArray[np.float64]
 Form = Literal["expanded", "lifted"]
@@ -43,7 +43,7 @@ _MAX_EXPANDED: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenSystem:
     """A reduced system without its certificate yet, and which form its equations have."""
 
     system: OdeSystem
@@ -52,7 +52,7 @@ class Written:
     form: Form
     starts: Mapping[str, str]
 
-    def reduction(self, problem: Problem, certificate: ErrorEstimate, method: str) -> ReducedSystem:
+    def reduction(self, problem: ReductionProblem, certificate: ErrorEstimate, method: str) -> ReducedSystem:
         """With its certificate."""
         return ReducedSystem(
             problem.system,
@@ -67,8 +67,8 @@ class Written:
 
 
 def write_projection(
-    problem: Problem, projection: Affine, totals: Array, scale: Array, *, keep_parameters: bool = False
-) -> Written:
+    problem: ReductionProblem, projection: Affine, totals: Array, scale: Array, *, keep_parameters: bool = False
+) -> WrittenSystem:
     """Write ẏ = L f(L̄y + c) as expressions.
 
     Parameters
@@ -85,7 +85,9 @@ def write_projection(
 
 
 class _Writer:
-    def __init__(self, problem: Problem, one: Affine, totals: Array, scale: Array, keep_parameters: bool) -> None:
+    def __init__(
+        self, problem: ReductionProblem, one: Affine, totals: Array, scale: Array, keep_parameters: bool
+    ) -> None:
         self.problem, self.one = problem, one
         self.graph: Graph = problem.system.graph
         self.keep_parameters = keep_parameters
@@ -119,7 +121,7 @@ class _Writer:
 
     # -- pieces --------------------------------------------------------------------------------------
 
-    def written(self) -> Written:
+    def written(self) -> WrittenSystem:
         graph, problem = self.graph, self.problem
         system = problem.system
         y = [graph.symbol(name) for name in self.names]
@@ -150,7 +152,7 @@ class _Writer:
             origin=system.origin,
         )
         starts = {self.problem.names[j]: name for j, name in self.start_names.items()}
-        return Written(reduced, self._map(), self._lumps(), form, starts)
+        return WrittenSystem(reduced, self._map(), self._lumps(), form, starts)
 
     def _exact_lift(self) -> dict[int, int]:
         """States that are pinned by themselves: column to row."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate import Tolerances
+from sbmlump.integrate import StepControl
 from sbmlump.integrate.rosenbrock import advance
-from sbmlump.lumping.affine import Written
+from sbmlump.lumping.affine import WrittenSystem
 from sbmlump.lumping.approximate_runs import LearningRuns
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.estimate import Bound, closest_lift, deviation, error_bound, estimate_errors
@@ -24,7 +24,7 @@ __all__ = ["Try", "certificate_of"]
 
 Array = NDArray[np.float64]
 _LIFTED_RUNS: Final = 10
-_STEPS: Final = 5_000
+_STEPS_OF_PAIR: Final = 5_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Try:
     """A reduction that was written and validated."""
 
     map: Affine
-    written: Written
+    written: WrittenSystem
     validation: Validation
     training_worst: float
 
@@ -115,7 +115,7 @@ def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None
     if field.timed:
         starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
-    paths = advance(field, starts, training.times, None, Tolerances(1e-5, 1e-6 * size, _STEPS)).states
+    paths = advance(field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, _STEPS_OF_PAIR)).states
     paths = paths[:, :, : one.size]
     states = training.states[rows]
     pinned = runs.problem.pinned_array()

@@ -14,7 +14,7 @@ from sbmlump.lumping.approximate_certificate import Try, certificate_of
 from sbmlump.lumping.approximate_options import ApproximateOptions, UnreachableError
 from sbmlump.lumping.approximate_runs import LearningRuns, learning_runs
 from sbmlump.lumping.balanced import Affine
-from sbmlump.lumping.size_search import Found, Proposal, best_up_to, first_within, smallest_within
+from sbmlump.lumping.size_search import Proposal, SizeSearch, best_up_to, first_within, smallest_within
 from sbmlump.lumping.validate import validate
 from sbmlump.reduced import Observable, ReducedSystem
 from sbmlump.system import OdeSystem
@@ -112,14 +112,14 @@ class Job:
 
     # -- searches ------------------------------------------------------------------------------------
 
-    def _within(self, wanted: float, least: int, most: int) -> Found[Try]:
+    def _within(self, wanted: float, least: int, most: int) -> SizeSearch[Try]:
         o = self.options
         proposer = _Proposer(self.candidates, self.meter, self._progress)
         if self.runs.large or o.algorithm != "balanced" or o.non_negative:
             return first_within(proposer, self._last(), wanted, least, most)
         return smallest_within(proposer, self._last(), wanted, least, most, self._more if o.refine else None)
 
-    def _best_up_to(self, least: int, most: int) -> Found[Try]:
+    def _best_up_to(self, least: int, most: int) -> SizeSearch[Try]:
         o, large = self.options, self.runs.large
         balanced = o.algorithm == "balanced" and not o.non_negative and not large
         return best_up_to(
@@ -155,7 +155,7 @@ class Job:
     def _used(self) -> str:
         return f"the {self.meter.limit:g} units of work that a search may do were used up"
 
-    def _why(self, wanted: float, most: int, exact: int | None, found: Found[Try]) -> list[Reason]:
+    def _why(self, wanted: float, most: int, exact: int | None, found: SizeSearch[Try]) -> list[Reason]:
         best = found.best
         assert best is not None
         have = f"the best found has {best.map.size} states and {best.worst:.3g}"

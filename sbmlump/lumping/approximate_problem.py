@@ -16,11 +16,11 @@ from sbmlump.events import new_values, targets, time_bounds, values_are_old
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Node
 from sbmlump.expr.program import Program
-from sbmlump.integrate import Field, Jump, field_of
+from sbmlump.integrate import Jump, VectorField, field_of
 from sbmlump.reduced import Observable
 from sbmlump.system import Event, OdeSystem
 
-__all__ = ["Problem", "TimedEvent", "pose"]
+__all__ = ["ReductionProblem", "TimedEvent", "pose"]
 
 _TOGETHER: Final = 1e-9  # of a time: events closer than that may be one moment for an integrator
 
@@ -37,7 +37,7 @@ class TimedEvent:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ReductionProblem:
     """The part of a system that matters to the observables, as numbers.
 
     Attributes
@@ -107,10 +107,10 @@ class Problem:
         return self.system.graph.substitute(rates, self.system.specialised())
 
     @cached_property
-    def _plain(self) -> Field:
+    def _plain(self) -> VectorField:
         return field_of(self.system.graph, self.bound, self.names, {})
 
-    def field(self, free: Mapping[str, Array] | None = None) -> Field:
+    def field(self, free: Mapping[str, Array] | None = None) -> VectorField:
         """The right-hand side as a field; ``free`` holds values of constants that differ between runs."""
         if not free:
             return self._plain
@@ -135,7 +135,9 @@ class Problem:
         return sorted(found, key=lambda jump: jump.time)
 
 
-def _reset_field(problem: Problem, roots: Sequence[Node], timed: bool, free: Mapping[str, Array] | None) -> Field:
+def _reset_field(
+    problem: ReductionProblem, roots: Sequence[Node], timed: bool, free: Mapping[str, Array] | None
+) -> VectorField:
     """A reset as a field; in a field with time as a state, time stays what it is."""
     graph = problem.system.graph
     if not timed:
@@ -146,7 +148,7 @@ def _reset_field(problem: Problem, roots: Sequence[Node], timed: bool, free: Map
     return field_of(graph, [*clocked, clock], names, problem.system.constant_values, free)
 
 
-def pose(system: OdeSystem, observables: Sequence[Observable]) -> Problem:
+def pose(system: OdeSystem, observables: Sequence[Observable]) -> ReductionProblem:
     """Restrict ``system`` to what influences the observables.
 
     Raises
@@ -174,7 +176,7 @@ def pose(system: OdeSystem, observables: Sequence[Observable]) -> Problem:
     pinned = _pinned(system, [bound[system.size + i] for i in range(len(observables))], kept)
     if len(kept) < system.size:
         remarks.append(f"{system.size - len(kept)} of {system.size} states do not influence what is observed")
-    problem = Problem(system, tuple(observables), kept, pinned, start, events, tuple(remarks))
+    problem = ReductionProblem(system, tuple(observables), kept, pinned, start, events, tuple(remarks))
     problem.__dict__["bound"] = [bound[j] for j in kept]  # known already
     return problem
 

@@ -15,7 +15,7 @@ from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.integrate.horizon import choose_span
 from sbmlump.integrate.work import Meter, WorkLimitError
 from sbmlump.lumping.approximate_options import ApproximateOptions
-from sbmlump.lumping.approximate_problem import Problem, pose
+from sbmlump.lumping.approximate_problem import ReductionProblem, pose
 from sbmlump.lumping.exact import invariant_dimension
 from sbmlump.lumping.reduction import closure_problem
 from sbmlump.lumping.training import Ensemble, Sample, conserved_totals, run_ensemble
@@ -51,7 +51,7 @@ class LearningRuns:
     options : ApproximateOptions
     """
 
-    problem: Problem
+    problem: ReductionProblem
     until: float
     horizon_reason: str
     training: Sample
@@ -151,7 +151,7 @@ def learning_runs(
     return LearningRuns(problem, until, why, training, checking, totals, options)
 
 
-def _horizon(problem: Problem, asked: float | None, meter: Meter) -> tuple[float, str]:
+def _horizon(problem: ReductionProblem, asked: float | None, meter: Meter) -> tuple[float, str]:
     if asked is not None:
         return asked, "as asked for"
     field = problem.field()

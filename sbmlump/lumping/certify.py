@@ -43,7 +43,7 @@ from sbmlump.lumping.claim_values import (
 )
 from sbmlump.lumping.event_proof import Pair, event_pairs
 from sbmlump.lumping.field import RowSpace, matmul_mod, random_prime
-from sbmlump.lumping.identity import MAX_VARIABLES, TARGET, Trial, expand_polynomials, failure_bound, run_trials
+from sbmlump.lumping.identity import MAX_VARIABLES, TARGET, IdentityTest, expand_polynomials, failure_bound, run_trials
 from sbmlump.lumping.positive import with_positive_arguments
 from sbmlump.lumping.real_points import (
     BRIEF,
@@ -574,7 +574,7 @@ class _DirectComparer:
         difference = (self._lumped(finite, self._left.outputs(left)) - self._right.outputs(right)) % finite.prime
         return np.asarray(difference[:, good])
 
-    def blame(self, trial: Trial) -> tuple[int, ...]:
+    def blame(self, trial: IdentityTest) -> tuple[int, ...]:
         """Positions (reduced states, then observables) that differ."""
         return trial.wrong
 
@@ -616,7 +616,7 @@ class _GenericComparer(_DirectComparer):
         wrong = self._witness.outputs(left)[:, good] != self._right.outputs(right)[:, good]
         return np.concatenate([escaped, wrong.any(axis=1).astype(np.int64)[:, None]], axis=0)
 
-    def blame(self, trial: Trial) -> tuple[int, ...]:
+    def blame(self, trial: IdentityTest) -> tuple[int, ...]:
         """Positions in either half, folded onto reduced states and observables."""
         return tuple(sorted({position % self._m for position in trial.wrong}))
 
@@ -667,7 +667,7 @@ class _GenericComparer(_DirectComparer):
 
 
 def _proof(
-    sides: _Sides, trial: Trial | None, degree: float, functions: frozenset[str] | None, *, one_branch: bool
+    sides: _Sides, trial: IdentityTest | None, degree: float, functions: frozenset[str] | None, *, one_branch: bool
 ) -> ExactProof:
     """The certificate; ``functions`` are those taken as generic, ``None`` in rational systems."""
     claim = sides.claim

@@ -23,7 +23,7 @@ from sbmlump.expr.domains import PrimeField
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.expr.program import Program
 from sbmlump.lumping.claim_values import ValuePair, ValueTable, compare_values, constant_pairs, with_values
-from sbmlump.lumping.identity import Trial, expand_polynomials, failure_bound, run_trials
+from sbmlump.lumping.identity import IdentityTest, expand_polynomials, failure_bound, run_trials
 from sbmlump.lumping.validity import prove_widest, resting_values
 from sbmlump.reduced import ExactProof
 from sbmlump.system import OdeSystem
@@ -195,7 +195,7 @@ def _prove(sides: _Sides, seed: int) -> ExactProof | EmbeddingRefutation:
         return EmbeddingRefutation(tuple(reasons))
     program = Program(sides.graph, [*sides.left, *sides.right], sides.inputs)
     wrong: tuple[int, ...] = ()
-    trial: Trial | None = None
+    trial: IdentityTest | None = None
     if different:  # what is one node on both sides is equal already
         left, right = [sides.left[i] for i in different], [sides.right[i] for i in different]
         both = None if program.generic else expand_polynomials(sides.graph, [*left, *right], sides.inputs)
@@ -214,7 +214,7 @@ def _prove(sides: _Sides, seed: int) -> ExactProof | EmbeddingRefutation:
     return _proof(sides, trial, program)
 
 
-def _trial(program: Program, half: int, seed: int) -> Trial:
+def _trial(program: Program, half: int, seed: int) -> IdentityTest:
     degree = program.degree() + 1
 
     def compare(field: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
@@ -238,7 +238,7 @@ def _difference(sides: _Sides, position: int) -> Reason:
     return Reason("observable-differs", f"the observable {name} is not what it is in the original", name)
 
 
-def _proof(sides: _Sides, trial: Trial | None, program: Program) -> ExactProof:
+def _proof(sides: _Sides, trial: IdentityTest | None, program: Program) -> ExactProof:
     claim = sides.claim
     symbolic = tuple(sorted(claim.symbolic & {c.id for c in claim.original.constants}))
     seen = [*claim.original.rhs, *claim.observables.values()]

@@ -22,7 +22,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate import Field
+from sbmlump.integrate import VectorField
 from sbmlump.lumping.balanced import Affine
 
 __all__ = ["Kind", "bisect_epsilon", "block_projection", "epsilon_partition"]
@@ -34,7 +34,7 @@ _POINTS: Final = 24
 
 
 def epsilon_partition(
-    field: Field, scale: Array, pinned: Array, tolerance: float, kind: Kind, *, seed: int = 0
+    field: VectorField, scale: Array, pinned: Array, tolerance: float, kind: Kind, *, seed: int = 0
 ) -> Blocks:
     """The coarsest partition that refinement finds.
 
@@ -65,11 +65,11 @@ def epsilon_partition(
         blocks = finer
 
 
-def _clocked(field: Field, points: Array) -> Array:
+def _clocked(field: VectorField, points: Array) -> Array:
     return np.concatenate([points, np.zeros((len(points), 1))], axis=1) if field.timed else points
 
 
-def _forward(field: Field, blocks: Sequence[tuple[int, ...]], points: Array) -> Array:
+def _forward(field: VectorField, blocks: Sequence[tuple[int, ...]], points: Array) -> Array:
     """For each state its column in the Jacobian of the block sums at every point, (n, features)."""
     n = points.shape[1]
     rows = np.zeros((len(points), len(blocks), field.size))
@@ -79,7 +79,7 @@ def _forward(field: Field, blocks: Sequence[tuple[int, ...]], points: Array) -> 
     return np.ascontiguousarray(columns.transpose(2, 0, 1).reshape(n, -1))
 
 
-def _backward(field: Field, blocks: Sequence[tuple[int, ...]], points: Array) -> Array:
+def _backward(field: VectorField, blocks: Sequence[tuple[int, ...]], points: Array) -> Array:
     """For each state its rate at points where the states of a block have one value, (n, points)."""
     n = points.shape[1]
     flat = points.copy()
@@ -90,7 +90,7 @@ def _backward(field: Field, blocks: Sequence[tuple[int, ...]], points: Array) ->
 
 
 def bisect_epsilon(
-    field: Field, scale: Array, pinned: Array, max_size: int, kind: Kind, *, seed: int = 0, steps: int = 24
+    field: VectorField, scale: Array, pinned: Array, max_size: int, kind: Kind, *, seed: int = 0, steps: int = 24
 ) -> tuple[Blocks, float]:
     """The finest partition of at most ``max_size`` blocks that bisection over ε sees, and its ε.
 

@@ -23,7 +23,7 @@ from sbmlump.integrate import Jump
 from sbmlump.integrate.adjoint import exponentials, propagators
 from sbmlump.integrate.multistep import forward_large
 from sbmlump.integrate.solve import MAX_DENSE
-from sbmlump.lumping.approximate_problem import Problem
+from sbmlump.lumping.approximate_problem import ReductionProblem
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.training import Sample
 
@@ -35,7 +35,7 @@ _CLOSE: Final = 0.02  # of the magnitude of each state: smaller errors are follo
 
 
 def estimate_errors(
-    problem: Problem,
+    problem: ReductionProblem,
     one: Affine,
     constants: Array,
     sample: Sample,

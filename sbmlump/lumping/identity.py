@@ -17,7 +17,7 @@ from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.expr.program import Program
 from sbmlump.lumping.field import random_prime
 
-__all__ = ["MAX_VARIABLES", "Trial", "expand_polynomials", "failure_bound", "run_trials"]
+__all__ = ["MAX_VARIABLES", "IdentityTest", "expand_polynomials", "failure_bound", "run_trials"]
 
 Residues = NDArray[np.int64]
 TARGET: Final = 1e-18
@@ -34,7 +34,7 @@ MAX_VARIABLES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class IdentityTest:
     """What a series of random trials found.
 
     Attributes
@@ -70,7 +70,7 @@ def run_trials(
     compare: Callable[[PrimeField, np.random.Generator, int], Residues | None],
     generator: np.random.Generator,
     bound: float,
-) -> Trial:
+) -> IdentityTest:
     """Repeat ``compare`` with fresh primes until the bound is below 1e-18.
 
     Parameters
@@ -98,7 +98,7 @@ def run_trials(
         if wrong:
             break
     probability = min(1.0, bound ** len(primes)) if primes else 1.0
-    return Trial(tuple(sorted(wrong)), tuple(primes), len(primes) * _POINTS, probability)
+    return IdentityTest(tuple(sorted(wrong)), tuple(primes), len(primes) * _POINTS, probability)
 
 
 def expand_polynomials(graph: Graph, roots: Sequence[Node], variables: Sequence[Node]) -> list[flint.fmpq_mpoly] | None:

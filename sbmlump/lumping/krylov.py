@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.integrate.fields import Field, QuadraticField
+from sbmlump.integrate.fields import QuadraticField, VectorField
 from sbmlump.lumping.balanced import Affine
 
 __all__ = [
@@ -102,7 +102,7 @@ class CoefficientSpan:
         return out
 
 
-def jacobian_span(field: Field, box: Array, seed: int = 0) -> JacobianSpan:
+def jacobian_span(field: VectorField, box: Array, seed: int = 0) -> JacobianSpan:
     """Algorithm 1.
 
     Parameters
@@ -200,14 +200,14 @@ def approximate_rows(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EpsilonSearch:
     """Rows of L and the ε that gave them."""
 
     rows: Array
     tolerance: float
 
 
-def bisect_tolerance(span: JacobianSpan, observed: Array, max_size: int, width: float = 1e-6) -> Found:
+def bisect_tolerance(span: JacobianSpan, observed: Array, max_size: int, width: float = 1e-6) -> EpsilonSearch:
     """Algorithm 5: the largest size of at most ``max_size``.
 
     As printed it would return ε = 0 whenever ``max_size`` is below the exact size, and the size need not fall as ε
@@ -219,11 +219,11 @@ def bisect_tolerance(span: JacobianSpan, observed: Array, max_size: int, width: 
         d_min, relative to the ceiling of Lemma 1.
     """
     high = tolerance_ceiling(span, observed) * (1 + 1e-12)
-    best = Found(_orthonormal(observed), high)
+    best = EpsilonSearch(_orthonormal(observed), high)
     low = 0.0
     exact = approximate_rows(span, observed, 0.0, max_size)
     if exact is not None:
-        return Found(exact, 0.0)
+        return EpsilonSearch(exact, 0.0)
     least = width * high
     while high - low > least:
         middle = 0.5 * (low + high)
@@ -233,15 +233,22 @@ def bisect_tolerance(span: JacobianSpan, observed: Array, max_size: int, width: 
             continue
         high = middle
         if len(rows) > len(best.rows):
-            best = Found(rows, middle)
+            best = EpsilonSearch(rows, middle)
         if len(rows) == max_size:
             break
     return best
 
 
 def bisect_by_deviation(
-    span: JacobianSpan, observed: Array, field: Field, box: Array, limit: float, *, seed: int = 0, points: int = 500
-) -> Found:
+    span: JacobianSpan,
+    observed: Array,
+    field: VectorField,
+    box: Array,
+    limit: float,
+    *,
+    seed: int = 0,
+    points: int = 500,
+) -> EpsilonSearch:
     """The conference version's criterion: the largest ε whose mean deviation over a box is at most ``limit``.
 
     Parameters
@@ -258,7 +265,7 @@ def bisect_by_deviation(
     low, high = 0.0, tolerance_ceiling(span, observed) * (1 + 1e-12)
     exact = approximate_rows(span, observed, 0.0)
     assert exact is not None
-    best = Found(exact, 0.0)
+    best = EpsilonSearch(exact, 0.0)
     for _ in range(40):
         middle = 0.5 * (low + high)
         rows = approximate_rows(span, observed, middle)
@@ -267,7 +274,7 @@ def bisect_by_deviation(
         if float(np.nanmean(off)) <= limit:
             low = middle
             if len(rows) <= len(best.rows):
-                best = Found(rows, middle)
+                best = EpsilonSearch(rows, middle)
         else:
             high = middle
     return best

@@ -255,7 +255,7 @@ class _Network:
         """Amount per time of lump ``i`` by the proved right-hand side."""
         graph, rhs = self.graph, self.reduced.system.rhs[i]
         size = self.places[i].size
-        return rhs if size is None else graph.from_terms(_times(self.graph, rhs, graph.symbol(size)))
+        return rhs if size is None else graph.from_terms(_scaled_terms(self.graph, rhs, graph.symbol(size)))
 
     def _sums(self, groups: Sequence[_Group]) -> dict[int, Node]:
         totals: dict[int, dict[Node, Fraction]] = {i: {} for i in self.places}
@@ -392,7 +392,7 @@ def _opposites_merged(graph: Graph, groups: Sequence[_Group]) -> tuple[list[_Gro
     return merged, left
 
 
-def _times(graph: Graph, node: Node, size: Node) -> dict[Node, Fraction]:
+def _scaled_terms(graph: Graph, node: Node, size: Node) -> dict[Node, Fraction]:
     """size · node with the size cancelled against quotients by it, as linear terms."""
     total: dict[Node, Fraction] = {}
     for term, value in graph.linear_terms(node).items():

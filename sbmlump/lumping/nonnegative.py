@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.lumping.approximate_problem import Problem
+from sbmlump.lumping.approximate_problem import ReductionProblem
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.training import Sample, gradients
 
@@ -32,7 +32,7 @@ _STARTS: Final = 6
 _RUNS: Final = 3
 
 
-def non_negative_projection(problem: Problem, sample: Sample, size: int, seed: int) -> Affine | None:
+def non_negative_projection(problem: ReductionProblem, sample: Sample, size: int, seed: int) -> Affine | None:
     """The projection with ``size`` states, or ``None`` if the observables leave no room.
 
     Observables must be non-negative combinations of disjoint states; each is a lump. Where one is a sum, its members
@@ -63,13 +63,13 @@ def non_negative_projection(problem: Problem, sample: Sample, size: int, seed: i
     return _projection(x, best[1], p + count, c, s, 1 + _offset_width(sample, problem))
 
 
-def _offset_width(sample: Sample, problem: Problem) -> int:
+def _offset_width(sample: Sample, problem: ReductionProblem) -> int:
     from sbmlump.lumping.training import conserved_totals
 
     return len(conserved_totals(problem, sample.scale))
 
 
-def _weights(problem: Problem, sample: Sample) -> Array:
+def _weights(problem: ReductionProblem, sample: Sample) -> Array:
     """How much a relative change of each state moves the observables, largest over a few runs, above a floor."""
     adjoint, _ = gradients(sample, problem.pinned_array(), min(_RUNS, len(sample.states)))
     moved = np.abs(adjoint).max(axis=(0, 1, 2, 3)) * sample.scale

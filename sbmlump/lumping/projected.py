@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate.fields import Field, QuadraticField
+from sbmlump.integrate.fields import QuadraticField, VectorField
 from sbmlump.integrate.rosenbrock import BatchField
 from sbmlump.integrate.work import CALL, PRODUCT, StepWork
 from sbmlump.lumping.balanced import Affine
@@ -25,7 +25,7 @@ Indices = NDArray[np.int64]
 _MAX_TABLE: Final = 40_000_000  # numbers in the tables of all candidates
 
 
-def lifted_field(field: Field, maps: Sequence[Affine], constants: Array, numbers: Indices) -> BatchField:
+def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> BatchField:
     """The reduced fields of candidates of one size as one field.
 
     Run i·r + j is candidate i from start j.
@@ -59,7 +59,7 @@ class _Places:
 class LiftedField:
     """Through the lifted point: rates L f(x̂), Jacobian L J(x̂) L̄; the clock, if there is one, is carried along."""
 
-    def __init__(self, field: Field, maps: Sequence[Affine], constants: Array, numbers: Indices) -> None:
+    def __init__(self, field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> None:
         self._field = field
         timed = int(field.timed)
         self.size = maps[0].size + timed

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate import Tolerances
+from sbmlump.integrate import StepControl
 from sbmlump.integrate.adjoint import exponentials, sweep_back
 from sbmlump.integrate.rosenbrock import advance
 from sbmlump.integrate.work import PRODUCT
@@ -98,7 +98,7 @@ class _Refinement:
             failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
             return np.asarray(bad)
 
-        tolerances = Tolerances(1e-5, 1e-7 * magnitude, steps)
+        tolerances = StepControl(1e-5, 1e-7 * magnitude, steps)
         runs = advance(field, starts, self.times, None, tolerances, watch, self.search.meter)
         paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
         finite = np.isfinite(paths).all(axis=3)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.expr.evaluate import Evaluator
-from sbmlump.integrate import Jump, Tolerances
+from sbmlump.integrate import Jump, StepControl
 from sbmlump.integrate.rosenbrock import BatchField, Watch, advance
 from sbmlump.integrate.solve import MAX_DENSE
 from sbmlump.integrate.work import Meter
-from sbmlump.lumping.approximate_problem import Problem
+from sbmlump.lumping.approximate_problem import ReductionProblem
 from sbmlump.lumping.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
 from sbmlump.lumping.projected import LiftedField, lifted_field
 from sbmlump.lumping.training import Sample, gradients
@@ -44,7 +44,7 @@ _MAX_GRADIENT_WORK: Final = 2.5e7
 class Readout:
     """Observables from the pinned components of a reduced state."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: ReductionProblem) -> None:
         graph = problem.system.graph
         c = problem.pinned_array()
         self._right = np.linalg.pinv(c) if len(c) else np.zeros((problem.size, 0))
@@ -88,7 +88,7 @@ def constants_of(totals: Array, scale: Array, starts: Array) -> Array:
 
 
 def measured_errors(
-    problem: Problem,
+    problem: ReductionProblem,
     readout: Readout,
     sample: Sample,
     maps: Sequence[Affine],
@@ -129,7 +129,7 @@ def measured_errors(
     # the steps of a method of order four grow with the fourth root of the accuracy
     fair = sample.steps * (sample.relative / relative) ** 0.25
     most = int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
-    tolerances = Tolerances(relative, 1e-2 * relative * magnitude, most)
+    tolerances = StepControl(relative, 1e-2 * relative * magnitude, most)
     jumps = reduced_jumps(sample, maps, constants[rows], rows)
     done = _advance(field, starts, times, tolerances, watch, jumps, meter)
     errors[~done] = np.inf
@@ -140,7 +140,7 @@ def _advance(
     field: BatchField,
     starts: Array,
     times: Array,
-    tolerances: Tolerances,
+    tolerances: StepControl,
     watch: Watch,
     jumps: Sequence[tuple[float, Reset]],
     meter: Meter | None,
@@ -207,7 +207,7 @@ class Search:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: ReductionProblem,
         training: Sample,
         totals: Array,
         progress: Callable[[str], None] = lambda _: None,

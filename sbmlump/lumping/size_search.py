@@ -14,13 +14,22 @@ from typing import Final, Generic, Protocol, TypeVar
 from sbmlump.integrate.work import WorkLimitError
 from sbmlump.lumping.balanced import Affine
 
-__all__ = ["MOST_TRIED", "Found", "Measured", "Proposal", "Proposer", "best_up_to", "first_within", "smallest_within"]
+__all__ = [
+    "MOST_TRIED",
+    "SizeSearch",
+    "Measured",
+    "Proposal",
+    "Proposer",
+    "best_up_to",
+    "first_within",
+    "smallest_within",
+]
 
 Proposal = tuple[Affine, float]
 """A reduction and its worst training error."""
 MOST_TRIED: Final = 3
 _WORTH_A_LOOK: Final = 3.0  # times the wanted error over the training runs
-_PATIENCE: Final = 2  # the error is not monotone in the size: so many sizes in turn may fail
+_FAILURES_IN_TURN: Final = 2  # the error is not monotone in the size: so many sizes in turn may fail
 _NEAR: Final = 10.0  # times the wanted error: refinement may bring it there
 _ONE_BY_ONE: Final = 6
 _GAP: Final = 8  # sizes between two that were tried: more are halved, not gone through
@@ -65,7 +74,7 @@ class Proposer(Protocol[M_co]):
 
 
 @dataclass(frozen=True)
-class Found(Generic[M]):
+class SizeSearch(Generic[M]):
     """How a search ended.
 
     Attributes
@@ -125,14 +134,14 @@ class _Pick(Generic[M]):
         if tried.worst < self.best.worst:
             self.best = tried
 
-    def found(self, proposer: Proposer[M], used_up: bool) -> Found[M]:
+    def found(self, proposer: Proposer[M], used_up: bool) -> SizeSearch[M]:
         """How it ended; ``proposer`` measures what was never measured."""
         if self.best is None and self._spare is not None:
             self.best = proposer.measured(*self._spare)
-        return Found(self.best, self.accepted, used_up)
+        return SizeSearch(self.best, self.accepted, used_up)
 
 
-def first_within(proposer: Proposer[M], last: Proposer[M], wanted: float, least: int, most: int) -> Found[M]:
+def first_within(proposer: Proposer[M], last: Proposer[M], wanted: float, least: int, most: int) -> SizeSearch[M]:
     """The first size from below that is accurate enough, every size tried in turn.
 
     Parameters
@@ -164,7 +173,7 @@ def smallest_within(
     least: int,
     most: int,
     refine: Callable[[], Proposer[M]] | None = None,
-) -> Found[M]:
+) -> SizeSearch[M]:
     """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
 
     First by the algorithm alone; then refined at the smaller sizes that come near; then refined downwards, size by
@@ -255,7 +264,7 @@ class _Descent(Generic[M]):
                 failures = 0
                 continue
             failures += 1
-            if failures >= _PATIENCE:
+            if failures >= _FAILURES_IN_TURN:
                 break
 
     def _refines(self, size: int) -> bool:
@@ -292,7 +301,7 @@ def best_up_to(
     every_size: bool = True,
     polish: bool = True,
     refine: Callable[[], Proposer[M]] | None = None,
-) -> Found[M]:
+) -> SizeSearch[M]:
     """The most accurate reduction with at most ``most`` states, by the training runs.
 
     Parameters
@@ -326,7 +335,7 @@ def best_up_to(
                     found = tried if found is None or tried.worst < found.worst else found
         except WorkLimitError:
             used_up = True
-    return Found(found, found is not None, used_up)
+    return SizeSearch(found, found is not None, used_up)
 
 
 def _first(proposals: Iterable[Proposal]) -> list[Proposal]:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.expr.graph import Node
-from sbmlump.integrate import Field, Jump, Runs, Tolerances, integrate
+from sbmlump.integrate import Jump, Runs, StepControl, VectorField, integrate
 from sbmlump.integrate.adjoint import adjoints
 from sbmlump.integrate.solve import MAX_DENSE
 from sbmlump.integrate.work import Meter
-from sbmlump.lumping.approximate_problem import Problem
+from sbmlump.lumping.approximate_problem import ReductionProblem
 
 __all__ = [
     "Ensemble",
@@ -87,7 +87,7 @@ class Sample:
         Values of constants that differ between runs, by the runs' numbers.
     """
 
-    field: Field
+    field: VectorField
     times: Array
     states: Array
     scale: Array
@@ -111,7 +111,7 @@ class Sample:
 
 
 def run_ensemble(
-    problem: Problem, until: float, ensembles: tuple[Ensemble, ...], seed: int, meter: Meter | None = None
+    problem: ReductionProblem, until: float, ensembles: tuple[Ensemble, ...], seed: int, meter: Meter | None = None
 ) -> tuple[Sample, ...]:
     """Simulate the nominal run and the perturbed ones of each ensemble; one sample an ensemble.
 
@@ -148,7 +148,7 @@ def run_ensemble(
 
 
 def _simulate(
-    field: Field,
+    field: VectorField,
     starts: Array,
     times: Array,
     jumps: tuple[Jump, ...],
@@ -158,11 +158,11 @@ def _simulate(
     if field.timed:
         starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
     size = np.maximum(np.abs(starts).max(initial=0.0), 1e-30)
-    tolerances = Tolerances(_RELATIVE, 1e-9 * float(size))
+    tolerances = StepControl(_RELATIVE, 1e-9 * float(size))
     return integrate(field, starts, times, jumps=jumps, run=numbers, tolerances=tolerances, meter=meter)
 
 
-def _check(problem: Problem, why: tuple[str | None, ...], reached: Array, until: float, where: str) -> None:
+def _check(problem: ReductionProblem, why: tuple[str | None, ...], reached: Array, until: float, where: str) -> None:
     for reason, time in zip(why, reached.tolist(), strict=True):
         if reason is not None:
             message = (
@@ -192,7 +192,7 @@ def perturbed_starts(start: Array, size: Array, ensemble: Ensemble, generator: n
     return np.where(start == 0, added, start * factor)
 
 
-def _perturbed_constants(problem: Problem, ensembles: tuple[Ensemble, ...], seed: int) -> dict[str, Array]:
+def _perturbed_constants(problem: ReductionProblem, ensembles: tuple[Ensemble, ...], seed: int) -> dict[str, Array]:
     """Values of parameters in each run; empty if they are the same in all."""
     if not any(ensemble.parameters for ensemble in ensembles):
         return {}
@@ -289,7 +289,7 @@ def _with_jumps(sample: Sample, run: int, states: Array, ends: NDArray[np.int64]
 # -- conserved totals --------------------------------------------------------------------------------
 
 
-def conserved_totals(problem: Problem, scale: Array) -> Array:
+def conserved_totals(problem: ReductionProblem, scale: Array) -> Array:
     """Orthonormal rows (in units of ``scale``) of linear combinations of states that no rate changes.
 
     From the structure: each rate is a sum of terms (fluxes), equal terms are one; what every term leaves alone is
@@ -322,7 +322,7 @@ def conserved_totals(problem: Problem, scale: Array) -> Array:
     return np.ascontiguousarray(u[:, rank:].T)
 
 
-def _reset_rows(problem: Problem) -> Array:
+def _reset_rows(problem: ReductionProblem) -> Array:
     """Unit columns for states that events assign: no total holds them."""
     touched = {name for one in problem.events for name, _ in (*one.event.assignments, *one.event.implied)}
     columns = [j for j, name in enumerate(problem.names) if name in touched]

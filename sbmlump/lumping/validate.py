@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.expr.evaluate import Evaluator
-from sbmlump.integrate import Runs, Tolerances, integrate
+from sbmlump.integrate import Runs, StepControl, integrate
 from sbmlump.integrate.rosenbrock import advance
 from sbmlump.integrate.solve import MAX_DENSE, piecewise
 from sbmlump.integrate.work import Meter
-from sbmlump.lumping.affine import Written
-from sbmlump.lumping.approximate_problem import Problem, pose
+from sbmlump.lumping.affine import WrittenSystem
+from sbmlump.lumping.approximate_problem import ReductionProblem, pose
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.projected import lifted_field
 from sbmlump.lumping.search import Reset, constants_of, reduced_jumps
@@ -71,7 +71,7 @@ class Validation:
         return float(np.median(self.errors)) if len(self.errors) else 0.0
 
 
-def observed(problem: Problem, sample: Sample) -> Array:
+def observed(problem: ReductionProblem, sample: Sample) -> Array:
     """Observables along the runs of the full model, (r, m, o)."""
     system = problem.system
     free = dict(sample.varied)
@@ -86,7 +86,12 @@ def observed(problem: Problem, sample: Sample) -> Array:
 
 
 def validate(
-    problem: Problem, one: Affine, written: Written, totals: Array, sample: Sample, meter: Meter | None = None
+    problem: ReductionProblem,
+    one: Affine,
+    written: WrittenSystem,
+    totals: Array,
+    sample: Sample,
+    meter: Meter | None = None,
 ) -> Validation:
     """Compare a written reduction with the runs of ``sample``.
 
@@ -151,17 +156,17 @@ def _projected_rates(one: Affine, constants: Array, states: Array, sample: Sampl
     return (rates @ one.matrix.T).reshape(r, m, k), (np.abs(rates) @ np.abs(one.matrix.T)).reshape(r, m, k)
 
 
-def _tolerances(starts: Array, sample: Sample) -> Tolerances:
+def _tolerances(starts: Array, sample: Sample) -> StepControl:
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
     if sample.field.timed:
         size = np.append(size, sample.times[-1])
-    return Tolerances(_RELATIVE, 1e-8 * size, _most_steps(sample))
+    return StepControl(_RELATIVE, 1e-8 * size, _most_steps(sample))
 
 
 class _Told:
     """A written system told the initial values of the runs of a sample, by its constants ``…_at_start``."""
 
-    def __init__(self, problem: Problem, written: Written, sample: Sample) -> None:
+    def __init__(self, problem: ReductionProblem, written: WrittenSystem, sample: Sample) -> None:
         self._problem, self._sample = problem, sample
         reduced = written.system
         graph, definitions = reduced.graph, reduced.definitions

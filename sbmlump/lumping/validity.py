@@ -35,7 +35,7 @@ MOST_WORK: Final = 200_000_000
 differs counts as one that matters."""
 _COLUMN_BYTES: Final = 64 << 20  # of one block of columns
 _TRIES: Final = 8  # primes, until one divides no denominator
-_SEED: Final = 0xF1EE
+_VALIDITY_SEED: Final = 0xF1EE
 
 
 class _Claim(Protocol):
@@ -199,7 +199,7 @@ class _Search:
         constants: Sequence[str],
         seed: int,
     ) -> None:
-        self._generator = np.random.default_rng([seed, _SEED])
+        self._generator = np.random.default_rng([seed, _VALIDITY_SEED])
         self._graph = graph
         pairs = [(a, b) for a, b in zip(left, right, strict=True) if a != b]
         names = sorted(graph.symbols(node for pair in pairs for node in pair))

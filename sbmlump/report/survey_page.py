@@ -13,7 +13,7 @@ from sbmlump.errors import Reason
 from sbmlump.files import OutputError, make_folder, write_atomically
 from sbmlump.report.model_page import environment
 from sbmlump.report.survey_figures import funnel_svg, ratios_svg, sizes_svg, times_svg
-from sbmlump.report.survey_summary import ModelSummary, Summary, summarise
+from sbmlump.report.survey_summary import ModelSummary, SurveySummary, summarise
 from sbmlump.report.survey_trajectories import trajectory_svg
 from sbmlump.shown import as_shown
 
@@ -103,7 +103,7 @@ def _page_names(models: Sequence[str]) -> dict[str, str]:
 # -- index -----------------------------------------------------------------------------------------------------------
 
 
-def _index_content(found: Summary, identity: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _index_content(found: SurveySummary, identity: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     methods = list(found.reducible)
     first = methods[0] if methods else ""
     some, every = found.reducible.get(first, (0, 0))
@@ -153,7 +153,7 @@ def _index_row(file: str, model: ModelSummary, methods: Sequence[str], page: str
     }
 
 
-def _reasons(found: Summary, names: Mapping[str, str]) -> list[dict[str, Any]]:
+def _reasons(found: SurveySummary, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Each code with its number of models and one of them."""
     out = []
     for code, count in found.reasons.items():

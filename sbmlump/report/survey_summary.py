@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ModelSummary", "Summary", "summarise", "summary_markdown"]
+__all__ = ["ModelSummary", "SurveySummary", "summarise", "summary_markdown"]
 
 
 @dataclass
@@ -62,7 +62,7 @@ class ModelSummary:
 
 
 @dataclass(frozen=True)
-class Summary:
+class SurveySummary:
     """Counts of a survey.
 
     Attributes
@@ -113,7 +113,7 @@ class Summary:
         }
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> Summary:
+def summarise(rows: Sequence[Mapping[str, Any]]) -> SurveySummary:
     """Count what a survey found.
 
     Parameters
@@ -137,7 +137,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> Summary:
     reasons: Counter[str] = Counter()
     for model in models.values():
         reasons.update({row["reason"] for row in model.rows if row["reason"] not in (None, "not-reducible")})
-    return Summary(
+    return SurveySummary(
         len(models),
         len(rows),
         sum(model.first["level"] is not None for model in models.values()),
@@ -167,7 +167,7 @@ def _by_kinetics(models: Mapping[str, ModelSummary], method: str) -> dict[str, t
     return table
 
 
-def summary_markdown(identity: Mapping[str, Any], found: Summary) -> str:
+def summary_markdown(identity: Mapping[str, Any], found: SurveySummary) -> str:
     """The summary of a survey as a short report, with what it was made by."""
     each = identity.get("observe") == "each"
     observed = "each state of each model, one at a time." if each else "a list of expressions."

@@ -23,7 +23,7 @@ from sbmlump.reduced import ReducedSystem
 from sbmlump.sbml.mathml_out import FactorOrder, MathmlPrinter
 from sbmlump.sbml.precheck import prepare_bytes
 from sbmlump.sbml.reader import parse_sbml
-from sbmlump.sbml.sedml import Curve, ModelFile, sedml_text, targets_of
+from sbmlump.sbml.sedml import Curve, SedmlModel, sedml_text, targets_of
 from sbmlump.sbml.write_numbers import NumberTexts
 from sbmlump.sbml.write_xml import attributes, escaped
 from sbmlump.sbml.writer import write_system
@@ -110,7 +110,7 @@ class _Source:
         The parameter that has the amount of a species.
     """
 
-    model: ModelFile
+    model: SedmlModel
     files: Mapping[str, bytes]
     amounts: Mapping[str, str]
 
@@ -125,7 +125,7 @@ class _Source:
                 amounts[name] = unused = next(new for new in _names_of_amount(name) if new not in taken)
                 taken.add(unused)
         if not amounts:
-            return _Source(ModelFile(id, file, targets_of(data)), {file: data}, {})
+            return _Source(SedmlModel(id, file, targets_of(data)), {file: data}, {})
         values = system.definitions
         more = tuple(Assigned(new, values[name]) for name, new in amounts.items())
         labels = {
@@ -135,7 +135,7 @@ class _Source:
         extended = replace(system, assigned=(*system.assigned, *more), quantities={**dict(system.quantities), **labels})
         copy = write_system(extended)
         return _Source(
-            ModelFile(id, f"{id}_with_amounts.xml", targets_of(copy)),
+            SedmlModel(id, f"{id}_with_amounts.xml", targets_of(copy)),
             {file: data, f"{id}_with_amounts.xml": copy},
             amounts,
         )

@@ -12,11 +12,11 @@ from sbmlump.expr.graph import Graph, Node
 from sbmlump.sbml.mathml import RATE_OF, Builder, MathError, Program
 from sbmlump.sbml.read_algebraic import solve
 from sbmlump.sbml.read_events import build_events
-from sbmlump.sbml.read_initial import Start, initial_values, missing_values, unusable_values
+from sbmlump.sbml.read_initial import InitialValues, initial_values, missing_values, unusable_values
 from sbmlump.sbml.read_rates import is_concentration, right_hand_sides
 from sbmlump.sbml.read_record import Problems, RawModel, RawParticipant, RawReaction, RawRule
 from sbmlump.sbml.read_resolve import CircularError, NoRateError, Resolver
-from sbmlump.sbml.read_roles import Roles, classify
+from sbmlump.sbml.read_roles import VariableRoles, classify
 from sbmlump.system import (
     Algebraic,
     Assigned,
@@ -41,7 +41,7 @@ class Assembly:
         self.problems = problems
         self.unvalued = unvalued
         self.graph = Graph()
-        self.roles: Roles = classify(raw, problems)
+        self.roles: VariableRoles = classify(raw, problems)
         known = {name for name, entry in raw.entries.items() if entry.quantity.kind != "local-parameter"}
         known.update(reaction.id for reaction in raw.reactions)
         self.builder = Builder(self.graph, raw.functions, frozenset(known))
@@ -264,7 +264,7 @@ class Assembly:
 
     # -- what is said of each id ----------------------------------------------------------------------
 
-    def _quantities(self, start: Start) -> dict[str, Quantity]:
+    def _quantities(self, start: InitialValues) -> dict[str, Quantity]:
         quantities = {}
         for name, entry in self.raw.entries.items():
             if entry.quantity.kind != "species-reference" or name in self.roles.used_references:

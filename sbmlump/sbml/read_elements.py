@@ -13,13 +13,13 @@ from sbmlump.sbml.mathml import Function, Instruction, Program, compile_ast
 from sbmlump.sbml.read_described import Describer, described, event_key, standalone
 from sbmlump.sbml.read_packages import carried_packages, other_packages
 from sbmlump.sbml.read_record import (
-    Entry,
-    Law,
+    KineticLaw,
     Problems,
     RawConstraint,
     RawEvent,
     RawModel,
     RawParticipant,
+    RawQuantity,
     RawReaction,
     RawRule,
 )
@@ -200,7 +200,7 @@ class _Reader:
         self.taken.add(name)
         return True
 
-    def _enter(self, entry: Entry) -> None:
+    def _enter(self, entry: RawQuantity) -> None:
         name = entry.id
         if name in self.taken:
             self.problems.add("duplicate-id", f"the id {name!r} is given twice; rename one", name, entry.line)
@@ -217,10 +217,10 @@ class _Reader:
 
     # -- quantities -----------------------------------------------------------------------------------
 
-    def _compartment(self, item: Any) -> Entry:
+    def _compartment(self, item: Any) -> RawQuantity:
         dimensions = item.getSpatialDimensionsAsDouble() if self.level < 3 or item.isSetSpatialDimensions() else None
         given = self.level == 1 or item.isSetSize()  # Level 1 is the only one with a default: 1
-        return Entry(
+        return RawQuantity(
             Quantity(
                 id=item.getId(),
                 kind="compartment",
@@ -233,7 +233,7 @@ class _Reader:
             value=item.getSize() if given else None,
         )
 
-    def _species(self, item: Any) -> Entry:
+    def _species(self, item: Any) -> RawQuantity:
         name, where = item.getId(), item.getCompartment()
         compartment = self.raw.entries.get(where)
         if compartment is None or compartment.quantity.kind != "compartment":
@@ -246,7 +246,7 @@ class _Reader:
         if amount is not None and concentration is not None:
             text = f"species {name!r} has an initial amount and an initial concentration; remove one"
             self.problems.add("two-initial-values", text, name, item.getLine())
-        return Entry(
+        return RawQuantity(
             Quantity(
                 id=name,
                 kind="species",
@@ -264,7 +264,7 @@ class _Reader:
             concentration=concentration,
         )
 
-    def _is_point(self, compartment: Entry) -> bool:
+    def _is_point(self, compartment: RawQuantity) -> bool:
         """Whether species in a compartment are amounts because it has no dimensions.
 
         A rule of Levels 1 and 2. Level 3 has none: an id means amount / size there whatever the dimensions, and only
@@ -274,8 +274,8 @@ class _Reader:
             return False
         return self.level < 3 or (compartment.value is None and compartment.id not in self.sized)
 
-    def _parameter(self, item: Any, name: str, kind: Kind) -> Entry:
-        return Entry(
+    def _parameter(self, item: Any, name: str, kind: Kind) -> RawQuantity:
+        return RawQuantity(
             Quantity(
                 id=name,
                 kind=kind,
@@ -376,7 +376,7 @@ class _Reader:
             self.claimed.add(key)
         return species
 
-    def _law(self, reaction: Any, reaction_id: str) -> Law | None:
+    def _law(self, reaction: Any, reaction_id: str) -> KineticLaw | None:
         law = reaction.getKineticLaw()
         math = None if law is None else law.getMath()
         if law is not None and "kineticLaw" not in self.silent:
@@ -388,7 +388,7 @@ class _Reader:
         else:
             local = list(_items(law.getNumParameters, law.getParameter))
         if not local:
-            return Law(compile_ast(math), _NO_NAMES)
+            return KineticLaw(compile_ast(math), _NO_NAMES)
         names: dict[str, str] = {}
         for item in local:
             old = item.getId()
@@ -398,7 +398,7 @@ class _Reader:
                 continue
             names[old] = self._free_name(f"{reaction_id}_{old}")
             self._enter(self._parameter(item, names[old], "local-parameter"))
-        return Law(compile_ast(math), names)
+        return KineticLaw(compile_ast(math), names)
 
     def _free_name(self, wanted: str) -> str:
         name, number = wanted, 2
@@ -445,7 +445,7 @@ class _Reader:
                 notes=found.notes if found is not None else None,
                 annotation=found.annotation if found is not None else None,
             )
-            self._enter(Entry(quantity, item.getLine(), value=value))
+            self._enter(RawQuantity(quantity, item.getLine(), value=value))
         return RawParticipant(species, name, value, program, item.getLine())
 
     def _old_stoichiometry(self, item: Any) -> Fraction:

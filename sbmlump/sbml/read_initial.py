@@ -12,24 +12,24 @@ from sbmlump.events import event_expressions
 from sbmlump.expr.evaluate import values_of
 from sbmlump.expr.graph import Graph, Node
 from sbmlump.sbml.read_rates import is_concentration
-from sbmlump.sbml.read_record import Entry, Problems, RawModel
+from sbmlump.sbml.read_record import Problems, RawModel, RawQuantity
 from sbmlump.system import Constant, OdeSystem
 
 if TYPE_CHECKING:
     from sbmlump.sbml.read_assemble import Assembly
 
-__all__ = ["Start", "initial_values", "missing_values", "unusable_values"]
+__all__ = ["InitialValues", "initial_values", "missing_values", "unusable_values"]
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class InitialValues:
     """Initial value of each state, and the constants with their values."""
 
     initial: Mapping[str, Node]
     constants: tuple[Constant, ...]
 
 
-def initial_values(assembly: Assembly) -> Start:
+def initial_values(assembly: Assembly) -> InitialValues:
     """Values at time 0 over any ids, an initial assignment before an attribute.
 
     A state without a value gets ``notanumber``; :func:`missing_values` finds it.
@@ -56,10 +56,10 @@ def initial_values(assembly: Assembly) -> Start:
             constants.append(Constant(assembly.implicit[name], amount, computed=name in given))
         elif name not in assembly.definitions:
             constants.append(Constant(name, value, computed=name in given))
-    return Start(initial, tuple(constants))
+    return InitialValues(initial, tuple(constants))
 
 
-def _from_attributes(graph: Graph, entry: Entry) -> Node | None:
+def _from_attributes(graph: Graph, entry: RawQuantity) -> Node | None:
     """What the attributes say of the value at time 0, as the id means it."""
     if entry.quantity.kind != "species":
         return None if entry.value is None else _number(graph, entry.value)
@@ -77,7 +77,7 @@ def _from_attributes(graph: Graph, entry: Entry) -> Node | None:
     return None
 
 
-def _times_size(graph: Graph, value: Node, size: Node, entry: Entry, computed: bool) -> Node:
+def _times_size(graph: Graph, value: Node, size: Node, entry: RawQuantity, computed: bool) -> Node:
     if not computed and entry.amount is not None:
         return graph.decimal(entry.amount)
     return graph.mul((value, size))
@@ -147,7 +147,7 @@ def unusable_values(system: OdeSystem, raw: RawModel, problems: Problems) -> Non
                 problems.add("zero-size", f"{text} {name!r}; give it another size", compartment, line)
 
 
-def _divides_at_start(raw: RawModel, entry: Entry) -> bool:
+def _divides_at_start(raw: RawModel, entry: RawQuantity) -> bool:
     """Whether the value of a concentration at time 0 is its amount by the size of its compartment."""
     given = entry.id in raw.initial or entry.id in raw.assignments
     return not given and entry.concentration is None and entry.amount is not None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sbmlump.sbml.read_described import standalone
-from sbmlump.sbml.read_record import Law, Problems, RawModel
+from sbmlump.sbml.read_record import KineticLaw, Problems, RawModel
 from sbmlump.sbml.write_xml import is_well_formed, tags_of
 from sbmlump.system import Key, Package
 
@@ -14,7 +14,7 @@ __all__ = ["carried_packages", "check_packages", "is_flux_balance", "other_packa
 
 #: Packages whose elements are read (``comp`` is flattened before) or change nothing in the mathematics.
 #: Random numbers of ``distrib`` are refused where they are called; the rest of it says how sure values are.
-_READ: Final = frozenset({"comp", "l3v2extendedmath", "distrib"})
+_READ_PACKAGES: Final = frozenset({"comp", "l3v2extendedmath", "distrib"})
 _LISTS: Final = {
     "layout": ("Layouts",),
     "groups": ("Groups",),
@@ -37,7 +37,7 @@ def check_packages(document: Any, problems: Problems) -> None:
         return
     for i in range(document.getNumPlugins()):
         name = document.getPlugin(i).getPackageName()
-        if name not in _READ and document.getPackageRequired(name):
+        if name not in _READ_PACKAGES and document.getPackageRequired(name):
             _refuse(name, problems)
         elif name == "distrib":
             text = "the package 'distrib' says how uncertain values are; the values themselves are read"
@@ -106,7 +106,7 @@ def other_packages(document: Any, packages: Sequence[Package]) -> tuple[str, ...
         uri = namespaces.getURI(i)
         if "/sbml/level3/" in uri and "/core" not in uri and document.getPlugin(uri) is None:
             names.add(namespaces.getPrefix(i))
-    return tuple(sorted(names - {*carried, *empty, *_READ, "render"}))
+    return tuple(sorted(names - {*carried, *empty, *_READ_PACKAGES, "render"}))
 
 
 def _says_something(plugin: Any) -> bool:
@@ -144,7 +144,7 @@ def _flux_balance(
             children["reaction", item.getId()] = (standalone(document, text),)
 
 
-def _uses_ids(law: Law) -> bool:
+def _uses_ids(law: KineticLaw) -> bool:
     return any(step.kind == "name" and step.payload not in law.names for step in law.program)
 
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.sbml.mathml import rate_of
-from sbmlump.sbml.read_record import Entry, RawModel, RawParticipant
-from sbmlump.sbml.read_roles import Roles
+from sbmlump.sbml.read_record import RawModel, RawParticipant, RawQuantity
+from sbmlump.sbml.read_roles import VariableRoles
 
 __all__ = ["Sides", "cancelled", "is_concentration", "right_hand_sides"]
 
@@ -19,7 +19,7 @@ Sides = Callable[[RawParticipant], Node]
 def right_hand_sides(
     graph: Graph,
     raw: RawModel,
-    roles: Roles,
+    roles: VariableRoles,
     fluxes: Mapping[str, Node],
     rate_rules: Mapping[str, Node],
     stoichiometry: Sides,
@@ -47,13 +47,13 @@ def right_hand_sides(
     return sides
 
 
-def is_concentration(entry: Entry) -> bool:
+def is_concentration(entry: RawQuantity) -> bool:
     """Whether the id of a species means a concentration."""
     return entry.quantity.kind == "species" and not entry.quantity.amount
 
 
 def _reaction_terms(
-    graph: Graph, raw: RawModel, roles: Roles, fluxes: Mapping[str, Node], stoichiometry: Sides
+    graph: Graph, raw: RawModel, roles: VariableRoles, fluxes: Mapping[str, Node], stoichiometry: Sides
 ) -> dict[str, dict[Node, Fraction]]:
     """For each changed species the coefficients of the distinct flux terms of its right-hand side."""
     terms: dict[str, dict[Node, Fraction]] = {name: {} for name in roles.changed}

@@ -12,8 +12,8 @@ from sbmlump.sbml.mathml import Function, Program
 from sbmlump.system import Description, Origin, Quantity
 
 __all__ = [
-    "Entry",
-    "Law",
+    "RawQuantity",
+    "KineticLaw",
     "Problems",
     "RawConstraint",
     "RawEvent",
@@ -54,7 +54,7 @@ class Problems:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RawQuantity:
     """A compartment, species, parameter, local parameter or species reference with the values of its attributes.
 
     ``value`` is the size, the parameter's value, or the stoichiometry; ``amount`` and ``concentration`` are a
@@ -94,7 +94,7 @@ class RawParticipant:
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class KineticLaw:
     """A kinetic law with the new ids of its local parameters."""
 
     program: Program
@@ -107,7 +107,7 @@ class RawReaction:
 
     id: str
     line: int
-    law: Law | None
+    law: KineticLaw | None
     reactants: tuple[RawParticipant, ...]
     products: tuple[RawParticipant, ...]
     modifiers: tuple[str, ...]
@@ -144,7 +144,7 @@ class RawModel:
     id: str
     name: str | None
     origin: Origin
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, RawQuantity] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
     assignments: dict[str, RawRule] = field(default_factory=dict)
     rates: dict[str, RawRule] = field(default_factory=dict)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sbmlump.sbml.mathml import Program
-from sbmlump.sbml.read_record import Entry, Problems, RawModel, RawRule
+from sbmlump.sbml.read_record import Problems, RawModel, RawQuantity, RawRule
 
-__all__ = ["Roles", "classify"]
+__all__ = ["VariableRoles", "classify"]
 
 _ORDER = {"species": 0, "compartment": 1, "parameter": 2, "local-parameter": 3, "species-reference": 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Roles:
+class VariableRoles:
     """Attributes
     ----------
     states : tuple of str
@@ -35,7 +35,7 @@ class Roles:
     used_references: frozenset[str]
 
 
-def classify(raw: RawModel, problems: Problems) -> Roles:
+def classify(raw: RawModel, problems: Problems) -> VariableRoles:
     """Sort the ids of ``raw`` into roles; a target that does not exist is a problem."""
     entries = raw.entries
     mentioned = _mentioned(raw)
@@ -67,7 +67,7 @@ def classify(raw: RawModel, problems: Problems) -> Roles:
     )
     references = {name for name, entry in entries.items() if entry.quantity.kind == "species-reference"}
     named = references & (mentioned | determined | set(raw.initial)) if references else set()
-    return Roles(tuple(ordered), frozenset(changed), frozenset(raw.assignments), free, frozenset(named))
+    return VariableRoles(tuple(ordered), frozenset(changed), frozenset(raw.assignments), free, frozenset(named))
 
 
 def _define_old_references(raw: RawModel, mentioned: set[str]) -> None:
@@ -81,7 +81,7 @@ def _define_old_references(raw: RawModel, mentioned: set[str]) -> None:
                 raw.assignments.setdefault(part.id, RawRule(part.id, part.program, part.line))
 
 
-def _is_target(entries: dict[str, Entry], name: str) -> bool:
+def _is_target(entries: dict[str, RawQuantity], name: str) -> bool:
     return name in entries and entries[name].quantity.kind != "local-parameter"
 
 

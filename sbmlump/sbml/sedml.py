@@ -10,7 +10,7 @@ from xml.parsers import expat
 from sbmlump.sbml.write_elements import element, section
 from sbmlump.sbml.write_xml import attributes
 
-__all__ = ["Curve", "ModelFile", "Targets", "sedml_text", "targets_of"]
+__all__ = ["Curve", "SedmlModel", "Targets", "sedml_text", "targets_of"]
 
 NAMESPACE: Final = "http://sed-ml.org/sed-ml/level1/version4"
 _MATHML: Final = "http://www.w3.org/1998/Math/MathML"
@@ -35,7 +35,7 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFile:
+class SedmlModel:
     """A model of the experiment: its id there, the name of its file in the archive, and what can be addressed in it."""
 
     id: str
@@ -74,7 +74,7 @@ def targets_of(data: bytes) -> Targets:
     return Targets(head["space"], int(head["level"]), int(head["version"]), paths)
 
 
-def sedml_text(models: Sequence[ModelFile], curves: Sequence[Curve], until: float, points: int, title: str) -> str:
+def sedml_text(models: Sequence[SedmlModel], curves: Sequence[Curve], until: float, points: int, title: str) -> str:
     """The experiment.
 
     Parameters
@@ -120,7 +120,7 @@ def sedml_text(models: Sequence[ModelFile], curves: Sequence[Curve], until: floa
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<sedML{head}>\n{body}</sedML>\n'
 
 
-def _language(model: ModelFile) -> str:
+def _language(model: SedmlModel) -> str:
     return f"urn:sedml:language:sbml.level-{model.targets.level}.version-{model.targets.version}"
 
 
@@ -129,7 +129,7 @@ def _time(model: str) -> str:
     return _data(f"time_{model}", "time", [variable], "<ci> time </ci>")
 
 
-def _generator(index: int, curve: Curve, model: ModelFile) -> str:
+def _generator(index: int, curve: Curve, model: SedmlModel) -> str:
     variables = []
     for need in curve.needs:
         head = attributes(
@@ -166,7 +166,7 @@ def _plot(curves: Sequence[Curve], title: str) -> str:
     return element("plot2D", attributes(id="plot", name=title), axes + section("listOfCurves", items))
 
 
-def _report(models: Sequence[ModelFile], curves: Sequence[Curve]) -> str:
+def _report(models: Sequence[SedmlModel], curves: Sequence[Curve]) -> str:
     sets = [
         f"<dataSet{attributes(id=f'set_time_{one.id}', label=f'time of {one.id}', dataReference=f'time_{one.id}')}/>\n"
         for one in models

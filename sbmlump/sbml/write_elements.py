@@ -9,7 +9,7 @@ from sbmlump.sbml.write_descriptions import DescriptionWriter, sbo_term
 from sbmlump.sbml.write_fragments import extras
 from sbmlump.sbml.write_packages import PackageWriter
 from sbmlump.sbml.write_roles import Role
-from sbmlump.sbml.write_start import Start
+from sbmlump.sbml.write_start import WrittenInitialValue
 from sbmlump.sbml.write_xml import attributes
 from sbmlump.system import Origin, UnitDefinition
 
@@ -92,7 +92,7 @@ class ElementWriter:
     def __init__(
         self,
         roles: Mapping[str, Role],
-        start: Mapping[str, Start],
+        start: Mapping[str, WrittenInitialValue],
         units: Mapping[str, str],
         packages: PackageWriter,
     ) -> None:

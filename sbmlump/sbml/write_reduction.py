@@ -58,7 +58,7 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
     for constant in added:
         quantities[constant.id] = original.quantities[constant.id]
     quantities = _with_parts(quantities, lumps, original)
-    metaid = original.origin.metaid or _free("sbmlump_model", _metaids(original))
+    metaid = original.origin.metaid or _free_metaid("sbmlump_model", _metaids(original))
     known = derived_from(_derived(original.origin.annotation), metaid, original.id)
     origin = replace(
         original.origin,
@@ -175,7 +175,7 @@ def _with_parts(
         if name not in table or table[name].annotation is not None:
             continue
         members = (original.quantities.get(member) for member in lump.members)
-        metaid = _free(f"sbmlump_{name}", taken)
+        metaid = _free_metaid(f"sbmlump_{name}", taken)
         annotation = parts_annotation(metaid, [member.annotation for member in members if member is not None])
         if annotation is not None:
             taken.add(metaid)
@@ -191,7 +191,7 @@ def _metaids(original: OdeSystem) -> set[str]:
     return {metaid for metaid in (*found, original.origin.metaid) if metaid is not None}
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def _free_metaid(wanted: str, taken: set[str]) -> str:
     name, number = wanted, 1
     while name in taken:
         number += 1

@@ -10,7 +10,7 @@ from sbmlump.expr.generic_values import PRIME, field_values, symbol_value
 from sbmlump.expr.graph import Graph, Node, Op
 from sbmlump.system import OdeSystem, Quantity
 
-__all__ = ["Role", "Roles", "assign_roles", "participants"]
+__all__ = ["Role", "WrittenRoles", "assign_roles", "participants"]
 
 _Part = tuple[int, Node, Node]
 _DEFAULT_COMPARTMENT: Final = "sbmlump_compartment"
@@ -54,7 +54,7 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
-class Roles:
+class WrittenRoles:
     """Roles by id, in the order of writing, and the compartment to add for species without one."""
 
     by_id: Mapping[str, Role]
@@ -71,7 +71,7 @@ def participants(system: OdeSystem) -> dict[str, list[_Part]]:
     return table
 
 
-def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> Roles:
+def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenRoles:
     """Decide how each id is written.
 
     A species keeps its reactions only if they (and the resizing of its compartment) give its right-hand side;
@@ -121,7 +121,7 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> Roles:
         else:
             roles[assigned.id] = Role(quantity, "assigned", varies=True, boundary=boundary)
     order = [*(name for name in system.quantities if name in roles), *roles]
-    return Roles({name: roles[name] for name in dict.fromkeys(order)}, added)
+    return WrittenRoles({name: roles[name] for name in dict.fromkeys(order)}, added)
 
 
 def _quantities(system: OdeSystem, taking_part: Mapping[str, object]) -> tuple[dict[str, Quantity], str | None]:

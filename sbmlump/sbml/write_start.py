@@ -19,13 +19,13 @@ from sbmlump.sbml.write_numbers import attribute_text
 from sbmlump.sbml.write_roles import Role
 from sbmlump.system import OdeSystem
 
-__all__ = ["Start", "doubles_at_start", "starts"]
+__all__ = ["WrittenInitialValue", "doubles_at_start", "starts"]
 
-Key = TypeVar("Key")
+_Id = TypeVar("_Id")
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class WrittenInitialValue:
     """The value of one id at time 0: ``text`` for the attribute named ``attribute``, and an initial assignment where
     that is not all (the attribute is then the nearest double).
     """
@@ -35,7 +35,7 @@ class Start:
     assignment: Node | None = None
 
 
-def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, Start]:
+def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, WrittenInitialValue]:
     """Values at time 0 by id; ids without one (missing, or given by a rule) are absent.
 
     Raises
@@ -44,12 +44,12 @@ def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, Start]:
         As :func:`doubles_at_start`.
     """
     graph = system.graph
-    table: dict[str, Start] = {}
+    table: dict[str, WrittenInitialValue] = {}
     wanted: dict[str, Node] = {}
     for name, role in roles.items():
         if role.value is None:
             if role.what == "assigned" and role.quantity.kind == "species-reference":
-                table[name] = Start("stoichiometry")
+                table[name] = WrittenInitialValue("stoichiometry")
                 wanted[name] = graph.symbol(name)
             continue
         start = _start(graph, role, role.value)
@@ -62,7 +62,7 @@ def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, Start]:
     return table
 
 
-def doubles_at_start(system: OdeSystem, nodes: Mapping[Key, Node]) -> dict[Key, str]:
+def doubles_at_start(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, str]:
     """Attribute text of the double that each of ``nodes`` is at time 0; what has no finite one is absent.
 
     Parameters
@@ -91,7 +91,7 @@ def doubles_at_start(system: OdeSystem, nodes: Mapping[Key, Node]) -> dict[Key, 
     return {key: repr(value).removesuffix(".0") for key, value in known_values if math.isfinite(value)}
 
 
-def _start(graph: Graph, role: Role, value: Node) -> Start | None:
+def _start(graph: Graph, role: Role, value: Node) -> WrittenInitialValue | None:
     quantity = role.quantity
     if quantity.kind == "species":
         return _species(graph, role, value)
@@ -101,22 +101,22 @@ def _start(graph: Graph, role: Role, value: Node) -> Start | None:
     return _plain(graph, attribute, value, role.computed)
 
 
-def _plain(graph: Graph, attribute: str, value: Node, computed: bool) -> Start:
+def _plain(graph: Graph, attribute: str, value: Node, computed: bool) -> WrittenInitialValue:
     text = None if computed else _text(graph, value)
-    return Start(attribute, assignment=value) if text is None else Start(attribute, text)
+    return WrittenInitialValue(attribute, assignment=value) if text is None else WrittenInitialValue(attribute, text)
 
 
-def _species(graph: Graph, role: Role, value: Node) -> Start:
+def _species(graph: Graph, role: Role, value: Node) -> WrittenInitialValue:
     """An amount or a concentration, as the original gave it if that can be seen."""
     quantity = role.quantity
     own = "initialAmount" if quantity.amount else "initialConcentration"
     if role.computed:
-        return Start(own, assignment=value)
+        return WrittenInitialValue(own, assignment=value)
     if quantity.amount != quantity.given_as_amount and quantity.compartment is not None:
         other = "initialConcentration" if quantity.amount else "initialAmount"
         text = _scaled(graph, value, quantity.compartment, by_size=not quantity.amount)
         if text is not None:
-            return Start(other, text)
+            return WrittenInitialValue(other, text)
     return _plain(graph, own, value, computed=False)
 
 

@@ -29,9 +29,9 @@ from sbmlump.sbml.write_misread import overlooked_powers, units_of_powers
 from sbmlump.sbml.write_numbers import NumberTexts
 from sbmlump.sbml.write_packages import PackageWriter
 from sbmlump.sbml.write_reduction import changed_elements, dressed
-from sbmlump.sbml.write_roles import Role, Roles, assign_roles
+from sbmlump.sbml.write_roles import Role, WrittenRoles, assign_roles
 from sbmlump.sbml.write_sharing import choose_helpers
-from sbmlump.sbml.write_start import Start, starts
+from sbmlump.sbml.write_start import WrittenInitialValue, starts
 from sbmlump.sbml.write_xml import attributes
 from sbmlump.system import Event, OdeSystem
 
@@ -211,7 +211,9 @@ def _check_ids(system: OdeSystem) -> None:
         )
 
 
-def _initial_assignments(start: Mapping[str, Start], stoichiometries: Mapping[Place, Reference]) -> dict[str, Node]:
+def _initial_assignments(
+    start: Mapping[str, WrittenInitialValue], stoichiometries: Mapping[Place, Reference]
+) -> dict[str, Node]:
     nodes = {name: one.assignment for name, one in start.items() if one.assignment is not None}
     for reference in stoichiometries.values():
         if reference.initial is not None and reference.id is not None:
@@ -229,7 +231,7 @@ def _stoichiometries_by_number(roles: Mapping[str, Role]) -> dict[str, Node]:
 
 
 def _sites(
-    system: OdeSystem, roles: Roles, initial: Mapping[str, Node], stoichiometries: Mapping[Place, Reference]
+    system: OdeSystem, roles: WrittenRoles, initial: Mapping[str, Node], stoichiometries: Mapping[Place, Reference]
 ) -> Iterator[Node]:
     """Every expression that is written, once for each time it is."""
     yield from initial.values()
@@ -244,7 +246,7 @@ def _sites(
         yield from _event_sites(system, event, roles)
 
 
-def _event_sites(system: OdeSystem, event: Event, roles: Roles) -> Iterator[Node]:
+def _event_sites(system: OdeSystem, event: Event, roles: WrittenRoles) -> Iterator[Node]:
     yield event.trigger
     yield from (node for node in (event.delay, event.priority) if node is not None)
     yield from (node for _, node in event_assignments(system, event, roles.by_id))

@@ -2,7 +2,14 @@
 
 from sbmlump.simulate.compare import Definition, ErrorReport, QuantityError, compare
 from sbmlump.simulate.horizon import Horizon, choose_horizon
-from sbmlump.simulate.protocol import IntegrationError, LoadedModel, Reading, Simulator, Tolerances, Trajectory
+from sbmlump.simulate.protocol import (
+    IntegrationError,
+    LoadedModel,
+    QuantitySelection,
+    Simulator,
+    Tolerances,
+    Trajectory,
+)
 from sbmlump.simulate.simulators import SIMULATORS, simulator_for, simulator_named
 
 __all__ = [
@@ -13,7 +20,7 @@ __all__ = [
     "IntegrationError",
     "LoadedModel",
     "QuantityError",
-    "Reading",
+    "QuantitySelection",
     "Simulator",
     "Tolerances",
     "Trajectory",

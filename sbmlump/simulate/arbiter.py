@@ -24,7 +24,7 @@ from sbmlump.simulate.copasi import CopasiSimulator
 from sbmlump.simulate.definition import Definition
 from sbmlump.simulate.measure import magnitude
 from sbmlump.simulate.own import OwnSimulator
-from sbmlump.simulate.protocol import PRECISE, Reading, Trajectory
+from sbmlump.simulate.protocol import PRECISE, QuantitySelection, Trajectory
 from sbmlump.simulate.source import SimulatedModel
 
 __all__ = ["SUSPICIOUS", "Verdict", "settle"]
@@ -147,7 +147,9 @@ def _undecided(report: ErrorReport, why: Reason) -> Verdict:
     return Verdict("undecided", Reason("difference-unexplained", message, why.element))
 
 
-def _there(name: str, needs: tuple[str, ...], readings: Mapping[str, Reading], reduced: SimulatedModel) -> Reading:
+def _there(
+    name: str, needs: tuple[str, ...], readings: Mapping[str, QuantitySelection], reduced: SimulatedModel
+) -> QuantitySelection:
     """How an observable is read in the reduced model: in the form of the original, where both are species."""
     reading = reduced.facts.reading(name)
     assert reading is not None  # it has been compared
@@ -172,8 +174,8 @@ def _apart(job: Callable[..., _Runs | Reason], arguments: tuple[Any, ...], limit
 def _own_job(
     original: SimulatedModel,
     reduced: SimulatedModel,
-    readings: Mapping[str, Reading],
-    there: Mapping[str, Reading],
+    readings: Mapping[str, QuantitySelection],
+    there: Mapping[str, QuantitySelection],
     times: Array,
     points: int,
     _emit: Callable[[Any], None],
@@ -195,8 +197,8 @@ def _own_job(
 def _witness_job(
     original: SimulatedModel,
     reduced: SimulatedModel,
-    readings: Mapping[str, Reading],
-    there: Mapping[str, Reading],
+    readings: Mapping[str, QuantitySelection],
+    there: Mapping[str, QuantitySelection],
     times: Array,
     points: int,
     _emit: Callable[[Any], None],

@@ -23,10 +23,10 @@ from sbmlump.errors import Reason, UsageError
 from sbmlump.isolate import Limits
 from sbmlump.simulate.conditions import Conditions, conditions_of
 from sbmlump.simulate.definition import Definition
-from sbmlump.simulate.facts import Facts
+from sbmlump.simulate.facts import ModelIndex
 from sbmlump.simulate.measure import SMALL, QuantityError, Scale, finite, largest, magnitude, quantity_errors
 from sbmlump.simulate.pair import PairRequest, PairRun, simulate_pair, simulate_pair_apart
-from sbmlump.simulate.protocol import Reading, Simulator
+from sbmlump.simulate.protocol import QuantitySelection, Simulator
 from sbmlump.simulate.simulators import simulator_for
 from sbmlump.simulate.source import SimulatedModel, simulated_file
 from sbmlump.simulate.triggers import Triggers, triggers_of
@@ -213,7 +213,7 @@ def compare(
     return replace(report, remarks=(*remarks, *report.remarks))
 
 
-def _readings(facts: Facts, names: Sequence[str]) -> dict[str, Reading]:
+def _readings(facts: ModelIndex, names: Sequence[str]) -> dict[str, QuantitySelection]:
     return {name: reading for name in names if (reading := facts.reading(name)) is not None}
 
 
@@ -222,7 +222,7 @@ class _Pair:
     """An observable: how it follows from the original, and how it is read in the reduced model."""
 
     definition: Definition
-    reading: Reading
+    reading: QuantitySelection
 
 
 def _check_grid(until: object, points: object) -> None:
@@ -280,13 +280,13 @@ def _itself(name: str) -> Definition:
     return Definition((name,), lambda _, columns: columns[name])
 
 
-def _unknown(name: str, path: Path, facts: Facts) -> Reason:
+def _unknown(name: str, path: Path, facts: ModelIndex) -> Reason:
     near = difflib.get_close_matches(name, list(facts.forms), n=3)
     hint = f"; near matches: {', '.join(near)}" if near else ""
     return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
 
 
-def _scales(pairs: Mapping[str, _Pair], facts: Facts, run: PairRun) -> dict[str, Scale]:
+def _scales(pairs: Mapping[str, _Pair], facts: ModelIndex, run: PairRun) -> dict[str, Scale]:
     """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulate.measure.Scale`.
 
     An observable has the sizes of what it is computed from; species are of one kind, by the form they are read in.
@@ -316,7 +316,7 @@ def _scales(pairs: Mapping[str, _Pair], facts: Facts, run: PairRun) -> dict[str,
 def _report(
     run: PairRun,
     pairs: Mapping[str, _Pair],
-    facts: Facts,
+    facts: ModelIndex,
     points: int,
     triggers: Triggers,
     conditions: Conditions,

@@ -16,7 +16,7 @@ from sbmlump.simulate.protocol import (
     PRECISE,
     ROUGH,
     IntegrationError,
-    Reading,
+    QuantitySelection,
     Steps,
     Tolerances,
     Trajectory,
@@ -82,7 +82,7 @@ class CopasiModel:
         moving = [name for name in facts.moving if name in self._objects]
         species = set(facts.species)
         self._states = {
-            name: Reading(name, "amount" if name in species else "value")
+            name: QuantitySelection(name, "amount" if name in species else "value")
             for name in moving
             if not self._is_assigned(name)
         }
@@ -102,7 +102,7 @@ class CopasiModel:
         return self._path
 
     @property
-    def states(self) -> Mapping[str, Reading]:
+    def states(self) -> Mapping[str, QuantitySelection]:
         """Species that reactions change and targets of rate rules."""
         return self._states
 
@@ -126,7 +126,7 @@ class CopasiModel:
 
     def run(
         self,
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, QuantitySelection],
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
@@ -202,7 +202,7 @@ class CopasiModel:
         shortest = float(gaps[gaps > 0].min())
         return max(min(until / LEAST_STEPS, shortest / _STEPS_BETWEEN), until / _MOST_STEPS)
 
-    def _selections(self, readings: Mapping[str, Reading]) -> tuple[list[str], dict[str, tuple[int, ...]]]:
+    def _selections(self, readings: Mapping[str, QuantitySelection]) -> tuple[list[str], dict[str, tuple[int, ...]]]:
         """Common names of what COPASI is to record, and for each label the columns whose product it is."""
         columns: dict[str, None] = {}
         products: dict[str, tuple[str, ...]] = {}

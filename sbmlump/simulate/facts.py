@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sbmlump.sbml.read_elements import is_old_rate_of
-from sbmlump.simulate.protocol import Form, Reading
+from sbmlump.simulate.protocol import Form, QuantitySelection
 from sbmlump.system import OdeSystem
 
-__all__ = ["Facts", "facts_of"]
+__all__ = ["ModelIndex", "facts_of"]
 
 _MOST_OPERANDS: Final = 10**9  # beyond every bound that anything is compared with
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ModelIndex:
     """Quantities of an SBML file.
 
     Attributes
@@ -65,13 +65,13 @@ class Facts:
         """Those of ``moving`` that are species."""
         return tuple(name for name in self.moving if self.forms[name] in ("amount", "concentration"))
 
-    def reading(self, name: str) -> Reading | None:
+    def reading(self, name: str) -> QuantitySelection | None:
         """How the id ``name`` is read so that it has the value that it has in the file's mathematics."""
         form = self.forms.get(name)
-        return None if form is None else Reading(name, form)
+        return None if form is None else QuantitySelection(name, form)
 
 
-def facts_of(document: Any, system: OdeSystem | None) -> Facts:
+def facts_of(document: Any, system: OdeSystem | None) -> ModelIndex:
     """The facts of a libSBML document without submodels, and of the system that was read from it.
 
     Parameters
@@ -116,7 +116,7 @@ def facts_of(document: Any, system: OdeSystem | None) -> Facts:
     ruled = {one.getVariable() for one in _each(model.getNumRules(), model.getRule) if one.isRate()}
     homes = {one.getId(): one.getCompartment() for one in _each(model.getNumSpecies(), model.getSpecies)}
     functions = _each(model.getNumFunctionDefinitions(), model.getFunctionDefinition)
-    return Facts(
+    return ModelIndex(
         forms=forms,
         moving=tuple(name for name in moving if name in forms),
         old_rate_of=any(is_old_rate_of(function) for function in functions),

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.simulate.protocol import ROUGH, IntegrationError, LoadedModel, Reading, Trajectory
+from sbmlump.simulate.protocol import ROUGH, IntegrationError, LoadedModel, QuantitySelection, Trajectory
 from sbmlump.simulate.triggers import Triggers
 from sbmlump.simulate.watch import nice_above, showing
 
@@ -77,7 +77,7 @@ class _Look:
 
 
 def choose_horizon(
-    model: LoadedModel, times: tuple[float, ...] = (), watch: Mapping[str, Reading] | None = None
+    model: LoadedModel, times: tuple[float, ...] = (), watch: Mapping[str, QuantitySelection] | None = None
 ) -> Horizon:
     """Choose the horizon of ``model``.
 
@@ -109,7 +109,9 @@ def choose_horizon(
     return chosen
 
 
-def beyond_events(model: LoadedModel, horizon: Horizon, triggers: Triggers, readings: Mapping[str, Reading]) -> Horizon:
+def beyond_events(
+    model: LoadedModel, horizon: Horizon, triggers: Triggers, readings: Mapping[str, QuantitySelection]
+) -> Horizon:
     """A horizon that shows an event which comes later than what happens until ``horizon``, if one does soon.
 
     Parameters

@@ -24,14 +24,14 @@ from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.expr.evaluate import Evaluator
 from sbmlump.expr.graph import Node
 from sbmlump.isolate import silent_output
-from sbmlump.simulate.facts import Facts
+from sbmlump.simulate.facts import ModelIndex
 from sbmlump.simulate.own_events import EventQueue, EventsError, unsupported_events
 from sbmlump.simulate.protocol import (
     LEAST_STEPS,
     PRECISE,
     ROUGH,
     IntegrationError,
-    Reading,
+    QuantitySelection,
     Steps,
     Tolerances,
     Trajectory,
@@ -124,7 +124,7 @@ class OwnModel:
     def __init__(self, source: SimulatedModel, solve: Solve) -> None:
         self._path = source.path
         self._solve = solve
-        self._facts: Facts = source.facts
+        self._facts: ModelIndex = source.facts
         self._switches = source.switches
         system = source.system if source.system is not None else _system_of(source)
         if system.events:
@@ -134,7 +134,7 @@ class OwnModel:
                 raise UnsupportedModelError(Reason("simulator-refused", message))
         self._system = system
         # species are scaled as amounts, like the other simulators do; what lies in a changing compartment is as it is
-        self._states = {name: Reading(name, self._form(name)) for name in system.states}
+        self._states = {name: QuantitySelection(name, self._form(name)) for name in system.states}
 
     def _form(self, name: str) -> Any:
         form = self._facts.forms.get(name, "value")
@@ -146,7 +146,7 @@ class OwnModel:
         return self._path
 
     @property
-    def states(self) -> Mapping[str, Reading]:
+    def states(self) -> Mapping[str, QuantitySelection]:
         """States of the system."""
         return self._states
 
@@ -157,7 +157,7 @@ class OwnModel:
 
     def run(
         self,
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, QuantitySelection],
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
@@ -218,7 +218,7 @@ class OwnModel:
     def _attempt(
         self,
         evaluator: Evaluator,
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, QuantitySelection],
         start: Array,
         grid: Array,
         tolerances: Tolerances,
@@ -319,12 +319,12 @@ class OwnModel:
         guess = float(rates[np.isfinite(rates)].max(initial=0.0)) * until
         return np.full(len(start), guess if 0 < guess < np.inf else 1.0)
 
-    def _reader(self, readings: Mapping[str, Reading]) -> Evaluator:
+    def _reader(self, readings: Mapping[str, QuantitySelection]) -> Evaluator:
         nodes = [self._node(reading) for reading in readings.values()]
         system = self._system
         return Evaluator(system.graph, nodes, system.states, system.constant_values)
 
-    def _node(self, reading: Reading) -> Node:
+    def _node(self, reading: QuantitySelection) -> Node:
         """Value of a quantity in the form in which it is wanted."""
         system = self._system
         node = system.definitions.get(reading.id)

@@ -21,7 +21,7 @@ from sbmlump.simulate.protocol import (
     PRECISE,
     IntegrationError,
     LoadedModel,
-    Reading,
+    QuantitySelection,
     Simulator,
     Steps,
     Trajectory,
@@ -76,9 +76,9 @@ class PairRequest:
     reduced: SimulatedModel
     until: float | None
     points: int
-    watch: Mapping[str, Reading]
-    wanted: Mapping[str, Reading]
-    reduced_wanted: Mapping[str, Reading]
+    watch: Mapping[str, QuantitySelection]
+    wanted: Mapping[str, QuantitySelection]
+    reduced_wanted: Mapping[str, QuantitySelection]
     triggers: Triggers = NO_TRIGGERS
 
 

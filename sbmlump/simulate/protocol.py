@@ -26,7 +26,7 @@ __all__ = [
     "Form",
     "IntegrationError",
     "LoadedModel",
-    "Reading",
+    "QuantitySelection",
     "Simulator",
     "Steps",
     "Tolerances",
@@ -39,7 +39,7 @@ Form = Literal["amount", "concentration", "value", "flux"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class QuantitySelection:
     """One quantity of a model, and as what its value is wanted."""
 
     id: str
@@ -173,7 +173,7 @@ class LoadedModel(Protocol):
         ...
 
     @property
-    def states(self) -> Mapping[str, Reading]:
+    def states(self) -> Mapping[str, QuantitySelection]:
         """Everything that the integrator integrates, by id."""
         ...
 
@@ -183,7 +183,7 @@ class LoadedModel(Protocol):
 
     def run(
         self,
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, QuantitySelection],
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,

@@ -28,7 +28,7 @@ from sbmlump.simulate.protocol import (
     PRECISE,
     ROUGH,
     IntegrationError,
-    Reading,
+    QuantitySelection,
     Steps,
     Tolerances,
     Trajectory,
@@ -90,7 +90,7 @@ class RoadRunnerModel:
         self._state_ids = tuple(own.get(name, name) for name in self._selected)
         species = {*model.getFloatingSpeciesIds(), *model.getBoundarySpeciesIds()}
         self._states = {
-            own.get(name, name): Reading(own.get(name, name), "amount" if name in species else "value")
+            own.get(name, name): QuantitySelection(own.get(name, name), "amount" if name in species else "value")
             for name in self._selected
         }
 
@@ -100,7 +100,7 @@ class RoadRunnerModel:
         return self._path
 
     @property
-    def states(self) -> Mapping[str, Reading]:
+    def states(self) -> Mapping[str, QuantitySelection]:
         """What CVODE integrates: targets of rate rules and floating species, species as amounts."""
         return self._states
 
@@ -115,7 +115,7 @@ class RoadRunnerModel:
 
     def run(
         self,
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, QuantitySelection],
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
@@ -165,7 +165,11 @@ class RoadRunnerModel:
         return Steps(np.unique(times), np.unique(np.concatenate([twice, self._stops(until)])))
 
     def _persist(
-        self, readings: Mapping[str, Reading], grid: Array, tolerances: Tolerances, scales: NDArray[np.float64]
+        self,
+        readings: Mapping[str, QuantitySelection],
+        grid: Array,
+        tolerances: Tolerances,
+        scales: NDArray[np.float64],
     ) -> Trajectory:
         """Attempts from the tolerances asked for to looser ones; the first failure is reported if all fail."""
         floored = np.maximum(scales, _FLOOR * scales.max(initial=0.0))
@@ -222,7 +226,7 @@ class RoadRunnerModel:
 
     def _attempt(
         self,
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, QuantitySelection],
         grid: Array,
         tolerances: Tolerances,
         scales: NDArray[np.float64],
@@ -281,11 +285,11 @@ class RoadRunnerModel:
         whole[:, 0] = grid
         return whole
 
-    def _selection(self, reading: Reading) -> str:
+    def _selection(self, reading: QuantitySelection) -> str:
         name = self._aliases.get(reading.id, reading.id)
         return f"[{name}]" if reading.form == "concentration" else name
 
-    def _select(self, selections: list[str], readings: Mapping[str, Reading]) -> None:
+    def _select(self, selections: list[str], readings: Mapping[str, QuantitySelection]) -> None:
         try:
             self._runner.timeCourseSelections = selections
         except RuntimeError as error:
@@ -313,7 +317,9 @@ class RoadRunnerModel:
         if len(absolute):
             integrator.setValue("absolute_tolerance", absolute.tolist())
 
-    def _require_finite_states(self, table: NDArray[np.float64], readings: list[Reading], until: float) -> None:
+    def _require_finite_states(
+        self, table: NDArray[np.float64], readings: list[QuantitySelection], until: float
+    ) -> None:
         bad = ~np.isfinite(table)
         if not bad.any():
             return

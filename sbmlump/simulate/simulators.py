@@ -8,7 +8,7 @@ from typing import Final
 
 from sbmlump.errors import Reason, UsageError
 from sbmlump.simulate.copasi import CopasiSimulator
-from sbmlump.simulate.facts import Facts
+from sbmlump.simulate.facts import ModelIndex
 from sbmlump.simulate.own import OwnSimulator, ScipySimulator
 from sbmlump.simulate.protocol import Simulator
 from sbmlump.simulate.roadrunner import RoadRunnerSimulator
@@ -41,7 +41,7 @@ def simulator_named(name: str) -> Simulator:
     return make()
 
 
-def simulator_for(name: str, *models: Facts) -> tuple[str, tuple[str, ...]]:
+def simulator_for(name: str, *models: ModelIndex) -> tuple[str, tuple[str, ...]]:
     """``name``, or the name of a simulator that does not compile where that would take minutes, and why.
 
     Raises

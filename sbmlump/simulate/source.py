@@ -18,7 +18,7 @@ from sbmlump.sbml.document import Opened, open_sbml, parse_document
 from sbmlump.sbml.reader import read_opened
 from sbmlump.sbml.text import text_of
 from sbmlump.sbml.writer import write_system
-from sbmlump.simulate.facts import Facts, facts_of
+from sbmlump.simulate.facts import ModelIndex, facts_of
 from sbmlump.simulate.switches import TimeSwitches, time_switches
 from sbmlump.system import OdeSystem
 
@@ -50,7 +50,7 @@ class SimulatedModel:
 
     path: Path
     text: str
-    facts: Facts
+    facts: ModelIndex
     switches: TimeSwitches
     remarks: tuple[str, ...] = ()
     system: OdeSystem | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.simulate.protocol import ROUGH, IntegrationError, LoadedModel, Reading, Trajectory
+from sbmlump.simulate.protocol import ROUGH, IntegrationError, LoadedModel, QuantitySelection, Trajectory
 
 __all__ = ["nice_above", "showing"]
 
@@ -33,7 +33,7 @@ class _Sight:
     ranges: NDArray[np.float64]
 
 
-def showing(model: LoadedModel, until: float, shortest: float, watch: Mapping[str, Reading]) -> float:
+def showing(model: LoadedModel, until: float, shortest: float, watch: Mapping[str, QuantitySelection]) -> float:
     """``until``, or the longest of ``until``/10, /100, … on whose grid most of ``watch`` show, less rest at its end.
 
     Parameters

@@ -30,7 +30,7 @@ from sbmlump.structure.exact_linear import left_null_space, solve_rows
 from sbmlump.system import OdeSystem, Participant
 
 __all__ = [
-    "Law",
+    "ConservationLaw",
     "Measure",
     "amount_factors",
     "changing_compartment",
@@ -57,7 +57,7 @@ _MOST_NEAR: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class ConservationLaw:
     """A combination of states that stays constant.
 
     Attributes
@@ -179,10 +179,12 @@ def law_expression(
 
 def law_of(
     system: OdeSystem, weights: Mapping[str, Fraction], measures: Sequence[Measure], rests_on: Sequence[str] = ()
-) -> Law:
+) -> ConservationLaw:
     """The law with these weights."""
     expression = law_expression(system, weights, measures)
-    return Law(weights, expression, law_expression(system, weights, measures, written=True), tuple(rests_on))
+    return ConservationLaw(
+        weights, expression, law_expression(system, weights, measures, written=True), tuple(rests_on)
+    )
 
 
 def moved_by_reactions(system: OdeSystem) -> set[str]:
@@ -237,7 +239,7 @@ def number_of(system: OdeSystem, participant: Participant) -> Fraction | None:
     return system.graph.number_of(node)
 
 
-def stoichiometric_laws(system: OdeSystem) -> tuple[Law, ...]:
+def stoichiometric_laws(system: OdeSystem) -> tuple[ConservationLaw, ...]:
     """Integer basis of the left null space of S, as far as its vectors are laws of the right-hand side too.
 
     Non-negative where the space has such a basis. Empty if there are no reactions. Stoichiometries have the values of
@@ -317,7 +319,7 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
 
 def linear_integrals(
     system: OdeSystem, *, symbolic: bool = True, keep: AbstractSet[str] = frozenset(), seed: int = 0
-) -> tuple[Law, ...]:
+) -> tuple[ConservationLaw, ...]:
     """All linear first integrals Σ nᵢ·Vᵢ·xᵢ of the right-hand side, a readable integer basis.
 
     Parameters
@@ -347,7 +349,9 @@ def linear_integrals(
     return _proved(system, basis, pivots, fixed, seed=seed)
 
 
-def conserved_laws(system: OdeSystem, *, keep: AbstractSet[str] = frozenset(), seed: int = 0) -> tuple[Law, ...]:
+def conserved_laws(
+    system: OdeSystem, *, keep: AbstractSet[str] = frozenset(), seed: int = 0
+) -> tuple[ConservationLaw, ...]:
     """A basis of all laws that hold for the values of the file and for all values of the constants in ``keep``.
 
     First those that hold for all values of all constants, then the others, each with the constants that it rests on.
@@ -365,7 +369,7 @@ def conserved_laws(system: OdeSystem, *, keep: AbstractSet[str] = frozenset(), s
         return every
     index = system.state_index
     rows: list[Mapping[int, Fraction]] = [{index[n]: v for n, v in law.weights.items()} for law in every]
-    extra: list[Law] = []
+    extra: list[ConservationLaw] = []
     for law in more:
         row = {index[n]: v for n, v in law.weights.items()}
         if solve_rows(rows, row) is None:
@@ -418,7 +422,7 @@ def rests_on(
         size = max(1, size // 2)
 
 
-def _with_rests(system: OdeSystem, law: Law, keep: AbstractSet[str], seed: int = 0) -> Law:
+def _with_rests(system: OdeSystem, law: ConservationLaw, keep: AbstractSet[str], seed: int = 0) -> ConservationLaw:
     return replace(law, rests_on=rests_on(system, law.weights, keep, seed) or ())
 
 
@@ -520,7 +524,7 @@ def _proved(
     fixed: Mapping[Node, Node],
     *,
     seed: int = 0,
-) -> tuple[Law, ...]:
+) -> tuple[ConservationLaw, ...]:
     """Readable rows of the space that are laws indeed: Σ nᵢ·(Vᵢxᵢ)' ≡ 0 at random points modulo random primes."""
     if not basis:
         return ()

@@ -11,7 +11,7 @@ from sbmlump.structure.balance import Balance, balance_of
 from sbmlump.structure.event_laws import changing_event, rows_kept_by_events
 from sbmlump.structure.exact_linear import rank
 from sbmlump.structure.laws import (
-    Law,
+    ConservationLaw,
     conserved_laws,
     law_measures,
     law_of,
@@ -56,7 +56,7 @@ class Structure:
 
     system: OdeSystem
     stoichiometric_rank: int | None
-    laws: tuple[Law, ...]
+    laws: tuple[ConservationLaw, ...]
     from_stoichiometry: int
     at_values: int
     near: tuple[tuple[str, str, str], ...]
@@ -66,10 +66,10 @@ class Structure:
     remarks: tuple[str, ...]
     set_by_events: tuple[str | None, ...]
 
-    def _laws(self) -> list[tuple[Law, str | None]]:
+    def _laws(self) -> list[tuple[ConservationLaw, str | None]]:
         return list(zip(self.laws, self.set_by_events, strict=True))
 
-    def _line(self, law: Law, event: str | None) -> str:
+    def _line(self, law: ConservationLaw, event: str | None) -> str:
         listed = ", ".join(law.rests_on)
         values = f"  (for the values in the file of {listed})" if listed else ""
         return f"    {law.text(self.system)}{values}" + (
@@ -188,7 +188,7 @@ def structure_of(system: OdeSystem) -> Structure:
     )
 
 
-def _set_by_events(system: OdeSystem, laws: Sequence[Law]) -> tuple[str | None, ...]:
+def _set_by_events(system: OdeSystem, laws: Sequence[ConservationLaw]) -> tuple[str | None, ...]:
     rows = [{system.state_index[name]: value for name, value in law.weights.items()} for law in laws]
     kept = rows_kept_by_events(system, rows) if system.events else rows
     found = (changing_event(system, row, kept) if system.events else None for row in rows)

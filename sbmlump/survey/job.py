@@ -1,6 +1,6 @@
 """What is done with one model, inside a process of its own: read it, then go through observables and methods.
 
-Everything is told as it comes: ``Facts`` (what is to be done), ``Begun`` (what is tried now), rows. Whoever listens
+Everything is told as it comes: ``ModelRow`` (what is to be done), ``Begun`` (what is tried now), rows. Whoever listens
 can tell, when the process dies, what it was doing and what is left.
 """
 
@@ -28,7 +28,7 @@ from sbmlump.survey.check import checked
 from sbmlump.survey.task import Row, Task
 from sbmlump.system import OdeSystem
 
-__all__ = ["PRELOAD", "Begun", "Facts", "Pair", "survey_model"]
+__all__ = ["PRELOAD", "Begun", "ModelRow", "Pair", "survey_model"]
 
 PRELOAD: Final = ("sbmlump.survey.job", "sbmlump.sbml.reader", "sbmlump.sbml.writer", "sbmlump.simulate")
 _SOFT: Final = 0.9  # part of the time limit after which nothing new is begun, so that the rest is told in order
@@ -40,7 +40,7 @@ Emit = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ModelRow:
     """What is known of the model, as a row to be completed, and the pairs of observable and method to come."""
 
     base: Row
@@ -63,7 +63,7 @@ def survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
     skip : set of pairs
         What is known already, from a process that died.
     emit : function
-        Takes ``Facts``, ``Begun`` and ``Row``.
+        Takes ``ModelRow``, ``Begun`` and ``Row``.
     """
     begin = time.perf_counter()
     base = empty_row(task)
@@ -74,12 +74,12 @@ def survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
         if system is not None:
             reasons = (Reason("no-states", "nothing in the model changes by itself: it has no states"),)
         name = "not-reducible" if system is not None else "failed" if base.level is None else "unsupported"
-        emit(Facts(base, ((None, base.method),)))
+        emit(ModelRow(base, ((None, base.method),)))
         emit(with_reasons(replace(base, outcome=name), reasons))
         return
     observables = system.states if task.observe is None else task.observe
     pairs = tuple((name, method) for method in methods for name in observables)
-    emit(Facts(base, pairs))
+    emit(ModelRow(base, pairs))
     deadline = begin + _SOFT * task.settings.time_limit
     source = _source(system, task) if task.settings.check else ()
     for method in methods:

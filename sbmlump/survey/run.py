@@ -21,14 +21,14 @@ from sbmlump.survey.results import finished_files, merge, shard_name, write_part
 from sbmlump.survey.task import Row, Settings, SurveyModel, Task
 from sbmlump.survey.worker import run_task
 
-__all__ = ["Done", "Progress", "Request", "run_survey"]
+__all__ = ["Done", "Progress", "SurveyRequest", "run_survey"]
 
 Progress = Callable[[int, int, str], None]
 Job = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Request:
+class SurveyRequest:
     """What is to be surveyed, where to, and by whom.
 
     Attributes
@@ -72,7 +72,7 @@ class Done:
     now: int
 
 
-def run_survey(request: Request, progress: Progress = lambda *_: None, job: Job = survey_model) -> Done:
+def run_survey(request: SurveyRequest, progress: Progress = lambda *_: None, job: Job = survey_model) -> Done:
     """Survey what is not surveyed yet.
 
     Parameters
@@ -111,7 +111,7 @@ def run_survey(request: Request, progress: Progress = lambda *_: None, job: Job 
     return Done(len(mine), before, len(tasks))
 
 
-def _results(request: Request, tasks: Sequence[Task], job: Job) -> Iterator[tuple[Row, ...]]:
+def _results(request: SurveyRequest, tasks: Sequence[Task], job: Job) -> Iterator[tuple[Row, ...]]:
     if request.scheduler is not None:
         from sbmlump.survey.on_dask import run_on_dask
 

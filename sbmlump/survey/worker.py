@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sbmlump.errors import Reason
 from sbmlump.isolate import Ended, Limits, run_isolated
-from sbmlump.survey.job import Begun, Facts, Pair, empty_row, survey_model, with_reasons
+from sbmlump.survey.job import Begun, ModelRow, Pair, empty_row, survey_model, with_reasons
 from sbmlump.survey.task import Row, Task
 
 __all__ = ["Stopped", "run_task"]
@@ -26,12 +26,12 @@ class _Heard:
     """What the processes of one model have said so far."""
 
     def __init__(self) -> None:
-        self.facts: Facts | None = None
+        self.facts: ModelRow | None = None
         self.rows: dict[Pair, Row] = {}
         self.current: Pair | None = None
 
     def __call__(self, message: Any) -> None:
-        if isinstance(message, Facts):
+        if isinstance(message, ModelRow):
             self.facts = message
         elif isinstance(message, Begun):
             self.current = message.pair
@@ -100,7 +100,7 @@ def _fill(task: Task, heard: _Heard, lost: list[Pair], ended: Ended) -> None:
         reason = Reason(ended.how, f"not done after {limit:g} s; a larger time limit may help")
     if heard.facts is None:
         empty = empty_row(task)
-        heard.facts = Facts(empty, ((None, empty.method),))
+        heard.facts = ModelRow(empty, ((None, empty.method),))
         lost = [(None, empty.method)]
     outcome = _OUTCOMES.get(reason.code, "failed")
     for observable, method in lost:

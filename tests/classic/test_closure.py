@@ -11,13 +11,13 @@ from hypothesis import given
 from strategies import HiddenSystem, hidden_systems
 
 from sbmlump.classic.closure import closure, read_lumping, user_lumping
-from sbmlump.classic.measure import Trial
+from sbmlump.classic.measure import EnsembleSettings
 from sbmlump.errors import UsageError
 from sbmlump.models import ring, squares_example
 from sbmlump.observables import parse_observables
 from sbmlump.reduced import ErrorEstimate, ExactProof
 
-SHORT = Trial(until=5.0, ensemble=1)
+SHORT = EnsembleSettings(until=5.0, ensemble=1)
 
 
 def test_an_exact_matrix_is_said_to_be_exact(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_an_observable_outside_the_lumps_is_refused() -> None:
 def test_hidden_lumpings_close(sample: HiddenSystem) -> None:
     index = sample.system.state_index
     rows = tuple({index[name]: value for name, value in row.items()} for row in sample.rows)
-    assert closure(sample.system, rows, trial=Trial(until=1e-3, ensemble=0)).exact
+    assert closure(sample.system, rows, trial=EnsembleSettings(until=1e-3, ensemble=0)).exact
 
 
 def test_closure_error_is_symbolic_and_sampled() -> None:

@@ -14,7 +14,7 @@ from strategies import mass_action_networks
 
 import sbmlump
 from sbmlump.classic.conservation import conservation, on_class
-from sbmlump.classic.measure import Trial, measure
+from sbmlump.classic.measure import EnsembleSettings, measure
 from sbmlump.classic.proof import EliminationClaim, claim_of_files, prove_elimination
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.expr.graph import Graph
@@ -74,7 +74,7 @@ def test_errors_from_other_starts_are_those_of_the_integration() -> None:
     system = multisite(2)
     found = conservation(system, parse_observables(system, ["kinase"]))
     assert found.system.size == 15
-    assert measure(found, Trial(until=5.0, ensemble=2)).errors.max() < 1e-5
+    assert measure(found, EnsembleSettings(until=5.0, ensemble=2)).errors.max() < 1e-5
 
 
 @given(mass_action_networks(max_species=5, max_reactions=6))
@@ -238,7 +238,7 @@ def test_after_an_exact_lumping_the_class_is_used() -> None:
     assert found.map.kind == "elimination"
     assert isinstance(found.certificate, ExactProof)
     assert found.original is system
-    assert measure(found, Trial(until=5.0, ensemble=2)).errors.max() < 1e-5
+    assert measure(found, EnsembleSettings(until=5.0, ensemble=2)).errors.max() < 1e-5
     assert on_class(found) is found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbmlump.classic.measure import Trial, difference
+from sbmlump.classic.measure import EnsembleSettings, difference
 from sbmlump.classic.quasi_equilibrium import fast_reactions, quasi_equilibrium
 from sbmlump.classic.quasi_steady import quasi_steady_state
 from sbmlump.classic.relation_graph import pruned
@@ -28,7 +28,7 @@ from sbmlump.sbml.reader import load_sbml
 from sbmlump.sbml.writer import write_reduction
 from sbmlump.system import Event, OdeSystem
 
-SHORT = Trial(until=20.0, ensemble=1)
+SHORT = EnsembleSettings(until=20.0, ensemble=1)
 
 
 def drained() -> OdeSystem:
@@ -112,7 +112,7 @@ def test_michaelis_menten_appears_with_the_enzyme_conserved() -> None:
     system = michaelis_menten()
     observables = parse_observables(system, ["P"])
     for fast in (["ES"], ["E", "ES"]):
-        found = quasi_steady_state(system, observables, fast=fast, trial=Trial(until=20.0, ensemble=1))
+        found = quasi_steady_state(system, observables, fast=fast, trial=EnsembleSettings(until=20.0, ensemble=1))
         assert found.system.states == ("S", "P")
         assert same(found.system, found.system.rhs[1], "k2*total_E_ES*S*k1/(k1*S + k1r + k2)")
         assert same(found.system, found.system.rhs[0], "-(k2*total_E_ES*S*k1)/(k1*S + k1r + k2)")
@@ -173,7 +173,9 @@ def test_what_has_no_closed_form_is_refused() -> None:
         (graph.neg(x), graph.sub(x, graph.call("exp", (y,)))),
     )
     with pytest.raises(UnsupportedModelError) as caught:
-        quasi_steady_state(inside, parse_observables(inside, ["x"]), fast=["y"], trial=Trial(until=1.0, ensemble=0))
+        quasi_steady_state(
+            inside, parse_observables(inside, ["x"]), fast=["y"], trial=EnsembleSettings(until=1.0, ensemble=0)
+        )
     assert "inside a function" in caught.value.reasons[0].message
 
 
@@ -198,7 +200,7 @@ def test_detection_finds_the_fast_intermediate_and_says_why() -> None:
     assert scales.fast == ("B",)
     assert scales.pointers["B"] == pytest.approx(1.0, abs=0.01)
     assert scales.gap == pytest.approx(1000, rel=0.01)
-    found = quasi_steady_state(system, parse_observables(system, ["C"]), trial=Trial(until=10.0, ensemble=1))
+    found = quasi_steady_state(system, parse_observables(system, ["C"]), trial=EnsembleSettings(until=10.0, ensemble=1))
     assert set(found.system.states) == {"A", "C"}
     assert found.certificate.as_json()["time_scales"]["pointers"]["B"] > 0.9
     assert found.certificate.worst_error < 0.01
@@ -216,7 +218,7 @@ def test_detection_of_reactions_near_equilibrium() -> None:
 def test_nothing_fast_is_said_so() -> None:
     system = sir_age_groups(1)
     with pytest.raises(UnsupportedModelError) as caught:
-        quasi_steady_state(system, parse_observables(system, ["I_1"]), trial=Trial(until=50.0, ensemble=1))
+        quasi_steady_state(system, parse_observables(system, ["I_1"]), trial=EnsembleSettings(until=50.0, ensemble=1))
     assert caught.value.reasons[0].code == "no-fast-quantity"
 
 
@@ -226,7 +228,7 @@ def test_the_choice_of_fast_states_does_a_bounded_amount_of_work(monkeypatch: py
     )
     monkeypatch.setattr("sbmlump.classic.choice._WORK", 1e-9)
     with pytest.raises(UnsupportedModelError, match="used up") as caught:
-        quasi_steady_state(system, parse_observables(system, ["C"]), trial=Trial(until=10.0, ensemble=1))
+        quasi_steady_state(system, parse_observables(system, ["C"]), trial=EnsembleSettings(until=10.0, ensemble=1))
     assert [one.code for one in caught.value.reasons] == ["no-fast-quantity"]
 
 
@@ -237,7 +239,7 @@ def test_reactions_near_equilibrium_that_would_spoil_the_result_are_left_out() -
         initial={"A": 10, "B": 0, "C": 0, "D": 10, "E": 0},
     )
     observables = parse_observables(system, ["C", "E"])
-    trial = Trial(until=20.0, ensemble=1)
+    trial = EnsembleSettings(until=20.0, ensemble=1)
     found = quasi_equilibrium(system, observables, trial=trial)
     assert isinstance(found.certificate, ErrorEstimate)
     assert set(found.certificate.details["near_equilibrium"]) == {"r1+r2", "r4+r5"}
@@ -272,7 +274,9 @@ def test_events_at_known_times_are_carried_over(tmp_path: Path) -> None:
     system = drained()
     graph = system.graph
     system = with_dose(system, graph.call("gt", (graph.time(), graph.number(1))), "A")
-    found = quasi_steady_state(system, parse_observables(system, ["C"]), fast=["B"], trial=Trial(until=4.0, ensemble=1))
+    found = quasi_steady_state(
+        system, parse_observables(system, ["C"]), fast=["B"], trial=EnsembleSettings(until=4.0, ensemble=1)
+    )
     assert [event.id for event in found.system.events] == ["dose"]
     assert found.certificate.worst_error < 0.2
     times = np.array([0.0, 0.99, 1.01])

@@ -10,7 +10,7 @@ import pytest
 
 from sbmlump.classic import choice, quasi_steady
 from sbmlump.classic.comparison import compare_methods, differences
-from sbmlump.classic.measure import Trial, difference, measure, yardstick
+from sbmlump.classic.measure import EnsembleSettings, difference, measure, reference_ensemble
 from sbmlump.classic.method import MethodOptions, apply_chain
 from sbmlump.classic.simulation import default_horizon, ensemble_runs, time_points
 from sbmlump.integrate.work import Meter, WorkLimitError
@@ -61,7 +61,7 @@ def test_the_horizon_ends_when_only_the_tolerance_moves_states() -> None:
 def test_a_reduction_read_from_files_is_measured_as_the_one_that_was_written(tmp_path: Path) -> None:
     system = multisite(2, noise=Fraction(1, 20), seed=3)
     (tmp_path / "original.xml").write_bytes(write_system(system))
-    trial = Trial(until=2.0, ensemble=3)
+    trial = EnsembleSettings(until=2.0, ensemble=3)
     made = apply_chain(
         system, parse_observables(system, ["kinase"]), ("approximate",), MethodOptions(max_error=0.05, trial=trial)
     )
@@ -72,7 +72,7 @@ def test_a_reduction_read_from_files_is_measured_as_the_one_that_was_written(tmp
     assert isinstance(read.map, AffineLumping)
     assert dict(read.map.totals) == dict(made.map.totals)
     assert read.map.offset == made.map.offset
-    ruler = yardstick(system, made.observables, trial)
+    ruler = reference_ensemble(system, made.observables, trial)
     wanted = measure(made, ruler).errors
     assert wanted.max() < 0.1
     assert measure(read, ruler).errors == pytest.approx(wanted, rel=1e-3, abs=1e-6)
@@ -81,20 +81,20 @@ def test_a_reduction_read_from_files_is_measured_as_the_one_that_was_written(tmp
 def test_too_much_work_is_no_figure() -> None:
     system = drained()
     observables = parse_observables(system, ["C"])
-    options = MethodOptions(fast=("B", "r1", "r2"), trial=Trial(until=10.0, ensemble=1))
+    options = MethodOptions(fast=("B", "r1", "r2"), trial=EnsembleSettings(until=10.0, ensemble=1))
     rows = compare_methods(system, observables, ("qssa", "quasi-equilibrium"), options)
     first, second = (row.reduction for row in rows)
     assert first is not None
     assert second is not None
     assert len(differences(rows, options.trial)) == 1
     with pytest.raises(WorkLimitError):
-        difference(first, second, Trial(until=10.0, ensemble=0), meter=Meter(1e-9))
+        difference(first, second, EnsembleSettings(until=10.0, ensemble=0), meter=Meter(1e-9))
 
 
 def test_a_choice_that_cannot_be_measured_finely_says_how_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     system = michaelis_menten()
     observables = parse_observables(system, [system.states[-1]])
-    trial = Trial(until=10.0, ensemble=1)
+    trial = EnsembleSettings(until=10.0, ensemble=1)
     fine = quasi_steady.quasi_steady_state(system, observables, trial=trial)
 
     def too_much(*_: object, **__: object) -> ErrorEstimate:

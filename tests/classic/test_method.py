@@ -15,7 +15,7 @@ from sbmlump.classic.comparison import compare_methods, differences
 from sbmlump.classic.compose import composed
 from sbmlump.classic.learned import learn
 from sbmlump.classic.learned_neural import NeuralClosure, learn_neural, load_neural, require_torch
-from sbmlump.classic.measure import Trial, measure
+from sbmlump.classic.measure import EnsembleSettings, measure
 from sbmlump.classic.method import CLASSIC, METHODS, MethodOptions, apply_chain, method_names
 from sbmlump.classic.quasi_steady import quasi_steady_state
 from sbmlump.cli.compare_methods import command, draw
@@ -35,7 +35,7 @@ from sbmlump.sbml.reader import load_sbml
 from sbmlump.sbml.writer import write_reduction
 from sbmlump.system import Event
 
-SHORT = Trial(until=10.0, ensemble=1)
+SHORT = EnsembleSettings(until=10.0, ensemble=1)
 
 
 def test_the_methods_of_the_command_line_are_there() -> None:
@@ -62,7 +62,7 @@ def test_proofs_of_a_chain_add_up() -> None:
     assert isinstance(found.certificate, ExactProof)
     assert "in turn: exact" in found.certificate.statement
     assert found.method == "exact,conservation"
-    assert measure(found, Trial(until=3.0, ensemble=1)).errors.max() < 1e-5
+    assert measure(found, EnsembleSettings(until=3.0, ensemble=1)).errors.max() < 1e-5
     assert len(found.lumps[0].members) > 2  # lumps of the original, not of the system in between
 
 
@@ -95,7 +95,7 @@ def test_steps_that_do_not_fit_are_refused() -> None:
 
 def test_a_learned_system_is_that_of_a_lumpable_polynomial_one() -> None:
     system = clue_example()
-    found = learn(system, parse_observables(system, ["x1", "x2 + 2*x3"]), trial=Trial(until=0.5, ensemble=2))
+    found = learn(system, parse_observables(system, ["x1", "x2 + 2*x3"]), trial=EnsembleSettings(until=0.5, ensemble=2))
     assert found.system.size == 2
     assert found.certificate.worst_error < 1e-4
     y = np.array([0.3, 0.4])
@@ -107,8 +107,8 @@ def test_a_learned_system_is_that_of_a_lumpable_polynomial_one() -> None:
 def test_a_learned_quotient_has_a_denominator() -> None:
     system = rational_example()
     observables = parse_observables(system, ["x1", "x2 + 2*x3"])
-    found = learn(system, observables, rational=True, trial=Trial(until=0.5, ensemble=2))
-    plain = learn(system, observables, trial=Trial(until=0.5, ensemble=2))
+    found = learn(system, observables, rational=True, trial=EnsembleSettings(until=0.5, ensemble=2))
+    plain = learn(system, observables, trial=EnsembleSettings(until=0.5, ensemble=2))
     assert found.certificate.worst_error <= plain.certificate.worst_error
     assert found.certificate.worst_error < 1e-2
 
@@ -139,7 +139,9 @@ def test_a_neural_closure_is_trained_saved_and_read(tmp_path: Path) -> None:
         [("A -> B", 1), ("B -> A", 2), ("B -> C", 1)], initial={"A": 1, "B": 0, "C": 0}, id="small"
     )
     observables = parse_observables(system, ["C"])
-    closure = learn_neural(system, observables, size=2, width=8, steps=400, trial=Trial(until=4.0, ensemble=2))
+    closure = learn_neural(
+        system, observables, size=2, width=8, steps=400, trial=EnsembleSettings(until=4.0, ensemble=2)
+    )
     assert closure.closure_error < 0.2
     assert closure.trajectory_error < 0.5
     path = tmp_path / "closure.pt"

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sbmlump.classic.measure import Trial
+from sbmlump.classic.measure import EnsembleSettings
 from sbmlump.classic.relation_graph import WEIGHTINGS, pruned, relation_graph
 from sbmlump.classic.timescales import nominal_run
 from sbmlump.errors import LimitError, UsageError
@@ -17,7 +17,7 @@ from sbmlump.reduced import ErrorEstimate
 from sbmlump.sbml.writer import write_reduction
 from sbmlump.system import OdeSystem
 
-SHORT = Trial(until=10.0, ensemble=1)
+SHORT = EnsembleSettings(until=10.0, ensemble=1)
 
 
 def branching() -> OdeSystem:

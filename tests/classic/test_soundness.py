@@ -14,7 +14,7 @@ from network_models import saved, sbml_model
 from sbmlump.classic.closure import closure
 from sbmlump.classic.comparison import compare_methods
 from sbmlump.classic.learned import learn
-from sbmlump.classic.measure import Trial, measure
+from sbmlump.classic.measure import EnsembleSettings, measure
 from sbmlump.classic.method import MethodOptions, apply_chain
 from sbmlump.classic.quasi_equilibrium import fast_reactions, quasi_equilibrium
 from sbmlump.classic.quasi_steady import quasi_steady_state
@@ -40,7 +40,7 @@ from sbmlump.structure.summary import structure_of
 from sbmlump.system import Assigned, Constant, Event, OdeSystem
 from sbmlump.verification import verify
 
-SHORT = Trial(until=5.0, ensemble=3)
+SHORT = EnsembleSettings(until=5.0, ensemble=3)
 
 
 def branched() -> OdeSystem:
@@ -71,7 +71,7 @@ def plain(text: dict[str, str], initial: dict[str, int]) -> OdeSystem:
 def test_a_learned_system_starts_where_its_lumps_do() -> None:
     system = plain({"A": "-A", "B": "A - 2*B"}, {"A": 10, "B": 1})
     assert system.initial[0] == 0  # the very first node of the graph
-    found = learn(system, parse_observables(system, ["A"]), trial=Trial(until=2.0, ensemble=2))
+    found = learn(system, parse_observables(system, ["A"]), trial=EnsembleSettings(until=2.0, ensemble=2))
     assert found.system.initial_state() == pytest.approx(found.project(system.initial_state()[None, :])[0])
 
 
@@ -156,12 +156,12 @@ def test_the_rates_of_lumps_may_not_speak_of_states() -> None:
 
 def test_what_is_not_defined_is_no_closure() -> None:
     system = plain({"A": "-A^(1/2)", "B": "-B"}, {"A": 1, "B": 4})
-    found = closure(system, {"y": "A - B"}, trial=Trial(until=0.5, ensemble=1))
+    found = closure(system, {"y": "A - B"}, trial=EnsembleSettings(until=0.5, ensemble=1))
     assert not found.exact
     assert found.worst == np.inf
     assert found.as_json()["worst"] is None
     with pytest.raises(UsageError, match="defined at no point"):
-        closure(system, {"y": "ln(A - 100)*B"}, trial=Trial(until=0.5, ensemble=1))
+        closure(system, {"y": "ln(A - 100)*B"}, trial=EnsembleSettings(until=0.5, ensemble=1))
 
 
 def test_between_events_is_not_always() -> None:
@@ -445,7 +445,7 @@ def test_a_model_without_states_is_refused() -> None:
     graph = Graph()
     system = OdeSystem(graph, (), (), (), (Constant("k", graph.number(1)),))
     with pytest.raises(UnsupportedModelError):
-        quasi_steady_state(system, parse_observables(system, ["k"]), trial=Trial(ensemble=1))
+        quasi_steady_state(system, parse_observables(system, ["k"]), trial=EnsembleSettings(ensemble=1))
 
 
 def test_reactions_in_a_growing_compartment_stay(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from corpus_files import biomodels, sample
 import sbmlump
 from sbmlump.lumping.every_state import StateSize, sizes_for_every_state
 from sbmlump.survey.results import read_rows
-from sbmlump.survey.run import Request, run_survey
+from sbmlump.survey.run import SurveyRequest, run_survey
 from sbmlump.survey.task import SurveyModel
 
 
 def test_survey_of_a_sample(corpus, tmp_path):
     paths = sample(biomodels(corpus), 30)
     models = [SurveyModel(p.stem, p.name, p, hashlib.sha256(p.read_bytes()).hexdigest()) for p in paths]
-    done = run_survey(Request(models, tmp_path, workers=2))
+    done = run_survey(SurveyRequest(models, tmp_path, workers=2))
     rows = read_rows(tmp_path)
     assert done.now == len(models) == len({row["file"] for row in rows})
     assert all(row["peak_memory_mb"] < 2048 for row in rows)

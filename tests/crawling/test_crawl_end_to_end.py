@@ -18,14 +18,14 @@ from crawler_standin import Model, StandIn, omex, sbml, serving, zipped
 
 from crawler.biomodels import BioModels
 from crawler.errors import CrawlError, GivenUpError
-from crawler.fetch import Summary, crawl
-from crawler.manners import Manners
-from crawler.repository import Wish
+from crawler.fetch import CrawlSummary, crawl
+from crawler.manners import RequestPolicy
+from crawler.repository import Selection
 from crawler.session import Session
 from crawler.store import Store, list_models, open_store
 from crawler.verify import verify
 
-QUICK = Manners(rate=0, timeout=5, first_wait=0.001, longest_wait=0.01)
+QUICK = RequestPolicy(rate=0, timeout=5, first_wait=0.001, longest_wait=0.01)
 KINDS = ("busy", "limit", "reset", "short", "corrupt", "html", "stall")
 
 
@@ -41,11 +41,13 @@ def make_world(count: int, **more: Model) -> StandIn:
     return StandIn({**models, **more})
 
 
-def fetch_all(world: StandIn, path: Path, wish: Wish | None = None, manners: Manners = QUICK) -> Summary:
+def fetch_all(
+    world: StandIn, path: Path, wish: Selection | None = None, manners: RequestPolicy = QUICK
+) -> CrawlSummary:
     session = Session(world.url, manners=manners)
     try:
         with Store.writable(path, wait=0) as store:
-            return crawl(BioModels(session), session, store, wish or Wish())
+            return crawl(BioModels(session), session, store, wish or Selection())
     finally:
         session.close()
 
@@ -107,23 +109,23 @@ def test_only_what_changed_is_fetched_again(world: StandIn, tmp_path: Path) -> N
 
 
 def test_named_ids_need_no_list(world: StandIn, tmp_path: Path) -> None:
-    wish = Wish(ids=(id_of(3), f" {id_of(5)}"))
+    wish = Selection(ids=(id_of(3), f" {id_of(5)}"))
     assert fetch_all(world, tmp_path / "s", wish).present == 2
     assert world.count("search?") == 0
     world.forget()
     again = fetch_all(world, tmp_path / "s", wish)
     assert (again.fetched, again.unchanged, world.count("download")) == (0, 2, 0)
     with pytest.raises(CrawlError, match="not an id"):
-        fetch_all(world, tmp_path / "s", Wish(ids=("../etc",)))
+        fetch_all(world, tmp_path / "s", Selection(ids=("../etc",)))
     with pytest.raises(CrawlError, match=f"ask for {id_of(5)}"):
-        fetch_all(world, tmp_path / "s", Wish(ids=(f"{id_of(5)}.2",)))
+        fetch_all(world, tmp_path / "s", Selection(ids=(f"{id_of(5)}.2",)))
 
 
 def test_query_limit_and_curated(tmp_path: Path) -> None:
     with serving(make_world(4, MODEL0000000001=Model(sbml("x"), name="calcium"))) as world:
-        assert fetch_all(world, tmp_path / "a", Wish(query="calcium")).wanted == 1
-        assert fetch_all(world, tmp_path / "b", Wish(limit=2)).wanted == 2
-        assert fetch_all(world, tmp_path / "c", Wish(curated=True)).wanted == 4
+        assert fetch_all(world, tmp_path / "a", Selection(query="calcium")).wanted == 1
+        assert fetch_all(world, tmp_path / "b", Selection(limit=2)).wanted == 2
+        assert fetch_all(world, tmp_path / "c", Selection(curated=True)).wanted == 4
 
 
 def test_pages_are_read_to_the_end_and_repeats_dropped(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_corruption_without_checksum_crc_or_digest_needs_two_equal_downloads(tmp
     world = StandIn({id_of(1): model}, etags=False)
     world.fault = lambda path, attempt: "corrupt" if "download" in path and attempt == 1 else None
     with serving(world):
-        summary = fetch_all(world, tmp_path / "s", Wish(ids=(id_of(1),)))
+        summary = fetch_all(world, tmp_path / "s", Selection(ids=(id_of(1),)))
     assert summary.present == 1
     assert world.count("model/download") == 3
     assert_right(world, tmp_path / "s")
@@ -208,7 +210,7 @@ def test_a_404_of_a_wrongly_read_name_is_not_gone(tmp_path: Path) -> None:
     world = StandIn({id_of(1): Model(sbml("m"), file="x" * 400 + ".xml", sums=False)}, etags=False)
     world.fault = lambda path, attempt: "corrupt" if path.endswith("?format=json") and attempt == 1 else None
     with serving(world):
-        summary = fetch_all(world, tmp_path / "s", Wish(ids=(id_of(1),)))
+        summary = fetch_all(world, tmp_path / "s", Selection(ids=(id_of(1),)))
     assert world.count("download") >= 2
     assert (summary.present, summary.misses) == (1, ())
 
@@ -323,10 +325,10 @@ def test_a_redirect_that_drops_the_format_gets_it_back(world: StandIn, tmp_path:
 
 def test_a_service_that_is_down_is_left_alone(world: StandIn, tmp_path: Path) -> None:
     world.models.update(make_world(60).models)
-    fetch_all(world, tmp_path / "s", Wish(limit=1))
+    fetch_all(world, tmp_path / "s", Selection(limit=1))
     world.fault = lambda path, attempt: None if "search?" in path or "identifiers" in path else "busy"
     world.forget()
-    summary = fetch_all(world, tmp_path / "s", manners=Manners(rate=0, tries=2, first_wait=0.001, at_once=1))
+    summary = fetch_all(world, tmp_path / "s", manners=RequestPolicy(rate=0, tries=2, first_wait=0.001, at_once=1))
     assert not summary.complete
     assert summary.stopped is not None
     assert summary.present == 1
@@ -335,7 +337,7 @@ def test_a_service_that_is_down_is_left_alone(world: StandIn, tmp_path: Path) ->
     assert len(summary.misses) == 59
     world.fault = lambda path, attempt: "busy"
     with pytest.raises(GivenUpError, match="run the same command later"):
-        fetch_all(world, tmp_path / "s", manners=Manners(rate=0, tries=2, first_wait=0.001))
+        fetch_all(world, tmp_path / "s", manners=RequestPolicy(rate=0, tries=2, first_wait=0.001))
 
 
 def test_an_answer_that_disagrees_with_a_held_file_keeps_it(world: StandIn, tmp_path: Path) -> None:
@@ -370,12 +372,12 @@ def test_two_crawls_at_once(world: StandIn, tmp_path: Path) -> None:
     import threading
 
     world.delay = 0.01
-    ended: list[Summary] = []
+    ended: list[CrawlSummary] = []
 
     def one() -> None:
         session = Session(world.url, manners=QUICK)
         with Store.writable(tmp_path / "s", wait=30) as store:
-            ended.append(crawl(BioModels(session), session, store, Wish()))
+            ended.append(crawl(BioModels(session), session, store, Selection()))
 
     threads = [threading.Thread(target=one) for _ in range(2)]
     for thread in threads:

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from crawler_standin import StandIn, serving
 
-from crawler.answer import Answer, Reading
-from crawler.errors import BadAnswerError, GivenUpError, NotFoundError, ServiceError, StoppedError, WishError
-from crawler.manners import Manners, retry_after
+from crawler.answer import ParsedResponse, Response
+from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, ServiceError, StoppedError
+from crawler.manners import RequestPolicy, retry_after
 from crawler.repository import settle
 from crawler.session import Session, is_loopback
 
@@ -27,10 +27,10 @@ def world() -> Iterator[StandIn]:
 
 def session(world: StandIn, **manners: object) -> Session:
     given = {"rate": 0, "first_wait": 0.001, **manners}
-    return Session(world.url, manners=Manners(**given))  # type: ignore[arg-type]
+    return Session(world.url, manners=RequestPolicy(**given))  # type: ignore[arg-type]
 
 
-def body(answer: Answer) -> bytes:
+def body(answer: Response) -> bytes:
     return answer.body
 
 
@@ -89,7 +89,7 @@ def test_retry_after_is_honoured(world: StandIn, monkeypatch: pytest.MonkeyPatch
 
 
 def test_waits_grow_are_jittered_and_bounded() -> None:
-    calm = Manners(first_wait=1.0, longest_wait=8.0)
+    calm = RequestPolicy(first_wait=1.0, longest_wait=8.0)
     for attempt, middle in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (9, 8.0)):
         waits = {calm.wait(attempt) for _ in range(50)}
         assert len(waits) > 40
@@ -141,7 +141,7 @@ def test_etags_that_are_no_digests_cost_two_requests_in_all(world: StandIn) -> N
     ],
 )
 def test_what_an_etag_says(etag: str | None, sure: bool, doubtful: bool) -> None:
-    answer = Answer(200, "u", {"etag": etag} if etag else {}, b"hello")
+    answer = Response(200, "u", {"etag": etag} if etag else {}, b"hello")
     assert (answer.sure, answer.doubtful) == (sure, doubtful)
 
 
@@ -150,7 +150,7 @@ def test_a_redirect_leads_only_to_known_hosts(world: StandIn) -> None:
     with pytest.raises(ServiceError, match="not a known host; it was not followed"):
         session(world).get(HOME, read=body)
     world.forget()
-    known = Session(world.url, frozenset({f"localhost:{world.port}"}), Manners(rate=0))
+    known = Session(world.url, frozenset({f"localhost:{world.port}"}), RequestPolicy(rate=0))
     assert known.get(HOME, read=body).value
     world.forget()
     world.fault = lambda path, attempt: f"{world.url}/{HOME}"
@@ -168,20 +168,20 @@ def test_says_who_it_is(world: StandIn) -> None:
     (agent,) = world.agents
     assert agent.startswith("sbmlump-crawler/")
     assert "(contact: someone@example.org)" in agent
-    with pytest.raises(WishError):
+    with pytest.raises(SelectionError):
         session(world, contact="two words\r\nX-Header: 1")
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "www.biomodels.org", "", "file:///etc/passwd"])
 def test_a_base_url_that_is_none(url: str) -> None:
-    with pytest.raises(WishError, match="begins with https"):
+    with pytest.raises(SelectionError, match="begins with https"):
         Session(url)
 
 
 @pytest.mark.parametrize("wrong", [{"rate": -1}, {"at_once": 0}, {"timeout": 0}, {"tries": 0}])
 def test_manners_that_make_no_sense(wrong: dict[str, int]) -> None:
-    with pytest.raises(WishError):
-        Manners(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(SelectionError):
+        RequestPolicy(**wrong)  # type: ignore[arg-type]
 
 
 def test_stopping_ends_every_wait(world: StandIn) -> None:
@@ -194,11 +194,11 @@ def test_stopping_ends_every_wait(world: StandIn) -> None:
 
 def test_nobody_listens() -> None:
     with pytest.raises(GivenUpError, match="no connection"):
-        Session("http://127.0.0.1:9", manners=Manners(rate=0, tries=2, first_wait=0.001)).get("x", read=body)
+        Session("http://127.0.0.1:9", manners=RequestPolicy(rate=0, tries=2, first_wait=0.001)).get("x", read=body)
 
 
-def readings(*values: tuple[str, bool]) -> Iterator[Reading[str]]:
-    return (Reading(value, sure, None, 0) for value, sure in values)
+def readings(*values: tuple[str, bool]) -> Iterator[ParsedResponse[str]]:
+    return (ParsedResponse(value, sure, None, 0) for value, sure in values)
 
 
 def test_settle_believes_certain_expected_or_repeated_readings() -> None:
@@ -210,7 +210,7 @@ def test_settle_believes_certain_expected_or_repeated_readings() -> None:
         stream = readings(*given)
         assert settle(lambda s=stream: next(s), expected) == right  # type: ignore[misc]
     stream = readings(*((str(i), False) for i in range(20)))
-    with pytest.raises(BadAnswerError, match="all differ"):
+    with pytest.raises(BadResponseError, match="all differ"):
         settle(lambda: next(stream))
 
 
@@ -220,7 +220,7 @@ def test_proxies_come_from_the_environment_but_not_to_ourselves(
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert session(world).get(HOME, read=body).value
-    afar = Session("http://models.invalid", manners=Manners(rate=0, tries=1))
+    afar = Session("http://models.invalid", manners=RequestPolicy(rate=0, tries=1))
     with pytest.raises(GivenUpError, match="the proxy of the environment does not answer"):
         afar.get("x", read=body)
     loopback = {

@@ -17,13 +17,13 @@ from crawler_standin import omex, sbml, zipped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.archive import Archive, Limits, master_sbml
-from crawler.bring_in import bring_in
-from crawler.content import Promise, digest_problem, sbml_problem, sha256
-from crawler.errors import ArchiveError, StoreError, WishError
+from crawler.archive import Archive, ArchiveLimits, master_sbml
+from crawler.bring_in import import_files
+from crawler.content import ExpectedFile, digest_problem, sbml_problem, sha256
+from crawler.errors import ArchiveError, SelectionError, StoreError
 from crawler.manifest import Record, parse_line, read_manifest
 from crawler.plan import make_plan
-from crawler.repository import Entry, Wish
+from crawler.repository import CatalogueEntry, Selection
 from crawler.store import Store, list_models, open_store
 from crawler.verify import inventory, verify
 
@@ -260,7 +260,7 @@ def test_encodings(encoding: str) -> None:
 
 @given(st.binary(min_size=1, max_size=60), st.integers(0, 10_000), st.integers(1, 255))
 def test_any_changed_byte_is_noticed_by_a_checksum(data: bytes, where: int, flip: int) -> None:
-    promise = Promise("f", len(data), {"sha256": sha256(data)})
+    promise = ExpectedFile("f", len(data), {"sha256": sha256(data)})
     assert digest_problem(data, promise) is None
     position = where % len(data)
     changed = data[:position] + bytes([data[position] ^ flip]) + data[position + 1 :]
@@ -286,7 +286,7 @@ def test_any_changed_byte_is_noticed_by_a_checksum(data: bytes, where: int, flip
     ],
 )
 def test_unsafe_archives(members: dict[str, bytes], told: str) -> None:
-    limits = Limits(members=10, member_bytes=900, total_bytes=1000)
+    limits = ArchiveLimits(members=10, member_bytes=900, total_bytes=1000)
     with pytest.raises(ArchiveError, match=told) as caught:
         Archive(zipped(members), "a.zip", limits)
     assert caught.value.code == "unsafe-archive"
@@ -340,17 +340,17 @@ def test_the_plan_is_a_pure_comparison() -> None:
         "left": record("left", **held),
     }
     listed = {"same": "1", "newer": "2", "cut": "1", "never": "1", "gone": "1", "fresh": None}
-    entries = [Entry(id, None, modified) for id, modified in listed.items()]
-    plan = make_plan(entries, records, {"same", "newer", "left"}, Wish(), bulk_size=2)
+    entries = [CatalogueEntry(id, None, modified) for id, modified in listed.items()]
+    plan = make_plan(entries, records, {"same", "newer", "left"}, Selection(), bulk_size=2)
     assert [entry.id for entry in plan.keep] == ["same"]
     assert [entry.id for entry in plan.ask] == ["newer"]
     assert [r.id for r in plan.refused] == ["never"]
     assert [[entry.id for entry in batch] for batch in plan.batches] == [["cut", "gone"], ["fresh"]]
     assert (plan.unlisted, plan.wanted, plan.bulk) == (("left",), 6, False)
-    assert make_plan(entries, records, {"same"}, Wish(limit=9)).unlisted == ()
-    rechecked = make_plan(entries, records, {"same"}, Wish(recheck=True))
+    assert make_plan(entries, records, {"same"}, Selection(limit=9)).unlisted == ()
+    rechecked = make_plan(entries, records, {"same"}, Selection(recheck=True))
     assert [entry.id for entry in rechecked.ask] == ["same"]
-    assert make_plan([Entry(str(i)) for i in range(9)], {}, set(), Wish(), bulk_size=100).bulk
+    assert make_plan([CatalogueEntry(str(i)) for i in range(9)], {}, set(), Selection(), bulk_size=100).bulk
 
 
 def test_import_of_a_folder_and_of_a_zip(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_import_of_a_folder_and_of_a_zip(tmp_path: Path) -> None:
     (tmp_path / "in.zip").write_bytes(zipped(members))
     for origin, place in ((source, tmp_path / "a"), (tmp_path / "in.zip", tmp_path / "b")):
         with Store.writable(place) as store:
-            summary = bring_in(store, origin)
+            summary = import_files(store, origin)
         assert (summary.wanted, summary.fetched, summary.complete) == (6, 5, True)
         assert {miss.code for miss in summary.misses} == {"html-page"}
         found = {model.id: model.path.read_bytes() for model in list_models(place)}
@@ -380,7 +380,7 @@ def test_import_of_a_folder_and_of_a_zip(tmp_path: Path) -> None:
         assert found["three"] == sbml("three")
         assert sum(id.startswith("odd_name_1_-") for id in found) == 1
         with Store.writable(place) as store:
-            assert (bring_in(store, origin).unchanged, verify(store).findings) == (5, ())
+            assert (import_files(store, origin).unchanged, verify(store).findings) == (5, ())
 
 
 def test_import_of_names_that_a_store_uses_itself(tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_import_of_names_that_a_store_uses_itself(tmp_path: Path) -> None:
     for name in ("tmp.xml", "objects.sbml", "store.json.xml", "-.xml"):
         (tmp_path / "in" / name).write_bytes(sbml(name))
     with Store.writable(tmp_path / "s") as store:
-        assert bring_in(store, tmp_path / "in").fetched == 4
+        assert import_files(store, tmp_path / "in").fetched == 4
     found = list_models(tmp_path / "s")
     assert sorted(model.id.rpartition("-")[0] for model in found) == ["model", "objects", "store.json", "tmp"]
     assert verify(open_store(tmp_path / "s")).findings == ()
@@ -431,8 +431,8 @@ def test_import_of_what_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "evil.zip").write_bytes(zipped({"../x.xml": sbml("x")}))
     (tmp_path / "text").write_text("hello")
     with Store.writable(tmp_path / "s") as store:
-        for name, kind in (("evil.zip", ArchiveError), ("text", WishError), ("absent", WishError)):
+        for name, kind in (("evil.zip", ArchiveError), ("text", SelectionError), ("absent", SelectionError)):
             with pytest.raises(kind):
-                bring_in(store, tmp_path / name)
+                import_files(store, tmp_path / name)
     assert list_models(tmp_path / "s") == []
     assert not (tmp_path / "x.xml").exists()

@@ -23,7 +23,7 @@ from sbmlump.formats import antimony as formats_antimony
 from sbmlump.formats.antimony import antimony_text, sbml_of_antimony
 from sbmlump.formats.antimony_math import number_text
 from sbmlump.formats.antimony_words import RESERVED
-from sbmlump.outputs import Written, written_system
+from sbmlump.outputs import WrittenOutput, written_system
 from sbmlump.sbml.reader import parse_sbml
 from sbmlump.system import Assigned, Constant, Constraint, Event, OdeSystem, Quantity
 
@@ -50,7 +50,7 @@ def part(species: str, stoichiometry: str, id: str = "") -> str:
     return f'<speciesReference {own}species="{species}" stoichiometry="{stoichiometry}" constant="true"/>'
 
 
-def again(written: Written) -> OdeSystem:
+def again(written: WrittenOutput) -> OdeSystem:
     """What Tellurium's library makes of a text."""
     return parse_sbml(sbml_of_antimony(written.data.decode()))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sbmlump.classic.simulation import trajectories
 from sbmlump.expr.graph import Graph
-from sbmlump.integrate.fields import Field, field_of
+from sbmlump.integrate.fields import VectorField, field_of
 from sbmlump.lumping.approximate import Algorithm, approximate
 from sbmlump.lumping.epsilon_partition import bisect_epsilon, block_projection, epsilon_partition
 from sbmlump.lumping.estimate import deviation, error_bound
@@ -51,19 +51,19 @@ def nearly_lumpable() -> OdeSystem:
 
 
 @pytest.fixture(scope="module")
-def field() -> Field:
+def field() -> VectorField:
     system = nearly_lumpable()
     return field_of(system.graph, system.rhs, system.states, {})
 
 
-def test_example_8(field: Field) -> None:
+def test_example_8(field: VectorField) -> None:
     span = MatrixSpan(field.jacobians(POINTS, np.zeros(6, dtype=np.int64)))
     rows = approximate_rows(span, np.array([[1.0, 0.0, 0.0]]), 0.2)
     assert rows is not None
     assert np.round(rows, 3).tolist() == [[1.0, 0.0, 0.0], [0.0, 0.443, 0.897]]
 
 
-def test_example_8_with_sampled_jacobians(field: Field) -> None:
+def test_example_8_with_sampled_jacobians(field: VectorField) -> None:
     span = jacobian_span(field, np.full(3, 3.0))
     rows = approximate_rows(span, np.array([[1.0, 0.0, 0.0]]), 0.2)
     assert rows is not None
@@ -74,7 +74,7 @@ def test_example_8_with_sampled_jacobians(field: Field) -> None:
     assert len(exact) == 3
 
 
-def test_deviation_of_example_4(field: Field) -> None:
+def test_deviation_of_example_4(field: VectorField) -> None:
     matrix = np.array([[1.0, 0, 0], [0, 1, 2]])
     lift = np.linalg.pinv(matrix)
     x = np.array([[1.0, 1.0, 1.0]])
@@ -83,7 +83,7 @@ def test_deviation_of_example_4(field: Field) -> None:
     assert off[0] == pytest.approx(0.007, abs=5e-4)
 
 
-def test_reduced_system_of_example_6(field: Field) -> None:
+def test_reduced_system_of_example_6(field: VectorField) -> None:
     # y1' = 1.004 y2²/(y1² + 1), y2' = −2 y2/(y2 + 1)
     matrix = np.array([[1.0, 0, 0], [0, 1, 2]])
     lift = np.linalg.pinv(matrix)
@@ -94,7 +94,7 @@ def test_reduced_system_of_example_6(field: Field) -> None:
     assert got[:, 1] == pytest.approx(-2 * y[:, 1] / (y[:, 1] + 1))
 
 
-def test_lemma_1(field: Field) -> None:
+def test_lemma_1(field: VectorField) -> None:
     span = MatrixSpan(field.jacobians(POINTS, np.zeros(6, dtype=np.int64)))
     observed = np.array([[1.0, 0.0, 0.0]])
     ceiling = tolerance_ceiling(span, observed)
@@ -165,7 +165,7 @@ def test_stopping_early_gives_nothing() -> None:
     assert approximate_rows(jacobian_span(field, np.ones(18)), np.eye(18)[:1], 0.0, 4) is None
 
 
-def test_the_other_criterion(field: Field) -> None:
+def test_the_other_criterion(field: VectorField) -> None:
     span = MatrixSpan(field.jacobians(POINTS, np.zeros(6, dtype=np.int64)))
     observed = np.array([[1.0, 0.0, 0.0]])
     box = np.full(3, math.sqrt(3))

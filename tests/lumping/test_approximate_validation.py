@@ -12,9 +12,9 @@ from sbmlump.errors import LimitError
 from sbmlump.expr.graph import Graph
 from sbmlump.integrate import integrate
 from sbmlump.integrate.work import Meter, WorkLimitError
-from sbmlump.lumping.affine import Written, write_projection
+from sbmlump.lumping.affine import WrittenSystem, write_projection
 from sbmlump.lumping.approximate import UnreachableError, approximate
-from sbmlump.lumping.approximate_problem import Problem, pose
+from sbmlump.lumping.approximate_problem import ReductionProblem, pose
 from sbmlump.lumping.balanced import Affine
 from sbmlump.lumping.estimate import estimate_errors
 from sbmlump.lumping.search import constants_of
@@ -39,7 +39,7 @@ def chain(event: bool = False) -> OdeSystem:
     return replace(base, events=(Event(trigger, (("A", g.number(3)), ("C", g.number(1))), id="pulse"),))
 
 
-def dropped(system: OdeSystem) -> tuple[Problem, Affine, Written, Sample]:
+def dropped(system: OdeSystem) -> tuple[ReductionProblem, Affine, WrittenSystem, Sample]:
     """D and C kept, A and B lifted by a poor guess: B = C/2."""
     problem = pose(system, parse_observables(system, ["D"]))
     (sample,) = run_ensemble(problem, 6.0, (Ensemble(4),), 0)

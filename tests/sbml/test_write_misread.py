@@ -10,7 +10,7 @@ from network_models import saved, sbml_model
 import sbmlump
 from sbmlump.sbml.write_sharing import HELPER_PREFIX
 from sbmlump.sbml.writer import write_system
-from sbmlump.simulate import Reading, simulator_named
+from sbmlump.simulate import QuantitySelection, simulator_named
 
 
 def model(tmp_path: Path, law: str) -> Path:
@@ -40,7 +40,7 @@ def test_copasi_has_the_flux_of_libroadrunner(law: str, tmp_path: Path) -> None:
     path = tmp_path / "written.xml"
     path.write_bytes(write_system(sbmlump.load(model(tmp_path, law))))
     wanted, found = (
-        simulator_named(name).load(path).run({"B": Reading("B", "concentration")}, 2.0, 5).values["B"]
+        simulator_named(name).load(path).run({"B": QuantitySelection("B", "concentration")}, 2.0, 5).values["B"]
         for name in ("roadrunner", "copasi")
     )
     assert found == pytest.approx(wanted, rel=1e-7)

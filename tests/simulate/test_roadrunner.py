@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulate.simulation_models import chain, jump_at, ode, scaled
 
-from sbmlump.simulate import IntegrationError, Reading, simulator_named
+from sbmlump.simulate import IntegrationError, QuantitySelection, simulator_named
 from sbmlump.simulate.source import simulated_file
 
 
@@ -26,14 +26,14 @@ def test_small_states_are_as_accurate_as_large_ones(file):
     # One absolute tolerance for both, made for the large state, would not see the small one oscillate.
     swing = [("u", 1e-20, "<ci>v</ci>"), ("v", 0.0, scaled(-400.0, "u"))]
     path = file(ode(("big", 1e3, scaled(-0.1, "big")), *swing))
-    run = load(path).run({"u": Reading("u", "value")}, 3.0, 31)
+    run = load(path).run({"u": QuantitySelection("u", "value")}, 3.0, 31)
     expected = [1e-20 * math.cos(20.0 * t) for t in run.times]
     assert run.values["u"].tolist() == pytest.approx(expected, rel=1e-6, abs=1e-27)
 
 
 @pytest.mark.parametrize("moment", [2.7, 5.0])
 def test_a_jump_on_a_point_of_the_grid_is_passed(file, moment):
-    run = load(file(jump_at(moment))).run({"x": Reading("x", "value")}, 10.0, 101)
+    run = load(file(jump_at(moment))).run({"x": QuantitySelection("x", "value")}, 10.0, 101)
     assert run.times[-1] == 10.0
     assert len(run.times) == 101
     expected = [t + 2.0 * max(t - moment, 0.0) for t in run.times]
@@ -42,7 +42,7 @@ def test_a_jump_on_a_point_of_the_grid_is_passed(file, moment):
 
 def test_runs_cut_at_jumps_give_the_same_grid(file):
     model = load(file(jump_at(2.7)))
-    model._select(["time", "x"], {"x": Reading("x", "value")})
+    model._select(["time", "x"], {"x": QuantitySelection("x", "value")})
     for stops in [(), (2.7,), (1.0, 2.7), (2.75,)]:
         model._runner.resetToOrigin()
         table = model._table(np.linspace(0.0, 10.0, 101), stops)
@@ -60,7 +60,7 @@ def test_loosened_tolerances_are_said(file, monkeypatch):
         return attempt(self, readings, grid, tolerances, scales, stops)
 
     monkeypatch.setattr(type(model), "_attempt", strict_fails)
-    run = model.run({"A": Reading("A", "concentration")}, 2.0, 3)
+    run = model.run({"A": QuantitySelection("A", "concentration")}, 2.0, 3)
     assert run.values["A"][-1] == pytest.approx(3.0 * math.exp(-1.0), rel=1e-5)
     assert "a relative tolerance of 1e-08" in run.remarks[0]
 
@@ -132,6 +132,6 @@ def test_amounts_beside_a_large_parameter_keep_their_accuracy(tmp_path):
     assert scales["u"] == 1.0
     assert scales["A"] == pytest.approx(3e-22)
     assert scales["B"] < 3e-22
-    run = model.run({"A": Reading("A", "concentration")}, 1000.0, 101)
+    run = model.run({"A": QuantitySelection("A", "concentration")}, 1000.0, 101)
     steady = (-0.01 + math.sqrt(0.01**2 + 4e6 * 0.01 * 1e-4)) / 2e6  # 1e6 A² = 0.01 (1e-4 - A)
     np.testing.assert_allclose(run.values["A"][1:], steady, rtol=1e-6)

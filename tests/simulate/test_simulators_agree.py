@@ -12,8 +12,8 @@ from network_models import saved, sbml_model, twin_chains
 import sbmlump
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.outputs import sbml_of
-from sbmlump.simulate import IntegrationError, Reading, compare, simulator_for, simulator_named
-from sbmlump.simulate.facts import Facts
+from sbmlump.simulate import IntegrationError, QuantitySelection, compare, simulator_for, simulator_named
+from sbmlump.simulate.facts import ModelIndex
 from sbmlump.simulate.simulators import MOST_COMPILED, MOST_OPERANDS
 from sbmlump.simulate.source import simulated_file
 
@@ -49,13 +49,13 @@ def mixed(tmp_path: Path) -> Path:
 def test_all_forms_of_all_quantities_as_libroadrunner_has_them(name: str, tmp_path: Path) -> None:
     path = mixed(tmp_path)
     readings = {
-        "a": Reading("A", "concentration"),
-        "amount of a": Reading("A", "amount"),
-        "b": Reading("B", "amount"),
-        "concentration of b": Reading("B", "concentration"),
-        "p": Reading("p", "value"),
-        "flux": Reading("go", "flux"),
-        "size": Reading("cell", "value"),
+        "a": QuantitySelection("A", "concentration"),
+        "amount of a": QuantitySelection("A", "amount"),
+        "b": QuantitySelection("B", "amount"),
+        "concentration of b": QuantitySelection("B", "concentration"),
+        "p": QuantitySelection("p", "value"),
+        "flux": QuantitySelection("go", "flux"),
+        "size": QuantitySelection("cell", "value"),
     }
     wanted = simulator_named("roadrunner").load(path).run(readings, 3.0, 31)
     model = simulator(name).load(path)  # type: ignore[attr-defined]
@@ -79,7 +79,7 @@ def test_initial_rates_as_libroadrunner_has_them(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_do_not_depend_on_each_other(name: str, tmp_path: Path) -> None:
     model = simulator(name).load(saved(tmp_path, twin_chains()))  # type: ignore[attr-defined]
-    readings = {"C": Reading("C", "concentration")}
+    readings = {"C": QuantitySelection("C", "concentration")}
     first = model.run(readings, 10.0, 11).values["C"]
     model.run(readings, 3.0, 5)
     assert model.run(readings, 10.0, 11).values["C"] == pytest.approx(first, rel=1e-12)
@@ -89,7 +89,7 @@ def test_runs_do_not_depend_on_each_other(name: str, tmp_path: Path) -> None:
 def test_unknown_quantity_is_refused(name: str, tmp_path: Path) -> None:
     model = simulator(name).load(saved(tmp_path, twin_chains()))  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="nonsense"):
-        model.run({"x": Reading("nonsense", "value")}, 1.0, 3)
+        model.run({"x": QuantitySelection("nonsense", "value")}, 1.0, 3)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "roadrunner"])
@@ -113,7 +113,7 @@ def jump(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["own", "scipy"])
 def test_jumps_at_times_of_the_model_are_stepped_over(name: str, tmp_path: Path) -> None:
-    run = simulator_named(name).load(jump(tmp_path)).run({"x": Reading("x", "concentration")}, 5.0, 11)
+    run = simulator_named(name).load(jump(tmp_path)).run({"x": QuantitySelection("x", "concentration")}, 5.0, 11)
     assert run.values["x"] == pytest.approx(np.maximum(0, np.linspace(0, 5, 11) - 2), abs=1e-9)
 
 
@@ -121,7 +121,7 @@ def test_jumps_at_times_of_the_model_are_stepped_over(name: str, tmp_path: Path)
 def test_a_pole_is_a_failure_with_its_time(name: str, tmp_path: Path) -> None:
     path = saved(tmp_path, sbml_model({"x": 1}, {}, {"k": 1}, rate_rules={"x": "x^2"}))
     with pytest.raises(IntegrationError) as caught:
-        simulator_named(name).load(path).run({"x": Reading("x", "concentration")}, 5.0, 51)
+        simulator_named(name).load(path).run({"x": QuantitySelection("x", "concentration")}, 5.0, 51)
     assert caught.value.reached == pytest.approx(1.0, abs=0.2)
     assert caught.value.reasons[0].code == "simulation-failed"
 
@@ -140,7 +140,7 @@ def with_event(trigger: str, value: str, target: str = "A1", attributes: str = "
 
 def test_events_are_executed_by_our_own_and_refused_by_scipy(tmp_path: Path) -> None:
     path = saved(tmp_path, with_event("<apply><gt/><ci>C</ci><cn>1</cn></apply>", "<cn>1</cn>"))
-    readings = {name: Reading(name, "concentration") for name in ("A1", "C")}
+    readings = {name: QuantitySelection(name, "concentration") for name in ("A1", "C")}
     wanted = simulator_named("roadrunner").load(path).run(readings, 20.0, 81)
     found = simulator_named("own").load(path).run(readings, 20.0, 81)
     for name in readings:
@@ -150,15 +150,15 @@ def test_events_are_executed_by_our_own_and_refused_by_scipy(tmp_path: Path) -> 
 
 
 def test_a_model_too_large_to_compile_falls_to_our_own() -> None:
-    def facts(count: int) -> Facts:
-        return Facts({f"r{i}": "flux" for i in range(count)}, ())
+    def facts(count: int) -> ModelIndex:
+        return ModelIndex({f"r{i}": "flux" for i in range(count)}, ())
 
     engine, remarks = simulator_for("roadrunner", facts(3), facts(MOST_COMPILED + 1))
     assert engine == "own"
     assert str(MOST_COMPILED + 1) in remarks[0]
     assert simulator_for("roadrunner", facts(MOST_COMPILED))[1] == ()
     assert simulator_for("scipy", facts(MOST_COMPILED + 1))[0] == "scipy"
-    nested = Facts({}, (), operands=MOST_OPERANDS + 1)
+    nested = ModelIndex({}, (), operands=MOST_OPERANDS + 1)
     engine, remarks = simulator_for("roadrunner", facts(3), nested)
     assert engine == "own"
     assert str(MOST_OPERANDS + 1) in remarks[0]
@@ -168,7 +168,7 @@ def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) 
     """Each of 30 rules holds the one before twice: 2, 4, 8 …; a simulator that inlines them compiles billions."""
     math = '<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><plus/><ci>{0}</ci><ci>{0}</ci></apply></math>'
 
-    def model(count: int) -> Facts:
+    def model(count: int) -> ModelIndex:
         rules = "".join(
             f'<assignmentRule variable="p{i}">{math.format(f"p{i - 1}")}</assignmentRule>' for i in range(1, count + 1)
         )
@@ -205,6 +205,6 @@ def large(tmp_path: Path) -> Callable[[], Path]:
 def test_large_systems_by_a_krylov_method(large: Callable[[], Path]) -> None:
     """A chain: the n-th state is a gamma density."""
     model = simulator_named("own").load(large())
-    run = model.run({"x5": Reading("x5", "concentration")}, 10.0, 11)
+    run = model.run({"x5": QuantitySelection("x5", "concentration")}, 10.0, 11)
     t = run.times
     assert run.values["x5"] == pytest.approx(t**5 * np.exp(-t) / 120, rel=1e-6, abs=1e-9)

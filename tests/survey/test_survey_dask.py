@@ -15,7 +15,7 @@ import survey_jobs as jobs
 import sbmlump
 from sbmlump.errors import LimitError
 from sbmlump.survey.results import read_rows
-from sbmlump.survey.run import Request, run_survey
+from sbmlump.survey.run import SurveyRequest, run_survey
 from sbmlump.survey.task import Settings, Task
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
@@ -87,11 +87,11 @@ def test_a_worker_is_killed(tmp_path, cluster):
             os.kill(workers[0].pid, signal.SIGKILL)
             killed.append(done)
 
-    done = run_survey(Request(models, tmp_path / "out", scheduler=address), progress)
+    done = run_survey(SurveyRequest(models, tmp_path / "out", scheduler=address), progress)
     assert killed
     assert all(row["observable"] for row in read_rows(tmp_path / "out")), read_rows(tmp_path / "out")[0]["message"]
     assert done.now == 12
-    run_survey(Request(models, tmp_path / "local"))
+    run_survey(SurveyRequest(models, tmp_path / "local"))
     assert jobs.timeless(read_rows(tmp_path / "out")) == jobs.timeless(read_rows(tmp_path / "local"))
 
 
@@ -100,7 +100,7 @@ def test_a_worker_that_cannot_do_the_job_ends_the_survey(tmp_path, cluster):
     address, _ = cluster
     models = jobs.write_models(tmp_path / "in", ["here", "away"])
     models[1].path.rename(tmp_path / "away.xml")
-    request = Request(models, tmp_path / "out", scheduler=address)
+    request = SurveyRequest(models, tmp_path / "out", scheduler=address)
     with pytest.raises(LimitError, match=r"does not see .*away\.xml; the store must be under the same path") as caught:
         run_survey(request)
     assert caught.value.reasons[0].code == "worker-unfit"
@@ -125,5 +125,5 @@ def test_no_scheduler(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PATIENCE", 1)
     models = jobs.write_models(tmp_path / "in", ["one"])
     with pytest.raises(LimitError) as caught:
-        run_survey(Request(models, tmp_path / "out", Settings(), scheduler="tcp://127.0.0.1:9"))
+        run_survey(SurveyRequest(models, tmp_path / "out", Settings(), scheduler="tcp://127.0.0.1:9"))
     assert caught.value.reasons[0].code == "no-scheduler"

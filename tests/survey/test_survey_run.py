@@ -18,7 +18,7 @@ from sbmlump.cli import run as run_command
 from sbmlump.errors import UsageError
 from sbmlump.survey.plan import parse_observe, parse_shard, plan_tasks
 from sbmlump.survey.results import read_rows, result_files
-from sbmlump.survey.run import Request, run_survey
+from sbmlump.survey.run import SurveyRequest, run_survey
 from sbmlump.survey.task import Settings
 
 SIZES = {"A": 2, "B": 3, "C": 4, "D": 1, "E": 1}
@@ -30,7 +30,7 @@ def by_observable(rows, file):
 
 def test_sizes_of_every_state(tmp_path):
     models = jobs.write_models(tmp_path / "in", ["one", "two"])
-    done = run_survey(Request(models, tmp_path / "out", workers=2))
+    done = run_survey(SurveyRequest(models, tmp_path / "out", workers=2))
     assert (done.models, done.before, done.now) == (2, 0, 2)
     rows = read_rows(tmp_path / "out")
     assert len(rows) == 10
@@ -52,7 +52,7 @@ def test_bad_models_are_rows(tmp_path):
     broken = tmp_path / "in" / "good.xml"
     broken.write_text("<sbml")
     settings = Settings(time_limit=2.0, memory_limit=300 << 20)
-    run_survey(Request(models, tmp_path / "out", settings, workers=2), job=jobs.mixed)
+    run_survey(SurveyRequest(models, tmp_path / "out", settings, workers=2), job=jobs.mixed)
     rows = read_rows(tmp_path / "out")
     assert {row["file"] for row in rows} == {f"{name}.xml" for name in names}
     ends = {name: [(r["outcome"], r["reason"]) for r in rows if r["file"] == f"{name}.xml"] for name in names}
@@ -67,7 +67,7 @@ def test_bad_models_are_rows(tmp_path):
 def test_a_crash_costs_one_observable(tmp_path):
     models = jobs.write_models(tmp_path / "in", ["one"])
     settings = Settings(methods=("forward-equivalence",))
-    run_survey(Request(models, tmp_path / "out", settings), job=jobs.dies_at_b)
+    run_survey(SurveyRequest(models, tmp_path / "out", settings), job=jobs.dies_at_b)
     found = by_observable(read_rows(tmp_path / "out"), "one.xml")
     assert set(found) == set("ABCDE")
     assert (found["B"]["outcome"], found["B"]["reason"]) == ("failed", "crashed")
@@ -76,7 +76,7 @@ def test_a_crash_costs_one_observable(tmp_path):
 
 def test_check_has_an_error_or_a_reason(tmp_path):
     models = jobs.write_models(tmp_path / "in", ["one"])
-    run_survey(Request(models, tmp_path / "out", Settings(check=True)))
+    run_survey(SurveyRequest(models, tmp_path / "out", Settings(check=True)))
     for row in read_rows(tmp_path / "out"):
         assert row["reason"] or row["max_relative_error"] is not None
         assert row["certified"] is True
@@ -88,7 +88,7 @@ def test_check_has_an_error_or_a_reason(tmp_path):
 def test_named_observables(tmp_path):
     models = jobs.write_models(tmp_path / "in", ["one", "two"])
     observe = parse_observe("one A + B\n# a comment\none, C\n* nosuch\n")
-    run_survey(Request(models, tmp_path / "out", observe=observe, observe_digest="x"))
+    run_survey(SurveyRequest(models, tmp_path / "out", observe=observe, observe_digest="x"))
     rows = read_rows(tmp_path / "out")
     found = by_observable(rows, "one.xml")
     assert found["A + B"]["reduced_size"] == 3
@@ -99,20 +99,20 @@ def test_named_observables(tmp_path):
 
 def test_another_survey_is_refused_with_what_differs(tmp_path):
     models = jobs.write_models(tmp_path / "in", ["one"])
-    run_survey(Request(models, tmp_path / "out"))
-    again = run_survey(Request(models, tmp_path / "out"))
+    run_survey(SurveyRequest(models, tmp_path / "out"))
+    again = run_survey(SurveyRequest(models, tmp_path / "out"))
     assert again.now == 0
     with pytest.raises(UsageError, match=r"time limit: 120\.0 there, 5 now"):
-        run_survey(Request(models, tmp_path / "out", Settings(time_limit=5)))
+        run_survey(SurveyRequest(models, tmp_path / "out", Settings(time_limit=5)))
     (tmp_path / "in" / "one.xml").write_text(jobs.chain("changed"))
     changed = jobs.write_models(tmp_path / "in", ["one", "two"])
     with pytest.raises(UsageError, match=r"models: 1 there, 2 now; store: "):
-        run_survey(Request(changed, tmp_path / "out"))
+        run_survey(SurveyRequest(changed, tmp_path / "out"))
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
     with pytest.raises(UsageError) as caught:
-        run_survey(Request(models, other))
+        run_survey(SurveyRequest(models, other))
     assert caught.value.reasons[0].code == "not-a-survey"
 
 
@@ -138,8 +138,8 @@ def _read_only(opened):
 def test_shards_cover_everything_once(tmp_path):
     models = jobs.write_models(tmp_path / "in", [f"m{k}" for k in range(7)])
     for index in (1, 2, 3):
-        run_survey(Request(models, tmp_path / "parts", shard=(index, 3)))
-    run_survey(Request(models, tmp_path / "whole"))
+        run_survey(SurveyRequest(models, tmp_path / "parts", shard=(index, 3)))
+    run_survey(SurveyRequest(models, tmp_path / "whole"))
     assert jobs.timeless(read_rows(tmp_path / "parts")) == jobs.timeless(read_rows(tmp_path / "whole"))
     planned = [plan_tasks(models, None, Settings(), (i, 3), ())[0] for i in (1, 2, 3)]
     assert sorted(m.id for part in planned for m in part) == [m.id for m in models]
@@ -156,7 +156,7 @@ def test_bad_shards(text):
 def test_killed_and_resumed(tmp_path, finished):
     """SIGKILL after so many models; the union is that of an undisturbed run, and nothing finished is done again."""
     models = jobs.write_models(tmp_path / "in", [f"slow{k}" for k in range(8)])
-    run_survey(Request(models, tmp_path / "calm"), job=jobs.mixed)
+    run_survey(SurveyRequest(models, tmp_path / "calm"), job=jobs.mixed)
     script = (
         "import sys, pathlib, survey_jobs as jobs\n"
         "from sbmlump.survey.run import Request, run_survey\n"
@@ -173,7 +173,7 @@ def test_killed_and_resumed(tmp_path, finished):
     process.wait()
     before = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
     assert len(before) >= finished
-    done = run_survey(Request(models, tmp_path / "out"), job=jobs.mixed)
+    done = run_survey(SurveyRequest(models, tmp_path / "out"), job=jobs.mixed)
     assert done.before == len(before)
     assert done.now == 8 - len(before)
     assert jobs.timeless(read_rows(tmp_path / "out")) == jobs.timeless(read_rows(tmp_path / "calm"))

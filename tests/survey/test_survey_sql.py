@@ -12,7 +12,7 @@ import survey_jobs as jobs
 from sbmlump.report.survey_page import write_survey_page
 from sbmlump.survey.identity import read_identity
 from sbmlump.survey.results import SCHEMA, read_rows
-from sbmlump.survey.run import Request, run_survey
+from sbmlump.survey.run import SurveyRequest, run_survey
 
 duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "survey.md"
@@ -22,7 +22,7 @@ DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "survey.md"
 def results(tmp_path, monkeypatch):
     """A finished survey in ``results``, the folder that the documentation speaks of."""
     models = jobs.write_models(tmp_path / "in", ["one", "two"])
-    run_survey(Request(models, tmp_path / "results"))
+    run_survey(SurveyRequest(models, tmp_path / "results"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "results"
 
