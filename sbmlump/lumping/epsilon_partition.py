@@ -22,7 +22,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.integrate import VectorField
+from sbmlump.integrate.fields import VectorField
 from sbmlump.lumping.balanced import Affine
 
 __all__ = ["Kind", "bisect_epsilon", "block_projection", "epsilon_partition"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sbmlump.report.figures import svg_of
+from sbmlump.report.figures import _FAINT, _INK, svg_of
 from sbmlump.report.survey_summary import SurveySummary
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["funnel_svg", "ratios_svg", "sizes_svg", "times_svg"]
 
-_INK, _FAINT = "#010203", "#040506"  # become the page's colours, see sbmlump.report.figures
 _KINETICS_COLOURS = {"polynomial": "#2f86c0", "rational": "#d9662b", "analytic": "#4c9a6a"}
 _MARKS = {"polynomial": "o", "rational": "s", "analytic": "^"}
 _WIDTH = 9.6
