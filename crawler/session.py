@@ -26,6 +26,7 @@ __all__ = ["Session", "is_loopback"]
 
 T = TypeVar("T")
 
+
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 5

@@ -15,7 +15,7 @@ __all__ = ["carried_packages", "check_packages", "is_flux_balance", "other_packa
 #: Packages whose elements are read (``comp`` is flattened before) or change nothing in the mathematics.
 #: Random numbers of ``distrib`` are refused where they are called; the rest of it says how sure values are.
 _READ_PACKAGES: Final = frozenset({"comp", "l3v2extendedmath", "distrib"})
-_LISTS: Final = {
+_CARRIED_LISTS: Final = {
     "layout": ("Layouts",),
     "groups": ("Groups",),
     "fbc": ("FluxBounds", "Objectives", "GeneProducts", "UserDefinedConstraints"),
@@ -70,7 +70,7 @@ def carried_packages(document: Any) -> tuple[Package, ...]:
         return ()
     model = document.getModel()
     found = []
-    for name, lists in _LISTS.items():
+    for name, lists in _CARRIED_LISTS.items():
         plugin = model.getPlugin(name)
         if plugin is None:
             continue
@@ -100,7 +100,7 @@ def other_packages(document: Any, packages: Sequence[Package]) -> tuple[str, ...
     carried = {package.name for package in packages}
     model = document.getModel()
     names = {document.getPlugin(i).getPackageName() for i in range(document.getNumPlugins())}
-    empty = {name for name in _LISTS if name not in carried and not _says_something(model.getPlugin(name))}
+    empty = {name for name in _CARRIED_LISTS if name not in carried and not _says_something(model.getPlugin(name))}
     namespaces = document.getNamespaces()
     for i in range(namespaces.getLength()):
         uri = namespaces.getURI(i)
