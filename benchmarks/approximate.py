@@ -19,16 +19,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sbmlump.loading import load
-from sbmlump.lumping.approximate import Algorithm, CurvePoint, UnreachableError, approximate, curve
-from sbmlump.lumping.approximate_job import Job
-from sbmlump.lumping.approximate_options import ApproximateOptions
-from sbmlump.lumping.krylov import bisect_tolerance
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.models import multisite
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ErrorEstimate, Observable, ReducedSystem
-from sbmlump.system import OdeSystem
+from sbmlump.examples import multisite
+from sbmlump.methods.approximate.krylov import bisect_tolerance
+from sbmlump.methods.approximate.options import ApproximateOptions
+from sbmlump.methods.approximate.run import Algorithm, CurvePoint, Job, UnreachableError, approximate, curve
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
+from sbmlump.model.system import OdeSystem
+from sbmlump.outputs import load
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "approximate.md"
@@ -294,7 +293,7 @@ def write_docs(results: dict[str, Any]) -> None:
     DOCUMENT.write_text(text)
     import matplotlib
 
-    from sbmlump.report.curve_picture import curve_figure
+    from sbmlump.report.figures import curve_figure
 
     for case in CASES:
         if case.name not in results:

@@ -59,12 +59,12 @@ FILES = [
 def measure(row: Row, corpus: str | None) -> dict[str, float | int]:
     """Run one row in this process."""
     import sbmlump
-    import sbmlump.formats.erode
-    import sbmlump.sbml.reader  # imports are not what is measured
-    from sbmlump.lumping.exact import smallest_invariant_space
-    from sbmlump.lumping.reduction import closure_problem, lump_exactly
-    from sbmlump.models import multisite
-    from sbmlump.observables import parse_observables
+    import sbmlump.formats.ode_read
+    import sbmlump.sbml.read.load  # imports are not what is measured
+    from sbmlump.examples import multisite
+    from sbmlump.methods.exact.lump import closure_problem, lump_exactly
+    from sbmlump.methods.exact.space import smallest_invariant_space
+    from sbmlump.model.observables import parse_observables
 
     begin = time.perf_counter()
     kind, _, rest = row.model.partition(":")
@@ -94,7 +94,7 @@ def measure(row: Row, corpus: str | None) -> dict[str, float | int]:
 def every_state(path: Path) -> str:
     """All states of a model, each observed by itself, in one call."""
     import sbmlump
-    from sbmlump.lumping.every_state import StateSize, sizes_for_every_state
+    from sbmlump.methods.exact.per_species import StateSize, sizes_for_every_state
 
     system = sbmlump.load(path)
     best, sizes = float("inf"), []

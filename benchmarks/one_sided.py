@@ -3,7 +3,7 @@
 Systems are those of ``tests/one_sided.py``: hidden by changes of variables, with identities that hold on one side of a
 singularity only, or everywhere. Printed: how many reductions were proved, how many of these the rates on all sides
 contradict (there must be none), and how many of the true lumpings were found. These figures stand behind the defaults
-of ``sbmlump.lumping.real_points.RealPointSettings``.
+of ``sbmlump.proof.real_points.RealPointSettings``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from one_sided import OneSided, contradicted, one_sided_system, tally
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.observables import parse_observables
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.model.observables import parse_observables
 
 
 def main() -> int:

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import sbmlump
-from sbmlump.lumping.every_state import sizes_for_every_state
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.reduced import Observable
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.methods.exact.per_species import sizes_for_every_state
+from sbmlump.model.reduced import Observable
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crawler.answer import ParsedResponse, Response
-from crawler.archive import Archive, is_archive
-from crawler.choose import Choice, FileCheck, choose
-from crawler.content import ExpectedFile, digest_problem
+from crawler.content import Archive, ExpectedFile, digest_problem, is_archive
 from crawler.errors import ArchiveError, BadResponseError, NotFoundError, SelectionError, ServiceError
+from crawler.plan import Choice, FileCheck, choose
 from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
-from crawler.session import Session
+from crawler.session import ParsedResponse, Response, Session
 
 __all__ = ["BASE_URL", "HOSTS", "BioModels"]
 

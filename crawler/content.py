@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Final, NoReturn
+from xml.etree import ElementTree
 from xml.parsers import expat
 
-__all__ = ["ContentProblem", "ExpectedFile", "digest_problem", "sbml_problem", "sha256"]
+from crawler.errors import ArchiveError
+
+__all__ = [
+    "ContentProblem",
+    "ExpectedFile",
+    "digest_problem",
+    "sbml_problem",
+    "sha256",
+    "Archive",
+    "ArchiveLimits",
+    "is_archive",
+    "master_sbml",
+]
+
 
 _SBML_NAMESPACE: Final = "http://www.sbml.org/sbml/level"
 _ZIP_MARK: Final = b"PK\x03\x04"
@@ -110,3 +129,158 @@ def _root_of(data: bytes) -> str:
     parser.EntityDeclHandler = entity
     parser.Parse(data, True)
     return roots[0]
+
+
+# -- Archives from strangers: every member's path, number, size and ratio is looked a ------------
+
+# Archives from strangers: every member's path, number, size and ratio is looked at before anything is read.
+
+
+_MANIFEST: Final = "manifest.xml"
+_SMALL: Final = 1 << 20  # members below this size may have any ratio: they do no harm
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """What an archive may hold. SBML text deflates to between a tenth and a fiftieth."""
+
+    members: int = 10_000
+    member_bytes: int = 256 << 20
+    total_bytes: int = 1 << 30
+    ratio: float = 200.0
+
+
+def is_archive(data: bytes) -> bool:
+    """Whether the first bytes are those of a zip file with at least one member."""
+    return data.startswith(b"PK\x03\x04")
+
+
+class Archive:
+    """A zip file in memory, checked as a whole when it is opened.
+
+    Raises
+    ------
+    ArchiveError
+        Codes ``broken-archive``, ``unsafe-archive``.
+    """
+
+    def __init__(self, data: bytes, name: str, limits: ArchiveLimits | None = None) -> None:
+        self.name = name
+        self._limits = limits or ArchiveLimits()
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError) as error:
+            raise ArchiveError("broken-archive", f"{name} is not a readable zip file: {error}") from error
+        self._check(len(data))
+        self._files = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the files in it, in the order of the archive."""
+        return list(self._files)
+
+    def read(self, member: str) -> bytes:
+        """Bytes of one member; its CRC is checked.
+
+        Raises
+        ------
+        ArchiveError
+            Code ``broken-archive``: no such member, or its CRC is wrong.
+        """
+        info = self._files.get(member)
+        if info is None:
+            raise ArchiveError("broken-archive", f"{self.name} has no member {member}")
+        try:
+            with self._zip.open(info) as file:
+                data = file.read(self._limits.member_bytes + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+            raise ArchiveError("broken-archive", f"the member {member} of {self.name} is damaged: {error}") from error
+        if len(data) != info.file_size:
+            raise ArchiveError("broken-archive", f"the member {member} of {self.name} is not as long as it says")
+        return data
+
+    def _check(self, size: int) -> None:
+        limits, infos = self._limits, self._zip.infolist()
+        if len(infos) > limits.members:
+            self._refuse(f"has {len(infos)} members, more than {limits.members}")
+        names = [info.filename for info in infos]
+        if len(set(names)) != len(names):
+            self._refuse("has two members of one name")
+        if sum(info.compress_size for info in infos) > size:
+            self._refuse("has members that overlap")
+        if sum(info.file_size for info in infos) > limits.total_bytes:
+            self._refuse(f"would unfold to more than {limits.total_bytes >> 20} MB")
+        for info in infos:
+            self._check_member(info)
+
+    def _check_member(self, info: zipfile.ZipInfo) -> None:
+        member = info.orig_filename
+        path = PurePosixPath(member.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1] or "\0" in member:
+            self._refuse(f"has the member {member!r}, which points outside of it")
+        if len(member) > 1 and member[1] == ":":
+            self._refuse(f"has the member {member!r}, which names a drive")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            self._refuse(f"has the member {member!r}, which is a link")
+        if info.flag_bits & 1:
+            self._refuse(f"has the member {member!r}, which is encrypted")
+        if info.file_size > self._limits.member_bytes:
+            self._refuse(f"has the member {member!r} of {info.file_size >> 20} MB, too large for a model")
+        if info.file_size > _SMALL and info.file_size > self._limits.ratio * max(info.compress_size, 1):
+            self._refuse(f"has the member {member!r}, which would unfold more than {self._limits.ratio:g}-fold")
+
+    def _refuse(self, what: str) -> None:
+        raise ArchiveError("unsafe-archive", f"the archive {self.name} {what}; nothing of it was kept")
+
+
+def master_sbml(archive: Archive) -> tuple[str, bytes] | ContentProblem:
+    """The SBML file of a COMBINE archive: the master, else the only SBML file the manifest or the names tell of.
+
+    Raises
+    ------
+    ArchiveError
+        The archive is damaged.
+    """
+    listed = _contents(archive)
+    sbml = [path for path, form, _ in listed if "/sbml" in form]
+    choices = [path for path, form, master in listed if master and "/sbml" in form]
+    choices = choices or sbml or [n for n in archive.names if n.lower().endswith((".sbml", ".xml")) and n != _MANIFEST]
+    found: list[tuple[str, bytes]] = []
+    problem = ContentProblem("no-sbml-file", f"the archive {archive.name} holds no SBML file")
+    for path in choices:
+        if path not in archive.names:
+            problem = ContentProblem("no-sbml-file", f"the manifest of {archive.name} names {path}, which is not in it")
+            continue
+        data = archive.read(path)
+        wrong = sbml_problem(data, f"{path} in {archive.name}")
+        if wrong is None:
+            found.append((path, data))
+        else:
+            problem = wrong
+    if not found:
+        return problem
+    if len(found) > 1:
+        names = ", ".join(path for path, _ in found[:4])
+        return ContentProblem(
+            "several-models", f"the archive {archive.name} holds several SBML files and no master: {names}"
+        )
+    return found[0]
+
+
+def _contents(archive: Archive) -> list[tuple[str, str, bool]]:
+    """Path, format and master flag of each entry of the manifest; empty without one."""
+    if _MANIFEST not in archive.names:
+        return []
+    data = archive.read(_MANIFEST)
+    if b"<!" in data.replace(b"<!--", b""):
+        message = f"the manifest of {archive.name} holds declarations; nothing of it was kept"
+        raise ArchiveError("unsafe-archive", message)
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314 - declarations were refused above
+    except ElementTree.ParseError as error:
+        raise ArchiveError("broken-archive", f"the manifest of {archive.name} is not XML: {error}") from error
+    return [
+        (str(PurePosixPath(item.get("location", ""))), item.get("format", ""), item.get("master") in ("true", "1"))
+        for item in root
+        if item.tag.rpartition("}")[2] == "content"
+    ]

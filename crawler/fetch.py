@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from crawler.errors import BadResponseError, GivenUpError, NotFoundError, ServiceError, StoppedError
-from crawler.manifest import Record
 from crawler.plan import CrawlPlan, make_plan
 from crawler.repository import CatalogueEntry, FetchedFile, Known, Refused, Repository, Selection, Unchanged
 from crawler.session import Session
-from crawler.store import Store, now
+from crawler.store import Record, Store, now
 
 __all__ = ["Miss", "Observer", "CrawlSummary", "crawl"]
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Final
 
-from crawler.answer import ParsedResponse, Response
 from crawler.errors import BadResponseError, NotFoundError, SelectionError
 from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
-from crawler.session import Session
+from crawler.session import ParsedResponse, Response, Session
 
 __all__ = ["BASE_URL", "HOSTS", "OdeBase"]
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
-from crawler.manifest import Record
-from crawler.repository import CatalogueEntry, Selection
+from crawler.content import (
+    Archive,
+    ContentProblem,
+    ExpectedFile,
+    digest_problem,
+    is_archive,
+    master_sbml,
+    sbml_problem,
+    sha256,
+)
+from crawler.errors import ArchiveError
+from crawler.repository import CatalogueEntry, Refused, Selection
+from crawler.store import Record
 
-__all__ = ["CrawlPlan", "make_plan"]
+__all__ = ["CrawlPlan", "make_plan", "Choice", "FileCheck", "choose"]
+
 
 # Below this a bulk zip saves too few requests to be worth its size.
 _FEW: Final = 5
@@ -98,3 +110,151 @@ def make_plan(
 def _batches(entries: Sequence[CatalogueEntry], size: int) -> Iterator[tuple[CatalogueEntry, ...]]:
     for start in range(0, len(entries), size):
         yield tuple(entries[start : start + size])
+
+
+# -- What to believe about one model: a record, a file from a bulk zip, downloads, an ------------
+
+# What to believe about one model: a record, a file from a bulk zip, downloads, any of which may be corrupted.
+#
+# Pure: :class:`FileCheck` is told what came and says what to do next. The rules:
+#
+# - a file that agrees with a listed checksum is right (corrupting both alike is out of the question);
+# - without a checksum, a file is right if a CRC or the answer's own digest vouches for its way here, or if it came
+#   twice the same;
+# - a contradiction is first blamed on what was read once only;
+# - nothing negative is concluded from a record that was read once, unless the answer carried its own digest.
+
+
+_SBML: Final = (".xml", ".sbml")
+_ARCHIVES: Final = (".omex", ".zip", ".sedx")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The file of a record to take, and whether it is an archive to be opened."""
+
+    promise: ExpectedFile
+    archive: bool
+
+
+def choose(main: Sequence[ExpectedFile]) -> Choice | None:
+    """The first main file that is named like SBML, else the first archive; ``None`` if there is neither."""
+    for suffixes, archive in ((_SBML, False), (_ARCHIVES, True)):
+        for promise in main:
+            if promise.name.lower().endswith(suffixes):
+                return Choice(promise, archive)
+    return None
+
+
+@dataclass(slots=True)
+class FileCheck:
+    """All that is known about one model in this run."""
+
+    id: str
+    member: bytes | None
+    held: bytes | None
+    stored: Callable[[str], bytes | None]
+    choice: Choice | None = None
+    accepted: bytes | None = None
+    fresh: bool = True
+    _lists: list[Choice | None] = field(default_factory=list)
+    _list_is_sure: bool = False
+    _downloads: list[str] = field(default_factory=list)
+    _download: bytes | None = None
+    _download_is_sure: bool = False
+    _absent: str | None = None
+    _absent_after: int = 0
+
+    # -- what came -----------------------------------------------------------------------------------
+
+    def listed(self, choice: Choice | None, sure: bool) -> None:
+        """A record was read."""
+        self._lists.append(choice)
+        self.choice = choice
+        self._list_is_sure = sure or self._lists.count(choice) > 1
+
+    def downloaded(self, data: bytes, sure: bool) -> None:
+        """The chosen file came, singly."""
+        self._downloads.append(sha256(data))
+        self._download, self._download_is_sure = data, sure or self._downloads.count(self._downloads[-1]) > 1
+        self._absent = None
+
+    def not_there(self, message: str) -> None:
+        """The chosen file was answered with 404, after so many readings of the record."""
+        self._absent, self._absent_after = message, self._absent_after or len(self._lists)
+
+    # -- what follows --------------------------------------------------------------------------------
+
+    def verdict(self) -> Choice | Refused | Literal["read-list", "download"]:
+        """The file is accepted (see ``accepted``), or refused, or something has to be asked."""
+        choice = self.choice
+        if choice is None:
+            return self._refusal("no-sbml-file", f"{self.id} has no SBML file among its main files")
+        if self._try_what_is_here(choice):
+            return choice
+        if self._absent is not None:
+            if len(self._lists) <= self._absent_after:
+                return "read-list"
+            if self._absent_after > 0:
+                self._absent_after = -1  # the list was read again: one more try
+                self._absent = None
+                return "download"
+            return Refused(self.id, "gone", f"{self._absent}; the record, read again, still lists it", lasting=False)
+        if self._download is None:
+            # a bulk member that contradicts the record: the record may be the one that is wrong
+            doubt = self.member is not None and not choice.archive and not self._list_is_sure
+            return "read-list" if doubt else "download"
+        return self._judge_download(choice, self._download)
+
+    def _try_what_is_here(self, choice: Choice) -> bool:
+        """Accept a file of the store or of the bulk zip."""
+        promise = choice.promise
+        if choice.archive:
+            return False
+        listed = promise.sums.get("sha256")
+        for data in (self.held, self.stored(listed) if listed else None):
+            if data is not None and promise.sums and not _problem(data, promise):
+                # an object without a record is left of a killed run, or another model's twin
+                self.accepted, self.fresh = data, data is not self.held
+                return True
+        if self.member is not None and not _problem(self.member, promise):
+            self.accepted = self.member
+            return True
+        return False
+
+    def _judge_download(self, choice: Choice, data: bytes) -> Choice | Refused | Literal["read-list", "download"]:
+        promise = choice.promise
+        wrong = digest_problem(data, promise)
+        if wrong is not None:
+            if not self._download_is_sure:
+                return "download"
+            return self._refusal(wrong.code, f"{self.id}: {wrong.message}")
+        if not (promise.sums or self._download_is_sure or choice.archive):
+            return "download"
+        sbml = _sbml_of(data, choice)
+        if isinstance(sbml, bytes):
+            self.accepted = sbml
+            return choice
+        if not (promise.sums or self._download_is_sure):
+            return "download"
+        # an overloaded server sends a page in place of the file; only a checksum says that the page is the file
+        return self._refusal(sbml.code, f"{self.id}: {sbml.message}", lasting=bool(promise.sums))
+
+    def _refusal(self, code: str, message: str, lasting: bool = True) -> Refused | Literal["read-list"]:
+        return Refused(self.id, code, message, lasting) if self._list_is_sure else "read-list"
+
+
+def _problem(data: bytes, promise: ExpectedFile) -> ContentProblem | None:
+    return digest_problem(data, promise) or sbml_problem(data, promise.name)
+
+
+def _sbml_of(data: bytes, choice: Choice) -> bytes | ContentProblem:
+    """The SBML in what was downloaded; an archive of another name is opened too."""
+    name = choice.promise.name
+    if not (choice.archive or is_archive(data)):
+        return sbml_problem(data, name) or data
+    try:
+        found = master_sbml(Archive(data, name))
+    except ArchiveError as error:
+        return ContentProblem(error.code, error.message)
+    return found if isinstance(found, ContentProblem) else found[1]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from crawler.answer import ParsedResponse
 from crawler.errors import BadResponseError
+from crawler.session import ParsedResponse
 
 __all__ = [
     "Catalogue",

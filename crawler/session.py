@@ -8,23 +8,155 @@ asked for again like a broken connection.
 from __future__ import annotations
 
 import hashlib
+import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 
-from crawler.answer import ParsedResponse, Response
 from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, ServiceError, StoppedError
-from crawler.manners import RequestPolicy, retry_after
 
-__all__ = ["Session", "is_loopback"]
+__all__ = ["Session", "is_loopback", "RequestPolicy", "retry_after", "Response", "ParsedResponse"]
 
 T = TypeVar("T")
+
+
+# -- How to behave towards a host: rate, requests at once, time-outs, tries and waits ------------
+
+# How to behave towards a host: rate, requests at once, time-outs, tries and waits.
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPolicy:
+    """How to behave towards a host.
+
+    Attributes
+    ----------
+    rate : float
+        Requests a second, over all threads; 0 for no limit.
+    at_once : int
+        Requests under way at the same time.
+    timeout : float
+        Seconds without a byte after which a request is given up.
+    deadline : float
+        Seconds after which a request is given up even if bytes still trickle in.
+    tries : int
+        How often one thing is asked for.
+    first_wait, longest_wait : float
+        Seconds before the second try, and the bound to which the wait doubles.
+    contact : str or None
+        Put into the User-Agent, so that the host can write to whoever runs this.
+    """
+
+    rate: float = 1.0
+    at_once: int = 2
+    timeout: float = 30.0
+    deadline: float = 900.0
+    tries: int = 6
+    first_wait: float = 0.5
+    longest_wait: float = 60.0
+    contact: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate < 0 or self.at_once < 1 or self.timeout <= 0 or self.tries < 1 or self.first_wait < 0:
+            raise SelectionError("usage", "rate, requests at once, time-out, tries and waits must be positive")
+        if self.contact is not None and not re.fullmatch(r"[\x21-\x7e]{1,200}", self.contact):
+            raise SelectionError("usage", "a contact is an e-mail address or a URL, without spaces")
+
+    def wait(self, attempt: int, asked: float | None = None) -> float:
+        """Seconds before try number `attempt` + 1: doubling, jittered by half, at least what the host asked for."""
+        grown = min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1))
+        return max(asked or 0.0, grown * random.uniform(0.5, 1.5))
+
+    @property
+    def user_agent(self) -> str:
+        """Name and version of the project, and the contact."""
+        try:
+            number = version("sbmlump")
+        except PackageNotFoundError:  # run from a source tree
+            number = "0"
+        told = f"contact: {self.contact}" if self.contact else "SBML model reduction survey"
+        return f"sbmlump-crawler/{number} ({told})"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds a Retry-After header asks for: a number or a date; ``None`` without one."""
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+# -- An HTTP answer, and what its ETag says about its body ---------------------------------------
+
+
+_DIGESTS: Final = {32: "md5", 40: "sha1", 64: "sha256"}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Status, headers (lower case) and body of one answer.
+
+    ``sure``: the body agrees with a digest that came with it; ``doubtful``: it contradicts what looks like one.
+    """
+
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag, quotes included."""
+        return self.headers.get("etag")
+
+    @property
+    def sure(self) -> bool:
+        """Whether a strong ETag is the MD5, SHA-1 or SHA-256 of the body, as many servers make them."""
+        return self._etag_fits() is True
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a strong ETag has the form of such a digest and is another one."""
+        return self._etag_fits() is False
+
+    def _etag_fits(self) -> bool | None:
+        # Spring writes "0" before the MD5; an odd number of digits is no digest of anything else
+        match = re.fullmatch(r'"(?:0(?=[0-9a-f]{32}"))?([0-9a-fA-F]+)"', self.etag or "")
+        algorithm = _DIGESTS.get(len(match[1])) if match else None
+        if match is None or algorithm is None:
+            return None
+        return hashlib.new(algorithm, self.body, usedforsecurity=False).hexdigest() == match[1].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedResponse(Generic[T]):
+    """An answer as its reader understood it; ``value`` is ``None`` only when the thing has not changed (304)."""
+
+    value: T | None
+    sure: bool
+    etag: str | None
+    bytes: int
+
+
+# -- One HTTP session that is a polite guest and trusts nothing ----------------------------------
 
 
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})

@@ -3,7 +3,7 @@
 ::
 
     STORE/store.json                    format of the store
-    STORE/manifest.jsonl                what is known of each entry, see crawler.manifest
+    STORE/manifest.jsonl                what is known of each entry, see crawler.store
     STORE/BIOMD0000000012/BIOMD0000000012.xml     the model (a hard link to its object)
     STORE/objects/ab/abcdef…            the same bytes under their SHA-256
     STORE/tmp/                          files being written; never anything to read
@@ -21,19 +21,214 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from crawler.content import sha256
-from crawler.disk import hold_lock, write_all
-from crawler.errors import StoreError, store_error
-from crawler.manifest import Manifest, Record, read_manifest
+from crawler.errors import StoreError, busy_store, store_error
 
-__all__ = ["FORMAT", "Store", "StoredModel", "can_be_id", "is_store", "list_models", "now", "open_store"]
+__all__ = [
+    "FORMAT",
+    "Store",
+    "StoredModel",
+    "can_be_id",
+    "is_store",
+    "list_models",
+    "now",
+    "open_store",
+    "Manifest",
+    "Record",
+    "parse_line",
+    "read_manifest",
+    "hold_lock",
+    "write_all",
+    "Finding",
+    "Inventory",
+    "Verification",
+    "inventory",
+    "verify",
+]
+
+
+# -- ``manifest.jsonl``: one line for each thing that happened to an entry; the last  ------------
+
+# ``manifest.jsonl``: one line for each thing that happened to an entry; the last line of an id counts.
+#
+# Lines are only ever added. A line cut in half (power failure, full disk) is one that did not happen: it is told and
+# passed over, and the next line begins on a new one.
+
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_KEYS: Final = {"size": "bytes"}  # a field of a class cannot be called as a type its other fields have
+_TEXT: Final = ("revision", "name", "url", "file", "path", "sha256", "licence", "modified", "etag")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line.
+
+    Attributes
+    ----------
+    source, id : str
+        Repository and id there; together the key.
+    revision, name, url, file : str or None
+        As the repository says; ``file`` is the name it has there.
+    path : str or None
+        The file, relative to the store; ``None`` if there is none.
+    sha256 : str or None
+    size : int or None
+        Bytes; ``bytes`` in the file.
+    fetched : str
+        When, in UTC, ISO 8601.
+    licence : str or None
+    modified, etag : str or None
+        What tells the next crawl whether the entry has changed.
+    reason : mapping or None
+        ``code`` and ``message`` if there is no file, else ``None``.
+    lasting : bool
+        Asking again is of no use as long as the entry does not change.
+    detail : mapping
+        What else the catalogue said.
+    """
+
+    source: str
+    id: str
+    fetched: str
+    revision: str | None = None
+    name: str | None = None
+    url: str | None = None
+    file: str | None = None
+    path: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    licence: str | None = None
+    modified: str | None = None
+    etag: str | None = None
+    reason: Mapping[str, str] | None = None
+    lasting: bool = False
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Repository and id."""
+        return self.source, self.id
+
+    def line(self) -> bytes:
+        """One line of JSON, newline included."""
+        value = {_KEYS.get(key, key): item for key, item in asdict(self).items()}
+        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The newest record of each key, and the numbers of lines that could not be read."""
+
+    records: Mapping[tuple[str, str], Record]
+    damaged: tuple[int, ...] = ()
+    cut: bool = False
+
+
+def parse_line(text: bytes) -> Record:
+    """Read a line.
+
+    Raises
+    ------
+    ValueError
+        It is not a whole record.
+    """
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    names = {key: _KEYS.get(key, key) for key in Record.__dataclass_fields__}
+    known: dict[str, Any] = {key: value[name] for key, name in names.items() if name in value}
+    for key in ("source", "id", "fetched"):
+        if not isinstance(known.get(key), str):
+            raise TypeError(f"no {key}")
+    for key in _TEXT:
+        if not isinstance(known.get(key), str | None):
+            raise TypeError(f"{key} is not text")
+    digest, path = known.get("sha256"), known.get("path")
+    if digest is not None and not _SHA256.fullmatch(digest):
+        raise ValueError("sha256 is none")
+    if not isinstance(known.get("size"), int | None):
+        raise TypeError("bytes is no number")
+    if digest is not None and (known.get("size") is None or not path):
+        raise ValueError("a file without size or path")
+    if path is not None and (path.startswith("/") or ".." in path.split("/")):
+        raise ValueError("the path leads out of the store")
+    if not isinstance(known.get("reason"), dict | None) or not isinstance(known.get("detail", {}), dict):
+        raise TypeError("reason or detail is no object")
+    return Record(**known)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """All records; an absent file is an empty one."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Manifest({})
+    records: dict[tuple[str, str], Record] = {}
+    damaged: list[int] = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = parse_line(line)
+        except (ValueError, TypeError):
+            damaged.append(number)
+            continue
+        records[record.key] = record
+    return Manifest(records, tuple(damaged), cut=bool(data) and not data.endswith(b"\n"))
+
+
+# -- What the store needs of the operating system: whole writes and a lock -----------------------
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write until everything is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def hold_lock(path: Path, wait: float) -> int:
+    """Hold the lock file of a store; the kernel frees it when the process ends, however it ends.
+
+    Raises
+    ------
+    StoreError
+        Code ``store-busy``: somebody else held it for all of `wait` seconds.
+    """
+    import fcntl  # only where a store is used: the command line loads on systems that have none (Windows)
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    end = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            if time.monotonic() >= end:
+                os.close(descriptor)
+                raise busy_store(path.parent, f" (process {holder})" if holder else "", wait) from None
+            time.sleep(0.1)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        else:
+            with contextlib.suppress(OSError):  # the number is a courtesy
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            return descriptor
+
+
+# -- The store: a folder of models that survey and people can read without this packa ------------
+
 
 FORMAT: Final = 1
 _MARK: Final = "store.json"
@@ -362,3 +557,134 @@ def iterate_files(path: Path) -> Iterator[Path]:
             yield from (file for file in sorted(item.iterdir()) if file.is_file())
         elif item.name not in _OWN:
             yield item
+
+
+# -- Rehash a whole store and say what is in it --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be. ``id`` is ``None`` where it concerns no record."""
+
+    code: str
+    id: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Records with a file, how many of these files are whole, bytes read, and every finding."""
+
+    files: int
+    whole: int
+    bytes: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Counts of a store.
+
+    Attributes
+    ----------
+    files : mapping of source to int
+        Records with a file.
+    reasons : mapping of code to int
+        Records without one.
+    bytes : int
+    newest : str or None
+        When the last file came.
+    damaged_lines : tuple of int
+    """
+
+    files: dict[str, int]
+    reasons: dict[str, int]
+    bytes: int
+    newest: str | None
+    damaged_lines: tuple[int, ...]
+
+
+def inventory(store: Store) -> Inventory:
+    """Count what the manifest tells; no file is read."""
+    records = list(store.records.values())
+    held = [record for record in records if record.sha256]
+    return Inventory(
+        dict(Counter(record.source for record in held)),
+        dict(Counter((record.reason or {}).get("code", "?") for record in records if not record.sha256)),
+        sum(record.size or 0 for record in held),
+        max((record.fetched for record in held), default=None),
+        store.manifest.damaged,
+    )
+
+
+def verify(store: Store, discard: bool = False, progress: Callable[[int, int], None] | None = None) -> Verification:
+    """Rehash every file of the manifest, and look for files that are not in it.
+
+    Parameters
+    ----------
+    store : Store
+    discard : bool
+        Remove damaged files, so that the next crawl brings them again (the store must be writable).
+    progress : callable, optional
+        Told the number done and in all.
+    """
+    findings = [_damaged_line(store.path, number) for number in store.manifest.damaged]
+    records = [record for record in store.records.values() if record.sha256]
+    whole = read = 0
+    for number, record in enumerate(records, 1):
+        finding, size = _check(store, record)
+        read += size
+        if finding is None:
+            whole += 1
+        else:
+            findings.append(finding)
+            if discard:
+                _discard(store, record)
+        if progress is not None:
+            progress(number, len(records))
+    known = {store.path / record.path for record in records if record.path}
+    findings += [
+        Finding("foreign-file", None, f"{path} is not in the manifest; move it out of the store")
+        for path in iterate_files(store.path)
+        if path not in known
+    ]
+    return Verification(len(records), whole, read, tuple(findings))
+
+
+def _damaged_line(path: Path, number: int) -> Finding:
+    return Finding(
+        "damaged-line",
+        None,
+        f"line {number} of {path / 'manifest.jsonl'} is no whole record and was passed over; "
+        "the next crawl asks for its entry again",
+    )
+
+
+def _check(store: Store, record: Record) -> tuple[Finding | None, int]:
+    assert record.path is not None
+    assert record.sha256 is not None
+    path, advice = store.path / record.path, "the next crawl brings it again"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Finding("missing-file", record.id, f"{path} is missing; {advice}"), 0
+    except OSError as error:
+        raise store_error(store.path, error) from error
+    if sha256(data) != record.sha256:
+        advice = "'crawl verify --discard' removes it, and the next crawl brings it again"
+        return Finding("changed-file", record.id, f"{path} is not the file that was fetched; {advice}"), len(data)
+    if store.bytes_of(record.sha256) is None:
+        what = f"the object of {path} is missing or damaged"
+        return Finding("damaged-object", record.id, f"{what}; {advice}"), len(data)
+    return None, len(data)
+
+
+def _discard(store: Store, record: Record) -> None:
+    assert record.path is not None
+    assert record.sha256 is not None
+    try:
+        (store.path / record.path).unlink(missing_ok=True)
+        if store.bytes_of(record.sha256) is None:
+            store.object_path(record.sha256).unlink(missing_ok=True)
+    except OSError as error:
+        raise store_error(store.path, error) from error

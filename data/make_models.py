@@ -1,7 +1,7 @@
 """Write the project's own models as SBML Level 3 Version 2.
 
 Everything here is plain text put together by hand, on purpose: these files are inputs of the tests of the reader and
-the writer, so they must come out of neither. ``sbmlump.models`` builds the same systems in Python.
+the writer, so they must come out of neither. ``sbmlump.examples`` builds the same systems in Python.
 
     python data/make_models.py                    the files that are committed (data/ and sbmlump/data_models/)
     python data/make_models.py -o DIR --sites 5 6 larger multisite models (7,680 and 36,864 reactions), for benchmarks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sbmlump
 from sbmlump.errors import SbmlumpError
-from sbmlump.methods import ReduceOptions, apply
+from sbmlump.methods.registry import ReduceOptions, apply
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))

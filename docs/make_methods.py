@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sbmlump.classic.comparison import MethodRow, compare_methods
-from sbmlump.classic.measure import EnsembleSettings
-from sbmlump.classic.method import MethodOptions
 from sbmlump.cli.compare_methods import draw
-from sbmlump.loading import load
-from sbmlump.observables import parse_observables
-from sbmlump.system import OdeSystem
+from sbmlump.dynamics.ensemble import EnsembleSettings
+from sbmlump.methods.compare_methods import MethodRow, compare_methods
+from sbmlump.methods.steps import MethodOptions
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.system import OdeSystem
+from sbmlump.outputs import load
 
 HERE = Path(__file__).parent
 MEMORY = HERE / "images" / "methods.json"
@@ -80,7 +80,7 @@ larger models there may be smaller reductions than those found.
 
 Two classical approximations of one network differ. For A ⇌ B → C (k1, k−1, k2) with B fast, quasi-steady state
 gives the rate k1·k2/(k−1 + k2)·A, quasi-equilibrium k2·K/(1 + K)·(A + B) with K = k1/k−1;
-`compare-methods` reports how far the observables of the two are apart (in Python `sbmlump.classic.measure.difference`).
+`compare-methods` reports how far the observables of the two are apart (`difference` of `sbmlump.dynamics`).
 """
 
 

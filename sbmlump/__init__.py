@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from sbmlump._version import __version__
 
 if TYPE_CHECKING:
-    from sbmlump.classic.closure import Closure, closure
     from sbmlump.errors import (
         InputError,
         LimitError,
@@ -23,12 +22,13 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         UsageError,
     )
-    from sbmlump.lumping.certify import Refutation
-    from sbmlump.pipeline import check, convert, load, reduce
-    from sbmlump.reduced import ErrorEstimate, ExactProof, LumpingMatrix, Proof, ReducedSystem
-    from sbmlump.simulate.compare import ErrorReport, compare
-    from sbmlump.system import OdeSystem
-    from sbmlump.verification import verify
+    from sbmlump.jobs import check, convert, load, reduce
+    from sbmlump.methods.user_lumping import Closure, closure
+    from sbmlump.model.reduced import ErrorEstimate, ExactProof, LumpingMatrix, Proof, ReducedSystem
+    from sbmlump.model.system import OdeSystem
+    from sbmlump.proof.claims import Refutation
+    from sbmlump.proof.files import verify
+    from sbmlump.simulators.compare import ErrorReport, compare
 
 __all__ = [
     "Closure",
@@ -58,16 +58,18 @@ __all__ = [
 
 # Imported on first use: libSBML, SciPy and libRoadRunner cost more than most jobs.
 _HOMES: Final = {
-    **dict.fromkeys(("Closure", "closure"), "sbmlump.classic.closure"),
-    **dict.fromkeys(("check", "convert", "load", "reduce"), "sbmlump.pipeline"),
-    "verify": "sbmlump.verification",
-    **dict.fromkeys(("ErrorEstimate", "ExactProof", "LumpingMatrix", "Proof", "ReducedSystem"), "sbmlump.reduced"),
+    **dict.fromkeys(("Closure", "closure"), "sbmlump.methods.user_lumping"),
+    **dict.fromkeys(("check", "convert", "load", "reduce"), "sbmlump.jobs"),
+    "verify": "sbmlump.proof.files",
+    **dict.fromkeys(
+        ("ErrorEstimate", "ExactProof", "LumpingMatrix", "Proof", "ReducedSystem"), "sbmlump.model.reduced"
+    ),
     **dict.fromkeys(
         ("InputError", "LimitError", "Reason", "SbmlumpError", "UnsupportedModelError", "UsageError"), "sbmlump.errors"
     ),
-    **dict.fromkeys(("ErrorReport", "compare"), "sbmlump.simulate.compare"),
-    "OdeSystem": "sbmlump.system",
-    "Refutation": "sbmlump.lumping.certify",
+    **dict.fromkeys(("ErrorReport", "compare"), "sbmlump.simulators.compare"),
+    "OdeSystem": "sbmlump.model.system",
+    "Refutation": "sbmlump.proof.claims",
 }
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UnsupportedModelError
-from sbmlump.expr.kinetics import Kinetics
-from sbmlump.reduced import ReducedSystem
+from sbmlump.model.properties import Kinetics
+from sbmlump.model.reduced import ReducedSystem
 
 if TYPE_CHECKING:
-    from sbmlump.simulate.compare import ErrorReport
+    from sbmlump.simulators.compare import ErrorReport
 
 __all__ = ["ModelFacts", "Outcome", "OutcomeName", "outcome_of_error"]
 

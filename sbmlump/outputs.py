@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from sbmlump.equality import Expected, refuse_differences
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
-from sbmlump.reduced import ReducedSystem
-from sbmlump.system import OdeSystem
-from sbmlump.written_size import require_writable_system
+from sbmlump.model.equality import Expected, refuse_differences
+from sbmlump.model.properties import require_writable_system
+from sbmlump.model.reduced import ReducedSystem
+from sbmlump.model.system import OdeSystem
+from sbmlump.model_files import ModelFile, read_model_file
 
 __all__ = [
     "REDUCTION_SUFFIXES",
@@ -23,7 +24,10 @@ __all__ = [
     "written_as_sbml",
     "written_reduction",
     "written_system",
+    "load",
+    "load_file",
 ]
+
 
 _HORIZON: Final = 100.0  # of an archive, where nothing was simulated that would say more
 SYSTEM_SUFFIXES: Final = (".xml", ".sbml", ".omex", ".ode", ".ant", ".tex")
@@ -67,8 +71,8 @@ def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False) ->
 
     Reactions where the mathematics allows them, unless ``as_rate_rules``. The reasons say what the document leaves out.
     """
-    from sbmlump.lumping.network import as_network
-    from sbmlump.sbml.writer import reduction_document, system_document
+    from sbmlump.methods.reactions import as_network
+    from sbmlump.sbml.write.document import reduction_document, system_document
 
     if not reduction.reducible:
         document = system_document(reduction.original)
@@ -109,7 +113,7 @@ def written_reduction(
     """
     if suffix == ".omex":
         from sbmlump.sbml.archive import reduction_archive
-        from sbmlump.sbml.writer import write_system
+        from sbmlump.sbml.write.document import write_system
 
         first = write_system(reduction.original) if original is None else original
         return WrittenOutput(reduction_archive(reduction, first, sbml, until=until or _HORIZON, points=points))
@@ -134,7 +138,7 @@ def written_system(system: OdeSystem, suffix: str) -> WrittenOutput:
     UnsupportedModelError, SbmlumpError
         As :func:`written_reduction`.
     """
-    from sbmlump.sbml.writer import system_document
+    from sbmlump.sbml.write.document import system_document
 
     if suffix in (".ode", ".tex"):
         return _WRITERS[suffix](system, b"")
@@ -149,7 +153,7 @@ def written_system(system: OdeSystem, suffix: str) -> WrittenOutput:
 
 
 def _ode(system: OdeSystem, _: bytes) -> WrittenOutput:
-    from sbmlump.formats.erode import ode_text, parse_ode
+    from sbmlump.formats.ode_read import ode_text, parse_ode
 
     made = ode_text(system)
     expected = Expected(
@@ -166,7 +170,7 @@ def _ode(system: OdeSystem, _: bytes) -> WrittenOutput:
 def _antimony(system: OdeSystem, sbml: bytes) -> WrittenOutput:
     """Antimony of the SBML; what the antimony library makes of that has to be the model that the SBML is."""
     from sbmlump.formats.antimony import antimony_text, sbml_of_antimony
-    from sbmlump.sbml.reader import parse_sbml
+    from sbmlump.sbml.read.load import parse_sbml
 
     require_writable_system(system, "the antimony library")  # it inserts rules where they are used
     made = antimony_text(sbml)
@@ -193,3 +197,36 @@ _WRITERS: Final[Mapping[str, Callable[[OdeSystem, bytes], WrittenOutput]]] = {
     ".ant": _antimony,
     ".tex": _latex,
 }
+
+
+# -- A model from a file, by its suffix ----------------------------------------------------------
+
+
+def load(path: str | Path) -> OdeSystem:
+    """Read a model, by the suffix of its file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file, also compressed (``.gz``, ``.bz2``) or in an archive (``.zip``, ``.omex``; ``archive.omex#member``), or
+        ``-`` for standard input.
+
+    Raises
+    ------
+    InputError
+        If the file is not a readable model.
+    UnsupportedModelError
+        If it holds what cannot become an ODE system; every reason at once.
+    """
+    return load_file(read_model_file(path))
+
+
+def load_file(file: ModelFile) -> OdeSystem:
+    """The model in a file that has been read; see :func:`load`."""
+    if file.suffix == ".ode":
+        from sbmlump.formats.ode_read import load_ode_file
+
+        return load_ode_file(file)
+    from sbmlump.sbml.read.load import load_sbml_file
+
+    return load_sbml_file(file)

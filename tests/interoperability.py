@@ -20,15 +20,15 @@ import numpy as np
 
 import sbmlump
 from sbmlump.errors import SbmlumpError
+from sbmlump.jobs import definitions_of
+from sbmlump.model.reduced import ExactProof, ReducedSystem
 from sbmlump.outputs import sbml_of, written_reduction
-from sbmlump.pipeline import definitions_of
-from sbmlump.reduced import ExactProof, ReducedSystem
+from sbmlump.proof.files import verify
 from sbmlump.sbml.archive import read_back
-from sbmlump.sbml.writer import write_system
-from sbmlump.simulate import QuantitySelection, Tolerances, compare, simulator_named
-from sbmlump.simulate.protocol import PRECISE
-from sbmlump.simulate.source import simulated_file
-from sbmlump.verification import verify
+from sbmlump.sbml.write.document import write_system
+from sbmlump.simulators import QuantitySelection, Tolerances, compare, simulator_named
+from sbmlump.simulators.model_index import simulated_file
+from sbmlump.simulators.protocol import PRECISE
 
 MOST_STATES = 120
 TRIED = 8

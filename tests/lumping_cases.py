@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from sbmlump.expr.graph import Graph, Node
-from sbmlump.expr.text import parse_expression
-from sbmlump.lumping.certify import Claim
-from sbmlump.reduced import ReducedSystem
-from sbmlump.system import Assigned, Constant, OdeSystem
+from sbmlump.model.graph import Graph, Node
+from sbmlump.model.reduced import ReducedSystem
+from sbmlump.model.system import Assigned, Constant, OdeSystem
+from sbmlump.model.text import parse_expression
+from sbmlump.proof.claims import Claim
 
 
 def make(

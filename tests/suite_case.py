@@ -101,8 +101,8 @@ def _child(folder: Path, sender: Connection) -> None:
 def check_case(folder: Path) -> CaseResult:
     """Run one case here."""
     from sbmlump.errors import SbmlumpError
-    from sbmlump.loading import load
-    from sbmlump.sbml.writer import write_system
+    from sbmlump.outputs import load
+    from sbmlump.sbml.write.document import write_system
 
     try:
         written = write_system(load(next(folder.glob("*-sbml-*.xml")))).decode()

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from strategies import SMOOTH, Expression, expressions
 
 from sbmlump import OdeSystem
-from sbmlump.equality import Expected, differences, refuse_differences
 from sbmlump.errors import UnsupportedModelError
-from sbmlump.expr.graph import Graph
-from sbmlump.expr.text import parse_expression
-from sbmlump.system import Assigned, Constant, Constraint, Event, Participant, Reaction
+from sbmlump.model.equality import Expected, differences, refuse_differences
+from sbmlump.model.graph import Graph
+from sbmlump.model.system import Assigned, Constant, Constraint, Event, Participant, Reaction
+from sbmlump.model.text import parse_expression
 
 
 def decay(

@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sbmlump.expr.graph import Graph
-from sbmlump.integrate import Jump, StepControl, field_of, integrate
-from sbmlump.integrate.adjoint import adjoints, exponentials, propagators
-from sbmlump.integrate.fields import ProgramField, QuadraticField, VectorField
-from sbmlump.integrate.horizon import choose_span
-from sbmlump.integrate.multistep import advance_large, backward_large
-from sbmlump.integrate.quadratic import quadratic_form
-from sbmlump.integrate.rosenbrock import Runs, advance
-from sbmlump.integrate.work import Meter, WorkLimitError
+from sbmlump.dynamics import Jump, StepControl, field_of, integrate
+from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.cvode import advance_large, backward_large
+from sbmlump.dynamics.rosenbrock import Runs, advance
+from sbmlump.dynamics.solve import adjoints, exponentials, propagators
+from sbmlump.dynamics.time_span import choose_span
+from sbmlump.dynamics.vector_field import ProgramField, QuadraticField, VectorField, quadratic_form
+from sbmlump.model.graph import Graph
 
 Array = NDArray[np.float64]
 
@@ -98,7 +97,7 @@ def test_quadratic_and_program_agree() -> None:
     rhs = [g.sub(g.mul((x, g.add((y, g.number(3))))), g.pow(x, g.number(2))), g.add((g.mul((g.number(-2), x)), y))]
     quick = field_of(g, rhs, ("x", "y"), {})
     assert isinstance(quick, QuadraticField)
-    from sbmlump.expr.program import Program
+    from sbmlump.model.program import Program
 
     slow = ProgramField(Program(g, rhs, [x, y]), np.empty((0, 0)), False)
     points, run = np.random.default_rng(0).uniform(-2, 2, (7, 2)), np.arange(7)

@@ -13,7 +13,7 @@ import roadrunner
 from strategies import exact_value
 
 from sbmlump import models
-from sbmlump.system import OdeSystem
+from sbmlump.model.system import OdeSystem
 
 BUILDERS = {
     "clue_example": models.clue_example,

@@ -17,9 +17,9 @@ from child_jobs import write
 
 import sbmlump
 from sbmlump.errors import UsageError
-from sbmlump.methods import ReduceOptions
-from sbmlump.models import network_from_reactions
-from sbmlump.system import OdeSystem
+from sbmlump.examples import network_from_reactions
+from sbmlump.methods.registry import ReduceOptions
+from sbmlump.model.system import OdeSystem
 
 
 def enzyme() -> OdeSystem:

@@ -12,11 +12,11 @@ from sbml.read_models import compartment, event, listed, reaction, sbml, species
 import sbmlump
 from sbmlump import inspection, methods, pipeline
 from sbmlump.errors import InputError, UsageError
-from sbmlump.lumping.certify import Refutation
-from sbmlump.models import clue_example, michaelis_menten
-from sbmlump.observables import observable_ids, parse_observables
+from sbmlump.examples import clue_example, michaelis_menten
+from sbmlump.model.observables import observable_ids, parse_observables
+from sbmlump.model.reduced import ExactProof
 from sbmlump.outcome import outcome_of_error
-from sbmlump.reduced import ExactProof
+from sbmlump.proof.claims import Refutation
 
 
 def test_the_names_of_the_contract(data, tmp_path):

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from strategies import mass_action_networks
 
-from sbmlump.expr.graph import Graph
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.models import clue_example, michaelis_menten, multisite, network_from_reactions, ring, sir_age_groups
-from sbmlump.observables import parse_observables
+from sbmlump.examples import clue_example, michaelis_menten, multisite, network_from_reactions, ring, sir_age_groups
+from sbmlump.linalg.rational import left_null_space, null_space, rank, solve_rows
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.model.graph import Graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.system import Constant, OdeSystem, Quantity
 from sbmlump.structure import (
     balance_of,
     kept_properties,
@@ -23,9 +25,7 @@ from sbmlump.structure import (
     stoichiometric_laws,
     structure_of,
 )
-from sbmlump.structure.exact_linear import left_null_space, null_space, rank, solve_rows
 from sbmlump.structure.kept import element_counts
-from sbmlump.system import Constant, OdeSystem, Quantity
 
 
 def weights(laws):
@@ -159,7 +159,7 @@ def test_a_network_of_positive_deficiency() -> None:
 def test_a_reversible_flux_written_as_a_difference_is_opened() -> None:
     graph = Graph()
     a, b, kf, kb = map(graph.symbol, ("A", "B", "kf", "kb"))
-    from sbmlump.system import Participant, Reaction
+    from sbmlump.model.system import Participant, Reaction
 
     one = graph.number(1)
     flux = graph.sub(graph.mul((kf, a)), graph.mul((kb, b)))
@@ -179,7 +179,7 @@ def test_a_reversible_flux_written_as_a_difference_is_opened() -> None:
 
 def test_saturating_kinetics_is_not_mass_action() -> None:
     graph = Graph()
-    from sbmlump.system import Participant, Reaction
+    from sbmlump.model.system import Participant, Reaction
 
     a, one = graph.symbol("A"), graph.number(1)
     flux = graph.div(a, graph.add((one, a)))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.expr.evaluate import Evaluator
-from sbmlump.reduced import Lump
-from sbmlump.system import OdeSystem
+from sbmlump.model.evaluate import Evaluator
+from sbmlump.model.reduced import Lump
+from sbmlump.model.system import OdeSystem
 
 Array = NDArray[np.float64]
 

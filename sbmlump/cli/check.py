@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.isolated import isolation_options
-from sbmlump.cli.options import ERROR, HORIZON, POINTS
+from sbmlump.cli.options import ERROR, HORIZON, POINTS, isolation_options
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import Reason
+from sbmlump.jobs import check
 from sbmlump.outcome import reason_json
-from sbmlump.pipeline import check
 
 if TYPE_CHECKING:
-    from sbmlump.simulate.compare import ErrorReport
+    from sbmlump.simulators.compare import ErrorReport
 
 __all__ = ["command"]
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
-from sbmlump.classic.comparison import DEFAULT_CHAINS, MethodRow, compare_methods, differences
-from sbmlump.classic.measure import EnsembleSettings
-from sbmlump.classic.method import MethodOptions, method_names
 from sbmlump.cli.options import ENSEMBLE, ERROR, HORIZON, SEED, SHARE, SIZE
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say
+from sbmlump.dynamics.ensemble import EnsembleSettings
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.loading import load
-from sbmlump.observables import parse_observables
+from sbmlump.methods.compare_methods import DEFAULT_CHAINS, MethodRow, compare_methods, differences
+from sbmlump.methods.steps import MethodOptions, method_names
+from sbmlump.model.observables import parse_observables
 from sbmlump.outcome import reason_json
+from sbmlump.outputs import load
 
 __all__ = ["command", "draw"]
 

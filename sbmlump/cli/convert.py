@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.isolated import isolation_options
+from sbmlump.cli.options import isolation_options
 from sbmlump.cli.output import print_json, say
+from sbmlump.jobs import convert_file
 from sbmlump.outcome import reason_json
-from sbmlump.pipeline import convert_file
 
 __all__ = ["command"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,20 +13,21 @@ from typing import Any, Final
 import click
 
 from crawler import biomodels, odebase
-from crawler.bring_in import import_files
 from crawler.errors import CrawlError, StoppedError
 from crawler.fetch import CrawlSummary, crawl
-from crawler.manners import RequestPolicy
+from crawler.import_files import import_files
 from crawler.plan import CrawlPlan
 from crawler.repository import Repository, Selection
-from crawler.session import Session, is_loopback
-from crawler.store import Store, open_store
-from crawler.verify import inventory, verify
+from crawler.session import RequestPolicy, Session, is_loopback
+from crawler.store import Store, inventory, open_store, verify
 from sbmlump.cli.options import COUNT, ERROR, SECONDS, SEED, WAIT
 from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.formats.odebase import TranslationComparison, compare_systems, load_odebase
+from sbmlump.outputs import load
 
-__all__ = ["command"]
+__all__ = ["command", "compare_store", "print_comparisons"]
+
 
 _KEYS: Final = ("wanted", "present", "fetched", "unchanged", "failed", "bytes", "requests", "seconds")
 _MOST_SHOWN: Final = 20
@@ -195,8 +197,6 @@ def _compare(store: Path, points: int, tolerance: float, seed: int, as_json: boo
 
     Exit code 1 if any of them differs without an explanation.
     """
-    from sbmlump.cli.crawl_compare import compare_store, print_comparisons
-
     with _translated(), _progress(quiet or as_json) as progress:
         step = partial(progress.step, bytes=0)
         found = compare_store(open_store(store), points, tolerance, seed, step)
@@ -313,3 +313,70 @@ def _progress(quiet: bool) -> Iterator[_Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as shown:
         yield _Progress(shown)
+
+
+# -- What ``sbmlump crawl compare`` does: ODEbase against our reader, for all systems ------------
+
+# What ``sbmlump crawl compare`` does: ODEbase against our reader, for all systems of a store.
+
+
+def compare_store(
+    store: Store, points: int, tolerance: float, seed: int, step: Callable[[int, int], None]
+) -> list[TranslationComparison]:
+    """Compare each ODEbase system of a store with the SBML file of the same id."""
+    records = sorted(store.records.values(), key=lambda record: record.source == "biomodels")
+    files = {  # those of BioModels last: they count, where another source has a file of the same id
+        record.id: store.path / record.path
+        for record in records
+        if record.sha256 and record.path and record.path.endswith((".xml", ".sbml"))
+    }
+    systems = sorted(
+        (record.id, store.path / record.path)
+        for record in store.records.values()
+        if record.sha256 and record.path and record.source == "odebase"
+    )
+    found: list[TranslationComparison] = []
+    for number, (id, path) in enumerate(systems, 1):
+        if id not in files:
+            found.append(TranslationComparison(id, "not-compared", "its SBML file is not in the store"))
+        else:
+            try:
+                found.append(
+                    compare_systems(load_odebase(path), load(files[id]), points=points, tolerance=tolerance, seed=seed)
+                )
+            except SbmlumpError as error:
+                found.append(TranslationComparison(id, "not-compared", str(error)))
+        step(number, len(systems))
+    return found
+
+
+def print_comparisons(found: Sequence[TranslationComparison], as_json: bool) -> int:
+    """Tell the result; the exit code."""
+    counts = Counter(each.verdict for each in found)
+    compared = len(found) - counts["not-compared"]
+    if as_json:
+        systems = [
+            {
+                "id": each.id, "verdict": each.verdict, "explanation": each.explanation, "matched_by": each.matched_by,
+                "states": each.states, "max_relative_error": each.error,
+                "differences": [list(pair) for pair in each.differences],
+            }
+            for each in found
+        ]  # fmt: skip
+        reasons = [
+            {"code": each.verdict, "element": each.id, "message": each.explanation}
+            for each in found
+            if each.verdict != "agrees"
+        ]
+        summary = {
+            "wanted": len(found), "present": compared, "fetched": 0, "unchanged": compared, "failed": counts["differs"],
+            "bytes": 0, "requests": 0, "seconds": None, "verdicts": dict(counts),
+        }  # fmt: skip
+        print_json({**summary, "systems": systems, "reasons": reasons})
+    else:
+        for each in found:
+            how = f" ({each.states} states by {each.matched_by}, {each.error:.1e})" if each.error is not None else ""
+            told = "" if each.verdict == "agrees" else f": {each.explanation}"
+            say(f"{each.id}  {each.verdict}{how}{told}")
+        say(f"{compared} of {len(found)} compared, {counts['differs']} differ")
+    return 1 if counts["differs"] else 0

@@ -11,10 +11,10 @@ from sbmlump.cli.options import ENSEMBLE, HORIZON, SEED, SHARE, SIZE
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.loading import load
-from sbmlump.lumping.approximate import ALGORITHMS, CurveResult, curve
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.observables import parse_observables
+from sbmlump.methods.approximate.run import ALGORITHMS, CurveResult, curve
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.model.observables import parse_observables
+from sbmlump.outputs import load
 
 __all__ = ["command", "csv_of"]
 
@@ -134,7 +134,7 @@ def csv_of(result: CurveResult) -> str:
 def _write(folder: Path, result: CurveResult, exact: int | None, title: str) -> None:
     import matplotlib
 
-    from sbmlump.report.curve_picture import curve_figure
+    from sbmlump.report.figures import curve_figure
 
     make_folder(folder)
     write_atomically(folder / "curve.csv", csv_of(result).encode())

@@ -11,8 +11,8 @@ import click
 from sbmlump.cli.output import progress_reporter, say
 from sbmlump.cli.summary import summarise
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.methods import ReduceOptions
-from sbmlump.pipeline import run_reduction
+from sbmlump.jobs import run_reduction
+from sbmlump.methods.registry import ReduceOptions
 
 __all__ = ["command"]
 

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.errors import Reason, SbmlumpError, as_json_text, as_shown
 from sbmlump.outcome import outcome_of_error, reason_json
-from sbmlump.shown import as_json_text, as_shown
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-from sbmlump.cli.isolated import isolation_options
-from sbmlump.cli.options import ENSEMBLE, ERROR, HORIZON, POINTS, SEED, SHARE, SIZE
+from sbmlump.cli.options import ENSEMBLE, ERROR, HORIZON, POINTS, SEED, SHARE, SIZE, isolation_options
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
 from sbmlump.cli.summary import summarise
 from sbmlump.errors import SbmlumpError
-from sbmlump.methods import METHODS, ReduceOptions
+from sbmlump.jobs import run_reduction
+from sbmlump.methods.registry import METHODS, ReduceOptions
 from sbmlump.outcome import ModelFacts, Outcome
-from sbmlump.pipeline import run_reduction
 
 __all__ = ["command"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sbmlump.cli.output import say
+from sbmlump.model.reduced import ErrorEstimate, Lump
 from sbmlump.outcome import Outcome
-from sbmlump.reduced import ErrorEstimate, Lump
 
 __all__ = ["lump_text", "summarise"]
 

@@ -17,13 +17,11 @@ from crawler.store import list_models
 from sbmlump.cli.options import COUNT, SEED
 from sbmlump.cli.output import print_json, say
 from sbmlump.cli.survey_report import exit_code, make_page, print_summary, summary_json
-from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
-from sbmlump.methods import check_method
-from sbmlump.shown import as_shown, as_text
-from sbmlump.survey.plan import parse_observe, parse_shard
+from sbmlump.methods.registry import check_method
+from sbmlump.survey.plan import Settings, SurveyModel, parse_observe, parse_shard
 from sbmlump.survey.run import Progress, SurveyRequest, run_survey
-from sbmlump.survey.task import Settings, SurveyModel
 
 __all__ = ["command"]
 

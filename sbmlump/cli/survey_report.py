@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from sbmlump.cli.output import print_json, say
+from sbmlump.errors import as_shown
 from sbmlump.files import write_atomically
-from sbmlump.report.survey_page import write_survey_page
-from sbmlump.report.survey_summary import SurveySummary, summarise, summary_markdown
-from sbmlump.shown import as_shown
-from sbmlump.survey.identity import read_identity
+from sbmlump.report.survey_page import SurveySummary, summarise, summary_markdown, write_survey_page
+from sbmlump.survey.job import read_identity
 from sbmlump.survey.results import folder_lock, read_rows
 
 __all__ = ["command", "exit_code", "make_page", "print_summary", "summary_json"]

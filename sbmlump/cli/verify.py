@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.isolated import isolation_options
-from sbmlump.cli.options import SEED
+from sbmlump.cli.options import SEED, isolation_options
 from sbmlump.cli.output import print_json, say
-from sbmlump.lumping.certify import Refutation
+from sbmlump.model.reduced import ExactProof
 from sbmlump.outcome import reason_json
-from sbmlump.reduced import ExactProof
-from sbmlump.verification import verify
+from sbmlump.proof.claims import Refutation
+from sbmlump.proof.files import verify
 
 __all__ = ["command"]
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final
 
-from sbmlump.expr.graph import LOGIC, RELATIONS, Graph, Node, Op
-from sbmlump.formats.plain import one_line
-from sbmlump.reduced import ReducedSystem
-from sbmlump.system import Event, OdeSystem
+from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.reduced import ReducedSystem
+from sbmlump.model.system import Event, OdeSystem
+from sbmlump.model.text import one_line
 
 __all__ = ["latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sbmlump._version import __version__
+from sbmlump.errors import as_shown
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.reduced import Certificate, ErrorEstimate, Lump, ReducedSystem
-from sbmlump.shown import as_shown
-from sbmlump.simulate.compare import ErrorReport
+from sbmlump.model.reduced import Certificate, ErrorEstimate, Lump, ReducedSystem
+from sbmlump.simulators.compare import ErrorReport
 
 if TYPE_CHECKING:
     import jinja2

@@ -2,22 +2,411 @@
 
 from __future__ import annotations
 
+import platform
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
 
 from sbmlump._version import __version__
-from sbmlump.errors import Reason
+from sbmlump.errors import Reason, as_shown
 from sbmlump.files import OutputError, make_folder, write_atomically
+from sbmlump.report.figures import _FAINT, _INK, svg_of
 from sbmlump.report.model_page import environment
-from sbmlump.report.survey_figures import funnel_svg, ratios_svg, sizes_svg, times_svg
-from sbmlump.report.survey_summary import ModelSummary, SurveySummary, summarise
-from sbmlump.report.survey_trajectories import trajectory_svg
-from sbmlump.shown import as_shown
 
-__all__ = ["write_survey_page"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "write_survey_page",
+    "ModelSummary",
+    "SurveySummary",
+    "summarise",
+    "summary_markdown",
+    "funnel_svg",
+    "ratios_svg",
+    "sizes_svg",
+    "times_svg",
+    "trajectory_svg",
+]
+
+
+# -- Counts of a survey: by outcome, by method, by class of kinetics; and the short r ------------
+
+# Counts of a survey: by outcome, by method, by class of kinetics; and the short report in Markdown.
+
+
+@dataclass
+class ModelSummary:
+    """All rows of one model together.
+
+    Attributes
+    ----------
+    first : mapping
+        Its first row, for what is the same in all.
+    rows : list of mappings
+    by_method : mapping of method to counter of outcomes
+    best : mapping of method to the smallest reduced size over observables
+    """
+
+    first: Mapping[str, Any]
+    rows: list[Mapping[str, Any]] = field(default_factory=list)
+    by_method: dict[str, Counter[str]] = field(default_factory=dict)
+    best: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def supported(self) -> bool:
+        """Whether it became an ODE system (its kinetics are known then)."""
+        return self.first["kinetics"] is not None
+
+    @property
+    def size(self) -> int | None:
+        """Number of states."""
+        size: int | None = self.first["original_size"]
+        return size
+
+    def reduced(self, method: str) -> int:
+        """Number of observables that the method reduced."""
+        return self.by_method.get(method, Counter())["reduced"]
+
+    def asked(self, method: str) -> int:
+        """Number of observables that were tried with the method."""
+        return sum(self.by_method.get(method, Counter()).values())
+
+    def outcome(self, method: str) -> str:
+        """One word for the model: every, some, none, or how it failed."""
+        if not self.supported:
+            return str(self.first["outcome"])
+        reduced, asked = self.reduced(method), self.asked(method)
+        if reduced:
+            return "every" if reduced == asked else "some"
+        counts = self.by_method.get(method, Counter())
+        if counts["not-reducible"] or not counts:
+            return "none"
+        return counts.most_common(1)[0][0]
+
+
+@dataclass(frozen=True)
+class SurveySummary:
+    """Counts of a survey.
+
+    Attributes
+    ----------
+    files, rows : int
+    readable : int
+        Models whose SBML could be read.
+    supported : int
+        Models that became ODE systems.
+    counts : mapping of method to mapping of outcome to number of rows
+    reducible : mapping of method to (models with a reducing observable, models where every observable reduces)
+    by_kinetics : mapping of method to mapping of kinetics to (models, some, every)
+    reasons : counter of codes over models that could not be done and rows that could not
+    models : mapping of file to ModelSummary
+    seconds : float
+        Sum over models of the time in their processes.
+    peak_memory_mb : float
+    """
+
+    files: int
+    rows: int
+    readable: int
+    supported: int
+    counts: Mapping[str, Mapping[str, int]]
+    reducible: Mapping[str, tuple[int, int]]
+    by_kinetics: Mapping[str, Mapping[str, tuple[int, int, int]]]
+    reasons: Mapping[str, int]
+    models: Mapping[str, ModelSummary]
+    seconds: float
+    peak_memory_mb: float
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``survey --json`` prints of it."""
+        return {
+            "models": self.files,
+            "rows": self.rows,
+            "readable": self.readable,
+            "supported": self.supported,
+            "counts": {method: dict(counts) for method, counts in self.counts.items()},
+            "reducible_models": {m: {"some": some, "every": every} for m, (some, every) in self.reducible.items()},
+            "by_kinetics": {
+                method: {name: {"models": a, "some": b, "every": c} for name, (a, b, c) in table.items()}
+                for method, table in self.by_kinetics.items()
+            },
+            "reason_counts": dict(self.reasons),
+            "seconds_in_models": self.seconds,
+            "peak_memory_mb": self.peak_memory_mb,
+        }
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> SurveySummary:
+    """Count what a survey found.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        As :func:`sbmlump.survey.results.read_rows` gives them.
+    """
+    models: dict[str, ModelSummary] = {}
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        model = models.setdefault(row["file"], ModelSummary(row))
+        model.rows.append(row)
+        counts.setdefault(row["method"], Counter())[row["outcome"]] += 1
+        if row["observable"] is None:
+            continue
+        model.by_method.setdefault(row["method"], Counter())[row["outcome"]] += 1
+        size = row["reduced_size"]
+        if size is not None:
+            model.best[row["method"]] = min(size, model.best.get(row["method"], size))
+    methods = sorted({m for model in models.values() for m in model.by_method}) or sorted(counts)
+    reasons: Counter[str] = Counter()
+    for model in models.values():
+        reasons.update({row["reason"] for row in model.rows if row["reason"] not in (None, "not-reducible")})
+    return SurveySummary(
+        len(models),
+        len(rows),
+        sum(model.first["level"] is not None for model in models.values()),
+        sum(model.supported for model in models.values()),
+        counts,
+        {method: _some_and_every(models.values(), method)[1:] for method in methods},
+        {method: _by_kinetics(models, method) for method in methods},
+        dict(reasons.most_common()),
+        models,
+        sum(model.first["seconds_model"] or 0.0 for model in models.values()),
+        max((row["peak_memory_mb"] or 0.0 for row in rows), default=0.0),
+    )
+
+
+def _some_and_every(models: Any, method: str) -> tuple[int, int, int]:
+    outcomes = [model.outcome(method) for model in models]
+    every = outcomes.count("every")
+    return len(outcomes), outcomes.count("some") + every, every
+
+
+def _by_kinetics(models: Mapping[str, ModelSummary], method: str) -> dict[str, tuple[int, int, int]]:
+    table: dict[str, tuple[int, int, int]] = {}
+    for name in ("polynomial", "rational", "analytic"):
+        chosen = [model for model in models.values() if model.first["kinetics"] == name]
+        if chosen:
+            table[name] = _some_and_every(chosen, method)
+    return table
+
+
+def summary_markdown(identity: Mapping[str, Any], found: SurveySummary) -> str:
+    """The summary of a survey as a short report, with what it was made by."""
+    each = identity.get("observe") == "each"
+    observed = "each state of each model, one at a time." if each else "a list of expressions."
+    proved = "" if identity.get("check") else " Sizes without simulation; docs/survey.md says what is proved."
+    made = (
+        f"{found.files} SBML files (digest of the store `{str(identity.get('store'))[:16]}`), surveyed by sbmlump "
+        f"{identity.get('version')} on {identity.get('began')} ({identity.get('machine')}, "
+        f"{platform.python_implementation()}).\n"
+        f"Methods: {', '.join(identity.get('methods', []))}. Observed: {observed}{proved}"
+    )
+    became = f"readable as SBML: {found.readable}; became ODE systems: {found.supported}"
+    spent = f"{found.seconds:.0f} s; largest memory of one: {found.peak_memory_mb:.0f} MB"
+    lines = [
+        "# Survey",
+        "",
+        made,
+        "",
+        f"- files: {found.files}; {became}; rows: {found.rows}",
+        f"- time in the processes of the models: {spent}",
+        "",
+        "| method | kinetics | models | with an observable that allows a reduction | where every observable does |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for method, table in found.by_kinetics.items():
+        for name, (count, some, every) in table.items():
+            lines.append(f"| {method} | {name} | {count} | {some} | {every} |")
+        some, every = found.reducible[method]
+        lines.append(f"| {method} | all | {found.supported} | {some} | {every} |")
+    lines += ["", "| method | outcome | rows |", "|---|---|---:|"]
+    for method, counts in found.counts.items():
+        lines += [f"| {method} | {name} | {count} |" for name, count in sorted(counts.items())]
+    lines += ["", "| reason | models with it |", "|---|---:|"]
+    lines += [f"| `{code}` | {count} |" for code, count in found.reasons.items()]
+    return "\n".join(lines) + "\n"
+
+
+# -- Figures of a survey: funnel, distribution of sizes, reduced against original siz ------------
+
+# Figures of a survey: funnel, distribution of sizes, reduced against original size, time against size.
+
+
+_KINETICS_COLOURS = {"polynomial": "#2f86c0", "rational": "#d9662b", "analytic": "#4c9a6a"}
+_MARKS = {"polynomial": "o", "rational": "s", "analytic": "^"}
+_WIDTH = 9.6
+
+
+def _survey_figure(height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTH, height), layout="constrained", dpi=72)
+
+
+def _survey_style(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(_FAINT)
+    axes.tick_params(colors=_INK, which="both", labelsize=10, color=_FAINT, length=3)
+    axes.grid(visible=True, axis=grid, color=_FAINT, linewidth=0.5, alpha=0.6)
+    axes.set_axisbelow(True)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(_INK)
+        label.set_fontsize(10)
+
+
+def funnel_svg(found: SurveySummary) -> str:
+    """From files to models in which everything reduces, as bars."""
+    steps: list[tuple[str, int, str]] = [
+        ("files", found.files, "#8a97a5"),
+        ("can be read as SBML", found.readable, "#8a97a5"),
+        ("become ODE systems", found.supported, "#8a97a5"),
+    ]
+    for method, (some, every) in found.reducible.items():
+        steps.append((f"{method}: some observable reduces", some, "#2f86c0"))
+        steps.append((f"{method}: every observable reduces", every, "#1c5f8d"))
+    figure = _survey_figure(0.42 * len(steps) + 0.5)
+    axes = figure.add_subplot()
+    places = list(range(len(steps)))
+    axes.barh(places, [count for _, count, _ in steps], color=[colour for *_, colour in steps], height=0.66)
+    axes.set_yticks(places, [name for name, *_ in steps], parse_math=False)
+    axes.invert_yaxis()
+    for place, (_, count, _) in zip(places, steps, strict=True):
+        share = f"  ({count / found.files:.0%})" if found.files else ""
+        axes.text(count + 0.008 * found.files, place, f"{count}{share}", va="center", fontsize=10, color=_INK)
+    axes.set_xlim(0, 1.16 * max(1, found.files))
+    _survey_style(axes, "x")
+    axes.set_xlabel("models")
+    told = "; ".join(f"{name}: {count}" for name, count, _ in steps)
+    return svg_of(figure, f"From files to reductions. {told}", "funnel")
+
+
+def ratios_svg(found: SurveySummary, method: str) -> str:
+    """Histograms of reduced over original size, a panel for each class of kinetics, and lines by size of the model."""
+    by_kinetics: dict[str, list[tuple[float, int]]] = {}
+    for model in found.models.values():
+        for row in model.rows:
+            if row["method"] == method and row["ratio"] is not None and model.first["kinetics"]:
+                by_kinetics.setdefault(model.first["kinetics"], []).append((row["ratio"], row["original_size"]))
+    names = [name for name in _KINETICS_COLOURS if name in by_kinetics]
+    figure = _survey_figure(2.9)
+    bins = np.linspace(0, 1, 21).tolist()
+    for k, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), k + 1)
+        values = np.array([ratio for ratio, _ in by_kinetics[name]])
+        smaller = values[values < 1]
+        axes.hist(smaller, bins=bins, color=_KINETICS_COLOURS[name], rwidth=0.9)
+        axes.bar([1.06], [int((values >= 1).sum())], width=0.045, color="#8a97a5")
+        axes.set_xticks([0, 0.5, 1.06], ["0", "0.5", "not\nreduced"])
+        axes.set_title(f"{name}: {len(smaller):,} of {len(values):,} reduced", loc="left", fontsize=10, color=_INK)
+        _survey_style(axes, "y")
+        axes.set_xlabel("reduced / original size")
+        if k == 0:
+            axes.set_ylabel("observables")
+    label = "; ".join(f"{name}: {sum(r < 1 for r, _ in by_kinetics[name])} observables reduced" for name in names)
+    return svg_of(figure, f"Distribution of the reduced size over the original size. {label}", "ratios")
+
+
+def sizes_svg(found: SurveySummary, method: str) -> str:
+    """Median and smallest reduced share of each model against its number of states."""
+    groups: dict[str, list[tuple[int, float]]] = {}
+    for model in found.models.values():
+        ratios = [row["ratio"] for row in model.rows if row["method"] == method and row["ratio"] is not None]
+        if ratios and model.first["kinetics"]:
+            groups.setdefault(model.first["kinetics"], []).append((model.size or 1, float(np.median(ratios))))
+    figure = _survey_figure(3.6)
+    axes = figure.add_subplot()
+    _scatter(axes, groups)
+    axes.set_xscale("log")
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("states of the model")
+    axes.set_ylabel("median of reduced / original size")
+    _survey_style(axes)
+    return svg_of(figure, f"Median reduced share against number of states, {_count(groups)} models", "sizes")
+
+
+def times_svg(found: SurveySummary) -> str:
+    """Time in the process of each model against its number of states, both logarithmic."""
+    groups: dict[str, list[tuple[int, float]]] = {}
+    for model in found.models.values():
+        if model.first["kinetics"] and model.size and model.first["seconds_model"]:
+            groups.setdefault(model.first["kinetics"], []).append((model.size, model.first["seconds_model"]))
+    figure = _survey_figure(3.6)
+    axes = figure.add_subplot()
+    _scatter(axes, groups)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("states of the model")
+    axes.set_ylabel("seconds for the whole model")
+    _survey_style(axes)
+    return svg_of(figure, f"Time against number of states, {_count(groups)} models", "times")
+
+
+def _count(groups: Mapping[str, Sequence[Any]]) -> int:
+    return sum(map(len, groups.values()))
+
+
+def _scatter(axes: Axes, groups: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    for name, colour in _KINETICS_COLOURS.items():
+        if name in groups:
+            x, y = zip(*groups[name], strict=True)
+            axes.plot(x, y, _MARKS[name], color=colour, markersize=4, alpha=0.65, markeredgewidth=0, label=name)
+    if groups:
+        axes.legend(frameon=False, fontsize=10, labelcolor=_INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+# -- Small pictures of trajectories, written as SVG by hand: hundreds of bytes a line ------------
+
+# Small pictures of trajectories, written as SVG by hand: hundreds of bytes a line, not a figure's tens of kB.
+
+
+_W: Final = 300
+_H: Final = 120
+_LEFT: Final = 8
+_BOTTOM: Final = 16
+
+
+def trajectory_svg(row: Mapping[str, Any]) -> str:
+    """Original and reduced trajectory of a checked row as an ``svg`` element."""
+    times, original, reduced = row["trajectory_time"], row["trajectory_original"], row["trajectory_reduced"]
+    values = [value for value in (*original, *reduced) if isfinite(value)]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    span = high - low or abs(high) or 1.0
+    end = times[-1] or 1.0
+    label = f"{row['observable']} by {row['method']}: original and reduced from 0 to {end:g}, {low:.3g} to {high:.3g}"
+
+    def line(series: Sequence[float], css: str) -> str:
+        points = " ".join(
+            f"{_LEFT + (_W - _LEFT) * t / end:.1f},{4 + (_H - 8 - _BOTTOM) * (1 - (value - low) / span):.1f}"
+            for t, value in zip(times, series, strict=True)
+            if isfinite(value)
+        )
+        return f'<polyline class="{css}" points="{points}"/>'
+
+    return (
+        f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="{escape(label, quote=True)}">'
+        f'<line class="axis" x1="{_LEFT}" y1="{_H - _BOTTOM}" x2="{_W}" y2="{_H - _BOTTOM}"/>'
+        f"{line(original, 'before')}{line(reduced, 'after')}"
+        f'<text x="{_LEFT}" y="{_H - 3}">{low:.3g} … {high:.3g}</text>'
+        f'<text x="{_W}" y="{_H - 3}" text-anchor="end">t = {end:.3g}</text></svg>'
+        f"<figcaption>{escape(str(row['observable']))} ({escape(str(row['method']))}, "
+        f"{row['original_size']} → {row['reduced_size']} states)</figcaption>"
+    )
+
+
+# -- The page of a survey: ``index.html`` with a table of all models, and a page for  ------------
+
 
 _MOST_TEXT: Final = 8_000  # characters of pools on one page, so that 711 pages stay under 15 MB
 _MOST_PANELS: Final = 6
@@ -38,7 +427,7 @@ def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[
     ----------
     folder : Path
     identity : mapping
-        What :func:`sbmlump.survey.identity.read_identity` gives.
+        What :func:`sbmlump.survey.job.read_identity` gives.
     rows : sequence of mappings
         What :func:`sbmlump.survey.results.read_rows` gives.
 

@@ -11,15 +11,13 @@ from typing import Any, Final
 import numpy as np
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.expr.evaluate import Evaluator
-from sbmlump.expr.graph import Node
-from sbmlump.reduced import AffineLumping, Elimination, Embedding, ExactProof, ReducedSystem
-from sbmlump.structure.balance import balance_of
-from sbmlump.structure.exact_linear import solve_rows
+from sbmlump.linalg.rational import solve_rows
+from sbmlump.model.evaluate import Evaluator
+from sbmlump.model.graph import Node
+from sbmlump.model.reduced import AffineLumping, Elimination, Embedding, ExactProof, ReducedSystem
+from sbmlump.model.system import OdeSystem
 from sbmlump.structure.laws import law_measures, linear_integrals
-from sbmlump.structure.network import network_for_balance
-from sbmlump.structure.signs import non_negative_rates
-from sbmlump.system import OdeSystem
+from sbmlump.structure.network import balance_of, network_for_balance, non_negative_rates
 
 __all__ = ["Kept", "element_counts", "formulas_of", "kept_properties"]
 

@@ -7,23 +7,36 @@ order with non-negative couplings it has a canonical realisation, conversions Y�
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from math import log
+from typing import Final, Literal
 
+import flint
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from sbmlump.expr.evaluate import values_of
-from sbmlump.expr.graph import Node
-from sbmlump.structure.exact_linear import rank
+from sbmlump.linalg.basis import primitive
+from sbmlump.linalg.polynomial import Monomial, expand, monomial_node
+from sbmlump.linalg.rational import left_null_space, rank
+from sbmlump.model.evaluate import values_of
+from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.system import OdeSystem, Reaction
 from sbmlump.structure.laws import changing_compartment, number_of
-from sbmlump.structure.monomials import Monomial, expand
-from sbmlump.system import OdeSystem, Reaction
 
-__all__ = ["Direction", "Network", "network_for_balance", "network_of"]
+__all__ = [
+    "Direction",
+    "Network",
+    "network_for_balance",
+    "network_of",
+    "Balance",
+    "balance_of",
+    "non_negative_rates",
+    "sign_of",
+]
+
 
 Complex = tuple[tuple[str, Fraction], ...]
 """(species, stoichiometry) in order of the ids; the empty tuple is the zero complex."""
@@ -337,3 +350,341 @@ def _is_negligible(total: Fraction | float, row: Mapping[str, Fraction | float])
     if isinstance(total, Fraction):
         return not total
     return abs(total) <= 1e-12 * max(abs(float(value)) for value in row.values())
+
+
+# -- Detailed and complex balance of a mass-action network, decided from its rate con ------------
+
+# Detailed and complex balance of a mass-action network, decided from its rate constants.
+#
+# Both are questions about a positive equilibrium x. Taking logarithms they become linear systems in ln x:
+#
+# - detailed balance: k₊ x^source = k₋ x^target for every pair of opposite directions;
+# - complex balance: x^complex / κ is the same for all complexes of a linkage class, κ being the positive vector
+# that the
+#   Laplacian of the class maps to 0 (the tree constants).
+#
+# A linear system in logarithms is solvable if and only if Π b^w = 1 for every integer w that is orthogonal to
+# its matrix
+# (for detailed balance these are the Wegscheider conditions). With rational rate constants that is decided exactly.
+# The equilibrium itself is then found numerically and put into the equations.
+#
+# References
+# ----------
+# M. Feinberg, Foundations of Chemical Reaction Network Theory, Springer 2019, chapters 14 and 15.
+
+
+Number = Fraction | float
+_LOG_TOLERANCE: Final = 1e-9  # of Σ w ln b for rate constants that are not rational
+_RESIDUAL: Final = 1e-6  # of the balance at the equilibrium that was found, relative to the fluxes
+_MAX_EXACT_BITS: Final = 400_000
+_MAX_CLASS: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What is known of the balance of a network; ``None`` where it is not defined or was not decided.
+
+    Attributes
+    ----------
+    detailed, complex : bool or None
+        At a positive equilibrium.
+    realisation : str
+        Of which network.
+    why : str
+        One sentence.
+    exact : bool
+        Whether it was decided by exact arithmetic.
+    equilibrium : mapping of str to float
+        A positive equilibrium at which the balance holds, checked numerically; empty if there is none.
+    """
+
+    detailed: bool | None
+    complex: bool | None
+    realisation: str
+    why: str
+    exact: bool = True
+    equilibrium: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _LogSystem:
+    """Rows over species and right-hand sides b: row · ln x = ln b."""
+
+    rows: list[dict[int, Fraction]]
+    values: list[Number]
+
+
+def balance_of(network: Network | None) -> Balance:
+    """Whether a network is detailed balanced and complex balanced at a positive equilibrium."""
+    if network is None:
+        return Balance(None, None, "none", "the equations have no canonical network; balance is not defined")
+    if not network.directions:
+        return Balance(None, None, network.realisation, "there are no reactions")
+    if not network.mass_action:
+        listed = ", ".join(network.obstacles[:4])
+        return Balance(None, None, network.realisation, f"not a mass-action network ({listed}); balance is not defined")
+    if not network.weakly_reversible:
+        return Balance(False, False, network.realisation, "the network is not weakly reversible")
+    by_complexes = _complex_system(network)
+    complex_balanced, complex_exact = (None, True) if by_complexes is None else _solvable(by_complexes, network)
+    pairs = _pair_system(network)
+    detailed, pairs_exact = (False, True) if pairs is None else _solvable(pairs, network)
+    exact = pairs_exact and (detailed or complex_exact)
+    if detailed:
+        complex_balanced = True
+    equilibrium: Mapping[str, float] = {}
+    if complex_balanced:
+        found = _equilibrium(network, pairs if detailed and pairs is not None else by_complexes)
+        equilibrium = found or {}
+        if found is None:
+            return Balance(
+                None, None, network.realisation, "the balanced equilibrium could not be confirmed numerically", False
+            )
+    why = _why(detailed, complex_balanced, pairs)
+    return Balance(detailed, complex_balanced, network.realisation, why, exact, equilibrium)
+
+
+def _why(detailed: bool, complex_balanced: bool | None, pairs: _LogSystem | None) -> str:
+    if detailed:
+        return "every reaction is reversible and the Wegscheider conditions hold"
+    first = "a reaction has no opposite" if pairs is None else "a Wegscheider condition does not hold"
+    if complex_balanced is None:
+        return f"{first}; complex balance was not decided (too large)"
+    second = "the complexes are balanced all the same" if complex_balanced else "the complexes are not balanced either"
+    return f"{first}; {second}"
+
+
+def _difference(network: Network, a: int, b: int) -> dict[int, Fraction]:
+    place = {name: i for i, name in enumerate(network.species)}
+    row: dict[int, Fraction] = {}
+    for sign, which in ((1, a), (-1, b)):
+        for name, value in network.complexes[which]:
+            row[place[name]] = row.get(place[name], Fraction(0)) + sign * value
+    return {j: value for j, value in row.items() if value}
+
+
+def _pair_system(network: Network) -> _LogSystem | None:
+    """(target − source)·ln x = ln(k₊/k₋); ``None`` if a direction has no opposite.
+
+    Several reactions between the same complexes are taken pair by pair where they come from one reaction, else summed.
+    """
+    table: dict[tuple[str, int, int], Number] = {}
+    for one in network.directions:
+        assert one.rate is not None
+        key = (one.reaction, one.source, one.target)
+        table[key] = table.get(key, Fraction(0)) + one.rate
+    if any((name, target, source) not in table for name, source, target in table):
+        summed: dict[tuple[str, int, int], Number] = {}
+        for (_, source, target), rate in table.items():
+            summed["", source, target] = summed.get(("", source, target), Fraction(0)) + rate
+        table = summed
+    rows: list[dict[int, Fraction]] = []
+    values: list[Number] = []
+    for (name, source, target), rate in table.items():
+        back = table.get((name, target, source))
+        if back is None:
+            return None
+        if source < target:
+            rows.append(_difference(network, target, source))
+            values.append(rate / back)
+    return _LogSystem(rows, values)
+
+
+def _complex_system(network: Network) -> _LogSystem | None:
+    """(complex − first complex of its class)·ln x = ln(κ/κ₁)."""
+    rows: list[dict[int, Fraction]] = []
+    values: list[Number] = []
+    for group in network.linkage_classes:
+        if len(group) > _MAX_CLASS:
+            return None
+        constants = _tree_constants(network, group)
+        if constants is None:
+            return None
+        for which, value in zip(group[1:], constants[1:], strict=True):
+            rows.append(_difference(network, which, group[0]))
+            values.append(value / constants[0])
+    return _LogSystem(rows, values)
+
+
+def _tree_constants(network: Network, group: Sequence[int]) -> list[Number] | None:
+    """The positive vector in the kernel of the Laplacian of a strongly connected class."""
+    place = {which: i for i, which in enumerate(group)}
+    size = len(group)
+    inside = [one for one in network.directions if one.source in place]
+    if all(isinstance(one.rate, Fraction) for one in inside):
+        table = [[Fraction(0)] * size for _ in group]
+        for one in inside:
+            assert isinstance(one.rate, Fraction)
+            table[place[one.target]][place[one.source]] += one.rate
+            table[place[one.source]][place[one.source]] -= one.rate
+        exact = flint.fmpq_mat([[flint.fmpq(v.numerator, v.denominator) for v in row] for row in table])
+        reduced, count = exact.rref()
+        if count != size - 1:
+            return None
+        last = [Fraction(int(reduced[i, size - 1].p), int(reduced[i, size - 1].q)) for i in range(size - 1)]
+        return [*(-value for value in last), Fraction(1)]
+    dense = np.zeros((size, size))
+    for one in inside:
+        assert one.rate is not None
+        dense[place[one.target], place[one.source]] += float(one.rate)
+        dense[place[one.source], place[one.source]] -= float(one.rate)
+    _, _, right = np.linalg.svd(dense)
+    kernel = right[-1] / right[-1][np.argmax(np.abs(right[-1]))]
+    return None if (kernel <= 0).any() else [float(value) for value in kernel]
+
+
+def _solvable(system: _LogSystem, network: Network) -> tuple[bool, bool]:
+    """Whether Π b^w = 1 for every integer w orthogonal to the rows, and whether exact arithmetic says so."""
+    basis, _ = left_null_space(system.rows, len(network.species))
+    exact = True
+    for row in map(primitive, basis):
+        exponents = {i: int(value) for i, value in row.items()}
+        one, sure = _product_is_one([(system.values[i], e) for i, e in exponents.items()])
+        if not one:
+            return False, sure
+        exact = exact and sure
+    return True, exact
+
+
+def _product_is_one(powers: Sequence[tuple[Number, int]]) -> tuple[bool, bool]:
+    """The answer, and whether it was found in exact arithmetic (not for irrational or very long numbers)."""
+    bits = sum(
+        abs(e) * (value.numerator.bit_length() + value.denominator.bit_length())
+        for value, e in powers
+        if isinstance(value, Fraction)
+    )
+    if all(isinstance(value, Fraction) for value, _ in powers) and bits <= _MAX_EXACT_BITS:
+        product = Fraction(1)
+        for value, e in powers:
+            assert isinstance(value, Fraction)
+            product *= value**e
+        return product == 1, True
+    logarithms = [e * _log(value) for value, e in powers]
+    return abs(sum(logarithms)) <= _LOG_TOLERANCE * max(1.0, sum(map(abs, logarithms))), False
+
+
+def _log(value: Number) -> float:
+    if isinstance(value, Fraction):
+        return log(value.numerator) - log(value.denominator)
+    return log(value)
+
+
+def _equilibrium(network: Network, system: _LogSystem | None) -> dict[str, float] | None:
+    """x from ln x by least squares, and whether inflow and outflow of every complex agree there."""
+    if system is None:
+        return None
+    matrix = np.zeros((len(system.rows), len(network.species)))
+    for i, row in enumerate(system.rows):
+        for j, value in row.items():
+            matrix[i, j] = float(value)
+    target = np.array([_log(value) for value in system.values])
+    logarithms = np.linalg.lstsq(matrix, target, rcond=None)[0] if len(target) else np.zeros(len(network.species))
+    place = {name: i for i, name in enumerate(network.species)}
+    powers = [
+        float(np.exp(sum(float(value) * logarithms[place[name]] for name, value in one))) for one in network.complexes
+    ]
+    inflow, outflow = np.zeros(len(powers)), np.zeros(len(powers))
+    for one in network.directions:
+        flux = float(one.rate or 0) * powers[one.source]
+        outflow[one.source] += flux
+        inflow[one.target] += flux
+    if not (np.abs(inflow - outflow) <= _RESIDUAL * np.maximum(inflow, outflow)).all():
+        return None
+    return {name: float(np.exp(logarithms[i])) for name, i in place.items()}
+
+
+# -- A sufficient test that states cannot become negative: gᵢ ≥ 0 on yᵢ = 0, all othe ------------
+
+# A sufficient test that states cannot become negative: gᵢ ≥ 0 on yᵢ = 0, all others being non-negative.
+
+
+_POSITIVE_FUNCTIONS: Final = frozenset({"exp", "cosh", "abs"})
+_MONOTONE: Final = frozenset({"tanh", "arctan", "sinh", "floor"})  # of the sign of their argument, 0 at 0
+
+
+def non_negative_rates(system: OdeSystem) -> Mapping[str, bool]:
+    """For each state, whether its rate is certainly not negative where it is 0 and no state is negative.
+
+    True for all of them: no state that starts at 0 or above becomes negative. False means "not shown"; a state that an
+    event sets must also be set to what is certainly not negative.
+    The values of the constants are those in the file.
+    """
+    graph = system.graph
+    bound = graph.substitute(system.rhs, system.specialised())
+    zero = graph.number(0)
+    states = set(system.states)
+    outcome: dict[str, bool] = {}
+    for name, rhs in zip(system.states, bound, strict=True):
+        edge = graph.substitute([rhs], {graph.symbol(name): zero})[0]
+        outcome[name] = _is_non_negative(graph, edge, states)
+    for event in system.events:
+        for name, node in (*event.assignments, *event.implied):
+            if name in outcome:
+                value = graph.substitute([node], system.specialised())[0]
+                outcome[name] = outcome[name] and _is_non_negative(graph, value, states)
+    return outcome
+
+
+def _is_non_negative(graph: Graph, root: Node, states: Collection[str]) -> bool:
+    collected = graph.from_terms(graph.linear_terms(root))
+    if sign_of(graph, collected, states) in (0, 1):
+        return True
+    terms = expand(graph, collected, states)
+    if terms is None:
+        return False
+    nodes = [graph.mul((coefficient, monomial_node(graph, monomial))) for monomial, coefficient in terms.items()]
+    return all(sign_of(graph, node, states) in (0, 1) for node in nodes)
+
+
+def sign_of(graph: Graph, root: Node, states: Collection[str]) -> int | None:
+    """1 for ≥ 0, -1 for ≤ 0, 0 for = 0, ``None`` for unknown, where states and time are non-negative."""
+    signs: dict[Node, int | None] = {}
+    free: dict[Node, bool] = {}
+    for node in graph.reachable([root]):
+        op, args = graph.op(node), graph.args(node)
+        number = graph.number_of(node)
+        free[node] = op not in (Op.SYMBOL, Op.TIME) and all(free[arg] for arg in args)
+        if number is not None:
+            signs[node] = (number > 0) - (number < 0)
+        elif op is Op.SYMBOL:
+            signs[node] = 1 if graph.name(node) in states else None
+        elif op is Op.TIME:
+            signs[node] = 1
+        elif free[node]:
+            value = float(values_of(graph, [node])[0])
+            signs[node] = None if np.isnan(value) else int(value > 0) - int(value < 0)
+        else:
+            signs[node] = _sign(graph, node, op, [signs[arg] for arg in args])
+    return signs[root]
+
+
+def _sign(graph: Graph, node: Node, op: Op, parts: list[int | None]) -> int | None:
+    if op is Op.PIECEWISE:
+        parts = [*parts[:-1:2], parts[-1]]
+    if op in (Op.ADD, Op.PIECEWISE):
+        distinct = set(parts) - {0}
+        return 0 if not distinct else distinct.pop() if len(distinct) == 1 else None
+    known = [part for part in parts if part is not None]
+    if op in (Op.MUL, Op.DIV):
+        if op is Op.MUL and 0 in known:
+            return 0
+        if len(known) < len(parts):
+            return None
+        sign = 1
+        for part in known:
+            sign *= part
+        return sign
+    if op is Op.POW:
+        exponent = graph.number_of(graph.args(node)[1])
+        even = exponent is not None and exponent.denominator == 1 and exponent.numerator % 2 == 0
+        return 1 if parts[0] in (0, 1) or even else None
+    if op is Op.CALL:
+        name = graph.name(node)
+        if name in _POSITIVE_FUNCTIONS:
+            return 1
+        if name in _MONOTONE:
+            return parts[0]
+        if name in ("min", "max"):
+            distinct = set(parts)
+            return distinct.pop() if len(distinct) == 1 else 1 if name == "max" and 1 in distinct else None
+    return None

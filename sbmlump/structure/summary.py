@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.structure.balance import Balance, balance_of
-from sbmlump.structure.event_laws import changing_event, rows_kept_by_events
-from sbmlump.structure.exact_linear import rank
+from sbmlump.linalg.rational import rank
+from sbmlump.model.system import OdeSystem
 from sbmlump.structure.laws import (
     ConservationLaw,
+    changing_event,
     conserved_laws,
     law_measures,
     law_of,
     near_laws,
+    rows_kept_by_events,
     stoichiometric_laws,
     stoichiometry,
 )
-from sbmlump.structure.network import Network, network_for_balance, network_of
-from sbmlump.structure.signs import non_negative_rates
-from sbmlump.system import OdeSystem
+from sbmlump.structure.network import Balance, Network, balance_of, network_for_balance, network_of, non_negative_rates
 
 __all__ = ["Structure", "structure_of"]
 

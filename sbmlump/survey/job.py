@@ -6,31 +6,93 @@ can tell, when the process dies, what it was doing and what is left.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sbmlump.errors import Reason, SbmlumpError
-from sbmlump.expr.kinetics import kinetics_of
-from sbmlump.lumping.every_state import StateFailure, StateSize, sizes_for_every_state
-from sbmlump.methods import ReduceOptions, apply
+from sbmlump._version import __version__
+from sbmlump.errors import Reason, SbmlumpError, UsageError
+from sbmlump.files import make_folder, write_atomically
+from sbmlump.jobs import ContradictedError, simulate_reduction, simulation_source
+from sbmlump.methods.exact.per_species import StateFailure, StateSize, sizes_for_every_state
+from sbmlump.methods.registry import ReduceOptions, apply
+from sbmlump.model.properties import kinetics_of
+from sbmlump.model.reduced import ReducedSystem
+from sbmlump.model.system import OdeSystem
 from sbmlump.outcome import outcome_of_error
-from sbmlump.pipeline import ContradictedError, simulation_source
-from sbmlump.reduced import ReducedSystem
-from sbmlump.simulate.source import SimulatedModel
-from sbmlump.survey.check import checked
-from sbmlump.survey.task import Row, Task
-from sbmlump.system import OdeSystem
+from sbmlump.outputs import sbml_of
+from sbmlump.simulators.model_index import SimulatedModel
+from sbmlump.survey.plan import Row, Settings, SurveyModel, Task
+from sbmlump.survey.results import folder_lock
 
-__all__ = ["PRELOAD", "Begun", "ModelRow", "Pair", "survey_model"]
+if TYPE_CHECKING:
+    from sbmlump.simulators.compare import ErrorReport
 
-PRELOAD: Final = ("sbmlump.survey.job", "sbmlump.sbml.reader", "sbmlump.sbml.writer", "sbmlump.simulate")
+__all__ = [
+    "PRELOAD",
+    "Begun",
+    "ModelRow",
+    "Pair",
+    "survey_model",
+    "checked",
+    "Identity",
+    "claim_folder",
+    "read_identity",
+    "store_digest",
+]
+
+
+# -- Simulate a model and its reduction, for a row of a survey -----------------------------------
+
+
+_MOST_REACTIONS: Final = 1_000  # libRoadRunner compiles a few seconds for these, once for every observable
+
+
+def checked(
+    source: SimulatedModel, reduction: ReducedSystem, options: ReduceOptions
+) -> tuple[ErrorReport | None, list[Reason]]:
+    """The errors of a reduction, or why there are none.
+
+    Parameters
+    ----------
+    source : SimulatedModel
+        The original.
+    reduction : ReducedSystem
+    options : ReduceOptions
+
+    Raises
+    ------
+    ContradictedError
+        If the reduction is proved and simulations contradict it.
+    """
+    count = len(reduction.original.reactions)
+    if count > _MOST_REACTIONS:
+        message = f"not simulated: libRoadRunner would compile the {count} reactions for each observable"
+        return None, [Reason("too-large-to-simulate", message)]
+    try:
+        # in this process: it is one that may die already
+        return simulate_reduction(source, sbml_of(reduction), reduction, options, limits=None)
+    except ContradictedError:
+        raise
+    except SbmlumpError as error:
+        # the reduction stands by its certificate; that a simulator fails on the model is data
+        return None, list(error.reasons)
+
+
+# -- What is done with one model, inside a process of its own: read it, then go throu ------------
+
+
+PRELOAD: Final = ("sbmlump.survey.job", "sbmlump.sbml.read.load", "sbmlump.sbml.write.document", "sbmlump.simulators")
 _SOFT: Final = 0.9  # part of the time limit after which nothing new is begun, so that the rest is told in order
 _LONGEST: Final = 2_000  # characters of a text column
 _MOST_POINTS: Final = 51  # of a trajectory
@@ -105,7 +167,7 @@ def with_reasons(row: Row, reasons: Sequence[Reason]) -> Row:
 
 def _read(task: Task, base: Row) -> tuple[OdeSystem | None, Row, tuple[Reason, ...]]:
     """Read the file; what is known of a refused one is in the row too."""
-    from sbmlump.sbml.reader import read
+    from sbmlump.sbml.read.load import read
 
     try:
         result = read(task.model.path)
@@ -298,3 +360,122 @@ def _reduced(system: OdeSystem, row: Row, reduction: ReducedSystem) -> Row:
         singles=len(rows) - len(pools),
         pools=_pools_text(system, pools) if reduction.reducible and len(pools) <= 200 else None,
     )
+
+
+# -- What makes two runs the same survey, and refusing to mix two that are not -------------------
+
+
+_FILE: Final = "run.json"
+_OWN: Final = frozenset({_FILE, "parts", "index.html", "models", "assets"})
+_FORMAT: Final = 1
+
+
+def store_digest(models: Sequence[SurveyModel]) -> str:
+    """SHA-256 over names and digests of all files, in order of the names."""
+    whole = hashlib.sha256()
+    for model in sorted(models, key=lambda model: model.file):
+        whole.update(f"{model.file}\0{model.sha256}\n".encode())
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Everything that the rows of a survey depend on.
+
+    Attributes
+    ----------
+    settings : Settings
+    observe : str
+        ``each``, or the SHA-256 of the file that names what to observe.
+    models : int
+        How many the survey covers.
+    store : str
+        Digest of the store, see :func:`store_digest`.
+    sample : str or None
+        How the models were drawn from the store, where not all were taken.
+    """
+
+    settings: Settings
+    observe: str
+    models: int
+    store: str
+    sample: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What is compared between runs."""
+        return {
+            "format": _FORMAT,
+            "version": __version__,
+            "methods": list(self.settings.methods),
+            "observe": self.observe,
+            "check": self.settings.check,
+            "seed": self.settings.seed,
+            "time_limit": self.settings.time_limit,
+            "memory_limit": self.settings.memory_limit,
+            "models": self.models,
+            "sample": self.sample,
+            "store": self.store,
+        }
+
+
+def claim_folder(folder: Path, identity: Identity) -> None:
+    """Make ``folder`` the place of this survey, or find that it is so already.
+
+    Raises
+    ------
+    UsageError
+        If it holds another survey (``survey-differs``, with what differs) or other things (``not-a-survey``).
+    OutputError
+        If it cannot be written.
+    """
+    make_folder(folder)
+    with folder_lock(folder):  # of two that claim it at one moment, the second finds the first
+        _claim(folder, identity.as_json())
+
+
+def _claim(folder: Path, wanted: Mapping[str, Any]) -> None:
+    if (folder / _FILE).exists():
+        found = read_identity(folder)
+        differences = [
+            f"{key.replace('_', ' ')}: {_short(found.get(key))} there, {_short(value)} now"
+            for key, value in wanted.items()
+            if found.get(key) != value
+        ]
+        if differences:
+            message = f"{folder} holds another survey ({'; '.join(differences)}); choose another folder with -o"
+            raise UsageError(Reason("survey-differs", message))
+        return
+    foreign = sorted(item.name for item in folder.iterdir() if item.name not in _OWN and not item.name.startswith("."))
+    if foreign:
+        message = f"{folder} holds other things ({foreign[0]}) and no survey; choose an empty or new folder with -o"
+        raise UsageError(Reason("not-a-survey", message))
+    began = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    record = {**wanted, "began": began, "machine": machine}
+    write_atomically(folder / _FILE, json.dumps(record, indent=1).encode() + b"\n")
+
+
+def _short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 16 or " " in text or "," in text else f"{text[:12]}…"
+
+
+def read_identity(folder: Path) -> Mapping[str, Any]:
+    """What a survey says of itself.
+
+    Raises
+    ------
+    UsageError
+        If there is no survey in ``folder`` (``not-a-survey``), or its ``run.json`` is damaged (``damaged-results``).
+    """
+    try:
+        value = json.loads((folder / _FILE).read_bytes())
+    except OSError as error:
+        message = f"{folder} holds no survey; 'sbmlump survey STORE -o {folder}' makes one"
+        raise UsageError(Reason("not-a-survey", message)) from error
+    except ValueError as error:
+        message = f"{folder / _FILE} is damaged; survey again into a new folder"
+        raise UsageError(Reason("damaged-results", message)) from error
+    if not isinstance(value, dict):
+        raise UsageError(Reason("damaged-results", f"{folder / _FILE} is damaged; survey again into a new folder"))
+    return value

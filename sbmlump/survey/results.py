@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from sbmlump.errors import InputError, Reason
 from sbmlump.files import OutputError, lock, make_folder, write_atomically
-from sbmlump.survey.task import Row
+from sbmlump.survey.plan import Row
 
 __all__ = ["SCHEMA", "finished_files", "folder_lock", "merge", "read_rows", "result_files", "shard_name", "write_part"]
 

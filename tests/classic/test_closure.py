@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from strategies import HiddenSystem, hidden_systems
 
-from sbmlump.classic.closure import closure, read_lumping, user_lumping
-from sbmlump.classic.measure import EnsembleSettings
+from sbmlump.dynamics.ensemble import EnsembleSettings
 from sbmlump.errors import UsageError
-from sbmlump.models import ring, squares_example
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ErrorEstimate, ExactProof
+from sbmlump.examples import ring, squares_example
+from sbmlump.methods.user_lumping import closure, read_lumping, user_lumping
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ErrorEstimate, ExactProof
 
 SHORT = EnsembleSettings(until=5.0, ensemble=1)
 

@@ -13,21 +13,21 @@ from sbml.read_models import assignment, compartment, listed, parameter, reactio
 from strategies import mass_action_networks
 
 import sbmlump
-from sbmlump.classic.conservation import conservation, on_class
-from sbmlump.classic.measure import EnsembleSettings, measure
-from sbmlump.classic.proof import EliminationClaim, claim_of_files, prove_elimination
+from sbmlump.dynamics.ensemble import EnsembleSettings, measure
 from sbmlump.errors import UnsupportedModelError, UsageError
-from sbmlump.expr.graph import Graph
-from sbmlump.lumping.certify import Refutation
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.models import michaelis_menten, multisite, network_from_reactions, ring
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ExactProof
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.writer import write_reduction
+from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
+from sbmlump.methods.elimination.conservation import conservation, on_class
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.model.graph import Graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ExactProof
+from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
+from sbmlump.proof.claims import Refutation
+from sbmlump.proof.eliminations import EliminationClaim, claim_of_files, prove_elimination
+from sbmlump.proof.files import verify
+from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml.write.document import write_reduction
 from sbmlump.structure import linear_integrals
-from sbmlump.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
-from sbmlump.verification import verify
 
 
 def test_the_enzyme_loses_two_states_and_keeps_their_ids() -> None:

@@ -9,24 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbmlump.classic.measure import EnsembleSettings, difference
-from sbmlump.classic.quasi_equilibrium import fast_reactions, quasi_equilibrium
-from sbmlump.classic.quasi_steady import quasi_steady_state
-from sbmlump.classic.relation_graph import pruned
-from sbmlump.classic.simulation import trajectories
-from sbmlump.classic.solving import solve
-from sbmlump.classic.timescales import nominal_run, time_scales
+from sbmlump.dynamics.ensemble import EnsembleSettings, difference, trajectories
 from sbmlump.errors import UnsupportedModelError, UsageError
-from sbmlump.expr.evaluate import values_of
-from sbmlump.expr.graph import Graph, Node
-from sbmlump.expr.text import parse_expression
-from sbmlump.lumping.identity import expand_polynomials
-from sbmlump.models import michaelis_menten, network_from_reactions, sir_age_groups
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ErrorEstimate, ReducedSystem
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.writer import write_reduction
-from sbmlump.system import Event, OdeSystem
+from sbmlump.examples import michaelis_menten, network_from_reactions, sir_age_groups
+from sbmlump.methods.elimination.quasi_equilibrium import fast_reactions, quasi_equilibrium
+from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
+from sbmlump.methods.elimination.solve import solve
+from sbmlump.methods.elimination.timescales import nominal_run, time_scales
+from sbmlump.methods.relation_graph import pruned
+from sbmlump.model.evaluate import values_of
+from sbmlump.model.graph import Graph, Node
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
+from sbmlump.model.system import Event, OdeSystem
+from sbmlump.model.text import parse_expression
+from sbmlump.proof.identity import expand_polynomials
+from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml.write.document import write_reduction
 
 SHORT = EnsembleSettings(until=20.0, ensemble=1)
 
@@ -63,7 +62,7 @@ def text_names(text: str) -> set[str]:
 
 def quotient(graph: Graph, node: Node) -> tuple[Node, Node]:
     """Numerator and denominator of c·(top/bottom)."""
-    from sbmlump.expr.graph import Op
+    from sbmlump.model.graph import Op
 
     factors = list(graph.args(node)) if graph.op(node) is Op.MUL else [node]
     top, bottom = [], graph.number(1)
@@ -226,7 +225,7 @@ def test_the_choice_of_fast_states_does_a_bounded_amount_of_work(monkeypatch: py
     system = network_from_reactions(
         [("A -> B", 1), ("B -> C", 1000), ("C ->", Fraction(1, 2))], initial={"A": 10, "B": 0, "C": 0}
     )
-    monkeypatch.setattr("sbmlump.classic.choice._WORK", 1e-9)
+    monkeypatch.setattr("sbmlump.methods.elimination.timescales._WORK", 1e-9)
     with pytest.raises(UnsupportedModelError, match="used up") as caught:
         quasi_steady_state(system, parse_observables(system, ["C"]), trial=EnsembleSettings(until=10.0, ensemble=1))
     assert [one.code for one in caught.value.reasons] == ["no-fast-quantity"]

@@ -14,10 +14,10 @@ import roadrunner
 import sbmlump
 from sbmlump import methods
 from sbmlump.errors import UnsupportedModelError
-from sbmlump.methods import METHODS
-from sbmlump.models import network_from_reactions
-from sbmlump.reduced import ErrorEstimate, ReducedSystem
-from sbmlump.system import Assigned, Event, OdeSystem
+from sbmlump.examples import network_from_reactions
+from sbmlump.methods.registry import METHODS
+from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
+from sbmlump.model.system import Assigned, Event, OdeSystem
 from tests.network_models import saved, sbml_model
 
 HERE = {"until": 6.0, "ensemble": 1}

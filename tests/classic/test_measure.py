@@ -8,19 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbmlump.classic import choice, quasi_steady
-from sbmlump.classic.comparison import compare_methods, differences
-from sbmlump.classic.measure import EnsembleSettings, difference, measure, reference_ensemble
-from sbmlump.classic.method import MethodOptions, apply_chain
-from sbmlump.classic.simulation import default_horizon, ensemble_runs, time_points
-from sbmlump.integrate.work import Meter, WorkLimitError
-from sbmlump.lumping.training import Ensemble
-from sbmlump.models import michaelis_menten, multisite, network_from_reactions
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import AffineLumping, ErrorEstimate
-from sbmlump.sbml.writer import write_reduction, write_system
-from sbmlump.system import OdeSystem
-from sbmlump.verification import reduction_of_files
+from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.ensemble import (
+    EnsembleSettings,
+    default_horizon,
+    difference,
+    ensemble_runs,
+    measure,
+    reference_ensemble,
+    time_points,
+)
+from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
+from sbmlump.methods import choice, quasi_steady
+from sbmlump.methods.approximate.training import Ensemble
+from sbmlump.methods.compare_methods import compare_methods, differences
+from sbmlump.methods.steps import MethodOptions, apply_chain
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import AffineLumping, ErrorEstimate
+from sbmlump.model.system import OdeSystem
+from sbmlump.proof.files import reduction_of_files
+from sbmlump.sbml.write.document import write_reduction, write_system
 
 
 def drained() -> OdeSystem:

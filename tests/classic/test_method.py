@@ -11,17 +11,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sbmlump.classic.comparison import compare_methods, differences
-from sbmlump.classic.compose import composed
-from sbmlump.classic.learned import learn
-from sbmlump.classic.learned_neural import NeuralClosure, learn_neural, load_neural, require_torch
-from sbmlump.classic.measure import EnsembleSettings, measure
-from sbmlump.classic.method import CLASSIC, METHODS, MethodOptions, apply_chain, method_names
-from sbmlump.classic.quasi_steady import quasi_steady_state
 from sbmlump.cli.compare_methods import command, draw
+from sbmlump.dynamics.ensemble import EnsembleSettings, measure
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
-from sbmlump.expr.text import to_text
-from sbmlump.models import (
+from sbmlump.examples import (
     clue_example,
     michaelis_menten,
     multisite,
@@ -29,11 +22,17 @@ from sbmlump.models import (
     rational_example,
     sir_age_groups,
 )
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ErrorEstimate, ExactProof
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.writer import write_reduction
-from sbmlump.system import Event
+from sbmlump.methods.chain import composed
+from sbmlump.methods.compare_methods import compare_methods, differences
+from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
+from sbmlump.methods.learned import NeuralClosure, learn, learn_neural, load_neural, require_torch
+from sbmlump.methods.steps import CLASSIC, METHODS, MethodOptions, apply_chain, method_names
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ErrorEstimate, ExactProof
+from sbmlump.model.system import Event
+from sbmlump.model.text import to_text
+from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml.write.document import write_reduction
 
 SHORT = EnsembleSettings(until=10.0, ensemble=1)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sbmlump.classic.method import MethodOptions, apply_chain, identity
-from sbmlump.classic.pooling import pool_reactions, pooled
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.models import network_from_reactions, ring
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ExactProof
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.writer import write_reduction
+from sbmlump.examples import network_from_reactions, ring
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.methods.reactions import pool_reactions, pooled
+from sbmlump.methods.steps import MethodOptions, apply_chain, identity
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ExactProof
+from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml.write.document import write_reduction
 from sbmlump.structure import balance_of, network_of
 
 
@@ -47,7 +47,7 @@ def test_a_rate_that_is_no_function_of_the_lumps_stays_open() -> None:
     system = network_from_reactions([("A -> C", 1), ("B -> C", 2), ("C -> A", 1)], initial={"A": 1, "B": 2, "C": 0})
     from fractions import Fraction
 
-    from sbmlump.classic.closure import user_lumping
+    from sbmlump.methods.user_lumping import user_lumping
 
     one = Fraction(1)
     reduction = user_lumping(system, ({0: one, 1: one}, {2: one}), parse_observables(system, ["C"]))
@@ -71,7 +71,7 @@ def test_pooling_in_a_chain_and_models_without_reactions() -> None:
     system = ring(4)
     found = apply_chain(system, parse_observables(system, ["X_1 + X_2"]), ["exact", "pooling"], MethodOptions())
     assert len(found.system.reactions) == 2
-    from sbmlump.models import sir_age_groups
+    from sbmlump.examples import sir_age_groups
 
     rules = sir_age_groups(2)
     found = apply_chain(rules, parse_observables(rules, ["I_1 + I_2"]), ["pooling"])

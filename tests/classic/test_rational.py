@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given
 from strategies import Expression, exact_value, expressions
 
-from sbmlump.classic.rational import Fractions, simplified
-from sbmlump.expr.graph import Graph
-from sbmlump.expr.text import to_text
-from sbmlump.structure.monomials import expand, monomial_node
+from sbmlump.linalg.polynomial import expand, monomial_node
+from sbmlump.methods.elimination.solve import Fractions, simplified
+from sbmlump.model.graph import Graph
+from sbmlump.model.text import to_text
 
 POINT = {"x": Fraction(3, 7), "y": Fraction(-11, 5), "z": Fraction(13, 3)}
 

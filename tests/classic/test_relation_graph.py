@@ -7,15 +7,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sbmlump.classic.measure import EnsembleSettings
-from sbmlump.classic.relation_graph import WEIGHTINGS, pruned, relation_graph
-from sbmlump.classic.timescales import nominal_run
+from sbmlump.dynamics.ensemble import EnsembleSettings
 from sbmlump.errors import LimitError, UsageError
-from sbmlump.models import network_from_reactions
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ErrorEstimate
-from sbmlump.sbml.writer import write_reduction
-from sbmlump.system import OdeSystem
+from sbmlump.examples import network_from_reactions
+from sbmlump.methods.elimination.timescales import nominal_run
+from sbmlump.methods.relation_graph import WEIGHTINGS, pruned, relation_graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ErrorEstimate
+from sbmlump.model.system import OdeSystem
+from sbmlump.sbml.write.document import write_reduction
 
 SHORT = EnsembleSettings(until=10.0, ensemble=1)
 

@@ -11,34 +11,32 @@ import numpy as np
 import pytest
 from network_models import saved, sbml_model
 
-from sbmlump.classic.closure import closure
-from sbmlump.classic.comparison import compare_methods
-from sbmlump.classic.learned import learn
-from sbmlump.classic.measure import EnsembleSettings, measure
-from sbmlump.classic.method import MethodOptions, apply_chain
-from sbmlump.classic.quasi_equilibrium import fast_reactions, quasi_equilibrium
-from sbmlump.classic.quasi_steady import quasi_steady_state
-from sbmlump.classic.relation_graph import pruned
-from sbmlump.classic.solving import solve
-from sbmlump.classic.timescales import time_scales
+from sbmlump.dynamics import field_of, integrate
+from sbmlump.dynamics.ensemble import EnsembleSettings, measure
 from sbmlump.errors import UnsupportedModelError, UsageError
-from sbmlump.expr.graph import Graph, Node
-from sbmlump.expr.text import parse_expression
-from sbmlump.integrate import field_of, integrate
-from sbmlump.lumping.certify import Refutation
-from sbmlump.models import michaelis_menten, network_from_reactions
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ErrorEstimate, ExactProof, ReducedSystem
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.writer import write_reduction
-from sbmlump.structure.balance import balance_of
+from sbmlump.examples import michaelis_menten, network_from_reactions
+from sbmlump.methods.compare_methods import compare_methods
+from sbmlump.methods.elimination.quasi_equilibrium import fast_reactions, quasi_equilibrium
+from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
+from sbmlump.methods.elimination.solve import solve
+from sbmlump.methods.elimination.timescales import time_scales
+from sbmlump.methods.learned import learn
+from sbmlump.methods.relation_graph import pruned
+from sbmlump.methods.steps import MethodOptions, apply_chain
+from sbmlump.methods.user_lumping import closure
+from sbmlump.model.graph import Graph, Node
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ErrorEstimate, ExactProof, ReducedSystem
+from sbmlump.model.system import Assigned, Constant, Event, OdeSystem
+from sbmlump.model.text import parse_expression
+from sbmlump.proof.claims import Refutation
+from sbmlump.proof.files import verify
+from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml.write.document import write_reduction
 from sbmlump.structure.kept import kept_properties
 from sbmlump.structure.laws import near_laws
-from sbmlump.structure.network import network_of
-from sbmlump.structure.signs import non_negative_rates
+from sbmlump.structure.network import balance_of, network_of, non_negative_rates
 from sbmlump.structure.summary import structure_of
-from sbmlump.system import Assigned, Constant, Event, OdeSystem
-from sbmlump.verification import verify
 
 SHORT = EnsembleSettings(until=5.0, ensemble=3)
 
@@ -408,7 +406,7 @@ def test_balance_by_logarithms_is_not_called_exact(monkeypatch: pytest.MonkeyPat
     )
     assert balance_of(network_of(triangle)).exact
     assert structure_of(triangle).as_json()["balance_exact"] is True
-    monkeypatch.setattr("sbmlump.structure.balance._MAX_EXACT_BITS", 1)  # as if the products were very long
+    monkeypatch.setattr("sbmlump.structure.network._MAX_EXACT_BITS", 1)  # as if the products were very long
     assert not balance_of(network_of(triangle)).exact
     assert "decided in floating point" in structure_of(triangle).as_text()
 

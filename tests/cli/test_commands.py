@@ -482,7 +482,7 @@ def test_help_version_and_faults(sbmlump, monkeypatch, model):
 def sbmlump_pipeline():
     import importlib
 
-    return importlib.import_module("sbmlump.pipeline")
+    return importlib.import_module("sbmlump.jobs")
 
 
 def test_no_number_that_is_not_finite_reaches_the_json(capsys):

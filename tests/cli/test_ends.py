@@ -21,12 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbmlump.cli import run
-from sbmlump.errors import UsageError
+from sbmlump.errors import UsageError, as_json_text, as_shown
 from sbmlump.isolate import Limits, run_isolated
-from sbmlump.shown import as_json_text, as_shown
-from sbmlump.survey.identity import Identity, claim_folder
+from sbmlump.survey.job import Identity, claim_folder
+from sbmlump.survey.plan import Row, Settings
 from sbmlump.survey.results import finished_files, merge, read_rows, shard_name, write_part
-from sbmlump.survey.task import Row, Settings
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 SMALL = DATA / "clue_example.xml"

@@ -15,7 +15,7 @@ from network_models import saved, twin_chains
 from sbmlump import pipeline
 from sbmlump.cli import run
 from sbmlump.isolate import Limits
-from sbmlump.simulate.roadrunner import RoadRunnerSimulator
+from sbmlump.simulators.roadrunner import RoadRunnerSimulator
 
 
 @pytest.fixture

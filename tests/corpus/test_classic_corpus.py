@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import lu_factor, lu_solve
 
-from sbmlump.classic.conservation import conservation
-from sbmlump.classic.simulation import default_horizon, time_points
+from sbmlump.dynamics.ensemble import default_horizon, time_points
 from sbmlump.errors import SbmlumpError
-from sbmlump.reduced import ExactProof, ReducedSystem
-from sbmlump.sbml.reader import read
-from sbmlump.sbml.writer import write_reduction
-from sbmlump.structure.exact_linear import rank
+from sbmlump.linalg.rational import rank
+from sbmlump.methods.elimination.conservation import conservation
+from sbmlump.model.reduced import ExactProof, ReducedSystem
+from sbmlump.model.system import OdeSystem
+from sbmlump.proof.files import verify
+from sbmlump.sbml.read.load import read
+from sbmlump.sbml.write.document import write_reduction
 from sbmlump.structure.laws import stoichiometry
-from sbmlump.system import OdeSystem
-from sbmlump.verification import verify
 
 Array = NDArray[np.float64]
 _MAX_STATES = 100
@@ -162,7 +162,7 @@ def run(system: OdeSystem, x: Array, until: float, order: NDArray[np.intp] | Non
 
 def values(system: OdeSystem, names: list[str], states: Array) -> Array:
     """Quantities of the reduced model along its run."""
-    from sbmlump.expr.evaluate import Evaluator
+    from sbmlump.model.evaluate import Evaluator
 
     nodes = [system.definitions[name] for name in names]
     return Evaluator(system.graph, nodes, system.states, system.constant_values).values(0.0, states)

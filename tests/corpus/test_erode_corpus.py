@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbmlump.formats.erode import initial_partition, load_ode, parse_ode, write_ode
-from sbmlump.lumping.partition import forward_equivalence
-from sbmlump.lumping.partition_reduce import reduce_forward
-from sbmlump.observables import parse_observables
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.system import OdeSystem
+from sbmlump.formats.ode_read import initial_partition, load_ode, parse_ode, write_ode
+from sbmlump.methods.exact.partition import forward_equivalence, reduce_forward
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.system import OdeSystem
+from sbmlump.sbml.read.load import load_sbml
 
 #: Models whose .ode file says something else than the SBML file; why is in docs/ode-format.md.
 SAME_RATES = (

@@ -9,8 +9,8 @@ import pytest
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.lumping.certify import Refutation
-from sbmlump.reduced import ExactProof
+from sbmlump.model.reduced import ExactProof
+from sbmlump.proof.claims import Refutation
 
 TABLE = [
     ("BIOMD0000000243", ["L"], 23, 2),

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sbmlump.sbml.reader import read
-from sbmlump.system import OdeSystem
+from sbmlump.model.system import OdeSystem
+from sbmlump.sbml.read.load import read
 
 roadrunner = pytest.importorskip("roadrunner")
 

@@ -8,10 +8,10 @@ import pytest
 from corpus_files import biomodels, sample
 
 import sbmlump
-from sbmlump.lumping.every_state import StateSize, sizes_for_every_state
+from sbmlump.methods.exact.per_species import StateSize, sizes_for_every_state
+from sbmlump.survey.plan import SurveyModel
 from sbmlump.survey.results import read_rows
 from sbmlump.survey.run import SurveyRequest, run_survey
-from sbmlump.survey.task import SurveyModel
 
 
 def test_survey_of_a_sample(corpus, tmp_path):

@@ -10,11 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from crawler_standin import StandIn, serving
 
-from crawler.answer import ParsedResponse, Response
 from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, ServiceError, StoppedError
-from crawler.manners import RequestPolicy, retry_after
 from crawler.repository import settle
-from crawler.session import Session, is_loopback
+from crawler.session import ParsedResponse, RequestPolicy, Response, Session, is_loopback, retry_after
 
 HOME = "model/identifiers"
 

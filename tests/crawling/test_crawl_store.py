@@ -17,15 +17,12 @@ from crawler_standin import omex, sbml, zipped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.archive import Archive, ArchiveLimits, master_sbml
-from crawler.bring_in import import_files
-from crawler.content import ExpectedFile, digest_problem, sbml_problem, sha256
+from crawler.content import Archive, ArchiveLimits, ExpectedFile, digest_problem, master_sbml, sbml_problem, sha256
 from crawler.errors import ArchiveError, SelectionError, StoreError
-from crawler.manifest import Record, parse_line, read_manifest
+from crawler.import_files import import_files
 from crawler.plan import make_plan
 from crawler.repository import CatalogueEntry, Selection
-from crawler.store import Store, list_models, open_store
-from crawler.verify import inventory, verify
+from crawler.store import Record, Store, inventory, list_models, open_store, parse_line, read_manifest, verify
 
 WHEN = "2026-01-01T00:00:00Z"
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.expr.generic_values import PRIME, field_values, symbol_value
-from sbmlump.expr.graph import Graph
+from sbmlump.model.evaluate import PRIME, field_values, symbol_value
+from sbmlump.model.graph import Graph
 
 small = st.fractions(min_value=-5, max_value=5, max_denominator=9)
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import exact_value, expressions, small_fractions
 
-from sbmlump.expr.domains import FloatDomain, PrimeField
-from sbmlump.expr.graph import Graph, Op
-from sbmlump.expr.program import Program
+from sbmlump.model.domains import FloatDomain, PrimeField
+from sbmlump.model.graph import Graph, Op
+from sbmlump.model.program import Program
 
 LEVELS = 5_000
 POINT = {"x": Fraction(3, 7), "y": Fraction(-5, 2), "z": Fraction(11, 3)}

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from sbmlump.expr.graph import Graph
-from sbmlump.expr.kinetics import kinetics_of
+from sbmlump.model.graph import Graph
+from sbmlump.model.properties import kinetics_of
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import exact_value, expressions
 
-from sbmlump.expr.graph import Graph
-from sbmlump.expr.text import ExpressionError, parse_expression, to_text
+from sbmlump.model.graph import Graph
+from sbmlump.model.text import ExpressionError, parse_expression, to_text
 
 POINT = {"x": Fraction(3, 7), "y": Fraction(-5, 2), "z": Fraction(11, 3)}
 

@@ -17,15 +17,13 @@ from strategies import systems_of_anything, wide_numbers
 import sbmlump
 from sbmlump.cli import run
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
-from sbmlump.expr.graph import Graph
-from sbmlump.expr.text import parse_expression
 from sbmlump.formats import antimony as formats_antimony
-from sbmlump.formats.antimony import antimony_text, sbml_of_antimony
-from sbmlump.formats.antimony_math import number_text
-from sbmlump.formats.antimony_words import RESERVED
+from sbmlump.formats.antimony import RESERVED, antimony_text, number_text, sbml_of_antimony
+from sbmlump.model.graph import Graph
+from sbmlump.model.system import Assigned, Constant, Constraint, Event, OdeSystem, Quantity
+from sbmlump.model.text import parse_expression
 from sbmlump.outputs import WrittenOutput, written_system
-from sbmlump.sbml.reader import parse_sbml
-from sbmlump.system import Assigned, Constant, Constraint, Event, OdeSystem, Quantity
+from sbmlump.sbml.read.load import parse_sbml
 
 pytest.importorskip("antimony")
 

@@ -14,13 +14,13 @@ from network_models import saved, twin_chains
 
 import sbmlump
 from sbmlump.errors import UsageError
-from sbmlump.expr.graph import Graph
-from sbmlump.expr.text import parse_expression
 from sbmlump.formats.latex import latex_equations, latex_reduction, lumping_csv, node_to_latex
+from sbmlump.model.graph import Graph
+from sbmlump.model.reduced import ReducedSystem
+from sbmlump.model.system import Event
+from sbmlump.model.text import parse_expression
 from sbmlump.outputs import REDUCTION_SUFFIXES, check_suffix, sbml_of, written_reduction, written_system
-from sbmlump.reduced import ReducedSystem
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.system import Event
+from sbmlump.sbml.read.load import load_sbml
 
 
 @pytest.fixture

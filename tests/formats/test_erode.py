@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from strategies import exact_value, expressions, systems_of_anything
 
 from sbmlump.cli import run
-from sbmlump.equality import differences
 from sbmlump.errors import InputError, Reason, UnsupportedModelError
-from sbmlump.expr.graph import Graph, Op
-from sbmlump.expr.text import parse_expression
-from sbmlump.formats.erode import initial_partition, load_ode, parse_ode, write_ode
-from sbmlump.models import michaelis_menten, multisite, rational_example, sir_age_groups
-from sbmlump.multisite import MULTISITE_RATES
+from sbmlump.examples import michaelis_menten, multisite, rational_example, sir_age_groups
+from sbmlump.examples.multisite import MULTISITE_RATES
+from sbmlump.formats.ode_read import initial_partition, load_ode, parse_ode, write_ode
+from sbmlump.model.equality import differences
+from sbmlump.model.graph import Graph, Op
+from sbmlump.model.system import Assigned, Constant, Event, OdeSystem
+from sbmlump.model.text import parse_expression
 from sbmlump.outputs import written_system
-from sbmlump.system import Assigned, Constant, Event, OdeSystem
 
 FULL = """
 begin model Full example

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 import sbmlump
-from sbmlump.classic.simulation import timed_problem
+from sbmlump.dynamics import integrate
+from sbmlump.dynamics.ensemble import timed_problem
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
-from sbmlump.expr.graph import Graph
-from sbmlump.integrate import integrate
-from sbmlump.lumping.approximate import UnreachableError, approximate, curve
-from sbmlump.lumping.approximate_problem import pose
-from sbmlump.lumping.training import Ensemble, conserved_totals, run_ensemble
-from sbmlump.models import michaelis_menten, multisite, network_from_reactions, ring
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import AffineLumping, ErrorEstimate, ReducedSystem
-from sbmlump.sbml.writer import write_reduction
-from sbmlump.system import Event, OdeSystem
+from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
+from sbmlump.methods.approximate.problem import pose
+from sbmlump.methods.approximate.run import UnreachableError, approximate, curve
+from sbmlump.methods.approximate.training import Ensemble, conserved_totals, run_ensemble
+from sbmlump.model.graph import Graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import AffineLumping, ErrorEstimate, ReducedSystem
+from sbmlump.model.system import Event, OdeSystem
+from sbmlump.sbml.write.document import write_reduction
 
 
 def reduced(system: OdeSystem, *observe: str, **options: object) -> ReducedSystem:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sbmlump.cli import run
-from sbmlump.lumping.approximate import CurvePoint, curve
-from sbmlump.models import multisite
-from sbmlump.observables import parse_observables
-from sbmlump.report.curve_picture import curve_figure
-from sbmlump.sbml.writer import write_system
+from sbmlump.examples import multisite
+from sbmlump.methods.approximate.run import CurvePoint, curve
+from sbmlump.model.observables import parse_observables
+from sbmlump.report.figures import curve_figure
+from sbmlump.sbml.write.document import write_system
 
 
 @pytest.fixture(scope="module")

@@ -11,26 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.classic.simulation import trajectories
-from sbmlump.expr.graph import Graph
-from sbmlump.integrate.fields import VectorField, field_of
-from sbmlump.lumping.approximate import Algorithm, approximate
-from sbmlump.lumping.epsilon_partition import bisect_epsilon, block_projection, epsilon_partition
-from sbmlump.lumping.estimate import deviation, error_bound
-from sbmlump.lumping.krylov import (
+from sbmlump.dynamics.ensemble import trajectories
+from sbmlump.dynamics.vector_field import VectorField, field_of
+from sbmlump.examples import multisite, network_from_reactions, sir_age_groups
+from sbmlump.methods.approximate.krylov import (
     MatrixSpan,
     approximate_rows,
     bisect_by_deviation,
+    bisect_epsilon,
     bisect_tolerance,
+    block_projection,
+    epsilon_partition,
     jacobian_span,
     pinned_projection,
     tolerance_ceiling,
 )
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.models import multisite, network_from_reactions, sir_age_groups
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ErrorEstimate
-from sbmlump.system import Event, OdeSystem
+from sbmlump.methods.approximate.run import Algorithm, approximate
+from sbmlump.methods.approximate.validate import deviation, error_bound
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.model.graph import Graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ErrorEstimate
+from sbmlump.model.system import Event, OdeSystem
 
 POINTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 5, 2], [3, 3, 2], [2, 4, 3]], dtype=np.float64)
 

@@ -8,22 +8,21 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from sbmlump.dynamics import integrate
+from sbmlump.dynamics.budget import Meter, WorkLimitError
 from sbmlump.errors import LimitError
-from sbmlump.expr.graph import Graph
-from sbmlump.integrate import integrate
-from sbmlump.integrate.work import Meter, WorkLimitError
-from sbmlump.lumping.affine import WrittenSystem, write_projection
-from sbmlump.lumping.approximate import UnreachableError, approximate
-from sbmlump.lumping.approximate_problem import ReductionProblem, pose
-from sbmlump.lumping.balanced import Affine
-from sbmlump.lumping.estimate import estimate_errors
-from sbmlump.lumping.search import constants_of
-from sbmlump.lumping.training import Ensemble, Sample, conserved_totals, run_ensemble
-from sbmlump.lumping.validate import Validation, validate
-from sbmlump.models import multisite, network_from_reactions
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ErrorEstimate
-from sbmlump.system import Constant, Event, OdeSystem
+from sbmlump.examples import multisite, network_from_reactions
+from sbmlump.methods.approximate.balanced import Affine
+from sbmlump.methods.approximate.problem import ReductionProblem, pose
+from sbmlump.methods.approximate.run import UnreachableError, approximate
+from sbmlump.methods.approximate.search import constants_of
+from sbmlump.methods.approximate.training import Ensemble, Sample, conserved_totals, run_ensemble
+from sbmlump.methods.approximate.validate import Validation, estimate_errors, validate
+from sbmlump.methods.approximate.write import WrittenSystem, write_projection
+from sbmlump.model.graph import Graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ErrorEstimate
+from sbmlump.model.system import Constant, Event, OdeSystem
 
 
 def chain(event: bool = False) -> OdeSystem:
@@ -83,7 +82,7 @@ def test_written_equations_that_differ_are_followed_themselves(event: bool, chan
 
 def test_the_two_ways_to_follow_a_reduction_give_the_same_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     projected = checked(chain(True))
-    monkeypatch.setattr("sbmlump.lumping.validate._Told.agrees", lambda *_: False)
+    monkeypatch.setattr("sbmlump.methods.approximate.validate._Told.agrees", lambda *_: False)
     written = checked(chain(True))
     assert written.how == "the written equations"
     assert written.errors == pytest.approx(projected.errors, rel=1e-4, abs=1e-7)

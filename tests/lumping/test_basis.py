@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.lumping.basis import choose_basis, primitive
+from sbmlump.linalg.basis import choose_basis, primitive
 
 
 def fmpq(rows, width):

@@ -8,12 +8,12 @@ from fractions import Fraction
 import pytest
 from lumping_cases import claim_of, make
 
-from sbmlump.lumping.certify import Refutation, certify
-from sbmlump.lumping.identity import failure_bound, run_trials
-from sbmlump.models import clue_example, multisite
-from sbmlump.pipeline import reduce
-from sbmlump.reduced import ExactProof
-from sbmlump.system import Assigned, Constant
+from sbmlump.examples import clue_example, multisite
+from sbmlump.jobs import reduce
+from sbmlump.model.reduced import ExactProof
+from sbmlump.model.system import Assigned, Constant
+from sbmlump.proof.claims import Refutation, certify
+from sbmlump.proof.identity import failure_bound, run_trials
 
 SYSTEMS = {
     "polynomial": ({"a": "k*(b + 2*c)^2 - a", "b": "-k*b", "c": "-k*c"}, ["a", "twice = 2*a + b + 2*c"]),
@@ -251,7 +251,7 @@ def test_rows_with_a_prime_as_factor_are_not_called_dependent():
     small = make({"y": "z", "z": "-z"}, {"y": 1, "z": 2})
     rows = {"y": {"a": Fraction(prime)}, "z": {"b": Fraction(prime)}}
     small = replace(small, initial=(small.graph.number(prime), small.graph.number(2 * prime)))
-    from sbmlump.lumping.certify import Claim
+    from sbmlump.proof.claims import Claim
 
     assert isinstance(certify(Claim(system, small, rows, {})), ExactProof)
 

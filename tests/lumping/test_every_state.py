@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lumping_cases import make
 
-from sbmlump.lumping.every_state import StateFailure, StateSize, sizes_for_every_state
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.reduced import Observable
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.methods.exact.per_species import StateFailure, StateSize, sizes_for_every_state
+from sbmlump.model.reduced import Observable
 
 
 def compare(system):

@@ -17,11 +17,7 @@ from scipy.integrate import solve_ivp
 from strategies import hidden_systems, linear_text, mass_action_networks, nonzero_fractions, polynomial_systems
 
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
-from sbmlump.expr.graph import Graph
-from sbmlump.lumping.certify import certify
-from sbmlump.lumping.exact import smallest_invariant_space
-from sbmlump.lumping.reduction import closure_problem
-from sbmlump.models import (
+from sbmlump.examples import (
     clue_example,
     michaelis_menten,
     multisite,
@@ -30,10 +26,14 @@ from sbmlump.models import (
     sir_age_groups,
     squares_example,
 )
-from sbmlump.observables import parse_observables
-from sbmlump.pipeline import reduce
-from sbmlump.reduced import ExactProof
-from sbmlump.system import OdeSystem
+from sbmlump.jobs import reduce
+from sbmlump.methods.exact.lump import closure_problem
+from sbmlump.methods.exact.space import smallest_invariant_space
+from sbmlump.model.graph import Graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ExactProof
+from sbmlump.model.system import OdeSystem
+from sbmlump.proof.claims import certify
 
 
 def members(reduction):
@@ -256,7 +256,7 @@ def test_observables_of_every_kind(observed, size):
 
 
 def assert_observables_agree(reduction):
-    from sbmlump.expr.evaluate import Evaluator
+    from sbmlump.model.evaluate import Evaluator
 
     big, small = reduction.original, reduction.system
     x = np.random.default_rng(0).uniform(0.5, 2, (5, big.size))
@@ -439,7 +439,7 @@ def test_undefined_everywhere_is_refused():
 
 def test_a_constant_without_value_is_named():
     system = make({"a": "k*b", "b": "0"}, constants={"k": 1})
-    from sbmlump.system import Constant
+    from sbmlump.model.system import Constant
 
     with pytest.raises(UnsupportedModelError) as caught:
         reduce(replace(system, constants=(Constant("k", None),)), ["a"])
@@ -449,7 +449,7 @@ def test_a_constant_without_value_is_named():
 def test_initial_values_may_be_missing():
     graph = Graph()
     a, k = map(graph.symbol, "ak")
-    from sbmlump.system import Constant
+    from sbmlump.model.system import Constant
 
     system = OdeSystem(graph, ("a", "b"), (k, graph.number(1)), (graph.neg(a), a), (Constant("k", None),), id="missing")
     reduction = reduce(system, ["a"])

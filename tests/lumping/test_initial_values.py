@@ -11,9 +11,9 @@ from sbml.read_models import assignment, compartment, event, listed, parameter, 
 from written_files import worst_difference
 
 import sbmlump
-from sbmlump.lumping.certify import Refutation
-from sbmlump.reduced import ExactProof, ReducedSystem
-from sbmlump.verification import NoLumping
+from sbmlump.model.reduced import ExactProof, ReducedSystem
+from sbmlump.proof.claims import Refutation
+from sbmlump.proof.files import NoLumping
 
 F = Fraction
 
@@ -180,7 +180,7 @@ def test_a_frozen_constant_is_refuted(tmp_path: Path, name: str) -> None:
 
 
 def _numbers(reduction: ReducedSystem) -> tuple[list[str], list[float]]:
-    from sbmlump.expr.evaluate import values_of
+    from sbmlump.model.evaluate import values_of
 
     table = reduction.system.constant_values
     return list(table), values_of(reduction.system.graph, list(table.values())).tolist()

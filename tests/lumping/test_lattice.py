@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbmlump.lumping.field import RowSpace, combined_residues, random_prime
-from sbmlump.lumping.lattice import LatticeSettings, integer_right_inverse, short_integer_rows
+from sbmlump.linalg.basis import LatticeSettings, integer_right_inverse, short_integer_rows
+from sbmlump.linalg.finite_field import RowSpace, combined_residues, random_prime
 
 
 def spaces_of(table, count, seed=0):

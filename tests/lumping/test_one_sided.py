@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from lumping_cases import make
 from one_sided import contradicted, one_sided_system
 
-from sbmlump.lumping.certify import Claim, Refutation, certify
-from sbmlump.lumping.partition_reduce import reduce_forward
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.observables import parse_observables
-from sbmlump.pipeline import reduce
-from sbmlump.reduced import ExactProof
+from sbmlump.jobs import reduce
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.methods.exact.partition import reduce_forward
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ExactProof
+from sbmlump.proof.claims import Claim, Refutation, certify
 
 
 @given(st.integers(0, 10**9))

@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from sbmlump.errors import UnsupportedModelError, UsageError
-from sbmlump.expr.graph import Graph
-from sbmlump.lumping.partition import (
+from sbmlump.examples import multisite, network_from_reactions, ring, sir_age_groups
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.methods.exact.partition import (
     backward_equivalence,
     blocks_of_names,
     forward_equivalence,
+    reduce_backward,
+    reduce_forward,
 )
-from sbmlump.lumping.partition_reduce import reduce_backward, reduce_forward
-from sbmlump.lumping.reduction import lump_exactly
-from sbmlump.models import multisite, network_from_reactions, ring, sir_age_groups
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import Embedding, ExactProof, LinearLumping
-from sbmlump.system import Constant, Event, OdeSystem, Quantity
+from sbmlump.model.graph import Graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import Embedding, ExactProof, LinearLumping
+from sbmlump.model.system import Constant, Event, OdeSystem, Quantity
 
 NAMES = ("A", "B", "C", "D")
 

@@ -7,13 +7,13 @@ from fractions import Fraction
 
 import pytest
 
-from sbmlump.expr.graph import Graph
-from sbmlump.lumping.certify_embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
-from sbmlump.lumping.partition_reduce import reduce_backward
-from sbmlump.models import multisite
-from sbmlump.observables import parse_observables
-from sbmlump.reduced import ExactProof
-from sbmlump.system import Assigned, Constant, OdeSystem
+from sbmlump.examples import multisite
+from sbmlump.methods.exact.partition import reduce_backward
+from sbmlump.model.graph import Graph
+from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import ExactProof
+from sbmlump.model.system import Assigned, Constant, OdeSystem
+from sbmlump.proof.embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
 
 
 def claim_for(system: OdeSystem, *observed: str) -> EmbeddingClaim:

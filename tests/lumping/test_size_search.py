@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from sbmlump.integrate.work import Meter, WorkLimitError
-from sbmlump.lumping.balanced import Affine
-from sbmlump.lumping.size_search import Proposal, best_up_to, first_within, sizes, smallest_within
+from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.methods.approximate.balanced import Affine
+from sbmlump.methods.approximate.search import Proposal, best_up_to, first_within, sizes, smallest_within
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.lumping.certify import Refutation
-from sbmlump.reduced import ExactProof
+from sbmlump.model.reduced import ExactProof
+from sbmlump.proof.claims import Refutation
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from lumping_cases import claim_of, make, numeric_size, numeric_space, orthonormal
 
-from sbmlump.lumping.certify import certify
-from sbmlump.pipeline import reduce
-from sbmlump.reduced import ExactProof
+from sbmlump.jobs import reduce
+from sbmlump.model.reduced import ExactProof
+from sbmlump.proof.claims import certify
 
 FALSE_IDENTITIES = [
     "abs(u)/u",

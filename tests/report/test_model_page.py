@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from sbmlump.expr.graph import Graph
-from sbmlump.reduced import (
+from sbmlump.model.graph import Graph
+from sbmlump.model.reduced import (
     ErrorEstimate,
     ExactProof,
     LinearLumping,
@@ -19,11 +19,10 @@ from sbmlump.reduced import (
     Observable,
     ReducedSystem,
 )
+from sbmlump.model.system import OdeSystem, Quantity
 from sbmlump.report.figures import matrix_svg
 from sbmlump.report.model_page import certificate_words, number, write_model_page
-from sbmlump.simulate.compare import ErrorReport
-from sbmlump.simulate.measure import quantity_errors
-from sbmlump.system import OdeSystem, Quantity
+from sbmlump.simulators.compare import ErrorReport, quantity_errors
 
 HOSTILE = '<script>alert("x")</script> & "quotes"'
 VOID = {"meta", "br", "link", "img", "input", "hr"}

@@ -12,12 +12,12 @@ from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
 from sbmlump.errors import UsageError
-from sbmlump.lumping.reconstruct import reconstruct
+from sbmlump.methods.reactions import reconstruct
+from sbmlump.model.reduced import ExactProof, ReducedSystem
 from sbmlump.outputs import sbml_of
-from sbmlump.reduced import ExactProof, ReducedSystem
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.write_rdf import derived_from, resources_of
-from sbmlump.verification import verify
+from sbmlump.proof.files import verify
+from sbmlump.sbml.annotation import derived_from, resources_of
+from sbmlump.sbml.read.load import load_sbml
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "annotation.xsd"
 MODEL = "http://biomodels.net/model-qualifiers/"

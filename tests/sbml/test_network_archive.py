@@ -17,10 +17,9 @@ import pytest
 from network_models import saved, twin_chains
 
 import sbmlump
+from sbmlump.model.reduced import ReducedSystem
 from sbmlump.outputs import sbml_of, written_system
-from sbmlump.reduced import ReducedSystem
-from sbmlump.sbml.archive import reduction_archive
-from sbmlump.sbml.sedml import targets_of
+from sbmlump.sbml.archive import reduction_archive, targets_of
 
 
 @pytest.fixture
@@ -86,7 +85,7 @@ print(json.dumps({name: numpy.asarray(one).ravel().tolist() for name, one in col
 """
 BOTH = """
 import sys
-import sbmlump, sbmlump.sbml.reader, libsedml
+import sbmlump, sbmlump.sbml.read.load, libsedml
 from sbmlump.outputs import written_system
 system = sbmlump.load(sys.argv[1])
 written_system(system, ".xml")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
-from sbmlump.lumping.network import as_network
+from sbmlump.methods.reactions import as_network
+from sbmlump.model.reduced import ExactProof, ReducedSystem
 from sbmlump.outputs import sbml_of
-from sbmlump.reduced import ExactProof, ReducedSystem
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.verification import verify
+from sbmlump.proof.files import verify
+from sbmlump.sbml.read.load import load_sbml
 
 KEPT: list[Any] = []
 

@@ -19,9 +19,8 @@ from sbml.read_models import compartment, listed, parameter, reaction, sbml, spe
 import sbmlump
 from sbmlump.errors import InputError
 from sbmlump.model_files import read_model_file
-from sbmlump.sbml.document import open_sbml, sbml_bytes
-from sbmlump.sbml.encoding import as_utf8
-from sbmlump.sbml.precheck import prepare_bytes
+from sbmlump.sbml.read.document import open_sbml, sbml_bytes
+from sbmlump.sbml.read.precheck import as_utf8, prepare_bytes
 
 NAME = "Zelle für µ-Größen é"
 BODY = (

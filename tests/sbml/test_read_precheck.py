@@ -10,10 +10,9 @@ import pytest
 from sbml.read_models import MATHML, listed, parameter, sbml, system_of
 
 from sbmlump.errors import InputError
-from sbmlump.sbml.document import open_document
-from sbmlump.sbml.precheck import check_bytes, formula_depth, prepare_bytes
-from sbmlump.sbml.precheck_plain import is_plain
-from sbmlump.sbml.reader import read
+from sbmlump.sbml.read.document import open_document
+from sbmlump.sbml.read.load import read
+from sbmlump.sbml.read.precheck import check_bytes, formula_depth, is_plain, prepare_bytes
 
 
 def refusal(data: bytes) -> InputError:

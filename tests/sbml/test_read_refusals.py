@@ -23,7 +23,7 @@ from sbml.read_models import (
 )
 
 from sbmlump.errors import UnsupportedModelError
-from sbmlump.sbml.reader import load_sbml
+from sbmlump.sbml.read.load import load_sbml
 
 AROUND = listed("Compartments", compartment()) + listed("Species", species("A"))
 

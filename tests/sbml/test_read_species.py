@@ -21,8 +21,8 @@ from sbml.read_models import (
     system_of,
 )
 
-from sbmlump.expr.text import to_text
-from sbmlump.system import OdeSystem
+from sbmlump.model.system import OdeSystem
+from sbmlump.model.text import to_text
 
 
 def model(*parts: str, where: str = "", **options: object) -> str:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.sbml.write_fragments import CARRIED, XHTML, annotation_text, extras, notes_text
-from sbmlump.sbml.write_xml import attributes, children_of, escaped, is_well_formed, join_content
+from sbmlump.sbml.write.xml import (
+    CARRIED,
+    XHTML,
+    annotation_text,
+    attributes,
+    children_of,
+    escaped,
+    extras,
+    is_well_formed,
+    join_content,
+    notes_text,
+)
 
 
 def names(fragment: str) -> list[str]:

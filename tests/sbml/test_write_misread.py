@@ -8,9 +8,9 @@ import pytest
 from network_models import saved, sbml_model
 
 import sbmlump
-from sbmlump.sbml.write_sharing import HELPER_PREFIX
-from sbmlump.sbml.writer import write_system
-from sbmlump.simulate import QuantitySelection, simulator_named
+from sbmlump.sbml.write.document import write_system
+from sbmlump.sbml.write.roles import HELPER_PREFIX
+from sbmlump.simulators import QuantitySelection, simulator_named
 
 
 def model(tmp_path: Path, law: str) -> Path:

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sbmlump.errors import LimitError, SbmlumpError
-from sbmlump.sbml.reader import parse_sbml
-from sbmlump.sbml.write_check import check_written
-from sbmlump.sbml.write_numbers import NumberTexts, attribute_text, is_decimal
+from sbmlump.sbml.read.load import parse_sbml
+from sbmlump.sbml.write.document import check_written
+from sbmlump.sbml.write.mathml import NumberTexts, attribute_text, is_decimal
 
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 

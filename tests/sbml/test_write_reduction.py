@@ -12,11 +12,11 @@ import pytest
 import roadrunner
 from sbml.write_models import chain, reduced_chain
 
-from sbmlump.reduced import Lump, ReducedSystem
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.write_notes import formula
-from sbmlump.sbml.writer import write_reduction
-from sbmlump.system import Constant, Event
+from sbmlump.model.reduced import Lump, ReducedSystem
+from sbmlump.model.system import Constant, Event
+from sbmlump.sbml.annotation import formula
+from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml.write.document import write_reduction
 
 
 def document_of(reduced: ReducedSystem) -> Any:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sbmlump.expr.graph import Graph, Node
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.write_sharing import choose_helpers
-from sbmlump.sbml.writer import write_system
-from sbmlump.system import Constant, OdeSystem
+from sbmlump.model.graph import Graph, Node
+from sbmlump.model.system import Constant, OdeSystem
+from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml.write.document import write_system
+from sbmlump.sbml.write.roles import choose_helpers
 
 
 def doubling(graph: Graph, levels: int) -> Node:

@@ -17,10 +17,8 @@ from sbml.read_models import listed, parameter, sbml, system_of
 from sbml.write_models import chain, jump
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.expr.graph import Graph, Node
-from sbmlump.sbml.reader import load_sbml
-from sbmlump.sbml.writer import write_system
-from sbmlump.system import (
+from sbmlump.model.graph import Graph, Node
+from sbmlump.model.system import (
     Assigned,
     Constant,
     Constraint,
@@ -32,6 +30,8 @@ from sbmlump.system import (
     Unit,
     UnitDefinition,
 )
+from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml.write.document import write_system
 
 
 def model_of(data: bytes) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from sbmlump.expr.graph import Graph
-from sbmlump.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
-from sbmlump.system import (
+from sbmlump.model.graph import Graph
+from sbmlump.model.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
+from sbmlump.model.system import (
     Assigned,
     Constant,
     Event,

@@ -11,9 +11,9 @@ from simulate.simulation_models import math_of, number, ode, scaled
 
 import sbmlump
 from sbmlump import pipeline
-from sbmlump.methods import ReduceOptions
+from sbmlump.jobs import ContradictedError, run_reduction, simulate_reduction, simulation_source
+from sbmlump.methods.registry import ReduceOptions
 from sbmlump.outputs import sbml_of
-from sbmlump.pipeline import ContradictedError, run_reduction, simulate_reduction, simulation_source
 
 
 def wrong_reduction(path, observe, factor):

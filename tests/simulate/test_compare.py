@@ -27,8 +27,8 @@ from simulate.simulation_models import (
 )
 
 from sbmlump.errors import InputError, UnsupportedModelError, UsageError
-from sbmlump.expr.graph import Graph
-from sbmlump.simulate import Definition, Horizon, IntegrationError, compare
+from sbmlump.model.graph import Graph
+from sbmlump.simulators import Definition, Horizon, IntegrationError, compare
 
 
 def only_code(error: pytest.ExceptionInfo) -> str:
@@ -160,7 +160,7 @@ def test_a_pole_is_reported_with_the_time_reached(file):
 
 def test_a_horizon_of_its_own_that_is_too_long_is_shortened(file, monkeypatch):
     path = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
-    module = sys.modules["sbmlump.simulate.pair"]
+    module = sys.modules["sbmlump.simulators.compare"]
     monkeypatch.setattr(module, "choose_horizon", lambda *_: Horizon(2.0, "made to be too long"))
     report = compare(path, path)
     assert report.until == 0.5
@@ -224,7 +224,7 @@ def test_the_figure_leaves_no_global_state(file, tmp_path):
 def test_importing_is_light_and_simulating_is_silent(file):
     pole = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
     script = (
-        "import sys, sbmlump.simulate as s\n"
+        "import sys, sbmlump.simulators as s\n"
         "assert not {'roadrunner', 'matplotlib'} & set(sys.modules)\n"
         f"try: s.compare({str(pole)!r}, {str(pole)!r}, until=2.0)\n"
         "except s.IntegrationError: sys.exit(7)\n"

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulate.simulation_models import chain, jump_at, number, ode, scaled
 
-from sbmlump.simulate import choose_horizon, compare, simulator_named
-from sbmlump.simulate.source import simulated_file
-from sbmlump.simulate.watch import nice_above
+from sbmlump.simulators import choose_horizon, compare, simulator_named
+from sbmlump.simulators.model_index import simulated_file
+from sbmlump.simulators.time_span import nice_above
 
 
 def horizon_of(path):

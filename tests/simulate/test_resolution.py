@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from network_models import sbml_model
 from simulate.simulation_models import math_of, number, ode, parameter, scaled
 
-from sbmlump.expr.graph import Graph
 from sbmlump.isolate import Limits
-from sbmlump.simulate import compare
-from sbmlump.simulate.protocol import IntegrationError
-from sbmlump.simulate.source import simulated_file
-from sbmlump.simulate.switches import TimeSwitches
+from sbmlump.model.graph import Graph
+from sbmlump.simulators import compare
+from sbmlump.simulators.model_index import TimeSwitches, simulated_file
+from sbmlump.simulators.protocol import IntegrationError
 
 TIME = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> t </csymbol>'
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from simulate.simulation_models import chain, jump_at, ode, scaled
 
-from sbmlump.simulate import IntegrationError, QuantitySelection, simulator_named
-from sbmlump.simulate.source import simulated_file
+from sbmlump.simulators import IntegrationError, QuantitySelection, simulator_named
+from sbmlump.simulators.model_index import simulated_file
 
 
 def load(path):

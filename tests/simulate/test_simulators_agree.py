@@ -12,10 +12,9 @@ from network_models import saved, sbml_model, twin_chains
 import sbmlump
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.outputs import sbml_of
-from sbmlump.simulate import IntegrationError, QuantitySelection, compare, simulator_for, simulator_named
-from sbmlump.simulate.facts import ModelIndex
-from sbmlump.simulate.simulators import MOST_COMPILED, MOST_OPERANDS
-from sbmlump.simulate.source import simulated_file
+from sbmlump.simulators import IntegrationError, QuantitySelection, compare, simulator_for, simulator_named
+from sbmlump.simulators.by_name import MOST_COMPILED, MOST_OPERANDS
+from sbmlump.simulators.model_index import ModelIndex, simulated_file
 
 NAMES = ["own", "scipy", "copasi"]
 

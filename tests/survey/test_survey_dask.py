@@ -14,9 +14,9 @@ import survey_jobs as jobs
 
 import sbmlump
 from sbmlump.errors import LimitError
+from sbmlump.survey.plan import Settings, Task
 from sbmlump.survey.results import read_rows
 from sbmlump.survey.run import SurveyRequest, run_survey
-from sbmlump.survey.task import Settings, Task
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 

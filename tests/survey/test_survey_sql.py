@@ -10,7 +10,7 @@ import pytest
 import survey_jobs as jobs
 
 from sbmlump.report.survey_page import write_survey_page
-from sbmlump.survey.identity import read_identity
+from sbmlump.survey.job import read_identity
 from sbmlump.survey.results import SCHEMA, read_rows
 from sbmlump.survey.run import SurveyRequest, run_survey
 

@@ -1,0 +1,244 @@
+"""Large systems: CVODE's BDF with a Krylov solver, forward and backward, one run at a time.
+
+The linear solver is matrix-free in CVODE's eyes: it asks for products, and gets them from the sparse Jacobian. Direct
+solvers are of no use here (a mass-action network of 1,000 species fills up completely), and a direct solver whose
+Jacobian function raises an exception takes the process down with it.
+
+References
+----------
+Hindmarsh et al., SUNDIALS, ACM TOMS 31 (2005), doi 10.1145/1089014.1089020.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sbmlump.dynamics.budget import CALL, Meter
+from sbmlump.dynamics.rosenbrock import Runs, StepControl
+from sbmlump.dynamics.vector_field import VectorField
+from sbmlump.isolate import silent_output
+
+__all__ = ["advance_large", "backward_large", "forward_large"]
+
+
+Array = NDArray[np.float64]
+_KRYLOV: Final = 20
+_CALLS_OF_RATES: Final = 5  # array routines that the rates call
+_CALLS_OF_JACOBIAN: Final = 3  # evaluations of the rates that a sparse Jacobian costs
+
+
+def advance_large(
+    field: VectorField,
+    start: Array,
+    times: Array,
+    run: NDArray[np.int64],
+    tolerances: StepControl,
+    meter: Meter | None = None,
+) -> Runs:
+    """Integrate each run by CVODE; what :func:`sbmlump.dynamics.rosenbrock.advance` does for small systems.
+
+    The work is counted after each run, as the solver's callbacks must not raise.
+    """
+    r, n = start.shape
+    states = np.full((r, len(times), n), np.nan)
+    states[:, 0] = start
+    reached = np.full(r, float(times[0]))
+    why: list[str | None] = [None] * r
+    for i in range(r):
+        if len(times) < 2:
+            continue
+        callbacks = _Forward(field, int(run[i]))
+        solver = _cvode(callbacks, tolerances)
+        grid = times if len(times) > 2 else np.array([times[0], 0.5 * (times[0] + times[1]), times[1]])
+        solution = _solved(solver, grid, start[i])
+        if meter is not None:
+            meter.add(callbacks.calls * (field.rate_work() + _CALLS_OF_RATES * CALL))
+        got = np.asarray(solution.y)
+        if len(times) == 2:
+            got = got[::2] if len(got) == 3 else got[:1]
+        got = got[: len(times)]
+        finite = np.isfinite(got).all(axis=1)
+        count = len(got) if finite.all() else int(np.argmin(finite))
+        states[i, :count] = got[:count]
+        reached[i] = float(times[count - 1]) if count else float(times[0])
+        if not solution.success or count < len(times):
+            why[i] = f"the solver gave up: {solution.message}"
+    return Runs(times, states, reached, tuple(why))
+
+
+class _Forward:
+    """Callbacks of the forward integration; they must not raise, so what is not finite goes back as it is."""
+
+    def __init__(self, field: VectorField, run: int) -> None:
+        self._field = field
+        self._run = np.array([run])
+        self._matrix: sp.csr_array | None = None
+        self.calls = 0  # of the rates, or of what costs as much
+
+    def rates(self, t: float, y: Array, yp: Array) -> None:
+        self.calls += 1
+        yp[:] = self._field.rates(y[None, :], self._run)[0]
+
+    def setup(self, t: float, y: Array, yp: Array) -> None:
+        self.calls += _CALLS_OF_JACOBIAN
+        self._matrix = self._field.sparse_jacobian(np.array(y), int(self._run[0]))
+
+    def product(self, t: float, y: Array, yp: Array, v: Array, jv: Array) -> None:
+        assert self._matrix is not None
+        self.calls += 1
+        jv[:] = self._matrix @ v
+
+
+def _cvode(callbacks: Any, tolerances: StepControl) -> Any:
+    from sksundae.cvode import CVODE, CVODEJacTimes
+
+    return CVODE(
+        callbacks.rates,
+        method="BDF",
+        rtol=tolerances.relative,
+        atol=tolerances.absolute,
+        linsolver="gmres",
+        krylov_dim=_KRYLOV,
+        max_num_steps=tolerances.steps,
+        jactimes=CVODEJacTimes(callbacks.setup, callbacks.product),
+    )
+
+
+def _solved(solver: Any, times: Array, start: Array) -> Any:
+    """What the solver finds; SUNDIALS writes warnings to standard output, where a JSON object may be expected."""
+    with silent_output():
+        return solver.solve(times, start)
+
+
+def backward_large(
+    field: VectorField,
+    run: int,
+    times: Array,
+    states: Array,
+    ends: NDArray[np.int64],
+    gradients: Array,
+    relative: float,
+) -> Array:
+    """Solve λ' = −J(x(t))ᵀλ backwards for all end times together.
+
+    Parameters
+    ----------
+    field : Field
+    run : int
+    times : array (m,)
+    states : array (m, n)
+        The trajectory; cubic Hermite interpolation lies between.
+    ends : array of int (E,)
+        Indices of the end times, ascending.
+    gradients : array (E, p, n)
+        Values of λ at its end time.
+    relative : float
+        Tolerance.
+
+    Returns
+    -------
+    array (m, E, p, n)
+        λ at each time; zero after its own end time.
+    """
+    m, n = states.shape
+    count, p, _ = gradients.shape
+    out = np.zeros((m, count, p, n))
+    rates = field.rates(states, np.full(m, run))
+    stops = [0, *ends.tolist()]
+    current = np.zeros((0, n))
+    first = count
+    for k in range(count - 1, -1, -1):
+        first = k
+        current = np.concatenate([gradients[k], current])
+        out[ends[k], k:] = current.reshape(count - k, p, n)
+        low, high = stops[k], stops[k + 1]
+        if high <= low:
+            continue
+        callbacks = _Backward(field, run, times, states, rates, len(current))
+        scale = np.abs(current).max() or 1.0
+        solver = _cvode(callbacks, StepControl(relative, 1e-6 * relative * scale + 1e-300, 100_000))
+        grid = times[low : high + 1][::-1]
+        if len(grid) == 2:
+            grid = np.array([grid[0], 0.5 * (grid[0] + grid[1]), grid[1]])
+        solution = _solved(solver, grid, current.ravel())
+        got = np.asarray(solution.y)
+        if high - low == 1:
+            got = got[::2]
+        if len(got) < high - low + 1 or not np.isfinite(got).all():
+            raise FloatingPointError("the adjoint equation could not be solved")
+        part = got[: high - low + 1][::-1].reshape(high - low + 1, count - k, p, n)
+        out[low:high, first:] = part[:-1]
+        current = got[high - low].reshape(-1, n)
+    return out
+
+
+def forward_large(field: VectorField, run: int, times: Array, states: Array, force: Array, first: Array) -> Array:
+    """Solve e' = J(x(t))e + ρ(t) along a trajectory, (m, n); ρ is interpolated linearly."""
+    scale = max(float(np.abs(force).max(initial=0.0)) * float(times[-1]), float(np.abs(first).max(initial=0.0)), 1e-300)
+    solver = _cvode(_Forced(field, run, times, states, force), StepControl(1e-4, 1e-6 * scale, 100_000))
+    got = np.asarray(_solved(solver, times, first).y)
+    out = np.full((len(times), len(first)), np.nan)
+    out[: len(got)] = got[: len(times)]
+    return out
+
+
+class _Forced:
+    def __init__(self, field: VectorField, run: int, times: Array, states: Array, force: Array) -> None:
+        self._path = _Backward(field, run, times, states, field.rates(states, np.full(len(states), run)), 1)
+        self._times, self._force = times, force
+
+    def _matrix(self, t: float) -> sp.csr_array:
+        return self._path.transposed(t).T.tocsr()
+
+    def rates(self, t: float, y: Array, yp: Array) -> None:
+        i = int(np.clip(np.searchsorted(self._times, t) - 1, 0, len(self._times) - 2))
+        s = (t - self._times[i]) / (self._times[i + 1] - self._times[i])
+        yp[:] = self._matrix(t) @ y + (1 - s) * self._force[i] + s * self._force[i + 1]
+
+    def setup(self, t: float, y: Array, yp: Array) -> None:
+        self._matrix(t)
+
+    def product(self, t: float, y: Array, yp: Array, v: Array, jv: Array) -> None:
+        jv[:] = self._matrix(t) @ v
+
+
+class _Backward:
+    def __init__(self, field: VectorField, run: int, times: Array, states: Array, rates: Array, rows: int) -> None:
+        self._field, self._run = field, run
+        self._times, self._states, self._rates = times, states, rates
+        self._rows = rows
+        self._at = np.nan
+        self._matrix: sp.csr_array | None = None
+
+    def transposed(self, t: float) -> sp.csr_array:
+        if t != self._at or self._matrix is None:
+            x = _hermite(self._times, self._states, self._rates, t)
+            self._matrix = self._field.sparse_jacobian(x, self._run).T.tocsr()
+            self._at = t
+        return self._matrix
+
+    def rates(self, t: float, y: Array, yp: Array) -> None:
+        yp[:] = -(self.transposed(t) @ y.reshape(self._rows, -1).T).T.ravel()
+
+    def setup(self, t: float, y: Array, yp: Array) -> None:
+        self.transposed(t)
+
+    def product(self, t: float, y: Array, yp: Array, v: Array, jv: Array) -> None:
+        jv[:] = -(self.transposed(t) @ v.reshape(self._rows, -1).T).T.ravel()
+
+
+def _hermite(times: Array, states: Array, rates: Array, t: float) -> Array:
+    i = int(np.clip(np.searchsorted(times, t) - 1, 0, len(times) - 2))
+    h = times[i + 1] - times[i]
+    s = min(max((t - times[i]) / h, 0.0), 1.0)
+    a, b = states[i], states[i + 1]
+    return np.asarray(
+        (1 + 2 * s) * (1 - s) ** 2 * a
+        + s * (1 - s) ** 2 * h * rates[i]
+        + s * s * (3 - 2 * s) * b
+        - s * s * (1 - s) * h * rates[i + 1]
+    )

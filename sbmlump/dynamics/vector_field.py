@@ -1,0 +1,407 @@
+"""Right-hand sides as functions of many points at once: values, Jacobians, transposed products.
+
+A field is autonomous: where the model mentions time, time is its last component, with rate 1. Each point says to which
+*run* it belongs, since runs may differ in the values of constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sbmlump.dynamics.budget import CALL, PRODUCT, StepWork
+from sbmlump.model.domains import OneProgramDomain
+from sbmlump.model.evaluate import values_of
+from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.program import Program, Tape
+
+__all__ = [
+    "VectorField",
+    "ProgramField",
+    "QuadraticField",
+    "field_of",
+    "repeated_tape",
+    "QuadraticForm",
+    "quadratic_form",
+]
+
+
+# -- Right-hand sides of degree at most two as sparse tables, read off the expression ------------
+
+# Right-hand sides of degree at most two as sparse tables, read off the expression graph.
+
+
+Monomial = tuple[int, ...]
+Polynomial = dict[Monomial, float]
+_MAX_TERMS: Final = 2_000_000
+_SQUARE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class QuadraticForm:
+    """r components a + A·x + Q·(x_i x_j)_(i, j) over n variables, as doubles.
+
+    Attributes
+    ----------
+    constant : ndarray (r,)
+    linear : sparse (r, n)
+    products : sparse (r, P)
+        Coefficients of the P products ``x[left]·x[right]``.
+    left, right : ndarray of int64 (P,)
+    """
+
+    constant: Array
+    linear: sp.csr_array
+    products: sp.csr_array
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+
+    def values(self, x: Array) -> Array:
+        """Components at k points, (k, n) to (k, r)."""
+        columns = x.T
+        out = self.linear @ columns + self.constant[:, None]
+        if len(self.left):
+            out += self.products @ (columns[self.left] * columns[self.right])
+        return np.ascontiguousarray(out.T)
+
+
+def quadratic_form(graph: Graph, roots: Sequence[Node], variables: Sequence[Node]) -> QuadraticForm | None:
+    """``roots`` as polynomials of degree at most two in ``variables``, or ``None`` where they are not.
+
+    Parameters
+    ----------
+    graph : Graph
+    roots : sequence of Node
+        Without any symbol but those of ``variables``.
+    variables : sequence of Node
+    """
+    place = {node: i for i, node in enumerate(variables)}
+    nodes = graph.reachable(roots)
+    fixed = _fixed_values(graph, nodes, place)
+    value: dict[Node, Polynomial] = {}
+    work = 0
+    for node in nodes:
+        found = _polynomial(graph, node, place, fixed, value)
+        if found is None:
+            return None
+        work += len(found)
+        if work > _MAX_TERMS:
+            return None
+        value[node] = found
+    return _tables([value[root] for root in roots], len(variables))
+
+
+def _fixed_values(graph: Graph, nodes: Sequence[Node], place: dict[Node, int]) -> dict[Node, float]:
+    """Values of functions of numbers, such as ln(2)."""
+    free: dict[Node, bool] = {}
+    for node in nodes:
+        free[node] = node in place or graph.op(node) in (Op.SYMBOL, Op.TIME) or any(free[a] for a in graph.args(node))
+    wanted = [node for node in nodes if not free[node]]
+    return dict(zip(wanted, values_of(graph, wanted).tolist(), strict=True))
+
+
+def _polynomial(
+    graph: Graph, node: Node, place: dict[Node, int], fixed: dict[Node, float], value: dict[Node, Polynomial]
+) -> Polynomial | None:
+    if node in place:
+        return {(place[node],): 1.0}
+    if node in fixed:
+        return {(): fixed[node]} if fixed[node] else {}
+    op, args = graph.op(node), graph.args(node)
+    if op is Op.ADD:
+        total: Polynomial = {}
+        for arg in args:
+            for monomial, c in value[arg].items():
+                total[monomial] = total.get(monomial, 0.0) + c
+        return total
+    if op is Op.MUL:
+        product: Polynomial | None = value[args[0]]
+        for arg in args[1:]:
+            product = _times(product, value[arg]) if product is not None else None
+        return product
+    if op is Op.POW and graph.number_of(args[1]) == _SQUARE:
+        return _times(value[args[0]], value[args[0]])
+    if op is Op.DIV and args[1] in fixed and fixed[args[1]]:
+        return {monomial: c / fixed[args[1]] for monomial, c in value[args[0]].items()}
+    return None
+
+
+def _times(a: Polynomial, b: Polynomial) -> Polynomial | None:
+    product: Polynomial = {}
+    for m, c in a.items():
+        for k, d in b.items():
+            if len(m) + len(k) > _SQUARE:
+                return None
+            key = m + k if len(m) + len(k) < _SQUARE or (m + k)[0] <= (m + k)[1] else (m + k)[::-1]
+            product[key] = product.get(key, 0.0) + c * d
+    return product
+
+
+def _tables(polynomials: Sequence[Polynomial], n: int) -> QuadraticForm:
+    r = len(polynomials)
+    constant = np.zeros(r)
+    linear: list[tuple[int, int, float]] = []
+    products: list[tuple[int, int, float]] = []
+    pairs: dict[Monomial, int] = {}
+    for i, polynomial in enumerate(polynomials):
+        for monomial, c in polynomial.items():
+            if not c:
+                continue
+            if not monomial:
+                constant[i] = c
+            elif len(monomial) == 1:
+                linear.append((i, monomial[0], c))
+            else:
+                products.append((i, pairs.setdefault(monomial, len(pairs)), c))
+    table = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+    return QuadraticForm(
+        constant, _sparse(linear, (r, n)), _sparse(products, (r, len(pairs))), table[:, 0], table[:, 1]
+    )
+
+
+def _sparse(entries: list[tuple[int, int, float]], shape: tuple[int, int]) -> sp.csr_array:
+    rows, columns, data = ([e[k] for e in entries] for k in range(3))
+    return sp.csr_array((np.array(data, dtype=np.float64), (rows, columns)), shape=shape)
+
+
+# -- Right-hand sides as functions of many points at once: values, Jacobians, transpo ------------
+
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+_SLOT: Final = 4  # operations that a node of a program is worth, with what it takes to read and write it
+_BYTES: Final = 192 << 20  # of a tape; more points are done in turns
+
+
+class VectorField(Protocol):
+    """dx/ds = rates(x), n components."""
+
+    size: int
+    timed: bool
+
+    def rates(self, x: Array, run: Indices) -> Array:
+        """Rates at k points: (k, n) and the run of each (k,) to (k, n)."""
+        ...
+
+    def jacobians(self, x: Array, run: Indices) -> Array:
+        """Jacobians at k points, (k, n, n)."""
+        ...
+
+    def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
+        """Row vectors times Jacobian: rows (k, q, n) to (k, q, n)."""
+        ...
+
+    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+        """Jacobian at one point, sparse (n, n)."""
+        ...
+
+    def step_work(self, rows: int | None = None) -> StepWork:
+        """What a step costs; with so many rows times the Jacobian instead of all of it."""
+        ...
+
+    def rate_work(self) -> float:
+        """Elementary operations of the rates at one point."""
+        ...
+
+
+def field_of(
+    graph: Graph,
+    rhs: Sequence[Node],
+    states: Sequence[str],
+    constants: Mapping[str, Node],
+    free: Mapping[str, Array] | None = None,
+) -> VectorField:
+    """The field of dx/dt = rhs.
+
+    Parameters
+    ----------
+    graph : Graph
+    rhs : sequence of Node
+        One for each state.
+    states : sequence of str
+        Ids.
+    constants : mapping of str to Node
+        Values of constants, free of symbols.
+    free : mapping of str to array (runs,), optional
+        Constants whose values differ between runs.
+    """
+    free = free or {}
+    mapping = {graph.symbol(name): node for name, node in constants.items() if name not in free}
+    bound = graph.substitute(rhs, mapping)
+    timed = graph.depends_on_time(bound)
+    variables = [graph.symbol(name) for name in states]
+    if not timed and not free:
+        form = quadratic_form(graph, bound, variables)
+        if form is not None:
+            return QuadraticField(form)
+    inputs = [*variables, graph.time()] if timed else variables
+    roots = [*bound, graph.number(1)] if timed else bound
+    names = sorted(graph.symbols(bound) & set(free))
+    table = np.stack([free[name] for name in names]) if names else np.empty((0, 0))
+    return ProgramField(Program(graph, roots, [*inputs, *(graph.symbol(name) for name in names)]), table, timed)
+
+
+class QuadraticField:
+    """A field of degree at most two: a few sparse products a call."""
+
+    def __init__(self, form: QuadraticForm) -> None:
+        self.form = form
+        self.size = len(form.constant)
+        self.timed = False
+        n = self.size
+        # J = A + Σ over products (i, j) of Q[:, ij]·(x_j e_i + x_i e_j): entries are affine functions of x
+        q = form.products.tocoo()
+        rows = np.concatenate([q.row, q.row]).astype(np.int64)
+        columns = np.concatenate([form.left[q.col], form.right[q.col]])
+        factors = np.concatenate([form.right[q.col], form.left[q.col]])
+        a = form.linear.tocoo()
+        keys = np.concatenate([a.row.astype(np.int64) * n + a.col, rows * n + columns])
+        self._places, position = np.unique(keys, return_inverse=True)
+        position = position.ravel()
+        self._base = np.zeros(len(self._places))
+        np.add.at(self._base, position[: a.nnz], a.data)
+        self._slopes = sp.csr_array(
+            (np.concatenate([q.data, q.data]), (position[a.nnz :], factors)), shape=(len(self._places), n)
+        )
+        self._rows, self._columns = self._places // n, self._places % n
+        self._pointers = np.searchsorted(self._rows, np.arange(n + 1))
+
+    def rates(self, x: Array, run: Indices) -> Array:
+        """Rates at k points, (k, n)."""
+        return self.form.values(x)
+
+    def jacobians(self, x: Array, run: Indices) -> Array:
+        """Jacobians at k points, (k, n, n)."""
+        out = np.zeros((len(x), self.size * self.size))
+        out[:, self._places] = (self._slopes @ x.T + self._base[:, None]).T
+        return out.reshape(len(x), self.size, self.size)
+
+    def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
+        """Row vectors times Jacobian, (k, q, n)."""
+        return np.asarray(rows @ self.jacobians(x, run))
+
+    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+        """Jacobian at one point, sparse (n, n)."""
+        data = self._slopes @ x + self._base
+        return sp.csr_array((data, self._columns, self._pointers), shape=(self.size, self.size))
+
+    def rate_work(self) -> float:
+        """Elementary operations of the rates at one point."""
+        return 2.0 * (self.form.products.nnz + self.form.linear.nnz + 3 * len(self.form.left))
+
+    def step_work(self, rows: int | None = None) -> StepWork:
+        """What a step costs."""
+        n = self.size
+        product = 0 if rows is None else PRODUCT * rows * n * n
+        return StepWork(7 * 5 * CALL, 6 * self.rate_work() + 2 * self._slopes.nnz + n * n + product)
+
+
+class ProgramField:
+    """Any field, by its program; Jacobians by backward sweeps with coloured rows."""
+
+    def __init__(self, program: Program, free: Array, timed: bool) -> None:
+        self.program = program
+        self._domain = OneProgramDomain()
+        self.timed = timed
+        self.size = len(program.roots)
+        self._free = free
+        pattern = program.dependencies()[:, : self.size].tocsr()
+        self._rows, self._columns = (part.astype(np.int64) for part in pattern.nonzero())
+        self._colour, self._colours = _row_colours(pattern)
+        self._width = max(1, _BYTES // (24 * max(program.size, 1)))
+
+    def rates(self, x: Array, run: Indices) -> Array:
+        """Rates at k points, (k, n)."""
+        blocks = [self.program.outputs(tape).T for tape, _ in self._tapes(x, run, 1)]
+        return np.ascontiguousarray(np.concatenate(blocks)) if blocks else np.empty((0, self.size))
+
+    def jacobians(self, x: Array, run: Indices) -> Array:
+        """Jacobians at k points, (k, n, n)."""
+        n, colours = self.size, self._colours
+        out = np.zeros((len(x), n, n))
+        for tape, block in self._tapes(x, run, colours):
+            k = block.stop - block.start
+            weights = np.zeros((n, k, colours))
+            weights[np.arange(n), :, self._colour] = 1.0
+            swept = self._pull(repeated_tape(tape, colours), weights.reshape(n, k * colours))
+            swept = swept[:n].reshape(n, k, colours)
+            out[block, self._rows, self._columns] = swept[self._columns, :, self._colour[self._rows]].T
+        return out
+
+    def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
+        """Row vectors times Jacobian, (k, q, n)."""
+        q, n = rows.shape[1], self.size
+        if q > self._colours:
+            return np.asarray(rows @ self.jacobians(x, run))
+        out = np.empty((len(x), q, n))
+        for tape, block in self._tapes(x, run, q):
+            k = block.stop - block.start
+            weights = np.ascontiguousarray(rows[block].transpose(2, 0, 1)).reshape(n, k * q)
+            swept = self._pull(repeated_tape(tape, q), weights)[:n]
+            out[block] = swept.reshape(n, k, q).transpose(1, 2, 0)
+        return out
+
+    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+        """Jacobian at one point, sparse (n, n)."""
+        dense = self.jacobians(x[None, :], np.array([run]))[0]
+        data = dense[self._rows, self._columns]
+        return sp.csr_array((data, (self._rows, self._columns)), shape=(self.size, self.size))
+
+    def rate_work(self) -> float:
+        """Elementary operations of the rates at one point."""
+        return float(self.program.size * _SLOT)
+
+    def step_work(self, rows: int | None = None) -> StepWork:
+        """What a step costs: a backward sweep as much as two forward ones."""
+        sweeps = self._colours if rows is None else min(rows, self._colours)
+        product = PRODUCT * rows * self.size**2 if rows is not None and rows > self._colours else 0
+        points = self.rate_work() * (6 + 1 + 2 * sweeps)
+        return StepWork(self.program.calls * CALL * (6 + 1 + 2), points + product)
+
+    def _tapes(self, x: Array, run: Indices, copies: int) -> list[tuple[Tape[np.float64], slice]]:
+        points = x.T
+        if len(self._free):
+            points = np.concatenate([points, self._free[:, run]])
+        width = max(1, self._width // copies)
+        found = []
+        with np.errstate(all="ignore"):
+            for low in range(0, points.shape[1], width):
+                block = slice(low, min(low + width, points.shape[1]))
+                found.append((self.program.run(self._domain, points[:, block]), block))
+        return found
+
+    def _pull(self, tape: Tape[np.float64], weights: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return self.program.pull_back(self._domain, tape, weights)
+
+
+def repeated_tape(tape: Tape[np.float64], copies: int) -> Tape[np.float64]:
+    """The tape with each point ``copies`` times in a row."""
+    if copies == 1:
+        return tape
+    inverses = {key: np.repeat(value, copies, axis=1) for key, value in tape.inverses.items()}
+    return Tape(np.repeat(tape.values, copies, axis=1), inverses, np.repeat(tape.bad, copies))
+
+
+def _row_colours(pattern: sp.csr_array) -> tuple[Indices, int]:
+    """A colour for each row: rows of one colour share no column (greedy)."""
+    rows, n = pattern.shape
+    colour = np.zeros(rows, dtype=np.int64)
+    used: list[set[int]] = [set() for _ in range(n)]
+    colours = 1
+    for row in range(rows):
+        mine = pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]].tolist()
+        taken: set[int] = set().union(*(used[j] for j in mine))
+        pick = 0
+        while pick in taken:
+            pick += 1
+        colour[row] = pick
+        colours = max(colours, pick + 1)
+        for j in mine:
+            used[j].add(pick)
+    return colour, colours

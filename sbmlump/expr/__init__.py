@@ -1,1 +1,0 @@
-"""Expressions: hash-consed graph, levelled program, classes of kinetics, text."""

@@ -1,1 +1,0 @@
-"""Lumping: exact by random sampling over prime fields, its basis, its proof."""

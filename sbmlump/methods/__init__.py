@@ -1,0 +1,1 @@
+"""Reduction methods, each from an OdeSystem to a ReducedSystem; ``registry`` lists them."""

@@ -1,0 +1,1 @@
+"""Approximate lumping: subspaces found along trajectories, with an error that is measured."""

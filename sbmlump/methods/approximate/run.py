@@ -1,0 +1,574 @@
+"""Approximate reductions: the calls behind ``--method approximate`` and ``curve``."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.dynamics.budget import Meter
+from sbmlump.errors import LimitError, Reason, UsageError
+from sbmlump.methods.approximate.balanced import Affine
+from sbmlump.methods.approximate.krylov import (
+    JacobianSpan,
+    Kind,
+    approximate_rows,
+    bisect_epsilon,
+    bisect_tolerance,
+    block_projection,
+    epsilon_partition,
+    jacobian_span,
+    pinned_projection,
+)
+from sbmlump.methods.approximate.options import (
+    ALGORITHMS,
+    DEFAULT_WORK,
+    Algorithm,
+    ApproximateOptions,
+    UnreachableError,
+    check_options,
+)
+from sbmlump.methods.approximate.refine import refine
+from sbmlump.methods.approximate.search import (
+    MOST_TRIED,
+    Proposal,
+    Readout,
+    Search,
+    SizeSearch,
+    best_up_to,
+    constants_of,
+    first_within,
+    measured_errors,
+    smallest_within,
+)
+from sbmlump.methods.approximate.training import LearningRuns, conserved_totals, learning_runs
+from sbmlump.methods.approximate.validate import Try, certificate_of, validate
+from sbmlump.methods.approximate.write import write_projection
+from sbmlump.model.reduced import Observable, ReducedSystem
+from sbmlump.model.system import OdeSystem
+
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "ApproximateOptions",
+    "DEFAULT_WORK",
+    "CurvePoint",
+    "CurveResult",
+    "UnreachableError",
+    "approximate",
+    "check_options",
+    "curve",
+    "Job",
+    "Candidates",
+]
+
+
+# -- Candidates of one size: what each algorithm proposes, and what refinement makes  ------------
+
+# Candidates of one size: what each algorithm proposes, and what refinement makes of it.
+
+
+Array = NDArray[np.float64]
+_POLISHING_STEPS: Final = 12  # that even an unrefined reduction gets: they cost a few times as much as its selection
+_REFINING_STEPS: Final = 25
+_GOOD: Final = 0.3  # times the wanted error: refinement stops there
+_MANY: Final = 1_000
+_EVERY: Final = 15  # where no candidate comes through the runs, refinement starts from one in so many
+_HOPELESS: Final = 30.0  # times the wanted error: another start will not bring it there either
+_WORTH_MORE_RUNS: Final = 3.0  # times the wanted error
+
+
+class Candidates:
+    """Reductions of one problem, made when they are asked for.
+
+    Parameters
+    ----------
+    runs : LearningRuns
+    meter : Meter
+        Counts what it costs to make and compare them.
+    progress : callable
+    wanted : float, optional
+        The error that is aimed at; comparisons are as accurate as that needs.
+    """
+
+    def __init__(
+        self, runs: LearningRuns, meter: Meter, progress: Progress = lambda _: None, wanted: float | None = None
+    ) -> None:
+        self.runs = runs
+        self.options: ApproximateOptions = runs.options
+        self._meter = meter
+        self._progress = progress
+        self._wanted = wanted
+        self._search: Search | None = None
+        self._wide: Search | None = None
+        self._deep: Search | None = None
+        self._span: JacobianSpan | None = None
+
+    @property
+    def search(self) -> Search:
+        """Snapshots, gradients and decompositions."""
+        if self._search is None:
+            runs = self.runs
+            self._search = Search(runs.problem, runs.training, runs.totals, self._progress, self._wanted, self._meter)
+        return self._search
+
+    @property
+    def wide(self) -> Search:
+        """The same decompositions, with errors on three times as many runs of another draw."""
+        if self._wide is None:
+            self._wide = self.search.on(self.runs.wider(self._meter))
+        return self._wide
+
+    @property
+    def deep(self) -> Search:
+        """Snapshots, gradients and decompositions from three times as many runs."""
+        if self._deep is None:
+            runs = self.runs
+            sample = runs.deeper(self._meter)
+            totals = conserved_totals(runs.problem, sample.scale)
+            self._deep = Search(runs.problem, sample, totals, self._progress, self._wanted, self._meter)
+        return self._deep
+
+    @property
+    def span(self) -> JacobianSpan:
+        """Matrices that span the Jacobians (Algorithm 1)."""
+        if self._span is None:
+            self._span = jacobian_span(self.runs.problem.field(), self.runs.box(), self.options.seed)
+        return self._span
+
+    # -- as they come --------------------------------------------------------------------------------
+
+    def proposals(self, size: int) -> Iterator[Proposal]:
+        """Reductions of one size and their worst training errors, the best first."""
+        if self.options.non_negative:
+            from sbmlump.methods.approximate.write import non_negative_projection
+
+            runs = self.runs
+            yield from self._with_errors(non_negative_projection(runs.problem, runs.training, size, self.options.seed))
+        elif self.options.algorithm == "krylov":
+            yield from self._with_errors(self._krylov(size))
+        elif self.options.algorithm != "balanced":
+            yield from self._with_errors(self._blocks(size))
+        elif self.runs.large:
+            yield from ((one, 0.0) for one in self.search.candidates(size))
+        else:
+            yield from ((one.map, one.worst) for one in self.search.ranked(size))
+
+    def at_tolerance(self, tolerance: float) -> Affine:
+        """What the published algorithm, or an ε-equivalence, gives for its own ε."""
+        runs = self.runs
+        if self.options.algorithm != "krylov":
+            pinned, field, kind = runs.problem.pinned_array(), runs.problem.field(), self._kind()
+            blocks = epsilon_partition(field, runs.training.scale, pinned, tolerance, kind, seed=self.options.seed)
+            return block_projection(blocks, kind, runs.problem.start, pinned, tolerance, 1 + len(runs.totals))
+        rows = approximate_rows(self.span, runs.clocked_pinned(), tolerance)
+        assert rows is not None
+        return self._from_rows(rows, tolerance)
+
+    def _krylov(self, size: int) -> Affine:
+        found = bisect_tolerance(self.span, self.runs.clocked_pinned(), size + self.runs.clock)
+        return self._from_rows(found.rows, found.tolerance)
+
+    def _blocks(self, size: int) -> Affine:
+        """The finest ε-equivalence with at most ``size`` blocks."""
+        runs, kind = self.runs, self._kind()
+        pinned, field = runs.problem.pinned_array(), runs.problem.field()
+        blocks, tolerance = bisect_epsilon(field, runs.training.scale, pinned, size, kind, seed=self.options.seed)
+        return block_projection(blocks, kind, runs.problem.start, pinned, tolerance, 1 + len(runs.totals))
+
+    def _kind(self) -> Kind:
+        return "forward" if self.options.algorithm == "forward-epsilon" else "backward"
+
+    def _from_rows(self, rows: Array, tolerance: float) -> Affine:
+        """Rows over the states only (time, where there is one, is one row and one column of its own)."""
+        problem = self.runs.problem
+        p = len(problem.pinned)
+        if self.runs.clock:
+            rows = np.concatenate([rows[:p], rows[p + 1 :]])[:, :-1]
+        return pinned_projection(rows, problem.pinned_array(), tolerance, 1 + len(self.runs.totals))
+
+    def _with_errors(self, one: Affine | None) -> Iterator[Proposal]:
+        if one is None:
+            return
+        runs = self.runs
+        sample = runs.training
+        constants = constants_of(runs.totals, sample.scale, sample.starts)
+        rows = np.arange(len(sample.states))
+        readout = Readout(runs.problem)
+        errors = measured_errors(runs.problem, readout, sample, [one], constants, rows, 10.0, meter=self._meter)
+        yield one, float(errors.max())
+
+    # -- refined -------------------------------------------------------------------------------------
+
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+        """The best candidate of one size, refined a little, and its worst training error."""
+        search = self.search
+        starts = [one.map for one in search.ranked(size)[:1]] or search.candidates(size)[::_MANY][:MOST_TRIED]
+        return self._refined(search, starts, _POLISHING_STEPS, wanted, bool(search.ranked(size)))
+
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
+        """Refined from more runs, where what was learned from the fewer ones may not hold for others.
+
+        ``near`` is the training error that refinement reached on the fewer ones.
+        """
+        if near > _WORTH_MORE_RUNS * wanted:
+            return
+        first: dict[str, Affine] = {}  # the best candidate with each kind of offset
+        for one in self.search.ranked(size):
+            first.setdefault(one.map.label.partition(",")[0], one.map)
+        for start in list(first.values())[:MOST_TRIED]:
+            yield from self._refined(self.wide, [start], _REFINING_STEPS, wanted, True)
+
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """Refined from more runs and several starts, to the end; the best first."""
+        ranked = [one.map for one in self.deep.ranked(size)[:MOST_TRIED]]
+        starts = ranked or self.deep.candidates(size)[::_EVERY][:MOST_TRIED]
+        found = self._refined(self.deep, starts, _REFINING_STEPS, wanted, bool(ranked))
+        yield from ((self._in_totals_of_runs(one), worst) for one, worst in found)
+
+    def _in_totals_of_runs(self, one: Affine) -> Affine:
+        """A reduction whose offset is a function of totals in the units of other runs, which span the same."""
+        runs = self.runs
+        if not len(runs.totals):
+            return one
+        theirs, own = self.deep.totals / self.deep.training.scale, runs.totals / runs.training.scale
+        weights = np.linalg.lstsq(own.T, theirs.T, rcond=None)[0].T  # theirs = weights · own
+        return replace(one, offset=np.concatenate([one.offset[:, :1], one.offset[:, 1:] @ weights], axis=1))
+
+    def _refined(
+        self, search: Search, starts: list[Affine], steps: int, wanted: float | None, ranked: bool
+    ) -> list[Proposal]:
+        found = []
+        rows = np.arange(len(search.training.states))
+        for start in starts:
+            better = refine(search, start, steps, _GOOD * (wanted or 0.0), self._progress, wanted)
+            worst = float(search.errors([better], rows).max())
+            if np.isfinite(worst):
+                found.append((better, worst))
+            if wanted is not None and (worst <= 0.5 * wanted or (ranked and worst > _HOPELESS * wanted)):
+                break
+        return sorted(found, key=lambda pair: pair[1])
+
+
+# -- One approximate reduction: its runs, its candidates, and their way to a written  ------------
+
+# One approximate reduction: its runs, its candidates, and their way to a written and validated model.
+
+
+_DEFAULT_ERROR: Final = 0.01
+
+
+class _Proposer:
+    """Candidates that are measured; with a meter, what that costs counts."""
+
+    def __init__(self, candidates: Candidates, meter: Meter | None, progress: Progress) -> None:
+        self.proposals: Callable[[int], Iterator[Proposal]] = candidates.proposals
+        self.improved, self.relearned, self.thorough = candidates.improved, candidates.relearned, candidates.thorough
+        self._runs = candidates.runs
+        self._meter = meter
+        self._progress = progress
+
+    def measured(self, one: Affine, training_worst: float) -> Try:
+        """Write a projection as a system and measure it on the validation runs."""
+        runs = self._runs
+        self._progress(f"validating {one.size} states")
+        written = write_projection(
+            runs.problem,
+            one,
+            runs.totals,
+            runs.training.scale,
+            keep_parameters=runs.options.perturb_parameters > 0,
+        )
+        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._meter)
+        return Try(one, written, validation, training_worst)
+
+
+class Job:
+    """One model, its runs, and whatever the algorithms need.
+
+    Attributes
+    ----------
+    runs : LearningRuns
+    candidates : Candidates
+    meter : Meter
+        Work so far, and its limit.
+    """
+
+    def __init__(
+        self, system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, progress: Progress
+    ) -> None:
+        self.options = options
+        self.meter = Meter(options.work)
+        self._progress = progress
+        self.runs: LearningRuns = learning_runs(system, observables, options, self.meter, progress)
+        wanted = options.max_error
+        if wanted is None and options.max_size is None:
+            wanted = _DEFAULT_ERROR
+        self.candidates = Candidates(self.runs, self.meter, progress, wanted)
+
+    def run(self) -> ReducedSystem:
+        """What the options ask for.
+
+        Raises
+        ------
+        UsageError
+            The observables alone need more states than allowed.
+        UnreachableError
+            The wanted error was not reached; carries the best reduction.
+        LimitError
+            No reduction comes through the runs (``no-reduction``).
+        """
+        o, runs = self.options, self.runs
+        if o.tolerance is not None:
+            return self._finished(self._last().measured(self.candidates.at_tolerance(o.tolerance), math.nan), False)
+        least = len(runs.problem.pinned)
+        if o.max_size is not None and least > o.max_size:
+            message = f"the observables alone need {least} states; --max-size {o.max_size} is too small"
+            raise UsageError(Reason("bad-option", message))
+        most = min(runs.problem.size, o.max_size if o.max_size is not None else runs.problem.system.size - 1)
+        if o.max_size is not None and o.max_error is None:
+            found = self._best_up_to(least, most)
+            if found.best is None:
+                raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
+            return self._finished(found.best, found.used_up)
+        wanted = o.max_error if o.max_error is not None else _DEFAULT_ERROR
+        exact = None if runs.large else runs.exact_size
+        if exact is not None:
+            most = min(most, max(least, exact))  # with as many states the exact lumping has no error
+        found = self._within(wanted, least, most)
+        if found.best is None:
+            raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
+        reduction = self._finished(found.best, found.used_up)
+        if not found.accepted:
+            raise UnreachableError(self._why(wanted, most, exact, found), reduction)
+        return reduction
+
+    # -- searches ------------------------------------------------------------------------------------
+
+    def _within(self, wanted: float, least: int, most: int) -> SizeSearch[Try]:
+        o = self.options
+        proposer = _Proposer(self.candidates, self.meter, self._progress)
+        if self.runs.large or o.algorithm != "balanced" or o.non_negative:
+            return first_within(proposer, self._last(), wanted, least, most)
+        return smallest_within(proposer, self._last(), wanted, least, most, self._more if o.refine else None)
+
+    def _best_up_to(self, least: int, most: int) -> SizeSearch[Try]:
+        o, large = self.options, self.runs.large
+        balanced = o.algorithm == "balanced" and not o.non_negative and not large
+        return best_up_to(
+            _Proposer(self.candidates, self.meter, self._progress),
+            self._last(),
+            least,
+            most,
+            every_size=not large,
+            polish=balanced and most == o.max_size,
+            refine=self._more if o.refine and balanced else None,
+        )
+
+    def _last(self) -> _Proposer:
+        """Measures without a limit but that of the steps: for the one reduction that is given."""
+        return _Proposer(self.candidates, None, self._progress)
+
+    def _more(self) -> _Proposer:
+        """The same with as much work again."""
+        self.meter.limit = self.meter.spent + self.options.work
+        return _Proposer(self.candidates, self.meter, self._progress)
+
+    # -- results -------------------------------------------------------------------------------------
+
+    def _finished(self, tried: Try, used_up: bool) -> ReducedSystem:
+        certificate = certificate_of(self.runs, tried, self.meter.spent, used_up)
+        return tried.written.reduction(self.runs.problem, certificate, "approximate")
+
+    def _nothing(self, most: int, used_up: bool) -> str:
+        if used_up:
+            return f"no reduction was found before {self._used()}; {_ADVICE}"
+        return f"no reduction with at most {most} states comes through the runs"
+
+    def _used(self) -> str:
+        return f"the {self.meter.limit:g} units of work that a search may do were used up"
+
+    def _why(self, wanted: float, most: int, exact: int | None, found: SizeSearch[Try]) -> list[Reason]:
+        best = found.best
+        assert best is not None
+        have = f"the best found has {best.map.size} states and {best.worst:.3g}"
+        reduces = exact is not None and exact < self.runs.problem.system.size
+        known = f" (the exact lumping has {exact})" if reduces else ""
+        if found.used_up:
+            message = f"no reduction with an error of at most {wanted:g} was found before {self._used()}: {have}{known}"
+            return [Reason("max-error-not-reached", f"{message}; {_ADVICE}")]
+        message = (
+            f"no reduction with at most {most} states{known} has an error of at most {wanted:g} on the validation "
+            f"runs; {have}. Allow a larger error, a smaller --spread, a shorter horizon, or try --refine"
+        )
+        return [Reason("max-error-not-reached", message)]
+
+
+_ADVICE: Final = "choose a shorter horizon (--until), allow at most so many states (--max-size), or more work (--work)"
+
+
+# -- Approximate reductions: the calls behind ``--method approximate`` and ``curve`` -------------
+
+
+Progress = Callable[[str], None]
+Clock = Callable[[], float]
+_SOLVER_ACCURACY: Final = 2e-6  # errors below this are those of the integration: larger sizes show nothing new
+
+
+def approximate(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    algorithm: Algorithm = "balanced",
+    tolerance: float | None = None,
+    max_size: int | None = None,
+    max_error: float | None = None,
+    until: float | None = None,
+    ensemble: int = 24,
+    spread: float = 0.2,
+    perturb_parameters: float = 0.0,
+    seed: int = 0,
+    refine: bool = False,
+    non_negative: bool = False,
+    bound: bool = False,
+    work: float = DEFAULT_WORK,
+    progress: Progress = lambda _: None,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """An approximate reduction and how far it is off.
+
+    See :class:`ApproximateOptions` for the parameters.
+
+    Returns
+    -------
+    ReducedSystem
+        Its map is an :class:`~sbmlump.model.reduced.AffineLumping`, its certificate an
+        :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it.
+
+    Raises
+    ------
+    UsageError
+        A request that makes no sense (``bad-option``).
+    UnreachableError
+        The wanted error was not reached; carries the best reduction (exit code 4).
+    LimitError
+        The model does not simulate over the horizon (``not-simulated``), or no reduction works.
+    UnsupportedModelError
+        See :func:`sbmlump.methods.approximate.problem.pose`.
+    """
+    options = ApproximateOptions(
+        algorithm,
+        tolerance,
+        max_size,
+        max_error,
+        until,
+        ensemble,
+        spread,
+        perturb_parameters,
+        seed,
+        refine,
+        non_negative,
+        bound,
+        work,
+    )
+    check_options(system, options)
+    begin = clock()
+    job = Job(system, observables, options, progress)
+    ready = clock()
+    reduction = job.run()
+    seconds = {"simulate_training": ready - begin, "lump": clock() - begin}
+    return replace(reduction, seconds=seconds)
+
+
+# -- curve -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One size of one algorithm; errors over the validation runs, infinite where a run failed."""
+
+    size: int
+    algorithm: str
+    max_relative_error: float
+    median_relative_error: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CurveResult:
+    """Error against size."""
+
+    until: float
+    horizon_reason: str
+    points: tuple[CurvePoint, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def curve(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    algorithms: Sequence[Algorithm] = ("balanced", "krylov"),
+    max_size: int | None = None,
+    until: float | None = None,
+    ensemble: int = 24,
+    spread: float = 0.2,
+    seed: int = 0,
+    refine: bool = False,
+    progress: Progress = lambda _: None,
+    clock: Clock = time.perf_counter,
+) -> CurveResult:
+    """Error of the best reduction of each size, for several algorithms, all from the same runs.
+
+    ``at most N states`` is meant: a size at which nothing is better than a smaller one repeats that one's error.
+
+    Raises
+    ------
+    As :func:`approximate`.
+    """
+    points: list[CurvePoint] = []
+    runs: LearningRuns | None = None
+    for algorithm in algorithms:
+        options = ApproximateOptions(
+            algorithm,
+            until=until,
+            ensemble=ensemble,
+            spread=spread,
+            seed=seed,
+            refine=refine and algorithm == "balanced",
+        )
+        check_options(system, options)
+        if runs is None:
+            runs = learning_runs(system, observables, options, Meter(), progress)
+        candidates = Candidates(replace(runs, options=options), Meter(), progress)
+        points += _one_curve(candidates, max_size, progress, clock)
+    assert runs is not None
+    return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
+
+
+def _one_curve(candidates: Candidates, max_size: int | None, progress: Progress, clock: Clock) -> Iterator[CurvePoint]:
+    runs, options = candidates.runs, candidates.options
+    problem, algorithm = runs.problem, options.algorithm
+    readout = Readout(problem)
+    constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
+    rows = np.arange(len(runs.checking.states))
+    most = problem.size if max_size is None else min(max_size, problem.size)
+    best: tuple[float, float] = (math.inf, math.inf)
+    for size in range(len(problem.pinned), most + 1):
+        begin = clock()
+        progress(f"{algorithm}, {size} states")
+        if algorithm == "balanced" and best[0] <= _SOLVER_ACCURACY:
+            yield CurvePoint(size, algorithm, best[0], best[1], 0.0)
+            continue
+        refined = candidates.improved(size) if options.refine and not runs.large else []
+        for one, _ in [*refined, *itertools.islice(candidates.proposals(size), 1)]:
+            errors = measured_errors(problem, readout, runs.checking, [one], constants, rows, 1e3)[0]
+            found = (float(errors.max(initial=0.0)), float(np.median(errors)))
+            best = min(best, found)
+        yield CurvePoint(size, algorithm, best[0], best[1], clock() - begin)

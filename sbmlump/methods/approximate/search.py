@@ -1,0 +1,880 @@
+"""Candidates of each size, ranked by their worst error over the training runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.dynamics import Jump, StepControl
+from sbmlump.dynamics.budget import CALL, PRODUCT, Meter, StepWork, WorkLimitError
+from sbmlump.dynamics.rosenbrock import BatchField, Watch, advance
+from sbmlump.dynamics.solve import MAX_DENSE
+from sbmlump.dynamics.vector_field import QuadraticField, VectorField
+from sbmlump.methods.approximate.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
+from sbmlump.methods.approximate.problem import ReductionProblem
+from sbmlump.methods.approximate.training import Sample, gradients
+from sbmlump.model.evaluate import Evaluator
+
+__all__ = [
+    "Ranked",
+    "Readout",
+    "Reset",
+    "Search",
+    "constants_of",
+    "measured_errors",
+    "reduced_jumps",
+    "LiftedField",
+    "TabledField",
+    "lifted_field",
+    "MOST_TRIED",
+    "SizeSearch",
+    "Measured",
+    "Proposal",
+    "Proposer",
+    "best_up_to",
+    "first_within",
+    "smallest_within",
+]
+
+
+# -- Many candidate reductions as one field: ẏ = L f(L̄y + c), a run for each candida ------------
+
+# Many candidate reductions as one field: ẏ = L f(L̄y + c), a run for each candidate and start.
+#
+# For right-hand sides of degree two the reduced one is a small table (k + k² + k³ numbers a run), so that a thousand
+# runs cost a matrix product; others go through the full program at the lifted points.
+
+
+Indices = NDArray[np.int64]
+_MAX_TABLE: Final = 40_000_000  # numbers in the tables of all candidates
+
+
+def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> BatchField:
+    """The reduced fields of candidates of one size as one field.
+
+    Run i·r + j is candidate i from start j.
+
+    Parameters
+    ----------
+    field : Field
+        Of the full system.
+    maps : sequence of Affine
+        All with k states.
+    constants : array (r, 1 + c)
+        w of each start.
+    numbers : array of int (r,)
+        The runs of `field` that the starts belong to.
+    """
+    k = maps[0].size
+    if isinstance(field, QuadraticField) and len(maps) * len(constants) * k * (k + 1) + len(maps) * k**3 <= _MAX_TABLE:
+        return TabledField(field, maps, constants)
+    return LiftedField(field, maps, constants, numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    run: Indices
+    numbers: Indices
+    offset: Array
+    matrix: Array
+    blocks: tuple[tuple[int, slice], ...]
+
+
+class LiftedField:
+    """Through the lifted point: rates L f(x̂), Jacobian L J(x̂) L̄; the clock, if there is one, is carried along."""
+
+    def __init__(self, field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> None:
+        self._field = field
+        timed = int(field.timed)
+        self.size = maps[0].size + timed
+        self.timed = field.timed
+        self._starts = len(constants)
+        self._numbers = numbers
+        self._matrix = np.stack([_with_clock(m.matrix, timed) for m in maps])
+        self._lift = np.stack([_with_clock(m.lift, timed) for m in maps])
+        offsets = np.stack([constants @ m.offset.T for m in maps])
+        self._offset = np.concatenate([offsets, np.zeros((*offsets.shape[:2], timed))], axis=2)
+        self._now: _Places | None = None
+
+    def lifted(self, y: Array, run: Indices) -> Array:
+        """x̂ of each point, (k, n)."""
+        now = self._places(run)
+        out = now.offset.copy()
+        for c, part in now.blocks:
+            out[part] += y[part] @ self._lift[c].T
+        return out
+
+    def rates(self, y: Array, run: Indices) -> Array:
+        """ẏ at each point."""
+        now = self._places(run)
+        return self._onto(self._field.rates(self.lifted(y, run), now.numbers), now.blocks)
+
+    def project(self, x: Array, which: Indices) -> Array:
+        """L times each point, by the candidate it belongs to, (k, n) to (k, size)."""
+        return self._onto(x, tuple(_blocks(which)))
+
+    def _onto(self, x: Array, blocks: Sequence[tuple[int, slice]]) -> Array:
+        out = np.empty((len(x), self.size))
+        for c, part in blocks:
+            out[part] = x[part] @ self._matrix[c].T
+        return out
+
+    def jacobians(self, y: Array, run: Indices) -> Array:
+        """∂ẏ/∂y at each point."""
+        now = self._places(run)
+        rows = self._field.left_products(self.lifted(y, run), now.numbers, now.matrix)
+        out = np.empty((len(y), self.size, self.size))
+        for c, part in now.blocks:
+            out[part] = rows[part] @ self._lift[c]
+        return out
+
+    def step_work(self) -> StepWork:
+        """What a step costs: the full program, k rows through its Jacobian, and the products with L and L̄."""
+        k, n = self.size, self._field.size
+        full = self._field.step_work(k)
+        return StepWork(full.call + 14 * len(self._matrix) * CALL / 2, full.point + PRODUCT * (14 * n * k + n * k * k))
+
+    def _places(self, run: Indices) -> _Places:
+        """What belongs to these runs; an integrator asks many times for the same ones, by the same array."""
+        if self._now is None or self._now.run is not run:
+            which, start = np.divmod(run, self._starts)
+            blocks = tuple(_blocks(which))
+            self._now = _Places(run, self._numbers[start], self._offset[which, start], self._matrix[which], blocks)
+        return self._now
+
+
+def _blocks(which: Indices) -> Iterator[tuple[int, slice]]:
+    """Stretches of equal numbers; runs stay in their order, so there are as many as candidates."""
+    if not len(which):
+        return
+    edges = np.flatnonzero(np.diff(which)) + 1
+    for low, high in zip([0, *edges.tolist()], [*edges.tolist(), len(which)], strict=True):
+        yield int(which[low]), slice(low, high)
+
+
+def _with_clock(table: Array, timed: int) -> Array:
+    if not timed:
+        return table
+    out = np.zeros((table.shape[0] + 1, table.shape[1] + 1))
+    out[:-1, :-1] = table
+    out[-1, -1] = 1.0
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    run: Indices
+    linear: Array
+    constant: Array
+    blocks: tuple[tuple[int, slice], ...]
+
+
+class TabledField:
+    """Degree two: ẏ = a + My + T(y ⊗ y), with a and M of each run and T of each candidate."""
+
+    def __init__(self, field: QuadraticField, maps: Sequence[Affine], constants: Array) -> None:
+        form = field.form
+        k, r = maps[0].size, len(constants)
+        self.size = k
+        self.timed = False
+        self._starts = r
+        self._square = np.empty((len(maps), k * k, k))
+        self._slope = np.empty((len(maps), k, k, k))
+        self._constant = np.empty((len(maps) * r, k))
+        self._linear = np.empty((len(maps) * r, k, k))
+        self._now: _Chosen | None = None
+        for i, one in enumerate(maps):
+            lq = one.matrix @ form.products
+            left, right = one.lift[form.left], one.lift[form.right]
+            offset = constants @ one.offset.T
+            part = slice(i * r, (i + 1) * r)
+            self._constant[part] = form.values(offset) @ one.matrix.T
+            linear = one.matrix @ (form.linear @ one.lift)
+            if len(form.left):
+                a, b = offset[:, form.left], offset[:, form.right]
+                cross = np.einsum("kp,rp,pj->rkj", lq, a, right, optimize=True)
+                cross += np.einsum("kp,rp,pj->rkj", lq, b, left, optimize=True)
+                square = np.einsum("kp,pi,pj->ijk", lq, left, right, optimize=True)
+            else:
+                cross, square = np.zeros((r, k, k)), np.zeros((k, k, k))
+            self._linear[part] = linear + cross
+            self._square[i] = square.reshape(k * k, k)
+            self._slope[i] = (square + square.transpose(1, 0, 2)).transpose(0, 2, 1)
+
+    def rates(self, y: Array, run: Indices) -> Array:
+        """ẏ at each point."""
+        now = self._chosen(run)
+        pairs = (y[:, :, None] * y[:, None, :]).reshape(len(y), -1)
+        out = (now.linear @ y[:, :, None])[:, :, 0] + now.constant
+        for c, part in now.blocks:
+            out[part] += pairs[part] @ self._square[c]
+        return np.asarray(out)
+
+    def jacobians(self, y: Array, run: Indices) -> Array:
+        """∂ẏ/∂y at each point."""
+        k = self.size
+        now = self._chosen(run)
+        # Σ_i y_i (T_ij + T_ji): slope is (i, component, j)
+        out = now.linear.copy()
+        for c, part in now.blocks:
+            out[part] += (y[part] @ self._slope[c].reshape(k, k * k)).reshape(-1, k, k)
+        return out
+
+    def step_work(self) -> StepWork:
+        """What a step costs."""
+        k = self.size
+        return StepWork(7 * (4 + len(self._slope) / 2) * CALL, PRODUCT * 7 * k**3 + 14 * k * k)
+
+    def _chosen(self, run: Indices) -> _Chosen:
+        """The tables of these runs; an integrator asks many times for the same ones, by the same array."""
+        if self._now is None or self._now.run is not run:
+            blocks = tuple(_blocks(run // self._starts))
+            self._now = _Chosen(run, self._linear[run], self._constant[run], blocks)
+        return self._now
+
+
+# -- Candidates of each size, ranked by their worst error over the training runs -----------------
+
+
+Array = NDArray[np.float64]
+Reset = Callable[[Array, NDArray[np.int64]], Array]
+_STEPS: Final = 1500
+_LEAST_STEPS: Final = 150
+_PATIENCE: Final = 1.5  # times the steps that the original would need
+_SAME: Final = 1e-3
+_RELATIVE: Final = 1e-6
+_COARSE: Final = 1e-4
+_ACCURACY: Final = 1e-3  # of the integration, times the error that is wanted
+_GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitude is not followed further
+_FIRST_STARTS: Final = 4
+_FIRST: Final = 30
+_SECOND: Final = 8
+_MANY_STATES: Final = 20  # a step grows with the cube of the size, and the variants of a large size differ little
+_FEWER: Final = 4
+_LARGE_TIMES: Final = 50
+_MAX_GRADIENT_WORK: Final = 2.5e7
+
+
+class Readout:
+    """Observables from the pinned components of a reduced state."""
+
+    def __init__(self, problem: ReductionProblem) -> None:
+        graph = problem.system.graph
+        c = problem.pinned_array()
+        self._right = np.linalg.pinv(c) if len(c) else np.zeros((problem.size, 0))
+        roots = [o.expression for o in problem.observables]
+        self._evaluator = Evaluator(graph, roots, problem.names, problem.system.constant_values)
+        points = np.concatenate([np.zeros((1, len(c))), np.eye(len(c)), 2 * np.eye(len(c)), np.ones((1, len(c)))])
+        values = self._evaluator.values(0.0, points @ self._right.T)
+        self._base, self._matrix = values[0], values[1 : 1 + len(c)] - values[0]
+        affine = np.allclose(values[1 + len(c) : 1 + 2 * len(c)] - values[0], 2 * self._matrix, rtol=1e-9, atol=1e-300)
+        affine = affine and np.allclose(values[-1] - values[0], self._matrix.sum(axis=0), rtol=1e-9, atol=1e-300)
+        self._affine = bool(affine and np.isfinite(values).all() and not graph.depends_on_time(roots))
+
+    def __call__(self, times: Array, pinned: Array) -> Array:
+        """Values of the observables, (k, p) to (k, o), at k times."""
+        if self._affine:
+            return np.asarray(pinned @ self._matrix + self._base)
+        return self._evaluator.values(times, pinned @ self._right.T)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate and its errors over the runs of a sample, (r,); infinite where it failed."""
+
+    map: Affine
+    errors: Array
+
+    @property
+    def worst(self) -> float:
+        """Largest error."""
+        return float(self.errors.max(initial=0.0))
+
+    @property
+    def median(self) -> float:
+        """Median error."""
+        return float(np.median(self.errors)) if len(self.errors) else 0.0
+
+
+def constants_of(totals: Array, scale: Array, starts: Array) -> Array:
+    """w = (1, W x(0)/s) of each start, (r, 1 + c)."""
+    return np.concatenate([np.ones((len(starts), 1)), (starts / scale) @ totals.T], axis=1)
+
+
+def measured_errors(
+    problem: ReductionProblem,
+    readout: Readout,
+    sample: Sample,
+    maps: Sequence[Affine],
+    constants: Array,
+    rows: NDArray[np.int64],
+    give_up: float = _GIVE_UP,
+    relative: float = _RELATIVE,
+    meter: Meter | None = None,
+) -> Array:
+    """Largest relative error of the observables over [0, T], (candidates, runs); infinite where it is not reached.
+
+    A reduction that asks for far more steps than the original is of no use, and is not followed to the end.
+    """
+    p = len(problem.pinned)
+    times = sample.times
+    wanted = [readout(times, path @ problem.pinned_array().T) for path in sample.states[rows]]
+    reference = np.stack(wanted)
+    size = np.maximum(np.abs(reference).max(axis=1), 1e-12 * max(float(np.abs(reference).max(initial=0.0)), 1e-300))
+    field = lifted_field(sample.field, maps, constants[rows], sample.numbers[rows])
+    starts = np.concatenate([sample.starts[rows] @ m.matrix.T for m in maps])
+    magnitude = np.stack([np.abs(starts[i :: len(rows)]).max(axis=0) for i in range(len(rows))]).max(axis=0)
+    pinned_size = np.abs(sample.states @ problem.pinned_array().T).max(axis=(0, 1), initial=0.0)
+    magnitude[:p] = pinned_size
+    magnitude[p:] = np.maximum(magnitude[p:], 1.0)
+    if field.timed:
+        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+        magnitude = np.append(magnitude, times[-1])
+    errors = np.zeros(len(starts))
+
+    def watch(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        start = places % len(rows)
+        with np.errstate(all="ignore"):
+            off = np.abs(readout(times[index], values[:, :p]) - reference[start, index]) / size[start]
+        now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
+        errors[places] = np.maximum(errors[places], now)
+        return np.asarray(now > give_up)
+
+    # the steps of a method of order four grow with the fourth root of the accuracy
+    fair = sample.steps * (sample.relative / relative) ** 0.25
+    most = int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
+    tolerances = StepControl(relative, 1e-2 * relative * magnitude, most)
+    jumps = reduced_jumps(sample, maps, constants[rows], rows)
+    done = _advance(field, starts, times, tolerances, watch, jumps, meter)
+    errors[~done] = np.inf
+    return errors.reshape(len(maps), len(rows))
+
+
+def _advance(
+    field: BatchField,
+    starts: Array,
+    times: Array,
+    tolerances: StepControl,
+    watch: Watch,
+    jumps: Sequence[tuple[float, Reset]],
+    meter: Meter | None,
+) -> NDArray[np.bool_]:
+    """Integrate, piecewise if there are jumps; which runs came through."""
+    if not jumps:
+        return advance(field, starts, times, None, tolerances, watch, meter).complete
+    r = len(starts)
+    alive = np.arange(r)
+    x, now = starts, float(times[0])
+    for time, reset in [*jumps, (float(times[-1]), None)]:
+        wanted = np.flatnonzero((times > now) & ((times < time) | ((times == time) & (reset is None))))
+        grid = np.concatenate([[now], times[wanted], [] if len(wanted) and times[wanted[-1]] >= time else [time]])
+        if time > now:
+            part = advance(field, x, grid, alive, tolerances, _shifted(watch, alive, wanted), meter)
+            x = part.states[part.complete, -1]
+            alive = alive[part.complete]
+        now = time
+        if reset is not None and len(alive):
+            x = reset(x, alive)
+            at = np.flatnonzero(times == time)
+            if len(at):
+                watch(alive, np.full(len(alive), at[0]), x)
+    complete = np.zeros(r, dtype=np.bool_)
+    complete[alive] = True
+    return complete
+
+
+def _shifted(watch: Watch, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Watch:
+    """``watch`` in terms of the runs and output times of one piece."""
+
+    def asked(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        inside = index - 1 < len(wanted)
+        bad = np.zeros(len(places), dtype=np.bool_)
+        if inside.any():
+            bad[inside] = watch(alive[places[inside]], wanted[index[inside] - 1], values[inside])
+        return bad
+
+    return asked
+
+
+def reduced_jumps(
+    sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]
+) -> list[tuple[float, Reset]]:
+    """What each jump does to the reduced states: y ← y + L(R(x̂) − x̂)."""
+    if not sample.jumps:
+        return []
+    lifting = LiftedField(sample.field, maps, constants, sample.numbers[rows])
+
+    def of(jump: Jump) -> Reset:
+        def reset(y: Array, run: NDArray[np.int64]) -> Array:
+            which, start = np.divmod(run, len(rows))
+            x = lifting.lifted(y, run)
+            moved = jump.reset.rates(x, sample.numbers[rows][start]) - x
+            return np.asarray(y + lifting.project(moved, which))
+
+        return reset
+
+    return [(jump.time, of(jump)) for jump in sample.jumps]
+
+
+class Search:
+    """All sizes from one set of snapshots and gradients."""
+
+    def __init__(
+        self,
+        problem: ReductionProblem,
+        training: Sample,
+        totals: Array,
+        progress: Callable[[str], None] = lambda _: None,
+        wanted: float | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        self.problem = problem
+        self.meter = Meter() if meter is None else meter
+        self._progress = progress
+        self._relative = _RELATIVE if wanted is None else min(max(_ACCURACY * wanted, _RELATIVE), _COARSE)
+        self.training = training
+        self.totals = totals
+        self.readout = Readout(problem)
+        self.constants = constants_of(totals, training.scale, training.starts)
+        progress("gradients")
+        self._decompositions = self._decompose()
+        self._ranked: dict[int, list[Ranked]] = {}
+
+    def _decompose(self) -> list[Decomposition]:
+        problem, training = self.problem, self.training
+        r, m, n = training.states.shape
+        c = problem.pinned_array()
+        runs = int(np.clip(_MAX_GRADIENT_WORK // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= MAX_DENSE else 1
+        adjoint, _ = gradients(training, c, min(runs, r))
+        pinned_size = np.abs(training.states @ c.T).max(axis=(0, 1))
+        pinned_size[pinned_size == 0] = 1.0
+        adjoint = adjoint / pinned_size[:, None]
+        few = training.states
+        if n > MAX_DENSE:  # the decomposition is of a table columns × columns: a few times are enough
+            few = training.states[:, :: -(-m // _LARGE_TIMES)]
+            adjoint = adjoint[:, :: -(-m // _LARGE_TIMES)]
+        columns = adjoint.transpose(4, 0, 1, 2, 3).reshape(n, -1)
+        states = few.transpose(2, 0, 1).reshape(n, -1)
+        constants = np.repeat(self.constants, few.shape[1], axis=0).T
+        self.snapshots = Snapshots(states, constants, columns, c, self.totals, training.scale)
+        norms = np.linalg.norm(columns * training.scale[:, None], axis=0)
+        even = columns / np.maximum(norms, 1e-3 * norms.max(initial=1e-300))
+        weightings: list[tuple[str, Array]] = [("plain", columns), ("even", even)]
+        if n > MAX_DENSE:
+            return [Decomposition(self.snapshots, "totals" if len(self.totals) else "constant", columns, "plain")]
+        offsets: list[Offset] = ["totals", "fixed-totals", "none"] if len(self.totals) else ["constant", "none"]
+        return [Decomposition(self.snapshots, offset, g, name) for offset in offsets for name, g in weightings]
+
+    def candidates(self, size: int) -> list[Affine]:
+        """Every candidate with ``size`` states, scaled so that each component stays within 1 in the training runs."""
+        found = []
+        alphas, betas = (ALPHAS, BETAS) if self.problem.size <= MAX_DENSE else (ALPHAS[:1], BETAS[:1])
+        for one in self._decompositions:
+            for alpha in alphas:
+                for beta in betas:
+                    candidate = one.candidate(size, alpha, beta)
+                    if candidate is not None:
+                        found.append(self.normalised(candidate))
+        return self._distinct(found)
+
+    def _distinct(self, maps: list[Affine]) -> list[Affine]:
+        """Without those that project as an earlier one does, to three digits."""
+        if self.problem.size > MAX_DENSE:
+            return maps
+        s = self.training.scale
+        kept: list[Affine] = []
+        tables = np.empty((len(maps), self.problem.size * (self.problem.size + self.constants.shape[1])))
+        for one in maps:
+            whole = np.concatenate([one.lift @ (one.matrix * s), one.offset], axis=1) / s[:, None]
+            table = whole.ravel()
+            size = float(np.linalg.norm(table))
+            near = np.linalg.norm(tables[: len(kept)] - table, axis=1) <= _SAME * size
+            if not near.any():
+                tables[len(kept)] = table
+                kept.append(one)
+        return kept
+
+    def normalised(self, one: Affine) -> Affine:
+        """The same projection with its free components scaled to magnitude 1."""
+        p = len(self.problem.pinned)
+        size = np.abs(one.matrix[p:] @ self.snapshots.states).max(axis=1, initial=0.0)
+        size[size == 0] = 1.0
+        matrix, lift = one.matrix.copy(), one.lift.copy()
+        matrix[p:] /= size[:, None]
+        lift[:, p:] *= size
+        return replace(one, matrix=matrix, lift=lift)
+
+    def on(self, sample: Sample) -> Search:
+        """The same decompositions, with errors measured on other runs."""
+        other = copy.copy(self)
+        other.training, other.constants = sample, constants_of(self.totals, self.training.scale, sample.starts)
+        other._ranked = {}
+        return other
+
+    def ranked(self, size: int) -> list[Ranked]:
+        """The best candidates with ``size`` states, the best first, with their errors over all training runs."""
+        if size not in self._ranked:
+            self._progress(f"comparing reductions to {size} states")
+            self._ranked[size] = self._rank(self.candidates(size))
+        return self._ranked[size]
+
+    def errors(
+        self, maps: Sequence[Affine], rows: NDArray[np.int64], give_up: float = _GIVE_UP, relative: float | None = None
+    ) -> Array:
+        """Errors over some training runs."""
+        accuracy = self._relative if relative is None else relative
+        return measured_errors(
+            self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy, self.meter
+        )
+
+    def _rank(self, maps: list[Affine]) -> list[Ranked]:
+        """In three rounds: all on the nominal run and coarsely, the better ones on a few, the best ones on all."""
+        r = len(self.training.states)
+        share = 1 if not maps or maps[0].size <= _MANY_STATES else _FEWER
+        maps = self._best(maps, np.arange(1), _FIRST // share)
+        maps = self._best(maps, np.arange(min(_FIRST_STARTS, r)), _SECOND // share)
+        if not maps:
+            return []
+        errors = self.errors(maps, np.arange(r))
+        full = [Ranked(one, row) for one, row in zip(maps, errors, strict=True)]
+        return sorted((one for one in full if np.isfinite(one.worst)), key=lambda one: one.worst)
+
+    def _best(self, maps: list[Affine], rows: NDArray[np.int64], count: int) -> list[Affine]:
+        """The ``count`` candidates with the smallest worst errors on some runs; none that does not come through."""
+        if not maps:
+            return []
+        worst = self.errors(maps, rows, relative=max(self._relative, _COARSE)).max(axis=1)
+        return [maps[i] for i in np.argsort(worst, kind="stable")[:count].tolist() if np.isfinite(worst[i])]
+
+
+# -- The search for the smallest size that is accurate enough, or the most accurate o ------------
+
+# The search for the smallest size that is accurate enough, or the most accurate one up to a size.
+#
+# What it looks at are *proposals*: reductions with their worst errors on the runs they were made from. Only
+# measuring one
+# (writing it and following the validation runs) says whether it is good enough. Neither error is monotone in the size.
+# All work is counted; when what is allowed is used up, the search ends with the best that was found.
+
+
+Proposal = tuple[Affine, float]
+"""A reduction and its worst training error."""
+MOST_TRIED: Final = 3
+_WORTH_A_LOOK: Final = 3.0  # times the wanted error over the training runs
+_FAILURES_IN_TURN: Final = 2  # the error is not monotone in the size: so many sizes in turn may fail
+_NEAR: Final = 10.0  # times the wanted error: refinement may bring it there
+_ONE_BY_ONE: Final = 6
+_GAP: Final = 8  # sizes between two that were tried: more are halved, not gone through
+_ENOUGH: Final = 2  # sizes below the largest one that thorough refinement looks at
+
+
+class Measured(Protocol):
+    """A reduction that was written and measured on runs it was not made from."""
+
+    @property
+    def worst(self) -> float:
+        """Worst error there."""
+        ...
+
+
+M = TypeVar("M", bound=Measured)
+M_co = TypeVar("M_co", bound=Measured, covariant=True)
+
+
+class Proposer(Protocol[M_co]):
+    """What the search asks of a model."""
+
+    def proposals(self, size: int) -> Iterator[Proposal]:
+        """Reductions of one size as the algorithm makes them, the best first."""
+        ...
+
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+        """Refined ones, the best first."""
+        ...
+
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
+        """Refined from more runs, where refinement from the usual ones reached the training error ``near``."""
+        ...
+
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """Refined from more runs, more starts, to the end."""
+        ...
+
+    def measured(self, one: Affine, training_worst: float) -> M_co:
+        """Write and measure one."""
+        ...
+
+
+@dataclass(frozen=True)
+class SizeSearch(Generic[M]):
+    """How a search ended.
+
+    Attributes
+    ----------
+    best : M or None
+        What was found, or what came closest.
+    accepted : bool
+        Whether it is what was asked for.
+    used_up : bool
+        Whether the search ended because the work that was allowed was used up.
+    """
+
+    best: M | None
+    accepted: bool
+    used_up: bool = False
+
+
+class _Pick(Generic[M]):
+    """The last proposal that was accurate enough on the validation runs, else the best of the others."""
+
+    def __init__(self, proposer: Proposer[M], wanted: float) -> None:
+        self.wanted = wanted
+        self.best: M | None = None
+        self.accepted = False
+        self.seen: dict[int, float] = {}
+        self._proposer = proposer
+        self._spare: Proposal | None = None  # the best by the training runs, for when none was measured
+
+    def accepts(self, proposals: Iterable[Proposal], size: int | None = None) -> bool:
+        """Whether one of the proposals, which come the best first, is accurate enough: it becomes the best.
+
+        The training error of the first one is remembered where the size is given.
+        """
+        for count, (one, worst) in enumerate(proposals):
+            if size is not None:
+                self.seen.setdefault(size, worst)
+            if self._spare is None or worst < self._spare[1]:
+                self._spare = (one, worst)  # before it is measured: the work may end there
+            if worst > _WORTH_A_LOOK * self.wanted:
+                return False
+            tried = self._proposer.measured(one, worst)
+            if tried.worst <= self.wanted:
+                self.best, self.accepted = tried, True
+                return True
+            if self.best is None or tried.worst < self.best.worst:
+                self.best = tried
+            if count + 1 >= MOST_TRIED or worst > self.wanted:
+                return False
+        return False
+
+    def better(self, proposals: Iterable[Proposal]) -> None:
+        """Take the first proposal instead of the accepted one if it is more accurate."""
+        one = next(iter(proposals), None)
+        if one is None or self.best is None:
+            return
+        tried = self._proposer.measured(*one)
+        if tried.worst < self.best.worst:
+            self.best = tried
+
+    def found(self, proposer: Proposer[M], used_up: bool) -> SizeSearch[M]:
+        """How it ended; ``proposer`` measures what was never measured."""
+        if self.best is None and self._spare is not None:
+            self.best = proposer.measured(*self._spare)
+        return SizeSearch(self.best, self.accepted, used_up)
+
+
+def first_within(proposer: Proposer[M], last: Proposer[M], wanted: float, least: int, most: int) -> SizeSearch[M]:
+    """The first size from below that is accurate enough, every size tried in turn.
+
+    Parameters
+    ----------
+    proposer : Proposer
+        Its work is limited.
+    last : Proposer
+        The same one with enough work left to measure a single reduction, for the best of those that were not measured.
+    wanted : float
+        Largest error on the validation runs.
+    least, most : int
+        Sizes.
+    """
+    pick = _Pick(proposer, wanted)
+    used_up = False
+    try:
+        for size in range(least, most + 1):
+            if pick.accepts(proposer.proposals(size)):
+                break
+    except WorkLimitError:
+        used_up = True
+    return pick.found(last, used_up)
+
+
+def smallest_within(
+    proposer: Proposer[M],
+    last: Proposer[M],
+    wanted: float,
+    least: int,
+    most: int,
+    refine: Callable[[], Proposer[M]] | None = None,
+) -> SizeSearch[M]:
+    """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
+
+    First by the algorithm alone; then refined at the smaller sizes that come near; then refined downwards, size by
+    size, until two in turn fail.
+
+    Parameters
+    ----------
+    proposer, last, wanted, least, most
+        As in :func:`first_within`.
+    refine : callable, optional
+        Gives the same one with more work, for thorough refinement: that begins where the search would end, so that it
+        cannot do worse.
+    """
+    search = _Descent(_Pick(proposer, wanted), proposer, least, most)
+    used_up = False
+    try:
+        search.run()
+    except WorkLimitError:
+        used_up = True
+    if refine is not None:
+        try:
+            search.go_on(refine())
+        except WorkLimitError:
+            used_up = True
+    return search.pick.found(last, used_up)
+
+
+class _Descent(Generic[M]):
+    def __init__(self, pick: _Pick[M], proposer: Proposer[M], least: int, most: int) -> None:
+        self.pick = pick
+        self._proposer = proposer
+        self._least, self._most = least, most
+        self._size: int | None = None  # the smallest one that was accepted
+
+    def run(self) -> None:
+        """Without thorough refinement."""
+        self._plain()
+        self._downwards(self._refines)
+
+    def go_on(self, proposer: Proposer[M]) -> None:
+        """Thorough refinement at the sizes below what was found; at that size itself, for its accuracy."""
+        self._proposer = self.pick._proposer = proposer
+        before = self._size
+        self._downwards(lambda size: self._tried(size, proposer.thorough(size, self.pick.wanted)))
+        if before is not None and self._size == before:
+            self.pick.better(proposer.thorough(before))
+
+    def _tried(self, size: int, proposals: Iterable[Proposal], remembered: bool = False) -> bool:
+        if not self.pick.accepts(proposals, size if remembered else None):
+            return False
+        self._size = size if self._size is None else min(size, self._size)
+        return True
+
+    def _plain(self) -> None:
+        """The algorithm alone: sizes one by one, later in doubling steps whose last gap is filled."""
+        below = self._least - 1
+        for size in sizes(self._least, self._most):
+            if self._tried(size, self._proposer.proposals(size), True):
+                self._fill(below, size)
+                return
+            below = size
+
+    def _fill(self, below: int, above: int) -> None:
+        """Sizes between one that failed and one that was accepted: halved while there are many, then one by one."""
+        while above - below - 1 > _GAP:
+            middle = (below + above) // 2
+            if self._tried(middle, self._proposer.proposals(middle), True):
+                above = middle
+            else:
+                below = middle
+        for size in range(below + 1, above):
+            if self._tried(size, self._proposer.proposals(size), True):
+                return
+
+    def _downwards(self, attempt: _Attempt) -> None:
+        """Sizes that came near, from below; then from what was found downwards, until two in turn fail."""
+        pick = self.pick
+        top = self._most + 1 if self._size is None else self._size
+        failed: set[int] = set()
+        for size in [size for size, worst in sorted(pick.seen.items()) if size < top and worst <= _NEAR * pick.wanted]:
+            if attempt(size):
+                break
+            failed.add(size)
+        failures = 0
+        start = self._most if self._size is None else self._size - 1
+        for size in range(start, self._least - 1, -1):
+            if size not in failed and attempt(size):
+                failures = 0
+                continue
+            failures += 1
+            if failures >= _FAILURES_IN_TURN:
+                break
+
+    def _refines(self, size: int) -> bool:
+        """Whether refinement reaches the wanted error; from more runs where it only does on those it learnt from."""
+        improved = self._proposer.improved(size, self.pick.wanted)
+        if self._tried(size, improved):
+            return True
+        if not improved:
+            return False
+        again = self._proposer.relearned(size, self.pick.wanted, improved[0][1])
+        return any(self._tried(size, [one]) for one in again)
+
+
+class _Attempt(Protocol):
+    def __call__(self, size: int, /) -> bool: ...
+
+
+def sizes(least: int, most: int) -> list[int]:
+    """The first sizes one by one, then in doubling steps, ``most`` in any case."""
+    found = list(range(least, min(least + _ONE_BY_ONE, most + 1)))
+    step = 2
+    while found and found[-1] < most:
+        found.append(min(found[-1] + step, most))
+        step *= 2
+    return found
+
+
+def best_up_to(
+    proposer: Proposer[M],
+    last: Proposer[M],
+    least: int,
+    most: int,
+    *,
+    every_size: bool = True,
+    polish: bool = True,
+    refine: Callable[[], Proposer[M]] | None = None,
+) -> SizeSearch[M]:
+    """The most accurate reduction with at most ``most`` states, by the training runs.
+
+    Parameters
+    ----------
+    proposer, last, least, most
+        As in :func:`first_within`.
+    every_size : bool
+        Look at smaller sizes than ``most`` too.
+    polish : bool
+        Refine at the size ``most``.
+    refine : callable, optional
+        Gives the same one with more work, to refine thoroughly at the largest sizes; what comes of it is taken if it
+        is the more accurate one on the validation runs.
+    """
+    used_up = False
+    best: list[Proposal] = []
+    try:
+        for size in range(most, least - 1, -1) if every_size else (most,):
+            extra = proposer.improved(size) if polish and size == most else []
+            for one in [*extra, *_first(proposer.proposals(size))]:
+                best = [one] if not best or one[1] < best[0][1] else best
+    except WorkLimitError:
+        used_up = True
+    found = last.measured(*best[0]) if best else None
+    if refine is not None:
+        thorough = refine()
+        try:
+            for size in range(most, max(least, most - _ENOUGH) - 1, -1):
+                for one in _first(thorough.thorough(size)):
+                    tried = thorough.measured(*one)
+                    found = tried if found is None or tried.worst < found.worst else found
+        except WorkLimitError:
+            used_up = True
+    return SizeSearch(found, found is not None, used_up)
+
+
+def _first(proposals: Iterable[Proposal]) -> list[Proposal]:
+    one = next(iter(proposals), None)
+    return [] if one is None else [one]

@@ -1,0 +1,716 @@
+"""How far a reduction is off, measured on runs it was not made from, with the equations as they will be written.
+
+The reduced system starts from its own initial expressions, with the initial values of each
+run put in place of its constants ``…_at_start``. Its equations may be long, and their Jacobian longer; so the
+projection is integrated in their place where both give the same rates all along the runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.dynamics import Jump, Runs, StepControl, integrate
+from sbmlump.dynamics.budget import Meter
+from sbmlump.dynamics.cvode import forward_large
+from sbmlump.dynamics.rosenbrock import advance
+from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, propagators
+from sbmlump.methods.approximate.balanced import Affine
+from sbmlump.methods.approximate.problem import ReductionProblem, pose
+from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field, reduced_jumps
+from sbmlump.methods.approximate.training import LearningRuns, Sample
+from sbmlump.methods.approximate.write import WrittenSystem
+from sbmlump.model.evaluate import Evaluator
+from sbmlump.model.reduced import ErrorEstimate, Observable, finite_or_none
+from sbmlump.model.system import OdeSystem
+
+__all__ = [
+    "Validation",
+    "observed",
+    "validate",
+    "Bound",
+    "closest_lift",
+    "deviation",
+    "error_bound",
+    "estimate_errors",
+    "Try",
+    "certificate_of",
+]
+
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+_RELATIVE: Final = 1e-7
+_AGREEMENT: Final = 1e-8  # of the terms that a rate is the sum of
+_STEPS: Final = 20_000
+_LEAST_STEPS: Final = 2_000
+_PATIENCE: Final = 5.0  # times the steps that the original would need
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Errors of a reduced system.
+
+    Attributes
+    ----------
+    errors : ndarray (r,)
+        Largest relative error over [0, T] and the observables, of each run; infinite where a run failed.
+    reduced : ndarray (r, m, k)
+        Trajectories of the reduced states; NaN beyond a failure.
+    why : tuple of str
+        Failures.
+    how : str
+        What was integrated.
+    """
+
+    errors: Array
+    reduced: Array
+    why: tuple[str, ...] = ()
+    how: str = ""
+
+    @property
+    def worst(self) -> float:
+        """Largest error."""
+        return float(self.errors.max(initial=0.0))
+
+    @property
+    def median(self) -> float:
+        """Median error."""
+        return float(np.median(self.errors)) if len(self.errors) else 0.0
+
+
+def observed(problem: ReductionProblem, sample: Sample) -> Array:
+    """Observables along the runs of the full model, (r, m, o)."""
+    system = problem.system
+    free = dict(sample.varied)
+    fixed = {name: node for name, node in system.constant_values.items() if name not in free}
+    evaluator = Evaluator(system.graph, [o.expression for o in problem.observables], [*problem.names, *free], fixed)
+    found = []
+    for number, path in zip(sample.numbers.tolist(), sample.states, strict=True):
+        constants = np.array([column[number] for column in free.values()])
+        points = np.concatenate([path, np.broadcast_to(constants, (len(path), len(free)))], axis=1)
+        found.append(evaluator.values(sample.times, points))
+    return np.stack(found)
+
+
+def validate(
+    problem: ReductionProblem,
+    one: Affine,
+    written: WrittenSystem,
+    totals: Array,
+    sample: Sample,
+    meter: Meter | None = None,
+) -> Validation:
+    """Compare a written reduction with the runs of ``sample``.
+
+    What is integrated are the projected equations L f(L̄y + Gw), from the initial expressions of the written system;
+    then the written equations are evaluated at every point of every run, and have to give the same rates, and the
+    written events the same resets. Where they do not, the written equations themselves are integrated, and their errors
+    count.
+
+    Parameters
+    ----------
+    problem : Problem
+    one : Affine
+    written : Written
+        The system of ``one``.
+    totals : array (c, n)
+        Conserved totals, acting on x / scale.
+    sample : Sample
+    meter : Meter, optional
+        Counts the work.
+
+    Raises
+    ------
+    WorkLimitError
+        If there is a meter and its limit has been passed.
+    """
+    told = _Told(problem, written, sample)
+    if one.size + int(sample.field.timed) <= MAX_DENSE:
+        constants = constants_of(totals, sample.scale, sample.starts)
+        runs = _projected(one, constants, told.starts, sample, meter)
+        states = runs.states[:, :, : one.size]
+        rates_agree = told.agrees(states, _projected_rates(one, constants, states, sample))
+        if rates_agree and told.events_agree(states, reduced_jumps(sample, [one], constants, np.arange(len(states)))):
+            return told.validation(states, runs, "the projected equations; the written ones agree with them")
+    runs, states = told.integrated(meter)
+    return told.validation(states, runs, "the written equations")
+
+
+def _projected(one: Affine, constants: Array, starts: Array, sample: Sample, meter: Meter | None) -> Runs:
+    numbers = np.arange(len(sample.states))
+    field = lifted_field(sample.field, [one], constants, sample.numbers)
+    begin = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1) if field.timed else starts
+    tolerances = _tolerances(starts, sample)
+    jumps = reduced_jumps(sample, [one], constants, numbers)
+    if not jumps:
+        return advance(field, begin, sample.times, None, tolerances, None, meter)
+
+    def segment(x: Array, grid: Array, alive: Indices) -> Runs:
+        return advance(field, x, grid, alive, tolerances, None, meter)
+
+    def reset(i: int, x: Array, alive: Indices) -> Array:
+        return jumps[i][1](x, alive)
+
+    return piecewise(segment, begin, sample.times, [time for time, _ in jumps], reset)
+
+
+def _projected_rates(one: Affine, constants: Array, states: Array, sample: Sample) -> tuple[Array, Array]:
+    """L f(x̂) at all points, and the size of the terms it is the sum of, both (r, m, k)."""
+    r, m, k = states.shape
+    n = len(sample.scale)
+    x = sample.clocked(states @ one.lift.T + (constants @ one.offset.T)[:, None, :])
+    rates = sample.field.rates(x.reshape(r * m, -1), np.repeat(sample.numbers, m))[:, :n]
+    return (rates @ one.matrix.T).reshape(r, m, k), (np.abs(rates) @ np.abs(one.matrix.T)).reshape(r, m, k)
+
+
+def _tolerances(starts: Array, sample: Sample) -> StepControl:
+    size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
+    if sample.field.timed:
+        size = np.append(size, sample.times[-1])
+    return StepControl(_RELATIVE, 1e-8 * size, _most_steps(sample))
+
+
+class _Told:
+    """A written system told the initial values of the runs of a sample, by its constants ``…_at_start``."""
+
+    def __init__(self, problem: ReductionProblem, written: WrittenSystem, sample: Sample) -> None:
+        self._problem, self._sample = problem, sample
+        reduced = written.system
+        graph, definitions = reduced.graph, reduced.definitions
+        self.reduced: OdeSystem = reduced
+        self._wanted = tuple(Observable(o.id, definitions[o.id], o.text) for o in problem.observables)
+        place = {name: j for j, name in enumerate(problem.names)}
+        known = {c.id for c in reduced.constants}
+        given = {c: sample.starts[:, place[s]] for s, c in written.starts.items() if s in place}
+        given |= {name: column[sample.numbers] for name, column in sample.varied.items() if name in known}
+        values = np.stack(list(given.values()), axis=1) if given else np.empty((len(sample.states), 0))
+        dependent = {
+            c.id: c.value
+            for c in reduced.constants
+            if c.value is not None and c.id not in given and not graph.symbols([c.value]).isdisjoint(given)
+        }
+        fixed = {
+            name: node for name, node in reduced.constant_values.items() if name not in given and name not in dependent
+        }
+        evaluator = Evaluator(graph, [*reduced.initial, *dependent.values()], list(given), fixed)
+        at_start = evaluator.values(0.0, values)
+        self.starts: Array = at_start[:, : reduced.size]
+        self._free = dict(given)
+        self._free |= {name: at_start[:, reduced.size + i] for i, name in enumerate(dependent)}
+
+    def agrees(self, states: Array, projected: tuple[Array, Array]) -> bool:
+        """Whether the written rates are the projected ones at all points where these are finite."""
+        reduced, sample = self.reduced, self._sample
+        free = self._free
+        fixed = {name: node for name, node in reduced.constant_values.items() if name not in free}
+        evaluator = Evaluator(reduced.graph, reduced.rhs, [*reduced.states, *free], fixed)
+        wanted, terms = projected
+        for i, path in enumerate(states):
+            good = np.isfinite(path).all(axis=1) & np.isfinite(wanted[i]).all(axis=1)
+            if not good.any():
+                continue
+            constants = np.array([column[i] for column in free.values()])
+            points = np.concatenate([path[good], np.broadcast_to(constants, (good.sum(), len(free)))], axis=1)
+            got = evaluator.values(sample.times[good], points)
+            size = terms[i][good].max(axis=0)
+            if not (np.abs(got - wanted[i][good]) <= _AGREEMENT * np.maximum(size, 1e-300)).all():
+                return False
+        return True
+
+    def events_agree(self, states: Array, projected: Sequence[tuple[float, Reset]]) -> bool:
+        """Whether the written events happen when the projected ones do, and make the same of the states before."""
+        if not projected:
+            return True
+        reduced, sample = self.reduced, self._sample
+        posed = pose(replace(reduced, assigned=()), self._wanted)
+        columns = [reduced.state_index[name] for name in posed.names]
+        timed = reduced.graph.depends_on_time(posed.rhs())
+        written = posed.jumps(float(sample.times[-1]), timed, self._free)
+        by_time = {jump.time: jump for jump in written}
+        if not set(by_time) <= {time for time, _ in projected} or len(by_time) < len(written):
+            return False  # what happens twice at one time is compared by integration
+        size = np.nan_to_num(np.abs(states)).max(axis=(0, 1))[columns]
+        for time, reset in projected:
+            before = states[:, max(int(np.searchsorted(sample.times, time)) - 1, 0)]
+            runs = np.flatnonzero(np.isfinite(before).all(axis=1))
+            clock = np.full((len(runs), 1), time)
+            given, own = before[runs], before[runs][:, columns]
+            given = np.concatenate([given, clock], axis=1) if sample.field.timed else given
+            own = np.concatenate([own, clock], axis=1) if timed else own
+            # an event that changes no reduced state is not among the written ones
+            got = by_time[time].reset.rates(own, runs) if time in by_time else own
+            off = np.abs(got[:, : len(columns)] - reset(given, runs)[:, columns])
+            if not (off <= _AGREEMENT * np.maximum(size, 1e-300)).all():
+                return False
+        return True
+
+    def integrated(self, meter: Meter | None) -> tuple[Runs, Array]:
+        """Runs of the written equations, and their states in the order of the system, (r, m, k)."""
+        reduced, sample = self.reduced, self._sample
+        posed = pose(replace(reduced, assigned=()), self._wanted)
+        columns = [reduced.state_index[name] for name in posed.names]
+        used = reduced.graph.symbols(posed.rhs())
+        field = posed.field({name: column for name, column in self._free.items() if name in used})
+        jumps = posed.jumps(float(sample.times[-1]), field.timed, self._free)
+        start = self.starts[:, columns]
+        tolerances = _tolerances(start, sample)
+        absolute = np.asarray(tolerances.absolute)[: len(columns)]
+        if field.timed:
+            start = np.concatenate([start, np.zeros((len(start), 1))], axis=1)
+            absolute = np.append(absolute, 1e-8 * sample.times[-1])
+        runs = integrate(
+            field, start, sample.times, jumps=jumps, tolerances=replace(tolerances, absolute=absolute), meter=meter
+        )
+        states = np.full((*runs.states.shape[:2], reduced.size), np.nan)
+        states[:, :, columns] = runs.states[:, :, : len(columns)]
+        return runs, states
+
+    def validation(self, states: Array, runs: Runs, how: str) -> Validation:
+        """Errors of the observables along these states; what a run does not need may be missing from them."""
+        reduced, sample = self.reduced, self._sample
+        needed = reduced.graph.symbols([o.expression for o in self._wanted])
+        columns = [j for j, name in enumerate(reduced.states) if name in needed]
+        names = tuple(reduced.states[j] for j in columns)
+        got = self._observables(names, states[:, :, columns])
+        errors = relative_errors(got, observed(self._problem, sample))
+        errors[~runs.complete] = np.inf
+        why = tuple(f"{reason} at {t:.3g}" for reason, t in zip(runs.why, runs.reached.tolist(), strict=True) if reason)
+        return Validation(errors, states, why, how)
+
+    def _observables(self, names: tuple[str, ...], states: Array) -> Array:
+        reduced, sample = self.reduced, self._sample
+        free = self._free
+        fixed = {name: node for name, node in reduced.constant_values.items() if name not in free}
+        roots = [o.expression for o in self._wanted]
+        evaluator = Evaluator(reduced.graph, roots, [*names, *free], fixed)
+        found = []
+        for i, path in enumerate(states):
+            constants = np.array([column[i] for column in free.values()])
+            points = np.concatenate([path, np.broadcast_to(constants, (len(path), len(free)))], axis=1)
+            found.append(evaluator.values(sample.times, points))
+        return np.stack(found)
+
+
+def _most_steps(sample: Sample) -> int:
+    """A reduction that asks for far more steps than the original is of no use, and is not followed to the end."""
+    # the steps of a method of order four grow with the fourth root of the accuracy
+    fair = sample.steps * (sample.relative / _RELATIVE) ** 0.25
+    return int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
+
+
+def relative_errors(got: Array, wanted: Array) -> Array:
+    """max over the grid |difference| / max over the grid |wanted|, the largest over the observables, (r,)."""
+    size = np.abs(wanted).max(axis=1)
+    size = np.maximum(size, 1e-12 * max(float(size.max(initial=0.0)), 1e-300))
+    off = np.abs(got - wanted).max(axis=1) / size
+    return np.asarray(np.nan_to_num(off, nan=np.inf).max(axis=1, initial=0.0))
+
+
+# -- The error of a reduction estimated from the reduced runs alone; and the publishe ------------
+
+# The error of a reduction estimated from the reduced runs alone; and the published bound.
+#
+# Let x̂ = My + Nw be any lift of the reduced run that agrees with it in the observables; the residual ρ = f(x̂) − Mẏ is
+# what the full equations would do and the reduced ones cannot (for M = L̄ it is (I − L̄L) f(x̂)). The error e =
+# x − x̂ obeys
+# e' = f(x̂ + e) − f(x̂) + ρ, e(0) = x(0) − x̂(0). While it is small, f(x̂ + e) − f(x̂) is J(x̂)e, and the equation is solved
+# for all times at once by the propagators of J along x̂. Where some state is lifted to a place that is not close to it,
+# although what is observed is hardly touched by that, the equation is followed step by step with the Jacobian half-way
+# between x̂ and x̂ + e (which is exact for right-hand sides of degree two). Both are done on the output times by an
+# exponential method of second order. This is an estimate, not a bound.
+
+
+_RIDGE: Final = 1e-10
+_CLOSE: Final = 0.02  # of the magnitude of each state: smaller errors are followed by the Jacobian along x̂
+
+
+def estimate_errors(
+    problem: ReductionProblem,
+    one: Affine,
+    constants: Array,
+    sample: Sample,
+    reduced: Array,
+    runs: int,
+    lift: tuple[Array, Array] | None = None,
+) -> Array:
+    """Estimated largest relative error of the pinned quantities, for the first ``runs`` runs.
+
+    Parameters
+    ----------
+    problem : Problem
+    one : Affine
+        Gives the reduced rates.
+    constants : array (r, 1 + c)
+        w of each run.
+    sample : Sample
+        Only its starts, times, field and jumps are used.
+    reduced : array (r, m, k)
+        Reduced trajectories.
+
+    lift : (M, N), optional
+        A lift that stays close to the trajectories, see :func:`closest_lift`; (L̄, G) if absent.
+
+    Returns
+    -------
+    array (runs,)
+        NaN where a reduced run failed, or the error equation has no finite solution.
+    """
+    c = problem.pinned_array()
+    found = np.full(runs, np.nan)
+    alive = np.flatnonzero(np.isfinite(reduced[:runs]).all(axis=(1, 2)))
+    if not len(alive):
+        return found
+    paths = _Paths.of(one, constants, sample, reduced, alive, lift)
+    errors = np.stack([paths.linear(i) for i in range(len(alive))])
+    with np.errstate(all="ignore"):
+        far = np.flatnonzero(~(np.abs(errors / sample.scale).max(axis=(1, 2)) < _CLOSE))
+    if len(far) and sample.field.size <= MAX_DENSE:
+        errors[far] = paths.followed(far)
+    for i, error in zip(alive.tolist(), errors, strict=True):
+        if not np.isfinite(error).all():
+            continue
+        moved = error @ c.T
+        size = np.abs(paths.states[alive == i][0] @ c.T + moved).max(axis=0)
+        found[i] = float((np.abs(moved).max(axis=0) / np.where(size > 0, size, 1.0)).max(initial=0.0))
+    return found
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Lifted runs x̂ (r, m, n), their velocities Mẏ, their residuals ρ, and e(0) (r, n)."""
+
+    sample: Sample
+    projector: Array
+    numbers: NDArray[np.int64]
+    states: Array
+    velocity: Array
+    residual: Array
+    first: Array
+
+    @classmethod
+    def of(
+        cls,
+        one: Affine,
+        constants: Array,
+        sample: Sample,
+        reduced: Array,
+        alive: NDArray[np.int64],
+        lift: tuple[Array, Array] | None,
+    ) -> _Paths:
+        m, shift = lift if lift is not None else (one.lift, one.offset)
+        y, w, numbers = reduced[alive], constants[alive], sample.numbers[alive]
+        n = len(sample.scale)
+
+        def rates(points: Array) -> Array:
+            flat = sample.clocked(points).reshape(-1, sample.field.size)
+            return sample.field.rates(flat, np.repeat(numbers, len(sample.times)))[:, :n].reshape(points.shape)
+
+        x = y @ m.T + (w @ shift.T)[:, None, :]
+        f = rates(x)
+        own = f if lift is None else rates(y @ one.lift.T + (w @ one.offset.T)[:, None, :])
+        velocity = (own @ one.matrix.T) @ m.T
+        return cls(sample, m @ one.matrix, numbers, x, velocity, f - velocity, sample.starts[alive] - x[:, 0])
+
+    def linear(self, i: int) -> Array:
+        """e along run ``i`` by the Jacobian along x̂, (m, n)."""
+        points = self.sample.clocked(self.states[i][None])[0]
+        force = _padded(self.residual[i], points)
+        try:
+            return self._propagated(i, points, force)
+        except np.linalg.LinAlgError:
+            return np.full(self.states[i].shape, np.nan)
+
+    def _propagated(self, i: int, points: Array, force: Array) -> Array:
+        field, times, run = self.sample.field, self.sample.times, int(self.numbers[i])
+        n = self.states.shape[2]
+        error = np.zeros(points.shape)
+        error[0, :n] = self.first[i]
+        if field.size > MAX_DENSE:
+            return forward_large(field, run, times, points, force, error[0])[:, :n]
+        resets = _resets(self.sample)
+        phi, psi = propagators(field, run, times, points)
+        for j in range(len(times) - 1):
+            error[j + 1] = phi[j] @ error[j] + psi[j] @ (0.5 * (force[j] + force[j + 1]))
+            if j + 1 in resets:
+                before = phi[j] @ error[j] + psi[j] @ force[j]
+                error[j + 1] = self._reset(resets[j + 1], points[j][None], before[None], self.numbers[i : i + 1])[0]
+        return error[:, :n]
+
+    def followed(self, rows: NDArray[np.int64]) -> Array:
+        """e along some runs step by step, with the Jacobian half-way to x̂ + e, (rows, m, n)."""
+        sample, numbers = self.sample, self.numbers[rows]
+        field, times = sample.field, sample.times
+        n = self.states.shape[2]
+        points = sample.clocked(self.states[rows])
+        width = points.shape[2] - n
+        velocity = np.pad(self.velocity[rows], ((0, 0), (0, 0), (0, width)), constant_values=1.0)
+        force = np.pad(self.residual[rows], ((0, 0), (0, 0), (0, width)))
+        steps = np.diff(times)
+        shape = (1, -1, 1)
+        middles = 0.5 * (points[:, :-1] + points[:, 1:])
+        middles = middles + steps.reshape(shape) * (velocity[:, :-1] - velocity[:, 1:]) / 8
+        resets = _resets(sample)
+        error = np.zeros(points.shape)
+        error[:, 0, :n] = self.first[rows]
+        with np.errstate(all="ignore"):
+            for j, h in enumerate(steps.tolist()):
+                mean = force[:, j] if j + 1 in resets else 0.5 * (force[:, j] + force[:, j + 1])
+                here = error[:, j]
+                new = here
+                for _ in range(2):  # the second time with what the first says about the end of the step
+                    z = field.jacobians(middles[:, j] + 0.25 * (here + new), numbers) * h
+                    try:
+                        phi, psi = exponentials(z, np.full(len(rows), h))
+                    except np.linalg.LinAlgError:
+                        return np.full((len(rows), len(times), n), np.nan)
+                    new = (phi @ here[:, :, None] + psi @ mean[:, :, None])[:, :, 0]
+                error[:, j + 1] = new
+                if j + 1 in resets:
+                    error[:, j + 1] = self._reset(resets[j + 1], points[:, j], new, numbers)
+        return error[:, :, :n]
+
+    def _reset(self, jumps: Sequence[Jump], before: Array, error: Array, numbers: NDArray[np.int64]) -> Array:
+        """e after jumps in turn, each e + (R(x̂ + e) − x̂ − e) − ML(R(x̂) − x̂), (r, n) or (r, n + 1)."""
+        n = self.states.shape[2]
+        here, out = before, error
+        for jump in jumps:
+            there = here + out
+            moved = (jump.reset.rates(there, numbers) - there)[:, :n]
+            made = (jump.reset.rates(here, numbers) - here)[:, :n] @ self.projector.T
+            here, out = here.copy(), out.copy()
+            here[:, :n] += made
+            out[:, :n] += moved - made
+        return out
+
+
+def closest_lift(one: Affine, pinned: Array, constants: Array, states: Array, reduced: Array) -> tuple[Array, Array]:
+    """The affine lift of reduced runs that is closest to the runs of the full model they stand for.
+
+    A refined projection may lift to points far from the trajectories, in directions that do not matter; linearising
+    there says little. This one is found by least squares on the training runs, with CM = (I 0) and CN = 0.
+
+    Parameters
+    ----------
+    one : Affine
+    pinned : array (p, n)
+    constants : array (r, 1 + c)
+    states : array (r, m, n)
+    reduced : array (r, m, k)
+    """
+    r, m, n = states.shape
+    p, k = len(pinned), one.size
+    w = np.repeat(constants, m, axis=0)
+    y = reduced.reshape(r * m, k)
+    good = np.isfinite(y).all(axis=1)
+    table = np.concatenate([y, w], axis=1)[good]
+    size = np.linalg.norm(table, axis=0)
+    size[size == 0] = 1.0
+    scaled = table / size
+    gram = scaled.T @ scaled + _RIDGE * np.eye(k + w.shape[1])
+    both = np.linalg.solve(gram, scaled.T @ states.reshape(r * m, n)[good]).T / size
+    right = np.linalg.pinv(pinned)
+    wanted = np.zeros((p, both.shape[1]))
+    wanted[:, :p] = np.eye(p)
+    both = both + right @ (wanted - pinned @ both)
+    return both[:, :k], both[:, k:]
+
+
+def _padded(rho: Array, points: Array) -> Array:
+    return np.pad(rho, ((0, 0), (0, points.shape[1] - rho.shape[1])))
+
+
+def _resets(sample: Sample) -> dict[int, list[Jump]]:
+    """Jumps, in their order, by the index of the first output time at or after them."""
+    found: dict[int, list[Jump]] = {}
+    for jump in sample.jumps:
+        found.setdefault(int(np.searchsorted(sample.times, jump.time)), []).append(jump)
+    return found
+
+
+def deviation(sample_rates: Array, lifted_rates: Array, matrix: Array) -> Array:
+    """dev_L(f, x) = ‖L f(L̄Lx) − L f(x)‖₂ from rates at x and at its projection, (k, n) to (k,)."""
+    return np.asarray(np.linalg.norm((lifted_rates - sample_rates) @ matrix.T, axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Theorem 3 of the published method: ‖e(t)‖₂ ≤ η K.
+
+    Attributes
+    ----------
+    eta : float
+        Largest deviation seen on the runs.
+    lipschitz : float
+        Largest spectral norm of the Jacobian seen on the runs: a lower bound of the constant, not the constant.
+    log10 : float
+        log₁₀ of ηK (the bound itself is often beyond the range of doubles).
+    """
+
+    eta: float
+    lipschitz: float
+    log10: float
+
+    @property
+    def value(self) -> float:
+        """The bound, infinite where it is beyond the doubles."""
+        return 10.0**self.log10 if self.log10 < 308 else math.inf
+
+
+def error_bound(eta: float, lipschitz: float, matrix: Array, lift: Array, until: float) -> Bound:
+    """ηK with K = (e^{C‖L‖‖L̄‖T} − 1)/(C‖L‖‖L̄‖)."""
+    beta = lipschitz * float(np.linalg.norm(matrix, 2)) * float(np.linalg.norm(lift, 2))
+    if eta <= 0:
+        return Bound(eta, lipschitz, -math.inf)
+    exponent = beta * until
+    if beta == 0:
+        log = math.log(until)
+    else:
+        log = (exponent if exponent > 30 else math.log(math.expm1(exponent))) - math.log(beta)
+    return Bound(eta, lipschitz, (math.log(eta) + log) / math.log(10))
+
+
+# -- The certificate of an approximate reduction: what was measured, what was estimat ------------
+
+# The certificate of an approximate reduction: what was measured, what was estimated, how it was found.
+
+
+_LIFTED_RUNS: Final = 10
+_STEPS_OF_PAIR: Final = 5_000
+
+
+@dataclass(frozen=True)
+class Try:
+    """A reduction that was written and validated."""
+
+    map: Affine
+    written: WrittenSystem
+    validation: Validation
+    training_worst: float
+
+    @property
+    def worst(self) -> float:
+        """Worst error over the validation runs."""
+        return self.validation.worst
+
+
+def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -> ErrorEstimate:
+    """The certificate of a reduction.
+
+    Parameters
+    ----------
+    runs : LearningRuns
+    tried : Try
+    work : float
+        Units of work that the search took.
+    used_up : bool
+        Whether it ended because that was all that was allowed.
+    """
+    o = runs.options
+    validation = tried.validation
+    constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
+    count = len(runs.checking.states) if not runs.large else 1
+    lift = _closest_lift(runs, tried.map) if not runs.large else None
+    estimates = estimate_errors(runs.problem, tried.map, constants, runs.checking, validation.reduced, count, lift)
+    known = estimates[np.isfinite(estimates)]
+    lifted = _lowest_lifted(runs, tried.map, constants, validation.reduced)
+    details: dict[str, Any] = {
+        "algorithm": o.algorithm,
+        "candidate": tried.map.label,
+        "form": tried.written.form,
+        "horizon_reason": runs.horizon_reason,
+        "training_runs": len(runs.training.states),
+        "validation_runs": len(runs.checking.states),
+        "validated": validation.how,
+        "training_worst_error": finite_or_none(tried.training_worst),
+        "validation_errors": [finite_or_none(e) for e in validation.errors.tolist()],
+        "estimates": [finite_or_none(e) for e in estimates.tolist()],
+        "estimate_note": "by the error equation along the reduced runs: an estimate, not a bound",
+        "lowest_lifted_state": finite_or_none(lifted),
+        "lifted_state_non_negative": bool(lifted >= -1e-9),
+        "perturb_parameters": o.perturb_parameters,
+        "seed": o.seed,
+        "refined": tried.map.label.endswith("refined"),
+        "work": round(work, 1),
+        "work_used_up": used_up,
+    }
+    if o.algorithm != "balanced":
+        details["tolerance"] = float(tried.map.label.rpartition("=")[2])
+    if o.bound and runs.checking.jumps:
+        details["bound_note"] = "Theorem 3 says nothing of models with events"
+    elif o.bound:
+        bound = _krylov_bound(runs, tried.map)
+        details["bound"] = finite_or_none(bound.value)
+        details["bound_log10"] = finite_or_none(bound.log10)
+        details["bound_note"] = "Theorem 3 with the largest Jacobian norm seen on the runs; often of no use"
+    return ErrorEstimate(
+        f"{o.algorithm}, measured on {len(runs.checking.states)} runs that were not used to make the reduction",
+        runs.until,
+        len(runs.checking.states),
+        o.spread,
+        validation.worst,
+        validation.median,
+        float(known.max()) if len(known) else None,
+        details,
+    )
+
+
+def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None:
+    """A lift along which the estimate may linearise; that of the projection itself if it is the closer one."""
+    training = runs.training
+    rows = np.arange(min(_LIFTED_RUNS, len(training.states)))
+    constants = constants_of(runs.totals, training.scale, training.starts[rows])
+    field = lifted_field(training.field, [one], constants, training.numbers[rows])
+    starts = training.starts[rows] @ one.matrix.T
+    if training.jumps:
+        return None
+    if field.timed:
+        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+    size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
+    paths = advance(field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, _STEPS_OF_PAIR)).states
+    paths = paths[:, :, : one.size]
+    states = training.states[rows]
+    pinned = runs.problem.pinned_array()
+    found = closest_lift(one, pinned, constants, states, paths)
+
+    def distance(lift: Array, offset: Array) -> float:
+        off = (paths @ lift.T + (constants @ offset.T)[:, None, :] - states) / training.scale
+        return float(np.nanmean(off**2))
+
+    return found if distance(*found) < 0.25 * distance(one.lift, one.offset) else None
+
+
+def _lowest_lifted(runs: LearningRuns, one: Affine, constants: Array, reduced: Array) -> float:
+    """Lowest value of the lifted state in units of each state's scale."""
+    x = reduced @ one.lift.T + (constants @ one.offset.T)[:, None, :]
+    x = x / runs.training.scale
+    return float(np.nanmin(x)) if np.isfinite(x).any() else math.nan
+
+
+def _krylov_bound(runs: LearningRuns, one: Affine) -> Bound:
+    """The bound of Theorem 3 with η and C taken from the validation runs.
+
+    It is of ‖Lx(t) − y(t)‖₂ for y(0) = Lx(0) without events; an affine lift x̂ = L̄Lx + c enters through η alone.
+
+    References
+    ----------
+    As in :mod:`sbmlump.methods.approximate.krylov`, Theorem 3.
+    """
+    sample, n = runs.checking, runs.problem.size
+    points = sample.clocked(sample.states)[:, ::4]
+    per_run = points.shape[1]
+    points = points.reshape(-1, sample.field.size)
+    numbers = np.repeat(sample.numbers, per_run)
+    constants = constants_of(runs.totals, runs.training.scale, sample.starts)
+    lifted = points.copy()
+    lifted[:, :n] = points[:, :n] @ one.matrix.T @ one.lift.T + np.repeat(constants @ one.offset.T, per_run, axis=0)
+    f, g = sample.field.rates(points, numbers)[:, :n], sample.field.rates(lifted, numbers)[:, :n]
+    eta = float(np.nanmax(deviation(f, g, one.matrix)))
+    step = max(1, len(points) // 100)
+    norms = np.linalg.norm(sample.field.jacobians(points[::step], numbers[::step]), 2, axis=(1, 2))
+    return error_bound(eta, float(norms.max()), one.matrix, one.lift, runs.until)

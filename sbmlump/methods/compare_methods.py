@@ -1,0 +1,235 @@
+"""All methods side by side on one model: size, error on the same runs, time, what is preserved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, Final
+
+import numpy as np
+
+from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.ensemble import EnsembleSettings, ReferenceEnsemble, difference, measure, reference_ensemble
+from sbmlump.errors import Reason, SbmlumpError, UsageError
+from sbmlump.methods.approximate.run import UnreachableError
+from sbmlump.methods.steps import STANDARD_OPTIONS, MethodOptions, apply_chain, method_names
+from sbmlump.model.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
+from sbmlump.model.system import OdeSystem
+from sbmlump.structure.kept import kept_properties
+
+__all__ = ["DEFAULT_CHAINS", "MethodRow", "compare_methods", "differences"]
+
+
+DEFAULT_CHAINS: Final = (
+    "exact",
+    "forward-equivalence",
+    "backward-equivalence",
+    "pooling",
+    "conservation",
+    "exact,conservation",
+    "qssa",
+    "quasi-equilibrium",
+    "conservation,qssa",
+    "relation-graph",
+    "learned",
+    "approximate",
+)
+_WORK: Final = 60.0  # units that the measurement of one reduction may take
+_TIME_SCALES: Final = ("qssa", "quasi-equilibrium")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """What one method, or chain of methods, made of the model.
+
+    Attributes
+    ----------
+    method : str
+    size : int or None
+        States left; ``None`` if the method was refused.
+    error : float or None
+        Largest relative error over all runs and observables; ``None`` if it could not be measured.
+    exact : bool
+        Whether there is a proof.
+    seconds : float
+    kept, lost : tuple of str
+        Properties of the original.
+    reason : Reason or None
+        Why there is no result, why its error is not known, or what it falls short of.
+    reduction : ReducedSystem or None
+    """
+
+    method: str
+    size: int | None
+    error: float | None
+    exact: bool
+    seconds: float
+    kept: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    reason: Reason | None = None
+    reduction: ReducedSystem | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        reason = self.reason
+        return {
+            "method": self.method,
+            "size": self.size,
+            "worst_error": self.error,
+            "exact": self.exact,
+            "seconds": self.seconds,
+            "kept": list(self.kept),
+            "lost": list(self.lost),
+            "reason": None
+            if reason is None
+            else {"code": reason.code, "element": reason.element, "message": reason.message},
+        }
+
+
+def compare_methods(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    chains: Sequence[str] = DEFAULT_CHAINS,
+    options: MethodOptions = STANDARD_OPTIONS,
+    *,
+    progress: Progress = lambda _: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[MethodRow, ...]:
+    """Run each method; what one refuses is a row with its reason.
+
+    All errors are measured on the same runs of the original; where those cannot be made (an event that is not triggered
+    by time alone) only proofs and the methods' own estimates speak. Fast quantities that are named go to the methods
+    that can use them: states to ``qssa``, reactions to ``quasi-equilibrium`` (states if no reaction is named).
+
+    Raises
+    ------
+    UsageError
+        ``unknown-method``; ``unknown-fast`` if a fast quantity is neither a state nor a reaction.
+    """
+    for chain in chains:
+        method_names(chain)
+    _check_fast(system, options)
+    ruler, obstacle = _ruler(system, observables, options.trial)
+    if ruler is not None:
+        options = replace(options, trial=ruler.trial)
+    rows: list[MethodRow] = []
+    for chain in chains:
+        names = method_names(chain)
+        progress(f"method {chain}")
+        begin = clock()
+        short: Reason | None = None
+        try:
+            reduction = apply_chain(system, observables, names, _options_for(system, names, options))
+        except UnreachableError as error:
+            if error.reduction is None:
+                rows.append(MethodRow(chain, None, None, False, clock() - begin, reason=error.reasons[0]))
+                continue
+            reduction, short = error.reduction, error.reasons[0]
+        except SbmlumpError as error:
+            rows.append(MethodRow(chain, None, None, False, clock() - begin, reason=error.reasons[0]))
+            continue
+        seconds = clock() - begin
+        rows.append(_row(chain, reduction, ruler, short or obstacle, seconds))
+    return tuple(rows)
+
+
+def differences(rows: Sequence[MethodRow], trial: EnsembleSettings) -> dict[tuple[str, str], float]:
+    """How far the observables of the time-scale approximations are apart, from the initial values of the file.
+
+    Parameters
+    ----------
+    rows : sequence of MethodRow
+        Rows of methods that are or end with ``qssa`` or ``quasi-equilibrium`` are compared with each other.
+    trial : Trial
+        With the horizon.
+
+    Returns
+    -------
+    mapping of (method, method) to float
+        Largest relative difference; infinite where one of them cannot be integrated. Pairs with equations that are too
+        long to be followed are left out.
+    """
+    made = [(row.method, row.reduction) for row in rows if row.method.split(",")[-1] in _TIME_SCALES]
+    usable = [(name, one) for name, one in made if one is not None and isinstance(one.certificate, ErrorEstimate)]
+    if len(usable) < 2:
+        return {}
+    first = usable[0][1]
+    ruler = reference_ensemble(first.original, first.observables, replace(trial, ensemble=0))
+    found: dict[tuple[str, str], float] = {}
+    for (a, one), (b, other) in combinations(usable, 2):
+        try:
+            apart = difference(one, other, ruler, meter=Meter(_WORK))
+        except WorkLimitError:
+            continue
+        found[a, b] = apart if np.isfinite(apart) else float("inf")
+    return found
+
+
+def _check_fast(system: OdeSystem, options: MethodOptions) -> None:
+    if isinstance(options.fast, str):
+        return
+    known = {*system.states, *(one.id for one in system.reactions)}
+    reasons = [
+        Reason("unknown-fast", f"{name!r} is neither a state nor a reaction of model {system.id}", name)
+        for name in options.fast
+        if name not in known
+    ]
+    if reasons:
+        raise UsageError(reasons)
+
+
+def _options_for(system: OdeSystem, names: Sequence[str], options: MethodOptions) -> MethodOptions:
+    """The fast quantities that the one time-scale method among ``names`` can use."""
+    used = [name for name in names if name in _TIME_SCALES]
+    if isinstance(options.fast, str) or len(used) != 1:
+        return options
+    states = tuple(name for name in options.fast if name in system.state_index)
+    reactions = tuple(name for name in options.fast if name not in system.state_index)
+    return replace(options, fast=states if used == ["qssa"] else reactions or states)
+
+
+def _ruler(
+    system: OdeSystem, observables: Sequence[Observable], trial: EnsembleSettings
+) -> tuple[ReferenceEnsemble | None, Reason | None]:
+    try:
+        return reference_ensemble(system, observables, trial), None
+    except SbmlumpError as error:
+        return None, error.reasons[0]
+
+
+def _measured(reduction: ReducedSystem, ruler: ReferenceEnsemble) -> tuple[float | None, Reason | None]:
+    """The worst error on the common runs; where the equations are too long for that, the one of the certificate."""
+    if "backward-equivalence" in reduction.method:
+        ruler = ruler.nominal()  # perturbed starts leave the class on which it holds
+    try:
+        errors = measure(reduction, ruler, meter=Meter(_WORK)).errors
+    except WorkLimitError:
+        message = "the equations are too long to be followed on the common runs; the error is the method's own"
+        own = reduction.certificate.worst_error if isinstance(reduction.certificate, ErrorEstimate) else None
+        return own, Reason("work-limit", message)
+    failed = int((~np.isfinite(errors)).sum())
+    if failed:
+        message = f"the reduced model cannot be followed from {failed} of the {len(errors)} common starts"
+        return None, Reason("not-simulated", message)
+    return float(errors.max()), None
+
+
+def _row(
+    chain: str, reduction: ReducedSystem, ruler: ReferenceEnsemble | None, obstacle: Reason | None, seconds: float
+) -> MethodRow:
+    error: float | None = None
+    if ruler is not None:
+        error, unmeasured = _measured(reduction, ruler)
+        obstacle = obstacle or unmeasured
+    elif isinstance(reduction.certificate, ErrorEstimate):
+        error = reduction.certificate.worst_error  # of a method that follows events itself
+    properties = kept_properties(reduction) if reduction.reducible else ()
+    # a property that was not there cannot be kept; a deficiency of 0 is there
+    named = [one for one in properties if one.original or (one.name == "deficiency" and one.original == 0)]
+    kept = tuple(one.name for one in named if one.kept)
+    lost = tuple(one.name for one in named if one.kept is False)
+    exact = isinstance(reduction.certificate, ExactProof)
+    return MethodRow(chain, reduction.system.size, error, exact, seconds, kept, lost, obstacle, reduction)

@@ -1,0 +1,1 @@
+"""Elimination of states: conserved totals, quasi-steady states, reactions near equilibrium."""

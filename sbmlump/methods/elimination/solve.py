@@ -1,0 +1,663 @@
+"""Symbolic solution of the algebraic equations of a time-scale approximation.
+
+Equations 0 = F(z; y) are solved for the unknowns z over the field of rational functions of everything else: unknown
+by unknown, each from an equation that is linear in it, the result put into the others. That solves linear systems
+(by elimination without fractions, since every step is brought to lowest terms) and those non-linear ones in
+which the unknowns follow from each other. What is left at the end may be one equation of degree two in one unknown,
+whose root is chosen by its sign. Everything else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+import flint
+
+from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.model.graph import MAX_BITS, Graph, Node, Op
+
+__all__ = ["Branch", "Solution", "solve", "Fractions", "Quotient", "simplified"]
+
+
+# -- Rational expressions in lowest terms: from nodes to quotients of polynomials ove ------------
+
+# Rational expressions in lowest terms: from nodes to quotients of polynomials over Q and back.
+#
+# Whatever is no rational operation (functions, powers with other exponents, named constants) is an atom, a further
+# variable. Sizes are bounded in advance by term counts; what is too large is left as it is (``None``).
+
+
+_MAX_ATOMS: Final = 60
+_MAX_TERMS: Final = 600
+_MAX_WORK: Final = 60_000
+_MAX_EXPONENT: Final = 8
+_MAX_FACTORED: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """top / bottom, coprime polynomials; bottom is not 0."""
+
+    top: flint.fmpq_mpoly
+    bottom: flint.fmpq_mpoly
+
+
+class Fractions:
+    """Quotients of polynomials in the atoms of some expressions.
+
+    Parameters
+    ----------
+    graph : Graph
+    roots : sequence of Node
+        Their atoms become the variables.
+    """
+
+    def __init__(self, graph: Graph, roots: Sequence[Node]) -> None:
+        self.graph = graph
+        self._atoms = _atoms_of(graph, roots)
+        self.fits = len(self._atoms) <= _MAX_ATOMS
+        names = [f"v{i}" for i in range(max(1, len(self._atoms)))]
+        self._context = flint.fmpq_mpoly_ctx.get(names, "degrevlex")
+        self._one = self._context.constant(1)
+        generators = self._context.gens()
+        self._known: dict[Node, Quotient | None] = {
+            node: Quotient(generator, self._one) for node, generator in zip(self._atoms, generators, strict=False)
+        }
+        self._place = {node: i for i, node in enumerate(self._atoms)}
+        self._work = 0
+
+    def constant(self, value: int) -> Quotient:
+        """A number."""
+        return Quotient(self._context.constant(value), self._one)
+
+    def of(self, root: Node) -> Quotient | None:
+        """``root`` in lowest terms; ``None`` if that is too large, or if it divides by 0."""
+        if not self.fits:
+            return None
+        for node in self._open_below(root):
+            self._known[node] = self._combined(node)
+        return self._known[root]
+
+    def variable(self, node: Node) -> flint.fmpq_mpoly:
+        """The polynomial that is the atom ``node``."""
+        quotient = self._known[node]
+        assert quotient is not None
+        return quotient.top
+
+    def has(self, node: Node) -> bool:
+        """Whether ``node`` is one of the atoms."""
+        return node in self._place
+
+    @property
+    def atoms(self) -> tuple[Node, ...]:
+        """The atoms, in the order of the variables."""
+        return self._atoms
+
+    def place(self, node: Node) -> int:
+        """Position of an atom among the variables."""
+        return self._place[node]
+
+    def _open_below(self, root: Node) -> list[Node]:
+        seen: set[Node] = set()
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            if node not in seen and node not in self._known:
+                seen.add(node)
+                stack.extend(self.graph.args(node) if not _is_atom(self.graph, node) else ())
+        return sorted(seen)
+
+    def _combined(self, node: Node) -> Quotient | None:
+        graph = self.graph
+        number = graph.number_of(node)
+        if number is not None:
+            return Quotient(self._context.constant(flint.fmpq(number.numerator, number.denominator)), self._one)
+        op, args = graph.op(node), graph.args(node)
+        if op is Op.POW:
+            base = self._known[args[0]]
+            exponent = graph.number_of(args[1])
+            return None if base is None or exponent is None else self.power(base, int(exponent))
+        parts = [self._known[arg] for arg in args]
+        result = parts[0]
+        for part in parts[1:]:
+            if result is None or part is None:
+                return None
+            if op is Op.ADD:
+                result = self.plus(result, part)
+            elif op is Op.MUL:
+                result = self.times(result, part)
+            else:
+                result = self.over(result, part)
+        return result
+
+    # -- arithmetic ----------------------------------------------------------------------------------
+
+    def plus(self, a: Quotient, b: Quotient) -> Quotient | None:
+        """a + b."""
+        if a.bottom == b.bottom:
+            return self._reduced(a.top + b.top, a.bottom)
+        if not self._affordable(len(a.top) * len(b.bottom) + len(b.top) * len(a.bottom)):
+            return None
+        return self._reduced(a.top * b.bottom + b.top * a.bottom, a.bottom * b.bottom)
+
+    def times(self, a: Quotient, b: Quotient) -> Quotient | None:
+        """a · b."""
+        if not self._affordable(max(len(a.top) * len(b.top), len(a.bottom) * len(b.bottom))):
+            return None
+        return self._reduced(a.top * b.top, a.bottom * b.bottom)
+
+    def over(self, a: Quotient, b: Quotient) -> Quotient | None:
+        """a / b, ``None`` if b is 0."""
+        return None if b.top == 0 else self.times(a, Quotient(b.bottom, b.top))
+
+    def power(self, a: Quotient, exponent: int) -> Quotient | None:
+        """a to an integer power."""
+        if exponent < 0:
+            if a.top == 0:
+                return None
+            a, exponent = Quotient(a.bottom, a.top), -exponent
+        result: Quotient | None = self.constant(1)
+        for _ in range(exponent):
+            result = None if result is None else self.times(result, a)
+        return result
+
+    def _affordable(self, terms: int) -> bool:
+        self._work += terms
+        return terms <= _MAX_TERMS and self._work <= _MAX_WORK
+
+    def _reduced(self, top: flint.fmpq_mpoly, bottom: flint.fmpq_mpoly) -> Quotient | None:
+        if top == 0:
+            return Quotient(top, self._one)
+        common = top.gcd(bottom)
+        if common != 1:
+            top, bottom = top // common, bottom // common
+        if bottom.is_constant():
+            top, bottom = top / bottom.leading_coefficient(), self._one
+        # a square of a square of a number is one term of any length
+        longest = max(_coefficient_bits(top), _coefficient_bits(bottom))
+        return None if longest > MAX_BITS else Quotient(top, bottom)
+
+    # -- back ----------------------------------------------------------------------------------------
+
+    def node(self, quotient: Quotient) -> Node:
+        """As a node, both parts factored where they are small; the denominator gets coprime integer coefficients."""
+        top, bottom = quotient.top, quotient.bottom
+        scale = _content(bottom)
+        above = self.polynomial_node(top / scale)
+        below = self.polynomial_node(bottom / scale)
+        return self.graph.div(above, below)
+
+    def polynomial_node(self, polynomial: flint.fmpq_mpoly) -> Node:
+        """A polynomial as a node."""
+        graph = self.graph
+        if polynomial == 0:
+            return graph.number(0)
+        if len(polynomial) == 1 or len(polynomial) > _MAX_FACTORED:
+            return self._sum(polynomial)
+        content, factors = polynomial.factor()
+        parts = [graph.number(Fraction(int(content.p), int(content.q)))]
+        negative = Fraction(1)
+        for factor, exponent in factors:
+            leading = _content(factor)
+            factor = factor / leading
+            negative *= Fraction(int(leading.p), int(leading.q)) ** int(exponent)
+            parts.append(graph.pow(self._sum(factor), graph.number(int(exponent))))
+        return graph.mul((graph.number(negative), *parts))
+
+    def _sum(self, polynomial: flint.fmpq_mpoly) -> Node:
+        graph = self.graph
+        terms = []
+        for exponents, coefficient in polynomial.terms():
+            factors = [graph.number(Fraction(int(coefficient.p), int(coefficient.q)))]
+            factors += [
+                graph.pow(atom, graph.number(int(e))) for atom, e in zip(self._atoms, exponents, strict=False) if e
+            ]
+            terms.append(graph.mul(factors))
+        # positive terms first reads better
+        return graph.add(sorted(terms, key=lambda node: _is_negative(graph, node)))
+
+
+def _coefficient_bits(polynomial: flint.fmpq_mpoly) -> int:
+    """Bits of the leading coefficient, which tells how long coefficients get."""
+    leading = polynomial.leading_coefficient()
+    return max(int(leading.p).bit_length(), int(leading.q).bit_length())
+
+
+def _content(polynomial: flint.fmpq_mpoly) -> flint.fmpq:
+    """The rational that leaves coprime integer coefficients, most of them positive, when divided by."""
+    coefficients = [Fraction(int(c.p), int(c.q)) for c in polynomial.coeffs()]
+    top, bottom = 0, 1
+    from math import gcd, lcm
+
+    for value in coefficients:
+        top = gcd(top, value.numerator)
+        bottom = lcm(bottom, value.denominator)
+    negative = sum(value < 0 for value in coefficients)
+    sign = -1 if 2 * negative > len(coefficients) or (2 * negative == len(coefficients) and coefficients[0] < 0) else 1
+    return flint.fmpq(sign * top, bottom)
+
+
+def _is_negative(graph: Graph, node: Node) -> bool:
+    number = graph.number_of(node) if graph.op(node) is not Op.MUL else graph.number_of(graph.args(node)[0])
+    return number is not None and number < 0
+
+
+def _is_atom(graph: Graph, node: Node) -> bool:
+    op = graph.op(node)
+    if op in (Op.NUMBER, Op.ADD, Op.MUL, Op.DIV):
+        return False
+    if op is Op.POW:
+        exponent = graph.number_of(graph.args(node)[1])
+        return exponent is None or exponent.denominator != 1 or abs(exponent) > _MAX_EXPONENT
+    return True
+
+
+def _atoms_of(graph: Graph, roots: Sequence[Node]) -> tuple[Node, ...]:
+    seen: set[Node] = set()
+    atoms: set[Node] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if _is_atom(graph, node):
+            atoms.add(node)
+        else:
+            stack.extend(graph.args(node))
+    return tuple(sorted(atoms))
+
+
+def simplified(graph: Graph, roots: Sequence[Node]) -> list[Node]:
+    """Each root in lowest terms where it is small enough and that makes it shorter, else as it was."""
+    result: list[Node] = []
+    for root in roots:
+        fractions = Fractions(graph, [root])
+        quotient = fractions.of(root) if fractions.fits else None
+        if quotient is None:
+            result.append(root)
+            continue
+        new = fractions.node(quotient)
+        result.append(new if _length(graph, new) <= _length(graph, root) else root)
+    return result
+
+
+def _length(graph: Graph, root: Node) -> int:
+    """Number of operations and operands of the written-out expression, capped."""
+    length: dict[Node, int] = {}
+    for node in graph.reachable([root]):
+        length[node] = min(10**9, 1 + sum(length[arg] for arg in graph.args(node)))
+    return length[root]
+
+
+# -- Symbolic solution of the algebraic equations of a time-scale approximation ------------------
+
+
+_MAX_UNKNOWNS: Final = 40
+_MOST_TERMS: Final = 40
+_MOST_SYMBOLS: Final = {2: 10, 3: 0}  # beside so many unknowns: with more a Gröbner basis may take for ever
+_CODE: Final = "no-closed-form"
+Chooser = Callable[[str, Node, Node], tuple[bool, bool, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A root of a quadratic equation that was chosen, and why."""
+
+    unknown: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Unknowns as expressions of everything else.
+
+    Attributes
+    ----------
+    values : mapping of str to Node
+    branches : tuple of Branch
+        Empty where the solution is rational.
+    """
+
+    values: Mapping[str, Node]
+    branches: tuple[Branch, ...] = field(default=())
+
+
+def solve(
+    graph: Graph,
+    equations: Sequence[Node],
+    unknowns: Sequence[str],
+    choose: Chooser,
+    *,
+    positive: Collection[str] = (),
+    defined: Callable[[Node], bool] = lambda _: True,
+) -> Solution:
+    """Solve 0 = equations for ``unknowns``.
+
+    Where there is a choice, an unknown is taken from an equation in which its coefficient cannot vanish, A = total − C
+    rather than A = K·C/B: the second has no value where B and C are 0. Only where that leads to no closed form is
+    the order taken that keeps the expressions shortest.
+
+    Parameters
+    ----------
+    equations : sequence of Node
+        As many as unknowns.
+    positive : collection of str
+        Symbols whose values are positive; of all others no more is supposed than that they are not negative.
+    defined : callable (root) → bool
+        Whether a root, written in one way, has finite values where it is needed; else it is written in the other way.
+    choose : callable (unknown, root with +, root with −) → (plus, smaller, why)
+        Asked where a quadratic equation is left; the roots are expressions of what is known. It says whether to
+        take the root with +, whether that is the smaller one in magnitude, and why.
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``no-closed-form`` if the equations are not rational in the unknowns, or of a higher degree;
+        ``singular-fast-system`` if they do not determine the unknowns.
+    """
+    if len(unknowns) > _MAX_UNKNOWNS:
+        raise _refusal(unknowns, f"there are more than {_MAX_UNKNOWNS} of them")
+    for name in unknowns:
+        _check_rational(graph, equations, name, unknowns)
+    known = frozenset(graph.symbol(name) for name in positive)
+    try:
+        return _Solver(graph, equations, unknowns, known, defined).run(choose)
+    except UnsupportedModelError:
+        return _Solver(graph, equations, unknowns, None, defined).run(choose)
+
+
+def _refusal(unknowns: Sequence[str], why: str) -> UnsupportedModelError:
+    listed = ", ".join(unknowns[:6])
+    message = (
+        f"the equations of the fast quantities {listed} cannot be solved for them: {why}; SBML has no place for "
+        "implicit equations that simulators agree on, so choose other fast quantities"
+    )
+    return UnsupportedModelError(Reason(_CODE, message, unknowns[0] if unknowns else None))
+
+
+def _check_rational(graph: Graph, equations: Sequence[Node], name: str, unknowns: Sequence[str]) -> None:
+    fractions = Fractions(graph, equations)
+    symbol = graph.symbol(name)
+    for equation in equations:
+        for atom in graph.reachable([equation]):
+            if fractions.has(atom) and atom != symbol and name in graph.symbols([atom]):
+                raise _refusal(unknowns, f"{name} stands inside a function")
+
+
+class _Solver:
+    """Elimination over quotients of polynomials.
+
+    ``positive`` are the nodes that cannot vanish; ``None`` if it does not matter what is divided by.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        equations: Sequence[Node],
+        unknowns: Sequence[str],
+        positive: AbstractSet[Node] | None,
+        defined: Callable[[Node], bool],
+    ) -> None:
+        self._graph = graph
+        self._defined = defined
+        self._positive = positive
+        self._unknowns = list(unknowns)
+        self._fractions = Fractions(graph, [*equations, *(graph.symbol(name) for name in unknowns)])
+        if not self._fractions.fits:
+            raise _refusal(unknowns, "they involve too many symbols")
+        self._open: list[flint.fmpq_mpoly] = []
+        for equation in equations:
+            quotient = self._fractions.of(equation)
+            if quotient is None:
+                raise _refusal(unknowns, "the expressions are too large")
+            self._open.append(quotient.top)
+        self._solved: list[tuple[str, Quotient]] = []
+
+    def run(self, choose: Chooser) -> Solution:
+        """Unknown by unknown."""
+        rest = list(self._unknowns)
+        while rest:
+            pick = self._linear_pick(rest)
+            if pick is None:
+                break
+            equation, name = pick
+            self._eliminate(equation, name)
+            rest.remove(name)
+        self._open = [polynomial for polynomial in self._open if polynomial != 0]
+        if rest:
+            return self._with_roots(rest, choose)
+        return Solution(self._back({}))
+
+    # -- linear steps --------------------------------------------------------------------------------
+
+    def _linear_pick(self, rest: Sequence[str]) -> tuple[int, str] | None:
+        """The equation and unknown, linear in it, that are cheapest to use; the coefficient must not be 0."""
+        best: tuple[tuple[bool, int, int, int], int, str] | None = None
+        for i, polynomial in enumerate(self._open):
+            if polynomial == 0:
+                continue
+            degrees = polynomial.degrees()
+            for order, name in enumerate(rest):
+                if int(degrees[self._place(name)]) != 1:
+                    continue
+                slope = polynomial.derivative(self._place(name))
+                mixed = sum(int(slope.degrees()[self._place(other)]) for other in rest)
+                cost = (self._may_vanish(slope), mixed, len(slope) * len(polynomial), order)
+                if best is None or cost < best[0]:
+                    best = (cost, i, name)
+        return None if best is None else best[1:]
+
+    def _may_vanish(self, slope: flint.fmpq_mpoly) -> bool:
+        """Whether a coefficient may be 0 although no quantity is negative: it is no sum that holds a positive term."""
+        if self._positive is None or slope.is_constant():
+            return False
+        if len({int(c.p) > 0 for c in slope.coeffs()}) > 1:
+            return True
+        zero_able = [i for i, atom in enumerate(self._fractions.atoms) if atom not in self._positive]
+        return not any(not any(exponents[i] for i in zero_able) for exponents in slope.monoms())
+
+    def _place(self, name: str) -> int:
+        return self._fractions.place(self._graph.symbol(name))
+
+    def _eliminate(self, equation: int, name: str) -> None:
+        """z = −rest/slope from one equation, put into the others (numerators only)."""
+        polynomial = self._open.pop(equation)
+        place = self._place(name)
+        slope = polynomial.derivative(place)
+        rest = polynomial - slope * self._fractions.variable(self._graph.symbol(name))
+        self._solved.append((name, self._lowest(-rest, slope)))
+        _, value = self._solved[-1]
+        self._open = [self._put(other, place, value) for other in self._open]
+
+    def _lowest(self, top: flint.fmpq_mpoly, bottom: flint.fmpq_mpoly) -> Quotient:
+        if top == 0:
+            return self._fractions.constant(0)
+        common = top.gcd(bottom)
+        return Quotient(top // common, bottom // common)
+
+    def _put(self, polynomial: flint.fmpq_mpoly, place: int, value: Quotient) -> flint.fmpq_mpoly:
+        """Numerator of the polynomial with the variable replaced, without the content that the denominators leave."""
+        degree = int(polynomial.degrees()[place]) if polynomial != 0 else 0
+        if not degree:
+            return polynomial
+        total = polynomial * 0
+        for power, coefficient in enumerate(_coefficients(polynomial, place, degree)):
+            size = len(coefficient) * max(1, len(value.top)) ** power * max(1, len(value.bottom)) ** (degree - power)
+            if size > 20_000:
+                raise _refusal(self._unknowns, "the expressions become too large")
+            total += coefficient * value.top**power * value.bottom ** (degree - power)
+        return _without(total, value.bottom)
+
+    # -- what is left --------------------------------------------------------------------------------
+
+    def _with_roots(self, rest: Sequence[str], choose: Chooser) -> Solution:
+        if len(self._open) < len(rest):
+            message = (
+                f"the equations of the fast quantities do not determine {', '.join(rest[:6])}; a total of them is "
+                "conserved or they do not move: choose other fast quantities"
+            )
+            raise UnsupportedModelError(Reason("singular-fast-system", message, rest[0]))
+        if len(rest) > 1:
+            return self._by_groebner(rest, choose)
+        (name,) = rest
+        polynomial = self._relevant_factor(self._open[0], name)
+        degree = int(polynomial.degrees()[self._place(name)])
+        if degree != 2:
+            raise _refusal(self._unknowns, f"an equation of degree {degree} in {name} remains")
+        node, why = self._quadratic(polynomial, name, choose)
+        return Solution(self._back({name: node}), (Branch(name, why),))
+
+    def _relevant_factor(self, polynomial: flint.fmpq_mpoly, name: str) -> flint.fmpq_mpoly:
+        """Without factors that do not hold the unknown, and without the factor that is the unknown itself.
+
+        The root 0 belongs to the state in which nothing of it is there; it is never the attracting one while it is fed.
+        """
+        place = self._place(name)
+        _, factors = polynomial.factor()
+        wanted = [factor for factor, _ in factors if int(factor.degrees()[place]) > 0]
+        symbol = self._fractions.variable(self._graph.symbol(name))
+        inner = [factor for factor in wanted if factor != symbol and -factor != symbol]
+        wanted = inner or wanted
+        if len(wanted) != 1:
+            raise _refusal(self._unknowns, f"the equation of {name} has several families of roots")
+        return wanted[0]
+
+    def _quadratic(self, polynomial: flint.fmpq_mpoly, name: str, choose: Chooser) -> tuple[Node, str]:
+        graph = self._graph
+        c, b, a = (self._fractions.polynomial_node(part) for part in _coefficients(polynomial, self._place(name), 2))
+        root = graph.pow(
+            graph.sub(graph.pow(b, graph.number(2)), graph.mul((graph.number(4), a, c))), graph.number(Fraction(1, 2))
+        )
+        below = graph.scaled(2, a)
+        plus = graph.div(graph.sub(root, b), below)
+        minus = graph.div(graph.neg(graph.add((b, root))), below)
+        take_plus, smaller, why = choose(name, plus, minus)
+        plain = plus if take_plus else minus
+        # 2c/(−b ∓ √) is the same number as (−b ± √)/2a, but the smaller root loses no digits to a difference
+        below = graph.neg(graph.add((b, root))) if take_plus else graph.sub(root, b)
+        other = graph.div(graph.scaled(2, c), below)
+        forms = (other, plain) if smaller else (plain, other)
+        # one of them is 0/0 where c (or a) is 0 and b has the other sign
+        return next((form for form in forms if self._defined(form)), forms[0]), why
+
+    def _by_groebner(self, rest: Sequence[str], choose: Chooser) -> Solution:
+        """A lexicographic Gröbner basis that is triangular with linear and at most one quadratic polynomial."""
+        places = {self._place(name) for name in rest}
+        others = {
+            place for p in self._open for place, degree in enumerate(p.degrees()) if int(degree) and place not in places
+        }
+        if len(others) > _MOST_SYMBOLS.get(len(rest), -1) or max(len(p) for p in self._open) > _MOST_TERMS:
+            raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
+        triangular = _groebner(self._open, [self._place(name) for name in rest])
+        if triangular is None:
+            raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
+        self._open = triangular
+        left = list(rest)
+        while left:
+            pick = self._linear_pick(left)
+            if pick is None:
+                break
+            self._eliminate(*pick)
+            left.remove(pick[1])
+        if len(left) != 1:
+            raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
+        self._open = [polynomial for polynomial in self._open if polynomial != 0]
+        return self._with_roots(left, choose)
+
+    def _back(self, known: Mapping[str, Node]) -> dict[str, Node]:
+        """Expressions free of unknowns, the last one solved first."""
+        graph = self._graph
+        values = dict(known)
+        symbols = {name: graph.symbol(name) for name in self._unknowns}
+        rational: dict[str, Quotient] = {}
+        for name, quotient in reversed(self._solved):
+            # one that was too large has no quotient; what mentions it has to take its expression
+            rational_so_far = not known and all(n in rational for n in values if self._mentions(quotient, n))
+            combined = self._substituted(quotient, rational) if rational_so_far else None
+            if combined is not None:
+                rational[name] = combined
+                values[name] = self._fractions.node(combined)
+                continue
+            mapping = {symbols[other]: node for other, node in values.items()}
+            values[name] = graph.substitute([self._fractions.node(quotient)], mapping)[0]
+        return {name: values[name] for name in self._unknowns}
+
+    def _mentions(self, quotient: Quotient, name: str) -> bool:
+        place = self._place(name)
+        return any(part != 0 and int(part.degrees()[place]) > 0 for part in (quotient.top, quotient.bottom))
+
+    def _substituted(self, quotient: Quotient, known: Mapping[str, Quotient]) -> Quotient | None:
+        """With the unknowns found so far replaced, in lowest terms; ``None`` if that is too large."""
+        result: list[Quotient] = []
+        for polynomial in (quotient.top, quotient.bottom):
+            part: Quotient | None = Quotient(polynomial, self._fractions.constant(1).top)
+            for name, value in known.items():
+                place = self._place(name)
+                if part is None or part.top == 0 or not int(part.top.degrees()[place]):
+                    continue
+                degree = int(part.top.degrees()[place])
+                total: Quotient | None = self._fractions.constant(0)
+                for power, coefficient in enumerate(_coefficients(part.top, place, degree)):
+                    term: Quotient | None = self._fractions.power(value, power)
+                    term = None if term is None else self._fractions.times(Quotient(coefficient, part.bottom), term)
+                    total = None if total is None or term is None else self._fractions.plus(total, term)
+                part = total
+            if part is None:
+                return None
+            result.append(part)
+        return self._fractions.over(result[0], result[1])
+
+
+def _coefficients(polynomial: flint.fmpq_mpoly, place: int, degree: int) -> list[flint.fmpq_mpoly]:
+    """Coefficients of the powers 0 … degree of one variable."""
+    context = polynomial.context()
+    parts: list[dict[tuple[int, ...], flint.fmpq]] = [{} for _ in range(degree + 1)]
+    for exponents, coefficient in polynomial.terms():
+        power = int(exponents[place])
+        key = tuple(0 if i == place else int(e) for i, e in enumerate(exponents))
+        parts[power][key] = coefficient
+    return [context.from_dict(part) for part in parts]
+
+
+def _without(polynomial: flint.fmpq_mpoly, divisor: flint.fmpq_mpoly) -> flint.fmpq_mpoly:
+    """The polynomial without factors that came in with a denominator."""
+    while polynomial != 0 and not divisor.is_constant():
+        common = polynomial.gcd(divisor)
+        if common.is_constant():
+            break
+        polynomial = polynomial // common
+    return polynomial
+
+
+def _groebner(polynomials: Sequence[flint.fmpq_mpoly], places: Sequence[int]) -> list[flint.fmpq_mpoly] | None:
+    """By SymPy, over the rational functions of the other variables; ``None`` if it is not zero-dimensional."""
+    import sympy
+
+    context = polynomials[0].context()
+    width = context.nvars()
+    symbols = sympy.symbols([f"v{i}" for i in range(width)])
+    wanted = [symbols[place] for place in places]
+
+    def to_sympy(polynomial: flint.fmpq_mpoly) -> sympy.Expr:
+        return sympy.Add(
+            *(
+                sympy.Rational(int(c.p), int(c.q))
+                * sympy.Mul(*(s ** int(e) for s, e in zip(symbols, exps, strict=True)))
+                for exps, c in polynomial.terms()
+            )
+        )
+
+    basis = sympy.groebner([to_sympy(p) for p in polynomials], *wanted, order="lex", domain=None)
+    if not basis.is_zero_dimensional:
+        return None
+    result = []
+    for one in basis.exprs:
+        top = sympy.numer(sympy.together(one))
+        table = sympy.Poly(top, *symbols).terms()
+        result.append(context.from_dict({tuple(map(int, exps)): flint.fmpq(int(c.p), int(c.q)) for exps, c in table}))
+    return result

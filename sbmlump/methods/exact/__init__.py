@@ -1,0 +1,1 @@
+"""Exact lumping: the space over GF(p) and Q, its basis, partitions, sizes for every species."""

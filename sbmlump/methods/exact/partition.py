@@ -1,0 +1,605 @@
+"""Coarsest forward and backward equivalence by partition refinement over GF(p), exact for every kind of kinetics.
+
+Forward: a partition of the states whose blocks' sums obey equations of their own. With F_B the sum of the right-hand
+sides of a block B, that is so exactly when every ∂F_B/∂x_j is the same for all j of a block. One random combination
+of all F_B, pulled back at a random point, shows all differences at once; blocks are split by the values they get.
+
+Backward: states of a block that start equal stay equal. That is so exactly when, at points that are constant on the
+blocks, the right-hand sides are. Blocks are split by the values of the right-hand sides at random such points.
+
+No split is ever wrong: values that differ show rates or gradients that differ (functions other than rational ones
+count as generic, so a coarser partition that rests on an identity between them may be missed). A difference that
+exists is overlooked at a random point with probability at most d/p (Schwartz–Zippel), and the refinement stops
+only when several points, under two primes, show none. What comes out is proved elsewhere
+(:mod:`sbmlump.proof.claims`, :mod:`sbmlump.proof.embedding`).
+
+References
+----------
+Cardelli, Tribastone, Tschaikowski, Vandin, PNAS 114 (2017), doi 10.1073/pnas.1702697114.
+Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.linalg.basis import Basis
+from sbmlump.linalg.finite_field import random_prime
+from sbmlump.methods.exact.lump import (
+    NO_POOLED_CONSTANTS,
+    agrees,
+    amount_scale,
+    assemble,
+    claim_of,
+    closure_problem,
+    initial_formulas,
+    irreducible,
+    reduced_system,
+    state_lifts,
+    written_constants,
+)
+from sbmlump.methods.exact.space import ClosureProblem
+from sbmlump.model.domains import BadPrimeError, PrimeField
+from sbmlump.model.graph import Node
+from sbmlump.model.program import Program
+from sbmlump.model.reduced import Embedding, ExactProof, Lump, LumpingMatrix, Observable, ReducedSystem
+from sbmlump.model.system import Assigned, OdeSystem, Quantity
+from sbmlump.proof.claims import certify_widest
+from sbmlump.proof.embedding import EmbeddingClaim, certify_embedding_widest
+
+__all__ = [
+    "Blocks",
+    "backward_equivalence",
+    "blocks_of_names",
+    "forward_equivalence",
+    "initial_value_keys",
+    "pool_scale",
+    "reduce_backward",
+    "reduce_forward",
+]
+
+
+Blocks = tuple[frozenset[int], ...]
+"""Blocks of state indices, ordered by their smallest member."""
+
+Residues = NDArray[np.int64]
+Labels = NDArray[np.int64]
+_POINTS: Final = 4
+_PRIMES: Final = 2
+_MAX_EMPTY_DRAWS: Final = 8
+_MAX_BAD_PRIMES: Final = 64
+
+
+def forward_equivalence(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    keep: frozenset[str] = frozenset(),
+    initial_partition: Sequence[Collection[int]] | None = None,
+    seed: int = 0,
+    *,
+    opaque: frozenset[Node] = frozenset(),
+) -> Blocks:
+    """The coarsest forward equivalence whose sums determine the observables.
+
+    Parameters
+    ----------
+    system : OdeSystem
+        n states. Events are respected: triggers are functions of the sums, resets map sums to sums.
+    observables : sequence of Observable
+        May be empty if an initial partition is given.
+    keep : frozenset of str
+        Constants for all of whose values it is to hold.
+    initial_partition : sequence of collections of int, optional
+        Blocks of state indices to refine; states in none of them form one more.
+    seed : int
+        Of the random numbers; the result does not depend on it.
+    opaque : frozenset of Node
+        Logarithms and powers of whose derivatives nothing is to be known, see :class:`~sbmlump.model.program.Program`.
+
+    Returns
+    -------
+    tuple of frozenset of int
+        A partition of range(n). Where compartments differ in size, sums are meant of amounts.
+
+    Raises
+    ------
+    UsageError
+        If there is neither an observable nor an initial partition (``no-observable``), or the partition names a
+        state twice or one that does not exist (``bad-partition``).
+    UnsupportedModelError
+        If the right-hand side is undefined everywhere, or a constant has no value.
+    """
+    if not observables and initial_partition is None:
+        text = "forward equivalence needs something to keep: an observable or an initial partition"
+        raise UsageError(Reason("no-observable", text))
+    problem = replace(closure_problem(system, observables, keep), opaque=opaque)
+    labels = _labels_of(system, initial_partition)
+    splitter = _ForwardSplitter(problem, pool_scale(system, keep))
+    return _blocks(_refined(splitter, labels, seed))
+
+
+def backward_equivalence(
+    system: OdeSystem,
+    keep: frozenset[str] = frozenset(),
+    initial_partition: Sequence[Collection[int]] | None = None,
+    *,
+    by_initial_values: bool = False,
+    seed: int = 0,
+) -> Blocks:
+    """The coarsest backward equivalence.
+
+    Parameters
+    ----------
+    system : OdeSystem
+        n states, without events.
+    keep : frozenset of str
+        Constants for all of whose values it is to hold.
+    initial_partition : sequence of collections of int, optional
+        Blocks of state indices to refine; states in none of them form one more. Without it: one block.
+    by_initial_values : bool
+        Refine it by the initial values first, so that states of a block do start equal.
+    seed : int
+        Of the random numbers; the result does not depend on it.
+
+    Returns
+    -------
+    tuple of frozenset of int
+        A partition of range(n).
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the system has events (``event-not-lumpable``), the right-hand side is undefined wherever all states of a
+        block are equal (``undefined-right-hand-side``), or a constant has no value (``missing-value``).
+    UsageError
+        If the partition names a state twice or one that does not exist (``bad-partition``).
+    """
+    if system.events:
+        first = system.events[0].id
+        text = "backward equivalence is not defined for models with events; use forward equivalence or exact lumping"
+        raise UnsupportedModelError(Reason("event-not-lumpable", text, first))
+    labels = _labels_of(system, initial_partition)
+    if by_initial_values:
+        keys = initial_value_keys(system, keep)
+        numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        labels = _split(labels, np.array([numbers[key] for key in keys], dtype=np.int64)[:, None])
+    problem = closure_problem(system, (), keep)
+    return _blocks(_refined(_BackwardSplitter(problem), labels, seed))
+
+
+def blocks_of_names(system: OdeSystem, names: Sequence[Collection[str]]) -> tuple[frozenset[int], ...]:
+    """Blocks given by ids as blocks of indices.
+
+    Raises
+    ------
+    UsageError
+        If an id is no state (code ``bad-partition``).
+    """
+    index = system.state_index
+    for name in (name for block in names for name in block):
+        if name not in index:
+            raise UsageError(Reason("bad-partition", f"the partition names {name!r}, which is no state", name))
+    return tuple(frozenset(index[name] for name in block) for block in names)
+
+
+def pool_scale(system: OdeSystem, keep: frozenset[str] = frozenset()) -> dict[int, Fraction]:
+    """Factor from states to amounts, where it is a number that the pools may rest on."""
+    kept = {j for j, name in enumerate(system.states) if (q := system.quantities.get(name)) and q.compartment in keep}
+    return {j: size for j, size in amount_scale(system).items() if j not in kept}
+
+
+def initial_value_keys(system: OdeSystem, keep: frozenset[str] = frozenset()) -> list[object]:
+    """One key a state; states with the same key certainly start equal, for all values of the kept constants.
+
+    Values that are missing are equal to nothing.
+    """
+    graph = system.graph
+    start = system.at_start(keep)
+    inside = [start.get(name, node) for name, node in zip(system.states, system.initial, strict=True)]
+    keys: list[object] = []
+    for j, (node, value) in enumerate(zip(inside, system.initial_values, strict=True)):
+        if graph.symbols([node]) <= keep:
+            keys.append(node)
+        elif keep or value is None:
+            keys.append(("no value", j))
+        else:
+            keys.append(value)
+    return keys
+
+
+# -- labels ------------------------------------------------------------------------------------------
+
+
+def _labels_of(system: OdeSystem, partition: Sequence[Collection[int]] | None) -> Labels:
+    labels = np.full(system.size, -1, dtype=np.int64)
+    for number, block in enumerate(partition or ()):
+        for j in block:
+            if not 0 <= j < system.size or labels[j] >= 0:
+                what = f"state {system.states[j]} twice" if 0 <= j < system.size else f"a state number {j}"
+                raise UsageError(Reason("bad-partition", f"the initial partition names {what}"))
+            labels[j] = number
+    return labels
+
+
+def _split(labels: Labels, values: Residues) -> Labels:
+    """Labels from 0 that tell apart states with another label or other values (n, k)."""
+    table = np.concatenate([labels[:, None], values], axis=1)
+    _, inverse = np.unique(table, axis=0, return_inverse=True)
+    return inverse.ravel().astype(np.int64)
+
+
+def _blocks(labels: Labels) -> Blocks:
+    members: dict[int, list[int]] = {}
+    for j, label in enumerate(labels.tolist()):
+        members.setdefault(label, []).append(j)
+    return tuple(frozenset(block) for block in members.values())
+
+
+# -- splitting ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A prime field and the numbers drawn in it."""
+
+    field: PrimeField
+    generator: np.random.Generator
+
+    def draw(self, rows: int, columns: int) -> Residues:
+        return self.generator.integers(1, self.field.prime, (rows, columns))
+
+
+Splitter = Callable[[Labels, _Field], Labels]
+
+
+def _refined(split: Splitter, labels: Labels, seed: int) -> Labels:
+    """Split until nothing changes any more, under each of ``_PRIMES`` primes."""
+    generator = np.random.default_rng([seed, 0x9A27])
+    labels = _split(labels, np.zeros((len(labels), 0), dtype=np.int64))
+    done = failures = 0
+    while done < _PRIMES:
+        prime, salt = random_prime(generator), int(generator.integers(1 << 62))
+        field = _Field(PrimeField(prime, salt), generator)
+        try:
+            while True:
+                finer = split(labels, field)
+                stable = int(finer.max(initial=-1)) == int(labels.max(initial=-1))
+                labels = finer
+                if stable:
+                    break
+        except BadPrimeError:
+            failures += 1
+            if failures > _MAX_BAD_PRIMES:
+                raise
+            continue
+        done += 1
+    return labels
+
+
+class _ForwardSplitter:
+    """Splits by gradients: of seeds, and of a random combination of the sums over blocks (for each map)."""
+
+    def __init__(self, problem: ClosureProblem, scale: Mapping[int, Fraction]) -> None:
+        self._problem = problem
+        self._scale = scale
+        self._maps = (problem.rhs, *problem.resets)
+        roots = [*problem.seeds, *(node for one in self._maps for node in one)]
+        self._program = Program(problem.graph, roots, problem.variables, problem.opaque)
+
+    def __call__(self, labels: Labels, field: _Field) -> Labels:
+        n, seeds = self._problem.n_states, len(self._problem.seeds)
+        scale = np.ones(n, dtype=np.int64)
+        for j, size in self._scale.items():
+            scale[j] = field.field.residue(size)
+        inverse = field.field.inverse(scale[:, None], np.zeros(1, dtype=np.bool_))
+        weights = np.zeros((len(self._program.roots), _POINTS), dtype=np.int64)
+        # one random combination of all seeds at a time shows the gradients of each (with probability 1 - 1/p)
+        weights[:seeds] = field.draw(seeds, _POINTS)
+        labels = _split(labels, self._pull(weights, inverse, field))
+        for k in range(len(self._maps)):
+            blocks = int(labels.max(initial=-1)) + 1
+            weights[:] = 0
+            low = seeds + k * n
+            weights[low : low + n] = field.field.times(field.draw(blocks, _POINTS)[labels], scale[:, None])
+            labels = _split(labels, self._pull(weights, inverse, field))
+        return labels
+
+    def _pull(self, weights: Residues, inverse_scale: Residues, field: _Field) -> Residues:
+        """Derivatives by amounts, (n, points), at fresh points where everything is defined."""
+        for _ in range(_MAX_EMPTY_DRAWS):
+            points = field.draw(len(self._program.inputs), weights.shape[1])
+            tape = self._program.run(field.field, points)
+            rows = self._program.pull_back(field.field, tape, weights)[: self._problem.n_states]
+            good = ~tape.bad
+            if good.any():
+                return field.field.times(rows[:, good], inverse_scale)
+        raise _undefined("")
+
+
+class _BackwardSplitter:
+    """Splits by values of the right-hand sides at points that are constant on the blocks."""
+
+    def __init__(self, problem: ClosureProblem) -> None:
+        self._problem = problem
+        self._program = Program(problem.graph, problem.rhs, problem.variables)
+
+    def __call__(self, labels: Labels, field: _Field) -> Labels:
+        n = self._problem.n_states
+        blocks = int(labels.max(initial=-1)) + 1
+        for _ in range(_MAX_EMPTY_DRAWS):
+            points = np.concatenate(
+                [field.draw(blocks, _POINTS)[labels], field.draw(len(self._program.inputs) - n, _POINTS)]
+            )
+            tape = self._program.run(field.field, points)
+            good = ~tape.bad
+            if good.any():
+                return _split(labels, self._program.outputs(tape)[:, good])
+        raise _undefined(" wherever the states of each block are equal")
+
+
+def _undefined(where: str) -> UnsupportedModelError:
+    text = f"a denominator of the right-hand side or of an observable is zero{where or ' everywhere'}"
+    return UnsupportedModelError(Reason("undefined-right-hand-side", text))
+
+
+# -- Reduced systems from forward and backward equivalence, each with its proof ------------------
+
+
+Clock = Callable[[], float]
+Progress = Callable[[str], None]
+_ATTEMPTS: Final = 4
+_FORWARD: Final = "forward-equivalence"
+_BACKWARD: Final = "backward-equivalence"
+
+
+def reduce_forward(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    keep: frozenset[str] = frozenset(),
+    initial_partition: Sequence[Collection[int]] | None = None,
+    seed: int = 0,
+    progress: Progress = lambda _: None,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """Pool the states of each block of the coarsest forward equivalence.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    observables : sequence of Observable
+        What must stay a function of the sums.
+    keep : frozenset of str
+        Constants to be kept symbolic.
+    initial_partition : sequence of collections of int, optional
+        Blocks of state indices to refine.
+    seed : int
+        Of the random numbers; the result does not depend on it but for the primes in the certificate.
+
+    Returns
+    -------
+    ReducedSystem
+        Its map is a :class:`~sbmlump.model.reduced.LinearLumping` with disjoint rows: sums of states (of amounts, where
+        compartments differ in size).
+
+    Raises
+    ------
+    UsageError, UnsupportedModelError
+        As :func:`~sbmlump.methods.exact.partition.forward_equivalence`.
+    SbmlumpError
+        If what was found could not be proved (a fault).
+    """
+    start = clock()
+    why = "no usable lift"
+    opaque: frozenset[Node] = frozenset()
+    for attempt in range(_ATTEMPTS):
+        progress("splitting blocks")
+        blocks = forward_equivalence(system, observables, keep, initial_partition, seed + attempt, opaque=opaque)
+        found = clock()
+        if len(blocks) == system.size:
+            made = irreducible(system, observables, {"lump": found - start})
+            nothing = _nothing("no two states can be summed without losing closed equations", system)
+            return replace(made, method=_FORWARD, certificate=nothing)
+        basis = _pools(blocks, pool_scale(system, keep))
+        for lift in state_lifts(system, basis):
+            reduced = reduced_system(system, basis, lift, observables, NO_POOLED_CONSTANTS)
+            if not agrees(system, reduced, basis):
+                continue
+            progress("proving")
+            outcome = certify_widest(claim_of(system, reduced, basis, lift, observables, keep), seed + attempt)
+            if isinstance(outcome, ExactProof):
+                seconds = {"lump": found - start, "certify": clock() - found}
+                made = assemble(system, reduced, basis, lift, observables, outcome, seconds, 0)
+                return replace(made, method=_FORWARD)
+            why = "; ".join(str(reason) for reason in outcome.reasons[:3])
+            codes = {reason.code for reason in outcome.reasons}
+            # what rests on derivatives of logarithms and powers may hold on one side of a singularity only
+            opaque |= outcome.suspects[-1] if outcome.suspects else frozenset()
+            if not codes <= {"real-point-undefined", "undefined"}:
+                break
+    raise SbmlumpError(Reason("proof-failed", f"a forward equivalence was found but could not be proved: {why}"))
+
+
+def _pools(blocks: Blocks, scale: Mapping[int, Fraction]) -> Basis:
+    """Indicator rows of the blocks; amounts are summed where the sizes of compartments differ within a block."""
+    one = Fraction(1)
+    rows: list[dict[int, Fraction]] = []
+    lift: list[dict[int, Fraction]] = []
+    for block in blocks:
+        members = sorted(block)
+        sizes = {scale.get(j, one) for j in members}
+        row = {j: scale.get(j, one) if len(sizes) > 1 else one for j in members}
+        rows.append(row)
+        lift.append({members[0]: 1 / row[members[0]]})
+    return Basis(tuple(rows), tuple(lift))
+
+
+# -- backward ----------------------------------------------------------------------------------------
+
+
+def reduce_backward(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    keep: frozenset[str] = frozenset(),
+    initial_partition: Sequence[Collection[int]] | None = None,
+    by_initial_values: bool = True,
+    seed: int = 0,
+    progress: Progress = lambda _: None,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """Let one state stand for each block of the coarsest backward equivalence.
+
+    Parameters
+    ----------
+    system : OdeSystem
+        Without events.
+    observables : sequence of Observable
+        Any; each becomes its expression with members replaced by the states that stand for them. An observed state
+        stands for its block where it can.
+    keep : frozenset of str
+        Constants to be kept symbolic.
+    initial_partition : sequence of collections of int, optional
+        Blocks of state indices to refine; without it one block of all.
+    by_initial_values : bool
+        Refine by initial values first, so that the reduction holds for those of the model; a remark says if the
+        coarsest equivalence would not. If false, such an equivalence is refused.
+    seed : int
+        Of the random numbers; the result does not depend on it but for the primes in the certificate.
+
+    Returns
+    -------
+    ReducedSystem
+        Its map is an :class:`~sbmlump.model.reduced.Embedding`.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Code ``initial-values-differ`` if states of a block do not start equal, and as
+        :func:`~sbmlump.methods.exact.partition.backward_equivalence`.
+    SbmlumpError
+        If what was found could not be proved (a fault).
+    """
+    start = clock()
+    progress("splitting blocks")
+    coarsest = backward_equivalence(system, keep, initial_partition, seed=seed)
+    clash = _clash(system, coarsest, keep)
+    if clash is not None and not by_initial_values:
+        raise UnsupportedModelError(clash)
+    blocks = coarsest
+    remarks: tuple[str, ...] = ()
+    if clash is not None:
+        blocks = backward_equivalence(system, keep, initial_partition, by_initial_values=True, seed=seed)
+        counts = f"with equal initial values {len(coarsest)} states would do, with those of the model {len(blocks)}"
+        remarks = (f"{clash.message}; {counts} [{clash.code}]",)
+    found = clock()
+    if len(blocks) == system.size:
+        made = irreducible(system, observables, {"lump": found - start})
+        nothing = _nothing("no two states stay equal", system)
+        return replace(made, method=_BACKWARD, certificate=nothing, remarks=remarks)
+    representatives = _representatives(system, blocks, observables)
+    reduced = _embedded_system(system, blocks, representatives, observables)
+    progress("proving")
+    names = [system.states[j] for j in representatives]
+    claim = EmbeddingClaim(
+        system,
+        reduced,
+        {name: [system.states[j] for j in sorted(block)] for name, block in zip(names, blocks, strict=True)},
+        {o.id: o.expression for o in observables},
+        keep,
+    )
+    proof = certify_embedding_widest(claim, seed)
+    if not isinstance(proof, ExactProof):
+        why = "; ".join(str(reason) for reason in proof.reasons[:3])
+        raise SbmlumpError(Reason("proof-failed", f"a backward equivalence was found but could not be proved: {why}"))
+    one = Fraction(1)
+    return ReducedSystem(
+        system,
+        reduced,
+        tuple(observables),
+        tuple(Lump(name, {name: one}) for name in names),
+        Embedding(
+            LumpingMatrix(system.states, tuple({j: one} for j in representatives)),
+            LumpingMatrix(system.states, tuple(dict.fromkeys(sorted(block), one) for block in blocks)),
+        ),
+        proof,
+        _BACKWARD,
+        {"lump": found - start, "certify": clock() - found},
+        remarks,
+    )
+
+
+def _clash(system: OdeSystem, blocks: Blocks, keep: frozenset[str]) -> Reason | None:
+    """Two states of one block that do not start equal."""
+    keys = initial_value_keys(system, keep)
+    for block in blocks:
+        members = sorted(block)
+        for j in members[1:]:
+            if keys[j] != keys[members[0]]:
+                a, b = system.states[members[0]], system.states[j]
+                text = f"{a} and {b} would stay equal if they started equal, but their initial values differ"
+                return Reason("initial-values-differ", text, b)
+    return None
+
+
+def _nothing(why: str, system: OdeSystem) -> ExactProof:
+    return ExactProof(f"{why}; nothing was reduced", "identity", 0.0, symbolic=system.given_constants)
+
+
+def _representatives(system: OdeSystem, blocks: Blocks, observables: Sequence[Observable]) -> list[int]:
+    """Of each block the first observed state, else its first."""
+    index = system.state_index
+    rank = {index[o.id]: i - len(observables) for i, o in enumerate(observables) if o.id in index}
+    return [min(block, key=lambda j: (rank.get(j, 0), j)) for block in blocks]
+
+
+def _embedded_system(
+    system: OdeSystem, blocks: Blocks, representatives: Sequence[int], observables: Sequence[Observable]
+) -> OdeSystem:
+    graph = system.graph
+    mapping: dict[Node, Node] = {}
+    for block, j in zip(blocks, representatives, strict=True):
+        mapping.update(dict.fromkeys((graph.symbol(system.states[i]) for i in block), graph.symbol(system.states[j])))
+    names = tuple(system.states[j] for j in representatives)
+    roots = graph.substitute([*(system.rhs[j] for j in representatives), *(o.expression for o in observables)], mapping)
+    # equal fluxes of a block that came out as one are collected
+    rhs = tuple(graph.from_terms(graph.linear_terms(node)) for node in roots[: len(names)])
+    own = {*names, *(c.id for c in system.constants)}  # a constant that is observed stays the constant it is
+    assigned = tuple(
+        Assigned(o.id, root) for o, root in zip(observables, roots[len(names) :], strict=True) if o.id not in own
+    )
+    taken = {*names, *(a.id for a in assigned)}
+    start = initial_formulas(system)
+    initial = {name: start[j] for name, j in zip(names, representatives, strict=True)}
+    image = {graph.name(member): symbol for member, symbol in mapping.items()}
+    kept = [c for c in system.constants if c.id not in taken]
+    constants = written_constants(system, image, initial, set(names), kept)
+    return OdeSystem(
+        graph,
+        names,
+        tuple(initial.values()),
+        rhs,
+        constants,
+        assigned,
+        id=system.id,
+        name=system.name,
+        quantities=_quantities(system, taken | {c.id for c in constants}),
+        origin=system.origin,
+    )
+
+
+def _quantities(system: OdeSystem, ids: Collection[str]) -> dict[str, Quantity]:
+    kept = {name: quantity for name, quantity in system.quantities.items() if name in ids}
+    for quantity in list(kept.values()):
+        home = quantity.compartment
+        if home is not None and home in system.quantities:
+            kept.setdefault(home, system.quantities[home])
+    return kept

@@ -1,0 +1,601 @@
+"""Exact reduced sizes for every state of a model as the observable, in one computation.
+
+The space of a state depends on the states that stand in it by themselves. Random Jacobians modulo a prime are sampled
+once. The span of each state's own row shows which other states its space holds for
+certain (unit rows); what can be reached along such steps is a set of states, and two states with one set have one
+space. Where the set is all that the state depends on, the space is that set and nothing is left to compute; elsewhere
+the rest is closed under the sampled Jacobians as in :mod:`sbmlump.methods.exact.space`.
+
+Sizes are those of :func:`sbmlump.methods.exact.lump.lump_exactly`, which proves them; nothing is proved here. A size
+equal to the number of states needs no proof (the dimension modulo p never exceeds the one over Q); a smaller one is
+wrong with a probability below the degree of the Jacobian over 2^22, to the third power.
+
+References
+----------
+See :mod:`sbmlump.methods.exact.space`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order
+
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.linalg.basis import choose_basis
+from sbmlump.linalg.finite_field import Confirmed, RowSpace, random_prime, single_threaded
+from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
+from sbmlump.methods.exact.space import ClosureProblem
+from sbmlump.model.domains import BadPrimeError, PrimeField
+from sbmlump.model.program import Program, Tape, branched_nodes
+from sbmlump.model.reduced import LumpingMatrix, Observable
+from sbmlump.model.system import OdeSystem
+
+__all__ = ["StateFailure", "StateSize", "sizes_for_every_state", "SampledJacobians"]
+
+
+# -- Jacobians of a whole model at random points modulo a prime, sampled once and sha ------------
+
+# Jacobians of a whole model at random points modulo a prime, sampled once and shared by many searches.
+#
+# Rows of the Jacobian that touch different columns are pulled back together (the colouring of Curtis, Powell and Reid,
+# here by rows), so that a sample costs as many sweeps as there are colours, not as there are states.
+#
+# References
+# ----------
+# Curtis, Powell, Reid, IMA J. Appl. Math. 13 (1974), doi 10.1093/imamat/13.1.117.
+
+
+_PRIME_BITS: Final = 23  # products of residues are summed in int64 and in doubles without overflow
+_MAX_EMPTY_DRAWS: Final = 8
+_SWEEP_CELLS: Final = 1 << 22  # slots times columns of one backward sweep, 32 MB
+Indices = NDArray[np.int64]
+
+
+class SampledJacobians:
+    """Values of the Jacobian of all roots of a closure problem, at as many random points as are asked for.
+
+    Attributes
+    ----------
+    prime : int
+    indptr, indices : ndarray of int64
+        Pattern of the Jacobian, roots (seeds, right-hand side, resets in turn) by states, as in CSR.
+    """
+
+    def __init__(self, problem: ClosureProblem, program: Program, generator: np.random.Generator) -> None:
+        self._program = program
+        self._generator = generator
+        self._field = PrimeField(random_prime(generator, _PRIME_BITS), int(generator.integers(1 << 62)))
+        self.prime: int = self._field.prime
+        self.n: int = problem.n_states
+        pattern = sp.csr_array(program.dependencies()[:, : self.n])
+        pattern.sort_indices()
+        self.indptr: Indices = pattern.indptr.astype(np.int64)
+        self.indices: Indices = pattern.indices.astype(np.int64)
+        self._rows: Indices = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+        self._colour = _colours(self.indptr, self.indices)
+        self._count = int(self._colour.max(initial=-1)) + 1
+        self._data: list[Residues] = []
+        self._moves: dict[int, sp.csr_array] = {}
+
+    def entries(self, position: int) -> Residues:
+        """Entries, in the order of the pattern, at the sample of that number.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If some denominator is zero everywhere (``undefined-right-hand-side``).
+        BadPrimeError
+            If the prime divides the denominator of a number.
+        """
+        while len(self._data) <= position:
+            self._sample(max(1, min(8, _SWEEP_CELLS // max(1, self._program.size * self._count))))
+        return self._data[position]
+
+    def moves(self, position: int, low: int, maps: int) -> sp.csr_array:
+        """Transposed Jacobians of ``maps`` maps with n roots each, from root ``low`` on, at a sample; (maps·n, n)."""
+        if position not in self._moves:
+            n = self.n
+            begin = self.indptr[low]
+            rows = self._rows[begin:] - low
+            places = ((rows // n) * n + self.indices[begin:], rows % n)
+            self._moves[position] = sp.csr_array((self.entries(position)[begin:], places), shape=(maps * n, n))
+        return self._moves[position]
+
+    def _sample(self, count: int) -> None:
+        """Add the entries at ``count`` fresh points; those where something is undefined are drawn again."""
+        for _ in range(_MAX_EMPTY_DRAWS):
+            points = self._generator.integers(1, self.prime, (len(self._program.inputs), count))
+            tape = self._program.run(self._field, points)
+            rows = self._sweep(tape)
+            # slopes may be undefined where values are not: a sweep marks those points too
+            good = np.flatnonzero(~tape.bad)
+            if len(good):
+                self._data += [rows[k] for k in good]
+                return
+        message = "a denominator of the right-hand side is zero everywhere"
+        raise UnsupportedModelError(Reason("undefined-right-hand-side", message))
+
+    def _sweep(self, tape: Tape[np.int64]) -> list[Residues]:
+        """Entries at every point of a tape."""
+        count = tape.values.shape[1]
+        colours = max(1, min(self._count, _SWEEP_CELLS // max(1, self._program.size * count)))
+        out = [np.zeros(len(self.indices), dtype=np.int64) for _ in range(count)]
+        for low in range(0, self._count, colours):
+            here = np.arange(low, min(low + colours, self._count))
+            wide = Tape(
+                np.repeat(tape.values, len(here), axis=1),
+                {k: np.repeat(v, len(here), axis=1) for k, v in tape.inverses.items()},
+                np.repeat(tape.bad, len(here)),
+            )
+            weights = np.zeros((len(self._colour), len(here)), dtype=np.int64)
+            mine = np.flatnonzero((self._colour >= low) & (self._colour < low + len(here)))
+            weights[mine, self._colour[mine] - low] = 1
+            rows = self._program.pull_back(self._field, wide, np.tile(weights, (1, count)))
+            tape.bad[:] |= wide.bad.reshape(count, len(here)).any(axis=1)
+            colour = self._colour[self._rows]
+            taken = np.flatnonzero((colour >= low) & (colour < low + len(here)))
+            for k in range(count):
+                out[k][taken] = rows[self.indices[taken], k * len(here) + colour[taken] - low]
+        return out
+
+
+def _colours(indptr: Indices, indices: Indices) -> Indices:
+    """A colour for each row so that rows of one colour share no column; −1 for empty rows. Greedy, fullest first."""
+    colour = np.full(len(indptr) - 1, -1, dtype=np.int64)
+    used: list[int] = []  # columns of each colour as the bits of an integer
+    for i in np.argsort(-np.diff(indptr), kind="stable").tolist():
+        mask = 0
+        for j in indices[indptr[i] : indptr[i + 1]].tolist():
+            mask |= 1 << j
+        if not mask:
+            continue
+        place = next((c for c, taken in enumerate(used) if not taken & mask), len(used))
+        if place == len(used):
+            used.append(0)
+        used[place] |= mask
+        colour[i] = place
+    return colour
+
+
+# -- Exact reduced sizes for every state of a model as the observable, in one computa ------------
+
+
+_MISSES: Final = 3  # consecutive samples that bring nothing new, as in sbmlump.methods.exact.space
+_MOST_SAMPLES_A_ROW: Final = 12
+_LEAST_WIDTH: Final = 4  # random combinations a sample: few confirm, many find
+_MOST_WIDTH: Final = 64
+# primes for the coefficients of the rows, by the number of states; beyond them only the number of rows is told
+_MOST_PRIMES: Final = ((60, 12), (200, 4), (1 << 62, 2))
+_BASIS_WORK: Final = 60_000  # rows · columns² of a component whose signs are looked for by linear programs
+_MOST_COMPONENTS: Final = 1_000  # remembered at a time
+Row = Mapping[int, Fraction]
+Mask = NDArray[np.bool_]
+Residues = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class StateSize:
+    """What is left of a model when one state is observed.
+
+    Attributes
+    ----------
+    state : str
+    size : int
+        Number of states of the smallest exact lumping.
+    singles : int
+        Rows that are original states.
+    proper : bool or None
+        Whether no state is a member of two lumps; ``None`` if the rows were not made explicit.
+    non_negative : bool or None
+        Whether the rows are non-negative in the basis that the reduction would choose; ``None`` if unknown.
+    kept : tuple of int
+        Columns of the original states that are states of the small model.
+    pools : tuple of rows or None
+        The other rows, by column; ``None`` where their coefficients are too large or too costly to find.
+    """
+
+    state: str
+    size: int
+    proper: bool | None
+    non_negative: bool | None
+    kept: tuple[int, ...]
+    pools: tuple[Row, ...] | None
+
+    @property
+    def singles(self) -> int:
+        """Number of rows that are original states."""
+        return len(self.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class StateFailure:
+    """A state whose lumping could not be found, with the error that ``lump_exactly`` would raise."""
+
+    state: str
+    error: SbmlumpError
+
+
+def sizes_for_every_state(
+    system: OdeSystem, states: Sequence[str] | None = None, seed: int = 0
+) -> Iterator[StateSize | StateFailure]:
+    """Size, properness and signs of the smallest exact lumping for each state as the only observable.
+
+    States come in an order of their dependencies, not in that of the system.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    states : sequence of str, optional
+        Which ones; all by default.
+    seed : int
+        Of the random numbers; sizes do not depend on it.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If no lumping of the system can be found whatever is observed (``missing-value``, ``event-not-lumpable``).
+    """
+    wanted = tuple(system.states if states is None else states)
+    problem = closure_problem(system, (), frozenset())
+    try:
+        with single_threaded():
+            found = _Spaces(problem, seed)
+            others = [_Spaces(other, seed + 1) for other in _other_problems(problem)]
+    except UnsupportedModelError:  # undefined somewhere, which need not be where a state depends on
+        yield from (_one_by_one(system, name, seed) for name in wanted)
+        return
+    signs = _Signs(amount_scale(system))
+    for i in found.order([system.state_index[name] for name in dict.fromkeys(wanted)]):
+        name = system.states[i]
+        with single_threaded():
+            size = found.size(i)
+            alike = all(other.size(i) == size for other in others)
+            yield found.describe(name, i, signs) if alike else _one_by_one(system, name, seed)
+
+
+def _other_problems(problem: ClosureProblem) -> Iterator[ClosureProblem]:
+    """The same problem as it is also tried by a reduction: where the sizes differ, a proof has to decide.
+
+    Generic irrational constants may hide a lumping that their values allow. The derivatives of logarithms and powers
+    may show one that holds on one side of a singularity only; without them, and with arguments of roots as powers of
+    these, what is found holds everywhere.
+    """
+    rounded = problem.with_double_constants()
+    if rounded is not None:
+        yield rounded
+    branched = branched_nodes(problem.graph, problem.roots())
+    if branched:
+        yield replace(problem, opaque=branched)
+    positive = problem.with_positive_arguments()
+    if positive is not None:
+        yield positive
+
+
+def _one_by_one(system: OdeSystem, name: str, seed: int) -> StateSize | StateFailure:
+    """By the whole reduction, proof included."""
+    observable = Observable(name, system.graph.symbol(name), name)
+    try:
+        reduction = lump_exactly(system, (observable,), seed=seed)
+    except SbmlumpError as error:
+        return StateFailure(name, error)
+    rows = reduction.matrix.rows
+    kept = tuple(next(iter(row)) for row in rows if len(row) == 1)
+    pools = tuple(row for row in rows if len(row) > 1)
+    return StateSize(name, len(rows), reduction.matrix.proper, reduction.matrix.non_negative, kept, pools)
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """Unit rows, and the reduced row echelon form of the rest over the columns that are left."""
+
+    units: Mask
+    columns: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    pivots: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        return int(self.units.sum()) + len(self.pivots)
+
+    @property
+    def rank_key(self) -> tuple[int, tuple[int, ...]]:
+        """Smaller is nearer to the space over Q (larger dimension, then earlier pivots)."""
+        return -self.size, tuple(np.sort(np.concatenate([np.flatnonzero(self.units), self.columns[self.pivots]])))
+
+    def full_rows(self) -> tuple[Residues, tuple[int, ...]]:
+        """Rows that are not single states, over all columns, and the columns of those that are."""
+        single = np.count_nonzero(self.rows, axis=1) == 1
+        wide = np.zeros((int((~single).sum()), len(self.units)), dtype=np.int64)
+        wide[:, self.columns] = self.rows[~single]
+        kept = np.sort(np.concatenate([np.flatnonzero(self.units), self.columns[self.pivots[single]]]))
+        return wide, tuple(kept.tolist())
+
+
+class _OnePrime:
+    """Everything about one prime: samples, unit steps, spaces found so far."""
+
+    def __init__(self, problem: ClosureProblem, program: Program, generator: np.random.Generator) -> None:
+        self._samples = SampledJacobians(problem, program, generator)
+        self._generator = generator
+        self._n = n = problem.n_states
+        self._seeds = len(problem.seeds)
+        self._maps = 1 + len(problem.resets)
+        self.prime = self._samples.prime
+        widest = int(np.diff(self._samples.indptr).max(initial=0))
+        self._first = min(widest + 2, _MOST_SAMPLES_A_ROW)
+        self._spaces: dict[bytes, _Space] = {}
+        self._of_state: dict[int, _Space] = {}
+        spans = [self._span_of(self._roots_of(i)) for i in range(n)]
+        self._wide = [wide for _, wide in spans]
+        steps = [units for units, _ in spans]
+        seeds = [self._span_of([k]) for k in range(self._seeds)]
+        self._seed_rows = [row for _, wide in seeds for row in wide]
+        self._unit_reach = _Reach(n, steps, [j for units, _ in seeds for j in units])
+        pointer, flat = self._samples.indptr, self._samples.indices
+        edges = [
+            np.unique(np.concatenate([flat[pointer[r] : pointer[r + 1]] for r in self._roots_of(i)])).tolist()
+            for i in range(n)
+        ]
+        self._reach = _Reach(n, edges, np.unique(flat[: pointer[self._seeds]]).tolist())
+
+    def _roots_of(self, i: int) -> list[int]:
+        return [self._seeds + m * self._n + i for m in range(self._maps)]
+
+    def _span_of(self, roots: Sequence[int]) -> tuple[list[int], list[tuple[NDArray[np.int64], Residues]]]:
+        """Span of the gradients of some roots at the first samples: states in it, and its other rows, sparse."""
+        pointer, flat = self._samples.indptr, self._samples.indices
+        places = [np.arange(pointer[r], pointer[r + 1]) for r in roots]
+        columns = np.unique(np.concatenate([flat[place] for place in places]))
+        if not len(columns):
+            return [], []
+        table = np.zeros((len(roots) * self._first, len(columns)), dtype=np.int64)
+        for k in range(self._first):
+            entries = self._samples.entries(k)
+            for m, place in enumerate(places):
+                table[k * len(roots) + m, np.searchsorted(columns, flat[place])] = entries[place]
+        space = RowSpace(len(columns), self.prime)
+        space.extend(table)
+        single = np.count_nonzero(space.rows, axis=1) == 1
+        return columns[space.pivots[single]].tolist(), [(columns, row) for row in space.rows[~single]]
+
+    def space(self, i: int) -> _Space:
+        """The smallest space that holds state ``i``."""
+        units = self._unit_reach.of(i)
+        key = units.tobytes()
+        if key not in self._spaces:
+            self._spaces[key] = self._close(units, self._reach.of(i))
+        self._of_state[i] = self._spaces[key]
+        return self._spaces[key]
+
+    def order(self, states: Sequence[int]) -> list[int]:
+        """States with few dependencies first (spaces that hold others are made from them), space by space."""
+
+        def key(i: int) -> tuple[int, int, bytes, int]:
+            units = self._unit_reach.of(i)
+            return int(self._reach.of(i).sum()), int(units.sum()), units.tobytes(), i
+
+        return sorted(states, key=key)
+
+    def _start(self, units: Mask, columns: NDArray[np.int64]) -> RowSpace:
+        """Rows that are known to be in the space of ``units``, over ``columns``."""
+        space = RowSpace(len(columns), self.prime)
+        if not len(columns):
+            return space
+        inside = np.flatnonzero(units).tolist()
+        held = [self._of_state[j] for j in inside if j in self._of_state]
+        if held:
+            largest = max(held, key=lambda space: space.size)
+            wide = np.zeros((len(largest.rows), self._n), dtype=np.int64)
+            wide[:, largest.columns] = largest.rows
+            # rows whose pivot is still a column stay reduced when other columns are dropped
+            pivots = largest.columns[largest.pivots]
+            stays = ~units[pivots]
+            space.adopt(wide[np.ix_(stays, columns)], np.searchsorted(columns, pivots[stays]))
+            space.extend(wide[np.ix_(~stays, columns)])
+        own = [row for j in inside for row in self._wide[j]] + self._seed_rows
+        space.extend(_dense(own, self._n)[:, columns])
+        return space
+
+    def _close(self, units: Mask, reach: Mask) -> _Space:
+        columns = np.flatnonzero(reach & ~units)
+        space = self._start(units, columns)
+        position, misses, width = self._first, 0, _LEAST_WIDTH
+        while len(space) < len(columns) and misses < _MISSES:
+            rows = self._combinations(units, columns, space, width)
+            moved = (self._samples.moves(position, self._seeds, self._maps) @ rows.T) % self.prime
+            moved = moved.reshape(self._maps, self._n, len(rows)).transpose(0, 2, 1)[:, :, columns]
+            found = space.extend(moved.reshape(-1, len(columns)))
+            misses = 0 if found else misses + 1
+            width = min(_MOST_WIDTH, 2 * width) if found >= width else _LEAST_WIDTH
+            position += 1
+        rows, pivots = space.sorted_rows()
+        return _Space(units, columns, rows.astype(np.int32), pivots)  # residues have 23 bits
+
+    def _combinations(self, units: Mask, columns: NDArray[np.int64], space: RowSpace, width: int) -> Residues:
+        """Random combinations of all rows present, (width, n)."""
+        rows = np.zeros((width, self._n), dtype=np.int64)
+        rows[:, units] = self._generator.integers(1, self.prime, (width, int(units.sum())))
+        if len(space):
+            rows[:, columns] = space.random_combinations(self._generator, width)
+        return rows
+
+
+def _dense(rows: Sequence[tuple[NDArray[np.int64], Residues]], n: int) -> Residues:
+    out = np.zeros((len(rows), n), dtype=np.int64)
+    for k, (columns, row) in enumerate(rows):
+        out[k, columns] = row
+    return out
+
+
+class _Reach:
+    """What each state reaches along given steps, together with what the seeds reach; itself included."""
+
+    def __init__(self, n: int, steps: Sequence[Sequence[int]], seeds: Sequence[int]) -> None:
+        counts = [len(targets) for targets in steps]
+        flat = [j for targets in steps for j in targets]
+        # a further node stands for the seeds, of which there need be none
+        rows = np.concatenate([np.repeat(np.arange(n), counts), np.full(len(seeds), n)])
+        columns = np.array([*flat, *seeds], dtype=np.int64)
+        ones = np.ones(len(rows), dtype=np.int8)
+        self._graph = sp.csr_array((ones, (rows, columns)), shape=(n + 1, n + 1))
+        self._n = n
+        self._from_seeds = self._follow(n)
+
+    def _follow(self, i: int) -> Mask:
+        mask = np.zeros(self._n + 1, dtype=np.bool_)
+        mask[breadth_first_order(self._graph, i, directed=True, return_predecessors=False)] = True
+        return mask[: self._n]
+
+    def of(self, i: int) -> Mask:
+        """Boolean (n,)."""
+        return self._follow(i) | self._from_seeds
+
+
+class _Spaces:
+    """Spaces of all states over as many primes as their coefficients need."""
+
+    def __init__(self, problem: ClosureProblem, seed: int) -> None:
+        self._problem = problem
+        self._program = Program(problem.graph, problem.roots(), problem.variables, problem.opaque)
+        self._generator = np.random.default_rng([seed, 0x5B31])
+        self._primes: list[_OnePrime] = []
+        self._lifted: tuple[bytes, tuple[Row, ...] | None] | None = None  # of the last space: all may take gigabytes
+        self._prime(0)
+
+    def _prime(self, position: int) -> _OnePrime:
+        while len(self._primes) <= position:
+            try:
+                new = _OnePrime(self._problem, self._program, self._generator)
+            except BadPrimeError:
+                continue
+            if all(new.prime != old.prime for old in self._primes):
+                self._primes.append(new)
+        return self._primes[position]
+
+    def order(self, states: Sequence[int]) -> list[int]:
+        return self._prime(0).order(states)
+
+    def size(self, i: int) -> int:
+        return self._best(i, 2)[0].size if self._reducible(i) else self._problem.n_states
+
+    def _reducible(self, i: int) -> bool:
+        return self._prime(0).space(i).size < self._problem.n_states
+
+    def _best(self, i: int, count: int) -> list[_Space]:
+        """Spaces over the first ``count`` primes that agree with the best of them, with their primes in order."""
+        spaces = [self._prime(k).space(i) for k in range(count)]
+        best = min(space.rank_key for space in spaces)
+        return [space for space in spaces if space.rank_key == best]
+
+    def describe(self, name: str, i: int, signs: _Signs) -> StateSize:
+        """Everything about state ``i``; the rows that are not single states are lifted to Q."""
+        space = self._prime(0).space(i)
+        rest, kept = space.full_rows()
+        if not len(rest):
+            return StateSize(name, space.size, True, True, kept, ())
+        pools = self._lift(i)
+        if pools is None:
+            proper = bool((np.count_nonzero(rest, axis=0) <= 1).all())
+            return StateSize(name, self.size(i), proper, None, kept, None)
+        rows, non_negative = signs.choose(pools)
+        both = (*({j: Fraction(1)} for j in kept), *rows)
+        proper = LumpingMatrix(tuple(map(str, range(self._problem.n_states))), both).proper
+        return StateSize(name, len(both), proper, non_negative, kept, rows)
+
+    def _lift(self, i: int) -> tuple[Row, ...] | None:
+        """Rows over Q that agree with one more prime than they were made from; ``None`` without any."""
+        key = self._prime(0).space(i).units.tobytes()
+        if self._lifted is None or self._lifted[0] != key:
+            self._lifted = key, self._lift_anew(i)
+        return self._lifted[1]
+
+    def _lift_anew(self, i: int) -> tuple[Row, ...] | None:
+        most = next(count for states, count in _MOST_PRIMES if self._problem.n_states <= states)
+        for count in range(1, most):
+            spaces = [(self._prime(k).prime, self._prime(k).space(i)) for k in range(count + 1)]
+            best = min(space.rank_key for _, space in spaces)
+            tables = [(prime, space.full_rows()) for prime, space in spaces if space.rank_key == best]
+            if len(tables) < 2 or len({(kept, rows.shape) for _, (rows, kept) in tables}) > 1:
+                continue
+            values = _reconstruct([(prime, rows) for prime, (rows, _) in tables])
+            if values is not None:
+                return values
+        return None
+
+
+def _reconstruct(tables: Sequence[tuple[int, Residues]]) -> tuple[Row, ...] | None:
+    """Rationals that agree with all tables, of which the last only confirms; ``None`` if these do not suffice."""
+    confirmed = Confirmed([prime for prime, _ in tables])
+    support = np.any([rows != 0 for _, rows in tables], axis=0)
+    out: list[dict[int, Fraction]] = [{} for _ in range(len(support))]
+    known: dict[tuple[int, ...], Fraction] = {}
+    for i, j in zip(*(axis.tolist() for axis in np.nonzero(support)), strict=True):
+        residues = tuple(int(rows[i, j]) for _, rows in tables)
+        value = known.get(residues)
+        if value is None:
+            value = confirmed(residues)
+            if value is None:
+                return None
+            known[residues] = value
+        out[i][j] = value
+    return tuple(out)
+
+
+class _Signs:
+    """Readable rows and their signs, component by component; components recur from state to state."""
+
+    def __init__(self, scale: Mapping[int, Fraction]) -> None:
+        self._scale = scale
+        self._known: dict[tuple[tuple[tuple[int, Fraction], ...], ...], tuple[Row, ...]] = {}
+
+    def choose(self, rows: Sequence[Row]) -> tuple[tuple[Row, ...], bool | None]:
+        """The basis that a reduction would choose, and whether it is non-negative (``None``: too large to tell)."""
+        chosen: list[Row] = []
+        unknown = False
+        for component in _components(rows):
+            columns = {j for row in component for j in row}
+            if len(component) * len(columns) ** 2 > _BASIS_WORK and len(component) > 1:
+                chosen.extend(component)
+                unknown = unknown or any(value < 0 for row in component for value in row.values())
+                continue
+            key = tuple(tuple(sorted(row.items())) for row in component)
+            if len(self._known) > _MOST_COMPONENTS:
+                self._known.clear()
+            if key not in self._known:
+                self._known[key] = choose_basis(component, [min(row) for row in component], self._scale).rows
+            chosen.extend(self._known[key])
+        if unknown:
+            return tuple(chosen), None
+        return tuple(chosen), all(value >= 0 for row in chosen for value in row.values())
+
+
+def _components(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that share columns, directly or through others."""
+    if len(rows) == 1:
+        return [list(rows)]
+    owner: dict[int, int] = {}
+    parent = list(range(len(rows)))
+
+    def find(k: int) -> int:
+        while parent[k] != k:
+            parent[k] = parent[parent[k]]
+            k = parent[k]
+        return k
+
+    for k, row in enumerate(rows):
+        for j in row:
+            if j in owner:
+                parent[find(k)] = find(owner[j])
+            else:
+                owner[j] = k
+    groups: dict[int, list[Row]] = {}
+    for k, row in enumerate(rows):
+        groups.setdefault(find(k), []).append(row)
+    return list(groups.values())

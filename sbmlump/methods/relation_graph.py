@@ -1,0 +1,407 @@
+"""Directed relation graph: states that matter little for making what is observed are pruned.
+
+An edge i → j is weighted by the share of j's production that comes from reactions with i as a reactant, along the
+nominal run: its time average or its maximum, or, as Lu and Law weigh it, the largest share of j's turnover, production
+and consumption together, so that what only consumes j counts too. The importance of a state is the largest product of
+weights along a path to an observable. States under a threshold are removed together with the reactions that make
+nothing else, unless such a reaction is an outflow that matters to a state that stays; where others still need a removed
+state, it stands there with its initial value. Strongly connected groups of what stays are proposed as lumps.
+
+References
+----------
+T. Lu, C. K. Law, A directed relation graph method for mechanism reduction, Proc. Combust. Inst. 30 (2005),
+doi 10.1016/j.proci.2004.08.145; P. Pepiot-Desjardins, H. Pitsch, Combust. Flame 154 (2008),
+doi 10.1016/j.combustflame.2007.10.020: products along paths.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from sbmlump.dynamics.ensemble import (
+    DRAFT,
+    STANDARD,
+    EnsembleSettings,
+    error_estimate,
+    measure,
+    reference_ensemble,
+    refuse_untimed_events,
+    values,
+)
+from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
+from sbmlump.methods.elimination.substitute import elimination_of, with_fluxes
+from sbmlump.methods.elimination.timescales import nominal_run
+from sbmlump.model.graph import Node
+from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
+from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Reaction
+from sbmlump.structure.laws import amount_factors, changing_compartment
+
+__all__ = ["WEIGHTINGS", "RelationGraph", "Weighting", "pruned", "relation_graph"]
+
+
+Array = NDArray[np.float64]
+Clock = Callable[[], float]
+Weighting = Literal["average", "maximum", "turnover"]
+WEIGHTINGS: Final[tuple[Weighting, ...]] = ("maximum", "average", "turnover")
+_SEARCH_TRIALS: Final = 80
+_DEFAULT_ERROR: Final = 0.05
+_ROUGH: Final = 1e-4
+_ROUGH_STEPS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class RelationGraph:
+    """Weights and importances.
+
+    Attributes
+    ----------
+    states : tuple of str
+    weights : sparse array (n, n)
+        Entry (i, j): share of the production (or turnover) of j by reactions with i as a reactant, 0 … 1.
+    importance : mapping of state to float
+        1 for what is observed.
+    groups : tuple of tuple of str
+        Strongly connected groups of at least two states along edges of 1/2 and more: candidates for lumps.
+    """
+
+    states: tuple[str, ...]
+    weights: sp.csr_array
+    importance: Mapping[str, float]
+    groups: tuple[tuple[str, ...], ...]
+
+
+def relation_graph(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    times: Array,
+    states: Array,
+    weighting: Weighting = "maximum",
+) -> RelationGraph:
+    """Build the graph from a run.
+
+    Parameters
+    ----------
+    times : array (m,)
+    states : array (m, n)
+    weighting : ``average``, ``maximum`` or ``turnover``
+        Of the share of production, over time; ``turnover`` is the maximum of the share of production and consumption.
+
+    Raises
+    ------
+    UsageError
+        ``bad-option`` for another weighting.
+    """
+    if weighting not in WEIGHTINGS:
+        raise UsageError(Reason("bad-option", f"the weighting is {', '.join(WEIGHTINGS)}, not {weighting!r}"))
+    making, sources = _production(system, times, states, both=weighting == "turnover")
+    n = system.size
+    table = np.zeros((n, n))
+    with np.errstate(all="ignore"):
+        for j in range(n):
+            made = making[j]
+            if not made:
+                continue
+            total = np.sum([amount for _, amount in made], axis=0)
+            for i in {i for term, _ in made for i in sources[term]}:
+                part = np.sum([amount for term, amount in made if i in sources[term]], axis=0)
+                if weighting != "average":
+                    share = np.where(total > 0, part / total, 0.0).max()
+                else:
+                    whole = np.trapezoid(total, times)
+                    share = np.trapezoid(part, times) / whole if whole > 0 else 0.0
+                table[i, j] = min(1.0, float(np.nan_to_num(share)))
+    importance = _importance(system, observables, table)
+    close = sp.csr_array((table >= 0.5).astype(np.int8))
+    count, labels = connected_components(close, directed=True, connection="strong")
+    groups = [tuple(system.states[i] for i in np.flatnonzero(labels == g)) for g in range(count)]
+    return RelationGraph(
+        system.states,
+        sp.csr_array(table),
+        dict(zip(system.states, importance.tolist(), strict=True)),
+        tuple(group for group in groups if len(group) > 1),
+    )
+
+
+Term = Node
+
+
+def _production(
+    system: OdeSystem, times: Array, states: Array, *, both: bool = False
+) -> tuple[list[list[tuple[Term, Array]]], dict[Term, frozenset[int]]]:
+    """For each state, the fluxes that make it with their amounts over time; and the states each flux depends on.
+
+    The fluxes are the distinct terms of the right-hand sides, so that models of rate rules have them too. With ``both``
+    those that consume it count too.
+    """
+    graph = system.graph
+    index = system.state_index
+    terms = [graph.linear_terms(rhs) for rhs in system.rhs]
+    distinct = list(dict.fromkeys(term for one in terms for term in one))
+    if not distinct:
+        return [[] for _ in terms], {}
+    amounts = np.nan_to_num(values(system, distinct, times, states[None])[0])
+    place = {term: k for k, term in enumerate(distinct)}
+    # a net flux v⁺ − v⁻ is opened where it stands as a sum; inside a product it counts by its sign
+    making: list[list[tuple[Term, Array]]] = []
+    for one in terms:
+        signed = [(term, float(factor) * amounts[:, place[term]]) for term, factor in one.items()]
+        made = [(term, np.abs(amount) if both else np.maximum(amount, 0.0)) for term, amount in signed]
+        making.append([(term, amount) for term, amount in made if amount.any()])
+    sources = {term: frozenset(index[n] for n in graph.symbols([term]) if n in index) for term in distinct}
+    return making, sources
+
+
+def _importance(system: OdeSystem, observables: Sequence[Observable], table: Array) -> Array:
+    """Largest product of weights along a path to something observed (Dijkstra on −ln w)."""
+    graph = system.graph
+    index = system.state_index
+    best = np.zeros(system.size)
+    start = {index[n] for one in observables for n in graph.symbols([one.expression]) if n in index}
+    heap = [(-1.0, j) for j in sorted(start)]
+    best[list(start)] = 1.0
+    incoming = sp.csc_array(table)
+    while heap:
+        negative, j = heapq.heappop(heap)
+        if -negative < best[j]:
+            continue
+        low, high = incoming.indptr[j], incoming.indptr[j + 1]
+        for i, weight in zip(incoming.indices[low:high].tolist(), incoming.data[low:high].tolist(), strict=True):
+            value = -negative * weight
+            if value > best[i]:
+                best[i] = value
+                heapq.heappush(heap, (-value, i))
+    return best
+
+
+# -- pruning -----------------------------------------------------------------------------------------
+
+
+def pruned(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    *,
+    threshold: float | None = None,
+    max_error: float | None = None,
+    weighting: Weighting | None = None,
+    trial: EnsembleSettings = STANDARD,
+    clock: Clock = time.perf_counter,
+) -> ReducedSystem:
+    """Remove unimportant states and the reactions that make them.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        States of a smaller importance go.
+    max_error : float, optional
+        Search the threshold that removes most and whose measured error stays below; 0.05 where neither is given. The
+        error need not grow with the threshold, so thresholds are tried from the largest one downwards.
+    weighting : str, optional
+        See :func:`relation_graph`; with a threshold ``maximum`` if absent, otherwise all are tried.
+    trial
+        See :class:`~sbmlump.dynamics.ensemble.EnsembleSettings`.
+
+    Raises
+    ------
+    UsageError
+        ``bad-option`` if a number is out of range.
+    LimitError
+        ``target-not-reached`` if no state can go at this error.
+    UnsupportedModelError
+        ``event-not-lumpable`` if an event is not triggered by time alone; others are carried over, without what
+        they do to pruned states.
+    """
+    begin = clock()
+    _check_options(threshold, max_error)
+    refuse_untimed_events(system, "relation-graph")
+    ruler = reference_ensemble(system, observables, trial)
+    run = nominal_run(system, ruler.until)
+    weightings = (weighting,) if weighting is not None else WEIGHTINGS if threshold is None else WEIGHTINGS[:1]
+    graphs = {one: relation_graph(system, observables, *run, one) for one in weightings}
+
+    nominal = ruler.nominal()
+
+    def draft(limit: float, which: Weighting) -> tuple[ReducedSystem, dict[str, Any]]:
+        return _pruned_at(system, observables, graphs[which], limit, which, run)
+
+    def finished(made: tuple[ReducedSystem, dict[str, Any]]) -> ReducedSystem:
+        certificate = error_estimate(made[0], "relation-graph", ruler, made[1])
+        return replace(made[0], certificate=certificate, seconds={"lump": clock() - begin})
+
+    if threshold is not None:
+        return finished(draft(threshold, weightings[0]))
+    max_error = _DEFAULT_ERROR if max_error is None else max_error
+    lowest: float | None = None
+    for limit, which in _by_size(graphs):
+        made = draft(limit, which)
+        # most candidates are far off: one rough run shows it
+        rough = float(measure(made[0], nominal, relative=_ROUGH, steps=_ROUGH_STEPS).errors[0])
+        if rough <= 1.1 * max_error:
+            candidate = finished(made)
+            assert isinstance(candidate.certificate, ErrorEstimate)
+            if candidate.certificate.worst_error <= max_error:
+                return candidate
+            rough = candidate.certificate.worst_error
+        lowest = rough if lowest is None else min(lowest, rough)
+    known = lowest is not None and np.isfinite(lowest)
+    found = f" (the smallest error of any threshold is {lowest:.2g})" if known else ""
+    message = (
+        f"no state can be pruned with an error of at most {max_error:g}{found}; allow a larger one with --max-error"
+    )
+    raise LimitError(Reason("target-not-reached", message))
+
+
+def _by_size(graphs: Mapping[Weighting, RelationGraph]) -> list[tuple[float, Weighting]]:
+    """Thresholds that remove states but not all, those that remove most first; at most 80 of them.
+
+    Two weightings may remove the same states at different thresholds, and with them other reactions.
+    """
+    found: dict[tuple[frozenset[str], float], tuple[float, Weighting]] = {}
+    for which, graph in graphs.items():
+        for level in sorted({value for value in graph.importance.values() if value < 1.0}):
+            limit = float(np.nextafter(level, 2.0))
+            removed = frozenset(name for name, value in graph.importance.items() if value < limit)
+            if len(removed) < len(graph.states):
+                found.setdefault((removed, limit), (limit, which))
+    ordered = [found[key] for key in sorted(found, key=lambda one: (-len(one[0]), sorted(one[0]), one[1]))]
+    if len(ordered) <= _SEARCH_TRIALS:
+        return ordered
+    return [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, _SEARCH_TRIALS).astype(int))]
+
+
+def _check_options(threshold: float | None, max_error: float | None) -> None:
+    if threshold is not None and max_error is not None:
+        raise UsageError(Reason("bad-option", "give either --threshold or --max-error, not both"))
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise UsageError(Reason("bad-option", f"--threshold lies between 0 and 1, not {threshold:g}"))
+    if max_error is not None and not max_error > 0.0:
+        raise UsageError(Reason("bad-option", f"--max-error must be positive, not {max_error:g}"))
+
+
+def _pruned_at(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    found: RelationGraph,
+    limit: float,
+    weighting: str,
+    run: tuple[Array, Array],
+) -> tuple[ReducedSystem, dict[str, Any]]:
+    """The system that is left, not yet measured, and what is said of it."""
+    times, states = run
+    removed = [name for name in system.states if found.importance[name] < limit]
+    if len(removed) == system.size:
+        raise UnsupportedModelError(Reason("nothing-left", "every state would be pruned; choose a smaller --threshold"))
+    dropped = _droppable(system, set(removed), limit, times, states)
+    reduced = _without(system, removed, observables, dropped)
+    details: dict[str, Any] = {
+        "threshold": limit,
+        "weighting": weighting,
+        "pruned_states": removed,
+        "pruned_reactions": [one.id for one in dropped],
+        "importance": {n: round(v, 6) for n, v in sorted(found.importance.items(), key=lambda i: i[1])[:200]},
+        "proposed_lumps": [list(group) for group in found.groups[:20]],
+    }
+    return elimination_of(system, reduced, observables, DRAFT, "relation-graph"), details
+
+
+def _without(
+    system: OdeSystem, removed: Sequence[str], observables: Sequence[Observable], dropped: Sequence[Reaction]
+) -> OdeSystem:
+    """The system without some states, which rest at their initial values, and without some reactions."""
+    graph = system.graph
+    gone = set(removed)
+    index = system.state_index
+    factors = amount_factors(system)
+    kept = [i for i, name in enumerate(system.states) if name not in gone]
+    rhs: list[Node] = []
+    for i in kept:
+        terms = graph.linear_terms(system.rhs[i])
+        for term, value in _lost_terms(system, dropped, system.states[i], factors[i]).items():
+            terms[term] = terms.get(term, Fraction(0)) - value
+        rhs.append(graph.from_terms(terms))
+    constants = [*system.constants, *(Constant(name, system.initial[index[name]]) for name in removed)]
+    taken = {system.states[i] for i in kept} | {c.id for c in constants} | {a.id for a in system.assigned}
+    names = {one.id for one in dropped}
+    reactions = tuple(r for r in system.reactions if r.id not in names)
+    taken |= {r.id for r in reactions}
+    assigned = [*system.assigned, *(Assigned(o.id, o.expression) for o in observables if o.id not in taken)]
+    left = replace(
+        system,
+        states=tuple(system.states[i] for i in kept),
+        initial=tuple(system.initial[i] for i in kept),
+        rhs=tuple(rhs),
+        constants=tuple(constants),
+        assigned=tuple(assigned),
+        reactions=reactions,
+        events=_events_left(system, gone),
+        algebraic=(),
+    )
+    return with_fluxes(left, system, ())
+
+
+def _events_left(system: OdeSystem, gone: set[str]) -> tuple[Event, ...]:
+    """Events without their assignments to pruned states; those that have no other are left out."""
+    found = []
+    for event in system.events:
+        assignments = tuple(pair for pair in event.assignments if pair[0] not in gone)
+        implied = tuple(pair for pair in event.implied if pair[0] not in gone)
+        unscaled = tuple(pair for pair in event.unscaled if pair[0] not in gone)
+        if assignments or implied:
+            found.append(replace(event, assignments=assignments, implied=implied, unscaled=unscaled))
+    return tuple(found)
+
+
+def _droppable(system: OdeSystem, gone: set[str], limit: float, times: Array, states: Array) -> list[Reaction]:
+    """Reactions that make nothing but removed states and are no outflow of weight for a state that stays."""
+    index = system.state_index
+    made = [r for r in system.reactions if r.products and {one.species for one in r.products} <= gone]
+    if not made:
+        return []
+    flux = np.abs(np.nan_to_num(values(system, [r.flux for r in system.reactions], times, states[None])[0]))
+    column = {r.id: k for k, r in enumerate(system.reactions)}
+    outflow = np.zeros((len(times), system.size))
+    for reaction in system.reactions:
+        for one in reaction.reactants:
+            if one.species in index:
+                outflow[:, index[one.species]] += flux[:, column[reaction.id]]
+    dropped: list[Reaction] = []
+    for reaction in made:
+        taken = {one.species for one in (*reaction.reactants, *reaction.products)}
+        if any(changing_compartment(system, name) is not None for name in taken - gone):
+            continue  # the flux stands in their rates over a size that changes
+        drained = [index[one.species] for one in reaction.reactants if one.species in index and one.species not in gone]
+        with np.errstate(all="ignore"):
+            share = np.nan_to_num(flux[:, [column[reaction.id]]] / outflow[:, drained])
+        if float(share.max(initial=0.0)) < limit:
+            dropped.append(reaction)
+    return dropped
+
+
+def _lost_terms(system: OdeSystem, dropped: Sequence[Reaction], name: str, factor: Node) -> dict[Node, Fraction]:
+    """What dropped reactions contributed to the rate of ``name``, as terms."""
+    graph = system.graph
+    total: dict[Node, Fraction] = {}
+    quantity = system.quantities.get(name)
+    if quantity is not None and quantity.boundary:
+        return total  # a rule sets its rate, reactions do not
+    conversion = (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
+    scale = graph.symbol(conversion) if conversion is not None else graph.number(1)
+    for reaction in dropped:
+        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
+            for one in side:
+                if one.species != name:
+                    continue
+                node = graph.mul((graph.number(sign), scale, one.stoichiometry, reaction.flux))
+                node = node if graph.number_of(factor) == 1 else graph.div(node, factor)
+                for term, value in graph.linear_terms(node).items():
+                    total[term] = total.get(term, Fraction(0)) + value
+    return total

@@ -1,0 +1,439 @@
+"""Reductions: the map, the certificate, and the reduced system, always together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sbmlump.errors import Reason
+from sbmlump.model.domains import nearest_double
+from sbmlump.model.graph import Node
+from sbmlump.model.system import Assigned, OdeSystem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "AffineLumping",
+    "Certificate",
+    "Elimination",
+    "Embedding",
+    "ErrorEstimate",
+    "ExactProof",
+    "LinearLumping",
+    "Lump",
+    "LumpingMatrix",
+    "Map",
+    "Observable",
+    "Proof",
+    "ReducedSystem",
+    "finite_or_none",
+    "with_observables",
+]
+
+
+_MOST_SHOWN: Final = 20
+_WRITER: Final = "sbmlump.jobs"
+"""The module above this one that knows every format."""
+
+
+@dataclass(frozen=True, slots=True)
+class LumpingMatrix:
+    """A sparse exact matrix L over Q, m rows by n states.
+
+    Attributes
+    ----------
+    states : tuple of str
+        Ids of the n columns.
+    rows : tuple of mappings from column index to Fraction
+        Non-zero entries of each of the m rows.
+    """
+
+    states: tuple[str, ...]
+    rows: tuple[Mapping[int, Fraction], ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(m, n)."""
+        return len(self.rows), len(self.states)
+
+    def exact(self) -> list[list[Fraction]]:
+        """All entries as rows of Fractions (dense, m × n)."""
+        n = len(self.states)
+        return [[row.get(j, Fraction(0)) for j in range(n)] for row in self.rows]
+
+    def array(self) -> NDArray[np.float64]:
+        """All entries as doubles, shape (m, n); infinite beyond their range."""
+        out = np.zeros(self.shape)
+        for i, row in enumerate(self.rows):
+            for j, value in row.items():
+                out[i, j] = nearest_double(value)
+        return out
+
+    @property
+    def proper(self) -> bool:
+        """Whether no state is a member of two lumps."""
+        seen: set[int] = set()
+        for row in self.rows:
+            if not seen.isdisjoint(row):
+                return False
+            seen.update(row)
+        return True
+
+    @property
+    def non_negative(self) -> bool:
+        """Whether no entry is negative."""
+        return all(value >= 0 for row in self.rows for value in row.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Lump:
+    """One state of a reduced system: its id and what it is made of (Σ members[id]·id)."""
+
+    id: str
+    members: Mapping[str, Fraction]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one original state under its own id."""
+        return self.members == {self.id: Fraction(1)}
+
+
+@dataclass(frozen=True, slots=True)
+class LinearLumping:
+    """y = Lx with an affine lift x = L̄y + c such that L L̄ = I and L c = 0.
+
+    Attributes
+    ----------
+    matrix : LumpingMatrix
+        L, over Q.
+    lift : LumpingMatrix
+        Columns of L̄ as rows over Q (row i holds the states that lump i lifts to).
+    offset : mapping of int to Fraction
+        Non-zero entries of c, by column; empty in most cases.
+    """
+
+    matrix: LumpingMatrix
+    lift: LumpingMatrix
+    offset: Mapping[int, Fraction] = field(default_factory=dict)
+    kind: str = "linear"
+
+
+@dataclass(frozen=True, slots=True)
+class Elimination(LinearLumping):
+    """Some states are kept, others follow from them by expressions that need not be linear.
+
+    Attributes
+    ----------
+    assigned : tuple of str
+        Original states that the reduced system defines (as assigned quantities or constants); the lift takes their
+        values from there. The matrix holds the lumps, which are linear in the original states all the same.
+    starts : mapping of str to row
+        Constants of the reduced system that hold initial values, each as a combination of original states.
+    """
+
+    kind: str = "elimination"
+    assigned: tuple[str, ...] = ()
+    starts: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """x = Ry: states of a block have one value, y. Rows of R are blocks of a partition of the states.
+
+    Attributes
+    ----------
+    matrix : LumpingMatrix
+        For each block the unit row of the state that stands for it, so that y = matrix · x on the embedded states.
+    lift : LumpingMatrix
+        Columns of R as rows (row i holds 1 at every state of block i); matrix · R = I.
+    offset : mapping of int to Fraction
+        Empty.
+    """
+
+    matrix: LumpingMatrix
+    lift: LumpingMatrix
+    offset: Mapping[int, Fraction] = field(default_factory=dict)
+    kind: str = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class AffineLumping:
+    """y = Lx with the lift x̂ = L̄y + c(x(0)), L L̄ = I and L c = 0 as doubles: an approximate reduction.
+
+    The coefficients are the rationals that the shortest decimal texts of doubles denote.
+
+    Attributes
+    ----------
+    matrix : LumpingMatrix
+        L; the first rows are those of the observables.
+    lift : LumpingMatrix
+        Columns of L̄ as rows (row i holds the states that lump i lifts to).
+    offset : mapping of int to Fraction
+        Non-zero entries of c, by column, for the initial values of the file.
+    totals : tuple of (id, mapping of int to Fraction)
+        Constants of the reduced model that hold conserved totals W x(0): id and row of W.
+    offset_terms : mapping of int to (mapping of str to Fraction)
+        c_j = Σ coefficient · constant; the key "" stands for 1.
+    """
+
+    matrix: LumpingMatrix
+    lift: LumpingMatrix
+    offset: Mapping[int, Fraction] = field(default_factory=dict)
+    totals: tuple[tuple[str, Mapping[int, Fraction]], ...] = ()
+    offset_terms: Mapping[int, Mapping[str, Fraction]] = field(default_factory=dict)
+    kind: str = "affine"
+
+
+Map = LinearLumping | Embedding | AffineLumping
+
+
+@dataclass(frozen=True, slots=True)
+class ExactProof:
+    """What was proved, how, and with which probability the proof is wrong.
+
+    Attributes
+    ----------
+    statement : str
+        In words.
+    method : str
+        ``expansion`` (polynomial identity over Q, deterministic) or ``identity-test`` (random points modulo random
+        primes).
+    failure_probability : float
+        0 for a deterministic proof; an upper bound otherwise.
+    primes : tuple of int
+        Primes used.
+    heuristic : str or None
+        Present where functions were taken as generic, with the domain on which the statement holds.
+    valid_for : mapping
+        Values of constants the lumping rests on; empty if it holds for all values.
+    symbolic : tuple of str
+        Constants for all of whose values it holds.
+    domain : str or None
+        The piece of the state space on which it holds, where that is not everywhere.
+    """
+
+    statement: str
+    method: str
+    failure_probability: float
+    primes: tuple[int, ...] = ()
+    points: int = 0
+    degree: int = 0
+    heuristic: str | None = None
+    valid_for: Mapping[str, str] = field(default_factory=dict)
+    symbolic: tuple[str, ...] = ()
+    kind: str = "exact-proof"
+    domain: str | None = None
+
+    @property
+    def holds_for(self) -> str:
+        """``domain`` (on a piece of the state space), ``file-values`` (of some constants), ``all-parameter-values``."""
+        if self.domain is not None:
+            return "domain"
+        return "file-values" if self.valid_for else "all-parameter-values"
+
+    def scope(self, most: int = _MOST_SHOWN) -> str:
+        """One sentence: for which values of the constants it holds, the first ``most`` by name."""
+        if not self.valid_for:
+            return "It holds for all values of the parameters."
+        listed = [f"{name} = {value}" for name, value in list(self.valid_for.items())[:most]]
+        more = f" and {len(self.valid_for) - most} more" if len(self.valid_for) > most else ""
+        rest = "; the other parameters may have any values" if self.symbolic else ""
+        return f"It rests on values of the original model: {', '.join(listed)}{more}{rest}."
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {
+            "kind": self.kind,
+            "holds_for": self.holds_for,
+            "statement": self.statement,
+            "method": self.method,
+            "failure_probability": self.failure_probability,
+            "primes": list(self.primes),
+            "points": self.points,
+            "degree": self.degree,
+            "heuristic": self.heuristic,
+            "valid_for": dict(self.valid_for),
+            "symbolic_parameters": list(self.symbolic),
+            "domain": self.domain,
+        }
+
+
+#: What ``verify`` returns where it does not return a Refutation.
+Proof = ExactProof
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEstimate:
+    """How far an approximate reduction is off, as measured: an estimate, not a bound."""
+
+    method: str
+    horizon: float
+    ensemble: int
+    spread: float
+    worst_error: float
+    median_error: float
+    estimate: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "error-estimate"
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {
+            "kind": self.kind,
+            "holds_for": None,  # a measurement says nothing of other values
+            "method": self.method,
+            "horizon": self.horizon,
+            "ensemble": self.ensemble,
+            "spread": self.spread,
+            "worst_error": self.worst_error,
+            "median_error": self.median_error,
+            "estimate": self.estimate,
+            **self.details,
+        }
+
+
+Certificate = ExactProof | ErrorEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class Observable:
+    """Something the user wants to keep: its id in the reduced model and its expression in the original one."""
+
+    id: str
+    expression: Node
+    text: str
+
+
+@dataclass(frozen=True)
+class ReducedSystem:
+    """A smaller system, the map that leads to it, and the certificate.
+
+    Attributes
+    ----------
+    original, system : OdeSystem
+        Before and after.
+    observables : tuple of Observable
+        Kept; each id is a state or an assigned quantity of ``system``.
+    lumps : tuple of Lump
+        One for each state of ``system``, in order.
+    map : Map
+        The reduction map with its lift.
+    certificate : Certificate
+        Made by code that did not compute the map.
+    method : str
+        As on the command line.
+    remarks : tuple of str
+        What else is to be said of it.
+    reasons : tuple of Reason
+        Why something was not done that might have been expected (a total that is not constant).
+    reducible : bool
+        Whether ``system`` is smaller than ``original``.
+    """
+
+    original: OdeSystem
+    system: OdeSystem
+    observables: tuple[Observable, ...]
+    lumps: tuple[Lump, ...]
+    map: Map
+    certificate: Certificate
+    method: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def matrix(self) -> LumpingMatrix:
+        """L, m × n over Q."""
+        return self.map.matrix
+
+    @property
+    def reducible(self) -> bool:
+        """Whether fewer states are left."""
+        return self.system.size < self.original.size
+
+    @property
+    def vanished(self) -> tuple[str, ...]:
+        """Original states that are in no lump and follow from none: they do not influence the observables."""
+        if self.map.kind != "linear" or not isinstance(self.certificate, ExactProof):
+            return ()  # of an approximation that cannot be said
+        members = {j for row in (*self.matrix.rows, *self.map.lift.rows) for j in row}
+        return tuple(name for j, name in enumerate(self.original.states) if j not in members)
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """Original states that are no longer states of their own but part of a pool."""
+        alone = {lump.id for lump in self.lumps if lump.is_single}
+        members = {name for lump in self.lumps if not lump.is_single for name in lump.members}
+        return tuple(name for name in self.original.states if name in members and name not in alone)
+
+    def project(self, x: ArrayLike) -> NDArray[np.float64]:
+        """y = Lx for one state (n,) or k states (k, n)."""
+        return np.asarray(np.asarray(x, dtype=np.float64) @ self.matrix.array().T)
+
+    def lift(self, y: ArrayLike) -> NDArray[np.float64]:
+        """A state x with Lx = y, for one (m,) or k (k, m) reduced states; not the original trajectory."""
+        offset = np.zeros(len(self.matrix.states))
+        for column, value in self.map.offset.items():
+            offset[column] = nearest_double(value)
+        lifted = np.asarray(np.asarray(y, dtype=np.float64) @ self.map.lift.array() + offset)
+        if isinstance(self.map, Elimination) and self.map.assigned:
+            from sbmlump.model.evaluate import Evaluator
+
+            names = self.map.assigned
+            nodes = [self.system.definitions[name] for name in names]
+            evaluator = Evaluator(self.system.graph, nodes, self.system.states, self.system.constant_values)
+            place = self.original.state_index
+            lifted[..., [place[name] for name in names]] = evaluator.values(0.0, y)
+        return lifted
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: sizes, certificate, and what each lump is made of."""
+        from html import escape
+
+        certificate = self.certificate
+        if isinstance(certificate, ErrorEstimate):
+            claim = f"approximate, largest relative error measured {certificate.worst_error:.3g}"
+        else:
+            claim = f"exact: {certificate.statement}"
+        name = self.original.name or self.original.id
+        head = f"{name}: {self.original.size} states became {self.system.size} ({self.method})"
+        made = [lump for lump in self.lumps if not lump.is_single]
+        rows = []
+        for lump in made[:_MOST_SHOWN]:
+            terms = [f"{value}*{one}" if value != 1 else one for one, value in list(lump.members.items())[:_MOST_SHOWN]]
+            more = " + …" if len(lump.members) > _MOST_SHOWN else ""
+            rows.append(f"<tr><td>{escape(lump.id)}</td><td>{escape(' + '.join(terms) + more)}</td></tr>")
+        if len(made) > _MOST_SHOWN:
+            rows.append(f"<tr><td colspan='2'>… and {len(made) - _MOST_SHOWN} more lumps</td></tr>")
+        table = f"<table><tr><th>lump</th><th>made of</th></tr>{''.join(rows)}</table>" if rows else ""
+        kept = ", ".join(one.id for one in self.observables)
+        return f"<p><b>{escape(head)}</b><br>keeps {escape(kept)}<br>{escape(claim)}</p>{table}"
+
+    def write(self, path: str | Path) -> None:
+        """Write the reduced model as SBML Level 3 Version 2 (the whole file appears, or nothing does)."""
+        # by name and on first use: imports go one way, and a reduction that was sent to another process writes, too
+        import_module(_WRITER).write_reduced_model(self, path)
+
+
+def names_of(lumps: Sequence[Lump]) -> tuple[str, ...]:
+    """Ids of lumps, in order."""
+    return tuple(lump.id for lump in lumps)
+
+
+def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> OdeSystem:
+    """The system with assigned quantities for the observables that have no id of it."""
+    defined = system.definitions
+    new = tuple(Assigned(one.id, one.expression) for one in observables if one.id not in defined)
+    return replace(system, assigned=(*system.assigned, *new)) if new else system
+
+
+def finite_or_none(value: float) -> float | None:
+    """The number for JSON, which has no infinity and no NaN."""
+    return float(value) if np.isfinite(value) else None

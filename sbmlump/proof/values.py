@@ -1,0 +1,544 @@
+"""Values at time 0 as a part of a claim: initial values and constants, compared as formulas in the symbolic constants.
+
+"For all values of k" says something of the initial values and of the constants too that are computed from k. With the
+computed constants opened and the symbolic ones that are not computed left as symbols, each value is an expression of
+these on both sides, and the two have to be identical: as numbers where nothing symbolic is in them, else over Q, with
+functions taken as generic (equal arguments, equal values), as right-hand sides are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import LimitError, Reason
+from sbmlump.linalg.finite_field import random_prime
+from sbmlump.model.domains import BadPrimeError, PrimeField
+from sbmlump.model.equality import same_value
+from sbmlump.model.evaluate import values_of
+from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.program import Program
+from sbmlump.model.properties import with_double_constants
+from sbmlump.model.reduced import ExactProof
+from sbmlump.model.system import OdeSystem
+from sbmlump.proof.identity import MAX_VARIABLES, TARGET, expand_polynomials, failure_bound, run_trials
+
+__all__ = [
+    "ComparedValues",
+    "ValuePair",
+    "ValueTable",
+    "compare_values",
+    "constant_pairs",
+    "with_values",
+    "ids_below",
+    "prove_widest",
+    "resting_values",
+]
+
+
+Residues = NDArray[np.int64]
+_SEED: Final = 0x1417
+
+
+class ValueTable:
+    """Values at time 0 of one system over the symbolic constants that are not computed.
+
+    Parameters
+    ----------
+    system : OdeSystem
+    free : set of str
+        Constants that stay symbols.
+    """
+
+    def __init__(self, system: OdeSystem, free: AbstractSet[str]) -> None:
+        self.graph = system.graph
+        self._start = system.at_start(free)
+        self._given = {c.id: c.value for c in system.constants if c.id in free}
+        self._inside: Mapping[Node, Node] | None = None
+
+    @staticmethod
+    def free_of(original: OdeSystem, symbolic: AbstractSet[str]) -> frozenset[str]:
+        """Those of the symbolic constants that the original does not compute from something else."""
+        graph = original.graph
+        return frozenset(
+            c.id for c in original.constants if c.id in symbolic and (c.value is None or not graph.symbols([c.value]))
+        )
+
+    def get(self, name: str) -> Node | None:
+        """Value of a state or constant; of a free constant the value that the file gives it."""
+        if name not in self._given:
+            return self._start.get(name)
+        value = self._given[name]
+        return value if value is None or self.graph.number_of(value) is not None else self.formula(value)
+
+    def formula(self, node: Node) -> Node:
+        """Value at time 0 of an expression."""
+        if self._inside is None:
+            others = ((n, start) for n, start in self._start.items() if n not in self._given)
+            self._inside = {self.graph.time(): self.graph.number(0)} | {self.graph.symbol(n): v for n, v in others}
+        return self.graph.substitute([node], self._inside)[0]
+
+    def combined(self, row: Mapping[str, Fraction]) -> Node | None:
+        """Σ weight · value; ``None`` if one is missing."""
+        values = [(weight, self.get(name)) for name, weight in row.items()]
+        known = [self.graph.scaled(weight, node) for weight, node in values if node is not None]
+        return self.graph.add(known) if len(known) == len(values) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ValuePair:
+    """Two values that have to agree, each in the graph of its system; ``None`` where there is none."""
+
+    left: Node | None
+    right: Node | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedValues:
+    """What a comparison of values found.
+
+    Attributes
+    ----------
+    wrong : tuple of ValuePair
+    failure_probability : float
+        Upper bound for "some pair differs and no trial showed it".
+    primes : tuple of int
+        Of the trials, where there were any.
+    """
+
+    wrong: tuple[ValuePair, ...] = ()
+    failure_probability: float = 0.0
+    primes: tuple[int, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """One for each pair that differs."""
+        return tuple(dict.fromkeys(pair.reason for pair in self.wrong))
+
+
+def constant_pairs(original: OdeSystem, reduced: OdeSystem, left: ValueTable, right: ValueTable) -> list[ValuePair]:
+    """One pair for each constant that both systems have; what the reduced one gives no value is not compared."""
+    shared = {c.id for c in original.constants if c.value is not None}
+    shared &= {c.id for c in reduced.constants if c.value is not None}
+    pairs: list[ValuePair] = []
+    for name in sorted(shared):
+        a, b = left.get(name), right.get(name)
+        if a is not None and b is not None:
+            text = f"the constant {name} has another value than in the original"
+            pairs.append(ValuePair(a, b, Reason("constant-differs", text, name)))
+    return pairs
+
+
+def compare_values(original: Graph, reduced: Graph, pairs: Iterable[ValuePair], seed: int = 0) -> ComparedValues:
+    """The pairs that are not identical.
+
+    References
+    ----------
+    Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225: identity testing.
+    """
+    wrong: list[ValuePair] = []
+    formulas: list[ValuePair] = []
+    symbolic = _Symbols(original), _Symbols(reduced)
+    for pair in pairs:
+        if pair.left is None or pair.right is None:
+            if pair.left is not pair.right:
+                wrong.append(pair)
+        elif symbolic[0](pair.left) or symbolic[1](pair.right):
+            formulas.append(pair)
+        elif not same_value(original, pair.left, reduced, pair.right):
+            wrong.append(pair)
+    if not formulas:
+        return ComparedValues(tuple(wrong))
+    graph = Graph()
+    left = graph.transplant(original, [one.left for one in formulas if one.left is not None], {})
+    right = graph.transplant(reduced, [one.right for one in formulas if one.right is not None], {})
+    outcome = _identical(graph, left, right, seed)
+    if outcome.wrong:
+        both, replaced = with_double_constants(graph, [*left, *right])
+        if replaced:
+            again = _identical(graph, both[: len(left)], both[len(left) :], seed)
+            outcome = again if len(again.wrong) < len(outcome.wrong) else outcome
+    wrong += [formulas[i] for i in outcome.wrong]
+    return ComparedValues(tuple(wrong), outcome.failure_probability, outcome.primes)
+
+
+class _Symbols:
+    """Whether a value mentions a symbol; most are numbers."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def __call__(self, node: Node) -> bool:
+        return self._graph.number_of(node) is None and bool(self._graph.symbols([node]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    wrong: tuple[int, ...] = ()
+    failure_probability: float = 0.0
+    primes: tuple[int, ...] = ()
+
+
+def _identical(graph: Graph, left: Sequence[Node], right: Sequence[Node], seed: int) -> _Outcome:
+    """Positions at which two expressions of one graph are not identical."""
+    open_pairs = [i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a != b]
+    if not open_pairs:
+        return _Outcome()
+    a, b = [left[i] for i in open_pairs], [right[i] for i in open_pairs]
+    variables = [graph.symbol(name) for name in sorted(graph.symbols([*a, *b]))]
+    both = expand_polynomials(graph, [*a, *b], variables) if len(variables) <= MAX_VARIABLES else None
+    if both is not None:
+        half = len(a)
+        return _Outcome(tuple(open_pairs[i] for i in range(half) if both[i] != both[half + i]))
+    found = _tested(graph, a, b, variables, seed)
+    if found is not None:
+        return _Outcome(tuple(open_pairs[i] for i in found.wrong), found.failure_probability, found.primes)
+    # some pair is defined nowhere; one by one, so that it hides no other
+    alone = [_tested(graph, [x], [y], variables, seed) for x, y in zip(a, b, strict=True)]
+    wrong = tuple(i for i, one in zip(open_pairs, alone, strict=True) if one is None or one.wrong)
+    chance = sum(one.failure_probability for one in alone if one is not None)
+    return _Outcome(wrong, min(1.0, chance), tuple(p for one in alone if one is not None for p in one.primes))
+
+
+def _tested(
+    graph: Graph, left: Sequence[Node], right: Sequence[Node], variables: Sequence[Node], seed: int
+) -> _Outcome | None:
+    """By trials at random points; ``None`` if no point was found at which all is defined.
+
+    A difference that the trials are too few for (numbers that are too large) counts as one.
+    """
+    program = Program(graph, [*left, *right], variables)
+    half = len(left)
+    compare = _comparison(program, half)
+    degree = program.degree() + 1
+    bound = failure_bound(degree, degree * (program.height() + 64))
+    trial = run_trials(compare, np.random.default_rng([seed, _SEED]), bound)
+    if not trial.primes:
+        return None
+    wrong = trial.wrong
+    if not wrong and trial.failure_probability > TARGET:
+        wrong = tuple(range(half))
+    return _Outcome(wrong, 0.0 if wrong else trial.failure_probability, trial.primes)
+
+
+def _comparison(program: Program, half: int) -> Callable[[PrimeField, np.random.Generator, int], Residues | None]:
+    def compare(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+        x = generator.integers(1, finite.prime, (len(program.inputs), points))
+        tape = program.run(finite, x)
+        good = ~tape.bad
+        if not good.any():
+            return None
+        values = program.outputs(tape)[:, good]
+        return np.asarray((values[:half] - values[half:]) % finite.prime)
+
+    return compare
+
+
+def with_values(proof: ExactProof, values: ComparedValues) -> ExactProof:
+    """The proof of the whole: that of the rates, and that of the values at time 0."""
+    if not values.failure_probability:
+        return proof
+    return replace(
+        proof,
+        method="identity-test",
+        failure_probability=min(1.0, proof.failure_probability + values.failure_probability),
+        primes=tuple(dict.fromkeys((*proof.primes, *values.primes))),
+    )
+
+
+# -- For which values of the constants a reduction holds: all of them where that can  ------------
+
+# For which values of the constants a reduction holds: all of them where that can be proved, else what it rests on.
+#
+# A reduction may use the values in the file, but most do not need them. So what was found is proved with every constant
+# symbolic first. Where that fails, the constants that matter are looked for: both sides are evaluated modulo a
+# prime with
+# some constants at their values and the others random, and a constant that cannot be set free without a difference is
+# fixed. That search is trusted with nothing; the claim is proved again with the rest symbolic.
+
+
+Sides = tuple[Graph, list[Node], list[Node]]
+
+MOST_WORK: Final = 200_000_000
+"""Nodes times columns of the search for the constants that matter (a few seconds); beyond it every constant of what
+differs counts as one that matters."""
+_COLUMN_BYTES: Final = 64 << 20  # of one block of columns
+_TRIES: Final = 8  # primes, until one divides no denominator
+_VALIDITY_SEED: Final = 0xF1EE
+
+
+class _Claim(Protocol):
+    """What is proved: its systems, and the constants for all of whose values."""
+
+    @property
+    def original(self) -> OdeSystem: ...
+
+    @property
+    def symbolic(self) -> frozenset[str]: ...
+
+
+_AnyClaim = TypeVar("_AnyClaim", bound=_Claim)
+_Other = TypeVar("_Other")
+
+
+def prove_widest(
+    claim: _AnyClaim,
+    prove: Callable[[_AnyClaim], ExactProof | _Other],
+    symbolic: Callable[[_AnyClaim, frozenset[str]], _AnyClaim],
+    sides: Callable[[_AnyClaim], Sides],
+    seed: int = 0,
+) -> ExactProof | _Other:
+    """Prove a claim for as many constants symbolic as can be.
+
+    Parameters
+    ----------
+    claim
+        Its ``symbolic`` constants have to stay symbolic.
+    prove : callable
+        From a claim to a proof or a refutation.
+    symbolic : callable (claim, constants) → claim
+        The claim made for all values of these constants.
+    sides : callable
+        What has to be identical, both sides over states and symbolic constants of the original.
+    seed : int
+
+    Returns
+    -------
+    The proof with the most symbolic constants that was found, or what ``prove`` says of the claim as it is. A proof
+    that holds everywhere for fewer constants is preferred to one that holds on a piece of the state space.
+    """
+    every = claim.symbolic | set(claim.original.given_constants)
+    if every <= claim.symbolic:
+        return prove(claim)
+    widest = symbolic(claim, every)
+    first = _proof_of(prove, widest)
+    if first is not None and first.domain is None:
+        return first
+    both = sides(widest)
+    tried = {every, claim.symbolic} if first is None else {every}  # the claim as it is comes last anyway
+    for fixed in _fixed_sets(claim, both, seed) if first is None else [_inside_functions(*both)]:
+        free = (every - _with_sources(claim.original, fixed & every)) | claim.symbolic
+        if free in tried:
+            continue
+        tried.add(free)
+        proof = _proof_of(prove, symbolic(claim, free))
+        if proof is not None and (first is None or proof.domain is None):
+            return proof
+    return prove(claim) if first is None else first
+
+
+def _inside_functions(graph: Graph, left: Sequence[Node], right: Sequence[Node]) -> frozenset[str]:
+    """Ids in exponents and in arguments of functions: with their values such an expression may be a rational one."""
+    nodes = graph.reachable([*left, *right])
+    called = [arg for node in nodes if graph.op(node) is Op.CALL for arg in graph.args(node)]
+    exponents = [graph.args(node)[1] for node in nodes if graph.op(node) is Op.POW]
+    return frozenset(graph.symbols([*called, *exponents]))
+
+
+def _proof_of(prove: Callable[[_AnyClaim], ExactProof | _Other], claim: _AnyClaim) -> ExactProof | None:
+    try:
+        found = prove(claim)
+    except LimitError:  # degrees grow with the number of symbols; fewer of them may be within the limits
+        return None
+    return found if isinstance(found, ExactProof) else None
+
+
+def _with_sources(system: OdeSystem, names: Iterable[str]) -> frozenset[str]:
+    """Constants, and those that their values are computed from: fixed is only what rests on what is fixed."""
+    return frozenset(c.id for c in system.constants) & ids_below(system, names)
+
+
+# -- what a claim rests on ---------------------------------------------------------------------------
+
+
+def resting_values(
+    system: OdeSystem, symbolic: AbstractSet[str], members: Iterable[str], seen: Sequence[Node]
+) -> dict[str, str]:
+    """Values of the constants that a claim may rest on: those in it that are not symbolic.
+
+    Parameters
+    ----------
+    system : OdeSystem
+        The original.
+    symbolic : set of str
+        Constants for all of whose values the claim is made; what is computed from them follows them.
+    members : iterable of str
+        States whose initial values are part of the claim.
+    seen : sequence of Node
+        Expressions that are part of it: right-hand sides, observables, parts of events.
+
+    Returns
+    -------
+    dict
+        Exact where the value is rational, else ``irrational``, in the order of the constants.
+    """
+    graph = system.graph
+    mentioned = ids_below(system, {*members, *graph.symbols(seen)})
+    start = system.at_start(symbolic)
+    used: dict[str, str] = {}
+    for constant in system.constants:
+        node = start.get(constant.id)
+        if constant.id in symbolic or constant.id not in mentioned or node is None or graph.symbols([node]):
+            continue
+        number = graph.number_of(node)
+        used[constant.id] = str(number) if number is not None else "irrational"
+    return used
+
+
+def ids_below(system: OdeSystem, names: Iterable[str]) -> set[str]:
+    """Ids that the values of ``names`` at time 0 hang on, themselves included."""
+    graph = system.graph
+    given = {c.id: c.value for c in system.constants if c.value is not None}
+    given |= dict(zip(system.states, system.initial, strict=True)) | {a.id: a.value for a in system.assigned}
+    given |= {r.id: r.flux for r in system.reactions}
+    found: set[str] = set()
+    left = set(names)
+    while left:
+        found |= left
+        left = graph.symbols([given[name] for name in left if name in given]) - found
+    return found
+
+
+# -- which constants matter --------------------------------------------------------------------------
+
+
+def _fixed_sets(claim: _Claim, sides: Sides, seed: int) -> Iterator[frozenset[str]]:
+    """Constants to fix, the smallest set first."""
+    constants = [c.id for c in claim.original.constants if c.id not in claim.symbolic]
+    graph, left, right = sides
+    search = _Search(claim.original, graph, left, right, constants, seed)
+    if search.differing:
+        yield search.needed()
+        yield search.mentioned
+
+
+class _Search:
+    """Looks for the constants without whose values two lists of expressions differ.
+
+    Every column is one point: the same states, with some of the constants at random values and the others at those of
+    the file.
+    """
+
+    def __init__(
+        self,
+        system: OdeSystem,
+        graph: Graph,
+        left: Sequence[Node],
+        right: Sequence[Node],
+        constants: Sequence[str],
+        seed: int,
+    ) -> None:
+        self._generator = np.random.default_rng([seed, _VALIDITY_SEED])
+        self._graph = graph
+        pairs = [(a, b) for a, b in zip(left, right, strict=True) if a != b]
+        names = sorted(graph.symbols(node for pair in pairs for node in pair))
+        self._values = _numbers(system, [name for name in constants if name in set(names)])
+        self._names = names
+        self._pairs = pairs
+        self._draw()
+        differ = self._differing([frozenset(self._values)])[:, 0].tolist() if pairs else []
+        self._pairs = [pair for pair, differs in zip(pairs, differ, strict=True) if differs]
+        self.differing = bool(self._pairs)
+
+    @property
+    def mentioned(self) -> frozenset[str]:
+        """Every constant in what differs when all of them are free."""
+        inside = self._graph.symbols(node for pair in self._pairs for node in pair)
+        return frozenset(name for name in self._values if name in inside)
+
+    def needed(self) -> frozenset[str]:
+        """Constants to fix so that nothing differs; functions may hide that some are not needed."""
+        # what differs at the values of the file too is no identity of these expressions (functions whose derivatives
+        # close): nothing can be seen of it here
+        hidden = self._differing([frozenset()])[:, 0]
+        unseen = [pair for pair, bad in zip(self._pairs, hidden, strict=True) if bad]
+        fixed = {name for name in self._graph.symbols(n for pair in unseen for n in pair) if name in self._values}
+        self._pairs = [pair for pair, bad in zip(self._pairs, hidden, strict=True) if not bad]
+        inside = self._graph.symbols(node for pair in self._pairs for node in pair)
+        open_names = [name for name in self._values if name in inside and name not in fixed]
+        if not open_names:
+            return frozenset(fixed)
+        size = len(self._graph.reachable(node for pair in self._pairs for node in pair))
+        if size * len(open_names) > MOST_WORK:
+            return frozenset(fixed) | frozenset(open_names)
+        alone = self._differing([frozenset({name}) for name in open_names])
+        fixed |= {name for i, name in enumerate(open_names) if alone[:, i].any()}
+        rest = [name for name in open_names if name not in fixed]
+        free: list[str] = []
+        while rest:
+            # set free one after the other; the first that makes a difference together with those before it stays
+            columns = [frozenset((*free, *rest[: i + 1])) for i in range(len(rest))]
+            wrong = self._differing(columns)
+            first = next((i for i in range(len(rest)) if wrong[:, i].any()), len(rest))
+            free += rest[:first]
+            fixed |= set(rest[first : first + 1])
+            rest = rest[first + 1 :]
+        return frozenset(fixed)
+
+    def _draw(self) -> None:
+        """A prime that divides no denominator of the values, and the random values of everything."""
+        for _ in range(_TRIES):
+            self._field = PrimeField(random_prime(self._generator), int(self._generator.integers(1 << 62)))
+            try:
+                self._fixed = {name: self._field.residue(value) for name, value in self._values.items()}
+            except BadPrimeError:
+                continue
+            break
+        else:
+            self._fixed = {}
+        drawn = self._generator.integers(1, self._field.prime, len(self._names) + 1)
+        self._random = dict(zip([*self._names, ""], drawn.tolist(), strict=True))
+
+    def _differing(self, columns: Sequence[frozenset[str]]) -> NDArray[np.bool_]:
+        """Which pairs differ at the points at which these constants are free, shape (pairs, columns)."""
+        graph, prime = self._graph, self._field.prime
+        roots = [node for pair in self._pairs for node in pair]
+        program = Program(graph, roots, [*(graph.symbol(name) for name in self._names), graph.time()])
+        found = np.zeros((len(self._pairs), len(columns)), dtype=np.bool_)
+        width = max(1, _COLUMN_BYTES // (8 * max(program.size, 1)))
+        for low in range(0, len(columns), width):
+            block = columns[low : low + width]
+            points = np.array(
+                [
+                    [
+                        self._fixed[name] if name in self._fixed and name not in free else self._random[name]
+                        for free in block
+                    ]
+                    for name in (*self._names, "")
+                ],
+                dtype=np.int64,
+            )
+            try:
+                tape = program.run(self._field, points)
+            except BadPrimeError:
+                found[:, low : low + width] = True
+                continue
+            values = program.outputs(tape)
+            different = (values[0::2] - values[1::2]) % prime != 0
+            # where something is undefined nothing was shown: as good as a difference
+            found[:, low : low + width] = different | tape.bad[None, :]
+        return found
+
+
+def _numbers(system: OdeSystem, names: Sequence[str]) -> dict[str, Fraction]:
+    """Values of constants as rationals; irrational ones as the doubles nearest to them, none where it is not finite."""
+    graph, values = system.graph, system.constant_values
+    found: dict[str, Fraction] = {}
+    for name in names:
+        node = values.get(name)
+        if node is None:
+            continue
+        number = graph.number_of(node)
+        if number is None:
+            value = float(values_of(graph, [node])[0])
+            number = Fraction(value) if np.isfinite(value) else None
+        if number is not None:
+            found[name] = number
+    return found

@@ -1,0 +1,1 @@
+"""SBML to a system: look at the bytes, open, take the elements, give each its meaning."""

@@ -1,0 +1,815 @@
+"""Records of a model into an OdeSystem, stage by stage; what stands in the way is collected, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from sbmlump.errors import LimitError
+from sbmlump.model.evaluate import values_of
+from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.system import (
+    Algebraic,
+    Assigned,
+    Constant,
+    Constraint,
+    Event,
+    FunctionDefinition,
+    OdeSystem,
+    Participant,
+    Quantity,
+    Reaction,
+    event_expressions,
+)
+from sbmlump.sbml.read.elements import Problems, RawEvent, RawModel, RawParticipant, RawQuantity, RawReaction, RawRule
+from sbmlump.sbml.read.mathml import RATE_OF, Builder, MathError, Program, rate_of
+from sbmlump.sbml.read.resolve import CircularError, NoRateError, Resolver, solve
+
+__all__ = [
+    "Assembly",
+    "VariableRoles",
+    "classify",
+    "Sides",
+    "cancelled",
+    "is_concentration",
+    "right_hand_sides",
+    "InitialValues",
+    "initial_values",
+    "missing_values",
+    "unusable_values",
+    "build_events",
+]
+
+
+# -- What each id of a model is: state, assigned quantity or constant. Structure only ------------
+
+# What each id of a model is: state, assigned quantity or constant. Structure only, no numbers.
+
+
+_ORDER = {"species": 0, "compartment": 1, "parameter": 2, "local-parameter": 3, "species-reference": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class VariableRoles:
+    """Attributes
+    ----------
+    states : tuple of str
+        Species, then compartments, parameters, species references, each in the order of the file.
+    changed : frozenset of str
+        Species whose value reactions change.
+    assigned : frozenset of str
+        Targets of assignment rules.
+    free : tuple of str
+        Ids that may change (not constant) but that nothing determines: unknowns of algebraic rules.
+    used_references : frozenset of str
+        Species references that mathematics, rules, initial assignments or events name.
+    """
+
+    states: tuple[str, ...]
+    changed: frozenset[str]
+    assigned: frozenset[str]
+    free: tuple[str, ...]
+    used_references: frozenset[str]
+
+
+def classify(raw: RawModel, problems: Problems) -> VariableRoles:
+    """Sort the ids of ``raw`` into roles; a target that does not exist is a problem."""
+    entries = raw.entries
+    mentioned = _mentioned(raw)
+    _define_old_references(raw, mentioned)
+    tables = {"assignment rule": raw.assignments, "rate rule": raw.rates, "initial assignment": raw.initial}
+    for what, table in tables.items():
+        for target in [name for name in table if not _is_target(entries, name)]:
+            text = f"the {what} sets {target!r}, which is no compartment, species, parameter or species reference"
+            problems.add("unknown-id", text, target, table[target].line)
+            del table[target]
+    for name in [name for name in raw.initial if name in raw.assignments]:
+        text = f"{name!r} has an assignment rule and an initial assignment; remove one"
+        problems.add("duplicate-rule", text, name, raw.initial[name].line)
+    _check_factors(raw, problems)
+    events = _event_targets(raw, problems)
+    for name in sorted({*raw.assignments, *raw.rates, *events}):
+        if entries[name].quantity.written_constant:
+            text = f"{name!r} is declared constant, but a rule or an event changes it; decide which holds"
+            problems.add("constant-changes", text, name, entries[name].line)
+    changed = _changed_by_reactions(raw, problems)
+    states = (changed | set(raw.rates) | events) - set(raw.assignments)
+    position = {name: i for i, name in enumerate(entries)}
+    ordered = sorted(states, key=lambda name: (_ORDER[entries[name].quantity.kind], position[name]))
+    determined = states | set(raw.assignments)
+    free = tuple(
+        name
+        for name, entry in entries.items()
+        if name not in determined and not entry.quantity.written_constant and entry.quantity.kind != "local-parameter"
+    )
+    references = {name for name, entry in entries.items() if entry.quantity.kind == "species-reference"}
+    named = references & (mentioned | determined | set(raw.initial)) if references else set()
+    return VariableRoles(tuple(ordered), frozenset(changed), frozenset(raw.assignments), free, frozenset(named))
+
+
+def _define_old_references(raw: RawModel, mentioned: set[str]) -> None:
+    """Make a rule of each Level 2 ``stoichiometryMath`` whose reference is named in mathematics.
+
+    In Level 3 it would be one, and the id means the same wherever it stands.
+    """
+    for reaction in raw.reactions:
+        for part in (*reaction.reactants, *reaction.products):
+            if part.program is not None and part.id is not None and part.id in mentioned:
+                raw.assignments.setdefault(part.id, RawRule(part.id, part.program, part.line))
+
+
+def _is_target(entries: dict[str, RawQuantity], name: str) -> bool:
+    return name in entries and entries[name].quantity.kind != "local-parameter"
+
+
+def _check_factors(raw: RawModel, problems: Problems) -> None:
+    factors = {None: raw.conversion_factor} | {e.id: e.quantity.conversion_factor for e in raw.entries.values()}
+    for owner, factor in factors.items():
+        if factor is not None and not _is_target(raw.entries, factor):
+            text = f"the conversion factor {factor!r} of {owner or 'the model'} does not exist"
+            problems.add("unknown-id", text, factor, raw.entries[owner].line if owner else None)
+
+
+def _event_targets(raw: RawModel, problems: Problems) -> set[str]:
+    targets: set[str] = set()
+    for event in raw.events:
+        seen: set[str] = set()
+        for rule in event.assignments:
+            if not _is_target(raw.entries, rule.target):
+                text = f"{event.label} sets {rule.target!r}, which does not exist or has no value of its own"
+                problems.add("unknown-id", text, rule.target, rule.line)
+            elif rule.target in raw.assignments:
+                text = f"{event.label} sets {rule.target!r}, which an assignment rule determines at all times"
+                problems.add("event-sets-assigned", text, rule.target, rule.line)
+            elif rule.target in seen:
+                text = f"{event.label} sets {rule.target!r} twice; remove one"
+                problems.add("duplicate-rule", text, rule.target, rule.line)
+            else:
+                targets.add(rule.target)
+            seen.add(rule.target)
+    return targets
+
+
+def _changed_by_reactions(raw: RawModel, problems: Problems) -> set[str]:
+    changed: set[str] = set()
+    for reaction in raw.reactions:
+        for part in (*reaction.reactants, *reaction.products):
+            entry = raw.entries.get(part.species)
+            if entry is None or entry.quantity.kind != "species":
+                text = f"reaction {reaction.id!r} names the species {part.species!r}, which does not exist"
+                problems.add("unknown-id", text, part.species, part.line)
+                continue
+            if entry.quantity.boundary:
+                continue
+            if entry.quantity.written_constant:
+                text = f"species {part.species!r} is declared constant, but reactions change it; decide which holds"
+                problems.add("constant-changes", text, part.species, entry.line)
+            elif part.species in raw.rates or part.species in raw.assignments:
+                text = f"species {part.species!r} has a rule, and reactions change it; make it a boundary species"
+                problems.add("rule-and-reaction", text, part.species, entry.line)
+            else:
+                changed.add(part.species)
+        for name in reaction.modifiers:
+            if name not in raw.entries:
+                text = f"reaction {reaction.id!r} names the modifier {name!r}, which does not exist"
+                problems.add("unknown-id", text, name, reaction.line)
+    return changed
+
+
+def _mentioned(raw: RawModel) -> set[str]:
+    """Ids that stand anywhere in mathematics outside function definitions.
+
+    A local parameter is none of them: it hides what has the same id elsewhere.
+    """
+    found: set[str] = set()
+    programs = [rule.program for rule in (*raw.assignments.values(), *raw.rates.values(), *raw.initial.values())]
+    programs += [rule.program for rule in raw.algebraic]
+    programs += [constraint.program for constraint in raw.constraints]
+    for reaction in raw.reactions:
+        if reaction.law is not None:
+            found |= _names_in(reaction.law.program) - reaction.law.names.keys()
+        programs += [p.program for p in (*reaction.reactants, *reaction.products) if p.program is not None]
+    for event in raw.events:
+        programs += [p for p in (event.trigger, event.delay, event.priority) if p is not None]
+        programs += [rule.program for rule in event.assignments]
+    return found.union(*(_names_in(program) for program in programs))
+
+
+def _names_in(program: Program) -> set[str]:
+    return {step.payload for step in program if step.kind in ("name", "rate-of")}
+
+
+# -- Right-hand sides: reactions, rate rules, dilution in compartments that change si ------------
+
+# Right-hand sides: reactions, rate rules, dilution in compartments that change size.
+
+
+Sides = Callable[[RawParticipant], Node]
+"""Stoichiometry of a participant as a node."""
+
+
+def right_hand_sides(
+    graph: Graph,
+    raw: RawModel,
+    roles: VariableRoles,
+    fluxes: Mapping[str, Node],
+    rate_rules: Mapping[str, Node],
+    stoichiometry: Sides,
+    varying: Container[str],
+) -> dict[str, Node]:
+    """dx/dt of every state, in terms of any ids of the model (nothing is inlined yet).
+
+    A species that is a concentration gets Σ stoichiometry·conversion·flux / size, and -x·(d size/dt)/size where the
+    size changes (``varying`` holds the compartments that may); a species that is an amount gets the sum alone.
+    """
+    terms = _reaction_terms(graph, raw, roles, fluxes, stoichiometry)
+    sides: dict[str, Node] = {}
+    for name in roles.states:
+        if name in rate_rules:
+            sides[name] = rate_rules[name]
+            continue
+        side = graph.from_terms(terms.get(name, {}))
+        entry = raw.entries[name]
+        if is_concentration(entry) and entry.quantity.compartment in varying:
+            assert entry.quantity.compartment is not None
+            size = graph.symbol(entry.quantity.compartment)
+            growth = graph.div(graph.symbol(rate_of(entry.quantity.compartment)), size)
+            side = graph.sub(side, graph.mul((graph.symbol(name), growth)))
+        sides[name] = side
+    return sides
+
+
+def is_concentration(entry: RawQuantity) -> bool:
+    """Whether the id of a species means a concentration."""
+    return entry.quantity.kind == "species" and not entry.quantity.amount
+
+
+def _reaction_terms(
+    graph: Graph, raw: RawModel, roles: VariableRoles, fluxes: Mapping[str, Node], stoichiometry: Sides
+) -> dict[str, dict[Node, Fraction]]:
+    """For each changed species the coefficients of the distinct flux terms of its right-hand side."""
+    terms: dict[str, dict[Node, Fraction]] = {name: {} for name in roles.changed}
+    one = Fraction(1)
+    signed_values: dict[Node, tuple[Fraction, Fraction]] = {}  # of a stoichiometry, for reactants and products
+    scaled: dict[tuple[Node, str], Node] = {}  # flux and compartment -> flux / size
+    for reaction in raw.reactions:
+        flux = fluxes[reaction.id]
+        for side, parts in enumerate((reaction.reactants, reaction.products)):
+            for part in parts:
+                mine = terms.get(part.species)
+                if mine is None:
+                    continue
+                entry = raw.entries[part.species]
+                term = flux
+                if is_concentration(entry) and entry.quantity.compartment is not None:
+                    key = (flux, entry.quantity.compartment)
+                    if key not in scaled:
+                        scaled[key] = _over(graph, flux, graph.symbol(entry.quantity.compartment))
+                    term = scaled[key]
+                factor = stoichiometry(part)
+                conversion = entry.quantity.conversion_factor or raw.conversion_factor
+                if conversion is not None:
+                    term = graph.mul((term, graph.symbol(conversion)))
+                values = signed_values.get(factor)
+                if values is None:
+                    coefficient = graph.number_of(factor)
+                    if coefficient is None:
+                        term, values = graph.mul((factor, term)), (-one, one)
+                    else:
+                        values = signed_values[factor] = (-coefficient, coefficient)
+                signed = values[side]
+                before = mine.get(term)  # most terms come once, and sums of Fractions are slow
+                mine[term] = signed if before is None else before + signed
+    return terms
+
+
+def _over(graph: Graph, flux: Node, size: Node) -> Node:
+    quotient = cancelled(graph, flux, size)
+    return quotient if quotient is not None else graph.div(flux, size)
+
+
+def cancelled(graph: Graph, node: Node, factor: Node) -> Node | None:
+    """``node / factor`` where the factor cancels, else ``None``.
+
+    Looks through sums, products, numerators and powers; sizes of compartments are not 0, so the result is equal.
+    """
+    done: dict[Node, Node | None] = {}
+    stack = [node]
+    while stack:
+        current = stack[-1]
+        if current in done:
+            stack.pop()
+            continue
+        wanted = _looked_at(graph, current, factor)
+        missing = [arg for arg in wanted if arg not in done]
+        if missing:
+            stack.extend(missing)
+            continue
+        done[current] = _divided(graph, current, factor, done)
+    return done[node]
+
+
+def _looked_at(graph: Graph, node: Node, factor: Node) -> tuple[Node, ...]:
+    op, args = graph.op(node), graph.args(node)
+    if op is Op.ADD or (op is Op.MUL and factor not in args):
+        return args
+    return args[:1] if op is Op.DIV else ()
+
+
+def _divided(graph: Graph, node: Node, factor: Node, done: Mapping[Node, Node | None]) -> Node | None:
+    op, args = graph.op(node), graph.args(node)
+    if node == factor:
+        return graph.number(1)
+    if op is Op.NUMBER:
+        return node if graph.number_of(node) == 0 else None
+    if op is Op.ADD:
+        parts = [part for part in (done[arg] for arg in args) if part is not None]
+        return graph.add(parts) if len(parts) == len(args) else None
+    if op is Op.MUL:
+        for i, arg in enumerate(args):
+            part = graph.number(1) if arg == factor else done.get(arg)
+            if part is not None:
+                return graph.mul((*args[:i], part, *args[i + 1 :]))
+        return None
+    if op is Op.DIV:
+        top = done[args[0]]
+        return None if top is None else graph.div(top, args[1])
+    if op is Op.POW and args[0] == factor and graph.number_of(args[1]) is not None:
+        return graph.pow(factor, graph.sub(args[1], graph.number(1)))
+    return None
+
+
+# -- Values at time 0, and what is missing for them ----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InitialValues:
+    """Initial value of each state, and the constants with their values."""
+
+    initial: Mapping[str, Node]
+    constants: tuple[Constant, ...]
+
+
+def initial_values(assembly: Assembly) -> InitialValues:
+    """Values at time 0 over any ids, an initial assignment before an attribute.
+
+    A state without a value gets ``notanumber``; :func:`missing_values` finds it.
+    """
+    raw, graph = assembly.raw, assembly.graph
+    given = {name: assembly.number_of(rule, "the initial assignment") for name, rule in raw.initial.items()}
+    resolved = assembly.resolver.resolve(list(given.values()), only_rates=True)
+    given = dict(zip(given, resolved, strict=True))
+    states = set(assembly.roles.states)
+    initial: dict[str, Node] = {}
+    constants: list[Constant] = []
+    for name, entry in raw.entries.items():
+        kind = entry.quantity.kind
+        if kind == "species-reference" and name not in assembly.roles.used_references:
+            continue
+        value = given.get(name)
+        if value is None:
+            value = _from_attributes(graph, entry)
+        if name in states:
+            initial[name] = value if value is not None else graph.constant("notanumber")
+        elif name in assembly.implicit:
+            size = graph.symbol(entry.quantity.compartment or "")
+            amount = None if value is None else _times_size(graph, value, size, entry, name in given)
+            constants.append(Constant(assembly.implicit[name], amount, computed=name in given))
+        elif name not in assembly.definitions:
+            constants.append(Constant(name, value, computed=name in given))
+    return InitialValues(initial, tuple(constants))
+
+
+def _from_attributes(graph: Graph, entry: RawQuantity) -> Node | None:
+    """What the attributes say of the value at time 0, as the id means it."""
+    if entry.quantity.kind != "species":
+        return None if entry.value is None else _number(graph, entry.value)
+    compartment = entry.quantity.compartment
+    if is_concentration(entry):
+        if entry.concentration is not None:
+            return graph.decimal(entry.concentration)
+        if entry.amount is not None and compartment is not None:
+            return graph.div(graph.decimal(entry.amount), graph.symbol(compartment))
+        return None
+    if entry.amount is not None:
+        return graph.decimal(entry.amount)
+    if entry.concentration is not None and compartment is not None:
+        return graph.mul((graph.decimal(entry.concentration), graph.symbol(compartment)))
+    return None
+
+
+def _times_size(graph: Graph, value: Node, size: Node, entry: RawQuantity, computed: bool) -> Node:
+    if not computed and entry.amount is not None:
+        return graph.decimal(entry.amount)
+    return graph.mul((value, size))
+
+
+def _number(graph: Graph, value: float | Fraction) -> Node:
+    return graph.number(value) if isinstance(value, Fraction) else graph.decimal(value)
+
+
+def missing_values(system: OdeSystem, raw: RawModel, problems: Problems, unvalued: AbstractSet[str]) -> None:
+    """Note every value that the dynamics need and the file does not give, but for the ids of ``unvalued``."""
+    graph = system.graph
+    nodes = [*system.rhs, *system.initial, *event_expressions(system.events)]
+    given: dict[str, Node | None] = {constant.id: constant.value for constant in system.constants}
+    given.update((a.id, a.value) for a in system.assigned)
+    given.update((r.id, r.flux) for r in system.reactions)
+    needed: set[str] = set()
+    waiting = graph.symbols(nodes)
+    while waiting:
+        name = waiting.pop()
+        needed.add(name)
+        node = given.get(name)
+        if node is not None:
+            waiting |= graph.symbols([node]) - needed
+    nan = graph.constant("notanumber")
+    without = [name for name in needed if name in given and given[name] is None]
+    without += [name for name, node in zip(system.states, system.initial, strict=True) if node == nan]
+    for name in sorted(set(without) - unvalued):
+        entry = raw.entries.get(name)
+        what = entry.quantity.kind.replace("-", " ") if entry else "quantity"
+        text = f"{what} {name!r} has no value, and the dynamics need it; give it one"
+        problems.add("missing-value", text, name, entry.line if entry else None)
+
+
+def unusable_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None:
+    """Note circles among initial values, and compartments of size 0 that hold a concentration.
+
+    The value or the rate of such a concentration would be divided by 0. What counts is the size at time 0, whether an
+    attribute, an initial assignment or a rule gives it, and any size 0 that an event sets.
+    """
+    try:
+        values = system.at_start()
+    except ValueError as error:
+        problems.add("circular-initial-value", f"{error}; break the circle")
+        return
+    emptied = {
+        target: event.id or "an event"
+        for event in system.events
+        for target, node in event.assignments
+        if system.graph.number_of(node) == 0
+    }
+    implicit = {one.id for one in system.assigned if one.implicit}
+    sizes: dict[str, float] = {}
+    for name, entry in raw.entries.items():
+        compartment = entry.quantity.compartment
+        if not is_concentration(entry) or compartment is None or compartment not in values:
+            continue
+        if name in system.state_index or name in implicit or _divides_at_start(raw, entry):
+            if compartment not in sizes:
+                sizes[compartment] = float(values_of(system.graph, [values[compartment]])[0])
+            line = raw.entries[compartment].line
+            if sizes[compartment] == 0:
+                text = f"compartment {compartment!r} has size 0 at time 0 and holds the concentration {name!r}"
+                problems.add("zero-size", f"{text}; give it another size", compartment, line)
+            elif compartment in emptied:
+                text = f"{emptied[compartment]} sets the size of {compartment!r} to 0, which holds the concentration"
+                problems.add("zero-size", f"{text} {name!r}; give it another size", compartment, line)
+
+
+def _divides_at_start(raw: RawModel, entry: RawQuantity) -> bool:
+    """Whether the value of a concentration at time 0 is its amount by the size of its compartment."""
+    given = entry.id in raw.initial or entry.id in raw.assignments
+    return not given and entry.concentration is None and entry.amount is not None
+
+
+# -- Events, with what follows for concentrations when an event resizes a compartment ------------
+
+# Events, with what follows for concentrations when an event resizes a compartment.
+
+
+def build_events(assembly: Assembly) -> tuple[Event, ...]:
+    """All events over states, constants and time."""
+    return tuple(_event(assembly, raw) for raw in assembly.raw.events)
+
+
+def _event(assembly: Assembly, raw: RawEvent) -> Event:
+    """One event; without a trigger (Level 3 Version 2 allows it) it never fires."""
+    graph, label = assembly.graph, raw.label
+    name = raw.details["id"]
+    if raw.trigger is not None:
+        trigger = assembly.truth(raw.trigger, f"the trigger of {label}", name, raw.line)
+    else:
+        trigger = graph.truth(False)
+    roots = [trigger]
+    optional = [(raw.delay, "delay"), (raw.priority, "priority")]
+    for program, what in optional:
+        if program is not None:
+            roots.append(assembly.number(program, f"the {what} of {label}", name, raw.line))
+    rules = [rule for rule in raw.assignments if rule.target in assembly.roles.states]
+    roots += [assembly.number(r.program, f"the assignment of {label} to {r.target!r}", r.target, r.line) for r in rules]
+    resolved = iter(assembly.resolver.resolve(roots))
+    trigger = next(resolved)
+    delay, priority = (next(resolved) if program is not None else None for program, _ in optional)
+    written = {rule.target: node for rule, node in zip(rules, resolved, strict=True)}
+    ratios = _size_ratios(assembly, raw, written)
+    assignments = (
+        (name, graph.mul((node, ratios[name])) if name in ratios else node) for name, node in written.items()
+    )
+    implied = ((name, graph.mul((graph.symbol(name), ratio))) for name, ratio in ratios.items() if name not in written)
+    return Event(
+        trigger=trigger,
+        assignments=tuple(assignments),
+        delay=delay,
+        priority=priority,
+        implied=tuple(implied),
+        unscaled=tuple((name, node) for name, node in written.items() if name in ratios),
+        **raw.details,
+    )
+
+
+def _size_ratios(assembly: Assembly, raw: RawEvent, values: dict[str, Node]) -> dict[str, Node]:
+    """Old size / new size for each state that is a concentration in a compartment that the event resizes.
+
+    All assignments of an event are made together, and the amounts stay: what is not assigned becomes x·old/new, and an
+    assigned concentration sets the amount by the size before, so that it becomes value·old/new (SBML Test Suite, cases
+    01779 and 01780). The size may be set itself, or be assigned by a rule from something that is set.
+    """
+    graph, resolver = assembly.graph, assembly.resolver
+    if not values:
+        return {}
+    after = {graph.symbol(name): node for name, node in values.items()}
+    sizes: dict[str, Node | None] = {}  # of compartments: the ratio, None where the event does not resize them
+    ratios: dict[str, Node] = {}
+    for name in assembly.roles.states:
+        entry = assembly.raw.entries[name]
+        compartment = entry.quantity.compartment
+        if not is_concentration(entry) or compartment is None:
+            continue
+        if compartment not in sizes:
+            before = resolver.resolve([graph.symbol(compartment)])[0]
+            now = graph.substitute([before], after)[0]
+            if now != before and graph.symbols([before]) & _concentrations(assembly):
+                text = f"{raw.label} resizes {compartment!r}, whose size depends on a concentration"
+                assembly.problems.add("event-resizes", text, raw.details["id"], raw.line)
+            sizes[compartment] = None if now == before else _ratio(graph, before, now)
+        ratio = sizes[compartment]
+        if ratio is not None:
+            ratios[name] = ratio
+    return ratios
+
+
+def _ratio(graph: Graph, before: Node, now: Node) -> Node:
+    """before / now, cancelled: where a size is doubled the ratio is 1/2 and depends on no state."""
+    grown = cancelled(graph, now, before)
+    if grown is not None:
+        return graph.div(graph.number(1), grown)
+    shrunk = cancelled(graph, before, now)
+    return shrunk if shrunk is not None else graph.div(before, now)
+
+
+def _concentrations(assembly: Assembly) -> set[str]:
+    return {name for name in assembly.roles.states if is_concentration(assembly.raw.entries[name])}
+
+
+# -- Records of a model into an OdeSystem, stage by stage; what stands in the way is  ------------
+
+
+_MANY: Final = 10
+
+
+class Assembly:
+    """Nodes of one model on their way: first over all ids, then with definitions inlined."""
+
+    def __init__(self, raw: RawModel, problems: Problems, unvalued: AbstractSet[str] = frozenset()) -> None:
+        self.raw = raw
+        self.problems = problems
+        self.unvalued = unvalued
+        self.graph = Graph()
+        self.roles: VariableRoles = classify(raw, problems)
+        known = {name for name, entry in raw.entries.items() if entry.quantity.kind != "local-parameter"}
+        known.update(reaction.id for reaction in raw.reactions)
+        self.builder = Builder(self.graph, raw.functions, frozenset(known))
+        self.definitions: dict[str, Node] = {}
+        self.implicit: dict[str, str] = {}  # resting concentration in a varying compartment -> constant of its amount
+        self.solved: list[tuple[Node, str]] = []
+        self._numbers: dict[float | Fraction, Node] = {}
+        self._participants: dict[int, Participant] = {}  # by the identity of the record
+
+    # -- the way of the data --------------------------------------------------------------------------
+
+    def system(self) -> OdeSystem | None:
+        """Run all stages."""
+        raw, roles, graph = self.raw, self.roles, self.graph
+        fluxes = self._fluxes()
+        self.definitions.update(fluxes)
+        for name, rule in raw.assignments.items():
+            self.definitions[name] = self.number_of(rule, "the assignment rule")
+        rules = {name: self.number_of(rule, "the rate rule") for name, rule in raw.rates.items()}
+        equations = [self.number_of(rule, "the algebraic rule") for rule in raw.algebraic]
+        varying = {*roles.states, *self.definitions, *(roles.free if equations else ())}
+        sides = right_hand_sides(graph, raw, roles, fluxes, rules, self.stoichiometry, varying)
+        self._add_implicit()
+        try:
+            self._solve(equations, sides)
+            self._add_implicit()
+            self.resolver = Resolver(graph, self.definitions, sides)
+            return self._finish(sides)
+        except CircularError as circle:
+            names = " → ".join((*circle.names, circle.names[0]))
+            text = f"{names}: these quantities are defined through each other in a circle; break it"
+            self.problems.add("circular-assignment", text, circle.names[0])
+        except NoRateError as error:
+            text = f"the rate of change of {error.name!r} is needed, but its assignment has {error}"
+            self.problems.add("rate-of", text, error.name)
+        except LimitError as error:
+            for reason in error.reasons:
+                entry = None if reason.element is None else raw.entries.get(reason.element)
+                self.problems.add(reason.code, reason.message, reason.element, entry.line if entry else None)
+        return None
+
+    def _finish(self, sides: Mapping[str, Node]) -> OdeSystem | None:
+        raw, roles = self.raw, self.roles
+        rhs = self.resolver.resolve([sides[name] for name in roles.states])
+        events = build_events(self)
+        start = initial_values(self)
+        reactions = self._reactions()
+        constraints = self._constraints()
+        assigned = tuple(
+            Assigned(name, self.resolver.value(name), implicit=name in self.implicit)
+            for name in (*raw.assignments, *(u for _, u in self.solved), *self.implicit)
+        )
+        if self.problems:
+            return None
+        system = OdeSystem(
+            graph=self.graph,
+            states=roles.states,
+            initial=tuple(start.initial[name] for name in roles.states),
+            rhs=tuple(rhs),
+            constants=start.constants,
+            assigned=assigned,
+            reactions=reactions,
+            events=events,
+            constraints=constraints,
+            algebraic=tuple(Algebraic(node, name) for node, name in self.solved),
+            functions=self._functions(),
+            id=raw.id,
+            name=raw.name,
+            quantities=self._quantities(start),
+            origin=raw.origin,
+        )
+        missing_values(system, raw, self.problems, self.unvalued)
+        unusable_values(system, raw, self.problems)
+        return None if self.problems else system
+
+    # -- mathematics with its problems ----------------------------------------------------------------
+
+    def number(
+        self, program: Program, what: str, element: str | None, line: int, names: Mapping[str, str] | None = None
+    ) -> Node:
+        """``program`` as a number over all ids; where it cannot be read, a problem is noted and 0 stands in."""
+        try:
+            return self.builder.number(program, names)
+        except MathError as problem:
+            self.problems.add(problem.code, f"{what} {problem.message}", element, line)
+            return self.graph.number(0)
+
+    def number_of(self, rule: RawRule, what: str) -> Node:
+        """The mathematics of a rule as a number."""
+        text = f"{what} of {rule.target!r}" if rule.target else what
+        return self.number(rule.program, text, rule.target or None, rule.line)
+
+    def truth(self, program: Program, what: str, element: str | None, line: int) -> Node:
+        """``program`` as a truth value; where it cannot be read, a problem is noted and ``true`` stands in."""
+        try:
+            return self.builder.truth(program)
+        except MathError as problem:
+            self.problems.add(problem.code, f"{what} {problem.message}", element, line)
+            return self.graph.truth(True)
+
+    # -- reactions ------------------------------------------------------------------------------------
+
+    def _fluxes(self) -> dict[str, Node]:
+        fluxes: dict[str, Node] = {}
+        without: list[RawReaction] = []
+        for reaction in self.raw.reactions:
+            law = reaction.law
+            if law is None or self.raw.flux_balance:
+                without.append(reaction)
+                fluxes[reaction.id] = self.graph.number(0)
+                continue
+            what = f"the kinetic law of reaction {reaction.id!r}"
+            fluxes[reaction.id] = self.number(law.program, what, reaction.id, reaction.line, law.names)
+        if without and not self.raw.flux_balance:
+            self._without_law(without)
+        return fluxes
+
+    def _without_law(self, reactions: list[RawReaction]) -> None:
+        if len(reactions) > _MANY:
+            first = reactions[0]
+            text = (
+                f"{len(reactions)} of {len(self.raw.reactions)} reactions have no kinetic law (the first is "
+                f"{first.id!r}); without rates the model has no dynamics"
+            )
+            self.problems.add("no-kinetic-law", text, first.id, first.line)
+            return
+        for reaction in reactions:
+            text = f"reaction {reaction.id!r} has no kinetic law; give it one"
+            self.problems.add("no-kinetic-law", text, reaction.id, reaction.line)
+
+    def stoichiometry(self, part: RawParticipant) -> Node:
+        """Stoichiometry of a participant over all ids: a number, a symbol, or an expression."""
+        if part.id is not None and part.id in self.roles.used_references:
+            return self.graph.symbol(part.id)
+        if part.program is not None:
+            what = f"the stoichiometry of {part.species!r}"
+            return self.number(part.program, what, part.species, part.line)
+        if part.stoichiometry is None:
+            text = f"the stoichiometry of {part.species!r} is not given; give it"
+            self.problems.add("missing-value", text, part.id or part.species, part.line)
+            return self.graph.number(0)
+        node = self._numbers.get(part.stoichiometry)
+        if node is None:
+            value = part.stoichiometry
+            node = self.graph.decimal(value) if isinstance(value, float) else self.graph.number(value)
+            self._numbers[part.stoichiometry] = node
+        return node
+
+    def _reactions(self) -> tuple[Reaction, ...]:
+        fluxes = self.resolver.resolve([self.definitions[reaction.id] for reaction in self.raw.reactions])
+        return tuple(
+            Reaction(
+                reaction.id,
+                flux,
+                tuple(self._participant(part) for part in reaction.reactants),
+                tuple(self._participant(part) for part in reaction.products),
+                reaction.modifiers,
+                **reaction.details,
+            )
+            for reaction, flux in zip(self.raw.reactions, fluxes, strict=True)
+        )
+
+    def _participant(self, part: RawParticipant) -> Participant:
+        known = self._participants.get(id(part))  # thousands of reactions share a few thousand of them
+        if known is None:
+            node = self.stoichiometry(part)
+            if self.graph.number_of(node) is None:
+                node = self.resolver.resolve([node])[0]
+            known = self._participants[id(part)] = Participant(part.species, node, part.id)
+        return known
+
+    # -- definitions ----------------------------------------------------------------------------------
+
+    def _add_implicit(self) -> None:
+        """Concentrations that change only because their compartment does: amount / size, the amount a new constant."""
+        raw, graph = self.raw, self.graph
+        determined = {*self.roles.states, *self.definitions}
+        for name, entry in raw.entries.items():
+            compartment = entry.quantity.compartment
+            if not is_concentration(entry) or name in determined or compartment is None:
+                continue
+            if compartment in determined:
+                amount = f"{name}_amount"
+                while amount in raw.ids:
+                    amount += "_"
+                self.implicit[name] = amount
+                self.definitions[name] = graph.div(graph.symbol(amount), graph.symbol(compartment))
+
+    def _solve(self, equations: list[Node], sides: Mapping[str, Node]) -> None:
+        """Solve the algebraic rules and make definitions of the solutions."""
+        if not equations:
+            return
+        unknowns = [name for name in self.roles.free if name not in self.definitions]
+        resting = {name for name in unknowns if self.raw.entries[name].quantity.boundary}
+        unknowns.sort(key=resting.__contains__)
+        inlined = Resolver(self.graph, self.definitions, sides).resolve(equations)
+        solutions, unsolved = solve(self.graph, inlined, unknowns, resting)
+        for name, (number, value) in solutions.items():
+            self.definitions[name] = value
+            self.solved.append((inlined[number], name))
+        for number, why in unsolved:
+            text = f"the algebraic rule {why}; write it as an assignment rule"
+            self.problems.add("algebraic-rule", text, None, self.raw.algebraic[number].line)
+
+    def _functions(self) -> tuple[FunctionDefinition, ...]:
+        """Function definitions that can be written again."""
+        functions = self.raw.functions
+        bodies = {name: self.builder.body(name) for name in functions}
+        return tuple(
+            FunctionDefinition(name, functions[name].arguments, body)
+            for name, body in bodies.items()
+            if body is not None and not any(n.startswith(RATE_OF) for n in self.graph.symbols([body]))
+        )
+
+    def _constraints(self) -> tuple[Constraint, ...]:
+        conditions = [self.truth(c.program, "a constraint", None, c.line) for c in self.raw.constraints]
+        resolved = self.resolver.resolve(conditions)
+        both = zip(resolved, self.raw.constraints, strict=True)
+        return tuple(Constraint(node, c.message, c.description) for node, c in both)
+
+    # -- what is said of each id ----------------------------------------------------------------------
+
+    def _quantities(self, start: InitialValues) -> dict[str, Quantity]:
+        quantities = {}
+        for name, entry in self.raw.entries.items():
+            if entry.quantity.kind != "species-reference" or name in self.roles.used_references:
+                quantities[name] = entry.quantity
+        for name, amount in self.implicit.items():
+            species = self.raw.entries[name].quantity
+            text = f"amount of {species.name or name}"
+            quantities[amount] = Quantity(amount, "parameter", name=text, units=species.units, written_constant=True)
+        return quantities

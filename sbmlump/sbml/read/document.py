@@ -1,0 +1,327 @@
+"""Open an SBML file safely: bytes first, then libSBML, and no error of its read log is overlooked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import libsbml
+
+from sbmlump.errors import InputError, Reason, UnsupportedModelError
+from sbmlump.files import read_whole
+from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
+from sbmlump.sbml.read.elements import Problems, silent_elements
+from sbmlump.sbml.read.precheck import check_bytes, prepare_bytes
+
+__all__ = [
+    "Opened",
+    "open_bytes",
+    "open_document",
+    "open_sbml",
+    "parse_document",
+    "sbml_bytes",
+    "flatten",
+    "text_of",
+    "with_other_ids",
+]
+
+
+#: Where an error makes the mathematics doubtful. All other packages either say nothing about it (``required="false"``)
+#: or get the reason ``package-required:NAME`` later.
+_READ: Final = ("", "core", "comp", "l3v2extendedmath")  # libSBML leaves the name empty for core
+_DECORATION: Final = ("layout", "layout_L2", "render", "render_L2", "groups")
+_UNKNOWN_PACKAGE: Final = (99107, 99108)  # required or not: becomes a reason where it is required
+_NOTES_AND_ANNOTATION: Final = frozenset({10401, 10402, 10403, 10404, 10801, 10802, 10803, 10804, 10805})
+_NAMED_PACKAGE: Final = re.compile(r"[Pp]ackage '?(\w+)'? (?:Version|cannot be used)")
+_MAX_ERRORS: Final = 50
+_LONGEST_TEXT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A parsed file.
+
+    Attributes
+    ----------
+    document : libsbml.SBMLDocument
+    file : str
+        The name for messages.
+    sha256 : str
+        Digest of the bytes as they lie in the file (unpacked, if it is compressed or a member of an archive).
+    folder : Path or None
+        The folder it lies in; ``None`` for members of archives and standard input, which have no files beside them.
+    data : bytes
+        What libSBML parsed: one UTF-8 document, which simulators and archives can be given.
+    silent : frozenset of str
+        Names of elements that are known to carry no descriptions
+        (:func:`~sbmlump.sbml.read.elements.silent_elements`).
+    """
+
+    document: Any
+    file: str
+    sha256: str
+    folder: Path | None
+    data: bytes
+    silent: frozenset[str] = frozenset()
+
+
+def open_document(path: str | Path) -> Any:
+    """The libSBML document of the file at ``path``; see :func:`open_sbml`."""
+    return open_sbml(path).document
+
+
+def open_sbml(path: str | Path) -> Opened:
+    """Read and parse a file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read (codes of :func:`~sbmlump.model_files.read_model_file`), is refused by
+        :func:`~sbmlump.sbml.read.precheck.check_bytes`, or libSBML finds it in error (``invalid-sbml``, ``no-model``).
+    """
+    return open_bytes(read_model_file(path))
+
+
+def open_bytes(file: ModelFile) -> Opened:
+    """Parse a file that has been read; see :func:`open_sbml`."""
+    prepared = prepare_bytes(file.data, file=file.name)
+    document = _parsed(prepared, file.name)
+    if document.getModel() is None:
+        raise InputError(Reason("no-model", f"{file.name} holds no <model> element"))
+    digest = hashlib.sha256(file.data).hexdigest()
+    return Opened(document, file.name, digest, file.folder, prepared, silent_elements(prepared))
+
+
+def sbml_bytes(path: str | Path) -> bytes:
+    """The SBML at ``path`` as one UTF-8 document, as every tool reads it.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_sbml`, but libSBML is not asked.
+    """
+    file = read_model_file(path)
+    return prepare_bytes(file.data, file=file.name)
+
+
+def parse_document(data: bytes, *, file: str) -> Any:
+    """Check ``data``, parse it, and refuse what libSBML finds in error.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_sbml`, all errors of the read log at once.
+    """
+    return _parsed(prepare_bytes(data, file=file), file)
+
+
+def _parsed(data: bytes, file: str) -> Any:
+    document = libsbml.readSBMLFromString(data.decode())
+    found = [
+        _reason(error, file)
+        for error in (document.getError(i) for i in range(document.getNumErrors()))
+        if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR and not _is_harmless(error)
+    ]
+    if found:
+        check_bytes(data, file=file)  # what is not well-formed is said better there, and large files were not looked at
+        raise InputError(list(dict.fromkeys(found))[:_MAX_ERRORS])
+    return document
+
+
+def _is_harmless(error: Any) -> bool:
+    """Whether an error concerns only notes, annotations or packages that are not read.
+
+    Published models carry such errors (wrong XHTML namespace in notes, render elements of another version); their
+    mathematics is not in doubt.
+    """
+    code = error.getErrorId()
+    if code in _NOTES_AND_ANNOTATION or code in _UNKNOWN_PACKAGE or error.getPackage() not in _READ:
+        return True
+    named = _NAMED_PACKAGE.findall(error.getMessage())
+    return code in (10102, 10103) and bool(named) and all(name in _DECORATION for name in named)
+
+
+def _reason(error: Any, file: str) -> Reason:
+    rule, _, finding = error.getMessage().partition("\nReference: ")  # libSBML puts what it found after the rule
+    finding = finding.partition("\n")[2]
+    text = " ".join((finding.strip() or rule).split()) or error.getShortMessage()
+    line = error.getLine() or None
+    place = f"{file}, line {line}" if line else file
+    if len(text) > _LONGEST_TEXT:
+        text = text[:_LONGEST_TEXT].rpartition(" ")[0] + " …"
+    return Reason("invalid-sbml", f"{place}: libSBML error {error.getErrorId()}: {text}", line=line)
+
+
+# -- Hierarchical models (package ``comp``): flattened by libSBML, after checks that  ------------
+
+# Hierarchical models (package ``comp``): flattened by libSBML, after checks that keep that safe.
+
+
+_MAX_INSTANCES: Final = 20_000
+_PLAIN_NAME: Final = re.compile(r"(?:\./)?[^/\\:%]+")  # libSBML takes %2F for /
+_MAX_FILES: Final = 100
+
+
+def flatten(document: Any, opened: Opened, problems: Problems) -> Any:
+    """``document`` without submodels; the same document if it has none.
+
+    Files of external model definitions are read from the folder of the file only. What cannot be flattened is noted
+    in ``problems`` (``comp-flattening``), and the document is returned as it is.
+    """
+    plugin = document.getModel().getPlugin("comp")
+    if plugin is None or (plugin.getNumSubmodels() == 0 and plugin.getNumPorts() == 0):
+        return document
+    if not _is_safe(document, opened, problems):
+        return document
+    folder = opened.folder
+    if folder is not None:
+        document.setLocationURI(folder.resolve().as_uri() + "/" + opened.file)
+    properties = libsbml.ConversionProperties()
+    for key, value in (("flatten comp", True), ("performValidation", False), ("leavePorts", False)):
+        properties.addOption(key, value)
+    if folder is not None:
+        properties.addOption("basePath", str(folder.resolve()))
+    properties.addOption("abortIfUnflattenable", "requiredOnly")
+    before = document.getNumErrors()
+    code = document.convert(properties)
+    if code != libsbml.LIBSBML_OPERATION_SUCCESS:
+        errors = [document.getError(i) for i in range(before, document.getNumErrors())]
+        errors = [error for error in errors if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
+        texts = [" ".join(error.getMessage().split())[:300] for error in errors]
+        text = "; ".join(texts) or libsbml.OperationReturnValue_toString(code)
+        problems.add("comp-flattening", f"the submodels cannot be put together: {text}")
+    return document
+
+
+def _is_safe(document: Any, opened: Opened, problems: Problems) -> bool:
+    """Follow all definitions; refuse files elsewhere, circles, and hierarchies that would explode."""
+    survey = _Survey(opened, problems)
+    count = survey.instances(document)
+    if count is None:
+        return False
+    if count > _MAX_INSTANCES:
+        text = f"the submodels unfold to {count} models, more than the {_MAX_INSTANCES} that are put together"
+        problems.add("too-large", text)
+        return False
+    return True
+
+
+class _Survey:
+    """Counts how many models a hierarchy unfolds to, without unfolding it."""
+
+    def __init__(self, opened: Opened, problems: Problems) -> None:
+        self.folder = opened.folder
+        self.problems = problems
+        self._documents: dict[str, Any] = {}
+
+    def instances(self, document: Any) -> int | None:
+        """Models in the main model of ``document``, itself included; ``None`` if something is wrong."""
+        counts: dict[tuple[str, str], int] = {}
+        path: list[tuple[str, str]] = [("", "")]
+        self._documents[""] = document
+        while path:
+            key = path[-1]
+            if key in counts:
+                path.pop()
+                continue
+            children = self._children(key)
+            if children is None:
+                return None
+            if any(child in path for child in children):
+                self.problems.add("comp-flattening", f"the submodel {key[1] or 'of the model'!r} contains itself")
+                return None
+            waiting = [child for child in children if child not in counts]
+            if waiting:
+                path.append(waiting[0])
+                continue
+            counts[path.pop()] = 1 + sum(counts[child] for child in children)
+        return counts[("", "")]
+
+    def _children(self, key: tuple[str, str]) -> list[tuple[str, str]] | None:
+        """Submodels of a model, each as (file, model id); an external definition leads on to another file."""
+        file, name = key
+        document = self._documents[file]
+        plugin = document.getPlugin("comp")
+        model = document.getModel()
+        if name and model.getId() != name:
+            definition = plugin.getModelDefinition(name) if plugin is not None else None
+            if definition is None:
+                external = plugin.getExternalModelDefinition(name) if plugin is not None else None
+                if external is None:
+                    self.problems.add("comp-flattening", f"there is no model definition {name!r}")
+                    return None
+                return self._external(external)
+            model = definition
+        submodels = model.getPlugin("comp")
+        if submodels is None:
+            return []
+        return [(file, submodels.getSubmodel(i).getModelRef()) for i in range(submodels.getNumSubmodels())]
+
+    def _external(self, definition: Any) -> list[tuple[str, str]] | None:
+        source, name = definition.getSource(), definition.getId()
+        if not _PLAIN_NAME.fullmatch(source) or source.startswith(".."):
+            text = f"the external model {name!r} is to come from {source!r}; only files in the same folder are read"
+            self.problems.add("comp-external", text, name, definition.getLine())
+            return None
+        if self.folder is None:
+            text = f"the external model {name!r} is to come from the file {source!r}; unpack the model beside that file"
+            self.problems.add("comp-external", text, name, definition.getLine())
+            return None
+        source = source.removeprefix("./")
+        if source not in self._documents:
+            if len(self._documents) > _MAX_FILES:
+                self.problems.add("too-large", f"the model is spread over more than {_MAX_FILES} files")
+                return None
+            try:
+                if (self.folder / source).resolve().parent != self.folder.resolve():
+                    message = f"{source} is a link that leads out of the folder"
+                    raise InputError(Reason("not-a-regular-file", message))
+                data = read_whole(self.folder / source, MAX_BYTES, "SBML")
+                if prepare_bytes(data, file=source) != data:  # libSBML reads the file itself, as it stands
+                    raise InputError(Reason("bad-number", f"{source} is not in UTF-8, or has integers beyond 32 bits"))
+                self._documents[source] = parse_document(data, file=source)
+            except InputError as error:
+                text = f"the external model {name!r} cannot be read from {source!r}: {error}"
+                self.problems.add("comp-external", text, name, definition.getLine())
+                return None
+        return [(source, definition.getModelRef())]
+
+
+# -- SBML as text for programs that read it themselves -------------------------------------------
+
+
+def text_of(document: Any) -> str:
+    """The text of a libSBML document; doubles have the 15 digits that libSBML writes."""
+    return str(libsbml.writeSBMLToString(document))
+
+
+def with_other_ids(text: str, ids: Mapping[str, str], *, file: str) -> str:
+    """SBML in which quantities have other ids, everywhere.
+
+    Parameters
+    ----------
+    text : str
+    ids : mapping of str to str
+        New ids of old ones.
+    file : str
+        Name for messages.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Code ``simulator-refused``, if libSBML cannot rename them.
+    """
+    document = libsbml.readSBMLFromString(text)
+    properties = libsbml.ConversionProperties()
+    properties.addOption("renameSIds", True)
+    properties.addOption("currentIds", ",".join(ids))
+    properties.addOption("newIds", ",".join(ids.values()))
+    if document.convert(properties) != libsbml.LIBSBML_OPERATION_SUCCESS:
+        first = next(iter(ids))
+        message = f"{file}: the id {first!r} means something else to the simulator, and cannot be given another name"
+        raise UnsupportedModelError(Reason("simulator-refused", message, first))
+    return text_of(document)

@@ -1,0 +1,531 @@
+"""Nodes of an expression graph as MathML text.
+
+The text is made here rather than through libSBML's syntax trees, because those print numbers with 15 digits, take
+quadratic time over long sums and crash on deep trees; what is written is read back with libSBML afterwards
+(``write_check``). Everything is a loop: an expression may be as deep as ``write_sharing`` lets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Final
+
+from sbmlump.errors import LimitError, Reason
+from sbmlump.model.evaluate import field_values
+from sbmlump.model.graph import Graph, Node, Op
+
+__all__ = [
+    "MATHML",
+    "MAX_TERMS",
+    "FactorOrder",
+    "MathmlPrinter",
+    "NumberTexts",
+    "attribute_text",
+    "double_of",
+    "is_decimal",
+]
+
+
+# -- Numbers as text that comes back exactly -----------------------------------------------------
+
+# libSBML prints doubles with 15 digits and multiplies the mantissa of e-notation by a rounded power of ten, so a
+# number is written here as the text that both readings turn into the same thing: read exactly it is the rational,
+# read by libSBML it is the nearest double.
+
+
+_HIGH: Final = 2**31 - 1
+_LOW: Final = -_HIGH
+_LIMB: Final = 10**15
+_PLAIN_EXPONENTS: Final = range(-5, 22)
+_SHIFTS: Final = range(-40, 18)
+"""Places of the decimal point in a mantissa that are tried: enough to keep the power of ten a normal double."""
+_STEPS: Final = tuple(sorted(range(-30, 31), key=abs))
+"""Neighbours of a decimal that are tried, in units of its last digit; nearly always one of the first three will do."""
+_MOST_BITS: Final = 10_000
+"""Longer integers are not turned into decimal text, which takes quadratic time."""
+_LARGEST_POWER: Final = 300
+"""Powers of ten that are written as one number; ten to such a power is a normal double."""
+_MOST_DIGITS_IN_A_SUM: Final = 64
+"""Decimals with so many digits are written as sums of doubles (16 digits each); longer ones as quotients."""
+
+
+def is_decimal(value: Fraction) -> bool:
+    """Whether the shortest decimal text of the double nearest to ``value`` is ``value``."""
+    double = double_of(value)
+    return double is not None and Fraction(repr(double)) == value
+
+
+def double_of(value: Fraction) -> float | None:
+    """The nearest double; ``None`` beyond their range."""
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def attribute_text(value: Fraction) -> str | None:
+    """Text of an attribute of type double; ``None`` if no such text is exactly ``value``."""
+    if value.denominator == 1 and _LOW <= value.numerator <= _HIGH:
+        return str(value.numerator)
+    if not is_decimal(value):
+        return None
+    return repr(float(value)).removesuffix(".0")
+
+
+class NumberTexts:
+    """MathML of exact rationals, remembered so that each is made once and all can be checked afterwards."""
+
+    __slots__ = ("_doubles", "_texts")
+
+    def __init__(self) -> None:
+        self._texts: dict[Fraction, str] = {}
+        self._doubles: dict[str, Fraction] = {}
+
+    @property
+    def plain(self) -> Mapping[str, Fraction]:
+        """Every ``cn`` element handed out, with what it stands for."""
+        return self._doubles
+
+    def text(self, value: Fraction) -> str:
+        """MathML of ``value``: a ``cn``, or a quotient of such.
+
+        Raises
+        ------
+        LimitError
+            With code ``number-not-writable`` if its parts are beyond the range of doubles.
+        """
+        text = self._texts.get(value)
+        if text is None:
+            text = self._texts[value] = self._make(value)
+        return text
+
+    def _make(self, value: Fraction) -> str:
+        top, bottom = value.numerator, value.denominator
+        if bottom == 1 and _LOW <= top <= _HIGH:
+            return self._leaf(f'<cn type="integer"> {top} </cn>', value)
+        if is_decimal(value):
+            return self._leaf(_decimal(value), value)
+        if bottom <= _HIGH and _LOW <= top <= _HIGH:
+            return self._leaf(f'<cn type="rational"> {top} <sep/> {bottom} </cn>', value)
+        if double_of(value) is None:
+            raise _too_large(value)
+        digits = _decimal_digits(value)
+        if digits is not None:
+            text = _exact_decimal(value, *digits)
+            if text is not None:
+                return self._leaf(text, value)
+            if len(digits[0]) <= _MOST_DIGITS_IN_A_SUM:
+                nearest = _near(value, *digits)
+                if nearest is not None:
+                    return f"<apply><plus/>{self.text(nearest)}{self.text(value - nearest)}</apply>"
+        if bottom == 1:
+            return self._long_integer(top)
+        if double_of(Fraction(top)) is None or double_of(Fraction(bottom)) is None:
+            return self._scaled_quotient(top, bottom)
+        return f"<apply><divide/>{self.text(Fraction(top))}{self.text(Fraction(bottom))}</apply>"
+
+    def _long_integer(self, value: int) -> str:
+        """((a·10^15 + b)·10^15 + c)…: each limb is exact as a double."""
+        if double_of(Fraction(value)) is None:
+            raise _too_large(Fraction(value))
+        limbs = _limbs(value)
+        text = self.text(Fraction(limbs[0]))
+        base = self.text(Fraction(_LIMB))
+        for limb in limbs[1:]:
+            text = f"<apply><times/>{text}{base}</apply>"
+            if limb:
+                text = f"<apply><plus/>{text}{self.text(Fraction(limb))}</apply>"
+        return text
+
+    def _scaled_quotient(self, top: int, bottom: int) -> str:
+        """p/q whose parts are beyond the range of doubles: (p·10^-a / (q·10^-b)) times powers of ten.
+
+        Each part lies between 1 and 10^15, so that nothing in between is beyond that range as a double either.
+        """
+        high, high_power = self._leading(top)
+        low, low_power = self._leading(bottom)
+        text = f"<apply><divide/>{high}{low}</apply>"
+        power = high_power - low_power
+        while power:
+            step = max(-_LARGEST_POWER, min(_LARGEST_POWER, power))
+            text = f"<apply><times/>{text}{self.text(Fraction(10) ** step)}</apply>"
+            power -= step
+        return text
+
+    def _leading(self, value: int) -> tuple[str, int]:
+        """Text of value / 10^n as a + (b + (c + …)/10^15)/10^15, each limb exact as a double, and n."""
+        limbs = _limbs(value)
+        power = 15 * (len(limbs) - 1)
+        while not limbs[-1]:
+            limbs.pop()
+        text = self.text(Fraction(limbs[-1]))
+        base = self.text(Fraction(_LIMB))
+        for limb in reversed(limbs[:-1]):
+            text = f"<apply><divide/>{text}{base}</apply>"
+            if limb:
+                text = f"<apply><plus/>{self.text(Fraction(limb))}{text}</apply>"
+        return text, power
+
+    def _leaf(self, text: str, value: Fraction) -> str:
+        self._doubles[text] = value
+        return text
+
+
+def _decimal(value: Fraction) -> str:
+    """A ``cn`` whose decimal text is ``value`` and which libSBML reads as the nearest double."""
+    double = float(value)
+    digits, exponent = _digits(double)
+    sign = "-" if double < 0 else ""
+    point = len(digits) + exponent  # places before the decimal point
+    if point - 1 in _PLAIN_EXPONENTS:
+        return f"<cn> {sign}{_plain(digits, exponent)} </cn>"
+    # e-notation is read as mantissa · pow(10, exponent), which may round twice: take a mantissa where it does not
+    for before in (1, len(digits), *range(2, len(digits))):
+        text = _e_notation(sign, digits, before, point, double)
+        if text is not None:
+            return text
+    return f"<cn> {sign}{_plain(digits, exponent)} </cn>"
+
+
+def _exact_decimal(value: Fraction, digits: str, exponent: int) -> str | None:
+    """An e-notation that means ``value``, with digits that are not the shortest of its double, and reads as that."""
+    sign = "-" if value < 0 else ""
+    point = len(digits) + exponent
+    for before in sorted(_SHIFTS, key=lambda place: (place != 1, abs(place - 1))):
+        text = _e_notation(sign, digits, before, point, float(value))
+        if text is not None:
+            return text
+    return None
+
+
+def _near(value: Fraction, digits: str, exponent: int) -> Fraction | None:
+    """A decimal that is read as the double nearest to ``value``, and as doubles leaves that after the rest is added.
+
+    ``None`` among denormal doubles, which are too far apart.
+    """
+    double = float(value)
+    places = exponent + len(digits)
+    for kept in (16, 17):
+        unit = Fraction(10) ** (places - kept)
+        middle = round(value / unit)
+        for step in _STEPS:
+            near = (middle + step) * unit
+            rest = value - near
+            if rest and near != value and abs(rest) < abs(value) / 10**13 and float(near) + float(rest) == double:
+                if is_decimal(near) or _exact_decimal(near, str(abs(middle + step)), places - kept) is not None:
+                    return near
+    return None
+
+
+def _e_notation(sign: str, digits: str, before: int, point: int, double: float) -> str | None:
+    """0.digits·10^point with ``before`` digits before the decimal point (fewer than 0: zeros after it).
+
+    ``None`` if libSBML does not read that as ``double``, or the mantissa is not what its own double is written as.
+    """
+    mantissa = sign + _plain(digits, before - len(digits))
+    power = point - before
+    kept = Fraction(repr(float(mantissa))) == Fraction(mantissa)  # 17 digits may have a shorter text
+    if kept and _as_read(mantissa, power) == double:
+        return f'<cn type="e-notation"> {mantissa} <sep/> {power} </cn>'
+    return None
+
+
+def _decimal_digits(value: Fraction) -> tuple[str, int] | None:
+    """Digits d and exponent e with |value| = d·10^e, ``None`` if it has no finite decimal text."""
+    rest, fives = value.denominator, 0
+    twos = (rest & -rest).bit_length() - 1
+    rest >>= twos
+    while rest % 5 == 0:
+        rest //= 5
+        fives += 1
+    if rest != 1:
+        return None
+    places = max(twos, fives)
+    whole = abs(value.numerator) * 2 ** (places - twos) * 5 ** (places - fives)
+    if whole.bit_length() > _MOST_BITS:
+        return None
+    text = str(whole)
+    digits = text.rstrip("0")
+    return digits, len(text) - len(digits) - places
+
+
+def _limbs(value: int) -> list[int]:
+    """Digits of ``value`` to the base 10^15, highest first, each with its sign."""
+    limbs: list[int] = []
+    rest = abs(value)
+    while rest:
+        rest, limb = divmod(rest, _LIMB)
+        limbs.append(limb if value > 0 else -limb)
+    return limbs[::-1]
+
+
+def _too_large(value: Fraction) -> LimitError:
+    bits = value.numerator.bit_length() - value.denominator.bit_length()
+    digits = len(str(abs(int(value)))) if bits < 10_000 else bits * 3 // 10
+    message = (
+        f"a number of {digits} digits is beyond the range of doubles and cannot be written as SBML; "
+        "choose rounder parameter values or keep fewer of them symbolic"
+    )
+    return LimitError(Reason("number-not-writable", message))
+
+
+def _as_read(mantissa: str, power: int) -> float:
+    try:
+        return float(mantissa) * 10.0**power
+    except OverflowError:
+        return float("nan")
+
+
+def _digits(double: float) -> tuple[str, int]:
+    """Shortest digits d and exponent e: the absolute value of ``double`` is d·10^e."""
+    text, _, power = repr(abs(double)).partition("e")
+    whole, _, part = text.partition(".")
+    part = part.rstrip("0")
+    digits = (whole + part).lstrip("0")
+    exponent = int(power or 0) - len(part)
+    stripped = digits.rstrip("0")
+    return stripped, exponent + len(digits) - len(stripped)
+
+
+def _plain(digits: str, exponent: int) -> str:
+    """d·10^e without an exponent."""
+    if exponent >= 0:
+        return digits + "0" * exponent
+    point = len(digits) + exponent
+    if point <= 0:
+        return "0." + "0" * -point + digits
+    return digits[:point] + "." + digits[point:]
+
+
+# -- Nodes of an expression graph as MathML text -------------------------------------------------
+
+
+MATHML: Final = "http://www.w3.org/1998/Math/MathML"
+_TIME: Final = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> time </csymbol>'
+_END: Final = "</apply>"
+MAX_TERMS: Final = 128
+"""Terms of a written sum; libRoadRunner crashes on sums of 10,000."""
+
+_Part = str | Node
+"""A piece of finished text, or a node still to be printed."""
+
+
+class MathmlPrinter:
+    """Prints expressions of one graph; ``names`` are nodes printed as an id instead of being opened.
+
+    Parameters
+    ----------
+    graph : Graph
+    names : mapping of Node to str
+        Ids that always have the value of the node.
+    numbers : NumberTexts
+        Shared by everything written into one document.
+    order : FactorOrder
+        In which order factors are printed.
+    """
+
+    __slots__ = ("_graph", "_names", "_numbers", "_order", "_parts")
+
+    def __init__(self, graph: Graph, names: Mapping[Node, str], numbers: NumberTexts, order: FactorOrder) -> None:
+        self._graph = graph
+        self._names = names
+        self._numbers = numbers
+        self._order = order
+        self._parts: dict[Node, tuple[_Part, ...]] = {}
+
+    def math(self, root: Node, owner: str | None = None) -> str:
+        """A ``math`` element; ``owner`` is the id that this expression defines, which cannot stand in it."""
+        return f'<math xmlns="{MATHML}">{self.text(root, owner)}</math>'
+
+    def text(self, root: Node, owner: str | None = None) -> str:
+        """Content MathML of ``root``."""
+        out: list[str] = []
+        name = self._names.get(root)
+        first = self._open(root) if name is None or name == owner else (f"<ci> {name} </ci>",)
+        stack: list[_Part] = list(reversed(first))
+        names = self._names
+        while stack:
+            part = stack.pop()
+            if isinstance(part, str):
+                out.append(part)
+            elif part in names:
+                out.append(f"<ci> {names[part]} </ci>")
+            else:
+                parts = self._open(part)
+                if len(parts) == 1:
+                    stack.append(parts[0])
+                else:
+                    stack.extend(reversed(parts))
+        return "".join(out)
+
+    def name_of(self, node: Node) -> str | None:
+        """The id that stands for ``node`` where it is used."""
+        return self._names.get(node)
+
+    def ids(self, root: Node, owner: str | None = None) -> set[str]:
+        """Ids that stand in the printed text of ``root``."""
+        graph, names = self._graph, self._names
+        found: set[str] = set()
+        seen: set[Node] = set()
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            name = names.get(node)
+            if name is not None and not (node == root and name == owner):
+                found.add(name)
+            elif graph.op(node) is Op.SYMBOL:
+                found.add(graph.name(node))
+            else:
+                stack.extend(graph.args(node))
+        return found
+
+    # -- one level -----------------------------------------------------------------------------------
+
+    def _open(self, node: Node) -> tuple[_Part, ...]:
+        parts = self._parts.get(node)
+        if parts is None:
+            parts = self._parts[node] = self._make(node)
+        return parts
+
+    def _make(self, node: Node) -> tuple[_Part, ...]:
+        graph = self._graph
+        op, args = graph.op(node), graph.args(node)
+        if op is Op.NUMBER:
+            value = graph.number_of(node)
+            assert value is not None
+            return (self._numbers.text(value),)
+        if op is Op.SYMBOL:
+            return (f"<ci> {graph.name(node)} </ci>",)
+        if op is Op.TIME:
+            return (_TIME,)
+        if op is Op.CONSTANT:
+            return (f"<{graph.name(node)}/>",)
+        if op is Op.ADD:
+            return self._sum(args)
+        if op is Op.MUL:
+            return self._product(*self._factors(node))
+        if op is Op.PIECEWISE:
+            return _piecewise(args)
+        tag = {Op.DIV: "divide", Op.POW: "power"}.get(op) or graph.name(node)
+        return (f"<apply><{tag}/>", *args, _END)
+
+    def _sum(self, args: tuple[Node, ...]) -> tuple[_Part, ...]:
+        negative = self._subtracted(args)
+        if negative is not None:
+            return ("<apply><minus/>", args[0], *negative, _END)
+        # (a + b) + c is how libSBML reads a + b + c
+        graph, names = self._graph, self._names
+        tails: list[tuple[Node, ...]] = []
+        while args[0] not in names and graph.op(args[0]) is Op.ADD:
+            inner = graph.args(args[0])
+            if self._subtracted(inner) is not None:
+                break
+            tails.append(args[1:])
+            args = inner
+        return _many("plus", (*args, *(term for tail in reversed(tails) for term in tail)))
+
+    def _subtracted(self, args: tuple[Node, ...]) -> tuple[_Part, ...] | None:
+        """Parts of −b if a sum is printed as a − b: it has two terms, and the second is a negative one."""
+        if len(args) != 2 or args[1] in self._names:
+            return None
+        value = self._graph.number_of(args[1])
+        if value is not None:
+            return (self._numbers.text(-value),) if value < 0 else None
+        if self._graph.op(args[1]) is not Op.MUL:
+            return None
+        factor, rest = self._factors(args[1])
+        return self._product(-factor, rest) if factor < 0 else None
+
+    def _factors(self, node: Node) -> tuple[Fraction, tuple[Node, ...]]:
+        """Number and other factors of a product c·(x·y·…), the latter in the order of printing."""
+        graph = self._graph
+        args = graph.args(node)
+        factor = graph.number_of(args[0])
+        if factor is None:
+            factor = Fraction(1)
+        elif len(args) == 2 and args[1] not in self._names and graph.op(args[1]) is Op.MUL:
+            args = graph.args(args[1])
+        else:
+            args = args[1:]
+        return factor, self._sorted(args)
+
+    def _sorted(self, args: tuple[Node, ...]) -> tuple[Node, ...]:
+        names, key = self._names, self._order.key
+        return tuple(sorted(args, key=lambda node: key(node, names.get(node))))
+
+    def _product(self, factor: Fraction, rest: tuple[Node, ...]) -> tuple[_Part, ...]:
+        """factor · rest; a factor that no decimal text can hold becomes a division."""
+        if factor == 1:
+            return rest if len(rest) == 1 else _many("times", rest)
+        if factor == -1:
+            return ("<apply><minus/>", *self._product(Fraction(1), rest), _END)
+        if factor.denominator != 1 and not is_decimal(factor):
+            top = self._product(Fraction(factor.numerator), rest)
+            return ("<apply><divide/>", *top, self._numbers.text(Fraction(factor.denominator)), _END)
+        return _many("times", (self._numbers.text(factor), *rest))
+
+
+class FactorOrder:
+    """An order of factors that does not depend on how the graph came about: numbers, ids by rank and name, the rest.
+
+    Parameters
+    ----------
+    graph : Graph
+    roots : sequence of Node
+        Everything that will be printed.
+    ranks : mapping of str to int
+        Place of an id among others, smaller first; 0 where it is absent.
+    """
+
+    __slots__ = ("_graph", "_hashes", "_ranks")
+
+    def __init__(self, graph: Graph, roots: Sequence[Node], ranks: Mapping[str, int]) -> None:
+        self._graph = graph
+        self._ranks = ranks
+        compound: set[Node] = set()
+        for node in graph.reachable(roots):
+            if graph.op(node) is Op.MUL:
+                several = [arg for arg in graph.args(node) if graph.args(arg)]
+                if len(several) > 1:
+                    compound.update(several)
+        # values at a random point tell expressions apart without regard to the numbers of their nodes
+        self._hashes = field_values(graph, sorted(compound)) if compound else {}
+
+    def key(self, node: Node, name: str | None) -> tuple[int, int, str, int]:
+        """Sorting key of ``node``, which is printed as ``name`` if that is given."""
+        graph = self._graph
+        op = graph.op(node)
+        if op is Op.NUMBER:
+            return 0, 0, "", 0
+        if name is None and op is Op.SYMBOL:
+            name = graph.name(node)
+        if name is not None:
+            return 1, self._ranks.get(name, 0), name, 0
+        if op is Op.TIME or op is Op.CONSTANT:
+            return 2, 0, str(graph.payload(node)), 0
+        return 3, 0, "", self._hashes.get(node, 0)
+
+
+def _many(tag: str, args: Sequence[_Part]) -> tuple[_Part, ...]:
+    """An n-ary sum or product; a very long one in groups, because libSBML reads it as nested pairs."""
+    groups: list[tuple[_Part, ...]] = [(arg,) for arg in args]
+    while len(groups) > MAX_TERMS:
+        groups = [_applied(tag, groups[low : low + MAX_TERMS]) for low in range(0, len(groups), MAX_TERMS)]
+    return _applied(tag, groups)
+
+
+def _applied(tag: str, groups: Sequence[tuple[_Part, ...]]) -> tuple[_Part, ...]:
+    if len(groups) == 1:
+        return groups[0]
+    return (f"<apply><{tag}/>", *(part for group in groups for part in group), _END)
+
+
+def _piecewise(args: tuple[Node, ...]) -> tuple[_Part, ...]:
+    parts: list[_Part] = ["<piecewise>"]
+    for value, condition in zip(args[:-1:2], args[1::2], strict=True):
+        parts += ("<piece>", value, condition, "</piece>")
+    return (*parts, "<otherwise>", args[-1], "</otherwise></piecewise>")

@@ -1,0 +1,336 @@
+"""Whom to believe, where a simulation contradicts a proof.
+
+Beside a proof a difference of two trajectories has one of four causes: the simulator reads one of the two files in
+another way than the specification does, or sbmlump does; the model itself wavers more than the difference (it is
+chaotic, or a small error moves an event); or the proof is wrong. Our own integration of both models, from the
+equations as sbmlump reads them, tells these apart, but for one thing: that sbmlump reads a file wrongly it cannot see,
+as the proof rests on the same reading. So where a simulator has another value, it is taken for the simulator's error
+only where such an error is known, or where COPASI finds what sbmlump finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.isolate import Limits, run_isolated, silent_output
+from sbmlump.simulators.compare import Definition, ErrorReport, magnitude
+from sbmlump.simulators.copasi import CopasiSimulator
+from sbmlump.simulators.model_index import SimulatedModel
+from sbmlump.simulators.own import OwnSimulator
+from sbmlump.simulators.protocol import PRECISE, QuantitySelection, Trajectory
+
+__all__ = ["SUSPICIOUS", "Verdict", "settle"]
+
+
+Array = NDArray[np.float64]
+SUSPICIOUS: Final = 1e-6
+"""Relative error beside a proof from which on it has to be explained. Tolerances are 1e-10; over published models and
+the test suite exact reductions differ by 1e-8 and less where nothing is wrong."""
+_WAVER: Final = 1e3
+"""Times what the original itself changes by when its initial values move by 1e-12 and its tolerance grows tenfold: the
+errors of two runs with different right-hand sides are not equal, but of that order."""
+_GROSS: Final = 1e-3
+"""Relative error that loosened tolerances and jumps that two runs meet at different times do not make."""
+_WITNESS: Final = 1e-3
+"""Relative difference up to which COPASI is taken to find the same: it has one absolute tolerance for all states."""
+_NUDGE: Final = 1e-12
+_LOOSER: Final = 10.0
+_MOST_NAMED: Final = 5
+
+Outcome = Literal["simulator-differs", "sensitive", "contradicted", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a difference beside a proof comes from.
+
+    Attributes
+    ----------
+    outcome : str
+        ``simulator-differs``: our own integrations agree, the simulator reads a file in another way;
+        ``sensitive``: the original wavers as much by itself; ``contradicted``: our own integrations disagree, too, the
+        proof cannot be right (so, too, where there is no integration of our own, and the difference is a gross one);
+        ``undecided``: there is no integration of our own, and the difference is small.
+    reason : Reason
+        For the user.
+    """
+
+    outcome: Outcome
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Our own integrations on one grid: the original, the reduced model, the original moved and less exact."""
+
+    original: Trajectory
+    reduced: Trajectory
+    moved: Trajectory
+
+
+def settle(
+    original: SimulatedModel,
+    reduced: SimulatedModel,
+    report: ErrorReport,
+    definitions: Mapping[str, Definition],
+    limits: Limits | None,
+) -> Verdict | None:
+    """Explain the difference in ``report`` between a model and a reduction of it that is proved.
+
+    Parameters
+    ----------
+    original, reduced : SimulatedModel
+    report : ErrorReport
+    definitions : mapping of observable to Definition
+        As in the comparison.
+    limits : Limits or None
+        Of a child process; in this process where it is ``None``.
+
+    Returns
+    -------
+    Verdict or None
+        ``None`` where nothing has to be explained.
+    """
+    if report.max_relative_error <= SUSPICIOUS:
+        return None
+    compared = report.compared
+    needs = {name: definitions[name].needs if name in definitions else (name,) for name in compared.original}
+    wanted = {need: original.facts.reading(need) for several in needs.values() for need in several}
+    wanted |= {name: original.facts.reading(name) for name in original.facts.species}
+    readings = {name: reading for name, reading in wanted.items() if reading is not None}
+    there = {name: _there(name, needs[name], readings, reduced) for name in needs}
+    arguments = (original.bare, reduced.bare, readings, there, compared.times, len(report.times))
+    runs = _apart(_own_job, arguments, limits)
+    if isinstance(runs, Reason):
+        return _undecided(report, runs)
+    opinion = _opinion(runs, compared.original, compared.reduced, definitions)
+    if opinion.wrong:
+        return _contradicted(report, opinion)
+    if not opinion.differing:
+        return _sensitive(report, opinion)
+    files = {"original": original, "reduced model": reduced}
+    known = dict.fromkeys(name for where in opinion.differing for name in files[where].facts.undiluted)
+    if known:
+        told = (
+            f"{', '.join(list(known)[:_MOST_NAMED])}: a rate rule for a concentration in a compartment whose size "
+            "changes; by the specification the rule is all that changes it"
+        )
+        return _differs(report, opinion, told)
+    if report.simulator != CopasiSimulator.name:
+        witness = _apart(_witness_job, arguments, limits)
+        if isinstance(witness, _Runs):
+            once = {name: _observed(witness.original, name, definitions) for name in compared.original}
+            agreed = _opinion(runs, once, witness.reduced.values, definitions, least=_WITNESS)
+            if not agreed.differing:
+                return _differs(report, opinion, "COPASI finds the same as sbmlump")
+    return _unsettled(report, opinion)
+
+
+def _undecided(report: ErrorReport, why: Reason) -> Verdict:
+    """Without a witness of our own a small difference is taken for one of the integration, a large one for an error."""
+    gross = not report.max_relative_error <= _GROSS
+    message = (
+        f"{report.simulator} finds a relative difference of {report.max_relative_error:.1e} between the original and "
+        f"the reduced model, though the reduction was proved, and sbmlump cannot integrate them itself to tell why "
+        f"({why.message.rstrip('.')})"
+    )
+    if gross:
+        message += "; this may be an internal error of sbmlump, please report it with the model. Nothing is written"
+        return Verdict("contradicted", Reason("proof-contradicted", message, why.element))
+    return Verdict("undecided", Reason("difference-unexplained", message, why.element))
+
+
+def _there(
+    name: str, needs: tuple[str, ...], readings: Mapping[str, QuantitySelection], reduced: SimulatedModel
+) -> QuantitySelection:
+    """How an observable is read in the reduced model: in the form of the original, where both are species."""
+    reading = reduced.facts.reading(name)
+    assert reading is not None  # it has been compared
+    here = readings.get(name)
+    species = ("amount", "concentration")
+    if needs == (name,) and here is not None and here.form in species and reading.form in species:
+        return here
+    return reading
+
+
+def _apart(job: Callable[..., _Runs | Reason], arguments: tuple[Any, ...], limits: Limits | None) -> _Runs | Reason:
+    if limits is None:
+        with silent_output():
+            return job(*arguments, lambda _: None)
+    ended = run_isolated(job, arguments, limits, copied=True)
+    if ended.how != "finished":
+        return ended.reason
+    assert isinstance(ended.value, (_Runs, Reason))
+    return ended.value
+
+
+def _own_job(
+    original: SimulatedModel,
+    reduced: SimulatedModel,
+    readings: Mapping[str, QuantitySelection],
+    there: Mapping[str, QuantitySelection],
+    times: Array,
+    points: int,
+    _emit: Callable[[Any], None],
+) -> _Runs | Reason:
+    """Our own three integrations, or why there are none."""
+    until = float(times[-1])
+    looser = replace(PRECISE, relative=PRECISE.relative * _LOOSER, absolute=PRECISE.absolute * _LOOSER)
+    try:
+        model, other = OwnSimulator().load(original), OwnSimulator().load(reduced)
+        return _Runs(
+            model.run(readings, until, points, between=times),
+            other.run(there, until, points, between=times),
+            model.run(readings, until, points, looser, between=times, nudge=_NUDGE),
+        )
+    except SbmlumpError as error:
+        return error.reasons[0]
+
+
+def _witness_job(
+    original: SimulatedModel,
+    reduced: SimulatedModel,
+    readings: Mapping[str, QuantitySelection],
+    there: Mapping[str, QuantitySelection],
+    times: Array,
+    points: int,
+    _emit: Callable[[Any], None],
+) -> _Runs | Reason:
+    """What COPASI finds, where it is installed and takes both models."""
+    until = float(times[-1])
+    try:
+        first = CopasiSimulator().load(original).run(readings, until, points, between=times)
+        second = CopasiSimulator().load(reduced).run(there, until, points, between=times)
+    except SbmlumpError as error:
+        return error.reasons[0]
+    return _Runs(first, second, first)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opinion:
+    """Observables by what the trajectories say of them.
+
+    Attributes
+    ----------
+    wrong : tuple of str
+        Our own two trajectories differ.
+    wavering : tuple of str
+        Those of the simulator differ no more than the original does from itself.
+    differing : mapping of str to tuple of str
+        For each of the two models, observables whose trajectory by the simulator is not ours.
+    agreement : float
+        Largest relative difference of our own trajectories, apart from those that are wrong.
+    """
+
+    wrong: tuple[str, ...]
+    wavering: tuple[str, ...]
+    differing: Mapping[str, tuple[str, ...]]
+    agreement: float
+
+
+def _opinion(
+    runs: _Runs,
+    original: Mapping[str, Array],
+    reduced: Mapping[str, Array],
+    definitions: Mapping[str, Definition],
+    least: float = SUSPICIOUS,
+) -> _Opinion:
+    """Hold the trajectories of a simulator against ours; relative differences below ``least`` are none."""
+    wrong: list[str] = []
+    wavering: list[str] = []
+    elsewhere: dict[str, list[str]] = {"original": [], "reduced model": []}
+    agreement = 0.0
+    with np.errstate(all="ignore"):
+        for name, simulated in original.items():
+            ours, theirs = _observed(runs.original, name, definitions), runs.reduced.values[name]
+            moved = _observed(runs.moved, name, definitions)
+            allowed = _allowed(ours, moved, _size(name, definitions, runs.original), least)
+            if _differ(theirs, ours, allowed):
+                wrong.append(name)
+                continue
+            agreement = max(agreement, magnitude(theirs - ours) / (magnitude(ours) or 1.0))
+            if not _differ(reduced[name], simulated, allowed):
+                wavering.append(name)
+            for where, one, other in (("original", simulated, ours), ("reduced model", reduced[name], theirs)):
+                if name not in wavering and _differ(one, other, allowed):
+                    elsewhere[where].append(name)
+    differing = {where: tuple(names) for where, names in elsewhere.items() if names}
+    return _Opinion(tuple(wrong), tuple(wavering), differing, agreement)
+
+
+def _observed(run: Trajectory, name: str, definitions: Mapping[str, Definition]) -> Array:
+    definition = definitions.get(name)
+    return run.values[name] if definition is None else definition.value(run.times, run.values)
+
+
+def _contradicted(report: ErrorReport, opinion: _Opinion) -> Verdict:
+    message = (
+        f"the reduction was proved, but simulations contradict it in {_listed(opinion.wrong)}, by {report.simulator} "
+        f"(relative difference {report.max_relative_error:.1e}) and by sbmlump's own integration of both models, "
+        "beyond what the original varies by itself; this is an internal error of sbmlump, please report it with the "
+        "model. Nothing is written"
+    )
+    return Verdict("contradicted", Reason("proof-contradicted", message, opinion.wrong[0]))
+
+
+def _differs(report: ErrorReport, opinion: _Opinion, why: str) -> Verdict:
+    parts = [f"the {where} in {_listed(names)}" for where, names in opinion.differing.items()]
+    message = (
+        f"the relative difference of {report.max_relative_error:.1e} is one of {report.simulator}, which integrates "
+        f"{' and '.join(parts)} in another way than the specification says ({why}). Integrated by sbmlump, original "
+        f"and reduced model agree to {opinion.agreement:.1e}; sbmlump check --simulator own simulates them so"
+    )
+    return Verdict("simulator-differs", Reason("simulator-differs", message, next(iter(opinion.differing.values()))[0]))
+
+
+def _unsettled(report: ErrorReport, opinion: _Opinion) -> Verdict:
+    parts = [f"the {where} in {_listed(names)}" for where, names in opinion.differing.items()]
+    gross = not report.max_relative_error <= _GROSS
+    message = (
+        f"sbmlump and {report.simulator} read {' and '.join(parts)} in different ways (relative difference "
+        f"{report.max_relative_error:.1e} beside a proof): one of them is wrong, and if that is sbmlump, the "
+        "reduction is, too"
+    )
+    if gross:
+        message += "; please report it with the model. Nothing is written"
+        element = next(iter(opinion.differing.values()))[0]
+        return Verdict("contradicted", Reason("proof-contradicted", message, element))
+    return Verdict("undecided", Reason("difference-unexplained", message))
+
+
+def _sensitive(report: ErrorReport, opinion: _Opinion) -> Verdict:
+    message = (
+        f"the relative difference of {report.max_relative_error:.1e} is explained by the original itself: with initial "
+        f"values that differ by {_NUDGE:g} and a tolerance of {PRECISE.relative * _LOOSER:g} it differs from itself "
+        f"as much in {_listed(opinion.wavering)}"
+    )
+    return Verdict("sensitive", Reason("sensitive-model", message, opinion.wavering[0] if opinion.wavering else None))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + (" …" if len(names) > _MOST_NAMED else "")
+
+
+def _size(name: str, definitions: Mapping[str, Definition], run: Trajectory) -> float:
+    needs = definitions[name].needs if name in definitions else (name,)
+    return max((magnitude(run.values[need]) for need in needs), default=0.0)
+
+
+def _allowed(ours: Array, moved: Array, size: float, least: float) -> Array:
+    """How far two right trajectories may be apart, at each time: what is small, and what the original wavers by."""
+    waver = np.abs(moved - ours)
+    waver = np.maximum.accumulate(np.where(np.isfinite(waver), waver, 0.0))
+    return least * (magnitude(ours) or size or 1.0) + _WAVER * waver
+
+
+def _differ(first: Array, second: Array, allowed: Array) -> bool:
+    known = np.isfinite(first)
+    if not np.array_equal(known, np.isfinite(second)):
+        return True
+    return bool((np.abs(first - second)[known] > allowed[known]).any())

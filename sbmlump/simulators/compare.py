@@ -1,0 +1,910 @@
+"""Simulate a model and its reduction on one grid and say how far they differ (errors: see ``measure``).
+
+A quantity is compared as what its id means in the *original* file (a species with ``hasOnlySubstanceUnits`` as amount,
+any other as concentration). Where the reduced file holds it as a parameter, its value is taken as it is; where it
+holds it as a species too, it is read in the form that the original uses.
+
+The grid is uniform, with more points where one of the two models moves faster than it shows: at and after the times at
+which a model changes by itself, after events, where the integrator had to take small steps.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.isolate import Limits, run_isolated, silent_output
+from sbmlump.model.evaluate import Evaluator
+from sbmlump.model.graph import Graph, Node
+from sbmlump.simulators.by_name import simulator_for, simulator_named
+from sbmlump.simulators.model_index import (
+    NO_TRIGGERS,
+    Conditions,
+    ModelIndex,
+    SimulatedModel,
+    Triggers,
+    conditions_of,
+    simulated_file,
+    triggers_of,
+)
+from sbmlump.simulators.protocol import (
+    PRECISE,
+    IntegrationError,
+    LoadedModel,
+    QuantitySelection,
+    Simulator,
+    Steps,
+    Trajectory,
+    merged_grid,
+)
+from sbmlump.simulators.time_span import Horizon, before_failure, beyond_events, choose_horizon
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Comparison",
+    "Definition",
+    "ErrorReport",
+    "QuantityError",
+    "compare",
+    "quantity_errors",
+    "SMALL",
+    "Scale",
+    "finite",
+    "largest",
+    "magnitude",
+    "ORIGINAL",
+    "REDUCED",
+    "draw_error",
+    "draw_trajectory",
+    "report_figure",
+    "PairRequest",
+    "PairRun",
+    "simulate_pair",
+    "simulate_pair_apart",
+]
+
+
+# -- Observables that the original file does not hold as such ------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """How an observable that the original file does not hold follows from what it holds.
+
+    Attributes
+    ----------
+    needs : tuple of str
+        Ids of the original file, each read as what it means there.
+    value : callable
+        From the times, shape (k,), and the values of ``needs``, each of shape (k,), to the observable, shape (k,).
+    """
+
+    needs: tuple[str, ...]
+    value: Callable[[Array, Mapping[str, Array]], Array]
+
+    @classmethod
+    def linear(cls, coefficients: Mapping[str, float], offset: float = 0.0) -> Definition:
+        """Σ coefficients[id] · id + offset."""
+        fixed = dict(coefficients)
+
+        def value(times: Array, columns: Mapping[str, Array]) -> Array:
+            total = np.full_like(times, offset)
+            for name, factor in fixed.items():
+                total += factor * columns[name]
+            return total
+
+        return cls(tuple(fixed), value)
+
+    @classmethod
+    def of_node(cls, graph: Graph, node: Node) -> Definition:
+        """The expression ``node`` over ids of the original file and time."""
+        needs = tuple(sorted(graph.symbols([node])))
+        evaluator = Evaluator(graph, [node], needs, {})
+
+        def value(times: Array, columns: Mapping[str, Array]) -> Array:
+            table = np.empty((len(times), len(needs)))
+            for i, name in enumerate(needs):
+                table[:, i] = columns[name]
+            return evaluator.values(times, table)[:, 0]
+
+        return cls(needs, value)
+
+
+# -- The errors of a comparison ------------------------------------------------------------------
+
+# Errors are those of the contract. For a quantity q on the grid, with ε the absolute tolerance:
+#
+# - relative error: max |q_red − q_orig| / max(max |q_orig|, ε)
+# - final relative error: |q_red(T) − q_orig(T)| / max(|q_orig(T)|, 1e-3 · max |q_orig|, ε)
+# - absolute error: max |q_red − q_orig|
+#
+# Between the points of a uniform grid a comparison has further ones where something moves fast. They count
+# where the grid
+# does not show the difference: where it is more than a tenth larger than at both neighbours on the grid.
+#
+# ε is 1e-14 times the own size of q: the largest magnitude in the original of q or of what it is computed from. Where
+# that is 0, the size of what q is of one kind with (for a species, and for what is computed from species, of
+# any species
+# that changes); 1 where all vanish. Where q is very small beside those, integration errors of the large ones may be all
+# that there is of it: ε is then at least a hundred times what a run with looser tolerances changes in q. Over several
+# quantities the largest error counts.
+
+
+_ABSOLUTE = 1e-14
+_FINAL_FLOOR = 1e-3
+_UNSEEN = 1.1  # times the difference on the neighbouring points of the grid: a smooth one is hardly larger between
+
+
+SMALL = 1e-9
+"""Of the largest of its kind: below that a quantity may be noise (tolerances are 1e-10 of each state)."""
+_NOISE = 100.0  # times the change by looser tolerances, which are those of a comparison times ten
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What errors of a quantity are held against.
+
+    Attributes
+    ----------
+    own : float
+        Largest magnitude in the original of what it is computed from.
+    kind : float
+        Largest magnitude of what it is of one kind with, itself included.
+    noise : float or None
+        What a run with looser tolerances changes in it, where it is small beside its kind.
+    """
+
+    own: float
+    kind: float
+    noise: float | None = None
+
+    @property
+    def tolerance(self) -> float:
+        """ε."""
+        size = self.own or self.kind or 1.0
+        return max(_ABSOLUTE * size, 0.0 if self.noise is None else _NOISE * self.noise)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityError:
+    """How far one quantity is off (see the module)."""
+
+    max_relative_error: float
+    final_relative_error: float
+    max_absolute_error: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """Fields as JSON values; what is not finite becomes null."""
+        return {
+            "max_relative_error": finite(self.max_relative_error),
+            "final_relative_error": finite(self.final_relative_error),
+            "max_absolute_error": finite(self.max_absolute_error),
+        }
+
+
+def quantity_errors(
+    original: Mapping[str, Array],
+    reduced: Mapping[str, Array],
+    scales: Mapping[str, Scale] | None = None,
+    grid: NDArray[np.int64] | None = None,
+) -> dict[str, QuantityError]:
+    """Errors of each quantity of ``original`` (see the module).
+
+    Points where neither has a finite value are left out; where only one has, or none at all, errors are NaN.
+
+    Parameters
+    ----------
+    original, reduced : mapping from quantity to ndarray of float64, shape (k,)
+        On the same grid, k at least 1.
+    scales : mapping from quantity to Scale, optional
+        Scale of each; where it is missing the quantity's own largest magnitude in ``original``.
+    grid : ndarray of int, optional
+        Ascending places of the points of the uniform grid among the k, the first and the last included; all by default.
+    """
+    known = scales or {}
+    return {
+        name: _error(q, reduced[name], known.get(name) or Scale(magnitude(q), magnitude(q)), grid)
+        for name, q in original.items()
+    }
+
+
+def magnitude(q: Array) -> float:
+    """Largest |value| among the finite ones of ``q``; 0 if there are none."""
+    return float(np.abs(q[np.isfinite(q)]).max(initial=0.0))
+
+
+def _error(q: Array, r: Array, scale: Scale, grid: NDArray[np.int64] | None) -> QuantityError:
+    tolerance = scale.tolerance
+    known = np.isfinite(q)
+    if not np.array_equal(known, np.isfinite(r)) or not known.any():
+        return QuantityError(np.nan, np.nan, np.nan)
+    difference = np.where(known, np.abs(r - q), 0.0)
+    if grid is not None:
+        place = np.searchsorted(grid, np.arange(len(q)))  # the next point of the grid
+        beside = np.maximum(difference[grid[np.maximum(place - 1, 0)]], difference[grid[place]])
+        on_grid = np.isin(np.arange(len(q)), grid)
+        difference = np.where(on_grid | (difference > _UNSEEN * beside), difference, 0.0)
+    top, off = float(np.abs(q[known]).max()), float(difference.max())
+    final = max(abs(float(q[-1])), _FINAL_FLOOR * top, tolerance)
+    return QuantityError(off / max(top, tolerance), abs(float(r[-1]) - float(q[-1])) / final, off)
+
+
+def largest(values: Sequence[float]) -> float:
+    """Maximum in which NaN wins: an error that is not known is not small."""
+    return float(np.max(np.array(values, dtype=np.float64)))
+
+
+def finite(value: float) -> float | None:
+    """``value``, or ``None`` where JSON has no number for it."""
+    return float(value) if np.isfinite(value) else None
+
+
+# -- Figures of a comparison, without any global state of matplotlib's pyplot --------------------
+
+
+# Distinct in lightness and hue (also for the colour-blind), readable on white and on near-black.
+ORIGINAL = "#7a8794"
+REDUCED = "#d9662b"
+_SERIES = ("#d9662b", "#2f86c0", "#3f9c6b", "#a56cc1", "#b58a1b", "#c2487a", "#4aa3a3", "#7a8794")
+_MAX_PANELS = 12
+
+
+def draw_trajectory(axes: Axes, report: ErrorReport, name: str) -> None:
+    """Original as a broad line, reduced as dashes upon it, so that both are seen where they agree."""
+    shown = report.compared
+    axes.plot(
+        shown.times,
+        shown.original[name],
+        color=ORIGINAL,
+        linewidth=4.0,
+        alpha=0.55,
+        label="original",
+        solid_capstyle="round",
+    )
+    axes.plot(shown.times, shown.reduced[name], color=REDUCED, linewidth=1.9, dashes=(5, 2.5), label="reduced")
+    axes.set_title(name, loc="left", fontsize=10, parse_math=False)
+    axes.margins(x=0.0)
+    both = np.concatenate([shown.original[name], shown.reduced[name]])
+    if float(both[np.isfinite(both)].min(initial=0.0)) >= 0:
+        axes.set_ylim(bottom=0.0)
+
+
+def draw_error(axes: Axes, report: ErrorReport, names: Sequence[str]) -> None:
+    """|difference| over the largest magnitude of the original, logarithmic; no line where both agree exactly."""
+    lowest = 1.0
+    compared = report.compared
+    for i, name in enumerate(names):
+        q = compared.original[name]
+        top = float(np.abs(q[np.isfinite(q)]).max(initial=0.0)) or 1.0
+        error = np.abs(compared.reduced[name] - q) / top
+        seen = error[np.isfinite(error) & (error > 0)]
+        lowest = min(lowest, float(seen.min(initial=1.0)))
+        shown = np.where(error > 0, error, np.nan)
+        axes.semilogy(compared.times, shown, color=_SERIES[i % len(_SERIES)], linewidth=1.4, label=name)
+    axes.set_ylim(bottom=max(lowest / 3, 1e-18) if lowest < 1.0 else 1e-16)
+    axes.set_xlim(float(report.times[0]), float(report.times[-1]))
+
+
+def report_figure(report: ErrorReport) -> Figure:
+    """Panels of the trajectories (at most 12) and one of the errors."""
+    from matplotlib.figure import Figure
+
+    names = list(report.original)[:_MAX_PANELS]
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * columns if columns > 1 else 7.0, 2.6 * (rows + 1)), layout="constrained")
+    grid = figure.add_gridspec(rows + 1, columns)
+    for i, name in enumerate(names):
+        axes = figure.add_subplot(grid[i // columns, i % columns])
+        draw_trajectory(axes, report, name)
+        if i == 0:
+            axes.legend(frameon=False, fontsize=9)
+    axes = figure.add_subplot(grid[rows, :])
+    draw_error(axes, report, list(report.original)[: len(_SERIES)])
+    axes.set_xlabel("time")
+    axes.set_title("relative error", loc="left", fontsize=10)
+    return figure
+
+
+# -- Two models simulated side by side: what is asked, what comes back, and the proce ------------
+
+# Two models simulated side by side: what is asked, what comes back, and the process that it happens in.
+#
+# Simulators are foreign code that compiles what it is given: they crash, hang and do not hear Ctrl-C. What is asked of
+# them is a value that can be sent to a child process, and so is what they answer.
+
+
+_MOST_BETWEEN: Final = 8
+"""Points put into one interval of the grid: a transient within it rises and falls over several of them."""
+_CLEAR: Final = 1e-5
+"""Of an interval of the grid: so near to an event that a state triggers nothing is compared, the two models may have
+it so much apart."""
+_BESIDE: Final = 1e-8
+"""Of a time: so near to both sides of a jump whose time is known values are compared."""
+_AFTER: Final = (1e-4, 1e-3, 1e-2, 0.1, 0.3)
+"""Of an interval of the grid: where, after a jump or an event, a transient is looked for. The steps of an integrator
+are no substitute: which of them are first after an event depends on the last bit of its time."""
+_MOST_EVENTS: Final = 1000
+"""Events after which points are put: as many as times at which a model changes by itself (five points each)."""
+_LOOSER: Final = 10.0
+"""Of the relative tolerance: how much looser a run is that shows what the integration leaves uncertain."""
+
+
+@dataclass(frozen=True)
+class PairRequest:
+    """What is to be simulated.
+
+    Attributes
+    ----------
+    simulator : str or Simulator
+        An object that simulates cannot be sent to a child process.
+    original, reduced : SimulatedModel
+    until : float or None
+        End time; chosen from the original where it is ``None``.
+    points : int
+        Of the uniform grid.
+    watch : mapping of str to Reading
+        Quantities of the original that are to be seen on the grid.
+    wanted, reduced_wanted : mapping of str to Reading
+        What is read in the original (``watch`` is a part of it) and in the reduced model.
+    triggers : Triggers
+        Events of the original; their ``needs`` are a part of ``wanted``.
+    """
+
+    simulator: str | Simulator
+    original: SimulatedModel
+    reduced: SimulatedModel
+    until: float | None
+    points: int
+    watch: Mapping[str, QuantitySelection]
+    wanted: Mapping[str, QuantitySelection]
+    reduced_wanted: Mapping[str, QuantitySelection]
+    triggers: Triggers = NO_TRIGGERS
+
+
+@dataclass(frozen=True)
+class PairRun:
+    """What a pair of simulations gave.
+
+    Attributes
+    ----------
+    horizon : Horizon
+    original, reduced : Trajectory
+        On one grid: the uniform one and what had to be put between its points.
+    looser : Trajectory or None
+        The original once more with a looser tolerance, where something in it is very small.
+    engine : str
+        Name of the simulator.
+    """
+
+    horizon: Horizon
+    original: Trajectory
+    reduced: Trajectory
+    looser: Trajectory | None = None
+    engine: str = "roadrunner"
+
+
+def simulate_pair(request: PairRequest) -> PairRun:
+    """Simulate both models, in this process.
+
+    Raises
+    ------
+    UsageError, UnsupportedModelError, IntegrationError
+        As the simulator says.
+    """
+    with silent_output():
+        return _simulated(request)
+
+
+def _simulated(request: PairRequest) -> PairRun:
+    engine = simulator_named(request.simulator) if isinstance(request.simulator, str) else request.simulator
+    model = engine.load(request.original)
+    points = request.points
+    if request.until is None:
+        horizon = choose_horizon(model, request.original.switches.named, request.watch)
+        if request.triggers.nodes:
+            horizon = beyond_events(model, horizon, request.triggers, request.wanted)
+    else:
+        horizon = Horizon(request.until, "given by the user")
+    other = engine.load(request.reduced)
+    between = _between(model, other, request, horizon.until)
+    try:
+        run = model.run(request.wanted, horizon.until, points, between=between)
+    except IntegrationError as error:
+        if error.reached <= 0 or request.until is not None:
+            raise
+        # a horizon of our own that a precise run does not reach is shortened once
+        horizon = before_failure(horizon, error.reached)
+        between = _between(model, other, request, horizon.until)
+        run = model.run(request.wanted, horizon.until, points, between=between)
+    reduced = other.run(request.reduced_wanted, horizon.until, points, between=between)
+    looser = None
+    if _something_small(run):
+        asked = replace(PRECISE, relative=PRECISE.relative * _LOOSER, absolute=PRECISE.absolute * _LOOSER)
+        try:
+            looser = model.run(request.wanted, horizon.until, points, asked, between=between)
+        except IntegrationError:
+            looser = None  # without it a small quantity is held against the others
+    return PairRun(horizon, run, reduced, looser, engine.name)
+
+
+def _something_small(run: Trajectory) -> bool:
+    sizes = [magnitude(values) for values in run.values.values()]
+    return any(0 < size < SMALL * max(sizes) for size in sizes)
+
+
+def _between(model: LoadedModel, other: LoadedModel, request: PairRequest, until: float) -> Array:
+    """Times at which the grid has to be finer: where one of the two models moves within an interval, and at jumps."""
+    grid = merged_grid(until, request.points)
+    width = until / (request.points - 1)
+    known = np.array(
+        sorted({*request.original.switches.until(until), *request.reduced.switches.until(until)}), dtype=np.float64
+    )
+    taken: list[Array] = []
+    events: list[Array] = []
+    for one in (model, other):
+        try:
+            steps: Steps = one.steps(until)
+        except IntegrationError:
+            continue  # the precise run says so, or does better
+        taken.append(steps.times)
+        events.append(steps.events)
+    times = np.unique(np.concatenate([*taken, np.zeros(1)]))
+    times = times[(times > 0) & (times < until)]
+    met = np.setdiff1d(np.concatenate([*events, np.zeros(1)]), known)
+    met = met[(met > 0) & (met < until)]
+    after = np.concatenate([met[_spread(len(met), _MOST_EVENTS)] + part * width for part in _AFTER])
+    for moment in met:
+        times = times[np.abs(times - moment) > _CLEAR * width]
+        after = after[np.abs(after - moment) > _CLEAR * width]
+    for moment in known:
+        times = times[np.abs(times - moment) > _BESIDE * moment]
+    place = np.searchsorted(grid, times)
+    kept: list[Array] = [known * (1 - _BESIDE), known * (1 + _BESIDE)]
+    kept += [known + part * width for part in _AFTER]
+    kept.append(after)
+    for interval in np.unique(place):
+        inside = times[place == interval]
+        kept.append(inside[_spread(len(inside), _MOST_BETWEEN)])
+    return np.unique(np.concatenate(kept))
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """Indices of ``count`` things in order, or of ``most`` of them from the first to the last."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+
+
+# -- in a process of its own -------------------------------------------------------------------------
+
+
+def simulate_pair_apart(request: PairRequest, limits: Limits) -> PairRun:
+    """Simulate both models in a child process.
+
+    Raises
+    ------
+    UsageError, UnsupportedModelError, IntegrationError
+        As :func:`simulate_pair`.
+    LimitError
+        If the simulator did not come back: codes ``simulator-crashed``, ``simulator-time-limit``,
+        ``simulator-memory``.
+    SbmlumpError
+        Code ``simulator-fault``, if our own code around it failed.
+    """
+    request = replace(request, original=request.original.bare, reduced=request.reduced.bare)
+    ended = run_isolated(_job, (request,), limits, copied=True)
+    if ended.how == "finished":
+        if isinstance(ended.value, SbmlumpError):
+            raise ended.value
+        assert isinstance(ended.value, PairRun)
+        return ended.value
+    code = _CODES.get(ended.how, "simulator-fault")
+    message = f"{request.original.path.name}: the simulation by {request.simulator} did not come back: {ended.message}"
+    if code == "simulator-fault":
+        raise SbmlumpError(Reason(code, message))
+    other = "own" if request.simulator != "own" else "roadrunner"
+    raise LimitError(Reason(code, f"{message}; another simulator may do it (sbmlump check --simulator {other})"))
+
+
+_CODES: Final = {
+    "crashed": "simulator-crashed",
+    "time-limit": "simulator-time-limit",
+    "out-of-memory": "simulator-memory",
+}
+
+
+def _job(request: PairRequest, _emit: Any) -> PairRun | SbmlumpError:
+    try:
+        return _simulated(request)
+    except SbmlumpError as error:
+        return error
+
+
+# -- Simulate a model and its reduction on one grid and say how far they differ (erro ------------
+
+
+Array = NDArray[np.float64]
+_MOST_NAMED = 5  # events and quantities that a remark lists
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Trajectories of the observables on the grid on which they were compared.
+
+    Attributes
+    ----------
+    times : ndarray of float64, shape (m,)
+        The uniform grid, and the times that were put between its points.
+    original, reduced : mapping from observable to ndarray of float64, shape (m,)
+    """
+
+    times: Array
+    original: Mapping[str, Array]
+    reduced: Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorReport:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    until : float
+        Horizon T, in the model's unit of time.
+    horizon_reason : str
+        Who chose it, or how it was chosen.
+    times : ndarray of float64, shape (k,)
+        Uniform grid from 0 to T.
+    original, reduced : mapping from observable to ndarray of float64, shape (k,)
+        Trajectories on that grid.
+    per_observable : mapping from observable to QuantityError
+    max_relative_error, final_relative_error, max_absolute_error : float
+        The largest over the observables.
+    seconds_original, seconds_reduced : float
+        Wall time of the two integrations (loading and compiling not included).
+    simulator : str
+        By which they were made.
+    remarks : tuple of str
+        What differs from what was asked for, such as loosened tolerances.
+    resolved : Comparison, optional
+        Trajectories with the points that were put between those of the grid; errors are the largest over these.
+    """
+
+    until: float
+    horizon_reason: str
+    times: Array = field(repr=False)
+    original: Mapping[str, Array] = field(repr=False)
+    reduced: Mapping[str, Array] = field(repr=False)
+    per_observable: Mapping[str, QuantityError]
+    max_relative_error: float
+    final_relative_error: float
+    max_absolute_error: float
+    seconds_original: float
+    seconds_reduced: float
+    simulator: str = "roadrunner"
+    remarks: tuple[str, ...] = ()
+    resolved: Comparison | None = field(default=None, repr=False)
+
+    @property
+    def compared(self) -> Comparison:
+        """``resolved``, or what is on the uniform grid where there is no more."""
+        return self.resolved or Comparison(self.times, self.original, self.reduced)
+
+    def as_json(self) -> dict[str, Any]:
+        """The ``simulation`` object of the command line's JSON; what is not finite becomes null."""
+        return {
+            "until": finite(self.until),
+            "max_relative_error": finite(self.max_relative_error),
+            "final_relative_error": finite(self.final_relative_error),
+            "max_absolute_error": finite(self.max_absolute_error),
+            "per_observable": {name: error.as_json() for name, error in self.per_observable.items()},
+            "seconds_original": finite(self.seconds_original),
+            "seconds_reduced": finite(self.seconds_reduced),
+        }
+
+    def _repr_html_(self) -> str:
+        """A table of the errors, for notebooks."""
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{error.max_relative_error:.2e}</td>"
+            f"<td>{error.final_relative_error:.2e}</td><td>{error.max_absolute_error:.2e}</td></tr>"
+            for name, error in self.per_observable.items()
+        )
+        head = f"until {self.until:g} ({self.horizon_reason}), simulated by {self.simulator}"
+        remarks = "".join(f"<br>{escape(remark)}" for remark in self.remarks)
+        titles = "<tr><th>quantity</th><th>max relative</th><th>at the end</th><th>max absolute</th></tr>"
+        return f"<p>{escape(head)}{remarks}</p><table>{titles}{rows}</table>"
+
+    def plot(self) -> Figure:
+        """Trajectories, original against reduced, and the error over time, as a new matplotlib figure."""
+        return report_figure(self)
+
+
+def compare(
+    original: str | Path | SimulatedModel,
+    reduced: str | Path | SimulatedModel,
+    *,
+    until: float | None = None,
+    points: int = 201,
+    observables: Sequence[str] | None = None,
+    definitions: Mapping[str, Definition] | None = None,
+    simulator: str | Simulator = "roadrunner",
+    limits: Limits | None = None,
+) -> ErrorReport:
+    """Simulate both SBML files and compare the quantities they share.
+
+    Parameters
+    ----------
+    original, reduced : path or SimulatedModel
+        SBML files, or what has been made of them already.
+    until : float, optional
+        Horizon in the model's unit of time; chosen from the original's own time scale when absent.
+    points : int
+        Points of the uniform grid, both ends included (at least 2).
+    observables : sequence of str, or str, optional
+        Ids in the reduced file; one alone may be a text. Without it: all ids that stand in both files and that may
+        change in the reduced one (states and assigned quantities; reactions only where they are named here), and all
+        of ``definitions``.
+    definitions : mapping from observable to Definition, optional
+        How observables follow from quantities of the original, for those that it does not hold under the same id.
+    simulator : str or Simulator
+        A name in :data:`~sbmlump.simulators.by_name.SIMULATORS`, or an object that runs SBML files. A model that is
+        too large for ``roadrunner`` to compile is simulated by ``own``; a remark says so.
+    limits : Limits, optional
+        Where given, the simulations run in a child process with these limits, so that a simulator that crashes or
+        hangs is an error like any other. In this process otherwise.
+
+    Raises
+    ------
+    UsageError
+        If an observable is unknown, nothing is shared, or ``until`` or ``points`` make no sense.
+    InputError, UnsupportedModelError
+        If a file cannot be read or the simulator refuses it.
+    IntegrationError
+        If a simulation does not reach the horizon (code ``simulation-failed``).
+    LimitError
+        If a child process crashes or meets a limit (codes of
+        :func:`~sbmlump.simulators.compare.simulate_pair_apart`).
+    """
+    _check_grid(until, points)
+    if isinstance(observables, str):
+        observables = [observables]  # as in reduce; its letters are meant by nobody
+    first = original if isinstance(original, SimulatedModel) else simulated_file(original)
+    second = reduced if isinstance(reduced, SimulatedModel) else simulated_file(reduced)
+    facts = first.facts
+    remarks: tuple[str, ...] = (*first.remarks, *second.remarks)
+    engine: str | Simulator = simulator
+    if isinstance(simulator, str):
+        engine, why = simulator_for(simulator, facts, second.facts)
+        remarks = (*remarks, *why)
+    pairs = _pairs(first, second, observables, dict(definitions or {}))
+    triggers, conditions = triggers_of(first.system), conditions_of(first.system)
+    needs = _readings(facts, [need for pair in pairs.values() for need in pair.definition.needs])
+    wanted = {**needs, **_readings(facts, facts.species), **_readings(facts, (*triggers.needs, *conditions.needs))}
+    request = PairRequest(
+        engine,
+        first,
+        second,
+        until,
+        points,
+        needs,
+        wanted,
+        {name: pair.reading for name, pair in pairs.items()},
+        triggers,
+    )
+    run = simulate_pair(request) if limits is None else simulate_pair_apart(request, limits)
+    report = _report(run, pairs, facts, points, triggers, conditions)
+    return replace(report, remarks=(*remarks, *report.remarks))
+
+
+def _readings(facts: ModelIndex, names: Sequence[str]) -> dict[str, QuantitySelection]:
+    return {name: reading for name in names if (reading := facts.reading(name)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """An observable: how it follows from the original, and how it is read in the reduced model."""
+
+    definition: Definition
+    reading: QuantitySelection
+
+
+def _check_grid(until: object, points: object) -> None:
+    # from Python anything may come; a truth value is an int there, and a text is no number
+    if until is not None and (
+        not isinstance(until, (int, float, np.integer, np.floating))
+        or isinstance(until, bool)
+        or not 0 < until < float("inf")
+    ):
+        raise UsageError(Reason("bad-horizon", f"The horizon must be a positive number, not {until!r}."))
+    if not isinstance(points, (int, np.integer)) or isinstance(points, bool) or points < 2:
+        raise UsageError(Reason("bad-grid", f"The grid needs at least 2 points, a whole number, not {points!r}."))
+
+
+def _pairs(
+    first: SimulatedModel,
+    second: SimulatedModel,
+    observables: Sequence[str] | None,
+    definitions: dict[str, Definition],
+) -> dict[str, _Pair]:
+    original, reduced = first.path, second.path
+    facts, reduced_facts = first.facts, second.facts
+    names = (
+        list(dict.fromkeys(observables))
+        if observables is not None
+        else [*definitions, *(n for n in reduced_facts.moving if n in facts.forms and n not in definitions)]
+    )
+    if not names:
+        message = f"{original} and {reduced} share no quantity that changes; name what to compare."
+        raise UsageError(Reason("nothing-to-compare", message))
+    pairs: dict[str, _Pair] = {}
+    reasons: list[Reason] = []
+    for name in names:
+        here, there = facts.reading(name), reduced_facts.reading(name)
+        if there is None:
+            reasons.append(_unknown(name, reduced, reduced_facts))
+            continue
+        definition = definitions.get(name)
+        if definition is None:
+            if here is None:
+                reasons.append(_unknown(name, original, facts))
+                continue
+            definition = _itself(name)
+            species = ("amount", "concentration")
+            if here.form in species and there.form in species:
+                there = here
+        reasons += [_unknown(need, original, facts) for need in definition.needs if need not in facts.forms]
+        pairs[name] = _Pair(definition, there)
+    if reasons:
+        raise UsageError(reasons)
+    return pairs
+
+
+def _itself(name: str) -> Definition:
+    return Definition((name,), lambda _, columns: columns[name])
+
+
+def _unknown(name: str, path: Path, facts: ModelIndex) -> Reason:
+    near = difflib.get_close_matches(name, list(facts.forms), n=3)
+    hint = f"; near matches: {', '.join(near)}" if near else ""
+    return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
+
+
+def _scales(pairs: Mapping[str, _Pair], facts: ModelIndex, run: PairRun) -> dict[str, Scale]:
+    """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulators.compare.Scale`.
+
+    An observable has the sizes of what it is computed from; species are of one kind, by the form they are read in.
+    """
+    kinds: dict[str, float] = {}
+    for name in facts.species:
+        form = facts.forms[name]
+        kinds[form] = max(kinds.get(form, 0.0), magnitude(run.original.values[name]))
+    species = set(facts.species)
+    looser = run.looser
+
+    def of(pair: _Pair) -> Scale:
+        needs = pair.definition.needs
+        own = max((magnitude(run.original.values[need]) for need in needs), default=0.0)
+        kind = max((kinds[facts.forms[need]] for need in needs if need in species), default=0.0)
+        kind = max(kind, own)
+        if looser is None or not 0 < own < SMALL * kind:
+            return Scale(own, kind, None)
+        with np.errstate(all="ignore"):
+            once = pair.definition.value(run.original.times, run.original.values)
+            again = pair.definition.value(looser.times, looser.values)
+        return Scale(own, kind, magnitude(again - once))
+
+    return {name: of(pair) for name, pair in pairs.items()}
+
+
+def _report(
+    run: PairRun,
+    pairs: Mapping[str, _Pair],
+    facts: ModelIndex,
+    points: int,
+    triggers: Triggers,
+    conditions: Conditions,
+) -> ErrorReport:
+    times = run.original.times
+    with np.errstate(all="ignore"):
+        original = {name: pair.definition.value(times, run.original.values) for name, pair in pairs.items()}
+    reduced = {name: run.reduced.values[name] for name in pairs}
+    scales = _scales(pairs, facts, run)
+    uniform = np.linspace(0.0, run.horizon.until, points)
+    place = np.searchsorted(times, uniform)
+    errors = quantity_errors(original, reduced, scales, place)
+    remarks = [
+        *_not_finite(original, reduced, place),
+        *(remark for name in pairs if (remark := _size_remark(name, original[name], reduced[name], scales[name]))),
+        *_unfired(triggers, run),
+        *_passed(conditions, run),
+    ]
+    return ErrorReport(
+        until=run.horizon.until,
+        horizon_reason=run.horizon.reason,
+        times=uniform,
+        original={name: values[place] for name, values in original.items()},
+        reduced={name: values[place] for name, values in reduced.items()},
+        per_observable=errors,
+        max_relative_error=largest([e.max_relative_error for e in errors.values()]),
+        final_relative_error=largest([e.final_relative_error for e in errors.values()]),
+        max_absolute_error=largest([e.max_absolute_error for e in errors.values()]),
+        seconds_original=run.original.seconds,
+        seconds_reduced=run.reduced.seconds,
+        resolved=Comparison(times, original, reduced),
+        simulator=run.engine,
+        remarks=(*run.original.remarks, *run.reduced.remarks, *remarks),
+    )
+
+
+def _not_finite(original: Mapping[str, Array], reduced: Mapping[str, Array], grid: NDArray[np.int64]) -> list[str]:
+    """What is said of points at which a quantity has no value; those of the grid are counted."""
+    remarks = []
+    for name, values in original.items():
+        if np.isfinite(values).all():
+            continue
+        count = int((~np.isfinite(values[grid])).sum())
+        alike = np.array_equal(np.isfinite(values), np.isfinite(reduced[name]))
+        told = (
+            "it has none there in the reduced model either, these points are left out."
+            if alike
+            else "the reduced model differs there, so its error is unknown."
+        )
+        remarks.append(f"{name} has no finite value at {count} of {len(grid)} points of the original; {told}")
+    return remarks
+
+
+def _size_remark(name: str, original: Array, reduced: Array, scale: Scale) -> str | None:
+    """What is said of a quantity that is very small, or zero, beside others of its kind."""
+    own, other = magnitude(original), magnitude(reduced)
+    if own == 0.0 and other > 0.0:
+        return f"{name} is 0 all the time in the original and up to {other:.2g} in the reduced model."
+    if scale.noise is None:
+        return None
+    if scale.tolerance > 1e-3 * own:
+        return (
+            f"{name} is at most {own:.2g} beside others of {scale.kind:.2g}: below what the integration leaves "
+            f"uncertain (about {scale.tolerance:.1g}), so nothing is said of it."
+        )
+    return f"{name} is at most {own:.2g} beside others of {scale.kind:.2g}; its error is relative to itself."
+
+
+def _unfired(triggers: Triggers, run: PairRun) -> list[str]:
+    """What is said of events that have not been triggered."""
+    if not triggers.nodes:
+        return []
+    fired = triggers.first_fired(run.original.times, run.original.values)
+    names = [label for label, time in zip(triggers.labels, fired, strict=True) if time == np.inf]
+    if not names:
+        return []
+    listed = ", ".join(names[:_MOST_NAMED]) + (
+        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    )
+    message = (
+        f"not seen to be triggered until time {run.horizon.until:g}: {listed}; what comes after such an event is not "
+        "compared (--until T simulates longer)."
+    )
+    return [message]
+
+
+def _passed(conditions: Conditions, run: PairRun) -> list[str]:
+    """What is said of a branch that may have come and gone between two points."""
+    between = conditions.passed(run.original.times, run.original.values)
+    if between is None:
+        return []
+    message = (
+        f"between time {between[0]:g} and {between[1]:g} several conditions of a piecewise expression change; a branch "
+        "that holds for so short a time may not have been simulated, and is not compared then (more points show it: "
+        "--points N)."
+    )
+    return [message]

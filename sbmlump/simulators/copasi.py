@@ -1,0 +1,232 @@
+"""COPASI behind :class:`~sbmlump.simulators.protocol.Simulator`: the only module that imports basico (an extra)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import Reason, UnsupportedModelError, UsageError
+from sbmlump.simulators.model_index import SimulatedModel, simulated_file
+from sbmlump.simulators.protocol import (
+    LEAST_STEPS,
+    PRECISE,
+    ROUGH,
+    IntegrationError,
+    QuantitySelection,
+    Steps,
+    Tolerances,
+    Trajectory,
+    merged_grid,
+)
+
+__all__ = ["CopasiModel", "CopasiSimulator"]
+
+
+_TIME: Final = "Time"
+_LOOSENINGS: Final = 4
+_STEPS_BETWEEN: Final = 4  # at least, from one jump to the next
+_MOST_STEPS: Final = 200_000  # of a run, where the bound on a step asks for more the bound gives way
+_SCALE_POINTS: Final = 101
+_VANISHING: Final = 1e-12  # of the largest state: below that a state is of no account beside it
+
+
+class CopasiSimulator:
+    """Loads SBML files into COPASI."""
+
+    name = "copasi"
+
+    def load(self, model: Path | SimulatedModel) -> CopasiModel:
+        """Import a model, as text: COPASI does not open files whose names have letters beyond ASCII.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read or is not XML.
+        UnsupportedModelError
+            If basico is not installed (code ``extra-missing``), or COPASI refuses the model (``simulator-refused``).
+        """
+        source = simulated_file(model) if isinstance(model, Path) else model
+        try:
+            import basico
+        except ImportError as error:
+            message = "COPASI is not installed; install it with: pip install 'sbmlump[copasi]'"
+            raise UnsupportedModelError(Reason("extra-missing", message)) from error
+        import COPASI
+
+        if not COPASI.CRootContainer.getDatamodelList().size():
+            # of earlier models, which COPASI would take for those of this one; not while those are in use
+            basico.remove_user_defined_functions()
+        loaded = basico.load_model_from_string(source.text)
+        if loaded is None:
+            raise UnsupportedModelError(Reason("simulator-refused", f"{source.path}: COPASI does not load this model."))
+        return CopasiModel(source, loaded, basico)
+
+
+class CopasiModel:
+    """One imported model."""
+
+    def __init__(self, source: SimulatedModel, loaded: Any, basico: Any) -> None:
+        facts = source.facts
+        self._path = source.path
+        self._facts = facts
+        self._switches = source.switches
+        self._loaded = loaded
+        self._basico = basico
+        model = loaded.getModel()
+        groups = (model.getMetabolites(), model.getModelValues(), model.getCompartments(), model.getReactions())
+        self._objects = {group.get(i).getSBMLId(): group.get(i) for group in groups for i in range(group.size())}
+        moving = [name for name in facts.moving if name in self._objects]
+        species = set(facts.species)
+        self._states = {
+            name: QuantitySelection(name, "amount" if name in species else "value")
+            for name in moving
+            if not self._is_assigned(name)
+        }
+
+    def __del__(self) -> None:
+        self._basico.remove_datamodel(self._loaded)
+
+    def _is_assigned(self, name: str) -> bool:
+        import COPASI
+
+        status = self._objects[name].getStatus()
+        return bool(status in (COPASI.CModelEntity.Status_ASSIGNMENT, COPASI.CModelEntity.Status_FIXED))
+
+    @property
+    def path(self) -> Path:
+        """File it came from."""
+        return self._path
+
+    @property
+    def states(self) -> Mapping[str, QuantitySelection]:
+        """Species that reactions change and targets of rate rules."""
+        return self._states
+
+    def initial_rates(self) -> Mapping[str, float]:
+        """Rates of change at time 0."""
+        model = self._loaded.getModel()
+        model.applyInitialValues()
+        container = model.getMathContainer()
+        container.updateSimulatedValues(False)
+        container.updateTransientDataValues()
+        container.pushAllTransientValues()
+        rates: dict[str, float] = {}
+        for name, reading in self._states.items():
+            one = self._objects[name]
+            if reading.form == "value":
+                rates[name] = float(one.getRate())
+                continue
+            size = float(one.getCompartment().getValue()) if reading.form == "amount" else 1.0
+            rates[name] = float(one.getConcentrationRate()) * size
+        return rates
+
+    def run(
+        self,
+        readings: Mapping[str, QuantitySelection],
+        until: float,
+        points: int,
+        tolerances: Tolerances = PRECISE,
+        between: NDArray[np.float64] | None = None,
+    ) -> Trajectory:
+        """See :meth:`sbmlump.simulators.protocol.LoadedModel.run`.
+
+        COPASI has one absolute tolerance for all states: that of the smallest one, which a first run tells. It is
+        not started anew where the model changes by itself; a bound on its steps keeps it from stepping over a pulse.
+        """
+        smallest = 1.0
+        if tolerances.retry and self._states:
+            rough = self.run(self._states, until, _SCALE_POINTS, ROUGH)
+            scales = [float(np.abs(values).max()) for values in rough.values.values()]
+            smallest = min([1.0, *(scale for scale in scales if scale > _VANISHING * max(scales))])
+        columns, products = self._selections(readings)
+        grid = merged_grid(until, points, between)
+        failure = IntegrationError.at(self._path, 0.0, until, "COPASI returned no result")
+        for k in range(_LOOSENINGS if tolerances.retry else 1):
+            asked = Tolerances(
+                tolerances.relative * 10.0**k, tolerances.absolute * smallest * 10.0**k, tolerances.max_steps, False
+            )
+            begin = time.perf_counter()
+            table = self._table(
+                columns, until, asked, {"values": grid.tolist(), "automatic": False, "output_event": False}
+            )
+            seconds = time.perf_counter() - begin
+            if len(table) == len(grid) and table.shape[1] == 1 + len(columns):
+                values = {label: _product(table, at) for label, at in products.items()}
+                bad = [label for label in self._states if label in values and not np.isfinite(values[label]).all()]
+                if not bad:
+                    remark = f"{self._path.name}: COPASI needed a relative tolerance of {asked.relative:g}."
+                    return Trajectory(grid, values, seconds, (remark,) if k else ())
+            reached = float(table[-1, 0]) if len(table) else 0.0
+            failure = IntegrationError.at(self._path, reached, until, "COPASI did not reach the end")
+        raise failure
+
+    def steps(self, until: float) -> Steps:
+        """See :meth:`sbmlump.simulators.protocol.LoadedModel.steps`."""
+        table = self._table([], until, ROUGH, {"automatic": True, "output_event": True})
+        times = table[:, 0] if len(table) else np.zeros(1)
+        if times[-1] < until * (1 - 1e-9):
+            raise IntegrationError.at(self._path, float(times[-1]), until, "COPASI did not reach the end")
+        twice = times[1:][np.diff(times) == 0]
+        return Steps(np.unique(times), np.unique(np.concatenate([twice, self._switches.until(until)])))
+
+    def _table(
+        self, columns: list[str], until: float, tolerances: Tolerances, output: Mapping[str, Any]
+    ) -> NDArray[np.float64]:
+        """Time and recorded quantities, one row for each output time that COPASI reached."""
+        method = self._loaded.getTask("Time-Course").getMethod()
+        longest = method.getParameter("Max Internal Step Size")
+        if longest is not None:  # older versions of COPASI have no such bound
+            longest.setDblValue(self._longest_step(until))
+        frame = self._basico.run_time_course_with_output(
+            [_TIME, *columns],
+            model=self._loaded,
+            duration=float(until),
+            start_time=0.0,
+            update_model=False,
+            use_initial_values=True,
+            method="deterministic",
+            r_tol=tolerances.relative,
+            a_tol=tolerances.absolute,
+            max_steps=max(tolerances.max_steps, 10_000),
+            **output,
+        )
+        return np.asarray(frame, dtype=np.float64).reshape(-1, 1 + len(columns))
+
+    def _longest_step(self, until: float) -> float:
+        """A bound on steps: a part of the shortest time between two known jumps, so that none is stepped over."""
+        gaps = np.diff([0.0, *self._switches.until(until), until])
+        shortest = float(gaps[gaps > 0].min())
+        return max(min(until / LEAST_STEPS, shortest / _STEPS_BETWEEN), until / _MOST_STEPS)
+
+    def _selections(self, readings: Mapping[str, QuantitySelection]) -> tuple[list[str], dict[str, tuple[int, ...]]]:
+        """Common names of what COPASI is to record, and for each label the columns whose product it is."""
+        columns: dict[str, None] = {}
+        products: dict[str, tuple[str, ...]] = {}
+        for label, reading in readings.items():
+            one = self._objects.get(reading.id)
+            if one is None:
+                message = f"{self._path}: COPASI has no quantity {reading.id!r}."
+                if reading.id in self._facts.forms:
+                    raise UnsupportedModelError(Reason("simulator-refused", message, reading.id))
+                raise UsageError(Reason("unknown-quantity", message, reading.id))
+            if reading.form == "flux":
+                references = [one.getFluxReference()]
+            elif reading.form == "value":
+                references = [one.getValueReference()]
+            elif reading.form == "concentration":
+                references = [one.getConcentrationReference()]
+            else:
+                references = [one.getConcentrationReference(), one.getCompartment().getValueReference()]
+            products[label] = tuple(reference.getCN().getString() for reference in references)
+            columns.update(dict.fromkeys(products[label]))
+        place = {name: 1 + i for i, name in enumerate(columns)}
+        return list(columns), {label: tuple(place[name] for name in names) for label, names in products.items()}
+
+
+def _product(table: NDArray[np.float64], columns: tuple[int, ...]) -> NDArray[np.float64]:
+    return np.ascontiguousarray(np.prod(table[:, list(columns)], axis=1))

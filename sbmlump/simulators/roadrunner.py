@@ -1,0 +1,390 @@
+"""libRoadRunner behind :class:`~sbmlump.simulators.protocol.Simulator`: the only module that imports roadrunner.
+
+It guards against what the library does silently: it continues from the current state (every run resets first), keeps
+parameters that events changed through a plain ``reset`` (``resetToOrigin`` does not), leaves an empty selection after
+a rejected one (ids are checked, columns counted), prints to the console (silenced, errors become reasons), shows ids
+of the model as attributes of its objects, over its own methods (switched off), takes an id called ``time`` for the
+time (renamed in the text that it is given), and returns NaN where the mathematics has no value (found here).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.errors import Reason, UnsupportedModelError, UsageError
+from sbmlump.sbml.read.document import with_other_ids
+from sbmlump.simulators.model_index import SimulatedModel, simulated_file
+from sbmlump.simulators.protocol import (
+    LEAST_STEPS,
+    PRECISE,
+    ROUGH,
+    IntegrationError,
+    QuantitySelection,
+    Steps,
+    Tolerances,
+    Trajectory,
+    merged_grid,
+)
+
+__all__ = ["RoadRunnerModel", "RoadRunnerSimulator"]
+
+
+Array = NDArray[np.float64]
+_SCALE_POINTS = 101
+_MOST_ROWS = 50_000  # steps of a rough run that are looked at
+_BEFORE = 1e-9  # of a time: how far before a jump a run with events begins anew
+_SELECTED = ("time", "Time")  # what a selection takes for the time
+_VANISHING = 1e-12  # of the largest species: below that a species is of no account beside it
+_SKIP = 1e-12  # of a time: how far after a jump of the right-hand side a run begins anew
+_FLOOR = 1e-6  # of the largest state: scale given to small states when the strict tolerances fail
+
+
+class RoadRunnerSimulator:
+    """Loads SBML files into libRoadRunner."""
+
+    name = "roadrunner"
+
+    def load(self, model: Path | SimulatedModel) -> RoadRunnerModel:
+        """Compile a model.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read or is no SBML.
+        UnsupportedModelError
+            If libRoadRunner refuses the model (code ``simulator-refused``).
+        """
+        source = simulated_file(model) if isinstance(model, Path) else model
+        text, aliases = _without_names_of_time(source)
+        with _library() as library:
+            try:
+                runner = library.RoadRunner(text)
+            except RuntimeError as error:
+                message = f"{source.path}: libRoadRunner does not load this model: {_tidy(error)}."
+                raise UnsupportedModelError(Reason("simulator-refused", message)) from error
+        return RoadRunnerModel(source, runner, aliases)
+
+
+class RoadRunnerModel:
+    """One compiled model."""
+
+    def __init__(self, source: SimulatedModel, runner: Any, aliases: Mapping[str, str]) -> None:
+        self._path = source.path
+        self._facts = source.facts
+        self._switches = source.switches
+        self._runner = runner
+        self._aliases = aliases
+        model = runner.getModel()
+        # The order of CVODE's state vector: targets of rate rules, then the floating species without one (as amounts).
+        self._selected = tuple(model.getStateVectorId(i) for i in range(len(runner.getRatesOfChange())))
+        own = {alias: name for name, alias in aliases.items()}
+        self._state_ids = tuple(own.get(name, name) for name in self._selected)
+        species = {*model.getFloatingSpeciesIds(), *model.getBoundarySpeciesIds()}
+        self._states = {
+            own.get(name, name): QuantitySelection(own.get(name, name), "amount" if name in species else "value")
+            for name in self._selected
+        }
+
+    @property
+    def path(self) -> Path:
+        """File it came from."""
+        return self._path
+
+    @property
+    def states(self) -> Mapping[str, QuantitySelection]:
+        """What CVODE integrates: targets of rate rules and floating species, species as amounts."""
+        return self._states
+
+    def initial_rates(self) -> Mapping[str, float]:
+        """Rates of change at time 0 (NaN where the mathematics has no value)."""
+        if not self._state_ids:
+            return {}
+        with _library():
+            self._runner.resetToOrigin()
+            rates = np.asarray(self._runner.getRatesOfChange(), dtype=np.float64)
+        return dict(zip(self._state_ids, rates.tolist(), strict=True))
+
+    def run(
+        self,
+        readings: Mapping[str, QuantitySelection],
+        until: float,
+        points: int,
+        tolerances: Tolerances = PRECISE,
+        between: Array | None = None,
+    ) -> Trajectory:
+        """See :meth:`sbmlump.simulators.protocol.LoadedModel.run`."""
+        grid = merged_grid(until, points, between)
+        with _library():
+            scales = self._initial_scales(until)
+            if not tolerances.retry:
+                return self._attempt(readings, grid, tolerances, scales, self._stops(until))
+            try:
+                coarse = merged_grid(until, _SCALE_POINTS)
+                rough = self._attempt(self._states, coarse, ROUGH, scales, self._stops(until))
+                scales = self._lifted(np.array([np.abs(rough.values[name]).max() for name in self._state_ids]))
+            except IntegrationError:
+                pass  # the attempts below fail for the same cause, or succeed with scales from the initial state
+            return self._persist(readings, grid, tolerances, scales)
+
+    def steps(self, until: float) -> Steps:
+        """See :meth:`sbmlump.simulators.protocol.LoadedModel.steps`."""
+        with _library():
+            runner = self._runner
+            self._select(["time"], {})
+            runner.resetToOrigin()
+            self._set_tolerances(ROUGH, self._initial_scales(until), until)
+            integrator = runner.getIntegrator()
+            integrator.setValue("maximum_time_step", float(until) / LEAST_STEPS)
+            try:
+                # where CVODE gets stuck (a rate that is not a number), steps of its own choice shrink without end,
+                # and the library goes on; with output at given times it counts them and fails
+                runner.simulate(0.0, float(until), LEAST_STEPS + 1)
+                runner.resetToOrigin()
+                integrator.setValue("variable_step_size", True)
+                integrator.setValue("max_output_rows", _MOST_ROWS)
+                # in one go: pieces with steps of its own choice the library refuses, or never ends
+                table = np.array(runner.simulate(0.0, float(until)), dtype=np.float64)
+            except RuntimeError as error:
+                reached = float(runner.getCurrentTime())
+                raise IntegrationError.at(self._path, reached, until, _tidy(error)) from error
+            finally:
+                integrator.setValue("variable_step_size", False)
+        times = table[:, 0]
+        # an event has two rows, before and after it: at one time, or at both ends of the interval in which CVODE has
+        # found it, which of the two depends on the last bit of a sum
+        twice = times[1:][np.diff(times) <= _BEFORE * times[1:]]
+        return Steps(np.unique(times), np.unique(np.concatenate([twice, self._stops(until)])))
+
+    def _persist(
+        self,
+        readings: Mapping[str, QuantitySelection],
+        grid: Array,
+        tolerances: Tolerances,
+        scales: NDArray[np.float64],
+    ) -> Trajectory:
+        """Attempts from the tolerances asked for to looser ones; the first failure is reported if all fail."""
+        floored = np.maximum(scales, _FLOOR * scales.max(initial=0.0))
+        stops = self._stops(float(grid[-1]))
+        ways = [(1.0, scales, stops), *([(1.0, scales, ())] if stops and self._facts.events else [])]
+        ways += [(10.0**k, floored, stops) for k in range(5)]
+        first: IntegrationError | None = None
+        for factor, scale, cuts in ways:
+            asked = Tolerances(
+                tolerances.relative * factor, tolerances.absolute * factor, tolerances.max_steps, retry=False
+            )
+            try:
+                done = self._attempt(readings, grid, asked, scale, cuts)
+            except IntegrationError as error:
+                first = first or error
+                continue
+            if first is None:
+                return done
+            remark = f"{self._path.name}: the integrator failed at time {first.reached:.6g}; the run used a relative "
+            remark += f"tolerance of {asked.relative:g}"
+            if scale is floored:
+                remark += f", and {asked.absolute:g} of the scale of each state, no state's scale below a millionth of "
+                remark += "the largest"
+            remark += "." if cuts == stops else ", and was not started anew at the times that the model mentions."
+            return Trajectory(done.times, done.values, done.seconds, (remark,))
+        assert first is not None
+        raise first
+
+    def _lifted(self, scales: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scales with those of vanishing species lifted to 1e-12 of the largest species (they share a unit)."""
+        amounts = self._amounts()
+        lowest = _VANISHING * scales[amounts].max(initial=0.0)
+        return np.where(amounts, np.maximum(scales, lowest), scales)
+
+    def _amounts(self) -> NDArray[np.bool_]:
+        """Which states are amounts of species."""
+        return np.array([reading.form == "amount" for reading in self._states.values()], dtype=np.bool_)
+
+    def _initial_scales(self, until: float) -> NDArray[np.float64]:
+        """Magnitude of each state as far as time 0 tells: initial values, else what the first rates lead to."""
+        self._runner.resetToOrigin()
+        values = np.array([abs(self._runner.getValue(name)) for name in self._selected], dtype=np.float64)
+        largest = np.nanmax(values, initial=0.0)
+        if not self._state_ids or largest > 0:
+            # amounts share a unit among themselves, not with the parameters that rate rules change
+            amounts = self._amounts()
+            tops = [np.nanmax(values[kind], initial=0.0) for kind in (amounts, ~amounts)]
+            top = np.where(amounts, tops[0] or largest, tops[1] or largest)
+            return np.where(np.isfinite(values), np.maximum(values, 1e-3 * top), top)
+        rates = np.abs(np.asarray(self._runner.getRatesOfChange(), dtype=np.float64))
+        rates = rates[np.isfinite(rates)]
+        guess = float(rates.max(initial=0.0)) * until
+        return np.full(len(self._state_ids), guess if 0 < guess < np.inf else 1.0)
+
+    def _attempt(
+        self,
+        readings: Mapping[str, QuantitySelection],
+        grid: Array,
+        tolerances: Tolerances,
+        scales: NDArray[np.float64],
+        stops: tuple[float, ...],
+    ) -> Trajectory:
+        runner, until = self._runner, float(grid[-1])
+        selections = ["time", *(self._selection(reading) for reading in readings.values())]
+        self._select(selections, readings)
+        runner.resetToOrigin()
+        self._set_tolerances(tolerances, scales, until)
+        start = time.perf_counter()
+        try:
+            table = self._table(grid, stops)
+        except RuntimeError as error:
+            reached = float(runner.getCurrentTime())
+            raise IntegrationError.at(self._path, reached, until, _tidy(error)) from error
+        seconds = time.perf_counter() - start
+        if table.shape != (len(grid), len(selections)):
+            why = f"libRoadRunner returned a table of shape {table.shape} for {len(grid)} points"
+            raise IntegrationError.at(self._path, 0.0, until, why)
+        self._require_finite_states(table, list(readings.values()), until)
+        columns = {label: np.ascontiguousarray(table[:, i + 1]) for i, label in enumerate(readings)}
+        return Trajectory(grid, columns, seconds)
+
+    def _stops(self, until: float) -> tuple[float, ...]:
+        """Times at which a run is started anew: those at which the model changes by itself."""
+        return tuple(stop for stop in self._switches.until(until) if _SKIP * until < stop < until * (1 - _SKIP))
+
+    def _edges(self, stops: tuple[float, ...]) -> list[float]:
+        """Where a run is cut for ``stops``: there, or just before where an event could be due, lest it is missed."""
+        return [stop * (1 - _BEFORE) for stop in stops] if self._facts.events else list(stops)
+
+    def _after(self, edge: float) -> float:
+        """Where the piece after an edge begins: without events just after the jump, the state does not change there."""
+        return edge if self._facts.events else edge * (1 + _SKIP)
+
+    def _table(self, grid: Array, stops: tuple[float, ...]) -> NDArray[np.float64]:
+        """Time and selected values, (points, 1 + selections), from the current state on.
+
+        CVODE cannot step over a jump of the right-hand side that lies where an output interval begins, and steps over
+        pulses: runs are cut at jumps.
+        """
+        rows = []
+        for low, high in itertools.pairwise([0.0, *self._edges(stops), float(grid[-1])]):
+            begin = self._after(low)
+            wanted = grid[(grid > low) & (grid <= high)] if low else grid[grid <= high]
+            # an output so near to the beginning that the first step is a short one; nothing is asked for on the jump
+            # itself, where the library would have to stop twice: the value there is the one before it
+            near = low * (1 + 2 * _BEFORE)
+            piece = np.unique([begin, *([near] if begin < near < high else []), *wanted[wanted > near], high])
+            table = np.array(self._runner.simulate(times=piece.tolist()), dtype=np.float64)
+            if len(table) != len(piece):
+                return table
+            rows.append(table[np.searchsorted(piece, np.where(wanted > near, wanted, begin))])
+        whole = np.concatenate(rows)
+        whole[:, 0] = grid
+        return whole
+
+    def _selection(self, reading: QuantitySelection) -> str:
+        name = self._aliases.get(reading.id, reading.id)
+        return f"[{name}]" if reading.form == "concentration" else name
+
+    def _select(self, selections: list[str], readings: Mapping[str, QuantitySelection]) -> None:
+        try:
+            self._runner.timeCourseSelections = selections
+        except RuntimeError as error:
+            message = f"{self._path}: libRoadRunner cannot read a quantity: {_tidy(error)}."
+            unknown = [r.id for r in readings.values() if r.id not in self._facts.forms]
+            if unknown:
+                raise UsageError(Reason("unknown-quantity", message, unknown[0])) from error
+            raise UnsupportedModelError(Reason("simulator-refused", message)) from error
+        if len(self._runner.timeCourseSelections) != len(selections):
+            message = f"{self._path}: libRoadRunner dropped some of the quantities asked for."
+            raise UsageError(Reason("unknown-quantity", message))
+
+    def _set_tolerances(self, tolerances: Tolerances, scales: NDArray[np.float64], until: float) -> None:
+        integrator = self._runner.getIntegrator()
+        integrator.setValue("stiff", True)
+        # where a run is looked at once only, or has failed with a bound, steps are not bounded (0)
+        bounded = tolerances.relative < ROUGH.relative
+        integrator.setValue("maximum_time_step", float(until) / LEAST_STEPS if bounded else 0.0)
+        integrator.setValue("maximum_num_steps", int(tolerances.max_steps))
+        integrator.setValue("relative_tolerance", float(tolerances.relative))
+        largest = float(scales.max(initial=0.0)) or 1.0
+        absolute = tolerances.absolute * np.where(scales > 0, scales, largest)
+        # Denormal tolerances would underflow inside CVODE's error weights.
+        absolute = np.maximum(absolute, 1e-290)
+        if len(absolute):
+            integrator.setValue("absolute_tolerance", absolute.tolist())
+
+    def _require_finite_states(
+        self, table: NDArray[np.float64], readings: list[QuantitySelection], until: float
+    ) -> None:
+        bad = ~np.isfinite(table)
+        if not bad.any():
+            return
+        bad[:, 1:] &= np.array([reading.id in self._states for reading in readings], dtype=bool)
+        if not bad.any():
+            return
+        row = int(np.argmax(bad.any(axis=1)))
+        column = int(np.argmax(bad[row]))
+        what = "time" if column == 0 else readings[column - 1].id
+        reached = float(table[row - 1, 0]) if row else 0.0
+        raise IntegrationError.at(self._path, reached, until, f"{what} has no finite value there")
+
+
+def _without_names_of_time(source: SimulatedModel) -> tuple[str, Mapping[str, str]]:
+    """The text with other ids for quantities whose own mean something else in a selection, and those ids."""
+    clashing = [name for name in source.facts.forms if name in _SELECTED]
+    if not clashing:
+        return source.text, {}
+    from sbmlump.methods.elimination.substitute import free_id
+
+    aliases = {name: free_id(f"{name}_", source.facts.forms) for name in clashing}
+    return with_other_ids(source.text, aliases, file=source.path.name), aliases
+
+
+def _tidy(error: RuntimeError) -> str:
+    """The library's message on one line, without C++ signatures and the closing full stop."""
+    text = str(error).split("; In ")[0]
+    text = re.sub(r"^(static |virtual )?[\w:<> ]*::\w+\(.*?\)( const)?,\s*", "", text)
+    text = " ".join(text.split())
+    return (text[:400].rstrip(" .;") or "no cause given").replace("CVODE Error: ", "")
+
+
+@contextmanager
+def _library() -> Iterator[Any]:
+    """The roadrunner module, quiet and configured; the caller's settings are put back afterwards.
+
+    CVODE writes warnings to the process's own standard output, where a JSON object may be expected; it takes the
+    place to write to from the environment when its context is made.
+    """
+    channels = ("SUNLOGGER_WARNING_FILENAME", "SUNLOGGER_ERROR_FILENAME", "SUNLOGGER_INFO_FILENAME")
+    added = [name for name in channels if name not in os.environ]
+    for name in added:
+        os.environ[name] = os.devnull
+    import roadrunner
+
+    logger, config = roadrunner.Logger, roadrunner.Config
+    level = logger.getLevel()
+    logger.setLevel(logger.LOG_FATAL)
+    # LLJIT halves the time of compilation (libRoadRunner 2.10, 1,536 reactions: 5.3 s by default, 2.5 s with LLJIT).
+    # MUTABLE_INITIAL_CONDITIONS=False would save another third, but with LLJIT it breaks some published models: symbols
+    # of the compiled code are not found, and values are wrong without an error.
+    wanted = {
+        config.LLVM_BACKEND: config.LLJIT,
+        config.LOADSBMLOPTIONS_MUTABLE_INITIAL_CONDITIONS: True,
+        config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES: True,
+    }
+    before = {key: config.getValue(key) for key in wanted}
+    for key, value in wanted.items():
+        config.setValue(key, value)
+    try:
+        yield roadrunner
+    finally:
+        for key, value in before.items():
+            config.setValue(key, value)
+        logger.setLevel(level)
+        for name in added:
+            os.environ.pop(name, None)
