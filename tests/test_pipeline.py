@@ -10,9 +10,10 @@ from lumping_cases import make
 from sbml.read_models import compartment, event, listed, reaction, sbml, species
 
 import sbmlump
-from sbmlump import inspection, methods, pipeline
+from sbmlump import jobs
 from sbmlump.errors import InputError, UsageError
 from sbmlump.examples import clue_example, michaelis_menten
+from sbmlump.methods import registry
 from sbmlump.model.observables import observable_ids, parse_observables
 from sbmlump.model.reduced import ExactProof
 from sbmlump.outcome import outcome_of_error
@@ -71,16 +72,16 @@ def test_methods():
     [("none", set()), ("all", {"k1", "k1r", "k2", "cell"}), ("k1,k2", {"k1", "k2"}), (["k2"], {"k2"})],
 )
 def test_constants_to_keep(wanted, kept):
-    assert methods.kept_constants(michaelis_menten(), wanted) == kept
+    assert registry.kept_constants(michaelis_menten(), wanted) == kept
 
 
 def test_missing_files(tmp_path, data):
     for job in (
         lambda: sbmlump.load(tmp_path / "no.xml"),
-        lambda: inspection.inspect_model(tmp_path / "no.xml"),
+        lambda: jobs.inspect_model(tmp_path / "no.xml"),
         lambda: sbmlump.verify(data / "ring.xml", tmp_path / "no.xml"),
-        lambda: pipeline.check(data / "ring.xml", tmp_path / "no.xml"),
-        lambda: pipeline.convert(tmp_path / "no.xml", tmp_path / "c.xml"),
+        lambda: jobs.check(data / "ring.xml", tmp_path / "no.xml"),
+        lambda: jobs.convert(tmp_path / "no.xml", tmp_path / "c.xml"),
     ):
         with pytest.raises(InputError):
             job()
@@ -222,11 +223,11 @@ def test_a_rate_of_older_levels_is_simulated_as_what_it_means(tmp_path):
     """libRoadRunner alone would take it for NaN."""
     path, written = tmp_path / "old.xml", tmp_path / "small.xml"
     path.write_text(_OLD_RATE_OF)
-    outcome = pipeline.run_reduction(path, ["y"], methods.ReduceOptions("exact", until=5.0), written)
+    outcome = jobs.run_reduction(path, ["y"], registry.ReduceOptions("exact", until=5.0), written)
     assert outcome.report is not None
     assert outcome.report.original["y"][-1] == pytest.approx(1 + np.exp(-5.0), rel=1e-6)
     assert outcome.report.max_relative_error < 1e-6
-    again = pipeline.check(path, written, until=5.0)
+    again = jobs.check(path, written, until=5.0)
     assert again.max_relative_error < 1e-6
     assert any("rateOf" in remark for remark in again.remarks)
 

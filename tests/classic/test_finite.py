@@ -12,9 +12,9 @@ import pytest
 import roadrunner
 
 import sbmlump
-from sbmlump import methods
 from sbmlump.errors import UnsupportedModelError
 from sbmlump.examples import network_from_reactions
+from sbmlump.methods import registry
 from sbmlump.methods.registry import METHODS
 from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
 from sbmlump.model.system import Assigned, Event, OdeSystem
@@ -123,7 +123,7 @@ def test_every_method_is_refused_what_is_undefined_at_its_initial_values(monkeyp
 
     for name in METHODS:
         whole = with_a_share()
-        monkeypatch.setattr(methods, "_DIRECT", dict.fromkeys(METHODS, lambda *_, whole=whole: whole))
+        monkeypatch.setattr(registry, "_DIRECT", dict.fromkeys(METHODS, lambda *_, whole=whole: whole))
         with pytest.raises(UnsupportedModelError, match="share"):
             sbmlump.reduce(system, "R", name)
         monkeypatch.undo()
@@ -141,7 +141,7 @@ def test_a_reduction_that_cannot_be_followed_is_refused(monkeypatch: pytest.Monk
     system = ligand_from_outside()
     lost = ErrorEstimate("qssa", 6.0, 2, 0.2, math.inf, math.inf, details={"nominal_error": None})
     whole = replace(sbmlump.reduce(system, "R", "none"), certificate=lost)
-    monkeypatch.setattr(methods, "_DIRECT", {"exact": lambda *_: whole})
+    monkeypatch.setattr(registry, "_DIRECT", {"exact": lambda *_: whole})
     with pytest.raises(UnsupportedModelError) as caught:
         sbmlump.reduce(system, "R")
     assert caught.value.reasons[0].code == "not-followed"

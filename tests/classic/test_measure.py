@@ -19,9 +19,9 @@ from sbmlump.dynamics.ensemble import (
     time_points,
 )
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
-from sbmlump.methods import choice, quasi_steady
 from sbmlump.methods.approximate.training import Ensemble
 from sbmlump.methods.compare_methods import compare_methods, differences
+from sbmlump.methods.elimination import quasi_steady, timescales
 from sbmlump.methods.steps import MethodOptions, apply_chain
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate
@@ -108,7 +108,7 @@ def test_a_choice_that_cannot_be_measured_finely_says_how_it_was(monkeypatch: py
         Meter(1e-9).add(1e9)
         raise AssertionError
 
-    monkeypatch.setattr(choice, "error_estimate", too_much)
+    monkeypatch.setattr(timescales, "error_estimate", too_much)
     rough = quasi_steady.quasi_steady_state(system, observables, trial=trial)
     assert isinstance(rough.certificate, ErrorEstimate)
     assert isinstance(fine.certificate, ErrorEstimate)

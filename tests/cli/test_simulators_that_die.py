@@ -12,7 +12,7 @@ import time
 import pytest
 from network_models import saved, twin_chains
 
-from sbmlump import pipeline
+from sbmlump import jobs
 from sbmlump.cli import run
 from sbmlump.isolate import Limits
 from sbmlump.simulators.roadrunner import RoadRunnerSimulator
@@ -45,7 +45,7 @@ def test_the_proved_reduction_is_written_whatever_becomes_of_the_simulator(
     model, tmp_path, monkeypatch, capsys, how, code
 ):
     monkeypatch.setattr(RoadRunnerSimulator, "load", how)
-    monkeypatch.setattr(pipeline, "SIMULATION", Limits(seconds=0.5))
+    monkeypatch.setattr(jobs, "SIMULATION", Limits(seconds=0.5))
     output = tmp_path / "reduced.xml"
     assert run(["reduce", str(model), "--observe", "C", "-o", str(output), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

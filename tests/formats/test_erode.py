@@ -17,8 +17,7 @@ from strategies import exact_value, expressions, systems_of_anything
 
 from sbmlump.cli import run
 from sbmlump.errors import InputError, Reason, UnsupportedModelError
-from sbmlump.examples import michaelis_menten, multisite, rational_example, sir_age_groups
-from sbmlump.examples.multisite import MULTISITE_RATES
+from sbmlump.examples import MULTISITE_RATES, michaelis_menten, multisite, rational_example, sir_age_groups
 from sbmlump.formats.ode_read import initial_partition, load_ode, parse_ode, write_ode
 from sbmlump.model.equality import differences
 from sbmlump.model.graph import Graph, Op

@@ -10,7 +10,7 @@ from network_models import saved, sbml_model, twin_chains
 from simulate.simulation_models import math_of, number, ode, scaled
 
 import sbmlump
-from sbmlump import pipeline
+from sbmlump import jobs
 from sbmlump.jobs import ContradictedError, run_reduction, simulate_reduction, simulation_source
 from sbmlump.methods.registry import ReduceOptions
 from sbmlump.outputs import sbml_of
@@ -28,7 +28,7 @@ def wrong_reduction(path, observe, factor):
 def test_a_proof_that_simulations_contradict_is_an_internal_error(tmp_path, factor, monkeypatch):
     path = saved(tmp_path, twin_chains())
     wrong = wrong_reduction(path, "C", factor)
-    monkeypatch.setattr(pipeline, "apply", lambda *_: wrong)
+    monkeypatch.setattr(jobs, "apply", lambda *_: wrong)
     output = tmp_path / "reduced.xml"
     with pytest.raises(ContradictedError) as caught:
         run_reduction(path, ["C"], ReduceOptions("exact"), output)
@@ -109,6 +109,6 @@ def test_events_are_part_of_what_is_settled(tmp_path, monkeypatch):
     outcome = run_reduction(path, ["x"], options)
     assert outcome.report is not None
     assert outcome.report.max_relative_error < 1e-6
-    monkeypatch.setattr(pipeline, "apply", lambda *_: replace(right, system=replace(right.system, events=())))
+    monkeypatch.setattr(jobs, "apply", lambda *_: replace(right, system=replace(right.system, events=())))
     with pytest.raises(ContradictedError):
         run_reduction(path, ["x"], options)
