@@ -15,10 +15,9 @@ from sbmlump.dynamics.budget import Meter
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.methods.approximate.problem import ReductionProblem, pose
 from sbmlump.methods.approximate.training import Ensemble, perturbed_starts
-from sbmlump.methods.chain import starts_of
 from sbmlump.model.evaluate import Evaluator, values_of
 from sbmlump.model.graph import Node
-from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem, finite_or_none
+from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem, finite_or_none, starts_of
 from sbmlump.model.system import OdeSystem
 
 __all__ = [

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from sbmlump.model.reduced import (
-    AffineLumping,
     Certificate,
     Elimination,
     Embedding,
@@ -17,10 +16,11 @@ from sbmlump.model.reduced import (
     LumpingMatrix,
     Map,
     ReducedSystem,
+    starts_of,
 )
 from sbmlump.proof.values import ids_below, resting_values
 
-__all__ = ["chain_of", "composed", "starts_of"]
+__all__ = ["chain_of", "composed"]
 
 
 Row = Mapping[int, Fraction]
@@ -72,19 +72,6 @@ def composed(first: ReducedSystem, second: ReducedSystem, *, certificate: Certif
         (*first.remarks, *second.remarks),
         (*first.reasons, *second.reasons),
     )
-
-
-def starts_of(reduction: ReducedSystem) -> dict[str, dict[str, Fraction]]:
-    """Constants of a reduced system that hold initial values, as combinations of original states."""
-    kind = reduction.map
-    if isinstance(kind, Elimination):
-        found = {name: dict(row) for name, row in kind.starts.items()}
-        states = set(reduction.original.states)
-        return found | {c.id: {c.id: Fraction(1)} for c in reduction.system.constants if c.id in states}
-    if isinstance(kind, AffineLumping):
-        names = reduction.original.states
-        return {name: {names[j]: value for j, value in row.items()} for name, row in kind.totals}
-    return {}
 
 
 def _joined_map(

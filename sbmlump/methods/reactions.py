@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UsageError
-from sbmlump.methods.elimination.substitute import free_id, with_fluxes
+from sbmlump.methods.elimination.substitute import with_fluxes
 from sbmlump.model.domains import PrimeField
 from sbmlump.model.evaluate import PRIME, field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.names import free_id
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from fractions import Fraction
 
 from sbmlump.model.system import OdeSystem
 
-__all__ = ["lump_names", "pool_name"]
+__all__ = ["lump_names", "pool_name", "free_id"]
 
 
 _LONGEST = 60
@@ -57,3 +57,12 @@ def _free(name: str, taken: AbstractSet[str]) -> str:
     while f"{name}_{number}" in taken:
         number += 1
     return f"{name}_{number}"
+
+
+def free_id(wanted: str, taken: Collection[str]) -> str:
+    """``wanted``, or ``wanted_2``, ``wanted_3``, … if that is taken."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name

@@ -35,6 +35,7 @@ __all__ = [
     "ReducedSystem",
     "finite_or_none",
     "with_observables",
+    "starts_of",
 ]
 
 
@@ -437,3 +438,16 @@ def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> Od
 def finite_or_none(value: float) -> float | None:
     """The number for JSON, which has no infinity and no NaN."""
     return float(value) if np.isfinite(value) else None
+
+
+def starts_of(reduction: ReducedSystem) -> dict[str, dict[str, Fraction]]:
+    """Constants of a reduced system that hold initial values, as combinations of original states."""
+    kind = reduction.map
+    if isinstance(kind, Elimination):
+        found = {name: dict(row) for name, row in kind.starts.items()}
+        states = set(reduction.original.states)
+        return found | {c.id: {c.id: Fraction(1)} for c in reduction.system.constants if c.id in states}
+    if isinstance(kind, AffineLumping):
+        names = reduction.original.states
+        return {name: {names[j]: value for j, value in row.items()} for name, row in kind.totals}
+    return {}

@@ -339,7 +339,7 @@ def _without_names_of_time(source: SimulatedModel) -> tuple[str, Mapping[str, st
     clashing = [name for name in source.facts.forms if name in _SELECTED]
     if not clashing:
         return source.text, {}
-    from sbmlump.methods.elimination.substitute import free_id
+    from sbmlump.model.names import free_id
 
     aliases = {name: free_id(f"{name}_", source.facts.forms) for name in clashing}
     return with_other_ids(source.text, aliases, file=source.path.name), aliases

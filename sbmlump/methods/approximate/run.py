@@ -26,6 +26,7 @@ from sbmlump.methods.approximate.krylov import (
     jacobian_span,
     pinned_projection,
 )
+from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
 from sbmlump.methods.approximate.options import (
     ALGORITHMS,
     DEFAULT_WORK,
@@ -47,7 +48,6 @@ from sbmlump.methods.approximate.search import (
     measured_errors,
     smallest_within,
 )
-from sbmlump.methods.approximate.training import LearningRuns, conserved_totals, learning_runs
 from sbmlump.methods.approximate.validate import Try, certificate_of, validate
 from sbmlump.methods.approximate.write import write_projection
 from sbmlump.model.reduced import Observable, ReducedSystem

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import Jump, Runs, StepControl, VectorField, integrate
-from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.budget import Meter
 from sbmlump.dynamics.solve import MAX_DENSE, adjoints
-from sbmlump.dynamics.time_span import choose_span
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError
-from sbmlump.methods.approximate.options import ApproximateOptions
-from sbmlump.methods.approximate.problem import ReductionProblem, pose
-from sbmlump.methods.exact.lump import closure_problem
-from sbmlump.methods.exact.space import invariant_dimension
-from sbmlump.model.graph import Node
-from sbmlump.model.reduced import Observable
-from sbmlump.model.system import OdeSystem
+from sbmlump.errors import LimitError, Reason
+from sbmlump.methods.approximate.problem import ReductionProblem
+from typing import Final
 
-__all__ = [
-    "Ensemble",
-    "Sample",
-    "adjoint_of",
-    "conserved_totals",
-    "end_times",
-    "gradients",
-    "perturbed_starts",
-    "run_ensemble",
-    "time_grid",
-    "LearningRuns",
-    "learning_runs",
-]
+__all__ = ["Ensemble", "Sample", "adjoint_of", "end_times", "gradients", "perturbed_starts", "run_ensemble", "time_grid"]
 
 
 Array = NDArray[np.float64]
@@ -45,9 +25,6 @@ _RELATIVE: Final = 1e-7
 _DECADES: Final = 5.0
 _END_TIMES: Final = 25
 _LARGE_ENDS: Final = 8
-_MOST_LARGE_TOTALS: Final = 24
-_LEAST_SCALE: Final = 1e-12
-_CONSERVED: Final = 1e-8
 
 
 def time_grid(until: float, points: int = 100) -> Array:
@@ -299,212 +276,9 @@ def _with_jumps(sample: Sample, run: int, states: Array, ends: NDArray[np.int64]
 # -- conserved totals --------------------------------------------------------------------------------
 
 
-def conserved_totals(problem: ReductionProblem, scale: Array) -> Array:
-    """Orthonormal rows (in units of ``scale``) of linear combinations of states that no rate changes.
-
-    From the structure: each rate is a sum of terms (fluxes), equal terms are one; what every term leaves alone is
-    conserved. Events that change a total end its being one.
-
-    Returns
-    -------
-    array (c, n)
-        Rows act on x / scale.
-    """
-    graph = problem.system.graph
-    bound = problem.bound
-    place: dict[Node, int] = {}
-    n = problem.size
-    entries: list[tuple[int, int, float]] = []
-    for i, root in enumerate(bound):
-        entries += [(i, place.setdefault(t, len(place)), float(c)) for t, c in graph.linear_terms(root).items()]
-    if n > MAX_DENSE:
-        return _sparse_totals(entries, n, len(place), scale)
-    table = np.zeros((n, len(place)))
-    for i, j, c in entries:
-        table[i, j] += c
-    table /= np.maximum(np.abs(table).max(axis=0, initial=0.0), 1e-300)
-    resets = _reset_rows(problem)
-    table = np.concatenate([table / scale[:, None], resets / scale[:, None]], axis=1)
-    norms = np.linalg.norm(table, axis=0)
-    table = table[:, norms > 0] / norms[norms > 0]
-    u, s, _ = np.linalg.svd(table, full_matrices=True)
-    rank = int((s > 1e-9 * s.max(initial=1e-300)).sum())
-    return np.ascontiguousarray(u[:, rank:].T)
-
-
-def _reset_rows(problem: ReductionProblem) -> Array:
-    """Unit columns for states that events assign: no total holds them."""
-    touched = {name for one in problem.events for name, _ in (*one.event.assignments, *one.event.implied)}
-    columns = [j for j, name in enumerate(problem.names) if name in touched]
-    out = np.zeros((problem.size, len(columns)))
-    out[columns, np.arange(len(columns))] = 1.0
-    return out
-
-
-def _sparse_totals(entries: list[tuple[int, int, float]], n: int, terms: int, scale: Array) -> Array:
-    """The same for large systems: what is left of random vectors when the range of S is projected out of them."""
-    import scipy.sparse as sp
-    from scipy.sparse.linalg import lsqr
-
-    rows, columns, data = ([e[k] for e in entries] for k in range(3))
-    table = sp.csr_array((np.array(data), (rows, columns)), shape=(n, terms))
-    table = (sp.diags_array(1.0 / scale) @ table).tocsr()
-    norms = np.sqrt(np.asarray(table.multiply(table).sum(axis=0)).ravel())
-    table = (table @ sp.diags_array(1.0 / np.where(norms > 0, norms, 1.0))).tocsr()
-    rng = np.random.default_rng(0xC0)
-    found = np.empty((0, n))
-    for _ in range(_MOST_LARGE_TOTALS):
-        vector = rng.standard_normal(n)
-        rest = vector - found.T @ (found @ vector)
-        for _ in range(2):  # the second round removes what the first leaves of the range
-            rest = rest - table @ lsqr(table, rest, atol=1e-13, btol=1e-13, iter_lim=2_000)[0]
-        rest -= found.T @ (found @ rest)
-        size = float(np.linalg.norm(rest))
-        if size < 1e-6 * float(np.linalg.norm(vector)):
-            break
-        found = np.vstack([found, rest / size])
-    kept = np.linalg.norm(table.T @ found.T, axis=0) < _CONSERVED if len(found) else np.zeros(0, dtype=np.bool_)
-    return np.ascontiguousarray(found[kept])
-
-
 # -- What an approximate reduction learns from and is measured on: the posed problem, ------------
 
 # What an approximate reduction learns from and is measured on: the posed problem, its horizon and its runs.
 
 
-Progress = Callable[[str], None]
-_VALIDATION: Final = 10
-_LARGE: Final = 300
-_LARGE_ENSEMBLE: Final = 6
-_LARGE_VALIDATION: Final = 3
-_WIDER: Final = 3  # times the ensemble: thorough refinement has far more freedom than the selection
-
-
-@dataclass(frozen=True)
-class LearningRuns:
-    """A problem with the runs of its full model.
-
-    Attributes
-    ----------
-    problem : Problem
-    until : float
-        Horizon, in the model's unit of time.
-    horizon_reason : str
-        Why this one.
-    training, checking : Sample
-        Runs to learn from, the nominal one first, and runs of another draw to measure on.
-    totals : ndarray (c, n)
-        Conserved totals, acting on x / scale.
-    options : ApproximateOptions
-    """
-
-    problem: ReductionProblem
-    until: float
-    horizon_reason: str
-    training: Sample
-    checking: Sample
-    totals: Array
-    options: ApproximateOptions
-
-    @property
-    def large(self) -> bool:
-        """Whether a single variant is made, instead of dozens that are compared."""
-        return self.problem.size > _LARGE
-
-    @property
-    def clock(self) -> int:
-        """1 where time is a component of the field: its row is pinned and not counted."""
-        return int(self.problem.field().timed)
-
-    def clocked_pinned(self) -> Array:
-        """C with a row for time where time is a component of the field."""
-        pinned = self.problem.pinned_array()
-        if not self.clock:
-            return pinned
-        table = np.zeros((len(pinned) + 1, pinned.shape[1] + 1))
-        table[:-1, :-1] = pinned
-        table[-1, -1] = 1.0
-        return table
-
-    def box(self) -> Array:
-        """Largest values of the components of the problem's own field."""
-        box = np.where(self.training.scale > 0, self.training.scale, 1.0)
-        return np.append(box, self.until) if self.problem.field().timed else box
-
-    @cached_property
-    def exact_size(self) -> int | None:
-        """Size of the exact lumping (modulo a prime); ``None`` where that cannot be said."""
-        try:
-            closure = closure_problem(self.problem.system, self.problem.observables, frozenset())
-            return invariant_dimension(closure, self.options.seed)
-        except SbmlumpError:
-            return None
-
-    def deeper(self, meter: Meter) -> Sample:
-        """Three times as many training runs, the nominal one first."""
-        o = self.options
-        more = Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
-        checks = Ensemble(len(self.checking.states), o.spread, o.perturb_parameters)  # as wide a range of values
-        return run_ensemble(self.problem, self.until, (more, checks), o.seed, meter)[0]
-
-    def wider(self, meter: Meter) -> Sample:
-        """Three times as many training runs, of a third draw."""
-        o = self.options
-        none, more = Ensemble(0), Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
-        return run_ensemble(self.problem, self.until, (none, none, more), o.seed, meter)[-1]
-
-
-def learning_runs(
-    system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, meter: Meter, progress: Progress
-) -> LearningRuns:
-    """Pose the problem, choose the horizon and simulate.
-
-    Raises
-    ------
-    UsageError
-        ``constant-observable``.
-    LimitError
-        ``not-simulated``, ``work-limit``.
-    UnsupportedModelError
-        See :func:`sbmlump.methods.approximate.problem.pose`.
-    """
-    problem = pose(system, observables)
-    if not problem.pinned:
-        raise UsageError(Reason("constant-observable", "what is observed does not depend on any state"))
-    try:
-        until, why = _horizon(problem, options.until, meter)
-    except WorkLimitError as error:
-        message = (
-            f"choosing a horizon for model {system.id} takes more than the {meter.limit:g} units of work allowed; "
-            "give one (--until), or more work (--work)"
-        )
-        raise WorkLimitError(Reason("work-limit", message)) from error
-    progress("simulating the original")
-    large = problem.size > _LARGE
-    count = min(options.ensemble, _LARGE_ENSEMBLE) if large else options.ensemble
-    checks = _LARGE_VALIDATION if large else _VALIDATION
-    p = options.perturb_parameters
-    ensembles = (Ensemble(count, options.spread, p), Ensemble(checks, options.spread, p))
-    try:
-        training, checking = run_ensemble(problem, until, ensembles, options.seed, meter)
-    except WorkLimitError as error:
-        message = (
-            f"simulating model {system.id} to {until:g} ({why}) from {1 + count + checks} starts takes more than the "
-            f"{meter.limit:g} units of work that are allowed; choose a shorter horizon (--until), a smaller "
-            "--ensemble, or more work (--work)"
-        )
-        raise WorkLimitError(Reason("work-limit", message)) from error
-    totals = conserved_totals(problem, training.scale)
-    return LearningRuns(problem, until, why, training, checking, totals, options)
-
-
-def _horizon(problem: ReductionProblem, asked: float | None, meter: Meter) -> tuple[float, str]:
-    if asked is not None:
-        return asked, "as asked for"
-    field = problem.field()
-    start, watched = problem.start, problem.pinned_array()
-    if field.timed:
-        start = np.append(start, 0.0)
-        watched = np.concatenate([watched, np.zeros((len(watched), 1))], axis=1)
-    span = choose_span(field, start, watched, problem.jumps(math.inf, field.timed), meter)
-    return span.until, span.reason
+_LEAST_SCALE: Final = 1e-12

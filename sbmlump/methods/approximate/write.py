@@ -512,7 +512,7 @@ def non_negative_projection(problem: ReductionProblem, sample: Sample, size: int
 
 
 def _offset_width(sample: Sample, problem: ReductionProblem) -> int:
-    from sbmlump.methods.approximate.training import conserved_totals
+    from sbmlump.methods.approximate.learning_runs import conserved_totals
 
     return len(conserved_totals(problem, sample.scale))
 

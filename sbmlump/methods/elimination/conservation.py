@@ -22,8 +22,9 @@ from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.polynomial import Monomial, expand
 from sbmlump.linalg.rational import null_space, solve_rows
 from sbmlump.methods.chain import composed
-from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, free_id
+from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of
 from sbmlump.model.graph import Graph, Node
+from sbmlump.model.names import free_id
 from sbmlump.model.reduced import ExactProof, Observable, ReducedSystem, with_observables
 from sbmlump.model.system import Constant, Event, OdeSystem, Quantity, event_label, targets
 from sbmlump.model.text import ExpressionError, parse_expression, to_text

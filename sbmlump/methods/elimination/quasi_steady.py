@@ -36,12 +36,12 @@ from sbmlump.methods.elimination.substitute import (
     eliminated_system,
     elimination_of,
     finite_along,
-    free_id,
     with_defined_parts,
 )
 from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_run, time_scales
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
+from sbmlump.model.names import free_id
 from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.model.system import Constant, OdeSystem, Quantity
 from sbmlump.model.text import to_text

@@ -19,6 +19,7 @@ from sbmlump.methods.elimination.solve import Fractions, simplified
 from sbmlump.model.domains import FloatDomain
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Graph, Node
+from sbmlump.model.names import free_id
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import (
     Certificate,
@@ -46,7 +47,6 @@ __all__ = [
     "EliminationPlan",
     "eliminated_system",
     "elimination_of",
-    "free_id",
     "with_fluxes",
     "finite_along",
     "refuse_undefined",
@@ -83,15 +83,6 @@ class EliminationPlan:
     new_states: Mapping[str, tuple[Node, Node]] = field(default_factory=dict)
     lumps: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
     shorten: bool = False
-
-
-def free_id(wanted: str, taken: Collection[str]) -> str:
-    """``wanted``, or ``wanted_2``, ``wanted_3``, … if that is taken."""
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
 
 
 def eliminated_system(
