@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sbmlump.examples import multisite
+from sbmlump.formats.load import load
 from sbmlump.methods.approximate.krylov import bisect_tolerance
 from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.approximate.run import Algorithm, CurvePoint, Job, UnreachableError, approximate, curve
@@ -27,7 +28,6 @@ from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.outputs import load
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "approximate.md"

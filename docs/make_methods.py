@@ -17,11 +17,11 @@ from typing import Any
 
 from sbmlump.cli.compare_methods import draw
 from sbmlump.dynamics.ensemble import EnsembleSettings
+from sbmlump.formats.load import load
 from sbmlump.methods.compare_methods import MethodRow, compare_methods
 from sbmlump.methods.steps import MethodOptions
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.system import OdeSystem
-from sbmlump.outputs import load
 
 HERE = Path(__file__).parent
 MEMORY = HERE / "images" / "methods.json"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.files import write_atomically
+from sbmlump.formats.load import load, load_file
 from sbmlump.isolate import Limits
 from sbmlump.methods.registry import ReduceOptions, apply
 from sbmlump.model.graph import Node
@@ -30,8 +31,6 @@ from sbmlump.outputs import (
     SBML_SUFFIXES,
     SYSTEM_SUFFIXES,
     check_suffix,
-    load,
-    load_file,
     sbml_of,
     written_as_sbml,
     written_reduction,

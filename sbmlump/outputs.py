@@ -12,7 +12,6 @@ from sbmlump.model.equality import Expected, refuse_differences
 from sbmlump.model.properties import require_writable_system
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.model_files import ModelFile, read_model_file
 
 __all__ = [
     "REDUCTION_SUFFIXES",
@@ -24,8 +23,6 @@ __all__ = [
     "written_as_sbml",
     "written_reduction",
     "written_system",
-    "load",
-    "load_file",
 ]
 
 
@@ -200,33 +197,3 @@ _WRITERS: Final[Mapping[str, Callable[[OdeSystem, bytes], WrittenOutput]]] = {
 
 
 # -- A model from a file, by its suffix ----------------------------------------------------------
-
-
-def load(path: str | Path) -> OdeSystem:
-    """Read a model, by the suffix of its file.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file, also compressed (``.gz``, ``.bz2``) or in an archive (``.zip``, ``.omex``; ``archive.omex#member``), or
-        ``-`` for standard input.
-
-    Raises
-    ------
-    InputError
-        If the file is not a readable model.
-    UnsupportedModelError
-        If it holds what cannot become an ODE system; every reason at once.
-    """
-    return load_file(read_model_file(path))
-
-
-def load_file(file: ModelFile) -> OdeSystem:
-    """The model in a file that has been read; see :func:`load`."""
-    if file.suffix == ".ode":
-        from sbmlump.formats.ode_read import load_ode_file
-
-        return load_ode_file(file)
-    from sbmlump.sbml.read.load import load_sbml_file
-
-    return load_sbml_file(file)

@@ -101,7 +101,7 @@ def _child(folder: Path, sender: Connection) -> None:
 def check_case(folder: Path) -> CaseResult:
     """Run one case here."""
     from sbmlump.errors import SbmlumpError
-    from sbmlump.outputs import load
+    from sbmlump.formats.load import load
     from sbmlump.sbml.write.document import write_system
 
     try:

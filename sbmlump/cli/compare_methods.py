@@ -13,11 +13,11 @@ from sbmlump.cli.output import Failure, print_failure, print_json, progress_repo
 from sbmlump.dynamics.ensemble import EnsembleSettings
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
+from sbmlump.formats.load import load
 from sbmlump.methods.compare_methods import DEFAULT_CHAINS, MethodRow, compare_methods, differences
 from sbmlump.methods.steps import MethodOptions, method_names
 from sbmlump.model.observables import parse_observables
 from sbmlump.outcome import reason_json
-from sbmlump.outputs import load
 
 __all__ = ["command", "draw"]
 

@@ -23,8 +23,8 @@ from crawler.store import Store, inventory, open_store, verify
 from sbmlump.cli.options import COUNT, ERROR, SECONDS, SEED, WAIT
 from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.formats.load import load
 from sbmlump.formats.odebase import TranslationComparison, compare_systems, load_odebase
-from sbmlump.outputs import load
 
 __all__ = ["command", "compare_store", "print_comparisons"]
 

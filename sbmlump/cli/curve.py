@@ -11,10 +11,10 @@ from sbmlump.cli.options import ENSEMBLE, HORIZON, SEED, SHARE, SIZE
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
+from sbmlump.formats.load import load
 from sbmlump.methods.approximate.run import ALGORITHMS, CurveResult, curve
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.model.observables import parse_observables
-from sbmlump.outputs import load
 
 __all__ = ["command", "csv_of"]
 

@@ -12,9 +12,9 @@ import click
 from sbmlump.cli.options import isolation_options
 from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import SbmlumpError
+from sbmlump.formats.load import load
 from sbmlump.jobs import Inspection, inspect_model
 from sbmlump.outcome import reason_json
-from sbmlump.outputs import load
 from sbmlump.proof.files import reduction_of_files
 from sbmlump.structure.kept import Kept, kept_properties
 

@@ -32,6 +32,7 @@ from scipy.linalg import qr
 from sbmlump.dynamics.ensemble import (
     DRAFT,
     STANDARD,
+    Ensemble,
     EnsembleSettings,
     ReferenceEnsemble,
     ensemble_runs,
@@ -44,7 +45,6 @@ from sbmlump.dynamics.ensemble import (
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.files import write_atomically
 from sbmlump.linalg.rational import rank
-from sbmlump.methods.approximate.training import Ensemble
 from sbmlump.model.graph import Node
 from sbmlump.model.names import lump_names
 from sbmlump.model.reduced import ErrorEstimate, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem

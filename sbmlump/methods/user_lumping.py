@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sbmlump.dynamics.ensemble import (
     DRAFT,
     STANDARD,
+    Ensemble,
     EnsembleSettings,
     default_horizon,
     ensemble_runs,
@@ -36,7 +37,6 @@ from sbmlump.dynamics.ensemble import (
 from sbmlump.errors import Reason, UsageError
 from sbmlump.linalg.basis import Basis
 from sbmlump.linalg.rational import null_space, rank, solve_rows
-from sbmlump.methods.approximate.training import Ensemble
 from sbmlump.methods.elimination.solve import Fractions
 from sbmlump.methods.exact.lump import agrees, assemble, claim_of, reduced_system, state_lifts
 from sbmlump.model.domains import PrimeField

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbmlump.errors import Reason, UsageError
+from sbmlump.formats.load import load
 from sbmlump.model.graph import Node
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import (
@@ -25,7 +26,6 @@ from sbmlump.model.reduced import (
     ReducedSystem,
 )
 from sbmlump.model.system import OdeSystem
-from sbmlump.outputs import load
 from sbmlump.proof.claims import Claim, Refutation, certify, certify_widest, lumping_faults, with_totals
 from sbmlump.proof.eliminations import claim_of_files, prove_elimination
 from sbmlump.proof.embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding

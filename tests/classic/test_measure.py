@@ -10,6 +10,7 @@ import pytest
 
 from sbmlump.dynamics.budget import Meter, WorkLimitError
 from sbmlump.dynamics.ensemble import (
+    Ensemble,
     EnsembleSettings,
     default_horizon,
     difference,
@@ -19,7 +20,6 @@ from sbmlump.dynamics.ensemble import (
     time_points,
 )
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
-from sbmlump.methods.approximate.training import Ensemble
 from sbmlump.methods.compare_methods import compare_methods, differences
 from sbmlump.methods.elimination import quasi_steady, timescales
 from sbmlump.methods.steps import MethodOptions, apply_chain

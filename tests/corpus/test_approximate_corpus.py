@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sbmlump.formats.load import load
 from sbmlump.methods.approximate.run import approximate
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ErrorEstimate
-from sbmlump.outputs import load
 
 CASES = [
     ("biomodels/BIOMD0000000102.xml", "C3", 5000.0, 9),

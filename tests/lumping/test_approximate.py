@@ -11,13 +11,12 @@ import pytest
 
 import sbmlump
 from sbmlump.dynamics import integrate
-from sbmlump.dynamics.ensemble import timed_problem
+from sbmlump.dynamics.ensemble import Ensemble, run_ensemble, timed_problem
+from sbmlump.dynamics.problem import pose
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
 from sbmlump.methods.approximate.learning_runs import conserved_totals
-from sbmlump.methods.approximate.problem import pose
 from sbmlump.methods.approximate.run import UnreachableError, approximate, curve
-from sbmlump.methods.approximate.training import Ensemble, run_ensemble
 from sbmlump.model.graph import Graph
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate, ReducedSystem

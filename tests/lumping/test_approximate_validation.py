@@ -10,14 +10,14 @@ import pytest
 
 from sbmlump.dynamics import integrate
 from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.ensemble import Ensemble, Sample, run_ensemble
+from sbmlump.dynamics.problem import ReductionProblem, pose
 from sbmlump.errors import LimitError
 from sbmlump.examples import multisite, network_from_reactions
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.learning_runs import conserved_totals
-from sbmlump.methods.approximate.problem import ReductionProblem, pose
 from sbmlump.methods.approximate.run import UnreachableError, approximate
 from sbmlump.methods.approximate.search import constants_of
-from sbmlump.methods.approximate.training import Ensemble, Sample, run_ensemble
 from sbmlump.methods.approximate.validate import Validation, estimate_errors, validate
 from sbmlump.methods.approximate.write import WrittenSystem, write_projection
 from sbmlump.model.graph import Graph

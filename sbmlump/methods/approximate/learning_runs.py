@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 
 from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.ensemble import Array, Ensemble, Sample, run_ensemble
+from sbmlump.dynamics.problem import ReductionProblem, pose
 from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.time_span import choose_span
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import ApproximateOptions
-from sbmlump.methods.approximate.problem import ReductionProblem, pose
-from sbmlump.methods.approximate.training import Array, Ensemble, Sample, run_ensemble
 from sbmlump.methods.exact.lump import closure_problem
 from sbmlump.methods.exact.space import invariant_dimension
 from sbmlump.model.graph import Node
@@ -27,8 +27,6 @@ __all__ = ["conserved_totals", "LearningRuns", "learning_runs"]
 
 
 _MOST_LARGE_TOTALS: Final = 24
-
-
 
 
 _CONSERVED: Final = 1e-8
@@ -206,7 +204,7 @@ def learning_runs(
     LimitError
         ``not-simulated``, ``work-limit``.
     UnsupportedModelError
-        See :func:`sbmlump.methods.approximate.problem.pose`.
+        See :func:`sbmlump.dynamics.problem.pose`.
     """
     problem = pose(system, observables)
     if not problem.pinned:

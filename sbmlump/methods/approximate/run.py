@@ -460,7 +460,7 @@ def approximate(
     LimitError
         The model does not simulate over the horizon (``not-simulated``), or no reduction works.
     UnsupportedModelError
-        See :func:`sbmlump.methods.approximate.problem.pose`.
+        See :func:`sbmlump.dynamics.problem.pose`.
     """
     options = ApproximateOptions(
         algorithm,

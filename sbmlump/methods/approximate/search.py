@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics import Jump, StepControl
 from sbmlump.dynamics.budget import CALL, PRODUCT, Meter, StepWork, WorkLimitError
+from sbmlump.dynamics.ensemble import Sample, gradients
+from sbmlump.dynamics.problem import ReductionProblem
 from sbmlump.dynamics.rosenbrock import BatchField, Watch, advance
 from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.vector_field import QuadraticField, VectorField
 from sbmlump.methods.approximate.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
-from sbmlump.methods.approximate.problem import ReductionProblem
-from sbmlump.methods.approximate.training import Sample, gradients
 from sbmlump.model.evaluate import Evaluator
 
 __all__ = [

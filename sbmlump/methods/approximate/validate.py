@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from sbmlump.dynamics import Jump, Runs, StepControl, integrate
 from sbmlump.dynamics.budget import Meter
 from sbmlump.dynamics.cvode import forward_large
+from sbmlump.dynamics.ensemble import Sample
+from sbmlump.dynamics.problem import ReductionProblem, pose
 from sbmlump.dynamics.rosenbrock import advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, propagators
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.learning_runs import LearningRuns
-from sbmlump.methods.approximate.problem import ReductionProblem, pose
 from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field, reduced_jumps
-from sbmlump.methods.approximate.training import Sample
 from sbmlump.methods.approximate.write import WrittenSystem
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.reduced import ErrorEstimate, Observable, finite_or_none

@@ -21,11 +21,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.ensemble import Sample, gradients
+from sbmlump.dynamics.problem import ReductionProblem
 from sbmlump.dynamics.vector_field import QuadraticField, QuadraticForm
 from sbmlump.linalg.basis import combination_over
 from sbmlump.methods.approximate.balanced import Affine
-from sbmlump.methods.approximate.problem import ReductionProblem
-from sbmlump.methods.approximate.training import Sample, gradients
 from sbmlump.methods.exact.lump import initial_formulas, written_constants
 from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.names import lump_names
