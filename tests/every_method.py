@@ -63,7 +63,7 @@ def observable_of(system: sbmlump.OdeSystem, name: str) -> str | None:
     return random.Random(name).choice(choices) if choices else None
 
 
-def job(path: str, methods: Sequence[str], emit: Callable[[Any], None]) -> None:
+def job(path: str, methods: Sequence[str], until: float | None, emit: Callable[[Any], None]) -> None:
     """Try ``methods`` on a file; one message a method."""
     file = Path(path)
     try:
@@ -77,14 +77,17 @@ def job(path: str, methods: Sequence[str], emit: Callable[[Any], None]) -> None:
         if observable is None:
             emit(Result(file.stem, method, "", "reason", "no states"))
             continue
-        outcome, detail = _tried(file, system, method, observable)
+        outcome, detail = _tried(file, system, method, observable, until)
         emit(Result(file.stem, method, observable, outcome, detail))
 
 
-def _tried(file: Path, system: sbmlump.OdeSystem, method: str, observable: str) -> tuple[str, str]:
+def _tried(
+    file: Path, system: sbmlump.OdeSystem, method: str, observable: str, until: float | None
+) -> tuple[str, str]:
     name, _, keep = method.partition(" --keep-parameters ")
+    options = {} if until is None or method in PROVED else {"until": until, "ensemble": 1}
     try:
-        reduction = sbmlump.reduce(system, [observable], name, keep_parameters=keep or "none")
+        reduction = sbmlump.reduce(system, [observable], name, keep_parameters=keep or "none", **options)
         with tempfile.TemporaryDirectory(prefix="sbmlump-test-") as folder:
             written = Path(folder) / "reduced.xml"
             reduction.write(written)
@@ -135,12 +138,14 @@ def _odd_at_start(runner: Any) -> list[str]:
     return odd + [f"rate {i}" for i in np.flatnonzero(~np.isfinite(rates))]
 
 
-def run_file(path: Path, methods: Sequence[str] = METHODS, limit: float = 60.0) -> list[Result]:
+def run_file(
+    path: Path, methods: Sequence[str] = METHODS, limit: float = 60.0, until: float | None = None
+) -> list[Result]:
     """All methods on one file, in child processes; what ends a child is the result of the method it was at."""
     results: list[Result] = []
     while len(results) < len(methods):
         left = methods[len(results) :]
-        ended = run_isolated(job, (str(path), left), Limits(limit, 6 << 30), results.append)
+        ended = run_isolated(job, (str(path), left, until), Limits(limit, 6 << 30), results.append)
         if ended.how != "finished":
             outcome = "limit" if ended.how in ("time-limit", "out-of-memory") else "fault"
             results.append(Result(path.stem, methods[len(results)], "", outcome, f"{ended.how} {ended.message}"))
@@ -154,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=float, default=60.0, help="seconds a child may take")
     parser.add_argument("--methods", default="|".join(METHODS), help="separated by |")
+    parser.add_argument("--until", type=float, help="of methods that simulate, in place of an end time of their own")
     parser.add_argument("--seed", type=int, default=0, help="of the order of the files")
     options = parser.parse_args(arguments)
     files = sorted(options.folder.glob("*.xml"))
@@ -163,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lock = threading.Lock()
 
     def one(path: Path) -> None:
-        results = run_file(path, methods, options.limit)
+        results = run_file(path, methods, options.limit, options.until)
         with lock:
             counts.update((r.method, r.outcome) for r in results)
             report(results)
