@@ -43,7 +43,7 @@ help:
 	echo "make test         set everything up and run the tests (under 10 minutes on 2 cores)"
 	echo "make test-corpus  tests on published models: SBMLUMP_CORPUS=DIR, a sample, or everything with ALL=1"
 	echo "make check        lint, tests, and the tests once more against the built wheel"
-	echo "make lint         ruff, mypy --strict, import contracts"
+	echo "make lint         ruff, formatting, spelling, mypy --strict, import contracts"
 	echo "make format       let ruff correct what it can"
 	echo "make wheel-test   build the wheel, install it by itself, run the tests against it"
 	echo "make data         write data/*.xml again"
@@ -70,11 +70,14 @@ check: lint test wheel-test
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/lint.stamp
 	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format -q .
 
 # The tests run from a copy beside which no source tree lies, so that only the installed wheel can be imported.
 wheel-test: $(VENV)/test.stamp
