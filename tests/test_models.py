@@ -12,18 +12,18 @@ import pytest
 import roadrunner
 from strategies import exact_value
 
-from sbmlump import models
+from sbmlump import examples
 from sbmlump.model.system import OdeSystem
 
 BUILDERS = {
-    "clue_example": models.clue_example,
-    "michaelis_menten": models.michaelis_menten,
-    "multisite_1": lambda: models.multisite(1),
-    "multisite_2": lambda: models.multisite(2),
-    "rational_example": models.rational_example,
-    "ring": models.ring,
-    "sir_age_groups": models.sir_age_groups,
-    "squares_example": models.squares_example,
+    "clue_example": examples.clue_example,
+    "michaelis_menten": examples.michaelis_menten,
+    "multisite_1": lambda: examples.multisite(1),
+    "multisite_2": lambda: examples.multisite(2),
+    "rational_example": examples.rational_example,
+    "ring": examples.ring,
+    "sir_age_groups": examples.sir_age_groups,
+    "squares_example": examples.squares_example,
 }
 
 
@@ -43,32 +43,32 @@ def lumped(system: OdeSystem, rows: list[dict[str, int]], seed: int = 0) -> bool
 
 def site_counts(sites: int) -> list[dict[str, int]]:
     """The six lumps of the multisite model: sites in each state, and the two free enzymes."""
-    names = models.multisite(sites).states[:-2]
+    names = examples.multisite(sites).states[:-2]
     rows = [{name: name[2:].count(letter) for name in names if letter in name[2:]} for letter in "UPEF"]
     return [*rows, {"kinase": 1}, {"phosphatase": 1}]
 
 
 @pytest.mark.parametrize("sites", [1, 2, 3])
 def test_multisite_counts_of_sites_are_a_lumping(sites: int) -> None:
-    system = models.multisite(sites)
+    system = examples.multisite(sites)
     assert system.size == 4**sites + 2
     assert lumped(system, site_counts(sites))
 
 
 def test_noise_breaks_the_lumping_and_depends_on_the_seed_only() -> None:
-    one = models.multisite(2, noise=Fraction(1, 20), seed=3)
-    same = models.multisite(2, noise=Fraction(1, 20), seed=3)
-    other = models.multisite(2, noise=Fraction(1, 20), seed=4)
+    one = examples.multisite(2, noise=Fraction(1, 20), seed=3)
+    same = examples.multisite(2, noise=Fraction(1, 20), seed=3)
+    other = examples.multisite(2, noise=Fraction(1, 20), seed=4)
     x = np.linspace(0.1, 1.0, one.size)
     assert not lumped(one, site_counts(2))
     assert np.array_equal(one.rates(0, x), same.rates(0, x))
     assert not np.array_equal(one.rates(0, x), other.rates(0, x))
-    assert np.allclose(one.rates(0, x), models.multisite(2).rates(0, x), rtol=0, atol=0.05 * 40)
+    assert np.allclose(one.rates(0, x), examples.multisite(2).rates(0, x), rtol=0, atol=0.05 * 40)
 
 
 @pytest.mark.parametrize("noise", [None, Fraction(1, 10)])
 def test_multisite_reactions_add_up_to_its_rates(noise: Fraction | None) -> None:
-    system = models.multisite(2, with_reactions=True, noise=noise)
+    system = examples.multisite(2, with_reactions=True, noise=noise)
     assert len(system.reactions) == 6 * 2 * 4
     graph = system.graph
     values = {name: Fraction(i + 1, 7) for i, name in enumerate([*system.states, *(c.id for c in system.constants)])}
@@ -83,11 +83,11 @@ def test_multisite_reactions_add_up_to_its_rates(noise: Fraction | None) -> None
 
 def test_multisite_refuses_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="at least one site"):
-        models.multisite(0)
+        examples.multisite(0)
     with pytest.raises(ValueError, match="noise"):
-        models.multisite(1, noise=1)
+        examples.multisite(1, noise=1)
     with pytest.raises(ValueError, match="unknown rate k9"):
-        models.multisite(1, rates={"k9": 1})
+        examples.multisite(1, rates={"k9": 1})
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_known_lumpings_close(name: str, rows: list[dict[str, int]]) -> None:
 
 
 def test_a_ring_with_a_direction_loses_the_sums_of_neighbours() -> None:
-    assert not lumped(models.ring(forward=2, backward=1), [{"X_1": 1, "X_2": 1}, {"X_3": 1, "X_4": 1}])
+    assert not lumped(examples.ring(forward=2, backward=1), [{"X_1": 1, "X_2": 1}, {"X_3": 1, "X_4": 1}])
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
@@ -131,7 +131,7 @@ def test_committed_files_are_what_the_script_writes(data: Path) -> None:
     texts = script["small_models"]() | {f"multisite_{m}": script["multisite"](m) for m in (1, 2, 3, 4)}
     for name, text in texts.items():
         assert (data / f"{name}.xml").read_bytes() == text.encode(), f"{name}.xml: run make data"
-    bundled = Path(models.__file__).parent / "data_models" / "multisite_3.xml"
+    bundled = Path(examples.__file__).parent / "data_models" / "multisite_3.xml"
     assert bundled.read_bytes() == texts["multisite_3"].encode()
 
 
@@ -143,7 +143,7 @@ def test_files_are_valid_sbml_units_included(data: Path) -> None:
 
 
 def test_mass_action_counts_molecules() -> None:
-    system = models.network_from_reactions(
+    system = examples.network_from_reactions(
         [("2 A + B -> C", "k"), ("-> A", 3), ("C ->", Fraction(1, 2))],
         initial={"A": 2, "B": 1, "C": 4},
         constants={"k": 5},
@@ -162,4 +162,4 @@ def test_mass_action_counts_molecules() -> None:
 )
 def test_mass_action_refuses_what_it_cannot_read(equation: str, rate: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        models.network_from_reactions([(equation, rate)], initial={"A": 1, "B": 0}, constants={"k": 1})
+        examples.network_from_reactions([(equation, rate)], initial={"A": 1, "B": 0}, constants={"k": 1})

@@ -158,10 +158,10 @@ def test_killed_and_resumed(tmp_path, finished):
     run_survey(SurveyRequest(models, tmp_path / "calm"), job=jobs.mixed)
     script = (
         "import sys, pathlib, survey_jobs as jobs\n"
-        "from sbmlump.survey.run import Request, run_survey\n"
+        "from sbmlump.survey.run import SurveyRequest, run_survey\n"
         "base = pathlib.Path(sys.argv[1])\n"
         "models = jobs.write_models(base / 'in', [f'slow{k}' for k in range(8)])\n"
-        "run_survey(Request(models, base / 'out'), job=jobs.mixed)\n"
+        "run_survey(SurveyRequest(models, base / 'out'), job=jobs.mixed)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
     parts = tmp_path / "out" / "parts"
@@ -216,9 +216,9 @@ def test_children_do_not_outlive_a_killed_survey(tmp_path):
     assert models
     script = (
         "import sys, pathlib, survey_jobs as jobs\n"
-        "from sbmlump.survey.run import Request, run_survey\n"
+        "from sbmlump.survey.run import SurveyRequest, run_survey\n"
         "base = pathlib.Path(sys.argv[1])\n"
-        "run_survey(Request(jobs.write_models(base / 'in', ['hang']), base / 'out'), job=jobs.mixed)\n"
+        "run_survey(SurveyRequest(jobs.write_models(base / 'in', ['hang']), base / 'out'), job=jobs.mixed)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], start_new_session=True)
     deadline = time.monotonic() + 30
