@@ -12,6 +12,7 @@ import pytest
 import roadrunner
 from strategies import exact_value
 
+import sbmlump
 from sbmlump import examples
 from sbmlump.model.system import OdeSystem
 
@@ -131,7 +132,7 @@ def test_committed_files_are_what_the_script_writes(data: Path) -> None:
     texts = script["small_models"]() | {f"multisite_{m}": script["multisite"](m) for m in (1, 2, 3, 4)}
     for name, text in texts.items():
         assert (data / f"{name}.xml").read_bytes() == text.encode(), f"{name}.xml: run make data"
-    bundled = Path(examples.__file__).parent / "data_models" / "multisite_3.xml"
+    bundled = Path(sbmlump.__file__).parent / "data_models" / "multisite_3.xml"
     assert bundled.read_bytes() == texts["multisite_3"].encode()
 
 

@@ -18,7 +18,7 @@ def codes_in(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func).split(".")[-1]
-            if name.endswith(("Error", "_refusal")) or name in {"Problem", "Refused", "Finding", "Miss"}:
+            if name.endswith(("Error", "_refusal")) or name in {"ContentProblem", "Refused", "Finding", "Miss"}:
                 given = [arg.value for arg in node.args[:2] if isinstance(arg, ast.Constant)]
                 yield from (code for code in given if isinstance(code, str) and CODE.fullmatch(code))
 
