@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import import_module
@@ -180,15 +180,12 @@ class AffineLumping:
         Non-zero entries of c, by column, for the initial values of the file.
     totals : tuple of (id, mapping of int to Fraction)
         Constants of the reduced model that hold conserved totals W x(0): id and row of W.
-    offset_terms : mapping of int to (mapping of str to Fraction)
-        c_j = Σ coefficient · constant; the key "" stands for 1.
     """
 
     matrix: LumpingMatrix
     lift: LumpingMatrix
     offset: Mapping[int, Fraction] = field(default_factory=dict)
     totals: tuple[tuple[str, Mapping[int, Fraction]], ...] = ()
-    offset_terms: Mapping[int, Mapping[str, Fraction]] = field(default_factory=dict)
     kind: str = "affine"
 
 
@@ -421,11 +418,6 @@ class ReducedSystem:
         """Write the reduced model as SBML Level 3 Version 2 (the whole file appears, or nothing does)."""
         # by name and on first use: imports go one way, and a reduction that was sent to another process writes, too
         import_module(_WRITER).write_reduced_model(self, path)
-
-
-def names_of(lumps: Sequence[Lump]) -> tuple[str, ...]:
-    """Ids of lumps, in order."""
-    return tuple(lump.id for lump in lumps)
 
 
 def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> OdeSystem:

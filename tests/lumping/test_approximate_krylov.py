@@ -17,7 +17,6 @@ from sbmlump.examples import multisite, network_from_reactions, sir_age_groups
 from sbmlump.methods.approximate.krylov import (
     MatrixSpan,
     approximate_rows,
-    bisect_by_deviation,
     bisect_epsilon,
     bisect_tolerance,
     block_projection,
@@ -165,16 +164,6 @@ def test_stopping_early_gives_nothing() -> None:
     system = multisite(2, noise=Fraction(1, 20))
     field = field_of(system.graph, system.rhs, system.states, system.constant_values)
     assert approximate_rows(jacobian_span(field, np.ones(18)), np.eye(18)[:1], 0.0, 4) is None
-
-
-def test_the_other_criterion(field: VectorField) -> None:
-    span = MatrixSpan(field.jacobians(POINTS, np.zeros(6, dtype=np.int64)))
-    observed = np.array([[1.0, 0.0, 0.0]])
-    box = np.full(3, math.sqrt(3))
-    loose = bisect_by_deviation(span, observed, field, box, 0.1)
-    strict = bisect_by_deviation(span, observed, field, box, 0.0)
-    assert len(loose.rows) == 2
-    assert len(strict.rows) == 3
 
 
 def test_the_basis_with_observables_in_front_is_the_same_reduction() -> None:

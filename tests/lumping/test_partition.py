@@ -17,7 +17,6 @@ from sbmlump.examples import multisite, network_from_reactions, ring, sir_age_gr
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.exact.partition import (
     backward_equivalence,
-    blocks_of_names,
     forward_equivalence,
     reduce_backward,
     reduce_forward,
@@ -168,14 +167,6 @@ class TestCoarsest:
         best = min((p for p in partitions(NAMES) if is_backward(rates, p)), key=len)
         assert backward(network(reactions)) == {frozenset(block) for block in best}
 
-    @given(symmetric_networks(), st.sampled_from(NAMES), st.integers(0, 3))
-    def test_an_initial_partition_is_refined(self, reactions, observed, cut):
-        system = network(reactions)
-        first = frozenset(range(cut))
-        found = forward_equivalence(system, parse_observables(system, [observed]), initial_partition=[first])
-        assert all(block <= first or not block & first for block in found)
-        assert is_forward(rates_of(reactions), [[NAMES[j] for j in block] for block in found])
-
     @given(symmetric_networks(), st.sampled_from([*NAMES, "A + B", "A + 2*B"]))
     def test_the_constrained_lumping_is_never_larger(self, reactions, observed):
         system = network(reactions)
@@ -259,23 +250,10 @@ class TestForward:
         assert [lump.members for lump in made.lumps] == [{"a": 1, "b": 4}]
         assert made.certificate.kind == "exact-proof"
 
-    def test_an_initial_partition_instead_of_observables(self):
-        system = sir_age_groups(2)
-        start = blocks_of_names(system, [["S_1", "S_2"], ["I_1", "I_2"]])
-        assert forward(system, initial_partition=start) == blocks("S_1 S_2", "I_1 I_2", "R_1 R_2")
-
-    def test_bad_requests(self):
-        system = ring(3)
-        for options, code in (
-            ({}, "no-observable"),
-            ({"initial_partition": [{0, 1}, {1}]}, "bad-partition"),
-            ({"initial_partition": [{7}]}, "bad-partition"),
-        ):
-            with pytest.raises(UsageError) as caught:
-                forward_equivalence(system, (), **options)
-            assert caught.value.reasons[0].code == code
-        with pytest.raises(UsageError, match="'Q', which is no state"):
-            blocks_of_names(system, [["Q"]])
+    def test_something_is_to_be_observed(self):
+        with pytest.raises(UsageError) as caught:
+            forward_equivalence(ring(3), ())
+        assert caught.value.reasons[0].code == "no-observable"
 
     def test_the_seed_does_not_matter(self):
         system = multisite(2)
@@ -332,11 +310,6 @@ class TestBackward:
         for block in found:
             for i, j in combinations(sorted(block), 2):
                 np.testing.assert_allclose(run.y[i], run.y[j], rtol=1e-7, atol=1e-9)
-
-    def test_an_initial_partition_is_refined(self):
-        system = ring(4)
-        assert backward(system, initial_partition=[{0, 1}]) != backward(system)
-        assert all(len(block) <= 2 for block in backward_equivalence(system, initial_partition=[{0, 2}]))
 
     def test_functions_of_equal_arguments_are_equal(self):
         graph = Graph()

@@ -30,7 +30,6 @@ __all__ = [
     "JacobianSpan",
     "MatrixSpan",
     "approximate_rows",
-    "bisect_by_deviation",
     "bisect_tolerance",
     "jacobian_span",
     "pinned_projection",
@@ -241,47 +240,6 @@ def bisect_tolerance(span: JacobianSpan, observed: Array, max_size: int, width: 
             best = EpsilonSearch(rows, middle)
         if len(rows) == max_size:
             break
-    return best
-
-
-def bisect_by_deviation(
-    span: JacobianSpan,
-    observed: Array,
-    field: VectorField,
-    box: Array,
-    limit: float,
-    *,
-    seed: int = 0,
-    points: int = 500,
-) -> EpsilonSearch:
-    """The conference version's criterion: the largest ε whose mean deviation over a box is at most ``limit``.
-
-    Parameters
-    ----------
-    box : array (n,)
-        Points are drawn uniformly from the product of [0, box_j]; the paper takes ‖x(0)‖₂ for all.
-    """
-    from sbmlump.methods.approximate.validate import deviation
-
-    rng = np.random.default_rng([seed, 0xD5])
-    x = box * rng.uniform(0, 1, (points, len(box)))
-    run = np.zeros(points, dtype=np.int64)
-    at = field.rates(x, run)
-    low, high = 0.0, tolerance_ceiling(span, observed) * (1 + 1e-12)
-    exact = approximate_rows(span, observed, 0.0)
-    assert exact is not None
-    best = EpsilonSearch(exact, 0.0)
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        rows = approximate_rows(span, observed, middle)
-        assert rows is not None
-        off = deviation(at, field.rates((x @ rows.T) @ rows, run), rows)
-        if float(np.nanmean(off)) <= limit:
-            low = middle
-            if len(rows) <= len(best.rows):
-                best = EpsilonSearch(rows, middle)
-        else:
-            high = middle
     return best
 
 

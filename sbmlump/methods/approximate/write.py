@@ -388,7 +388,6 @@ class _Writer:
             for name, row in zip(self.total_names, self.total_rows, strict=True)
         )
         values = {name: sum(float(v) * problem.start[kept.index(j)] for j, v in row.items()) for name, row in totals}
-        terms: dict[int, dict[str, Fraction]] = {}
         offset: dict[int, Fraction] = {}
         for j in range(self.n):
             row = {"": float(self.offset[j, 0])}
@@ -398,10 +397,9 @@ class _Writer:
             )
             row = {key: v for key, v in row.items() if v}
             if row:
-                terms[kept[j]] = {key: Fraction(repr(v)) for key, v in row.items()}
                 at_start = sum(v * (values[key] if key else 1.0) for key, v in row.items())
                 offset[kept[j]] = Fraction(repr(float(at_start)))
-        return AffineLumping(LumpingMatrix(states, rows), LumpingMatrix(states, lift_rows), offset, totals, terms)
+        return AffineLumping(LumpingMatrix(states, rows), LumpingMatrix(states, lift_rows), offset, totals)
 
     def _lumps(self) -> tuple[Lump, ...]:
         names = self.problem.names

@@ -45,7 +45,7 @@ from sbmlump.structure.laws import (
     stoichiometric_laws,
 )
 
-__all__ = ["conservation", "eliminate_totals", "on_class", "total_obstacle"]
+__all__ = ["conservation", "on_class", "total_obstacle"]
 
 
 Clock = Callable[[], float]
@@ -133,11 +133,6 @@ def conservation(
     return elimination_of(
         system, reduced, observables, outcome, "conservation", starts=starts, seconds=seconds, reasons=reasons
     )
-
-
-def eliminate_totals(system: OdeSystem, keep: Sequence[Observable] = (), *, seed: int = 0) -> ReducedSystem:
-    """:func:`conservation` of all totals; ``keep`` are the observables."""
-    return conservation(system, keep, seed=seed)
 
 
 def on_class(reduction: ReducedSystem, *, seed: int = 0) -> ReducedSystem:

@@ -58,7 +58,6 @@ from sbmlump.proof.embedding import EmbeddingClaim, certify_embedding_widest
 __all__ = [
     "Blocks",
     "backward_equivalence",
-    "blocks_of_names",
     "forward_equivalence",
     "initial_value_keys",
     "pool_scale",
@@ -82,7 +81,6 @@ def forward_equivalence(
     system: OdeSystem,
     observables: Sequence[Observable],
     keep: frozenset[str] = frozenset(),
-    initial_partition: Sequence[Collection[int]] | None = None,
     seed: int = 0,
     *,
     opaque: frozenset[Node] = frozenset(),
@@ -94,11 +92,9 @@ def forward_equivalence(
     system : OdeSystem
         n states. Events are respected: triggers are functions of the sums, resets map sums to sums.
     observables : sequence of Observable
-        May be empty if an initial partition is given.
+        At least one.
     keep : frozenset of str
         Constants for all of whose values it is to hold.
-    initial_partition : sequence of collections of int, optional
-        Blocks of state indices to refine; states in none of them form one more.
     seed : int
         Of the random numbers; the result does not depend on it.
     opaque : frozenset of Node
@@ -112,24 +108,20 @@ def forward_equivalence(
     Raises
     ------
     UsageError
-        If there is neither an observable nor an initial partition (``no-observable``), or the partition names a
-        state twice or one that does not exist (``bad-partition``).
+        If there is no observable (``no-observable``).
     UnsupportedModelError
         If the right-hand side is undefined everywhere, or a constant has no value.
     """
-    if not observables and initial_partition is None:
-        text = "forward equivalence needs something to keep: an observable or an initial partition"
-        raise UsageError(Reason("no-observable", text))
+    if not observables:
+        raise UsageError(Reason("no-observable", "forward equivalence needs something to keep: an observable"))
     problem = replace(closure_problem(system, observables, keep), opaque=opaque)
-    labels = _labels_of(system, initial_partition)
     splitter = _ForwardSplitter(problem, pool_scale(system, keep))
-    return _blocks(_refined(splitter, labels, seed))
+    return _blocks(_refined(splitter, _one_block(system), seed))
 
 
 def backward_equivalence(
     system: OdeSystem,
     keep: frozenset[str] = frozenset(),
-    initial_partition: Sequence[Collection[int]] | None = None,
     *,
     by_initial_values: bool = False,
     seed: int = 0,
@@ -142,8 +134,6 @@ def backward_equivalence(
         n states, without events.
     keep : frozenset of str
         Constants for all of whose values it is to hold.
-    initial_partition : sequence of collections of int, optional
-        Blocks of state indices to refine; states in none of them form one more. Without it: one block.
     by_initial_values : bool
         Refine it by the initial values first, so that states of a block do start equal.
     seed : int
@@ -159,35 +149,18 @@ def backward_equivalence(
     UnsupportedModelError
         If the system has events (``event-not-lumpable``), the right-hand side is undefined wherever all states of a
         block are equal (``undefined-right-hand-side``), or a constant has no value (``missing-value``).
-    UsageError
-        If the partition names a state twice or one that does not exist (``bad-partition``).
     """
     if system.events:
         first = system.events[0].id
         text = "backward equivalence is not defined for models with events; use forward equivalence or exact lumping"
         raise UnsupportedModelError(Reason("event-not-lumpable", text, first))
-    labels = _labels_of(system, initial_partition)
+    labels = _one_block(system)
     if by_initial_values:
         keys = initial_value_keys(system, keep)
         numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         labels = _split(labels, np.array([numbers[key] for key in keys], dtype=np.int64)[:, None])
     problem = closure_problem(system, (), keep)
     return _blocks(_refined(_BackwardSplitter(problem), labels, seed))
-
-
-def blocks_of_names(system: OdeSystem, names: Sequence[Collection[str]]) -> tuple[frozenset[int], ...]:
-    """Blocks given by ids as blocks of indices.
-
-    Raises
-    ------
-    UsageError
-        If an id is no state (code ``bad-partition``).
-    """
-    index = system.state_index
-    for name in (name for block in names for name in block):
-        if name not in index:
-            raise UsageError(Reason("bad-partition", f"the partition names {name!r}, which is no state", name))
-    return tuple(frozenset(index[name] for name in block) for block in names)
 
 
 def pool_scale(system: OdeSystem, keep: frozenset[str] = frozenset()) -> dict[int, Fraction]:
@@ -218,15 +191,8 @@ def initial_value_keys(system: OdeSystem, keep: frozenset[str] = frozenset()) ->
 # -- labels ------------------------------------------------------------------------------------------
 
 
-def _labels_of(system: OdeSystem, partition: Sequence[Collection[int]] | None) -> Labels:
-    labels = np.full(system.size, -1, dtype=np.int64)
-    for number, block in enumerate(partition or ()):
-        for j in block:
-            if not 0 <= j < system.size or labels[j] >= 0:
-                what = f"state {system.states[j]} twice" if 0 <= j < system.size else f"a state number {j}"
-                raise UsageError(Reason("bad-partition", f"the initial partition names {what}"))
-            labels[j] = number
-    return labels
+def _one_block(system: OdeSystem) -> Labels:
+    return np.zeros(system.size, dtype=np.int64)
 
 
 def _split(labels: Labels, values: Residues) -> Labels:
@@ -365,7 +331,6 @@ def reduce_forward(
     observables: Sequence[Observable],
     *,
     keep: frozenset[str] = frozenset(),
-    initial_partition: Sequence[Collection[int]] | None = None,
     seed: int = 0,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,
@@ -379,8 +344,6 @@ def reduce_forward(
         What must stay a function of the sums.
     keep : frozenset of str
         Constants to be kept symbolic.
-    initial_partition : sequence of collections of int, optional
-        Blocks of state indices to refine.
     seed : int
         Of the random numbers; the result does not depend on it but for the primes in the certificate.
 
@@ -402,7 +365,7 @@ def reduce_forward(
     opaque: frozenset[Node] = frozenset()
     for attempt in range(_ATTEMPTS):
         progress("splitting blocks")
-        blocks = forward_equivalence(system, observables, keep, initial_partition, seed + attempt, opaque=opaque)
+        blocks = forward_equivalence(system, observables, keep, seed + attempt, opaque=opaque)
         found = clock()
         if len(blocks) == system.size:
             made = irreducible(system, observables, {"lump": found - start})
@@ -450,7 +413,6 @@ def reduce_backward(
     observables: Sequence[Observable],
     *,
     keep: frozenset[str] = frozenset(),
-    initial_partition: Sequence[Collection[int]] | None = None,
     by_initial_values: bool = True,
     seed: int = 0,
     progress: Progress = lambda _: None,
@@ -467,8 +429,6 @@ def reduce_backward(
         stands for its block where it can.
     keep : frozenset of str
         Constants to be kept symbolic.
-    initial_partition : sequence of collections of int, optional
-        Blocks of state indices to refine; without it one block of all.
     by_initial_values : bool
         Refine by initial values first, so that the reduction holds for those of the model; a remark says if the
         coarsest equivalence would not. If false, such an equivalence is refused.
@@ -490,14 +450,14 @@ def reduce_backward(
     """
     start = clock()
     progress("splitting blocks")
-    coarsest = backward_equivalence(system, keep, initial_partition, seed=seed)
+    coarsest = backward_equivalence(system, keep, seed=seed)
     clash = _clash(system, coarsest, keep)
     if clash is not None and not by_initial_values:
         raise UnsupportedModelError(clash)
     blocks = coarsest
     remarks: tuple[str, ...] = ()
     if clash is not None:
-        blocks = backward_equivalence(system, keep, initial_partition, by_initial_values=True, seed=seed)
+        blocks = backward_equivalence(system, keep, by_initial_values=True, seed=seed)
         counts = f"with equal initial values {len(coarsest)} states would do, with those of the model {len(blocks)}"
         remarks = (f"{clash.message}; {counts} [{clash.code}]",)
     found = clock()
