@@ -18,14 +18,13 @@ from sbmlump.dynamics.budget import CALL, PRODUCT, StepWork
 from sbmlump.model.domains import OneProgramDomain
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Graph, Node, Op
-from sbmlump.model.program import Program, Tape
+from sbmlump.model.program import Program, Tape, row_colours
 
 __all__ = [
     "VectorField",
     "ProgramField",
     "QuadraticField",
     "field_of",
-    "repeated_tape",
     "QuadraticForm",
     "quadratic_form",
 ]
@@ -312,7 +311,7 @@ class ProgramField:
         self._free = free
         pattern = program.dependencies()[:, : self.size].tocsr()
         self._rows, self._columns = (part.astype(np.int64) for part in pattern.nonzero())
-        self._colour, self._colours = _row_colours(pattern)
+        self._colour, self._colours = row_colours(pattern)
         self._width = max(1, _BYTES // (24 * max(program.size, 1)))
 
     def rates(self, x: Array, run: Indices) -> Array:
@@ -328,7 +327,7 @@ class ProgramField:
             k = block.stop - block.start
             weights = np.zeros((n, k, colours))
             weights[np.arange(n), :, self._colour] = 1.0
-            swept = self._pull(repeated_tape(tape, colours), weights.reshape(n, k * colours))
+            swept = self._pull(tape.repeated(colours), weights.reshape(n, k * colours))
             swept = swept[:n].reshape(n, k, colours)
             out[block, self._rows, self._columns] = swept[self._columns, :, self._colour[self._rows]].T
         return out
@@ -342,7 +341,7 @@ class ProgramField:
         for tape, block in self._tapes(x, run, q):
             k = block.stop - block.start
             weights = np.ascontiguousarray(rows[block].transpose(2, 0, 1)).reshape(n, k * q)
-            swept = self._pull(repeated_tape(tape, q), weights)[:n]
+            swept = self._pull(tape.repeated(q), weights)[:n]
             out[block] = swept.reshape(n, k, q).transpose(1, 2, 0)
         return out
 
@@ -378,30 +377,3 @@ class ProgramField:
     def _pull(self, tape: Tape[np.float64], weights: Array) -> Array:
         with np.errstate(all="ignore"):
             return self.program.pull_back(self._domain, tape, weights)
-
-
-def repeated_tape(tape: Tape[np.float64], copies: int) -> Tape[np.float64]:
-    """The tape with each point ``copies`` times in a row."""
-    if copies == 1:
-        return tape
-    inverses = {key: np.repeat(value, copies, axis=1) for key, value in tape.inverses.items()}
-    return Tape(np.repeat(tape.values, copies, axis=1), inverses, np.repeat(tape.bad, copies))
-
-
-def _row_colours(pattern: sp.csr_array) -> tuple[Indices, int]:
-    """A colour for each row: rows of one colour share no column (greedy)."""
-    rows, n = pattern.shape
-    colour = np.zeros(rows, dtype=np.int64)
-    used: list[set[int]] = [set() for _ in range(n)]
-    colours = 1
-    for row in range(rows):
-        mine = pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]].tolist()
-        taken: set[int] = set().union(*(used[j] for j in mine))
-        pick = 0
-        while pick in taken:
-            pick += 1
-        colour[row] = pick
-        colours = max(colours, pick + 1)
-        for j in mine:
-            used[j].add(pick)
-    return colour, colours

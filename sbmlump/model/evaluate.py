@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sbmlump.errors import LimitError, Reason
 from sbmlump.model.domains import FloatDomain, OneProgramDomain, nearest_double
 from sbmlump.model.graph import Graph, Node, Op
-from sbmlump.model.program import Program
+from sbmlump.model.program import Program, row_colours
 
 __all__ = ["Evaluator", "values_of", "PRIME", "field_values", "symbol_value", "resolve_start"]
 
@@ -97,19 +97,7 @@ class Evaluator:
         """Non-zero places and a colouring of the rows: rows of one colour share no column."""
         pattern = self._program.dependencies()[:, : self._n].tocsr()
         rows, columns = pattern.nonzero()
-        colour = np.zeros(pattern.shape[0], dtype=np.int64)
-        used: list[set[int]] = [set() for _ in range(self._n)]
-        colours = 1
-        for row in range(pattern.shape[0]):
-            mine = pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]]
-            taken: set[int] = set().union(*(used[j] for j in mine)) if len(mine) else set()
-            pick = 0
-            while pick in taken:
-                pick += 1
-            colour[row] = pick
-            colours = max(colours, pick + 1)
-            for j in mine:
-                used[j].add(pick)
+        colour, colours = row_colours(pattern)
         return rows.astype(np.int64), columns.astype(np.int64), colour, colours
 
 

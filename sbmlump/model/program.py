@@ -10,7 +10,7 @@ group by group, so that each group writes a contiguous slice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Generic
@@ -19,10 +19,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.model.domains import Domain, Scalar, below, ranges
 from sbmlump.model.graph import Graph, Node, Op
 
-__all__ = ["Program", "Tape", "branched_nodes"]
+__all__ = ["Program", "Tape", "branched_nodes", "draw_defined", "row_colours"]
 
 
 _MAX_COEFFICIENT: Final = 1 << 20  # keeps Σ|c|·p below 2^63 for sums of a few thousand terms
@@ -56,6 +57,13 @@ class Tape(Generic[Scalar]):
     values: NDArray[Scalar]
     inverses: dict[int, NDArray[Scalar]]
     bad: NDArray[np.bool_]
+
+    def repeated(self, copies: int) -> Tape[Scalar]:
+        """The tape with each point ``copies`` times in a row."""
+        if copies == 1:
+            return self
+        inverses = {key: np.repeat(value, copies, axis=1) for key, value in self.inverses.items()}
+        return Tape(np.repeat(self.values, copies, axis=1), inverses, np.repeat(self.bad, copies))
 
 
 class Program:
@@ -159,10 +167,9 @@ class Program:
             elif group.kind == "product":
                 flow = self._product_flow(domain, values, group, out)
             elif group.kind == "quotient":
-                inverse = inverses_at(tape, position)
-                top = domain.weigh(out, inverse)
+                top = domain.weigh(out, tape.inverses[position])
                 bottom = domain.negative(domain.weigh(top, values[group.out]))
-                flow = _stack(top, bottom)
+                flow = np.concatenate([top, bottom])
             elif group.kind == "power":
                 slope = domain.power_slope(values[group.args[0]], group.exponents, tape.bad)
                 flow = domain.weigh(out, slope)
@@ -178,7 +185,7 @@ class Program:
         """out · (product of the other factors), for each factor, stacked (arity·g, k)."""
         factors = [values[row] for row in group.args]
         if len(factors) == 2:
-            return _stack(domain.weigh(out, factors[1]), domain.weigh(out, factors[0]))
+            return np.concatenate([domain.weigh(out, factors[1]), domain.weigh(out, factors[0])])
         before = [out]
         for factor in factors[:-1]:
             before.append(domain.weigh(before[-1], factor))
@@ -279,13 +286,54 @@ def _is_whole(exponent: Fraction | None) -> bool:
     return exponent is not None and exponent.denominator == 1 and abs(exponent.numerator) < _EXACT_POWER
 
 
-def inverses_at(tape: Tape[Scalar], position: int) -> NDArray[Scalar]:
-    """Inverse denominators kept by the forward run for the quotient group at ``position``."""
-    return tape.inverses[position]
+def row_colours(pattern: sp.csr_array) -> tuple[Indices, int]:
+    """A colour for each row, and their number, at least 1: rows of one colour share no column.
+
+    One backward sweep then gives all rows of a colour (greedy, the fullest rows first).
+
+    References
+    ----------
+    Curtis, Powell, Reid, IMA J. Appl. Math. 13 (1974), doi 10.1093/imamat/13.1.117.
+    """
+    colour = np.zeros(pattern.shape[0], dtype=np.int64)
+    taken: list[int] = [0]  # columns of each colour as the bits of an integer
+    for row in np.argsort(-np.diff(pattern.indptr), kind="stable").tolist():
+        columns = 0
+        for column in pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]].tolist():
+            columns |= 1 << column
+        place = next((k for k, others in enumerate(taken) if not others & columns), len(taken))
+        if place == len(taken):
+            taken.append(0)
+        taken[place] |= columns
+        colour[row] = place
+    return colour, len(taken)
 
 
-def _stack(a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]:
-    return np.concatenate([a, b])
+def draw_defined(
+    draw: Callable[[], tuple[NDArray[np.int64], NDArray[np.bool_]]], undefined: str, most_draws: int = 8
+) -> NDArray[np.int64]:
+    """Columns of a table at random points of a prime field, those left out at which something has no value.
+
+    Parameters
+    ----------
+    draw : function
+        Draws points; the table, one column a point, and which columns are undefined.
+    undefined : str
+        Message for what is undefined at all points of all draws.
+    most_draws : int
+        A denominator that is not zero everywhere vanishes at a random point with a probability below its degree over
+        the prime, some 1e-6: eight draws without a single defined point mean that there is none.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Code ``undefined-right-hand-side``.
+    """
+    for _ in range(most_draws):
+        table, bad = draw()
+        if not bad.all():
+            return table[:, ~bad]
+    raise UnsupportedModelError(Reason("undefined-right-hand-side", undefined))
 
 
 class _Layout:

@@ -18,13 +18,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import LimitError, Reason, UnsupportedModelError
+from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import choose_basis, primitive
 from sbmlump.linalg.finite_field import Confirmed, RowSpace, random_prime
 from sbmlump.linalg.rational import left_null_space, null_space, solve_rows
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Node
-from sbmlump.model.program import Program
+from sbmlump.model.program import Program, draw_defined
 from sbmlump.model.system import (
     Event,
     OdeSystem,
@@ -492,18 +492,14 @@ def _candidate_integrals(
 def _span_of_rates(program: Program, field: PrimeField, generator: np.random.Generator, n: int) -> RowSpace:
     """Span of the rate vectors, columns from the last state to the first."""
     space = RowSpace(n, field.prime)
-    empty = 0
+
+    def draw() -> tuple[Residues, NDArray[np.bool_]]:
+        tape = program.run(field, generator.integers(1, field.prime, (len(program.inputs), _BLOCK)))
+        return program.outputs(tape)[::-1], tape.bad
+
     while len(space) < n:
-        points = generator.integers(1, field.prime, (len(program.inputs), _BLOCK))
-        tape = program.run(field, points)
-        good = ~tape.bad
-        if not good.any():
-            empty += 1
-            if empty == 8:
-                message = "a denominator of the right-hand side is zero everywhere"
-                raise UnsupportedModelError(Reason("undefined-right-hand-side", message))
-            continue
-        if space.extend(program.outputs(tape)[::-1, good].T.copy()) < int(good.sum()):
+        rates = draw_defined(draw, "a denominator of the right-hand side is zero everywhere").T.copy()
+        if space.extend(rates) < len(rates):
             break  # random rows that all lie in the span: it is complete but with a tiny probability; laws are proved
     return space
 

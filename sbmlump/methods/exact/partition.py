@@ -46,10 +46,10 @@ from sbmlump.methods.exact.lump import (
     state_lifts,
     written_constants,
 )
-from sbmlump.methods.exact.space import ClosureProblem
+from sbmlump.methods.exact.space import UNDEFINED, ClosureProblem
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Node
-from sbmlump.model.program import Program
+from sbmlump.model.program import Program, draw_defined
 from sbmlump.model.reduced import Embedding, ExactProof, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Quantity
 from sbmlump.proof.claims import certify_widest
@@ -73,7 +73,6 @@ Residues = NDArray[np.int64]
 Labels = NDArray[np.int64]
 _POINTS: Final = 4
 _PRIMES: Final = 2
-_MAX_EMPTY_DRAWS: Final = 8
 _MAX_BAD_PRIMES: Final = 64
 
 
@@ -280,14 +279,13 @@ class _ForwardSplitter:
 
     def _pull(self, weights: Residues, inverse_scale: Residues, field: _Field) -> Residues:
         """Derivatives by amounts, (n, points), at fresh points where everything is defined."""
-        for _ in range(_MAX_EMPTY_DRAWS):
+
+        def draw() -> tuple[Residues, NDArray[np.bool_]]:
             points = field.draw(len(self._program.inputs), weights.shape[1])
             tape = self._program.run(field.field, points)
-            rows = self._program.pull_back(field.field, tape, weights)[: self._problem.n_states]
-            good = ~tape.bad
-            if good.any():
-                return field.field.times(rows[:, good], inverse_scale)
-        raise _undefined("")
+            return self._program.pull_back(field.field, tape, weights)[: self._problem.n_states], tape.bad
+
+        return field.field.times(draw_defined(draw, UNDEFINED), inverse_scale)
 
 
 class _BackwardSplitter:
@@ -300,20 +298,14 @@ class _BackwardSplitter:
     def __call__(self, labels: Labels, field: _Field) -> Labels:
         n = self._problem.n_states
         blocks = int(labels.max(initial=-1)) + 1
-        for _ in range(_MAX_EMPTY_DRAWS):
-            points = np.concatenate(
-                [field.draw(blocks, _POINTS)[labels], field.draw(len(self._program.inputs) - n, _POINTS)]
-            )
-            tape = self._program.run(field.field, points)
-            good = ~tape.bad
-            if good.any():
-                return _split(labels, self._program.outputs(tape)[:, good])
-        raise _undefined(" wherever the states of each block are equal")
 
+        def draw() -> tuple[Residues, NDArray[np.bool_]]:
+            points = [field.draw(blocks, _POINTS)[labels], field.draw(len(self._program.inputs) - n, _POINTS)]
+            tape = self._program.run(field.field, np.concatenate(points))
+            return self._program.outputs(tape), tape.bad
 
-def _undefined(where: str) -> UnsupportedModelError:
-    text = f"a denominator of the right-hand side or of an observable is zero{where or ' everywhere'}"
-    return UnsupportedModelError(Reason("undefined-right-hand-side", text))
+        undefined = UNDEFINED.replace("everywhere", "wherever the states of each block are equal")
+        return _split(labels, draw_defined(draw, undefined))
 
 
 # -- Reduced systems from forward and backward equivalence, each with its proof ------------------

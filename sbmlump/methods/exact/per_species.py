@@ -27,13 +27,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order
 
-from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
-from sbmlump.linalg.basis import choose_basis
+from sbmlump.errors import SbmlumpError, UnsupportedModelError
+from sbmlump.linalg.basis import choose_basis, components
 from sbmlump.linalg.finite_field import Confirmed, RowSpace, random_prime, single_threaded
 from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
 from sbmlump.methods.exact.space import ClosureProblem
 from sbmlump.model.domains import BadPrimeError, PrimeField
-from sbmlump.model.program import Program, Tape, branched_nodes
+from sbmlump.model.program import Program, Tape, branched_nodes, draw_defined, row_colours
 from sbmlump.model.reduced import LumpingMatrix, Observable
 from sbmlump.model.system import OdeSystem
 
@@ -53,7 +53,6 @@ __all__ = ["StateFailure", "StateSize", "sizes_for_every_state", "SampledJacobia
 
 
 _PRIME_BITS: Final = 23  # products of residues are summed in int64 and in doubles without overflow
-_MAX_EMPTY_DRAWS: Final = 8
 _SWEEP_CELLS: Final = 1 << 22  # slots times columns of one backward sweep, 32 MB
 Indices = NDArray[np.int64]
 
@@ -79,8 +78,7 @@ class SampledJacobians:
         self.indptr: Indices = pattern.indptr.astype(np.int64)
         self.indices: Indices = pattern.indices.astype(np.int64)
         self._rows: Indices = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
-        self._colour = _colours(self.indptr, self.indices)
-        self._count = int(self._colour.max(initial=-1)) + 1
+        self._colour, self._colours = row_colours(pattern)
         self._data: list[Residues] = []
         self._moves: dict[int, sp.csr_array] = {}
 
@@ -95,7 +93,7 @@ class SampledJacobians:
             If the prime divides the denominator of a number.
         """
         while len(self._data) <= position:
-            self._sample(max(1, min(8, _SWEEP_CELLS // max(1, self._program.size * self._count))))
+            self._sample(max(1, min(8, _SWEEP_CELLS // max(1, self._program.size * self._colours))))
         return self._data[position]
 
     def moves(self, position: int, low: int, maps: int) -> sp.csr_array:
@@ -110,58 +108,33 @@ class SampledJacobians:
 
     def _sample(self, count: int) -> None:
         """Add the entries at ``count`` fresh points; those where something is undefined are drawn again."""
-        for _ in range(_MAX_EMPTY_DRAWS):
+
+        def draw() -> tuple[Residues, Mask]:
             points = self._generator.integers(1, self.prime, (len(self._program.inputs), count))
             tape = self._program.run(self._field, points)
-            rows = self._sweep(tape)
-            # slopes may be undefined where values are not: a sweep marks those points too
-            good = np.flatnonzero(~tape.bad)
-            if len(good):
-                self._data += [rows[k] for k in good]
-                return
-        message = "a denominator of the right-hand side is zero everywhere"
-        raise UnsupportedModelError(Reason("undefined-right-hand-side", message))
+            table = self._sweep(tape)
+            return table, tape.bad  # slopes may be undefined where values are not: a sweep marks those points too
 
-    def _sweep(self, tape: Tape[np.int64]) -> list[Residues]:
-        """Entries at every point of a tape."""
+        self._data += list(draw_defined(draw, "a denominator of the right-hand side is zero everywhere").T.copy())
+
+    def _sweep(self, tape: Tape[np.int64]) -> Residues:
+        """Entries at every point of a tape, one column a point."""
         count = tape.values.shape[1]
-        colours = max(1, min(self._count, _SWEEP_CELLS // max(1, self._program.size * count)))
-        out = [np.zeros(len(self.indices), dtype=np.int64) for _ in range(count)]
-        for low in range(0, self._count, colours):
-            here = np.arange(low, min(low + colours, self._count))
-            wide = Tape(
-                np.repeat(tape.values, len(here), axis=1),
-                {k: np.repeat(v, len(here), axis=1) for k, v in tape.inverses.items()},
-                np.repeat(tape.bad, len(here)),
-            )
-            weights = np.zeros((len(self._colour), len(here)), dtype=np.int64)
-            mine = np.flatnonzero((self._colour >= low) & (self._colour < low + len(here)))
-            weights[mine, self._colour[mine] - low] = 1
+        colours = max(1, min(self._colours, _SWEEP_CELLS // max(1, self._program.size * count)))
+        out = np.zeros((len(self.indices), count), dtype=np.int64)
+        colour = self._colour[self._rows]
+        for low in range(0, self._colours, colours):
+            high = min(low + colours, self._colours)
+            wide = tape.repeated(high - low)
+            weights = np.zeros((len(self._colour), high - low), dtype=np.int64)
+            swept = np.flatnonzero((self._colour >= low) & (self._colour < high))
+            weights[swept, self._colour[swept] - low] = 1
             rows = self._program.pull_back(self._field, wide, np.tile(weights, (1, count)))
-            tape.bad[:] |= wide.bad.reshape(count, len(here)).any(axis=1)
-            colour = self._colour[self._rows]
-            taken = np.flatnonzero((colour >= low) & (colour < low + len(here)))
+            tape.bad[:] |= wide.bad.reshape(count, high - low).any(axis=1)
+            places = np.flatnonzero((colour >= low) & (colour < high))
             for k in range(count):
-                out[k][taken] = rows[self.indices[taken], k * len(here) + colour[taken] - low]
+                out[places, k] = rows[self.indices[places], k * (high - low) + colour[places] - low]
         return out
-
-
-def _colours(indptr: Indices, indices: Indices) -> Indices:
-    """A colour for each row so that rows of one colour share no column; −1 for empty rows. Greedy, fullest first."""
-    colour = np.full(len(indptr) - 1, -1, dtype=np.int64)
-    used: list[int] = []  # columns of each colour as the bits of an integer
-    for i in np.argsort(-np.diff(indptr), kind="stable").tolist():
-        mask = 0
-        for j in indices[indptr[i] : indptr[i + 1]].tolist():
-            mask |= 1 << j
-        if not mask:
-            continue
-        place = next((c for c, taken in enumerate(used) if not taken & mask), len(used))
-        if place == len(used):
-            used.append(0)
-        used[place] |= mask
-        colour[i] = place
-    return colour
 
 
 # -- Exact reduced sizes for every state of a model as the observable, in one computa ------------
@@ -559,7 +532,8 @@ class _Signs:
         """The basis that a reduction would choose, and whether it is non-negative (``None``: too large to tell)."""
         chosen: list[Row] = []
         unknown = False
-        for component in _components(rows):
+        for group in components(rows, range(len(rows))):
+            component = [rows[k] for k in group]
             columns = {j for row in component for j in row}
             if len(component) * len(columns) ** 2 > _BASIS_WORK and len(component) > 1:
                 chosen.extend(component)
@@ -574,28 +548,3 @@ class _Signs:
         if unknown:
             return tuple(chosen), None
         return tuple(chosen), all(value >= 0 for row in chosen for value in row.values())
-
-
-def _components(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that share columns, directly or through others."""
-    if len(rows) == 1:
-        return [list(rows)]
-    owner: dict[int, int] = {}
-    parent = list(range(len(rows)))
-
-    def find(k: int) -> int:
-        while parent[k] != k:
-            parent[k] = parent[parent[k]]
-            k = parent[k]
-        return k
-
-    for k, row in enumerate(rows):
-        for j in row:
-            if j in owner:
-                parent[find(k)] = find(owner[j])
-            else:
-                owner[j] = k
-    groups: dict[int, list[Row]] = {}
-    for k, row in enumerate(rows):
-        groups.setdefault(find(k), []).append(row)
-    return list(groups.values())

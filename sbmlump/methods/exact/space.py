@@ -27,12 +27,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order
 
-from sbmlump.errors import LimitError, Reason, UnsupportedModelError
+from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import components, short_integer_rows
 from sbmlump.linalg.finite_field import Confirmed, RowSpace, has_residues, random_prime, single_threaded
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Graph, Node
-from sbmlump.model.program import Program, branched_nodes
+from sbmlump.model.program import Program, branched_nodes, draw_defined
 from sbmlump.model.properties import with_double_constants
 from sbmlump.proof.real_points import with_positive_arguments
 
@@ -57,6 +57,7 @@ _MAX_EMPTY_DRAWS: Final = 8
 _MOST_BAD_PRIMES: Final = 200  # a prime of 23 bits is bad with a probability of about 1e-5
 _SWEEP_BYTES: Final = 256 << 20
 Residues = NDArray[np.int64]
+UNDEFINED: Final = "a denominator of the right-hand side or of an observable is zero everywhere"
 
 
 @dataclass(frozen=True)
@@ -231,19 +232,13 @@ class _Search:
         """Pull rows back at fresh random points; columns where something is undefined are dropped."""
         width = weights.shape[1]
         self.work += _OVERHEAD + width * (self._program.size + len(self.space) * self.space.width)
-        for _ in range(_MAX_EMPTY_DRAWS):
+
+        def draw() -> tuple[Residues, NDArray[np.bool_]]:
             points = self._generator.integers(1, self.prime, (len(self._program.inputs), width))
             tape = self._program.run(self._field, points)
-            rows = self._program.pull_back(self._field, tape, weights)
-            good = ~tape.bad
-            if good.any():
-                return rows[:, good]
-        raise UnsupportedModelError(
-            Reason(
-                "undefined-right-hand-side",
-                "a denominator of the right-hand side or of an observable is zero everywhere",
-            )
-        )
+            return self._program.pull_back(self._field, tape, weights), tape.bad
+
+        return draw_defined(draw, UNDEFINED)
 
 
 def smallest_invariant_space(
