@@ -8,24 +8,44 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crawler.content import Archive, ExpectedFile, digest_problem, is_archive
+from crawler.content import Archive, ExpectedFile, digest_problem, is_archive, is_html
 from crawler.errors import ArchiveError, BadResponseError, NotFoundError, SelectionError, ServiceError
 from crawler.plan import Choice, FileCheck, choose
-from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
+from crawler.repository import CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
 from crawler.session import ParsedResponse, Response, Session
 
-__all__ = ["BASE_URL", "HOSTS", "BioModels"]
+__all__ = ["BASE_URL", "HOSTS", "BioModels", "BioModelsSettings"]
 
 BASE_URL: Final = "https://www.biomodels.org"
 HOSTS: Final = frozenset({"www.biomodels.org", "www.ebi.ac.uk"})
 LICENCE: Final = "CC0-1.0"
 
 _ID: Final = re.compile(r"(?:BIOMD|MODEL)\d{10}|BMID\d{12}")
-_PAGE: Final = 100
-_BULK: Final = 100
-_MOST_PAGES: Final = 5000
-_ROUNDS: Final = 9
 _JSON: Final = "application/json"
+_DIGESTS: Final = {"sha256sum": "sha256", "sha1sum": "sha1", "md5sum": "md5"}  # keys of records, and their algorithms
+
+
+@dataclass(frozen=True, slots=True)
+class BioModelsSettings:
+    """How BioModels is asked.
+
+    Attributes
+    ----------
+    page : int
+        Entries of a page of the list; the service gives at most 100.
+    bulk : int
+        Entries of one zip; the service takes at most 100 ids.
+    most_pages : int
+        At which a list that never ends is given up: ten times as many as there are.
+    rounds : int
+        Readings of a record and downloads of its file after which a model that never settles is left for another run.
+        What a reading and a download contradict is settled after five at most, one broken answer in three included.
+    """
+
+    page: int = 100
+    bulk: int = 100
+    most_pages: int = 5000
+    rounds: int = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,71 +68,62 @@ class BioModels:
     """The repository over one session."""
 
     source: Final = "biomodels"
-    bulk_size: Final = _BULK
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, settings: BioModelsSettings = BioModelsSettings()) -> None:
         self._session = session
+        self._settings = settings
+        self.bulk_size: Final = settings.bulk
         self._identifiers: frozenset[str] | None = None
 
     # -- catalogue -----------------------------------------------------------------------------------
 
-    def catalogue(self, wish: Selection, known: Mapping[str, CatalogueEntry]) -> Catalogue:
+    def catalogue(self, selection: Selection, known: Mapping[str, CatalogueEntry]) -> tuple[CatalogueEntry, ...]:
         """Entries in ascending order of their ids; named ids are not looked up in the list.
 
         Raises
         ------
-        WishError
+        SelectionError
             Something that cannot be an id of BioModels was asked for.
         """
-        if wish.ids:
-            named = dict.fromkeys(_bare_id(each) for each in wish.ids)
-            return Catalogue(tuple(CatalogueEntry(id) for id in named)[: wish.limit])
+        if selection.ids:
+            named = dict.fromkeys(_bare_id(each) for each in selection.ids)
+            return tuple(CatalogueEntry(id) for id in named)[: selection.limit]
         entries: dict[str, CatalogueEntry] = {}
         offset = 0
-        for _ in range(_MOST_PAGES):
-            page = self._page(wish.query or "*:*", offset, known)
+        for _ in range(self._settings.most_pages):
+            page = self._page(selection.query or "*:*", offset, known)
             fresh = [entry for entry in page.entries if entry.id not in entries]
             entries.update((entry.id, entry) for entry in fresh)
             offset += page.listed
-            if not fresh or offset >= page.matches or self._enough(entries, wish):
+            # pages come in ascending order of ids, so what is first in them is first in all
+            enough = selection.limit is not None and sum(map(selection.takes, entries)) >= selection.limit
+            if not fresh or offset >= page.matches or enough:
                 break
-        if wish.whole:
+        if selection.whole:
             for id in self._all_identifiers(frozenset(entries)):
                 entries.setdefault(id, CatalogueEntry(id))
-        chosen = [entries[id] for id in sorted(entries) if not wish.curated or id.startswith("BIOMD")]
-        return Catalogue(tuple(chosen[: wish.limit]))
-
-    @staticmethod
-    def _enough(entries: Mapping[str, CatalogueEntry], wish: Selection) -> bool:
-        # pages come in ascending order of ids, so what is first in them is first in all
-        count = sum(1 for id in entries if not wish.curated or id.startswith("BIOMD"))
-        return wish.limit is not None and count >= wish.limit
+        return selection.first(entries)
 
     def _page(self, query: str, offset: int, known: Mapping[str, CatalogueEntry]) -> _Page:
         params = {
-            "query": query, "offset": str(offset), "numResults": str(_PAGE), "sort": "id-asc", "format": "json",
+            "query": query, "offset": str(offset), "numResults": str(self._settings.page), "sort": "id-asc",
+            "format": "json",
         }  # fmt: skip
-
-        def read() -> ParsedResponse[_Page]:
-            return self._session.get("search", params, read=_read_page, accept=_JSON)
-
-        first = read()
-        page = first.value
-        assert page is not None
-        # what the store remembers word for word needs no second reading
-        if first.sure or (page.entries and all(known.get(entry.id) == entry for entry in page.entries)):
-            return page
-        readings = iter([first])
-        return settle(lambda: next(readings, None) or read())
+        return settle(
+            lambda: self._session.get("search", params, read=_read_page, accept=_JSON),
+            # what the store remembers word for word needs no second reading
+            lambda page: bool(page.entries) and all(known.get(entry.id) == entry for entry in page.entries),
+        )
 
     def _all_identifiers(self, expected: frozenset[str] | None = None) -> frozenset[str]:
         """Every id there is; a service without this list has none."""
-
-        def read() -> ParsedResponse[frozenset[str]]:
-            return self._session.get("model/identifiers", {"format": "json"}, read=_read_identifiers, accept=_JSON)
-
         try:
-            return settle(read, expected)
+            return settle(
+                lambda: self._session.get(
+                    "model/identifiers", {"format": "json"}, read=_read_identifiers, accept=_JSON
+                ),
+                lambda ids: ids == expected,
+            )
         except NotFoundError:
             return frozenset()
 
@@ -133,15 +144,15 @@ class BioModels:
         except ServiceError:
             return {}  # each is then asked for by itself, and what is wrong comes out there
         assert archive is not None
-        found: dict[str, bytes] = {}
+        files: dict[str, bytes] = {}
         for id in ids:
             if f"{id}.xml" not in archive.names:
                 continue
             try:
-                found[id] = archive.read(f"{id}.xml")
+                files[id] = archive.read(f"{id}.xml")
             except ArchiveError:
                 continue  # this one member is damaged; it is asked for by itself
-        return found
+        return files
 
     # -- one model -----------------------------------------------------------------------------------
 
@@ -155,11 +166,11 @@ class BioModels:
             return self._missing_record(entry, error)
         if first.value is None:
             return Unchanged(entry.id)
-        evidence = FileCheck(entry.id, member, known.data() if known else None, stored)
-        evidence.listed(choose(first.value.main), first.sure)
+        check = FileCheck(entry.id, member, known.data() if known else None, stored)
+        check.listed(choose(first.value.main), first.sure)
         listing, etag = first.value, first.etag
-        for _ in range(_ROUNDS):
-            verdict = evidence.verdict()
+        for _ in range(self._settings.rounds):
+            verdict = check.verdict()
             if verdict == "read-list":
                 try:
                     again = self._listing(entry.id, None)
@@ -167,22 +178,27 @@ class BioModels:
                     return Refused(entry.id, "gone", f"{entry.id} disappeared while it was fetched", lasting=False)
                 assert again.value is not None
                 listing, etag = again.value, again.etag
-                evidence.listed(choose(listing.main), again.sure)
+                check.listed(choose(listing.main), again.sure)
             elif verdict == "download":
-                self._download(entry.id, evidence)
+                self._download(entry.id, check)
             elif isinstance(verdict, Refused):
                 return verdict
             else:
-                return self._found(entry, listing, etag, evidence, verdict)
-        return Refused(entry.id, "unsettled", f"{entry.id}: {_ROUNDS} readings never agreed; run again", lasting=False)
+                return self._found(entry, listing, etag, check, verdict)
+        return Refused(
+            entry.id,
+            "unsettled",
+            f"{entry.id}: {self._settings.rounds} readings never agreed; run again",
+            lasting=False,
+        )
 
     def _missing_record(self, entry: CatalogueEntry, error: NotFoundError) -> Refused:
         listed = self._still_listed(entry.id)
         try:
             self._listing(entry.id, None)
         except NotFoundError:
-            told = "though the list, read again, has it" if listed else "and the list, read again, does not have it"
-            return Refused(entry.id, "gone", f"{error.message}, {told}", lasting=False)
+            context = "though the list, read again, has it" if listed else "and the list, read again, does not have it"
+            return Refused(entry.id, "gone", f"{error.message}, {context}", lasting=False)
         return Refused(entry.id, "unsettled", f"{entry.id}: there again after a 404; run again", lasting=False)
 
     def _listing(self, id: str, etag: str | None) -> ParsedResponse[_Listing]:
@@ -190,37 +206,37 @@ class BioModels:
             id, {"format": "json"}, read=lambda answer: _read_record(answer, id), etag=etag, accept=_JSON
         )
 
-    def _download(self, id: str, evidence: FileCheck) -> None:
-        choice = evidence.choice
+    def _download(self, id: str, check: FileCheck) -> None:
+        choice = check.choice
         assert choice is not None
         try:
             reading = self._session.get(
                 f"model/download/{id}",
-                {"filename": choice.promise.name},
-                read=lambda answer: _read_file(answer, choice.promise),
+                {"filename": choice.file.name},
+                read=lambda answer: _read_file(answer, choice.file),
             )
         except NotFoundError as error:
-            evidence.not_there(error.message)
+            check.not_there(error.message)
         else:
             assert reading.value is not None
-            evidence.downloaded(reading.value, reading.sure)
+            check.downloaded(reading.value, reading.sure)
 
     def _found(
-        self, entry: CatalogueEntry, listing: _Listing, etag: str | None, evidence: FileCheck, verdict: Choice
+        self, entry: CatalogueEntry, listing: _Listing, etag: str | None, check: FileCheck, verdict: Choice
     ) -> FetchedFile:
-        assert evidence.accepted is not None
+        assert check.accepted is not None
         return FetchedFile(
             id=entry.id,
             # the list of all models was read with more care than this one record
             name=entry.name or listing.name,
             revision=listing.revision,
-            file=verdict.promise.name,
+            file=verdict.file.name,
             suffix=".xml",
-            url=self._session.url(f"model/download/{entry.id}", {"filename": verdict.promise.name}),
-            data=evidence.accepted,
+            url=self._session.url(f"model/download/{entry.id}", {"filename": verdict.file.name}),
+            data=check.accepted,
             etag=etag,
             licence=LICENCE,
-            downloaded=evidence.fresh,
+            downloaded=check.fresh,
         )
 
 
@@ -283,11 +299,10 @@ def _read_bulk(answer: Response) -> Archive:
         raise BadResponseError(error.code, error.message) from error
 
 
-def _read_file(answer: Response, promise: ExpectedFile) -> bytes:
+def _read_file(answer: Response, expected: ExpectedFile) -> bytes:
     """The bytes; a page of HTML that is not what the list promises is the server's apology, not the file."""
-    start = answer.body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<html", b"<!doctype html")) and digest_problem(answer.body, promise):
-        raise BadResponseError("html-page", f"an HTML page came in place of {promise.name}")
+    if is_html(answer.body) and digest_problem(answer.body, expected):
+        raise BadResponseError("html-page", f"an HTML page came in place of {expected.name}")
     return answer.body
 
 
@@ -300,7 +315,7 @@ def _read_record(answer: Response, id: str) -> _Listing:
     if not isinstance(main, list):
         raise BadResponseError("bad-answer", f"{answer.url}: the record of {id} lists no main files")
     return _Listing(
-        _text(value.get("name"), answer.url), _revision(value), tuple(_promise(item, answer.url) for item in main)
+        _text(value.get("name"), answer.url), _revision(value), tuple(_expected_file(item, answer.url) for item in main)
     )
 
 
@@ -316,12 +331,12 @@ def _revision(value: Mapping[str, Any]) -> str | None:
     return str(max(numbers)) if numbers else None
 
 
-def _promise(item: object, url: str) -> ExpectedFile:
+def _expected_file(item: object, url: str) -> ExpectedFile:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise BadResponseError("bad-answer", f"{url}: a file without a name is listed")
     size = str(item.get("fileSize", ""))
     sums: dict[str, str] = {}
-    for key, algorithm in ExpectedFile.algorithms().items():
+    for key, algorithm in _DIGESTS.items():
         listed = item.get(key)
         if isinstance(listed, str) and listed:
             sums[algorithm] = listed.strip().lower()

@@ -20,6 +20,8 @@ __all__ = [
     "ContentProblem",
     "ExpectedFile",
     "digest_problem",
+    "is_html",
+    "sbml_in",
     "sbml_problem",
     "sha256",
     "Archive",
@@ -31,7 +33,6 @@ __all__ = [
 
 _SBML_NAMESPACE: Final = "http://www.sbml.org/sbml/level"
 _ZIP_MARK: Final = b"PK\x03\x04"
-_ALGORITHMS: Final = {"sha256sum": "sha256", "sha1sum": "sha1", "md5sum": "md5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +61,32 @@ class ExpectedFile:
     size: int | None = None
     sums: Mapping[str, str] = field(default_factory=dict)
 
-    @staticmethod
-    def algorithms() -> Mapping[str, str]:
-        """Key of a digest in the JSON of BioModels, and its algorithm."""
-        return _ALGORITHMS
-
 
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
 
 
-def digest_problem(data: bytes, promise: ExpectedFile) -> ContentProblem | None:
+def digest_problem(data: bytes, expected: ExpectedFile) -> ContentProblem | None:
     """Compare length and every listed checksum; ``None`` if all agree."""
-    if promise.size is not None and len(data) != promise.size:
-        return ContentProblem("wrong-size", f"{promise.name} has {len(data)} bytes where the list says {promise.size}")
-    for algorithm, expected in promise.sums.items():
-        if hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() != expected:
-            return ContentProblem("wrong-checksum", f"the {algorithm} of {promise.name} is not the one listed")
+    if expected.size is not None and len(data) != expected.size:
+        return ContentProblem(
+            "wrong-size", f"{expected.name} has {len(data)} bytes where the list says {expected.size}"
+        )
+    for algorithm, digest in expected.sums.items():
+        if hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() != digest:
+            return ContentProblem("wrong-checksum", f"the {algorithm} of {expected.name} is not the one listed")
     return None
+
+
+def is_html(data: bytes) -> bool:
+    """Whether the first bytes are those of a page, with which servers apologise."""
+    return _first_bytes(data)[:15].lower().startswith((b"<html", b"<!doctype html"))
+
+
+def _first_bytes(data: bytes) -> bytes:
+    """Without what may stand before a document: byte order mark and blanks."""
+    return data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
 
 
 def sbml_problem(data: bytes, name: str) -> ContentProblem | None:
@@ -86,12 +94,12 @@ def sbml_problem(data: bytes, name: str) -> ContentProblem | None:
 
     Entity declarations are refused: a document of a few lines could unfold to gigabytes in whatever reads it.
     """
-    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
+    start = _first_bytes(data)
     if not start:
         return ContentProblem("empty-file", f"{name} is empty")
     if start.startswith(_ZIP_MARK):
         return ContentProblem("not-sbml", f"{name} is an archive, not an SBML file")
-    if start[:15].lower().startswith((b"<html", b"<!doctype html")):
+    if is_html(data):
         return ContentProblem("html-page", f"{name} is an HTML page, not an SBML file")
     if not (start.startswith(b"<") or data[:2] in (b"\xff\xfe", b"\xfe\xff")):
         return ContentProblem("not-sbml", f"{name} does not begin like an XML file")
@@ -131,28 +139,38 @@ def _root_of(data: bytes) -> str:
     return roots[0]
 
 
-# -- Archives from strangers: every member's path, number, size and ratio is looked a ------------
-
-# Archives from strangers: every member's path, number, size and ratio is looked at before anything is read.
+# -- archives ----------------------------------------------------------------------------------------
+# They come from strangers: every member's path, number, size and ratio is looked at before anything is read.
 
 
 _MANIFEST: Final = "manifest.xml"
-_SMALL: Final = 1 << 20  # members below this size may have any ratio: they do no harm
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What an archive may hold. SBML text deflates to between a tenth and a fiftieth."""
+    """What an archive may hold.
+
+    Attributes
+    ----------
+    members : int
+    member_bytes, total_bytes : int
+        Unpacked; the largest published model has about 50 MB.
+    ratio : float
+        To which a member may unfold. SBML text deflates to between a tenth and a fiftieth.
+    small_bytes : int
+        Members below this size may have any ratio: they do no harm.
+    """
 
     members: int = 10_000
     member_bytes: int = 256 << 20
     total_bytes: int = 1 << 30
     ratio: float = 200.0
+    small_bytes: int = 1 << 20
 
 
 def is_archive(data: bytes) -> bool:
     """Whether the first bytes are those of a zip file with at least one member."""
-    return data.startswith(b"PK\x03\x04")
+    return data.startswith(_ZIP_MARK)
 
 
 class Archive:
@@ -226,11 +244,32 @@ class Archive:
             self._refuse(f"has the member {member!r}, which is encrypted")
         if info.file_size > self._limits.member_bytes:
             self._refuse(f"has the member {member!r} of {info.file_size >> 20} MB, too large for a model")
-        if info.file_size > _SMALL and info.file_size > self._limits.ratio * max(info.compress_size, 1):
+        most = max(self._limits.small_bytes, self._limits.ratio * max(info.compress_size, 1))
+        if info.file_size > most:
             self._refuse(f"has the member {member!r}, which would unfold more than {self._limits.ratio:g}-fold")
 
     def _refuse(self, what: str) -> None:
         raise ArchiveError("unsafe-archive", f"the archive {self.name} {what}; nothing of it was kept")
+
+
+def sbml_in(data: bytes, name: str, *, archive: bool = False) -> bytes | ContentProblem:
+    """The SBML document in some bytes: these themselves, or the model of the archive that they are.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+        For messages.
+    archive : bool
+        They have to be an archive; otherwise one is opened if they are one.
+    """
+    if not (archive or is_archive(data)):
+        return sbml_problem(data, name) or data
+    try:
+        member = master_sbml(Archive(data, name))
+    except ArchiveError as error:
+        return ContentProblem(error.code, error.message)
+    return member if isinstance(member, ContentProblem) else member[1]
 
 
 def master_sbml(archive: Archive) -> tuple[str, bytes] | ContentProblem:
@@ -245,7 +284,7 @@ def master_sbml(archive: Archive) -> tuple[str, bytes] | ContentProblem:
     sbml = [path for path, form, _ in listed if "/sbml" in form]
     choices = [path for path, form, master in listed if master and "/sbml" in form]
     choices = choices or sbml or [n for n in archive.names if n.lower().endswith((".sbml", ".xml")) and n != _MANIFEST]
-    found: list[tuple[str, bytes]] = []
+    models: list[tuple[str, bytes]] = []
     problem = ContentProblem("no-sbml-file", f"the archive {archive.name} holds no SBML file")
     for path in choices:
         if path not in archive.names:
@@ -254,17 +293,17 @@ def master_sbml(archive: Archive) -> tuple[str, bytes] | ContentProblem:
         data = archive.read(path)
         wrong = sbml_problem(data, f"{path} in {archive.name}")
         if wrong is None:
-            found.append((path, data))
+            models.append((path, data))
         else:
             problem = wrong
-    if not found:
+    if not models:
         return problem
-    if len(found) > 1:
-        names = ", ".join(path for path, _ in found[:4])
+    if len(models) > 1:
+        names = ", ".join(path for path, _ in models[:4])
         return ContentProblem(
             "several-models", f"the archive {archive.name} holds several SBML files and no master: {names}"
         )
-    return found[0]
+    return models[0]
 
 
 def _contents(archive: Archive) -> list[tuple[str, str, bool]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Protocol
 
 from crawler.errors import BadResponseError, GivenUpError, NotFoundError, ServiceError, StoppedError
 from crawler.plan import CrawlPlan, make_plan
@@ -14,13 +15,24 @@ from crawler.repository import CatalogueEntry, FetchedFile, Known, Refused, Repo
 from crawler.session import Session
 from crawler.store import Record, Store, now
 
-__all__ = ["Miss", "Observer", "CrawlSummary", "crawl"]
+__all__ = ["Miss", "Observer", "CrawlSettings", "CrawlSummary", "crawl"]
 
-# So many entries in a row without any answer: the service is down, and asking on would be rude.
-_PATIENCE: Final = 8
-# Entries under way for each request at once: while some wait before asking again, others ask. How many requests
-# there are at once is up to the session.
-_AHEAD: Final = 4
+
+@dataclass(frozen=True, slots=True)
+class CrawlSettings:
+    """How a crawl goes on.
+
+    Attributes
+    ----------
+    patience : int
+        Entries in a row without any answer after which it ends: the service is down, and asking on would be rude.
+    ahead : int
+        Entries under way for each request at once: while some wait before asking again, others ask. How many requests
+        there are at once is up to the session.
+    """
+
+    patience: int = 8
+    ahead: int = 4
 
 
 class Observer(Protocol):
@@ -97,27 +109,13 @@ class CrawlSummary:
         }
 
 
-@dataclass(slots=True)
-class _Run:
-    """State of one crawl; changed by the main thread only."""
-
-    store: Store
-    repository: Repository
-    entries: dict[str, CatalogueEntry]
-    records: Mapping[str, Record]
-    observer: Observer | None
-    session: Session
-    total: int = 0
-    done: int = 0
-    fetched: int = 0
-    unchanged: int = 0
-    in_a_row: int = 0
-    misses: list[Miss] = field(default_factory=list)
-    stopped: str | None = None
-
-
 def crawl(
-    repository: Repository, session: Session, store: Store, wish: Selection, observer: Observer | None = None
+    repository: Repository,
+    session: Session,
+    store: Store,
+    selection: Selection,
+    observer: Observer | None = None,
+    settings: CrawlSettings = CrawlSettings(),
 ) -> CrawlSummary:
     """Bring what is wanted into the store.
 
@@ -127,27 +125,27 @@ def crawl(
         The catalogue cannot be read.
     StoreError
         The store cannot be written; what it holds is whole.
-    WishError
-        The wish makes no sense for this repository.
+    SelectionError
+        The selection makes no sense for this repository.
     """
     begin = time.monotonic()
     records = store.of(repository.source)
-    remembered = {id: _remembered(record) for id, record in records.items()}
+    remembered = {
+        id: CatalogueEntry(record.id, record.name, record.modified, dict(record.detail))
+        for id, record in records.items()
+    }
     try:
-        entries = repository.catalogue(wish, remembered).entries
+        entries = repository.catalogue(selection, remembered)
     except NotFoundError as error:
         raise ServiceError("no-catalogue", f"{error.message}; is the base URL that of the service?") from error
     except BadResponseError as error:
         raise ServiceError(error.code, error.message) from error
     intact = {id for id, record in records.items() if store.intact(record)}
-    plan = make_plan(entries, records, intact, wish, repository.bulk_size)
+    plan = make_plan(entries, records, intact, selection, repository.bulk_size)
     if observer is not None:
         observer.planned(plan)
-    run = _Run(store, repository, {entry.id: entry for entry in entries}, records, observer, session)
-    run.unchanged = len(plan.keep)
-    run.total = plan.wanted - len(plan.keep) - len(plan.refused)
-    run.misses += [Miss(r.id, (r.reason or {})["code"], (r.reason or {})["message"], False) for r in plan.refused]
-    _carry_out(run, plan)
+    run = _Run(store, repository, records, observer, session, settings, plan)
+    run.carry_out()
     return CrawlSummary(
         wanted=plan.wanted,
         present=run.unchanged + run.fetched,
@@ -163,146 +161,140 @@ def crawl(
     )
 
 
-def _remembered(record: Record) -> CatalogueEntry:
-    return CatalogueEntry(record.id, record.name, record.modified, dict(record.detail))
+class _Run:
+    """One crawl. Its counts are changed by the main thread only; workers fetch and store."""
 
+    def __init__(
+        self,
+        store: Store,
+        repository: Repository,
+        records: Mapping[str, Record],
+        observer: Observer | None,
+        session: Session,
+        settings: CrawlSettings,
+        plan: CrawlPlan,
+    ) -> None:
+        self._store, self._repository, self._session, self._observer = store, repository, session, observer
+        self._records = records
+        self._plan = plan
+        self._patience = settings.patience
+        self._ahead = settings.ahead * session.policy.at_once
+        self._total = plan.wanted - len(plan.keep) - len(plan.refused)
+        self._done = self._in_a_row = 0
+        self.fetched = 0
+        self.unchanged = len(plan.keep)
+        self.misses = [Miss(r.id, (r.reason or {})["code"], (r.reason or {})["message"], False) for r in plan.refused]
+        self.stopped: str | None = None
+        self._waiting = {entry.id for batch in (plan.ask, *plan.batches) for entry in batch}
 
-def _carry_out(run: _Run, plan: CrawlPlan) -> None:
-    waiting: set[str] = {entry.id for batch in (plan.ask, *plan.batches) for entry in batch}
-    with ThreadPoolExecutor(_AHEAD * run.session.manners.at_once, thread_name_prefix="crawl") as pool:
-        try:
-            for number, batch in enumerate((plan.ask, *plan.batches)):
-                if run.stopped is None:
-                    members = _bulk(run, batch) if plan.bulk and number else {}
-                    _one_batch(run, pool, batch, members, waiting)
-        except BaseException:
-            run.session.stop.set()  # ends every wait of the workers
-            pool.shutdown(cancel_futures=True)
-            raise
-    run.misses += [Miss(id, "not-reached", f"{id} was not asked for: {run.stopped}", True) for id in sorted(waiting)]
+    def carry_out(self) -> None:
+        """Batch after batch, until everything is asked for or the service has gone."""
+        with ThreadPoolExecutor(self._ahead, thread_name_prefix="crawl") as pool:
+            try:
+                self._batch(pool, self._plan.ask, {})
+                for batch in self._plan.batches:
+                    if self.stopped is None:
+                        members = self._repository.bulk([entry.id for entry in batch]) if self._plan.bulk else {}
+                        self._batch(pool, batch, members)
+            except BaseException:
+                self._session.stop.set()  # ends every wait of the workers
+                pool.shutdown(cancel_futures=True)
+                raise
+        self.misses += [
+            Miss(id, "not-reached", f"{id} was not asked for: {self.stopped}", True) for id in sorted(self._waiting)
+        ]
 
+    def _batch(self, pool: ThreadPoolExecutor, batch: Sequence[CatalogueEntry], members: Mapping[str, bytes]) -> None:
+        """Fetch the entries of a batch, never more than a few ahead of what is stored."""
+        todo = iter(batch)
+        under_way: dict[Future[FetchedFile | Refused | Unchanged], CatalogueEntry] = {}
+        while True:
+            for entry in islice(todo, self._ahead - len(under_way)):
+                under_way[pool.submit(self._fetch, entry, members.get(entry.id))] = entry
+            if not under_way:
+                return
+            ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in ended:
+                self._settled(under_way.pop(future), future)
+            if self.stopped is not None:
+                for future, entry in under_way.items():
+                    if not future.cancel():
+                        self._settled(entry, future)
+                return
 
-def _bulk(run: _Run, batch: Sequence[CatalogueEntry]) -> Mapping[str, bytes]:
-    return run.repository.bulk([entry.id for entry in batch])
-
-
-def _one_batch(
-    run: _Run,
-    pool: ThreadPoolExecutor,
-    batch: Sequence[CatalogueEntry],
-    members: Mapping[str, bytes],
-    waiting: set[str],
-) -> None:
-    """Fetch the entries of a batch, never more than a few ahead of what is stored."""
-    todo = iter(batch)
-    under_way: dict[Future[FetchedFile | Refused | Unchanged], CatalogueEntry] = {}
-    while True:
-        for entry in _next(todo, _AHEAD * run.session.manners.at_once - len(under_way)):
-            under_way[pool.submit(_fetch, run, entry, members.get(entry.id))] = entry
-        if not under_way:
-            return
-        ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
-        for future in ended:
-            entry = under_way.pop(future)
-            waiting.discard(entry.id)
-            _settled(run, entry, future)
-        if run.stopped is not None:
-            for future, entry in under_way.items():
-                if not future.cancel():
-                    waiting.discard(entry.id)
-                    _settled(run, entry, future)
-            return
-
-
-def _next(entries: Iterator[CatalogueEntry], count: int) -> list[CatalogueEntry]:
-    return [entry for _, entry in zip(range(count), entries, strict=False)]
-
-
-def _fetch(run: _Run, entry: CatalogueEntry, member: bytes | None) -> FetchedFile | Refused | Unchanged:
-    """In a worker thread: the network, the verification, and the bytes' way to the disk."""
-    record = run.records.get(entry.id)
-    known = None
-    if record is not None and record.sha256 is not None:
-        whole = run.store.intact(record)
-        digest = record.sha256
-        known = Known(record.revision, record.etag if whole else None, lambda: run.store.bytes_of(digest))
-    result = run.repository.fetch(entry, known, member, run.store.bytes_of)
-    if isinstance(result, FetchedFile):
-        run.store.put(_record(run, entry, result), result.data, result.suffix)
-    return result
-
-
-def _settled(run: _Run, entry: CatalogueEntry, future: Future[FetchedFile | Refused | Unchanged]) -> None:
-    """In the main thread: count, and record what is not a file."""
-    run.done += 1
-    try:
-        result = future.result()
-    except StoppedError:
-        raise
-    except (ServiceError, BadResponseError) as error:
-        _failed(run, entry, error)
-    else:
-        run.in_a_row = 0
+    def _fetch(self, entry: CatalogueEntry, member: bytes | None) -> FetchedFile | Refused | Unchanged:
+        """In a worker thread: the network, the verification, and the bytes' way to the disk."""
+        record = self._records.get(entry.id)
+        known = None
+        if record is not None and record.sha256 is not None:
+            digest = record.sha256
+            etag = record.etag if self._store.intact(record) else None
+            known = Known(record.revision, etag, lambda: self._store.bytes_of(digest))
+        result = self._repository.fetch(entry, known, member, self._store.bytes_of)
         if isinstance(result, FetchedFile):
-            run.fetched += result.downloaded
-            run.unchanged += not result.downloaded
-        elif isinstance(result, Unchanged):
-            run.unchanged += 1
-            _note_unchanged(run, entry)
+            new = self._record(
+                entry, revision=result.revision, name=result.name, url=result.url, file=result.file,
+                licence=result.licence, modified=entry.modified, etag=result.etag,
+            )  # fmt: skip
+            self._store.put(new, result.data, result.suffix)
+        return result
+
+    def _record(self, entry: CatalogueEntry, **fields: Any) -> Record:
+        return Record(source=self._repository.source, id=entry.id, fetched=now(), detail=dict(entry.detail), **fields)
+
+    def _settled(self, entry: CatalogueEntry, future: Future[FetchedFile | Refused | Unchanged]) -> None:
+        """Count an entry that is done with, and record what is not a file."""
+        self._waiting.discard(entry.id)
+        self._done += 1
+        try:
+            result = future.result()
+        except StoppedError:
+            raise
+        except (ServiceError, BadResponseError) as error:
+            self._failed(entry, error)
         else:
-            _note_refusal(run, entry, result, again=result.code == "unsettled")
-    if run.observer is not None:
-        run.observer.step(run.done, run.total, run.session.bytes)
+            self._in_a_row = 0
+            if isinstance(result, FetchedFile):
+                self.fetched += result.downloaded
+                self.unchanged += not result.downloaded
+            elif isinstance(result, Unchanged):
+                self.unchanged += 1
+                self._note_unchanged(entry)
+            else:
+                self._note_refusal(entry, result, again=result.code == "unsettled")
+        if self._observer is not None:
+            self._observer.step(self._done, self._total, self._session.bytes)
 
+    def _failed(self, entry: CatalogueEntry, error: ServiceError | BadResponseError) -> None:
+        again = isinstance(error, GivenUpError | BadResponseError)
+        self._note_refusal(entry, Refused(entry.id, error.code, error.message, lasting=False), again)
+        if again:
+            self._in_a_row += 1
+            if self._in_a_row >= self._patience and self.stopped is None:
+                self.stopped = f"{self._patience} entries in a row got no answer; run the same command later"
 
-def _failed(run: _Run, entry: CatalogueEntry, error: ServiceError | BadResponseError) -> None:
-    again = isinstance(error, GivenUpError | BadResponseError)
-    _note_refusal(run, entry, Refused(entry.id, error.code, error.message, lasting=False), again)
-    if again:
-        run.in_a_row += 1
-        if run.in_a_row >= _PATIENCE and run.stopped is None:
-            run.stopped = f"{_PATIENCE} entries in a row got no answer; run the same command later"
-
-
-def _record(run: _Run, entry: CatalogueEntry, found: FetchedFile) -> Record:
-    return Record(
-        source=run.repository.source,
-        id=entry.id,
-        fetched=now(),
-        revision=found.revision,
-        name=found.name,
-        url=found.url,
-        file=found.file,
-        licence=found.licence,
-        modified=entry.modified,
-        etag=found.etag,
-        detail=dict(entry.detail),
-    )
-
-
-def _note_unchanged(run: _Run, entry: CatalogueEntry) -> None:
-    """Remember what the catalogue says now, so that the next run need not ask."""
-    record = run.records[entry.id]
-    fresh = replace(
-        record, modified=entry.modified or record.modified, name=entry.name or record.name, detail=dict(entry.detail)
-    )
-    if fresh != record:
-        run.store.note(fresh)
-
-
-def _note_refusal(run: _Run, entry: CatalogueEntry, refused: Refused, again: bool) -> None:
-    """Record why there is no file; a file of an earlier crawl is kept, and its record with it."""
-    run.misses.append(Miss(entry.id, refused.code, refused.message, again))
-    record = run.records.get(entry.id)
-    if record is not None and record.sha256 is not None and run.store.intact(record):
-        run.unchanged += 1
-        return
-    reason = {"code": refused.code, "message": refused.message}
-    if record is not None and record.reason == reason and record.modified == entry.modified:
-        return
-    run.store.note(
-        Record(
-            source=run.repository.source, id=entry.id, fetched=now(), name=entry.name, modified=entry.modified,
-            reason=reason, lasting=refused.lasting, detail=dict(entry.detail),
+    def _note_unchanged(self, entry: CatalogueEntry) -> None:
+        """Remember what the catalogue says now, so that the next run need not ask."""
+        record = self._records[entry.id]
+        fresh = replace(
+            record,
+            modified=entry.modified or record.modified,
+            name=entry.name or record.name,
+            detail=dict(entry.detail),
         )
-    )  # fmt: skip
+        if fresh != record:
+            self._store.note(fresh)
+
+    def _note_refusal(self, entry: CatalogueEntry, refused: Refused, again: bool) -> None:
+        """Record why there is no file; a file of an earlier crawl stays, and its record with it."""
+        self.misses.append(Miss(entry.id, refused.code, refused.message, again))
+        record = self._records.get(entry.id)
+        if record is not None and record.sha256 is not None and self._store.intact(record):
+            self.unchanged += 1
+            return
+        reason = {"code": refused.code, "message": refused.message}
+        if record is not None and record.reason == reason and record.modified == entry.modified:
+            return
+        self._store.note(
+            self._record(entry, name=entry.name, modified=entry.modified, reason=reason, lasting=refused.lasting)
+        )

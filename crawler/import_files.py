@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from crawler.content import Archive, ContentProblem, is_archive, master_sbml, sbml_problem, sha256
+from crawler.content import Archive, ArchiveLimits, ContentProblem, is_archive, sbml_in, sha256
 from crawler.errors import ArchiveError, SelectionError
 from crawler.fetch import CrawlSummary, Miss
 from crawler.store import Record, Store, can_be_id, now
@@ -20,7 +20,6 @@ __all__ = ["SOURCE", "import_files"]
 SOURCE: Final = "import"
 _MODEL: Final = (".xml", ".sbml", ".omex")
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_MOST_BYTES: Final = 256 << 20
 
 
 def import_files(
@@ -42,7 +41,7 @@ def import_files(
 
     Raises
     ------
-    WishError
+    SelectionError
         There is no such folder or zip file.
     ArchiveError
         The zip file is broken or dangerous; nothing of it was kept.
@@ -54,7 +53,8 @@ def import_files(
     misses: list[Miss] = []
     fetched = unchanged = size = 0
     for number, (name, read) in enumerate(files, 1):
-        data = _model_of(name, read)
+        content = read()
+        data = content if isinstance(content, ContentProblem) else sbml_in(content, name)
         id = _id_of(name, unique=stems[PurePosixPath(name).stem] == 1)
         held = records.get(id)
         if isinstance(data, ContentProblem):
@@ -114,11 +114,11 @@ def _member(archive: Archive, name: str) -> bytes | ContentProblem:
         return ContentProblem(error.code, error.message)
 
 
-def _reader(path: Path) -> Callable[[], bytes | ContentProblem]:
+def _reader(path: Path, most: int = ArchiveLimits().member_bytes) -> Callable[[], bytes | ContentProblem]:
     def read() -> bytes | ContentProblem:
         try:
-            if path.stat().st_size > _MOST_BYTES:
-                return ContentProblem("too-large", f"{path} has more than {_MOST_BYTES >> 20} MB")
+            if path.stat().st_size > most:
+                return ContentProblem("too-large", f"{path} has more than {most >> 20} MB")
             return path.read_bytes()
         except OSError as error:
             return ContentProblem("unreadable-file", f"{path} cannot be read ({error.strerror})")
@@ -126,25 +126,12 @@ def _reader(path: Path) -> Callable[[], bytes | ContentProblem]:
     return read
 
 
-def _model_of(name: str, read: Callable[[], bytes | ContentProblem]) -> bytes | ContentProblem:
-    data = read()
-    if isinstance(data, ContentProblem):
-        return data
-    if is_archive(data):
-        try:
-            found = master_sbml(Archive(data, name))
-        except ArchiveError as error:
-            return ContentProblem(error.code, error.message)
-        return found if isinstance(found, ContentProblem) else found[1]
-    return sbml_problem(data, name) or data
-
-
 def _id_of(name: str, unique: bool) -> str:
     """The name without its ending, and with its folders unless it is unique, as it can be the name of a folder."""
     path = PurePosixPath(name)
-    told = path.stem if unique else path.as_posix()
+    wanted = path.stem if unique else path.as_posix()
     plain = _FORBIDDEN.sub("_", path.stem if unique else str(path.with_suffix(""))).lstrip("._-")[-100:].lstrip("._-")
-    if plain == told and can_be_id(plain):
+    if plain == wanted and can_be_id(plain):
         return plain
     # two names that differ only in what was replaced must not become one
-    return f"{plain or 'model'}-{sha256(told.encode())[:8]}"
+    return f"{plain or 'model'}-{sha256(wanted.encode())[:8]}"

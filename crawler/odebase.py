@@ -16,7 +16,7 @@ from html.parser import HTMLParser
 from typing import Final
 
 from crawler.errors import BadResponseError, NotFoundError, SelectionError
-from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
+from crawler.repository import CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
 from crawler.session import ParsedResponse, Response, Session
 
 __all__ = ["BASE_URL", "HOSTS", "OdeBase"]
@@ -58,39 +58,32 @@ class OdeBase:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def catalogue(self, wish: Selection, known: Mapping[str, CatalogueEntry]) -> Catalogue:
+    def catalogue(self, selection: Selection, known: Mapping[str, CatalogueEntry]) -> tuple[CatalogueEntry, ...]:
         """All polynomial and rational systems, in ascending order of their ids.
 
         Raises
         ------
-        WishError
+        SelectionError
             A query, or something that cannot be an id.
         """
-        if wish.query is not None:
+        if selection.query is not None:
             raise SelectionError("usage", "ODEbase has no search; use --ids or --limit")
-        for id in wish.ids:
+        for id in selection.ids:
             if not _ID.fullmatch(id):
                 raise SelectionError("usage", f"{id!r} is not an id of ODEbase, such as BIOMD0000000028")
         rows: dict[str, _Row] = {}
         for params in _TABLES:
             rows.update((row.id, row) for row in self._table(params, known))
         entries = {row.id: _entry(row) for row in rows.values()}
-        if wish.ids:
-            chosen = [entries.get(id, CatalogueEntry(id)) for id in dict.fromkeys(wish.ids)]
-        else:
-            chosen = [entries[id] for id in sorted(entries) if not wish.curated or id.startswith("BIOMD")]
-        return Catalogue(tuple(chosen[: wish.limit]))
+        if selection.ids:
+            return tuple(entries.get(id, CatalogueEntry(id)) for id in dict.fromkeys(selection.ids))[: selection.limit]
+        return selection.first(entries)
 
     def _table(self, params: Mapping[str, str], known: Mapping[str, CatalogueEntry]) -> tuple[_Row, ...]:
-        def read() -> ParsedResponse[tuple[_Row, ...]]:
-            return self._session.get("table/", params, read=_read_table)
-
-        first = read()
-        assert first.value is not None
-        if first.sure or (first.value and all(known.get(row.id) == _entry(row) for row in first.value)):
-            return first.value
-        readings = iter([first])
-        return settle(lambda: next(readings, None) or read())
+        return settle(
+            lambda: self._session.get("table/", params, read=_read_table),
+            lambda rows: bool(rows) and all(known.get(row.id) == _entry(row) for row in rows),
+        )
 
     def bulk(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """Nothing: there is no such download."""
@@ -107,14 +100,14 @@ class OdeBase:
         if etags and self._all_unchanged(ref, etags):
             return Unchanged(entry.id)
         texts: dict[str, str] = {}
-        found_etags: dict[str, str] = {}
+        new_etags: dict[str, str] = {}
         try:
             for what in TEXTS:
-                texts[what] = self._text(ref, what, found_etags)
+                texts[what] = self._text(ref, what, new_etags)
         except NotFoundError as error:
             listed = any(row.id == entry.id for row in self._table(_TABLES[1], {}))
-            told = "though the table, read again, still lists it" if listed else "and the table no longer lists it"
-            return Refused(entry.id, "gone", f"{error.message}, {told}", lasting=False)
+            context = "though the table, read again, still lists it" if listed else "and the table no longer lists it"
+            return Refused(entry.id, "gone", f"{error.message}, {context}", lasting=False)
         document = {"format": 1, "id": entry.id, "ref": ref, "polynomial": entry.detail.get("polynomial") == "yes"}
         data = json.dumps({**document, **texts}, indent=1, sort_keys=True, ensure_ascii=False).encode()
         held = known.data() if known else None
@@ -126,7 +119,7 @@ class OdeBase:
             suffix=".odebase.json",
             url=self._session.url(f"detail/{ref}"),
             data=data,
-            etag=json.dumps(found_etags, sort_keys=True) if len(found_etags) == len(TEXTS) else None,
+            etag=json.dumps(new_etags, sort_keys=True) if len(new_etags) == len(TEXTS) else None,
             licence=None,
             downloaded=held != data,
         )
@@ -252,8 +245,8 @@ def _read_text(answer: Response, what: str) -> str:
         text = "".join(parser.preformatted or parser.pieces)
     text = text.strip()
     if what == "odes":
-        whole = text.startswith("[") and text.endswith("]") and "Derivative(" in text
-        if not whole or text.count("(") != text.count(")"):
+        is_list = text.startswith("[") and text.endswith("]") and "Derivative(" in text
+        if not is_list or text.count("(") != text.count(")"):
             raise BadResponseError("bad-answer", f"{answer.url}: the page holds no list of equations")
     elif not all(_ASSIGNMENT.match(line.strip()) for line in text.splitlines() if line.strip()):
         raise BadResponseError("bad-answer", f"{answer.url}: the page holds no list of assignments")

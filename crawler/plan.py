@@ -6,25 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from crawler.content import (
-    Archive,
-    ContentProblem,
-    ExpectedFile,
-    digest_problem,
-    is_archive,
-    master_sbml,
-    sbml_problem,
-    sha256,
-)
-from crawler.errors import ArchiveError
+from crawler.content import ContentProblem, ExpectedFile, digest_problem, sbml_in, sbml_problem, sha256
 from crawler.repository import CatalogueEntry, Refused, Selection
 from crawler.store import Record
 
 __all__ = ["CrawlPlan", "make_plan", "Choice", "FileCheck", "choose"]
-
-
-# Below this a bulk zip saves too few requests to be worth its size.
-_FEW: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +19,13 @@ class CrawlPlan:
 
     Attributes
     ----------
-    keep : tuple of Entry
+    keep : tuple of CatalogueEntry
         In the store, and nothing says they changed; no request is made for them.
     refused : tuple of Record
         Known not to be models, and nothing says they changed.
-    ask : tuple of Entry
+    ask : tuple of CatalogueEntry
         In the store, but they may have changed: asked for conditionally.
-    batches : tuple of tuples of Entry
+    batches : tuple of tuples of CatalogueEntry
         Not in the store.
     bulk : bool
         Whether each batch begins with a zip of all its files.
@@ -64,22 +50,26 @@ def make_plan(
     entries: Sequence[CatalogueEntry],
     records: Mapping[str, Record],
     intact: Collection[str],
-    wish: Selection,
+    selection: Selection,
     bulk_size: int = 0,
+    *,
+    fewest_for_bulk: int = 5,
 ) -> CrawlPlan:
     """Compare the catalogue with the store.
 
     Parameters
     ----------
-    entries : sequence of Entry
+    entries : sequence of CatalogueEntry
         What is wanted.
     records : mapping of id to Record
         The store's newest record of each.
     intact : collection of str
         Ids whose file is where it should be, with the right size.
-    wish : Wish
+    selection : Selection
     bulk_size : int
         Most entries of one bulk download; 0 if the repository has none.
+    fewest_for_bulk : int
+        For fewer a bulk zip saves too few requests to be worth its size.
     """
     keep: list[CatalogueEntry] = []
     refused: list[Record] = []
@@ -89,20 +79,20 @@ def make_plan(
         record = records.get(entry.id)
         same = record is not None and entry.modified is not None and record.modified == entry.modified
         if record is not None and record.sha256 is not None and entry.id in intact:
-            (keep if same and not wish.recheck else ask).append(entry)
-        elif record is not None and record.reason is not None and record.lasting and same and not wish.recheck:
+            (keep if same and not selection.recheck else ask).append(entry)
+        elif record is not None and record.reason is not None and record.lasting and same and not selection.recheck:
             refused.append(record)
         else:
             missing.append(entry)
     size = bulk_size or 100
     listed = {entry.id for entry in entries}
-    gone = sorted(id for id, record in records.items() if record.sha256 and id not in listed) if wish.whole else ()
+    gone = sorted(id for id, record in records.items() if record.sha256 and id not in listed) if selection.whole else ()
     return CrawlPlan(
         tuple(keep),
         tuple(refused),
         tuple(ask),
         tuple(_batches(missing, size)),
-        bulk_size > 0 and len(missing) >= _FEW,
+        bulk_size > 0 and len(missing) >= fewest_for_bulk,
         tuple(gone),
     )
 
@@ -112,11 +102,9 @@ def _batches(entries: Sequence[CatalogueEntry], size: int) -> Iterator[tuple[Cat
         yield tuple(entries[start : start + size])
 
 
-# -- What to believe about one model: a record, a file from a bulk zip, downloads, an ------------
-
-# What to believe about one model: a record, a file from a bulk zip, downloads, any of which may be corrupted.
-#
-# Pure: :class:`FileCheck` is told what came and says what to do next. The rules:
+# -- what to believe about one model -----------------------------------------------------------------
+# A record, a file from a bulk zip, downloads: any of these may be corrupted. :class:`FileCheck` is told what came and
+# says what to do next, without touching disk or network. The rules:
 #
 # - a file that agrees with a listed checksum is right (corrupting both alike is out of the question);
 # - without a checksum, a file is right if a CRC or the answer's own digest vouches for its way here, or if it came
@@ -133,16 +121,16 @@ _ARCHIVES: Final = (".omex", ".zip", ".sedx")
 class Choice:
     """The file of a record to take, and whether it is an archive to be opened."""
 
-    promise: ExpectedFile
+    file: ExpectedFile
     archive: bool
 
 
 def choose(main: Sequence[ExpectedFile]) -> Choice | None:
     """The first main file that is named like SBML, else the first archive; ``None`` if there is neither."""
     for suffixes, archive in ((_SBML, False), (_ARCHIVES, True)):
-        for promise in main:
-            if promise.name.lower().endswith(suffixes):
-                return Choice(promise, archive)
+        for file in main:
+            if file.name.lower().endswith(suffixes):
+                return Choice(file, archive)
     return None
 
 
@@ -208,53 +196,41 @@ class FileCheck:
 
     def _try_what_is_here(self, choice: Choice) -> bool:
         """Accept a file of the store or of the bulk zip."""
-        promise = choice.promise
+        expected = choice.file
         if choice.archive:
             return False
-        listed = promise.sums.get("sha256")
+        listed = expected.sums.get("sha256")
         for data in (self.held, self.stored(listed) if listed else None):
-            if data is not None and promise.sums and not _problem(data, promise):
+            if data is not None and expected.sums and not _problem(data, expected):
                 # an object without a record is left of a killed run, or another model's twin
                 self.accepted, self.fresh = data, data is not self.held
                 return True
-        if self.member is not None and not _problem(self.member, promise):
+        if self.member is not None and not _problem(self.member, expected):
             self.accepted = self.member
             return True
         return False
 
     def _judge_download(self, choice: Choice, data: bytes) -> Choice | Refused | Literal["read-list", "download"]:
-        promise = choice.promise
-        wrong = digest_problem(data, promise)
+        expected = choice.file
+        wrong = digest_problem(data, expected)
         if wrong is not None:
             if not self._download_is_sure:
                 return "download"
             return self._refusal(wrong.code, f"{self.id}: {wrong.message}")
-        if not (promise.sums or self._download_is_sure or choice.archive):
+        if not (expected.sums or self._download_is_sure or choice.archive):
             return "download"
-        sbml = _sbml_of(data, choice)
+        sbml = sbml_in(data, expected.name, archive=choice.archive)
         if isinstance(sbml, bytes):
             self.accepted = sbml
             return choice
-        if not (promise.sums or self._download_is_sure):
+        if not (expected.sums or self._download_is_sure):
             return "download"
         # an overloaded server sends a page in place of the file; only a checksum says that the page is the file
-        return self._refusal(sbml.code, f"{self.id}: {sbml.message}", lasting=bool(promise.sums))
+        return self._refusal(sbml.code, f"{self.id}: {sbml.message}", lasting=bool(expected.sums))
 
     def _refusal(self, code: str, message: str, lasting: bool = True) -> Refused | Literal["read-list"]:
         return Refused(self.id, code, message, lasting) if self._list_is_sure else "read-list"
 
 
-def _problem(data: bytes, promise: ExpectedFile) -> ContentProblem | None:
-    return digest_problem(data, promise) or sbml_problem(data, promise.name)
-
-
-def _sbml_of(data: bytes, choice: Choice) -> bytes | ContentProblem:
-    """The SBML in what was downloaded; an archive of another name is opened too."""
-    name = choice.promise.name
-    if not (choice.archive or is_archive(data)):
-        return sbml_problem(data, name) or data
-    try:
-        found = master_sbml(Archive(data, name))
-    except ArchiveError as error:
-        return ContentProblem(error.code, error.message)
-    return found if isinstance(found, ContentProblem) else found[1]
+def _problem(data: bytes, expected: ExpectedFile) -> ContentProblem | None:
+    return digest_problem(data, expected) or sbml_problem(data, expected.name)

@@ -10,7 +10,6 @@ from crawler.errors import BadResponseError
 from crawler.session import ParsedResponse
 
 __all__ = [
-    "Catalogue",
     "CatalogueEntry",
     "FetchedFile",
     "Known",
@@ -22,7 +21,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_MOST_READINGS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,14 @@ class Selection:
         """Whether everything the repository has is wanted."""
         return not self.ids and self.query is None and not self.curated and self.limit is None
 
+    def takes(self, id: str) -> bool:
+        """Whether an entry of the whole catalogue is wanted, the limit left aside."""
+        return not self.curated or id.startswith("BIOMD")
+
+    def first(self, entries: Mapping[str, CatalogueEntry]) -> tuple[CatalogueEntry, ...]:
+        """The wanted ones among the entries of a catalogue, by ascending id."""
+        return tuple(entries[id] for id in sorted(entries) if self.takes(id))[: self.limit]
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
@@ -49,13 +55,6 @@ class CatalogueEntry:
     name: str | None = None
     modified: str | None = None
     detail: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What the repository has of what is wanted."""
-
-    entries: tuple[CatalogueEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class Repository(Protocol):
         """Most entries of one bulk download; 0 if there is none."""
         ...
 
-    def catalogue(self, wish: Selection, known: Mapping[str, CatalogueEntry]) -> Catalogue:
+    def catalogue(self, selection: Selection, known: Mapping[str, CatalogueEntry]) -> tuple[CatalogueEntry, ...]:
         """What it has of what is wanted. ``known`` is what the store remembers of entries: it confirms an answer."""
         ...
 
@@ -134,7 +133,7 @@ class Repository(Protocol):
 
         Parameters
         ----------
-        entry : Entry
+        entry : CatalogueEntry
         known : Known or None
             What the store has of it.
         member : bytes or None
@@ -150,24 +149,32 @@ class Repository(Protocol):
         ...
 
 
-def settle(read: Callable[[], ParsedResponse[T]], expected: T | None = None) -> T:
-    """Read until one reading is certain: it carries its own digest, says what was expected, or came twice.
+def settle(
+    read: Callable[[], ParsedResponse[T]], confirmed: Callable[[T], bool] = lambda _: False, most_readings: int = 6
+) -> T:
+    """Read until one reading is certain: it carries its own digest, is confirmed otherwise, or came twice.
 
     JSON and HTML may arrive with a byte changed and still be well formed.
 
+    Parameters
+    ----------
+    read : function
+    confirmed : function
+        Whether something else says that a value is right, such as what the store remembers word for word.
+    most_readings : int
+        Of a service that changes every answer nothing can be believed.
+
     Raises
     ------
-    BadAnswerError
+    BadResponseError
         No two of many readings agree.
     """
-    seen: list[T] = []
-    for _ in range(_MOST_READINGS):
+    values: list[T] = []
+    for _ in range(most_readings):
         reading = read()
         value = reading.value
         assert value is not None, "settle never asks conditionally"
-        if reading.sure or value == expected or value in seen:
+        if reading.sure or value in values or confirmed(value):
             return value
-        seen.append(value)
-    raise BadResponseError(
-        "bad-answer", f"{_MOST_READINGS} readings of one list all differ; run the same command later"
-    )
+        values.append(value)
+    raise BadResponseError("bad-answer", f"{most_readings} readings of one list all differ; run the same command later")

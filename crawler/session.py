@@ -31,9 +31,7 @@ __all__ = ["Session", "is_loopback", "RequestPolicy", "retry_after", "Response",
 T = TypeVar("T")
 
 
-# -- How to behave towards a host: rate, requests at once, time-outs, tries and waits ------------
-
-# How to behave towards a host: rate, requests at once, time-outs, tries and waits.
+# -- how to behave towards a host --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,14 @@ class RequestPolicy:
         Seconds before the second try, and the bound to which the wait doubles.
     contact : str or None
         Put into the User-Agent, so that the host can write to whoever runs this.
+    connect_timeout : float
+        Seconds to reach the host at all, if `timeout` is longer.
+    longest_retry_after : float
+        Seconds: a host that asks to wait longer is left alone; the next run may find it better.
+    redirects : int
+        One after the other; both services redirect once.
+    same_bodies : int
+        How often a body that contradicts its own ETag has to come the same before it is believed.
     """
 
     rate: float = 1.0
@@ -66,6 +72,10 @@ class RequestPolicy:
     first_wait: float = 0.5
     longest_wait: float = 60.0
     contact: str | None = None
+    connect_timeout: float = 10.0
+    longest_retry_after: float = 600.0
+    redirects: int = 5
+    same_bodies: int = 3
 
     def __post_init__(self) -> None:
         if self.rate < 0 or self.at_once < 1 or self.timeout <= 0 or self.tries < 1 or self.first_wait < 0:
@@ -85,8 +95,8 @@ class RequestPolicy:
             number = version("sbmlump")
         except PackageNotFoundError:  # run from a source tree
             number = "0"
-        told = f"contact: {self.contact}" if self.contact else "SBML model reduction survey"
-        return f"sbmlump-crawler/{number} ({told})"
+        purpose = f"contact: {self.contact}" if self.contact else "SBML model reduction survey"
+        return f"sbmlump-crawler/{number} ({purpose})"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -104,7 +114,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-# -- An HTTP answer, and what its ETag says about its body ---------------------------------------
+# -- answers -----------------------------------------------------------------------------------------
 
 
 _DIGESTS: Final = {32: "md5", 40: "sha1", 64: "sha256"}
@@ -156,13 +166,12 @@ class ParsedResponse(Generic[T]):
     bytes: int
 
 
-# -- One HTTP session that is a polite guest and trusts nothing ----------------------------------
+# -- the session -------------------------------------------------------------------------------------
 
-
+# Not urllib3.Retry, which judges an answer by its status and cuts what Retry-After says: here the reader of the body
+# has the last word, and a host that asks for a day is told to the user as that.
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_MOST_REDIRECTS: Final = 5
-_CHUNK: Final = 1 << 16
 
 
 class _AgainError(Exception):
@@ -182,13 +191,13 @@ class Session:
     base_url : str
     hosts : frozenset of str
         ``host[:port]`` to which a redirect may lead besides that of the base URL.
-    manners : Manners
+    policy : RequestPolicy
     stop : threading.Event, optional
         Ends all waiting when set.
 
     Raises
     ------
-    WishError
+    SelectionError
         The base URL is none.
     """
 
@@ -196,17 +205,17 @@ class Session:
         self,
         base_url: str,
         hosts: frozenset[str] = frozenset(),
-        manners: RequestPolicy | None = None,
+        policy: RequestPolicy | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise SelectionError("usage", f"{base_url!r} is not a URL of a web service; it begins with https://")
         self.base_url = base_url.rstrip("/")
-        self.manners = manners or RequestPolicy()
+        self.policy = policy or RequestPolicy()
         self._hosts = hosts | {parts.netloc}
         self._secure = parts.scheme == "https"
-        self._slots = threading.BoundedSemaphore(self.manners.at_once)
+        self._slots = threading.BoundedSemaphore(self.policy.at_once)
         self._lock = threading.Lock()
         self._next_start = 0.0
         self._digests_expected = True
@@ -216,10 +225,10 @@ class Session:
         self._http = requests.Session()
         self._http.trust_env = not is_loopback(self.base_url)  # no proxy stands between us and ourselves
         # as many connections as requests at once: the server never sees more
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=self.manners.at_once, pool_block=True, max_retries=0)
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=self.policy.at_once, pool_block=True, max_retries=0)
         self._http.mount("https://", adapter)
         self._http.mount("http://", adapter)
-        self._http.headers["User-Agent"] = self.manners.user_agent
+        self._http.headers["User-Agent"] = self.policy.user_agent
 
     def close(self) -> None:
         """Close all connections."""
@@ -268,9 +277,9 @@ class Session:
         headers = {"Accept": accept} | ({"If-None-Match": etag} if etag else {})
         doubts: list[bytes] = []
         problem = _AgainError("unreachable", "no try was made")
-        for attempt in range(self.manners.tries):
+        for attempt in range(self.policy.tries):
             if attempt:
-                self._pause(self.manners.wait(attempt, problem.wait))
+                self._pause(self.policy.wait(attempt, problem.wait))
             try:
                 answer = self._ask(url, headers, limit)
                 if answer.status == 304 and etag:
@@ -280,12 +289,12 @@ class Session:
                 problem = again
                 continue
             return ParsedResponse(value, answer.sure, answer.etag, len(answer.body))
-        raise GivenUpError(problem.code, f"{url}: {problem} ({self.manners.tries} tries); run the same command later")
+        raise GivenUpError(problem.code, f"{url}: {problem} ({self.policy.tries} tries); run the same command later")
 
     # -- one try -------------------------------------------------------------------------------------
 
     def _accept(self, answer: Response, read: Callable[[Response], T], doubts: list[bytes]) -> T:
-        """Read an answer. One that contradicts its own digest is believed only the third time it comes the same."""
+        """Read an answer. One that contradicts its own digest is believed only when it keeps coming the same."""
         try:
             value = read(answer)
         except BadResponseError as error:
@@ -293,7 +302,7 @@ class Session:
         if answer.doubtful and self._digests_expected:
             digest = hashlib.sha256(answer.body).digest()
             doubts.append(digest)
-            if doubts.count(digest) < 3:
+            if doubts.count(digest) < self.policy.same_bodies:
                 raise _AgainError("wrong-digest", "the body is not the one its ETag belongs to")
             self._digests_expected = False  # the ETags of this host are something else
         return value
@@ -301,7 +310,7 @@ class Session:
     def _ask(self, url: str, headers: Mapping[str, str], limit: int) -> Response:
         self._slot()
         try:
-            for _ in range(_MOST_REDIRECTS):
+            for _ in range(self.policy.redirects):
                 self._admit()
                 answer = self._once(url, headers, limit)
                 if answer.status not in _REDIRECTS:
@@ -310,36 +319,36 @@ class Session:
                 url = self._redirected(url, answer)
         except (requests.ConnectTimeout, requests.ReadTimeout) as error:
             # the server may still be at work on it, so our slot stays taken for as long again
-            self._pause(min(self.manners.timeout, self.manners.longest_wait))
-            raise _AgainError("timed-out", f"no answer within {self.manners.timeout:g} s") from error
+            self._pause(min(self.policy.timeout, self.policy.longest_wait))
+            raise _AgainError("timed-out", f"no answer within {self.policy.timeout:g} s") from error
         except requests.RequestException as error:
-            raise _AgainError("unreachable", _told(error)) from error
+            raise _AgainError("unreachable", _connection_problem(error)) from error
         finally:
             self._slots.release()
-        raise ServiceError("redirect-loop", f"{url}: redirected more than {_MOST_REDIRECTS} times")
+        raise ServiceError("redirect-loop", f"{url}: redirected more than {self.policy.redirects} times")
 
     def _once(self, url: str, headers: Mapping[str, str], limit: int) -> Response:
         with self._lock:
             self.requests += 1
-        end = time.monotonic() + self.manners.deadline
-        timeout = (min(10.0, self.manners.timeout), self.manners.timeout)
+        end = time.monotonic() + self.policy.deadline
+        timeout = (min(self.policy.connect_timeout, self.policy.timeout), self.policy.timeout)
         body = bytearray()
         options = {"timeout": timeout, "stream": True, "allow_redirects": False}
         with self._http.get(url, headers=dict(headers), **options) as response:  # type: ignore[arg-type]
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in response.iter_content(1 << 16):
                 body += chunk
                 if len(body) > limit:
                     raise ServiceError("too-large", f"{url}: more than {limit >> 20} MB; it was not kept")
                 if time.monotonic() > end:
-                    raise _AgainError("timed-out", f"not complete within {self.manners.deadline:g} s")
-            found = {key.lower(): value for key, value in response.headers.items()}
+                    raise _AgainError("timed-out", f"not complete within {self.policy.deadline:g} s")
+            received = {key.lower(): value for key, value in response.headers.items()}
             status = response.status_code
-        length = found.get("content-length", "")
-        if status == 200 and "content-encoding" not in found and length.isdigit() and int(length) != len(body):
+        length = received.get("content-length", "")
+        if status == 200 and "content-encoding" not in received and length.isdigit() and int(length) != len(body):
             raise _AgainError("short-answer", f"{len(body)} bytes came where {length} were announced")
         with self._lock:
             self.bytes += len(body)
-        return Response(status, url, found, bytes(body))
+        return Response(status, url, received, bytes(body))
 
     def _judge(self, answer: Response) -> None:
         if answer.status in (200, 304):
@@ -349,7 +358,7 @@ class Session:
         if answer.status not in _BUSY:
             raise ServiceError("refused", f"{answer.url}: the server refuses (HTTP {answer.status})")
         wait = retry_after(answer.headers)
-        if wait is not None and wait > 10 * self.manners.longest_wait:
+        if wait is not None and wait > self.policy.longest_retry_after:
             raise GivenUpError("server-busy", f"{answer.url}: asked to wait {wait:.0f} s; run the same command later")
         if answer.status == 429 and wait:
             # the limit counts all our requests, so all of them wait
@@ -379,7 +388,7 @@ class Session:
 
     def _admit(self) -> None:
         """Wait for our turn under the rate limit."""
-        gap = 1.0 / self.manners.rate if self.manners.rate else 0.0
+        gap = 1.0 / self.policy.rate if self.policy.rate else 0.0
         while True:
             with self._lock:
                 now = time.monotonic()
@@ -405,7 +414,7 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _told(error: requests.RequestException) -> str:
+def _connection_problem(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return "the certificate of the server is not accepted (REQUESTS_CA_BUNDLE names another list)"
     if isinstance(error, requests.exceptions.ProxyError):

@@ -45,8 +45,6 @@ __all__ = [
     "Record",
     "parse_line",
     "read_manifest",
-    "hold_lock",
-    "write_all",
     "Finding",
     "Inventory",
     "Verification",
@@ -55,12 +53,10 @@ __all__ = [
 ]
 
 
-# -- ``manifest.jsonl``: one line for each thing that happened to an entry; the last  ------------
-
-# ``manifest.jsonl``: one line for each thing that happened to an entry; the last line of an id counts.
-#
-# Lines are only ever added. A line cut in half (power failure, full disk) is one that did not happen: it is told and
-# passed over, and the next line begins on a new one.
+# -- the manifest ------------------------------------------------------------------------------------
+# ``manifest.jsonl`` has one line for each thing that happened to an entry; the last line of an id counts. Lines are
+# only ever added. A line cut in half (power failure, full disk) is one that did not happen: it is reported and passed
+# over, and the next line begins on a new one.
 
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -186,17 +182,17 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(records, tuple(damaged), cut=bool(data) and not data.endswith(b"\n"))
 
 
-# -- What the store needs of the operating system: whole writes and a lock -----------------------
+# -- whole writes and a lock -------------------------------------------------------------------------
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes) -> None:
     """Write until everything is written."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-def hold_lock(path: Path, wait: float) -> int:
+def _hold_lock(path: Path, wait: float) -> int:
     """Hold the lock file of a store; the kernel frees it when the process ends, however it ends.
 
     Raises
@@ -227,10 +223,10 @@ def hold_lock(path: Path, wait: float) -> int:
             return descriptor
 
 
-# -- The store: a folder of models that survey and people can read without this packa ------------
+# -- the store -----------------------------------------------------------------------------------------
 
 
-FORMAT: Final = 1
+FORMAT: Final = 1  # of the store; a reader refuses a larger one
 _MARK: Final = "store.json"
 _MANIFEST: Final = "manifest.jsonl"
 _LOCK: Final = ".lock"
@@ -269,17 +265,15 @@ def list_models(folder: str | Path) -> list[StoredModel]:
         raise StoreError("no-such-folder", f"there is no folder {folder}")
     if is_store(folder):
         records = open_store(folder).records.values()
-        # two sources may tell of one file
-        found = list(
-            {
-                record.path: StoredModel(record.id, folder / record.path, record.sha256)
-                for record in records
-                if record.sha256 and record.path and record.path.endswith(_MODEL)
-            }.values()
-        )
+        by_path = {  # two sources may name one file
+            record.path: StoredModel(record.id, folder / record.path, record.sha256)
+            for record in records
+            if record.sha256 and record.path and record.path.endswith(_MODEL)
+        }
+        models = list(by_path.values())
     else:
-        found = _plain_models(folder)
-    return sorted(found, key=lambda model: (model.id, model.path))
+        models = _plain_models(folder)
+    return sorted(models, key=lambda model: (model.id, model.path))
 
 
 def _plain_models(folder: Path) -> list[StoredModel]:
@@ -334,8 +328,7 @@ def open_store(path: str | Path) -> Store:
 
 def _check_format(path: Path) -> None:
     try:
-        value = json.loads((path / _MARK).read_bytes())
-        found = value["format"]
+        format = json.loads((path / _MARK).read_bytes())["format"]
     except OSError as error:
         raise store_error(path, error) from error
     except (ValueError, TypeError, KeyError) as error:
@@ -343,9 +336,9 @@ def _check_format(path: Path) -> None:
             "damaged-store",
             f'{path / _MARK} is damaged; write {{"format": {FORMAT}}} into it if the store is of this version',
         ) from error
-    if not isinstance(found, int) or found > FORMAT:
+    if not isinstance(format, int) or format > FORMAT:
         raise StoreError(
-            "newer-store", f"the store {path} has format {found}, newer than the {FORMAT} known here; update sbmlump"
+            "newer-store", f"the store {path} has format {format}, newer than the {FORMAT} known here; update sbmlump"
         )
 
 
@@ -393,7 +386,7 @@ class Store:
                         "not-a-store",
                         f"{path} holds other things ({foreign[0]}) and is not a store; choose an empty or new folder",
                     )
-            descriptor = hold_lock(path / _LOCK, wait)
+            descriptor = _hold_lock(path / _LOCK, wait)
         except OSError as error:
             raise store_error(path, error) from error
         try:
@@ -473,9 +466,9 @@ class Store:
             self._link(self.object_path(digest), self.path / relative, data)
         except OSError as error:
             raise store_error(self.path, error) from error
-        whole = replace(record, path=relative, sha256=digest, size=len(data), reason=None, lasting=False)
-        self.note(whole)
-        return whole
+        written = replace(record, path=relative, sha256=digest, size=len(data), reason=None, lasting=False)
+        self.note(written)
+        return written
 
     def _place(self, record: Record, digest: str, suffix: str) -> str:
         """Where the file goes: under its id, unless another source has another file of this id there."""
@@ -511,7 +504,7 @@ class Store:
             if end and os.pread(descriptor, 1, end - 1) != b"\n":
                 line = b"\n" + line  # the last line was cut; it stays, as a damaged one
             try:
-                write_all(descriptor, line)
+                _write_all(descriptor, line)
                 os.fsync(descriptor)
             except BaseException:
                 os.ftruncate(descriptor, end)
@@ -519,13 +512,17 @@ class Store:
         finally:
             os.close(descriptor)
 
+    def _beside(self) -> Path:
+        """A name that nobody has, on the same file system."""
+        return self.path / "tmp" / f"{secrets.token_hex(8)}.part"
+
     def _write(self, path: Path, data: bytes) -> None:
         """The whole file appears, or nothing does."""
-        beside = self.path / "tmp" / f"{secrets.token_hex(8)}.part"
+        beside = self._beside()
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             try:
-                write_all(descriptor, data)
+                _write_all(descriptor, data)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -541,7 +538,7 @@ class Store:
             if target.samefile(source):
                 return
         target.parent.mkdir(exist_ok=True)
-        beside = self.path / "tmp" / f"{secrets.token_hex(8)}.part"
+        beside = self._beside()
         try:
             os.link(source, beside)
         except OSError:  # a file system without hard links
@@ -550,7 +547,7 @@ class Store:
         beside.replace(target)
 
 
-def iterate_files(path: Path) -> Iterator[Path]:
+def _model_files(path: Path) -> Iterator[Path]:
     """All files below a store that stand for models: not manifest, objects or what is being written."""
     for item in sorted(path.iterdir()):
         if item.name not in _OWN and item.is_dir():
@@ -559,7 +556,7 @@ def iterate_files(path: Path) -> Iterator[Path]:
             yield item
 
 
-# -- Rehash a whole store and say what is in it --------------------------------------------------
+# -- rehashing a whole store, and counting what is in it ---------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -630,12 +627,12 @@ def verify(store: Store, discard: bool = False, progress: Callable[[int, int], N
     """
     findings = [_damaged_line(store.path, number) for number in store.manifest.damaged]
     records = [record for record in store.records.values() if record.sha256]
-    whole = read = 0
+    intact = bytes_read = 0
     for number, record in enumerate(records, 1):
         finding, size = _check(store, record)
-        read += size
+        bytes_read += size
         if finding is None:
-            whole += 1
+            intact += 1
         else:
             findings.append(finding)
             if discard:
@@ -645,10 +642,10 @@ def verify(store: Store, discard: bool = False, progress: Callable[[int, int], N
     known = {store.path / record.path for record in records if record.path}
     findings += [
         Finding("foreign-file", None, f"{path} is not in the manifest; move it out of the store")
-        for path in iterate_files(store.path)
+        for path in _model_files(store.path)
         if path not in known
     ]
-    return Verification(len(records), whole, read, tuple(findings))
+    return Verification(len(records), intact, bytes_read, tuple(findings))
 
 
 def _damaged_line(path: Path, number: int) -> Finding:

@@ -39,10 +39,8 @@ def make_world(count: int, **more: Model) -> StandIn:
     return StandIn({**models, **more})
 
 
-def fetch_all(
-    world: StandIn, path: Path, wish: Selection | None = None, manners: RequestPolicy = QUICK
-) -> CrawlSummary:
-    session = Session(world.url, manners=manners)
+def fetch_all(world: StandIn, path: Path, wish: Selection | None = None, policy: RequestPolicy = QUICK) -> CrawlSummary:
+    session = Session(world.url, policy=policy)
     try:
         with Store.writable(path, wait=0) as store:
             return crawl(BioModels(session), session, store, wish or Selection())
@@ -326,7 +324,7 @@ def test_a_service_that_is_down_is_left_alone(world: StandIn, tmp_path: Path) ->
     fetch_all(world, tmp_path / "s", Selection(limit=1))
     world.fault = lambda path, attempt: None if "search?" in path or "identifiers" in path else "busy"
     world.forget()
-    summary = fetch_all(world, tmp_path / "s", manners=RequestPolicy(rate=0, tries=2, first_wait=0.001, at_once=1))
+    summary = fetch_all(world, tmp_path / "s", policy=RequestPolicy(rate=0, tries=2, first_wait=0.001, at_once=1))
     assert not summary.complete
     assert summary.stopped is not None
     assert summary.present == 1
@@ -335,7 +333,7 @@ def test_a_service_that_is_down_is_left_alone(world: StandIn, tmp_path: Path) ->
     assert len(summary.misses) == 59
     world.fault = lambda path, attempt: "busy"
     with pytest.raises(GivenUpError, match="run the same command later"):
-        fetch_all(world, tmp_path / "s", manners=RequestPolicy(rate=0, tries=2, first_wait=0.001))
+        fetch_all(world, tmp_path / "s", policy=RequestPolicy(rate=0, tries=2, first_wait=0.001))
 
 
 def test_an_answer_that_disagrees_with_a_held_file_keeps_it(world: StandIn, tmp_path: Path) -> None:
@@ -373,7 +371,7 @@ def test_two_crawls_at_once(world: StandIn, tmp_path: Path) -> None:
     ended: list[CrawlSummary] = []
 
     def one() -> None:
-        session = Session(world.url, manners=QUICK)
+        session = Session(world.url, policy=QUICK)
         with Store.writable(tmp_path / "s", wait=30) as store:
             ended.append(crawl(BioModels(session), session, store, Selection()))
 

@@ -23,9 +23,9 @@ def world() -> Iterator[StandIn]:
         yield served
 
 
-def session(world: StandIn, **manners: object) -> Session:
-    given = {"rate": 0, "first_wait": 0.001, **manners}
-    return Session(world.url, manners=RequestPolicy(**given))  # type: ignore[arg-type]
+def session(world: StandIn, **policy: object) -> Session:
+    given = {"rate": 0, "first_wait": 0.001, **policy}
+    return Session(world.url, policy=RequestPolicy(**given))  # type: ignore[arg-type]
 
 
 def body(answer: Response) -> bytes:
@@ -177,7 +177,7 @@ def test_a_base_url_that_is_none(url: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"rate": -1}, {"at_once": 0}, {"timeout": 0}, {"tries": 0}])
-def test_manners_that_make_no_sense(wrong: dict[str, int]) -> None:
+def test_policies_that_make_no_sense(wrong: dict[str, int]) -> None:
     with pytest.raises(SelectionError):
         RequestPolicy(**wrong)  # type: ignore[arg-type]
 
@@ -192,7 +192,7 @@ def test_stopping_ends_every_wait(world: StandIn) -> None:
 
 def test_nobody_listens() -> None:
     with pytest.raises(GivenUpError, match="no connection"):
-        Session("http://127.0.0.1:9", manners=RequestPolicy(rate=0, tries=2, first_wait=0.001)).get("x", read=body)
+        Session("http://127.0.0.1:9", policy=RequestPolicy(rate=0, tries=2, first_wait=0.001)).get("x", read=body)
 
 
 def readings(*values: tuple[str, bool]) -> Iterator[ParsedResponse[str]]:
@@ -206,7 +206,7 @@ def test_settle_believes_certain_expected_or_repeated_readings() -> None:
         ([("x", False), ("a", False), ("a", False)], None, "a"),
     ):
         stream = readings(*given)
-        assert settle(lambda s=stream: next(s), expected) == right  # type: ignore[misc]
+        assert settle(lambda s=stream: next(s), lambda value, e=expected: value == e) == right  # type: ignore[misc]
     stream = readings(*((str(i), False) for i in range(20)))
     with pytest.raises(BadResponseError, match="all differ"):
         settle(lambda: next(stream))
@@ -218,7 +218,7 @@ def test_proxies_come_from_the_environment_but_not_to_ourselves(
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert session(world).get(HOME, read=body).value
-    afar = Session("http://models.invalid", manners=RequestPolicy(rate=0, tries=1))
+    afar = Session("http://models.invalid", policy=RequestPolicy(rate=0, tries=1))
     with pytest.raises(GivenUpError, match="the proxy of the environment does not answer"):
         afar.get("x", read=body)
     loopback = {

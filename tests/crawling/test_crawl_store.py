@@ -257,14 +257,14 @@ def test_encodings(encoding: str) -> None:
 
 @given(st.binary(min_size=1, max_size=60), st.integers(0, 10_000), st.integers(1, 255))
 def test_any_changed_byte_is_noticed_by_a_checksum(data: bytes, where: int, flip: int) -> None:
-    promise = ExpectedFile("f", len(data), {"sha256": sha256(data)})
-    assert digest_problem(data, promise) is None
+    expected = ExpectedFile("f", len(data), {"sha256": sha256(data)})
+    assert digest_problem(data, expected) is None
     position = where % len(data)
     changed = data[:position] + bytes([data[position] ^ flip]) + data[position + 1 :]
-    problem = digest_problem(changed, promise)
+    problem = digest_problem(changed, expected)
     assert problem is not None
     assert problem.code == "wrong-checksum"
-    longer = digest_problem(data + b"x", promise)
+    longer = digest_problem(data + b"x", expected)
     assert longer is not None
     assert longer.code == "wrong-size"
 
