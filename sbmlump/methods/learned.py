@@ -323,19 +323,14 @@ def _assembled(
         for node in graph.substitute([o.expression for o in observables], back)
     ]
     assigned = tuple(Assigned(o.id, node) for o, node in zip(observables, kept, strict=True) if o.id not in names)
-    quantities = {name: system.quantities[name] for name in names if name in system.quantities}
-    quantities |= {a.id: system.quantities[a.id] for a in assigned if a.id in system.quantities}
-    for quantity in list(quantities.values()):
-        home = quantity.compartment
-        if home is not None and home in system.quantities:
-            quantities[home] = system.quantities[home]
-    homes = {q.compartment for q in quantities.values()}
+    quantities = system.quantities_of([*names, *(a.id for a in assigned)])
+    compartments = {q.compartment for q in quantities.values()}
     small = OdeSystem(
         graph,
         tuple(names),
         tuple(initial),
         tuple(rhs),
-        tuple(c for c in system.constants if c.id in homes),
+        tuple(c for c in system.constants if c.id in compartments),
         assigned,
         id=system.id,
         name=system.name,
@@ -636,11 +631,8 @@ def _tensors(
     """x/scale, its rate, observables/spread and their rates, with τ as the time; one row a point of a run."""
     r, m, n = runs.shape
     flat = runs.reshape(r * m, n)
-    graph = system.graph
-    seeds = {graph.symbol(name): rate for name, rate in zip(system.states, system.rhs, strict=True)}
-    seeds |= {graph.time(): graph.number(1)}
     seen = values(system, [o.expression for o in observables], ruler.times, runs).reshape(r * m, -1)
-    flow = values(system, [graph.derivative(o.expression, seeds) for o in observables], ruler.times, runs)
+    flow = values(system, system.along_flow(o.expression for o in observables), ruler.times, runs)
     rates = system.rates(np.tile(ruler.times, r), flat)
     tables = (
         flat / scale,

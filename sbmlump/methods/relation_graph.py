@@ -44,6 +44,7 @@ from sbmlump.methods.elimination.timescales import nominal_run
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Reaction
+from sbmlump.model.text import add_multiple
 from sbmlump.structure.laws import amount_factors, changing_compartment
 
 __all__ = ["WEIGHTINGS", "RelationGraph", "Weighting", "pruned", "relation_graph"]
@@ -325,8 +326,7 @@ def _without(
     rhs: list[Node] = []
     for i in kept:
         terms = graph.linear_terms(system.rhs[i])
-        for term, value in _lost_terms(system, dropped, system.states[i], factors[i]).items():
-            terms[term] = terms.get(term, Fraction(0)) - value
+        add_multiple(terms, _lost_terms(system, dropped, system.states[i], factors[i]), Fraction(-1))
         rhs.append(graph.from_terms(terms))
     constants = [*system.constants, *(Constant(name, system.initial[index[name]]) for name in removed)]
     taken = {system.states[i] for i in kept} | {c.id for c in constants} | {a.id for a in system.assigned}
@@ -375,8 +375,7 @@ def _droppable(system: OdeSystem, gone: set[str], limit: float, times: Array, st
                 outflow[:, index[one.species]] += flux[:, column[reaction.id]]
     dropped: list[Reaction] = []
     for reaction in made:
-        taken = {one.species for one in (*reaction.reactants, *reaction.products)}
-        if any(changing_compartment(system, name) is not None for name in taken - gone):
+        if any(changing_compartment(system, name) is not None for name in reaction.taking_part - gone):
             continue  # the flux stands in their rates over a size that changes
         drained = [index[one.species] for one in reaction.reactants if one.species in index and one.species not in gone]
         with np.errstate(all="ignore"):
@@ -390,18 +389,15 @@ def _lost_terms(system: OdeSystem, dropped: Sequence[Reaction], name: str, facto
     """What dropped reactions contributed to the rate of ``name``, as terms."""
     graph = system.graph
     total: dict[Node, Fraction] = {}
-    quantity = system.quantities.get(name)
-    if quantity is not None and quantity.boundary:
+    if system.is_boundary(name):
         return total  # a rule sets its rate, reactions do not
-    conversion = (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
+    conversion = system.conversion_factor_of(name)
     scale = graph.symbol(conversion) if conversion is not None else graph.number(1)
     for reaction in dropped:
-        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
-            for one in side:
-                if one.species != name:
-                    continue
-                node = graph.mul((graph.number(sign), scale, one.stoichiometry, reaction.flux))
-                node = node if graph.number_of(factor) == 1 else graph.div(node, factor)
-                for term, value in graph.linear_terms(node).items():
-                    total[term] = total.get(term, Fraction(0)) + value
+        for sign, participant in reaction.participants:
+            if participant.species != name:
+                continue
+            node = graph.mul((graph.number(sign), scale, participant.stoichiometry, reaction.flux))
+            node = node if graph.number_of(factor) == 1 else graph.div(node, factor)
+            add_multiple(total, graph.linear_terms(node), Fraction(1))
     return total

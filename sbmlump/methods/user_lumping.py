@@ -159,11 +159,8 @@ def flow_of(system: OdeSystem, nodes: Sequence[Node]) -> list[Node]:
     UsageError
         ``bad-lumping`` if one has no derivative.
     """
-    graph = system.graph
-    seeds = {graph.symbol(name): rate for name, rate in zip(system.states, system.rhs, strict=True)}
-    seeds |= {graph.time(): graph.number(1)}
     try:
-        return [graph.derivative(node, seeds) for node in nodes]
+        return system.along_flow(nodes)
     except ValueError as error:
         raise UsageError(Reason("bad-lumping", f"the lumping has no derivative: {error}")) from error
 

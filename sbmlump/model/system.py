@@ -221,6 +221,16 @@ class Reaction:
     notes: str | None = None
     annotation: str | None = None
 
+    @property
+    def participants(self) -> tuple[tuple[int, Participant], ...]:
+        """Reactants with −1, then products with 1: the signs of what a flux does to them."""
+        return (*((-1, one) for one in self.reactants), *((1, one) for one in self.products))
+
+    @property
+    def taking_part(self) -> frozenset[str]:
+        """Species that are reactants or products."""
+        return frozenset(participant.species for _, participant in self.participants)
+
 
 @dataclass(frozen=True, slots=True)
 class Algebraic:
@@ -446,6 +456,45 @@ class OdeSystem:
     def autonomous(self) -> bool:
         """Whether no right-hand side mentions time."""
         return not self.graph.depends_on_time(self.rhs)
+
+    def compartment_of(self, name: str) -> str | None:
+        """The compartment of a species whose id means a concentration; ``None`` for everything else."""
+        quantity = self.quantities.get(name)
+        return None if quantity is None or quantity.kind != "species" or quantity.amount else quantity.compartment
+
+    def conversion_factor_of(self, name: str) -> str | None:
+        """The parameter by which reactions change a species: its own conversion factor, or that of the model."""
+        quantity = self.quantities.get(name)
+        return (quantity.conversion_factor if quantity is not None else None) or self.origin.conversion_factor
+
+    def is_boundary(self, name: str) -> bool:
+        """Whether reactions do not change a species in which they take part."""
+        quantity = self.quantities.get(name)
+        return quantity is not None and quantity.boundary
+
+    def quantities_of(self, ids: Iterable[str]) -> dict[str, Quantity]:
+        """What is said of some ids, and of the compartments that they are in."""
+        known = self.quantities
+        chosen = {name: known[name] for name in ids if name in known}
+        for quantity in list(chosen.values()):
+            if quantity.compartment is not None and quantity.compartment in known:
+                chosen.setdefault(quantity.compartment, known[quantity.compartment])
+        return chosen
+
+    @cached_property
+    def _flow(self) -> Mapping[Node, Node]:
+        rates = {self.graph.symbol(name): rate for name, rate in zip(self.states, self.rhs, strict=True)}
+        return rates | {self.graph.time(): self.graph.number(1)}
+
+    def along_flow(self, nodes: Iterable[Node]) -> list[Node]:
+        """Derivatives of expressions by time along the solutions: Σ ∂e/∂xᵢ·fᵢ + ∂e/∂t.
+
+        Raises
+        ------
+        ValueError
+            If one has no derivative that can be written.
+        """
+        return [self.graph.derivative(node, self._flow) for node in nodes]
 
     # -- numbers -------------------------------------------------------------------------------------
 

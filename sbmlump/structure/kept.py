@@ -15,7 +15,7 @@ from sbmlump.linalg.rational import solve_rows
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import AffineLumping, Elimination, Embedding, ExactProof, ReducedSystem
-from sbmlump.model.system import OdeSystem
+from sbmlump.model.system import OdeSystem, targets
 from sbmlump.structure.laws import law_measures, linear_integrals
 from sbmlump.structure.network import balance_of, network_for_balance, non_negative_rates
 
@@ -183,13 +183,10 @@ def _rests(system: OdeSystem, parts: Sequence[Node]) -> bool:
     An event that sets one of its states counts as motion.
     """
     graph = system.graph
-    touched = {name for event in system.events for name, _ in (*event.assignments, *event.implied)}
-    if touched & graph.symbols(parts):
+    if any(targets(event) & graph.symbols(parts) for event in system.events):
         return False
-    seeds = {graph.symbol(name): rate for name, rate in zip(system.states, system.rhs, strict=True)}
-    seeds |= {graph.time(): graph.number(1)}
     try:
-        flows = [graph.derivative(part, seeds) for part in parts]
+        flows = system.along_flow(parts)
     except ValueError:
         return False  # not shown
     generator = np.random.default_rng(0x1A35)

@@ -103,25 +103,15 @@ def amount_factors(system: OdeSystem) -> tuple[Node, ...]:
     """Factor from each state to the amount it stands for: the symbol of a compartment of constant size, or 1."""
     graph = system.graph
     one = graph.number(1)
-    constants = {c.id: c for c in system.constants}
-    factors: list[Node] = []
-    for name in system.states:
-        quantity = system.quantities.get(name)
-        size = None if quantity is None or quantity.kind != "species" or quantity.amount else quantity.compartment
-        resting = constants.get(size) if size is not None else None
-        if resting is None or resting.value is None:
-            factors.append(one)
-        else:
-            factors.append(graph.symbol(resting.id))
-    return tuple(factors)
+    with_value = {c.id for c in system.constants if c.value is not None}
+    sizes = [system.compartment_of(name) for name in system.states]
+    return tuple(graph.symbol(size) if size is not None and size in with_value else one for size in sizes)
 
 
 def changing_compartment(system: OdeSystem, name: str) -> str | None:
     """The compartment of a state that is a concentration, if its size is no constant; else ``None``."""
-    quantity = system.quantities.get(name)
-    if quantity is None or quantity.kind != "species" or quantity.amount or quantity.compartment is None:
-        return None
-    return None if quantity.compartment in system.constant_values else quantity.compartment
+    compartment = system.compartment_of(name)
+    return None if compartment in system.constant_values else compartment
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,28 +141,24 @@ def law_measures(system: OdeSystem) -> tuple[Measure, ...]:
     """
     graph = system.graph
     moved = moved_by_reactions(system)
-    conversions = {name: _conversion_factor(system, name) for name in moved}
+    conversions = {name: system.conversion_factor_of(name) for name in moved}
     differing = len(set(conversions.values())) > 1
-    seeds: dict[Node, Node] = {}
     growing: dict[str, Measure | None] = {}
-    found: list[Measure] = []
+    measures: list[Measure] = []
     for name, size in zip(system.states, amount_factors(system), strict=True):
         measure = Measure(size, size)
         changing = changing_compartment(system, name) if name in moved else None
         if changing is not None and changing in system.definitions:
-            if not seeds:
-                seeds = {graph.symbol(n): f for n, f in zip(system.states, system.rhs, strict=True)}
-                seeds[graph.time()] = graph.number(1)
             if changing not in growing:
-                growing[changing] = _growing(system, changing, seeds)
+                growing[changing] = _growing(system, changing)
             measure = growing[changing] or measure
         factor = conversions.get(name) if differing else None
         if factor is not None:
             by = graph.symbol(factor)
             growth = None if measure.growth is None else graph.div(measure.growth, by)
             measure = Measure(graph.div(measure.factor, by), graph.div(measure.written, by), growth)
-        found.append(measure)
-    return tuple(found)
+        measures.append(measure)
+    return tuple(measures)
 
 
 def law_expression(
@@ -201,25 +187,18 @@ def law_of(
 
 def moved_by_reactions(system: OdeSystem) -> set[str]:
     """States that reactions change: species that take part in one and are no boundary species."""
-    taking_part = {one.species for r in system.reactions for one in (*r.reactants, *r.products)}
-    fixed = {name for name, quantity in system.quantities.items() if quantity.boundary}
-    return (taking_part & set(system.states)) - fixed
+    taking_part = frozenset[str]().union(*(reaction.taking_part for reaction in system.reactions))
+    return {name for name in system.states if name in taking_part and not system.is_boundary(name)}
 
 
-def _conversion_factor(system: OdeSystem, name: str) -> str | None:
-    quantity = system.quantities.get(name)
-    return (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
-
-
-def _growing(system: OdeSystem, compartment: str, seeds: Mapping[Node, Node]) -> Measure | None:
+def _growing(system: OdeSystem, compartment: str) -> Measure | None:
     """The measure of a compartment that changes; ``None`` if its size has no derivative that can be written."""
-    graph = system.graph
     size = system.definitions[compartment]
     try:
-        growth = graph.derivative(size, seeds)
+        (growth,) = system.along_flow([size])
     except ValueError:
         return None
-    return Measure(size, graph.symbol(compartment), growth)
+    return Measure(size, system.graph.symbol(compartment), growth)
 
 
 # -- from the stoichiometry --------------------------------------------------------------------------
@@ -232,16 +211,14 @@ def stoichiometry(system: OdeSystem) -> list[dict[int, Fraction]] | None:
     """
     rows: list[dict[int, Fraction]] = [{} for _ in system.states]
     index = system.state_index
-    boundary = {name for name, quantity in system.quantities.items() if quantity.boundary}
     for column, reaction in enumerate(system.reactions):
-        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
-            for one in side:
-                value = number_of(system, one)
-                if value is None:
-                    return None
-                i = index.get(one.species)
-                if i is not None and one.species not in boundary:
-                    rows[i][column] = rows[i].get(column, Fraction(0)) + sign * value
+        for sign, participant in reaction.participants:
+            value = number_of(system, participant)
+            if value is None:
+                return None
+            i = index.get(participant.species)
+            if i is not None and not system.is_boundary(participant.species):
+                rows[i][column] = rows[i].get(column, Fraction(0)) + sign * value
     return [{j: value for j, value in row.items() if value} for row in rows]
 
 
@@ -269,7 +246,7 @@ def stoichiometric_laws(system: OdeSystem) -> tuple[ConservationLaw, ...]:
 def stoichiometric_constants(system: OdeSystem) -> frozenset[str]:
     """Constants that stoichiometries hold, such as a species reference with an id."""
     graph = system.graph
-    nodes = [one.stoichiometry for r in system.reactions for one in (*r.reactants, *r.products)]
+    nodes = [participant.stoichiometry for r in system.reactions for _, participant in r.participants]
     return frozenset(graph.symbols(nodes) & {c.id for c in system.constants})
 
 
@@ -291,14 +268,13 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
     values = system.specialised()
     for column, reaction in enumerate(system.reactions):
         change: dict[int, Fraction] = {}
-        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
-            for one in side:
-                value = number_of(system, one)
-                if value is None:
-                    return ()
-                if one.species in index:
-                    j = index[one.species]
-                    change[j] = change.get(j, Fraction(0)) + sign * value
+        for sign, participant in reaction.participants:
+            value = number_of(system, participant)
+            if value is None:
+                return ()
+            if participant.species in index:
+                j = index[participant.species]
+                change[j] = change.get(j, Fraction(0)) + sign * value
         ends = [any(one.species in index for one in side) for side in (reaction.reactants, reaction.products)]
         if all(ends):
             for j, value in change.items():
@@ -307,7 +283,7 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
             outer.append((reaction.id, "source" if ends[1] else "sink", change))
     members = [j for j, row in enumerate(inner) if row]
     basis, pivots = left_null_space([inner[j] for j in members], len(system.reactions))
-    ruled = {j for j in members if (q := system.quantities.get(system.states[j])) is not None and q.boundary}
+    ruled = {j for j in members if system.is_boundary(system.states[j])}
     found: list[tuple[Mapping[str, Fraction], str, str]] = []
     for local in choose_basis(basis, pivots).rows[: 20 * _MOST_NEAR]:
         row = {members[k]: value for k, value in primitive(local).items()}

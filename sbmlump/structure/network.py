@@ -224,7 +224,7 @@ def _written_network(system: OdeSystem) -> Network | None:
     ruled = [
         name
         for name, rhs in zip(system.states, system.rhs, strict=True)
-        if (name not in touched and rhs != zero) or (name in touched and _is_boundary(system, name))
+        if (name not in touched and rhs != zero) or (name in touched and system.is_boundary(name))
     ]
     # a concentration in a compartment that grows is diluted, which no reaction says
     diluted = any(_moves(system, changing_compartment(system, name)) for name in touched)
@@ -237,11 +237,6 @@ def _moves(system: OdeSystem, name: str | None) -> bool:
         return False
     node = system.definitions[name]
     return bool(system.graph.symbols([node]) & set(system.states)) or system.graph.depends_on_time([node])
-
-
-def _is_boundary(system: OdeSystem, name: str) -> bool:
-    quantity = system.quantities.get(name)
-    return quantity is not None and quantity.boundary
 
 
 def _add_reaction(

@@ -411,10 +411,7 @@ class _Writer:
     def _quantities(self, constants: Sequence[Constant], assigned: Sequence[Assigned]) -> dict[str, Quantity]:
         known = self.problem.system.quantities
         ids = [*self.names, *(c.id for c in constants), *(a.id for a in assigned)]
-        kept = {name: known[name] for name in ids if name in known}
-        for quantity in list(kept.values()):
-            if quantity.compartment is not None and quantity.compartment in known:
-                kept.setdefault(quantity.compartment, known[quantity.compartment])
+        kept = self.problem.system.quantities_of(ids)
         for j, name in self.start_names.items():
             original = known.get(self.problem.names[j])
             text = f"initial value of {self.problem.names[j]}"

@@ -317,7 +317,7 @@ def _plan(
         if basis
         else []
     )
-    if len({_conversion(system, name) for name in involved}) > 1:
+    if len({system.conversion_factor_of(name) for name in involved}) > 1:
         message = "the fast reactions connect species with different conversion factors: what they conserve is no sum"
         raise UnsupportedModelError(Reason("no-closed-form", message, chosen[0].ids[0]))
     sizes = {(factors[name], changing_compartment(system, name)) for name in involved}
@@ -347,11 +347,6 @@ def _plan(
     values_found = dict(zip(solution.values, simplified(graph, list(solution.values.values())), strict=True))
     lumps = {name: dict(pool) for name, pool in zip(names, pools, strict=True)}
     return EliminationPlan(values_found, new_states=new_states, lumps=lumps, shorten=True), solution.branches
-
-
-def _conversion(system: OdeSystem, name: str) -> str | None:
-    quantity = system.quantities.get(name)
-    return (quantity.conversion_factor if quantity is not None else None) or system.origin.conversion_factor
 
 
 def _conditions(

@@ -32,7 +32,7 @@ from sbmlump.model.reduced import (
     ReducedSystem,
     with_observables,
 )
-from sbmlump.model.system import Assigned, Constant, OdeSystem, Quantity, event_expressions
+from sbmlump.model.system import Assigned, Constant, OdeSystem, event_expressions
 from sbmlump.model.text import add_multiple
 from sbmlump.proof.claims import Claim, Refutation, certify, certify_widest
 from sbmlump.proof.events import event_resets, event_seeds, reduced_events
@@ -545,10 +545,8 @@ def amount_scale(system: OdeSystem) -> dict[int, Fraction]:
     """Factor from each state to the amount it stands for, where the compartment has a rational constant size."""
     scale: dict[int, Fraction] = {}
     for j, name in enumerate(system.states):
-        quantity = system.quantities.get(name)
-        if quantity is None or quantity.kind != "species" or quantity.amount or quantity.compartment is None:
-            continue
-        node = system.constant_values.get(quantity.compartment)
+        compartment = system.compartment_of(name)
+        node = None if compartment is None else system.constant_values.get(compartment)
         size = None if node is None else system.graph.number_of(node)
         if size:
             scale[j] = size
@@ -726,7 +724,9 @@ def reduced_system(
         events=reduced_events(system, names, basis.rows, mapping),
         id=system.id,
         name=system.name,
-        quantities=_quantities(system, names, observables, taken),
+        quantities=system.quantities_of(
+            [*names, *(c.id for c in system.constants if c.id not in taken), *(o.id for o in observables)]
+        ),
         origin=system.origin,
     )
 
@@ -784,19 +784,6 @@ def _constants(
         name for name, row in zip(names, basis.rows, strict=True) if row == {system.state_index.get(name): Fraction(1)}
     }
     return written_constants(system, image, dict(zip(names, initial, strict=True)), own, kept)
-
-
-def _quantities(
-    system: OdeSystem, names: Sequence[str], observables: Sequence[Observable], taken: set[str]
-) -> dict[str, Quantity]:
-    known = system.quantities
-    kept = {name: known[name] for name in names if name in known}
-    kept.update({c.id: known[c.id] for c in system.constants if c.id in known and c.id not in taken})
-    kept.update({o.id: known[o.id] for o in observables if o.id in known})
-    for quantity in list(kept.values()):
-        if quantity.compartment is not None and quantity.compartment in known:
-            kept.setdefault(quantity.compartment, known[quantity.compartment])
-    return kept
 
 
 def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:

@@ -22,7 +22,7 @@ Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
@@ -51,7 +51,7 @@ from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Node
 from sbmlump.model.program import Program, draw_defined
 from sbmlump.model.reduced import Embedding, ExactProof, Lump, LumpingMatrix, Observable, ReducedSystem
-from sbmlump.model.system import Assigned, OdeSystem, Quantity
+from sbmlump.model.system import Assigned, OdeSystem
 from sbmlump.proof.claims import certify_widest
 from sbmlump.proof.embedding import EmbeddingClaim, certify_embedding_widest
 
@@ -534,6 +534,7 @@ def _embedded_system(
     image = {graph.name(member): symbol for member, symbol in mapping.items()}
     kept = [c for c in system.constants if c.id not in taken]
     constants = written_constants(system, image, initial, set(names), kept)
+    written = taken | {c.id for c in constants}
     return OdeSystem(
         graph,
         names,
@@ -543,15 +544,6 @@ def _embedded_system(
         assigned,
         id=system.id,
         name=system.name,
-        quantities=_quantities(system, taken | {c.id for c in constants}),
+        quantities=system.quantities_of(name for name in system.quantities if name in written),
         origin=system.origin,
     )
-
-
-def _quantities(system: OdeSystem, ids: Collection[str]) -> dict[str, Quantity]:
-    kept = {name: quantity for name, quantity in system.quantities.items() if name in ids}
-    for quantity in list(kept.values()):
-        home = quantity.compartment
-        if home is not None and home in system.quantities:
-            kept.setdefault(home, system.quantities[home])
-    return kept
