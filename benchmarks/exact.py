@@ -94,13 +94,13 @@ def measure(row: Row, corpus: str | None) -> dict[str, float | int]:
 def every_state(path: Path) -> str:
     """All states of a model, each observed by itself, in one call."""
     import sbmlump
-    from sbmlump.methods.exact.per_species import StateSize, sizes_for_every_state
+    from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
 
     system = sbmlump.load(path)
     best, sizes = float("inf"), []
     for _ in range(3):
         begin = time.perf_counter()
-        found = list(sizes_for_every_state(system))
+        found = list(per_species_sizes(system))
         best = min(best, time.perf_counter() - begin)
         sizes = sorted(one.size for one in found if isinstance(one, StateSize))
     return f"\n{path.name}, each of {system.size} states observed: {best:.3f} s; sizes {sizes[0]} to {sizes[-1]}"

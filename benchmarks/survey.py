@@ -1,6 +1,6 @@
 """What the sizes for every state cost: once for the whole model, over one reduction after the other.
 
-The last line is the time of one reduction for each state over the time of ``sizes_for_every_state``. With
+The last line is the time of one reduction for each state over the time of ``per_species_sizes``. With
 ``SBMLUMP_CORPUS`` and ``--corpus``, published models are measured too.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sbmlump
 from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.exact.per_species import sizes_for_every_state
+from sbmlump.methods.exact.per_species import per_species_sizes
 from sbmlump.model.reduced import Observable
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +36,7 @@ def main() -> int:
     for path in paths:
         system = sbmlump.load(path)
         start = time.perf_counter()
-        sizes = {size.state: size for size in sizes_for_every_state(system)}
+        sizes = {size.state: size for size in per_species_sizes(system)}
         together = time.perf_counter() - start
         start = time.perf_counter()
         for name in system.states:

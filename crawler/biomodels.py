@@ -36,10 +36,10 @@ class BioModelsSettings:
     bulk : int
         Entries of one zip; the service takes at most 100 ids.
     most_pages : int
-        At which a list that never ends is given up: ten times as many as there are.
+        At which a list that never ends is given up: far more than there are.
     rounds : int
         Readings of a record and downloads of its file after which a model that never settles is left for another run.
-        What a reading and a download contradict is settled after five at most, one broken answer in three included.
+        Two readings, two downloads and one more try after a 404 are five; the rest is for answers that come corrupted.
     """
 
     page: int = 100

@@ -59,7 +59,7 @@ class RequestPolicy:
     longest_retry_after : float
         Seconds: a host that asks to wait longer is left alone; the next run may find it better.
     redirects : int
-        One after the other; both services redirect once.
+        One after the other; BioModels redirects once, to its new host.
     same_bodies : int
         How often a body that contradicts its own ETag has to come the same before it is believed.
     """

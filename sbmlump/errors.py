@@ -94,10 +94,8 @@ class LimitError(SbmlumpError):
     exit_code = 4
 
 
-# -- Text from files, names and servers, as it is shown: nothing in it steers a termi ------------
-
-# Text from files, names and servers, as it is shown: nothing in it steers a terminal or hides what it says.
-#
+# -- text as it is shown -----------------------------------------------------------------------------
+# Nothing in text from files, names and servers steers a terminal or hides what it says.
 # File names and names in models may hold escape sequences, characters that turn the direction of writing, and bytes
 # that are not text at all. What people read has them spelled out, as ``\x1b``, ``\u202e``, ``\xff``.
 

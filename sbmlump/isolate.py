@@ -34,7 +34,17 @@ from sbmlump.files import OutputError, own_folder, temporary_folder
 if TYPE_CHECKING:
     from multiprocessing.context import ForkContext, ForkServerContext, SpawnContext  # not all exist on Windows
 
-__all__ = ["MOST_MEGABYTES", "MOST_SECONDS", "Ended", "EndedHow", "Limits", "prepare", "run_isolated", "silent_output"]
+__all__ = [
+    "MOST_MEGABYTES",
+    "MOST_SECONDS",
+    "Ended",
+    "EndedHow",
+    "Limits",
+    "WatchSettings",
+    "prepare",
+    "run_isolated",
+    "silent_output",
+]
 
 EndedHow = Literal["finished", "time-limit", "out-of-memory", "crashed", "fault", "stopped"]
 Emit = Callable[[Any], None]
@@ -42,10 +52,6 @@ MOST_SECONDS: Final = 1e7
 """Largest time limit: four months. Kernels take seconds as whole numbers of a machine word, and `wait` milliseconds."""
 MOST_MEGABYTES: Final = 2**30
 """Largest memory limit: 2^50 bytes, which is more than any machine has and less than kernels count."""
-_POLL: Final = 0.05  # seconds between looks at the memory of a child
-_STARTUP: Final = 120.0  # seconds that the server has to load its modules
-_LEAVE: Final = 0.2  # seconds a child has to leave by itself once nobody listens to it any more
-_GRACE: Final = 10.0  # seconds the system has to remove a killed process
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # multiprocessing looks at all children when it starts one; two threads that do so at once lose exit codes
 _CHILDREN: Final = threading.Lock()
@@ -53,6 +59,28 @@ _OUTPUT: Final = threading.RLock()
 _LONGEST_FOLDER: Final = 60
 """Bytes of the path of a folder in which sockets are made: their whole path has at most 104 (macOS; 108 on Linux), and
 multiprocessing adds two names of 15 and 18."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How long a child is waited for, in seconds.
+
+    Attributes
+    ----------
+    poll : float
+        Between looks at the memory of a child, which grows beyond its limit for no longer than that.
+    startup : float
+        That the server has to load its modules, once; a second on an idle machine.
+    leave : float
+        For a child to leave by itself once nobody listens to it any more.
+    grace : float
+        For the system to remove a killed process.
+    """
+
+    poll: float = 0.05
+    startup: float = 120.0
+    leave: float = 0.2
+    grace: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +216,7 @@ def run_isolated(
     stop: threading.Event | None = None,
     *,
     copied: bool = False,
+    watch: WatchSettings = WatchSettings(),
 ) -> Ended:
     """Run ``job(*args, emit)`` in a child process and wait for its end. May be called from several threads.
 
@@ -205,6 +234,7 @@ def run_isolated(
     copied : bool
         Make the child a copy of this process, which has loaded what the job needs (10 ms instead of the half second
         that the server takes once); for commands, which have no threads that hold locks at that moment.
+    watch : WatchSettings
 
     Raises
     ------
@@ -220,10 +250,10 @@ def run_isolated(
             with _CHILDREN, _no_main_module(), _short_folder(), _uninterrupted():
                 process.start()
             theirs.close()
-            return _follow(process, mine, limits, on_message, stop)
+            return _follow(process, mine, limits, on_message, stop, watch)
         finally:
             mine.close()
-            _reap(process)
+            _reap(process, watch)
 
 
 def _follow(
@@ -232,13 +262,14 @@ def _follow(
     limits: Limits,
     on_message: Emit,
     stop: threading.Event | None,
+    watch: WatchSettings,
 ) -> Ended:
     """Read what the child says until it ends or has to be ended."""
     peak = 0
     # the first child waits for the server to load its modules: that time is not the job's
-    begin, allowed = time.monotonic(), None if limits.seconds is None else limits.seconds + _STARTUP
+    begin, allowed = time.monotonic(), None if limits.seconds is None else limits.seconds + watch.startup
     while True:
-        ready = wait([connection], timeout=_POLL)
+        ready = wait([connection], timeout=watch.poll)
         resident = _resident(process.pid)
         peak = max(peak, resident)
         seconds = time.monotonic() - begin
@@ -246,7 +277,7 @@ def _follow(
             try:
                 kind, value, used = connection.recv()
             except (EOFError, OSError):
-                return _died(process, limits, time.monotonic() - begin, peak)
+                return _died(process, limits, time.monotonic() - begin, peak, watch)
             peak = max(peak, used)
             if kind == "started":
                 begin, allowed, seconds = time.monotonic(), limits.seconds, 0.0
@@ -270,9 +301,9 @@ def _memory_message(limits: Limits) -> str:
     return f"needs more memory{allowed}; a larger memory limit may help"
 
 
-def _died(process: BaseProcess, limits: Limits, seconds: float, peak: int) -> Ended:
+def _died(process: BaseProcess, limits: Limits, seconds: float, peak: int, watch: WatchSettings) -> Ended:
     """The child closed its end without a last word."""
-    code = _reap(process)
+    code = _reap(process, watch)
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         if -code == signal.SIGXCPU:
@@ -285,18 +316,18 @@ def _died(process: BaseProcess, limits: Limits, seconds: float, peak: int) -> En
     return Ended("crashed", None, f"the process ended without an answer (exit code {code})", seconds, peak)
 
 
-def _reap(process: BaseProcess) -> int | None:
+def _reap(process: BaseProcess, watch: WatchSettings) -> int | None:
     """Give the child a moment to leave, else kill it; its exit code."""
     if process.pid is None:
         return None
     with _CHILDREN:
         if process.exitcode is not None:
             return process.exitcode
-    if not wait([process.sentinel], timeout=_LEAVE):
+    if not wait([process.sentinel], timeout=watch.leave):
         process.kill()
-        wait([process.sentinel], timeout=_GRACE)
+        wait([process.sentinel], timeout=watch.grace)
     with _CHILDREN:
-        process.join(timeout=_GRACE)
+        process.join(timeout=watch.grace)
         return process.exitcode
 
 
@@ -330,7 +361,7 @@ def _child(
         say("value", value)
     except MemoryError:
         say("memory", _memory_message(limits))
-    except BaseException as error:  # noqa: BLE001  told to the parent as a fault of the job, with its place
+    except BaseException as error:  # noqa: BLE001  reported to the parent as an internal error of the job, with its place
         say("fault", _described(error))
     connection.close()
     # destructors of foreign libraries have crashed on the way out: everything has been said
@@ -385,7 +416,7 @@ def silent_output() -> Iterator[None]:
     """
     with _OUTPUT:
         try:
-            kept = os.dup(1)
+            output = os.dup(1)
         except OSError:  # there is no standard output that could be written to
             yield
             return
@@ -396,11 +427,10 @@ def silent_output() -> Iterator[None]:
             os.dup2(nowhere, 1)
             yield
         finally:
-            (ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("ucrtbase")).fflush(
-                None
-            )  # the C library holds back what was printed
-            os.dup2(kept, 1)
-            os.close(kept)
+            library = ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("ucrtbase")
+            library.fflush(None)  # the C library holds back what was printed
+            os.dup2(output, 1)
+            os.close(output)
             os.close(nowhere)
 
 

@@ -50,18 +50,60 @@ from sbmlump.model.names import lump_names
 from sbmlump.model.reduced import ErrorEstimate, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem
 
-__all__ = ["learn", "NeuralClosure", "learn_neural", "load_neural", "neural_not_writable", "require_torch"]
+__all__ = [
+    "LearningSettings",
+    "NeuralClosure",
+    "TrainingSettings",
+    "learn",
+    "learn_neural",
+    "load_neural",
+    "neural_not_writable",
+    "require_torch",
+]
 
 
 Array = NDArray[np.float64]
 Row = Mapping[int, Fraction]
 Clock = Callable[[], float]
-_DEFAULT_SIZE: Final = 6
-_THRESHOLDS: Final = (1e-1, 1e-2, 1e-3, 1e-4, 0.0)
-_MAX_TERMS: Final = 400
-_ROUNDS: Final = 10
-_DIGITS: Final = 12
-_DEFAULT_ERROR: Final = 0.01
+_TINY: Final = 1e-300  # keeps a quotient by a largest value finite where that is 0
+
+
+@dataclass(frozen=True, slots=True)
+class LearningSettings:
+    """How a small system is learned.
+
+    Attributes
+    ----------
+    size : int
+        States tried at most where none are asked for.
+    error : float
+        At which a size is good enough where none is asked for.
+    thresholds : tuple of float
+        Below which a term is dropped, as a share of the rate that is fitted.
+    most_terms : int
+        Monomials of a right-hand side; 400 are 26 states.
+    rounds : int
+        Of fitting and dropping; it nearly always ends before.
+    digits : int
+        Of coefficients, as they are written: a fit knows fewer.
+    training_points : int
+        Times of each training trajectory.
+    training_spread : float
+        How much wider the initial values of the training trajectories are spread than those on which errors are
+        measured; there are twice as many.
+    least_denominator : float
+        Part of its median that a denominator must keep along all trajectories.
+    """
+
+    size: int = 6
+    error: float = 0.01
+    thresholds: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 0.0)
+    most_terms: int = 400
+    rounds: int = 10
+    digits: int = 12
+    training_points: int = 60
+    training_spread: float = 1.25
+    least_denominator: float = 0.05
 
 
 def learn(
@@ -73,6 +115,7 @@ def learn(
     rational: bool = False,
     trial: EnsembleSettings = STANDARD,
     clock: Clock = time.perf_counter,
+    settings: LearningSettings = LearningSettings(),
 ) -> ReducedSystem:
     """Learn a small system that follows the observables.
 
@@ -108,28 +151,28 @@ def learn(
             f"the observables need all {system.size} states of model {system.id}; there is no smaller system to learn"
         )
         raise LimitError(Reason("target-not-reached", message))
-    limit = min(max_size if max_size is not None else max(_DEFAULT_SIZE, len(pinned)), system.size - 1)
+    limit = min(max_size if max_size is not None else max(settings.size, len(pinned)), system.size - 1)
     if limit < len(pinned):
         message = f"{len(pinned)} independent observables need at least {len(pinned)} states, not {limit}"
         raise UsageError(Reason("bad-option", message))
     ruler = reference_ensemble(system, observables, trial)
-    data = _data(system, ruler)
-    extra = _directions(system, pinned, data)
+    data = _data(system, ruler, settings)
+    extra = _directions(system, pinned, data, settings.digits)
     best: tuple[float, ReducedSystem] | None = None
     for size in range(len(pinned), limit + 1):
         if size > len(pinned) + len(extra):
             break
         rows = [*pinned, *extra[: size - len(pinned)]]
-        for reduction in _candidates(system, observables, rows, data, rational, ruler):
+        for reduction in _candidates(system, observables, rows, data, rational, ruler, settings):
             certificate = reduction.certificate
             assert isinstance(certificate, ErrorEstimate)
             if best is None or certificate.worst_error < best[0]:
                 best = certificate.worst_error, reduction
-        if best is not None and best[0] <= (_DEFAULT_ERROR if max_error is None else max_error):
+        if best is not None and best[0] <= (settings.error if max_error is None else max_error):
             break
     if best is None or not np.isfinite(best[0]) or (max_error is not None and best[0] > max_error):
         found = (
-            "every candidate runs away" if best is None or not np.isfinite(best[0]) else f"the best has {best[0]:.3g}"
+            "every candidate diverges" if best is None or not np.isfinite(best[0]) else f"the best has {best[0]:.3g}"
         )
         wanted = "" if max_error is None else f" with an error of at most {max_error:g}"
         message = f"no learned system of at most {limit} states was found{wanted}: {found}; allow more with --max-size"
@@ -167,11 +210,11 @@ def _pinned(system: OdeSystem, observables: Sequence[Observable]) -> list[Row]:
     return rows
 
 
-def _data(system: OdeSystem, ruler: ReferenceEnsemble) -> _Data:
+def _data(system: OdeSystem, ruler: ReferenceEnsemble, settings: LearningSettings) -> _Data:
     trial = ruler.trial
-    times = time_points(ruler.until, 60)
+    times = time_points(ruler.until, settings.training_points)
     # other runs than those on which the error is measured
-    ensemble = Ensemble(2 * trial.ensemble, 1.25 * trial.spread)
+    ensemble = Ensemble(2 * trial.ensemble, settings.training_spread * trial.spread)
     runs = ensemble_runs(system, times, ensemble, trial.seed + 1)[1]
     if not np.isfinite(runs[0]).all():
         message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"
@@ -184,9 +227,9 @@ def _data(system: OdeSystem, ruler: ReferenceEnsemble) -> _Data:
     return _Data(runs.reshape(r * m, n), rates, np.tile(weights, r))
 
 
-def _directions(system: OdeSystem, pinned: Sequence[Row], data: _Data) -> list[Row]:
+def _directions(system: OdeSystem, pinned: Sequence[Row], data: _Data, digits: int) -> list[Row]:
     """Leading directions of the scaled runs beside the pinned rows, of unit variance, as exact short decimals."""
-    scale = np.maximum(np.abs(data.states).max(axis=0), 1e-300)
+    scale = np.maximum(np.abs(data.states).max(axis=0), _TINY)
     table = data.states / scale
     fixed = np.zeros((len(pinned), system.size))
     for i, row in enumerate(pinned):
@@ -198,12 +241,12 @@ def _directions(system: OdeSystem, pinned: Sequence[Row], data: _Data) -> list[R
     _, singular, right = np.linalg.svd(rest * np.sqrt(data.weights)[:, None], full_matrices=False)
     rows: list[Row] = []
     for value, direction in zip(singular, right, strict=True):
-        if value <= 1e-9 * max(float(singular[0]), 1e-300):
+        if value <= 1e-9 * max(float(singular[0]), _TINY):
             break
         spread = float(np.std(table @ direction)) or 1.0
         entries = direction / scale / spread
         keep = np.abs(direction) > 1e-6
-        rows.append({int(j): Fraction(f"{entries[j]:.{_DIGITS}g}") for j in np.flatnonzero(keep)})
+        rows.append({int(j): Fraction(f"{entries[j]:.{digits}g}") for j in np.flatnonzero(keep)})
     return rows
 
 
@@ -221,24 +264,29 @@ def _candidates(
     data: _Data,
     rational: bool,
     ruler: ReferenceEnsemble,
+    settings: LearningSettings,
 ) -> Iterator[ReducedSystem]:
     matrix = LumpingMatrix(system.states, tuple(rows)).array()
     y, rates = data.states @ matrix.T, data.rates @ matrix.T
-    scale = np.maximum(np.abs(y).max(axis=0), 1e-300)
+    scale = np.maximum(np.abs(y).max(axis=0), _TINY)
     powers = _powers(len(rows))
-    if len(powers) > _MAX_TERMS:
+    if len(powers) > settings.most_terms:
         return
     library = np.column_stack([np.prod((y / scale) ** np.array(p), axis=1) for p in powers])
     names = lump_names(system, rows, {o.id for o in observables})
-    for threshold in _THRESHOLDS:
-        fits = [_fit(library, rates[:, i], data.weights, threshold) for i in range(len(rows))]
+    for threshold in settings.thresholds:
+        fits = [_fit(library, rates[:, i], data.weights, threshold, settings.rounds) for i in range(len(rows))]
         if not all(_in_doubles(fit, powers, scale) for fit in fits):
             continue  # the candidate is lost: a coefficient that no double holds cannot be written
         numerators = [(fit, None) for fit in fits]
-        yield _assembled(system, observables, rows, names, powers, scale, numerators, ruler, threshold)
+        yield _assembled(system, observables, rows, names, powers, scale, numerators, ruler, threshold, settings.digits)
         if rational:
-            quotients = [_fit_rational(library, rates[:, i], data.weights, threshold) for i in range(len(rows))]
-            yield _assembled(system, observables, rows, names, powers, scale, quotients, ruler, threshold)
+            quotients = [
+                _fit_rational(library, rates[:, i], data.weights, threshold, settings) for i in range(len(rows))
+            ]
+            yield _assembled(
+                system, observables, rows, names, powers, scale, quotients, ruler, threshold, settings.digits
+            )
 
 
 def _powers(size: int) -> list[tuple[int, ...]]:
@@ -250,17 +298,17 @@ def _powers(size: int) -> list[tuple[int, ...]]:
     return powers
 
 
-def _fit(library: Array, target: Array, weights: Array, threshold: float) -> Array:
+def _fit(library: Array, target: Array, weights: Array, threshold: float, rounds: int) -> Array:
     """Thresholded least squares: fit, drop terms of little size, fit again."""
     root = np.sqrt(weights)[:, None]
     design, goal = library * root, target * root[:, 0]
     size = np.linalg.norm(goal)
     if size == 0.0:
         return np.zeros(library.shape[1])
-    columns = np.maximum(np.linalg.norm(design, axis=0), 1e-300)
-    active = columns > 1e-300
+    columns = np.maximum(np.linalg.norm(design, axis=0), _TINY)
+    active = columns > _TINY
     solution = np.zeros(library.shape[1])
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         solution = np.zeros(library.shape[1])
         solution[active] = np.linalg.lstsq(design[:, active] / columns[active], goal, rcond=1e-10)[0] / columns[active]
         small = active & (np.abs(solution) * columns < threshold * size)
@@ -270,15 +318,17 @@ def _fit(library: Array, target: Array, weights: Array, threshold: float) -> Arr
     return solution
 
 
-def _fit_rational(library: Array, target: Array, weights: Array, threshold: float) -> tuple[Array, Array | None]:
+def _fit_rational(
+    library: Array, target: Array, weights: Array, threshold: float, settings: LearningSettings
+) -> tuple[Array, Array | None]:
     """p(y) − ẏ·q̃(y) = ẏ for ẏ = p/(1 + q̃); the polynomial where the denominator would not stay positive."""
-    plain = _fit(library, target, weights, threshold)
+    plain = _fit(library, target, weights, threshold, settings.rounds)
     terms = library.shape[1]
     both = np.concatenate([library, -target[:, None] * library[:, 1:]], axis=1)
-    solution = _fit(both, target, weights, threshold)
+    solution = _fit(both, target, weights, threshold, settings.rounds)
     bottom = np.concatenate([[0.0], solution[terms:]])
     along = 1.0 + library @ bottom
-    if not bottom.any() or along.min() < 0.05 * float(np.median(np.abs(along))):
+    if not bottom.any() or along.min() < settings.least_denominator * float(np.median(np.abs(along))):
         return plain, None
     return solution[:terms], bottom
 
@@ -293,6 +343,7 @@ def _assembled(
     fits: Sequence[tuple[Array, Array | None]],
     ruler: ReferenceEnsemble,
     threshold: float,
+    digits: int,
 ) -> ReducedSystem:
     graph = system.graph
     symbols = [graph.symbol(name) for name in names]
@@ -303,7 +354,7 @@ def _assembled(
             if value:
                 unscaled = float(value) / float(np.prod(scale ** np.array(exponents)))
                 factors = [graph.pow(s, graph.number(e)) for s, e in zip(symbols, exponents, strict=True) if e]
-                terms.append(graph.mul((graph.number(Fraction(f"{unscaled:.{_DIGITS}g}")), *factors)))
+                terms.append(graph.mul((graph.number(Fraction(f"{unscaled:.{digits}g}")), *factors)))
         return graph.add(terms)
 
     rhs = [
@@ -370,7 +421,7 @@ def _right_inverse(rows: Sequence[Row], width: int) -> tuple[dict[int, Fraction]
     for i, row in enumerate(rows):
         for j, value in row.items():
             dense[i, j] = float(value)
-    size = np.maximum(np.abs(dense).max(axis=1, keepdims=True), 1e-300)
+    size = np.maximum(np.abs(dense).max(axis=1, keepdims=True), _TINY)
     _, _, order = qr(dense / size, pivoting=True, mode="economic")
     columns = sorted(int(j) for j in order[: len(rows)])
     square = flint.fmpq_mat(
@@ -383,18 +434,37 @@ def _right_inverse(rows: Sequence[Row], width: int) -> tuple[dict[int, Fraction]
     )
 
 
-# -- A small neural closure, as an extra: a map ℒ with pinned observables and a field ------------
-
-# A small neural closure, as an extra: a map ℒ with pinned observables and a field g, both trained on runs.
+# -- a small neural closure --------------------------------------------------------------------------
+# A map ℒ with pinned observables and a vector field g, both trained on trajectories: y = (observables / spread,
+# encoder(x / scale)) and dy/dτ = field(y), with τ = t / end time.
 #
-# Needs PyTorch (``pip install sbmlump[neural]``). The result is a file of weights beside the SBML; it is not written
-# as SBML, whose mathematics has no place for a network (and an expression of thousands of tanh would be no model).
-#
-# y = (observables / spread, encoder(x / scale)) and dy/dτ = field(y), with τ = t / horizon.
+# It is an extra that needs PyTorch (``pip install sbmlump[neural]``). The result is a file of weights beside the SBML;
+# it is not written as SBML, whose mathematics has no place for a network (and an expression of thousands of tanh would
+# be no model).
 
 
-_BATCH: Final = 4096
-_AWAY: Final = 1e6  # a run whose scaled state is larger has run away
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How a neural closure is trained.
+
+    Attributes
+    ----------
+    width : int
+        Units of the hidden layers.
+    steps : int
+        Of the optimiser (Adam).
+    batch : int
+        Points of a step.
+    learning_rate : float
+    divergence : float
+        A trajectory whose scaled state is larger has diverged.
+    """
+
+    width: int = 32
+    steps: int = 3000
+    batch: int = 4096
+    learning_rate: float = 3e-3
+    divergence: float = 1e6
 
 
 @dataclass(frozen=True)
@@ -416,10 +486,10 @@ class NeuralClosure:
     network : object
         A PyTorch module with ``encoder`` (x/scale → learned components) and ``field`` (y → dy/dτ).
     closure_error : float
-        Mean squared closure error over the validation runs, relative to the mean square of the lumped rates.
+        Mean squared closure error over the validation trajectories, relative to the mean square of the lumped rates.
     trajectory_error : float
-        Largest relative error of an observable over the validation runs, each integrated from y(0) = ℒ(x(0)); infinite
-        if one runs away.
+        Largest relative error of an observable over the validation trajectories, each integrated from y(0) = ℒ(x(0));
+        infinite if one diverges.
     """
 
     states: tuple[str, ...]
@@ -533,8 +603,7 @@ def learn_neural(
     observables: Sequence[Observable],
     *,
     size: int,
-    width: int = 32,
-    steps: int = 3000,
+    training: TrainingSettings = TrainingSettings(),
     trial: EnsembleSettings = STANDARD,
 ) -> NeuralClosure:
     """Train ℒ(x) = (observables, network(x)) and g(y) on runs of the model.
@@ -548,10 +617,9 @@ def learn_neural(
         Differentiable functions of the states; they need not be linear.
     size : int
         Components of y.
-    width, steps : int
-        Units of the hidden layers, steps of the optimiser (Adam).
-    trial : Trial
-        Horizon, and the starts of the validation runs; the training runs have others.
+    training : TrainingSettings
+    trial : EnsembleSettings
+        End time, and the initial values of the validation trajectories; the training trajectories have others.
 
     Raises
     ------
@@ -569,39 +637,41 @@ def learn_neural(
             Reason("bad-option", f"{len(observables)} observables need at least as many states, not {size}")
         )
     ruler = reference_ensemble(system, observables, trial)
-    ensemble = Ensemble(2 * ruler.trial.ensemble, 1.25 * ruler.trial.spread)
+    ensemble = Ensemble(2 * ruler.trial.ensemble, LearningSettings().training_spread * ruler.trial.spread)
     runs = ensemble_runs(system, ruler.times, ensemble, ruler.trial.seed + 1)[1]
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
         message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"
         raise LimitError(Reason("not-simulated", message))
-    scale = np.maximum(np.abs(runs).max(axis=(0, 1)), 1e-300)
+    scale = np.maximum(np.abs(runs).max(axis=(0, 1)), _TINY)
     pinned = values(system, [o.expression for o in observables], ruler.times, runs)
-    spread = np.maximum(pinned.std(axis=(0, 1)), 1e-300)
+    spread = np.maximum(pinned.std(axis=(0, 1)), _TINY)
     torch.manual_seed(trial.seed)
-    network = _network(torch, system.size, len(observables), size, width)
-    training = _tensors(torch, system, observables, ruler, runs, scale, spread)
-    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    network = _network(torch, system.size, len(observables), size, training.width)
+    tables = _tensors(torch, system, observables, ruler, runs, scale, spread)
+    optimiser = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     generator = torch.Generator().manual_seed(trial.seed)
-    for _ in range(steps):
+    for _ in range(training.steps):
         optimiser.zero_grad()
-        chosen = torch.randperm(len(training[0]), generator=generator)[:_BATCH]
-        error, variance = _loss(torch, network, [table[chosen] for table in training])
+        chosen = torch.randperm(len(tables[0]), generator=generator)[: training.batch]
+        error, variance = _loss(torch, network, [table[chosen] for table in tables])
         (error + variance).backward()
         optimiser.step()
     with torch.no_grad():
-        found, _ = _loss(torch, network, _tensors(torch, system, observables, ruler, ruler.states, scale, spread))
-    off = _trajectory_error(torch, network, ruler, scale, spread)
+        closure_error, _ = _loss(
+            torch, network, _tensors(torch, system, observables, ruler, ruler.states, scale, spread)
+        )
+    off = _trajectory_error(torch, network, ruler, scale, spread, training.divergence)
     return NeuralClosure(
         system.states,
         tuple(o.id for o in observables),
         size,
-        width,
+        training.width,
         ruler.until,
         scale,
         spread,
         network,
-        float(found),
+        float(closure_error),
         off,
     )
 
@@ -657,8 +727,10 @@ def _loss(torch: Any, network: Any, tensors: Sequence[Any]) -> tuple[Any, Any]:
     return ((network.field(y) - flow).pow(2).mean(dim=0) / size).mean(), variance
 
 
-def _trajectory_error(torch: Any, network: Any, ruler: ReferenceEnsemble, scale: Array, spread: Array) -> float:
-    """Largest relative error of the observables over the validation runs, integrated by the field alone."""
+def _trajectory_error(
+    torch: Any, network: Any, ruler: ReferenceEnsemble, scale: Array, spread: Array, divergence: float
+) -> float:
+    """Largest relative error of the observables over the validation trajectories, from the vector field alone."""
     worst = 0.0
     fixed = len(spread)
 
@@ -667,7 +739,7 @@ def _trajectory_error(torch: Any, network: Any, ruler: ReferenceEnsemble, scale:
             return np.asarray(network.field(torch.tensor(y)).numpy())
 
     def away(_: float, y: Array) -> float:
-        return _AWAY - float(np.abs(y).max())
+        return divergence - float(np.abs(y).max())
 
     away.terminal = True  # type: ignore[attr-defined]  # how SciPy is told
     for start, expected in zip(ruler.states[:, 0], ruler.expected, strict=True):
@@ -681,6 +753,6 @@ def _trajectory_error(torch: Any, network: Any, ruler: ReferenceEnsemble, scale:
         if not run.success or run.y.shape[1] < len(ruler.times):
             return float("inf")
         got = run.y[:fixed].T * spread
-        size = np.maximum(np.abs(expected).max(axis=0), 1e-300)
+        size = np.maximum(np.abs(expected).max(axis=0), _TINY)
         worst = max(worst, float((np.abs(got - expected) / size).max()))
     return worst

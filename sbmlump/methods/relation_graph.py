@@ -47,17 +47,41 @@ from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Reaction
 from sbmlump.model.text import add_multiple
 from sbmlump.structure.laws import amount_factors, changing_compartment
 
-__all__ = ["WEIGHTINGS", "RelationGraph", "Weighting", "pruned", "relation_graph"]
+__all__ = ["WEIGHTINGS", "PruningSettings", "RelationGraph", "Weighting", "pruned", "relation_graph"]
 
 
 Array = NDArray[np.float64]
 Clock = Callable[[], float]
 Weighting = Literal["average", "maximum", "turnover"]
 WEIGHTINGS: Final[tuple[Weighting, ...]] = ("maximum", "average", "turnover")
-_SEARCH_TRIALS: Final = 80
-_DEFAULT_ERROR: Final = 0.05
-_ROUGH: Final = 1e-4
-_ROUGH_STEPS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class PruningSettings:
+    """How a threshold is searched.
+
+    Attributes
+    ----------
+    error : float
+        Allowed where neither an error nor a threshold is asked for.
+    most_thresholds : int
+        Tried: evenly spaced among all that remove other states.
+    rough_tolerance : float
+        Relative, of the one trajectory that shows that most candidates are far off.
+    rough_steps : int
+        Of that trajectory.
+    rough_margin : float
+        Times the allowed error that it may have for the candidate to be measured in full.
+    group_weight : float
+        Of the edges along which states are proposed as a lump.
+    """
+
+    error: float = 0.05
+    most_thresholds: int = 80
+    rough_tolerance: float = 1e-4
+    rough_steps: int = 2_000
+    rough_margin: float = 1.1
+    group_weight: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +96,7 @@ class RelationGraph:
     importance : mapping of state to float
         1 for what is observed.
     groups : tuple of tuple of str
-        Strongly connected groups of at least two states along edges of 1/2 and more: candidates for lumps.
+        Strongly connected groups of at least two states along heavy edges: candidates for lumps.
     """
 
     states: tuple[str, ...]
@@ -87,6 +111,7 @@ def relation_graph(
     times: Array,
     states: Array,
     weighting: Weighting = "maximum",
+    group_weight: float = PruningSettings().group_weight,
 ) -> RelationGraph:
     """Build the graph from a run.
 
@@ -104,25 +129,24 @@ def relation_graph(
     """
     if weighting not in WEIGHTINGS:
         raise UsageError(Reason("bad-option", f"the weighting is {', '.join(WEIGHTINGS)}, not {weighting!r}"))
-    making, sources = _production(system, times, states, both=weighting == "turnover")
+    fluxes, sources = _production(system, times, states, both=weighting == "turnover")
     n = system.size
     table = np.zeros((n, n))
     with np.errstate(all="ignore"):
         for j in range(n):
-            made = making[j]
-            if not made:
+            if not fluxes[j]:
                 continue
-            total = np.sum([amount for _, amount in made], axis=0)
-            for i in {i for term, _ in made for i in sources[term]}:
-                part = np.sum([amount for term, amount in made if i in sources[term]], axis=0)
+            total = np.sum([amount for _, amount in fluxes[j]], axis=0)
+            for i in {i for term, _ in fluxes[j] for i in sources[term]}:
+                part = np.sum([amount for term, amount in fluxes[j] if i in sources[term]], axis=0)
                 if weighting != "average":
                     share = np.where(total > 0, part / total, 0.0).max()
                 else:
-                    whole = np.trapezoid(total, times)
-                    share = np.trapezoid(part, times) / whole if whole > 0 else 0.0
+                    over_time = np.trapezoid(total, times)
+                    share = np.trapezoid(part, times) / over_time if over_time > 0 else 0.0
                 table[i, j] = min(1.0, float(np.nan_to_num(share)))
     importance = _importance(system, observables, table)
-    close = sp.csr_array((table >= 0.5).astype(np.int8))
+    close = sp.csr_array((table >= group_weight).astype(np.int8))
     count, labels = connected_components(close, directed=True, connection="strong")
     groups = [tuple(system.states[i] for i in np.flatnonzero(labels == g)) for g in range(count)]
     return RelationGraph(
@@ -156,8 +180,8 @@ def _production(
     making: list[list[tuple[Term, Array]]] = []
     for one in terms:
         signed = [(term, float(factor) * amounts[:, place[term]]) for term, factor in one.items()]
-        made = [(term, np.abs(amount) if both else np.maximum(amount, 0.0)) for term, amount in signed]
-        making.append([(term, amount) for term, amount in made if amount.any()])
+        counted = [(term, np.abs(amount) if both else np.maximum(amount, 0.0)) for term, amount in signed]
+        making.append([(term, amount) for term, amount in counted if amount.any()])
     sources = {term: frozenset(index[n] for n in graph.symbols([term]) if n in index) for term in distinct}
     return making, sources
 
@@ -196,6 +220,7 @@ def pruned(
     weighting: Weighting | None = None,
     trial: EnsembleSettings = STANDARD,
     clock: Clock = time.perf_counter,
+    settings: PruningSettings = PruningSettings(),
 ) -> ReducedSystem:
     """Remove unimportant states and the reactions that make them.
 
@@ -227,42 +252,44 @@ def pruned(
     ruler = reference_ensemble(system, observables, trial)
     run = nominal_run(system, ruler.until)
     weightings = (weighting,) if weighting is not None else WEIGHTINGS if threshold is None else WEIGHTINGS[:1]
-    graphs = {one: relation_graph(system, observables, *run, one) for one in weightings}
+    graphs = {one: relation_graph(system, observables, *run, one, settings.group_weight) for one in weightings}
 
     nominal = ruler.nominal()
 
     def draft(limit: float, which: Weighting) -> tuple[ReducedSystem, dict[str, Any]]:
         return _pruned_at(system, observables, graphs[which], limit, which, run)
 
-    def finished(made: tuple[ReducedSystem, dict[str, Any]]) -> ReducedSystem:
-        certificate = error_estimate(made[0], "relation-graph", ruler, made[1])
-        return replace(made[0], certificate=certificate, seconds={"lump": clock() - begin})
+    def finished(reduction: ReducedSystem, details: dict[str, Any]) -> ReducedSystem:
+        certificate = error_estimate(reduction, "relation-graph", ruler, details)
+        return replace(reduction, certificate=certificate, seconds={"lump": clock() - begin})
 
     if threshold is not None:
-        return finished(draft(threshold, weightings[0]))
-    max_error = _DEFAULT_ERROR if max_error is None else max_error
+        return finished(*draft(threshold, weightings[0]))
+    max_error = settings.error if max_error is None else max_error
     lowest: float | None = None
-    for limit, which in _by_size(graphs):
-        made = draft(limit, which)
+    for limit, which in _by_size(graphs, settings.most_thresholds):
+        reduction, details = draft(limit, which)
         # most candidates are far off: one rough run shows it
-        rough = float(measure(made[0], nominal, relative=_ROUGH, steps=_ROUGH_STEPS).errors[0])
-        if rough <= 1.1 * max_error:
-            candidate = finished(made)
+        rough = float(
+            measure(reduction, nominal, relative=settings.rough_tolerance, steps=settings.rough_steps).errors[0]
+        )
+        if rough <= settings.rough_margin * max_error:
+            candidate = finished(reduction, details)
             assert isinstance(candidate.certificate, ErrorEstimate)
             if candidate.certificate.worst_error <= max_error:
                 return candidate
             rough = candidate.certificate.worst_error
         lowest = rough if lowest is None else min(lowest, rough)
     known = lowest is not None and np.isfinite(lowest)
-    found = f" (the smallest error of any threshold is {lowest:.2g})" if known else ""
+    smallest = f" (the smallest error of any threshold is {lowest:.2g})" if known else ""
     message = (
-        f"no state can be pruned with an error of at most {max_error:g}{found}; allow a larger one with --max-error"
+        f"no state can be pruned with an error of at most {max_error:g}{smallest}; allow a larger one with --max-error"
     )
     raise LimitError(Reason("target-not-reached", message))
 
 
-def _by_size(graphs: Mapping[Weighting, RelationGraph]) -> list[tuple[float, Weighting]]:
-    """Thresholds that remove states but not all, those that remove most first; at most 80 of them.
+def _by_size(graphs: Mapping[Weighting, RelationGraph], most: int) -> list[tuple[float, Weighting]]:
+    """Thresholds that remove states but not all, those that remove most first.
 
     Two weightings may remove the same states at different thresholds, and with them other reactions.
     """
@@ -274,9 +301,9 @@ def _by_size(graphs: Mapping[Weighting, RelationGraph]) -> list[tuple[float, Wei
             if len(removed) < len(graph.states):
                 found.setdefault((removed, limit), (limit, which))
     ordered = [found[key] for key in sorted(found, key=lambda one: (-len(one[0]), sorted(one[0]), one[1]))]
-    if len(ordered) <= _SEARCH_TRIALS:
+    if len(ordered) <= most:
         return ordered
-    return [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, _SEARCH_TRIALS).astype(int))]
+    return [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, most).astype(int))]
 
 
 def _check_options(threshold: float | None, max_error: float | None) -> None:
@@ -317,7 +344,7 @@ def _pruned_at(
 def _without(
     system: OdeSystem, removed: Sequence[str], observables: Sequence[Observable], dropped: Sequence[Reaction]
 ) -> OdeSystem:
-    """The system without some states, which rest at their initial values, and without some reactions."""
+    """The system without some states, which are constants of their initial values, and without some reactions."""
     graph = system.graph
     gone = set(removed)
     index = system.state_index

@@ -67,20 +67,54 @@ __all__ = [
 ]
 
 
-# -- Lumpings that are expressions: reading them, and the closure error of maps that  ------------
-
-# Lumpings that are expressions: reading them, and the closure error of maps that are not linear.
-#
-# With a field g the error J_ℓ(x)·f(x) − g(ℓ(x)) is an expression, brought to lowest terms where it is rational. Without
-# one, ℓ is closed if and only if J_ℓ·f is a function of ℓ, that is, if its gradient lies in the span of the gradients
-# of ℓ. For rational maps that is a question of ranks, asked at random points modulo random primes; what is not closed,
-# or not rational, is sampled along runs.
+# -- lumpings that are expressions -------------------------------------------------------------------
+# With a vector field g the error J_ℓ(x)·f(x) − g(ℓ(x)) is an expression, brought to lowest terms where it is rational.
+# Without one, ℓ is closed if and only if J_ℓ·f is a function of ℓ, that is, if its gradient lies in the span of the
+# gradients of ℓ. For rational maps that is a question of ranks, asked at random points modulo random primes; what is
+# not closed, or not rational, is sampled along trajectories.
 
 
+Array = NDArray[np.float64]
+Row = Mapping[int, Fraction]
+Clock = Callable[[], float]
 Residues = NDArray[np.int64]
 _NAMED: Final = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
-_SAMPLED: Final = 12
-_ROUNDING: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class ClosureSettings:
+    """How a user's lumping is read and measured.
+
+    Attributes
+    ----------
+    points : int
+        Times of a trajectory at which gradients of maps that are not linear are compared.
+    rounding : float
+        A flow that cancels is rounding below this part of the terms it is made of.
+    dependent : float
+        Singular values below this part of the largest are 0: gradients of lumps that depend on each other.
+    times : int
+        Of a trajectory along which closure errors are sampled, and its relative tolerance.
+    tolerance : float
+    most_lifts : int
+        Ways to share a lump that is not exact among its members that are measured.
+    most_bytes : int
+        Of a file.
+    longest_text : int
+        Of an error as an expression; longer ones say nothing to a reader.
+    """
+
+    points: int = 12
+    rounding: float = 1e-6
+    dependent: float = 1e-9
+    times: int = 40
+    tolerance: float = 1e-6
+    most_lifts: int = 4
+    most_bytes: int = 64 << 20
+    longest_text: int = 300
+
+
+_DEFAULTS: Final = ClosureSettings()
 
 
 def texts_in(text: str) -> dict[str, str] | None:
@@ -276,7 +310,9 @@ class GradientError:
     points: int
 
 
-def gradient_error(system: OdeSystem, nodes: Sequence[Node], times: Array, runs: Array) -> GradientError:
+def gradient_error(
+    system: OdeSystem, nodes: Sequence[Node], times: Array, runs: Array, settings: ClosureSettings = ClosureSettings()
+) -> GradientError:
     """How much of the gradients of J_ℓ·f leaves the span of the gradients of ℓ, at points of runs (r, m, n)."""
     maps = Evaluator(system.graph, nodes, system.states, system.constant_values)
     rates = Evaluator(system.graph, flow_of(system, nodes), system.states, system.constant_values)
@@ -284,17 +320,17 @@ def gradient_error(system: OdeSystem, nodes: Sequence[Node], times: Array, runs:
     worst = np.zeros(len(nodes))
     total, count = 0.0, 0
     for run in runs:
-        for k in range(0, len(times), max(1, len(times) // _SAMPLED)):
+        for k in range(0, len(times), max(1, len(times) // settings.points)):
             jacobian = maps.jacobian(float(times[k]), run[k]).toarray() * scale
             moved = rates.jacobian(float(times[k]), run[k]).toarray() * scale
             if not (np.isfinite(jacobian).all() and np.isfinite(moved).all()):
                 continue
             _, singular, right = np.linalg.svd(jacobian, full_matrices=False)
-            inside = right[singular > 1e-9 * max(float(singular.max(initial=0.0)), 1e-300)]
+            inside = right[singular > settings.dependent * max(float(singular.max(initial=0.0)), 1e-300)]
             left_over = moved - moved @ inside.T @ inside
             speed = np.linalg.norm(system.jacobian(float(times[k]), run[k]).toarray() * scale / scale[:, None])
             # a flow that cancels is rounding, measured by the terms it is made of
-            floor = _ROUNDING * speed * np.linalg.norm(jacobian, axis=1)
+            floor = settings.rounding * speed * np.linalg.norm(jacobian, axis=1)
             size = np.maximum(np.linalg.norm(moved, axis=1), np.maximum(floor, 1e-300))
             relative = np.linalg.norm(left_over, axis=1) / size
             worst = np.maximum(worst, relative)
@@ -303,15 +339,9 @@ def gradient_error(system: OdeSystem, nodes: Sequence[Node], times: Array, runs:
     return GradientError(worst, total / max(1, count), count)
 
 
-# -- Any lumping a user gives: how far it is from closed, and the reduction by it ----------------
+# -- closure and reduction ----------------------------------------------------------------------------
 
 
-Array = NDArray[np.float64]
-Row = Mapping[int, Fraction]
-Clock = Callable[[], float]
-_MOST_BYTES: Final = 64 << 20
-_MOST_LIFTS: Final = 4
-_LONGEST_TEXT: Final = 300
 _UNDEFINED: Final = "the reduced right-hand side is undefined for every lift of this lumping"
 _NOWHERE: Final = "the lumps, or their rates, are defined at no point of the runs of the model"
 
@@ -368,10 +398,10 @@ def _texts(lumping: Sequence[Row] | Mapping[str, str] | str | Path) -> Mapping[s
     return texts_in(_content(lumping)) if isinstance(lumping, (str, Path)) else None
 
 
-def _content(path: str | Path) -> str:
+def _content(path: str | Path, most_bytes: int = _DEFAULTS.most_bytes) -> str:
     try:
-        if Path(path).stat().st_size > _MOST_BYTES:
-            raise UsageError(Reason("bad-lumping", f"{path} is larger than {_MOST_BYTES >> 20} MB"))
+        if Path(path).stat().st_size > most_bytes:
+            raise UsageError(Reason("bad-lumping", f"{path} is larger than {most_bytes >> 20} MB"))
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
@@ -480,6 +510,7 @@ def user_lumping(
     trial: EnsembleSettings = STANDARD,
     seed: int = 0,
     clock: Clock = time.perf_counter,
+    settings: ClosureSettings = ClosureSettings(),
 ) -> ReducedSystem:
     """Reduce by a matrix that the user gives.
 
@@ -523,7 +554,7 @@ def user_lumping(
     error = closure(system, rows, trial=trial)
     # how a lump that is not exact is shared out among its members matters: the best of the plain ways is taken
     details = {"closure_error": error.as_json()}
-    measured = [(error_estimate(draft, "lumping", ruler, details), draft) for draft in drafts[:_MOST_LIFTS]]
+    measured = [(error_estimate(draft, "lumping", ruler, details), draft) for draft in drafts[: settings.most_lifts]]
     certificate, best = min(measured, key=lambda pair: pair[0].worst_error)
     remark = (
         "the lumping is exact, but what is observed was not shown to be a function of the lumps"
@@ -661,9 +692,9 @@ def _linear(
 
 def _sample(system: OdeSystem, trial: EnsembleSettings) -> tuple[Array, Array]:
     until = trial.until if trial.until is not None else default_horizon(system)
-    times = time_points(until, 40)
+    times = time_points(until, _DEFAULTS.times)
     ensemble = Ensemble(trial.ensemble, trial.spread)
-    runs = ensemble_runs(system, times, ensemble, trial.seed, relative=1e-6)[1]
+    runs = ensemble_runs(system, times, ensemble, trial.seed, relative=_DEFAULTS.tolerance)[1]
     return times, runs[np.isfinite(runs).all(axis=(1, 2))]
 
 
@@ -730,7 +761,7 @@ def _sampled(
     texts = {
         name: text
         for name, node in zip(names, errors, strict=True)
-        if not is_zero(system, [node]) and len(text := to_text(graph, node)) <= _LONGEST_TEXT
+        if not is_zero(system, [node]) and len(text := to_text(graph, node)) <= _DEFAULTS.longest_text
     }
     worst = relative.max(axis=0)
     return Closure(

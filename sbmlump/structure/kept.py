@@ -21,8 +21,6 @@ from sbmlump.structure.network import balance_of, network_for_balance, non_negat
 
 __all__ = ["Kept", "element_counts", "formulas_of", "kept_properties"]
 
-_POINTS: Final = 6
-_ROUNDING: Final = 1e-9
 _PART: Final = re.compile(r"([A-Z][a-z]?)(\d*)")
 _FORMULA: Final = re.compile(r"(?:chemicalFormula\s*=\s*[\"']|\bFORMULA:\s*)([A-Za-z0-9]+)")
 
@@ -76,7 +74,7 @@ def kept_properties(reduction: ReducedSystem, *, formulas: Mapping[str, str] | N
     """
     original, system = reduction.original, reduction.system
     found = _laws(reduction)
-    if not _all_there(reduction):  # what is eliminated is not pooled: it follows from what stays
+    if not _all_there(reduction):  # what is eliminated is not pooled: it follows from what is retained
         found.append(_total(reduction))
         found += _elements(reduction, formulas if formulas is not None else formulas_of(original))
     found.append(_non_negativity(reduction))
@@ -157,13 +155,13 @@ def _holds(reduction: ReducedSystem, law: Mapping[int, Fraction]) -> bool:
     if isinstance(kind, Elimination):
         defined = system.definitions
         if isinstance(reduction.certificate, ExactProof):
-            # what is eliminated follows from what stays, as it was; lumps of an earlier step hold some sums only
+            # what is eliminated follows from what is retained, as it was; lumps of an earlier step hold some sums only
             whole = all(names[j] in defined for j in law)
             return whole or solve_rows(_known_rows(reduction), law) is not None
         if any(names[j] not in defined for j in law):
             # pools stand for their members, which are defined too where they are eliminated
             return False
-        return _rests(system, [graph.scaled(w, defined[names[j]]) for j, w in law.items()])
+        return _is_constant(system, [graph.scaled(w, defined[names[j]]) for j, w in law.items()])
     if isinstance(kind, Embedding):
         return isinstance(reduction.certificate, ExactProof)  # every state is one of the reduced system
     rows = list(reduction.matrix.rows)
@@ -174,10 +172,10 @@ def _holds(reduction: ReducedSystem, law: Mapping[int, Fraction]) -> bool:
     if isinstance(reduction.certificate, ExactProof):
         return True
     parts = [graph.scaled(weights[i], graph.symbol(name)) for i, name in enumerate(system.states) if weights[i]]
-    return _rests(system, parts)
+    return _is_constant(system, parts)
 
 
-def _rests(system: OdeSystem, parts: Sequence[Node]) -> bool:
+def _is_constant(system: OdeSystem, parts: Sequence[Node], points: int = 6, rounding: float = 1e-9) -> bool:
     """Whether a sum is constant along the flow: its rate is rounding beside those of its parts, at random states.
 
     An event that sets one of its states counts as motion.
@@ -190,11 +188,11 @@ def _rests(system: OdeSystem, parts: Sequence[Node]) -> bool:
     except ValueError:
         return False  # not shown
     generator = np.random.default_rng(0x1A35)
-    start = np.abs(np.nan_to_num(system.initial_state()))
-    largest = float(start.max(initial=0.0)) or 1.0
-    points = np.where(start > 0, start, largest) * generator.uniform(0.2, 2.0, (_POINTS, system.size))
-    found = Evaluator(graph, flows, system.states, system.constant_values).values(0.0, points)
-    return bool((np.abs(found.sum(axis=1)) <= _ROUNDING * np.abs(found).sum(axis=1)).all())
+    initial = np.abs(np.nan_to_num(system.initial_state()))
+    largest = float(initial.max(initial=0.0)) or 1.0
+    states = np.where(initial > 0, initial, largest) * generator.uniform(0.2, 2.0, (points, system.size))
+    rates = Evaluator(graph, flows, system.states, system.constant_values).values(0.0, states)
+    return bool((np.abs(rates.sum(axis=1)) <= rounding * np.abs(rates).sum(axis=1)).all())
 
 
 def _all_there(reduction: ReducedSystem) -> bool:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +39,7 @@ from sbmlump.proof.identity import failure_bound, run_trials
 
 __all__ = [
     "ConservationLaw",
+    "LawSettings",
     "Measure",
     "amount_factors",
     "changing_compartment",
@@ -62,10 +62,28 @@ __all__ = [
 
 
 Residues = NDArray[np.int64]
-_BLOCK: Final = 128
-_MAX_PRIMES: Final = 24
-_MAX_STATES: Final = 5_000
-_MOST_NEAR: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LawSettings:
+    """How conservation laws are searched.
+
+    Attributes
+    ----------
+    points : int
+        Random points evaluated at once.
+    most_primes : int
+        Of 31 bits for the coefficients: laws with longer ones are of no use to anyone.
+    most_states : int
+        The search is cubic in their number.
+    most_near : int
+        Totals that look conserved that are listed.
+    """
+
+    points: int = 128
+    most_primes: int = 24
+    most_states: int = 5_000
+    most_near: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +258,7 @@ def stoichiometric_laws(system: OdeSystem) -> tuple[ConservationLaw, ...]:
     basis, pivots = left_null_space(rows, len(system.reactions))
     named = stoichiometric_constants(system)
     fixed = system.specialised(frozenset(c.id for c in system.constants) - named) if named else {}
-    return tuple(_with_rests(system, law, frozenset()) for law in _proved(system, basis, pivots, fixed))
+    return tuple(_with_constants(system, law, frozenset()) for law in _proved(system, basis, pivots, fixed))
 
 
 def stoichiometric_constants(system: OdeSystem) -> frozenset[str]:
@@ -250,7 +268,9 @@ def stoichiometric_constants(system: OdeSystem) -> frozenset[str]:
     return frozenset(graph.symbols(nodes) & {c.id for c in system.constants})
 
 
-def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str], ...]:
+def near_laws(
+    system: OdeSystem, settings: LawSettings = LawSettings()
+) -> tuple[tuple[Mapping[str, Fraction], str, str], ...]:
     """Totals that a naive look at the reactions would take for constant, each with what feeds or drains it.
 
     Only reactions with something on both sides are looked at first; a total that they keep is then held against
@@ -285,7 +305,7 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
     basis, pivots = left_null_space([inner[j] for j in members], len(system.reactions))
     ruled = {j for j in members if system.is_boundary(system.states[j])}
     found: list[tuple[Mapping[str, Fraction], str, str]] = []
-    for local in choose_basis(basis, pivots).rows[: 20 * _MOST_NEAR]:
+    for local in choose_basis(basis, pivots).rows[: 20 * settings.most_near]:
         row = {members[k]: value for k, value in primitive(local).items()}
         weights = {system.states[j]: value for j, value in row.items()}
         rule = next((system.states[j] for j in row if j in ruled), None)
@@ -294,7 +314,7 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
             found.append((weights, rule, "rate rule"))
         elif fed is not None:
             found.append((weights, fed[0], fed[1]))
-        if len(found) == _MOST_NEAR:
+        if len(found) == settings.most_near:
             break
     # what feeds it may be what another reaction drains, or nothing at the values of the file
     candidates = [{index[name]: value for name, value in weights.items()} for weights, _, _ in found]
@@ -306,7 +326,12 @@ def near_laws(system: OdeSystem) -> tuple[tuple[Mapping[str, Fraction], str, str
 
 
 def linear_integrals(
-    system: OdeSystem, *, symbolic: bool = True, keep: AbstractSet[str] = frozenset(), seed: int = 0
+    system: OdeSystem,
+    *,
+    symbolic: bool = True,
+    keep: AbstractSet[str] = frozenset(),
+    seed: int = 0,
+    settings: LawSettings = LawSettings(),
 ) -> tuple[ConservationLaw, ...]:
     """All linear first integrals Σ nᵢ·Vᵢ·xᵢ of the right-hand side, a readable integer basis.
 
@@ -318,6 +343,7 @@ def linear_integrals(
         Constants for all of whose values they are to hold also then.
     seed : int
         Of the random numbers; a law that is returned has been proved with an error probability below 1e-18.
+    settings : LawSettings
 
     Raises
     ------
@@ -326,14 +352,13 @@ def linear_integrals(
     UnsupportedModelError
         If the right-hand side is defined at no random point (``undefined-right-hand-side``).
     """
-    if system.size > _MAX_STATES:
-        raise LimitError(
-            Reason("too-large", f"first integrals are looked for up to {_MAX_STATES} states, not {system.size}")
-        )
+    if system.size > settings.most_states:
+        message = f"first integrals are looked for up to {settings.most_states} states, not {system.size}"
+        raise LimitError(Reason("too-large", message))
     if not system.size:
         return ()
     fixed: Mapping[Node, Node] = {} if symbolic else system.specialised(frozenset(keep))
-    basis, pivots = _candidate_integrals(system, fixed, seed)
+    basis, pivots = _candidate_integrals(system, fixed, seed, settings)
     return _proved(system, basis, pivots, fixed, seed=seed)
 
 
@@ -362,7 +387,7 @@ def conserved_laws(
         row = {index[n]: v for n, v in law.weights.items()}
         if solve_rows(rows, row) is None:
             rows.append(row)
-            extra.append(_with_rests(system, law, keep, seed))
+            extra.append(_with_constants(system, law, keep, seed))
     return (*every, *extra)
 
 
@@ -410,7 +435,7 @@ def rests_on(
         size = max(1, size // 2)
 
 
-def _with_rests(system: OdeSystem, law: ConservationLaw, keep: AbstractSet[str], seed: int = 0) -> ConservationLaw:
+def _with_constants(system: OdeSystem, law: ConservationLaw, keep: AbstractSet[str], seed: int = 0) -> ConservationLaw:
     return replace(law, rests_on=rests_on(system, law.weights, keep, seed) or ())
 
 
@@ -438,15 +463,15 @@ def _rates_program(system: OdeSystem, fixed: Mapping[Node, Node]) -> Program:
 
 
 def _candidate_integrals(
-    system: OdeSystem, fixed: Mapping[Node, Node], seed: int
+    system: OdeSystem, fixed: Mapping[Node, Node], seed: int, settings: LawSettings
 ) -> tuple[list[dict[int, Fraction]], list[int]]:
     program = _rates_program(system, fixed)
     generator = np.random.default_rng([seed, 0x1A75])
     spaces: list[tuple[tuple[int, ...], Residues, Residues, int]] = []
-    for _ in range(_MAX_PRIMES):
+    for _ in range(settings.most_primes):
         field = PrimeField(random_prime(generator), int(generator.integers(1 << 62)))
         try:
-            space = _span_of_rates(program, field, generator, system.size)
+            space = _span_of_rates(program, field, generator, system.size, settings.points)
         except BadPrimeError:
             continue
         rows, pivots = space.sorted_rows()
@@ -462,15 +487,18 @@ def _candidate_integrals(
         lifted = _null_space_over_q(spaces, system.size)
         if lifted is not None:
             return lifted
-    raise LimitError(Reason("coefficients-too-large", "the conservation laws need more than 24 primes of 31 bits"))
+    message = f"the conservation laws need more than {settings.most_primes} primes of 31 bits"
+    raise LimitError(Reason("coefficients-too-large", message))
 
 
-def _span_of_rates(program: Program, field: PrimeField, generator: np.random.Generator, n: int) -> RowSpace:
+def _span_of_rates(
+    program: Program, field: PrimeField, generator: np.random.Generator, n: int, points: int
+) -> RowSpace:
     """Span of the rate vectors, columns from the last state to the first."""
     space = RowSpace(n, field.prime)
 
     def draw() -> tuple[Residues, NDArray[np.bool_]]:
-        tape = program.run(field, generator.integers(1, field.prime, (len(program.inputs), _BLOCK)))
+        tape = program.run(field, generator.integers(1, field.prime, (len(program.inputs), points)))
         return program.outputs(tape)[::-1], tape.bad
 
     while len(space) < n:
@@ -553,14 +581,10 @@ def _wrong_rows(program: Program, rows: Sequence[Mapping[int, Fraction]], seed: 
     return set(trial.wrong) if trial.primes else set(range(len(rows)))
 
 
-# -- Which conservation laws the events of a system keep, as identities in values of  ------------
-
-# Which conservation laws the events of a system keep, as identities in values of one moment.
-#
+# -- which laws the events keep -----------------------------------------------------------------------
 # An event keeps Σ nᵢXᵢ if what it sets the states to has the same sum, for every state and all values of the constants.
-# Where it assigns values of its trigger that may have changed by its execution, what it sets and what it leaves
-# belong to
-# two moments: then it keeps a law only if all members are set, or none is.
+# Where it assigns values of its trigger that may have changed by its execution, what it sets and what it leaves belong
+# to two moments: then it keeps a law only if all members are set, or none is.
 
 
 Row = Mapping[int, Fraction]
@@ -628,7 +652,7 @@ def _without(rows: Sequence[Row], columns: Sequence[int], width: int) -> list[di
 def _with_the_sum_kept(
     system: OdeSystem, event: Event, rows: Sequence[Row], touched: Sequence[int]
 ) -> list[dict[int, Fraction]]:
-    """Combinations w of the rows with Σ wᵢ(VᵢRᵢ − vᵢxᵢ) ≡ 0, Vᵢ the new sizes: the laws of a system that so moves."""
+    """Combinations w of the rows with Σ wᵢ(VᵢRᵢ − vᵢxᵢ) ≡ 0, Vᵢ the new sizes: laws of a system that moves so."""
     if not rows:
         return []
     graph = system.graph
@@ -637,7 +661,7 @@ def _with_the_sum_kept(
     measures = law_measures(system)
     amounts = [graph.mul((measures[j].factor, graph.symbol(system.states[j]))) for j in touched]
     afterwards = graph.substitute(amounts, {graph.symbol(name): node for name, node in new.items()})
-    jumping = replace(
+    resetting = replace(
         system,
         states=names,
         initial=tuple(system.initial[j] for j in touched),
@@ -650,7 +674,7 @@ def _with_the_sum_kept(
         algebraic=(),
     )
     place = {name: k for k, name in enumerate(names)}
-    laws = [{place[name]: value for name, value in law.weights.items()} for law in linear_integrals(jumping)]
+    laws = [{place[name]: value for name, value in law.weights.items()} for law in linear_integrals(resetting)]
     conditions, _ = null_space(laws, len(names))
     products: list[dict[int, Fraction]] = []
     for row in rows:

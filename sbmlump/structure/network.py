@@ -32,6 +32,7 @@ __all__ = [
     "network_for_balance",
     "network_of",
     "Balance",
+    "BalanceSettings",
     "balance_of",
     "non_negative_rates",
     "sign_of",
@@ -341,27 +342,23 @@ def _sum(values: Iterable[Fraction | float]) -> Fraction | float:
     return total
 
 
-def _is_negligible(total: Fraction | float, row: Mapping[str, Fraction | float]) -> bool:
+def _is_negligible(total: Fraction | float, row: Mapping[str, Fraction | float], rounding: float = 1e-12) -> bool:
     if isinstance(total, Fraction):
         return not total
-    return abs(total) <= 1e-12 * max(abs(float(value)) for value in row.values())
+    return abs(total) <= rounding * max(abs(float(value)) for value in row.values())
 
 
-# -- Detailed and complex balance of a mass-action network, decided from its rate con ------------
-
-# Detailed and complex balance of a mass-action network, decided from its rate constants.
-#
-# Both are questions about a positive equilibrium x. Taking logarithms they become linear systems in ln x:
+# -- balance -----------------------------------------------------------------------------------------
+# Detailed and complex balance of a mass-action network, decided from its rate constants. Both are questions about a
+# positive equilibrium x. Taking logarithms they become linear systems in ln x:
 #
 # - detailed balance: k₊ x^source = k₋ x^target for every pair of opposite directions;
-# - complex balance: x^complex / κ is the same for all complexes of a linkage class, κ being the positive vector
-# that the
-#   Laplacian of the class maps to 0 (the tree constants).
+# - complex balance: x^complex / κ is the same for all complexes of a linkage class, κ being the positive vector that
+#   the Laplacian of the class maps to 0 (the tree constants).
 #
-# A linear system in logarithms is solvable if and only if Π b^w = 1 for every integer w that is orthogonal to
-# its matrix
-# (for detailed balance these are the Wegscheider conditions). With rational rate constants that is decided exactly.
-# The equilibrium itself is then found numerically and put into the equations.
+# A linear system in logarithms is solvable if and only if Π b^w = 1 for every integer w that is orthogonal to its
+# matrix (for detailed balance these are the Wegscheider conditions). With rational rate constants that is decided
+# exactly. The equilibrium itself is then found numerically and put into the equations.
 #
 # References
 # ----------
@@ -369,10 +366,28 @@ def _is_negligible(total: Fraction | float, row: Mapping[str, Fraction | float])
 
 
 Number = Fraction | float
-_LOG_TOLERANCE: Final = 1e-9  # of Σ w ln b for rate constants that are not rational
-_RESIDUAL: Final = 1e-6  # of the balance at the equilibrium that was found, relative to the fluxes
-_MAX_EXACT_BITS: Final = 400_000
-_MAX_CLASS: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceSettings:
+    """How balance is decided.
+
+    Attributes
+    ----------
+    log_tolerance : float
+        Of Σ w ln b, relative to its terms, for rate constants that are not rational.
+    residual : float
+        Of the balance at the equilibrium that was found, relative to the fluxes.
+    most_exact_bits : int
+        Of a product of powers of rational rate constants; longer ones are decided by logarithms.
+    most_complexes : int
+        Of a linkage class, whose tree constants need an elimination over Q; complex balance is not decided beyond.
+    """
+
+    log_tolerance: float = 1e-9
+    residual: float = 1e-6
+    most_exact_bits: int = 400_000
+    most_complexes: int = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +424,7 @@ class _LogSystem:
     values: list[Number]
 
 
-def balance_of(network: Network | None) -> Balance:
+def balance_of(network: Network | None, settings: BalanceSettings = BalanceSettings()) -> Balance:
     """Whether a network is detailed balanced and complex balanced at a positive equilibrium."""
     if network is None:
         return Balance(None, None, "none", "the equations have no canonical network; balance is not defined")
@@ -420,18 +435,21 @@ def balance_of(network: Network | None) -> Balance:
         return Balance(None, None, network.realisation, f"not a mass-action network ({listed}); balance is not defined")
     if not network.weakly_reversible:
         return Balance(False, False, network.realisation, "the network is not weakly reversible")
-    by_complexes = _complex_system(network)
-    complex_balanced, complex_exact = (None, True) if by_complexes is None else _solvable(by_complexes, network)
+    by_complexes = _complex_system(network, settings.most_complexes)
+    complex_balanced, complex_exact = (
+        (None, True) if by_complexes is None else _solvable(by_complexes, network, settings)
+    )
     pairs = _pair_system(network)
-    detailed, pairs_exact = (False, True) if pairs is None else _solvable(pairs, network)
+    detailed, pairs_exact = (False, True) if pairs is None else _solvable(pairs, network, settings)
     exact = pairs_exact and (detailed or complex_exact)
     if detailed:
         complex_balanced = True
     equilibrium: Mapping[str, float] = {}
     if complex_balanced:
-        found = _equilibrium(network, pairs if detailed and pairs is not None else by_complexes)
-        equilibrium = found or {}
-        if found is None:
+        conditions = pairs if detailed and pairs is not None else by_complexes
+        solution = _equilibrium(network, conditions, settings.residual)
+        equilibrium = solution or {}
+        if solution is None:
             return Balance(
                 None, None, network.realisation, "the balanced equilibrium could not be confirmed numerically", False
             )
@@ -485,12 +503,12 @@ def _pair_system(network: Network) -> _LogSystem | None:
     return _LogSystem(rows, values)
 
 
-def _complex_system(network: Network) -> _LogSystem | None:
+def _complex_system(network: Network, most_complexes: int) -> _LogSystem | None:
     """(complex − first complex of its class)·ln x = ln(κ/κ₁)."""
     rows: list[dict[int, Fraction]] = []
     values: list[Number] = []
     for group in network.linkage_classes:
-        if len(group) > _MAX_CLASS:
+        if len(group) > most_complexes:
             return None
         constants = _tree_constants(network, group)
         if constants is None:
@@ -528,34 +546,34 @@ def _tree_constants(network: Network, group: Sequence[int]) -> list[Number] | No
     return None if (kernel <= 0).any() else [float(value) for value in kernel]
 
 
-def _solvable(system: _LogSystem, network: Network) -> tuple[bool, bool]:
+def _solvable(system: _LogSystem, network: Network, settings: BalanceSettings) -> tuple[bool, bool]:
     """Whether Π b^w = 1 for every integer w orthogonal to the rows, and whether exact arithmetic says so."""
     basis, _ = left_null_space(system.rows, len(network.species))
     exact = True
     for row in map(primitive, basis):
         exponents = {i: int(value) for i, value in row.items()}
-        one, sure = _product_is_one([(system.values[i], e) for i, e in exponents.items()])
+        one, sure = _product_is_one([(system.values[i], e) for i, e in exponents.items()], settings)
         if not one:
             return False, sure
         exact = exact and sure
     return True, exact
 
 
-def _product_is_one(powers: Sequence[tuple[Number, int]]) -> tuple[bool, bool]:
+def _product_is_one(powers: Sequence[tuple[Number, int]], settings: BalanceSettings) -> tuple[bool, bool]:
     """The answer, and whether it was found in exact arithmetic (not for irrational or very long numbers)."""
     bits = sum(
         abs(e) * (value.numerator.bit_length() + value.denominator.bit_length())
         for value, e in powers
         if isinstance(value, Fraction)
     )
-    if all(isinstance(value, Fraction) for value, _ in powers) and bits <= _MAX_EXACT_BITS:
+    if all(isinstance(value, Fraction) for value, _ in powers) and bits <= settings.most_exact_bits:
         product = Fraction(1)
         for value, e in powers:
             assert isinstance(value, Fraction)
             product *= value**e
         return product == 1, True
     logarithms = [e * _log(value) for value, e in powers]
-    return abs(sum(logarithms)) <= _LOG_TOLERANCE * max(1.0, sum(map(abs, logarithms))), False
+    return abs(sum(logarithms)) <= settings.log_tolerance * max(1.0, sum(map(abs, logarithms))), False
 
 
 def _log(value: Number) -> float:
@@ -564,7 +582,7 @@ def _log(value: Number) -> float:
     return log(value)
 
 
-def _equilibrium(network: Network, system: _LogSystem | None) -> dict[str, float] | None:
+def _equilibrium(network: Network, system: _LogSystem | None, residual: float) -> dict[str, float] | None:
     """x from ln x by least squares, and whether inflow and outflow of every complex agree there."""
     if system is None:
         return None
@@ -583,13 +601,12 @@ def _equilibrium(network: Network, system: _LogSystem | None) -> dict[str, float
         flux = float(one.rate or 0) * powers[one.source]
         outflow[one.source] += flux
         inflow[one.target] += flux
-    if not (np.abs(inflow - outflow) <= _RESIDUAL * np.maximum(inflow, outflow)).all():
+    if not (np.abs(inflow - outflow) <= residual * np.maximum(inflow, outflow)).all():
         return None
     return {name: float(np.exp(logarithms[i])) for name, i in place.items()}
 
 
-# -- A sufficient test that states cannot become negative: gᵢ ≥ 0 on yᵢ = 0, all othe ------------
-
+# -- signs -------------------------------------------------------------------------------------------
 # A sufficient test that states cannot become negative: gᵢ ≥ 0 on yᵢ = 0, all others being non-negative.
 
 
@@ -600,9 +617,8 @@ _MONOTONE: Final = frozenset({"tanh", "arctan", "sinh", "floor"})  # of the sign
 def non_negative_rates(system: OdeSystem) -> Mapping[str, bool]:
     """For each state, whether its rate is certainly not negative where it is 0 and no state is negative.
 
-    True for all of them: no state that starts at 0 or above becomes negative. False means "not shown"; a state that an
-    event sets must also be set to what is certainly not negative.
-    The values of the constants are those in the file.
+    True for all of them: no state with an initial value of 0 or above becomes negative. False means "not shown"; a
+    state that an event sets must also be set to what is certainly not negative. Constants have the values of the file.
     """
     graph = system.graph
     bound = graph.substitute(system.rhs, system.specialised())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sbmlump.errors import SbmlumpError
 from sbmlump.linalg.rational import rank
@@ -20,11 +20,17 @@ from sbmlump.structure.laws import (
     stoichiometric_laws,
     stoichiometry,
 )
-from sbmlump.structure.network import Balance, Network, balance_of, network_for_balance, network_of, non_negative_rates
+from sbmlump.structure.network import (
+    Balance,
+    BalanceSettings,
+    Network,
+    balance_of,
+    network_for_balance,
+    network_of,
+    non_negative_rates,
+)
 
 __all__ = ["Structure", "structure_of"]
-
-_MOST_SHOWN: Final = 30
 
 
 @dataclass(frozen=True)
@@ -119,16 +125,16 @@ class Structure:
             "remarks": list(self.remarks),
         }
 
-    def as_text(self) -> str:
-        """For ``inspect --structure``: lines indented by two."""
+    def as_text(self, most: int = 30) -> str:
+        """For ``inspect --structure``: lines indented by two, at most so many laws."""
         lines: list[str] = ["Structure:"]
         rank_text = "not defined" if self.stoichiometric_rank is None else str(self.stoichiometric_rank)
         lines.append(f"  rank of the stoichiometric matrix  {rank_text} of {self.system.size} states")
         lines.append(f"  conservation laws                  {len(self.laws)}")
-        lines += [self._line(law, event) for law, event in self._laws()[:_MOST_SHOWN]]
-        if len(self.laws) > _MOST_SHOWN:
-            lines.append(f"    … and {len(self.laws) - _MOST_SHOWN} more")
-        lines += [f"    not conserved: {text} ({kind} {element})" for text, element, kind in self.near[:_MOST_SHOWN]]
+        lines += [self._line(law, event) for law, event in self._laws()[:most]]
+        if len(self.laws) > most:
+            lines.append(f"    … and {len(self.laws) - most} more")
+        lines += [f"    not conserved: {text} ({kind} {element})" for text, element, kind in self.near[:most]]
         lines += self._network_lines()
         doubtful = [name for name, fine in self.non_negative.items() if not fine]
         shown = "shown for all states" if not doubtful else "not shown for " + ", ".join(doubtful[:8])
@@ -154,7 +160,7 @@ class Structure:
         ]
 
 
-def structure_of(system: OdeSystem) -> Structure:
+def structure_of(system: OdeSystem, balance: BalanceSettings | None = None) -> Structure:
     """Look into the structure of a model.
 
     A part that cannot be found (too large, undefined everywhere) is left out with a remark.
@@ -180,7 +186,7 @@ def structure_of(system: OdeSystem) -> Structure:
         len(laws),
         near,
         network,
-        balance_of(network_for_balance(system)),
+        balance_of(network_for_balance(system), balance or BalanceSettings()),
         non_negative_rates(system),
         tuple(remarks),
         _set_by_events(system, laws),

@@ -1,7 +1,7 @@
 """What is done with one model, inside a process of its own: read it, then go through observables and methods.
 
-Everything is told as it comes: ``ModelRow`` (what is to be done), ``Begun`` (what is tried now), rows. Whoever listens
-can tell, when the process dies, what it was doing and what is left.
+Everything is emitted as it comes: ``ModelRow`` (what is to be done), ``Begun`` (what is tried now), rows. Whoever
+listens can tell, when the process dies, what it was doing and what is left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sbmlump._version import __version__
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import ContradictedError, simulate_reduction, simulation_source
-from sbmlump.methods.exact.per_species import StateFailure, StateSize, sizes_for_every_state
+from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
 from sbmlump.methods.registry import ReduceOptions, apply
 from sbmlump.model.properties import kinetics_of
 from sbmlump.model.reduced import ReducedSystem
@@ -52,14 +52,36 @@ __all__ = [
 ]
 
 
-# -- Simulate a model and its reduction, for a row of a survey -----------------------------------
+@dataclass(frozen=True, slots=True)
+class RowSettings:
+    """What a row costs and holds.
+
+    Attributes
+    ----------
+    most_reactions : int
+        Of a model that is simulated: libRoadRunner compiles a few seconds for these, once for every observable.
+    begin_until : float
+        Part of the time limit after which nothing new is begun, so that all rows are written in order.
+    longest_text : int
+        Characters of a text column.
+    most_pools : int
+        Of a reduction that are written out.
+    most_points : int
+        Of a trajectory.
+    """
+
+    most_reactions: int = 1_000
+    begin_until: float = 0.9
+    longest_text: int = 2_000
+    most_pools: int = 200
+    most_points: int = 51
 
 
-_MOST_REACTIONS: Final = 1_000  # libRoadRunner compiles a few seconds for these, once for every observable
+_ROWS: Final = RowSettings()
 
 
 def checked(
-    source: SimulatedModel, reduction: ReducedSystem, options: ReduceOptions
+    source: SimulatedModel, reduction: ReducedSystem, options: ReduceOptions, most_reactions: int = _ROWS.most_reactions
 ) -> tuple[ErrorReport | None, list[Reason]]:
     """The errors of a reduction, or why there are none.
 
@@ -76,7 +98,7 @@ def checked(
         If the reduction is proved and simulations contradict it.
     """
     count = len(reduction.original.reactions)
-    if count > _MOST_REACTIONS:
+    if count > most_reactions:
         message = f"not simulated: libRoadRunner would compile the {count} reactions for each observable"
         return None, [Reason("too-large-to-simulate", message)]
     try:
@@ -89,13 +111,10 @@ def checked(
         return None, list(error.reasons)
 
 
-# -- What is done with one model, inside a process of its own: read it, then go throu ------------
+# -- one model ---------------------------------------------------------------------------------------
 
 
 PRELOAD: Final = ("sbmlump.survey.job", "sbmlump.sbml.read.load", "sbmlump.sbml.write.document", "sbmlump.simulators")
-_SOFT: Final = 0.9  # part of the time limit after which nothing new is begun, so that the rest is told in order
-_LONGEST: Final = 2_000  # characters of a text column
-_MOST_POINTS: Final = 51  # of a trajectory
 Pair = tuple[str | None, str]
 Source = SimulatedModel | tuple[Reason, ...]
 Emit = Callable[[Any], None]
@@ -142,7 +161,7 @@ def survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
     observables = system.states if task.observe is None else task.observe
     pairs = tuple((name, method) for method in methods for name in observables)
     emit(ModelRow(base, pairs))
-    deadline = begin + _SOFT * task.settings.time_limit
+    deadline = begin + _ROWS.begin_until * task.settings.time_limit
     source = _source(system, task) if task.settings.check else ()
     for method in methods:
         wanted = [name for name in observables if (name, method) not in skip]
@@ -213,10 +232,10 @@ def _rows(
     system: OdeSystem, task: Task, base: Row, wanted: Sequence[str], emit: Emit, deadline: float, source: Source
 ) -> Iterator[Row]:
     """Rows of one method, in the order of ``wanted``."""
-    whole = base.method == "exact" and not task.settings.check
-    states = wanted if whole and all(name in system.state_index for name in wanted) else ()
+    together = base.method == "exact" and not task.settings.check
+    states = wanted if together and all(name in system.state_index for name in wanted) else ()
     if states:
-        yield from _all_states(system, task, base, states)
+        yield from _per_species_rows(system, task, base, states)
         return
     for name in wanted:
         if time.perf_counter() > deadline:
@@ -225,25 +244,25 @@ def _rows(
             yield with_reasons(replace(base, observable=name, outcome="out-of-budget"), [late])
             continue
         emit(Begun((name, base.method)))
-        yield _one(system, task, replace(base, observable=name), emit, source)
+        yield _row_of(system, task, replace(base, observable=name), emit, source)
 
 
-def _all_states(system: OdeSystem, task: Task, base: Row, states: Sequence[str]) -> Iterator[Row]:
+def _per_species_rows(system: OdeSystem, task: Task, base: Row, states: Sequence[str]) -> Iterator[Row]:
     """Exact sizes of all states at once."""
-    left = dict.fromkeys(states)
+    missing = dict.fromkeys(states)
     start = time.perf_counter()
     try:
-        for size in sizes_for_every_state(system, states, task.settings.seed):
+        for size in per_species_sizes(system, states, task.settings.seed):
             seconds = time.perf_counter() - start
             row = replace(base, observable=size.state)
             if isinstance(size, StateFailure):
                 yield _refused(row, size.error, seconds)
             else:
                 yield replace(_sized(system, row, size), seconds_lump=seconds)
-            del left[size.state]
+            del missing[size.state]
             start = time.perf_counter()
     except SbmlumpError as error:
-        for name in left:
+        for name in missing:
             yield _refused(replace(base, observable=name), error, time.perf_counter() - start)
 
 
@@ -268,8 +287,8 @@ def _sized(system: OdeSystem, row: Row, size: StateSize) -> Row:
     return replace(row, kept=kept, pools=None if size.pools is None else _pools_text(system, size.pools))
 
 
-def _bare(row: Row) -> Row:
-    """The row without what a reduction said that is none."""
+def _without_reduction(row: Row) -> Row:
+    """The row without what a refuted reduction said."""
     return replace(
         row, reduced_size=None, ratio=None, kept=None, pools=None, proper=None, non_negative=None, exact=None,
         certified=False, singles=None,
@@ -288,7 +307,7 @@ def _pools_text(system: OdeSystem, rows: Sequence[Mapping[int, Fraction]]) -> st
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
+    return text if len(text) <= _ROWS.longest_text else text[: _ROWS.longest_text] + " …"
 
 
 def _sum(terms: Sequence[tuple[str, Fraction]]) -> str:
@@ -301,7 +320,7 @@ def _sum(terms: Sequence[tuple[str, Fraction]]) -> str:
     return " ".join(parts)
 
 
-def _one(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source) -> Row:
+def _row_of(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source) -> Row:
     """One observable by one method, through the whole reduction.
 
     What is proved is emitted before foreign code runs on it, so that a simulator that dies takes nothing along.
@@ -324,12 +343,12 @@ def _one(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source) ->
     try:
         report, reasons = checked(source, reduction, options)
     except ContradictedError as error:
-        return _refused(_bare(row), error, row.seconds_lump or 0.0)
+        return _refused(_without_reduction(row), error, row.seconds_lump or 0.0)
     row = replace(with_reasons(row, reasons), seconds_simulate=time.perf_counter() - start)
     if report is None:
         return row
     name = reduction.observables[0].id
-    places = np.unique(np.linspace(0, len(report.times) - 1, _MOST_POINTS).astype(int))
+    places = np.unique(np.linspace(0, len(report.times) - 1, _ROWS.most_points).astype(int))
     return replace(
         row,
         trajectory_time=tuple(report.times[places].tolist()),
@@ -358,24 +377,24 @@ def _reduced(system: OdeSystem, row: Row, reduction: ReducedSystem) -> Row:
         exact=exact,
         certified=exact,
         singles=len(rows) - len(pools),
-        pools=_pools_text(system, pools) if reduction.reducible and len(pools) <= 200 else None,
+        pools=_pools_text(system, pools) if reduction.reducible and len(pools) <= _ROWS.most_pools else None,
     )
 
 
-# -- What makes two runs the same survey, and refusing to mix two that are not -------------------
+# -- what makes two runs the same survey -------------------------------------------------------------
 
 
 _FILE: Final = "run.json"
 _OWN: Final = frozenset({_FILE, "parts", "index.html", "models", "assets"})
-_FORMAT: Final = 1
+_FORMAT: Final = 1  # of run.json
 
 
 def store_digest(models: Sequence[SurveyModel]) -> str:
     """SHA-256 over names and digests of all files, in order of the names."""
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for model in sorted(models, key=lambda model: model.file):
-        whole.update(f"{model.file}\0{model.sha256}\n".encode())
-    return whole.hexdigest()
+        digest.update(f"{model.file}\0{model.sha256}\n".encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,11 +454,11 @@ def claim_folder(folder: Path, identity: Identity) -> None:
 
 def _claim(folder: Path, wanted: Mapping[str, Any]) -> None:
     if (folder / _FILE).exists():
-        found = read_identity(folder)
+        present = read_identity(folder)
         differences = [
-            f"{key.replace('_', ' ')}: {_short(found.get(key))} there, {_short(value)} now"
+            f"{key.replace('_', ' ')}: {_short(present.get(key))} there, {_short(value)} now"
             for key, value in wanted.items()
-            if found.get(key) != value
+            if present.get(key) != value
         ]
         if differences:
             message = f"{folder} holds another survey ({'; '.join(differences)}); choose another folder with -o"

@@ -2,7 +2,7 @@
 
 A task on a Dask worker starts a process of its own with the same limits as a local run: a model that crashes or hangs
 never takes a worker with it. A worker that is lost is the cluster's business: its tasks go to another one, and after
-``_RETRIES`` losses the model gets a row that says so. A worker that cannot do the job (another version, no such store)
+some losses the model gets a row that says so. A worker that cannot do the job (another version, no such store)
 ends the survey: rows about the cluster would stand for rows about models.
 """
 
@@ -12,7 +12,6 @@ import multiprocessing
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
 
 from sbmlump._version import __version__
 from sbmlump.errors import LimitError, Reason, UsageError
@@ -23,11 +22,10 @@ from sbmlump.survey.run import run_task
 
 __all__ = ["run_on_dask"]
 
-_RETRIES: Final = 3
-_PATIENCE: Final = 30  # seconds to reach the scheduler
 
-
-def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ...]]:
+def run_on_dask(
+    scheduler: str, tasks: Sequence[Task], retries: int = 3, patience: float = 30.0
+) -> Iterator[tuple[Row, ...]]:
     """Rows of each model as it gets done.
 
     Parameters
@@ -35,6 +33,10 @@ def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ..
     scheduler : str
         Such as ``tcp://host:8786``. Its workers see the store under the same path.
     tasks : sequence of Task
+    retries : int
+        Workers that a model may lose, each after as many tries of Dask itself.
+    patience : float
+        Seconds to reach the scheduler.
 
     Raises
     ------
@@ -50,17 +52,17 @@ def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ..
         message = "--scheduler needs Dask: pip install 'sbmlump[dask]'"
         raise UsageError(Reason("dask-missing", message)) from error
     try:
-        client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)
+        client = Client(scheduler, timeout=patience, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         message = f"the Dask scheduler {scheduler} does not answer ({error}); start it or check the address"
         raise LimitError(Reason("no-scheduler", message)) from error
     with client:
-        left = {client.submit(_on_worker, task, __version__, pure=False, retries=_RETRIES): task for task in tasks}
+        tasks_of = {client.submit(_on_worker, task, __version__, pure=False, retries=retries): task for task in tasks}
         tries = dict.fromkeys((task.model.file for task in tasks), 1)
         with client.as_current():
-            done = as_completed(list(left))
+            done = as_completed(list(tasks_of))
         for future in done:
-            task = left.pop(future)
+            task = tasks_of.pop(future)
             if future.status == "finished":
                 result = future.result()
                 if isinstance(result, Reason):
@@ -68,10 +70,10 @@ def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ..
                 yield result
             elif future.status == "error" and not isinstance(future.exception(), KilledWorker):
                 raise _unfit(scheduler, future.exception())
-            elif tries[task.model.file] <= _RETRIES:
+            elif tries[task.model.file] <= retries:
                 tries[task.model.file] += 1
-                again = client.submit(_on_worker, task, __version__, pure=False, retries=_RETRIES)
-                left[again] = task
+                again = client.submit(_on_worker, task, __version__, pure=False, retries=retries)
+                tasks_of[again] = task
                 done.add(again)
             else:
                 yield (_lost(task, future.exception()),)
@@ -79,8 +81,8 @@ def run_on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[tuple[Row, ..
 
 
 def _unfit(scheduler: str, error: BaseException) -> LimitError:
-    told = f"a worker of {scheduler} cannot run sbmlump {__version__} ({type(error).__name__}: {error})"
-    return LimitError(Reason("worker-unfit", f"{told}; install it there and run the same command again"))
+    fact = f"a worker of {scheduler} cannot run sbmlump {__version__} ({type(error).__name__}: {error})"
+    return LimitError(Reason("worker-unfit", f"{fact}; install it there and run the same command again"))
 
 
 def _on_worker(task: Task, version: str) -> tuple[Row, ...] | Reason:
@@ -100,6 +102,6 @@ def _on_worker(task: Task, version: str) -> tuple[Row, ...] | Reason:
 
 
 def _lost(task: Task, error: BaseException | None) -> Row:
-    told = f"{type(error).__name__}: {error}" if error is not None else "cancelled"
-    reason = Reason("worker-lost", f"its Dask workers were lost again and again ({told[:300]}); survey it by itself")
+    cause = f"{type(error).__name__}: {error}" if error is not None else "cancelled"
+    reason = Reason("worker-lost", f"its Dask workers were lost again and again ({cause[:300]}); survey it by itself")
     return with_reasons(replace(empty_row(task), outcome="failed"), [reason])

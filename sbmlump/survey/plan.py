@@ -15,9 +15,7 @@ from sbmlump.errors import Reason, UsageError
 __all__ = ["choose_models", "parse_observe", "parse_shard", "plan_tasks", "Row", "Settings", "SurveyModel", "Task"]
 
 
-# -- What a survey does with one model, as data that travels to a process or to anoth ------------
-
-# What a survey does with one model, as data that travels to a process or to another machine.
+# -- what a survey does with one model, as data that travels to a process or to another machine -------
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,7 @@ class Row:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-# -- Which models a run surveys, and what it observes in each: pure functions over re ------------
+# -- which models a run surveys, and what it observes in each -----------------------------------------
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -32,30 +32,28 @@ from sbmlump.survey.results import finished_files, merge, shard_name, write_part
 __all__ = ["Done", "Progress", "SurveyRequest", "run_survey", "Stopped", "run_task"]
 
 
-# -- One model of a survey, whatever happens to it: the job in a process with limits, ------------
-
-# One model of a survey, whatever happens to it: the job in a process with limits, and a row for everything asked.
+# -- one model ---------------------------------------------------------------------------------------
+# Whatever happens to it: the job in a process with limits, and a row for everything asked.
 
 
 _OUTCOMES: Final = {"time-limit": "out-of-budget", "out-of-memory": "out-of-budget"}
-_MOST_DEATHS: Final = 20  # of processes of one model; after that the rest of its rows share the last reason
 
 
 class Stopped(Exception):  # noqa: N818  not an error
     """The survey was told to stop before this model was done."""
 
 
-class _Heard:
-    """What the processes of one model have said so far."""
+class _Emitted:
+    """What the processes of one model have emitted so far."""
 
     def __init__(self) -> None:
-        self.facts: ModelRow | None = None
+        self.model: ModelRow | None = None
         self.rows: dict[Pair, Row] = {}
         self.current: Pair | None = None
 
     def __call__(self, message: Any) -> None:
         if isinstance(message, ModelRow):
-            self.facts = message
+            self.model = message
         elif isinstance(message, Begun):
             self.current = message.pair
         elif isinstance(message, Row):
@@ -66,12 +64,15 @@ class _Heard:
         self.current = None
 
     def missing(self) -> list[Pair]:
-        """Pairs that were promised and have no row yet."""
-        return [] if self.facts is None else [pair for pair in self.facts.pairs if pair not in self.rows]
+        """Pairs that were announced and have no row yet."""
+        return [] if self.model is None else [pair for pair in self.model.pairs if pair not in self.rows]
 
 
 def run_task(
-    task: Task, stop: threading.Event | None = None, job: Callable[..., Any] = survey_model
+    task: Task,
+    stop: threading.Event | None = None,
+    job: Callable[..., Any] = survey_model,
+    most_deaths: int = 20,
 ) -> tuple[Row, ...]:
     """Rows of one model, in the order in which they were asked for.
 
@@ -85,53 +86,55 @@ def run_task(
         When set, the model is given up.
     job : function
         What runs in the process; for tests.
+    most_deaths : int
+        Of processes of one model; after that the remaining rows share the last reason.
 
     Raises
     ------
     Stopped
         If ``stop`` was set.
     """
-    heard = _Heard()
+    emitted = _Emitted()
     seconds, peak = 0.0, 0
-    for deaths in range(_MOST_DEATHS):
+    for deaths in range(most_deaths):
         limits = Limits(max(task.settings.time_limit - seconds, 0.1), task.settings.memory_limit)
-        heard.forget_current()
-        ended = run_isolated(job, (task, frozenset(heard.rows)), limits, heard, stop)
+        emitted.forget_current()
+        ended = run_isolated(job, (task, frozenset(emitted.rows)), limits, emitted, stop)
         seconds, peak = seconds + ended.seconds, max(peak, ended.peak)
         if ended.how == "stopped":
             raise Stopped
-        missing = heard.missing()
-        if heard.facts is not None and not missing:
+        missing = emitted.missing()
+        if emitted.model is not None and not missing:
             break
         spent = seconds >= task.settings.time_limit
-        one_only = ended.how not in ("time-limit", "finished") and not spent and deaths < _MOST_DEATHS - 1
-        lost = [heard.current] if one_only and heard.current in missing else missing
-        _fill(task, heard, lost, ended)
-        if not heard.missing():
+        one_only = ended.how not in ("time-limit", "finished") and not spent and deaths < most_deaths - 1
+        lost = [emitted.current] if one_only and emitted.current in missing else missing
+        _fill(task, emitted, lost, ended)
+        if not emitted.missing():
             break
-    assert heard.facts is not None  # _fill makes some up where the process did not say any
-    order = {pair: k for k, pair in enumerate(heard.facts.pairs)}
-    rows = sorted(heard.rows.values(), key=lambda row: order[row.observable, row.method])
+    assert emitted.model is not None  # _fill makes some up where the process did not say any
+    order = {pair: k for k, pair in enumerate(emitted.model.pairs)}
+    rows = sorted(emitted.rows.values(), key=lambda row: order[row.observable, row.method])
     return tuple(replace(row, seconds_model=seconds, peak_memory_mb=peak / 2**20) for row in rows)
 
 
-def _fill(task: Task, heard: _Heard, lost: list[Pair], ended: Ended) -> None:
-    """Rows for what a process that ended badly did not tell."""
+def _fill(task: Task, emitted: _Emitted, lost: list[Pair], ended: Ended) -> None:
+    """Rows for what a process that ended badly did not emit."""
     reason = ended.reason if ended.how != "finished" else Reason("fault", "the process told fewer rows than it said")
     if ended.how == "time-limit":  # the process may have been given what other processes had left over
         limit = task.settings.time_limit
         reason = Reason(ended.how, f"not done after {limit:g} s; a larger time limit may help")
-    if heard.facts is None:
+    if emitted.model is None:
         empty = empty_row(task)
-        heard.facts = ModelRow(empty, ((None, empty.method),))
+        emitted.model = ModelRow(empty, ((None, empty.method),))
         lost = [(None, empty.method)]
     outcome = _OUTCOMES.get(reason.code, "failed")
     for observable, method in lost:
-        row = replace(heard.facts.base, observable=observable, method=method, outcome=outcome)
-        heard.rows[observable, method] = with_reasons(row, [reason])
+        row = replace(emitted.model.base, observable=observable, method=method, outcome=outcome)
+        emitted.rows[observable, method] = with_reasons(row, [reason])
 
 
-# -- A survey from beginning to end: what is finished stays, what is missing is done, ------------
+# -- the whole survey --------------------------------------------------------------------------------
 
 
 Progress = Callable[[int, int, str], None]
@@ -188,7 +191,7 @@ def run_survey(request: SurveyRequest, progress: Progress = lambda *_: None, job
 
     Parameters
     ----------
-    request : Request
+    request : SurveyRequest
     progress : function
         Called with the number of finished models, their total, and the id of the last one.
     job : function

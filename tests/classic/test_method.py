@@ -25,7 +25,7 @@ from sbmlump.examples import (
 from sbmlump.methods.chain import composed
 from sbmlump.methods.compare_methods import compare_methods, differences
 from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
-from sbmlump.methods.learned import NeuralClosure, learn, learn_neural, load_neural, require_torch
+from sbmlump.methods.learned import NeuralClosure, TrainingSettings, learn, learn_neural, load_neural, require_torch
 from sbmlump.methods.steps import CLASSIC, METHODS, MethodOptions, apply_chain, method_names
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ErrorEstimate, ExactProof
@@ -139,7 +139,11 @@ def test_a_neural_closure_is_trained_saved_and_read(tmp_path: Path) -> None:
     )
     observables = parse_observables(system, ["C"])
     closure = learn_neural(
-        system, observables, size=2, width=8, steps=400, trial=EnsembleSettings(until=4.0, ensemble=2)
+        system,
+        observables,
+        size=2,
+        training=TrainingSettings(width=8, steps=400),
+        trial=EnsembleSettings(until=4.0, ensemble=2),
     )
     assert closure.closure_error < 0.2
     assert closure.trajectory_error < 0.5

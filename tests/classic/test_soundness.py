@@ -35,7 +35,7 @@ from sbmlump.sbml.read.load import load_sbml
 from sbmlump.sbml.write.document import write_reduction
 from sbmlump.structure.kept import kept_properties
 from sbmlump.structure.laws import near_laws
-from sbmlump.structure.network import balance_of, network_of, non_negative_rates
+from sbmlump.structure.network import BalanceSettings, balance_of, network_of, non_negative_rates
 from sbmlump.structure.summary import structure_of
 
 SHORT = EnsembleSettings(until=5.0, ensemble=3)
@@ -399,16 +399,16 @@ def test_a_sink_of_rate_zero_drains_nothing() -> None:
     assert not near_laws(system)
 
 
-def test_balance_by_logarithms_is_not_called_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_balance_by_logarithms_is_not_called_exact() -> None:
     triangle = network_from_reactions(
         [("A -> B", 1), ("B -> A", 2), ("B -> C", 3), ("C -> B", 1), ("C -> A", 2), ("A -> C", 3)],
         initial={"A": 1, "B": 1, "C": 1},
     )
     assert balance_of(network_of(triangle)).exact
     assert structure_of(triangle).as_json()["balance_exact"] is True
-    monkeypatch.setattr("sbmlump.structure.network._MAX_EXACT_BITS", 1)  # as if the products were very long
-    assert not balance_of(network_of(triangle)).exact
-    assert "decided in floating point" in structure_of(triangle).as_text()
+    short = BalanceSettings(most_exact_bits=1)  # as if the products were very long
+    assert not balance_of(network_of(triangle), short).exact
+    assert "decided in floating point" in structure_of(triangle, short).as_text()
 
 
 # -- networks that are not what they look like -------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from corpus_files import biomodels, sample
 
 import sbmlump
-from sbmlump.methods.exact.per_species import StateSize, sizes_for_every_state
+from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
 from sbmlump.survey.plan import SurveyModel
 from sbmlump.survey.results import read_rows
 from sbmlump.survey.run import SurveyRequest, run_survey
@@ -30,7 +30,7 @@ def test_survey_of_a_sample(corpus, tmp_path):
 @pytest.mark.parametrize("name", ["BIOMD0000000182", "BIOMD0000000243", "BIOMD0000000448", "MODEL8262229752"])
 def test_sizes_are_those_of_the_reductions(corpus, name):
     system = sbmlump.load(corpus / "biomodels" / f"{name}.xml")
-    found = {size.state: size for size in sizes_for_every_state(system)}
+    found = {size.state: size for size in per_species_sizes(system)}
     for state in system.states[:: max(1, system.size // 6)]:
         reduction = sbmlump.reduce(system, [state])
         size = found[state]

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from lumping_cases import make
 
 from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.exact.per_species import StateFailure, StateSize, sizes_for_every_state
+from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
 from sbmlump.model.reduced import Observable
 
 
 def compare(system):
-    found = {size.state: size for size in sizes_for_every_state(system)}
+    found = {size.state: size for size in per_species_sizes(system)}
     assert set(found) == set(system.states)
     for name in system.states:
         observable = Observable(name, system.graph.symbol(name), name)
@@ -50,13 +50,13 @@ def test_cases(name):
 
 def test_some_states_only():
     rates, _ = CASES["chain"]
-    found = list(sizes_for_every_state(make(rates), ["C"]))
+    found = list(per_species_sizes(make(rates), ["C"]))
     assert [(size.state, size.size) for size in found] == [("C", 3)]
 
 
 def test_undefined_right_hand_side_fails_only_where_it_matters():
     system = make({"A": "-A", "B": "A/(C - C)", "C": "1"})
-    found = {size.state: size for size in sizes_for_every_state(system)}
+    found = {size.state: size for size in per_species_sizes(system)}
     assert found["A"].size == 1
     assert isinstance(found["B"], StateFailure)
     assert found["B"].error.reasons[0].code == "undefined-right-hand-side"

@@ -119,11 +119,10 @@ def test_another_version_on_a_worker(tmp_path):
     assert "not 0.0.0; install 0.0.0 there" in found.message
 
 
-def test_no_scheduler(tmp_path, monkeypatch):
-    import sbmlump.survey.on_dask as module
+def test_no_scheduler(tmp_path):
+    from sbmlump.survey.on_dask import run_on_dask
 
-    monkeypatch.setattr(module, "_PATIENCE", 1)
     models = jobs.write_models(tmp_path / "in", ["one"])
     with pytest.raises(LimitError) as caught:
-        run_survey(SurveyRequest(models, tmp_path / "out", Settings(), scheduler="tcp://127.0.0.1:9"))
+        list(run_on_dask("tcp://127.0.0.1:9", [Task(models[0], None, Settings())], patience=1))
     assert caught.value.reasons[0].code == "no-scheduler"

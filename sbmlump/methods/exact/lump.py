@@ -41,6 +41,8 @@ from sbmlump.proof.values import ids_below
 
 __all__ = [
     "Lift",
+    "LiftSettings",
+    "LumpingSettings",
     "agrees",
     "amount_scale",
     "assemble",
@@ -59,13 +61,10 @@ __all__ = [
 ]
 
 
-# -- Constants kept symbolic: which combinations of them a reduced system still needs ------------
-
-# Constants kept symbolic: which combinations of them a reduced system still needs.
-#
-# The space found over states and kept constants holds, besides the rows of the lumps, combinations of constants alone.
-# Where all that is needed of some constants is a combination (two decay rates that only act as their sum), it becomes
-# one constant of the reduced system, defined by an initial assignment.
+# -- symbolic parameters ------------------------------------------------------------------------------
+# The space found over states and symbolic parameters holds, besides the rows of the lumps, combinations of constants
+# alone. Where all that is needed of some constants is a combination (two decay rates that only act as their sum), it
+# becomes one constant of the reduced system, defined by an initial assignment.
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,12 @@ NO_POOLED_CONSTANTS = PooledConstants((), {}, 0)
 def pool_constants(
     system: OdeSystem, space: LiftedSpace, problem: ClosureProblem, taken: frozenset[str]
 ) -> PooledConstants:
-    """Combinations of kept constants that suffice.
+    """Combinations of symbolic parameters that suffice.
 
     Parameters
     ----------
     space : LiftedSpace
-        Over the columns of ``problem``: states, kept constants, time.
+        Over the columns of ``problem``: states, symbolic parameters, time.
     taken : frozenset of str
         Ids that new constants must not have.
     """
@@ -149,15 +148,12 @@ def _echelon(
     return out, pivots
 
 
-# -- Initial values and constants of a reduced system, written as formulas over what  ------------
-
-# Initial values and constants of a reduced system, written as formulas over what the reduced system has.
-#
-# A value that the original computes (an initial assignment, an amount in a compartment sized by a rule) may mention
-# states that the reduction removes. Putting one number in its place would freeze every parameter in the
-# formula. So such
-# a value is opened until only constants and lumps are left: a lump's symbol stands for its initial value, and what no
-# lump gives is replaced by the formula of its own initial value. Only what depends on no constant becomes a number.
+# -- initial values and constants of a reduced system ------------------------------------------------
+# They are written as formulas over what the reduced system has. A value that the original computes (an initial
+# assignment, an amount in a compartment sized by a rule) may mention states that the reduction removes. Putting one
+# number in its place would freeze every parameter in the formula. So such a value is opened until only constants and
+# lumps are left: a lump's symbol stands for its initial value, and what no lump gives is replaced by the formula of its
+# own initial value. Only what depends on no constant becomes a number.
 
 
 def initial_formulas(system: OdeSystem) -> tuple[Node, ...]:
@@ -273,8 +269,8 @@ def collected(graph: Graph, root: Node) -> Node:
             moved[node] = node
             continue
         new = tuple(moved[arg] for arg in args)
-        made = node if new == args else graph.rebuild(graph.op(node), new, graph.payload(node))
-        moved[node] = graph.from_terms(graph.linear_terms(made)) if graph.op(made) is Op.ADD else made
+        rebuilt = node if new == args else graph.rebuild(graph.op(node), new, graph.payload(node))
+        moved[node] = graph.from_terms(graph.linear_terms(rebuilt)) if graph.op(rebuilt) is Op.ADD else rebuilt
     return moved[root]
 
 
@@ -323,7 +319,7 @@ class _ByLumps:
 
 
 class _Dependence:
-    """Which constants an expression mentions, also through the values of constants and the starts of lumps."""
+    """Which constants an expression mentions, also through the values of constants and the initial values of lumps."""
 
     def __init__(self, system: OdeSystem, lumps: Mapping[str, Node]) -> None:
         self._graph = system.graph
@@ -338,28 +334,66 @@ class _Dependence:
     def constants_below(self, nodes: Sequence[Node]) -> set[str]:
         """Every constant that the values of ``nodes`` at time 0 hang on."""
         graph, below = self._graph, self._below
-        found: set[str] = set()
-        left = graph.symbols(nodes)
-        while left:
-            found |= left
-            left = graph.symbols([below[name] for name in left if name in below]) - found
-        return found & self._constants
+        mentioned: set[str] = set()
+        names = graph.symbols(nodes)
+        while names:
+            mentioned |= names
+            names = graph.symbols([below[name] for name in names if name in below]) - mentioned
+        return mentioned & self._constants
 
 
-# -- From an OdeSystem and what is to be observed to a proved, smaller OdeSystem -----------------
+# -- the smallest lumping ----------------------------------------------------------------------------
 
 
 Clock = Callable[[], float]
 Progress = Callable[[str], None]
-_SMALL: Final = 9  # entries of states that are drawn for a lift
-_DRAWN_STATES: Final = 200  # a pattern of signs of 5 arguments is among so many nearly surely
-_MOST_LIFTS: Final = 4  # of them tried
-_MOST_SURFACES: Final = 100  # arguments that a lift may hold constant
-_DENSE_CELLS: Final = 40_000  # of a matrix that is inverted over Q for that, a few seconds
-_MOST_DOUBTFUL: Final = 2  # claims that a few points contradict, of which it is asked which functions are to blame
-_MOST_ROUNDS: Final = 6  # in which some more functions are taken as generic; then all are
-_AGREEMENT: Final = 1e-6  # relative, of doubles; where they say more, balls decide, and the proof is exact anyway
-_MOST_NAMED: Final = 8  # ids within a sentence
+_MOST_NAMED: Final = 8  # ids within a sentence, which is to stay one
+
+
+@dataclass(frozen=True, slots=True)
+class LiftSettings:
+    """Which right inverses are tried.
+
+    Attributes
+    ----------
+    largest_entry : int
+        Entries of drawn states lie between minus this and this, so that lifts at them have short numbers.
+    drawn_states : int
+        A pattern of signs of 5 arguments is among so many nearly surely.
+    most_drawn : int
+        Of them tried.
+    most_surfaces : int
+        Arguments of logarithms, roots and quotients that a lift may hold constant.
+    dense_cells : int
+        Of a matrix that is inverted over Q for that, in a few seconds.
+    """
+
+    largest_entry: int = 9
+    drawn_states: int = 200
+    most_drawn: int = 4
+    most_surfaces: int = 100
+    dense_cells: int = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class LumpingSettings:
+    """What is tried where a lumping that was found is not proved at once.
+
+    Attributes
+    ----------
+    lifts : LiftSettings
+    most_doubtful : int
+        Claims that a few points contradict, of which it is asked which functions are to blame.
+    most_rounds : int
+        In which some more functions are taken as generic; after them all are.
+    generic_primes : int
+        Beyond which irrational constants that are taken as generic give way to doubles.
+    """
+
+    lifts: LiftSettings = LiftSettings()
+    most_doubtful: int = 2
+    most_rounds: int = 6
+    generic_primes: int = 4
 
 
 def lump_exactly(
@@ -370,6 +404,7 @@ def lump_exactly(
     seed: int = 0,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,
+    settings: LumpingSettings = LumpingSettings(),
 ) -> ReducedSystem:
     """The smallest exact constrained lumping, with its proof.
 
@@ -379,9 +414,10 @@ def lump_exactly(
     observables : sequence of Observable
         What must stay a function of the reduced state.
     keep : frozenset of str
-        Constants to be kept symbolic: the reduction then holds for all their values.
+        Symbolic parameters: the reduction then holds for all their values.
     seed : int
         Of the random numbers; the result does not depend on it but for the primes in the certificate.
+    settings : LumpingSettings
 
     Raises
     ------
@@ -390,7 +426,7 @@ def lump_exactly(
     LimitError
         If the coefficients of the lumping are too large.
     SbmlumpError
-        If no lumping that was found could be proved (a fault).
+        If no lumping that was found could be proved (an internal error).
 
     References
     ----------
@@ -401,7 +437,7 @@ def lump_exactly(
     opaque: frozenset[Node] = frozenset()  # functions whose derivatives led to what holds on one side only
     exhausted: list[ClosureProblem] = []  # problems whose coefficients are too large: to try again would not help
     attempt, rounds = -1, 0
-    pending = deque(_problems(system, observables, keep))
+    pending = deque(_problems(system, observables, keep, settings.generic_primes))
     while pending:
         attempt += 1
         asked, most_primes = pending.popleft()
@@ -434,7 +470,7 @@ def lump_exactly(
         suspects: frozenset[Node] = frozenset()
         known = branched_nodes(problem.graph, problem.roots()) - problem.opaque
         doubtful: list[Claim] = []  # made at lifts at which a few points show a difference already
-        for lifted, constants in _lifts(system, basis, pooled):
+        for lifted, constants in _lifts(system, basis, pooled, settings.lifts):
             reduced = reduced_system(system, basis, lifted, observables, constants)
             claim = claim_of(system, reduced, basis, lifted, observables, keep)
             if not agrees(system, reduced, basis):
@@ -451,11 +487,11 @@ def lump_exactly(
             suspects = _blamed(proof, problem)
             if not {reason.code for reason in proof.reasons} <= {"real-point-undefined", "undefined"}:
                 break  # another lift gives the same
-        for claim in doubtful[-_MOST_DOUBTFUL:] if known else ():  # the last lifts are where all is defined
+        for claim in doubtful[-settings.most_doubtful :] if known else ():  # the last lifts are where all is defined
             doubt = certify(claim, seed + attempt)
             if isinstance(doubt, Refutation) and (suspects := _blamed(doubt, problem)):
                 break
-        if suspects and rounds < _MOST_ROUNDS:  # less is known of them, more states are kept
+        if suspects and rounds < settings.most_rounds:  # less is known of them, more states are kept
             rounds += 1
             opaque |= suspects
             pending.appendleft((asked, most_primes))
@@ -465,7 +501,7 @@ def lump_exactly(
 
 
 def _problems(
-    system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str]
+    system: OdeSystem, observables: Sequence[Observable], keep: frozenset[str], most_generic_primes: int
 ) -> Iterator[tuple[ClosureProblem, int | None]]:
     """The problem as it is, twice (with more primes); then with irrational constants as doubles, if there are any.
 
@@ -476,7 +512,7 @@ def _problems(
     """
     problem = closure_problem(system, observables, keep)
     rounded = problem.with_double_constants()
-    generic_primes = None if rounded is None else 4
+    generic_primes = None if rounded is None else most_generic_primes
     yield problem, generic_primes
     yield problem, generic_primes
     if rounded is not None:
@@ -561,15 +597,17 @@ class Lift:
     offset: Mapping[int, Fraction]
 
 
-def _lifts(system: OdeSystem, basis: Basis, pooled: PooledConstants) -> Iterator[tuple[Lift, PooledConstants]]:
+def _lifts(
+    system: OdeSystem, basis: Basis, pooled: PooledConstants, settings: LiftSettings
+) -> Iterator[tuple[Lift, PooledConstants]]:
     """Lifts of states, each with pooled constants first (where there are any), then with all of them."""
-    for lift in state_lifts(system, basis):
+    for lift in state_lifts(system, basis, settings):
         if pooled.constants:
             yield lift, pooled
         yield lift, NO_POOLED_CONSTANTS
 
 
-def state_lifts(system: OdeSystem, basis: Basis) -> Iterator[Lift]:
+def state_lifts(system: OdeSystem, basis: Basis, settings: LiftSettings = LiftSettings()) -> Iterator[Lift]:
     """Right inverses to try, the one with the fewest terms first.
 
     By exactness all give the same reduced right-hand side, but at a sparse one some node may be undefined
@@ -577,8 +615,8 @@ def state_lifts(system: OdeSystem, basis: Basis) -> Iterator[Lift]:
     """
     yield Lift(basis.lift, {})
     yield Lift(_shared_lift(basis), {})
-    points = _states_with_rates(system, basis)
-    yield from _lifts_beside_singularities(system, basis, points)
+    points = _states_with_rates(system, basis, settings)
+    yield from _lifts_beside_singularities(system, basis, points, settings)
     yield Lift(basis.lift, _along_fibre(basis, {j: Fraction(1) for j in range(system.size)}))
     start: dict[int, Fraction] = {}
     for j, node in enumerate(system.initial_values):
@@ -592,11 +630,13 @@ def state_lifts(system: OdeSystem, basis: Basis) -> Iterator[Lift]:
         yield Lift(basis.lift, _along_fibre(basis, point))
 
 
-def _states_with_rates(system: OdeSystem, basis: Basis) -> list[dict[int, Fraction]]:
+def _states_with_rates(system: OdeSystem, basis: Basis, settings: LiftSettings) -> list[dict[int, Fraction]]:
     """The initial state and states of small integers of both signs, as far as the rates exist there."""
     members = sorted(basis.members)
     generator = np.random.default_rng(11)
-    drawn = generator.integers(-_SMALL, _SMALL + 1, (_DRAWN_STATES, system.size))
+    drawn = generator.integers(
+        -settings.largest_entry, settings.largest_entry + 1, (settings.drawn_states, system.size)
+    )
     start = [None if node is None else system.graph.number_of(node) for node in system.initial_values]
     known = [value for value in start if value is not None]
     first = [known] if len(known) == system.size else []
@@ -604,23 +644,25 @@ def _states_with_rates(system: OdeSystem, basis: Basis) -> list[dict[int, Fracti
     table = np.array([[nearest_double(value) for value in point] for point in points])
     with np.errstate(all="ignore"):
         defined = np.isfinite(_rates_of(system, members, table)).all(axis=1)
-    return [{j: v for j, v in enumerate(points[k]) if v} for k in np.flatnonzero(defined)[:_MOST_LIFTS].tolist()]
+    return [
+        {j: v for j, v in enumerate(points[k]) if v} for k in np.flatnonzero(defined)[: settings.most_drawn].tolist()
+    ]
 
 
 def _lifts_beside_singularities(
-    system: OdeSystem, basis: Basis, points: Sequence[Mapping[int, Fraction]]
+    system: OdeSystem, basis: Basis, points: Sequence[Mapping[int, Fraction]], settings: LiftSettings
 ) -> Iterator[Lift]:
     """Lifts at which linear arguments of logarithms, roots and quotients do not change with the lumps.
 
     Where such an argument is no function of the lumps, it is held at the value it has at a state where all is defined.
     Else it might vanish, or change its sign, at some lumps, and the reduced equations would have no value there.
     """
-    forms = _linear_surfaces(system, basis)
+    forms = _linear_surfaces(system, basis, settings.most_surfaces)
     if not forms or not points:
         return
     rows = [*basis.rows, *forms]
     columns = sorted({j for row in rows for j in row})
-    if len(rows) * len(columns) > _DENSE_CELLS:
+    if len(rows) * len(columns) > settings.dense_cells:
         return
     zero = Fraction(0)
     table = flint.fmpq_mat([[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for row in rows] for j in columns])
@@ -652,7 +694,7 @@ def _pivot_columns(rows: Sequence[Mapping[int, Fraction]], columns: Sequence[int
     return [columns[next(c for c in range(len(columns)) if reduced[i, c] != 0)] for i in range(rank)]
 
 
-def _linear_surfaces(system: OdeSystem, basis: Basis) -> list[dict[int, Fraction]]:
+def _linear_surfaces(system: OdeSystem, basis: Basis, most: int) -> list[dict[int, Fraction]]:
     """Gradients of those arguments of logarithms, roots and quotients that are linear in the states."""
     graph = system.graph
     place = {graph.symbol(name): j for name, j in system.state_index.items()}
@@ -660,7 +702,7 @@ def _linear_surfaces(system: OdeSystem, basis: Basis) -> list[dict[int, Fraction
     roots = graph.substitute([system.rhs[j] for j in sorted(basis.members)], mapping)
     one = graph.number(1)
     forms: list[dict[int, Fraction]] = []
-    for node in list(surfaces_of(graph, roots))[:_MOST_SURFACES]:
+    for node in list(surfaces_of(graph, roots))[:most]:
         terms = graph.linear_terms(node)
         if all(term in place or term == one for term in terms) and len(terms) > (one in terms):
             forms.append({place[term]: value for term, value in terms.items() if term != one})
@@ -786,11 +828,11 @@ def _constants(
     return written_constants(system, image, dict(zip(names, initial, strict=True)), own, kept)
 
 
-def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:
+def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis, tolerance: float = 1e-6) -> bool:
     """Whether g(Lx) exists and is L f(x), at the initial state and at a few positive states.
 
-    Doubles are asked first; where these see a difference, it may be their own (coefficients of many digits that
-    cancel), and balls decide.
+    Doubles are asked first; where these see a difference beyond the (relative) tolerance, it may be their own
+    (coefficients of many digits that cancel), and balls decide. A proof that is exact follows in any case.
     """
     graph = system.graph
     if any(graph.is_undefined(node) for node in (*reduced.rhs, *(a.value for a in reduced.assigned))):
@@ -801,7 +843,7 @@ def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:
     members = sorted({j for row in basis.rows for j in row})
     with np.errstate(all="ignore"):  # initial values and coefficients may lie beyond the doubles
         points = np.vstack([start, size * generator.uniform(0.5, 1.5, (4, system.size))])
-        if _doubles_agree(system, reduced, basis, members, points):
+        if _doubles_agree(system, reduced, basis, members, points, tolerance):
             return True
     claim = RealClaim(
         graph,
@@ -820,7 +862,12 @@ def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis) -> bool:
 
 
 def _doubles_agree(
-    system: OdeSystem, reduced: OdeSystem, basis: Basis, members: Sequence[int], points: NDArray[np.float64]
+    system: OdeSystem,
+    reduced: OdeSystem,
+    basis: Basis,
+    members: Sequence[int],
+    points: NDArray[np.float64],
+    tolerance: float,
 ) -> bool:
     full = np.zeros_like(points)
     full[:, members] = _rates_of(system, members, points)
@@ -832,7 +879,7 @@ def _doubles_agree(
         return False
     # rates may cancel at one point (a steady start): each lump is measured by its largest terms over all points
     size_of_terms = np.where(np.isfinite(weight), weight, 0.0).max(axis=0)
-    close = np.abs(got - expected) <= _AGREEMENT * np.maximum(size_of_terms, 1e-300)
+    close = np.abs(got - expected) <= tolerance * np.maximum(size_of_terms, 1e-300)
     return bool(close[known].all() and known.any(axis=0).all())
 
 

@@ -57,6 +57,7 @@ from sbmlump.proof.embedding import EmbeddingClaim, certify_embedding_widest
 
 __all__ = [
     "Blocks",
+    "PartitionSettings",
     "backward_equivalence",
     "forward_equivalence",
     "initial_value_keys",
@@ -71,9 +72,28 @@ Blocks = tuple[frozenset[int], ...]
 
 Residues = NDArray[np.int64]
 Labels = NDArray[np.int64]
-_POINTS: Final = 4
-_PRIMES: Final = 2
-_MAX_BAD_PRIMES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSettings:
+    """How blocks are split.
+
+    Attributes
+    ----------
+    points : int
+        Random points of one split. A difference is overlooked at all of them with a probability of (d/p)^points.
+    primes : int
+        Under which no difference may be left.
+    most_bad_primes : int
+        Primes that divide a denominator of the model, which a prime of 31 bits hardly ever does.
+    attempts : int
+        Equivalences that are looked for, each with less known of functions that a proof refuted before.
+    """
+
+    points: int = 4
+    primes: int = 2
+    most_bad_primes: int = 64
+    attempts: int = 4
 
 
 def forward_equivalence(
@@ -83,6 +103,7 @@ def forward_equivalence(
     seed: int = 0,
     *,
     opaque: frozenset[Node] = frozenset(),
+    settings: PartitionSettings = PartitionSettings(),
 ) -> Blocks:
     """The coarsest forward equivalence whose sums determine the observables.
 
@@ -114,8 +135,8 @@ def forward_equivalence(
     if not observables:
         raise UsageError(Reason("no-observable", "forward equivalence needs something to keep: an observable"))
     problem = replace(closure_problem(system, observables, keep), opaque=opaque)
-    splitter = _ForwardSplitter(problem, pool_scale(system, keep))
-    return _blocks(_refined(splitter, _one_block(system), seed))
+    splitter = _ForwardSplitter(problem, pool_scale(system, keep), settings.points)
+    return _blocks(_refined(splitter, _one_block(system), seed, settings))
 
 
 def backward_equivalence(
@@ -124,6 +145,7 @@ def backward_equivalence(
     *,
     by_initial_values: bool = False,
     seed: int = 0,
+    settings: PartitionSettings = PartitionSettings(),
 ) -> Blocks:
     """The coarsest backward equivalence.
 
@@ -159,7 +181,7 @@ def backward_equivalence(
         numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         labels = _split(labels, np.array([numbers[key] for key in keys], dtype=np.int64)[:, None])
     problem = closure_problem(system, (), keep)
-    return _blocks(_refined(_BackwardSplitter(problem), labels, seed))
+    return _blocks(_refined(_BackwardSplitter(problem, settings.points), labels, seed, settings))
 
 
 def pool_scale(system: OdeSystem, keep: frozenset[str] = frozenset()) -> dict[int, Fraction]:
@@ -169,7 +191,7 @@ def pool_scale(system: OdeSystem, keep: frozenset[str] = frozenset()) -> dict[in
 
 
 def initial_value_keys(system: OdeSystem, keep: frozenset[str] = frozenset()) -> list[object]:
-    """One key a state; states with the same key certainly start equal, for all values of the kept constants.
+    """One key a state; states with the same key certainly start equal, for all values of the symbolic parameters.
 
     Values that are missing are equal to nothing.
     """
@@ -225,12 +247,12 @@ class _Field:
 Splitter = Callable[[Labels, _Field], Labels]
 
 
-def _refined(split: Splitter, labels: Labels, seed: int) -> Labels:
-    """Split until nothing changes any more, under each of ``_PRIMES`` primes."""
+def _refined(split: Splitter, labels: Labels, seed: int, settings: PartitionSettings) -> Labels:
+    """Split until nothing changes any more, under each of some primes."""
     generator = np.random.default_rng([seed, 0x9A27])
     labels = _split(labels, np.zeros((len(labels), 0), dtype=np.int64))
     done = failures = 0
-    while done < _PRIMES:
+    while done < settings.primes:
         prime, salt = random_prime(generator), int(generator.integers(1 << 62))
         field = _Field(PrimeField(prime, salt), generator)
         try:
@@ -242,7 +264,7 @@ def _refined(split: Splitter, labels: Labels, seed: int) -> Labels:
                     break
         except BadPrimeError:
             failures += 1
-            if failures > _MAX_BAD_PRIMES:
+            if failures > settings.most_bad_primes:
                 raise
             continue
         done += 1
@@ -252,7 +274,8 @@ def _refined(split: Splitter, labels: Labels, seed: int) -> Labels:
 class _ForwardSplitter:
     """Splits by gradients: of seeds, and of a random combination of the sums over blocks (for each map)."""
 
-    def __init__(self, problem: ClosureProblem, scale: Mapping[int, Fraction]) -> None:
+    def __init__(self, problem: ClosureProblem, scale: Mapping[int, Fraction], points: int) -> None:
+        self._points = points
         self._problem = problem
         self._scale = scale
         self._maps = (problem.rhs, *problem.resets)
@@ -265,15 +288,15 @@ class _ForwardSplitter:
         for j, size in self._scale.items():
             scale[j] = field.field.residue(size)
         inverse = field.field.inverse(scale[:, None], np.zeros(1, dtype=np.bool_))
-        weights = np.zeros((len(self._program.roots), _POINTS), dtype=np.int64)
+        weights = np.zeros((len(self._program.roots), self._points), dtype=np.int64)
         # one random combination of all seeds at a time shows the gradients of each (with probability 1 - 1/p)
-        weights[:seeds] = field.draw(seeds, _POINTS)
+        weights[:seeds] = field.draw(seeds, self._points)
         labels = _split(labels, self._pull(weights, inverse, field))
         for k in range(len(self._maps)):
             blocks = int(labels.max(initial=-1)) + 1
             weights[:] = 0
             low = seeds + k * n
-            weights[low : low + n] = field.field.times(field.draw(blocks, _POINTS)[labels], scale[:, None])
+            weights[low : low + n] = field.field.times(field.draw(blocks, self._points)[labels], scale[:, None])
             labels = _split(labels, self._pull(weights, inverse, field))
         return labels
 
@@ -291,7 +314,8 @@ class _ForwardSplitter:
 class _BackwardSplitter:
     """Splits by values of the right-hand sides at points that are constant on the blocks."""
 
-    def __init__(self, problem: ClosureProblem) -> None:
+    def __init__(self, problem: ClosureProblem, points: int) -> None:
+        self._points = points
         self._problem = problem
         self._program = Program(problem.graph, problem.rhs, problem.variables)
 
@@ -300,7 +324,7 @@ class _BackwardSplitter:
         blocks = int(labels.max(initial=-1)) + 1
 
         def draw() -> tuple[Residues, NDArray[np.bool_]]:
-            points = [field.draw(blocks, _POINTS)[labels], field.draw(len(self._program.inputs) - n, _POINTS)]
+            points = [field.draw(blocks, self._points)[labels], field.draw(len(self._program.inputs) - n, self._points)]
             tape = self._program.run(field.field, np.concatenate(points))
             return self._program.outputs(tape), tape.bad
 
@@ -308,12 +332,11 @@ class _BackwardSplitter:
         return _split(labels, draw_defined(draw, undefined))
 
 
-# -- Reduced systems from forward and backward equivalence, each with its proof ------------------
+# -- reduced systems, each with its proof -----------------------------------------------------------
 
 
 Clock = Callable[[], float]
 Progress = Callable[[str], None]
-_ATTEMPTS: Final = 4
 _FORWARD: Final = "forward-equivalence"
 _BACKWARD: Final = "backward-equivalence"
 
@@ -326,6 +349,7 @@ def reduce_forward(
     seed: int = 0,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,
+    settings: PartitionSettings = PartitionSettings(),
 ) -> ReducedSystem:
     """Pool the states of each block of the coarsest forward equivalence.
 
@@ -335,7 +359,7 @@ def reduce_forward(
     observables : sequence of Observable
         What must stay a function of the sums.
     keep : frozenset of str
-        Constants to be kept symbolic.
+        Symbolic parameters.
     seed : int
         Of the random numbers; the result does not depend on it but for the primes in the certificate.
 
@@ -350,19 +374,19 @@ def reduce_forward(
     UsageError, UnsupportedModelError
         As :func:`~sbmlump.methods.exact.partition.forward_equivalence`.
     SbmlumpError
-        If what was found could not be proved (a fault).
+        If what was found could not be proved (an internal error).
     """
     start = clock()
     why = "no usable lift"
     opaque: frozenset[Node] = frozenset()
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(settings.attempts):
         progress("splitting blocks")
-        blocks = forward_equivalence(system, observables, keep, seed + attempt, opaque=opaque)
+        blocks = forward_equivalence(system, observables, keep, seed + attempt, opaque=opaque, settings=settings)
         found = clock()
         if len(blocks) == system.size:
-            made = irreducible(system, observables, {"lump": found - start})
+            identity = irreducible(system, observables, {"lump": found - start})
             nothing = _nothing("no two states can be summed without losing closed equations", system)
-            return replace(made, method=_FORWARD, certificate=nothing)
+            return replace(identity, method=_FORWARD, certificate=nothing)
         basis = _pools(blocks, pool_scale(system, keep))
         for lift in state_lifts(system, basis):
             reduced = reduced_system(system, basis, lift, observables, NO_POOLED_CONSTANTS)
@@ -372,8 +396,8 @@ def reduce_forward(
             outcome = certify_widest(claim_of(system, reduced, basis, lift, observables, keep), seed + attempt)
             if isinstance(outcome, ExactProof):
                 seconds = {"lump": found - start, "certify": clock() - found}
-                made = assemble(system, reduced, basis, lift, observables, outcome, seconds, 0)
-                return replace(made, method=_FORWARD)
+                reduction = assemble(system, reduced, basis, lift, observables, outcome, seconds, 0)
+                return replace(reduction, method=_FORWARD)
             why = "; ".join(str(reason) for reason in outcome.reasons[:3])
             codes = {reason.code for reason in outcome.reasons}
             # what rests on derivatives of logarithms and powers may hold on one side of a singularity only
@@ -420,7 +444,7 @@ def reduce_backward(
         Any; each becomes its expression with members replaced by the states that stand for them. An observed state
         stands for its block where it can.
     keep : frozenset of str
-        Constants to be kept symbolic.
+        Symbolic parameters.
     by_initial_values : bool
         Refine by initial values first, so that the reduction holds for those of the model; a remark says if the
         coarsest equivalence would not. If false, such an equivalence is refused.
@@ -438,7 +462,7 @@ def reduce_backward(
         Code ``initial-values-differ`` if states of a block do not start equal, and as
         :func:`~sbmlump.methods.exact.partition.backward_equivalence`.
     SbmlumpError
-        If what was found could not be proved (a fault).
+        If what was found could not be proved (an internal error).
     """
     start = clock()
     progress("splitting blocks")
@@ -454,9 +478,9 @@ def reduce_backward(
         remarks = (f"{clash.message}; {counts} [{clash.code}]",)
     found = clock()
     if len(blocks) == system.size:
-        made = irreducible(system, observables, {"lump": found - start})
+        identity = irreducible(system, observables, {"lump": found - start})
         nothing = _nothing("no two states stay equal", system)
-        return replace(made, method=_BACKWARD, certificate=nothing, remarks=remarks)
+        return replace(identity, method=_BACKWARD, certificate=nothing, remarks=remarks)
     representatives = _representatives(system, blocks, observables)
     reduced = _embedded_system(system, blocks, representatives, observables)
     progress("proving")

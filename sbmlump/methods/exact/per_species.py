@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
@@ -37,28 +36,59 @@ from sbmlump.model.program import Program, Tape, branched_nodes, draw_defined, r
 from sbmlump.model.reduced import LumpingMatrix, Observable
 from sbmlump.model.system import OdeSystem
 
-__all__ = ["StateFailure", "StateSize", "sizes_for_every_state", "SampledJacobians"]
+__all__ = ["PerSpeciesSettings", "StateFailure", "StateSize", "per_species_sizes", "SampledJacobians"]
 
 
-# -- Jacobians of a whole model at random points modulo a prime, sampled once and sha ------------
+@dataclass(frozen=True, slots=True)
+class PerSpeciesSettings:
+    """How sizes for every state are found.
 
-# Jacobians of a whole model at random points modulo a prime, sampled once and shared by many searches.
-#
-# Rows of the Jacobian that touch different columns are pulled back together (the colouring of Curtis, Powell and Reid,
-# here by rows), so that a sample costs as many sweeps as there are colours, not as there are states.
-#
-# References
-# ----------
-# Curtis, Powell, Reid, IMA J. Appl. Math. 13 (1974), doi 10.1093/imamat/13.1.117.
+    Attributes
+    ----------
+    prime_bits : int
+        Products of residues are summed in int64 and in doubles without overflow.
+    sweep_cells : int
+        Slots times columns of one backward sweep: 32 MB.
+    most_samples : int
+        Jacobians sampled at once, as long as a sweep holds them.
+    misses : int
+        Consecutive samples that bring nothing new, as in :class:`~sbmlump.methods.exact.space.SpaceSettings`.
+    most_samples_a_row : int
+        Jacobians from which the span of a state's own row is made; rows with more entries are left to the search.
+    least_width, most_width : int
+        Random combinations a sample: few confirm, many find.
+    most_primes : tuple of (states, primes)
+        For the coefficients of the rows, by the number of states; where they do not suffice, only the number of rows is
+        given.
+    basis_work : int
+        rows · columns² of a component whose signs are looked for by linear programs.
+    most_components : int
+        Remembered at a time.
+    """
+
+    prime_bits: int = 23
+    sweep_cells: int = 1 << 22
+    most_samples: int = 8
+    misses: int = 3
+    most_samples_a_row: int = 12
+    least_width: int = 4
+    most_width: int = 64
+    most_primes: tuple[tuple[int, int], ...] = ((60, 12), (200, 4), (1 << 62, 2))
+    basis_work: int = 60_000
+    most_components: int = 1_000
 
 
-_PRIME_BITS: Final = 23  # products of residues are summed in int64 and in doubles without overflow
-_SWEEP_CELLS: Final = 1 << 22  # slots times columns of one backward sweep, 32 MB
+Row = Mapping[int, Fraction]
+Mask = NDArray[np.bool_]
+Residues = NDArray[np.int64]
 Indices = NDArray[np.int64]
 
 
 class SampledJacobians:
     """Values of the Jacobian of all roots of a closure problem, at as many random points as are asked for.
+
+    They are sampled once and shared by the searches for all states. Rows that touch different columns are pulled back
+    together, so that a sample costs as many sweeps as there are colours, not as there are states.
 
     Attributes
     ----------
@@ -67,10 +97,17 @@ class SampledJacobians:
         Pattern of the Jacobian, roots (seeds, right-hand side, resets in turn) by states, as in CSR.
     """
 
-    def __init__(self, problem: ClosureProblem, program: Program, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        problem: ClosureProblem,
+        program: Program,
+        generator: np.random.Generator,
+        settings: PerSpeciesSettings = PerSpeciesSettings(),
+    ) -> None:
+        self._settings = settings
         self._program = program
         self._generator = generator
-        self._field = PrimeField(random_prime(generator, _PRIME_BITS), int(generator.integers(1 << 62)))
+        self._field = PrimeField(random_prime(generator, self._settings.prime_bits), int(generator.integers(1 << 62)))
         self.prime: int = self._field.prime
         self.n: int = problem.n_states
         pattern = sp.csr_array(program.dependencies()[:, : self.n])
@@ -93,7 +130,15 @@ class SampledJacobians:
             If the prime divides the denominator of a number.
         """
         while len(self._data) <= position:
-            self._sample(max(1, min(8, _SWEEP_CELLS // max(1, self._program.size * self._colours))))
+            self._sample(
+                max(
+                    1,
+                    min(
+                        self._settings.most_samples,
+                        self._settings.sweep_cells // max(1, self._program.size * self._colours),
+                    ),
+                )
+            )
         return self._data[position]
 
     def moves(self, position: int, low: int, maps: int) -> sp.csr_array:
@@ -120,7 +165,7 @@ class SampledJacobians:
     def _sweep(self, tape: Tape[np.int64]) -> Residues:
         """Entries at every point of a tape, one column a point."""
         count = tape.values.shape[1]
-        colours = max(1, min(self._colours, _SWEEP_CELLS // max(1, self._program.size * count)))
+        colours = max(1, min(self._colours, self._settings.sweep_cells // max(1, self._program.size * count)))
         out = np.zeros((len(self.indices), count), dtype=np.int64)
         colour = self._colour[self._rows]
         for low in range(0, self._colours, colours):
@@ -137,20 +182,7 @@ class SampledJacobians:
         return out
 
 
-# -- Exact reduced sizes for every state of a model as the observable, in one computa ------------
-
-
-_MISSES: Final = 3  # consecutive samples that bring nothing new, as in sbmlump.methods.exact.space
-_MOST_SAMPLES_A_ROW: Final = 12
-_LEAST_WIDTH: Final = 4  # random combinations a sample: few confirm, many find
-_MOST_WIDTH: Final = 64
-# primes for the coefficients of the rows, by the number of states; beyond them only the number of rows is told
-_MOST_PRIMES: Final = ((60, 12), (200, 4), (1 << 62, 2))
-_BASIS_WORK: Final = 60_000  # rows · columns² of a component whose signs are looked for by linear programs
-_MOST_COMPONENTS: Final = 1_000  # remembered at a time
-Row = Mapping[int, Fraction]
-Mask = NDArray[np.bool_]
-Residues = NDArray[np.int64]
+# -- the spaces of all states -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +227,11 @@ class StateFailure:
     error: SbmlumpError
 
 
-def sizes_for_every_state(
-    system: OdeSystem, states: Sequence[str] | None = None, seed: int = 0
+def per_species_sizes(
+    system: OdeSystem,
+    states: Sequence[str] | None = None,
+    seed: int = 0,
+    settings: PerSpeciesSettings = PerSpeciesSettings(),
 ) -> Iterator[StateSize | StateFailure]:
     """Size, properness and signs of the smallest exact lumping for each state as the only observable.
 
@@ -209,6 +244,7 @@ def sizes_for_every_state(
         Which ones; all by default.
     seed : int
         Of the random numbers; sizes do not depend on it.
+    settings : PerSpeciesSettings
 
     Raises
     ------
@@ -219,18 +255,18 @@ def sizes_for_every_state(
     problem = closure_problem(system, (), frozenset())
     try:
         with single_threaded():
-            found = _Spaces(problem, seed)
-            others = [_Spaces(other, seed + 1) for other in _other_problems(problem)]
+            spaces = _Spaces(problem, seed, settings)
+            others = [_Spaces(other, seed + 1, settings) for other in _other_problems(problem)]
     except UnsupportedModelError:  # undefined somewhere, which need not be where a state depends on
-        yield from (_one_by_one(system, name, seed) for name in wanted)
+        yield from (_by_whole_reduction(system, name, seed) for name in wanted)
         return
-    signs = _Signs(amount_scale(system))
-    for i in found.order([system.state_index[name] for name in dict.fromkeys(wanted)]):
+    signs = _Signs(amount_scale(system), settings)
+    for i in spaces.order([system.state_index[name] for name in dict.fromkeys(wanted)]):
         name = system.states[i]
         with single_threaded():
-            size = found.size(i)
-            alike = all(other.size(i) == size for other in others)
-            yield found.describe(name, i, signs) if alike else _one_by_one(system, name, seed)
+            size = spaces.size(i)
+            agreed = all(other.size(i) == size for other in others)
+            yield spaces.describe(name, i, signs) if agreed else _by_whole_reduction(system, name, seed)
 
 
 def _other_problems(problem: ClosureProblem) -> Iterator[ClosureProblem]:
@@ -251,7 +287,7 @@ def _other_problems(problem: ClosureProblem) -> Iterator[ClosureProblem]:
         yield positive
 
 
-def _one_by_one(system: OdeSystem, name: str, seed: int) -> StateSize | StateFailure:
+def _by_whole_reduction(system: OdeSystem, name: str, seed: int) -> StateSize | StateFailure:
     """By the whole reduction, proof included."""
     observable = Observable(name, system.graph.symbol(name), name)
     try:
@@ -294,15 +330,22 @@ class _Space:
 class _OnePrime:
     """Everything about one prime: samples, unit steps, spaces found so far."""
 
-    def __init__(self, problem: ClosureProblem, program: Program, generator: np.random.Generator) -> None:
-        self._samples = SampledJacobians(problem, program, generator)
+    def __init__(
+        self,
+        problem: ClosureProblem,
+        program: Program,
+        generator: np.random.Generator,
+        settings: PerSpeciesSettings,
+    ) -> None:
+        self._settings = settings
+        self._samples = SampledJacobians(problem, program, generator, settings)
         self._generator = generator
         self._n = n = problem.n_states
         self._seeds = len(problem.seeds)
         self._maps = 1 + len(problem.resets)
         self.prime = self._samples.prime
         widest = int(np.diff(self._samples.indptr).max(initial=0))
-        self._first = min(widest + 2, _MOST_SAMPLES_A_ROW)
+        self._first = min(widest + 2, self._settings.most_samples_a_row)
         self._spaces: dict[bytes, _Space] = {}
         self._of_state: dict[int, _Space] = {}
         spans = [self._span_of(self._roots_of(i)) for i in range(n)]
@@ -369,9 +412,9 @@ class _OnePrime:
             wide[:, largest.columns] = largest.rows
             # rows whose pivot is still a column stay reduced when other columns are dropped
             pivots = largest.columns[largest.pivots]
-            stays = ~units[pivots]
-            space.adopt(wide[np.ix_(stays, columns)], np.searchsorted(columns, pivots[stays]))
-            space.extend(wide[np.ix_(~stays, columns)])
+            retained = ~units[pivots]
+            space.adopt(wide[np.ix_(retained, columns)], np.searchsorted(columns, pivots[retained]))
+            space.extend(wide[np.ix_(~retained, columns)])
         own = [row for j in inside for row in self._wide[j]] + self._seed_rows
         space.extend(_dense(own, self._n)[:, columns])
         return space
@@ -379,14 +422,14 @@ class _OnePrime:
     def _close(self, units: Mask, reach: Mask) -> _Space:
         columns = np.flatnonzero(reach & ~units)
         space = self._start(units, columns)
-        position, misses, width = self._first, 0, _LEAST_WIDTH
-        while len(space) < len(columns) and misses < _MISSES:
+        position, misses, width = self._first, 0, self._settings.least_width
+        while len(space) < len(columns) and misses < self._settings.misses:
             rows = self._combinations(units, columns, space, width)
             moved = (self._samples.moves(position, self._seeds, self._maps) @ rows.T) % self.prime
             moved = moved.reshape(self._maps, self._n, len(rows)).transpose(0, 2, 1)[:, :, columns]
-            found = space.extend(moved.reshape(-1, len(columns)))
-            misses = 0 if found else misses + 1
-            width = min(_MOST_WIDTH, 2 * width) if found >= width else _LEAST_WIDTH
+            new_rows = space.extend(moved.reshape(-1, len(columns)))
+            misses = 0 if new_rows else misses + 1
+            width = min(self._settings.most_width, 2 * width) if new_rows >= width else self._settings.least_width
             position += 1
         rows, pivots = space.sorted_rows()
         return _Space(units, columns, rows.astype(np.int32), pivots)  # residues have 23 bits
@@ -434,7 +477,8 @@ class _Reach:
 class _Spaces:
     """Spaces of all states over as many primes as their coefficients need."""
 
-    def __init__(self, problem: ClosureProblem, seed: int) -> None:
+    def __init__(self, problem: ClosureProblem, seed: int, settings: PerSpeciesSettings) -> None:
+        self._settings = settings
         self._problem = problem
         self._program = Program(problem.graph, problem.roots(), problem.variables, problem.opaque)
         self._generator = np.random.default_rng([seed, 0x5B31])
@@ -445,7 +489,7 @@ class _Spaces:
     def _prime(self, position: int) -> _OnePrime:
         while len(self._primes) <= position:
             try:
-                new = _OnePrime(self._problem, self._program, self._generator)
+                new = _OnePrime(self._problem, self._program, self._generator, self._settings)
             except BadPrimeError:
                 continue
             if all(new.prime != old.prime for old in self._primes):
@@ -490,7 +534,7 @@ class _Spaces:
         return self._lifted[1]
 
     def _lift_anew(self, i: int) -> tuple[Row, ...] | None:
-        most = next(count for states, count in _MOST_PRIMES if self._problem.n_states <= states)
+        most = next(count for states, count in self._settings.most_primes if self._problem.n_states <= states)
         for count in range(1, most):
             spaces = [(self._prime(k).prime, self._prime(k).space(i)) for k in range(count + 1)]
             best = min(space.rank_key for _, space in spaces)
@@ -524,7 +568,8 @@ def _reconstruct(tables: Sequence[tuple[int, Residues]]) -> tuple[Row, ...] | No
 class _Signs:
     """Readable rows and their signs, component by component; components recur from state to state."""
 
-    def __init__(self, scale: Mapping[int, Fraction]) -> None:
+    def __init__(self, scale: Mapping[int, Fraction], settings: PerSpeciesSettings) -> None:
+        self._settings = settings
         self._scale = scale
         self._known: dict[tuple[tuple[tuple[int, Fraction], ...], ...], tuple[Row, ...]] = {}
 
@@ -535,12 +580,12 @@ class _Signs:
         for group in components(rows, range(len(rows))):
             component = [rows[k] for k in group]
             columns = {j for row in component for j in row}
-            if len(component) * len(columns) ** 2 > _BASIS_WORK and len(component) > 1:
+            if len(component) * len(columns) ** 2 > self._settings.basis_work and len(component) > 1:
                 chosen.extend(component)
                 unknown = unknown or any(value < 0 for row in component for value in row.values())
                 continue
             key = tuple(tuple(sorted(row.items())) for row in component)
-            if len(self._known) > _MOST_COMPONENTS:
+            if len(self._known) > self._settings.most_components:
                 self._known.clear()
             if key not in self._known:
                 self._known[key] = choose_basis(component, [min(row) for row in component], self._scale).rows

@@ -36,39 +36,71 @@ from sbmlump.model.program import Program, branched_nodes, draw_defined
 from sbmlump.model.properties import with_double_constants
 from sbmlump.proof.real_points import with_positive_arguments
 
-__all__ = ["ClosureProblem", "LiftedSpace", "invariant_dimension", "smallest_invariant_space"]
+__all__ = [
+    "UNDEFINED",
+    "ClosureProblem",
+    "LiftedSpace",
+    "SpaceSettings",
+    "invariant_dimension",
+    "smallest_invariant_space",
+]
 
 
-_MISSES: Final = 3  # consecutive misses that end the search; the proof decides, this only saves a second try
-MOST_WORK: Final = 20_000_000_000
-"""Elementary operations that the lift to Q may take, about half a minute: entries of some hundred digits for a hundred
-states. Longer ones are of no use to anyone.
+@dataclass(frozen=True, slots=True)
+class SpaceSettings:
+    """How the smallest space is searched and lifted to Q. None of these can make a result wrong: it is proved later.
 
-A sweep costs the slots of the program times its width, and the rows times the columns of the space times the width;
-what Python itself costs is put at ``_OVERHEAD`` for each."""
-_OVERHEAD: Final = 1_000_000
-_PRIME_BITS: Final = 23  # one BLAS product a step (see matmul_mod); the proof uses 31 bits
-_LONG_PRIME_BITS: Final = 31  # a step costs more, but large coefficients need a quarter fewer primes
-_FEW_PRIMES: Final = 8  # from here on long ones
-_LATTICE_PRIMES: Final = (12, 18, 32)
-"""Numbers of primes at which short rows are looked for where the echelon form is not lifted yet: below the first an
-entry has 40 digits at most and is lifted soon; each reduction takes some ten seconds for a hundred columns."""
-_MAX_EMPTY_DRAWS: Final = 8
-_MOST_BAD_PRIMES: Final = 200  # a prime of 23 bits is bad with a probability of about 1e-5
-_SWEEP_BYTES: Final = 256 << 20
+    Attributes
+    ----------
+    misses : int
+        Consecutive misses that end the search. The proof decides; this only saves a second try.
+    most_work : int
+        Elementary operations that the lift to Q may take, about half a minute: entries of some hundred digits for a
+        hundred states. Longer ones are of no use to anyone. A sweep costs the slots of the program times its width, and
+        the rows times the columns of the space times the width.
+    overhead : int
+        Operations at which what Python itself costs is put for each sweep.
+    prime_bits : int
+        One BLAS product a step (see ``matmul_mod``); the proof uses 31 bits.
+    long_prime_bits : int
+        Of the primes from number ``few_primes`` on: a step costs more, but large coefficients need a quarter fewer.
+    few_primes : int
+    lattice_primes : tuple of int
+        Numbers of primes at which short rows are looked for where the echelon form is not lifted yet: below the first
+        an entry has 40 digits at most and is lifted soon; each reduction takes some ten seconds for a hundred columns.
+    most_bad_primes : int
+        A prime of 23 bits is bad with a probability of about 1e-5.
+    sweep_bytes : int
+        Memory of one backward sweep.
+    widest_sweep : int
+        Columns of one: more bring no further gain per column.
+    """
+
+    misses: int = 3
+    most_work: int = 20_000_000_000
+    overhead: int = 1_000_000
+    prime_bits: int = 23
+    long_prime_bits: int = 31
+    few_primes: int = 8
+    lattice_primes: tuple[int, ...] = (12, 18, 32)
+    most_bad_primes: int = 200
+    sweep_bytes: int = 256 << 20
+    widest_sweep: int = 64
+
+
 Residues = NDArray[np.int64]
 UNDEFINED: Final = "a denominator of the right-hand side or of an observable is zero everywhere"
 
 
 @dataclass(frozen=True)
 class ClosureProblem:
-    """What has to be closed: the fields under which rows move, and the rows that must be inside.
+    """What has to be closed: the vector fields under which rows move, and the rows that must be inside.
 
     Attributes
     ----------
     graph : Graph
     variables : tuple of Node
-        Columns: symbols of states first, then of kept constants, then time. q in number.
+        Columns: symbols of states first, then of symbolic parameters, then time. q in number.
     n_states : int
         The first columns, those with a derivative.
     rhs : tuple of Node
@@ -179,13 +211,19 @@ class _Search:
     """The search over one prime."""
 
     def __init__(
-        self, problem: ClosureProblem, program: Program, generator: np.random.Generator, bits: int = _PRIME_BITS
+        self,
+        problem: ClosureProblem,
+        program: Program,
+        generator: np.random.Generator,
+        settings: SpaceSettings,
+        bits: int | None = None,
     ) -> None:
+        self._settings = settings
         self._problem = problem
         self._program = program
         self._generator = generator
-        self._field = PrimeField(random_prime(generator, bits), int(generator.integers(1 << 62)))
-        self._width = max(1, min(64, _SWEEP_BYTES // (32 * max(program.size, 1))))
+        self._field = PrimeField(random_prime(generator, bits or settings.prime_bits), int(generator.integers(1 << 62)))
+        self._width = max(1, min(settings.widest_sweep, settings.sweep_bytes // (32 * max(program.size, 1))))
         self.space = RowSpace(len(problem.variables), self._field.prime)
         self.work = 0
 
@@ -194,21 +232,21 @@ class _Search:
         return self._field.prime
 
     def run(self) -> RowSpace:
-        """Grow the space from the seeds until ``_MISSES`` random sweeps in a row bring nothing new."""
+        """Grow the space from the seeds until some random sweeps in a row bring nothing new."""
         problem, space = self._problem, self.space
         self._seed()
         n = problem.n_states
         maps = 1 + len(problem.resets)
         misses = 0
-        while misses < _MISSES and self._states_missing():
+        while misses < self._settings.misses and self._states_missing():
             width = min(self._width, max(4, len(space) // 2))
-            found = 0
+            new_rows = 0
             for k in range(maps):
                 weights = np.zeros((len(self._program.roots), width), dtype=np.int64)
                 low = len(problem.seeds) + k * n
                 weights[low : low + n] = self._combinations(width)
-                found += space.extend(self._pull(weights).T)
-            misses = 0 if found else misses + width
+                new_rows += space.extend(self._pull(weights).T)
+            misses = 0 if new_rows else misses + width
         return space
 
     def _states_missing(self) -> bool:
@@ -218,7 +256,7 @@ class _Search:
     def _seed(self) -> None:
         for position in range(len(self._problem.seeds)):
             misses = 0
-            while misses < _MISSES:
+            while misses < self._settings.misses:
                 weights = np.zeros((len(self._program.roots), 4), dtype=np.int64)
                 weights[position] = 1
                 misses = 0 if self.space.extend(self._pull(weights).T) else misses + 4
@@ -231,7 +269,7 @@ class _Search:
     def _pull(self, weights: Residues) -> Residues:
         """Pull rows back at fresh random points; columns where something is undefined are dropped."""
         width = weights.shape[1]
-        self.work += _OVERHEAD + width * (self._program.size + len(self.space) * self.space.width)
+        self.work += self._settings.overhead + width * (self._program.size + len(self.space) * self.space.width)
 
         def draw() -> tuple[Residues, NDArray[np.bool_]]:
             points = self._generator.integers(1, self.prime, (len(self._program.inputs), width))
@@ -247,7 +285,7 @@ def smallest_invariant_space(
     *,
     more_primes: int = 0,
     most_primes: int | None = None,
-    most_work: int = MOST_WORK,
+    settings: SpaceSettings = SpaceSettings(),
 ) -> tuple[LiftedSpace, ClosureProblem, NDArray[np.int64]]:
     """Find the smallest space and lift it to Q.
 
@@ -260,8 +298,7 @@ def smallest_invariant_space(
         Use at least this many primes beyond the first before believing a reconstruction.
     most_primes : int, optional
         Give up beyond this many.
-    most_work : int
-        Give up beyond so many elementary operations.
+    settings : SpaceSettings
 
     Returns
     -------
@@ -282,9 +319,14 @@ def smallest_invariant_space(
     generator = np.random.default_rng([seed, 0x5B31])
     lift = _Lift(restricted.n_states)
     work = failures = 0
-    while (most_primes is None or lift.primes < most_primes) and work < most_work and failures < _MOST_BAD_PRIMES:
-        few = lift.primes < _FEW_PRIMES
-        search = _Search(restricted, program, generator, _PRIME_BITS if few else _LONG_PRIME_BITS)
+    while (
+        (most_primes is None or lift.primes < most_primes)
+        and work < settings.most_work
+        and failures < settings.most_bad_primes
+    ):
+        few = lift.primes < settings.few_primes
+        bits = settings.prime_bits if few else settings.long_prime_bits
+        search = _Search(restricted, program, generator, settings, bits)
         if search.prime in lift:
             continue
         try:
@@ -300,7 +342,7 @@ def smallest_invariant_space(
         if lift.primes <= more_primes:
             continue
         lifted = lift.lifted()
-        if lifted is None and lift.primes in _LATTICE_PRIMES:
+        if lifted is None and lift.primes in settings.lattice_primes:
             lifted = lift.with_short_rows()
         if lifted is not None:
             return lifted, restricted, columns
@@ -314,7 +356,7 @@ def smallest_invariant_space(
     )
 
 
-def invariant_dimension(problem: ClosureProblem, seed: int = 0) -> int:
+def invariant_dimension(problem: ClosureProblem, seed: int = 0, settings: SpaceSettings = SpaceSettings()) -> int:
     """State columns that the smallest space has as pivots, modulo one prime.
 
     Never more than over Q (Lemma I.1), and with a probability of about 1 − 2⁻²³ a pivot the same: the size of the
@@ -327,10 +369,10 @@ def invariant_dimension(problem: ClosureProblem, seed: int = 0) -> int:
     """
     restricted, _, program = problem.restricted()
     generator = np.random.default_rng([seed, 0x5B31])
-    for _ in range(_MAX_EMPTY_DRAWS):
+    for _ in range(8):  # nearly all primes are good: a second try is hardly ever needed
         try:
             with single_threaded():
-                _, pivots = _Search(restricted, program, generator).run().sorted_rows()
+                _, pivots = _Search(restricted, program, generator, settings).run().sorted_rows()
         except BadPrimeError:
             continue
         return int((pivots < restricted.n_states).sum())
