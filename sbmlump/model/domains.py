@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-# -- Functions of the expression graph over float64, with their partial derivatives --------------
+# -- functions over float64, with their partial derivatives ------------------------------------------
 
 
 Array = NDArray[np.float64]
@@ -197,7 +197,7 @@ FLOAT_SLOPES: Final[Mapping[str, _Slopes]] = {
 }
 
 
-# -- Number domains a program runs over: the doubles, and the integers modulo a prime ------------
+# -- domains -----------------------------------------------------------------------------------------
 
 
 Scalar = TypeVar("Scalar", np.float64, np.int64)
@@ -532,9 +532,8 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-# -- Walks over a graph given as arrays: arguments in CSR layout, a level of the walk ------------
-
-# Walks over a graph given as arrays: arguments in CSR layout, a level of the walk at a time.
+# -- walks over a graph given as arrays ---------------------------------------------------------------
+# Arguments are in CSR layout; a level of the walk at a time.
 
 
 def ranges(starts: Indices, lengths: Indices) -> Indices:

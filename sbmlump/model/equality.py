@@ -27,7 +27,6 @@ from sbmlump.model.system import Event, OdeSystem
 __all__ = ["Expected", "differences", "refuse_differences", "same_value"]
 
 
-_MOST_TOLD: Final = 10
 Part = Literal["reactions", "events", "constraints"]
 ALL_PARTS: Final[frozenset[Part]] = frozenset({"reactions", "events", "constraints"})
 _FLAGS: Final = (
@@ -65,7 +64,9 @@ class Expected:
     formulas: bool = True
 
 
-def refuse_differences(written: OdeSystem, read: OdeSystem, form: str, expected: Expected | None = None) -> None:
+def refuse_differences(
+    written: OdeSystem, read: OdeSystem, form: str, expected: Expected | None = None, most: int = 10
+) -> None:
     """Refuse to give an output its name if it is not the model that was to be written.
 
     Parameters
@@ -73,18 +74,20 @@ def refuse_differences(written: OdeSystem, read: OdeSystem, form: str, expected:
     written, read : OdeSystem
     form : str
         What was written, for the message, such as ``Antimony``.
+    most : int
+        Differences that are named.
 
     Raises
     ------
     UnsupportedModelError
-        Code ``written-differs``, once for each id (at most ten are told).
+        Code ``written-differs``, once for each id.
     """
-    found = differences(written, read, expected)
-    if not found:
+    reasons = differences(written, read, expected)
+    if not reasons:
         return
-    more = f" (one of {len(found)} differences)" if len(found) > _MOST_TOLD else ""
+    more = f" (one of {len(reasons)} differences)" if len(reasons) > most else ""
     raise UnsupportedModelError(
-        [Reason(one.code, f"not written: as {form}, {one.message}{more}", one.element) for one in found[:_MOST_TOLD]]
+        [Reason(one.code, f"not written: as {form}, {one.message}{more}", one.element) for one in reasons[:most]]
     )
 
 
@@ -336,19 +339,19 @@ def _reason(text: str, element: str | None) -> Reason:
     return Reason("written-differs", text, element)
 
 
-# -- Whether two values are the same number: the one answer that every proof uses ----------------
+# -- whether two values are the same number ----------------------------------------------------------
+# The one answer that every proof uses.
 
 
-_TOLERANCE: Final = 1e-13  # relative, of irrational values: one side may be the double that a file holds for the other
-_BITS: Final = 256
-
-
-def same_value(left_graph: Graph, left: Node, right_graph: Graph, right: Node) -> bool:
+def same_value(
+    left_graph: Graph, left: Node, right_graph: Graph, right: Node, *, tolerance: float = 1e-13, bits: int = 256
+) -> bool:
     """Whether two expressions without symbols have the same value.
 
     Equal rationals are the same, and so are rationals with the same finite double, as files hold doubles; numbers
-    beyond the doubles are compared exactly. Irrational values are the same up to a relative 1e-13, in ball arithmetic,
-    which knows no largest number. Two values that do not exist are the same.
+    beyond the doubles are compared exactly. Irrational values are the same up to a relative tolerance (one side may be
+    the double that a file holds for the other), in ball arithmetic of some bits, which knows no largest number. Two
+    values that do not exist are the same.
     """
     if left_graph is right_graph and left == right:
         return True
@@ -356,11 +359,11 @@ def same_value(left_graph: Graph, left: Node, right_graph: Graph, right: Node) -
     if a is not None and b is not None:
         double = nearest_double(a)
         return a == b or (math.isfinite(double) and double == nearest_double(b))
-    x = BallProgram(left_graph, [left], ()).run((), _BITS)[0]
-    y = BallProgram(right_graph, [right], ()).run((), _BITS)[0]
+    x = BallProgram(left_graph, [left], ()).run((), bits)[0]
+    y = BallProgram(right_graph, [right], ()).run((), bits)[0]
     if isinstance(x, Missing) or isinstance(y, Missing):
         return x is y
-    with ctx.workprec(_BITS):
+    with ctx.workprec(bits):
         if not (x.is_finite() and y.is_finite()):
             return bool(x == y)
-        return bool(abs(x - y) <= _TOLERANCE * abs(x).max(abs(y)))
+        return bool(abs(x - y) <= tolerance * abs(x).max(abs(y)))

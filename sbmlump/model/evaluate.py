@@ -19,10 +19,9 @@ from sbmlump.model.domains import FloatDomain, OneProgramDomain, nearest_double
 from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.program import Program, row_colours
 
-__all__ = ["Evaluator", "values_of", "PRIME", "field_values", "symbol_value", "resolve_start"]
+__all__ = ["Evaluator", "values_of", "PRIME", "field_values", "symbol_value", "resolve_initial_values"]
 
 
-_POINTS_AT_ONCE = 4096
 _FLOAT = FloatDomain()
 
 
@@ -48,11 +47,19 @@ class Evaluator:
         Ids of the n variables.
     constants : mapping of str to Node
         Values (nodes without symbols) of all other symbols.
+    points_at_once : int
+        Evaluated in one pass; they bound the memory.
     """
 
     def __init__(
-        self, graph: Graph, roots: Sequence[Node], states: Sequence[str], constants: Mapping[str, Node]
+        self,
+        graph: Graph,
+        roots: Sequence[Node],
+        states: Sequence[str],
+        constants: Mapping[str, Node],
+        points_at_once: int = 4096,
     ) -> None:
+        self._points_at_once = points_at_once
         mapping = {graph.symbol(name): node for name, node in constants.items()}
         bound = graph.substitute(roots, mapping)
         inputs = [*(graph.symbol(name) for name in states), graph.time()]
@@ -65,8 +72,8 @@ class Evaluator:
         points, single = self._points(t, x)
         blocks = []
         with np.errstate(all="ignore"):
-            for low in range(0, points.shape[1], _POINTS_AT_ONCE):
-                block = points[:, low : low + _POINTS_AT_ONCE]
+            for low in range(0, points.shape[1], self._points_at_once):
+                block = points[:, low : low + self._points_at_once]
                 blocks.append(self._program.outputs(self._program.run(self._domain, block)))
         out = np.concatenate(blocks, axis=1).T
         return out[0] if single else np.ascontiguousarray(out)
@@ -101,16 +108,13 @@ class Evaluator:
         return rows.astype(np.int64), columns.astype(np.int64), colour, colours
 
 
-# -- Values of expressions at one pseudo-random point of a prime field: a quick test  ------------
-
-# Values of expressions at one pseudo-random point of a prime field: a quick test whether two are the same.
-#
-# Every symbol gets a fixed value derived from its id; a function that is not arithmetic gets a value derived from
-# its name and the values of its arguments, so only what follows from arithmetic counts as equal (and that the order and
-# the grouping of the arguments of ``and``, ``or``, ``min`` and ``max`` do not matter, that of several numbers
-# in ``min``
-# and ``max`` one is left, and that exp(x) is e^x however e is spelled). Two expressions
-# with different values differ; equal values of different expressions have a probability of about degree/2^61.
+# -- values at one pseudo-random point of a prime field ----------------------------------------------
+# A quick test whether two expressions are the same. Every symbol gets a fixed value derived from its id; a function
+# that is not arithmetic gets a value derived from its name and the values of its arguments. So only what follows from
+# arithmetic counts as equal, and besides that the order and the grouping of the arguments of ``and``, ``or``, ``min``
+# and ``max`` do not matter, of several numbers in ``min`` and ``max`` one is left, and exp(x) is e^x however e is
+# spelled. Two expressions with different values differ; equal values of different expressions have a probability of
+# about degree/2^61.
 
 
 PRIME: Final = 2**61 - 1
@@ -247,12 +251,13 @@ def _scrambled(*parts: str) -> int:
 _EULER: Final = _scrambled(Op.CONSTANT.name, "exponentiale")
 
 
-# -- Values at time 0: expressions that mention each other, resolved in the order of  ------------
+# -- values at time 0 --------------------------------------------------------------------------------
+# Expressions that mention each other, resolved in the order of their dependence.
 
-# Values at time 0: expressions that mention each other, resolved in the order of their dependence.
 
-
-def resolve_start(graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str] = frozenset()) -> dict[str, Node]:
+def resolve_initial_values(
+    graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str] = frozenset()
+) -> dict[str, Node]:
     """Put values in place of ids until only those in ``keep`` are left; time is 0.
 
     Parameters
@@ -270,7 +275,7 @@ def resolve_start(graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str
     Raises
     ------
     ValueError
-        If values depend on each other in a circle.
+        If values depend on each other in a cycle.
     LimitError
         If an exact value is longer than is kept (``too-large``).
     """
@@ -299,9 +304,9 @@ def resolve_start(graph: Graph, given: Mapping[str, Node], keep: AbstractSet[str
             waiting[user].discard(name)
             if not waiting[user]:
                 ready.append(user)
-    circle = set(given) - set(resolved) - _hanging(given, waiting, users)
-    if circle:
-        raise ValueError("initial values depend on each other in a circle: " + ", ".join(sorted(circle)[:5]))
+    cycle = set(given) - set(resolved) - _hanging(given, waiting, users)
+    if cycle:
+        raise ValueError("initial values depend on each other in a circle: " + ", ".join(sorted(cycle)[:5]))
     return resolved
 
 

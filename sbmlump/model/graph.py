@@ -41,9 +41,8 @@ __all__ = [
 ]
 
 
-# -- Exact values of functions of numbers, over Q, where they are rational and certai ------------
-
-# Exact values of functions of numbers, over Q, where they are rational and certain.
+# -- functions of numbers ----------------------------------------------------------------------------
+# Their exact values over Q, where these are rational and certain.
 
 
 MAX_BITS: Final = 14_000
@@ -128,7 +127,7 @@ def fold_function(name: str, values: list[Fraction]) -> Fraction | None:
     return None
 
 
-# -- Hash-consed expression graph over exact rationals -------------------------------------------
+# -- the graph ---------------------------------------------------------------------------------------
 
 
 Payload = Fraction | str | None
@@ -164,10 +163,12 @@ RELATIONS: Final[frozenset[str]] = frozenset("lt leq gt geq eq neq".split())
 """Binary relations (n-ary ones of MathML are conjunctions of these)."""
 
 LOGIC: Final[frozenset[str]] = frozenset("and or not xor".split())
-_TRUTHS: Final = RELATIONS | LOGIC
 """Logical operators."""
+_TRUTHS: Final = RELATIONS | LOGIC
 
-_MAX_FLAT_PRODUCT: Final = 8
+_MAX_FLAT_PRODUCT: Final = (
+    8  # factors; a longer product that stands in another stays one node, which all that hold it share
+)
 _MANY_ROOTS: Final = 1_000  # from here on the walk over arrays is faster, although they have to be made
 
 

@@ -27,8 +27,8 @@ __all__ = ["Program", "Tape", "branched_nodes", "draw_defined", "row_colours"]
 
 
 _MAX_COEFFICIENT: Final = 1 << 20  # keeps Σ|c|·p below 2^63 for sums of a few thousand terms
-_MAX_ROW_WEIGHT: Final = 1 << 31
-_EXACT_POWER: Final = 1 << 16
+_MAX_ROW_WEIGHT: Final = 1 << 31  # Σ|c| of a sum, for the same reason
+_EXACT_POWER: Final = 1 << 16  # larger exponents are generic functions: they could not be written out
 
 Indices = NDArray[np.int64]
 

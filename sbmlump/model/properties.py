@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ __all__ = [
     "Kinetics",
     "kinetics_of",
     "with_double_constants",
-    "MAX_WRITTEN",
+    "WritingLimits",
     "explodes",
     "require_writable",
     "written_sizes",
@@ -58,9 +59,8 @@ def kinetics_of(graph: Graph, roots: Sequence[Node], variables: Collection[str])
     return "rational" if rational else "polynomial"
 
 
-# -- Irrational constants: expressions without symbols that have no rational value (l ------------
-
-# Irrational constants: expressions without symbols that have no rational value (ln 2, π, √2).
+# -- irrational constants ------------------------------------------------------------------------------
+# Expressions without symbols that have no rational value, such as ln 2, π, √2.
 
 
 def with_double_constants(graph: Graph, roots: Sequence[Node]) -> tuple[list[Node], bool]:
@@ -97,24 +97,30 @@ def _may_hold_one(graph: Graph) -> bool:
     return bool((others == 0).any())
 
 
-# -- How large expressions are when they are written out as trees, computed without w ------------
-
-# How large expressions are when they are written out as trees, computed without writing them out.
-#
+# -- expressions written out as trees ------------------------------------------------------------------
 # A graph holds each sub-expression once, so sixty sums of a thing and itself are sixty nodes; written in full they are
-# 10^18 terms. Whoever walks expressions as trees (formats without names for sub-expressions, simulators that
-# insert every
-# rule where it is used) asks here first.
+# 10^18 terms. Whoever walks expressions as trees (formats without names for sub-expressions, simulators that insert
+# every rule where it is used) asks here first how large they are, which is computed without writing them out.
 
 
-MAX_WRITTEN: Final = 1_000_000
-"""Nodes of expressions written in full that are borne however small their graph is (some seconds of work).
+@dataclass(frozen=True, slots=True)
+class WritingLimits:
+    """Which expressions are written out in full.
 
-Eight times the largest of 711 published models (126,000).
-"""
-_MAX_RATIO: Final = 200
-"""Written nodes for each node of the graph that are borne beyond that: three times the largest ratio of those."""
-_BEYOND: Final = 1 << 62  # sizes are not counted further
+    Attributes
+    ----------
+    nodes : int
+        Accepted however small their graph is, some seconds of work: eight times the largest of 711 published models
+        (126,000).
+    ratio : int
+        Written nodes for each node of the graph that are accepted beyond that: three times the largest ratio of those.
+    """
+
+    nodes: int = 1_000_000
+    ratio: int = 200
+
+
+_BEYOND: Final = 1 << 62  # sizes are not counted further: a machine word holds a sum of two
 
 
 def written_sizes(graph: Graph, roots: Sequence[Node]) -> list[int]:
@@ -122,10 +128,10 @@ def written_sizes(graph: Graph, roots: Sequence[Node]) -> list[int]:
     return _sizes(graph, roots)[0]
 
 
-def explodes(graph: Graph, roots: Sequence[Node]) -> bool:
+def explodes(graph: Graph, roots: Sequence[Node], limits: WritingLimits = WritingLimits()) -> bool:
     """Whether ``roots`` together, written out as trees, are out of proportion to what the graph holds."""
     sizes, count = _sizes(graph, roots)
-    return sum(sizes) > max(MAX_WRITTEN, _MAX_RATIO * count)
+    return sum(sizes) > max(limits.nodes, limits.ratio * count)
 
 
 def require_writable(graph: Graph, roots: Sequence[Node], names: Sequence[str], what: str) -> None:
@@ -163,9 +169,6 @@ def _sizes(graph: Graph, roots: Sequence[Node]) -> tuple[list[int], int]:
         args = graph.args(node)
         size[node] = min(1 + sum([size[arg] for arg in args]), _BEYOND) if args else 1
     return [size[root] for root in roots], len(size)
-
-
-# -- Systems whose expressions cannot be written out in full -------------------------------------
 
 
 def require_writable_system(system: OdeSystem, what: str) -> None:

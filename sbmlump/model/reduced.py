@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-_MOST_SHOWN: Final = 20
+_MOST_SHOWN: Final = 20  # of lumps, members and values, in a sentence or a table
 _WRITER: Final = "sbmlump.jobs"
 """The module above this one that knows every format."""
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.model.evaluate import resolve_start
+from sbmlump.model.evaluate import resolve_initial_values
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 
 if TYPE_CHECKING:
@@ -244,10 +244,10 @@ class Algebraic:
 class Event:
     """An event.
 
-    ``assignments`` are the new values of states. ``implied`` holds resets that follow from them (the concentration of
-    species in a compartment that the event resizes); a writer does not emit them. A concentration that is assigned in a
-    compartment that the same event resizes becomes value·old size/new size, since the assignment sets the amount by the
-    size before; ``unscaled`` holds these values as they are written, without the sizes.
+    ``assignments`` are the new values of states. ``implied`` holds state resets that follow from them (the
+    concentration of species in a compartment that the event resizes); a writer does not emit them. A concentration that
+    is assigned in a compartment that the same event resizes becomes value·old size/new size, since the assignment sets
+    the amount by the size before; ``unscaled`` holds these values as they are written, without the sizes.
     :mod:`sbmlump.model.system` says at which moment values are taken.
     """
 
@@ -411,7 +411,7 @@ class OdeSystem:
         Raises
         ------
         ValueError
-            If initial values depend on each other in a circle.
+            If initial values depend on each other in a cycle.
         """
         start = self.at_start()
         return MappingProxyType({c.id: start[c.id] for c in self.constants if c.id in start})
@@ -433,7 +433,7 @@ class OdeSystem:
         Raises
         ------
         ValueError
-            If initial values depend on each other in a circle.
+            If initial values depend on each other in a cycle.
         """
         kept = frozenset(keep)
         if kept not in self._starts:
@@ -450,7 +450,7 @@ class OdeSystem:
         given.update((a.id, a.value) for a in self.assigned)
         mentioned = self.graph.symbols(given.values())
         given.update((r.id, r.flux) for r in self.reactions if r.id in mentioned)
-        return MappingProxyType(resolve_start(self.graph, given, keep))
+        return MappingProxyType(resolve_initial_values(self.graph, given, keep))
 
     @cached_property
     def autonomous(self) -> bool:
@@ -581,16 +581,12 @@ class OdeSystem:
         return self.graph.op(node) is Op.SYMBOL
 
 
-# -- What the events of a system do, and at which moment the values that they assign  ------------
-
-# What the events of a system do, and at which moment the values that they assign are taken.
-#
+# -- what events do, and when ------------------------------------------------------------------------
 # An event is triggered at one moment and executed at another: after its delay, or after other events of the same moment
-# with a higher priority. With ``useValuesFromTriggerTime`` its values are those of the first moment, and all
-# that it does
-# not set is as it is at the second: x ↦ R(x, x′) with x at execution and x′ at the trigger. Only where nothing that the
-# values depend on can have changed in between is it a map of one state, x ↦ R(x, x). What a resized compartment does to
-# the concentrations in it happens at execution in either case.
+# with a higher priority. With ``useValuesFromTriggerTime`` its values are those of the first moment, and all that it
+# does not set is as it is at the second: x ↦ R(x, x′) with x at execution and x′ at the trigger. Only where nothing
+# that the values depend on can have changed in between is it a map of one state, x ↦ R(x, x). What a resized
+# compartment does to the concentrations in it happens at execution in either case.
 #
 # References
 # ----------
