@@ -166,9 +166,7 @@ LOGIC: Final[frozenset[str]] = frozenset("and or not xor".split())
 """Logical operators."""
 _TRUTHS: Final = RELATIONS | LOGIC
 
-_MAX_FLAT_PRODUCT: Final = (
-    8  # factors; a longer product that stands in another stays one node, which all that hold it share
-)
+_MAX_FLAT_PRODUCT: Final = 8  # factors; a longer product that stands in another one stays a shared node
 _MANY_ROOTS: Final = 1_000  # from here on the walk over arrays is faster, although they have to be made
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -23,6 +24,7 @@ import numpy as np
 from sbmlump._version import __version__
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.files import make_folder, write_atomically
+from sbmlump.isolate import Ended, Limits, run_isolated
 from sbmlump.jobs import ContradictedError, simulate_reduction, simulation_source
 from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
 from sbmlump.methods.registry import ReduceOptions, apply
@@ -49,6 +51,8 @@ __all__ = [
     "claim_folder",
     "read_identity",
     "store_digest",
+    "Stopped",
+    "run_task",
 ]
 
 
@@ -379,6 +383,108 @@ def _reduced(system: OdeSystem, row: Row, reduction: ReducedSystem) -> Row:
         singles=len(rows) - len(pools),
         pools=_pools_text(system, pools) if reduction.reducible and len(pools) <= _ROWS.most_pools else None,
     )
+
+
+# -- around the process ------------------------------------------------------------------------------
+# Whatever happens to a model: the job in a process with limits, and a row for everything asked.
+
+
+_OUTCOMES: Final = {"time-limit": "out-of-budget", "out-of-memory": "out-of-budget"}
+
+
+class Stopped(Exception):  # noqa: N818  not an error
+    """The survey was told to stop before this model was done."""
+
+
+class _Emitted:
+    """What the processes of one model have emitted so far."""
+
+    def __init__(self) -> None:
+        self.model: ModelRow | None = None
+        self.rows: dict[Pair, Row] = {}
+        self.current: Pair | None = None
+
+    def __call__(self, message: Any) -> None:
+        if isinstance(message, ModelRow):
+            self.model = message
+        elif isinstance(message, Begun):
+            self.current = message.pair
+        elif isinstance(message, Row):
+            self.rows[message.observable, message.method] = message
+
+    def forget_current(self) -> None:
+        """A new process begins."""
+        self.current = None
+
+    def missing(self) -> list[Pair]:
+        """Pairs that were announced and have no row yet."""
+        return [] if self.model is None else [pair for pair in self.model.pairs if pair not in self.rows]
+
+
+def run_task(
+    task: Task,
+    stop: threading.Event | None = None,
+    job: Callable[..., Any] = survey_model,
+    most_deaths: int = 20,
+) -> tuple[Row, ...]:
+    """Rows of one model, in the order in which they were asked for.
+
+    A process that dies loses the row it was at, which says how it died; another process does the rest, within the
+    time that is left.
+
+    Parameters
+    ----------
+    task : Task
+    stop : Event, optional
+        When set, the model is given up.
+    job : function
+        What runs in the process; for tests.
+    most_deaths : int
+        Of processes of one model; after that the remaining rows share the last reason.
+
+    Raises
+    ------
+    Stopped
+        If ``stop`` was set.
+    """
+    emitted = _Emitted()
+    seconds, peak = 0.0, 0
+    for deaths in range(most_deaths):
+        limits = Limits(max(task.settings.time_limit - seconds, 0.1), task.settings.memory_limit)
+        emitted.forget_current()
+        ended = run_isolated(job, (task, frozenset(emitted.rows)), limits, emitted, stop)
+        seconds, peak = seconds + ended.seconds, max(peak, ended.peak)
+        if ended.how == "stopped":
+            raise Stopped
+        missing = emitted.missing()
+        if emitted.model is not None and not missing:
+            break
+        spent = seconds >= task.settings.time_limit
+        one_only = ended.how not in ("time-limit", "finished") and not spent and deaths < most_deaths - 1
+        lost = [emitted.current] if one_only and emitted.current in missing else missing
+        _fill(task, emitted, lost, ended)
+        if not emitted.missing():
+            break
+    assert emitted.model is not None  # _fill makes some up where the process did not say any
+    order = {pair: k for k, pair in enumerate(emitted.model.pairs)}
+    rows = sorted(emitted.rows.values(), key=lambda row: order[row.observable, row.method])
+    return tuple(replace(row, seconds_model=seconds, peak_memory_mb=peak / 2**20) for row in rows)
+
+
+def _fill(task: Task, emitted: _Emitted, lost: list[Pair], ended: Ended) -> None:
+    """Rows for what a process that ended badly did not emit."""
+    reason = ended.reason if ended.how != "finished" else Reason("fault", "the process told fewer rows than it said")
+    if ended.how == "time-limit":  # the process may have been given what other processes had left over
+        limit = task.settings.time_limit
+        reason = Reason(ended.how, f"not done after {limit:g} s; a larger time limit may help")
+    if emitted.model is None:
+        empty = empty_row(task)
+        emitted.model = ModelRow(empty, ((None, empty.method),))
+        lost = [(None, empty.method)]
+    outcome = _OUTCOMES.get(reason.code, "failed")
+    for observable, method in lost:
+        row = replace(emitted.model.base, observable=observable, method=method, outcome=outcome)
+        emitted.rows[observable, method] = with_reasons(row, [reason])
 
 
 # -- what makes two runs the same survey -------------------------------------------------------------

@@ -16,9 +16,8 @@ from dataclasses import replace
 from sbmlump._version import __version__
 from sbmlump.errors import LimitError, Reason, UsageError
 from sbmlump.isolate import prepare
-from sbmlump.survey.job import PRELOAD, empty_row, with_reasons
+from sbmlump.survey.job import PRELOAD, empty_row, run_task, with_reasons
 from sbmlump.survey.plan import Row, Task
-from sbmlump.survey.run import run_task
 
 __all__ = ["run_on_dask"]
 

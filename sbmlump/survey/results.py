@@ -24,7 +24,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sbmlump.errors import InputError, Reason
+from sbmlump.errors import InputError, LimitError, Reason
 from sbmlump.files import OutputError, lock, make_folder, write_atomically
 from sbmlump.survey.plan import Row
 
@@ -60,7 +60,7 @@ _LOCK: Final = ".survey.lock"
 
 
 @contextmanager
-def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK) -> Iterator[None]:
+def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK, wait: bool = True) -> Iterator[None]:
     """Hold a survey's folder for a moment, against other shards: while parts move into a shard, nobody may list them.
 
     Parameters
@@ -70,11 +70,15 @@ def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK) -> Ite
         Together with others who do not move anything either.
     name : str
         Of the file that is locked: that of the results by default.
+    wait : bool
+        Until it is free.
 
     Raises
     ------
     OutputError
         The folder cannot be written.
+    LimitError
+        Code ``survey-busy``: somebody else holds it, and it is not to be waited for.
     """
     try:
         descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
@@ -83,10 +87,13 @@ def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK) -> Ite
         raise OutputError(Reason("cannot-write", message)) from error
     try:
         try:
-            lock(descriptor, shared=shared)
+            held = lock(descriptor, shared=shared, wait=wait)
         except OSError as error:
             message = f"{folder} lies where files cannot be locked ({error.strerror}); choose another folder with -o"
             raise OutputError(Reason("cannot-write", message)) from error
+        if not held:
+            message = f"another survey is at work on {folder}; wait for it, or take another shard with --shard"
+            raise LimitError(Reason("survey-busy", message))
         yield
     finally:
         os.close(descriptor)
