@@ -311,7 +311,8 @@ class ProgramField:
         self._free = free
         pattern = program.dependencies()[:, : self.size].tocsr()
         self._rows, self._columns = (part.astype(np.int64) for part in pattern.nonzero())
-        self._colour, self._colours = row_colours(pattern)
+        colour, colours = row_colours(pattern)
+        self._colour, self._colours = np.maximum(colour, 0), max(1, colours)
         self._width = max(1, _BYTES // (24 * max(program.size, 1)))
 
     def rates(self, x: Array, run: Indices) -> Array:

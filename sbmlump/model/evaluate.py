@@ -83,7 +83,7 @@ class Evaluator:
         points, _ = self._points(t, np.asarray(x, dtype=np.float64))
         rows, columns, colour, colours = self._pattern
         weights = np.zeros((len(self._program.roots), colours))
-        weights[np.arange(len(colour)), colour] = 1.0
+        weights[rows, colour[rows]] = 1.0
         with np.errstate(all="ignore"):
             tape = self._program.run(self._domain, points)
             rates = self._program.pull_back(self._domain, tape, weights)
@@ -101,11 +101,11 @@ class Evaluator:
 
     @cached_property
     def _pattern(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
-        """Non-zero places and a colouring of the rows: rows of one colour share no column."""
+        """Non-zero places, and a colour for each row."""
         pattern = self._program.dependencies()[:, : self._n].tocsr()
         rows, columns = pattern.nonzero()
         colour, colours = row_colours(pattern)
-        return rows.astype(np.int64), columns.astype(np.int64), colour, colours
+        return rows.astype(np.int64), columns.astype(np.int64), colour, max(1, colours)
 
 
 # -- values at one pseudo-random point of a prime field ----------------------------------------------

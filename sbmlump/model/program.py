@@ -20,10 +20,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.model.domains import Domain, Scalar, below, ranges
+from sbmlump.model.domains import Domain, PrimeField, Scalar, below, ranges
 from sbmlump.model.graph import Graph, Node, Op
 
-__all__ = ["Program", "Tape", "branched_nodes", "draw_defined", "row_colours"]
+__all__ = ["Program", "Tape", "branched_nodes", "row_colours", "where_defined"]
 
 
 _MAX_COEFFICIENT: Final = 1 << 20  # keeps Σ|c|·p below 2^63 for sums of a few thousand terms
@@ -272,6 +272,70 @@ class Program:
         return frozenset(group.name for group in self._groups if group.kind == "call")
 
 
+def row_colours(pattern: sp.csr_array, *, fullest_first: bool = False) -> tuple[Indices, int]:
+    """A colour for each row of a Jacobian, and how many there are; −1 for empty rows.
+
+    Rows of one colour share no column, so that one backward sweep gives them all. Greedy, row by row or the fullest
+    first, which takes fewer colours where a few rows are long.
+
+    References
+    ----------
+    Curtis, Powell, Reid, IMA J. Appl. Math. 13 (1974), doi 10.1093/imamat/13.1.117 (there by columns).
+    """
+    pointers = pattern.indptr
+    order = np.argsort(-np.diff(pointers), kind="stable") if fullest_first else np.arange(pattern.shape[0])
+    colour = np.full(pattern.shape[0], -1, dtype=np.int64)
+    used = [0] * pattern.shape[1]  # colours of the rows in each column, as the bits of an integer: there are few
+    for row in order.tolist():
+        columns = pattern.indices[pointers[row] : pointers[row + 1]].tolist()
+        if not columns:
+            continue
+        taken = 0
+        for column in columns:
+            taken |= used[column]
+        free = ~taken & (taken + 1)  # the lowest bit that is not set
+        colour[row] = free.bit_length() - 1
+        for column in columns:
+            used[column] |= free
+    return colour, int(colour.max(initial=-1)) + 1
+
+
+def where_defined(
+    program: Program,
+    field: PrimeField,
+    draw: Callable[[], NDArray[np.int64]],
+    result: Callable[[Tape[np.int64]], NDArray[np.int64]],
+    undefined: str,
+    attempts: int = 8,
+) -> NDArray[np.int64]:
+    """``result`` of the tape at random points, without the columns of those at which something has no value.
+
+    Parameters
+    ----------
+    draw : callable () → array (n, k)
+        Points; drawn again while none of them will do.
+    result : callable (tape) → array (…, k)
+        May mark further points as bad.
+    undefined : str
+        What is wrong where no point will do.
+    attempts : int
+        A rational function that is defined somewhere is defined at a random point but with a probability of about
+        its degree / p: a second attempt is rare, and eight in a row are a denominator that is 0 everywhere.
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``undefined-right-hand-side``.
+    """
+    for _ in range(attempts):
+        tape = program.run(field, draw())
+        values = result(tape)
+        good = ~tape.bad
+        if good.any():
+            return values[..., good]
+    raise UnsupportedModelError(Reason("undefined-right-hand-side", undefined))
+
+
 def branched_nodes(graph: Graph, roots: Sequence[Node]) -> frozenset[Node]:
     """Logarithms, and powers that are no whole ones: their derivatives say nothing across a singularity."""
     return frozenset(
@@ -284,56 +348,6 @@ def branched_nodes(graph: Graph, roots: Sequence[Node]) -> frozenset[Node]:
 
 def _is_whole(exponent: Fraction | None) -> bool:
     return exponent is not None and exponent.denominator == 1 and abs(exponent.numerator) < _EXACT_POWER
-
-
-def row_colours(pattern: sp.csr_array) -> tuple[Indices, int]:
-    """A colour for each row, and their number, at least 1: rows of one colour share no column.
-
-    One backward sweep then gives all rows of a colour (greedy, the fullest rows first).
-
-    References
-    ----------
-    Curtis, Powell, Reid, IMA J. Appl. Math. 13 (1974), doi 10.1093/imamat/13.1.117.
-    """
-    colour = np.zeros(pattern.shape[0], dtype=np.int64)
-    taken: list[int] = [0]  # columns of each colour as the bits of an integer
-    for row in np.argsort(-np.diff(pattern.indptr), kind="stable").tolist():
-        columns = 0
-        for column in pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]].tolist():
-            columns |= 1 << column
-        place = next((k for k, others in enumerate(taken) if not others & columns), len(taken))
-        if place == len(taken):
-            taken.append(0)
-        taken[place] |= columns
-        colour[row] = place
-    return colour, len(taken)
-
-
-def draw_defined(
-    draw: Callable[[], tuple[NDArray[np.int64], NDArray[np.bool_]]], undefined: str, most_draws: int = 8
-) -> NDArray[np.int64]:
-    """Columns of a table at random points of a prime field, those left out at which something has no value.
-
-    Parameters
-    ----------
-    draw : function
-        Draws points; the table, one column a point, and which columns are undefined.
-    undefined : str
-        Message for what is undefined at all points of all draws.
-    most_draws : int
-        A denominator that is not zero everywhere vanishes at a random point with a probability below its degree over
-        the prime, some 1e-6: eight draws without a single defined point mean that there is none.
-
-    Raises
-    ------
-    UnsupportedModelError
-        Code ``undefined-right-hand-side``.
-    """
-    for _ in range(most_draws):
-        table, bad = draw()
-        if not bad.all():
-            return table[:, ~bad]
-    raise UnsupportedModelError(Reason("undefined-right-hand-side", undefined))
 
 
 class _Layout:

@@ -23,7 +23,7 @@ from sbmlump.linalg.finite_field import Confirmed, RowSpace, random_prime
 from sbmlump.linalg.rational import left_null_space, null_space, solve_rows
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Node
-from sbmlump.model.program import Program, draw_defined
+from sbmlump.model.program import Program, where_defined
 from sbmlump.model.system import (
     Event,
     OdeSystem,
@@ -496,14 +496,15 @@ def _span_of_rates(
 ) -> RowSpace:
     """Span of the rate vectors, columns from the last state to the first."""
     space = RowSpace(n, field.prime)
-
-    def draw() -> tuple[Residues, NDArray[np.bool_]]:
-        tape = program.run(field, generator.integers(1, field.prime, (len(program.inputs), points)))
-        return program.outputs(tape)[::-1], tape.bad
-
     while len(space) < n:
-        rates = draw_defined(draw, "a denominator of the right-hand side is zero everywhere").T.copy()
-        if space.extend(rates) < len(rates):
+        rates = where_defined(
+            program,
+            field,
+            lambda: generator.integers(1, field.prime, (len(program.inputs), points)),
+            program.outputs,
+            "a denominator of the right-hand side is zero everywhere",
+        )
+        if space.extend(rates[::-1].T.copy()) < rates.shape[1]:
             break  # random rows that all lie in the span: it is complete but with a tiny probability; laws are proved
     return space
 

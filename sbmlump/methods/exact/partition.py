@@ -46,10 +46,10 @@ from sbmlump.methods.exact.lump import (
     state_lifts,
     written_constants,
 )
-from sbmlump.methods.exact.space import UNDEFINED, ClosureProblem
+from sbmlump.methods.exact.space import ClosureProblem
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Node
-from sbmlump.model.program import Program, draw_defined
+from sbmlump.model.program import Program, where_defined
 from sbmlump.model.reduced import Embedding, ExactProof, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem
 from sbmlump.proof.claims import certify_widest
@@ -72,6 +72,7 @@ Blocks = tuple[frozenset[int], ...]
 
 Residues = NDArray[np.int64]
 Labels = NDArray[np.int64]
+_UNDEFINED: Final = "a denominator of the right-hand side or of an observable is zero"
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,13 +303,15 @@ class _ForwardSplitter:
 
     def _pull(self, weights: Residues, inverse_scale: Residues, field: _Field) -> Residues:
         """Derivatives by amounts, (n, points), at fresh points where everything is defined."""
-
-        def draw() -> tuple[Residues, NDArray[np.bool_]]:
-            points = field.draw(len(self._program.inputs), weights.shape[1])
-            tape = self._program.run(field.field, points)
-            return self._program.pull_back(field.field, tape, weights)[: self._problem.n_states], tape.bad
-
-        return field.field.times(draw_defined(draw, UNDEFINED), inverse_scale)
+        inputs, n = len(self._program.inputs), self._problem.n_states
+        rows = where_defined(
+            self._program,
+            field.field,
+            lambda: field.draw(inputs, weights.shape[1]),
+            lambda tape: self._program.pull_back(field.field, tape, weights)[:n],
+            _UNDEFINED + " everywhere",
+        )
+        return field.field.times(rows, inverse_scale)
 
 
 class _BackwardSplitter:
@@ -322,14 +325,16 @@ class _BackwardSplitter:
     def __call__(self, labels: Labels, field: _Field) -> Labels:
         n = self._problem.n_states
         blocks = int(labels.max(initial=-1)) + 1
-
-        def draw() -> tuple[Residues, NDArray[np.bool_]]:
-            points = [field.draw(blocks, self._points)[labels], field.draw(len(self._program.inputs) - n, self._points)]
-            tape = self._program.run(field.field, np.concatenate(points))
-            return self._program.outputs(tape), tape.bad
-
-        undefined = UNDEFINED.replace("everywhere", "wherever the states of each block are equal")
-        return _split(labels, draw_defined(draw, undefined))
+        values = where_defined(
+            self._program,
+            field.field,
+            lambda: np.concatenate(
+                [field.draw(blocks, self._points)[labels], field.draw(len(self._program.inputs) - n, self._points)]
+            ),
+            self._program.outputs,
+            _UNDEFINED + " wherever the states of each block are equal",
+        )
+        return _split(labels, values)
 
 
 # -- reduced systems, each with its proof -----------------------------------------------------------

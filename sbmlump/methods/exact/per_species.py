@@ -32,7 +32,7 @@ from sbmlump.linalg.finite_field import Confirmed, RowSpace, random_prime, singl
 from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
 from sbmlump.methods.exact.space import ClosureProblem
 from sbmlump.model.domains import BadPrimeError, PrimeField
-from sbmlump.model.program import Program, Tape, branched_nodes, draw_defined, row_colours
+from sbmlump.model.program import Program, Tape, branched_nodes, row_colours, where_defined
 from sbmlump.model.reduced import LumpingMatrix, Observable
 from sbmlump.model.system import OdeSystem
 
@@ -115,7 +115,7 @@ class SampledJacobians:
         self.indptr: Indices = pattern.indptr.astype(np.int64)
         self.indices: Indices = pattern.indices.astype(np.int64)
         self._rows: Indices = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
-        self._colour, self._colours = row_colours(pattern)
+        self._colour, self._colours = row_colours(pattern, fullest_first=True)
         self._data: list[Residues] = []
         self._moves: dict[int, sp.csr_array] = {}
 
@@ -130,15 +130,8 @@ class SampledJacobians:
             If the prime divides the denominator of a number.
         """
         while len(self._data) <= position:
-            self._sample(
-                max(
-                    1,
-                    min(
-                        self._settings.most_samples,
-                        self._settings.sweep_cells // max(1, self._program.size * self._colours),
-                    ),
-                )
-            )
+            fitting = self._settings.sweep_cells // max(1, self._program.size * self._colours)
+            self._sample(max(1, min(self._settings.most_samples, fitting)))
         return self._data[position]
 
     def moves(self, position: int, low: int, maps: int) -> sp.csr_array:
@@ -153,20 +146,21 @@ class SampledJacobians:
 
     def _sample(self, count: int) -> None:
         """Add the entries at ``count`` fresh points; those where something is undefined are drawn again."""
-
-        def draw() -> tuple[Residues, Mask]:
-            points = self._generator.integers(1, self.prime, (len(self._program.inputs), count))
-            tape = self._program.run(self._field, points)
-            table = self._sweep(tape)
-            return table, tape.bad  # slopes may be undefined where values are not: a sweep marks those points too
-
-        self._data += list(draw_defined(draw, "a denominator of the right-hand side is zero everywhere").T.copy())
+        width = len(self._program.inputs)
+        columns = where_defined(
+            self._program,
+            self._field,
+            lambda: self._generator.integers(1, self.prime, (width, count)),
+            self._sweep,  # slopes may be undefined where values are not: it marks those points too
+            "a denominator of the right-hand side is zero everywhere",
+        )
+        self._data.extend(columns.T)
 
     def _sweep(self, tape: Tape[np.int64]) -> Residues:
         """Entries at every point of a tape, one column a point."""
         count = tape.values.shape[1]
         colours = max(1, min(self._colours, self._settings.sweep_cells // max(1, self._program.size * count)))
-        out = np.zeros((len(self.indices), count), dtype=np.int64)
+        out = np.zeros((count, len(self.indices)), dtype=np.int64)
         colour = self._colour[self._rows]
         for low in range(0, self._colours, colours):
             high = min(low + colours, self._colours)
@@ -178,8 +172,8 @@ class SampledJacobians:
             tape.bad[:] |= wide.bad.reshape(count, high - low).any(axis=1)
             places = np.flatnonzero((colour >= low) & (colour < high))
             for k in range(count):
-                out[places, k] = rows[self.indices[places], k * (high - low) + colour[places] - low]
-        return out
+                out[k, places] = rows[self.indices[places], k * (high - low) + colour[places] - low]
+        return out.T
 
 
 # -- the spaces of all states -----------------------------------------------------------------------

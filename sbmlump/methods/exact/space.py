@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
@@ -32,12 +31,11 @@ from sbmlump.linalg.basis import components, short_integer_rows
 from sbmlump.linalg.finite_field import Confirmed, RowSpace, has_residues, random_prime, single_threaded
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Graph, Node
-from sbmlump.model.program import Program, branched_nodes, draw_defined
+from sbmlump.model.program import Program, branched_nodes, where_defined
 from sbmlump.model.properties import with_double_constants
 from sbmlump.proof.real_points import with_positive_arguments
 
 __all__ = [
-    "UNDEFINED",
     "ClosureProblem",
     "LiftedSpace",
     "SpaceSettings",
@@ -68,6 +66,8 @@ class SpaceSettings:
     lattice_primes : tuple of int
         Numbers of primes at which short rows are looked for where the echelon form is not lifted yet: below the first
         an entry has 40 digits at most and is lifted soon; each reduction takes some ten seconds for a hundred columns.
+    dimension_primes : int
+        Tried for the size alone.
     most_bad_primes : int
         A prime of 23 bits is bad with a probability of about 1e-5.
     sweep_bytes : int
@@ -83,13 +83,13 @@ class SpaceSettings:
     long_prime_bits: int = 31
     few_primes: int = 8
     lattice_primes: tuple[int, ...] = (12, 18, 32)
+    dimension_primes: int = 8
     most_bad_primes: int = 200
     sweep_bytes: int = 256 << 20
     widest_sweep: int = 64
 
 
 Residues = NDArray[np.int64]
-UNDEFINED: Final = "a denominator of the right-hand side or of an observable is zero everywhere"
 
 
 @dataclass(frozen=True)
@@ -270,13 +270,13 @@ class _Search:
         """Pull rows back at fresh random points; columns where something is undefined are dropped."""
         width = weights.shape[1]
         self.work += self._settings.overhead + width * (self._program.size + len(self.space) * self.space.width)
-
-        def draw() -> tuple[Residues, NDArray[np.bool_]]:
-            points = self._generator.integers(1, self.prime, (len(self._program.inputs), width))
-            tape = self._program.run(self._field, points)
-            return self._program.pull_back(self._field, tape, weights), tape.bad
-
-        return draw_defined(draw, UNDEFINED)
+        return where_defined(
+            self._program,
+            self._field,
+            lambda: self._generator.integers(1, self.prime, (len(self._program.inputs), width)),
+            lambda tape: self._program.pull_back(self._field, tape, weights),
+            "a denominator of the right-hand side or of an observable is zero everywhere",
+        )
 
 
 def smallest_invariant_space(
@@ -369,7 +369,7 @@ def invariant_dimension(problem: ClosureProblem, seed: int = 0, settings: SpaceS
     """
     restricted, _, program = problem.restricted()
     generator = np.random.default_rng([seed, 0x5B31])
-    for _ in range(8):  # nearly all primes are good: a second try is hardly ever needed
+    for _ in range(settings.dimension_primes):
         try:
             with single_threaded():
                 _, pivots = _Search(restricted, program, generator, settings).run().sorted_rows()
