@@ -7,6 +7,7 @@ text back before it gets a name.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.model.names import numbered_ids
 from sbmlump.model.text import one_line
 
 __all__ = [
@@ -299,10 +301,9 @@ def renamed(ids: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
         if not is_reserved(name) or name in table:
             continue
         base = _WITHIN.sub("truncated_", name)
-        new, number = f"{name}_" if base == name else base, 1
-        while new in used or is_reserved(new):
-            number += 1
-            new = f"{base}_{number}"
+        wanted = f"{name}_" if base == name else base
+        candidates = itertools.chain([wanted] if wanted not in used else [], numbered_ids(base, used, 2))
+        new = next(candidate for candidate in candidates if not is_reserved(candidate))
         used.add(new)
         table[name] = new
     return table
@@ -465,11 +466,9 @@ class _Writer:
         return self._name(element.get("id", ""))
 
     def _free(self, name: str) -> str:
-        number = 1
-        while f"{name}_{number}" in self.taken:
-            number += 1
-        self.taken.add(f"{name}_{number}")
-        return f"{name}_{number}"
+        new = next(numbered_ids(name, self.taken))
+        self.taken.add(new)
+        return new
 
     def _unit_names(self) -> dict[str, str]:
         """What each unit is called: those of the model as Antimony wants it, others by their own id if that is free."""

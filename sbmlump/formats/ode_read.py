@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from sbmlump.errors import InputError, Reason
 from sbmlump.formats.ode_write import ode_text, write_ode
 from sbmlump.model.graph import FUNCTIONS, Graph, Node
+from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.system import Assigned, Constant, OdeSystem, Origin, Participant, Quantity, Reaction
 from sbmlump.model.text import ExpressionError, parse_number
 from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
@@ -939,9 +940,7 @@ def build_system(raw: RawOde, file: str, sha256: str | None) -> OdeSystem:
     start = {entry.name: entry for entry in raw.init}
     states = tuple(names.states)
     assigned = tuple(Assigned(entry.name, inlined[graph.symbol(entry.name)]) for entry in names.assigned)
-    compartment = _free("cell", names.taken) if raw.reactions else None
-    if compartment is not None:
-        names.taken.add(compartment)
+    compartment = claim_id("cell", names.taken) if raw.reactions else None
     reactions, rates = _reactions(raw, names, inlined)
     rates.update(zip((e.name for e in raw.equations), _substituted(raw, raw.equations, inlined), strict=True))
     constants = [
@@ -1130,22 +1129,13 @@ def _labels(reactions: Iterable[OdeReaction], taken: set[str]) -> list[tuple[str
     found: list[tuple[str, str | None]] = []
     for number, reaction in enumerate(reactions, 1):
         label = reaction.label or None
-        id = label if label is not None and _SID.match(label) and label not in used else _free(f"r{number}", used)
+        id = label if label is not None and _SID.match(label) and label not in used else free_id(f"r{number}", used)
         used.add(id)
         found.append((id, label))
     return found
 
 
 # -- the rest ----------------------------------------------------------------------------------------
-
-
-def _free(name: str, taken: set[str]) -> str:
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
 
 
 def _model_id(title: str) -> str:

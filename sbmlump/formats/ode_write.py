@@ -17,6 +17,7 @@ from typing import Final
 
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.properties import require_writable_system
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import ExpressionError, one_line, parse_number
@@ -142,9 +143,9 @@ class _Writer:
         self.renamed: dict[str, str] = {}
         for name in (*system.states, *self.values, *(a.id for a in system.assigned)):
             if name in _BLOCK_WORDS:
-                self.renamed[name] = _free(f"{name}_", taken)
+                self.renamed[name] = claim_id(f"{name}_", taken)
         if self.graph.depends_on_time(self.rest):
-            self.clock = _free("clock" if "time" in taken else "time", taken)
+            self.clock = claim_id("clock" if "time" in taken else "time", taken)
         self.written = [*self.rest, *nodes]
 
     def obstacles(self) -> list[Reason]:
@@ -257,7 +258,7 @@ class _Writer:
     def text(self) -> str:
         """The whole file."""
         system = self.system
-        lines = [f"begin model {_free(system.id, set(_BLOCK_WORDS))}"]
+        lines = [f"begin model {free_id(system.id, _BLOCK_WORDS)}"]
         if system.name and system.name != system.id:
             lines.insert(0, f"// {one_line(system.name)}")
         parameters = [
@@ -309,16 +310,6 @@ class _Writer:
                 out.append("\n    ")
                 width = 4
         return "".join(out)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """``name``, with a number if it is taken; it is taken from now on."""
-    new, number = name, 1
-    while new in taken:
-        number += 1
-        new = f"{name}_{number}"
-    taken.add(new)
-    return new
 
 
 def _level(graph: Graph, node: Node) -> int:

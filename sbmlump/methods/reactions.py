@@ -27,7 +27,7 @@ from sbmlump.methods.elimination.substitute import with_fluxes
 from sbmlump.model.domains import PrimeField
 from sbmlump.model.evaluate import PRIME, field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
-from sbmlump.model.names import free_id
+from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction
@@ -293,12 +293,7 @@ def _shared(graph: Graph, column: Mapping[int, Node]) -> list[tuple[dict[int, Fr
 def _name(monomial: Monomial, taken: Collection[str]) -> str:
     words = [name if e == 1 else f"{name}_{e}" for name, e in monomial] or ["source"]
     base = "from_" + "_".join(words)
-    base = base if len(base) <= 60 else base[:56] + "_etc"
-    name, number = base, 1
-    while name in taken:
-        number += 1
-        name = f"{base}_{number}"
-    return name
+    return free_id(base if len(base) <= 60 else base[:56] + "_etc", taken)
 
 
 def _expand(graph: Graph, root: Node, variables: Collection[str]) -> dict[Monomial, Node] | None:
@@ -642,11 +637,7 @@ class _Network:
         joined = "pooled_" + "_".join(listed)
         if len(listed) > _MOST_NAMED or len(joined) > _LONGEST:
             joined = f"pooled_{listed[0][:_LONGEST]}_and_{len(listed) - 1}_more"
-        name, number = joined, 1
-        taken = self._taken()
-        while name in taken:
-            number += 1
-            name = f"{joined}_{number}"
+        name = free_id(joined, self._taken())
         text = " + ".join(_scaled_name(value, known[one].name or one) for one, value in list(group.members.items())[:8])
         text += f" + … ({len(listed) - 8} more)" if len(listed) > 8 else ""
         homes_of = {known[one].compartment for one in listed}
@@ -764,11 +755,7 @@ def _distinct(reactions: Sequence[Reaction]) -> list[Reaction]:
     seen: set[str] = set()
     out: list[Reaction] = []
     for reaction in reactions:
-        name, number = reaction.id, 1
-        while name in seen:
-            number += 1
-            name = f"{reaction.id}_{number}"
-        seen.add(name)
+        name = claim_id(reaction.id, seen)
         out.append(reaction if name == reaction.id else replace(reaction, id=name))
     return out
 

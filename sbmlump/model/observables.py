@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sbmlump.errors import Reason, UsageError
+from sbmlump.model.names import numbered_ids
 from sbmlump.model.reduced import Observable
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import ExpressionError, parse_expression
@@ -96,8 +97,4 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _unnamed(system: OdeSystem, names: set[str]) -> str:
-    taken = names | system.taken_ids
-    number = 1
-    while f"observable_{number}" in taken:
-        number += 1
-    return f"observable_{number}"
+    return next(numbered_ids("observable", names | system.taken_ids))

@@ -18,6 +18,7 @@ import numpy as np
 from sbmlump._version import __version__
 from sbmlump.errors import Reason, as_shown
 from sbmlump.files import OutputError, make_folder, write_atomically
+from sbmlump.model.names import claim_id
 from sbmlump.report.figures import _FAINT, _INK, svg_of
 from sbmlump.report.model_page import environment
 
@@ -481,11 +482,9 @@ def _page_names(models: Sequence[str]) -> dict[str, str]:
     taken: set[str] = set()
     for file in models:
         stem = re.sub(r"[^A-Za-z0-9._-]", "_", re.sub(r"\.(xml|sbml)$", "", file, flags=re.IGNORECASE).split("/")[-1])
-        name, number = stem, 2
-        while name.lower() in taken:
-            name, number = f"{stem}_{number}", number + 1
-        taken.add(name.lower())
-        names[file] = f"{name}.html"
+        # file systems that do not tell capitals apart must have room for all
+        number = claim_id(stem.lower(), taken)[len(stem) :]
+        names[file] = f"{stem}{number}.html"
     return names
 
 

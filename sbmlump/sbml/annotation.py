@@ -15,6 +15,7 @@ from xml.parsers import expat
 from sbmlump._version import __version__
 from sbmlump.errors import InputError, LimitError, Reason
 from sbmlump.model.evaluate import field_values
+from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Key, OdeSystem, Quantity, event_expressions
 from sbmlump.sbml.write.elements import element, section
@@ -607,13 +608,13 @@ def groups_of(reduced: ReducedSystem, present: Collection[str], taken: Collectio
     if not lumps:
         return ""
     used = set(taken)
-    name = _free("sbmlump_lumps", used)
+    name = claim_id("sbmlump_lumps", used)
     text = "states that stand for several states of the original model"
     groups = [_group(name, "classification", text, [lump.id for lump in lumps])]
     for lump in lumps:
         parts = [member for member in lump.members if member in present]
         if parts:
-            name = _free(f"sbmlump_parts_{lump.id}", used)
+            name = claim_id(f"sbmlump_parts_{lump.id}", used)
             text = f"of {lump.id} = {formula(lump.members, _MOST_NAMED)}"
             groups.append(_group(name, "partonomy", text, parts))
     return section("groups:listOfGroups", groups)
@@ -623,15 +624,6 @@ def _group(name: str, kind: str, text: str, members: list[str]) -> str:
     items = [f"<groups:member{attributes(**{'groups:idRef': one})}/>\n" for one in members]
     head = attributes(**{"groups:id": name, "groups:kind": kind, "groups:name": text})
     return element("groups:group", head, section("groups:listOfMembers", items))
-
-
-def _free(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
 
 
 # -- A reduced system made ready for writing: what each id is, and what the model say ------------
@@ -678,7 +670,7 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
     for constant in added:
         quantities[constant.id] = original.quantities[constant.id]
     quantities = _with_parts(quantities, lumps, original)
-    metaid = original.origin.metaid or _free_metaid("sbmlump_model", _metaids(original))
+    metaid = original.origin.metaid or free_id("sbmlump_model", _metaids(original))
     known = derived_from(_derived(original.origin.annotation), metaid, original.id)
     origin = replace(
         original.origin,
@@ -795,7 +787,7 @@ def _with_parts(
         if name not in table or table[name].annotation is not None:
             continue
         members = (original.quantities.get(member) for member in lump.members)
-        metaid = _free_metaid(f"sbmlump_{name}", taken)
+        metaid = free_id(f"sbmlump_{name}", taken)
         annotation = parts_annotation(metaid, [member.annotation for member in members if member is not None])
         if annotation is not None:
             taken.add(metaid)
@@ -809,14 +801,6 @@ def _metaids(original: OdeSystem) -> set[str]:
     found |= {one.metaid for one in original.origin.descriptions.values()}
     found |= {constraint.description.metaid for constraint in original.constraints}
     return {metaid for metaid in (*found, original.origin.metaid) if metaid is not None}
-
-
-def _free_metaid(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
 
 
 def _derived(annotation: str | None) -> str | None:

@@ -7,9 +7,8 @@ extra) are only needed to read an archive back (:func:`read_back`).
 from __future__ import annotations
 
 import io
-import itertools
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -19,6 +18,7 @@ from sbmlump._version import __version__
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.files import temporary_folder
 from sbmlump.model.graph import Graph, Node
+from sbmlump.model.names import claim_id
 from sbmlump.model.properties import explodes
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Quantity
@@ -306,8 +306,7 @@ class _Source:
         amounts: dict[str, str] = {}
         for name in sorted(wanted):
             if _is_odd_amount(system, name):
-                amounts[name] = unused = next(new for new in _names_of_amount(name) if new not in taken)
-                taken.add(unused)
+                amounts[name] = claim_id(f"{name}_amount", taken)
         if not amounts:
             return _Source(SedmlModel(id, file, targets_of(data)), {file: data}, {})
         values = system.definitions
@@ -348,11 +347,6 @@ def _is_odd_amount(system: OdeSystem, name: str) -> bool:
         return False
     size = None if quantity.compartment is None else system.constant_values.get(quantity.compartment)
     return size is None or system.graph.number_of(size) != 1
-
-
-def _names_of_amount(name: str) -> Iterator[str]:
-    yield f"{name}_amount"
-    yield from (f"{name}_amount_{number}" for number in itertools.count(2))
 
 
 def _mathml(graph: Graph, node: Node) -> str:

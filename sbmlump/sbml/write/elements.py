@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.model.evaluate import field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.names import numbered_ids
 from sbmlump.model.system import (
     Constraint,
     Event,
@@ -370,7 +371,7 @@ def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Refe
     taken = {*roles, *(r.id for r in system.reactions)}
     taken |= {one.id for r in system.reactions for one in (*r.reactants, *r.products) if one.id is not None}
     table: dict[Place, Reference] = {}
-    number = 0
+    names = numbered_ids("sbmlump_stoichiometry", taken)
     for reaction in system.reactions:
         for position, one in enumerate((*reaction.reactants, *reaction.products)):
             if one.id in roles:
@@ -380,10 +381,7 @@ def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Refe
             if text is not None:
                 table[reaction.id, position] = Reference(one.id, text)
                 continue
-            name = one.id
-            while name is None or (name != one.id and name in taken):
-                number += 1
-                name = f"sbmlump_stoichiometry_{number}"
+            name = one.id or next(names)
             if value is not None:
                 table[reaction.id, position] = Reference(name, initial=one.stoichiometry)
             else:

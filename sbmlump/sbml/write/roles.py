@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from sbmlump.model.evaluate import PRIME, field_values, symbol_value
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.names import free_id, numbered_ids
 from sbmlump.model.system import OdeSystem, Quantity
 from sbmlump.sbml.write.mathml import MAX_TERMS
 
@@ -144,7 +145,7 @@ def _quantities(system: OdeSystem, taking_part: Mapping[str, object]) -> tuple[d
     compartments = {name for name in ids if name in given and given[name].kind == "compartment"}
     table: dict[str, Quantity] = {}
     homeless = False
-    added = _free_id(_DEFAULT_COMPARTMENT, {*ids, *references, *(r.id for r in system.reactions)})
+    added = free_id(_DEFAULT_COMPARTMENT, {*ids, *references, *(r.id for r in system.reactions)})
     for name in ids:
         quantity = given.get(name) or Quantity(name, "parameter")
         lost = quantity.kind == "species-reference" and name not in references
@@ -191,14 +192,6 @@ def _divided(graph: Graph, value: Node, size: Node) -> Node:
     if size in factors:
         return graph.mul(factor for factor in factors if factor != size)
     return graph.div(value, size)
-
-
-def _free_id(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
 
 
 class _Explanation:
@@ -330,15 +323,7 @@ def choose_helpers(
             chosen.append(node)
             extent = _POINT
         cut[node] = extent
-    helpers: dict[Node, str] = {}
-    number = 0
-    used = set(taken)
-    for node in chosen:
-        number += 1
-        while f"{HELPER_PREFIX}{number}" in used:
-            number += 1
-        helpers[node] = f"{HELPER_PREFIX}{number}"
-    return helpers
+    return dict(zip(chosen, numbered_ids(HELPER_PREFIX.removesuffix("_"), set(taken)), strict=False))
 
 
 def written_size(graph: Graph, root: Node) -> int:
