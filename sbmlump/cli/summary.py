@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from sbmlump.cli.output import say
 from sbmlump.model.reduced import ErrorEstimate, Lump
+from sbmlump.model.text import combination
 from sbmlump.outcome import Outcome
 
 __all__ = ["lump_text", "summarise"]
@@ -58,15 +60,11 @@ def _listed(names: Sequence[str]) -> str:
 
 def lump_text(lump: Lump, most: int = _MOST_MEMBERS) -> str:
     """``A + 2·B − C``, cut after a few members."""
-    parts: list[str] = []
-    for name, value in list(lump.members.items())[:most]:
-        size = abs(value)
-        factor = str(size) if size.denominator <= _READABLE else f"{float(size):.4g}"
-        term = name if size == 1 else f"{factor}·{name}"
-        sign = "−" if value < 0 else "+"
-        parts.append((f"{sign} " if parts else ("−" if value < 0 else "")) + term)
-    rest = len(lump.members) - most
-    return " ".join(parts) + (f" + … ({rest} more)" if rest > 0 else "")
+    return combination(lump.members.items(), most, times="·", minus="−", number=_readable)
+
+
+def _readable(value: Fraction) -> str:
+    return str(value) if value.denominator <= _READABLE else f"{float(value):.4g}"
 
 
 def _print_certificate(outcome: Outcome) -> None:

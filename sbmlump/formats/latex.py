@@ -11,7 +11,7 @@ from typing import Final
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Event, OdeSystem
-from sbmlump.model.text import one_line
+from sbmlump.model.text import combination, one_line
 
 __all__ = ["latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
 
@@ -136,15 +136,8 @@ def _align(lines: list[str]) -> str:
 
 
 def _combination(members: Mapping[str, Fraction]) -> str:
-    terms = []
-    for index, (name, value) in enumerate(members.items()):
-        if index == _MOST_MEMBERS:
-            terms.append(rf"+ \ldots \text{{ ({len(members) - index} more)}}")
-            break
-        factor = "" if abs(value) == 1 else _number(abs(value)) + r"\,"
-        sign = "-" if value < 0 else "+"
-        terms.append(f"{sign} {factor}{_id(name)}")
-    return " ".join(terms).removeprefix("+ ")
+    terms = [(_id(name), value) for name, value in members.items()]
+    return combination(terms, _MOST_MEMBERS, times=r"\,", more=r"+ \ldots \text{{ ({} more)}}", number=_number)
 
 
 def _id(name: str) -> str:

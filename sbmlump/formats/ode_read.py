@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import difflib
 import gc
 import hashlib
 import re
@@ -14,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final, NoReturn
 
-from sbmlump.errors import InputError, Reason
+from sbmlump.errors import InputError, Reason, near_matches
 from sbmlump.formats.ode_write import ode_text, write_ode
 from sbmlump.model.graph import FUNCTIONS, Graph, Node
 from sbmlump.model.names import claim_id, free_id
@@ -910,7 +909,7 @@ def _names_in_rates(raw: RawOde) -> set[str]:
 
 def unknown_name(raw: RawOde, name: str, index: int, known: Iterable[str]) -> NoReturn:
     """Refuse a name that nothing declares, with names like it."""
-    near = difflib.get_close_matches(name, list(known)[:20_000], n=3, cutoff=0.5)
+    near = near_matches(name, known, likeness=0.5)
     hint = f"; did you mean {', '.join(near)}?" if near else "; declare it under parameters or init"
     raw.tokens.fail(index, f"'{name}' is not declared{hint}", "ode-unknown-name", name)
 

@@ -31,7 +31,7 @@ from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction
-from sbmlump.model.text import add_multiple
+from sbmlump.model.text import add_multiple, combination
 from sbmlump.proof.identity import IdentityTest, failure_bound, run_trials
 from sbmlump.structure.laws import amount_factors, changing_compartment, stoichiometry
 
@@ -41,7 +41,6 @@ __all__ = [
     "Home",
     "homes",
     "lifted_states",
-    "lump_formula",
     "canonical_reactions",
     "reconstruct",
     "PooledReaction",
@@ -140,7 +139,7 @@ def _across(original: OdeSystem, lump: Lump, species: list[Quantity], columns: l
 
 def _species(lump: Lump, members: list[Quantity], *, amount: bool) -> Quantity:
     units = {q.units for q in members}
-    text = lump_formula(lump.members)
+    text = combination(lump.members.items())
     terms = {q.sbo for q in members}
     return Quantity(
         lump.id,
@@ -152,11 +151,6 @@ def _species(lump: Lump, members: list[Quantity], *, amount: bool) -> Quantity:
         given_as_amount=amount,
         sbo=terms.pop() if len(terms) == 1 else None,
     )
-
-
-def lump_formula(members: Mapping[str, Fraction]) -> str:
-    """``A + 2*B``."""
-    return " + ".join(name if value == 1 else f"{value}*{name}" for name, value in members.items())
 
 
 def lifted_states(
@@ -376,6 +370,7 @@ Direction = tuple[tuple[int, Fraction], ...]
 
 _MOST_NAMED: Final = 3
 _LONGEST: Final = 50
+_MOST_IN_NAME: Final = 8
 
 
 @dataclass(slots=True)
@@ -638,8 +633,7 @@ class _Network:
         if len(listed) > _MOST_NAMED or len(joined) > _LONGEST:
             joined = f"pooled_{listed[0][:_LONGEST]}_and_{len(listed) - 1}_more"
         name = free_id(joined, self._taken())
-        text = " + ".join(_scaled_name(value, known[one].name or one) for one, value in list(group.members.items())[:8])
-        text += f" + … ({len(listed) - 8} more)" if len(listed) > 8 else ""
+        text = combination([(known[one].name or one, value) for one, value in group.members.items()], _MOST_IN_NAME)
         homes_of = {known[one].compartment for one in listed}
         home = homes_of.pop() if len(homes_of) == 1 else None
         return Reaction(name, group.rate, reactants, products, (), group.reversible, text, home)
@@ -702,11 +696,6 @@ def _direction(column: Mapping[int, Fraction | int]) -> tuple[Fraction, Directio
     common = lcm(*(value.denominator for value in column.values()))
     factor = Fraction(gcd(*(int(value * common) for value in column.values())), common)
     return factor, tuple(sorted((i, value / factor) for i, value in column.items()))
-
-
-def _scaled_name(value: Fraction, name: str) -> str:
-    """``2*name``, without the factor 1."""
-    return name if value == 1 else f"{value}*{name}"
 
 
 def _opposites_merged(graph: Graph, groups: Sequence[_Group]) -> tuple[list[_Group], list[_Group]]:

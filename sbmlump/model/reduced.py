@@ -15,6 +15,7 @@ from sbmlump.errors import Reason
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.graph import Node
 from sbmlump.model.system import Assigned, OdeSystem
+from sbmlump.model.text import combination
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -408,9 +409,8 @@ class ReducedSystem:
         made = [lump for lump in self.lumps if not lump.is_single]
         rows = []
         for lump in made[:_MOST_SHOWN]:
-            terms = [f"{value}*{one}" if value != 1 else one for one, value in list(lump.members.items())[:_MOST_SHOWN]]
-            more = " + …" if len(lump.members) > _MOST_SHOWN else ""
-            rows.append(f"<tr><td>{escape(lump.id)}</td><td>{escape(' + '.join(terms) + more)}</td></tr>")
+            text = combination(lump.members.items(), _MOST_SHOWN)
+            rows.append(f"<tr><td>{escape(lump.id)}</td><td>{escape(text)}</td></tr>")
         if len(made) > _MOST_SHOWN:
             rows.append(f"<tr><td colspan='2'>… and {len(made) - _MOST_SHOWN} more lumps</td></tr>")
         table = f"<table><tr><th>lump</th><th>made of</th></tr>{''.join(rows)}</table>" if rows else ""

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Hashable, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, TypeVar
 
 from sbmlump.model.graph import FUNCTIONS, Graph, Node, Op
 
-__all__ = ["ExpressionError", "parse_expression", "parse_number", "to_text", "add_multiple", "one_line"]
+__all__ = [
+    "ExpressionError",
+    "parse_expression",
+    "parse_number",
+    "to_text",
+    "add_multiple",
+    "one_line",
+    "combination",
+    "signed_terms",
+]
 
 
 _TOKEN: Final = re.compile(
@@ -318,6 +327,54 @@ def _number_text(value: Fraction) -> str:
     except OverflowError:
         return str(value)
     return decimal if Fraction(decimal) == value else str(value)
+
+
+# -- Linear combinations as text ---------------------------------------------------------------------
+
+
+def combination(
+    terms: Iterable[tuple[str, Fraction]],
+    most: int | None = None,
+    *,
+    times: str = "*",
+    minus: str = "-",
+    more: str = "+ … ({} more)",
+    number: Callable[[Fraction], str] = str,
+) -> str:
+    """Σ coefficient · name for people, such as ``A + 2*B - 1/2*C``; ``0`` for nothing.
+
+    Parameters
+    ----------
+    terms : iterable of (name, coefficient)
+    most : int, optional
+        Terms from which on it is only said how many ``more`` there are.
+    times, minus : str
+        Signs of multiplication and of negative terms.
+    more : str
+        What stands for the terms that are left out, whose number takes the place of ``{}``.
+    number : callable Fraction → str
+        Text of a coefficient, which is positive and not 1.
+    """
+    texts = list(signed_terms(terms, times=times, minus=minus, number=number))
+    if most is not None and len(texts) > most:
+        texts[most:] = [more.format(len(texts) - most)]
+    return " ".join(texts) or "0"
+
+
+def signed_terms(
+    terms: Iterable[tuple[str, Fraction]],
+    *,
+    times: str = "*",
+    minus: str = "-",
+    number: Callable[[Fraction], str] = str,
+) -> Iterator[str]:
+    """Each term of :func:`combination` with its sign: ``A``, ``+ 2*B``, ``- 1/2*C``."""
+    for position, (name, value) in enumerate(terms):
+        term = name if abs(value) == 1 else f"{number(abs(value))}{times}{name}"
+        if position:
+            yield f"{minus} {term}" if value < 0 else f"+ {term}"
+        else:
+            yield f"{minus}{term}" if value < 0 else term
 
 
 # -- Linear combinations as dictionaries: Σ coefficient · key, over Q ----------------------------

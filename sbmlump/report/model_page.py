@@ -13,6 +13,7 @@ from sbmlump._version import __version__
 from sbmlump.errors import as_shown
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.model.reduced import Certificate, ErrorEstimate, Lump, ReducedSystem
+from sbmlump.model.text import signed_terms
 from sbmlump.simulators.compare import ErrorReport
 
 if TYPE_CHECKING:
@@ -250,13 +251,7 @@ def _lump_rows(reduction: ReducedSystem) -> list[dict[str, Any]]:
 
 def _terms(lump: Lump) -> Iterable[str]:
     """Signed terms such as ``A``, ``+ 2·B``, ``− 1/2·C``."""
-    for i, (name, factor) in enumerate(lump.members.items()):
-        size = abs(factor)
-        body = name if size == 1 else f"{_exact(size)}·{name}"
-        if i == 0:
-            yield f"−{body}" if factor < 0 else body
-        else:
-            yield f"{'−' if factor < 0 else '+'} {body}"
+    return signed_terms(lump.members.items(), times="·", minus="−", number=_exact)
 
 
 def _exact(value: Fraction) -> str:

@@ -18,6 +18,7 @@ from sbmlump.model.evaluate import field_values
 from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Key, OdeSystem, Quantity, event_expressions
+from sbmlump.model.text import combination
 from sbmlump.sbml.write.elements import element, section
 from sbmlump.sbml.write.roles import assign_roles
 from sbmlump.sbml.write.xml import (
@@ -492,15 +493,7 @@ _MOST_BITS: Final = 100
 
 def formula(members: Mapping[str, Fraction], most: int = _MOST_MEMBERS) -> str:
     """``A + 2*B - 1/2*C``; after ``most`` terms, how many more there are."""
-    words: list[str] = []
-    for index, (name, value) in enumerate(members.items()):
-        if index == most:
-            words.append(f"+ … ({len(members) - most} more)")
-            break
-        sign = "-" if value < 0 else "+"
-        term = name if abs(value) == 1 else f"{_brief(abs(value))}*{name}"
-        words.append(term if index == 0 and value > 0 else f"-{term}" if index == 0 else f"{sign} {term}")
-    return " ".join(words) or "0"
+    return combination(members.items(), most, number=_brief)
 
 
 def _brief(value: Fraction) -> str:

@@ -10,7 +10,6 @@ which a model changes by itself, after events, where the integrator had to take 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches
 from sbmlump.isolate import Limits, run_isolated, silent_output
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Graph, Node
@@ -775,7 +774,7 @@ def _itself(name: str) -> Definition:
 
 
 def _unknown(name: str, path: Path, facts: ModelIndex) -> Reason:
-    near = difflib.get_close_matches(name, list(facts.forms), n=3)
+    near = near_matches(name, facts.forms)
     hint = f"; near matches: {', '.join(near)}" if near else ""
     return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
 
