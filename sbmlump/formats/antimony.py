@@ -18,7 +18,21 @@ from xml.parsers import expat
 
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.model.names import numbered_ids
-from sbmlump.model.text import one_line
+from sbmlump.model.text import (
+    ATOM,
+    OPEN,
+    POWER,
+    PRODUCT,
+    SUM,
+    Operand,
+    Spelling,
+    decimal_digits,
+    joined,
+    one_line,
+    plain_decimal,
+    printed,
+    scientific,
+)
 
 __all__ = [
     "AntimonyText",
@@ -57,9 +71,6 @@ _SYMBOLS: Final = {"time": "time", "avogadro": "avogadro"}
 _DIGITS: Final = 15  # what libSBML prints of a double
 _SMALL: Final = 290  # below 10^-290 fifteen digits do not hold every double
 _MOST_IN_RATIONAL: Final = 2**31 - 1
-_OPEN, _SUM, _PRODUCT, _POWER, _ATOM = range(5)
-_Text = tuple[str, int]
-"""Text and how tightly it holds together."""
 
 
 def infix(math: Element, name_of: Callable[[str], str]) -> str:
@@ -76,27 +87,17 @@ def infix(math: Element, name_of: Callable[[str], str]) -> str:
     UnsupportedModelError
         Code ``not-writable`` if there is something that Antimony has no words for.
     """
-    done: dict[int, _Text] = {}
-    root = math[0]
-    stack = [(root, False)]
-    while stack:
-        element, ready = stack.pop()
-        if ready or not len(element) or _tag(element) == "cn":
-            parts = [done.pop(id(child)) for child in element if id(child) in done]
-            done[id(element)] = _spell(element, parts, name_of)
-        else:
-            stack.append((element, True))
-            stack.extend((child, False) for child in element)
-    return done[id(root)][0]
+    return "".join(printed(Operand(math[0], OPEN), _Printer(name_of).spell))
 
 
 def number_text(value: Fraction) -> str:
     """A number that is read back exactly; negative ones and what is more than one number in parentheses."""
     if value < 0:
         return f"(-{number_text(-value)})"
-    if value.denominator != 1 and not _ends(value):
+    decimal = decimal_digits(value)
+    if decimal is None:
         return f"({_quotient(number_text(Fraction(value.numerator)), number_text(Fraction(value.denominator)))})"
-    digits, exponent = _decimal(value)
+    digits, exponent = decimal
     if len(digits) + exponent <= -_SMALL:
         return f"({number_text(value * 10**_SMALL)}*1e-{_SMALL})"
     if len(digits) <= _DIGITS:
@@ -114,101 +115,81 @@ def number_text(value: Fraction) -> str:
 
 
 def _quotient(top: str, bottom: str) -> str:
-    """a/b. Between parentheses a quotient of integers is a number of libSBML's own, and 32 bits is all that its parts
-    may have.
+    return f"{top}{_times_one(top, bottom)}/{bottom}"
+
+
+def _times_one(top: str, bottom: str) -> str:
+    """What stands before the mark of a quotient: between parentheses a quotient of integers is a number of libSBML's
+    own, and 32 bits is all that its parts may have.
     """
-    whole = top.isdigit() and bottom.isdigit()
-    times = "*1" if whole and max(int(top), int(bottom)) > _MOST_IN_RATIONAL else ""
-    return f"{top}{times}/{bottom}"
-
-
-def _ends(value: Fraction) -> bool:
-    """Whether the decimal fraction ends."""
-    rest = value.denominator
-    for factor in (2, 5):
-        while rest % factor == 0:
-            rest //= factor
-    return rest == 1
-
-
-def _decimal(value: Fraction) -> tuple[str, int]:
-    """Digits d and exponent e of a number d·10^e that ends."""
-    exponent = 0
-    rest = value
-    while rest.denominator != 1:
-        exponent -= 1
-        rest *= 10
-    text = str(rest.numerator)
-    short = text.rstrip("0")
-    return (short, exponent + len(text) - len(short)) if short else ("0", 0)
+    integers = top.isdigit() and bottom.isdigit()
+    return "*1" if integers and max(int(top), int(bottom)) > _MOST_IN_RATIONAL else ""
 
 
 def _shortest(digits: str, exponent: int) -> str:
     point = len(digits) + exponent
-    if exponent >= 0 and point <= _DIGITS:
-        return digits + "0" * exponent
-    if -4 < point <= _DIGITS:
-        return digits[:point] + "." + digits[point:] if point > 0 else "0." + "0" * -point + digits
-    return digits[0] + ("." + digits[1:] if digits[1:] else "") + f"e{point - 1}"
+    return plain_decimal(digits, exponent) if -4 < point <= _DIGITS else scientific(digits, exponent)
 
 
-def _wrapped(part: _Text, level: int) -> str:
-    text, own = part
-    return text if own >= level else f"({text})"
+class _Printer:
+    """Spells the elements of content MathML."""
+
+    def __init__(self, name_of: Callable[[str], str]) -> None:
+        self._name_of = name_of
+
+    def spell(self, element: Element) -> Spelling[Element]:
+        """One level of the expression."""
+        tag = _tag(element)
+        if tag == "cn":
+            return ATOM, [number_text(_value(element))]
+        if tag == "ci":
+            return ATOM, [self._name_of((element.text or "").strip())]
+        if tag == "csymbol":
+            symbol = element.get("definitionURL", "").rpartition("/")[2]
+            if symbol not in _SYMBOLS:
+                raise _no_word(f"the symbol {symbol!r}")
+            return ATOM, [_SYMBOLS[symbol]]
+        if tag in _CONSTANT_NAMES:
+            return ATOM, [_CONSTANT_NAMES[tag]]
+        if tag in ("piece", "otherwise"):
+            return OPEN, joined(element)
+        if tag == "piecewise":
+            return ATOM, ["piecewise(", *joined(element), ")"]
+        if tag == "apply":
+            return self._apply(_tag(element[0]), element[1:])
+        raise _no_word(f"the element '{tag}'")
+
+    def _apply(self, operator: str, args: list[Element]) -> Spelling[Element]:
+        if operator == "minus" and len(args) == 1:
+            operand = Operand(args[0], ATOM)
+            arrow = next(printed(operand, self.spell)).startswith("o")  # "-o" is one in Antimony
+            return SUM, ["- " if arrow else "-", operand]
+        if operator == "minus":
+            return SUM, [Operand(args[0], SUM), " - ", Operand(args[1], PRODUCT)]
+        if operator == "plus":
+            return SUM, _chain(args, " + ", SUM) or ["0"]
+        if operator == "times":
+            return PRODUCT, _chain(args, "*", PRODUCT) or ["1"]
+        if operator == "divide":
+            numbers = [number_text(_value(arg)) if _tag(arg) == "cn" else "" for arg in args]
+            return PRODUCT, [Operand(args[0], PRODUCT), _times_one(*numbers) + "/", Operand(args[1], POWER)]
+        if operator == "power":
+            return POWER, joined(args, "^", ATOM)
+        if operator == "root":
+            degree = [Operand(args[0][0], ATOM)] if len(args) == 2 else ["2"]
+            return POWER, [Operand(args[-1], ATOM), "^(1/", *degree, ")"]
+        if operator in _RELATIONS and len(args) == 2:
+            return OPEN, joined(args, f" {_RELATIONS[operator]} ", SUM)
+        if operator in _LOGIC and len(args) > 1:
+            return OPEN, joined(args, _LOGIC[operator], ATOM)
+        if operator in _FUNCTIONS or operator in _LOGIC:
+            return ATOM, [f"{operator}(", *joined(args), ")"]
+        raise _no_word(f"'{operator}' of {len(args)} arguments")
 
 
-def _spell(element: Element, parts: list[_Text], name_of: Callable[[str], str]) -> _Text:
-    tag = _tag(element)
-    if tag == "cn":
-        return number_text(_value(element)), _ATOM
-    if tag == "ci":
-        return name_of((element.text or "").strip()), _ATOM
-    if tag == "csymbol":
-        what = element.get("definitionURL", "").rpartition("/")[2]
-        if what not in _SYMBOLS:
-            raise _no_word(f"the symbol {what!r}")
-        return _SYMBOLS[what], _ATOM
-    if tag in _CONSTANT_NAMES:
-        return _CONSTANT_NAMES[tag], _ATOM
-    if tag in ("piece", "otherwise"):
-        return ", ".join(text for text, _ in parts), _OPEN
-    if tag == "piecewise":
-        return f"piecewise({', '.join(text for text, _ in parts)})", _ATOM
-    if tag == "degree":
-        return parts[0]
-    if tag == "apply":
-        return _apply(element, parts)
-    return tag, _ATOM  # the operator of an apply element, which _apply looks at itself
-
-
-def _apply(element: Element, parts: list[_Text]) -> _Text:
-    operator = _tag(element[0])
-    args = parts[1:]
-    if operator == "minus":
-        if len(args) == 1:
-            inside = _wrapped(args[0], _ATOM)
-            return ("- " if inside[0] == "o" else "-") + inside, _SUM  # "-o" is an arrow in Antimony
-        return f"{_wrapped(args[0], _SUM)} - {_wrapped(args[1], _PRODUCT)}", _SUM
-    if operator == "plus":
-        first = [_wrapped(arg, _SUM) for arg in args[:1]]
-        return " + ".join([*first, *(_wrapped(arg, _PRODUCT) for arg in args[1:])]) or "0", _SUM
-    if operator == "times":
-        first = [_wrapped(arg, _PRODUCT) for arg in args[:1]]
-        return "*".join([*first, *(_wrapped(arg, _POWER) for arg in args[1:])]) or "1", _PRODUCT
-    if operator == "divide":
-        return _quotient(_wrapped(args[0], _PRODUCT), _wrapped(args[1], _POWER)), _PRODUCT
-    if operator == "power":
-        return f"{_wrapped(args[0], _ATOM)}^{_wrapped(args[1], _ATOM)}", _POWER
-    if operator == "root":
-        degree, base = args if len(args) == 2 else (("2", _ATOM), args[0])
-        return f"{_wrapped(base, _ATOM)}^(1/{_wrapped(degree, _ATOM)})", _POWER
-    if operator in _RELATIONS and len(args) == 2:
-        return f"{_wrapped(args[0], _SUM)} {_RELATIONS[operator]} {_wrapped(args[1], _SUM)}", _OPEN
-    if operator in _LOGIC and len(args) > 1:
-        return _LOGIC[operator].join(_wrapped(arg, _ATOM) for arg in args), _OPEN
-    if operator in _FUNCTIONS or operator in _LOGIC:
-        return f"{operator}({', '.join(text for text, _ in args)})", _ATOM
-    raise _no_word(f"'{operator}' of {len(args)} arguments")
+def _chain(args: list[Element], mark: str, level: int) -> list[str | Operand[Element]]:
+    """An operation that binds to the left: all but the first hold together more tightly than it does."""
+    return [*joined(args[:1], mark, level), *(piece for arg in args[1:] for piece in (mark, Operand(arg, level + 1)))]
 
 
 def _value(element: Element) -> Fraction:

@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -18,16 +17,12 @@ from sbmlump.formats.ode_write import ode_text, write_ode
 from sbmlump.model.graph import FUNCTIONS, Graph, Node
 from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.system import Assigned, Constant, OdeSystem, Origin, Participant, Quantity, Reaction
-from sbmlump.model.text import ExpressionError, parse_number
+from sbmlump.model.text import END, NEWLINE, ExpressionError, InfixReader, is_name, is_number, parse_number
 from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
 
 __all__ = [
     "parse_tokens",
-    "END",
-    "NEWLINE",
     "Tokens",
-    "is_name",
-    "is_number",
     "tokenise",
     "RESERVED",
     "NamedExpression",
@@ -58,16 +53,10 @@ __all__ = [
 # second. A line number is counted only when a message needs it.
 
 
-NEWLINE: Final = "\n"
-END: Final = ""
-"""Stands after the last token (twice, so that looking one further is safe)."""
-
 _TOKEN: Final = re.compile(
     r'[A-Za-z_][A-Za-z0-9_]*|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|->|\*\*|\n|"[^"\n]*"|[^\s]'
 )
 _COMMENT: Final = re.compile(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
-_DIGITS: Final = frozenset("0123456789.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +126,6 @@ def _blank(match: re.Match[str]) -> str:
     return found if found[0] == '"' else " " + "\n" * found.count("\n")
 
 
-def is_name(word: str) -> bool:
-    """Whether a token is a name."""
-    return word[:1] in _LETTERS if word else False
-
-
-def is_number(word: str) -> bool:
-    """Whether a token is a number."""
-    return word[:1] in _DIGITS and word != "." if word else False
-
-
 def shown(word: str) -> str:
     """A token as a message quotes it."""
     if word == NEWLINE:
@@ -214,37 +193,19 @@ class RawOde:
 # Arithmetic expressions of ``.ode`` files: explicit stacks, exact numbers, nothing is evaluated as a program.
 
 
-_PRECEDENCE: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "^": 4}
-_MARKS: Final = {"+": "+", "-": "-", "*": "*", "/": "/", "^": "^", "**": "^"}
-_RIGHT: Final = frozenset({"neg", "^"})
 _ALIASES: Final = {
     "log": "ln", "ceil": "ceiling", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh",
     "acosh": "arccosh", "atanh": "arctanh", "maximum": "max", "minimum": "min", "Min": "min", "Max": "max",
-    "Abs": "abs", "pow": "power", "root": "sqrt",
+    "Abs": "abs", "pow": "power",
 }  # fmt: skip
-_WIDTHS: Final = {"power": (2, 2), "rem": (2, 2), "quotient": (2, 2), "min": (1, 1 << 20), "max": (1, 1 << 20)}
-_Value = Node | list[Node]  # a list: the terms of a sum that may go on
-_OWN: Final = frozenset({"power", "sqrt", "log10", "log2"})
+_KNOWN: Final = "exp, log, sqrt, pow, abs, min, max, floor, ceil, sin, cos, tan and their like"
 
-KNOWN_FUNCTIONS: Final = frozenset({*FUNCTIONS, *_OWN, *_ALIASES} - {"root", "factorial"})
+KNOWN_FUNCTIONS: Final = frozenset({*FUNCTIONS, *_ALIASES, "power", "sqrt", "log10", "log2"} - {"factorial"})
 """Names that may stand before a parenthesis."""
 
 
-@dataclass(slots=True)
-class _Stacks:
-    """Values, open operators with their tokens (also "(" and names of functions), and for each open parenthesis the
-    number of arguments so far (0: it only groups).
-    """
-
-    values: list[_Value]
-    operators: list[tuple[str, int]]
-    counts: list[int]
-
-
-class ExpressionReader:
-    """Reads expressions out of a token list into a graph.
-
-    A line end closes an expression, unless it stands inside a parenthesis or beside an operator.
+class ExpressionReader(InfixReader):
+    """Reads expressions of ``.ode`` files.
 
     Parameters
     ----------
@@ -256,6 +217,11 @@ class ExpressionReader:
         Gets the tokens of powers that ERODE's grammar reads otherwise.
     """
 
+    functions = KNOWN_FUNCTIONS
+    aliases = _ALIASES
+    flat_sums = True
+    stray_comma = "a comma stands outside the arguments of a function"
+
     def __init__(
         self,
         tokens: Tokens,
@@ -263,174 +229,59 @@ class ExpressionReader:
         lookup: Callable[[str, int], Node],
         doubtful: dict[str, list[int]],
     ) -> None:
-        self._tokens = tokens
-        self._graph = graph
+        super().__init__(tokens.words, graph)
         self._lookup = lookup
+        self._tokens = tokens
         self._doubtful = doubtful
         self._signed: set[int] = set()
         self._numbers: dict[str, Node] = {}
 
     def number(self, index: int) -> Node:
         """The number at ``index``, exactly."""
-        word = self._tokens.words[index]
+        word = self.words[index]
         node = self._numbers.get(word)
         if node is None:
             try:
                 value = parse_number(word)
             except ExpressionError:
-                self._tokens.fail(index, f"the number {word} is out of range")
-            node = self._numbers[word] = self._graph.number(value)
+                self.fail(index, f"the number {word} is out of range")
+            node = self._numbers[word] = self.graph.number(value)
         return node
 
-    def read(self, index: int) -> tuple[Node, int]:
-        """The expression that begins at ``index``, and the index after it.
+    def name(self, word: str, index: int) -> Node:
+        """What the name stands for."""
+        return self._lookup(word, index)
 
-        Raises
-        ------
-        InputError
-            Codes ``ode-syntax`` and ``ode-unknown-function``.
-        """
-        stacks = _Stacks([], [], [])
-        words = self._tokens.words
-        while True:
-            index = self._operand(index, stacks)
-            index = self._closed(index, stacks)
-            after = index
-            while words[after] == NEWLINE:
-                after += 1
-            mark = words[after]
-            operator = _MARKS.get(mark)
-            if operator is not None:
-                self._push(stacks, operator, after)
-            elif mark == "," and stacks.counts:
-                self._unwind(stacks)
-                if not stacks.counts[-1]:
-                    self._tokens.fail(after, "a comma stands outside the arguments of a function")
-                stacks.counts[-1] += 1
-            elif stacks.counts:
-                self._tokens.expected(after, "an operator or ')'")
-            else:
-                while stacks.operators:
-                    self._apply(stacks)
-                return self._node(stacks.values[0]), index
-            index = after + 1
+    def fail(self, index: int, message: str, code: str = "ode-syntax", element: str | None = None) -> NoReturn:
+        """Refuse the file."""
+        self._tokens.fail(index, message, code, element)
 
-    def _operand(self, index: int, stacks: _Stacks) -> int:
-        """Read signs, opening parentheses and function names up to a number or a name, and that; the index after it."""
-        words = self._tokens.words
-        while True:
-            word = words[index]
-            if is_number(word):
-                stacks.values.append(self.number(index))
-                return index + 1
-            if is_name(word):
-                if words[index + 1] != "(" or words[index + 2].startswith('"'):
-                    stacks.values.append(self._lookup(word, index))
-                    return index + 1
-                self._check_function(word, index)
-                stacks.operators += [(word, index), ("(", index)]
-                stacks.counts.append(1)
-                index += 1
-            elif word == "(":
-                stacks.operators.append(("(", index))
-                stacks.counts.append(0)
-            elif word == "-":
-                stacks.operators.append(("neg", index))
-            elif word not in (NEWLINE, "+"):
-                self._tokens.expected(index, "a number, a name or a parenthesis")
-            index += 1
+    def no_operand(self, index: int) -> NoReturn:
+        """Refuse what is no number, name or parenthesis."""
+        self._tokens.expected(index, "a number, a name or a parenthesis")
 
-    def _closed(self, index: int, stacks: _Stacks) -> int:
-        """Close as many parentheses as there stand after a value; the index after them."""
-        words = self._tokens.words
-        while stacks.counts:
-            after = index
-            while words[after] == NEWLINE:
-                after += 1
-            if words[after] != ")":
-                break
-            self._unwind(stacks)
-            stacks.operators.pop()
-            count = stacks.counts.pop()
-            values = stacks.values
-            if count:
-                name, place = stacks.operators.pop()
-                args = [self._node(value) for value in values[-count:]]
-                del values[-count:]
-                values.append(self._call(name, place, args))
-            else:
-                values.append(self._node(values.pop()))
-            index = after + 1
-        return index
+    def not_closed(self, index: int, opened: int) -> NoReturn:
+        """Refuse what neither goes on nor closes a parenthesis."""
+        self._tokens.expected(index, "an operator or ')'")
 
-    def _push(self, stacks: _Stacks, incoming: str, index: int) -> None:
-        level = _PRECEDENCE[incoming]
-        while stacks.operators and stacks.operators[-1][0] in _PRECEDENCE:
-            top = _PRECEDENCE[stacks.operators[-1][0]]
-            if top < level or (top == level and incoming in _RIGHT):
-                break
-            self._apply(stacks)
-        if incoming == "^" and stacks.operators:
-            before = stacks.operators[-1][0]
-            if before == "^":
-                self._doubtful.setdefault("nested", []).append(index)
-            elif before == "neg":
-                self._signed.add(index)
-        stacks.operators.append((incoming, index))
+    def unknown_function(self, word: str, index: int) -> NoReturn:
+        """Refuse the name of a function."""
+        self.fail(index, f"'{word}' is no known function; known are {_KNOWN}", "ode-unknown-function", word)
 
-    def _unwind(self, stacks: _Stacks) -> None:
-        while stacks.operators[-1][0] != "(":
-            self._apply(stacks)
+    def power_after(self, operator: str, index: int) -> None:
+        """Note powers of powers, and after a sign."""
+        if operator == "^":
+            self._doubtful.setdefault("nested", []).append(index)
+        elif operator == "neg":
+            self._signed.add(index)
 
-    def _apply(self, stacks: _Stacks) -> None:
-        """Do the operation on top of the stack."""
-        graph, values = self._graph, stacks.values
-        operator, index = stacks.operators.pop()
-        right = self._node(values.pop())
-        if operator == "neg":
-            values.append(graph.neg(right))
-            return
-        left = values.pop()
-        if operator in ("+", "-"):
-            # a sum stays a list until it is complete: thousands of terms are one node, not a chain of nodes
-            terms = left if isinstance(left, list) else [left]
-            terms.append(right if operator == "+" else graph.neg(right))
-            values.append(terms)
-            return
-        left = self._node(left)
-        if operator == "*":
-            values.append(graph.mul((left, right)))
-        elif operator == "/":
-            values.append(graph.div(left, right))
-        else:
-            if index in self._signed:
-                exponent = graph.number_of(right)
-                if exponent is None or exponent.denominator != 1 or exponent.numerator % 2 == 0:
-                    self._doubtful.setdefault("signed", []).append(index)
-            values.append(graph.pow(left, right))
-
-    def _node(self, value: _Value) -> Node:
-        return self._graph.add(value) if isinstance(value, list) else value
-
-    def _check_function(self, name: str, index: int) -> None:
-        if name not in KNOWN_FUNCTIONS:
-            known = "exp, log, sqrt, pow, abs, min, max, floor, ceil, sin, cos, tan and their like"
-            self._tokens.fail(index, f"'{name}' is no known function; known are {known}", "ode-unknown-function", name)
-
-    def _call(self, name: str, index: int, args: list[Node]) -> Node:
-        graph = self._graph
-        plain = _ALIASES.get(name, name)
-        least, most = _WIDTHS.get(plain, (1, 1))
-        if not least <= len(args) <= most:
-            self._tokens.fail(index, f"'{name}' does not take {len(args)} arguments")
-        if plain == "power":
-            return graph.pow(args[0], args[1])
-        if plain == "sqrt":
-            return graph.pow(args[0], graph.number(Fraction(1, 2)))
-        if plain in ("log10", "log2"):
-            base = graph.call("ln", (graph.number(int(plain[3:])),))
-            return graph.div(graph.call("ln", args), base)
-        return graph.call(plain, args)
+    def power(self, base: Node, exponent: Node, index: int) -> Node:
+        """The power; after a sign the two ways to read it come to the same for odd exponents."""
+        if index in self._signed:
+            value = self.graph.number_of(exponent)
+            if value is None or value.denominator != 1 or value.numerator % 2 == 0:
+                self._doubtful.setdefault("signed", []).append(index)
+        return super().power(base, exponent, index)
 
 
 # -- Reactions of ``.ode`` files: the part of a file that may have hundreds of thousa ------------

@@ -451,7 +451,7 @@ def _claim(folder: Path, wanted: Mapping[str, Any]) -> None:
     write_atomically(folder / _FILE, json.dumps(record, indent=1).encode() + b"\n")
 
 
-def _readable(value: object) -> str:
+def _short(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 16 or " " in text or "," in text else f"{text[:12]}…"
 
