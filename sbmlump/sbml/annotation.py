@@ -19,18 +19,23 @@ from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Key, OdeSystem, Quantity, event_expressions
 from sbmlump.model.text import combination
-from sbmlump.sbml.write.elements import element, section
 from sbmlump.sbml.write.roles import assign_roles
 from sbmlump.sbml.write.xml import (
+    RDF,
     XHTML,
     Child,
     as_division,
     attributes,
+    block,
     children_of,
+    element,
     escaped,
     is_well_formed,
     join_content,
+    leaf,
+    line,
     notes_text,
+    section,
     with_children,
 )
 
@@ -124,41 +129,36 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
     lifts = ({states[j]: value for j, value in row.items()} for row in reduced.map.lift.rows)
     # ids first, then columns: the order in which a row was made does not show
     place = {name: i for i, name in enumerate(states)}
-    rows = [_row("lump", lump.id, lump.members, place) for lump in reduced.lumps]
-    lift_rows = [_row("lump", lump.id, row, place) for lump, row in zip(reduced.lumps, lifts, strict=True)]
-    source = attributes(
+    rows = [_row(lump.id, lump.members, place) for lump in reduced.lumps]
+    lift_rows = [_row(lump.id, row, place) for lump, row in zip(reduced.lumps, lifts, strict=True)]
+    source = leaf(
+        "derivedFrom",
         model=reduced.original.id,
         file=PurePath(origin.file).name if origin.file is not None else None,
         sha256=origin.sha256,
         states=str(reduced.original.size),
     )
     offset = [
-        f"<member{attributes(state=states[j], value=_exact(value, 'the offset'))}/>\n"
+        leaf("member", state=states[j], value=_exact(value, "the offset"))
         for j, value in sorted(reduced.map.offset.items())
     ]
-    starts = [_row("lump", name, row, place) for name, row in _starts(reduced).items()]
-    observables = (
-        f"<observable{attributes(id=one.id)}>{escaped(one.text)}</observable>\n" for one in reduced.observables
-    )
+    starts = [_row(name, row, place) for name, row in _starts(reduced).items()]
+    observables = (line("observable", one.text, id=one.id) for one in reduced.observables)
     certificate = reduced.certificate
     constants = {} if isinstance(certificate, ErrorEstimate) else certificate.valid_for
-    valid_for = (f"<constant{attributes(id=name, value=text)}/>\n" for name, text in constants.items())
-    fields = (
-        f"<field{attributes(name=name)}>{escaped(_json(value))}</field>\n"
-        for name, value in certificate.as_json().items()
-    )
+    valid_for = (leaf("constant", id=name, value=text) for name, text in constants.items())
+    fields = (line("field", _json(value), name=name) for name, value in certificate.as_json().items())
     head = attributes(xmlns=NAMESPACE, version=__version__, method=reduced.method, kind=reduced.map.kind)
-    return (
-        f"<lumping{head}>\n<derivedFrom{source}/>\n"
-        + _list("matrix", rows)
-        + _list("lift", lift_rows)
-        + (_list("offset", offset) if offset else "")
-        + (_list("starts", starts) if starts else "")
-        + _list("observables", observables)
-        + _list("validFor", valid_for)
-        + _list("certificate", fields)
-        + "</lumping>\n"
+    lists = (
+        block("matrix", rows),
+        block("lift", lift_rows),
+        section("offset", offset),
+        section("starts", starts),
+        block("observables", observables),
+        block("validFor", valid_for),
+        block("certificate", fields),
     )
+    return block("lumping", (source, *lists), head)
 
 
 def _starts(reduced: ReducedSystem) -> dict[str, Mapping[str, Fraction]]:
@@ -172,14 +172,10 @@ def _starts(reduced: ReducedSystem) -> dict[str, Mapping[str, Fraction]]:
     return {}
 
 
-def _list(tag: str, items: Iterable[str]) -> str:
-    return f"<{tag}>\n{''.join(items)}</{tag}>\n"
-
-
-def _row(tag: str, name: str, members: Mapping[str, Fraction], place: Mapping[str, int]) -> str:
+def _row(name: str, members: Mapping[str, Fraction], place: Mapping[str, int]) -> str:
     ordered = sorted(members.items(), key=lambda item: place.get(item[0], -1))
-    entries = (f"<member{attributes(state=state, value=_exact(value, name))}/>\n" for state, value in ordered)
-    return f"<{tag}{attributes(id=name)}>\n{''.join(entries)}</{tag}>\n"
+    entries = (leaf("member", state=state, value=_exact(value, name)) for state, value in ordered)
+    return block("lump", entries, attributes(id=name))
 
 
 def _exact(value: Fraction, lump: str) -> str:
@@ -382,7 +378,6 @@ class _Reading:
 # MIRIAM annotations of what a reduction made: what a lump has as parts, what a reduced model is derived from.
 
 
-_RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _BIOLOGY: Final = "http://biomodels.net/biology-qualifiers/"
 _MODEL: Final = "http://biomodels.net/model-qualifiers/"
 _MODEL_ID: Final = re.compile(r"(?:BIOMD|MODEL)[0-9]{10}")
@@ -403,7 +398,7 @@ def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list
     def start(name: str, given: dict[str, str]) -> None:
         nonlocal inside
         inside += name in wanted
-        uri = given.get(f"{_RDF} resource")
+        uri = given.get(f"{RDF} resource")
         if inside and uri is not None:
             found.append(uri)
 
@@ -436,12 +431,8 @@ def parts_annotation(metaid: str, annotations: Iterable[str | None]) -> str | No
             uris.update(dict.fromkeys(resources_of(annotation, _BIOLOGY, _OF_PARTS)))
     if not uris:
         return None
-    items = _bag(list(uris)[:_MOST_PARTS])
-    spaces = attributes(**{"xmlns:rdf": _RDF, "xmlns:bqbiol": _BIOLOGY})
-    return (
-        f"<annotation>\n<rdf:RDF{spaces}>\n<rdf:Description{attributes(**{'rdf:about': '#' + metaid})}>\n"
-        f"<bqbiol:hasPart>\n{items}</bqbiol:hasPart>\n</rdf:Description>\n</rdf:RDF>\n</annotation>"
-    )
+    spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:bqbiol": _BIOLOGY})
+    return _fragment("annotation", _rdf(spaces, metaid, element("bqbiol:hasPart", "", _bag(list(uris)[:_MOST_PARTS]))))
 
 
 def derived_from(annotation: str | None, metaid: str, model_id: str) -> str | None:
@@ -455,23 +446,31 @@ def derived_from(annotation: str | None, metaid: str, model_id: str) -> str | No
         known = resources_of(annotation, _MODEL, ["isDerivedFrom"])
         if any(model_id in uri for uri in known):
             return annotation
-    items = _bag([f"https://identifiers.org/biomodels.db:{model_id}"])
-    spaces = attributes(**{"xmlns:rdf": _RDF, "xmlns:bqmodel": _MODEL})
-    statement = f"<bqmodel:isDerivedFrom{spaces}>\n{items}</bqmodel:isDerivedFrom>\n"
+    bag = _bag([f"https://identifiers.org/biomodels.db:{model_id}"])
+    spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:bqmodel": _MODEL})
+    statement = element("bqmodel:isDerivedFrom", spaces, bag)
     place = None if annotation is None else _end_of_description(annotation, metaid)
     if annotation is not None and place is not None:
         return annotation[:place] + statement + annotation[place:]
-    about = attributes(**{"rdf:about": "#" + metaid})
-    whole = f"<rdf:RDF{spaces}>\n<rdf:Description{about}>\n{statement}</rdf:Description>\n</rdf:RDF>\n"
+    whole = _rdf(spaces, metaid, statement)
     if annotation is None:
-        return f"<annotation>\n{whole}</annotation>"
+        return _fragment("annotation", whole)
     # one RDF element to an annotation is all that SBML allows
     return annotation if "rdf-syntax-ns" in annotation else join_content(annotation, whole, first=True)
 
 
 def _bag(uris: Iterable[str]) -> str:
-    items = "".join(f"<rdf:li{attributes(**{'rdf:resource': uri})}/>\n" for uri in uris)
-    return f"<rdf:Bag>\n{items}</rdf:Bag>\n"
+    return block("rdf:Bag", (leaf("rdf:li", **{"rdf:resource": uri}) for uri in uris))
+
+
+def _rdf(spaces: str, metaid: str, statement: str) -> str:
+    """One statement on the element with ``metaid``."""
+    return element("rdf:RDF", spaces, element("rdf:Description", attributes(**{"rdf:about": f"#{metaid}"}), statement))
+
+
+def _fragment(tag: str, content: str) -> str:
+    """An element that stands alone."""
+    return f"<{tag}>\n{content}</{tag}>"
 
 
 def _end_of_description(annotation: str, metaid: str) -> int | None:
@@ -515,9 +514,9 @@ def reduction_notes(reduced: ReducedSystem, original: str | None) -> str:
     original : str or None
         The ``notes`` element of the original model.
     """
-    own = f'<div xmlns="{XHTML}">\n{_summary(reduced)}{_lumps(reduced.lumps)}</div>\n'
+    own = block("div", (_summary(reduced), _lumps(reduced.lumps)), attributes(xmlns=XHTML))
     if original is None:
-        return f"<notes>\n{own}</notes>"
+        return _fragment("notes", own)
     original = notes_text(original)
     children = children_of(original)
     whole = next((c for c in children if c.name in (f"{XHTML} body", f"{XHTML} html")), None)
@@ -558,18 +557,18 @@ def _summary(reduced: ReducedSystem) -> str:
         claim,
         "The notes and the description of the original, where they follow, speak of the original model.",
     )
-    return "".join(f"<p>{escaped(text)}</p>\n" for text in sentences if text)
+    return "".join(line("p", text) for text in sentences if text)
 
 
 def _lumps(lumps: tuple[Lump, ...]) -> str:
     made = [lump for lump in lumps if not lump.is_single]
     if not made:
-        return "<p>Every state of it is a state of the original model.</p>\n"
-    items = "".join(f"<li>{escaped(f'{lump.id} = {formula(lump.members)}')}</li>\n" for lump in made[:_MOST_LUMPS])
-    more = f"<p>{len(made) - _MOST_LUMPS} more are in the annotation.</p>\n" if len(made) > _MOST_LUMPS else ""
+        return line("p", "Every state of it is a state of the original model.")
+    items = (line("li", f"{lump.id} = {formula(lump.members)}") for lump in made[:_MOST_LUMPS])
+    more = line("p", f"{len(made) - _MOST_LUMPS} more are in the annotation.") if len(made) > _MOST_LUMPS else ""
     single = len(lumps) - len(made)
     rest = f" ({single} of {len(lumps)} states are states of the original model)" if single else ""
-    return f"<p>What each lump is made of{rest}:</p>\n<ul>\n{items}</ul>\n{more}"
+    return line("p", f"What each lump is made of{rest}:") + block("ul", items) + more
 
 
 # -- Lumps as groups of the SBML package groups, which tools that do not know it may  ------------
@@ -614,7 +613,7 @@ def groups_of(reduced: ReducedSystem, present: Collection[str], taken: Collectio
 
 
 def _group(name: str, kind: str, text: str, members: list[str]) -> str:
-    items = [f"<groups:member{attributes(**{'groups:idRef': one})}/>\n" for one in members]
+    items = (leaf("groups:member", **{"groups:idRef": one}) for one in members)
     head = attributes(**{"groups:id": name, "groups:kind": kind, "groups:name": text})
     return element("groups:group", head, section("groups:listOfMembers", items))
 
@@ -763,7 +762,7 @@ def _missing_compartments(original: OdeSystem, quantities: Mapping[str, Quantity
 def _annotation(reduced: ReducedSystem, original: str | None) -> str:
     own = lumping_annotation(reduced)
     if original is None:
-        return f"<annotation>\n{own}</annotation>"
+        return _fragment("annotation", own)
     # if the original was a reduced model itself, what it said of that is no longer true
     old = {child: "" for child in children_of(original) if child.name == f"{NAMESPACE} lumping"}
     original = with_children(original, old)

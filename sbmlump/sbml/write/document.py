@@ -28,7 +28,6 @@ from sbmlump.sbml.write.elements import (
     Place,
     Reference,
     WrittenInitialValue,
-    element,
     event_assignments,
     known_units,
     references,
@@ -53,7 +52,7 @@ from sbmlump.sbml.write.roles import (
     overlooked_powers,
     units_of_powers,
 )
-from sbmlump.sbml.write.xml import attributes, extras
+from sbmlump.sbml.write.xml import DECLARATION, attributes, block, element, extras, leaf
 
 __all__ = ["WrittenSbml", "reduction_document", "system_document", "write_reduction", "write_system", "check_written"]
 
@@ -380,10 +379,8 @@ def _document(
     package = packages.namespaces(head + body + said)
     if groups and f'{GROUPS}"' not in package:
         package += f' xmlns:groups="{GROUPS}" groups:required="false"'
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{CORE}" level="3" version="2"{package}'
-        f"{described.head('sbml')}>\n{described.content('sbml')}{model}</sbml>\n"
-    )
+    head = attributes(xmlns=CORE, level="3", version="2") + package + described.head("sbml")
+    return DECLARATION + block("sbml", (described.content("sbml"), model), head)
 
 
 def _check_ids(system: OdeSystem) -> None:
@@ -484,11 +481,11 @@ def _is_long(graph: Graph, node: Node) -> bool:
 def _plain_compartment(name: str | None) -> str:
     if name is None:
         return ""
-    return f"<compartment{attributes(id=name, spatialDimensions='3', size='1', constant='true')}/>\n"
+    return leaf("compartment", id=name, spatialDimensions="3", size="1", constant="true")
 
 
 def _helper(name: str, units: str | None) -> str:
-    return f"<parameter{attributes(id=name, units=units, constant='false')}/>\n"
+    return leaf("parameter", id=name, units=units, constant="false")
 
 
 def _with(items: Iterator[str], *more: str) -> Iterator[str]:

@@ -29,14 +29,12 @@ from sbmlump.sbml.read.elements import event_key
 from sbmlump.sbml.write.mathml import MATHML, MathmlPrinter, attribute_text
 from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, sbo_term
 from sbmlump.sbml.write.roles import Role, written_size
-from sbmlump.sbml.write.xml import XHTML, attributes, escaped, extras
+from sbmlump.sbml.write.xml import XHTML, attributes, element, escaped, extras
 
 __all__ = [
     "BASE_UNITS",
     "ElementWriter",
-    "element",
     "known_units",
-    "section",
     "unit_definitions",
     "WrittenInitialValue",
     "doubles_at_start",
@@ -196,17 +194,6 @@ BASE_UNITS: Final = frozenset(_BASE.split())
 """Units that Level 3 knows without a definition."""
 
 _SPELLINGS: Final = {"liter": "litre", "meter": "metre"}
-
-
-def section(name: str, items: Iterable[str]) -> str:
-    """A ``listOf…`` element, or nothing if it would be empty."""
-    body = "".join(items)
-    return f"<{name}>\n{body}</{name}>\n" if body else ""
-
-
-def element(tag: str, head: str, content: str) -> str:
-    """An element with ready-made attributes and content, on lines of its own."""
-    return f"<{tag}{head}>\n{content}</{tag}>\n" if content else f"<{tag}{head}/>\n"
 
 
 def known_units(origin: Origin) -> dict[str, str]:

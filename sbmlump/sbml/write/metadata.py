@@ -18,7 +18,7 @@ from sbmlump.model.reduced import Embedding, ErrorEstimate, LinearLumping, Reduc
 from sbmlump.model.system import Constraint, Description, Key, Package
 from sbmlump.model.text import to_text
 from sbmlump.sbml.write.mathml import MATHML
-from sbmlump.sbml.write.xml import Tag, attributes, extras, is_well_formed, tags_of
+from sbmlump.sbml.write.xml import Tag, attributes, element, extras, is_well_formed, tags_of
 
 __all__ = [
     "CORE",
@@ -176,9 +176,7 @@ class DescriptionWriter:
     def section(self, name: str, items: Iterable[str], *place: str) -> str:
         """A ``listOf…`` element, or nothing if it would be empty."""
         body = "".join(items)
-        if not body:
-            return ""
-        return f"<{name}{self.head(name, *place)}>\n{self.content(name, *place)}{body}</{name}>\n"
+        return body and element(name, self.head(name, *place), self.content(name, *place) + body)
 
     # -- what is lost --------------------------------------------------------------------------------
 
