@@ -22,6 +22,7 @@ from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_ma
 from sbmlump.isolate import Limits, run_isolated, silent_output
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Graph, Node
+from sbmlump.plot_style import ORIGINAL, PAPER, REDUCED, SERIES
 from sbmlump.simulators.by_name import simulator_for, simulator_named
 from sbmlump.simulators.model_index import (
     NO_TRIGGERS,
@@ -251,10 +252,6 @@ def finite(value: float) -> float | None:
 # -- Figures of a comparison, without any global state of matplotlib's pyplot --------------------
 
 
-# Distinct in lightness and hue (also for the colour-blind), readable on white and on near-black.
-ORIGINAL = "#7a8794"
-REDUCED = "#d9662b"
-_SERIES = ("#d9662b", "#2f86c0", "#3f9c6b", "#a56cc1", "#b58a1b", "#c2487a", "#4aa3a3", "#7a8794")
 _MAX_PANELS = 12
 
 
@@ -271,7 +268,7 @@ def draw_trajectory(axes: Axes, report: ErrorReport, name: str) -> None:
         solid_capstyle="round",
     )
     axes.plot(shown.times, shown.reduced[name], color=REDUCED, linewidth=1.9, dashes=(5, 2.5), label="reduced")
-    axes.set_title(name, loc="left", fontsize=10, parse_math=False)
+    axes.set_title(name, loc="left", parse_math=False)
     axes.margins(x=0.0)
     both = np.concatenate([shown.original[name], shown.reduced[name]])
     if float(both[np.isfinite(both)].min(initial=0.0)) >= 0:
@@ -289,29 +286,29 @@ def draw_error(axes: Axes, report: ErrorReport, names: Sequence[str]) -> None:
         seen = error[np.isfinite(error) & (error > 0)]
         lowest = min(lowest, float(seen.min(initial=1.0)))
         shown = np.where(error > 0, error, np.nan)
-        axes.semilogy(compared.times, shown, color=_SERIES[i % len(_SERIES)], linewidth=1.4, label=name)
+        axes.semilogy(compared.times, shown, color=SERIES[i % len(SERIES)], linewidth=1.4, label=name)
     axes.set_ylim(bottom=max(lowest / 3, 1e-18) if lowest < 1.0 else 1e-16)
     axes.set_xlim(float(report.times[0]), float(report.times[-1]))
 
 
 def report_figure(report: ErrorReport) -> Figure:
     """Panels of the trajectories (at most 12) and one of the errors."""
-    from matplotlib.figure import Figure
-
     names = list(report.original)[:_MAX_PANELS]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4.2 * columns if columns > 1 else 7.0, 2.6 * (rows + 1)), layout="constrained")
+    figure = PAPER.figure(2.6 * (rows + 1), 4.2 * columns if columns > 1 else None)
     grid = figure.add_gridspec(rows + 1, columns)
     for i, name in enumerate(names):
         axes = figure.add_subplot(grid[i // columns, i % columns])
         draw_trajectory(axes, report, name)
+        PAPER.quiet(axes)
         if i == 0:
-            axes.legend(frameon=False, fontsize=9)
+            PAPER.legend(axes)
     axes = figure.add_subplot(grid[rows, :])
-    draw_error(axes, report, list(report.original)[: len(_SERIES)])
+    draw_error(axes, report, list(report.original)[: len(SERIES)])
     axes.set_xlabel("time")
-    axes.set_title("relative error", loc="left", fontsize=10)
+    axes.set_title("relative error", loc="left")
+    PAPER.quiet(axes)
     return figure
 
 
