@@ -23,6 +23,7 @@ __all__ = [
     "as_shown",
     "as_text",
     "near_matches",
+    "some_names",
 ]
 
 
@@ -59,6 +60,12 @@ def near_matches(word: str, known: Iterable[str], most: int = 3, *, likeness: fl
     import difflib  # not at the top: the command line imports this module at every start
 
     return difflib.get_close_matches(word, list(itertools.islice(known, 20_000)), most, likeness)
+
+
+def some_names(names: Sequence[str], most: int) -> str:
+    """``a, b, c and 12 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class SbmlumpError(Exception):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sbmlump.cli.output import say
+from sbmlump.errors import some_names
 from sbmlump.model.reduced import ErrorEstimate, Lump
 from sbmlump.model.text import combination
 from sbmlump.outcome import Outcome
@@ -54,8 +55,7 @@ def _print_lumps(lumps: tuple[Lump, ...]) -> None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_LUMPS])
-    return f"{shown} and {len(names) - _MOST_LUMPS} more" if len(names) > _MOST_LUMPS else shown
+    return some_names(names, _MOST_LUMPS)
 
 
 def lump_text(lump: Lump, most: int = _MOST_MEMBERS) -> str:

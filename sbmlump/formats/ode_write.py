@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.errors import Reason, UnsupportedModelError, some_names
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.properties import require_writable_system
@@ -210,6 +210,7 @@ class _Writer:
             Reason("id-renamed", f"{old} is a word of .ode files; there it is called {new}", old)
             for old, new in self.renamed.items()
         ]
+        resolved = some_names(self.resolved, _MOST_NAMED)
         lost = {
             "reactions (all is written as equations)": bool(system.reactions),
             "constraints": bool(system.constraints),
@@ -219,9 +220,7 @@ class _Writer:
             or any(q.notes or q.annotation for q in system.quantities.values())
             or any(r.notes or r.annotation for r in system.reactions),
             "sizes of compartments that no equation mentions": bool(self.left_out),
-            f"that {self._resolved_names()} follow from initial values of states (these are put in)": bool(
-                self.resolved
-            ),
+            f"that {resolved} follow from initial values of states (these are put in)": bool(self.resolved),
         }
         if any(lost.values()):
             text = "; ".join(kind for kind, is_lost in lost.items() if is_lost)
@@ -234,10 +233,6 @@ class _Writer:
             )
             reasons.append(Reason("ode-dialect", text))
         return reasons
-
-    def _resolved_names(self) -> str:
-        more = len(self.resolved) - _MOST_NAMED
-        return ", ".join(self.resolved[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
     def _foreign(self) -> list[str]:
         """What is in the file and not in ERODE's grammar."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sbmlump.errors import Reason
+from sbmlump.errors import Reason, some_names
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.graph import Node
 from sbmlump.model.system import Assigned, OdeSystem
@@ -244,10 +244,9 @@ class ExactProof:
         """One sentence: for which values of the constants it holds, the first ``most`` by name."""
         if not self.valid_for:
             return "It holds for all values of the parameters."
-        listed = [f"{name} = {value}" for name, value in list(self.valid_for.items())[:most]]
-        more = f" and {len(self.valid_for) - most} more" if len(self.valid_for) > most else ""
+        listed = some_names([f"{name} = {value}" for name, value in self.valid_for.items()], most)
         rest = "; the other parameters may have any values" if self.symbolic else ""
-        return f"It rests on values of the original model: {', '.join(listed)}{more}{rest}."
+        return f"It rests on values of the original model: {listed}{rest}."
 
     def as_json(self) -> dict[str, Any]:
         """Fields as JSON values."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, some_names
 from sbmlump.isolate import Limits, run_isolated, silent_output
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Graph, Node
@@ -883,9 +883,7 @@ def _unfired(triggers: Triggers, run: PairRun) -> list[str]:
     names = [label for label, time in zip(triggers.labels, fired, strict=True) if time == np.inf]
     if not names:
         return []
-    listed = ", ".join(names[:_MOST_NAMED]) + (
-        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    )
+    listed = some_names(names, _MOST_NAMED)
     message = (
         f"not seen to be triggered until time {run.horizon.until:g}: {listed}; what comes after such an event is not "
         "compared (--until T simulates longer)."

@@ -332,14 +332,14 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     body = [
         section("listOfFunctionDefinitions", dynamics.functions(plain_printer, ids)),
         section("listOfUnitDefinitions", unit_definitions(system.origin.unit_definitions, units, described)),
-        section("listOfCompartments", _with(elements.compartments(), _plain_compartment(added))),
+        section("listOfCompartments", [*elements.compartments(), _plain_compartment(added)]),
         section("listOfSpecies", elements.species()),
         section(
             "listOfParameters",
-            _with(elements.parameters(), *(_helper(name, helper_units.get(node)) for node, name in helpers.items())),
+            [*elements.parameters(), *(_helper(name, helper_units.get(node)) for node, name in helpers.items())],
         ),
         section("listOfInitialAssignments", dynamics.initial_assignments(initial)),
-        section("listOfRules", _with(dynamics.assignment_rules(helpers), *dynamics.rate_rules())),
+        section("listOfRules", [*dynamics.assignment_rules(helpers), *dynamics.rate_rules()]),
         section("listOfConstraints", dynamics.constraints()),
         section("listOfReactions", dynamics.reactions()),
         section("listOfEvents", dynamics.events()),
@@ -486,8 +486,3 @@ def _plain_compartment(name: str | None) -> str:
 
 def _helper(name: str, units: str | None) -> str:
     return leaf("parameter", id=name, units=units, constant="false")
-
-
-def _with(items: Iterator[str], *more: str) -> Iterator[str]:
-    yield from items
-    yield from more

@@ -12,6 +12,7 @@ from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.model.evaluate import field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.names import numbered_ids
+from sbmlump.model.properties import written_sizes
 from sbmlump.model.system import (
     Constraint,
     Event,
@@ -25,11 +26,12 @@ from sbmlump.model.system import (
     refuse_two_moments,
     with_trigger_values,
 )
+from sbmlump.model.text import double_text
 from sbmlump.sbml.read.elements import event_key
 from sbmlump.sbml.write.mathml import MATHML, MathmlPrinter, attribute_text
-from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, sbo_term
-from sbmlump.sbml.write.roles import Role, written_size
-from sbmlump.sbml.write.xml import XHTML, attributes, element, escaped, extras
+from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, identity
+from sbmlump.sbml.write.roles import Role
+from sbmlump.sbml.write.xml import XHTML, attributes, element, escaped, extras, truth
 
 __all__ = [
     "BASE_UNITS",
@@ -123,7 +125,7 @@ def doubles_at_start(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, 
     closed = {key: node for key, node in resolved.items() if not graph.symbols([node])}
     numbers = values_of(graph, list(closed.values())).tolist()
     known_values = zip(closed, numbers, strict=True)
-    return {key: repr(value).removesuffix(".0") for key, value in known_values if math.isfinite(value)}
+    return {key: double_text(value) for key, value in known_values if math.isfinite(value)}
 
 
 def _start(graph: Graph, role: Role, value: Node) -> WrittenInitialValue | None:
@@ -219,8 +221,8 @@ def unit_definitions(
             element(
                 "unit",
                 described.head("unit", name, str(position))
-                + attributes(kind=_SPELLINGS.get(unit.kind, unit.kind), exponent=_number(unit.exponent))
-                + attributes(scale=str(unit.scale), multiplier=_number(unit.multiplier)),
+                + attributes(kind=_SPELLINGS.get(unit.kind, unit.kind), exponent=double_text(unit.exponent))
+                + attributes(scale=str(unit.scale), multiplier=double_text(unit.multiplier)),
                 described.content("unit", name, str(position)),
             )
             for position, unit in enumerate(definition.units)
@@ -230,10 +232,6 @@ def unit_definitions(
             described.head("unitDefinition", name, named=False) + attributes(id=name, name=definition.name),
             described.content("unitDefinition", name) + described.section("listOfUnits", units, name),
         )
-
-
-def _number(value: float) -> str:
-    return repr(float(value)).removesuffix(".0")
 
 
 class ElementWriter:
@@ -269,9 +267,9 @@ class ElementWriter:
             yield self._element(
                 "compartment",
                 role,
-                attributes(spatialDimensions=None if dimensions is None else _number(dimensions))
+                attributes(spatialDimensions=None if dimensions is None else double_text(dimensions))
                 + self._value(name)
-                + attributes(units=self._unit(quantity.units), constant=_truth(not role.varies)),
+                + attributes(units=self._unit(quantity.units), constant=truth(not role.varies)),
             )
 
     def species(self) -> Iterator[str]:
@@ -287,9 +285,9 @@ class ElementWriter:
                 + self._value(name)
                 + attributes(
                     substanceUnits=self._unit(quantity.units),
-                    hasOnlySubstanceUnits=_truth(quantity.amount),
-                    boundaryCondition=_truth(role.boundary),
-                    constant=_truth(constant),
+                    hasOnlySubstanceUnits=truth(quantity.amount),
+                    boundaryCondition=truth(role.boundary),
+                    constant=truth(constant),
                     conversionFactor=quantity.conversion_factor,
                 )
                 + self._packages.attributes("species", name),
@@ -298,22 +296,21 @@ class ElementWriter:
     def parameters(self) -> Iterator[str]:
         """All parameters."""
         for name, role in self._of_kind("parameter"):
-            units = attributes(units=self._unit(role.quantity.units), constant=_truth(not role.varies))
+            units = attributes(units=self._unit(role.quantity.units), constant=truth(not role.varies))
             yield self._element("parameter", role, self._value(name) + units)
 
     def stoichiometry(self, name: str) -> str:
         """Attributes of the species reference ``name``, as far as they say its stoichiometry."""
         start, role = self._start.get(name), self._roles[name]
         text = start.text if start is not None else None
-        return attributes(stoichiometry=text, constant=_truth(not role.varies))
+        return attributes(stoichiometry=text, constant=truth(not role.varies))
 
     def _of_kind(self, kind: str) -> Iterator[tuple[str, Role]]:
         return ((name, role) for name, role in self._roles.items() if role.quantity.kind == kind)
 
     def _element(self, tag: str, role: Role, head: str) -> str:
         quantity = role.quantity
-        start = attributes(metaid=quantity.metaid, sboTerm=sbo_term(quantity.sbo), id=quantity.id, name=quantity.name)
-        return element(tag, start + head, extras(quantity.id, quantity.notes, quantity.annotation))
+        return element(tag, identity(quantity) + head, extras(quantity.id, quantity.notes, quantity.annotation))
 
     def _value(self, name: str) -> str:
         start = self._start.get(name)
@@ -324,10 +321,6 @@ class ElementWriter:
 
     def _unit(self, units: str | None) -> str | None:
         return None if units is None else self._units.get(units)
-
-
-def _truth(value: bool) -> str:
-    return "true" if value else "false"
 
 
 # -- Rules, reactions, events and constraints as XML ---------------------------------------------
@@ -478,7 +471,7 @@ class DynamicsWriter:
         """Function definitions, those of them that are written out at a bearable length."""
         graph = self._system.graph
         for function in self._system.functions:
-            if function.id in taken or written_size(graph, function.body) > _LARGEST_FUNCTION:
+            if function.id in taken or written_sizes(graph, [function.body])[0] > _LARGEST_FUNCTION:
                 continue
             arguments = "".join(f"<bvar><ci> {name} </ci></bvar>" for name in function.arguments)
             math = f'<math xmlns="{MATHML}"><lambda>{arguments}{printer.text(function.body)}</lambda></math>\n'
@@ -542,12 +535,8 @@ class DynamicsWriter:
     def _reaction(self, reaction: Reaction) -> str:
         compartment = reaction.compartment
         role = self._roles.get(compartment) if compartment is not None else None
-        head = attributes(
-            metaid=reaction.metaid,
-            sboTerm=sbo_term(reaction.sbo),
-            id=reaction.id,
-            name=reaction.name,
-            reversible="true" if reaction.reversible else "false",
+        head = identity(reaction) + attributes(
+            reversible=truth(reaction.reversible),
             compartment=compartment if role is not None and role.quantity.kind == "compartment" else None,
         )
         modifiers = (self._modifier(name, reaction.id, number) for name, number in _numbered(self._modifiers(reaction)))
@@ -577,7 +566,7 @@ class DynamicsWriter:
     def _reference(self, one: Participant, place: Place, key: Key) -> str:
         reference = self._references.get(place)
         if reference is not None:
-            fixed = "true" if reference.rule is None else "false"
+            fixed = truth(reference.rule is None)
             head = self._described.head(*key, named=False)
             head += attributes(id=reference.id, name=self._described.name(key), species=one.species)
             head += attributes(stoichiometry=reference.text, constant=fixed)
@@ -585,15 +574,8 @@ class DynamicsWriter:
         self._described.used(key)
         assert one.id is not None
         quantity = self._roles[one.id].quantity
-        head = attributes(
-            metaid=quantity.metaid,
-            sboTerm=sbo_term(quantity.sbo),
-            id=one.id,
-            name=quantity.name,
-            species=one.species,
-        )
-        content = extras(one.id, quantity.notes, quantity.annotation)
-        return element("speciesReference", head + self._elements.stoichiometry(one.id), content)
+        head = identity(quantity) + attributes(species=one.species) + self._elements.stoichiometry(one.id)
+        return element("speciesReference", head, extras(one.id, quantity.notes, quantity.annotation))
 
     def _modifiers(self, reaction: Reaction) -> list[str]:
         """Species in the kinetic law that are neither reactants nor products, those of the file first."""
@@ -607,16 +589,11 @@ class DynamicsWriter:
         return [*kept, *(name for name in more if name not in kept)]
 
     def _event(self, event: Event, key: str) -> str:
-        head = attributes(
-            metaid=event.metaid,
-            sboTerm=sbo_term(event.sbo),
-            id=event.id,
-            name=event.name,
-            useValuesFromTriggerTime="true" if takes_trigger_values(self._system, event, self._roles) else "false",
-        )
+        moment = truth(takes_trigger_values(self._system, event, self._roles))
+        head = identity(event) + attributes(useValuesFromTriggerTime=moment)
         trigger = attributes(
-            initialValue="true" if event.initial_value else "false",
-            persistent="true" if event.persistent else "false",
+            initialValue=truth(event.initial_value),
+            persistent=truth(event.persistent),
         )
         parts = [self._with_math("trigger", trigger, self._printer.math(event.trigger), key)]
         for tag, node in (("delay", event.delay), ("priority", event.priority)):

@@ -14,6 +14,7 @@ from typing import Final
 from sbmlump.errors import LimitError, Reason
 from sbmlump.model.evaluate import field_values
 from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.text import decimal_digits, double_text, plain_decimal
 
 __all__ = [
     "MATHML",
@@ -70,7 +71,7 @@ def attribute_text(value: Fraction) -> str | None:
         return str(value.numerator)
     if not is_decimal(value):
         return None
-    return repr(float(value)).removesuffix(".0")
+    return double_text(float(value))
 
 
 class NumberTexts:
@@ -110,7 +111,7 @@ class NumberTexts:
             return self._leaf(f'<cn type="rational"> {top} <sep/> {bottom} </cn>', value)
         if double_of(value) is None:
             raise _too_large(value)
-        digits = _decimal_digits(value)
+        digits = decimal_digits(value, _MOST_BITS)
         if digits is not None:
             text = _exact_decimal(value, *digits)
             if text is not None:
@@ -175,17 +176,19 @@ class NumberTexts:
 def _decimal(value: Fraction) -> str:
     """A ``cn`` whose decimal text is ``value`` and which libSBML reads as the nearest double."""
     double = float(value)
-    digits, exponent = _digits(double)
+    decimal = decimal_digits(value)
+    assert decimal is not None
+    digits, exponent = decimal
     sign = "-" if double < 0 else ""
     point = len(digits) + exponent  # places before the decimal point
     if point - 1 in _PLAIN_EXPONENTS:
-        return f"<cn> {sign}{_plain(digits, exponent)} </cn>"
+        return f"<cn> {sign}{plain_decimal(digits, exponent)} </cn>"
     # e-notation is read as mantissa · pow(10, exponent), which may round twice: take a mantissa where it does not
     for before in (1, len(digits), *range(2, len(digits))):
         text = _e_notation(sign, digits, before, point, double)
         if text is not None:
             return text
-    return f"<cn> {sign}{_plain(digits, exponent)} </cn>"
+    return f"<cn> {sign}{plain_decimal(digits, exponent)} </cn>"
 
 
 def _exact_decimal(value: Fraction, digits: str, exponent: int) -> str | None:
@@ -223,31 +226,12 @@ def _e_notation(sign: str, digits: str, before: int, point: int, double: float) 
 
     ``None`` if libSBML does not read that as ``double``, or the mantissa is not what its own double is written as.
     """
-    mantissa = sign + _plain(digits, before - len(digits))
+    mantissa = sign + plain_decimal(digits, before - len(digits))
     power = point - before
     kept = Fraction(repr(float(mantissa))) == Fraction(mantissa)  # 17 digits may have a shorter text
     if kept and _as_read(mantissa, power) == double:
         return f'<cn type="e-notation"> {mantissa} <sep/> {power} </cn>'
     return None
-
-
-def _decimal_digits(value: Fraction) -> tuple[str, int] | None:
-    """Digits d and exponent e with |value| = d·10^e, ``None`` if it has no finite decimal text."""
-    rest, fives = value.denominator, 0
-    twos = (rest & -rest).bit_length() - 1
-    rest >>= twos
-    while rest % 5 == 0:
-        rest //= 5
-        fives += 1
-    if rest != 1:
-        return None
-    places = max(twos, fives)
-    whole = abs(value.numerator) * 2 ** (places - twos) * 5 ** (places - fives)
-    if whole.bit_length() > _MOST_BITS:
-        return None
-    text = str(whole)
-    digits = text.rstrip("0")
-    return digits, len(text) - len(digits) - places
 
 
 def _limbs(value: int) -> list[int]:
@@ -275,27 +259,6 @@ def _as_read(mantissa: str, power: int) -> float:
         return float(mantissa) * 10.0**power
     except OverflowError:
         return float("nan")
-
-
-def _digits(double: float) -> tuple[str, int]:
-    """Shortest digits d and exponent e: the absolute value of ``double`` is d·10^e."""
-    text, _, power = repr(abs(double)).partition("e")
-    whole, _, part = text.partition(".")
-    part = part.rstrip("0")
-    digits = (whole + part).lstrip("0")
-    exponent = int(power or 0) - len(part)
-    stripped = digits.rstrip("0")
-    return stripped, exponent + len(digits) - len(stripped)
-
-
-def _plain(digits: str, exponent: int) -> str:
-    """d·10^e without an exponent."""
-    if exponent >= 0:
-        return digits + "0" * exponent
-    point = len(digits) + exponent
-    if point <= 0:
-        return "0." + "0" * -point + digits
-    return digits[:point] + "." + digits[point:]
 
 
 # -- Nodes of an expression graph as MathML text -------------------------------------------------

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, Protocol
 
 from sbmlump.errors import Reason
 from sbmlump.model.evaluate import field_values
@@ -24,6 +24,7 @@ __all__ = [
     "CORE",
     "DescriptionWriter",
     "counted",
+    "identity",
     "sbo_term",
     "PackageWriter",
     "carried_constraints",
@@ -68,6 +69,24 @@ _KINDS: Final = {
 def sbo_term(text: str | None) -> str | None:
     """``text`` if it is an SBO term."""
     return text if text is not None and _SBO.fullmatch(text) else None
+
+
+class Identified(Protocol):
+    """What has an id, a name and terms of its own."""
+
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def sbo(self) -> str | None: ...
+    @property
+    def metaid(self) -> str | None: ...
+
+
+def identity(one: Identified) -> str:
+    """Attributes that say what ``one`` is."""
+    return attributes(metaid=one.metaid, sboTerm=sbo_term(one.sbo), id=one.id, name=one.name)
 
 
 class DescriptionWriter:

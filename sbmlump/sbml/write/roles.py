@@ -19,7 +19,6 @@ __all__ = [
     "participants",
     "HELPER_PREFIX",
     "choose_helpers",
-    "written_size",
     "overlooked_powers",
     "units_of_powers",
 ]
@@ -304,7 +303,9 @@ def choose_helpers(
     opened = _opened(graph, sites, names)
     order = sorted(opened)
     uses = _uses(opened, sites)
-    sizes = _sizes(opened, order, names)
+    sizes: dict[Node, int] = {}  # written out, where names count as one
+    for node in order:
+        sizes[node] = 1 + sum(1 if arg in names else sizes[arg] for arg in opened[node])
     total = sum(sizes[site] for site in sites)
     scarce = total > _BUDGET and total > 4 * len(order)
     limit = _LARGE_WHEN_SCARCE if scarce else _LARGE
@@ -324,12 +325,6 @@ def choose_helpers(
             extent = _POINT
         cut[node] = extent
     return dict(zip(chosen, numbered_ids(HELPER_PREFIX.removesuffix("_"), set(taken)), strict=False))
-
-
-def written_size(graph: Graph, root: Node) -> int:
-    """Nodes that ``root`` has when it is written out as a tree."""
-    order = graph.reachable([root])
-    return _sizes({node: graph.args(node) for node in order}, order, {})[root]
 
 
 class _Extent(NamedTuple):
@@ -394,16 +389,6 @@ def _uses(opened: Mapping[Node, tuple[Node, ...]], sites: Sequence[Node]) -> dic
     for site in sites:
         uses[site] += 1
     return uses
-
-
-def _sizes(
-    opened: Mapping[Node, tuple[Node, ...]], order: Sequence[Node], names: Mapping[Node, str]
-) -> dict[Node, int]:
-    """Written size of each node when opened, names counting as one."""
-    sizes: dict[Node, int] = {}
-    for node in order:
-        sizes[node] = 1 + sum(1 if arg in names else sizes[arg] for arg in opened[node])
-    return sizes
 
 
 def _is_truth(graph: Graph, node: Node) -> bool:

@@ -38,6 +38,7 @@ __all__ = [
     "notes_text",
     "section",
     "tags_of",
+    "truth",
     "with_children",
 ]
 
@@ -66,6 +67,11 @@ def attributes(**values: str | None) -> str:
 
 def _quotable(value: str) -> str:
     return escape(_NOT_XML.sub("\ufffd", value), _WHITESPACE)
+
+
+def truth(value: bool) -> str:
+    """A value of an attribute that is true or false."""
+    return "true" if value else "false"
 
 
 def leaf(tag: str, /, **values: str | None) -> str:
