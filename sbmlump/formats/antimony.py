@@ -68,9 +68,28 @@ _FUNCTIONS: Final = frozenset(
     "cot coth csc csch exp factorial floor ln max min not quotient rem sec sech sin sinh tan tanh xor".split()
 )
 _SYMBOLS: Final = {"time": "time", "avogadro": "avogadro"}
-_DIGITS: Final = 15  # what libSBML prints of a double
-_SMALL: Final = 290  # below 10^-290 fifteen digits do not hold every double
-_MOST_IN_RATIONAL: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedDoubles:
+    """What libSBML, by which Antimony reads and prints numbers, makes of them.
+
+    Attributes
+    ----------
+    digits : int
+        That it prints of a double.
+    smallest : int
+        Below 10 to minus this so many digits do not hold every double.
+    integer : int
+        The largest numerator or denominator of a rational number, which has 32 bits.
+    """
+
+    digits: int = 15
+    smallest: int = 290
+    integer: int = 2**31 - 1
+
+
+_DOUBLES: Final = PrintedDoubles()
 
 
 def infix(math: Element, name_of: Callable[[str], str]) -> str:
@@ -98,18 +117,18 @@ def number_text(value: Fraction) -> str:
     if decimal is None:
         return f"({_quotient(number_text(Fraction(value.numerator)), number_text(Fraction(value.denominator)))})"
     digits, exponent = decimal
-    if len(digits) + exponent <= -_SMALL:
-        return f"({number_text(value * 10**_SMALL)}*1e-{_SMALL})"
-    if len(digits) <= _DIGITS:
+    if len(digits) + exponent <= -_DOUBLES.smallest:
+        return f"({number_text(value * 10**_DOUBLES.smallest)}*1e-{_DOUBLES.smallest})"
+    if len(digits) <= _DOUBLES.digits:
         return _shortest(digits, exponent)
     # the double nearest to a sum of two doubles need not be the one nearest to the number: take a cut where it is
     wanted = float(value)
-    cuts = [cut for cut in range(_DIGITS, 0, -1) if len(digits) - cut <= _DIGITS]
+    cuts = [cut for cut in range(_DOUBLES.digits, 0, -1) if len(digits) - cut <= _DOUBLES.digits]
     for cut in cuts:
         head = Fraction(int(digits[:cut])) * Fraction(10) ** (exponent + len(digits) - cut)
         if float(head) + float(value - head) == wanted:
             return f"({number_text(head)} + {number_text(value - head)})"
-    cut = cuts[0] if cuts else _DIGITS
+    cut = cuts[0] if cuts else _DOUBLES.digits
     head = Fraction(int(digits[:cut])) * Fraction(10) ** (exponent + len(digits) - cut)
     return f"({number_text(head)} + {number_text(value - head)})"
 
@@ -123,12 +142,12 @@ def _times_one(top: str, bottom: str) -> str:
     own, and 32 bits is all that its parts may have.
     """
     integers = top.isdigit() and bottom.isdigit()
-    return "*1" if integers and max(int(top), int(bottom)) > _MOST_IN_RATIONAL else ""
+    return "*1" if integers and max(int(top), int(bottom)) > _DOUBLES.integer else ""
 
 
 def _shortest(digits: str, exponent: int) -> str:
     point = len(digits) + exponent
-    return plain_decimal(digits, exponent) if -4 < point <= _DIGITS else scientific(digits, exponent)
+    return plain_decimal(digits, exponent) if -4 < point <= _DOUBLES.digits else scientific(digits, exponent)
 
 
 class _Printer:
@@ -310,7 +329,6 @@ _QUALIFIERS: Final = {
 }
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _QUALIFIER: Final = re.compile(r"\{http://biomodels\.net/(biology|model)-qualifiers/\}(\w+)")
-_MOST_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -685,15 +703,15 @@ class _Writer:
         message = f"{name or 'the model'}: Antimony cannot say {what}; write SBML instead"
         self.problems.append(Reason("not-writable", message, name or None))
 
-    def _reasons(self) -> Iterator[Reason]:
+    def _reasons(self, most: int = 5) -> Iterator[Reason]:
         for old, new in self.names.items():
             yield Reason("id-renamed", f"{old} is a word of Antimony; there it is called {new}", old)
         for old, new in self.units.items():
             if old != new and new not in SPECIAL_UNITS.values():
                 yield Reason("id-renamed", f"the unit {old} is called {new} in Antimony", old)
         for kind, names in self.lost.items():
-            shown = ", ".join([name for name in names if name][:_MOST_NAMED])
-            more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED and shown else ""
+            shown = ", ".join([name for name in names if name][:most])
+            more = f", and {len(names) - most} more" if len(names) > most and shown else ""
             yield Reason("not-kept", f"not in the Antimony text: {kind}{f' ({shown}{more})' if shown else ''}")
 
 

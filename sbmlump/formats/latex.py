@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -24,11 +25,26 @@ from sbmlump.model.text import (
     one_line,
 )
 
-__all__ = ["latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
+__all__ = ["LatexSettings", "latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
 
-_LONG: Final = 600
-"""Characters from which a sub-expression that is used again gets a name of its own."""
-_MOST_MEMBERS: Final = 20
+
+@dataclass(frozen=True, slots=True)
+class LatexSettings:
+    """How long lines become.
+
+    Attributes
+    ----------
+    part : int or None
+        Characters from which a part of an expression gets a name of its own (six lines of a page); ``None``: never.
+    members : int
+        Terms of a lump that are printed.
+    """
+
+    part: int | None = 600
+    members: int = 20
+
+
+_SETTINGS: Final = LatexSettings()
 _SPECIAL: Final = str.maketrans(
     {mark: f"\\{mark}" for mark in "_&%#${}"}
     | {
@@ -52,21 +68,23 @@ _HEAD: Final = r"""\documentclass{article}
 """
 
 
-def latex_reduction(reduced: ReducedSystem) -> bytes:
+def latex_reduction(reduced: ReducedSystem, settings: LatexSettings = _SETTINGS) -> bytes:
     """A document with the lumps, the equations of the reduced model and its observables."""
-    lumps = [f"{_id(lump.id)} &= {_combination(lump.members)}" for lump in reduced.lumps if not lump.is_single]
+    lumps = [
+        f"{_id(lump.id)} &= {_combination(lump.members, settings)}" for lump in reduced.lumps if not lump.is_single
+    ]
     text = _title(
         f"{reduced.original.name or reduced.original.id}, reduced from {reduced.original.size} to "
         f"{reduced.system.size} states"
     )
     if lumps:
         text += "Lumps of states of the original model:\n" + _align(lumps)
-    return (_HEAD + text + _equations(reduced.system) + "\\end{document}\n").encode()
+    return (_HEAD + text + _equations(reduced.system, settings) + "\\end{document}\n").encode()
 
 
-def latex_equations(system: OdeSystem) -> bytes:
+def latex_equations(system: OdeSystem, settings: LatexSettings = _SETTINGS) -> bytes:
     """A document with the equations of a model, its initial values and its assigned quantities."""
-    return (_HEAD + _title(system.name or system.id) + _equations(system) + "\\end{document}\n").encode()
+    return (_HEAD + _title(system.name or system.id) + _equations(system, settings) + "\\end{document}\n").encode()
 
 
 def lumping_csv(reduced: ReducedSystem) -> bytes:
@@ -89,8 +107,8 @@ def _text(text: str) -> str:
     return one_line(text).translate(_SPECIAL)
 
 
-def _equations(system: OdeSystem) -> str:
-    printer = _Printer(system.graph)
+def _equations(system: OdeSystem, settings: LatexSettings) -> str:
+    printer = _Printer(system.graph, settings.part)
     rates = [
         rf"\frac{{\mathrm{{d}} {_id(name)}}}{{\mathrm{{d}} t}} &= {printer.text(rhs)}"
         for name, rhs in zip(system.states, system.rhs, strict=True)
@@ -145,9 +163,9 @@ def _align(lines: list[str]) -> str:
     return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}\n"
 
 
-def _combination(members: Mapping[str, Fraction]) -> str:
+def _combination(members: Mapping[str, Fraction], settings: LatexSettings) -> str:
     terms = [(_id(name), value) for name, value in members.items()]
-    return combination(terms, _MOST_MEMBERS, times=r"\,", more=r"+ \ldots \text{{ ({} more)}}", number=_number)
+    return combination(terms, settings.members, times=r"\,", more=r"+ \ldots \text{{ ({} more)}}", number=_number)
 
 
 def _id(name: str) -> str:
@@ -169,15 +187,15 @@ def _number(value: Fraction) -> str:
 
 def node_to_latex(graph: Graph, node: Node) -> str:
     """One expression, opened down to its ids."""
-    return _Printer(graph, named=False).text(node)
+    return _Printer(graph, None).text(node)
 
 
 class _Printer(GraphPrinter):
     """Prints nodes of one graph; long parts are named ``e_1`` and so on, so texts are kept instead of streamed."""
 
-    def __init__(self, graph: Graph, *, named: bool = True) -> None:
+    def __init__(self, graph: Graph, longest: int | None) -> None:
         super().__init__(graph)
-        self._naming = named
+        self._longest = longest
         self._texts: dict[Node, tuple[int, str]] = {}
         self.named: dict[Node, tuple[str, str]] = {}
 
@@ -187,7 +205,7 @@ class _Printer(GraphPrinter):
             if node not in self._texts:
                 level, pieces = self.spell(node)
                 text = "".join(piece if isinstance(piece, str) else self._wrapped(*piece) for piece in pieces)
-                if self._naming and len(text) > _LONG and node != root:
+                if self._longest is not None and len(text) > self._longest and node != root:
                     name = f"e_{{{len(self.named) + 1}}}"
                     self.named[node] = (name, text)
                     level, text = ATOM, name

@@ -26,6 +26,7 @@ __all__ = [
     "tokenise",
     "RESERVED",
     "NamedExpression",
+    "OdeLimits",
     "RawOde",
     "OdeReaction",
     "ReactionReader",
@@ -164,6 +165,22 @@ class OdeReaction:
     rate: str | None  # name of the rate constant, if the rate is nothing else
 
 
+@dataclass(frozen=True, slots=True)
+class OdeLimits:
+    """What is taken for a slip, and how much is said.
+
+    Attributes
+    ----------
+    multiplicity : int
+        Times that a species may take part in a reaction: a polynomial of such a degree is no kinetics.
+    lines : int
+        Lines that a remark lists.
+    """
+
+    multiplicity: int = 1_000
+    lines: int = 10
+
+
 @dataclass(slots=True)
 class RawOde:
     """Everything a file says, in order; nothing is resolved yet.
@@ -186,6 +203,7 @@ class RawOde:
     participants: dict[str, int] = field(default_factory=dict)
     first_use: dict[str, int] = field(default_factory=dict)
     doubtful: dict[str, list[int]] = field(default_factory=dict)
+    limits: OdeLimits = OdeLimits()
 
 
 # -- Arithmetic expressions of ``.ode`` files: explicit stacks, exact numbers, nothin ------------
@@ -289,7 +307,6 @@ class ExpressionReader(InfixReader):
 # Reactions of ``.ode`` files: the part of a file that may have hundreds of thousands of lines.
 
 
-_MAX_COUNT: Final = 1_000
 _CONTINUES: Final = frozenset({"+", "-", "*", "/", "^", "**"})
 
 
@@ -419,8 +436,9 @@ class ReactionReader:
         if not is_number(word):
             self._tokens.expected(index, "a whole number")
         value = self._graph.number_of(self._reader.number(index))
-        if value is None or value.denominator != 1 or value > _MAX_COUNT:
-            self._tokens.fail(index, f"a species takes part a whole number of times, at most {_MAX_COUNT}, not {word}")
+        if value is None or value.denominator != 1 or value > self._raw.limits.multiplicity:
+            most = self._raw.limits.multiplicity
+            self._tokens.fail(index, f"a species takes part a whole number of times, at most {most}, not {word}")
         return int(value)
 
     def _label(self, index: int) -> tuple[str, int]:
@@ -454,7 +472,7 @@ class ReactionReader:
 _BLOCKS: Final = "parameters, init, partition, reactions, ODE, alg or views"
 
 
-def parse_tokens(tokens: Tokens) -> RawOde:
+def parse_tokens(tokens: Tokens, limits: OdeLimits = OdeLimits()) -> RawOde:
     """Read a whole file.
 
     Raises
@@ -462,14 +480,14 @@ def parse_tokens(tokens: Tokens) -> RawOde:
     InputError
         With one reason: file, line, what was expected and what was found.
     """
-    return _Parser(tokens).run()
+    return _Parser(tokens, limits).run()
 
 
 class _Parser:
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, limits: OdeLimits) -> None:
         self.tokens = tokens
         self.words = tokens.words
-        self.raw = RawOde(Graph(), tokens)
+        self.raw = RawOde(Graph(), tokens, limits=limits)
         self._symbols: dict[str, Node] = {}
         self._reader = ExpressionReader(tokens, self.raw.graph, self._lookup, self.raw.doubtful)
 
@@ -770,7 +788,6 @@ def unknown_name(raw: RawOde, name: str, index: int, known: Iterable[str]) -> No
 # From the entries of an ``.ode`` file to a system: what each name is, rates, and everything that does not fit.
 
 
-_MOST_LINES: Final = 10
 _SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -827,7 +844,8 @@ def _doubts(raw: RawOde) -> Iterator[Reason]:
     """What was assumed where ERODE's grammar, in which a power takes a signed base and binds to the left, differs."""
     for kind, places in raw.doubtful.items():
         lines = sorted({raw.tokens.line(place) for place in places})
-        shown = ", ".join(map(str, lines[:_MOST_LINES])) + (" …" if len(lines) > _MOST_LINES else "")
+        most = raw.limits.lines
+        shown = ", ".join(map(str, lines[:most])) + (" …" if len(lines) > most else "")
         word = "line" if len(lines) == 1 else "lines"
         message = f"{raw.tokens.file}, {word} {shown}: {_READINGS[kind]}; write parentheses to be sure"
         yield Reason("ode-power", message, line=lines[0])
@@ -1054,10 +1072,12 @@ def load_ode_file(file: ModelFile) -> OdeSystem:
     return parse_ode(_text_of(file), file=file.name, sha256=hashlib.sha256(file.data).hexdigest())
 
 
-def parse_ode(text: str, *, file: str = "text", sha256: str | None = None) -> OdeSystem:
+def parse_ode(
+    text: str, *, file: str = "text", sha256: str | None = None, limits: OdeLimits = OdeLimits()
+) -> OdeSystem:
     """The system an ``.ode`` text describes; see :func:`load_ode`."""
     with _collector_paused():
-        return build_system(parse_tokens(tokenise(text, file)), file, sha256)
+        return build_system(parse_tokens(tokenise(text, file), limits), file, sha256)
 
 
 def initial_partition(path: str | Path) -> tuple[frozenset[str], ...]:

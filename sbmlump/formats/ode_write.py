@@ -36,7 +36,7 @@ from sbmlump.model.text import (
     scientific,
 )
 
-__all__ = ["OdeText", "ode_text", "write_ode"]
+__all__ = ["OdeStyle", "OdeText", "ode_text", "write_ode"]
 
 
 _SPELLING: Final = {
@@ -65,9 +65,24 @@ _TOOL_WORDS: Final = frozenset(
 )
 """Words of ERODE's grammar, models and commands; it reserves them everywhere."""
 
-_LINE: Final = 110
-_MOST_NAMED: Final = 5  # ids that a remark lists
-_DIGITS: Final = 40
+
+@dataclass(frozen=True, slots=True)
+class OdeStyle:
+    """How a file is laid out.
+
+    Attributes
+    ----------
+    line : int
+        Characters after which a line is broken at the next operator.
+    digits : int
+        Places of a decimal number; what has more is written as a quotient, which is shorter then.
+    named : int
+        Ids that a remark lists.
+    """
+
+    line: int = 110
+    digits: int = 40
+    named: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +114,7 @@ def write_ode(system: OdeSystem) -> bytes:
     return ode_text(system).text.encode()
 
 
-def ode_text(system: OdeSystem) -> OdeText:
+def ode_text(system: OdeSystem, style: OdeStyle = OdeStyle()) -> OdeText:
     """``system`` as an ``.ode`` file in ERODE's notation.
 
     All equations are written as ODEs, exactly: decimal numbers where they end, quotients of integers elsewhere. A
@@ -114,7 +129,7 @@ def ode_text(system: OdeSystem) -> OdeText:
         Code ``too-large`` if an expression, written in full, is out of proportion: the format has no names for parts.
     """
     require_writable_system(system, "an .ode file")
-    writer = _Writer(system)
+    writer = _Writer(system, style)
     reasons = writer.obstacles()
     if reasons:
         raise UnsupportedModelError(reasons)
@@ -122,7 +137,8 @@ def ode_text(system: OdeSystem) -> OdeText:
 
 
 class _Writer:
-    def __init__(self, system: OdeSystem) -> None:
+    def __init__(self, system: OdeSystem, style: OdeStyle) -> None:
+        self.style = style
         self.system = system
         self.graph = system.graph
         self.rest = [*system.rhs, *(a.value for a in system.assigned)]
@@ -161,7 +177,7 @@ class _Writer:
         if self.graph.depends_on_time(self.rest):
             self.clock = claim_id("clock" if "time" in taken else "time", taken)
         self.written = [*self.rest, *nodes]
-        self.printer = _Printer(system.graph, self.clock, self.renamed)
+        self.printer = _Printer(system.graph, self.clock, self.renamed, style.digits)
 
     def obstacles(self) -> list[Reason]:
         """Everything the format has no words for."""
@@ -190,7 +206,7 @@ class _Writer:
         op = graph.op(node)
         value = graph.number_of(node)
         if value is not None:
-            return _odd_number(value)
+            return _odd_number(value, self.style.digits)
         if op is Op.PIECEWISE:
             return "branches (piecewise)"
         if op is Op.CONSTANT and graph.name(node) not in _CONSTANTS:
@@ -210,7 +226,7 @@ class _Writer:
             Reason("id-renamed", f"{old} is a word of .ode files; there it is called {new}", old)
             for old, new in self.renamed.items()
         ]
-        resolved = some_names(self.resolved, _MOST_NAMED)
+        resolved = some_names(self.resolved, self.style.named)
         lost = {
             "reactions (all is written as equations)": bool(system.reactions),
             "constraints": bool(system.constraints),
@@ -311,7 +327,7 @@ class _Writer:
         for piece in self.printer.pieces(root):
             out.append(piece)
             width += len(piece)
-            if width > _LINE and piece in (" + ", " - ", "*", "/"):
+            if width > self.style.line and piece in (" + ", " - ", "*", "/"):
                 out.append("\n    ")
                 width = 4
         return "".join(out)
@@ -326,13 +342,14 @@ class _Printer(GraphPrinter):
 
     first_factor = POWER
 
-    def __init__(self, graph: Graph, clock: str | None, names: Mapping[str, str]) -> None:
+    def __init__(self, graph: Graph, clock: str | None, names: Mapping[str, str], digits: int) -> None:
         super().__init__(graph)
+        self._digits = digits
         self._clock = clock
         self._names = names
 
     def number(self, value: Fraction) -> Spelling[Node]:
-        text = _number(value)
+        text = _number(value, self._digits)
         return SUM if value < 0 or "/" in text else ATOM, [text]
 
     def symbol(self, name: str) -> str:
@@ -363,22 +380,22 @@ class _Printer(GraphPrinter):
         return ATOM, out
 
 
-def _odd_number(value: Fraction) -> str | None:
+def _odd_number(value: Fraction, places: int) -> str | None:
     """What is said of a number whose text no reader takes: the graph holds longer ones than :func:`parse_number`."""
     try:
-        for part in _number(abs(value)).split("/"):
+        for part in _number(abs(value), places).split("/"):
             parse_number(part)
     except ExpressionError as error:
         return f"number of this length ({error})"
     return None
 
 
-def _number(value: Fraction) -> str:
+def _number(value: Fraction, places: int) -> str:
     """Exact text: an integer, a decimal number that ends, or a quotient of integers."""
     if value.denominator == 1:
         return str(value.numerator)
     decimal = decimal_digits(value)
-    if decimal is None or -decimal[1] > _DIGITS:
+    if decimal is None or -decimal[1] > places:
         return f"{value.numerator}/{value.denominator}"
     sign = "-" if value < 0 else ""
     digits, exponent = decimal

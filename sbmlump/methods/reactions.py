@@ -27,7 +27,7 @@ from sbmlump.methods.elimination.substitute import with_fluxes
 from sbmlump.model.domains import PrimeField
 from sbmlump.model.evaluate import PRIME, field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
-from sbmlump.model.names import claim_id, free_id
+from sbmlump.model.names import claim_id, free_id, id_of_members
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction
@@ -368,8 +368,6 @@ def _collected(graph: Graph, items: list[tuple[Monomial, Node]]) -> dict[Monomia
 Direction = tuple[tuple[int, Fraction], ...]
 """What one event of a reaction does to the lumps: (position, coprime integer) pairs."""
 
-_MOST_NAMED: Final = 3
-_LONGEST: Final = 50
 _MOST_IN_NAME: Final = 8
 
 
@@ -629,10 +627,7 @@ class _Network:
                 modifiers=(),
                 sbo=source.sbo if same else None,
             )
-        joined = "pooled_" + "_".join(listed)
-        if len(listed) > _MOST_NAMED or len(joined) > _LONGEST:
-            joined = f"pooled_{listed[0][:_LONGEST]}_and_{len(listed) - 1}_more"
-        name = free_id(joined, self._taken())
+        name = free_id(id_of_members("pooled", listed, longest=50, cut=50), self._taken())
         text = combination([(known[one].name or one, value) for one, value in group.members.items()], _MOST_IN_NAME)
         homes_of = {known[one].compartment for one in listed}
         home = homes_of.pop() if len(homes_of) == 1 else None
@@ -855,7 +850,6 @@ def _determined(reduced: ReducedSystem, names: Sequence[str]) -> dict[str, Node]
 
 
 Residues = NDArray[np.int64]
-_LONGEST_POOL_ID: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -947,7 +941,7 @@ def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> Pooling:
             open_groups.append(tuple(members))
             continue
         own = next(iter(members)) if len(members) == 1 and next(iter(members.values())) == 1 else None
-        name = own or free_id(_pooled_name(list(members)), taken)
+        name = own or free_id(id_of_members("pooled", list(members), longest=40, cut=None), taken)
         taken.add(name)
         made.append(PooledReaction(name, members, {names[k]: v for k, v in direction}, small))
     why = "" if not open_groups else f"the rate of {len(open_groups)} groups of reactions is no function of the lumps"
@@ -1106,15 +1100,6 @@ def _all_wrong(
         trial = _test(reduction, [(candidates[i][2], candidates[i][3]) for i in rest], seed + 1)
         wrong |= {rest[i] for i in trial.wrong}
     return wrong
-
-
-def _pooled_name(members: Sequence[str]) -> str:
-    joined = "pooled_" + "_".join(members)
-    return (
-        joined
-        if len(members) <= 3 and len(joined) <= _LONGEST_POOL_ID
-        else f"pooled_{members[0]}_and_{len(members) - 1}_more"
-    )
 
 
 def _with_reactions(reduction: ReducedSystem, pooling: Pooling) -> OdeSystem:

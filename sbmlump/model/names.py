@@ -10,10 +10,7 @@ from fractions import Fraction
 
 from sbmlump.model.system import OdeSystem
 
-__all__ = ["claim_id", "free_id", "lump_names", "numbered_ids", "pool_name"]
-
-
-_LONGEST = 60
+__all__ = ["claim_id", "free_id", "id_of_members", "lump_names", "numbered_ids", "pool_name"]
 
 
 def lump_names(
@@ -44,11 +41,16 @@ def _single(system: OdeSystem, row: Mapping[int, Fraction]) -> str | None:
 
 def pool_name(members: Sequence[str], taken: AbstractSet[str]) -> str:
     """A free id: ``pool_A_B`` for few short members, else ``pool_A_and_12_more``."""
-    joined = "pool_" + "_".join(members)
-    if len(members) <= 3 and len(joined) <= _LONGEST:
-        return free_id(joined, taken)
-    first = re.sub(r"[^A-Za-z0-9_]", "_", members[0])[: _LONGEST - 20]
-    return free_id(f"pool_{first}_and_{len(members) - 1}_more", taken)
+    return free_id(id_of_members("pool", [re.sub(r"[^A-Za-z0-9_]", "_", name) for name in members]), taken)
+
+
+def id_of_members(prefix: str, members: Sequence[str], longest: int = 60, cut: int | None = 40) -> str:
+    """``prefix_A_B`` for up to three members and ``longest`` characters (what a table or a plot has room for), else
+    ``prefix_A_and_12_more`` with ``cut`` characters of the first one.
+    """
+    joined = "_".join((prefix, *members))
+    few = len(members) <= 3 and len(joined) <= longest
+    return joined if few else f"{prefix}_{members[0][:cut]}_and_{len(members) - 1}_more"
 
 
 def free_id(wanted: str, taken: Container[str]) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "write_survey_page",
     "ModelSummary",
+    "SurveyPageSettings",
     "SurveySummary",
     "summarise",
     "summary_markdown",
@@ -352,14 +353,19 @@ def _scatter(axes: Axes, groups: Mapping[str, Sequence[tuple[int, float]]]) -> N
 # Small pictures of trajectories, written as SVG by hand: hundreds of bytes a line, not a figure's tens of kB.
 
 
-_W: Final = 300
-_H: Final = 120
-_LEFT: Final = 8
-_BOTTOM: Final = 16
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """Sizes of a picture and of what is left free in it for the axes, in pixels."""
+
+    width: int = 300
+    height: int = 120
+    left: int = 8
+    bottom: int = 16
 
 
-def trajectory_svg(row: Mapping[str, Any]) -> str:
+def trajectory_svg(row: Mapping[str, Any], sketch: Sketch = Sketch()) -> str:
     """Original and reduced trajectory of a checked row as an ``svg`` element."""
+    width, height, left, bottom = sketch.width, sketch.height, sketch.left, sketch.bottom
     times, original, reduced = row["trajectory_time"], row["trajectory_original"], row["trajectory_reduced"]
     values = [value for value in (*original, *reduced) if isfinite(value)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
@@ -369,18 +375,18 @@ def trajectory_svg(row: Mapping[str, Any]) -> str:
 
     def line(series: Sequence[float], css: str) -> str:
         points = " ".join(
-            f"{_LEFT + (_W - _LEFT) * t / end:.1f},{4 + (_H - 8 - _BOTTOM) * (1 - (value - low) / span):.1f}"
+            f"{left + (width - left) * t / end:.1f},{4 + (height - 8 - bottom) * (1 - (value - low) / span):.1f}"
             for t, value in zip(times, series, strict=True)
             if isfinite(value)
         )
         return f'<polyline class="{css}" points="{points}"/>'
 
     return (
-        f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="{escape(label, quote=True)}">'
-        f'<line class="axis" x1="{_LEFT}" y1="{_H - _BOTTOM}" x2="{_W}" y2="{_H - _BOTTOM}"/>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label, quote=True)}">'
+        f'<line class="axis" x1="{left}" y1="{height - bottom}" x2="{width}" y2="{height - bottom}"/>'
         f"{line(original, 'before')}{line(reduced, 'after')}"
-        f'<text x="{_LEFT}" y="{_H - 3}">{low:.3g} … {high:.3g}</text>'
-        f'<text x="{_W}" y="{_H - 3}" text-anchor="end">t = {end:.3g}</text></svg>'
+        f'<text x="{left}" y="{height - 3}">{low:.3g} … {high:.3g}</text>'
+        f'<text x="{width}" y="{height - 3}" text-anchor="end">t = {end:.3g}</text></svg>'
         f"<figcaption>{escape(str(row['observable']))} ({escape(str(row['method']))}, "
         f"{row['original_size']} → {row['reduced_size']} states)</figcaption>"
     )
@@ -389,8 +395,22 @@ def trajectory_svg(row: Mapping[str, Any]) -> str:
 # -- The page of a survey: ``index.html`` with a table of all models, and a page for  ------------
 
 
-_MOST_TEXT: Final = 8_000  # characters of pools on one page, so that 711 pages stay under 15 MB
-_MOST_PANELS: Final = 6
+@dataclass(frozen=True, slots=True)
+class SurveyPageSettings:
+    """How much the page of a model shows.
+
+    Attributes
+    ----------
+    text : int
+        Characters of pools, so that the 711 pages of the corpus stay under 15 MB.
+    panels : int
+        Trajectories: two rows.
+    """
+
+    text: int = 8_000
+    panels: int = 6
+
+
 _OUTCOMES: Final = {
     "every": "every one reduces",
     "some": "some reduce",
@@ -401,7 +421,12 @@ _OUTCOMES: Final = {
 }
 
 
-def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Path:
+def write_survey_page(
+    folder: Path,
+    identity: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    settings: SurveyPageSettings = SurveyPageSettings(),
+) -> Path:
     """Write the pages of a survey into its folder; pages of models that are no longer in it are removed.
 
     Parameters
@@ -411,6 +436,7 @@ def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[
         What :func:`sbmlump.survey.job.read_identity` gives.
     rows : sequence of mappings
         What :func:`sbmlump.survey.results.read_rows` gives.
+    settings : SurveyPageSettings
 
     Returns
     -------
@@ -434,7 +460,7 @@ def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[
     jinja = environment()
     template = jinja.get_template("survey_model.html")
     for file, model in found.models.items():
-        content = _model_content(model, identity)
+        content = _model_content(model, identity, settings)
         _write(folder / "models" / names[file], template.render(version=__version__, **content))
     for leftover in {path.name for path in (folder / "models").glob("*.html")} - set(names.values()):
         _remove(folder / "models" / leftover)
@@ -553,7 +579,7 @@ def _seconds(value: float | None) -> str:
 # -- a model -----------------------------------------------------------------------------------------------------------
 
 
-def _model_content(model: ModelSummary, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _model_content(model: ModelSummary, identity: Mapping[str, Any], settings: SurveyPageSettings) -> dict[str, Any]:
     first = model.first
     features = [name.replace("-", " ") for name in (first["features"] or "").split(",") if name]
     facts = [
@@ -567,7 +593,7 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any]) -> dict[str
         ("SBML", None if first["level"] is None else f"level {first['level']} version {first['version']}"),
         ("time", _seconds(first["seconds_model"])),
     ]
-    drawn = [row for row in model.rows if row.get("trajectory_time")][:_MOST_PANELS]
+    drawn = [row for row in model.rows if row.get("trajectory_time")][: settings.panels]
     return {
         "id": first["model_id"],
         "name": first["name"],
@@ -576,7 +602,7 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any]) -> dict[str
         "supported": model.supported,
         "problem": first["message"] if first["observable"] is None else None,
         "problem_code": first["reason"],
-        "rows": _model_rows(model),
+        "rows": _model_rows(model, settings.text),
         "checked": bool(identity.get("check")),
         "several": len(model.by_method) > 1,
         "summary": [(m, model.reduced(m), model.asked(m), model.best.get(m)) for m in model.by_method],
@@ -584,10 +610,9 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any]) -> dict[str
     }
 
 
-def _model_rows(model: ModelSummary) -> list[dict[str, Any]]:
+def _model_rows(model: ModelSummary, room: int) -> list[dict[str, Any]]:
     """Rows of the table; what a lumping consists of is told once for all observables that share it."""
     told: dict[tuple[str, str, str], str] = {}
-    room = _MOST_TEXT
     rows = []
     for row in model.rows:
         if row["observable"] is None:

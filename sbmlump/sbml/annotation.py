@@ -42,6 +42,7 @@ from sbmlump.sbml.write.xml import (
 __all__ = [
     "NAMESPACE",
     "LumpingRecord",
+    "MetadataSettings",
     "lumping_annotation",
     "read_lumping_annotation",
     "GROUPS",
@@ -52,9 +53,37 @@ __all__ = [
     "formula",
     "reduction_notes",
     "changed_elements",
-    "dressed",
+    "with_metadata",
 ]
 
+
+@dataclass(frozen=True, slots=True)
+class MetadataSettings:
+    """How much of a reduction the written model says to people; the annotation itself has all of it, exactly.
+
+    Attributes
+    ----------
+    lumps, members : int
+        Lumps that the notes list, and terms of each.
+    group_members : int
+        Terms of a lump in the name of its group.
+    parts : int
+        URIs of members that a lump is annotated with.
+    bits : int
+        Of a coefficient that is written exactly: thirty digits can still be read.
+    name : int
+        Characters of a formula that becomes the name of a lump.
+    """
+
+    lumps: int = 200
+    members: int = 30
+    group_members: int = 8
+    parts: int = 200
+    bits: int = 100
+    name: int = 80
+
+
+_SETTINGS: Final = MetadataSettings()
 
 NAMESPACE: Final = "https://sbmlump.github.io/ns/1"
 _SBML: Final = "http://www.sbml.org/sbml/"
@@ -382,7 +411,6 @@ _BIOLOGY: Final = "http://biomodels.net/biology-qualifiers/"
 _MODEL: Final = "http://biomodels.net/model-qualifiers/"
 _MODEL_ID: Final = re.compile(r"(?:BIOMD|MODEL)[0-9]{10}")
 _OF_PARTS: Final = ("is", "isVersionOf", "hasVersion", "hasPart")
-_MOST_PARTS: Final = 200
 
 
 def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list[str]:
@@ -415,7 +443,9 @@ def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list
     return list(dict.fromkeys(found))
 
 
-def parts_annotation(metaid: str, annotations: Iterable[str | None]) -> str | None:
+def parts_annotation(
+    metaid: str, annotations: Iterable[str | None], settings: MetadataSettings = _SETTINGS
+) -> str | None:
     """An ``annotation`` that says by ``bqbiol:hasPart`` what the members of a lump were annotated with.
 
     Parameters
@@ -432,7 +462,9 @@ def parts_annotation(metaid: str, annotations: Iterable[str | None]) -> str | No
     if not uris:
         return None
     spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:bqbiol": _BIOLOGY})
-    return _fragment("annotation", _rdf(spaces, metaid, element("bqbiol:hasPart", "", _bag(list(uris)[:_MOST_PARTS]))))
+    return _fragment(
+        "annotation", _rdf(spaces, metaid, element("bqbiol:hasPart", "", _bag(list(uris)[: settings.parts])))
+    )
 
 
 def derived_from(annotation: str | None, metaid: str, model_id: str) -> str | None:
@@ -485,19 +517,14 @@ def _end_of_description(annotation: str, metaid: str) -> int | None:
 # -- What a reduced model says of itself to people -----------------------------------------------
 
 
-_MOST_LUMPS: Final = 200
-_MOST_MEMBERS: Final = 30
-_MOST_BITS: Final = 100
-
-
-def formula(members: Mapping[str, Fraction], most: int = _MOST_MEMBERS) -> str:
+def formula(members: Mapping[str, Fraction], most: int = _SETTINGS.members, bits: int = _SETTINGS.bits) -> str:
     """``A + 2*B - 1/2*C``; after ``most`` terms, how many more there are."""
-    return combination(members.items(), most, number=_brief)
+    return combination(members.items(), most, number=lambda value: _brief(value, bits))
 
 
-def _brief(value: Fraction) -> str:
+def _brief(value: Fraction, bits: int) -> str:
     """``value`` exactly if that is readable, else roughly (the annotation has it exactly)."""
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) <= _MOST_BITS:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) <= bits:
         return str(value)
     try:
         return f"(about {float(value):.6g})"
@@ -505,7 +532,7 @@ def _brief(value: Fraction) -> str:
         return "(a very large number)"
 
 
-def reduction_notes(reduced: ReducedSystem, original: str | None) -> str:
+def reduction_notes(reduced: ReducedSystem, original: str | None, settings: MetadataSettings = _SETTINGS) -> str:
     """A ``notes`` element: what was reduced, how, what each lump is; the notes of the original follow.
 
     Parameters
@@ -514,7 +541,7 @@ def reduction_notes(reduced: ReducedSystem, original: str | None) -> str:
     original : str or None
         The ``notes`` element of the original model.
     """
-    own = block("div", (_summary(reduced), _lumps(reduced.lumps)), attributes(xmlns=XHTML))
+    own = block("div", (_summary(reduced, settings), _lumps(reduced.lumps, settings)), attributes(xmlns=XHTML))
     if original is None:
         return _fragment("notes", own)
     original = notes_text(original)
@@ -532,12 +559,12 @@ def reduction_notes(reduced: ReducedSystem, original: str | None) -> str:
     return f'<notes>\n<body xmlns="{XHTML}">\n{own}{rest}\n</body>\n</notes>'
 
 
-def _summary(reduced: ReducedSystem) -> str:
+def _summary(reduced: ReducedSystem, settings: MetadataSettings) -> str:
     origin = reduced.original.origin
     name = reduced.original.name or reduced.original.id
     source = f" (file {origin.file.rpartition('/')[2]})" if origin.file is not None else ""
     kept = ", ".join(
-        one.id if one.text == one.id else f"{one.id} = {one.text}" for one in reduced.observables[:_MOST_MEMBERS]
+        one.id if one.text == one.id else f"{one.id} = {one.text}" for one in reduced.observables[: settings.members]
     )
     certificate = reduced.certificate
     if isinstance(certificate, ErrorEstimate):
@@ -546,7 +573,7 @@ def _summary(reduced: ReducedSystem) -> str:
             f"states up to time {certificate.horizon:g} is {certificate.worst_error:.3g}."
         )
     else:
-        claim = f"The reduction is exact: {certificate.statement.rstrip('.')}. {certificate.scope(_MOST_MEMBERS)}"
+        claim = f"The reduction is exact: {certificate.statement.rstrip('.')}. {certificate.scope(settings.members)}"
     made = (
         f"This is a reduced version of the model {name}{source}, made by sbmlump {__version__} "
         f"with the method {reduced.method}: {reduced.original.size} states became {reduced.system.size}."
@@ -560,12 +587,15 @@ def _summary(reduced: ReducedSystem) -> str:
     return "".join(line("p", text) for text in sentences if text)
 
 
-def _lumps(lumps: tuple[Lump, ...]) -> str:
+def _lumps(lumps: tuple[Lump, ...], settings: MetadataSettings) -> str:
+    most = settings.lumps
     made = [lump for lump in lumps if not lump.is_single]
     if not made:
         return line("p", "Every state of it is a state of the original model.")
-    items = (line("li", f"{lump.id} = {formula(lump.members)}") for lump in made[:_MOST_LUMPS])
-    more = line("p", f"{len(made) - _MOST_LUMPS} more are in the annotation.") if len(made) > _MOST_LUMPS else ""
+    items = (
+        line("li", f"{lump.id} = {formula(lump.members, settings.members, settings.bits)}") for lump in made[:most]
+    )
+    more = line("p", f"{len(made) - most} more are in the annotation.") if len(made) > most else ""
     single = len(lumps) - len(made)
     rest = f" ({single} of {len(lumps)} states are states of the original model)" if single else ""
     return line("p", f"What each lump is made of{rest}:") + block("ul", items) + more
@@ -577,10 +607,14 @@ def _lumps(lumps: tuple[Lump, ...]) -> str:
 
 
 GROUPS: Final = "http://www.sbml.org/sbml/level3/version1/groups/version1"
-_MOST_NAMED: Final = 8
 
 
-def groups_of(reduced: ReducedSystem, present: Collection[str], taken: Collection[str]) -> str:
+def groups_of(
+    reduced: ReducedSystem,
+    present: Collection[str],
+    taken: Collection[str],
+    settings: MetadataSettings = _SETTINGS,
+) -> str:
     """A ``listOfGroups``: all lumps of several states as one classification, and the parts of each that are present.
 
     Parameters
@@ -607,7 +641,7 @@ def groups_of(reduced: ReducedSystem, present: Collection[str], taken: Collectio
         parts = [member for member in lump.members if member in present]
         if parts:
             name = claim_id(f"sbmlump_parts_{lump.id}", used)
-            text = f"of {lump.id} = {formula(lump.members, _MOST_NAMED)}"
+            text = f"of {lump.id} = {formula(lump.members, settings.group_members, settings.bits)}"
             groups.append(_group(name, "partonomy", text, parts))
     return section("groups:listOfGroups", groups)
 
@@ -623,11 +657,10 @@ def _group(name: str, kind: str, text: str, members: list[str]) -> str:
 # A reduced system made ready for writing: what each id is, and what the model says of itself.
 
 
-_LONGEST_NAME: Final = 80
 _QUALIFIERS: Final = re.compile(r"xmlns:([A-Za-z_][\w.-]*)=[\"']http://biomodels\.net/model-qualifiers/[\"']")
 
 
-def dressed(reduced: ReducedSystem) -> OdeSystem:
+def with_metadata(reduced: ReducedSystem, settings: MetadataSettings = _SETTINGS) -> OdeSystem:
     """The reduced system with a record of each id, notes, and annotation.
 
     One original species stays what it was under its own id; a lump is a parameter unless the reduced system says
@@ -637,7 +670,8 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
     lumps = {lump.id: lump for lump in reduced.lumps if not lump.is_single}
     ids = [*system.states, *(c.id for c in system.constants), *(a.id for a in system.assigned)]
     quantities = {
-        name: system.quantities.get(name) or _quantity(name, lumps.get(name), original.quantities) for name in ids
+        name: system.quantities.get(name) or _quantity(name, lumps.get(name), original.quantities, settings)
+        for name in ids
     }
     kept = _useful(system)
     for constant in system.constants:
@@ -661,13 +695,13 @@ def dressed(reduced: ReducedSystem) -> OdeSystem:
             quantities[name] = replace(quantity, boundary=quantity.boundary and bool(system.reactions))
     for constant in added:
         quantities[constant.id] = original.quantities[constant.id]
-    quantities = _with_parts(quantities, lumps, original)
+    quantities = _with_parts(quantities, lumps, original, settings)
     metaid = original.origin.metaid or free_id("sbmlump_model", _metaids(original))
     known = derived_from(_derived(original.origin.annotation), metaid, original.id)
     origin = replace(
         original.origin,
         metaid=metaid if known is not None else original.origin.metaid,
-        notes=reduction_notes(reduced, original.origin.notes),
+        notes=reduction_notes(reduced, original.origin.notes, settings),
         annotation=_annotation(reduced, known),
     )
     return replace(system, constants=constants, quantities=quantities, origin=origin)
@@ -731,12 +765,12 @@ def _useful(system: OdeSystem) -> tuple[Constant, ...]:
     return tuple(one for one in system.constants if one.value is not None or one.id in used)
 
 
-def _quantity(name: str, lump: Lump | None, original: Mapping[str, Quantity]) -> Quantity:
+def _quantity(name: str, lump: Lump | None, original: Mapping[str, Quantity], settings: MetadataSettings) -> Quantity:
     if lump is None:
         return original.get(name) or Quantity(name, "parameter")
-    text = formula(lump.members)
+    text = formula(lump.members, settings.members, settings.bits)
     return Quantity(
-        name, "parameter", name=text if len(text) <= _LONGEST_NAME else None, units=_common_unit(lump, original)
+        name, "parameter", name=text if len(text) <= settings.name else None, units=_common_unit(lump, original)
     )
 
 
@@ -770,7 +804,7 @@ def _annotation(reduced: ReducedSystem, original: str | None) -> str:
 
 
 def _with_parts(
-    quantities: Mapping[str, Quantity], lumps: Mapping[str, Lump], original: OdeSystem
+    quantities: Mapping[str, Quantity], lumps: Mapping[str, Lump], original: OdeSystem, settings: MetadataSettings
 ) -> dict[str, Quantity]:
     """Lumps with what their members were annotated with."""
     taken = _metaids(original)
@@ -780,7 +814,7 @@ def _with_parts(
             continue
         members = (original.quantities.get(member) for member in lump.members)
         metaid = free_id(f"sbmlump_{name}", taken)
-        annotation = parts_annotation(metaid, [member.annotation for member in members if member is not None])
+        annotation = parts_annotation(metaid, [member.annotation for member in members if member is not None], settings)
         if annotation is not None:
             taken.add(metaid)
             table[name] = replace(table[name], metaid=metaid, annotation=annotation)

@@ -213,12 +213,17 @@ _SEDML: Final = _SPEC + "sed-ml.level-1.version-4"
 _METADATA: Final = _SPEC + "omex-metadata"
 _MANIFEST: Final = "http://identifiers.org/combine.specifications/omex-manifest"
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-_MOST_CURVES: Final = 40
 _EXPERIMENT: Final = "experiment.sedml"
 
 
 def reduction_archive(
-    reduced: ReducedSystem, original: bytes, data: bytes, *, until: float = 100.0, points: int = 201
+    reduced: ReducedSystem,
+    original: bytes,
+    data: bytes,
+    *,
+    until: float = 100.0,
+    points: int = 201,
+    most_curves: int = 40,
 ) -> bytes:
     """An archive of a reduction: both models, and one time course of both that plots the observables.
 
@@ -233,12 +238,14 @@ def reduction_archive(
         Horizon, in the model's unit of time.
     points : int
         Points of the grid.
+    most_curves : int
+        What one plot can show; two for each observable.
     """
     if not targets_of(original).paths:  # Level 1 has no ids; its Level 3 form has
         original = write_system(reduced.original)
     # in UTF-8, as this program reads it: others take an encoding that is not declared for another one
     original = prepare_bytes(original, file="original.xml")
-    observed = reduced.observables[: _MOST_CURVES // 2]
+    observed = reduced.observables[: most_curves // 2]
     graph = reduced.original.graph
     values = reduced.original.specialised()
     nodes = {one.id: graph.substitute([one.expression], values)[0] for one in observed}
@@ -259,10 +266,12 @@ def reduction_archive(
     return _archive([first, second], curves, until, points, title, text)
 
 
-def model_archive(system: OdeSystem, data: bytes, *, until: float = 100.0, points: int = 201) -> bytes:
+def model_archive(
+    system: OdeSystem, data: bytes, *, until: float = 100.0, points: int = 201, most_curves: int = 40
+) -> bytes:
     """An archive of one model with a time course of its states."""
-    source = _Source.of("model", data, system, set(system.states[:_MOST_CURVES]))
-    found = (source.curve(name, name) for name in system.states[:_MOST_CURVES])
+    source = _Source.of("model", data, system, set(system.states[:most_curves]))
+    found = (source.curve(name, name) for name in system.states[:most_curves])
     curves = [curve for curve in found if curve is not None]
     title = system.name or system.id
     text = f"{title}, written by sbmlump {__version__}, with a time course of its states."

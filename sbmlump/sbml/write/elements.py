@@ -326,9 +326,6 @@ class ElementWriter:
 # -- Rules, reactions, events and constraints as XML ---------------------------------------------
 
 
-_LARGEST_FUNCTION: Final = 400
-"""Nodes of the written body of a function definition; such a body is not too deep for any reader either."""
-
 Place = tuple[str, int]
 """A reactant or product: id of the reaction, position among its reactants followed by its products."""
 
@@ -471,7 +468,7 @@ class DynamicsWriter:
         """Function definitions, those of them that are written out at a bearable length."""
         graph = self._system.graph
         for function in self._system.functions:
-            if function.id in taken or written_sizes(graph, [function.body])[0] > _LARGEST_FUNCTION:
+            if function.id in taken or written_sizes(graph, [function.body])[0] > printer.settings.function:
                 continue
             arguments = "".join(f"<bvar><ci> {name} </ci></bvar>" for name in function.arguments)
             math = f'<math xmlns="{MATHML}"><lambda>{arguments}{printer.text(function.body)}</lambda></math>\n'

@@ -35,7 +35,6 @@ __all__ = [
 CORE: Final = "http://www.sbml.org/sbml/level3/version2/core"
 _SBO: Final = re.compile(r"SBO:[0-9]{7}")
 _NUMBER: Final = re.compile(r"<cn\b[^>]*>.*?</cn>", re.DOTALL)
-_MOST_NAMED: Final = 5
 _PARTS: Final = {
     "id": "ids",
     "name": "names",
@@ -241,9 +240,9 @@ def _reason(kind: str, parts: list[str], places: list[Key]) -> Reason:
     return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]} ({counted([_label(key) for key in places])})")
 
 
-def counted(names: list[str]) -> str:
+def counted(names: list[str], most: int = 5) -> str:
     """``12: a, b, c, d, e, …``."""
-    return f"{len(names)}: " + ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+    return f"{len(names)}: " + ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def _label(key: Key) -> str:
@@ -455,10 +454,6 @@ def _values(body: str, name: str) -> set[str]:
 # -- Constraints of the original on what a reduced model still has -------------------------------
 
 
-_LONGEST_FORMULA: Final = 60
-"""Characters of a condition in a message."""
-
-
 def carried_constraints(reduced: ReducedSystem) -> tuple[tuple[Constraint, ...], tuple[Constraint, ...]]:
     """Constraints of the reduced model, and those of the original that it cannot have.
 
@@ -525,11 +520,11 @@ def _at_lift(reduced: ReducedSystem, conditions: Sequence[Node]) -> list[Node | 
     ]
 
 
-def lost_constraints(graph: Graph, lost: Sequence[Constraint]) -> tuple[Reason, ...]:
-    """One reason that names the constraints, by their ids and names or else by their formulas."""
+def lost_constraints(graph: Graph, lost: Sequence[Constraint], longest: int = 60) -> tuple[Reason, ...]:
+    """One reason that names the constraints, by ids and names or else by ``longest`` characters of their formulas."""
     if not lost:
         return ()
     said = [one.description.id or one.description.name for one in lost]
-    names = [n or to_text(graph, one.condition, _LONGEST_FORMULA) for n, one in zip(said, lost, strict=True)]
+    names = [n or to_text(graph, one.condition, longest) for n, one in zip(said, lost, strict=True)]
     text = f"not kept: constraints on what the reduced model does not have ({counted(names)})"
     return (Reason("not-kept", text),)

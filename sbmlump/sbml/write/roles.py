@@ -10,7 +10,7 @@ from sbmlump.model.evaluate import PRIME, field_values, symbol_value
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.names import free_id, numbered_ids
 from sbmlump.model.system import OdeSystem, Quantity
-from sbmlump.sbml.write.mathml import MAX_TERMS
+from sbmlump.sbml.write.mathml import SETTINGS, WritingSettings
 
 __all__ = [
     "Role",
@@ -268,14 +268,6 @@ class _Explanation:
 
 HELPER_PREFIX: Final = "sbmlump_expr_"
 
-_MAX_DEPTH: Final = 440
-"""Levels of graph; printing may add one level to each (a minus), and 900 is what libSBML checks in good time."""
-_MAX_PAIRS: Final = 1_500
-"""Levels of the tree that libSBML makes, in which a sum of n terms is n levels deep."""
-_LARGE: Final = 1_000
-"""Written nodes from which a shared sub-expression always gets a name."""
-_LARGE_WHEN_SCARCE: Final = 20
-_BUDGET: Final = 200_000
 _LEAVES: Final = frozenset({Op.NUMBER, Op.SYMBOL, Op.TIME, Op.CONSTANT})
 
 
@@ -285,6 +277,7 @@ def choose_helpers(
     names: Mapping[Node, str],
     taken: Collection[str],
     always: Collection[Node] = frozenset(),
+    settings: WritingSettings = SETTINGS,
 ) -> dict[Node, str]:
     """Helper ids for sub-expressions of ``sites``, in an order in which each uses earlier ones only.
 
@@ -307,16 +300,16 @@ def choose_helpers(
     for node in order:
         sizes[node] = 1 + sum(1 if arg in names else sizes[arg] for arg in opened[node])
     total = sum(sizes[site] for site in sites)
-    scarce = total > _BUDGET and total > 4 * len(order)
-    limit = _LARGE_WHEN_SCARCE if scarce else _LARGE
+    scarce = total > settings.budget and total > 4 * len(order)
+    limit = settings.large_when_scarce if scarce else settings.large
     chosen: list[Node] = []
     cut: dict[Node, _Extent] = {}
     for node in order:
         args = opened[node]
         op = graph.op(node)
-        extent = _extent(op, [cut[arg] for arg in args])
+        extent = _extent(op, [cut[arg] for arg in args], settings.terms)
         leaf = op in _LEAVES
-        deep = extent.depth >= _MAX_DEPTH or extent.pairs >= _MAX_PAIRS
+        deep = extent.depth >= settings.depth or extent.pairs >= settings.pairs
         size = extent.size
         if node in names:
             extent = _POINT
@@ -352,21 +345,21 @@ class _Extent(NamedTuple):
 _POINT: Final = _Extent(1, 1, 1)
 
 
-def _extent(op: Op, args: Sequence[_Extent]) -> _Extent:
+def _extent(op: Op, args: Sequence[_Extent], most: int) -> _Extent:
     if not args:
         return _POINT
     size = 1 + sum(arg.size for arg in args)
     depth = 1 + max(arg.depth for arg in args)
     below = max(arg.pairs for arg in args)
     if op is not Op.ADD:
-        return _Extent(size, depth, below + min(len(args), 2 * MAX_TERMS))
+        return _Extent(size, depth, below + min(len(args), 2 * most))
     first, rest = args[0], args[1:]
     terms = len(args)
     if first.terms:
         terms = first.terms + len(rest)
         depth = max(first.depth, *(1 + arg.depth for arg in rest))
         below = max(first.below, *(arg.pairs for arg in rest))
-    return _Extent(size, depth, below + min(terms, 2 * MAX_TERMS), terms, below)
+    return _Extent(size, depth, below + min(terms, 2 * most), terms, below)
 
 
 def _opened(graph: Graph, sites: Sequence[Node], names: Mapping[Node, str]) -> dict[Node, tuple[Node, ...]]:
@@ -412,13 +405,11 @@ def _is_relation(graph: Graph, node: Node) -> bool:
 # assignment rule it reads the law as what it is.
 
 
-_MOST_PARTS: Final = 1_000
-"""Terms and factors of a law that are looked at: nobody takes a longer one for mass action, and where a law uses what
-it is made of again and again, there is no end to them."""
-
-
 def overlooked_powers(
-    graph: Graph, fluxes: Iterable[tuple[Node, Collection[str]]], quantities: Mapping[str, Quantity]
+    graph: Graph,
+    fluxes: Iterable[tuple[Node, Collection[str]]],
+    quantities: Mapping[str, Quantity],
+    settings: WritingSettings = SETTINGS,
 ) -> set[Node]:
     """Powers of an id that stand as a factor beside a compartment, in laws that could be mass action.
 
@@ -432,7 +423,7 @@ def overlooked_powers(
     """
     found: set[Node] = set()
     for flux, reactants in fluxes:
-        for outside, factors in _products(graph, flux):
+        for outside, factors in _products(graph, flux, settings.law_parts):
             names = {graph.name(one) for one in (*outside, *factors) if graph.op(one) is Op.SYMBOL}
             if not any(name in quantities and quantities[name].kind == "compartment" for name in names):
                 continue
@@ -462,17 +453,17 @@ def _base(graph: Graph, node: Node) -> str | None:
     return graph.name(base) if graph.op(base) is Op.SYMBOL else None
 
 
-def _products(graph: Graph, flux: Node) -> Iterator[tuple[tuple[Node, ...], tuple[Node, ...]]]:
+def _products(graph: Graph, flux: Node, most: int) -> Iterator[tuple[tuple[Node, ...], tuple[Node, ...]]]:
     """For each term of a law the factors before its brackets (those are not overlooked) and its own."""
     stack: list[tuple[Node, tuple[Node, ...]]] = [(flux, ())]
     looked_at = 0
-    while stack and looked_at < _MOST_PARTS:
+    while stack and looked_at < most:
         looked_at += 1
         node, outside = stack.pop()
         if graph.op(node) is Op.ADD:
             stack.extend((term, outside) for term in graph.args(node))
             continue
-        factors = _flat(graph, node)
+        factors = _flat(graph, node, most)
         sums = [one for one in factors if graph.op(one) is Op.ADD]
         if len(sums) == 1:  # c·(k·S·g − h·P·g)
             factors.remove(sums[0])
@@ -481,12 +472,12 @@ def _products(graph: Graph, flux: Node) -> Iterator[tuple[tuple[Node, ...], tupl
             yield outside, tuple(factors)
 
 
-def _flat(graph: Graph, node: Node) -> list[Node]:
+def _flat(graph: Graph, node: Node, most: int) -> list[Node]:
     """Factors of nested products."""
     found: list[Node] = []
     stack = [node]
     looked_at = 0
-    while stack and looked_at < _MOST_PARTS:
+    while stack and looked_at < most:
         looked_at += 1
         one = stack.pop()
         if graph.op(one) is Op.MUL:
