@@ -48,10 +48,8 @@ __all__ = [
 ]
 
 
-# -- MathML of an SBML file as Antimony's infix notation, so that it is read back as  ------------
+# -- MathML of an SBML file as Antimony's infix notation --------------------------------------------
 
-# MathML of an SBML file as Antimony's infix notation, so that it is read back as the same expression.
-#
 # Antimony hands formulas to libSBML's parser and writes numbers with 15 digits. So everything that binds is put in
 # parentheses (no reader has to know whether a power or a sign goes first), and a number that needs more than 15 digits
 # becomes a sum of two.
@@ -404,7 +402,7 @@ class _Writer:
         self.problems: list[Reason] = []
         self.left_out: list[str] = []
         self.more: list[str] = []  # declarations of stoichiometries that have no id in the file
-        ids = [one.get("id", "") for one in self._everything()]
+        ids = [element.get("id", "") for element in self._everything()]
         self.ids = [name for name in ids if name]
         own = model.get("id") or "model"
         self.names = renamed(self.ids, [*self.ids, own])
@@ -414,8 +412,8 @@ class _Writer:
             self.own += "_"
         self.taken.add(self.own)
         self.units = self._unit_names()
-        self.ruled = {one.get("variable") for one in self._all("Rules") if _tag(one) == "assignmentRule"}
-        self.initial = {one.get("symbol", ""): self._math(one) for one in self._all("InitialAssignments")}
+        self.ruled = {element.get("variable") for element in self._all("Rules") if _tag(element) == "assignmentRule"}
+        self.initial = {element.get("symbol", ""): self._math(element) for element in self._all("InitialAssignments")}
 
     def run(self) -> AntimonyText:
         """The whole text."""
@@ -472,7 +470,7 @@ class _Writer:
     def _unit_names(self) -> dict[str, str]:
         """What each unit is called: those of the model as Antimony wants it, others by their own id if that is free."""
         names: dict[str, str] = {}
-        defined = [one.get("id", "") for one in self._all("UnitDefinitions")]
+        defined = [element.get("id", "") for element in self._all("UnitDefinitions")]
         for attribute, special in SPECIAL_UNITS.items():
             name = self.model.get(attribute)
             if name in defined and name in (special, special.removesuffix("_unit")) and special not in names.values():
@@ -491,13 +489,13 @@ class _Writer:
             return infix(math, self._name)
         except UnsupportedModelError as error:
             name = parent.get("variable") or parent.get("symbol") or parent.get("id") or _tag(parent)
-            self.problems += [Reason(one.code, f"{name}: {one.message}", name) for one in error.reasons]
+            self.problems += [Reason(reason.code, f"{name}: {reason.message}", name) for reason in error.reasons]
             return "0"
 
     # -- units ---------------------------------------------------------------------------------------
 
     def _unit_lines(self) -> Iterator[str]:
-        defined = {one.get("id", ""): one for one in self._all("UnitDefinitions")}
+        defined = {element.get("id", ""): element for element in self._all("UnitDefinitions")}
         for name, definition in defined.items():
             yield f"unit {self.units[name]} = {_unit_text(definition)};"
         for attribute, special in SPECIAL_UNITS.items():
@@ -524,79 +522,79 @@ class _Writer:
             yield f"{self._name(name)} = {_attribute(text)}{size};"
 
     def _compartments(self) -> Iterator[str]:
-        for one in self._all("Compartments"):
-            kind = "var" if one.get("constant") == "false" else "const"
-            yield f"{kind} compartment {self._own_name(one)};"
-            yield from self._start(one, "size")
-            yield from self._unit_of(one)
-            if one.get("spatialDimensions", "3") != "3":
-                self._lose("the dimensions of compartments", one.get("id", ""))
+        for element in self._all("Compartments"):
+            kind = "var" if element.get("constant") == "false" else "const"
+            yield f"{kind} compartment {self._own_name(element)};"
+            yield from self._start(element, "size")
+            yield from self._unit_of(element)
+            if element.get("spatialDimensions", "3") != "3":
+                self._lose("the dimensions of compartments", element.get("id", ""))
 
     def _species(self) -> Iterator[str]:
-        for one in self._all("Species"):
-            amount = one.get("hasOnlySubstanceUnits") == "true"
+        for element in self._all("Species"):
+            amount = element.get("hasOnlySubstanceUnits") == "true"
             kind = "substanceOnly species" if amount else "species"
-            fixed = "$" if one.get("boundaryCondition") == "true" or one.get("constant") == "true" else ""
-            home = one.get("compartment", "")
-            yield f"{kind} {fixed}{self._own_name(one)} in {self._name(home)};"
-            if one.get("initialAmount") is not None:
-                yield from self._start(one, "initialAmount", None if amount else home)
+            fixed = "$" if element.get("boundaryCondition") == "true" or element.get("constant") == "true" else ""
+            home = element.get("compartment", "")
+            yield f"{kind} {fixed}{self._own_name(element)} in {self._name(home)};"
+            if element.get("initialAmount") is not None:
+                yield from self._start(element, "initialAmount", None if amount else home)
             else:
-                yield from self._concentration(one, home, amount)
-            yield from self._unit_of(one, "substanceUnits")
-            if one.get("conversionFactor") or self.model.get("conversionFactor"):
-                self._refuse(one.get("id", ""), "a conversion factor")
+                yield from self._concentration(element, home, amount)
+            yield from self._unit_of(element, "substanceUnits")
+            if element.get("conversionFactor") or self.model.get("conversionFactor"):
+                self._refuse(element.get("id", ""), "a conversion factor")
 
-    def _concentration(self, one: Element, home: str, amount: bool) -> Iterator[str]:
-        text = one.get("initialConcentration")
-        if text is not None and amount and one.get("id") not in self.initial:
-            yield f"{self._own_name(one)} = {_attribute(text)}*{self._name(home)};"
+    def _concentration(self, element: Element, home: str, amount: bool) -> Iterator[str]:
+        text = element.get("initialConcentration")
+        if text is not None and amount and element.get("id") not in self.initial:
+            yield f"{self._own_name(element)} = {_attribute(text)}*{self._name(home)};"
         else:
-            yield from self._start(one, "initialConcentration")
+            yield from self._start(element, "initialConcentration")
 
     def _parameters(self) -> Iterator[str]:
-        for one in self._all("Parameters"):
-            yield f"{'var' if one.get('constant') == 'false' else 'const'} {self._own_name(one)};"
-            yield from self._start(one, "value")
-            yield from self._unit_of(one)
+        for element in self._all("Parameters"):
+            yield f"{'var' if element.get('constant') == 'false' else 'const'} {self._own_name(element)};"
+            yield from self._start(element, "value")
+            yield from self._unit_of(element)
 
     def _rules(self) -> Iterator[str]:
-        for one in self._all("Rules"):
-            name = self._name(one.get("variable", ""))
-            if _tag(one) == "assignmentRule":
-                yield f"{name} := {self._math(one)};"
-            elif _tag(one) == "rateRule":
-                yield f"{name}' = {self._math(one)};"
+        for element in self._all("Rules"):
+            name = self._name(element.get("variable", ""))
+            if _tag(element) == "assignmentRule":
+                yield f"{name} := {self._math(element)};"
+            elif _tag(element) == "rateRule":
+                yield f"{name}' = {self._math(element)};"
             else:
                 self._refuse("", "an algebraic rule")
 
     # -- reactions and events ------------------------------------------------------------------------
 
     def _reactions(self) -> Iterator[str]:
-        for one in self._all("Reactions"):
-            sides = [self._side(one, name) for name in ("Reactants", "Products")]
+        for element in self._all("Reactions"):
+            sides = [self._side(element, name) for name in ("Reactants", "Products")]
             if not any(sides):
-                self._refuse(one.get("id", ""), "a reaction that changes no species")
-            arrow = "=>" if one.get("reversible") == "false" else "->"
-            law = one.find(f"{self.space}kineticLaw")
+                self._refuse(element.get("id", ""), "a reaction that changes no species")
+            arrow = "=>" if element.get("reversible") == "false" else "->"
+            law = element.find(f"{self.space}kineticLaw")
             rate = "" if law is None else self._math(law)
-            home = one.get("compartment")
+            home = element.get("compartment")
             where = f" in {self._name(home)}" if home is not None else ""
-            yield f"{self._own_name(one)}: {' '.join(filter(None, (sides[0], arrow, sides[1])))}; {rate}{where};"
+            yield f"{self._own_name(element)}: {' '.join(filter(None, (sides[0], arrow, sides[1])))}; {rate}{where};"
             if law is not None:
                 for child in law:
                     if _tag(child) != "math":
-                        self._lose(f"{_tag(child)} of kinetic laws", one.get("id", ""))
+                        self._lose(f"{_tag(child)} of kinetic laws", element.get("id", ""))
 
     def _side(self, reaction: Element, name: str) -> str:
         parts = []
-        for one in reaction.findall(f"{self.space}listOf{name}/{self.space}speciesReference"):
-            text = one.get("stoichiometry")
-            own = one.get("id")
-            species = self._name(one.get("species", ""))
+        for element in reaction.findall(f"{self.space}listOf{name}/{self.space}speciesReference"):
+            text = element.get("stoichiometry")
+            own = element.get("id")
+            species = self._name(element.get("species", ""))
             if own is not None:
                 parts.append(f"{self._name(own)} {species}")
-                self._declare(self._name(own), own, text, varies=one.get("constant") == "false")
+                self._declare(self._name(own), own, text, varies=element.get("constant") == "false")
             elif text is None or Fraction(text) == 1:
                 parts.append(species)
             elif _is_plain(number := _attribute(text)):
@@ -616,48 +614,48 @@ class _Writer:
         self.more.append(f"{'var' if varies else 'const'} {name};")
 
     def _events(self) -> Iterator[str]:
-        for one in self._all("Events"):
-            parts = {_tag(child): child for child in one}
+        for element in self._all("Events"):
+            parts = {_tag(child): child for child in element}
             changes = [
                 f"{self._name(child.get('variable', ''))} = {self._math(child)}"
                 for child in parts.get("listOfEventAssignments", ())
             ]
             if not changes:
-                self.left_out.append(one.get("id", ""))
-                self._lose("events that change nothing", one.get("id", ""))
+                self.left_out.append(element.get("id", ""))
+                self._lose("events that change nothing", element.get("id", ""))
                 continue
-            label = f"{self._own_name(one)}: " if one.get("id") else ""
+            label = f"{self._own_name(element)}: " if element.get("id") else ""
             delay = f"{self._math(parts['delay'])} after " if "delay" in parts else ""
             trigger = parts["trigger"]
             more = f", priority = {self._math(parts['priority'])}" if "priority" in parts else ""
-            for attribute, word, element in (
+            for attribute, word, owner in (
                 ("initialValue", "t0", trigger),
                 ("persistent", "persistent", trigger),
-                ("useValuesFromTriggerTime", "fromTrigger", one),
+                ("useValuesFromTriggerTime", "fromTrigger", element),
             ):
-                more += f", {word}={element.get(attribute, 'true')}"
+                more += f", {word}={owner.get(attribute, 'true')}"
             yield f"{label}at {delay}({self._math(trigger)}){more}: {', '.join(changes)};"
 
     def _constraints(self) -> Iterator[str]:
-        for one in self._all("Constraints"):
-            yield f"constraint: {self._math(one)};"
-            if any(_tag(child) == "message" for child in one):
+        for element in self._all("Constraints"):
+            yield f"constraint: {self._math(element)};"
+            if any(_tag(child) == "message" for child in element):
                 self._lose("messages of constraints", "")
 
     # -- descriptions --------------------------------------------------------------------------------
 
     def _descriptions(self) -> Iterator[str]:
-        for one in self._everything():
-            name = one.get("id", "")
+        for element in self._everything():
+            name = element.get("id", "")
             if not name or name in self.left_out:
                 continue
             own = self._name(name)
-            if one.get("name"):
-                yield f"{own} is {self._string(one.get('name', ''), name)};"
-            term = one.get("sboTerm")
+            if element.get("name"):
+                yield f"{own} is {self._string(element.get('name', ''), name)};"
+            term = element.get("sboTerm")
             if term:
                 yield f"{own}.sboTerm = {int(term.removeprefix('SBO:'))};"
-            yield from self._terms(one, own, name)
+            yield from self._terms(element, own, name)
         yield from self._terms(self.model, "model", "the model")
         if self.model.get("sboTerm"):
             self._lose("the SBO term of the model", "")

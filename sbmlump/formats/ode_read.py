@@ -17,35 +17,10 @@ from sbmlump.formats.ode_write import ode_text, write_ode
 from sbmlump.model.graph import FUNCTIONS, Graph, Node
 from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.system import Assigned, Constant, OdeSystem, Origin, Participant, Quantity, Reaction
-from sbmlump.model.text import END, NEWLINE, ExpressionError, InfixReader, is_name, is_number, parse_number
+from sbmlump.model.text import END, NEWLINE, ExpressionError, InfixReader, is_name, is_number, parse_number, skip_lines
 from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
 
-__all__ = [
-    "parse_tokens",
-    "Tokens",
-    "tokenise",
-    "RESERVED",
-    "NamedExpression",
-    "OdeLimits",
-    "RawOde",
-    "OdeReaction",
-    "ReactionReader",
-    "skip_lines",
-    "KNOWN_FUNCTIONS",
-    "ExpressionReader",
-    "Names",
-    "check_uses",
-    "sort_names",
-    "unknown_name",
-    "build_system",
-    "partition_blocks",
-    "initial_partition",
-    "load_ode",
-    "load_ode_file",
-    "ode_text",
-    "parse_ode",
-    "write_ode",
-]
+__all__ = ["OdeLimits", "initial_partition", "load_ode", "load_ode_file", "ode_text", "parse_ode", "write_ode"]
 
 
 # -- Words of an ``.ode`` file, with the line each stands on -------------------------------------
@@ -206,9 +181,7 @@ class RawOde:
     limits: OdeLimits = OdeLimits()
 
 
-# -- Arithmetic expressions of ``.ode`` files: explicit stacks, exact numbers, nothin ------------
-
-# Arithmetic expressions of ``.ode`` files: explicit stacks, exact numbers, nothing is evaluated as a program.
+# -- Arithmetic expressions of ``.ode`` files -------------------------------------------------------
 
 
 _ALIASES: Final = {
@@ -302,19 +275,10 @@ class ExpressionReader(InfixReader):
         return super().power(base, exponent, index)
 
 
-# -- Reactions of ``.ode`` files: the part of a file that may have hundreds of thousa ------------
-
-# Reactions of ``.ode`` files: the part of a file that may have hundreds of thousands of lines.
+# -- Reactions of ``.ode`` files --------------------------------------------------------------------
 
 
 _CONTINUES: Final = frozenset({"+", "-", "*", "/", "^", "**"})
-
-
-def skip_lines(words: list[str], index: int) -> int:
-    """Index of the first token from ``index`` on that is no line end."""
-    while words[index] == NEWLINE:
-        index += 1
-    return index
 
 
 class ReactionReader:
@@ -492,7 +456,7 @@ class _Parser:
         self._reader = ExpressionReader(tokens, self.raw.graph, self._lookup, self.raw.doubtful)
 
     def run(self) -> RawOde:
-        index = self._skip(0)
+        index = skip_lines(self.words, 0)
         index = self._word(index, "begin", "'begin model'")
         index = self._word(index, "model", "'begin model'")
         title: list[str] = []
@@ -512,7 +476,7 @@ class _Parser:
             "views": lambda i: self._definitions(i, self.raw.views),
         }
         while True:
-            index = self._skip(index)
+            index = skip_lines(self.words, index)
             word = self.words[index]
             if word == "begin":
                 name = self.words[index + 1]
@@ -528,18 +492,12 @@ class _Parser:
             else:
                 self.tokens.expected(index, "'begin' of a block, a command such as simulateODE(…), or 'end model'")
         index = self._close(index, "model")
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         if self.words[index] != END:
             self.tokens.expected(index, "nothing after 'end model'")
         return self.raw
 
     # -- small steps ---------------------------------------------------------------------------------
-
-    def _skip(self, index: int) -> int:
-        words = self.words
-        while words[index] == NEWLINE:
-            index += 1
-        return index
 
     def _word(self, index: int, word: str, what: str) -> int:
         if self.words[index] != word:
@@ -565,12 +523,12 @@ class _Parser:
         of ``follows`` stands after (white space is white space to ERODE).
         """
         if self.words[index] in (",", ";"):
-            return self._skip(index + 1)
+            return skip_lines(self.words, index + 1)
         if self.words[index] == "end" or (is_name(self.words[index]) and self.words[index + 1] in follows):
             return index
         if self.words[index] != NEWLINE:
             self.tokens.expected(index, "an operator, the next statement or the end of the line")
-        return self._skip(index)
+        return skip_lines(self.words, index)
 
     def _command(self, index: int) -> int:
         """What a file asks its tool to do says nothing of the model; but an import would be the model."""
@@ -606,13 +564,13 @@ class _Parser:
 
     def _definitions(self, index: int, target: list[NamedExpression], *, bare: bool = False) -> int:
         """Lines ``NAME = expression``."""
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         while self.words[index] != "end":
             start = index
             name = self._name(index, "a line 'name = expression' or the end of the block")
             if bare and self.words[index + 1] == NEWLINE:
                 target.append(NamedExpression(name, None, start))
-                index = self._skip(index + 1)
+                index = skip_lines(self.words, index + 1)
                 continue
             index = self._word(index + 1, "=", f"'=' after '{name}'")
             value, index = self._reader.read(index)
@@ -622,7 +580,7 @@ class _Parser:
 
     def _init(self, index: int) -> int:
         """Lines ``NAME``, ``NAME = expression``, each with a remark ``("…")`` if there is one."""
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         while self.words[index] != "end":
             start = index
             name = self._name(index, "a line 'name = value' or 'end init'")
@@ -643,25 +601,25 @@ class _Parser:
 
     def _partition(self, index: int) -> int:
         """Blocks ``{A, B}``, with commas between them or not."""
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         while self.words[index] != "end":
-            index = self._skip(self._word(index, "{", "'{' of a block or 'end partition'"))
+            index = skip_lines(self.words, self._word(index, "{", "'{' of a block or 'end partition'"))
             block: list[tuple[str, int]] = []
             while True:
                 block.append((self._name(index, "the name of a species"), index))
-                index = self._skip(index + 1)
+                index = skip_lines(self.words, index + 1)
                 if self.words[index] == "}":
                     break
-                index = self._skip(self._word(index, ",", "',' or '}'"))
+                index = skip_lines(self.words, self._word(index, ",", "',' or '}'"))
             self.raw.partition.append(block)
-            index = self._skip(index + 1)
+            index = skip_lines(self.words, index + 1)
             if self.words[index] == ",":
-                index = self._skip(index + 1)
+                index = skip_lines(self.words, index + 1)
         return index
 
     def _equations(self, index: int) -> int:
         """Lines ``d(NAME) = expression`` or ``NAME' = expression``."""
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         while self.words[index] != "end":
             start = index
             what = "an equation such as d(x) = … or x' = …"
@@ -680,9 +638,7 @@ class _Parser:
         return index
 
 
-# -- What each name of an ``.ode`` file is: state, constant, assigned quantity; and e ------------
-
-# What each name of an ``.ode`` file is: state, constant, assigned quantity; and every name that is none of them.
+# -- What each name of an ``.ode`` file is ----------------------------------------------------------
 
 
 _DECLARING: Final = frozenset({"parameters", "init", "inits"})
@@ -783,9 +739,7 @@ def unknown_name(raw: RawOde, name: str, index: int, known: Iterable[str]) -> No
     raw.tokens.fail(index, f"'{name}' is not declared{hint}", "ode-unknown-name", name)
 
 
-# -- From the entries of an ``.ode`` file to a system: what each name is, rates, and  ------------
-
-# From the entries of an ``.ode`` file to a system: what each name is, rates, and everything that does not fit.
+# -- From the entries of an ``.ode`` file to a system -----------------------------------------------
 
 
 _SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -1030,10 +984,8 @@ def _quantities(raw: RawOde, names: Names, compartment: str | None) -> dict[str,
     return table
 
 
-# -- ``.ode`` files of ERODE and CLUE: a file becomes an :class:`~sbmlump.model.system.OdeS ------------
+# -- ``.ode`` files of ERODE and CLUE ---------------------------------------------------------------
 
-# ``.ode`` files of ERODE and CLUE: a file becomes an :class:`~sbmlump.model.system.OdeSystem`.
-#
 # What the parts of a file mean here, and what is refused, is written down in ``docs/ode-format.md``.
 #
 # References

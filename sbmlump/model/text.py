@@ -44,6 +44,7 @@ __all__ = [
     "printed",
     "scientific",
     "signed_terms",
+    "skip_lines",
     "to_text",
 ]
 
@@ -197,6 +198,13 @@ def is_number(word: str) -> bool:
     return word[:1] in _DIGITS and word != "." if word else False
 
 
+def skip_lines(words: Sequence[str], index: int) -> int:
+    """Index of the first word from ``index`` on that is no line end."""
+    while words[index] == NEWLINE:
+        index += 1
+    return index
+
+
 @dataclass(slots=True)
 class _Stacks:
     """Values, open operators with their places (also "(" and names of functions), and for each open parenthesis the
@@ -283,9 +291,7 @@ class InfixReader:
         while True:
             index = self._operand(index, stacks)
             index = self._closed(index, stacks)
-            after = index
-            while words[after] == NEWLINE:
-                after += 1
+            after = skip_lines(words, index)
             mark = words[after]
             operator = _MARKS.get(mark)
             if operator is not None:
@@ -334,9 +340,7 @@ class InfixReader:
         """Close as many parentheses as there stand after a value; the index after them."""
         words = self.words
         while stacks.counts:
-            after = index
-            while words[after] == NEWLINE:
-                after += 1
+            after = skip_lines(words, index)
             if words[after] != ")":
                 break
             self._unwind(stacks)

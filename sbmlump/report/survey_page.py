@@ -41,9 +41,7 @@ __all__ = [
 ]
 
 
-# -- Counts of a survey: by outcome, by method, by class of kinetics; and the short r ------------
-
-# Counts of a survey: by outcome, by method, by class of kinetics; and the short report in Markdown.
+# -- Counts of a survey -----------------------------------------------------------------------------
 
 
 @dataclass
@@ -239,9 +237,7 @@ def summary_markdown(identity: Mapping[str, Any], found: SurveySummary) -> str:
     return "\n".join(lines) + "\n"
 
 
-# -- Figures of a survey: funnel, distribution of sizes, reduced against original siz ------------
-
-# Figures of a survey: funnel, distribution of sizes, reduced against original size, time against size.
+# -- Figures of a survey ----------------------------------------------------------------------------
 
 
 _KINETICS_COLOURS: Final = {"polynomial": BLUE, "rational": ORANGE, "analytic": GREEN}
@@ -348,9 +344,7 @@ def _scatter(axes: Axes, groups: Mapping[str, Sequence[tuple[int, float]]]) -> N
         PAGE.legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-# -- Small pictures of trajectories, written as SVG by hand: hundreds of bytes a line ------------
-
-# Small pictures of trajectories, written as SVG by hand: hundreds of bytes a line, not a figure's tens of kB.
+# -- Small pictures of trajectories, written as SVG by hand -----------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +386,7 @@ def trajectory_svg(row: Mapping[str, Any], sketch: Sketch = Sketch()) -> str:
     )
 
 
-# -- The page of a survey: ``index.html`` with a table of all models, and a page for  ------------
+# -- The pages -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -402,9 +402,7 @@ class _Reading:
         _refuse(what, self.parser.CurrentLineNumber)
 
 
-# -- MIRIAM annotations of what a reduction made: what a lump has as parts, what a re ------------
-
-# MIRIAM annotations of what a reduction made: what a lump has as parts, what a reduced model is derived from.
+# -- MIRIAM annotations of what a reduction made ----------------------------------------------------
 
 
 _BIOLOGY: Final = "http://biomodels.net/biology-qualifiers/"
@@ -601,9 +599,7 @@ def _lumps(lumps: tuple[Lump, ...], settings: MetadataSettings) -> str:
     return line("p", f"What each lump is made of{rest}:") + block("ul", items) + more
 
 
-# -- Lumps as groups of the SBML package groups, which tools that do not know it may  ------------
-
-# Lumps as groups of the SBML package groups, which tools that do not know it may leave aside.
+# -- Lumps as groups of the SBML package groups -----------------------------------------------------
 
 
 GROUPS: Final = "http://www.sbml.org/sbml/level3/version1/groups/version1"
@@ -652,9 +648,7 @@ def _group(name: str, kind: str, text: str, members: list[str]) -> str:
     return element("groups:group", head, section("groups:listOfMembers", items))
 
 
-# -- A reduced system made ready for writing: what each id is, and what the model say ------------
-
-# A reduced system made ready for writing: what each id is, and what the model says of itself.
+# -- A reduced system made ready for writing --------------------------------------------------------
 
 
 _QUALIFIERS: Final = re.compile(r"xmlns:([A-Za-z_][\w.-]*)=[\"']http://biomodels\.net/model-qualifiers/[\"']")

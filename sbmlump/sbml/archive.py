@@ -40,9 +40,7 @@ __all__ = [
 ]
 
 
-# -- SED-ML Level 1 Version 4: the same uniform time course of one or two models, and ------------
-
-# SED-ML Level 1 Version 4: the same uniform time course of one or two models, and a plot of what they share.
+# -- SED-ML Level 1 Version 4 -----------------------------------------------------------------------
 
 
 NAMESPACE: Final = "http://sed-ml.org/sed-ml/level1/version4"
@@ -205,7 +203,7 @@ def _report(models: Sequence[SedmlModel], curves: Sequence[Curve]) -> str:
     return element("report", attributes(id="report", name="all curves"), section("listOfDataSets", sets))
 
 
-# -- COMBINE archives (OMEX): models, an experiment in SED-ML, manifest and metadata  ------------
+# -- COMBINE archives (OMEX) ---------------------------------------------------------------------------
 
 
 _SPEC: Final = "http://identifiers.org/combine.specifications/"

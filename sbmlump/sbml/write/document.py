@@ -57,9 +57,7 @@ from sbmlump.sbml.write.xml import DECLARATION, attributes, block, element, extr
 __all__ = ["WrittenSbml", "reduction_document", "system_document", "write_reduction", "write_system", "check_written"]
 
 
-# -- Read what was written, before anybody else does: with libSBML, and as a system,  ------------
-
-# Read what was written, before anybody else does: with libSBML, and as a system, compared with the one written.
+# -- Read what was written, before anybody else does ------------------------------------------------
 
 
 _Node: Final = libsbml.ASTNode  # see mathml.py: a node may come as the class of another library

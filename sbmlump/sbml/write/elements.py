@@ -50,10 +50,8 @@ __all__ = [
 ]
 
 
-# -- How values at time 0 are written: as an attribute where a double says exactly th ------------
+# -- How values at time 0 are written ---------------------------------------------------------------
 
-# How values at time 0 are written: as an attribute where a double says exactly the same, else by an assignment.
-#
 # Beside an assignment (or a rule that gives a stoichiometry) stands the attribute with the nearest double: it means
 # nothing to readers that know SBML, and others, which pass over the formula, take it instead of 0.
 

@@ -256,9 +256,7 @@ def _label(key: Key) -> str:
     return f"{kind} of {rest[0]}" if kind.startswith("listOf") else rest[0]
 
 
-# -- What packages that change nothing in the mathematics (layout, groups, fbc) say o ------------
-
-# What packages that change nothing in the mathematics (layout, groups, fbc) say of what is written.
+# -- Packages that change nothing in the mathematics (layout, groups, fbc) ---------------------------
 
 
 _GROUPS: Final = "groups"

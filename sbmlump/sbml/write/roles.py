@@ -396,10 +396,8 @@ def _is_relation(graph: Graph, node: Node) -> bool:
     return graph.op(node) is Op.CALL and graph.name(node) in RELATIONS | LOGIC
 
 
-# -- Powers that COPASI overlooks in kinetic laws, so that they are written as parame ------------
+# -- Powers that COPASI overlooks in kinetic laws ---------------------------------------------------
 
-# Powers that COPASI overlooks in kinetic laws, so that they are written as parameters of their own.
-#
 # COPASI 4.48 takes ``compartment * k * S * g^e`` for mass action with the constant ``k`` and drops ``g^e``, without a
 # word; likewise in both halves of a reversible law. Where the power is a parameter with an
 # assignment rule it reads the law as what it is.

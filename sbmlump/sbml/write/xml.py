@@ -214,9 +214,7 @@ def _parser() -> expat.XMLParserType:
     return parser
 
 
-# -- Notes and annotations of older files made fit for Level 3, which is stricter abo ------------
-
-# Notes and annotations of older files made fit for Level 3, which is stricter about their namespaces.
+# -- Notes and annotations of older files made fit for Level 3 --------------------------------------
 
 
 CARRIED: Final = "https://sbmlump.github.io/ns/carried"
