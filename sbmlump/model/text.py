@@ -291,7 +291,7 @@ class InfixReader:
         while True:
             index = self._operand(index, stacks)
             index = self._closed(index, stacks)
-            after = skip_lines(words, index)
+            after = index if words[index] != NEWLINE else skip_lines(words, index)
             mark = words[after]
             operator = _MARKS.get(mark)
             if operator is not None:
@@ -340,7 +340,7 @@ class InfixReader:
         """Close as many parentheses as there stand after a value; the index after them."""
         words = self.words
         while stacks.counts:
-            after = skip_lines(words, index)
+            after = index if words[index] != NEWLINE else skip_lines(words, index)
             if words[after] != ")":
                 break
             self._unwind(stacks)
