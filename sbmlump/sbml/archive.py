@@ -26,7 +26,7 @@ from sbmlump.sbml.read.load import parse_sbml
 from sbmlump.sbml.read.precheck import prepare_bytes
 from sbmlump.sbml.write.document import write_system
 from sbmlump.sbml.write.mathml import MATHML, FactorOrder, MathmlPrinter, NumberTexts
-from sbmlump.sbml.write.xml import DECLARATION, RDF, attributes, block, element, leaf, line, section
+from sbmlump.sbml.xml import DECLARATION, RDF, attributes, block, element, leaf, line, section
 
 __all__ = [
     "model_archive",

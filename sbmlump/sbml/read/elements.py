@@ -16,7 +16,7 @@ from sbmlump.errors import Reason
 from sbmlump.model.names import free_id
 from sbmlump.model.system import Description, Key, Kind, Origin, Package, Quantity, Unit, UnitDefinition
 from sbmlump.sbml.read.mathml import Function, Instruction, Program, compile_ast, numbers_with_units
-from sbmlump.sbml.write.xml import is_well_formed, tags_of
+from sbmlump.sbml.xml import is_well_formed, tags_of
 
 __all__ = [
     "is_old_rate_of",

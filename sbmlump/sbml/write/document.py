@@ -18,7 +18,6 @@ from sbmlump.model.evaluate import field_values
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Event, OdeSystem
-from sbmlump.sbml.annotation import GROUPS, changed_elements, groups_of, with_metadata
 from sbmlump.sbml.read.document import Opened, parse_document
 from sbmlump.sbml.read.elements import silent_elements
 from sbmlump.sbml.read.load import read_opened
@@ -44,6 +43,7 @@ from sbmlump.sbml.write.metadata import (
     lost_constraints,
     sbo_term,
 )
+from sbmlump.sbml.write.reduction import GROUPS, changed_elements, groups_of, with_metadata
 from sbmlump.sbml.write.roles import (
     Role,
     WrittenRoles,
@@ -52,7 +52,7 @@ from sbmlump.sbml.write.roles import (
     overlooked_powers,
     units_of_powers,
 )
-from sbmlump.sbml.write.xml import DECLARATION, attributes, block, element, extras, leaf
+from sbmlump.sbml.xml import DECLARATION, attributes, block, element, extras, leaf
 
 __all__ = ["WrittenSbml", "reduction_document", "system_document", "write_reduction", "write_system", "check_written"]
 

@@ -31,7 +31,7 @@ from sbmlump.sbml.read.elements import event_key
 from sbmlump.sbml.write.mathml import MATHML, MathmlPrinter, attribute_text
 from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, identity
 from sbmlump.sbml.write.roles import Role
-from sbmlump.sbml.write.xml import XHTML, attributes, element, escaped, extras, truth
+from sbmlump.sbml.xml import XHTML, attributes, element, escaped, extras, truth
 
 __all__ = [
     "BASE_UNITS",

@@ -18,7 +18,7 @@ from sbmlump.model.reduced import Embedding, ErrorEstimate, LinearLumping, Reduc
 from sbmlump.model.system import Constraint, Description, Key, Package
 from sbmlump.model.text import to_text
 from sbmlump.sbml.write.mathml import MATHML
-from sbmlump.sbml.write.xml import Tag, attributes, element, extras, is_well_formed, tags_of
+from sbmlump.sbml.xml import Tag, attributes, element, extras, is_well_formed, tags_of
 
 __all__ = [
     "CORE",

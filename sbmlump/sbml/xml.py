@@ -31,6 +31,7 @@ __all__ = [
     "element",
     "escaped",
     "extras",
+    "fragment",
     "is_well_formed",
     "join_content",
     "leaf",
@@ -63,6 +64,11 @@ def attributes(**values: str | None) -> str:
         for key, value in values.items()
         if value is not None
     )
+
+
+def fragment(tag: str, content: str) -> str:
+    """An element that stands alone."""
+    return f"<{tag}>\n{content}</{tag}>"
 
 
 def _quotable(value: str) -> str:
