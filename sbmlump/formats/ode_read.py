@@ -648,12 +648,12 @@ _DECLARING: Final = frozenset({"parameters", "init", "inits"})
 class Names:
     """What each name of the file is.
 
-    ``resting``: declared under init, but nothing changes it. ``undefined``: stands in rates of a file that declares
+    ``constants``: declared under init, but nothing changes it. ``undefined``: stands in rates of a file that declares
     nothing. ``idle``: stands in a view of itself in such a file, and nowhere else.
     """
 
     states: list[str]
-    resting: list[NamedExpression]
+    constants: list[NamedExpression]
     assigned: list[NamedExpression]
     undefined: list[str]
     idle: set[str]
@@ -674,8 +674,8 @@ def sort_names(raw: RawOde) -> Names:
     _check_roles(raw, changed, algebraic)
     declared = [entry.name for entry in raw.init if entry.name in changed]
     states = list(dict.fromkeys([*declared, *changed]))
-    resting = [entry for entry in raw.init if entry.name not in changed and entry.name not in algebraic]
-    taken = {*states, *(e.name for e in (*raw.parameters, *resting))}
+    constants = [entry for entry in raw.init if entry.name not in changed and entry.name not in algebraic]
+    taken = {*states, *(e.name for e in (*raw.parameters, *constants))}
     idle: set[str] = set()
     assigned: list[NamedExpression] = []
     for entry in (*raw.algebraic, *raw.views):
@@ -688,7 +688,7 @@ def sort_names(raw: RawOde) -> Names:
             raw.tokens.fail(entry.index, message, "ode-duplicate-name", entry.name)
         taken.add(entry.name)
         assigned.append(entry)
-    return Names(states, resting, assigned, [], idle, taken)
+    return Names(states, constants, assigned, [], idle, taken)
 
 
 def _check_roles(raw: RawOde, changed: Collection[str], algebraic: Collection[str]) -> None:
@@ -768,7 +768,7 @@ def build_system(raw: RawOde, file: str, sha256: str | None) -> OdeSystem:
         Constant(entry.name, entry.value, entry.value is not None and graph.number_of(entry.value) is None)
         for entry in raw.parameters
     ]
-    constants += [Constant(entry.name, zero if entry.value is None else entry.value) for entry in names.resting]
+    constants += [Constant(entry.name, zero if entry.value is None else entry.value) for entry in names.constants]
     constants += [Constant(name, None) for name in names.undefined]
     if compartment is not None:
         constants.append(Constant(compartment, graph.number(1)))
@@ -977,7 +977,7 @@ def _quantities(raw: RawOde, names: Names, compartment: str | None) -> dict[str,
             )
         else:
             table[state] = Quantity(state, "parameter", notes.get(state))
-    for entry in (*raw.parameters, *names.resting):
+    for entry in (*raw.parameters, *names.constants):
         table[entry.name] = Quantity(entry.name, "parameter", notes.get(entry.name), written_constant=True)
     if compartment is not None:
         table[compartment] = Quantity(compartment, "compartment", written_constant=True, spatial_dimensions=3.0)

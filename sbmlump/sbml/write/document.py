@@ -28,9 +28,9 @@ from sbmlump.sbml.write.elements import (
     Reference,
     WrittenInitialValue,
     event_assignments,
+    initial_values,
     known_units,
     references,
-    starts,
     takes_trigger_values,
     unit_definitions,
 )
@@ -288,7 +288,7 @@ def _render(
     graph = system.graph
     roles = assign_roles(system, all_rate_rules=all_rate_rules)
     by_id = roles.by_id
-    start = starts(system, by_id)
+    start = initial_values(system, by_id)
     stoichiometries = references(system, by_id)
     amounts = {name for name, role in by_id.items() if role.what == "amount"}
     initial = _initial_assignments(start, stoichiometries)
@@ -435,12 +435,12 @@ def _event_sites(system: OdeSystem, event: Event, roles: WrittenRoles) -> Iterat
 
 
 def _mentioned(printer: MathmlPrinter, sites: set[Node], roles: Mapping[str, Role]) -> set[str]:
-    """Ids in everything that is printed; definitions are opened, but a resting concentration has none."""
+    """Ids in everything that is printed; definitions are opened, but that of a constant amount has none."""
     found: set[str] = set()
     for site in sites:
         owner = printer.name_of(site)
-        resting = owner is not None and owner in roles and roles[owner].what == "implicit"
-        found |= printer.ids(site, None if resting else owner)
+        constant_amount = owner is not None and owner in roles and roles[owner].what == "implicit"
+        found |= printer.ids(site, None if constant_amount else owner)
     return found
 
 

@@ -39,8 +39,8 @@ __all__ = [
     "known_units",
     "unit_definitions",
     "WrittenInitialValue",
-    "doubles_at_start",
-    "starts",
+    "initial_doubles",
+    "initial_values",
     "DynamicsWriter",
     "Place",
     "Reference",
@@ -70,13 +70,13 @@ class WrittenInitialValue:
     assignment: Node | None = None
 
 
-def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, WrittenInitialValue]:
+def initial_values(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, WrittenInitialValue]:
     """Values at time 0 by id; ids without one (missing, or given by a rule) are absent.
 
     Raises
     ------
     UnsupportedModelError
-        As :func:`doubles_at_start`.
+        As :func:`initial_doubles`.
     """
     graph = system.graph
     table: dict[str, WrittenInitialValue] = {}
@@ -92,12 +92,12 @@ def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, WrittenIni
             table[name] = start
             if start.assignment is not None:
                 wanted[name] = start.assignment
-    for name, text in doubles_at_start(system, wanted).items():
+    for name, text in initial_doubles(system, wanted).items():
         table[name] = replace(table[name], text=text)
     return table
 
 
-def doubles_at_start(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, str]:
+def initial_doubles(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, str]:
     """Attribute text of the double that each of ``nodes`` is at time 0; what has no finite one is absent.
 
     Parameters
@@ -274,7 +274,7 @@ class ElementWriter:
         """All species."""
         for name, role in self._of_kind("species"):
             quantity = role.quantity
-            # a resting species in a compartment that varies: its concentration follows, it does not vary by itself
+            # a constant amount in a compartment that varies: its concentration follows, it does not vary by itself
             constant = quantity.written_constant if role.what == "implicit" else not role.varies
             yield self._element(
                 "species",
@@ -363,7 +363,7 @@ def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Refe
                 table[reaction.id, position] = Reference(name, rule=one.stoichiometry)
     without = {place: one for place, one in table.items() if one.text is None}
     computed = {place: one.initial if one.rule is None else one.rule for place, one in without.items()}
-    beside = doubles_at_start(system, {place: node for place, node in computed.items() if node is not None})
+    beside = initial_doubles(system, {place: node for place, node in computed.items() if node is not None})
     for place, text in beside.items():
         table[place] = replace(table[place], text=text)
     return table

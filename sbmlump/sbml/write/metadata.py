@@ -466,12 +466,12 @@ def carried_constraints(reduced: ReducedSystem) -> tuple[tuple[Constraint, ...],
     alone = {lump.id for lump in reduced.lumps if lump.is_single}
     ids = {graph.symbol(name): graph.symbol(name) for name in alone}
     ids |= {graph.symbol(a.id): a.value for a in system.assigned if a.id in original.state_index}
-    resting = {c.id for c in system.constants}
+    present = {c.id for c in system.constants}
     start = original.at_start()
     constants = {
-        graph.symbol(c.id): graph.symbol(c.id) if c.id in resting else start[c.id]
+        graph.symbol(c.id): graph.symbol(c.id) if c.id in present else start[c.id]
         for c in original.constants
-        if c.id in resting or c.id in start
+        if c.id in present or c.id in start
     }
     conditions = [one.condition for one in original.constraints]
     by_ids = graph.substitute(conditions, ids | constants)

@@ -228,8 +228,8 @@ def with_metadata(reduced: ReducedSystem, settings: MetadataSettings = _SETTINGS
             quantities.pop(constant.id)
     added = _missing_compartments(original, quantities)
     constants = (*kept, *added)
-    resting = {c.id for c in constants}
-    moving = [n for n, one in quantities.items() if one.kind == "species" and one.compartment not in resting]
+    constant_ids = {c.id for c in constants}
+    moving = [n for n, one in quantities.items() if one.kind == "species" and one.compartment not in constant_ids]
     by_reactions = _moved_by_reactions(replace(system, constants=constants, quantities=quantities), moving)
     for name in moving:
         if name not in by_reactions:

@@ -37,7 +37,7 @@ class Role:
     quantity : Quantity
         With ``kind`` and ``compartment`` as they will be written.
     what : str
-        ``state``, ``constant``, ``assigned``, ``implicit`` (a resting species in a compartment that varies: assigned,
+        ``state``, ``constant``, ``assigned``, ``implicit`` (a constant amount in a compartment that varies: assigned,
         but SBML needs no rule for it) or ``amount`` (the constant that holds the amount of such a species).
     value : Node or None
         Value at time 0; ``None`` if missing, or given by a rule.
@@ -114,8 +114,8 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenR
             rule = not moved or rhs != zero
         boundary = quantity.boundary or (part and rule)
         roles[name] = Role(quantity, "state", value, varies=True, boundary=boundary, rate_rule=rule)
-    resting = _resting(system, normal)
-    amounts = {amount for amount, _ in resting.values()}
+    held = _constant_amounts(system, normal)
+    amounts = {amount for amount, _ in held.values()}
     for constant in system.constants:
         quantity = normal[constant.id]
         what = "amount" if constant.id in amounts else "constant"
@@ -127,8 +127,8 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenR
     for assigned in system.assigned:
         quantity = normal[assigned.id]
         boundary = quantity.boundary or assigned.id in taking_part
-        if assigned.id in resting:
-            amount, start = resting[assigned.id]
+        if assigned.id in held:
+            amount, start = held[assigned.id]
             roles[assigned.id] = Role(quantity, "implicit", start, amount in computed, varies=True, boundary=boundary)
         else:
             roles[assigned.id] = Role(quantity, "assigned", varies=True, boundary=boundary)
@@ -143,7 +143,7 @@ def _quantities(system: OdeSystem, taking_part: Mapping[str, object]) -> tuple[d
     references = {one.id for r in system.reactions for one in (*r.reactants, *r.products) if one.id is not None}
     compartments = {name for name in ids if name in given and given[name].kind == "compartment"}
     table: dict[str, Quantity] = {}
-    homeless = False
+    without_compartment = False
     added = free_id(_DEFAULT_COMPARTMENT, {*ids, *references, *(r.id for r in system.reactions)})
     for name in ids:
         quantity = given.get(name) or Quantity(name, "parameter")
@@ -154,16 +154,16 @@ def _quantities(system: OdeSystem, taking_part: Mapping[str, object]) -> tuple[d
             quantity = replace(quantity, kind="species", amount=True, given_as_amount=True)
         if quantity.kind == "species" and quantity.compartment not in compartments:
             if name in taking_part:
-                homeless = True
+                without_compartment = True
                 # an amount keeps its meaning in any compartment; a concentration does in one of size 1
                 quantity = replace(quantity, compartment=added)
             else:
                 quantity = replace(quantity, kind="parameter", units=None)
         table[name] = quantity
-    return table, added if homeless else None
+    return table, added if without_compartment else None
 
 
-def _resting(system: OdeSystem, quantities: Mapping[str, Quantity]) -> dict[str, tuple[str, Node | None]]:
+def _constant_amounts(system: OdeSystem, quantities: Mapping[str, Quantity]) -> dict[str, tuple[str, Node | None]]:
     """Species whose concentration changes only because their compartment does: the constant that holds the amount,
     and the concentration at time 0.
     """
