@@ -6,8 +6,9 @@ to whoever has to turn them into an exit code.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -21,6 +22,8 @@ __all__ = [
     "as_json_text",
     "as_shown",
     "as_text",
+    "near_matches",
+    "some_names",
 ]
 
 
@@ -47,6 +50,22 @@ class Reason:
 
     def __str__(self) -> str:
         return self.message
+
+
+def near_matches(word: str, known: Iterable[str], most: int = 3, *, likeness: float = 0.6) -> list[str]:
+    """Those of ``known`` that ``word`` may be a slip of, the most alike first: what "did you mean" goes on with.
+
+    Only the first 20,000 are looked at: each costs some ten microseconds, and nobody waits for an error message.
+    """
+    import difflib  # not at the top: the command line imports this module at every start
+
+    return difflib.get_close_matches(word, list(itertools.islice(known, 20_000)), most, likeness)
+
+
+def some_names(names: Sequence[str], most: int) -> str:
+    """``a, b, c and 12 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class SbmlumpError(Exception):

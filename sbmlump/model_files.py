@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 from xml.parsers import expat
 
-from sbmlump.errors import InputError, Reason
+from sbmlump.errors import InputError, Reason, some_names
 from sbmlump.files import read_whole
 
 __all__ = ["MAX_BYTES", "ModelFile", "read_model_file"]
@@ -262,9 +262,7 @@ def _plain(location: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = [_shown(name) for name in names[:_MOST_SHOWN]]
-    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    return (", ".join(shown) + more) or "nothing"
+    return some_names([_shown(name) for name in names], _MOST_SHOWN) or "nothing"
 
 
 def _shown(text: str) -> str:

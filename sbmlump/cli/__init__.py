@@ -11,7 +11,7 @@ import click
 from sbmlump._version import __version__
 from sbmlump.cli.options import requested, run_in_child
 from sbmlump.cli.output import EXIT_OUTPUT, Failure, lost_output, open_streams, print_failure, print_json, say
-from sbmlump.errors import Reason, SbmlumpError
+from sbmlump.errors import Reason, SbmlumpError, near_matches
 
 __all__ = ["main"]
 
@@ -49,11 +49,9 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        import difflib
-
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, _COMMANDS, n=2)
+            near = near_matches(name, _COMMANDS, 2)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             ctx.fail(f"There is no command {name!r}.{hint}")
         return super().resolve_command(ctx, args)

@@ -21,8 +21,6 @@ from sbmlump.outcome import reason_json
 
 __all__ = ["command", "draw"]
 
-_FLOOR = 1e-12
-
 
 @click.command("compare-methods")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -122,32 +120,8 @@ def _print_methods(rows: Sequence[MethodRow], size: int) -> None:
 
 
 def draw(rows: Sequence[MethodRow], size: int, title: str) -> bytes:
-    """Size against error as SVG, one mark a method; proved ones stand on the lower edge."""
-    import io
+    """Size against error as SVG."""
+    from sbmlump.plot_style import svg_file
+    from sbmlump.report.figures import methods_figure
 
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    shown = [row for row in rows if row.size is not None and (row.error is not None or row.exact)]
-    places: dict[tuple[int, float, bool], list[str]] = {}
-    for row in shown:
-        error = _FLOOR if row.exact else max(row.error or _FLOOR, _FLOOR)
-        places.setdefault((row.size or 0, error, row.exact), []).append(row.method)
-    for number, ((states, error, exact), names) in enumerate(places.items()):
-        # methods that end in the same place share a mark, or one would hide the others
-        lines = [", ".join(names[k : k + 2]) for k in range(0, len(names), 2)]
-        label = ",\n".join(lines) + f": {states}"
-        axes.plot(states, error, "s" if exact else "o", color=f"C{number % 10}", label=label)
-    axes.set_yscale("log")
-    axes.set_xlim(0, size * 1.05 + 0.5)
-    axes.set_xlabel(f"states (the original has {size})")
-    axes.set_ylabel("worst relative error (squares: proved exact)")
-    axes.set_title(title[:80], fontsize=10)
-    if shown:
-        axes.legend(fontsize=7, loc="best")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    return svg_file(methods_figure(rows, size, title), "methods")

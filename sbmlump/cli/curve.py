@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import click
@@ -132,13 +131,9 @@ def csv_of(result: CurveResult) -> str:
 
 
 def _write(folder: Path, result: CurveResult, exact: int | None, title: str) -> None:
-    import matplotlib
-
+    from sbmlump.plot_style import svg_file
     from sbmlump.report.figures import curve_figure
 
     make_folder(folder)
     write_atomically(folder / "curve.csv", csv_of(result).encode())
-    picture = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "curve", "svg.fonttype": "none"}):
-        curve_figure(result.points, exact, title).savefig(picture, format="svg", metadata={"Date": None})
-    write_atomically(folder / "curve.svg", picture.getvalue())
+    write_atomically(folder / "curve.svg", svg_file(curve_figure(result.points, exact, title), "curve"))

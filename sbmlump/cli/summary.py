@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from sbmlump.cli.output import say
+from sbmlump.errors import some_names
 from sbmlump.model.reduced import ErrorEstimate, Lump
+from sbmlump.model.text import combination
 from sbmlump.outcome import Outcome
 
 __all__ = ["lump_text", "summarise"]
@@ -52,21 +55,16 @@ def _print_lumps(lumps: tuple[Lump, ...]) -> None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_LUMPS])
-    return f"{shown} and {len(names) - _MOST_LUMPS} more" if len(names) > _MOST_LUMPS else shown
+    return some_names(names, _MOST_LUMPS)
 
 
 def lump_text(lump: Lump, most: int = _MOST_MEMBERS) -> str:
     """``A + 2·B − C``, cut after a few members."""
-    parts: list[str] = []
-    for name, value in list(lump.members.items())[:most]:
-        size = abs(value)
-        factor = str(size) if size.denominator <= _READABLE else f"{float(size):.4g}"
-        term = name if size == 1 else f"{factor}·{name}"
-        sign = "−" if value < 0 else "+"
-        parts.append((f"{sign} " if parts else ("−" if value < 0 else "")) + term)
-    rest = len(lump.members) - most
-    return " ".join(parts) + (f" + … ({rest} more)" if rest > 0 else "")
+    return combination(lump.members.items(), most, times="·", minus="−", number=_readable)
+
+
+def _readable(value: Fraction) -> str:
+    return str(value) if value.denominator <= _READABLE else f"{float(value):.4g}"
 
 
 def _print_certificate(outcome: Outcome) -> None:

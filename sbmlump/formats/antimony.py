@@ -7,6 +7,7 @@ text back before it gets a name.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,22 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.model.text import one_line
+from sbmlump.model.names import numbered_ids
+from sbmlump.model.text import (
+    ATOM,
+    OPEN,
+    POWER,
+    PRODUCT,
+    SUM,
+    Operand,
+    Spelling,
+    decimal_digits,
+    joined,
+    one_line,
+    plain_decimal,
+    printed,
+    scientific,
+)
 
 __all__ = [
     "AntimonyText",
@@ -32,10 +48,8 @@ __all__ = [
 ]
 
 
-# -- MathML of an SBML file as Antimony's infix notation, so that it is read back as  ------------
+# -- MathML of an SBML file as Antimony's infix notation --------------------------------------------
 
-# MathML of an SBML file as Antimony's infix notation, so that it is read back as the same expression.
-#
 # Antimony hands formulas to libSBML's parser and writes numbers with 15 digits. So everything that binds is put in
 # parentheses (no reader has to know whether a power or a sign goes first), and a number that needs more than 15 digits
 # becomes a sum of two.
@@ -52,12 +66,28 @@ _FUNCTIONS: Final = frozenset(
     "cot coth csc csch exp factorial floor ln max min not quotient rem sec sech sin sinh tan tanh xor".split()
 )
 _SYMBOLS: Final = {"time": "time", "avogadro": "avogadro"}
-_DIGITS: Final = 15  # what libSBML prints of a double
-_SMALL: Final = 290  # below 10^-290 fifteen digits do not hold every double
-_MOST_IN_RATIONAL: Final = 2**31 - 1
-_OPEN, _SUM, _PRODUCT, _POWER, _ATOM = range(5)
-_Text = tuple[str, int]
-"""Text and how tightly it holds together."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedDoubles:
+    """What libSBML, by which Antimony reads and prints numbers, makes of them.
+
+    Attributes
+    ----------
+    digits : int
+        That it prints of a double.
+    smallest : int
+        Below 10 to minus this so many digits do not hold every double.
+    integer : int
+        The largest numerator or denominator of a rational number, which has 32 bits.
+    """
+
+    digits: int = 15
+    smallest: int = 290
+    integer: int = 2**31 - 1
+
+
+_DOUBLES: Final = PrintedDoubles()
 
 
 def infix(math: Element, name_of: Callable[[str], str]) -> str:
@@ -74,139 +104,109 @@ def infix(math: Element, name_of: Callable[[str], str]) -> str:
     UnsupportedModelError
         Code ``not-writable`` if there is something that Antimony has no words for.
     """
-    done: dict[int, _Text] = {}
-    root = math[0]
-    stack = [(root, False)]
-    while stack:
-        element, ready = stack.pop()
-        if ready or not len(element) or _tag(element) == "cn":
-            parts = [done.pop(id(child)) for child in element if id(child) in done]
-            done[id(element)] = _spell(element, parts, name_of)
-        else:
-            stack.append((element, True))
-            stack.extend((child, False) for child in element)
-    return done[id(root)][0]
+    return "".join(printed(Operand(math[0], OPEN), _Printer(name_of).spell))
 
 
 def number_text(value: Fraction) -> str:
     """A number that is read back exactly; negative ones and what is more than one number in parentheses."""
     if value < 0:
         return f"(-{number_text(-value)})"
-    if value.denominator != 1 and not _ends(value):
+    decimal = decimal_digits(value)
+    if decimal is None:
         return f"({_quotient(number_text(Fraction(value.numerator)), number_text(Fraction(value.denominator)))})"
-    digits, exponent = _decimal(value)
-    if len(digits) + exponent <= -_SMALL:
-        return f"({number_text(value * 10**_SMALL)}*1e-{_SMALL})"
-    if len(digits) <= _DIGITS:
+    digits, exponent = decimal
+    if len(digits) + exponent <= -_DOUBLES.smallest:
+        return f"({number_text(value * 10**_DOUBLES.smallest)}*1e-{_DOUBLES.smallest})"
+    if len(digits) <= _DOUBLES.digits:
         return _shortest(digits, exponent)
     # the double nearest to a sum of two doubles need not be the one nearest to the number: take a cut where it is
     wanted = float(value)
-    cuts = [cut for cut in range(_DIGITS, 0, -1) if len(digits) - cut <= _DIGITS]
+    cuts = [cut for cut in range(_DOUBLES.digits, 0, -1) if len(digits) - cut <= _DOUBLES.digits]
     for cut in cuts:
         head = Fraction(int(digits[:cut])) * Fraction(10) ** (exponent + len(digits) - cut)
         if float(head) + float(value - head) == wanted:
             return f"({number_text(head)} + {number_text(value - head)})"
-    cut = cuts[0] if cuts else _DIGITS
+    cut = cuts[0] if cuts else _DOUBLES.digits
     head = Fraction(int(digits[:cut])) * Fraction(10) ** (exponent + len(digits) - cut)
     return f"({number_text(head)} + {number_text(value - head)})"
 
 
 def _quotient(top: str, bottom: str) -> str:
-    """a/b. Between parentheses a quotient of integers is a number of libSBML's own, and 32 bits is all that its parts
-    may have.
+    return f"{top}{_times_one(top, bottom)}/{bottom}"
+
+
+def _times_one(top: str, bottom: str) -> str:
+    """What stands before the mark of a quotient: between parentheses a quotient of integers is a number of libSBML's
+    own, and 32 bits is all that its parts may have.
     """
-    whole = top.isdigit() and bottom.isdigit()
-    times = "*1" if whole and max(int(top), int(bottom)) > _MOST_IN_RATIONAL else ""
-    return f"{top}{times}/{bottom}"
-
-
-def _ends(value: Fraction) -> bool:
-    """Whether the decimal fraction ends."""
-    rest = value.denominator
-    for factor in (2, 5):
-        while rest % factor == 0:
-            rest //= factor
-    return rest == 1
-
-
-def _decimal(value: Fraction) -> tuple[str, int]:
-    """Digits d and exponent e of a number d·10^e that ends."""
-    exponent = 0
-    rest = value
-    while rest.denominator != 1:
-        exponent -= 1
-        rest *= 10
-    text = str(rest.numerator)
-    short = text.rstrip("0")
-    return (short, exponent + len(text) - len(short)) if short else ("0", 0)
+    integers = top.isdigit() and bottom.isdigit()
+    return "*1" if integers and max(int(top), int(bottom)) > _DOUBLES.integer else ""
 
 
 def _shortest(digits: str, exponent: int) -> str:
     point = len(digits) + exponent
-    if exponent >= 0 and point <= _DIGITS:
-        return digits + "0" * exponent
-    if -4 < point <= _DIGITS:
-        return digits[:point] + "." + digits[point:] if point > 0 else "0." + "0" * -point + digits
-    return digits[0] + ("." + digits[1:] if digits[1:] else "") + f"e{point - 1}"
+    return plain_decimal(digits, exponent) if -4 < point <= _DOUBLES.digits else scientific(digits, exponent)
 
 
-def _wrapped(part: _Text, level: int) -> str:
-    text, own = part
-    return text if own >= level else f"({text})"
+class _Printer:
+    """Spells the elements of content MathML."""
+
+    def __init__(self, name_of: Callable[[str], str]) -> None:
+        self._name_of = name_of
+
+    def spell(self, element: Element) -> Spelling[Element]:
+        """One level of the expression."""
+        tag = _tag(element)
+        if tag == "cn":
+            return ATOM, [number_text(_value(element))]
+        if tag == "ci":
+            return ATOM, [self._name_of((element.text or "").strip())]
+        if tag == "csymbol":
+            symbol = element.get("definitionURL", "").rpartition("/")[2]
+            if symbol not in _SYMBOLS:
+                raise _no_word(f"the symbol {symbol!r}")
+            return ATOM, [_SYMBOLS[symbol]]
+        if tag in _CONSTANT_NAMES:
+            return ATOM, [_CONSTANT_NAMES[tag]]
+        if tag in ("piece", "otherwise"):
+            return OPEN, joined(element)
+        if tag == "piecewise":
+            return ATOM, ["piecewise(", *joined(element), ")"]
+        if tag == "apply":
+            return self._apply(_tag(element[0]), element[1:])
+        raise _no_word(f"the element '{tag}'")
+
+    def _apply(self, operator: str, args: list[Element]) -> Spelling[Element]:
+        if operator == "minus" and len(args) == 1:
+            operand = Operand(args[0], ATOM)
+            arrow = next(printed(operand, self.spell)).startswith("o")  # "-o" is one in Antimony
+            return SUM, ["- " if arrow else "-", operand]
+        if operator == "minus":
+            return SUM, [Operand(args[0], SUM), " - ", Operand(args[1], PRODUCT)]
+        if operator == "plus":
+            return SUM, _chain(args, " + ", SUM) or ["0"]
+        if operator == "times":
+            return PRODUCT, _chain(args, "*", PRODUCT) or ["1"]
+        if operator == "divide":
+            numbers = [number_text(_value(arg)) if _tag(arg) == "cn" else "" for arg in args]
+            return PRODUCT, [Operand(args[0], PRODUCT), _times_one(*numbers) + "/", Operand(args[1], POWER)]
+        if operator == "power":
+            return POWER, joined(args, "^", ATOM)
+        if operator == "root":
+            degree = [Operand(args[0][0], ATOM)] if len(args) == 2 else ["2"]
+            return POWER, [Operand(args[-1], ATOM), "^(1/", *degree, ")"]
+        if operator in _RELATIONS and len(args) == 2:
+            return OPEN, joined(args, f" {_RELATIONS[operator]} ", SUM)
+        if operator in _LOGIC and len(args) > 1:
+            return OPEN, joined(args, _LOGIC[operator], ATOM)
+        if operator in _FUNCTIONS or operator in _LOGIC:
+            return ATOM, [f"{operator}(", *joined(args), ")"]
+        raise _no_word(f"'{operator}' of {len(args)} arguments")
 
 
-def _spell(element: Element, parts: list[_Text], name_of: Callable[[str], str]) -> _Text:
-    tag = _tag(element)
-    if tag == "cn":
-        return number_text(_value(element)), _ATOM
-    if tag == "ci":
-        return name_of((element.text or "").strip()), _ATOM
-    if tag == "csymbol":
-        what = element.get("definitionURL", "").rpartition("/")[2]
-        if what not in _SYMBOLS:
-            raise _no_word(f"the symbol {what!r}")
-        return _SYMBOLS[what], _ATOM
-    if tag in _CONSTANT_NAMES:
-        return _CONSTANT_NAMES[tag], _ATOM
-    if tag in ("piece", "otherwise"):
-        return ", ".join(text for text, _ in parts), _OPEN
-    if tag == "piecewise":
-        return f"piecewise({', '.join(text for text, _ in parts)})", _ATOM
-    if tag == "degree":
-        return parts[0]
-    if tag == "apply":
-        return _apply(element, parts)
-    return tag, _ATOM  # the operator of an apply element, which _apply looks at itself
-
-
-def _apply(element: Element, parts: list[_Text]) -> _Text:
-    operator = _tag(element[0])
-    args = parts[1:]
-    if operator == "minus":
-        if len(args) == 1:
-            inside = _wrapped(args[0], _ATOM)
-            return ("- " if inside[0] == "o" else "-") + inside, _SUM  # "-o" is an arrow in Antimony
-        return f"{_wrapped(args[0], _SUM)} - {_wrapped(args[1], _PRODUCT)}", _SUM
-    if operator == "plus":
-        first = [_wrapped(arg, _SUM) for arg in args[:1]]
-        return " + ".join([*first, *(_wrapped(arg, _PRODUCT) for arg in args[1:])]) or "0", _SUM
-    if operator == "times":
-        first = [_wrapped(arg, _PRODUCT) for arg in args[:1]]
-        return "*".join([*first, *(_wrapped(arg, _POWER) for arg in args[1:])]) or "1", _PRODUCT
-    if operator == "divide":
-        return _quotient(_wrapped(args[0], _PRODUCT), _wrapped(args[1], _POWER)), _PRODUCT
-    if operator == "power":
-        return f"{_wrapped(args[0], _ATOM)}^{_wrapped(args[1], _ATOM)}", _POWER
-    if operator == "root":
-        degree, base = args if len(args) == 2 else (("2", _ATOM), args[0])
-        return f"{_wrapped(base, _ATOM)}^(1/{_wrapped(degree, _ATOM)})", _POWER
-    if operator in _RELATIONS and len(args) == 2:
-        return f"{_wrapped(args[0], _SUM)} {_RELATIONS[operator]} {_wrapped(args[1], _SUM)}", _OPEN
-    if operator in _LOGIC and len(args) > 1:
-        return _LOGIC[operator].join(_wrapped(arg, _ATOM) for arg in args), _OPEN
-    if operator in _FUNCTIONS or operator in _LOGIC:
-        return f"{operator}({', '.join(text for text, _ in args)})", _ATOM
-    raise _no_word(f"'{operator}' of {len(args)} arguments")
+def _chain(args: list[Element], mark: str, level: int) -> list[str | Operand[Element]]:
+    """An operation that binds to the left: all but the first hold together more tightly than it does."""
+    return [*joined(args[:1], mark, level), *(piece for arg in args[1:] for piece in (mark, Operand(arg, level + 1)))]
 
 
 def _value(element: Element) -> Fraction:
@@ -299,10 +299,9 @@ def renamed(ids: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
         if not is_reserved(name) or name in table:
             continue
         base = _WITHIN.sub("truncated_", name)
-        new, number = f"{name}_" if base == name else base, 1
-        while new in used or is_reserved(new):
-            number += 1
-            new = f"{base}_{number}"
+        wanted = f"{name}_" if base == name else base
+        candidates = itertools.chain([wanted] if wanted not in used else [], numbered_ids(base, used, 2))
+        new = next(candidate for candidate in candidates if not is_reserved(candidate))
         used.add(new)
         table[name] = new
     return table
@@ -328,7 +327,6 @@ _QUALIFIERS: Final = {
 }
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _QUALIFIER: Final = re.compile(r"\{http://biomodels\.net/(biology|model)-qualifiers/\}(\w+)")
-_MOST_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +402,7 @@ class _Writer:
         self.problems: list[Reason] = []
         self.left_out: list[str] = []
         self.more: list[str] = []  # declarations of stoichiometries that have no id in the file
-        ids = [one.get("id", "") for one in self._everything()]
+        ids = [element.get("id", "") for element in self._everything()]
         self.ids = [name for name in ids if name]
         own = model.get("id") or "model"
         self.names = renamed(self.ids, [*self.ids, own])
@@ -414,8 +412,8 @@ class _Writer:
             self.own += "_"
         self.taken.add(self.own)
         self.units = self._unit_names()
-        self.ruled = {one.get("variable") for one in self._all("Rules") if _tag(one) == "assignmentRule"}
-        self.initial = {one.get("symbol", ""): self._math(one) for one in self._all("InitialAssignments")}
+        self.ruled = {element.get("variable") for element in self._all("Rules") if _tag(element) == "assignmentRule"}
+        self.initial = {element.get("symbol", ""): self._math(element) for element in self._all("InitialAssignments")}
 
     def run(self) -> AntimonyText:
         """The whole text."""
@@ -465,16 +463,14 @@ class _Writer:
         return self._name(element.get("id", ""))
 
     def _free(self, name: str) -> str:
-        number = 1
-        while f"{name}_{number}" in self.taken:
-            number += 1
-        self.taken.add(f"{name}_{number}")
-        return f"{name}_{number}"
+        new = next(numbered_ids(name, self.taken))
+        self.taken.add(new)
+        return new
 
     def _unit_names(self) -> dict[str, str]:
         """What each unit is called: those of the model as Antimony wants it, others by their own id if that is free."""
         names: dict[str, str] = {}
-        defined = [one.get("id", "") for one in self._all("UnitDefinitions")]
+        defined = [element.get("id", "") for element in self._all("UnitDefinitions")]
         for attribute, special in SPECIAL_UNITS.items():
             name = self.model.get(attribute)
             if name in defined and name in (special, special.removesuffix("_unit")) and special not in names.values():
@@ -493,13 +489,13 @@ class _Writer:
             return infix(math, self._name)
         except UnsupportedModelError as error:
             name = parent.get("variable") or parent.get("symbol") or parent.get("id") or _tag(parent)
-            self.problems += [Reason(one.code, f"{name}: {one.message}", name) for one in error.reasons]
+            self.problems += [Reason(reason.code, f"{name}: {reason.message}", name) for reason in error.reasons]
             return "0"
 
     # -- units ---------------------------------------------------------------------------------------
 
     def _unit_lines(self) -> Iterator[str]:
-        defined = {one.get("id", ""): one for one in self._all("UnitDefinitions")}
+        defined = {element.get("id", ""): element for element in self._all("UnitDefinitions")}
         for name, definition in defined.items():
             yield f"unit {self.units[name]} = {_unit_text(definition)};"
         for attribute, special in SPECIAL_UNITS.items():
@@ -526,79 +522,79 @@ class _Writer:
             yield f"{self._name(name)} = {_attribute(text)}{size};"
 
     def _compartments(self) -> Iterator[str]:
-        for one in self._all("Compartments"):
-            kind = "var" if one.get("constant") == "false" else "const"
-            yield f"{kind} compartment {self._own_name(one)};"
-            yield from self._start(one, "size")
-            yield from self._unit_of(one)
-            if one.get("spatialDimensions", "3") != "3":
-                self._lose("the dimensions of compartments", one.get("id", ""))
+        for element in self._all("Compartments"):
+            kind = "var" if element.get("constant") == "false" else "const"
+            yield f"{kind} compartment {self._own_name(element)};"
+            yield from self._start(element, "size")
+            yield from self._unit_of(element)
+            if element.get("spatialDimensions", "3") != "3":
+                self._lose("the dimensions of compartments", element.get("id", ""))
 
     def _species(self) -> Iterator[str]:
-        for one in self._all("Species"):
-            amount = one.get("hasOnlySubstanceUnits") == "true"
+        for element in self._all("Species"):
+            amount = element.get("hasOnlySubstanceUnits") == "true"
             kind = "substanceOnly species" if amount else "species"
-            fixed = "$" if one.get("boundaryCondition") == "true" or one.get("constant") == "true" else ""
-            home = one.get("compartment", "")
-            yield f"{kind} {fixed}{self._own_name(one)} in {self._name(home)};"
-            if one.get("initialAmount") is not None:
-                yield from self._start(one, "initialAmount", None if amount else home)
+            fixed = "$" if element.get("boundaryCondition") == "true" or element.get("constant") == "true" else ""
+            home = element.get("compartment", "")
+            yield f"{kind} {fixed}{self._own_name(element)} in {self._name(home)};"
+            if element.get("initialAmount") is not None:
+                yield from self._start(element, "initialAmount", None if amount else home)
             else:
-                yield from self._concentration(one, home, amount)
-            yield from self._unit_of(one, "substanceUnits")
-            if one.get("conversionFactor") or self.model.get("conversionFactor"):
-                self._refuse(one.get("id", ""), "a conversion factor")
+                yield from self._concentration(element, home, amount)
+            yield from self._unit_of(element, "substanceUnits")
+            if element.get("conversionFactor") or self.model.get("conversionFactor"):
+                self._refuse(element.get("id", ""), "a conversion factor")
 
-    def _concentration(self, one: Element, home: str, amount: bool) -> Iterator[str]:
-        text = one.get("initialConcentration")
-        if text is not None and amount and one.get("id") not in self.initial:
-            yield f"{self._own_name(one)} = {_attribute(text)}*{self._name(home)};"
+    def _concentration(self, element: Element, home: str, amount: bool) -> Iterator[str]:
+        text = element.get("initialConcentration")
+        if text is not None and amount and element.get("id") not in self.initial:
+            yield f"{self._own_name(element)} = {_attribute(text)}*{self._name(home)};"
         else:
-            yield from self._start(one, "initialConcentration")
+            yield from self._start(element, "initialConcentration")
 
     def _parameters(self) -> Iterator[str]:
-        for one in self._all("Parameters"):
-            yield f"{'var' if one.get('constant') == 'false' else 'const'} {self._own_name(one)};"
-            yield from self._start(one, "value")
-            yield from self._unit_of(one)
+        for element in self._all("Parameters"):
+            yield f"{'var' if element.get('constant') == 'false' else 'const'} {self._own_name(element)};"
+            yield from self._start(element, "value")
+            yield from self._unit_of(element)
 
     def _rules(self) -> Iterator[str]:
-        for one in self._all("Rules"):
-            name = self._name(one.get("variable", ""))
-            if _tag(one) == "assignmentRule":
-                yield f"{name} := {self._math(one)};"
-            elif _tag(one) == "rateRule":
-                yield f"{name}' = {self._math(one)};"
+        for element in self._all("Rules"):
+            name = self._name(element.get("variable", ""))
+            if _tag(element) == "assignmentRule":
+                yield f"{name} := {self._math(element)};"
+            elif _tag(element) == "rateRule":
+                yield f"{name}' = {self._math(element)};"
             else:
                 self._refuse("", "an algebraic rule")
 
     # -- reactions and events ------------------------------------------------------------------------
 
     def _reactions(self) -> Iterator[str]:
-        for one in self._all("Reactions"):
-            sides = [self._side(one, name) for name in ("Reactants", "Products")]
+        for element in self._all("Reactions"):
+            sides = [self._side(element, name) for name in ("Reactants", "Products")]
             if not any(sides):
-                self._refuse(one.get("id", ""), "a reaction that changes no species")
-            arrow = "=>" if one.get("reversible") == "false" else "->"
-            law = one.find(f"{self.space}kineticLaw")
+                self._refuse(element.get("id", ""), "a reaction that changes no species")
+            arrow = "=>" if element.get("reversible") == "false" else "->"
+            law = element.find(f"{self.space}kineticLaw")
             rate = "" if law is None else self._math(law)
-            home = one.get("compartment")
+            home = element.get("compartment")
             where = f" in {self._name(home)}" if home is not None else ""
-            yield f"{self._own_name(one)}: {' '.join(filter(None, (sides[0], arrow, sides[1])))}; {rate}{where};"
+            yield f"{self._own_name(element)}: {' '.join(filter(None, (sides[0], arrow, sides[1])))}; {rate}{where};"
             if law is not None:
                 for child in law:
                     if _tag(child) != "math":
-                        self._lose(f"{_tag(child)} of kinetic laws", one.get("id", ""))
+                        self._lose(f"{_tag(child)} of kinetic laws", element.get("id", ""))
 
     def _side(self, reaction: Element, name: str) -> str:
         parts = []
-        for one in reaction.findall(f"{self.space}listOf{name}/{self.space}speciesReference"):
-            text = one.get("stoichiometry")
-            own = one.get("id")
-            species = self._name(one.get("species", ""))
+        for element in reaction.findall(f"{self.space}listOf{name}/{self.space}speciesReference"):
+            text = element.get("stoichiometry")
+            own = element.get("id")
+            species = self._name(element.get("species", ""))
             if own is not None:
                 parts.append(f"{self._name(own)} {species}")
-                self._declare(self._name(own), own, text, varies=one.get("constant") == "false")
+                self._declare(self._name(own), own, text, varies=element.get("constant") == "false")
             elif text is None or Fraction(text) == 1:
                 parts.append(species)
             elif _is_plain(number := _attribute(text)):
@@ -618,48 +614,48 @@ class _Writer:
         self.more.append(f"{'var' if varies else 'const'} {name};")
 
     def _events(self) -> Iterator[str]:
-        for one in self._all("Events"):
-            parts = {_tag(child): child for child in one}
+        for element in self._all("Events"):
+            parts = {_tag(child): child for child in element}
             changes = [
                 f"{self._name(child.get('variable', ''))} = {self._math(child)}"
                 for child in parts.get("listOfEventAssignments", ())
             ]
             if not changes:
-                self.left_out.append(one.get("id", ""))
-                self._lose("events that change nothing", one.get("id", ""))
+                self.left_out.append(element.get("id", ""))
+                self._lose("events that change nothing", element.get("id", ""))
                 continue
-            label = f"{self._own_name(one)}: " if one.get("id") else ""
+            label = f"{self._own_name(element)}: " if element.get("id") else ""
             delay = f"{self._math(parts['delay'])} after " if "delay" in parts else ""
             trigger = parts["trigger"]
             more = f", priority = {self._math(parts['priority'])}" if "priority" in parts else ""
-            for attribute, word, element in (
+            for attribute, word, owner in (
                 ("initialValue", "t0", trigger),
                 ("persistent", "persistent", trigger),
-                ("useValuesFromTriggerTime", "fromTrigger", one),
+                ("useValuesFromTriggerTime", "fromTrigger", element),
             ):
-                more += f", {word}={element.get(attribute, 'true')}"
+                more += f", {word}={owner.get(attribute, 'true')}"
             yield f"{label}at {delay}({self._math(trigger)}){more}: {', '.join(changes)};"
 
     def _constraints(self) -> Iterator[str]:
-        for one in self._all("Constraints"):
-            yield f"constraint: {self._math(one)};"
-            if any(_tag(child) == "message" for child in one):
+        for element in self._all("Constraints"):
+            yield f"constraint: {self._math(element)};"
+            if any(_tag(child) == "message" for child in element):
                 self._lose("messages of constraints", "")
 
     # -- descriptions --------------------------------------------------------------------------------
 
     def _descriptions(self) -> Iterator[str]:
-        for one in self._everything():
-            name = one.get("id", "")
+        for element in self._everything():
+            name = element.get("id", "")
             if not name or name in self.left_out:
                 continue
             own = self._name(name)
-            if one.get("name"):
-                yield f"{own} is {self._string(one.get('name', ''), name)};"
-            term = one.get("sboTerm")
+            if element.get("name"):
+                yield f"{own} is {self._string(element.get('name', ''), name)};"
+            term = element.get("sboTerm")
             if term:
                 yield f"{own}.sboTerm = {int(term.removeprefix('SBO:'))};"
-            yield from self._terms(one, own, name)
+            yield from self._terms(element, own, name)
         yield from self._terms(self.model, "model", "the model")
         if self.model.get("sboTerm"):
             self._lose("the SBO term of the model", "")
@@ -705,15 +701,15 @@ class _Writer:
         message = f"{name or 'the model'}: Antimony cannot say {what}; write SBML instead"
         self.problems.append(Reason("not-writable", message, name or None))
 
-    def _reasons(self) -> Iterator[Reason]:
+    def _reasons(self, most: int = 5) -> Iterator[Reason]:
         for old, new in self.names.items():
             yield Reason("id-renamed", f"{old} is a word of Antimony; there it is called {new}", old)
         for old, new in self.units.items():
             if old != new and new not in SPECIAL_UNITS.values():
                 yield Reason("id-renamed", f"the unit {old} is called {new} in Antimony", old)
         for kind, names in self.lost.items():
-            shown = ", ".join([name for name in names if name][:_MOST_NAMED])
-            more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED and shown else ""
+            shown = ", ".join([name for name in names if name][:most])
+            more = f", and {len(names) - most} more" if len(names) > most and shown else ""
             yield Reason("not-kept", f"not in the Antimony text: {kind}{f' ({shown}{more})' if shown else ''}")
 
 

@@ -4,20 +4,47 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.graph import RELATIONS, Graph, Node
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Event, OdeSystem
-from sbmlump.model.text import one_line
+from sbmlump.model.text import (
+    ATOM,
+    OPEN,
+    PRODUCT,
+    SUM,
+    GraphPrinter,
+    Operand,
+    Spelling,
+    combination,
+    joined,
+    one_line,
+)
 
-__all__ = ["latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
+__all__ = ["LatexSettings", "latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
 
-_LONG: Final = 600
-"""Characters from which a sub-expression that is used again gets a name of its own."""
-_MOST_MEMBERS: Final = 20
+
+@dataclass(frozen=True, slots=True)
+class LatexSettings:
+    """How long lines become.
+
+    Attributes
+    ----------
+    part : int or None
+        Characters from which a part of an expression gets a name of its own (six lines of a page); ``None``: never.
+    members : int
+        Terms of a lump that are printed.
+    """
+
+    part: int | None = 600
+    members: int = 20
+
+
+_SETTINGS: Final = LatexSettings()
 _SPECIAL: Final = str.maketrans(
     {mark: f"\\{mark}" for mark in "_&%#${}"}
     | {
@@ -33,7 +60,6 @@ _SPECIAL: Final = str.maketrans(
 _RELATIONS: Final = {"lt": "<", "leq": r"\le", "gt": ">", "geq": r"\ge", "eq": "=", "neq": r"\ne"}
 _LOGIC: Final = {"and": r"\land", "or": r"\lor", "xor": r"\oplus"}
 _CONSTANTS: Final = {"pi": r"\pi", "exponentiale": r"\mathrm{e}", "infinity": r"\infty"}
-_SUM, _PRODUCT, _ATOM = 1, 2, 4
 _HEAD: Final = r"""\documentclass{article}
 \usepackage{amsmath}
 \usepackage[utf8]{inputenc}
@@ -42,21 +68,23 @@ _HEAD: Final = r"""\documentclass{article}
 """
 
 
-def latex_reduction(reduced: ReducedSystem) -> bytes:
+def latex_reduction(reduced: ReducedSystem, settings: LatexSettings = _SETTINGS) -> bytes:
     """A document with the lumps, the equations of the reduced model and its observables."""
-    lumps = [f"{_id(lump.id)} &= {_combination(lump.members)}" for lump in reduced.lumps if not lump.is_single]
+    lumps = [
+        f"{_id(lump.id)} &= {_combination(lump.members, settings)}" for lump in reduced.lumps if not lump.is_single
+    ]
     text = _title(
         f"{reduced.original.name or reduced.original.id}, reduced from {reduced.original.size} to "
         f"{reduced.system.size} states"
     )
     if lumps:
         text += "Lumps of states of the original model:\n" + _align(lumps)
-    return (_HEAD + text + _equations(reduced.system) + "\\end{document}\n").encode()
+    return (_HEAD + text + _equations(reduced.system, settings) + "\\end{document}\n").encode()
 
 
-def latex_equations(system: OdeSystem) -> bytes:
+def latex_equations(system: OdeSystem, settings: LatexSettings = _SETTINGS) -> bytes:
     """A document with the equations of a model, its initial values and its assigned quantities."""
-    return (_HEAD + _title(system.name or system.id) + _equations(system) + "\\end{document}\n").encode()
+    return (_HEAD + _title(system.name or system.id) + _equations(system, settings) + "\\end{document}\n").encode()
 
 
 def lumping_csv(reduced: ReducedSystem) -> bytes:
@@ -79,8 +107,8 @@ def _text(text: str) -> str:
     return one_line(text).translate(_SPECIAL)
 
 
-def _equations(system: OdeSystem) -> str:
-    printer = _Printer(system.graph)
+def _equations(system: OdeSystem, settings: LatexSettings) -> str:
+    printer = _Printer(system.graph, settings.part)
     rates = [
         rf"\frac{{\mathrm{{d}} {_id(name)}}}{{\mathrm{{d}} t}} &= {printer.text(rhs)}"
         for name, rhs in zip(system.states, system.rhs, strict=True)
@@ -135,16 +163,9 @@ def _align(lines: list[str]) -> str:
     return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}\n"
 
 
-def _combination(members: Mapping[str, Fraction]) -> str:
-    terms = []
-    for index, (name, value) in enumerate(members.items()):
-        if index == _MOST_MEMBERS:
-            terms.append(rf"+ \ldots \text{{ ({len(members) - index} more)}}")
-            break
-        factor = "" if abs(value) == 1 else _number(abs(value)) + r"\,"
-        sign = "-" if value < 0 else "+"
-        terms.append(f"{sign} {factor}{_id(name)}")
-    return " ".join(terms).removeprefix("+ ")
+def _combination(members: Mapping[str, Fraction], settings: LatexSettings) -> str:
+    terms = [(_id(name), value) for name, value in members.items()]
+    return combination(terms, settings.members, times=r"\,", more=r"+ \ldots \text{{ ({} more)}}", number=_number)
 
 
 def _id(name: str) -> str:
@@ -166,92 +187,80 @@ def _number(value: Fraction) -> str:
 
 def node_to_latex(graph: Graph, node: Node) -> str:
     """One expression, opened down to its ids."""
-    return _Printer(graph, named=False).text(node)
+    return _Printer(graph, None).text(node)
 
 
-class _Printer:
-    """Prints nodes of one graph; long parts are named ``e_1`` and so on."""
+class _Printer(GraphPrinter):
+    """Prints nodes of one graph; long parts are named ``e_1`` and so on, so texts are kept instead of streamed."""
 
-    def __init__(self, graph: Graph, *, named: bool = True) -> None:
-        self._graph = graph
-        self._naming = named
-        self._done: dict[Node, tuple[str, int]] = {}
+    def __init__(self, graph: Graph, longest: int | None) -> None:
+        super().__init__(graph)
+        self._longest = longest
+        self._texts: dict[Node, tuple[int, str]] = {}
         self.named: dict[Node, tuple[str, str]] = {}
 
     def text(self, root: Node) -> str:
         """LaTeX of ``root``."""
-        for node in self._graph.reachable([root]):
-            if node not in self._done:
-                text, level = self._spell(node)
-                if self._naming and len(text) > _LONG and node != root:
+        for node in self.graph.reachable([root]):
+            if node not in self._texts:
+                level, pieces = self.spell(node)
+                text = "".join(piece if isinstance(piece, str) else self._wrapped(*piece) for piece in pieces)
+                if self._longest is not None and len(text) > self._longest and node != root:
                     name = f"e_{{{len(self.named) + 1}}}"
                     self.named[node] = (name, text)
-                    text, level = name, _ATOM
-                self._done[node] = text, level
-        return self._done[root][0]
+                    level, text = ATOM, name
+                self._texts[node] = level, text
+        return self._texts[root][1]
 
     def _wrapped(self, node: Node, level: int) -> str:
-        text, own = self._done[node]
+        own, text = self._texts[node]
         return text if own >= level else rf"\left({text}\right)"
 
-    def _spell(self, node: Node) -> tuple[str, int]:
-        graph = self._graph
-        op, args = graph.op(node), graph.args(node)
-        if op is Op.NUMBER:
-            value = graph.number_of(node)
-            assert value is not None
-            return _number(value), _SUM if value < 0 else _PRODUCT if value.denominator != 1 else _ATOM
-        if op is Op.SYMBOL:
-            return _id(graph.name(node)), _ATOM
-        if op is Op.TIME:
-            return "t", _ATOM
-        if op is Op.CONSTANT:
-            name = graph.name(node)
-            return _CONSTANTS.get(name, rf"\text{{{name}}}"), _ATOM
-        if op is Op.ADD:
-            return self._sum(args), _SUM
-        if op is Op.MUL:
-            return self._product(args)
-        if op is Op.DIV:
-            return rf"\frac{{{self._done[args[0]][0]}}}{{{self._done[args[1]][0]}}}", _PRODUCT
-        if op is Op.POW:
-            return self._power(args), _PRODUCT
-        if op is Op.PIECEWISE:
-            lines = [
-                rf"{self._done[v][0]} & \text{{if }} {self._done[c][0]}"
-                for v, c in zip(args[:-1:2], args[1::2], strict=True)
-            ]
-            lines.append(rf"{self._done[args[-1]][0]} & \text{{otherwise}}")
-            return "\\begin{cases} " + r" \\ ".join(lines) + r" \end{cases}", _ATOM
-        return self._call(graph.name(node), args)
+    def number(self, value: Fraction) -> Spelling[Node]:
+        return SUM if value < 0 else PRODUCT if value.denominator != 1 else ATOM, [_number(value)]
 
-    def _sum(self, args: tuple[Node, ...]) -> str:
-        text = self._done[args[0]][0]
+    def symbol(self, name: str) -> str:
+        return _id(name)
+
+    def time(self) -> str:
+        return "t"
+
+    def constant(self, name: str) -> str:
+        return _CONSTANTS.get(name, rf"\text{{{name}}}")
+
+    def sum(self, args: Sequence[Node]) -> Spelling[Node]:
+        text = self._texts[args[0]][1]
         for arg in args[1:]:
-            term = self._done[arg][0]
+            term = self._texts[arg][1]
             text += f" - {term[1:].lstrip()}" if term.startswith("-") else f" + {term}"
-        return text
+        return SUM, [text]
 
-    def _product(self, args: tuple[Node, ...]) -> tuple[str, int]:
-        if self._graph.number_of(args[0]) == -1:
-            rest = r" \, ".join(self._wrapped(arg, _PRODUCT) for arg in args[1:])
-            return f"-{rest}", _SUM
-        first = self._graph.number_of(args[0])
-        negative = first is not None and first < 0
-        parts = [self._wrapped(arg, _SUM if i == 0 and negative else _PRODUCT) for i, arg in enumerate(args)]
-        return r" \, ".join(parts), _SUM if negative else _PRODUCT
+    def product(self, args: Sequence[Node]) -> Spelling[Node]:
+        first = self.graph.number_of(args[0])
+        if first == -1:
+            return SUM, ["-", *joined(args[1:], r" \, ", PRODUCT)]
+        if first is not None and first < 0:
+            return SUM, [Operand(args[0], SUM), r" \, ", *joined(args[1:], r" \, ", PRODUCT)]
+        return PRODUCT, joined(args, r" \, ", PRODUCT)
 
-    def _power(self, args: tuple[Node, ...]) -> str:
-        if self._graph.number_of(args[1]) == Fraction(1, 2):
-            return rf"\sqrt{{{self._done[args[0]][0]}}}"
-        return rf"{{{self._wrapped(args[0], _ATOM)}}}^{{{self._done[args[1]][0]}}}"
+    def quotient(self, top: Node, bottom: Node) -> Spelling[Node]:
+        return PRODUCT, [r"\frac{", Operand(top, OPEN), "}{", Operand(bottom, OPEN), "}"]
 
-    def _call(self, name: str, args: tuple[Node, ...]) -> tuple[str, int]:
-        inside = [self._done[arg][0] for arg in args]
+    def power(self, base: Node, exponent: Node) -> Spelling[Node]:
+        if self.graph.number_of(exponent) == Fraction(1, 2):
+            return PRODUCT, [r"\sqrt{", Operand(base, OPEN), "}"]
+        return PRODUCT, ["{", Operand(base, ATOM), "}^{", Operand(exponent, OPEN), "}"]
+
+    def piecewise(self, args: Sequence[Node]) -> Spelling[Node]:
+        out: list[str | Operand[Node]] = [r"\begin{cases} "]
+        for value, condition in zip(args[:-1:2], args[1::2], strict=True):
+            out += [Operand(value, OPEN), r" & \text{if } ", Operand(condition, OPEN), r" \\ "]
+        return ATOM, [*out, Operand(args[-1], OPEN), r" & \text{otherwise} \end{cases}"]
+
+    def call(self, name: str, args: Sequence[Node]) -> Spelling[Node]:
         if name in RELATIONS:
-            return f"{inside[0]} {_RELATIONS[name]} {inside[1]}", _SUM
-        if name in LOGIC:
-            if name == "not":
-                return rf"\lnot \left({inside[0]}\right)", _ATOM
-            return f" {_LOGIC[name]} ".join(rf"\left({text}\right)" for text in inside), _SUM
-        return rf"\operatorname{{{name}}}\left({', '.join(inside)}\right)", _ATOM
+            return SUM, joined(args, f" {_RELATIONS[name]} ")
+        if name in _LOGIC:
+            return SUM, [r"\left(", *joined(args, rf"\right) {_LOGIC[name]} \left("), r"\right)"]
+        head = r"\lnot " if name == "not" else rf"\operatorname{{{name}}}"
+        return ATOM, [rf"{head}\left(", *joined(args), r"\right)"]

@@ -4,52 +4,23 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import difflib
 import gc
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Final, NoReturn
 
-from sbmlump.errors import InputError, Reason
+from sbmlump.errors import InputError, Reason, near_matches
 from sbmlump.formats.ode_write import ode_text, write_ode
 from sbmlump.model.graph import FUNCTIONS, Graph, Node
+from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.system import Assigned, Constant, OdeSystem, Origin, Participant, Quantity, Reaction
-from sbmlump.model.text import ExpressionError, parse_number
+from sbmlump.model.text import END, NEWLINE, ExpressionError, InfixReader, is_name, is_number, parse_number, skip_lines
 from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
 
-__all__ = [
-    "parse_tokens",
-    "END",
-    "NEWLINE",
-    "Tokens",
-    "is_name",
-    "is_number",
-    "tokenise",
-    "RESERVED",
-    "NamedExpression",
-    "RawOde",
-    "OdeReaction",
-    "ReactionReader",
-    "skip_lines",
-    "KNOWN_FUNCTIONS",
-    "ExpressionReader",
-    "Names",
-    "check_uses",
-    "sort_names",
-    "unknown_name",
-    "build_system",
-    "partition_blocks",
-    "initial_partition",
-    "load_ode",
-    "load_ode_file",
-    "ode_text",
-    "parse_ode",
-    "write_ode",
-]
+__all__ = ["OdeLimits", "initial_partition", "load_ode", "load_ode_file", "ode_text", "parse_ode", "write_ode"]
 
 
 # -- Words of an ``.ode`` file, with the line each stands on -------------------------------------
@@ -58,16 +29,10 @@ __all__ = [
 # second. A line number is counted only when a message needs it.
 
 
-NEWLINE: Final = "\n"
-END: Final = ""
-"""Stands after the last token (twice, so that looking one further is safe)."""
-
 _TOKEN: Final = re.compile(
     r'[A-Za-z_][A-Za-z0-9_]*|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|->|\*\*|\n|"[^"\n]*"|[^\s]'
 )
 _COMMENT: Final = re.compile(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
-_DIGITS: Final = frozenset("0123456789.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +102,6 @@ def _blank(match: re.Match[str]) -> str:
     return found if found[0] == '"' else " " + "\n" * found.count("\n")
 
 
-def is_name(word: str) -> bool:
-    """Whether a token is a name."""
-    return word[:1] in _LETTERS if word else False
-
-
-def is_number(word: str) -> bool:
-    """Whether a token is a number."""
-    return word[:1] in _DIGITS and word != "." if word else False
-
-
 def shown(word: str) -> str:
     """A token as a message quotes it."""
     if word == NEWLINE:
@@ -185,6 +140,22 @@ class OdeReaction:
     rate: str | None  # name of the rate constant, if the rate is nothing else
 
 
+@dataclass(frozen=True, slots=True)
+class OdeLimits:
+    """What is taken for a slip, and how much is said.
+
+    Attributes
+    ----------
+    multiplicity : int
+        Times that a species may take part in a reaction: a polynomial of such a degree is no kinetics.
+    lines : int
+        Lines that a remark lists.
+    """
+
+    multiplicity: int = 1_000
+    lines: int = 10
+
+
 @dataclass(slots=True)
 class RawOde:
     """Everything a file says, in order; nothing is resolved yet.
@@ -207,44 +178,25 @@ class RawOde:
     participants: dict[str, int] = field(default_factory=dict)
     first_use: dict[str, int] = field(default_factory=dict)
     doubtful: dict[str, list[int]] = field(default_factory=dict)
+    limits: OdeLimits = OdeLimits()
 
 
-# -- Arithmetic expressions of ``.ode`` files: explicit stacks, exact numbers, nothin ------------
-
-# Arithmetic expressions of ``.ode`` files: explicit stacks, exact numbers, nothing is evaluated as a program.
+# -- Arithmetic expressions of ``.ode`` files -------------------------------------------------------
 
 
-_PRECEDENCE: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "^": 4}
-_MARKS: Final = {"+": "+", "-": "-", "*": "*", "/": "/", "^": "^", "**": "^"}
-_RIGHT: Final = frozenset({"neg", "^"})
 _ALIASES: Final = {
     "log": "ln", "ceil": "ceiling", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh",
     "acosh": "arccosh", "atanh": "arctanh", "maximum": "max", "minimum": "min", "Min": "min", "Max": "max",
-    "Abs": "abs", "pow": "power", "root": "sqrt",
+    "Abs": "abs", "pow": "power",
 }  # fmt: skip
-_WIDTHS: Final = {"power": (2, 2), "rem": (2, 2), "quotient": (2, 2), "min": (1, 1 << 20), "max": (1, 1 << 20)}
-_Value = Node | list[Node]  # a list: the terms of a sum that may go on
-_OWN: Final = frozenset({"power", "sqrt", "log10", "log2"})
+_KNOWN: Final = "exp, log, sqrt, pow, abs, min, max, floor, ceil, sin, cos, tan and their like"
 
-KNOWN_FUNCTIONS: Final = frozenset({*FUNCTIONS, *_OWN, *_ALIASES} - {"root", "factorial"})
+KNOWN_FUNCTIONS: Final = frozenset({*FUNCTIONS, *_ALIASES, "power", "sqrt", "log10", "log2"} - {"factorial"})
 """Names that may stand before a parenthesis."""
 
 
-@dataclass(slots=True)
-class _Stacks:
-    """Values, open operators with their tokens (also "(" and names of functions), and for each open parenthesis the
-    number of arguments so far (0: it only groups).
-    """
-
-    values: list[_Value]
-    operators: list[tuple[str, int]]
-    counts: list[int]
-
-
-class ExpressionReader:
-    """Reads expressions out of a token list into a graph.
-
-    A line end closes an expression, unless it stands inside a parenthesis or beside an operator.
+class ExpressionReader(InfixReader):
+    """Reads expressions of ``.ode`` files.
 
     Parameters
     ----------
@@ -256,6 +208,11 @@ class ExpressionReader:
         Gets the tokens of powers that ERODE's grammar reads otherwise.
     """
 
+    functions = KNOWN_FUNCTIONS
+    aliases = _ALIASES
+    flat_sums = True
+    stray_comma = "a comma stands outside the arguments of a function"
+
     def __init__(
         self,
         tokens: Tokens,
@@ -263,190 +220,65 @@ class ExpressionReader:
         lookup: Callable[[str, int], Node],
         doubtful: dict[str, list[int]],
     ) -> None:
-        self._tokens = tokens
-        self._graph = graph
+        super().__init__(tokens.words, graph)
         self._lookup = lookup
+        self._tokens = tokens
         self._doubtful = doubtful
         self._signed: set[int] = set()
         self._numbers: dict[str, Node] = {}
 
     def number(self, index: int) -> Node:
         """The number at ``index``, exactly."""
-        word = self._tokens.words[index]
+        word = self.words[index]
         node = self._numbers.get(word)
         if node is None:
             try:
                 value = parse_number(word)
             except ExpressionError:
-                self._tokens.fail(index, f"the number {word} is out of range")
-            node = self._numbers[word] = self._graph.number(value)
+                self.fail(index, f"the number {word} is out of range")
+            node = self._numbers[word] = self.graph.number(value)
         return node
 
-    def read(self, index: int) -> tuple[Node, int]:
-        """The expression that begins at ``index``, and the index after it.
+    def name(self, word: str, index: int) -> Node:
+        """What the name stands for."""
+        return self._lookup(word, index)
 
-        Raises
-        ------
-        InputError
-            Codes ``ode-syntax`` and ``ode-unknown-function``.
-        """
-        stacks = _Stacks([], [], [])
-        words = self._tokens.words
-        while True:
-            index = self._operand(index, stacks)
-            index = self._closed(index, stacks)
-            after = index
-            while words[after] == NEWLINE:
-                after += 1
-            mark = words[after]
-            operator = _MARKS.get(mark)
-            if operator is not None:
-                self._push(stacks, operator, after)
-            elif mark == "," and stacks.counts:
-                self._unwind(stacks)
-                if not stacks.counts[-1]:
-                    self._tokens.fail(after, "a comma stands outside the arguments of a function")
-                stacks.counts[-1] += 1
-            elif stacks.counts:
-                self._tokens.expected(after, "an operator or ')'")
-            else:
-                while stacks.operators:
-                    self._apply(stacks)
-                return self._node(stacks.values[0]), index
-            index = after + 1
+    def fail(self, index: int, message: str, code: str = "ode-syntax", element: str | None = None) -> NoReturn:
+        """Refuse the file."""
+        self._tokens.fail(index, message, code, element)
 
-    def _operand(self, index: int, stacks: _Stacks) -> int:
-        """Read signs, opening parentheses and function names up to a number or a name, and that; the index after it."""
-        words = self._tokens.words
-        while True:
-            word = words[index]
-            if is_number(word):
-                stacks.values.append(self.number(index))
-                return index + 1
-            if is_name(word):
-                if words[index + 1] != "(" or words[index + 2].startswith('"'):
-                    stacks.values.append(self._lookup(word, index))
-                    return index + 1
-                self._check_function(word, index)
-                stacks.operators += [(word, index), ("(", index)]
-                stacks.counts.append(1)
-                index += 1
-            elif word == "(":
-                stacks.operators.append(("(", index))
-                stacks.counts.append(0)
-            elif word == "-":
-                stacks.operators.append(("neg", index))
-            elif word not in (NEWLINE, "+"):
-                self._tokens.expected(index, "a number, a name or a parenthesis")
-            index += 1
+    def no_operand(self, index: int) -> NoReturn:
+        """Refuse what is no number, name or parenthesis."""
+        self._tokens.expected(index, "a number, a name or a parenthesis")
 
-    def _closed(self, index: int, stacks: _Stacks) -> int:
-        """Close as many parentheses as there stand after a value; the index after them."""
-        words = self._tokens.words
-        while stacks.counts:
-            after = index
-            while words[after] == NEWLINE:
-                after += 1
-            if words[after] != ")":
-                break
-            self._unwind(stacks)
-            stacks.operators.pop()
-            count = stacks.counts.pop()
-            values = stacks.values
-            if count:
-                name, place = stacks.operators.pop()
-                args = [self._node(value) for value in values[-count:]]
-                del values[-count:]
-                values.append(self._call(name, place, args))
-            else:
-                values.append(self._node(values.pop()))
-            index = after + 1
-        return index
+    def not_closed(self, index: int, opened: int) -> NoReturn:
+        """Refuse what neither goes on nor closes a parenthesis."""
+        self._tokens.expected(index, "an operator or ')'")
 
-    def _push(self, stacks: _Stacks, incoming: str, index: int) -> None:
-        level = _PRECEDENCE[incoming]
-        while stacks.operators and stacks.operators[-1][0] in _PRECEDENCE:
-            top = _PRECEDENCE[stacks.operators[-1][0]]
-            if top < level or (top == level and incoming in _RIGHT):
-                break
-            self._apply(stacks)
-        if incoming == "^" and stacks.operators:
-            before = stacks.operators[-1][0]
-            if before == "^":
-                self._doubtful.setdefault("nested", []).append(index)
-            elif before == "neg":
-                self._signed.add(index)
-        stacks.operators.append((incoming, index))
+    def unknown_function(self, word: str, index: int) -> NoReturn:
+        """Refuse the name of a function."""
+        self.fail(index, f"'{word}' is no known function; known are {_KNOWN}", "ode-unknown-function", word)
 
-    def _unwind(self, stacks: _Stacks) -> None:
-        while stacks.operators[-1][0] != "(":
-            self._apply(stacks)
+    def power_after(self, operator: str, index: int) -> None:
+        """Note powers of powers, and after a sign."""
+        if operator == "^":
+            self._doubtful.setdefault("nested", []).append(index)
+        elif operator == "neg":
+            self._signed.add(index)
 
-    def _apply(self, stacks: _Stacks) -> None:
-        """Do the operation on top of the stack."""
-        graph, values = self._graph, stacks.values
-        operator, index = stacks.operators.pop()
-        right = self._node(values.pop())
-        if operator == "neg":
-            values.append(graph.neg(right))
-            return
-        left = values.pop()
-        if operator in ("+", "-"):
-            # a sum stays a list until it is complete: thousands of terms are one node, not a chain of nodes
-            terms = left if isinstance(left, list) else [left]
-            terms.append(right if operator == "+" else graph.neg(right))
-            values.append(terms)
-            return
-        left = self._node(left)
-        if operator == "*":
-            values.append(graph.mul((left, right)))
-        elif operator == "/":
-            values.append(graph.div(left, right))
-        else:
-            if index in self._signed:
-                exponent = graph.number_of(right)
-                if exponent is None or exponent.denominator != 1 or exponent.numerator % 2 == 0:
-                    self._doubtful.setdefault("signed", []).append(index)
-            values.append(graph.pow(left, right))
-
-    def _node(self, value: _Value) -> Node:
-        return self._graph.add(value) if isinstance(value, list) else value
-
-    def _check_function(self, name: str, index: int) -> None:
-        if name not in KNOWN_FUNCTIONS:
-            known = "exp, log, sqrt, pow, abs, min, max, floor, ceil, sin, cos, tan and their like"
-            self._tokens.fail(index, f"'{name}' is no known function; known are {known}", "ode-unknown-function", name)
-
-    def _call(self, name: str, index: int, args: list[Node]) -> Node:
-        graph = self._graph
-        plain = _ALIASES.get(name, name)
-        least, most = _WIDTHS.get(plain, (1, 1))
-        if not least <= len(args) <= most:
-            self._tokens.fail(index, f"'{name}' does not take {len(args)} arguments")
-        if plain == "power":
-            return graph.pow(args[0], args[1])
-        if plain == "sqrt":
-            return graph.pow(args[0], graph.number(Fraction(1, 2)))
-        if plain in ("log10", "log2"):
-            base = graph.call("ln", (graph.number(int(plain[3:])),))
-            return graph.div(graph.call("ln", args), base)
-        return graph.call(plain, args)
+    def power(self, base: Node, exponent: Node, index: int) -> Node:
+        """The power; after a sign the two ways to read it come to the same for odd exponents."""
+        if index in self._signed:
+            value = self.graph.number_of(exponent)
+            if value is None or value.denominator != 1 or value.numerator % 2 == 0:
+                self._doubtful.setdefault("signed", []).append(index)
+        return super().power(base, exponent, index)
 
 
-# -- Reactions of ``.ode`` files: the part of a file that may have hundreds of thousa ------------
-
-# Reactions of ``.ode`` files: the part of a file that may have hundreds of thousands of lines.
+# -- Reactions of ``.ode`` files --------------------------------------------------------------------
 
 
-_MAX_COUNT: Final = 1_000
 _CONTINUES: Final = frozenset({"+", "-", "*", "/", "^", "**"})
-
-
-def skip_lines(words: list[str], index: int) -> int:
-    """Index of the first token from ``index`` on that is no line end."""
-    while words[index] == NEWLINE:
-        index += 1
-    return index
 
 
 class ReactionReader:
@@ -568,8 +400,9 @@ class ReactionReader:
         if not is_number(word):
             self._tokens.expected(index, "a whole number")
         value = self._graph.number_of(self._reader.number(index))
-        if value is None or value.denominator != 1 or value > _MAX_COUNT:
-            self._tokens.fail(index, f"a species takes part a whole number of times, at most {_MAX_COUNT}, not {word}")
+        if value is None or value.denominator != 1 or value > self._raw.limits.multiplicity:
+            most = self._raw.limits.multiplicity
+            self._tokens.fail(index, f"a species takes part a whole number of times, at most {most}, not {word}")
         return int(value)
 
     def _label(self, index: int) -> tuple[str, int]:
@@ -603,7 +436,7 @@ class ReactionReader:
 _BLOCKS: Final = "parameters, init, partition, reactions, ODE, alg or views"
 
 
-def parse_tokens(tokens: Tokens) -> RawOde:
+def parse_tokens(tokens: Tokens, limits: OdeLimits = OdeLimits()) -> RawOde:
     """Read a whole file.
 
     Raises
@@ -611,19 +444,19 @@ def parse_tokens(tokens: Tokens) -> RawOde:
     InputError
         With one reason: file, line, what was expected and what was found.
     """
-    return _Parser(tokens).run()
+    return _Parser(tokens, limits).run()
 
 
 class _Parser:
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, limits: OdeLimits) -> None:
         self.tokens = tokens
         self.words = tokens.words
-        self.raw = RawOde(Graph(), tokens)
+        self.raw = RawOde(Graph(), tokens, limits=limits)
         self._symbols: dict[str, Node] = {}
         self._reader = ExpressionReader(tokens, self.raw.graph, self._lookup, self.raw.doubtful)
 
     def run(self) -> RawOde:
-        index = self._skip(0)
+        index = skip_lines(self.words, 0)
         index = self._word(index, "begin", "'begin model'")
         index = self._word(index, "model", "'begin model'")
         title: list[str] = []
@@ -643,7 +476,7 @@ class _Parser:
             "views": lambda i: self._definitions(i, self.raw.views),
         }
         while True:
-            index = self._skip(index)
+            index = skip_lines(self.words, index)
             word = self.words[index]
             if word == "begin":
                 name = self.words[index + 1]
@@ -659,18 +492,12 @@ class _Parser:
             else:
                 self.tokens.expected(index, "'begin' of a block, a command such as simulateODE(…), or 'end model'")
         index = self._close(index, "model")
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         if self.words[index] != END:
             self.tokens.expected(index, "nothing after 'end model'")
         return self.raw
 
     # -- small steps ---------------------------------------------------------------------------------
-
-    def _skip(self, index: int) -> int:
-        words = self.words
-        while words[index] == NEWLINE:
-            index += 1
-        return index
 
     def _word(self, index: int, word: str, what: str) -> int:
         if self.words[index] != word:
@@ -696,12 +523,12 @@ class _Parser:
         of ``follows`` stands after (white space is white space to ERODE).
         """
         if self.words[index] in (",", ";"):
-            return self._skip(index + 1)
+            return skip_lines(self.words, index + 1)
         if self.words[index] == "end" or (is_name(self.words[index]) and self.words[index + 1] in follows):
             return index
         if self.words[index] != NEWLINE:
             self.tokens.expected(index, "an operator, the next statement or the end of the line")
-        return self._skip(index)
+        return skip_lines(self.words, index)
 
     def _command(self, index: int) -> int:
         """What a file asks its tool to do says nothing of the model; but an import would be the model."""
@@ -737,13 +564,13 @@ class _Parser:
 
     def _definitions(self, index: int, target: list[NamedExpression], *, bare: bool = False) -> int:
         """Lines ``NAME = expression``."""
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         while self.words[index] != "end":
             start = index
             name = self._name(index, "a line 'name = expression' or the end of the block")
             if bare and self.words[index + 1] == NEWLINE:
                 target.append(NamedExpression(name, None, start))
-                index = self._skip(index + 1)
+                index = skip_lines(self.words, index + 1)
                 continue
             index = self._word(index + 1, "=", f"'=' after '{name}'")
             value, index = self._reader.read(index)
@@ -753,7 +580,7 @@ class _Parser:
 
     def _init(self, index: int) -> int:
         """Lines ``NAME``, ``NAME = expression``, each with a remark ``("…")`` if there is one."""
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         while self.words[index] != "end":
             start = index
             name = self._name(index, "a line 'name = value' or 'end init'")
@@ -774,25 +601,25 @@ class _Parser:
 
     def _partition(self, index: int) -> int:
         """Blocks ``{A, B}``, with commas between them or not."""
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         while self.words[index] != "end":
-            index = self._skip(self._word(index, "{", "'{' of a block or 'end partition'"))
+            index = skip_lines(self.words, self._word(index, "{", "'{' of a block or 'end partition'"))
             block: list[tuple[str, int]] = []
             while True:
                 block.append((self._name(index, "the name of a species"), index))
-                index = self._skip(index + 1)
+                index = skip_lines(self.words, index + 1)
                 if self.words[index] == "}":
                     break
-                index = self._skip(self._word(index, ",", "',' or '}'"))
+                index = skip_lines(self.words, self._word(index, ",", "',' or '}'"))
             self.raw.partition.append(block)
-            index = self._skip(index + 1)
+            index = skip_lines(self.words, index + 1)
             if self.words[index] == ",":
-                index = self._skip(index + 1)
+                index = skip_lines(self.words, index + 1)
         return index
 
     def _equations(self, index: int) -> int:
         """Lines ``d(NAME) = expression`` or ``NAME' = expression``."""
-        index = self._skip(index)
+        index = skip_lines(self.words, index)
         while self.words[index] != "end":
             start = index
             what = "an equation such as d(x) = … or x' = …"
@@ -811,9 +638,7 @@ class _Parser:
         return index
 
 
-# -- What each name of an ``.ode`` file is: state, constant, assigned quantity; and e ------------
-
-# What each name of an ``.ode`` file is: state, constant, assigned quantity; and every name that is none of them.
+# -- What each name of an ``.ode`` file is ----------------------------------------------------------
 
 
 _DECLARING: Final = frozenset({"parameters", "init", "inits"})
@@ -823,12 +648,12 @@ _DECLARING: Final = frozenset({"parameters", "init", "inits"})
 class Names:
     """What each name of the file is.
 
-    ``resting``: declared under init, but nothing changes it. ``undefined``: stands in rates of a file that declares
+    ``constants``: declared under init, but nothing changes it. ``undefined``: stands in rates of a file that declares
     nothing. ``idle``: stands in a view of itself in such a file, and nowhere else.
     """
 
     states: list[str]
-    resting: list[NamedExpression]
+    constants: list[NamedExpression]
     assigned: list[NamedExpression]
     undefined: list[str]
     idle: set[str]
@@ -849,8 +674,8 @@ def sort_names(raw: RawOde) -> Names:
     _check_roles(raw, changed, algebraic)
     declared = [entry.name for entry in raw.init if entry.name in changed]
     states = list(dict.fromkeys([*declared, *changed]))
-    resting = [entry for entry in raw.init if entry.name not in changed and entry.name not in algebraic]
-    taken = {*states, *(e.name for e in (*raw.parameters, *resting))}
+    constants = [entry for entry in raw.init if entry.name not in changed and entry.name not in algebraic]
+    taken = {*states, *(e.name for e in (*raw.parameters, *constants))}
     idle: set[str] = set()
     assigned: list[NamedExpression] = []
     for entry in (*raw.algebraic, *raw.views):
@@ -863,7 +688,7 @@ def sort_names(raw: RawOde) -> Names:
             raw.tokens.fail(entry.index, message, "ode-duplicate-name", entry.name)
         taken.add(entry.name)
         assigned.append(entry)
-    return Names(states, resting, assigned, [], idle, taken)
+    return Names(states, constants, assigned, [], idle, taken)
 
 
 def _check_roles(raw: RawOde, changed: Collection[str], algebraic: Collection[str]) -> None:
@@ -909,17 +734,14 @@ def _names_in_rates(raw: RawOde) -> set[str]:
 
 def unknown_name(raw: RawOde, name: str, index: int, known: Iterable[str]) -> NoReturn:
     """Refuse a name that nothing declares, with names like it."""
-    near = difflib.get_close_matches(name, list(known)[:20_000], n=3, cutoff=0.5)
+    near = near_matches(name, known, likeness=0.5)
     hint = f"; did you mean {', '.join(near)}?" if near else "; declare it under parameters or init"
     raw.tokens.fail(index, f"'{name}' is not declared{hint}", "ode-unknown-name", name)
 
 
-# -- From the entries of an ``.ode`` file to a system: what each name is, rates, and  ------------
-
-# From the entries of an ``.ode`` file to a system: what each name is, rates, and everything that does not fit.
+# -- From the entries of an ``.ode`` file to a system -----------------------------------------------
 
 
-_MOST_LINES: Final = 10
 _SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -939,16 +761,14 @@ def build_system(raw: RawOde, file: str, sha256: str | None) -> OdeSystem:
     start = {entry.name: entry for entry in raw.init}
     states = tuple(names.states)
     assigned = tuple(Assigned(entry.name, inlined[graph.symbol(entry.name)]) for entry in names.assigned)
-    compartment = _free("cell", names.taken) if raw.reactions else None
-    if compartment is not None:
-        names.taken.add(compartment)
+    compartment = claim_id("cell", names.taken) if raw.reactions else None
     reactions, rates = _reactions(raw, names, inlined)
     rates.update(zip((e.name for e in raw.equations), _substituted(raw, raw.equations, inlined), strict=True))
     constants = [
         Constant(entry.name, entry.value, entry.value is not None and graph.number_of(entry.value) is None)
         for entry in raw.parameters
     ]
-    constants += [Constant(entry.name, zero if entry.value is None else entry.value) for entry in names.resting]
+    constants += [Constant(entry.name, zero if entry.value is None else entry.value) for entry in names.constants]
     constants += [Constant(name, None) for name in names.undefined]
     if compartment is not None:
         constants.append(Constant(compartment, graph.number(1)))
@@ -978,7 +798,8 @@ def _doubts(raw: RawOde) -> Iterator[Reason]:
     """What was assumed where ERODE's grammar, in which a power takes a signed base and binds to the left, differs."""
     for kind, places in raw.doubtful.items():
         lines = sorted({raw.tokens.line(place) for place in places})
-        shown = ", ".join(map(str, lines[:_MOST_LINES])) + (" …" if len(lines) > _MOST_LINES else "")
+        most = raw.limits.lines
+        shown = ", ".join(map(str, lines[:most])) + (" …" if len(lines) > most else "")
         word = "line" if len(lines) == 1 else "lines"
         message = f"{raw.tokens.file}, {word} {shown}: {_READINGS[kind]}; write parentheses to be sure"
         yield Reason("ode-power", message, line=lines[0])
@@ -1130,22 +951,13 @@ def _labels(reactions: Iterable[OdeReaction], taken: set[str]) -> list[tuple[str
     found: list[tuple[str, str | None]] = []
     for number, reaction in enumerate(reactions, 1):
         label = reaction.label or None
-        id = label if label is not None and _SID.match(label) and label not in used else _free(f"r{number}", used)
+        id = label if label is not None and _SID.match(label) and label not in used else free_id(f"r{number}", used)
         used.add(id)
         found.append((id, label))
     return found
 
 
 # -- the rest ----------------------------------------------------------------------------------------
-
-
-def _free(name: str, taken: set[str]) -> str:
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
 
 
 def _model_id(title: str) -> str:
@@ -1165,17 +977,15 @@ def _quantities(raw: RawOde, names: Names, compartment: str | None) -> dict[str,
             )
         else:
             table[state] = Quantity(state, "parameter", notes.get(state))
-    for entry in (*raw.parameters, *names.resting):
+    for entry in (*raw.parameters, *names.constants):
         table[entry.name] = Quantity(entry.name, "parameter", notes.get(entry.name), written_constant=True)
     if compartment is not None:
         table[compartment] = Quantity(compartment, "compartment", written_constant=True, spatial_dimensions=3.0)
     return table
 
 
-# -- ``.ode`` files of ERODE and CLUE: a file becomes an :class:`~sbmlump.model.system.OdeS ------------
+# -- ``.ode`` files of ERODE and CLUE ---------------------------------------------------------------
 
-# ``.ode`` files of ERODE and CLUE: a file becomes an :class:`~sbmlump.model.system.OdeSystem`.
-#
 # What the parts of a file mean here, and what is refused, is written down in ``docs/ode-format.md``.
 #
 # References
@@ -1214,10 +1024,12 @@ def load_ode_file(file: ModelFile) -> OdeSystem:
     return parse_ode(_text_of(file), file=file.name, sha256=hashlib.sha256(file.data).hexdigest())
 
 
-def parse_ode(text: str, *, file: str = "text", sha256: str | None = None) -> OdeSystem:
+def parse_ode(
+    text: str, *, file: str = "text", sha256: str | None = None, limits: OdeLimits = OdeLimits()
+) -> OdeSystem:
     """The system an ``.ode`` text describes; see :func:`load_ode`."""
     with _collector_paused():
-        return build_system(parse_tokens(tokenise(text, file)), file, sha256)
+        return build_system(parse_tokens(tokenise(text, file), limits), file, sha256)
 
 
 def initial_partition(path: str | Path) -> tuple[frozenset[str], ...]:

@@ -15,13 +15,28 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.errors import Reason, UnsupportedModelError, some_names
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.properties import require_writable_system
 from sbmlump.model.system import OdeSystem
-from sbmlump.model.text import ExpressionError, one_line, parse_number
+from sbmlump.model.text import (
+    ATOM,
+    OPEN,
+    POWER,
+    SUM,
+    ExpressionError,
+    GraphPrinter,
+    Operand,
+    Spelling,
+    decimal_digits,
+    one_line,
+    parse_number,
+    plain_decimal,
+    scientific,
+)
 
-__all__ = ["OdeText", "ode_text", "write_ode"]
+__all__ = ["OdeStyle", "OdeText", "ode_text", "write_ode"]
 
 
 _SPELLING: Final = {
@@ -50,9 +65,24 @@ _TOOL_WORDS: Final = frozenset(
 )
 """Words of ERODE's grammar, models and commands; it reserves them everywhere."""
 
-_LINE: Final = 110
-_MOST_NAMED: Final = 5  # ids that a remark lists
-_DIGITS: Final = 40
+
+@dataclass(frozen=True, slots=True)
+class OdeStyle:
+    """How a file is laid out.
+
+    Attributes
+    ----------
+    line : int
+        Characters after which a line is broken at the next operator.
+    digits : int
+        Places of a decimal number; what has more is written as a quotient, which is shorter then.
+    named : int
+        Ids that a remark lists.
+    """
+
+    line: int = 110
+    digits: int = 40
+    named: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +114,7 @@ def write_ode(system: OdeSystem) -> bytes:
     return ode_text(system).text.encode()
 
 
-def ode_text(system: OdeSystem) -> OdeText:
+def ode_text(system: OdeSystem, style: OdeStyle = OdeStyle()) -> OdeText:
     """``system`` as an ``.ode`` file in ERODE's notation.
 
     All equations are written as ODEs, exactly: decimal numbers where they end, quotients of integers elsewhere. A
@@ -99,7 +129,7 @@ def ode_text(system: OdeSystem) -> OdeText:
         Code ``too-large`` if an expression, written in full, is out of proportion: the format has no names for parts.
     """
     require_writable_system(system, "an .ode file")
-    writer = _Writer(system)
+    writer = _Writer(system, style)
     reasons = writer.obstacles()
     if reasons:
         raise UnsupportedModelError(reasons)
@@ -107,7 +137,8 @@ def ode_text(system: OdeSystem) -> OdeText:
 
 
 class _Writer:
-    def __init__(self, system: OdeSystem) -> None:
+    def __init__(self, system: OdeSystem, style: OdeStyle) -> None:
+        self.style = style
         self.system = system
         self.graph = system.graph
         self.rest = [*system.rhs, *(a.value for a in system.assigned)]
@@ -142,10 +173,11 @@ class _Writer:
         self.renamed: dict[str, str] = {}
         for name in (*system.states, *self.values, *(a.id for a in system.assigned)):
             if name in _BLOCK_WORDS:
-                self.renamed[name] = _free(f"{name}_", taken)
+                self.renamed[name] = claim_id(f"{name}_", taken)
         if self.graph.depends_on_time(self.rest):
-            self.clock = _free("clock" if "time" in taken else "time", taken)
+            self.clock = claim_id("clock" if "time" in taken else "time", taken)
         self.written = [*self.rest, *nodes]
+        self.printer = _Printer(system.graph, self.clock, self.renamed, style.digits)
 
     def obstacles(self) -> list[Reason]:
         """Everything the format has no words for."""
@@ -174,7 +206,7 @@ class _Writer:
         op = graph.op(node)
         value = graph.number_of(node)
         if value is not None:
-            return _odd_number(value)
+            return _odd_number(value, self.style.digits)
         if op is Op.PIECEWISE:
             return "branches (piecewise)"
         if op is Op.CONSTANT and graph.name(node) not in _CONSTANTS:
@@ -194,6 +226,7 @@ class _Writer:
             Reason("id-renamed", f"{old} is a word of .ode files; there it is called {new}", old)
             for old, new in self.renamed.items()
         ]
+        resolved = some_names(self.resolved, self.style.named)
         lost = {
             "reactions (all is written as equations)": bool(system.reactions),
             "constraints": bool(system.constraints),
@@ -203,9 +236,7 @@ class _Writer:
             or any(q.notes or q.annotation for q in system.quantities.values())
             or any(r.notes or r.annotation for r in system.reactions),
             "sizes of compartments that no equation mentions": bool(self.left_out),
-            f"that {self._resolved_names()} follow from initial values of states (these are put in)": bool(
-                self.resolved
-            ),
+            f"that {resolved} follow from initial values of states (these are put in)": bool(self.resolved),
         }
         if any(lost.values()):
             text = "; ".join(kind for kind, is_lost in lost.items() if is_lost)
@@ -218,10 +249,6 @@ class _Writer:
             )
             reasons.append(Reason("ode-dialect", text))
         return reasons
-
-    def _resolved_names(self) -> str:
-        more = len(self.resolved) - _MOST_NAMED
-        return ", ".join(self.resolved[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
     def _foreign(self) -> list[str]:
         """What is in the file and not in ERODE's grammar."""
@@ -257,7 +284,7 @@ class _Writer:
     def text(self) -> str:
         """The whole file."""
         system = self.system
-        lines = [f"begin model {_free(system.id, set(_BLOCK_WORDS))}"]
+        lines = [f"begin model {free_id(system.id, _BLOCK_WORDS)}"]
         if system.name and system.name != system.id:
             lines.insert(0, f"// {one_line(system.name)}")
         parameters = [
@@ -297,145 +324,80 @@ class _Writer:
         """``left = expression``, broken after operators where the line gets long."""
         out = [f"  {left} = "]
         width = len(out[0])
-        stack: list[Node | str] = [root]
-        while stack:
-            item = stack.pop()
-            if not isinstance(item, str):
-                stack.extend(reversed(_spell(self.graph, item, self.clock, self.renamed)))
-                continue
-            out.append(item)
-            width += len(item)
-            if width > _LINE and item in (" + ", " - ", "*", "/"):
+        for piece in self.printer.pieces(root):
+            out.append(piece)
+            width += len(piece)
+            if width > self.style.line and piece in (" + ", " - ", "*", "/"):
                 out.append("\n    ")
                 width = 4
         return "".join(out)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """``name``, with a number if it is taken; it is taken from now on."""
-    new, number = name, 1
-    while new in taken:
-        number += 1
-        new = f"{name}_{number}"
-    taken.add(new)
-    return new
+class _Printer(GraphPrinter):
+    """ERODE's notation.
+
+    Products and quotients do not begin with one of their own kind, and what stands after a sign does not begin with a
+    power, which would take the sign into its base.
+    """
+
+    first_factor = POWER
+
+    def __init__(self, graph: Graph, clock: str | None, names: Mapping[str, str], digits: int) -> None:
+        super().__init__(graph)
+        self._digits = digits
+        self._clock = clock
+        self._names = names
+
+    def number(self, value: Fraction) -> Spelling[Node]:
+        text = _number(value, self._digits)
+        return SUM if value < 0 or "/" in text else ATOM, [text]
+
+    def symbol(self, name: str) -> str:
+        return self._names.get(name, name)
+
+    def time(self) -> str:
+        assert self._clock is not None
+        return self._clock
+
+    def constant(self, name: str) -> str:
+        return _CONSTANTS[name]
+
+    def after_sign(self, first: Node, text: list[str | Operand[Node]]) -> list[str | Operand[Node]]:
+        graph = self.graph
+        leftmost = first
+        while graph.op(leftmost) in (Op.MUL, Op.DIV):
+            leftmost = graph.args(leftmost)[0]
+            if graph.op(leftmost) is Op.ADD:
+                break
+        return ["(", *text, ")"] if graph.op(leftmost) is Op.POW else text
+
+    def call(self, name: str, args: Sequence[Node]) -> Spelling[Node]:
+        if name not in ("min", "max") or len(args) <= 2:
+            return super().call(_SPELLING.get(name, name), args)
+        out: list[str | Operand[Node]] = [Operand(args[0], OPEN)]
+        for arg in args[1:]:  # they are functions of two in ERODE
+            out = [f"{name}(", *out, ", ", Operand(arg, OPEN), ")"]
+        return ATOM, out
 
 
-def _level(graph: Graph, node: Node) -> int:
-    """How tightly the text of a node holds together: 1 sum, 2 product, 3 power, 4 anything closed."""
-    op = graph.op(node)
-    if op is Op.ADD:
-        return 1
-    if op in (Op.MUL, Op.DIV):
-        return 2
-    if op is Op.POW:
-        return 3
-    value = graph.number_of(node)
-    if value is not None and (value < 0 or "/" in _number(value)):
-        return 1
-    return 4
-
-
-def _wrapped(graph: Graph, node: Node, level: int) -> list[Node | str]:
-    return [node] if _level(graph, node) >= level else ["(", node, ")"]
-
-
-def _spell(graph: Graph, node: Node, clock: str | None, names: Mapping[str, str]) -> list[Node | str]:
-    op, args = graph.op(node), graph.args(node)
-    value = graph.number_of(node)
-    if value is not None:
-        return [_number(value)]
-    if op is Op.SYMBOL:
-        name = graph.name(node)
-        return [names.get(name, name)]
-    if op is Op.TIME:
-        assert clock is not None
-        return [clock]
-    if op is Op.CONSTANT:
-        return [_CONSTANTS[graph.name(node)]]
-    if op is Op.ADD:
-        return _spell_sum(graph, args)
-    if op is Op.MUL:
-        return _spell_product(graph, args)
-    if op is Op.DIV:
-        return [*_wrapped(graph, args[0], 3), "/", *_wrapped(graph, args[1], 3)]
-    if op is Op.POW:
-        return [*_wrapped(graph, args[0], 4), "^", *_wrapped(graph, args[1], 4)]
-    name = graph.name(node)
-    if name in ("min", "max") and len(args) > 2:  # of two in ERODE
-        out: list[Node | str] = [args[0]]
-        for arg in args[1:]:
-            out = [f"{name}(", *out, ", ", arg, ")"]
-        return out
-    out = [_SPELLING.get(name, name), "("]
-    for position, arg in enumerate(args):
-        out += ([", "] if position else []) + [arg]
-    return [*out, ")"]
-
-
-def _spell_product(graph: Graph, args: Sequence[Node]) -> list[Node | str]:
-    if graph.number_of(args[0]) == -1:
-        inside = _spell_product(graph, args[1:]) if len(args) > 2 else _wrapped(graph, args[1], 3)
-        return ["-", *_signed(graph, args[1], inside)]
-    out: list[Node | str] = []
-    for position, arg in enumerate(args):
-        out += (["*"] if position else []) + _wrapped(graph, arg, 3)
-    return out
-
-
-def _signed(graph: Graph, first: Node, text: list[Node | str]) -> list[Node | str]:
-    """What stands after a sign: in parentheses if it begins with a power, which would take the sign into its base."""
-    leftmost = first
-    while graph.op(leftmost) in (Op.MUL, Op.DIV):
-        leftmost = graph.args(leftmost)[0]
-        if graph.op(leftmost) is Op.ADD:
-            break
-    return ["(", *text, ")"] if graph.op(leftmost) is Op.POW else text
-
-
-def _spell_sum(graph: Graph, args: Sequence[Node]) -> list[Node | str]:
-    out: list[Node | str] = []
-    for position, arg in enumerate(args):
-        factor = graph.number_of(graph.args(arg)[0]) if graph.op(arg) is Op.MUL else graph.number_of(arg)
-        if factor is not None and factor < 0:
-            opposite = graph.neg(arg)
-            text = _wrapped(graph, opposite, 2)
-            out += [" - ", *text] if position else ["-", *_signed(graph, opposite, text)]
-        else:
-            out += ([" + "] if position else []) + _wrapped(graph, arg, 2)
-    return out
-
-
-def _odd_number(value: Fraction) -> str | None:
+def _odd_number(value: Fraction, places: int) -> str | None:
     """What is said of a number whose text no reader takes: the graph holds longer ones than :func:`parse_number`."""
     try:
-        for part in _number(abs(value)).split("/"):
+        for part in _number(abs(value), places).split("/"):
             parse_number(part)
     except ExpressionError as error:
         return f"number of this length ({error})"
     return None
 
 
-def _number(value: Fraction) -> str:
+def _number(value: Fraction, places: int) -> str:
     """Exact text: an integer, a decimal number that ends, or a quotient of integers."""
     if value.denominator == 1:
         return str(value.numerator)
-    rest = value.denominator
-    twos = (rest & -rest).bit_length() - 1
-    rest >>= twos
-    fives = 0
-    while rest % 5 == 0:
-        rest //= 5
-        fives += 1
-    places = max(twos, fives)
-    if rest != 1 or places > _DIGITS:
+    decimal = decimal_digits(value)
+    if decimal is None or -decimal[1] > places:
         return f"{value.numerator}/{value.denominator}"
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
     sign = "-" if value < 0 else ""
-    whole, fraction = digits[:-places], digits[-places:]
-    if places > 6 and whole == "0":
-        mantissa = fraction.lstrip("0")
-        exponent = places - (len(mantissa) - 1)
-        tail = f".{mantissa[1:]}" if len(mantissa) > 1 else ""
-        return f"{sign}{mantissa[0]}{tail}E-{exponent}"
-    return f"{sign}{whole}.{fraction}"
+    digits, exponent = decimal
+    small = exponent < -6 and len(digits) + exponent <= 0
+    return sign + (scientific(digits, exponent, "E") if small else plain_decimal(digits, exponent))

@@ -18,7 +18,7 @@ from typing import Final, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import InputError, Reason
+from sbmlump.errors import InputError, Reason, some_names
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.system import Constant, OdeSystem, Origin
 from sbmlump.model.text import ExpressionError, parse_expression
@@ -368,5 +368,4 @@ def _with_their_values(theirs: OdebaseSystem, ours: OdeSystem) -> tuple[str, Ode
 
 
 def _some(items: Iterable[str]) -> str:
-    listed = list(items)
-    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
+    return some_names(list(items), 4)

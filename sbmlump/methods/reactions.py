@@ -27,11 +27,11 @@ from sbmlump.methods.elimination.substitute import with_fluxes
 from sbmlump.model.domains import PrimeField
 from sbmlump.model.evaluate import PRIME, field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
-from sbmlump.model.names import free_id
+from sbmlump.model.names import claim_id, free_id, id_of_members
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction
-from sbmlump.model.text import add_multiple
+from sbmlump.model.text import add_multiple, combination
 from sbmlump.proof.identity import IdentityTest, failure_bound, run_trials
 from sbmlump.structure.laws import amount_factors, changing_compartment, stoichiometry
 
@@ -41,7 +41,6 @@ __all__ = [
     "Home",
     "homes",
     "lifted_states",
-    "lump_formula",
     "canonical_reactions",
     "reconstruct",
     "PooledReaction",
@@ -140,7 +139,7 @@ def _across(original: OdeSystem, lump: Lump, species: list[Quantity], columns: l
 
 def _species(lump: Lump, members: list[Quantity], *, amount: bool) -> Quantity:
     units = {q.units for q in members}
-    text = lump_formula(lump.members)
+    text = combination(lump.members.items())
     terms = {q.sbo for q in members}
     return Quantity(
         lump.id,
@@ -152,11 +151,6 @@ def _species(lump: Lump, members: list[Quantity], *, amount: bool) -> Quantity:
         given_as_amount=amount,
         sbo=terms.pop() if len(terms) == 1 else None,
     )
-
-
-def lump_formula(members: Mapping[str, Fraction]) -> str:
-    """``A + 2*B``."""
-    return " + ".join(name if value == 1 else f"{value}*{name}" for name, value in members.items())
 
 
 def lifted_states(
@@ -293,12 +287,7 @@ def _shared(graph: Graph, column: Mapping[int, Node]) -> list[tuple[dict[int, Fr
 def _name(monomial: Monomial, taken: Collection[str]) -> str:
     words = [name if e == 1 else f"{name}_{e}" for name, e in monomial] or ["source"]
     base = "from_" + "_".join(words)
-    base = base if len(base) <= 60 else base[:56] + "_etc"
-    name, number = base, 1
-    while name in taken:
-        number += 1
-        name = f"{base}_{number}"
-    return name
+    return free_id(base if len(base) <= 60 else base[:56] + "_etc", taken)
 
 
 def _expand(graph: Graph, root: Node, variables: Collection[str]) -> dict[Monomial, Node] | None:
@@ -379,8 +368,7 @@ def _collected(graph: Graph, items: list[tuple[Monomial, Node]]) -> dict[Monomia
 Direction = tuple[tuple[int, Fraction], ...]
 """What one event of a reaction does to the lumps: (position, coprime integer) pairs."""
 
-_MOST_NAMED: Final = 3
-_LONGEST: Final = 50
+_MOST_IN_NAME: Final = 8
 
 
 @dataclass(slots=True)
@@ -639,16 +627,8 @@ class _Network:
                 modifiers=(),
                 sbo=source.sbo if same else None,
             )
-        joined = "pooled_" + "_".join(listed)
-        if len(listed) > _MOST_NAMED or len(joined) > _LONGEST:
-            joined = f"pooled_{listed[0][:_LONGEST]}_and_{len(listed) - 1}_more"
-        name, number = joined, 1
-        taken = self._taken()
-        while name in taken:
-            number += 1
-            name = f"{joined}_{number}"
-        text = " + ".join(_scaled_name(value, known[one].name or one) for one, value in list(group.members.items())[:8])
-        text += f" + … ({len(listed) - 8} more)" if len(listed) > 8 else ""
+        name = free_id(id_of_members("pooled", listed, longest=50, cut=50), self._taken())
+        text = combination([(known[one].name or one, value) for one, value in group.members.items()], _MOST_IN_NAME)
         homes_of = {known[one].compartment for one in listed}
         home = homes_of.pop() if len(homes_of) == 1 else None
         return Reaction(name, group.rate, reactants, products, (), group.reversible, text, home)
@@ -713,11 +693,6 @@ def _direction(column: Mapping[int, Fraction | int]) -> tuple[Fraction, Directio
     return factor, tuple(sorted((i, value / factor) for i, value in column.items()))
 
 
-def _scaled_name(value: Fraction, name: str) -> str:
-    """``2*name``, without the factor 1."""
-    return name if value == 1 else f"{value}*{name}"
-
-
 def _opposites_merged(graph: Graph, groups: Sequence[_Group]) -> tuple[list[_Group], list[_Group]]:
     """Groups of opposite directions as one reversible reaction each, and what is left single."""
     by_direction = {group.direction: group for group in groups}
@@ -764,11 +739,7 @@ def _distinct(reactions: Sequence[Reaction]) -> list[Reaction]:
     seen: set[str] = set()
     out: list[Reaction] = []
     for reaction in reactions:
-        name, number = reaction.id, 1
-        while name in seen:
-            number += 1
-            name = f"{reaction.id}_{number}"
-        seen.add(name)
+        name = claim_id(reaction.id, seen)
         out.append(reaction if name == reaction.id else replace(reaction, id=name))
     return out
 
@@ -879,7 +850,6 @@ def _determined(reduced: ReducedSystem, names: Sequence[str]) -> dict[str, Node]
 
 
 Residues = NDArray[np.int64]
-_LONGEST_POOL_ID: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -971,7 +941,7 @@ def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> Pooling:
             open_groups.append(tuple(members))
             continue
         own = next(iter(members)) if len(members) == 1 and next(iter(members.values())) == 1 else None
-        name = own or free_id(_pooled_name(list(members)), taken)
+        name = own or free_id(id_of_members("pooled", list(members), longest=40, cut=None), taken)
         taken.add(name)
         made.append(PooledReaction(name, members, {names[k]: v for k, v in direction}, small))
     why = "" if not open_groups else f"the rate of {len(open_groups)} groups of reactions is no function of the lumps"
@@ -1130,15 +1100,6 @@ def _all_wrong(
         trial = _test(reduction, [(candidates[i][2], candidates[i][3]) for i in rest], seed + 1)
         wrong |= {rest[i] for i in trial.wrong}
     return wrong
-
-
-def _pooled_name(members: Sequence[str]) -> str:
-    joined = "pooled_" + "_".join(members)
-    return (
-        joined
-        if len(members) <= 3 and len(joined) <= _LONGEST_POOL_ID
-        else f"pooled_{members[0]}_and_{len(members) - 1}_more"
-    )
 
 
 def _with_reactions(reduction: ReducedSystem, pooling: Pooling) -> OdeSystem:

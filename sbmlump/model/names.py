@@ -1,18 +1,16 @@
-"""Ids of lumps: a single state keeps its own, a pool is named after its members."""
+"""Ids that are free, and ids of lumps: a single state keeps its own, a pool is named after its members."""
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from fractions import Fraction
 
 from sbmlump.model.system import OdeSystem
 
-__all__ = ["lump_names", "pool_name", "free_id"]
-
-
-_LONGEST = 60
+__all__ = ["claim_id", "free_id", "id_of_members", "lump_names", "numbered_ids", "pool_name"]
 
 
 def lump_names(
@@ -43,26 +41,30 @@ def _single(system: OdeSystem, row: Mapping[int, Fraction]) -> str | None:
 
 def pool_name(members: Sequence[str], taken: AbstractSet[str]) -> str:
     """A free id: ``pool_A_B`` for few short members, else ``pool_A_and_12_more``."""
-    joined = "pool_" + "_".join(members)
-    if len(members) <= 3 and len(joined) <= _LONGEST:
-        return _free(joined, taken)
-    first = re.sub(r"[^A-Za-z0-9_]", "_", members[0])[: _LONGEST - 20]
-    return _free(f"pool_{first}_and_{len(members) - 1}_more", taken)
+    return free_id(id_of_members("pool", [re.sub(r"[^A-Za-z0-9_]", "_", name) for name in members]), taken)
 
 
-def _free(name: str, taken: AbstractSet[str]) -> str:
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
+def id_of_members(prefix: str, members: Sequence[str], longest: int = 60, cut: int | None = 40) -> str:
+    """``prefix_A_B`` for up to three members and ``longest`` characters (what a table or a plot has room for), else
+    ``prefix_A_and_12_more`` with ``cut`` characters of the first one.
+    """
+    joined = "_".join((prefix, *members))
+    few = len(members) <= 3 and len(joined) <= longest
+    return joined if few else f"{prefix}_{members[0][:cut]}_and_{len(members) - 1}_more"
 
 
-def free_id(wanted: str, taken: Collection[str]) -> str:
+def free_id(wanted: str, taken: Container[str]) -> str:
     """``wanted``, or ``wanted_2``, ``wanted_3``, … if that is taken."""
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
+    return wanted if wanted not in taken else next(numbered_ids(wanted, taken, 2))
+
+
+def claim_id(wanted: str, taken: set[str]) -> str:
+    """The same, and from now on it is taken."""
+    name = free_id(wanted, taken)
+    taken.add(name)
     return name
+
+
+def numbered_ids(stem: str, taken: Container[str], first: int = 1) -> Iterator[str]:
+    """Those of ``stem_1``, ``stem_2``, … that are free, one after the other."""
+    return (name for number in itertools.count(first) if (name := f"{stem}_{number}") not in taken)

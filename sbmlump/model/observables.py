@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from sbmlump.errors import Reason, UsageError
+from sbmlump.errors import Reason, UsageError, near_matches
+from sbmlump.model.names import numbered_ids
 from sbmlump.model.reduced import Observable
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import ExpressionError, parse_expression
@@ -70,9 +70,7 @@ def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
         )
     wanted = error.name
     known = observable_ids(system)
-    near = difflib.get_close_matches(wanted, known, n=4, cutoff=0.6) or difflib.get_close_matches(
-        wanted, known, n=3, cutoff=0.3
-    )
+    near = near_matches(wanted, known, 4) or near_matches(wanted, known, likeness=0.3)
     lowered = {name.lower(): name for name in known}
     near += [lowered[wanted.lower()]] if wanted.lower() in lowered and lowered[wanted.lower()] not in near else []
     near += [q.id for q in system.quantities.values() if q.name and q.name.lower() == wanted.lower() and q.id in known]
@@ -96,8 +94,4 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _unnamed(system: OdeSystem, names: set[str]) -> str:
-    taken = names | system.taken_ids
-    number = 1
-    while f"observable_{number}" in taken:
-        number += 1
-    return f"observable_{number}"
+    return next(numbered_ids("observable", names | system.taken_ids))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sbmlump.errors import Reason
+from sbmlump.errors import Reason, some_names
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.graph import Node
 from sbmlump.model.system import Assigned, OdeSystem
+from sbmlump.model.text import combination
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -240,10 +241,9 @@ class ExactProof:
         """One sentence: for which values of the constants it holds, the first ``most`` by name."""
         if not self.valid_for:
             return "It holds for all values of the parameters."
-        listed = [f"{name} = {value}" for name, value in list(self.valid_for.items())[:most]]
-        more = f" and {len(self.valid_for) - most} more" if len(self.valid_for) > most else ""
+        listed = some_names([f"{name} = {value}" for name, value in self.valid_for.items()], most)
         rest = "; the other parameters may have any values" if self.symbolic else ""
-        return f"It rests on values of the original model: {', '.join(listed)}{more}{rest}."
+        return f"It rests on values of the original model: {listed}{rest}."
 
     def as_json(self) -> dict[str, Any]:
         """Fields as JSON values."""
@@ -405,9 +405,8 @@ class ReducedSystem:
         made = [lump for lump in self.lumps if not lump.is_single]
         rows = []
         for lump in made[:_MOST_SHOWN]:
-            terms = [f"{value}*{one}" if value != 1 else one for one, value in list(lump.members.items())[:_MOST_SHOWN]]
-            more = " + …" if len(lump.members) > _MOST_SHOWN else ""
-            rows.append(f"<tr><td>{escape(lump.id)}</td><td>{escape(' + '.join(terms) + more)}</td></tr>")
+            text = combination(lump.members.items(), _MOST_SHOWN)
+            rows.append(f"<tr><td>{escape(lump.id)}</td><td>{escape(text)}</td></tr>")
         if len(made) > _MOST_SHOWN:
             rows.append(f"<tr><td colspan='2'>… and {len(made) - _MOST_SHOWN} more lumps</td></tr>")
         table = f"<table><tr><th>lump</th><th>made of</th></tr>{''.join(rows)}</table>" if rows else ""

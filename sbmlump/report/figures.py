@@ -7,6 +7,7 @@ so that several figures may stand on one page, and nothing depends on the date o
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -17,24 +18,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.methods.approximate.run import CurvePoint
+from sbmlump.methods.compare_methods import MethodRow
 from sbmlump.model.reduced import LumpingMatrix
+from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE, PAPER, SERIES
 from sbmlump.simulators.compare import ErrorReport, draw_error, draw_trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MatrixPicture", "error_svg", "matrix_svg", "svg_of", "trajectories_svg", "curve_figure"]
+__all__ = ["MatrixPicture", "error_svg", "matrix_svg", "svg_of", "trajectories_svg", "curve_figure", "methods_figure"]
 
 
-_INK = "#010203"
-_FAINT = "#040506"
-_VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--rule)"}
-_POSITIVE, _NEGATIVE = "#2f86c0", "#d9662b"
-_MAX_LABELS = 60
-_MAX_CELLS = 6_000
-_MAX_PIXELS = (240, 480)
-_WIDTH = 9.6  # inches at 72 dpi: the text width of the page
+_VARIABLES: Final = {PAGE.ink: "var(--ink)", PAGE.faint: "var(--rule)"}
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixDrawing:
+    """How a lumping matrix is drawn.
+
+    Attributes
+    ----------
+    labels : int
+        Rows or columns up to which ids are legible in the width of a page.
+    cells : int
+        Entries, zeros included, up to which each is a rectangle: more make a page heavy.
+    pixels : (int, int)
+        Of the image that stands for a larger matrix.
+    """
+
+    labels: int = 60
+    cells: int = 6_000
+    pixels: tuple[int, int] = (240, 480)
+
+
+@dataclass(frozen=True, slots=True)
+class CurveDrawing:
+    """The range of errors that is drawn: below the floor they are what integrators leave, above the ceiling all that is
+    to be said is that a reduction is no good.
+    """
+
+    floor: float = 1e-8
+    ceiling: float = 10.0
+    proved: float = 1e-12  # where an exact reduction is put, which has no error
 
 
 def svg_of(figure: Figure, label: str, prefix: str) -> str:
@@ -72,62 +98,34 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", dpi=72)
-
-
-def _style(axes: Axes) -> None:
-    """Quiet axes: thin lines, no box, light grid."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_FAINT)
-    axes.tick_params(colors=_INK, which="both", labelsize=10, color=_FAINT, length=3)
-    axes.grid(visible=True, color=_FAINT, linewidth=0.5, alpha=0.6)
-    axes.set_axisbelow(True)
-    axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=11, color=_INK, parse_math=False)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
-    axes.xaxis.get_offset_text().set_color(_INK)
-    axes.yaxis.get_offset_text().set_color(_INK)
-
-
-def _legend(axes: Axes, **where: object) -> None:
-    legend = axes.legend(frameon=False, fontsize=10, labelcolor=_INK, **where)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
 def trajectories_svg(report: ErrorReport, names: Sequence[str], time_unit: str | None) -> str:
     """Small panels, one for each of ``names``: original and reduced."""
     columns = 1 if len(names) == 1 else 2 if len(names) in (2, 4) else 3
     rows = -(-len(names) // columns)
-    figure = _figure(_WIDTH, 3.4 if rows == 1 and columns < 3 else 2.5 * rows + 0.3)
+    figure = PAGE.figure(3.4 if rows == 1 and columns < 3 else 2.5 * rows + 0.3)
     for i, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, i + 1)
         draw_trajectory(axes, report, name)
-        _style(axes)
+        PAGE.quiet(axes)
         axes.locator_params(axis="both", nbins=5)
         if i + columns >= len(names):
-            axes.set_xlabel(f"time ({time_unit})" if time_unit else "time", fontsize=10, parse_math=False)
+            axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
         if i == 0:
-            _legend(axes, loc="best")
+            PAGE.legend(axes, loc="best")
     label = "Trajectories of the original and the reduced model: " + ", ".join(names)
     return svg_of(figure, label, "trajectories")
 
 
 def error_svg(report: ErrorReport, names: Sequence[str], time_unit: str | None) -> str:
     """Relative error of each of ``names`` over time, logarithmic."""
-    figure = _figure(_WIDTH, 3.0)
+    figure = PAGE.figure(3.0)
     axes = figure.add_subplot()
     draw_error(axes, report, names)
-    _style(axes)
-    axes.set_xlabel(f"time ({time_unit})" if time_unit else "time", fontsize=10, parse_math=False)
-    axes.set_ylabel("relative error", fontsize=10)
+    PAGE.quiet(axes)
+    axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
+    axes.set_ylabel("relative error")
     if len(names) > 1:
-        _legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        PAGE.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
     worst = f"{report.max_relative_error:.2g}"
     return svg_of(figure, f"Relative error over time, logarithmic axis; the largest is {worst}", "error")
 
@@ -140,7 +138,7 @@ class MatrixPicture:
     note: str
 
 
-def matrix_svg(matrix: LumpingMatrix, lumps: Sequence[str]) -> MatrixPicture:
+def matrix_svg(matrix: LumpingMatrix, lumps: Sequence[str], drawing: MatrixDrawing = MatrixDrawing()) -> MatrixPicture:
     """Heat map of ``matrix`` (m × n), columns ordered by the first lump they belong to, so that blocks show.
 
     Small matrices are drawn cell by cell with ids; in large ones each pixel stands for a block of entries and takes
@@ -154,11 +152,11 @@ def matrix_svg(matrix: LumpingMatrix, lumps: Sequence[str]) -> MatrixPicture:
     values = np.array([value for *_, value in entries])
     shade = _shades(values)
     height = min(max(0.24 * m + 1.2, 2.0), 7.0)
-    figure = _figure(_WIDTH, height)
+    figure = PAGE.figure(height)
     axes = figure.add_subplot()
-    if m * n <= _MAX_CELLS and m <= _MAX_LABELS:
+    if m * n <= drawing.cells and m <= drawing.labels:
         _draw_cells(axes, entries, shade)
-        labelled = n <= _MAX_LABELS
+        labelled = n <= drawing.labels
         if labelled:
             axes.set_xticks(range(n), [matrix.states[j] for j in order], rotation=90, parse_math=False)
         else:
@@ -167,7 +165,7 @@ def matrix_svg(matrix: LumpingMatrix, lumps: Sequence[str]) -> MatrixPicture:
         axes.set_yticks(range(m), list(lumps), parse_math=False)
     else:
         labelled = False
-        grid, block = _downsample(entries, shade, (m, n))
+        grid, block = _downsample(entries, shade, (m, n), drawing.pixels)
         _draw_image(axes, grid, (m, n))
         axes.set_xticks([])
         axes.set_yticks([])
@@ -176,10 +174,12 @@ def matrix_svg(matrix: LumpingMatrix, lumps: Sequence[str]) -> MatrixPicture:
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylim(m - 0.5, -0.5)
     for side in axes.spines.values():
-        side.set_color(_FAINT)
-    axes.tick_params(colors=_INK, color=_FAINT, labelsize=9 if max(m, n if labelled else 0) <= 40 else 7, length=2)
-    axes.set_xlabel(f"{n} original states", fontsize=10, color=_INK)
-    axes.set_ylabel(f"{m} lumps", fontsize=10, color=_INK)
+        side.set_color(PAGE.faint)
+    axes.tick_params(
+        colors=PAGE.ink, color=PAGE.faint, labelsize=9 if max(m, n if labelled else 0) <= 40 else 7, length=2
+    )
+    axes.set_xlabel(f"{n} original states", fontsize=10, color=PAGE.ink)
+    axes.set_ylabel(f"{m} lumps", fontsize=10, color=PAGE.ink)
     notes.append(_legend_of(values))
     label = f"Lumping matrix with {m} rows (lumps) and {n} columns (original states), {len(entries)} entries not zero"
     return MatrixPicture(svg_of(figure, label, "matrix"), " ".join(notes))
@@ -223,17 +223,20 @@ def _draw_cells(axes: Axes, entries: Sequence[tuple[int, int, float]], shade: ND
 
     cells = [Rectangle((j - 0.46, i - 0.46), 0.92, 0.92) for i, j, _ in entries]
     colours = [
-        to_rgba(_POSITIVE if value > 0 else _NEGATIVE, alpha)
+        to_rgba(BLUE if value > 0 else ORANGE, alpha)
         for (_, _, value), alpha in zip(entries, shade.tolist(), strict=True)
     ]
     axes.add_collection(PatchCollection(cells, facecolors=colours, edgecolors="none"))
 
 
 def _downsample(
-    entries: Sequence[tuple[int, int, float]], shade: NDArray[np.float64], shape: tuple[int, int]
+    entries: Sequence[tuple[int, int, float]],
+    shade: NDArray[np.float64],
+    shape: tuple[int, int],
+    pixels: tuple[int, int],
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Signed shade of the largest entry of each block, and the size of a block."""
-    block = (-(-shape[0] // _MAX_PIXELS[0]), -(-shape[1] // _MAX_PIXELS[1]))
+    block = (-(-shape[0] // pixels[0]), -(-shape[1] // pixels[1]))
     grid = np.zeros((-(-shape[0] // block[0]), -(-shape[1] // block[1])))
     for (i, j, value), alpha in zip(entries, shade.tolist(), strict=True):
         at = (i // block[0], j // block[1])
@@ -246,8 +249,8 @@ def _draw_image(axes: Axes, grid: NDArray[np.float64], shape: tuple[int, int]) -
     from matplotlib.colors import to_rgb
 
     image = np.zeros((*grid.shape, 4))
-    image[grid > 0, :3] = to_rgb(_POSITIVE)
-    image[grid < 0, :3] = to_rgb(_NEGATIVE)
+    image[grid > 0, :3] = to_rgb(BLUE)
+    image[grid < 0, :3] = to_rgb(ORANGE)
     image[..., 3] = np.abs(grid)
     m, n = shape
     axes.imshow(image, aspect="auto", interpolation="nearest", extent=(-0.5, n - 0.5, m - 0.5, -0.5))
@@ -256,13 +259,12 @@ def _draw_image(axes: Axes, grid: NDArray[np.float64], shape: tuple[int, int]) -
 # -- The picture of ``sbmlump curve``: error against size, the exact size marked -----------------
 
 
-_COLOURS: Final = {"balanced": "#d9662b", "krylov": "#2f86c0", "balanced, refined": "#3f9c6b"}
-_OTHERS: Final = ("#a56cc1", "#b58a1b", "#7a8794")
-_FLOOR: Final = 1e-8
-_CEILING: Final = 10.0
+_COLOURS: Final = {"balanced": ORANGE, "krylov": BLUE, "balanced, refined": GREEN}
 
 
-def curve_figure(points: Sequence[CurvePoint], exact_size: int | None, title: str) -> Figure:
+def curve_figure(
+    points: Sequence[CurvePoint], exact_size: int | None, title: str, drawing: CurveDrawing = CurveDrawing()
+) -> Figure:
     """Worst error of each size, one line an algorithm; sizes without a working reduction have no mark.
 
     Parameters
@@ -272,21 +274,20 @@ def curve_figure(points: Sequence[CurvePoint], exact_size: int | None, title: st
         States of the smallest exact reduction.
     title : str
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    figure = PAPER.figure(4.0)
     axes = figure.add_subplot()
-    others = iter(_OTHERS * 4)
+    others = itertools.cycle(colour for colour in SERIES if colour not in _COLOURS.values())
     for algorithm in dict.fromkeys(point.algorithm for point in points):
         mine = [p for p in points if p.algorithm == algorithm and math.isfinite(p.max_relative_error)]
         colour = _COLOURS.get(algorithm) or next(others)
-        worst = [min(max(p.max_relative_error, _FLOOR), _CEILING) for p in mine]
+        worst = [min(max(p.max_relative_error, drawing.floor), drawing.ceiling) for p in mine]
         axes.semilogy(
             [p.size for p in mine], worst, color=colour, marker="o", markersize=4, linewidth=1.6, label=algorithm
         )
     if exact_size is not None:
-        axes.axvline(exact_size, color="#7a8794", linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.axvline(exact_size, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
             f"exact: {exact_size}",
             (exact_size, 1.0),
@@ -294,16 +295,47 @@ def curve_figure(points: Sequence[CurvePoint], exact_size: int | None, title: st
             xytext=(-4, -12),
             textcoords="offset points",
             ha="right",
-            fontsize=9,
-            color="#5c6873",
+            fontsize=PAPER.text,
+            color=PAPER.ink,
         )
-    axes.set_title(title, loc="left", fontsize=10, parse_math=False)
+    axes.set_title(title, loc="left")
     axes.set_xlabel("states of the reduced model")
     axes.set_ylabel("worst relative error, unseen starts")
-    axes.grid(visible=True, which="major", linewidth=0.5, alpha=0.4)
+    PAPER.quiet(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     if points:
-        axes.legend(frameon=False, fontsize=9)
+        PAPER.legend(axes)
+    return figure
+
+
+def methods_figure(rows: Sequence[MethodRow], size: int, title: str, drawing: CurveDrawing = CurveDrawing()) -> Figure:
+    """Size against error, one mark for the methods that end in the same place; proved ones stand on the lower edge.
+
+    Parameters
+    ----------
+    rows : sequence of MethodRow
+    size : int
+        States of the original.
+    title : str
+    drawing : CurveDrawing
+    """
+    figure = PAPER.figure(4.2)
+    axes = figure.add_subplot()
+    places: dict[tuple[int, float, bool], list[str]] = {}
+    for row in rows:
+        if row.size is not None and (row.error is not None or row.exact):
+            error = drawing.proved if row.exact else max(row.error or 0.0, drawing.proved)
+            places.setdefault((row.size or 0, error, row.exact), []).append(row.method)
+    for number, ((states, error, exact), names) in enumerate(places.items()):
+        lines = [", ".join(names[k : k + 2]) for k in range(0, len(names), 2)]
+        label = ",\n".join(lines) + f": {states}"
+        axes.plot(states, error, "s" if exact else "o", color=SERIES[number % len(SERIES)], label=label)
+    axes.set_yscale("log")
+    axes.set_xlim(0, size * 1.05 + 0.5)
+    axes.set_xlabel(f"states (the original has {size})")
+    axes.set_ylabel("worst relative error (squares: proved exact)")
+    axes.set_title(title[:80], loc="left")
+    PAPER.quiet(axes)
+    if places:
+        PAPER.legend(axes, loc="best")
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
@@ -13,16 +14,32 @@ from sbmlump._version import __version__
 from sbmlump.errors import as_shown
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.model.reduced import Certificate, ErrorEstimate, Lump, ReducedSystem
+from sbmlump.model.text import signed_terms
 from sbmlump.simulators.compare import ErrorReport
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["environment", "write_model_page"]
+__all__ = ["ModelPageSettings", "environment", "write_model_page"]
 
-_MAX_PANELS = 12
-_MAX_LINES = 8
-_SHORT = 8
+
+@dataclass(frozen=True, slots=True)
+class ModelPageSettings:
+    """How much a page shows.
+
+    Attributes
+    ----------
+    panels : int
+        Observables with a trajectory: four rows of three.
+    lines : int
+        Lines in the plot of errors: as many as there are colours.
+    terms : int
+        Of a lump, before the rest has to be unfolded.
+    """
+
+    panels: int = 12
+    lines: int = 8
+    terms: int = 8
 
 
 def write_model_page(
@@ -33,6 +50,7 @@ def write_model_page(
     original_file: str | Path | None = None,
     reduced_file: str | Path | None = None,
     command: Sequence[str] = (),
+    settings: ModelPageSettings = ModelPageSettings(),
 ) -> Path:
     """Write ``index.html`` into ``folder`` (made if it is not there) and return its path.
 
@@ -49,6 +67,7 @@ def write_model_page(
         Files of the two models, as the page is to name them.
     command : sequence of str
         The command that made the reduction, program first; empty if it was not made from the command line.
+    settings : ModelPageSettings
 
     Raises
     ------
@@ -58,7 +77,7 @@ def write_model_page(
     target = make_folder(folder)
     page = target / "index.html"
     where = {"original": _shown(original_file), "reduced": _shown(reduced_file)}
-    content = {**_content(reduction, report), "files": where, "command": shlex.join(command)}
+    content = {**_content(reduction, report, settings), "files": where, "command": shlex.join(command)}
     text = environment().get_template("model_page.html").render(**content)
     write_atomically(page, as_shown(text).encode())
     return page
@@ -81,7 +100,7 @@ def environment() -> jinja2.Environment:
     )
 
 
-def _content(reduction: ReducedSystem, report: ErrorReport | None) -> dict[str, Any]:
+def _content(reduction: ReducedSystem, report: ErrorReport | None, settings: ModelPageSettings) -> dict[str, Any]:
     original = reduction.original
     return {
         "version": __version__,
@@ -93,9 +112,9 @@ def _content(reduction: ReducedSystem, report: ErrorReport | None) -> dict[str, 
         "observables": [{"id": o.id, "text": o.text, "name": _name(reduction, o.id)} for o in reduction.observables],
         "certificate": certificate_words(reduction.certificate),
         "remarks": reduction.remarks,
-        "report": None if report is None else _simulation(reduction, report),
+        "report": None if report is None else _simulation(reduction, report, settings),
         "matrix": _matrix(reduction),
-        "lumps": _lump_rows(reduction),
+        "lumps": _lump_rows(reduction, settings.terms),
         "sizes": _sizes(reduction),
         "times": _times(reduction.seconds, report),
     }
@@ -109,20 +128,20 @@ def _name(reduction: ReducedSystem, name: str) -> str | None:
 # -- simulation ----------------------------------------------------------------------------------------------------
 
 
-def _simulation(reduction: ReducedSystem, report: ErrorReport) -> dict[str, Any]:
+def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPageSettings) -> dict[str, Any]:
     from sbmlump.report.figures import error_svg, trajectories_svg
 
     # The observables first; what else was compared follows in the table, and as pictures while there is room.
     wanted = [o.id for o in reduction.observables if o.id in report.original]
     names = [*wanted, *(n for n in report.original if n not in wanted)]
-    shown = (wanted or names)[:_MAX_PANELS]
+    shown = (wanted or names)[: settings.panels]
     unit = reduction.original.origin.model_units.get("time")
     unit = None if unit == "time" else unit  # the built-in id says nothing of seconds or hours
     return {
         "trajectories": trajectories_svg(report, shown, unit),
-        "error": error_svg(report, shown[:_MAX_LINES], unit),
+        "error": error_svg(report, shown[: settings.lines], unit),
         "left_out": len(names) - len(shown),
-        "lines_left_out": len(shown) - len(shown[:_MAX_LINES]),
+        "lines_left_out": len(shown) - len(shown[: settings.lines]),
         "until": number(report.until),
         "unit": unit,
         "points": len(report.times),
@@ -231,7 +250,7 @@ def _numbers(shape: tuple[int, int]) -> list[str]:
     return [str(i + 1) for i in range(shape[0])]
 
 
-def _lump_rows(reduction: ReducedSystem) -> list[dict[str, Any]]:
+def _lump_rows(reduction: ReducedSystem, most: int) -> list[dict[str, Any]]:
     rows = []
     for lump in reduction.lumps:
         terms = list(_terms(lump))
@@ -241,8 +260,8 @@ def _lump_rows(reduction: ReducedSystem) -> list[dict[str, Any]]:
                 "name": _name(reduction, lump.id),
                 "size": len(terms),
                 "single": lump.is_single,
-                "short": " ".join(terms[:_SHORT]),
-                "long": " ".join(terms) if len(terms) > _SHORT else None,
+                "short": " ".join(terms[:most]),
+                "long": " ".join(terms) if len(terms) > most else None,
             }
         )
     return rows
@@ -250,13 +269,7 @@ def _lump_rows(reduction: ReducedSystem) -> list[dict[str, Any]]:
 
 def _terms(lump: Lump) -> Iterable[str]:
     """Signed terms such as ``A``, ``+ 2·B``, ``− 1/2·C``."""
-    for i, (name, factor) in enumerate(lump.members.items()):
-        size = abs(factor)
-        body = name if size == 1 else f"{_exact(size)}·{name}"
-        if i == 0:
-            yield f"−{body}" if factor < 0 else body
-        else:
-            yield f"{'−' if factor < 0 else '+'} {body}"
+    return signed_terms(lump.members.items(), times="·", minus="−", number=_exact)
 
 
 def _exact(value: Fraction) -> str:

@@ -11,23 +11,25 @@ from html import escape
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from sbmlump._version import __version__
 from sbmlump.errors import Reason, as_shown
 from sbmlump.files import OutputError, make_folder, write_atomically
-from sbmlump.report.figures import _FAINT, _INK, svg_of
+from sbmlump.model.names import claim_id
+from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE
+from sbmlump.report.figures import svg_of
 from sbmlump.report.model_page import environment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = [
     "write_survey_page",
     "ModelSummary",
+    "SurveyPageSettings",
     "SurveySummary",
     "summarise",
     "summary_markdown",
@@ -39,9 +41,7 @@ __all__ = [
 ]
 
 
-# -- Counts of a survey: by outcome, by method, by class of kinetics; and the short r ------------
-
-# Counts of a survey: by outcome, by method, by class of kinetics; and the short report in Markdown.
+# -- Counts of a survey -----------------------------------------------------------------------------
 
 
 @dataclass
@@ -237,46 +237,24 @@ def summary_markdown(identity: Mapping[str, Any], found: SurveySummary) -> str:
     return "\n".join(lines) + "\n"
 
 
-# -- Figures of a survey: funnel, distribution of sizes, reduced against original siz ------------
-
-# Figures of a survey: funnel, distribution of sizes, reduced against original size, time against size.
+# -- Figures of a survey ----------------------------------------------------------------------------
 
 
-_KINETICS_COLOURS = {"polynomial": "#2f86c0", "rational": "#d9662b", "analytic": "#4c9a6a"}
-_MARKS = {"polynomial": "o", "rational": "s", "analytic": "^"}
-_WIDTH = 9.6
-
-
-def _survey_figure(height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(_WIDTH, height), layout="constrained", dpi=72)
-
-
-def _survey_style(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_FAINT)
-    axes.tick_params(colors=_INK, which="both", labelsize=10, color=_FAINT, length=3)
-    axes.grid(visible=True, axis=grid, color=_FAINT, linewidth=0.5, alpha=0.6)
-    axes.set_axisbelow(True)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set_color(_INK)
-        label.set_fontsize(10)
+_KINETICS_COLOURS: Final = {"polynomial": BLUE, "rational": ORANGE, "analytic": GREEN}
+_MARKS: Final = {"polynomial": "o", "rational": "s", "analytic": "^"}
 
 
 def funnel_svg(found: SurveySummary) -> str:
     """From files to models in which everything reduces, as bars."""
     steps: list[tuple[str, int, str]] = [
-        ("files", found.files, "#8a97a5"),
-        ("can be read as SBML", found.readable, "#8a97a5"),
-        ("become ODE systems", found.supported, "#8a97a5"),
+        ("files", found.files, GREY),
+        ("can be read as SBML", found.readable, GREY),
+        ("become ODE systems", found.supported, GREY),
     ]
     for method, (some, every) in found.reducible.items():
-        steps.append((f"{method}: some observable reduces", some, "#2f86c0"))
+        steps.append((f"{method}: some observable reduces", some, BLUE))
         steps.append((f"{method}: every observable reduces", every, "#1c5f8d"))
-    figure = _survey_figure(0.42 * len(steps) + 0.5)
+    figure = PAGE.figure(0.42 * len(steps) + 0.5)
     axes = figure.add_subplot()
     places = list(range(len(steps)))
     axes.barh(places, [count for _, count, _ in steps], color=[colour for *_, colour in steps], height=0.66)
@@ -284,9 +262,9 @@ def funnel_svg(found: SurveySummary) -> str:
     axes.invert_yaxis()
     for place, (_, count, _) in zip(places, steps, strict=True):
         share = f"  ({count / found.files:.0%})" if found.files else ""
-        axes.text(count + 0.008 * found.files, place, f"{count}{share}", va="center", fontsize=10, color=_INK)
+        axes.text(count + 0.008 * found.files, place, f"{count}{share}", va="center", fontsize=10, color=PAGE.ink)
     axes.set_xlim(0, 1.16 * max(1, found.files))
-    _survey_style(axes, "x")
+    PAGE.quiet(axes, "x")
     axes.set_xlabel("models")
     told = "; ".join(f"{name}: {count}" for name, count, _ in steps)
     return svg_of(figure, f"From files to reductions. {told}", "funnel")
@@ -300,17 +278,17 @@ def ratios_svg(found: SurveySummary, method: str) -> str:
             if row["method"] == method and row["ratio"] is not None and model.first["kinetics"]:
                 by_kinetics.setdefault(model.first["kinetics"], []).append((row["ratio"], row["original_size"]))
     names = [name for name in _KINETICS_COLOURS if name in by_kinetics]
-    figure = _survey_figure(2.9)
+    figure = PAGE.figure(2.9)
     bins = np.linspace(0, 1, 21).tolist()
     for k, name in enumerate(names):
         axes = figure.add_subplot(1, len(names), k + 1)
         values = np.array([ratio for ratio, _ in by_kinetics[name]])
         smaller = values[values < 1]
         axes.hist(smaller, bins=bins, color=_KINETICS_COLOURS[name], rwidth=0.9)
-        axes.bar([1.06], [int((values >= 1).sum())], width=0.045, color="#8a97a5")
+        axes.bar([1.06], [int((values >= 1).sum())], width=0.045, color=GREY)
         axes.set_xticks([0, 0.5, 1.06], ["0", "0.5", "not\nreduced"])
-        axes.set_title(f"{name}: {len(smaller):,} of {len(values):,} reduced", loc="left", fontsize=10, color=_INK)
-        _survey_style(axes, "y")
+        axes.set_title(f"{name}: {len(smaller):,} of {len(values):,} reduced", loc="left")
+        PAGE.quiet(axes, "y")
         axes.set_xlabel("reduced / original size")
         if k == 0:
             axes.set_ylabel("observables")
@@ -325,14 +303,14 @@ def sizes_svg(found: SurveySummary, method: str) -> str:
         ratios = [row["ratio"] for row in model.rows if row["method"] == method and row["ratio"] is not None]
         if ratios and model.first["kinetics"]:
             groups.setdefault(model.first["kinetics"], []).append((model.size or 1, float(np.median(ratios))))
-    figure = _survey_figure(3.6)
+    figure = PAGE.figure(3.6)
     axes = figure.add_subplot()
     _scatter(axes, groups)
     axes.set_xscale("log")
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("states of the model")
     axes.set_ylabel("median of reduced / original size")
-    _survey_style(axes)
+    PAGE.quiet(axes)
     return svg_of(figure, f"Median reduced share against number of states, {_count(groups)} models", "sizes")
 
 
@@ -342,14 +320,14 @@ def times_svg(found: SurveySummary) -> str:
     for model in found.models.values():
         if model.first["kinetics"] and model.size and model.first["seconds_model"]:
             groups.setdefault(model.first["kinetics"], []).append((model.size, model.first["seconds_model"]))
-    figure = _survey_figure(3.6)
+    figure = PAGE.figure(3.6)
     axes = figure.add_subplot()
     _scatter(axes, groups)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("states of the model")
     axes.set_ylabel("seconds for the whole model")
-    _survey_style(axes)
+    PAGE.quiet(axes)
     return svg_of(figure, f"Time against number of states, {_count(groups)} models", "times")
 
 
@@ -363,22 +341,25 @@ def _scatter(axes: Axes, groups: Mapping[str, Sequence[tuple[int, float]]]) -> N
             x, y = zip(*groups[name], strict=True)
             axes.plot(x, y, _MARKS[name], color=colour, markersize=4, alpha=0.65, markeredgewidth=0, label=name)
     if groups:
-        axes.legend(frameon=False, fontsize=10, labelcolor=_INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        PAGE.legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-# -- Small pictures of trajectories, written as SVG by hand: hundreds of bytes a line ------------
-
-# Small pictures of trajectories, written as SVG by hand: hundreds of bytes a line, not a figure's tens of kB.
+# -- Small pictures of trajectories, written as SVG by hand -----------------------------------------
 
 
-_W: Final = 300
-_H: Final = 120
-_LEFT: Final = 8
-_BOTTOM: Final = 16
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """Sizes of a picture and of what is left free in it for the axes, in pixels."""
+
+    width: int = 300
+    height: int = 120
+    left: int = 8
+    bottom: int = 16
 
 
-def trajectory_svg(row: Mapping[str, Any]) -> str:
+def trajectory_svg(row: Mapping[str, Any], sketch: Sketch = Sketch()) -> str:
     """Original and reduced trajectory of a checked row as an ``svg`` element."""
+    width, height, left, bottom = sketch.width, sketch.height, sketch.left, sketch.bottom
     times, original, reduced = row["trajectory_time"], row["trajectory_original"], row["trajectory_reduced"]
     values = [value for value in (*original, *reduced) if isfinite(value)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
@@ -388,28 +369,42 @@ def trajectory_svg(row: Mapping[str, Any]) -> str:
 
     def line(series: Sequence[float], css: str) -> str:
         points = " ".join(
-            f"{_LEFT + (_W - _LEFT) * t / end:.1f},{4 + (_H - 8 - _BOTTOM) * (1 - (value - low) / span):.1f}"
+            f"{left + (width - left) * t / end:.1f},{4 + (height - 8 - bottom) * (1 - (value - low) / span):.1f}"
             for t, value in zip(times, series, strict=True)
             if isfinite(value)
         )
         return f'<polyline class="{css}" points="{points}"/>'
 
     return (
-        f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="{escape(label, quote=True)}">'
-        f'<line class="axis" x1="{_LEFT}" y1="{_H - _BOTTOM}" x2="{_W}" y2="{_H - _BOTTOM}"/>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label, quote=True)}">'
+        f'<line class="axis" x1="{left}" y1="{height - bottom}" x2="{width}" y2="{height - bottom}"/>'
         f"{line(original, 'before')}{line(reduced, 'after')}"
-        f'<text x="{_LEFT}" y="{_H - 3}">{low:.3g} … {high:.3g}</text>'
-        f'<text x="{_W}" y="{_H - 3}" text-anchor="end">t = {end:.3g}</text></svg>'
+        f'<text x="{left}" y="{height - 3}">{low:.3g} … {high:.3g}</text>'
+        f'<text x="{width}" y="{height - 3}" text-anchor="end">t = {end:.3g}</text></svg>'
         f"<figcaption>{escape(str(row['observable']))} ({escape(str(row['method']))}, "
         f"{row['original_size']} → {row['reduced_size']} states)</figcaption>"
     )
 
 
-# -- The page of a survey: ``index.html`` with a table of all models, and a page for  ------------
+# -- The pages -----------------------------------------------------------------------------------------
 
 
-_MOST_TEXT: Final = 8_000  # characters of pools on one page, so that 711 pages stay under 15 MB
-_MOST_PANELS: Final = 6
+@dataclass(frozen=True, slots=True)
+class SurveyPageSettings:
+    """How much the page of a model shows.
+
+    Attributes
+    ----------
+    text : int
+        Characters of pools, so that the 711 pages of the corpus stay under 15 MB.
+    panels : int
+        Trajectories: two rows.
+    """
+
+    text: int = 8_000
+    panels: int = 6
+
+
 _OUTCOMES: Final = {
     "every": "every one reduces",
     "some": "some reduce",
@@ -420,7 +415,12 @@ _OUTCOMES: Final = {
 }
 
 
-def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Path:
+def write_survey_page(
+    folder: Path,
+    identity: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    settings: SurveyPageSettings = SurveyPageSettings(),
+) -> Path:
     """Write the pages of a survey into its folder; pages of models that are no longer in it are removed.
 
     Parameters
@@ -430,6 +430,7 @@ def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[
         What :func:`sbmlump.survey.job.read_identity` gives.
     rows : sequence of mappings
         What :func:`sbmlump.survey.results.read_rows` gives.
+    settings : SurveyPageSettings
 
     Returns
     -------
@@ -453,7 +454,7 @@ def write_survey_page(folder: Path, identity: Mapping[str, Any], rows: Sequence[
     jinja = environment()
     template = jinja.get_template("survey_model.html")
     for file, model in found.models.items():
-        content = _model_content(model, identity)
+        content = _model_content(model, identity, settings)
         _write(folder / "models" / names[file], template.render(version=__version__, **content))
     for leftover in {path.name for path in (folder / "models").glob("*.html")} - set(names.values()):
         _remove(folder / "models" / leftover)
@@ -481,11 +482,9 @@ def _page_names(models: Sequence[str]) -> dict[str, str]:
     taken: set[str] = set()
     for file in models:
         stem = re.sub(r"[^A-Za-z0-9._-]", "_", re.sub(r"\.(xml|sbml)$", "", file, flags=re.IGNORECASE).split("/")[-1])
-        name, number = stem, 2
-        while name.lower() in taken:
-            name, number = f"{stem}_{number}", number + 1
-        taken.add(name.lower())
-        names[file] = f"{name}.html"
+        # file systems that do not tell capitals apart must have room for all
+        number = claim_id(stem.lower(), taken)[len(stem) :]
+        names[file] = f"{stem}{number}.html"
     return names
 
 
@@ -574,7 +573,7 @@ def _seconds(value: float | None) -> str:
 # -- a model -----------------------------------------------------------------------------------------------------------
 
 
-def _model_content(model: ModelSummary, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _model_content(model: ModelSummary, identity: Mapping[str, Any], settings: SurveyPageSettings) -> dict[str, Any]:
     first = model.first
     features = [name.replace("-", " ") for name in (first["features"] or "").split(",") if name]
     facts = [
@@ -588,7 +587,7 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any]) -> dict[str
         ("SBML", None if first["level"] is None else f"level {first['level']} version {first['version']}"),
         ("time", _seconds(first["seconds_model"])),
     ]
-    drawn = [row for row in model.rows if row.get("trajectory_time")][:_MOST_PANELS]
+    drawn = [row for row in model.rows if row.get("trajectory_time")][: settings.panels]
     return {
         "id": first["model_id"],
         "name": first["name"],
@@ -597,7 +596,7 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any]) -> dict[str
         "supported": model.supported,
         "problem": first["message"] if first["observable"] is None else None,
         "problem_code": first["reason"],
-        "rows": _model_rows(model),
+        "rows": _model_rows(model, settings.text),
         "checked": bool(identity.get("check")),
         "several": len(model.by_method) > 1,
         "summary": [(m, model.reduced(m), model.asked(m), model.best.get(m)) for m in model.by_method],
@@ -605,10 +604,9 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any]) -> dict[str
     }
 
 
-def _model_rows(model: ModelSummary) -> list[dict[str, Any]]:
+def _model_rows(model: ModelSummary, room: int) -> list[dict[str, Any]]:
     """Rows of the table; what a lumping consists of is told once for all observables that share it."""
     told: dict[tuple[str, str, str], str] = {}
-    room = _MOST_TEXT
     rows = []
     for row in model.rows:
         if row["observable"] is None:

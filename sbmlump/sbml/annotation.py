@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePath
 from typing import Any, Final, NoReturn
@@ -14,38 +14,27 @@ from xml.parsers import expat
 
 from sbmlump._version import __version__
 from sbmlump.errors import InputError, LimitError, Reason
-from sbmlump.model.evaluate import field_values
 from sbmlump.model.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
-from sbmlump.model.system import Assigned, Constant, Key, OdeSystem, Quantity, event_expressions
-from sbmlump.sbml.write.elements import element, section
-from sbmlump.sbml.write.roles import assign_roles
-from sbmlump.sbml.write.xml import (
-    XHTML,
-    Child,
-    as_division,
+from sbmlump.sbml.xml import (
+    RDF,
     attributes,
-    children_of,
-    escaped,
-    is_well_formed,
+    block,
+    element,
+    fragment,
     join_content,
-    notes_text,
-    with_children,
+    leaf,
+    line,
+    section,
 )
 
 __all__ = [
     "NAMESPACE",
     "LumpingRecord",
-    "lumping_annotation",
-    "read_lumping_annotation",
-    "GROUPS",
-    "groups_of",
     "derived_from",
+    "lumping_annotation",
     "parts_annotation",
+    "read_lumping_annotation",
     "resources_of",
-    "formula",
-    "reduction_notes",
-    "changed_elements",
-    "dressed",
 ]
 
 
@@ -122,41 +111,36 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
     lifts = ({states[j]: value for j, value in row.items()} for row in reduced.map.lift.rows)
     # ids first, then columns: the order in which a row was made does not show
     place = {name: i for i, name in enumerate(states)}
-    rows = [_row("lump", lump.id, lump.members, place) for lump in reduced.lumps]
-    lift_rows = [_row("lump", lump.id, row, place) for lump, row in zip(reduced.lumps, lifts, strict=True)]
-    source = attributes(
+    rows = [_row(lump.id, lump.members, place) for lump in reduced.lumps]
+    lift_rows = [_row(lump.id, row, place) for lump, row in zip(reduced.lumps, lifts, strict=True)]
+    source = leaf(
+        "derivedFrom",
         model=reduced.original.id,
         file=PurePath(origin.file).name if origin.file is not None else None,
         sha256=origin.sha256,
         states=str(reduced.original.size),
     )
     offset = [
-        f"<member{attributes(state=states[j], value=_exact(value, 'the offset'))}/>\n"
+        leaf("member", state=states[j], value=_exact(value, "the offset"))
         for j, value in sorted(reduced.map.offset.items())
     ]
-    starts = [_row("lump", name, row, place) for name, row in _starts(reduced).items()]
-    observables = (
-        f"<observable{attributes(id=one.id)}>{escaped(one.text)}</observable>\n" for one in reduced.observables
-    )
+    starts = [_row(name, row, place) for name, row in _starts(reduced).items()]
+    observables = (line("observable", one.text, id=one.id) for one in reduced.observables)
     certificate = reduced.certificate
     constants = {} if isinstance(certificate, ErrorEstimate) else certificate.valid_for
-    valid_for = (f"<constant{attributes(id=name, value=text)}/>\n" for name, text in constants.items())
-    fields = (
-        f"<field{attributes(name=name)}>{escaped(_json(value))}</field>\n"
-        for name, value in certificate.as_json().items()
-    )
+    valid_for = (leaf("constant", id=name, value=text) for name, text in constants.items())
+    fields = (line("field", _json(value), name=name) for name, value in certificate.as_json().items())
     head = attributes(xmlns=NAMESPACE, version=__version__, method=reduced.method, kind=reduced.map.kind)
-    return (
-        f"<lumping{head}>\n<derivedFrom{source}/>\n"
-        + _list("matrix", rows)
-        + _list("lift", lift_rows)
-        + (_list("offset", offset) if offset else "")
-        + (_list("starts", starts) if starts else "")
-        + _list("observables", observables)
-        + _list("validFor", valid_for)
-        + _list("certificate", fields)
-        + "</lumping>\n"
+    lists = (
+        block("matrix", rows),
+        block("lift", lift_rows),
+        section("offset", offset),
+        section("starts", starts),
+        block("observables", observables),
+        block("validFor", valid_for),
+        block("certificate", fields),
     )
+    return block("lumping", (source, *lists), head)
 
 
 def _starts(reduced: ReducedSystem) -> dict[str, Mapping[str, Fraction]]:
@@ -170,14 +154,10 @@ def _starts(reduced: ReducedSystem) -> dict[str, Mapping[str, Fraction]]:
     return {}
 
 
-def _list(tag: str, items: Iterable[str]) -> str:
-    return f"<{tag}>\n{''.join(items)}</{tag}>\n"
-
-
-def _row(tag: str, name: str, members: Mapping[str, Fraction], place: Mapping[str, int]) -> str:
+def _row(name: str, members: Mapping[str, Fraction], place: Mapping[str, int]) -> str:
     ordered = sorted(members.items(), key=lambda item: place.get(item[0], -1))
-    entries = (f"<member{attributes(state=state, value=_exact(value, name))}/>\n" for state, value in ordered)
-    return f"<{tag}{attributes(id=name)}>\n{''.join(entries)}</{tag}>\n"
+    entries = (leaf("member", state=state, value=_exact(value, name)) for state, value in ordered)
+    return block("lump", entries, attributes(id=name))
 
 
 def _exact(value: Fraction, lump: str) -> str:
@@ -375,17 +355,13 @@ class _Reading:
         _refuse(what, self.parser.CurrentLineNumber)
 
 
-# -- MIRIAM annotations of what a reduction made: what a lump has as parts, what a re ------------
-
-# MIRIAM annotations of what a reduction made: what a lump has as parts, what a reduced model is derived from.
+# -- MIRIAM annotations of what a reduction made ----------------------------------------------------
 
 
-_RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _BIOLOGY: Final = "http://biomodels.net/biology-qualifiers/"
 _MODEL: Final = "http://biomodels.net/model-qualifiers/"
 _MODEL_ID: Final = re.compile(r"(?:BIOMD|MODEL)[0-9]{10}")
 _OF_PARTS: Final = ("is", "isVersionOf", "hasVersion", "hasPart")
-_MOST_PARTS: Final = 200
 
 
 def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list[str]:
@@ -401,7 +377,7 @@ def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list
     def start(name: str, given: dict[str, str]) -> None:
         nonlocal inside
         inside += name in wanted
-        uri = given.get(f"{_RDF} resource")
+        uri = given.get(f"{RDF} resource")
         if inside and uri is not None:
             found.append(uri)
 
@@ -418,7 +394,7 @@ def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list
     return list(dict.fromkeys(found))
 
 
-def parts_annotation(metaid: str, annotations: Iterable[str | None]) -> str | None:
+def parts_annotation(metaid: str, annotations: Iterable[str | None], most: int = 200) -> str | None:
     """An ``annotation`` that says by ``bqbiol:hasPart`` what the members of a lump were annotated with.
 
     Parameters
@@ -427,6 +403,8 @@ def parts_annotation(metaid: str, annotations: Iterable[str | None]) -> str | No
         Of the element that gets it.
     annotations : iterable of str or None
         Of the members.
+    most : int
+        URIs that are said.
     """
     uris: dict[str, None] = {}
     for annotation in annotations:
@@ -434,12 +412,8 @@ def parts_annotation(metaid: str, annotations: Iterable[str | None]) -> str | No
             uris.update(dict.fromkeys(resources_of(annotation, _BIOLOGY, _OF_PARTS)))
     if not uris:
         return None
-    items = _bag(list(uris)[:_MOST_PARTS])
-    spaces = attributes(**{"xmlns:rdf": _RDF, "xmlns:bqbiol": _BIOLOGY})
-    return (
-        f"<annotation>\n<rdf:RDF{spaces}>\n<rdf:Description{attributes(**{'rdf:about': '#' + metaid})}>\n"
-        f"<bqbiol:hasPart>\n{items}</bqbiol:hasPart>\n</rdf:Description>\n</rdf:RDF>\n</annotation>"
-    )
+    spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:bqbiol": _BIOLOGY})
+    return fragment("annotation", _rdf(spaces, metaid, element("bqbiol:hasPart", "", _bag(list(uris)[:most]))))
 
 
 def derived_from(annotation: str | None, metaid: str, model_id: str) -> str | None:
@@ -453,23 +427,26 @@ def derived_from(annotation: str | None, metaid: str, model_id: str) -> str | No
         known = resources_of(annotation, _MODEL, ["isDerivedFrom"])
         if any(model_id in uri for uri in known):
             return annotation
-    items = _bag([f"https://identifiers.org/biomodels.db:{model_id}"])
-    spaces = attributes(**{"xmlns:rdf": _RDF, "xmlns:bqmodel": _MODEL})
-    statement = f"<bqmodel:isDerivedFrom{spaces}>\n{items}</bqmodel:isDerivedFrom>\n"
+    bag = _bag([f"https://identifiers.org/biomodels.db:{model_id}"])
+    spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:bqmodel": _MODEL})
+    statement = element("bqmodel:isDerivedFrom", spaces, bag)
     place = None if annotation is None else _end_of_description(annotation, metaid)
     if annotation is not None and place is not None:
         return annotation[:place] + statement + annotation[place:]
-    about = attributes(**{"rdf:about": "#" + metaid})
-    whole = f"<rdf:RDF{spaces}>\n<rdf:Description{about}>\n{statement}</rdf:Description>\n</rdf:RDF>\n"
+    whole = _rdf(spaces, metaid, statement)
     if annotation is None:
-        return f"<annotation>\n{whole}</annotation>"
+        return fragment("annotation", whole)
     # one RDF element to an annotation is all that SBML allows
     return annotation if "rdf-syntax-ns" in annotation else join_content(annotation, whole, first=True)
 
 
 def _bag(uris: Iterable[str]) -> str:
-    items = "".join(f"<rdf:li{attributes(**{'rdf:resource': uri})}/>\n" for uri in uris)
-    return f"<rdf:Bag>\n{items}</rdf:Bag>\n"
+    return block("rdf:Bag", (leaf("rdf:li", **{"rdf:resource": uri}) for uri in uris))
+
+
+def _rdf(spaces: str, metaid: str, statement: str) -> str:
+    """One statement on the element with ``metaid``."""
+    return element("rdf:RDF", spaces, element("rdf:Description", attributes(**{"rdf:about": f"#{metaid}"}), statement))
 
 
 def _end_of_description(annotation: str, metaid: str) -> int | None:
@@ -479,350 +456,3 @@ def _end_of_description(annotation: str, metaid: str) -> int | None:
         return None
     closing = re.compile(rf"</{re.escape(opening[1])}:Description\s*>").search(annotation, opening.end())
     return None if closing is None else closing.start()
-
-
-# -- What a reduced model says of itself to people -----------------------------------------------
-
-
-_MOST_LUMPS: Final = 200
-_MOST_MEMBERS: Final = 30
-_MOST_BITS: Final = 100
-
-
-def formula(members: Mapping[str, Fraction], most: int = _MOST_MEMBERS) -> str:
-    """``A + 2*B - 1/2*C``; after ``most`` terms, how many more there are."""
-    words: list[str] = []
-    for index, (name, value) in enumerate(members.items()):
-        if index == most:
-            words.append(f"+ … ({len(members) - most} more)")
-            break
-        sign = "-" if value < 0 else "+"
-        term = name if abs(value) == 1 else f"{_brief(abs(value))}*{name}"
-        words.append(term if index == 0 and value > 0 else f"-{term}" if index == 0 else f"{sign} {term}")
-    return " ".join(words) or "0"
-
-
-def _brief(value: Fraction) -> str:
-    """``value`` exactly if that is readable, else roughly (the annotation has it exactly)."""
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) <= _MOST_BITS:
-        return str(value)
-    try:
-        return f"(about {float(value):.6g})"
-    except OverflowError:
-        return "(a very large number)"
-
-
-def reduction_notes(reduced: ReducedSystem, original: str | None) -> str:
-    """A ``notes`` element: what was reduced, how, what each lump is; the notes of the original follow.
-
-    Parameters
-    ----------
-    reduced : ReducedSystem
-    original : str or None
-        The ``notes`` element of the original model.
-    """
-    own = f'<div xmlns="{XHTML}">\n{_summary(reduced)}{_lumps(reduced.lumps)}</div>\n'
-    if original is None:
-        return f"<notes>\n{own}</notes>"
-    original = notes_text(original)
-    children = children_of(original)
-    whole = next((c for c in children if c.name in (f"{XHTML} body", f"{XHTML} html")), None)
-    if whole is None:
-        return join_content(original, "\n" + own, first=True)
-    body: Child | None = whole
-    if whole.name.endswith("html"):
-        body = next((child for child in children_of(whole.text) if child.name == f"{XHTML} body"), None)
-    if body is None or not is_well_formed(body.text):
-        rest = f"<pre>{escaped(whole.text)}</pre>"
-    else:
-        rest = as_division(body)
-    return f'<notes>\n<body xmlns="{XHTML}">\n{own}{rest}\n</body>\n</notes>'
-
-
-def _summary(reduced: ReducedSystem) -> str:
-    origin = reduced.original.origin
-    name = reduced.original.name or reduced.original.id
-    source = f" (file {origin.file.rpartition('/')[2]})" if origin.file is not None else ""
-    kept = ", ".join(
-        one.id if one.text == one.id else f"{one.id} = {one.text}" for one in reduced.observables[:_MOST_MEMBERS]
-    )
-    certificate = reduced.certificate
-    if isinstance(certificate, ErrorEstimate):
-        claim = (
-            f"The reduction is approximate: the largest relative error measured over {certificate.ensemble} initial "
-            f"states up to time {certificate.horizon:g} is {certificate.worst_error:.3g}."
-        )
-    else:
-        claim = f"The reduction is exact: {certificate.statement.rstrip('.')}. {certificate.scope(_MOST_MEMBERS)}"
-    made = (
-        f"This is a reduced version of the model {name}{source}, made by sbmlump {__version__} "
-        f"with the method {reduced.method}: {reduced.original.size} states became {reduced.system.size}."
-    )
-    sentences = (
-        made,
-        f"It keeps: {kept}." if kept else "",
-        claim,
-        "The notes and the description of the original, where they follow, speak of the original model.",
-    )
-    return "".join(f"<p>{escaped(text)}</p>\n" for text in sentences if text)
-
-
-def _lumps(lumps: tuple[Lump, ...]) -> str:
-    made = [lump for lump in lumps if not lump.is_single]
-    if not made:
-        return "<p>Every state of it is a state of the original model.</p>\n"
-    items = "".join(f"<li>{escaped(f'{lump.id} = {formula(lump.members)}')}</li>\n" for lump in made[:_MOST_LUMPS])
-    more = f"<p>{len(made) - _MOST_LUMPS} more are in the annotation.</p>\n" if len(made) > _MOST_LUMPS else ""
-    single = len(lumps) - len(made)
-    rest = f" ({single} of {len(lumps)} states are states of the original model)" if single else ""
-    return f"<p>What each lump is made of{rest}:</p>\n<ul>\n{items}</ul>\n{more}"
-
-
-# -- Lumps as groups of the SBML package groups, which tools that do not know it may  ------------
-
-# Lumps as groups of the SBML package groups, which tools that do not know it may leave aside.
-
-
-GROUPS: Final = "http://www.sbml.org/sbml/level3/version1/groups/version1"
-_MOST_NAMED: Final = 8
-
-
-def groups_of(reduced: ReducedSystem, present: Collection[str], taken: Collection[str]) -> str:
-    """A ``listOfGroups``: all lumps of several states as one classification, and the parts of each that are present.
-
-    Parameters
-    ----------
-    reduced : ReducedSystem
-    present : collection of str
-        Ids of the written model that a group may name.
-    taken : collection of str
-        Ids that a group must not have.
-
-    Returns
-    -------
-    str
-        Empty if every state is a state of the original.
-    """
-    lumps = [lump for lump in reduced.lumps if not lump.is_single and lump.id in present]
-    if not lumps:
-        return ""
-    used = set(taken)
-    name = _free("sbmlump_lumps", used)
-    text = "states that stand for several states of the original model"
-    groups = [_group(name, "classification", text, [lump.id for lump in lumps])]
-    for lump in lumps:
-        parts = [member for member in lump.members if member in present]
-        if parts:
-            name = _free(f"sbmlump_parts_{lump.id}", used)
-            text = f"of {lump.id} = {formula(lump.members, _MOST_NAMED)}"
-            groups.append(_group(name, "partonomy", text, parts))
-    return section("groups:listOfGroups", groups)
-
-
-def _group(name: str, kind: str, text: str, members: list[str]) -> str:
-    items = [f"<groups:member{attributes(**{'groups:idRef': one})}/>\n" for one in members]
-    head = attributes(**{"groups:id": name, "groups:kind": kind, "groups:name": text})
-    return element("groups:group", head, section("groups:listOfMembers", items))
-
-
-def _free(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
-
-
-# -- A reduced system made ready for writing: what each id is, and what the model say ------------
-
-# A reduced system made ready for writing: what each id is, and what the model says of itself.
-
-
-_LONGEST_NAME: Final = 80
-_QUALIFIERS: Final = re.compile(r"xmlns:([A-Za-z_][\w.-]*)=[\"']http://biomodels\.net/model-qualifiers/[\"']")
-
-
-def dressed(reduced: ReducedSystem) -> OdeSystem:
-    """The reduced system with a record of each id, notes, and annotation.
-
-    One original species stays what it was under its own id; a lump is a parameter unless the reduced system says
-    otherwise, and says what its members were annotated with; everything else is what it was in the original.
-    """
-    original, system = reduced.original, reduced.system
-    lumps = {lump.id: lump for lump in reduced.lumps if not lump.is_single}
-    ids = [*system.states, *(c.id for c in system.constants), *(a.id for a in system.assigned)]
-    quantities = {
-        name: system.quantities.get(name) or _quantity(name, lumps.get(name), original.quantities) for name in ids
-    }
-    kept = _useful(system)
-    for constant in system.constants:
-        if constant not in kept:
-            quantities.pop(constant.id)
-    added = _missing_compartments(original, quantities)
-    constants = (*kept, *added)
-    resting = {c.id for c in constants}
-    moving = [n for n, one in quantities.items() if one.kind == "species" and one.compartment not in resting]
-    by_reactions = _moved_by_reactions(replace(system, constants=constants, quantities=quantities), moving)
-    for name in moving:
-        if name not in by_reactions:
-            # what a concentration rule means while its compartment changes is read differently by tools;
-            # a parameter has the same value without doubt, and takes no part in reactions
-            quantities[name] = replace(quantities[name], kind="parameter", units=None)
-    system = _without_participants(system, set(moving) - by_reactions)
-    for name, quantity in quantities.items():
-        if name in by_reactions:
-            continue
-        if quantity.kind == "species" and name in system.states:
-            quantities[name] = replace(quantity, boundary=quantity.boundary and bool(system.reactions))
-    for constant in added:
-        quantities[constant.id] = original.quantities[constant.id]
-    quantities = _with_parts(quantities, lumps, original)
-    metaid = original.origin.metaid or _free_metaid("sbmlump_model", _metaids(original))
-    known = derived_from(_derived(original.origin.annotation), metaid, original.id)
-    origin = replace(
-        original.origin,
-        metaid=metaid if known is not None else original.origin.metaid,
-        notes=reduction_notes(reduced, original.origin.notes),
-        annotation=_annotation(reduced, known),
-    )
-    return replace(system, constants=constants, quantities=quantities, origin=origin)
-
-
-def _moved_by_reactions(system: OdeSystem, names: Collection[str]) -> set[str]:
-    """Of some species those whose right-hand side is what reactions and the size of their compartment make of it."""
-    if not names or not system.reactions:
-        return set()
-    roles = assign_roles(system, all_rate_rules=True).by_id
-    return {name for name in names if roles[name].what == "state" and not roles[name].rate_rule}
-
-
-def _without_participants(system: OdeSystem, names: Collection[str]) -> OdeSystem:
-    """The system whose reactions go on without some quantities; the flux of one that is left with none is assigned."""
-    if not names or not system.reactions:
-        return system
-    reactions = [
-        replace(
-            one,
-            reactants=tuple(part for part in one.reactants if part.species not in names),
-            products=tuple(part for part in one.products if part.species not in names),
-            modifiers=tuple(name for name in one.modifiers if name not in names),
-        )
-        for one in system.reactions
-    ]
-    empty = {one.id for one in reactions if not one.reactants and not one.products}
-    fluxes = tuple(Assigned(one.id, one.flux) for one in reactions if one.id in empty)
-    return replace(
-        system,
-        reactions=tuple(one for one in reactions if one.id not in empty),
-        assigned=(*system.assigned, *fluxes),
-    )
-
-
-def changed_elements(original: OdeSystem, system: OdeSystem) -> frozenset[Key]:
-    """Described elements of the original that are something else in a reduced system, whatever their names.
-
-    What is said of a kinetic law holds for a law that is the same formula (up to arithmetic).
-    """
-    laws = {reaction.id: reaction.flux for reaction in original.reactions}
-    shared = [one for one in system.reactions if one.id in laws] if system.graph is original.graph else []
-    values = field_values(system.graph, [node for one in shared for node in (one.flux, laws[one.id])])
-    same = {one.id for one in shared if values[one.flux] == values[laws[one.id]]}
-    stale = {key for key in original.origin.descriptions if key[0] == "kineticLaw" and key[1] not in same}
-    if len(system.events) != len(original.events):  # an event without an id is known by its place
-        stale |= {key for key in original.origin.descriptions if len(key) > 1 and key[1].startswith("#")}
-    return frozenset(stale)
-
-
-def _useful(system: OdeSystem) -> tuple[Constant, ...]:
-    """Constants but those without a value that nothing mentions any more: simulators refuse a model with one."""
-    if all(constant.value is not None for constant in system.constants):
-        return system.constants
-    roots = [*system.rhs, *system.initial, *(one.value for one in system.assigned)]
-    roots += [constant.value for constant in system.constants if constant.value is not None]
-    roots += [reaction.flux for reaction in system.reactions] + [one.condition for one in system.constraints]
-    roots += event_expressions(system.events)
-    used = system.graph.symbols(roots) | {name for event in system.events for name, _ in event.assignments}
-    used |= {q.compartment for q in system.quantities.values() if q.compartment is not None}
-    return tuple(one for one in system.constants if one.value is not None or one.id in used)
-
-
-def _quantity(name: str, lump: Lump | None, original: Mapping[str, Quantity]) -> Quantity:
-    if lump is None:
-        return original.get(name) or Quantity(name, "parameter")
-    text = formula(lump.members)
-    return Quantity(
-        name, "parameter", name=text if len(text) <= _LONGEST_NAME else None, units=_common_unit(lump, original)
-    )
-
-
-def _common_unit(lump: Lump, original: Mapping[str, Quantity]) -> str | None:
-    """The unit of a sum of like things; a concentration has no unit with an id, a fraction of a unit is another one."""
-    units = set()
-    for name, value in lump.members.items():
-        quantity = original.get(name)
-        if quantity is None or value.denominator != 1:
-            return None
-        if quantity.kind == "species" and not quantity.amount:
-            return None
-        units.add(quantity.units)
-    return units.pop() if len(units) == 1 else None
-
-
-def _missing_compartments(original: OdeSystem, quantities: Mapping[str, Quantity]) -> list[Constant]:
-    """Compartments of constant size that species of the reduced model lie in but that it does not mention."""
-    wanted = {q.compartment for q in quantities.values() if q.kind == "species"} - set(quantities)
-    return [c for c in original.constants if c.id in wanted and c.id in original.quantities]
-
-
-def _annotation(reduced: ReducedSystem, original: str | None) -> str:
-    own = lumping_annotation(reduced)
-    if original is None:
-        return f"<annotation>\n{own}</annotation>"
-    # if the original was a reduced model itself, what it said of that is no longer true
-    old = {child: "" for child in children_of(original) if child.name == f"{NAMESPACE} lumping"}
-    original = with_children(original, old)
-    return join_content(original, "\n" + own, first=False)
-
-
-def _with_parts(
-    quantities: Mapping[str, Quantity], lumps: Mapping[str, Lump], original: OdeSystem
-) -> dict[str, Quantity]:
-    """Lumps with what their members were annotated with."""
-    taken = _metaids(original)
-    table = dict(quantities)
-    for name, lump in lumps.items():
-        if name not in table or table[name].annotation is not None:
-            continue
-        members = (original.quantities.get(member) for member in lump.members)
-        metaid = _free_metaid(f"sbmlump_{name}", taken)
-        annotation = parts_annotation(metaid, [member.annotation for member in members if member is not None])
-        if annotation is not None:
-            taken.add(metaid)
-            table[name] = replace(table[name], metaid=metaid, annotation=annotation)
-    return table
-
-
-def _metaids(original: OdeSystem) -> set[str]:
-    found = {quantity.metaid for quantity in original.quantities.values()}
-    found |= {reaction.metaid for reaction in original.reactions} | {event.metaid for event in original.events}
-    found |= {one.metaid for one in original.origin.descriptions.values()}
-    found |= {constraint.description.metaid for constraint in original.constraints}
-    return {metaid for metaid in (*found, original.origin.metaid) if metaid is not None}
-
-
-def _free_metaid(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
-
-
-def _derived(annotation: str | None) -> str | None:
-    """The annotation with "is this model" turned into "is derived from this model"."""
-    if annotation is None:
-        return None
-    for prefix in set(_QUALIFIERS.findall(annotation)):
-        annotation = re.sub(rf"(</?){re.escape(prefix)}:is(\s*>)", rf"\1{prefix}:isDerivedFrom\2", annotation)
-    return annotation

@@ -7,9 +7,8 @@ extra) are only needed to read an archive back (:func:`read_back`).
 from __future__ import annotations
 
 import io
-import itertools
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -19,15 +18,15 @@ from sbmlump._version import __version__
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.files import temporary_folder
 from sbmlump.model.graph import Graph, Node
+from sbmlump.model.names import claim_id
 from sbmlump.model.properties import explodes
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Quantity
 from sbmlump.sbml.read.load import parse_sbml
 from sbmlump.sbml.read.precheck import prepare_bytes
 from sbmlump.sbml.write.document import write_system
-from sbmlump.sbml.write.elements import element, section
-from sbmlump.sbml.write.mathml import FactorOrder, MathmlPrinter, NumberTexts
-from sbmlump.sbml.write.xml import attributes, escaped
+from sbmlump.sbml.write.mathml import MATHML, FactorOrder, MathmlPrinter, NumberTexts
+from sbmlump.sbml.xml import DECLARATION, RDF, attributes, block, element, leaf, line, section
 
 __all__ = [
     "model_archive",
@@ -41,15 +40,14 @@ __all__ = [
 ]
 
 
-# -- SED-ML Level 1 Version 4: the same uniform time course of one or two models, and ------------
-
-# SED-ML Level 1 Version 4: the same uniform time course of one or two models, and a plot of what they share.
+# -- SED-ML Level 1 Version 4 -----------------------------------------------------------------------
 
 
 NAMESPACE: Final = "http://sed-ml.org/sed-ml/level1/version4"
-_MATHML: Final = "http://www.w3.org/1998/Math/MathML"
 _TIME: Final = "urn:sedml:symbol:time"
-_CVODE, _RELATIVE, _ABSOLUTE, _STEPS = "KISAO:0000019", "KISAO:0000209", "KISAO:0000211", "KISAO:0000415"
+_CVODE: Final = "KISAO:0000019"
+_ALGORITHM: Final = (("KISAO:0000209", "1e-10"), ("KISAO:0000211", "1e-12"), ("KISAO:0000415", "20000"))
+"""Relative and absolute tolerance, and the most steps: what makes two simulators agree to what a plot shows."""
 _LISTS: Final = {
     "species": "listOfSpecies",
     "parameter": "listOfParameters",
@@ -123,11 +121,8 @@ def sedml_text(models: Sequence[SedmlModel], curves: Sequence[Curve], until: flo
     title : str
         Of the plot.
     """
-    parameters = "".join(
-        f"<algorithmParameter{attributes(kisaoID=term, value=value)}/>\n"
-        for term, value in ((_RELATIVE, "1e-10"), (_ABSOLUTE, "1e-12"), (_STEPS, "20000"))
-    )
-    algorithm = element("algorithm", attributes(kisaoID=_CVODE), section("listOfAlgorithmParameters", [parameters]))
+    parameters = (leaf("algorithmParameter", kisaoID=term, value=value) for term, value in _ALGORITHM)
+    algorithm = element("algorithm", attributes(kisaoID=_CVODE), section("listOfAlgorithmParameters", parameters))
     grid = attributes(
         id="time_course",
         initialTime="0",
@@ -135,23 +130,21 @@ def sedml_text(models: Sequence[SedmlModel], curves: Sequence[Curve], until: flo
         outputEndTime=repr(float(until)),
         numberOfSteps=str(points - 1),
     )
-    sources = (f"<model{attributes(id=one.id, language=_language(one), source=one.file)}/>\n" for one in models)
+    sources = (leaf("model", id=one.id, language=_language(one), source=one.file) for one in models)
     tasks = (
-        f"<task{attributes(id=f'run_{one.id}', modelReference=one.id, simulationReference='time_course')}/>\n"
-        for one in models
+        leaf("task", id=f"run_{one.id}", modelReference=one.id, simulationReference="time_course") for one in models
     )
     by_id = {one.id: one for one in models}
     generators = [_time(one.id) for one in models]
     generators += [_generator(i, curve, by_id[curve.model]) for i, curve in enumerate(curves)]
-    body = (
-        section("listOfModels", sources)
-        + section("listOfSimulations", [element("uniformTimeCourse", grid, algorithm)])
-        + section("listOfTasks", tasks)
-        + section("listOfDataGenerators", generators)
-        + section("listOfOutputs", [_plot(curves, title), _report(models, curves)])
+    lists = (
+        section("listOfModels", sources),
+        section("listOfSimulations", [element("uniformTimeCourse", grid, algorithm)]),
+        section("listOfTasks", tasks),
+        section("listOfDataGenerators", generators),
+        section("listOfOutputs", [_plot(curves, title), _report(models, curves)]),
     )
-    head = attributes(xmlns=NAMESPACE, level="1", version="4")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<sedML{head}>\n{body}</sedML>\n'
+    return DECLARATION + block("sedML", lists, attributes(xmlns=NAMESPACE, level="1", version="4"))
 
 
 def _language(model: SedmlModel) -> str:
@@ -159,32 +152,33 @@ def _language(model: SedmlModel) -> str:
 
 
 def _time(model: str) -> str:
-    variable = f"<variable{attributes(id='time', symbol=_TIME, taskReference=f'run_{model}')}/>\n"
-    return _data(f"time_{model}", "time", [variable], "<ci> time </ci>")
+    variable = leaf("variable", id="time", symbol=_TIME, taskReference=f"run_{model}")
+    return _data(f"time_{model}", "time", [variable], _name("time"))
 
 
 def _generator(index: int, curve: Curve, model: SedmlModel) -> str:
-    variables = []
-    for need in curve.needs:
-        head = attributes(
+    variables = [
+        leaf(
+            "variable",
             id=need,
             target=model.targets.paths[need],
             taskReference=f"run_{model.id}",
             **{"xmlns:sbml": model.targets.namespace},
         )
-        variables.append(f"<variable{head}/>\n")
+        for need in curve.needs
+    ]
     return _data(f"data_{index}", curve.label, variables, curve.mathml)
 
 
 def _data(name: str, label: str, variables: list[str], mathml: str) -> str:
-    math = f'<math xmlns="{_MATHML}">{mathml}</math>\n'
+    math = f'<math xmlns="{MATHML}">{mathml}</math>\n'
     return element("dataGenerator", attributes(id=name, name=label), section("listOfVariables", variables) + math)
 
 
 def _plot(curves: Sequence[Curve], title: str) -> str:
-    items = []
-    for i, curve in enumerate(curves):
-        head = attributes(
+    items = (
+        leaf(
+            "curve",
             id=f"curve_{i}",
             name=curve.label,
             xDataReference=f"time_{curve.model}",
@@ -192,27 +186,24 @@ def _plot(curves: Sequence[Curve], title: str) -> str:
             type="points",
             order=str(i),
         )
-        items.append(f"<curve{head}/>\n")
-    axes = (
-        f"<xAxis{attributes(id='x_axis', type='linear', name='time')}/>\n"
-        f"<yAxis{attributes(id='y_axis', type='linear')}/>\n"
+        for i, curve in enumerate(curves)
     )
+    axes = leaf("xAxis", id="x_axis", type="linear", name="time") + leaf("yAxis", id="y_axis", type="linear")
     return element("plot2D", attributes(id="plot", name=title), axes + section("listOfCurves", items))
 
 
 def _report(models: Sequence[SedmlModel], curves: Sequence[Curve]) -> str:
     sets = [
-        f"<dataSet{attributes(id=f'set_time_{one.id}', label=f'time of {one.id}', dataReference=f'time_{one.id}')}/>\n"
+        leaf("dataSet", id=f"set_time_{one.id}", label=f"time of {one.id}", dataReference=f"time_{one.id}")
         for one in models
     ]
     sets += [
-        f"<dataSet{attributes(id=f'set_{i}', label=curve.label, dataReference=f'data_{i}')}/>\n"
-        for i, curve in enumerate(curves)
+        leaf("dataSet", id=f"set_{i}", label=curve.label, dataReference=f"data_{i}") for i, curve in enumerate(curves)
     ]
     return element("report", attributes(id="report", name="all curves"), section("listOfDataSets", sets))
 
 
-# -- COMBINE archives (OMEX): models, an experiment in SED-ML, manifest and metadata  ------------
+# -- COMBINE archives (OMEX) ---------------------------------------------------------------------------
 
 
 _SPEC: Final = "http://identifiers.org/combine.specifications/"
@@ -220,12 +211,17 @@ _SEDML: Final = _SPEC + "sed-ml.level-1.version-4"
 _METADATA: Final = _SPEC + "omex-metadata"
 _MANIFEST: Final = "http://identifiers.org/combine.specifications/omex-manifest"
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-_MOST_CURVES: Final = 40
 _EXPERIMENT: Final = "experiment.sedml"
 
 
 def reduction_archive(
-    reduced: ReducedSystem, original: bytes, data: bytes, *, until: float = 100.0, points: int = 201
+    reduced: ReducedSystem,
+    original: bytes,
+    data: bytes,
+    *,
+    until: float = 100.0,
+    points: int = 201,
+    most_curves: int = 40,
 ) -> bytes:
     """An archive of a reduction: both models, and one time course of both that plots the observables.
 
@@ -240,12 +236,14 @@ def reduction_archive(
         Horizon, in the model's unit of time.
     points : int
         Points of the grid.
+    most_curves : int
+        What one plot can show; two for each observable.
     """
     if not targets_of(original).paths:  # Level 1 has no ids; its Level 3 form has
         original = write_system(reduced.original)
     # in UTF-8, as this program reads it: others take an encoding that is not declared for another one
     original = prepare_bytes(original, file="original.xml")
-    observed = reduced.observables[: _MOST_CURVES // 2]
+    observed = reduced.observables[: most_curves // 2]
     graph = reduced.original.graph
     values = reduced.original.specialised()
     nodes = {one.id: graph.substitute([one.expression], values)[0] for one in observed}
@@ -266,10 +264,12 @@ def reduction_archive(
     return _archive([first, second], curves, until, points, title, text)
 
 
-def model_archive(system: OdeSystem, data: bytes, *, until: float = 100.0, points: int = 201) -> bytes:
+def model_archive(
+    system: OdeSystem, data: bytes, *, until: float = 100.0, points: int = 201, most_curves: int = 40
+) -> bytes:
     """An archive of one model with a time course of its states."""
-    source = _Source.of("model", data, system, set(system.states[:_MOST_CURVES]))
-    found = (source.curve(name, name) for name in system.states[:_MOST_CURVES])
+    source = _Source.of("model", data, system, set(system.states[:most_curves]))
+    found = (source.curve(name, name) for name in system.states[:most_curves])
     curves = [curve for curve in found if curve is not None]
     title = system.name or system.id
     text = f"{title}, written by sbmlump {__version__}, with a time course of its states."
@@ -306,8 +306,7 @@ class _Source:
         amounts: dict[str, str] = {}
         for name in sorted(wanted):
             if _is_odd_amount(system, name):
-                amounts[name] = unused = next(new for new in _names_of_amount(name) if new not in taken)
-                taken.add(unused)
+                amounts[name] = claim_id(f"{name}_amount", taken)
         if not amounts:
             return _Source(SedmlModel(id, file, targets_of(data)), {file: data}, {})
         values = system.definitions
@@ -348,11 +347,6 @@ def _is_odd_amount(system: OdeSystem, name: str) -> bool:
         return False
     size = None if quantity.compartment is None else system.constant_values.get(quantity.compartment)
     return size is None or system.graph.number_of(size) != 1
-
-
-def _names_of_amount(name: str) -> Iterator[str]:
-    yield f"{name}_amount"
-    yield from (f"{name}_amount_{number}" for number in itertools.count(2))
 
 
 def _mathml(graph: Graph, node: Node) -> str:
@@ -396,24 +390,19 @@ def _archive(
 
 def _manifest(formats: Mapping[str, str]) -> str:
     lines = [
-        f"<content{attributes(location='.', format=_SPEC + 'omex')}/>\n",
-        f"<content{attributes(location='./manifest.xml', format=_MANIFEST)}/>\n",
+        leaf("content", location=".", format=_SPEC + "omex"),
+        leaf("content", location="./manifest.xml", format=_MANIFEST),
     ]
     for name, what in formats.items():
         master = "true" if name == _EXPERIMENT else None
-        lines.append(f"<content{attributes(location='./' + name, format=what, master=master)}/>\n")
-    head = attributes(xmlns=_MANIFEST)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<omexManifest{head}>\n{"".join(lines)}</omexManifest>\n'
+        lines.append(leaf("content", location=f"./{name}", format=what, master=master))
+    return DECLARATION + block("omexManifest", lines, attributes(xmlns=_MANIFEST))
 
 
 def _metadata(text: str) -> str:
-    spaces = attributes(
-        **{"xmlns:rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "xmlns:dcterms": "http://purl.org/dc/terms/"}
-    )
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<rdf:RDF{spaces}>\n<rdf:Description rdf:about=".">\n'
-        f"<dcterms:description>{escaped(text)}</dcterms:description>\n</rdf:Description>\n</rdf:RDF>\n"
-    )
+    spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:dcterms": "http://purl.org/dc/terms/"})
+    description = element("rdf:Description", attributes(**{"rdf:about": "."}), line("dcterms:description", text))
+    return DECLARATION + element("rdf:RDF", spaces, description)
 
 
 def read_back(data: bytes) -> dict[str, str]:

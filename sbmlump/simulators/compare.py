@@ -10,7 +10,6 @@ which a model changes by itself, after events, where the integrator had to take 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, some_names
 from sbmlump.isolate import Limits, run_isolated, silent_output
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Graph, Node
+from sbmlump.plot_style import ORIGINAL, PAPER, REDUCED, SERIES
 from sbmlump.simulators.by_name import simulator_for, simulator_named
 from sbmlump.simulators.model_index import (
     NO_TRIGGERS,
@@ -252,10 +252,6 @@ def finite(value: float) -> float | None:
 # -- Figures of a comparison, without any global state of matplotlib's pyplot --------------------
 
 
-# Distinct in lightness and hue (also for the colour-blind), readable on white and on near-black.
-ORIGINAL = "#7a8794"
-REDUCED = "#d9662b"
-_SERIES = ("#d9662b", "#2f86c0", "#3f9c6b", "#a56cc1", "#b58a1b", "#c2487a", "#4aa3a3", "#7a8794")
 _MAX_PANELS = 12
 
 
@@ -272,7 +268,7 @@ def draw_trajectory(axes: Axes, report: ErrorReport, name: str) -> None:
         solid_capstyle="round",
     )
     axes.plot(shown.times, shown.reduced[name], color=REDUCED, linewidth=1.9, dashes=(5, 2.5), label="reduced")
-    axes.set_title(name, loc="left", fontsize=10, parse_math=False)
+    axes.set_title(name, loc="left", parse_math=False)
     axes.margins(x=0.0)
     both = np.concatenate([shown.original[name], shown.reduced[name]])
     if float(both[np.isfinite(both)].min(initial=0.0)) >= 0:
@@ -290,29 +286,29 @@ def draw_error(axes: Axes, report: ErrorReport, names: Sequence[str]) -> None:
         seen = error[np.isfinite(error) & (error > 0)]
         lowest = min(lowest, float(seen.min(initial=1.0)))
         shown = np.where(error > 0, error, np.nan)
-        axes.semilogy(compared.times, shown, color=_SERIES[i % len(_SERIES)], linewidth=1.4, label=name)
+        axes.semilogy(compared.times, shown, color=SERIES[i % len(SERIES)], linewidth=1.4, label=name)
     axes.set_ylim(bottom=max(lowest / 3, 1e-18) if lowest < 1.0 else 1e-16)
     axes.set_xlim(float(report.times[0]), float(report.times[-1]))
 
 
 def report_figure(report: ErrorReport) -> Figure:
     """Panels of the trajectories (at most 12) and one of the errors."""
-    from matplotlib.figure import Figure
-
     names = list(report.original)[:_MAX_PANELS]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4.2 * columns if columns > 1 else 7.0, 2.6 * (rows + 1)), layout="constrained")
+    figure = PAPER.figure(2.6 * (rows + 1), 4.2 * columns if columns > 1 else None)
     grid = figure.add_gridspec(rows + 1, columns)
     for i, name in enumerate(names):
         axes = figure.add_subplot(grid[i // columns, i % columns])
         draw_trajectory(axes, report, name)
+        PAPER.quiet(axes)
         if i == 0:
-            axes.legend(frameon=False, fontsize=9)
+            PAPER.legend(axes)
     axes = figure.add_subplot(grid[rows, :])
-    draw_error(axes, report, list(report.original)[: len(_SERIES)])
+    draw_error(axes, report, list(report.original)[: len(SERIES)])
     axes.set_xlabel("time")
-    axes.set_title("relative error", loc="left", fontsize=10)
+    axes.set_title("relative error", loc="left")
+    PAPER.quiet(axes)
     return figure
 
 
@@ -775,7 +771,7 @@ def _itself(name: str) -> Definition:
 
 
 def _unknown(name: str, path: Path, facts: ModelIndex) -> Reason:
-    near = difflib.get_close_matches(name, list(facts.forms), n=3)
+    near = near_matches(name, facts.forms)
     hint = f"; near matches: {', '.join(near)}" if near else ""
     return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
 
@@ -887,9 +883,7 @@ def _unfired(triggers: Triggers, run: PairRun) -> list[str]:
     names = [label for label, time in zip(triggers.labels, fired, strict=True) if time == np.inf]
     if not names:
         return []
-    listed = ", ".join(names[:_MOST_NAMED]) + (
-        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    )
+    listed = some_names(names, _MOST_NAMED)
     message = (
         f"not seen to be triggered until time {run.horizon.until:g}: {listed}; what comes after such an event is not "
         "compared (--until T simulates longer)."

@@ -31,6 +31,7 @@ from sbmlump.methods.registry import ReduceOptions, apply
 from sbmlump.model.properties import kinetics_of
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
+from sbmlump.model.text import combination
 from sbmlump.outcome import outcome_of_error
 from sbmlump.outputs import sbml_of
 from sbmlump.simulators.model_index import SimulatedModel
@@ -307,21 +308,16 @@ _EVERY_STATE_NEEDED: Final = Reason("not-reducible", "every state is needed to k
 
 def _pools_text(system: OdeSystem, rows: Sequence[Mapping[int, Fraction]]) -> str:
     """Rows as sums, one a line, cut where they become long."""
-    return _cut("\n".join(_sum([(system.states[j], value) for j, value in sorted(row.items())]) for row in rows))
+    named = ([(system.states[j], value) for j, value in sorted(row.items())] for row in rows)
+    return _cut("\n".join(combination(terms, times=" ", number=_readable) for terms in named))
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _ROWS.longest_text else text[: _ROWS.longest_text] + " …"
 
 
-def _sum(terms: Sequence[tuple[str, Fraction]]) -> str:
-    parts = []
-    for k, (name, value) in enumerate(terms):
-        sign = "-" if value < 0 else "+" if k else ""
-        size = abs(value)
-        number = "" if size == 1 else f"{size if len(str(size)) <= 12 else f'{float(size):.6g}'} "
-        parts.append(f"{sign}{' ' if sign and k else ''}{number}{name}")
-    return " ".join(parts)
+def _readable(value: Fraction) -> str:
+    return text if len(text := str(value)) <= 12 else f"{float(value):.6g}"
 
 
 def _row_of(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from fractions import Fraction
 
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from strategies import exact_value, expressions
 
 from sbmlump.model.graph import Graph
-from sbmlump.model.text import ExpressionError, parse_expression, to_text
+from sbmlump.model.names import claim_id, free_id, numbered_ids
+from sbmlump.model.text import (
+    ExpressionError,
+    combination,
+    decimal_digits,
+    parse_expression,
+    plain_decimal,
+    scientific,
+    to_text,
+)
 
 POINT = {"x": Fraction(3, 7), "y": Fraction(-5, 2), "z": Fraction(11, 3)}
 
@@ -168,3 +178,45 @@ def test_long_text_is_cut():
     for _ in range(5_000):
         deep = g.call("sin", (deep,))
     assert to_text(g, deep).count("sin(") == 5_000
+
+
+@pytest.mark.parametrize(
+    ("terms", "options", "expected"),
+    [
+        ([], {}, "0"),
+        ([("A", Fraction(1)), ("B", Fraction(2)), ("C", Fraction(-1, 2))], {}, "A + 2*B - 1/2*C"),
+        ([("A", Fraction(-1)), ("B", Fraction(-3))], {"times": "·", "minus": "−"}, "−A − 3·B"),
+        ([(f"x{i}", Fraction(1)) for i in range(5)], {"most": 2}, "x0 + x1 + … (3 more)"),
+        ([(f"x{i}", Fraction(1)) for i in range(2)], {"most": 2}, "x0 + x1"),
+    ],
+)
+def test_combinations_are_printed_with_signs(terms, options, expected):
+    assert combination(terms, **options) == expected
+
+
+@given(st.integers(-(10**40), 10**40), st.integers(-40, 40), st.integers(0, 40))
+def test_decimal_digits_are_the_number(numerator, tens, twos):
+    value = Fraction(numerator) * Fraction(10) ** tens / 2**twos
+    digits, exponent = decimal_digits(value)
+    assert int(digits) * Fraction(10) ** exponent == abs(value)
+    assert digits == "0" or digits[-1] != "0"
+    assert Fraction(plain_decimal(digits, exponent)) == Fraction(scientific(digits, exponent)) == abs(value)
+
+
+def test_no_digits_where_no_decimal_ends():
+    assert decimal_digits(Fraction(1, 3)) is None
+    assert decimal_digits(Fraction(10**40 + 1), most_bits=100) is None
+
+
+def test_free_ids_are_numbered_from_the_second_on():
+    taken = {"x", "x_2", "y_1"}
+    assert free_id("z", taken) == "z"
+    assert free_id("x", taken) == "x_3"
+    assert [claim_id("x", taken) for _ in range(2)] == ["x_3", "x_4"]
+    assert list(itertools.islice(numbered_ids("y", taken), 2)) == ["y_2", "y_3"]
+
+
+@pytest.mark.parametrize("text", ["2*٣", "foo(x", "x(1)", "(x, y)"])
+def test_what_is_refused_at_once(text):
+    with pytest.raises(ExpressionError):
+        read(text)

@@ -14,9 +14,9 @@ from sbml.write_models import chain, reduced_chain
 
 from sbmlump.model.reduced import Lump, ReducedSystem
 from sbmlump.model.system import Constant, Event
-from sbmlump.sbml.annotation import formula
 from sbmlump.sbml.read.load import load_sbml
 from sbmlump.sbml.write.document import write_reduction
+from sbmlump.sbml.write.reduction import formula
 
 
 def document_of(reduced: ReducedSystem) -> Any:

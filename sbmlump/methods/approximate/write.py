@@ -28,7 +28,7 @@ from sbmlump.linalg.basis import combination_over
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.exact.lump import initial_formulas, written_constants
 from sbmlump.model.graph import Graph, Node, Op
-from sbmlump.model.names import lump_names
+from sbmlump.model.names import claim_id, lump_names
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Quantity, new_values, with_trigger_values
 
@@ -111,12 +111,12 @@ class _Writer:
         named = [{problem.kept[j]: v for j, v in row.items()} for row in problem.pinned]
         names = list(lump_names(system, named, {o.id for o in problem.observables}))
         taken |= set(names)
-        names += [_free(f"lump_{i + 1}", taken) for i in range(self.k - len(names))]
+        names += [claim_id(f"lump_{i + 1}", taken) for i in range(self.k - len(names))]
         self.names = tuple(names)
-        self.total_names = tuple(_free(f"total_{i + 1}", taken) for i in range(len(self.used_totals)))
+        self.total_names = tuple(claim_id(f"total_{i + 1}", taken) for i in range(len(self.used_totals)))
         members = sorted({j for row in (*self.rows, *self.total_rows) for j in row})
-        self.start_names = {j: _free(f"{problem.names[j]}_at_start", taken) for j in members}
-        self.lifted_names = {j: _free(f"lifted_{problem.names[j]}", taken) for j in range(self.n)}
+        self.start_names = {j: claim_id(f"{problem.names[j]}_at_start", taken) for j in members}
+        self.lifted_names = {j: claim_id(f"lifted_{problem.names[j]}", taken) for j in range(self.n)}
         self._taken = taken
 
     # -- pieces --------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ class _Writer:
                 core = _core(graph, node)
                 if graph.op(core) in (Op.MUL, Op.DIV, Op.POW, Op.CALL, Op.PIECEWISE):
                     count += 1
-                    named.append(Assigned(_free(f"flux_{count}", self._taken), core))
+                    named.append(Assigned(claim_id(f"flux_{count}", self._taken), core))
         inside = set(graph.reachable(rates))
         unique = {a.value: a for a in reversed(named) if a.value in inside}
         return rates, list(reversed(unique.values()))
@@ -441,14 +441,6 @@ def _without_cancelled(table: Array, terms: Array) -> Array:
 
 def _fractions(row: Array) -> dict[int, Fraction]:
     return {j: Fraction(repr(v)) for j, v in enumerate(np.asarray(row).tolist()) if v}
-
-
-def _free(name: str, taken: set[str]) -> str:
-    chosen, number = name, 2
-    while chosen in taken:
-        chosen, number = f"{name}_{number}", number + 1
-    taken.add(chosen)
-    return chosen
 
 
 # -- Disjoint lumps with non-negative weights: the lifted state of such a reduction c ------------

@@ -24,7 +24,7 @@ from sbmlump.linalg.rational import null_space, solve_rows
 from sbmlump.methods.chain import composed
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of
 from sbmlump.model.graph import Graph, Node
-from sbmlump.model.names import free_id
+from sbmlump.model.names import free_id, id_of_members
 from sbmlump.model.reduced import ExactProof, Observable, ReducedSystem, with_observables
 from sbmlump.model.system import Constant, Event, OdeSystem, Quantity, event_label, targets
 from sbmlump.model.text import ExpressionError, parse_expression, to_text
@@ -49,7 +49,6 @@ __all__ = ["conservation", "on_class", "total_obstacle"]
 
 
 Clock = Callable[[], float]
-_LONGEST: Final = 48
 _MOST_SHOWN: Final = 160
 _CODE: Final = "total-not-constant"
 _SUM_OF_AMOUNTS: Final = "name a combination of states, concentrations times their compartments"
@@ -561,7 +560,4 @@ def _scaled(graph: Graph, value: Fraction, symbol: Node, amount: Node, own: Node
 
 
 def _total_name(members: Sequence[str], taken: Collection[str]) -> str:
-    name = "total_" + "_".join(members)
-    if len(members) > 3 or len(name) > _LONGEST:
-        name = f"total_{members[0][: _LONGEST - 20]}_and_{len(members) - 1}_more"
-    return free_id(name, taken)
+    return free_id(id_of_members("total", members, longest=48, cut=28), taken)

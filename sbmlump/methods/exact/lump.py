@@ -14,7 +14,7 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, some_names
 from sbmlump.linalg.basis import Basis, choose_basis
 from sbmlump.methods.exact.space import ClosureProblem, LiftedSpace, invariant_dimension, smallest_invariant_space
 from sbmlump.model.domains import nearest_double
@@ -943,7 +943,7 @@ def assemble(
         remarks.append(f"{constants_needed} constants or combinations of constants kept symbolic take part")
     lost = constants_of_lost_states(system, reduced, {lump.id: lump.members for lump in lumps})
     if lost:
-        listed = ", ".join(lost[:_MOST_NAMED]) + (f" and {len(lost) - _MOST_NAMED} more" if lost[_MOST_NAMED:] else "")
+        listed = some_names(lost, _MOST_NAMED)
         remarks.append(
             f"computed from initial values of states that the reduced model does not have: {listed}; for other initial "
             "values of these, reduce again"

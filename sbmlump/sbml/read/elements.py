@@ -13,9 +13,10 @@ from typing import Any, Final
 import libsbml
 
 from sbmlump.errors import Reason
+from sbmlump.model.names import free_id
 from sbmlump.model.system import Description, Key, Kind, Origin, Package, Quantity, Unit, UnitDefinition
 from sbmlump.sbml.read.mathml import Function, Instruction, Program, compile_ast, numbers_with_units
-from sbmlump.sbml.write.xml import is_well_formed, tags_of
+from sbmlump.sbml.xml import is_well_formed, tags_of
 
 __all__ = [
     "is_old_rate_of",
@@ -911,15 +912,9 @@ class _Reader:
                 text = f"the local parameter {old!r} is given twice in reaction {reaction_id!r}; rename one"
                 self.problems.add("duplicate-id", text, old, item.getLine())
                 continue
-            names[old] = self._free_name(f"{reaction_id}_{old}")
+            names[old] = free_id(f"{reaction_id}_{old}", self.taken)
             self._enter(self._parameter(item, names[old], "local-parameter"))
         return KineticLaw(compile_ast(math), names)
-
-    def _free_name(self, wanted: str) -> str:
-        name, number = wanted, 2
-        while name in self.taken:
-            name, number = f"{wanted}_{number}", number + 1
-        return name
 
     def _participant(self, item: Any, side: str, reaction: str, counts: dict[tuple[str, str], int]) -> RawParticipant:
         species = item.getSpecies()

@@ -18,7 +18,6 @@ from sbmlump.model.evaluate import field_values
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Event, OdeSystem
-from sbmlump.sbml.annotation import GROUPS, changed_elements, dressed, groups_of
 from sbmlump.sbml.read.document import Opened, parse_document
 from sbmlump.sbml.read.elements import silent_elements
 from sbmlump.sbml.read.load import read_opened
@@ -28,15 +27,14 @@ from sbmlump.sbml.write.elements import (
     Place,
     Reference,
     WrittenInitialValue,
-    element,
     event_assignments,
+    initial_values,
     known_units,
     references,
-    starts,
     takes_trigger_values,
     unit_definitions,
 )
-from sbmlump.sbml.write.mathml import MATHML, FactorOrder, MathmlPrinter, NumberTexts
+from sbmlump.sbml.write.mathml import MATHML, SETTINGS, FactorOrder, MathmlPrinter, NumberTexts, WritingSettings
 from sbmlump.sbml.write.metadata import (
     CORE,
     DescriptionWriter,
@@ -45,6 +43,7 @@ from sbmlump.sbml.write.metadata import (
     lost_constraints,
     sbo_term,
 )
+from sbmlump.sbml.write.reduction import GROUPS, changed_elements, groups_of, with_metadata
 from sbmlump.sbml.write.roles import (
     Role,
     WrittenRoles,
@@ -53,25 +52,25 @@ from sbmlump.sbml.write.roles import (
     overlooked_powers,
     units_of_powers,
 )
-from sbmlump.sbml.write.xml import attributes, extras
+from sbmlump.sbml.xml import DECLARATION, attributes, block, element, extras, leaf
 
 __all__ = ["WrittenSbml", "reduction_document", "system_document", "write_reduction", "write_system", "check_written"]
 
 
-# -- Read what was written, before anybody else does: with libSBML, and as a system,  ------------
-
-# Read what was written, before anybody else does: with libSBML, and as a system, compared with the one written.
+# -- Read what was written, before anybody else does ------------------------------------------------
 
 
 _Node: Final = libsbml.ASTNode  # see mathml.py: a node may come as the class of another library
 _NAME: Final = "what was written"
-_MOST_REACTIONS_CHECKED: Final = 5_000
-_MOST_BYTES_CHECKED: Final = 3_000_000
-"""libSBML's check takes about 2 s for so much, and 23 s for 7 MB."""
-_MOST_ERRORS_TOLD: Final = 10
 
 
-def check_written(data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction], values: Mapping[str, float]) -> None:
+def check_written(
+    data: bytes,
+    system: OdeSystem,
+    numbers: Mapping[str, Fraction],
+    values: Mapping[str, float],
+    settings: WritingSettings = SETTINGS,
+) -> None:
     """Parse ``data`` and compare: every number and value in it, and the system that a reader makes of it.
 
     Parameters
@@ -101,7 +100,7 @@ def check_written(data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction
         _refuse(["libSBML finds no model in it"])
     _refuse(_wrong_numbers(numbers))
     _refuse(_wrong_values(model, values))
-    if model.getNumReactions() <= _MOST_REACTIONS_CHECKED and len(data) <= _MOST_BYTES_CHECKED:
+    if model.getNumReactions() <= settings.reactions_checked and len(data) <= settings.bytes_checked:
         for category in (libsbml.LIBSBML_CAT_UNITS_CONSISTENCY, libsbml.LIBSBML_CAT_MODELING_PRACTICE):
             document.setConsistencyChecks(category, False)
         document.checkConsistency()
@@ -112,10 +111,10 @@ def check_written(data: bytes, system: OdeSystem, numbers: Mapping[str, Fraction
         _refuse([reason.message for reason in result.reasons])
     else:
         refuse_differences(system, result.system, "SBML")
-        _refuse_other_participants(system, result.system)
+        _refuse_other_participants(system, result.system, settings.errors_listed)
 
 
-def _refuse_other_participants(written: OdeSystem, read: OdeSystem) -> None:
+def _refuse_other_participants(written: OdeSystem, read: OdeSystem, most: int) -> None:
     """Refuse reactions with other reactants or products, also where no rate shows it (boundary species)."""
     known = {constant.id for constant in written.constants}
     start = read.at_start()
@@ -125,9 +124,7 @@ def _refuse_other_participants(written: OdeSystem, read: OdeSystem) -> None:
     wrong = [name for name, parts in expected.items() if found.get(name) != parts]
     if wrong:
         text = "not written: as SBML, the reactants and products of {} are read as others"
-        raise UnsupportedModelError(
-            [Reason("written-differs", text.format(name), name) for name in wrong[:_MOST_ERRORS_TOLD]]
-        )
+        raise UnsupportedModelError([Reason("written-differs", text.format(name), name) for name in wrong[:most]])
 
 
 def _participants(system: OdeSystem, values: Mapping[Node, Node]) -> dict[str, Counter[tuple[int, str, int]]]:
@@ -157,12 +154,12 @@ def _errors(document: Any) -> list[str]:
     ]
 
 
-def _refuse(problems: list[str]) -> None:
+def _refuse(problems: list[str], most: int = SETTINGS.errors_listed) -> None:
     if not problems:
         return
-    more = f" (and {len(problems) - _MOST_ERRORS_TOLD} more)" if len(problems) > _MOST_ERRORS_TOLD else ""
+    more = f" (and {len(problems) - most} more)" if len(problems) > most else ""
     message = "the SBML made for this model is not valid, so nothing is written; please report this: "
-    raise SbmlumpError(Reason("invalid-output", message + "; ".join(problems[:_MOST_ERRORS_TOLD]) + more))
+    raise SbmlumpError(Reason("invalid-output", message + "; ".join(problems[:most]) + more))
 
 
 def _wrong_numbers(numbers: Mapping[str, Fraction]) -> list[str]:
@@ -226,7 +223,6 @@ def _wrong_values(model: Any, values: Mapping[str, float]) -> list[str]:
 _SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODEL_UNITS: Final = ("substance", "time", "volume", "area", "length", "extent")
 _NAMEABLE: Final = frozenset({Op.ADD, Op.MUL, Op.DIV, Op.POW, Op.CALL, Op.PIECEWISE})
-_FLUX_WORTH_A_NAME: Final = 8
 _RANKS: Final = {"parameter": 0, "species-reference": 0, "compartment": 1, "species": 2}
 """Order of factors: rate constants first, as people write them."""
 
@@ -239,17 +235,17 @@ class WrittenSbml:
     reasons: tuple[Reason, ...]
 
 
-def write_system(system: OdeSystem) -> bytes:
+def write_system(system: OdeSystem, settings: WritingSettings = SETTINGS) -> bytes:
     """The bytes of :func:`system_document`."""
-    return system_document(system).data
+    return system_document(system, settings).data
 
 
-def write_reduction(reduced: ReducedSystem) -> bytes:
+def write_reduction(reduced: ReducedSystem, settings: WritingSettings = SETTINGS) -> bytes:
     """The bytes of :func:`reduction_document`."""
-    return reduction_document(reduced).data
+    return reduction_document(reduced, settings).data
 
 
-def system_document(system: OdeSystem) -> WrittenSbml:
+def system_document(system: OdeSystem, settings: WritingSettings = SETTINGS) -> WrittenSbml:
     """The system as an SBML document: same mathematics, ids, names, units, notes and annotations.
 
     Equal systems give equal bytes. The document has been read back, and is the system that was to be written.
@@ -264,10 +260,10 @@ def system_document(system: OdeSystem) -> WrittenSbml:
     SbmlumpError
         ``invalid-output`` where libSBML finds fault with the result (an internal error).
     """
-    return _render(system, all_rate_rules=False)
+    return _render(system, settings, all_rate_rules=False)
 
 
-def reduction_document(reduced: ReducedSystem) -> WrittenSbml:
+def reduction_document(reduced: ReducedSystem, settings: WritingSettings = SETTINGS) -> WrittenSbml:
     """The reduced model, with notes for people, the lumping as an annotation, and lumps as groups.
 
     A state is written with the reactions of the reduced system where they give its right-hand side (see
@@ -280,17 +276,19 @@ def reduction_document(reduced: ReducedSystem) -> WrittenSbml:
         As :func:`system_document`.
     """
     kept, lost = carried_constraints(reduced)
-    system = replace(dressed(reduced), constraints=kept)
-    written = _render(system, all_rate_rules=True, reduced=reduced)
+    system = replace(with_metadata(reduced), constraints=kept)
+    written = _render(system, settings, all_rate_rules=True, reduced=reduced)
     return replace(written, reasons=(*lost_constraints(system.graph, lost), *written.reasons))
 
 
-def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem | None = None) -> WrittenSbml:
+def _render(
+    system: OdeSystem, settings: WritingSettings, *, all_rate_rules: bool, reduced: ReducedSystem | None = None
+) -> WrittenSbml:
     _check_ids(system)
     graph = system.graph
     roles = assign_roles(system, all_rate_rules=all_rate_rules)
     by_id = roles.by_id
-    start = starts(system, by_id)
+    start = initial_values(system, by_id)
     stoichiometries = references(system, by_id)
     amounts = {name for name, role in by_id.items() if role.what == "amount"}
     initial = _initial_assignments(start, stoichiometries)
@@ -304,13 +302,13 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     taken |= {one.id for one in system.functions}
     taken.update(*(package.ids for package in system.origin.packages))
     laws = [(reaction.flux, {one.species for one in reaction.reactants}) for reaction in system.reactions]
-    overlooked = overlooked_powers(graph, laws, system.quantities)
-    helpers = choose_helpers(graph, sites, names, taken, overlooked)
+    overlooked = overlooked_powers(graph, laws, system.quantities, settings)
+    helpers = choose_helpers(graph, sites, names, taken, overlooked, settings)
     helper_units = units_of_powers(graph, overlooked, system.quantities)
-    numbers = NumberTexts()
+    numbers = NumberTexts(settings)
     order = FactorOrder(graph, sites, {name: _RANKS.get(role.quantity.kind, 0) for name, role in by_id.items()})
     printer = MathmlPrinter(graph, helpers | names, numbers, order)
-    rule_printer = MathmlPrinter(graph, _flux_names(system) | helpers | names, numbers, order)
+    rule_printer = MathmlPrinter(graph, _flux_names(system, settings.flux) | helpers | names, numbers, order)
     units = known_units(system.origin)
     unnamed = _stoichiometries_by_number(by_id)
     mentioned = _mentioned(printer, {*sites, *helpers}, by_id) if amounts or unnamed else set()
@@ -333,21 +331,21 @@ def _render(system: OdeSystem, *, all_rate_rules: bool, reduced: ReducedSystem |
     body = [
         section("listOfFunctionDefinitions", dynamics.functions(plain_printer, ids)),
         section("listOfUnitDefinitions", unit_definitions(system.origin.unit_definitions, units, described)),
-        section("listOfCompartments", _with(elements.compartments(), _plain_compartment(added))),
+        section("listOfCompartments", [*elements.compartments(), _plain_compartment(added)]),
         section("listOfSpecies", elements.species()),
         section(
             "listOfParameters",
-            _with(elements.parameters(), *(_helper(name, helper_units.get(node)) for node, name in helpers.items())),
+            [*elements.parameters(), *(_helper(name, helper_units.get(node)) for node, name in helpers.items())],
         ),
         section("listOfInitialAssignments", dynamics.initial_assignments(initial)),
-        section("listOfRules", _with(dynamics.assignment_rules(helpers), *dynamics.rate_rules())),
+        section("listOfRules", [*dynamics.assignment_rules(helpers), *dynamics.rate_rules()]),
         section("listOfConstraints", dynamics.constraints()),
         section("listOfReactions", dynamics.reactions()),
         section("listOfEvents", dynamics.events()),
     ]
     groups = "" if reduced is None else groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
     data = _document(system, ids, units, "".join(body), groups, described, packages).encode()
-    check_written(data, _as_written(system, by_id), numbers.plain, elements.values)
+    check_written(data, _as_written(system, by_id), numbers.plain, elements.values, settings)
     return WrittenSbml(data, (*described.lost(), *packages.lost()))
 
 
@@ -380,10 +378,8 @@ def _document(
     package = packages.namespaces(head + body + said)
     if groups and f'{GROUPS}"' not in package:
         package += f' xmlns:groups="{GROUPS}" groups:required="false"'
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{CORE}" level="3" version="2"{package}'
-        f"{described.head('sbml')}>\n{described.content('sbml')}{model}</sbml>\n"
-    )
+    head = attributes(xmlns=CORE, level="3", version="2") + package + described.head("sbml")
+    return DECLARATION + block("sbml", (described.content("sbml"), model), head)
 
 
 def _check_ids(system: OdeSystem) -> None:
@@ -439,12 +435,12 @@ def _event_sites(system: OdeSystem, event: Event, roles: WrittenRoles) -> Iterat
 
 
 def _mentioned(printer: MathmlPrinter, sites: set[Node], roles: Mapping[str, Role]) -> set[str]:
-    """Ids in everything that is printed; definitions are opened, but a resting concentration has none."""
+    """Ids in everything that is printed; definitions are opened, but that of a constant amount has none."""
     found: set[str] = set()
     for site in sites:
         owner = printer.name_of(site)
-        resting = owner is not None and owner in roles and roles[owner].what == "implicit"
-        found |= printer.ids(site, None if resting else owner)
+        constant_amount = owner is not None and owner in roles and roles[owner].what == "implicit"
+        found |= printer.ids(site, None if constant_amount else owner)
     return found
 
 
@@ -457,12 +453,12 @@ def _names(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Node, str]:
     return names
 
 
-def _flux_names(system: OdeSystem) -> dict[Node, str]:
+def _flux_names(system: OdeSystem, least: int) -> dict[Node, str]:
     """Fluxes that are long enough to be printed as the id of their reaction."""
     graph = system.graph
     names: dict[Node, str] = {}
     for reaction in system.reactions:
-        if _is_nameable(graph, reaction.flux) and _is_long(graph, reaction.flux):
+        if _is_nameable(graph, reaction.flux) and _is_long(graph, reaction.flux, least):
             names.setdefault(reaction.flux, reaction.id)
     return names
 
@@ -473,24 +469,19 @@ def _is_nameable(graph: Graph, node: Node) -> bool:
     return op in _NAMEABLE and not (op is Op.CALL and graph.name(node) in RELATIONS | LOGIC)
 
 
-def _is_long(graph: Graph, node: Node) -> bool:
+def _is_long(graph: Graph, node: Node, least: int) -> bool:
     stack, count = [node], 0
-    while stack and count < _FLUX_WORTH_A_NAME:
+    while stack and count < least:
         count += 1
         stack.extend(graph.args(stack.pop()))
-    return count >= _FLUX_WORTH_A_NAME
+    return count >= least
 
 
 def _plain_compartment(name: str | None) -> str:
     if name is None:
         return ""
-    return f"<compartment{attributes(id=name, spatialDimensions='3', size='1', constant='true')}/>\n"
+    return leaf("compartment", id=name, spatialDimensions="3", size="1", constant="true")
 
 
 def _helper(name: str, units: str | None) -> str:
-    return f"<parameter{attributes(id=name, units=units, constant='false')}/>\n"
-
-
-def _with(items: Iterator[str], *more: str) -> Iterator[str]:
-    yield from items
-    yield from more
+    return leaf("parameter", id=name, units=units, constant="false")

@@ -11,6 +11,8 @@ from typing import Final, TypeVar
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.model.evaluate import field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.names import numbered_ids
+from sbmlump.model.properties import written_sizes
 from sbmlump.model.system import (
     Constraint,
     Event,
@@ -24,22 +26,21 @@ from sbmlump.model.system import (
     refuse_two_moments,
     with_trigger_values,
 )
+from sbmlump.model.text import double_text
 from sbmlump.sbml.read.elements import event_key
 from sbmlump.sbml.write.mathml import MATHML, MathmlPrinter, attribute_text
-from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, sbo_term
-from sbmlump.sbml.write.roles import Role, written_size
-from sbmlump.sbml.write.xml import XHTML, attributes, escaped, extras
+from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, identity
+from sbmlump.sbml.write.roles import Role
+from sbmlump.sbml.xml import XHTML, attributes, element, escaped, extras, truth
 
 __all__ = [
     "BASE_UNITS",
     "ElementWriter",
-    "element",
     "known_units",
-    "section",
     "unit_definitions",
     "WrittenInitialValue",
-    "doubles_at_start",
-    "starts",
+    "initial_doubles",
+    "initial_values",
     "DynamicsWriter",
     "Place",
     "Reference",
@@ -49,10 +50,8 @@ __all__ = [
 ]
 
 
-# -- How values at time 0 are written: as an attribute where a double says exactly th ------------
+# -- How values at time 0 are written ---------------------------------------------------------------
 
-# How values at time 0 are written: as an attribute where a double says exactly the same, else by an assignment.
-#
 # Beside an assignment (or a rule that gives a stoichiometry) stands the attribute with the nearest double: it means
 # nothing to readers that know SBML, and others, which pass over the formula, take it instead of 0.
 
@@ -71,13 +70,13 @@ class WrittenInitialValue:
     assignment: Node | None = None
 
 
-def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, WrittenInitialValue]:
+def initial_values(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, WrittenInitialValue]:
     """Values at time 0 by id; ids without one (missing, or given by a rule) are absent.
 
     Raises
     ------
     UnsupportedModelError
-        As :func:`doubles_at_start`.
+        As :func:`initial_doubles`.
     """
     graph = system.graph
     table: dict[str, WrittenInitialValue] = {}
@@ -93,12 +92,12 @@ def starts(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, WrittenIni
             table[name] = start
             if start.assignment is not None:
                 wanted[name] = start.assignment
-    for name, text in doubles_at_start(system, wanted).items():
+    for name, text in initial_doubles(system, wanted).items():
         table[name] = replace(table[name], text=text)
     return table
 
 
-def doubles_at_start(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, str]:
+def initial_doubles(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, str]:
     """Attribute text of the double that each of ``nodes`` is at time 0; what has no finite one is absent.
 
     Parameters
@@ -124,7 +123,7 @@ def doubles_at_start(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, 
     closed = {key: node for key, node in resolved.items() if not graph.symbols([node])}
     numbers = values_of(graph, list(closed.values())).tolist()
     known_values = zip(closed, numbers, strict=True)
-    return {key: repr(value).removesuffix(".0") for key, value in known_values if math.isfinite(value)}
+    return {key: double_text(value) for key, value in known_values if math.isfinite(value)}
 
 
 def _start(graph: Graph, role: Role, value: Node) -> WrittenInitialValue | None:
@@ -197,17 +196,6 @@ BASE_UNITS: Final = frozenset(_BASE.split())
 _SPELLINGS: Final = {"liter": "litre", "meter": "metre"}
 
 
-def section(name: str, items: Iterable[str]) -> str:
-    """A ``listOf…`` element, or nothing if it would be empty."""
-    body = "".join(items)
-    return f"<{name}>\n{body}</{name}>\n" if body else ""
-
-
-def element(tag: str, head: str, content: str) -> str:
-    """An element with ready-made attributes and content, on lines of its own."""
-    return f"<{tag}{head}>\n{content}</{tag}>\n" if content else f"<{tag}{head}/>\n"
-
-
 def known_units(origin: Origin) -> dict[str, str]:
     """Ids of units that can be written, each with the spelling of Level 3."""
     table = {kind: kind for kind in BASE_UNITS} | _SPELLINGS
@@ -231,8 +219,8 @@ def unit_definitions(
             element(
                 "unit",
                 described.head("unit", name, str(position))
-                + attributes(kind=_SPELLINGS.get(unit.kind, unit.kind), exponent=_number(unit.exponent))
-                + attributes(scale=str(unit.scale), multiplier=_number(unit.multiplier)),
+                + attributes(kind=_SPELLINGS.get(unit.kind, unit.kind), exponent=double_text(unit.exponent))
+                + attributes(scale=str(unit.scale), multiplier=double_text(unit.multiplier)),
                 described.content("unit", name, str(position)),
             )
             for position, unit in enumerate(definition.units)
@@ -242,10 +230,6 @@ def unit_definitions(
             described.head("unitDefinition", name, named=False) + attributes(id=name, name=definition.name),
             described.content("unitDefinition", name) + described.section("listOfUnits", units, name),
         )
-
-
-def _number(value: float) -> str:
-    return repr(float(value)).removesuffix(".0")
 
 
 class ElementWriter:
@@ -281,16 +265,16 @@ class ElementWriter:
             yield self._element(
                 "compartment",
                 role,
-                attributes(spatialDimensions=None if dimensions is None else _number(dimensions))
+                attributes(spatialDimensions=None if dimensions is None else double_text(dimensions))
                 + self._value(name)
-                + attributes(units=self._unit(quantity.units), constant=_truth(not role.varies)),
+                + attributes(units=self._unit(quantity.units), constant=truth(not role.varies)),
             )
 
     def species(self) -> Iterator[str]:
         """All species."""
         for name, role in self._of_kind("species"):
             quantity = role.quantity
-            # a resting species in a compartment that varies: its concentration follows, it does not vary by itself
+            # a constant amount in a compartment that varies: its concentration follows, it does not vary by itself
             constant = quantity.written_constant if role.what == "implicit" else not role.varies
             yield self._element(
                 "species",
@@ -299,9 +283,9 @@ class ElementWriter:
                 + self._value(name)
                 + attributes(
                     substanceUnits=self._unit(quantity.units),
-                    hasOnlySubstanceUnits=_truth(quantity.amount),
-                    boundaryCondition=_truth(role.boundary),
-                    constant=_truth(constant),
+                    hasOnlySubstanceUnits=truth(quantity.amount),
+                    boundaryCondition=truth(role.boundary),
+                    constant=truth(constant),
                     conversionFactor=quantity.conversion_factor,
                 )
                 + self._packages.attributes("species", name),
@@ -310,22 +294,21 @@ class ElementWriter:
     def parameters(self) -> Iterator[str]:
         """All parameters."""
         for name, role in self._of_kind("parameter"):
-            units = attributes(units=self._unit(role.quantity.units), constant=_truth(not role.varies))
+            units = attributes(units=self._unit(role.quantity.units), constant=truth(not role.varies))
             yield self._element("parameter", role, self._value(name) + units)
 
     def stoichiometry(self, name: str) -> str:
         """Attributes of the species reference ``name``, as far as they say its stoichiometry."""
         start, role = self._start.get(name), self._roles[name]
         text = start.text if start is not None else None
-        return attributes(stoichiometry=text, constant=_truth(not role.varies))
+        return attributes(stoichiometry=text, constant=truth(not role.varies))
 
     def _of_kind(self, kind: str) -> Iterator[tuple[str, Role]]:
         return ((name, role) for name, role in self._roles.items() if role.quantity.kind == kind)
 
     def _element(self, tag: str, role: Role, head: str) -> str:
         quantity = role.quantity
-        start = attributes(metaid=quantity.metaid, sboTerm=sbo_term(quantity.sbo), id=quantity.id, name=quantity.name)
-        return element(tag, start + head, extras(quantity.id, quantity.notes, quantity.annotation))
+        return element(tag, identity(quantity) + head, extras(quantity.id, quantity.notes, quantity.annotation))
 
     def _value(self, name: str) -> str:
         start = self._start.get(name)
@@ -338,15 +321,8 @@ class ElementWriter:
         return None if units is None else self._units.get(units)
 
 
-def _truth(value: bool) -> str:
-    return "true" if value else "false"
-
-
 # -- Rules, reactions, events and constraints as XML ---------------------------------------------
 
-
-_LARGEST_FUNCTION: Final = 400
-"""Nodes of the written body of a function definition; such a body is not too deep for any reader either."""
 
 Place = tuple[str, int]
 """A reactant or product: id of the reaction, position among its reactants followed by its products."""
@@ -370,7 +346,7 @@ def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Refe
     taken = {*roles, *(r.id for r in system.reactions)}
     taken |= {one.id for r in system.reactions for one in (*r.reactants, *r.products) if one.id is not None}
     table: dict[Place, Reference] = {}
-    number = 0
+    names = numbered_ids("sbmlump_stoichiometry", taken)
     for reaction in system.reactions:
         for position, one in enumerate((*reaction.reactants, *reaction.products)):
             if one.id in roles:
@@ -380,17 +356,14 @@ def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Refe
             if text is not None:
                 table[reaction.id, position] = Reference(one.id, text)
                 continue
-            name = one.id
-            while name is None or (name != one.id and name in taken):
-                number += 1
-                name = f"sbmlump_stoichiometry_{number}"
+            name = one.id or next(names)
             if value is not None:
                 table[reaction.id, position] = Reference(name, initial=one.stoichiometry)
             else:
                 table[reaction.id, position] = Reference(name, rule=one.stoichiometry)
     without = {place: one for place, one in table.items() if one.text is None}
     computed = {place: one.initial if one.rule is None else one.rule for place, one in without.items()}
-    beside = doubles_at_start(system, {place: node for place, node in computed.items() if node is not None})
+    beside = initial_doubles(system, {place: node for place, node in computed.items() if node is not None})
     for place, text in beside.items():
         table[place] = replace(table[place], text=text)
     return table
@@ -493,7 +466,7 @@ class DynamicsWriter:
         """Function definitions, those of them that are written out at a bearable length."""
         graph = self._system.graph
         for function in self._system.functions:
-            if function.id in taken or written_size(graph, function.body) > _LARGEST_FUNCTION:
+            if function.id in taken or written_sizes(graph, [function.body])[0] > printer.settings.function:
                 continue
             arguments = "".join(f"<bvar><ci> {name} </ci></bvar>" for name in function.arguments)
             math = f'<math xmlns="{MATHML}"><lambda>{arguments}{printer.text(function.body)}</lambda></math>\n'
@@ -557,12 +530,8 @@ class DynamicsWriter:
     def _reaction(self, reaction: Reaction) -> str:
         compartment = reaction.compartment
         role = self._roles.get(compartment) if compartment is not None else None
-        head = attributes(
-            metaid=reaction.metaid,
-            sboTerm=sbo_term(reaction.sbo),
-            id=reaction.id,
-            name=reaction.name,
-            reversible="true" if reaction.reversible else "false",
+        head = identity(reaction) + attributes(
+            reversible=truth(reaction.reversible),
             compartment=compartment if role is not None and role.quantity.kind == "compartment" else None,
         )
         modifiers = (self._modifier(name, reaction.id, number) for name, number in _numbered(self._modifiers(reaction)))
@@ -592,7 +561,7 @@ class DynamicsWriter:
     def _reference(self, one: Participant, place: Place, key: Key) -> str:
         reference = self._references.get(place)
         if reference is not None:
-            fixed = "true" if reference.rule is None else "false"
+            fixed = truth(reference.rule is None)
             head = self._described.head(*key, named=False)
             head += attributes(id=reference.id, name=self._described.name(key), species=one.species)
             head += attributes(stoichiometry=reference.text, constant=fixed)
@@ -600,15 +569,8 @@ class DynamicsWriter:
         self._described.used(key)
         assert one.id is not None
         quantity = self._roles[one.id].quantity
-        head = attributes(
-            metaid=quantity.metaid,
-            sboTerm=sbo_term(quantity.sbo),
-            id=one.id,
-            name=quantity.name,
-            species=one.species,
-        )
-        content = extras(one.id, quantity.notes, quantity.annotation)
-        return element("speciesReference", head + self._elements.stoichiometry(one.id), content)
+        head = identity(quantity) + attributes(species=one.species) + self._elements.stoichiometry(one.id)
+        return element("speciesReference", head, extras(one.id, quantity.notes, quantity.annotation))
 
     def _modifiers(self, reaction: Reaction) -> list[str]:
         """Species in the kinetic law that are neither reactants nor products, those of the file first."""
@@ -622,16 +584,11 @@ class DynamicsWriter:
         return [*kept, *(name for name in more if name not in kept)]
 
     def _event(self, event: Event, key: str) -> str:
-        head = attributes(
-            metaid=event.metaid,
-            sboTerm=sbo_term(event.sbo),
-            id=event.id,
-            name=event.name,
-            useValuesFromTriggerTime="true" if takes_trigger_values(self._system, event, self._roles) else "false",
-        )
+        moment = truth(takes_trigger_values(self._system, event, self._roles))
+        head = identity(event) + attributes(useValuesFromTriggerTime=moment)
         trigger = attributes(
-            initialValue="true" if event.initial_value else "false",
-            persistent="true" if event.persistent else "false",
+            initialValue=truth(event.initial_value),
+            persistent=truth(event.persistent),
         )
         parts = [self._with_math("trigger", trigger, self._printer.math(event.trigger), key)]
         for tag, node in (("delay", event.delay), ("priority", event.priority)):

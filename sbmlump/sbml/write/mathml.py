@@ -8,19 +8,22 @@ quadratic time over long sums and crash on deep trees; what is written is read b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.model.evaluate import field_values
 from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.text import decimal_digits, double_text, plain_decimal
 
 __all__ = [
     "MATHML",
-    "MAX_TERMS",
+    "SETTINGS",
     "FactorOrder",
     "MathmlPrinter",
     "NumberTexts",
+    "WritingSettings",
     "attribute_text",
     "double_of",
     "is_decimal",
@@ -37,17 +40,71 @@ __all__ = [
 _HIGH: Final = 2**31 - 1
 _LOW: Final = -_HIGH
 _LIMB: Final = 10**15
-_PLAIN_EXPONENTS: Final = range(-5, 22)
-_SHIFTS: Final = range(-40, 18)
-"""Places of the decimal point in a mantissa that are tried: enough to keep the power of ten a normal double."""
-_STEPS: Final = tuple(sorted(range(-30, 31), key=abs))
-"""Neighbours of a decimal that are tried, in units of its last digit; nearly always one of the first three will do."""
-_MOST_BITS: Final = 10_000
-"""Longer integers are not turned into decimal text, which takes quadratic time."""
-_LARGEST_POWER: Final = 300
-"""Powers of ten that are written as one number; ten to such a power is a normal double."""
-_MOST_DIGITS_IN_A_SUM: Final = 64
-"""Decimals with so many digits are written as sums of doubles (16 digits each); longer ones as quotients."""
+
+
+@dataclass(frozen=True, slots=True)
+class WritingSettings:
+    """What readers bear, and how numbers are tried.
+
+    Attributes
+    ----------
+    terms : int
+        Of a written sum or product, which libSBML reads as nested pairs; libRoadRunner crashes on sums of 10,000.
+    depth : int
+        Levels of graph; printing may add one level to each (a minus), and 900 is what libSBML checks in good time.
+    pairs : int
+        Levels of the tree that libSBML makes, in which a sum of n terms is n levels deep.
+    large : int
+        Written nodes from which a shared sub-expression always gets a name: below, names cost more than they save.
+    large_when_scarce, budget : int
+        The same where all expressions together have more than ``budget`` written nodes (some ten megabytes).
+    flux : int
+        Nodes from which a flux is printed as the id of its reaction in rules.
+    function : int
+        Nodes of the written body of a function definition; such a body is not too deep for any reader either.
+    law_parts : int
+        Terms and factors of a kinetic law that are looked at for what COPASI overlooks: nobody takes a longer one for
+        mass action, and where a law uses what it is made of again and again, there is no end to them.
+    plain_exponents : (int, int)
+        Decimal exponents of numbers that are written without one, as people write them.
+    shifts : (int, int)
+        Places of the decimal point in a mantissa that are tried: enough to keep the power of ten a normal double.
+    neighbours : int
+        Of a decimal that are tried to both sides, in units of its last digit; nearly always one of the first three
+        will do.
+    bits : int
+        Longer integers are not turned into decimal text, which takes quadratic time.
+    power : int
+        Of ten, that is written as one number: a normal double.
+    digits_in_sum : int
+        Decimals with so many digits are written as sums of doubles (16 digits each); longer ones as quotients.
+    reactions_checked, bytes_checked : int
+        Of a file that libSBML's own check is asked for: it takes about 2 s for 3 MB, and 23 s for 7 MB.
+    errors_listed : int
+        Of a file that is not written.
+    """
+
+    terms: int = 128
+    depth: int = 440
+    pairs: int = 1_500
+    large: int = 1_000
+    large_when_scarce: int = 20
+    budget: int = 200_000
+    flux: int = 8
+    function: int = 400
+    law_parts: int = 1_000
+    plain_exponents: tuple[int, int] = (-5, 21)
+    shifts: tuple[int, int] = (-40, 17)
+    neighbours: int = 30
+    bits: int = 10_000
+    power: int = 300
+    digits_in_sum: int = 64
+    reactions_checked: int = 5_000
+    bytes_checked: int = 3_000_000
+    errors_listed: int = 10
+
+
+SETTINGS: Final = WritingSettings()
 
 
 def is_decimal(value: Fraction) -> bool:
@@ -70,17 +127,23 @@ def attribute_text(value: Fraction) -> str | None:
         return str(value.numerator)
     if not is_decimal(value):
         return None
-    return repr(float(value)).removesuffix(".0")
+    return double_text(float(value))
 
 
 class NumberTexts:
     """MathML of exact rationals, remembered so that each is made once and all can be checked afterwards."""
 
-    __slots__ = ("_doubles", "_texts")
+    __slots__ = ("_doubles", "_settings", "_texts")
 
-    def __init__(self) -> None:
+    def __init__(self, settings: WritingSettings = SETTINGS) -> None:
+        self._settings = settings
         self._texts: dict[Fraction, str] = {}
         self._doubles: dict[str, Fraction] = {}
+
+    @property
+    def settings(self) -> WritingSettings:
+        """How they are written."""
+        return self._settings
 
     @property
     def plain(self) -> Mapping[str, Fraction]:
@@ -105,18 +168,18 @@ class NumberTexts:
         if bottom == 1 and _LOW <= top <= _HIGH:
             return self._leaf(f'<cn type="integer"> {top} </cn>', value)
         if is_decimal(value):
-            return self._leaf(_decimal(value), value)
+            return self._leaf(_decimal(value, self._settings), value)
         if bottom <= _HIGH and _LOW <= top <= _HIGH:
             return self._leaf(f'<cn type="rational"> {top} <sep/> {bottom} </cn>', value)
         if double_of(value) is None:
             raise _too_large(value)
-        digits = _decimal_digits(value)
+        digits = decimal_digits(value, self._settings.bits)
         if digits is not None:
-            text = _exact_decimal(value, *digits)
+            text = _exact_decimal(value, *digits, self._settings)
             if text is not None:
                 return self._leaf(text, value)
-            if len(digits[0]) <= _MOST_DIGITS_IN_A_SUM:
-                nearest = _near(value, *digits)
+            if len(digits[0]) <= self._settings.digits_in_sum:
+                nearest = _near(value, *digits, self._settings)
                 if nearest is not None:
                     return f"<apply><plus/>{self.text(nearest)}{self.text(value - nearest)}</apply>"
         if bottom == 1:
@@ -148,7 +211,7 @@ class NumberTexts:
         text = f"<apply><divide/>{high}{low}</apply>"
         power = high_power - low_power
         while power:
-            step = max(-_LARGEST_POWER, min(_LARGEST_POWER, power))
+            step = max(-self._settings.power, min(self._settings.power, power))
             text = f"<apply><times/>{text}{self.text(Fraction(10) ** step)}</apply>"
             power -= step
         return text
@@ -172,34 +235,37 @@ class NumberTexts:
         return text
 
 
-def _decimal(value: Fraction) -> str:
+def _decimal(value: Fraction, settings: WritingSettings) -> str:
     """A ``cn`` whose decimal text is ``value`` and which libSBML reads as the nearest double."""
     double = float(value)
-    digits, exponent = _digits(double)
+    decimal = decimal_digits(value)
+    assert decimal is not None
+    digits, exponent = decimal
     sign = "-" if double < 0 else ""
     point = len(digits) + exponent  # places before the decimal point
-    if point - 1 in _PLAIN_EXPONENTS:
-        return f"<cn> {sign}{_plain(digits, exponent)} </cn>"
+    if settings.plain_exponents[0] <= point - 1 <= settings.plain_exponents[1]:
+        return f"<cn> {sign}{plain_decimal(digits, exponent)} </cn>"
     # e-notation is read as mantissa · pow(10, exponent), which may round twice: take a mantissa where it does not
     for before in (1, len(digits), *range(2, len(digits))):
         text = _e_notation(sign, digits, before, point, double)
         if text is not None:
             return text
-    return f"<cn> {sign}{_plain(digits, exponent)} </cn>"
+    return f"<cn> {sign}{plain_decimal(digits, exponent)} </cn>"
 
 
-def _exact_decimal(value: Fraction, digits: str, exponent: int) -> str | None:
+def _exact_decimal(value: Fraction, digits: str, exponent: int, settings: WritingSettings) -> str | None:
     """An e-notation that means ``value``, with digits that are not the shortest of its double, and reads as that."""
     sign = "-" if value < 0 else ""
     point = len(digits) + exponent
-    for before in sorted(_SHIFTS, key=lambda place: (place != 1, abs(place - 1))):
+    low, high = settings.shifts
+    for before in sorted(range(low, high + 1), key=lambda place: (place != 1, abs(place - 1))):
         text = _e_notation(sign, digits, before, point, float(value))
         if text is not None:
             return text
     return None
 
 
-def _near(value: Fraction, digits: str, exponent: int) -> Fraction | None:
+def _near(value: Fraction, digits: str, exponent: int, settings: WritingSettings) -> Fraction | None:
     """A decimal that is read as the double nearest to ``value``, and as doubles leaves that after the rest is added.
 
     ``None`` among denormal doubles, which are too far apart.
@@ -209,11 +275,14 @@ def _near(value: Fraction, digits: str, exponent: int) -> Fraction | None:
     for kept in (16, 17):
         unit = Fraction(10) ** (places - kept)
         middle = round(value / unit)
-        for step in _STEPS:
+        for step in sorted(range(-settings.neighbours, settings.neighbours + 1), key=abs):
             near = (middle + step) * unit
             rest = value - near
             if rest and near != value and abs(rest) < abs(value) / 10**13 and float(near) + float(rest) == double:
-                if is_decimal(near) or _exact_decimal(near, str(abs(middle + step)), places - kept) is not None:
+                if (
+                    is_decimal(near)
+                    or _exact_decimal(near, str(abs(middle + step)), places - kept, settings) is not None
+                ):
                     return near
     return None
 
@@ -223,31 +292,12 @@ def _e_notation(sign: str, digits: str, before: int, point: int, double: float) 
 
     ``None`` if libSBML does not read that as ``double``, or the mantissa is not what its own double is written as.
     """
-    mantissa = sign + _plain(digits, before - len(digits))
+    mantissa = sign + plain_decimal(digits, before - len(digits))
     power = point - before
     kept = Fraction(repr(float(mantissa))) == Fraction(mantissa)  # 17 digits may have a shorter text
     if kept and _as_read(mantissa, power) == double:
         return f'<cn type="e-notation"> {mantissa} <sep/> {power} </cn>'
     return None
-
-
-def _decimal_digits(value: Fraction) -> tuple[str, int] | None:
-    """Digits d and exponent e with |value| = d·10^e, ``None`` if it has no finite decimal text."""
-    rest, fives = value.denominator, 0
-    twos = (rest & -rest).bit_length() - 1
-    rest >>= twos
-    while rest % 5 == 0:
-        rest //= 5
-        fives += 1
-    if rest != 1:
-        return None
-    places = max(twos, fives)
-    whole = abs(value.numerator) * 2 ** (places - twos) * 5 ** (places - fives)
-    if whole.bit_length() > _MOST_BITS:
-        return None
-    text = str(whole)
-    digits = text.rstrip("0")
-    return digits, len(text) - len(digits) - places
 
 
 def _limbs(value: int) -> list[int]:
@@ -277,35 +327,12 @@ def _as_read(mantissa: str, power: int) -> float:
         return float("nan")
 
 
-def _digits(double: float) -> tuple[str, int]:
-    """Shortest digits d and exponent e: the absolute value of ``double`` is d·10^e."""
-    text, _, power = repr(abs(double)).partition("e")
-    whole, _, part = text.partition(".")
-    part = part.rstrip("0")
-    digits = (whole + part).lstrip("0")
-    exponent = int(power or 0) - len(part)
-    stripped = digits.rstrip("0")
-    return stripped, exponent + len(digits) - len(stripped)
-
-
-def _plain(digits: str, exponent: int) -> str:
-    """d·10^e without an exponent."""
-    if exponent >= 0:
-        return digits + "0" * exponent
-    point = len(digits) + exponent
-    if point <= 0:
-        return "0." + "0" * -point + digits
-    return digits[:point] + "." + digits[point:]
-
-
 # -- Nodes of an expression graph as MathML text -------------------------------------------------
 
 
 MATHML: Final = "http://www.w3.org/1998/Math/MathML"
 _TIME: Final = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> time </csymbol>'
 _END: Final = "</apply>"
-MAX_TERMS: Final = 128
-"""Terms of a written sum; libRoadRunner crashes on sums of 10,000."""
 
 _Part = str | Node
 """A piece of finished text, or a node still to be printed."""
@@ -325,14 +352,20 @@ class MathmlPrinter:
         In which order factors are printed.
     """
 
-    __slots__ = ("_graph", "_names", "_numbers", "_order", "_parts")
+    __slots__ = ("_graph", "_most", "_names", "_numbers", "_order", "_parts")
 
     def __init__(self, graph: Graph, names: Mapping[Node, str], numbers: NumberTexts, order: FactorOrder) -> None:
         self._graph = graph
         self._names = names
         self._numbers = numbers
+        self._most = numbers.settings.terms
         self._order = order
         self._parts: dict[Node, tuple[_Part, ...]] = {}
+
+    @property
+    def settings(self) -> WritingSettings:
+        """How everything in the document is written."""
+        return self._numbers.settings
 
     def math(self, root: Node, owner: str | None = None) -> str:
         """A ``math`` element; ``owner`` is the id that this expression defines, which cannot stand in it."""
@@ -426,7 +459,7 @@ class MathmlPrinter:
                 break
             tails.append(args[1:])
             args = inner
-        return _many("plus", (*args, *(term for tail in reversed(tails) for term in tail)))
+        return _many("plus", (*args, *(term for tail in reversed(tails) for term in tail)), self._most)
 
     def _subtracted(self, args: tuple[Node, ...]) -> tuple[_Part, ...] | None:
         """Parts of −b if a sum is printed as a − b: it has two terms, and the second is a negative one."""
@@ -460,13 +493,13 @@ class MathmlPrinter:
     def _product(self, factor: Fraction, rest: tuple[Node, ...]) -> tuple[_Part, ...]:
         """factor · rest; a factor that no decimal text can hold becomes a division."""
         if factor == 1:
-            return rest if len(rest) == 1 else _many("times", rest)
+            return rest if len(rest) == 1 else _many("times", rest, self._most)
         if factor == -1:
             return ("<apply><minus/>", *self._product(Fraction(1), rest), _END)
         if factor.denominator != 1 and not is_decimal(factor):
             top = self._product(Fraction(factor.numerator), rest)
             return ("<apply><divide/>", *top, self._numbers.text(Fraction(factor.denominator)), _END)
-        return _many("times", (self._numbers.text(factor), *rest))
+        return _many("times", (self._numbers.text(factor), *rest), self._most)
 
 
 class FactorOrder:
@@ -510,11 +543,11 @@ class FactorOrder:
         return 3, 0, "", self._hashes.get(node, 0)
 
 
-def _many(tag: str, args: Sequence[_Part]) -> tuple[_Part, ...]:
+def _many(tag: str, args: Sequence[_Part], most: int) -> tuple[_Part, ...]:
     """An n-ary sum or product; a very long one in groups, because libSBML reads it as nested pairs."""
     groups: list[tuple[_Part, ...]] = [(arg,) for arg in args]
-    while len(groups) > MAX_TERMS:
-        groups = [_applied(tag, groups[low : low + MAX_TERMS]) for low in range(0, len(groups), MAX_TERMS)]
+    while len(groups) > most:
+        groups = [_applied(tag, groups[low : low + most]) for low in range(0, len(groups), most)]
     return _applied(tag, groups)
 
 

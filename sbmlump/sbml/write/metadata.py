@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, Protocol
 
 from sbmlump.errors import Reason
 from sbmlump.model.evaluate import field_values
@@ -18,12 +18,13 @@ from sbmlump.model.reduced import Embedding, ErrorEstimate, LinearLumping, Reduc
 from sbmlump.model.system import Constraint, Description, Key, Package
 from sbmlump.model.text import to_text
 from sbmlump.sbml.write.mathml import MATHML
-from sbmlump.sbml.write.xml import Tag, attributes, extras, is_well_formed, tags_of
+from sbmlump.sbml.xml import Tag, attributes, element, extras, is_well_formed, tags_of
 
 __all__ = [
     "CORE",
     "DescriptionWriter",
     "counted",
+    "identity",
     "sbo_term",
     "PackageWriter",
     "carried_constraints",
@@ -34,7 +35,6 @@ __all__ = [
 CORE: Final = "http://www.sbml.org/sbml/level3/version2/core"
 _SBO: Final = re.compile(r"SBO:[0-9]{7}")
 _NUMBER: Final = re.compile(r"<cn\b[^>]*>.*?</cn>", re.DOTALL)
-_MOST_NAMED: Final = 5
 _PARTS: Final = {
     "id": "ids",
     "name": "names",
@@ -68,6 +68,24 @@ _KINDS: Final = {
 def sbo_term(text: str | None) -> str | None:
     """``text`` if it is an SBO term."""
     return text if text is not None and _SBO.fullmatch(text) else None
+
+
+class Identified(Protocol):
+    """What has an id, a name and terms of its own."""
+
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def sbo(self) -> str | None: ...
+    @property
+    def metaid(self) -> str | None: ...
+
+
+def identity(one: Identified) -> str:
+    """Attributes that say what ``one`` is."""
+    return attributes(metaid=one.metaid, sboTerm=sbo_term(one.sbo), id=one.id, name=one.name)
 
 
 class DescriptionWriter:
@@ -176,9 +194,7 @@ class DescriptionWriter:
     def section(self, name: str, items: Iterable[str], *place: str) -> str:
         """A ``listOf…`` element, or nothing if it would be empty."""
         body = "".join(items)
-        if not body:
-            return ""
-        return f"<{name}{self.head(name, *place)}>\n{self.content(name, *place)}{body}</{name}>\n"
+        return body and element(name, self.head(name, *place), self.content(name, *place) + body)
 
     # -- what is lost --------------------------------------------------------------------------------
 
@@ -224,9 +240,9 @@ def _reason(kind: str, parts: list[str], places: list[Key]) -> Reason:
     return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]} ({counted([_label(key) for key in places])})")
 
 
-def counted(names: list[str]) -> str:
+def counted(names: list[str], most: int = 5) -> str:
     """``12: a, b, c, d, e, …``."""
-    return f"{len(names)}: " + ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+    return f"{len(names)}: " + ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def _label(key: Key) -> str:
@@ -240,9 +256,7 @@ def _label(key: Key) -> str:
     return f"{kind} of {rest[0]}" if kind.startswith("listOf") else rest[0]
 
 
-# -- What packages that change nothing in the mathematics (layout, groups, fbc) say o ------------
-
-# What packages that change nothing in the mathematics (layout, groups, fbc) say of what is written.
+# -- Packages that change nothing in the mathematics (layout, groups, fbc) ---------------------------
 
 
 _GROUPS: Final = "groups"
@@ -438,10 +452,6 @@ def _values(body: str, name: str) -> set[str]:
 # -- Constraints of the original on what a reduced model still has -------------------------------
 
 
-_LONGEST_FORMULA: Final = 60
-"""Characters of a condition in a message."""
-
-
 def carried_constraints(reduced: ReducedSystem) -> tuple[tuple[Constraint, ...], tuple[Constraint, ...]]:
     """Constraints of the reduced model, and those of the original that it cannot have.
 
@@ -456,12 +466,12 @@ def carried_constraints(reduced: ReducedSystem) -> tuple[tuple[Constraint, ...],
     alone = {lump.id for lump in reduced.lumps if lump.is_single}
     ids = {graph.symbol(name): graph.symbol(name) for name in alone}
     ids |= {graph.symbol(a.id): a.value for a in system.assigned if a.id in original.state_index}
-    resting = {c.id for c in system.constants}
+    present = {c.id for c in system.constants}
     start = original.at_start()
     constants = {
-        graph.symbol(c.id): graph.symbol(c.id) if c.id in resting else start[c.id]
+        graph.symbol(c.id): graph.symbol(c.id) if c.id in present else start[c.id]
         for c in original.constants
-        if c.id in resting or c.id in start
+        if c.id in present or c.id in start
     }
     conditions = [one.condition for one in original.constraints]
     by_ids = graph.substitute(conditions, ids | constants)
@@ -508,11 +518,11 @@ def _at_lift(reduced: ReducedSystem, conditions: Sequence[Node]) -> list[Node | 
     ]
 
 
-def lost_constraints(graph: Graph, lost: Sequence[Constraint]) -> tuple[Reason, ...]:
-    """One reason that names the constraints, by their ids and names or else by their formulas."""
+def lost_constraints(graph: Graph, lost: Sequence[Constraint], longest: int = 60) -> tuple[Reason, ...]:
+    """One reason that names the constraints, by ids and names or else by ``longest`` characters of their formulas."""
     if not lost:
         return ()
     said = [one.description.id or one.description.name for one in lost]
-    names = [n or to_text(graph, one.condition, _LONGEST_FORMULA) for n, one in zip(said, lost, strict=True)]
+    names = [n or to_text(graph, one.condition, longest) for n, one in zip(said, lost, strict=True)]
     text = f"not kept: constraints on what the reduced model does not have ({counted(names)})"
     return (Reason("not-kept", text),)

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from sbmlump.model.evaluate import PRIME, field_values, symbol_value
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.names import free_id, numbered_ids
 from sbmlump.model.system import OdeSystem, Quantity
-from sbmlump.sbml.write.mathml import MAX_TERMS
+from sbmlump.sbml.write.mathml import SETTINGS, WritingSettings
 
 __all__ = [
     "Role",
@@ -18,7 +19,6 @@ __all__ = [
     "participants",
     "HELPER_PREFIX",
     "choose_helpers",
-    "written_size",
     "overlooked_powers",
     "units_of_powers",
 ]
@@ -37,7 +37,7 @@ class Role:
     quantity : Quantity
         With ``kind`` and ``compartment`` as they will be written.
     what : str
-        ``state``, ``constant``, ``assigned``, ``implicit`` (a resting species in a compartment that varies: assigned,
+        ``state``, ``constant``, ``assigned``, ``implicit`` (a constant amount in a compartment that varies: assigned,
         but SBML needs no rule for it) or ``amount`` (the constant that holds the amount of such a species).
     value : Node or None
         Value at time 0; ``None`` if missing, or given by a rule.
@@ -114,8 +114,8 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenR
             rule = not moved or rhs != zero
         boundary = quantity.boundary or (part and rule)
         roles[name] = Role(quantity, "state", value, varies=True, boundary=boundary, rate_rule=rule)
-    resting = _resting(system, normal)
-    amounts = {amount for amount, _ in resting.values()}
+    held = _constant_amounts(system, normal)
+    amounts = {amount for amount, _ in held.values()}
     for constant in system.constants:
         quantity = normal[constant.id]
         what = "amount" if constant.id in amounts else "constant"
@@ -127,8 +127,8 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenR
     for assigned in system.assigned:
         quantity = normal[assigned.id]
         boundary = quantity.boundary or assigned.id in taking_part
-        if assigned.id in resting:
-            amount, start = resting[assigned.id]
+        if assigned.id in held:
+            amount, start = held[assigned.id]
             roles[assigned.id] = Role(quantity, "implicit", start, amount in computed, varies=True, boundary=boundary)
         else:
             roles[assigned.id] = Role(quantity, "assigned", varies=True, boundary=boundary)
@@ -143,8 +143,8 @@ def _quantities(system: OdeSystem, taking_part: Mapping[str, object]) -> tuple[d
     references = {one.id for r in system.reactions for one in (*r.reactants, *r.products) if one.id is not None}
     compartments = {name for name in ids if name in given and given[name].kind == "compartment"}
     table: dict[str, Quantity] = {}
-    homeless = False
-    added = _free_id(_DEFAULT_COMPARTMENT, {*ids, *references, *(r.id for r in system.reactions)})
+    without_compartment = False
+    added = free_id(_DEFAULT_COMPARTMENT, {*ids, *references, *(r.id for r in system.reactions)})
     for name in ids:
         quantity = given.get(name) or Quantity(name, "parameter")
         lost = quantity.kind == "species-reference" and name not in references
@@ -154,16 +154,16 @@ def _quantities(system: OdeSystem, taking_part: Mapping[str, object]) -> tuple[d
             quantity = replace(quantity, kind="species", amount=True, given_as_amount=True)
         if quantity.kind == "species" and quantity.compartment not in compartments:
             if name in taking_part:
-                homeless = True
+                without_compartment = True
                 # an amount keeps its meaning in any compartment; a concentration does in one of size 1
                 quantity = replace(quantity, compartment=added)
             else:
                 quantity = replace(quantity, kind="parameter", units=None)
         table[name] = quantity
-    return table, added if homeless else None
+    return table, added if without_compartment else None
 
 
-def _resting(system: OdeSystem, quantities: Mapping[str, Quantity]) -> dict[str, tuple[str, Node | None]]:
+def _constant_amounts(system: OdeSystem, quantities: Mapping[str, Quantity]) -> dict[str, tuple[str, Node | None]]:
     """Species whose concentration changes only because their compartment does: the constant that holds the amount,
     and the concentration at time 0.
     """
@@ -191,14 +191,6 @@ def _divided(graph: Graph, value: Node, size: Node) -> Node:
     if size in factors:
         return graph.mul(factor for factor in factors if factor != size)
     return graph.div(value, size)
-
-
-def _free_id(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
 
 
 class _Explanation:
@@ -276,14 +268,6 @@ class _Explanation:
 
 HELPER_PREFIX: Final = "sbmlump_expr_"
 
-_MAX_DEPTH: Final = 440
-"""Levels of graph; printing may add one level to each (a minus), and 900 is what libSBML checks in good time."""
-_MAX_PAIRS: Final = 1_500
-"""Levels of the tree that libSBML makes, in which a sum of n terms is n levels deep."""
-_LARGE: Final = 1_000
-"""Written nodes from which a shared sub-expression always gets a name."""
-_LARGE_WHEN_SCARCE: Final = 20
-_BUDGET: Final = 200_000
 _LEAVES: Final = frozenset({Op.NUMBER, Op.SYMBOL, Op.TIME, Op.CONSTANT})
 
 
@@ -293,6 +277,7 @@ def choose_helpers(
     names: Mapping[Node, str],
     taken: Collection[str],
     always: Collection[Node] = frozenset(),
+    settings: WritingSettings = SETTINGS,
 ) -> dict[Node, str]:
     """Helper ids for sub-expressions of ``sites``, in an order in which each uses earlier ones only.
 
@@ -311,18 +296,20 @@ def choose_helpers(
     opened = _opened(graph, sites, names)
     order = sorted(opened)
     uses = _uses(opened, sites)
-    sizes = _sizes(opened, order, names)
+    sizes: dict[Node, int] = {}  # written out, where names count as one
+    for node in order:
+        sizes[node] = 1 + sum(1 if arg in names else sizes[arg] for arg in opened[node])
     total = sum(sizes[site] for site in sites)
-    scarce = total > _BUDGET and total > 4 * len(order)
-    limit = _LARGE_WHEN_SCARCE if scarce else _LARGE
+    scarce = total > settings.budget and total > 4 * len(order)
+    limit = settings.large_when_scarce if scarce else settings.large
     chosen: list[Node] = []
     cut: dict[Node, _Extent] = {}
     for node in order:
         args = opened[node]
         op = graph.op(node)
-        extent = _extent(op, [cut[arg] for arg in args])
+        extent = _extent(op, [cut[arg] for arg in args], settings.terms)
         leaf = op in _LEAVES
-        deep = extent.depth >= _MAX_DEPTH or extent.pairs >= _MAX_PAIRS
+        deep = extent.depth >= settings.depth or extent.pairs >= settings.pairs
         size = extent.size
         if node in names:
             extent = _POINT
@@ -330,21 +317,7 @@ def choose_helpers(
             chosen.append(node)
             extent = _POINT
         cut[node] = extent
-    helpers: dict[Node, str] = {}
-    number = 0
-    used = set(taken)
-    for node in chosen:
-        number += 1
-        while f"{HELPER_PREFIX}{number}" in used:
-            number += 1
-        helpers[node] = f"{HELPER_PREFIX}{number}"
-    return helpers
-
-
-def written_size(graph: Graph, root: Node) -> int:
-    """Nodes that ``root`` has when it is written out as a tree."""
-    order = graph.reachable([root])
-    return _sizes({node: graph.args(node) for node in order}, order, {})[root]
+    return dict(zip(chosen, numbered_ids(HELPER_PREFIX.removesuffix("_"), set(taken)), strict=False))
 
 
 class _Extent(NamedTuple):
@@ -372,21 +345,21 @@ class _Extent(NamedTuple):
 _POINT: Final = _Extent(1, 1, 1)
 
 
-def _extent(op: Op, args: Sequence[_Extent]) -> _Extent:
+def _extent(op: Op, args: Sequence[_Extent], most: int) -> _Extent:
     if not args:
         return _POINT
     size = 1 + sum(arg.size for arg in args)
     depth = 1 + max(arg.depth for arg in args)
     below = max(arg.pairs for arg in args)
     if op is not Op.ADD:
-        return _Extent(size, depth, below + min(len(args), 2 * MAX_TERMS))
+        return _Extent(size, depth, below + min(len(args), 2 * most))
     first, rest = args[0], args[1:]
     terms = len(args)
     if first.terms:
         terms = first.terms + len(rest)
         depth = max(first.depth, *(1 + arg.depth for arg in rest))
         below = max(first.below, *(arg.pairs for arg in rest))
-    return _Extent(size, depth, below + min(terms, 2 * MAX_TERMS), terms, below)
+    return _Extent(size, depth, below + min(terms, 2 * most), terms, below)
 
 
 def _opened(graph: Graph, sites: Sequence[Node], names: Mapping[Node, str]) -> dict[Node, tuple[Node, ...]]:
@@ -411,16 +384,6 @@ def _uses(opened: Mapping[Node, tuple[Node, ...]], sites: Sequence[Node]) -> dic
     return uses
 
 
-def _sizes(
-    opened: Mapping[Node, tuple[Node, ...]], order: Sequence[Node], names: Mapping[Node, str]
-) -> dict[Node, int]:
-    """Written size of each node when opened, names counting as one."""
-    sizes: dict[Node, int] = {}
-    for node in order:
-        sizes[node] = 1 + sum(1 if arg in names else sizes[arg] for arg in opened[node])
-    return sizes
-
-
 def _is_truth(graph: Graph, node: Node) -> bool:
     """Whether ``node`` is a truth value: not every simulator keeps one in a parameter."""
     op = graph.op(node)
@@ -433,22 +396,18 @@ def _is_relation(graph: Graph, node: Node) -> bool:
     return graph.op(node) is Op.CALL and graph.name(node) in RELATIONS | LOGIC
 
 
-# -- Powers that COPASI overlooks in kinetic laws, so that they are written as parame ------------
+# -- Powers that COPASI overlooks in kinetic laws ---------------------------------------------------
 
-# Powers that COPASI overlooks in kinetic laws, so that they are written as parameters of their own.
-#
 # COPASI 4.48 takes ``compartment * k * S * g^e`` for mass action with the constant ``k`` and drops ``g^e``, without a
 # word; likewise in both halves of a reversible law. Where the power is a parameter with an
 # assignment rule it reads the law as what it is.
 
 
-_MOST_PARTS: Final = 1_000
-"""Terms and factors of a law that are looked at: nobody takes a longer one for mass action, and where a law uses what
-it is made of again and again, there is no end to them."""
-
-
 def overlooked_powers(
-    graph: Graph, fluxes: Iterable[tuple[Node, Collection[str]]], quantities: Mapping[str, Quantity]
+    graph: Graph,
+    fluxes: Iterable[tuple[Node, Collection[str]]],
+    quantities: Mapping[str, Quantity],
+    settings: WritingSettings = SETTINGS,
 ) -> set[Node]:
     """Powers of an id that stand as a factor beside a compartment, in laws that could be mass action.
 
@@ -462,7 +421,7 @@ def overlooked_powers(
     """
     found: set[Node] = set()
     for flux, reactants in fluxes:
-        for outside, factors in _products(graph, flux):
+        for outside, factors in _products(graph, flux, settings.law_parts):
             names = {graph.name(one) for one in (*outside, *factors) if graph.op(one) is Op.SYMBOL}
             if not any(name in quantities and quantities[name].kind == "compartment" for name in names):
                 continue
@@ -492,17 +451,17 @@ def _base(graph: Graph, node: Node) -> str | None:
     return graph.name(base) if graph.op(base) is Op.SYMBOL else None
 
 
-def _products(graph: Graph, flux: Node) -> Iterator[tuple[tuple[Node, ...], tuple[Node, ...]]]:
+def _products(graph: Graph, flux: Node, most: int) -> Iterator[tuple[tuple[Node, ...], tuple[Node, ...]]]:
     """For each term of a law the factors before its brackets (those are not overlooked) and its own."""
     stack: list[tuple[Node, tuple[Node, ...]]] = [(flux, ())]
     looked_at = 0
-    while stack and looked_at < _MOST_PARTS:
+    while stack and looked_at < most:
         looked_at += 1
         node, outside = stack.pop()
         if graph.op(node) is Op.ADD:
             stack.extend((term, outside) for term in graph.args(node))
             continue
-        factors = _flat(graph, node)
+        factors = _flat(graph, node, most)
         sums = [one for one in factors if graph.op(one) is Op.ADD]
         if len(sums) == 1:  # c·(k·S·g − h·P·g)
             factors.remove(sums[0])
@@ -511,12 +470,12 @@ def _products(graph: Graph, flux: Node) -> Iterator[tuple[tuple[Node, ...], tupl
             yield outside, tuple(factors)
 
 
-def _flat(graph: Graph, node: Node) -> list[Node]:
+def _flat(graph: Graph, node: Node, most: int) -> list[Node]:
     """Factors of nested products."""
     found: list[Node] = []
     stack = [node]
     looked_at = 0
-    while stack and looked_at < _MOST_PARTS:
+    while stack and looked_at < most:
         looked_at += 1
         one = stack.pop()
         if graph.op(one) is Op.MUL:

@@ -1,10 +1,14 @@
-"""Pieces of XML text: attributes, and foreign fragments (notes, annotations) carried over as they are."""
+"""XML as text: elements that are made here, and foreign fragments (notes, annotations) carried over as they are.
+
+Elements are put together as text, not as trees: a fragment of the original has to come out as it went in, to the byte,
+and a model of a hundred thousand reactions is written in one go.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from xml.parsers import expat
@@ -13,24 +17,36 @@ from xml.sax.saxutils import escape
 from sbmlump.errors import Reason, UnsupportedModelError
 
 __all__ = [
+    "CARRIED",
+    "DECLARATION",
+    "RDF",
+    "XHTML",
     "Child",
     "Tag",
-    "attributes",
-    "children_of",
-    "escaped",
-    "is_well_formed",
-    "join_content",
-    "tags_of",
-    "with_children",
-    "CARRIED",
-    "XHTML",
     "annotation_text",
     "as_division",
+    "attributes",
+    "block",
+    "children_of",
+    "element",
+    "escaped",
     "extras",
+    "fragment",
+    "is_well_formed",
+    "join_content",
+    "leaf",
+    "line",
     "notes_text",
+    "section",
+    "tags_of",
+    "truth",
+    "with_children",
 ]
 
 
+DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
+XHTML: Final = "http://www.w3.org/1999/xhtml"
+RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _WHITESPACE: Final = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 _WHOLE_TAG: Final = re.compile(rb"<(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -50,8 +66,44 @@ def attributes(**values: str | None) -> str:
     )
 
 
+def fragment(tag: str, content: str) -> str:
+    """An element that stands alone."""
+    return f"<{tag}>\n{content}</{tag}>"
+
+
 def _quotable(value: str) -> str:
     return escape(_NOT_XML.sub("\ufffd", value), _WHITESPACE)
+
+
+def truth(value: bool) -> str:
+    """A value of an attribute that is true or false."""
+    return "true" if value else "false"
+
+
+def leaf(tag: str, /, **values: str | None) -> str:
+    """An element with attributes only."""
+    return element(tag, attributes(**values))
+
+
+def line(tag: str, text: str, /, **values: str | None) -> str:
+    """An element with text, on one line."""
+    return f"<{tag}{attributes(**values)}>{escaped(text)}</{tag}>\n"
+
+
+def element(tag: str, head: str = "", content: str = "") -> str:
+    """An element with ready-made attributes and content, on lines of its own; one tag if it has no content."""
+    return block(tag, (content,), head) if content else f"<{tag}{head}/>\n"
+
+
+def section(tag: str, items: Iterable[str], head: str = "") -> str:
+    """A list of elements, or nothing if it would be empty."""
+    content = "".join(items)
+    return block(tag, (content,), head) if content else ""
+
+
+def block(tag: str, items: Iterable[str], head: str = "") -> str:
+    """A list of elements, with both its tags even if it is empty."""
+    return f"<{tag}{head}>\n{''.join(items)}</{tag}>\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +118,22 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """An element of a fragment: name without its namespace, attributes likewise, the place of the element and the end
-    of its opening tag in bytes, and the position of the element that it stands in (-1: it is the outermost).
+    """An element of a fragment: expanded name ("namespace name"), attributes without their namespaces, the place of the
+    element and the end of its opening tag in bytes, and the position of the element that it stands in (-1: it is the
+    outermost).
     """
 
-    name: str
+    expanded: str
     attributes: Mapping[str, str]
     start: int
     head: int
     end: int
     parent: int
+
+    @property
+    def name(self) -> str:
+        """Name without its namespace."""
+        return self.expanded.rpartition(" ")[2]
 
 
 def tags_of(fragment: str) -> list[Tag]:
@@ -90,7 +148,7 @@ def tags_of(fragment: str) -> list[Tag]:
         attributes_ = {key.rpartition(" ")[2]: value for key, value in given.items()}
         parent = open_[-1] if open_ else -1
         open_.append(len(found))
-        found.append(Tag(name.rpartition(" ")[2], attributes_, begin, _end_of_tag(data, begin), -1, parent))
+        found.append(Tag(name, attributes_, begin, _end_of_tag(data, begin), -1, parent))
 
     def end(_: str) -> None:
         index = open_.pop()
@@ -127,9 +185,9 @@ def children_of(fragment: str) -> list[Child]:
     """Child elements of the one element that ``fragment`` is, each as found (comments and text between are left)."""
     data = fragment.encode()
     return [
-        Child(name, data[start:end].decode(), start, end)
-        for depth, name, start, end in _elements(data, depth_limit=1)
-        if depth == 1
+        Child(tag.expanded, data[tag.start : tag.end].decode(), tag.start, tag.end)
+        for tag in tags_of(fragment)
+        if tag.parent == 0
     ]
 
 
@@ -147,12 +205,12 @@ def with_children(fragment: str, texts: Mapping[Child, str]) -> str:
 def join_content(fragment: str, extra: str, *, first: bool) -> str:
     """``fragment`` with ``extra`` put inside its element, before (``first``) or after what is there."""
     data = fragment.encode()
-    start, end = _inner(data)
-    if start == len(data):  # <notes/>: nothing to put it into
+    outermost = tags_of(fragment)[0]
+    if outermost.head == outermost.end:  # <notes/>: nothing to put it into
         name = re.match(r"<([^\s/>]+)", fragment)
         assert name is not None
         return f"{fragment.rstrip()[:-2]}>{extra}</{name[1]}>"
-    place = start if first else end
+    place = outermost.head if first else data.rindex(b"</", 0, outermost.end)
     return (data[:place] + extra.encode() + data[place:]).decode()
 
 
@@ -162,64 +220,9 @@ def _parser() -> expat.XMLParserType:
     return parser
 
 
-def _events(data: bytes) -> list[tuple[int, str, str]]:
-    """(byte offset, "start" | "end" | "other", name) of everything in ``data``."""
-    events: list[tuple[int, str, str]] = []
-    parser = _parser()
-    parser.buffer_text = False  # a buffered text would be reported at the place of what follows it
-
-    def start(name: str, _: dict[str, str]) -> None:
-        events.append((parser.CurrentByteIndex, "start", name))
-
-    def end(name: str) -> None:
-        events.append((parser.CurrentByteIndex, "end", name))
-
-    def other(_: str) -> None:
-        events.append((parser.CurrentByteIndex, "other", ""))
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.DefaultHandler = other
-    parser.Parse(data, True)
-    return events
+# -- Notes and annotations of older files made fit for Level 3 --------------------------------------
 
 
-def _elements(data: bytes, depth_limit: int) -> Iterator[tuple[int, str, int, int]]:
-    """(depth, name, start, end) of every element down to ``depth_limit``, by byte offsets."""
-    events = _events(data)
-    open_: list[tuple[str, int]] = []
-    for index, (offset, what, name) in enumerate(events):
-        if what == "start":
-            open_.append((name, offset))
-        elif what == "end":
-            name, begin = open_.pop()
-            if len(open_) <= depth_limit:
-                empty = _is_empty_tag(data, events, index)
-                yield len(open_), name, begin, offset if empty else data.index(b">", offset) + 1
-
-
-def _is_empty_tag(data: bytes, events: list[tuple[int, str, str]], end: int) -> bool:
-    """Whether the element that event ``end`` closes is one empty tag, which ends where expat places the event."""
-    offset = events[end][0]
-    return events[end - 1][1] == "start" and data[offset - 2 : offset] == b"/>"
-
-
-def _inner(data: bytes) -> tuple[int, int]:
-    """Byte range between the tags of the outermost element; both len(data) if it is one empty tag."""
-    events = _events(data)
-    root = next(index for index, (_, what, _) in enumerate(events) if what == "start")
-    last = next(index for index in range(len(events) - 1, -1, -1) if events[index][1] == "end")
-    if _is_empty_tag(data, events, last):
-        return len(data), len(data)
-    return events[root + 1][0], events[last][0]
-
-
-# -- Notes and annotations of older files made fit for Level 3, which is stricter abo ------------
-
-# Notes and annotations of older files made fit for Level 3, which is stricter about their namespaces.
-
-
-XHTML: Final = "http://www.w3.org/1999/xhtml"
 CARRIED: Final = "https://sbmlump.github.io/ns/carried"
 """Namespace of the element that holds what Level 3 forbids at the top of an annotation."""
 
@@ -254,7 +257,8 @@ def annotation_text(fragment: str) -> str:
         return text
     # what had no namespace must not fall into the one of the wrapper: that one has a prefix
     inside = "\n".join(child.text for child in misplaced)
-    return join_content(text, f"<sl:carried{attributes(**{'xmlns:sl': CARRIED})}>{inside}</sl:carried>\n", first=False)
+    carried = f"<sl:carried{attributes(**{'xmlns:sl': CARRIED})}>{inside}</sl:carried>\n"
+    return join_content(text, carried, first=False)
 
 
 def notes_text(fragment: str) -> str:
