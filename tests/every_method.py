@@ -81,9 +81,7 @@ def job(path: str, methods: Sequence[str], until: float | None, emit: Callable[[
         emit(Result(file.stem, method, observable, outcome, detail))
 
 
-def _tried(
-    file: Path, system: sbmlump.OdeSystem, method: str, observable: str, until: float | None
-) -> tuple[str, str]:
+def _tried(file: Path, system: sbmlump.OdeSystem, method: str, observable: str, until: float | None) -> tuple[str, str]:
     name, _, keep = method.partition(" --keep-parameters ")
     options = {} if until is None or method in PROVED else {"until": until, "ensemble": 1}
     try:

@@ -52,8 +52,7 @@ from sbmlump.model.graph import Node
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Embedding, ExactProof, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Quantity
-from sbmlump.proof.claims import certify_widest
-from sbmlump.proof.embedding import EmbeddingClaim, certify_embedding_widest
+from sbmlump.proof.claims import Claim, CopiedStates, certify_widest
 
 __all__ = [
     "Blocks",
@@ -509,14 +508,9 @@ def reduce_backward(
     reduced = _embedded_system(system, blocks, representatives, observables)
     progress("proving")
     names = [system.states[j] for j in representatives]
-    claim = EmbeddingClaim(
-        system,
-        reduced,
-        {name: [system.states[j] for j in sorted(block)] for name, block in zip(names, blocks, strict=True)},
-        {o.id: o.expression for o in observables},
-        keep,
-    )
-    proof = certify_embedding_widest(claim, seed)
+    copies = {name: [system.states[j] for j in sorted(block)] for name, block in zip(names, blocks, strict=True)}
+    claim = Claim(system, reduced, CopiedStates(copies), {o.id: o.expression for o in observables}, keep)
+    proof = certify_widest(claim, seed)
     if not isinstance(proof, ExactProof):
         why = "; ".join(str(reason) for reason in proof.reasons[:3])
         raise SbmlumpError(Reason("proof-failed", f"a backward equivalence was found but could not be proved: {why}"))
