@@ -30,18 +30,17 @@ Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225: identity testing.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.finite_field import RowSpace, random_prime
-from sbmlump.model.domains import BadPrimeError, FloatDomain, PrimeField, nearest_double
+from sbmlump.model.domains import BadPrimeError, FloatDomain, PrimeField
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, branched_nodes
@@ -106,6 +105,7 @@ __all__ = [
     "Refutation",
     "certify",
     "certify_widest",
+    "combination",
     "symbolic_but",
 ]
 
@@ -160,7 +160,7 @@ class Claim:
 
     original: OdeSystem
     reduced: OdeSystem
-    map: LumpedStates | CopiedStates | EliminatedStates
+    map: _StateMap
     observables: Mapping[str, Node]
     symbolic: frozenset[str] = frozenset()
 
@@ -172,14 +172,8 @@ class Claim:
     def observable_pairs(self) -> list[Pair]:
         """What each observable is in the original, against the reduced system's definition."""
         definitions = self.reduced.definitions
-        text = "the observable {} is not what it is in the original"
         return [
-            Pair(
-                f"the observable {name}",
-                {node: _ONE},
-                definitions[name],
-                Reason("observable-differs", text.format(name), name),
-            )
+            Pair(f"the observable {name}", {node: _ONE}, definitions[name], "observable-differs", name)
             for name, node in self.observables.items()
         ]
 
@@ -303,34 +297,18 @@ def _joined(claim: Claim) -> Joined:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One way to show that the sides of all pairs are identical.
+    """One way to show that the sides of all pairs are identical."""
 
-    Attributes
-    ----------
-    compare : callable
-        Differences at random points (see :func:`~sbmlump.proof.identity.run_trials`).
-    places : sequence of int
-        The pair of each position that is compared.
-    bound, degree : float
-        Chance that one round misses a difference, and the degree it rests on.
-    expand : callable
-        Pairs that differ by expansion over Q; ``None`` where that is not possible.
-    heuristic : str or None
-        What a proof takes for granted.
-    domain : str or None
-        Where it holds, if not everywhere.
-    by_derivatives : bool
-        Whether the proof rests on derivatives, so that real points have to be looked at.
-    """
-
-    compare: Compare
-    places: Sequence[int]
-    bound: float
-    degree: float
-    expand: Callable[[], tuple[int, ...] | None] = lambda: None
-    heuristic: str | None = None
-    domain: str | None = None
-    by_derivatives: bool = False
+    compare: Compare  # differences at random points
+    places: Sequence[int]  # the pair of each position that is compared
+    bound: float  # chance that one round misses a difference
+    degree: float  # that it rests on
+    expand: Callable[[], tuple[int, ...] | None] = lambda: (
+        None
+    )  # pairs that differ by expansion, where that is possible
+    heuristic: str | None = None  # what a proof takes for granted
+    domain: str | None = None  # where it holds, if not everywhere
+    by_derivatives: bool = False  # and so has to be held against real points
 
 
 def _prove(claim: Claim, pairs: Sequence[Pair], sides: Sides, seed: int) -> ExactProof | Refutation:
@@ -401,6 +379,12 @@ def _listed(functions: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "named constants"
 
 
+def combination(graph: Graph, row: Row, of: Callable[[str], Node] | None = None) -> Node:
+    """Σ weight · expression of a name; its symbol if nothing else is said."""
+    expression = of or graph.symbol
+    return graph.add(graph.scaled(weight, expression(name)) for name, weight in row.items())
+
+
 def _sides_of(
     claim: Claim, pairs: Sequence[Pair], further: Iterable[Node] = ()
 ) -> tuple[list[Node], tuple[dict[int, Fraction], ...]]:
@@ -430,50 +414,26 @@ def _mismatch(what: str, names: Iterable[str], states: Iterable[str]) -> list[Re
     return [Reason("lumping-mismatch", text)] if odd else []
 
 
-class _StateMap(ABC):
-    """What the prover asks of a map between the states of two systems."""
+class _StateMap(Protocol):
+    """What the prover asks of a map between the states of two systems, which is described where it is done."""
 
-    __slots__ = ()
-    stream: ClassVar[Stream]
-
-    @abstractmethod
-    def faults(self, claim: Claim) -> list[Reason]:
-        """What is wrong with the form of the claim, whatever the systems do; nothing else is looked at then."""
-
-    @abstractmethod
-    def values(self, claim: Claim, left: ValueTable, right: ValueTable) -> list[ValuePair]:
-        """What has to be equal at time 0 beside the constants."""
-
-    @abstractmethod
-    def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]:
-        """What has to be equal at all times, and what differs in form (of events) already."""
-
-    @abstractmethod
-    def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]:
-        """The pairs with values put in; further ways to do that are for where the first is refuted."""
-
-    @abstractmethod
-    def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]:
-        """What the inputs of the right side are on the left one."""
-
-    @abstractmethod
-    def attempts(self, claim: Claim, sides: Sides) -> Iterator[_Attempt]:
-        """Ways to show that the sides are identical, the strongest proof first."""
-
-    @abstractmethod
-    def members(self, claim: Claim) -> Sequence[str]:
-        """States of the original whose rates and initial values the claim is about."""
-
-    @abstractmethod
-    def statement(self, claim: Claim) -> str:
-        """What is proved, in words."""
+    @property
+    def stream(self) -> Stream: ...
+    def faults(self, claim: Claim) -> list[Reason]: ...
+    def values(self, claim: Claim, left: ValueTable, right: ValueTable) -> list[ValuePair]: ...
+    def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]: ...
+    def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]: ...
+    def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]: ...
+    def attempts(self, claim: Claim, sides: Sides) -> Iterator[_Attempt]: ...
+    def members(self, claim: Claim) -> Sequence[str]: ...
+    def statement(self, claim: Claim) -> str: ...
 
 
 # -- y = Lx ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class LumpedStates(_StateMap):
+class LumpedStates:
     """Each reduced state is a linear combination of original states.
 
     Attributes
@@ -541,14 +501,8 @@ class LumpedStates(_StateMap):
 
     def values(self, claim: Claim, left: ValueTable, right: ValueTable) -> list[ValuePair]:
         """Initial values of the lumps."""
-        pairs: list[ValuePair] = []
-        for name, row in self.rows.items():
-            a, b = left.combined(row), right.get(name)
-            text = f"{name} does not start at its lumped initial value"
-            if a is None or b is None:
-                text = f"{name} has an initial value on one side only"
-            pairs.append(ValuePair(a, b, Reason("initial-value-differs", text, name)))
-        return pairs
+        text = "{} does not start at its lumped initial value"
+        return [ValuePair.initial(name, left.combined(row), right.get(name), text) for name, row in self.rows.items()]
 
     def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]:
         """Rates of the lumps, observables, parts of events."""
@@ -558,8 +512,8 @@ class LumpedStates(_StateMap):
             lumped: dict[Node, Fraction] = {}
             for member, value in self.rows[name].items():
                 add_multiple(lumped, {rates[member]: value}, _ONE)
-            text = f"the rate of {name} is not the lumped rate of the original"
-            pairs.append(Pair(f"the rate of {name}", lumped, rate, Reason("right-hand-side-differs", text, name)))
+            text = "{} is not the lumped rate of the original"
+            pairs.append(Pair(f"the rate of {name}", lumped, rate, "right-hand-side-differs", name, text))
         events, reasons = event_pairs(claim.original, claim.reduced, self.rows)
         return [*pairs, *claim.observable_pairs(), *events], reasons
 
@@ -587,14 +541,23 @@ class LumpedStates(_StateMap):
 
     def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]:
         """Lumps as sums of states; further inputs are the same on both sides."""
-        graph = claim.original.graph
-        symbol = claim.reduced.graph.symbol
-        lumps = {
-            symbol(name): graph.add(graph.scaled(v, graph.symbol(m)) for m, v in row.items())
-            for name, row in self.rows.items()
-        }
+        lumps = {claim.reduced.graph.symbol(name): node for name, node in self._lumps(claim).items()}
         n, m = claim.original.size, claim.reduced.size
         return lumps | dict(zip(sides.right_inputs[m:], sides.left_inputs[n:], strict=True))
+
+    def _lumps(self, claim: Claim) -> dict[str, Node]:
+        graph = claim.original.graph
+        return {name: combination(graph, row) for name, row in self.rows.items()}
+
+    def _lifted(self, graph: Graph, lumps: Mapping[str, Node], claim: Claim) -> dict[Node, Node]:
+        """L̄y + c for lumps that are expressions of a graph: what is put in place of the symbols of states."""
+        parts: dict[str, list[Node]] = {name: [] for name in claim.original.states}
+        for name, row in self.lift.items():
+            for member, value in row.items():
+                parts[member].append(graph.scaled(value, lumps[name]))
+        for member, value in self.offset.items():
+            parts[member].append(graph.number(value))
+        return {claim.original.graph.symbol(name): graph.add(nodes) for name, nodes in parts.items()}
 
     def attempts(self, claim: Claim, sides: Sides) -> Iterator[_Attempt]:
         """As it stands where both sides are rational; else by derivatives, those first that hold everywhere."""
@@ -617,12 +580,6 @@ class LumpedStates(_StateMap):
         if changed:
             yield self._by_closure(claim, sides, rewritten.left_program(), right, one_branch=True)
 
-    def _bound(self, left: Program, right: Program) -> tuple[float, float]:
-        bits = sum(
-            v.numerator.bit_length() + v.denominator.bit_length() for row in self.rows.values() for v in row.values()
-        )
-        return bound_of(left, right, bits=float(bits)), left.degree() + right.degree() + 1
-
     def _direct(self, claim: Claim, sides: Sides, left: Program, right: Program) -> _Attempt:
         rows = ModularRows(self._indexed(claim), claim.original.size)
         n = claim.original.size
@@ -635,9 +592,9 @@ class LumpedStates(_StateMap):
                 return None
             return unequal_polynomials(sides.left, *sides.joined(self.image(claim, sides)), sides.left_inputs)
 
-        weights = ModularRows(sides.weights, len(sides.left_roots))
-        compare = compare_matching(left, right, weights, matching)
-        return _Attempt(compare, range(len(sides.weights)), *self._bound(left, right), expand)
+        compare = compare_matching(left, right, ModularRows(sides.weights, len(sides.left_roots)), matching)
+        degree, bound = bound_of(left, right, bits=rows.bits)
+        return _Attempt(compare, range(len(sides.weights)), bound, degree, expand)
 
     def _by_closure(
         self, claim: Claim, sides: Sides, left: Program, right: Program, *, one_branch: bool = False
@@ -646,41 +603,29 @@ class LumpedStates(_StateMap):
         functions = left.function_names() | right.function_names()
         where, domain = "wherever the original is defined", None
         if one_branch:
-            where = domain = (
+            domain = (
                 f"every connected piece of the set of states at which {_listed(functions & _BRANCHED)} and all "
                 "quotients are defined, each by itself"
             )
             where = f"on {domain}"
-        closure = _Closure(
-            left,
-            right,
-            self._lifted_program(claim, sides),
-            ModularRows(self._indexed(claim), claim.original.size),
-            ModularRows(sides.weights, len(sides.left_roots)),
-        )
-        places = [*range(len(sides.weights))] * 2
-        heuristic = f"functions taken as generic ({_listed(functions)}); holds {where}"
+        rows = ModularRows(self._indexed(claim), claim.original.size)
+        weights = ModularRows(sides.weights, len(sides.left_roots))
+        degree, bound = bound_of(left, right, bits=rows.bits)
         return _Attempt(
-            closure.compare,
-            places,
-            *self._bound(left, right),
-            heuristic=heuristic,
+            _compare_by_closure(left, right, self._lifted_program(claim, sides), rows, weights),
+            [*range(len(sides.weights))] * 2,
+            bound,
+            degree,
+            heuristic=f"functions taken as generic ({_listed(functions)}); holds {where}",
             domain=domain,
             by_derivatives=True,
         )
 
     def _lifted_program(self, claim: Claim, sides: Sides) -> Program:
         """L f(L̄y + c) and h(L̄y + c) as a program in y, folded symbolically, so that no hash hides f(0) = 1."""
-        graph = Graph()
-        image: dict[str, list[Node]] = {name: [] for name in claim.original.states}
-        for name, row in self.lift.items():
-            for member, value in row.items():
-                image[member].append(graph.scaled(value, graph.symbol(name)))
-        for member, value in self.offset.items():
-            image[member].append(graph.number(value))
-        source = sides.left
-        mapping = {source.symbol(name): graph.add(parts) for name, parts in image.items()}
+        graph, source = Graph(), sides.left
         names = [source.name(node) for node in sides.left_inputs[claim.original.size : -1]]
+        mapping = self._lifted(graph, {name: graph.symbol(name) for name in claim.reduced.states}, claim)
         mapping |= {source.symbol(name): graph.symbol(name) for name in names}
         roots = graph.transplant(source, sides.left_roots, mapping)
         lumped = [graph.add(graph.scaled(v, roots[k]) for k, v in row.items()) for row in sides.weights]
@@ -697,18 +642,27 @@ class LumpedStates(_StateMap):
         state = np.array(original.initial_state(), dtype=np.float64)
         return RealClaim(sides, self._indexed(claim), lift, state, np.array(constants))
 
-    def lifted(self, claim: Claim, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The inputs of a point with the state that its lumps are lifted to, in doubles."""
-        index = claim.original.state_index
-        lifted = point.copy()
-        lifted[: len(index)] = 0.0
-        for name, row in self.lift.items():
-            lump = sum(nearest_double(v) * point[index[member]] for member, v in self.rows[name].items())
-            for member, value in row.items():
-                lifted[index[member]] += nearest_double(value) * lump
-        for member, value in self.offset.items():
-            lifted[index[member]] += nearest_double(value)
-        return lifted
+    def suspects(
+        self, claim: Claim, sides: Sides, contradictions: Sequence[Contradiction]
+    ) -> tuple[frozenset[Node], ...]:
+        """Logarithms and powers that may be to blame for contradictions, see :class:`Refutation`."""
+        graph = sides.left
+        lifted = self._lifted(graph, self._lumps(claim), claim)
+        several: set[Node] = set()
+        every: set[Node] = set()
+        for contradiction in contradictions:
+            terms: dict[Node, Fraction] = {}
+            for root, factor in sides.combined(contradiction.position).items():
+                add_multiple(terms, graph.linear_terms(root), factor)
+            roots = list(terms)
+            every |= branched_nodes(graph, roots)
+            program = Program(graph, [*roots, *graph.substitute(roots, lifted)], sides.left_inputs)
+            with np.errstate(all="ignore"):
+                point = np.array(contradiction.point)[:, None]
+                here, there = program.outputs(program.run(FloatDomain(), point)).reshape(2, -1)
+                same = np.abs(here - there) <= _DEFAULT.same_term * np.abs(here)
+            several |= branched_nodes(graph, [r for r, equal in zip(roots, same.tolist(), strict=True) if not equal])
+        return frozenset(several), frozenset(every)
 
     def members(self, claim: Claim) -> Sequence[str]:
         """States with a row in L, in order."""
@@ -731,8 +685,12 @@ def _has_full_rank(rows: ModularRows, prime: int) -> bool:
     return RowSpace(rows.shape[1], prime).extend(dense) == len(dense)
 
 
-class _Closure:
+def _compare_by_closure(
+    left: Program, right: Program, lifted: Program, rows: ModularRows, weights: ModularRows
+) -> Compare:
     """Closure of rowsp(L) under the Jacobian, and g(y) = L f(L̄y + c), functions taken as generic.
+
+    Compared are first the gradients that leave the space, then the differences of g, one position a pair each.
 
     Parameters
     ----------
@@ -742,37 +700,33 @@ class _Closure:
         L, and the pairs' left sides over the left roots.
     """
 
-    def __init__(self, left: Program, right: Program, lifted: Program, rows: ModularRows, weights: ModularRows) -> None:
-        self._left, self._right, self._lifted = left, right, lifted
-        self._rows, self._weights = rows, weights
-
-    def compare(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        """First the gradients that leave the space, then the differences of g, one row a pair each."""
-        escaped = self._escaping(finite, generator, points)
-        y = generator.integers(1, finite.prime, (len(self._right.inputs), points))
-        left, right = self._lifted.run(finite, y), self._right.run(finite, y)
-        good = ~(left.bad | right.bad)
-        if escaped is None or not good.any():
-            return None
-        wrong = self._lifted.outputs(left)[:, good] != self._right.outputs(right)[:, good]
-        return np.concatenate([escaped, wrong.any(axis=1).astype(np.int64)[:, None]], axis=0)
-
-    def _escaping(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+    def escaping(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
         """1 for each pair whose left side has a gradient that leaves rowsp(L) at some point, shape (pairs, 1)."""
-        lumping = self._rows.dense(finite)
-        space = RowSpace(lumping.shape[1], finite.prime)
+        lumping, combinations = rows.dense(finite), weights.dense(finite).T
+        (_, states), pairs = lumping.shape, combinations.shape[1]
+        space = RowSpace(states, finite.prime)
         space.extend(lumping)
-        weights = self._weights.dense(finite).T
-        total = weights.shape[1]
-        escaped = np.zeros((total, 1), dtype=np.int64)
+        escaped = np.zeros((pairs, 1), dtype=np.int64)
         for _ in range(points):
-            x = np.repeat(generator.integers(1, finite.prime, (len(self._left.inputs), 1)), total, axis=1)
-            tape = self._left.run(finite, x)
-            gradient = self._left.pull_back(finite, tape, weights)[: lumping.shape[1]]
+            x = np.repeat(generator.integers(1, finite.prime, (len(left.inputs), 1)), pairs, axis=1)
+            tape = left.run(finite, x)
+            gradient = left.pull_back(finite, tape, combinations)[:states]
             if tape.bad.any():
                 return None
             escaped[:, 0] |= space.residual(gradient.T).any(axis=1)
         return escaped
+
+    def compare(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+        escaped = escaping(finite, generator, points)
+        y = generator.integers(1, finite.prime, (len(right.inputs), points))
+        at_lift, given = lifted.run(finite, y), right.run(finite, y)
+        good = ~(at_lift.bad | given.bad)
+        if escaped is None or not good.any():
+            return None
+        wrong = lifted.outputs(at_lift)[:, good] != right.outputs(given)[:, good]
+        return np.concatenate([escaped, wrong.any(axis=1).astype(np.int64)[:, None]], axis=0)
+
+    return compare
 
 
 def _held_against_real_points(
@@ -785,7 +739,7 @@ def _held_against_real_points(
     seen = compare_at_real_points(claim.map.real_claim(claim, sides), seed, BRIEF if brief else RealPointSettings())
     if seen.contradictions:
         reasons = tuple(_contradicted(pairs[c.position], sides, c) for c in seen.contradictions)
-        return Refutation(reasons, _suspects(claim, claim.map, sides, seen.contradictions))
+        return Refutation(reasons, claim.map.suspects(claim, sides, seen.contradictions))
     looked = f"{seen.points} real points with {seen.patterns} patterns of signs show no difference"
     return replace(proof, heuristic=f"{proof.heuristic}; {looked}")
 
@@ -798,42 +752,19 @@ def _contradicted(pair: Pair, sides: Sides, contradiction: Contradiction) -> Rea
     where = ", ".join(f"{graph.name(i)} = {v:.6g}" for i, v in values if graph.name(i) in mentioned)
     text = f"{pair.what} is {contradiction.original:.6g} in the original at {where or 'every state'}, and "
     if contradiction.reduced is None:
-        return Reason("real-point-undefined", f"{text}has no value in the reduced model", pair.reason.element)
+        return Reason("real-point-undefined", f"{text}has no value in the reduced model", pair.element)
     text += (
         f"{contradiction.reduced:.6g} in the reduced model: "
         "they agree on one side of a singularity (of a logarithm, a root, a quotient or a jump) at most"
     )
-    return Reason("real-point-differs", text, pair.reason.element)
-
-
-def _suspects(
-    claim: Claim, lumping: LumpedStates, sides: Sides, contradictions: Sequence[Contradiction]
-) -> tuple[frozenset[Node], ...]:
-    """Logarithms and powers that may be to blame for contradictions, see :class:`Refutation`."""
-    graph = sides.left
-    several: set[Node] = set()
-    every: set[Node] = set()
-    for contradiction in contradictions:
-        terms: dict[Node, Fraction] = {}
-        for root, factor in sides.combined(contradiction.position).items():
-            add_multiple(terms, graph.linear_terms(root), factor)
-        roots = list(terms)
-        every |= branched_nodes(graph, roots)
-        point = np.array(contradiction.point)
-        program = Program(graph, roots, sides.left_inputs)
-        with np.errstate(all="ignore"):
-            both = np.stack([point, lumping.lifted(claim, point)], axis=1)
-            here, there = program.outputs(program.run(FloatDomain(), both)).T
-            same = np.abs(here - there) <= _DEFAULT.same_term * np.abs(here)
-        several |= branched_nodes(graph, [root for root, equal in zip(roots, same.tolist(), strict=True) if not equal])
-    return frozenset(several), frozenset(every)
+    return Reason("real-point-differs", text, pair.element)
 
 
 # -- x = By ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class CopiedStates(_StateMap):
+class CopiedStates:
     """Each reduced state stands for a block of original states, which all have its value.
 
     Attributes
@@ -880,14 +811,9 @@ class CopiedStates(_StateMap):
     def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]:
         """The rate of each member against that of the state that stands for it, and observables."""
         rates = claim.rates
-        text = "where the states of each block are equal, the rate of {} is not that of the state standing for it"
+        text = "where the states of each block are equal, {} is not that of the state standing for it"
         pairs = [
-            Pair(
-                f"the rate of {member}",
-                {rates[member]: _ONE},
-                rate,
-                Reason("right-hand-side-differs", text.format(member), member),
-            )
+            Pair(f"the rate of {member}", {rates[member]: _ONE}, rate, "right-hand-side-differs", member, text)
             for name, rate in zip(claim.reduced.states, claim.reduced.rhs, strict=True)
             for member in self.blocks[name]
         ]
@@ -930,7 +856,7 @@ class CopiedStates(_StateMap):
         heuristic = None
         if program.generic and different:
             heuristic = f"functions taken as generic ({_listed(program.function_names())})"
-        yield _Attempt(compare_halves(tested), different, bound_of(tested), program.degree(), expand, heuristic)
+        yield _Attempt(compare_halves(tested), different, bound_of(tested)[1], program.degree(), expand, heuristic)
 
     def members(self, claim: Claim) -> Sequence[str]:
         """All states."""
@@ -954,7 +880,7 @@ def symbolic_but(system: OdeSystem, fixed: Iterable[str] = ()) -> frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class EliminatedStates(_StateMap):
+class EliminatedStates:
     """The reduced system has some of the states, and what the others follow from: constants that are conserved totals.
 
     Attributes
@@ -1001,14 +927,8 @@ class EliminatedStates(_StateMap):
         combinations = (*self.lumps(claim.reduced).items(), *self.starts.items())
         expected += [(name, left.combined(row)) for name, row in combinations]
         expected += [(name, left.formula(node)) for name, node in self.totals.items()]
-        pairs: list[ValuePair] = []
-        for name, node in expected:
-            other = right.get(name)
-            text = f"the value of {name} at time 0 is not that of the original"
-            if node is None or other is None:
-                text = f"{name} has an initial value on one side only"
-            pairs.append(ValuePair(node, other, Reason("initial-value-differs", text, name)))
-        return pairs
+        text = "the value of {} at time 0 is not that of the original"
+        return [ValuePair.initial(name, node, right.get(name), text) for name, node in expected]
 
     def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]:
         """Rates of states, totals and states at rest, all that both systems define, observables, events."""
@@ -1018,13 +938,11 @@ class EliminatedStates(_StateMap):
         pairs: list[Pair] = []
 
         def compare(what: str, a: Node, b: Node) -> None:
-            reason = Reason("elimination-differs", f"{what} is not what it is in the original")
-            pairs.append(Pair(what, {a: _ONE}, b, reason))
+            pairs.append(Pair(what, {a: _ONE}, b, "elimination-differs"))
 
         lumps = self.lumps(after)
         for name, rate in zip(after.states, after.rhs, strict=True):
-            lumped = graph.add(graph.scaled(weight, rates[state]) for state, weight in lumps[name].items())
-            compare(f"the rate of {name}", lumped, rate)
+            compare(f"the rate of {name}", combination(graph, lumps[name], rates.__getitem__), rate)
         seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
         for name, node in self.totals.items():
             compare(f"the total {name}", graph.derivative(node, seeds), zero)
@@ -1067,11 +985,8 @@ class EliminatedStates(_StateMap):
     def _forms(self, claim: Claim) -> dict[str, Node]:
         """What the reduced system calls by one name and the original has as an expression: totals and lumps."""
         graph = claim.original.graph
-        forms = dict(self.totals)
-        for name in claim.reduced.states:
-            if name in self.rows:
-                forms[name] = graph.add(graph.scaled(v, graph.symbol(m)) for m, v in self.rows[name].items())
-        return forms
+        lumps = {name: combination(graph, self.rows[name]) for name in claim.reduced.states if name in self.rows}
+        return {**self.totals, **lumps}
 
     def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]:
         """Every symbol is an input of its side; the forms follow the left roots."""

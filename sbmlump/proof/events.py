@@ -24,8 +24,7 @@ __all__ = ["event_pairs"]
 
 
 def _pair(label: str, left: Node, right: Node) -> Pair:
-    what = f"the {label}"
-    return Pair(what, {left: Fraction(1)}, right, Reason("event-differs", f"{what} is not what it is in the original"))
+    return Pair(f"the {label}", {left: Fraction(1)}, right, "event-differs")
 
 
 def event_pairs(

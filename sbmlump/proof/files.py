@@ -37,6 +37,7 @@ from sbmlump.proof.claims import (
     Refutation,
     certify,
     certify_widest,
+    combination,
     symbolic_but,
 )
 from sbmlump.proof.values import ValuePair, ValueTable, compare_values
@@ -315,11 +316,10 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
         if constant.id in states:
             totals[constant.id] = {constant.id: Fraction(1)}
         elif constant.id in acting and constant.id not in own:
-            weights = _weights(claim, constant, rows)
-            row = _total(claim, constant, rows, weights)
-            if row is not None:
-                totals[constant.id] = row
-                sizes.update(weights)
+            total = _total(claim, constant, rows)
+            if total is not None:
+                totals[constant.id] = total[0]
+                sizes |= total[1]
     if not totals:
         return claim
     extended = {**lumps, **totals}
@@ -367,30 +367,24 @@ def _check_starts(claim: Claim, starts: Mapping[str, Row], sizes: set[str]) -> t
     return tuple(pair.reason for pair in compared(claim.symbolic - sizes)) if wrong else ()
 
 
-def _weights(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> dict[str, Node]:
-    """Values of the other constants that stand in the value of ``constant``."""
-    if constant.value is None:
-        return {}
-    values = claim.reduced.constant_values
-    others = claim.reduced.graph.symbols([constant.value]) - set(rows)
-    return {name: values[name] for name in others if name in values}
+def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> tuple[Row, frozenset[str]] | None:
+    """What a constant is in original states, if it is a sum of their initial values, else it is a value like others.
 
-
-def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row], weights: Mapping[str, Node]) -> Row | None:
-    """What a constant is in original states, if it is a sum of their initial values; else it is a value like others."""
-    graph = claim.reduced.graph
-    if constant.value is None or constant.id in rows:
+    With it the other constants in its value, which are taken at theirs.
+    """
+    graph, values = claim.reduced.graph, claim.reduced.constant_values
+    mentioned = graph.symbols([] if constant.value is None else [constant.value])
+    if constant.value is None or constant.id in rows or not mentioned & set(rows):
         return None
-    if not graph.symbols([constant.value]) & set(rows):
-        return None
+    weights = frozenset(name for name in mentioned - set(rows) if name in values)
+    (value,) = graph.substitute([constant.value], {graph.symbol(name): values[name] for name in weights})
     total: dict[str, Fraction] = {}
-    (value,) = graph.substitute([constant.value], {graph.symbol(name): node for name, node in weights.items()})
     for term, factor in graph.linear_terms(value).items():
         name = graph.name(term) if claim.reduced.is_symbol(term) else None
         if name is None or name not in rows:
             return None
         add_multiple(total, rows[name], factor)
-    return {member: value for member, value in total.items() if value}
+    return {member: value for member, value in total.items() if value}, weights
 
 
 def _with_resting_states(system: OdeSystem, names: set[str]) -> OdeSystem:
@@ -462,10 +456,7 @@ def claim_of_files(
         starts = {name: {state: Fraction(1)} for name, state in named.items() if state is not None}
     state_map = EliminatedStates({}, starts, rows or {}, complete=False)
 
-    def combination(row: Row) -> Node:
-        return graph.add(graph.scaled(weight, graph.symbol(name)) for name, weight in row.items())
-
-    forms = {name: combination(row) for name, row in (*starts.items(), *state_map.lumps(reduced).items())}
+    forms = {name: combination(graph, row) for name, row in (*starts.items(), *state_map.lumps(reduced).items())}
     used = reduced.graph.symbols([c.value for c in new if c.value is not None and c.id not in starts])
     mapping = {reduced.graph.symbol(name): forms.get(name, graph.symbol(name)) for name in used}
     totals = {

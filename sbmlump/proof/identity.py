@@ -130,11 +130,11 @@ def failure_bound(degree: float, bits: float, settings: IdentitySettings = _DEFA
     return min(1.0, by_points + by_prime)
 
 
-def bound_of(*programs: Program, bits: float = 0.0, settings: IdentitySettings = _DEFAULT) -> float:
-    """:func:`failure_bound` of a difference of outputs of programs, with ``bits`` of numbers that stand in none."""
+def bound_of(*programs: Program, bits: float = 0.0, settings: IdentitySettings = _DEFAULT) -> tuple[float, float]:
+    """Degree and :func:`failure_bound` of differences of outputs, with ``bits`` of numbers that stand in no program."""
     degree = sum(program.degree() for program in programs) + 1
     heights = sum(program.height() for program in programs)
-    return failure_bound(degree, degree * (heights + bits + settings.spare_bits), settings)
+    return degree, failure_bound(degree, degree * (heights + bits + settings.spare_bits), settings)
 
 
 def run_trials(
@@ -186,14 +186,24 @@ class Pair:
         A linear combination of expressions of the original.
     right : Node
         An expression of the reduced system.
-    reason : Reason
+    code : str
         Why the claim is false if they differ.
+    element : str or None
+    text : str
+        Says so; ``{}`` stands for ``what``.
     """
 
     what: str
     left: Mapping[Node, Fraction]
     right: Node
-    reason: Reason
+    code: str
+    element: str | None = None
+    text: str = "{} is not what it is in the original"
+
+    @property
+    def reason(self) -> Reason:
+        """Why the claim is false if the two differ."""
+        return Reason(self.code, self.text.format(self.what), self.element)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,14 +252,9 @@ class Sides:
 
     def unknown(self) -> list[str]:
         """Symbols that are among the inputs of neither side: constants without a value."""
-        names = (
-            graph.symbols(roots) - {graph.name(node) for node in inputs[:-1]}
-            for graph, roots, inputs in (
-                (self.left, self.left_roots, self.left_inputs),
-                (self.right, self.right_roots, self.right_inputs),
-            )
-        )
-        return sorted(set().union(*names))
+        left = self.left.symbols(self.left_roots) - {self.left.name(node) for node in self.left_inputs[:-1]}
+        right = self.right.symbols(self.right_roots) - {self.right.name(node) for node in self.right_inputs[:-1]}
+        return sorted(left | right)
 
     def joined(self, image: Mapping[Node, Node]) -> tuple[list[Node], list[Node]]:
         """Both sides in the graph of the left one; ``image`` says there what the inputs of the right one are."""
@@ -331,6 +336,9 @@ class ModularRows:
         ]
         self._rows, self._columns, self._codes = np.array(entries, dtype=np.int64).reshape(-1, 3).T
         self._values = [Fraction(*pair) for pair in codes]
+        self.bits = float(
+            sum(v.numerator.bit_length() + v.denominator.bit_length() for row in rows for v in row.values())
+        )
 
     def _residues(self, finite: PrimeField) -> Residues:
         return np.array([finite.residue(value) for value in self._values], dtype=np.int64)[self._codes]

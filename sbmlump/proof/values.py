@@ -105,6 +105,13 @@ class ValuePair:
     right: Node | None
     reason: Reason
 
+    @staticmethod
+    def initial(name: str, left: Node | None, right: Node | None, text: str) -> ValuePair:
+        """A pair of initial values; ``{}`` in the text stands for the name."""
+        if left is None or right is None:
+            text = "{} has an initial value on one side only"
+        return ValuePair(left, right, Reason("initial-value-differs", text.format(name), name))
+
 
 @dataclass(frozen=True, slots=True)
 class ComparedValues:
@@ -207,7 +214,7 @@ def _tested(
     A difference that the trials are too few for (numbers that are too large) counts as one.
     """
     program = Program(graph, [*left, *right], variables)
-    test = run_trials(compare_halves(program), Stream.VALUES.generator(seed), bound_of(program))
+    test = run_trials(compare_halves(program), Stream.VALUES.generator(seed), bound_of(program)[1])
     if not test.primes:
         return None
     if not test.wrong and test.failure_probability > IdentitySettings().target:
