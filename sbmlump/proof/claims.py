@@ -84,6 +84,7 @@ from sbmlump.proof.real_points import (
 )
 from sbmlump.proof.values import (
     Joined,
+    ValiditySettings,
     ValuePair,
     ValueTable,
     compare_values,
@@ -122,22 +123,28 @@ _LIMITED: Final = _BRANCHED | frozenset(  # functions that have no real value fo
 
 @dataclass(frozen=True, slots=True)
 class ProofSettings:
-    """What a proof tries, beside the settings of its identity tests and real points.
+    """How much a proof looks at.
 
     Attributes
     ----------
+    identity : IdentitySettings
+    real_points, brief : RealPointSettings
+        For proofs by derivatives that hold on a piece of the state space, and for those that hold everywhere: what is
+        looked for there is a reduced system without a value.
+    validity : ValiditySettings
     rank_primes : int
         Tried until the rows of a lumping have full rank modulo one of them: it never exceeds the rank over Q, and is
         less modulo few of the 50 million primes.
     same_term : float
         Relative difference of doubles below which a term is taken for equal at two states (to blame functions only).
-    most_named : int
-        Constants within a sentence.
     """
 
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    real_points: RealPointSettings = field(default_factory=RealPointSettings)
+    brief: RealPointSettings = BRIEF
+    validity: ValiditySettings = field(default_factory=ValiditySettings)
     rank_primes: int = 4
     same_term: float = 1e-9
-    most_named: int = 8
 
 
 _DEFAULT: Final = ProofSettings()
@@ -209,7 +216,7 @@ class Refutation:
 # -- the prover --------------------------------------------------------------------------------------
 
 
-def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
+def certify(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAULT) -> ExactProof | Refutation:
     """Prove or refute a claim.
 
     Returns
@@ -221,17 +228,17 @@ def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
     LimitError
         If no difference was found but the chance of error stays above 1e-18 (``degree-too-high``).
     """
-    reasons = claim.map.faults(claim)
+    reasons = claim.map.faults(claim, settings)
     if reasons:
         return Refutation(tuple(reasons))
     pairs, reasons = claim.map.pairs(claim)
-    values = compare_values(claim.original.graph, claim.reduced.graph, claim.value_pairs(), seed)
+    values = compare_values(claim.original.graph, claim.reduced.graph, claim.value_pairs(), seed, settings.identity)
     reasons = [*values.reasons, *reasons]
     if reasons:
         return Refutation(tuple(reasons))
     first: Refutation | None = None
     for sides in claim.map.sides(claim, pairs):
-        outcome = _prove(claim, pairs, sides, seed)
+        outcome = _prove(claim, pairs, sides, seed, settings)
         if isinstance(outcome, ExactProof):
             return with_values(outcome, values)
         first = first or outcome
@@ -239,7 +246,7 @@ def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
     return first
 
 
-def certify_widest(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
+def certify_widest(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAULT) -> ExactProof | Refutation:
     """As :func:`certify`, for all values of as many constants as can be (those of the claim at least).
 
     What was found with the values of the file is proved with every constant symbolic first. Where that fails, the
@@ -253,30 +260,30 @@ def certify_widest(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
     """
     every = claim.symbolic | set(claim.original.given_constants)
     if every <= claim.symbolic:
-        return certify(claim, seed)
+        return certify(claim, seed, settings)
     widest = replace(claim, symbolic=every)
-    first = _proof_of(widest, seed)
+    first = _proof_of(widest, seed, settings)
     if first is not None and first.domain is None:
         return first
-    joined = _joined(widest)
+    graph, left, right = _joined(widest)
     tried = {every, claim.symbolic} if first is None else {every}  # the claim as it is comes last anyway
-    candidates: Iterable[frozenset[str]] = (
-        fixed_sets(claim.original, claim.symbolic, joined, seed) if first is None else [inside_functions(*joined)]
-    )
+    candidates: Iterable[frozenset[str]] = [inside_functions(graph, left, right)]
+    if first is None:
+        candidates = fixed_sets(claim.original, claim.symbolic, (graph, left, right), seed, settings.validity)
     for fixed in candidates:
         free = (every - with_sources(claim.original, fixed & every)) | claim.symbolic
         if free in tried:
             continue
         tried.add(free)
-        proof = _proof_of(replace(claim, symbolic=free), seed)
+        proof = _proof_of(replace(claim, symbolic=free), seed, settings)
         if proof is not None and (first is None or proof.domain is None):
             return proof
-    return certify(claim, seed) if first is None else first
+    return certify(claim, seed, settings) if first is None else first
 
 
-def _proof_of(claim: Claim, seed: int) -> ExactProof | None:
+def _proof_of(claim: Claim, seed: int, settings: ProofSettings) -> ExactProof | None:
     try:
-        outcome = certify(claim, seed)
+        outcome = certify(claim, seed, settings)
     except LimitError:  # degrees grow with the number of symbols; fewer of them may be within the limits
         return None
     return outcome if isinstance(outcome, ExactProof) else None
@@ -311,33 +318,39 @@ class _Attempt:
     by_derivatives: bool = False  # and so has to be held against real points
 
 
-def _prove(claim: Claim, pairs: Sequence[Pair], sides: Sides, seed: int) -> ExactProof | Refutation:
+def _prove(
+    claim: Claim, pairs: Sequence[Pair], sides: Sides, seed: int, settings: ProofSettings
+) -> ExactProof | Refutation:
     """By the first attempt that succeeds, or the refutation by the last."""
     unknown = sides.unknown()
     if unknown:
         text = "the constant {} has no value"
         return Refutation(tuple(Reason("missing-value", text.format(name), name) for name in unknown))
-    outcome: ExactProof | Refutation | None = None
-    for attempt in claim.map.attempts(claim, sides):
-        trial = _tried(attempt, pairs, claim.map.stream.generator(seed))
+    outcome: Refutation | None = None
+    for attempt in claim.map.attempts(claim, sides, settings.identity):
+        trial = _tried(attempt, pairs, claim.map.stream.generator(seed), settings.identity)
         if isinstance(trial, Refutation):
             outcome = trial
             continue
-        outcome = _proof(claim, sides, attempt, trial)
-        return _held_against_real_points(claim, pairs, sides, outcome, seed) if attempt.by_derivatives else outcome
+        proof = _proof(claim, sides, attempt, trial)
+        if attempt.by_derivatives:
+            return _held_against_real_points(claim, pairs, sides, proof, seed, settings)
+        return proof
     assert outcome is not None
     return outcome
 
 
-def _tried(attempt: _Attempt, pairs: Sequence[Pair], generator: np.random.Generator) -> IdentityTest | Refutation:
+def _tried(
+    attempt: _Attempt, pairs: Sequence[Pair], generator: np.random.Generator, settings: IdentitySettings
+) -> IdentityTest | Refutation:
     """The test that showed no difference (without primes after an expansion), or the pairs that differ."""
     unequal = attempt.expand()
     trial = IdentityTest(unequal or ())
     if unequal is None:
-        trial = run_trials(attempt.compare, generator, attempt.bound)
+        trial = run_trials(attempt.compare, generator, attempt.bound, settings)
         if not trial.primes:
             return Refutation((Reason("undefined", "no random point was found at which both systems are defined"),))
-        if not trial.wrong and trial.failure_probability > IdentitySettings().target:
+        if not trial.wrong and trial.failure_probability > settings.target:
             message = (
                 "no difference was found, but the degree and the size of the numbers are too high to call that a proof "
                 f"(chance of error up to {trial.failure_probability:.1e})"
@@ -419,12 +432,12 @@ class _StateMap(Protocol):
 
     @property
     def stream(self) -> Stream: ...
-    def faults(self, claim: Claim) -> list[Reason]: ...
+    def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]: ...
     def values(self, claim: Claim, left: ValueTable, right: ValueTable) -> list[ValuePair]: ...
     def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]: ...
     def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]: ...
     def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]: ...
-    def attempts(self, claim: Claim, sides: Sides) -> Iterator[_Attempt]: ...
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]: ...
     def members(self, claim: Claim) -> Sequence[str]: ...
     def statement(self, claim: Claim) -> str: ...
 
@@ -451,7 +464,7 @@ class LumpedStates:
     offset: Row = field(default_factory=dict)
     stream: ClassVar[Stream] = Stream.LUMPING
 
-    def faults(self, claim: Claim) -> list[Reason]:
+    def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
         """L has full row rank, L̄ and c are a right inverse, and the reduced system has values for its constants."""
         original, reduced = claim.original, claim.reduced
         reasons = _mismatch("lumping", self.rows, reduced.states)
@@ -464,14 +477,14 @@ class LumpedStates:
             Reason("missing-value", text.format(name), name)
             for name in sorted(mentioned - set(reduced.constant_values))
         ]
-        return reasons or self._rank_faults(claim)
+        return reasons or self._rank_faults(claim, settings.rank_primes)
 
-    def _rank_faults(self, claim: Claim) -> list[Reason]:
+    def _rank_faults(self, claim: Claim, primes: int) -> list[Reason]:
         """Rank modulo a prime: it never exceeds the rank over Q, so full rank here is full rank there."""
         reasons: list[Reason] = []
         generator = np.random.default_rng(int(Stream.RANK))
         rows = ModularRows(self._indexed(claim), claim.original.size)
-        if not any(_has_full_rank(rows, random_prime(generator)) for _ in range(_DEFAULT.rank_primes)):
+        if not any(_has_full_rank(rows, random_prime(generator)) for _ in range(primes)):
             reasons.append(Reason("rank-deficient", "the rows of the lumping matrix depend on each other"))
         return reasons + self._lift_faults()
 
@@ -559,15 +572,15 @@ class LumpedStates:
             parts[member].append(graph.number(value))
         return {claim.original.graph.symbol(name): graph.add(nodes) for name, nodes in parts.items()}
 
-    def attempts(self, claim: Claim, sides: Sides) -> Iterator[_Attempt]:
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
         """As it stands where both sides are rational; else by derivatives, those first that hold everywhere."""
         left, right = sides.left_program(), sides.right_program()
         if not (left.generic or right.generic):
-            yield self._direct(claim, sides, left, right)
+            yield self._direct(claim, sides, (left, right), settings)
             return
         branched = branched_nodes(sides.left, sides.left_roots)
         first = sides.left_program(branched) if branched else left
-        yield self._by_closure(claim, sides, first, right)
+        yield self._by_closure(claim, sides, (first, right), settings)
         if not branched:
             return
         # only for gradients: the witness folds what was there at first
@@ -575,32 +588,36 @@ class LumpedStates:
         changed = rewritten.left_roots != sides.left_roots
         if changed:
             opaque = branched_nodes(sides.left, rewritten.left_roots)
-            yield self._by_closure(claim, sides, rewritten.left_program(opaque), right)
-        yield self._by_closure(claim, sides, left, right, one_branch=True)
+            yield self._by_closure(claim, sides, (rewritten.left_program(opaque), right), settings)
+        yield self._by_closure(claim, sides, (left, right), settings, one_branch=True)
         if changed:
-            yield self._by_closure(claim, sides, rewritten.left_program(), right, one_branch=True)
+            yield self._by_closure(claim, sides, (rewritten.left_program(), right), settings, one_branch=True)
 
-    def _direct(self, claim: Claim, sides: Sides, left: Program, right: Program) -> _Attempt:
+    def _direct(
+        self, claim: Claim, sides: Sides, programs: tuple[Program, Program], settings: IdentitySettings
+    ) -> _Attempt:
         rows = ModularRows(self._indexed(claim), claim.original.size)
-        n = claim.original.size
-
-        def matching(finite: PrimeField, _: np.random.Generator, x: Residues, __: Residues) -> Residues:
-            return np.concatenate([rows.times(finite, x), x[n:]])
 
         def expand() -> tuple[int, ...] | None:
             if len(sides.left_inputs) > MAX_VARIABLES:
                 return None
             return unequal_polynomials(sides.left, *sides.joined(self.image(claim, sides)), sides.left_inputs)
 
-        compare = compare_matching(left, right, ModularRows(sides.weights, len(sides.left_roots)), matching)
-        degree, bound = bound_of(left, right, bits=rows.bits)
+        compare = compare_matching(*programs, ModularRows(sides.weights, len(sides.left_roots)), rows.lumped)
+        degree, bound = bound_of(*programs, bits=rows.bits, settings=settings)
         return _Attempt(compare, range(len(sides.weights)), bound, degree, expand)
 
     def _by_closure(
-        self, claim: Claim, sides: Sides, left: Program, right: Program, *, one_branch: bool = False
+        self,
+        claim: Claim,
+        sides: Sides,
+        programs: tuple[Program, Program],
+        settings: IdentitySettings,
+        *,
+        one_branch: bool = False,
     ) -> _Attempt:
-        """``one_branch``: whether ``left`` knows derivatives that say nothing across a singularity."""
-        functions = left.function_names() | right.function_names()
+        """``one_branch``: whether the left program knows derivatives that say nothing across a singularity."""
+        functions = programs[0].function_names() | programs[1].function_names()
         where, domain = "wherever the original is defined", None
         if one_branch:
             domain = (
@@ -610,9 +627,9 @@ class LumpedStates:
             where = f"on {domain}"
         rows = ModularRows(self._indexed(claim), claim.original.size)
         weights = ModularRows(sides.weights, len(sides.left_roots))
-        degree, bound = bound_of(left, right, bits=rows.bits)
+        degree, bound = bound_of(*programs, bits=rows.bits, settings=settings)
         return _Attempt(
-            _compare_by_closure(left, right, self._lifted_program(claim, sides), rows, weights),
+            _compare_by_closure(*programs, self._lifted_program(claim, sides), rows, weights),
             [*range(len(sides.weights))] * 2,
             bound,
             degree,
@@ -643,7 +660,7 @@ class LumpedStates:
         return RealClaim(sides, self._indexed(claim), lift, state, np.array(constants))
 
     def suspects(
-        self, claim: Claim, sides: Sides, contradictions: Sequence[Contradiction]
+        self, claim: Claim, sides: Sides, contradictions: Sequence[Contradiction], same_term: float
     ) -> tuple[frozenset[Node], ...]:
         """Logarithms and powers that may be to blame for contradictions, see :class:`Refutation`."""
         graph = sides.left
@@ -660,7 +677,7 @@ class LumpedStates:
             with np.errstate(all="ignore"):
                 point = np.array(contradiction.point)[:, None]
                 here, there = program.outputs(program.run(FloatDomain(), point)).reshape(2, -1)
-                same = np.abs(here - there) <= _DEFAULT.same_term * np.abs(here)
+                same = np.abs(here - there) <= same_term * np.abs(here)
             several |= branched_nodes(graph, [r for r, equal in zip(roots, same.tolist(), strict=True) if not equal])
         return frozenset(several), frozenset(every)
 
@@ -730,16 +747,17 @@ def _compare_by_closure(
 
 
 def _held_against_real_points(
-    claim: Claim, pairs: Sequence[Pair], sides: Sides, proof: ExactProof, seed: int
+    claim: Claim, pairs: Sequence[Pair], sides: Sides, proof: ExactProof, seed: int, settings: ProofSettings
 ) -> ExactProof | Refutation:
     """The proof, with what was looked at, or the real points that contradict it."""
     assert isinstance(claim.map, LumpedStates)
     # what holds on the whole domain needs no long look where the reduced system has values nearly everywhere
     brief = proof.domain is None and not sides.right_program().function_names() & _LIMITED
-    seen = compare_at_real_points(claim.map.real_claim(claim, sides), seed, BRIEF if brief else RealPointSettings())
+    points = settings.brief if brief else settings.real_points
+    seen = compare_at_real_points(claim.map.real_claim(claim, sides), seed, points)
     if seen.contradictions:
         reasons = tuple(_contradicted(pairs[c.position], sides, c) for c in seen.contradictions)
-        return Refutation(reasons, claim.map.suspects(claim, sides, seen.contradictions))
+        return Refutation(reasons, claim.map.suspects(claim, sides, seen.contradictions, settings.same_term))
     looked = f"{seen.points} real points with {seen.patterns} patterns of signs show no difference"
     return replace(proof, heuristic=f"{proof.heuristic}; {looked}")
 
@@ -775,7 +793,7 @@ class CopiedStates:
     blocks: Mapping[str, Sequence[str]]
     stream: ClassVar[Stream] = Stream.COPIES
 
-    def faults(self, claim: Claim) -> list[Reason]:
+    def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
         """The blocks are a partition of the original states, one a reduced state."""
         reasons: list[Reason] = []
         if claim.original.events or claim.reduced.events:
@@ -839,7 +857,7 @@ class CopiedStates:
         """All inputs are the same on both sides."""
         return {}
 
-    def attempts(self, claim: Claim, sides: Sides) -> Iterator[_Attempt]:
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
         """As it stands."""
         graph, inputs = sides.left, sides.left_inputs
         left, right = sides.joined({})
@@ -856,7 +874,8 @@ class CopiedStates:
         heuristic = None
         if program.generic and different:
             heuristic = f"functions taken as generic ({_listed(program.function_names())})"
-        yield _Attempt(compare_halves(tested), different, bound_of(tested)[1], program.degree(), expand, heuristic)
+        _, bound = bound_of(tested, settings=settings)
+        yield _Attempt(compare_halves(tested), different, bound, program.degree(), expand, heuristic)
 
     def members(self, claim: Claim) -> Sequence[str]:
         """All states."""
@@ -907,7 +926,7 @@ class EliminatedStates:
         """Each state of the reduced system as a combination of original states."""
         return {name: self.rows.get(name, {name: _ONE}) for name in reduced.states}
 
-    def faults(self, claim: Claim) -> list[Reason]:
+    def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
         """Everything that the map names is there."""
         members = (*self.lumps(claim.reduced).items(), *self.starts.items())
         reasons = _unknown_members(members, claim.original.states, "{member} is no state of the original")
@@ -1010,7 +1029,7 @@ class EliminatedStates:
         graph = sides.left
         return {sides.right.symbol(name): forms.get(name, graph.symbol(name)) for name in names}
 
-    def attempts(self, claim: Claim, sides: Sides) -> Iterator[_Attempt]:
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
         """As it stands, point by point."""
         left, right = sides.left_program(), sides.right_program()
         forms = list(self._forms(claim))
@@ -1030,17 +1049,16 @@ class EliminatedStates:
             return y
 
         degree = left.degree() * (1 + right.degree()) + 1
-        spare = IdentitySettings().spare_bits
-        bound = failure_bound(degree, degree * (left.height() + right.height() + spare))
-        weights = ModularRows(sides.weights, len(sides.left_roots))
-        yield _Attempt(compare_matching(left, right, weights, matching), range(len(sides.weights)), bound, degree)
+        bound = failure_bound(degree, degree * (left.height() + right.height() + settings.spare_bits), settings)
+        compare = compare_matching(left, right, ModularRows(sides.weights, len(sides.left_roots)), matching)
+        yield _Attempt(compare, range(len(sides.weights)), bound, degree)
 
     def members(self, claim: Claim) -> Sequence[str]:
         """All states."""
         return claim.original.states
 
-    def statement(self, claim: Claim) -> str:
-        """What is proved, in words."""
+    def statement(self, claim: Claim, most: int = 8) -> str:
+        """What is proved, in words, with at most so many constants by name."""
         original = claim.original
         states = set(original.states)
         number = sum(not states.isdisjoint(original.graph.symbols([node])) for node in self.totals.values())
@@ -1050,7 +1068,6 @@ class EliminatedStates:
         fixed = sorted(constants - claim.symbolic)
         every = ""
         if claim.symbolic or not constants:
-            most = _DEFAULT.most_named
             listed = ", ".join(fixed[:most]) + (", …" if len(fixed) > most else "")
             every = ", for all values of the constants" + (f" but {listed}" if fixed else "")
         return f"{what}; what is eliminated follows from them and from the states that stay, exactly{every}"

@@ -20,6 +20,7 @@ from sbmlump.model.graph import Graph, Node, Op, bits
 from sbmlump.model.program import Program
 
 __all__ = [
+    "DEFAULT",
     "MAX_VARIABLES",
     "IdentitySettings",
     "IdentityTest",
@@ -94,7 +95,7 @@ class IdentitySettings:
     spare_bits: int = 64
 
 
-_DEFAULT: Final = IdentitySettings()
+DEFAULT: Final = IdentitySettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class IdentityTest:
     failure_probability: float = 0.0
 
 
-def failure_bound(degree: float, bits: float, settings: IdentitySettings = _DEFAULT) -> float:
+def failure_bound(degree: float, bits: float, settings: IdentitySettings = DEFAULT) -> float:
     """Probability that one round (one prime, two points) does not show a difference that exists.
 
     A non-zero polynomial of degree d vanishes at a random point of GF(p) with probability at most d/p
@@ -130,7 +131,7 @@ def failure_bound(degree: float, bits: float, settings: IdentitySettings = _DEFA
     return min(1.0, by_points + by_prime)
 
 
-def bound_of(*programs: Program, bits: float = 0.0, settings: IdentitySettings = _DEFAULT) -> tuple[float, float]:
+def bound_of(*programs: Program, bits: float = 0.0, settings: IdentitySettings = DEFAULT) -> tuple[float, float]:
     """Degree and :func:`failure_bound` of differences of outputs, with ``bits`` of numbers that stand in no program."""
     degree = sum(program.degree() for program in programs) + 1
     heights = sum(program.height() for program in programs)
@@ -138,7 +139,7 @@ def bound_of(*programs: Program, bits: float = 0.0, settings: IdentitySettings =
 
 
 def run_trials(
-    compare: Compare, generator: np.random.Generator, bound: float, settings: IdentitySettings = _DEFAULT
+    compare: Compare, generator: np.random.Generator, bound: float, settings: IdentitySettings = DEFAULT
 ) -> IdentityTest:
     """Repeat ``compare`` with fresh primes until the bound is below 1e-18.
 
@@ -348,6 +349,10 @@ class ModularRows:
         product = np.zeros((self.shape[0], values.shape[1]), dtype=np.int64)
         np.add.at(product, self._rows, self._residues(finite)[:, None] * values[self._columns] % finite.prime)
         return product % finite.prime
+
+    def lumped(self, finite: PrimeField, _: np.random.Generator, x: Residues, __: Residues) -> Residues:
+        """Points Lx, with the further inputs as they are: what :func:`compare_matching` asks for under y = Lx."""
+        return np.concatenate([self.times(finite, x), x[self.shape[1] :]])
 
     def dense(self, finite: PrimeField) -> Residues:
         """All of it as an array."""

@@ -27,6 +27,7 @@ from sbmlump.model.properties import with_double_constants
 from sbmlump.model.reduced import ExactProof
 from sbmlump.model.system import OdeSystem
 from sbmlump.proof.identity import (
+    DEFAULT,
     IdentitySettings,
     IdentityTest,
     Stream,
@@ -149,7 +150,13 @@ def constant_pairs(original: OdeSystem, reduced: OdeSystem, left: ValueTable, ri
     return pairs
 
 
-def compare_values(original: Graph, reduced: Graph, pairs: Iterable[ValuePair], seed: int = 0) -> ComparedValues:
+def compare_values(
+    original: Graph,
+    reduced: Graph,
+    pairs: Iterable[ValuePair],
+    seed: int = 0,
+    settings: IdentitySettings = DEFAULT,
+) -> ComparedValues:
     """The pairs that are not identical.
 
     References
@@ -171,11 +178,11 @@ def compare_values(original: Graph, reduced: Graph, pairs: Iterable[ValuePair], 
     graph = Graph()
     left = graph.transplant(original, [pair.left for pair in formulas if pair.left is not None], {})
     right = graph.transplant(reduced, [pair.right for pair in formulas if pair.right is not None], {})
-    outcome = _identical(graph, left, right, seed)
+    outcome = _identical(graph, left, right, seed, settings)
     if outcome.wrong:
         both, replaced = with_double_constants(graph, [*left, *right])
         if replaced:
-            again = _identical(graph, both[: len(left)], both[len(left) :], seed)
+            again = _identical(graph, both[: len(left)], both[len(left) :], seed, settings)
             outcome = again if len(again.wrong) < len(outcome.wrong) else outcome
     wrong += [formulas[i] for i in outcome.wrong]
     return ComparedValues(tuple(wrong), outcome.failure_probability, outcome.primes)
@@ -185,7 +192,9 @@ def _is_symbolic(graph: Graph, node: Node) -> bool:
     return graph.number_of(node) is None and bool(graph.symbols([node]))  # most are numbers
 
 
-def _identical(graph: Graph, left: Sequence[Node], right: Sequence[Node], seed: int) -> IdentityTest:
+def _identical(
+    graph: Graph, left: Sequence[Node], right: Sequence[Node], seed: int, settings: IdentitySettings
+) -> IdentityTest:
     """Positions at which two expressions of one graph are not identical."""
     open_pairs = [i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a != b]
     if not open_pairs:
@@ -195,30 +204,28 @@ def _identical(graph: Graph, left: Sequence[Node], right: Sequence[Node], seed: 
     unequal = unequal_polynomials(graph, a, b, variables)
     if unequal is not None:
         return IdentityTest(tuple(open_pairs[i] for i in unequal))
-    test = _tested(graph, a, b, variables, seed)
+    test = _tested(Program(graph, [*a, *b], variables), seed, settings)
     if test is not None:
         return replace(test, wrong=tuple(open_pairs[i] for i in test.wrong))
     # some pair is defined nowhere; one by one, so that it hides no other
-    alone = [_tested(graph, [x], [y], variables, seed) for x, y in zip(a, b, strict=True)]
+    alone = [_tested(Program(graph, both, variables), seed, settings) for both in zip(a, b, strict=True)]
     wrong = tuple(i for i, test in zip(open_pairs, alone, strict=True) if test is None or test.wrong)
     known = [test for test in alone if test is not None]
     chance = min(1.0, sum(test.failure_probability for test in known))
     return IdentityTest(wrong, tuple(p for test in known for p in test.primes), 0, chance)
 
 
-def _tested(
-    graph: Graph, left: Sequence[Node], right: Sequence[Node], variables: Sequence[Node], seed: int
-) -> IdentityTest | None:
+def _tested(program: Program, seed: int, settings: IdentitySettings) -> IdentityTest | None:
     """By trials at random points; ``None`` if no point was found at which all is defined.
 
     A difference that the trials are too few for (numbers that are too large) counts as one.
     """
-    program = Program(graph, [*left, *right], variables)
-    test = run_trials(compare_halves(program), Stream.VALUES.generator(seed), bound_of(program)[1])
+    bound = bound_of(program, settings=settings)[1]
+    test = run_trials(compare_halves(program), Stream.VALUES.generator(seed), bound, settings)
     if not test.primes:
         return None
-    if not test.wrong and test.failure_probability > IdentitySettings().target:
-        test = replace(test, wrong=tuple(range(len(left))))
+    if not test.wrong and test.failure_probability > settings.target:
+        test = replace(test, wrong=tuple(range(len(program.roots) // 2)))
     return replace(test, failure_probability=0.0) if test.wrong else test
 
 
@@ -336,7 +343,11 @@ def ids_below(system: OdeSystem, names: Iterable[str]) -> set[str]:
 
 
 def fixed_sets(
-    system: OdeSystem, symbolic: AbstractSet[str], joined: Joined, seed: int, settings: ValiditySettings | None = None
+    system: OdeSystem,
+    symbolic: AbstractSet[str],
+    joined: Joined,
+    seed: int,
+    settings: ValiditySettings,
 ) -> Iterator[frozenset[str]]:
     """Constants to fix so that two lists of expressions are identical, the smallest set first.
 
@@ -349,10 +360,10 @@ def fixed_sets(
     joined : graph, expressions, expressions
         Over states, and constants as symbols.
     seed : int
-    settings : ValiditySettings, optional
+    settings : ValiditySettings
     """
     constants = [c.id for c in system.constants if c.id not in symbolic]
-    search = _Search(system, joined, constants, seed, settings or ValiditySettings())
+    search = _Search(system, joined, constants, seed, settings)
     if search.differing:
         yield search.needed()
         yield search.mentioned
