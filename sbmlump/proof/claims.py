@@ -107,6 +107,7 @@ __all__ = [
     "certify",
     "certify_widest",
     "combination",
+    "proof_of",
     "symbolic_but",
 ]
 
@@ -262,7 +263,7 @@ def certify_widest(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAU
     if every <= claim.symbolic:
         return certify(claim, seed, settings)
     widest = replace(claim, symbolic=every)
-    first = _proof_of(widest, seed, settings)
+    first = proof_of(widest, seed, settings)
     if first is not None and first.domain is None:
         return first
     graph, left, right = _joined(widest)
@@ -275,13 +276,14 @@ def certify_widest(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAU
         if free in tried:
             continue
         tried.add(free)
-        proof = _proof_of(replace(claim, symbolic=free), seed, settings)
+        proof = proof_of(replace(claim, symbolic=free), seed, settings)
         if proof is not None and (first is None or proof.domain is None):
             return proof
     return certify(claim, seed, settings) if first is None else first
 
 
-def _proof_of(claim: Claim, seed: int, settings: ProofSettings) -> ExactProof | None:
+def proof_of(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAULT) -> ExactProof | None:
+    """The proof of a claim, ``None`` where there is none."""
     try:
         outcome = certify(claim, seed, settings)
     except LimitError:  # degrees grow with the number of symbols; fewer of them may be within the limits

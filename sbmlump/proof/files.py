@@ -38,6 +38,7 @@ from sbmlump.proof.claims import (
     certify,
     certify_widest,
     combination,
+    proof_of,
     symbolic_but,
 )
 from sbmlump.proof.values import ValuePair, ValueTable, compare_values
@@ -177,8 +178,7 @@ def _proved_elimination(claim: Claim, record: LumpingRecord | None, seed: int) -
     starts = None if record is None else dict(record.starts)
     fixed = () if record is None else tuple(record.valid_for)
     elimination = claim_of_files(claim.original, claim.reduced, claim.observables, lumping.rows, starts, fixed)
-    outcome = certify(elimination, seed)
-    return outcome if isinstance(outcome, ExactProof) else None
+    return proof_of(elimination, seed)
 
 
 def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:

@@ -69,10 +69,11 @@ class IdentitySettings:
     Attributes
     ----------
     target : float
-        Certificates are to be wrong with a smaller probability than this: once in 10^18 proofs, less than a computer
-        errs by itself.
+        Certificates are to be wrong with a smaller probability than this, so that no number of proofs anybody makes
+        lets one error be expected. It costs three or four primes.
     points : int
-        In one round, modulo one prime. Two: the bound of a round is then that of the primes, a third changes nothing.
+        In one round, modulo one prime. Two: the bound of a round is then mostly that of the prime, and a third point
+        would not lower it.
     least_rounds, most_rounds : int
         Three primes at least, whatever the bound says; after 400 the degree is called too high.
     most_empty : int

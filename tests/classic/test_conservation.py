@@ -14,7 +14,7 @@ from strategies import mass_action_networks
 
 import sbmlump
 from sbmlump.dynamics.ensemble import EnsembleSettings, measure
-from sbmlump.errors import UnsupportedModelError, UsageError
+from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
 from sbmlump.methods.elimination.conservation import conservation, on_class
 from sbmlump.methods.exact.lump import lump_exactly
@@ -215,6 +215,17 @@ def test_the_proof_refutes_wrong_eliminations() -> None:
     assert refuted.reasons[0].code == "initial-value-differs"
     other = replace(found.system, assigned=tuple(replace(a, value=graph.number(0)) for a in found.system.assigned))
     assert isinstance(certify(claim(other, totals)), Refutation)
+
+
+def test_a_degree_that_is_too_high_for_random_points_is_no_proof() -> None:
+    graph = Graph()
+    a, one = graph.symbol("a"), graph.number(1)
+    high = graph.number(60_000)
+    rate = graph.mul((a, graph.pow(graph.add((one, graph.pow(a, high))), high)))
+    system = OdeSystem(graph, ("a", "b"), (one, one), (graph.neg(rate), rate))
+    with pytest.raises(LimitError) as error:
+        conservation(system, parse_observables(system, ["a"]))
+    assert error.value.reasons[0].code == "degree-too-high"
 
 
 def test_a_model_read_back_is_proved_and_a_spoilt_one_refuted(tmp_path: Path) -> None:

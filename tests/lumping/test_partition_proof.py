@@ -6,7 +6,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from lumping_cases import make
 
+from sbmlump.errors import LimitError
 from sbmlump.examples import multisite
 from sbmlump.methods.exact.partition import reduce_backward
 from sbmlump.model.graph import Graph
@@ -107,6 +109,13 @@ def test_rational_systems_are_tested_at_random_points():
     assert isinstance(proof, ExactProof)
     assert proof.method == "identity-test"
     assert 0 < proof.failure_probability < 1e-18
+
+
+def test_a_degree_that_is_too_high_for_random_points_is_no_proof():
+    system = make({"a": "(a^2 - 1)/(a + 1)*(1 + a^60000)^60000", "b": "(b - 1)*(1 + b^60000)^60000"}, {"a": 1, "b": 1})
+    with pytest.raises(LimitError) as error:
+        reduce_backward(system, parse_observables(system, ["a"]))
+    assert error.value.reasons[0].code == "degree-too-high"
 
 
 def test_symbolic_constants_hold_for_all_values():

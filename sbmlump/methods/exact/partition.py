@@ -11,7 +11,7 @@ No split is ever wrong: values that differ show rates or gradients that differ (
 count as generic, so a coarser partition that rests on an identity between them may be missed). A difference that
 exists is overlooked at a random point with probability at most d/p (Schwartz–Zippel), and the refinement stops
 only when several points, under two primes, show none. What comes out is proved elsewhere
-(:mod:`sbmlump.proof.claims`, :mod:`sbmlump.proof.embedding`).
+(:mod:`sbmlump.proof.claims`).
 
 References
 ----------
