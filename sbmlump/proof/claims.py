@@ -956,6 +956,7 @@ class EliminatedStates:
         before, after = claim.original, claim.reduced
         graph, zero = before.graph, after.graph.number(0)
         rates = claim.rates
+        reasons: list[Reason] = []
         pairs: list[Pair] = []
 
         def compare(what: str, a: Node, b: Node) -> None:
@@ -966,7 +967,11 @@ class EliminatedStates:
             compare(f"the rate of {name}", combination(graph, lumps[name], rates.__getitem__), rate)
         seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
         for name, node in self.totals.items():
-            compare(f"the total {name}", graph.derivative(node, seeds), zero)
+            try:
+                compare(f"the total {name}", graph.derivative(node, seeds), zero)
+            except ValueError as error:  # floor, min …: whether such a total is constant is not looked into
+                reasons.append(Reason("elimination-differs", f"the total {name} cannot be followed: {error}", name))
+                continue
             members = graph.symbols([node]) & set(before.states)
             for event in before.events:
                 # an event that sets all members to values of one moment has to keep the total of that moment; see
@@ -986,8 +991,8 @@ class EliminatedStates:
         shared -= set(after.states) | {c.id for c in before.constants} | resting
         for name in sorted(shared):
             compare(name, before.definitions[name], after.definitions[name])
-        events, reasons = event_pairs(before, after, lumps)
-        return [*pairs, *claim.observable_pairs(), *events], reasons + self._mixed(before)
+        events, differences = event_pairs(before, after, lumps)
+        return [*pairs, *claim.observable_pairs(), *events], [*differences, *reasons, *self._mixed(before)]
 
     def _mixed(self, before: OdeSystem) -> list[Reason]:
         """Totals of which an event sets one part to values of its trigger and leaves the others as they have become."""

@@ -209,6 +209,10 @@ def test_the_proof_refutes_wrong_eliminations() -> None:
     rates = (graph.mul((graph.number(2), found.system.rhs[0])), *found.system.rhs[1:])
     faster = replace(found.system, rhs=rates)
     assert isinstance(certify(claim(faster, totals)), Refutation)
+    stepped = {**totals, "total_E_ES": graph.call("floor", (totals["total_E_ES"],))}
+    refuted = certify(claim(found.system, stepped))
+    assert isinstance(refuted, Refutation)
+    assert "no derivative of floor" in str(refuted.reasons)
     moved = found.system.with_values({"E_at_start": Fraction(7)})
     refuted = certify(claim(moved, totals))
     assert isinstance(refuted, Refutation)
