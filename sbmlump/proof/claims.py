@@ -908,7 +908,7 @@ class EliminatedStates:
     ----------
     totals : mapping of str to Node
         Constants of the reduced system and what each is in the original: an expression of its states and constants.
-    starts : mapping of str to row
+    initial_values : mapping of str to row
         Constants of the reduced system that hold initial values, as combinations of original states (only where read
         from files).
     rows : mapping of str to row
@@ -919,7 +919,7 @@ class EliminatedStates:
     """
 
     totals: Mapping[str, Node]
-    starts: Mapping[str, Row] = field(default_factory=dict)
+    initial_values: Mapping[str, Row] = field(default_factory=dict)
     rows: Mapping[str, Row] = field(default_factory=dict)
     complete: bool = True
     stream: ClassVar[Stream] = Stream.ELIMINATION
@@ -930,7 +930,7 @@ class EliminatedStates:
 
     def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
         """Everything that the map names is there."""
-        members = (*self.lumps(claim.reduced).items(), *self.starts.items())
+        members = (*self.lumps(claim.reduced).items(), *self.initial_values.items())
         reasons = _unknown_members(members, claim.original.states, "{member} is no state of the original")
         constants = {c.id for c in claim.reduced.constants}
         reasons += [
@@ -945,14 +945,14 @@ class EliminatedStates:
         """States that have become constants, lumps, constants that hold initial values, totals."""
         states = set(claim.original.states)
         expected = [(c.id, left.get(c.id)) for c in claim.reduced.constants if c.id in states]
-        combinations = (*self.lumps(claim.reduced).items(), *self.starts.items())
+        combinations = (*self.lumps(claim.reduced).items(), *self.initial_values.items())
         expected += [(name, left.combined(row)) for name, row in combinations]
         expected += [(name, left.formula(node)) for name, node in self.totals.items()]
         text = "the value of {} at time 0 is not that of the original"
         return [ValuePair.initial(name, node, right.get(name), text) for name, node in expected]
 
     def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]:
-        """Rates of states, totals and states at rest, all that both systems define, observables, events."""
+        """Rates of states, totals and states that are constant, all that both systems define, observables, events."""
         before, after = claim.original, claim.reduced
         graph, zero = before.graph, after.graph.number(0)
         rates = claim.rates
@@ -980,15 +980,15 @@ class EliminatedStates:
                     reset = {graph.symbol(target): value for target, value in new_values(event).items()}
                     what = f"the total {name} at event {event.id}"
                     compare(what, graph.substitute([node], reset)[0], after.graph.symbol(name))
-        resting = {c.id for c in after.constants} & set(before.states)
-        for name in sorted(resting):
+        constant = {c.id for c in after.constants} & set(before.states)
+        for name in sorted(constant):
             compare(f"the rate of {name}", rates[name], zero)
             for event in before.events:
                 value = new_values(event).get(name)
                 if value is not None:
                     compare(f"the value of {name} at event {event.id}", value, after.graph.symbol(name))
         shared = set(before.definitions) & set(after.definitions)
-        shared -= set(after.states) | {c.id for c in before.constants} | resting
+        shared -= set(after.states) | {c.id for c in before.constants} | constant
         for name in sorted(shared):
             compare(name, before.definitions[name], after.definitions[name])
         events, differences = event_pairs(before, after, lumps)

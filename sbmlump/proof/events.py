@@ -162,7 +162,7 @@ class _Resets:
     def _of_the_trigger(self) -> list[Pair] | Reason:
         """The original sets its states to values of the trigger, all others are as they are at the execution."""
         interrupted = may_be_interrupted(self._reduced, self._after)
-        whole = overwrites_others(self._original, self._before)
+        overwrites = overwrites_others(self._original, self._before)
         pairs: list[Pair] = []
         for name, row in self._rows.items():
             touched = [member for member in row if member in self._new]
@@ -173,7 +173,7 @@ class _Resets:
                 if name in self._given:
                     pairs.append(self._pair(name, self._value(name)))
                 continue
-            if len(touched) < len(row) and not whole:
+            if len(touched) < len(row) and not overwrites:
                 return self._differs(f"mixes values of two moments in {name}")
             if name not in self._given and not same:
                 return self._differs(f"leaves {name}; the original sets it to a value of the moment of its trigger")
@@ -190,8 +190,8 @@ class _Resets:
                 return self._differs(f"resizes the compartment of {member} with values of an earlier moment")
             names[member] = users[0]
         before, after = self._before, self._after
-        for one, other in ((before.implied, after.implied), (before.unscaled, after.unscaled)):
-            if {names[member] for member, _ in one} != {name for name, _ in other}:
+        for changes, counterparts in ((before.implied, after.implied), (before.unscaled, after.unscaled)):
+            if {names[member] for member, _ in changes} != {name for name, _ in counterparts}:
                 return self._differs("resizes compartments unlike in the original")
         if self._given.keys() != set(names.values()) or not after.use_trigger_values:
             return self._differs("sets other states, or takes its values at another moment, than in the original")

@@ -175,9 +175,9 @@ def _proved_elimination(claim: Claim, record: LumpingRecord | None, seed: int) -
     lumping = claim.map
     if not isinstance(lumping, LumpedStates) or lumping.offset or lumping.faults(claim):
         return None
-    starts = None if record is None else dict(record.starts)
+    initial_values = None if record is None else dict(record.starts)
     fixed = () if record is None else tuple(record.valid_for)
-    elimination = claim_of_files(claim.original, claim.reduced, claim.observables, lumping.rows, starts, fixed)
+    elimination = claim_of_files(claim.original, claim.reduced, claim.observables, lumping.rows, initial_values, fixed)
     return proof_of(elimination, seed)
 
 
@@ -240,17 +240,19 @@ def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int =
 
     matrix = LumpingMatrix(before.states, tuple(indexed(lumps[n]) for n in after.states))
     lift = LumpingMatrix(before.states, tuple(indexed(lifted.get(n, lumps[n])) for n in after.states))
-    starts = {} if record is None else record.starts
+    initial_values = {} if record is None else record.starts
     offset = {} if record is None else indexed(record.offset)
     kind = "elimination" if record is None else record.kind
     state_map: Map
     if kind == "embedding":
         state_map = Embedding(matrix, lift, offset)
     elif kind == "affine":
-        state_map = AffineLumping(matrix, lift, offset, tuple((name, indexed(row)) for name, row in starts.items()))
+        state_map = AffineLumping(
+            matrix, lift, offset, tuple((name, indexed(row)) for name, row in initial_values.items())
+        )
     elif kind == "elimination":
         eliminated = tuple(n for n in before.states if n in after.definitions and n not in after.states)
-        state_map = Elimination(matrix, lift, offset, assigned=eliminated, starts=starts)
+        state_map = Elimination(matrix, lift, offset, assigned=eliminated, starts=initial_values)
     else:
         state_map = LinearLumping(matrix, lift, offset)
     proof = _verify(files, seed)
@@ -287,7 +289,7 @@ def recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Obser
 # A constant that the original has too is no such total, whatever it is computed from: it is compared as a value.
 
 
-def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
+def with_totals(claim: Claim, initial_values: Mapping[str, Row]) -> Claim | Refutation:
     """The claim with every constant that is a total of original states taken as a state.
 
     Totals of amounts across compartments weigh concentrations by the compartments' sizes. A row of a lumping has
@@ -297,21 +299,21 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     ----------
     claim : Claim
         About the system as it is written.
-    starts : mapping of id to row
+    initial_values : mapping of id to row
         Constants of the reduced system that are said to hold initial values, as combinations of original states.
     """
     sizes: set[str] = set()
-    reasons = _check_starts(claim, starts, sizes)
+    reasons = _check_initial_values(claim, initial_values, sizes)
     if reasons:
         return Refutation(tuple(reasons))
     assert isinstance(claim.map, LumpedStates)
     lumps = claim.map.rows
-    rows = {**lumps, **starts}
+    rows = {**lumps, **initial_values}
     own = {c.id for c in claim.original.constants}
     states = set(claim.original.states)
     # of the constants that hold initial values only those that act are totals; others serve to compute such
     acting = acting_constants(claim.reduced)
-    totals: dict[str, Row] = {name: row for name, row in starts.items() if name in acting and name not in own}
+    totals: dict[str, Row] = {name: row for name, row in initial_values.items() if name in acting and name not in own}
     for constant in claim.reduced.constants:
         if constant.id in states:
             totals[constant.id] = {constant.id: Fraction(1)}
@@ -325,7 +327,7 @@ def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
     extended = {**lumps, **totals}
     return Claim(
         claim.original,
-        _with_resting_states(claim.reduced, set(totals)),
+        _with_constant_states(claim.reduced, set(totals)),
         LumpedStates(extended, _right_inverse(extended)),
         claim.observables,
         claim.symbolic - sizes,
@@ -338,7 +340,7 @@ def acting_constants(system: OdeSystem) -> set[str]:
     return system.graph.symbols([*roots, *event_expressions(system.events)])
 
 
-def _check_starts(claim: Claim, starts: Mapping[str, Row], sizes: set[str]) -> tuple[Reason, ...]:
+def _check_initial_values(claim: Claim, initial_values: Mapping[str, Row], sizes: set[str]) -> tuple[Reason, ...]:
     """Each constant that holds an initial value must hold the right one.
 
     A row has numbers for weights. Where a total agrees with its row only at the values of the constants that weigh it,
@@ -346,7 +348,7 @@ def _check_starts(claim: Claim, starts: Mapping[str, Row], sizes: set[str]) -> t
     """
     original, reduced = claim.original, claim.reduced
     known, constants = set(original.states), {c.id for c in reduced.constants}
-    for name, row in starts.items():
+    for name, row in initial_values.items():
         if name not in constants or any(member not in known for member in row):
             text = f"{name} holds the initial value of something that is no state"
             return (Reason("unknown-member", text, name),)
@@ -355,7 +357,7 @@ def _check_starts(claim: Claim, starts: Mapping[str, Row], sizes: set[str]) -> t
         free = ValueTable.free_of(original, symbolic)
         left, right = ValueTable(original, free), ValueTable(reduced, free)
         pairs: list[ValuePair] = []
-        for name, row in starts.items():
+        for name, row in initial_values.items():
             reason = Reason("initial-value-differs", f"{name} is not the initial value it stands for", name)
             pairs.append(ValuePair(left.combined(row), right.get(name), reason))
         return compare_values(original.graph, reduced.graph, pairs).wrong
@@ -387,7 +389,7 @@ def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> tuple[R
     return {member: value for member, value in total.items() if value}, weights
 
 
-def _with_resting_states(system: OdeSystem, names: set[str]) -> OdeSystem:
+def _with_constant_states(system: OdeSystem, names: set[str]) -> OdeSystem:
     zero = system.graph.number(0)
     totals = [c for c in system.constants if c.id in names and c.value is not None]
     return replace(
@@ -429,7 +431,7 @@ def claim_of_files(
     reduced: OdeSystem,
     observables: Mapping[str, Node],
     rows: Mapping[str, Row] | None = None,
-    starts: Mapping[str, Row] | None = None,
+    initial_values: Mapping[str, Row] | None = None,
     fixed: Iterable[str] = (),
 ) -> Claim:
     """The claim that a model which was read back makes: its totals are what their initial assignments say.
@@ -441,7 +443,7 @@ def claim_of_files(
     ----------
     rows : mapping of id to row, optional
         States of the reduced model that are combinations of original states.
-    starts : mapping of id to row, optional
+    initial_values : mapping of id to row, optional
         Constants that hold initial values, as combinations of original states; if absent, those named ``X_at_start``
         hold that of the state X.
     fixed : iterable of str
@@ -451,25 +453,27 @@ def claim_of_files(
     states = set(original.states)
     known = states | {c.id for c in original.constants}
     new = [c for c in reduced.constants if c.id not in known and c.value is not None]
-    if starts is None:
+    if initial_values is None:
         named = {c.id: _state_at_start(c.id, states) for c in new}
-        starts = {name: {state: Fraction(1)} for name, state in named.items() if state is not None}
-    state_map = EliminatedStates({}, starts, rows or {}, complete=False)
+        initial_values = {name: {state: Fraction(1)} for name, state in named.items() if state is not None}
+    state_map = EliminatedStates({}, initial_values, rows or {}, complete=False)
 
-    forms = {name: combination(graph, row) for name, row in (*starts.items(), *state_map.lumps(reduced).items())}
-    used = reduced.graph.symbols([c.value for c in new if c.value is not None and c.id not in starts])
+    forms = {
+        name: combination(graph, row) for name, row in (*initial_values.items(), *state_map.lumps(reduced).items())
+    }
+    used = reduced.graph.symbols([c.value for c in new if c.value is not None and c.id not in initial_values])
     mapping = {reduced.graph.symbol(name): forms.get(name, graph.symbol(name)) for name in used}
     totals = {
         c.id: graph.transplant(reduced.graph, [c.value], mapping)[0]
         for c in new
-        if c.id not in starts and c.value is not None
+        if c.id not in initial_values and c.value is not None
     }
     # an id that a rule defines (the size of a compartment) means at all times what the rule says
     opened = {graph.symbol(quantity.id): quantity.value for quantity in original.assigned}
     totals = dict(zip(totals, graph.substitute(list(totals.values()), opened), strict=True))
     # a constant that holds initial values and acts on the dynamics is a total itself
     acting = acting_constants(reduced)
-    totals |= {name: forms[name] for name in starts if name in acting and name not in known}
+    totals |= {name: forms[name] for name in initial_values if name in acting and name not in known}
     return Claim(original, reduced, replace(state_map, totals=totals), observables, symbolic_but(original, fixed))
 
 

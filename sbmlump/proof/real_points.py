@@ -502,30 +502,30 @@ def _verdict(original: Ball, reduced: Ball, bits: int) -> bool | None:
 
 def surfaces_of(graph: Graph, roots: Sequence[Node]) -> dict[Node, None]:
     """Expressions that vanish where a function of ``roots`` may change its branch, jump, or cease to be defined."""
-    found: dict[Node, None] = {}
+    surfaces: dict[Node, None] = {}
     for node in graph.reachable(roots):
         op, args = graph.op(node), graph.args(node)
         name = graph.name(node) if op is Op.CALL else ""
         if op is Op.DIV:
-            found[args[1]] = None
+            surfaces[args[1]] = None
         elif op is Op.POW:
             exponent = graph.number_of(args[1])
             if exponent is None or exponent.denominator != 1 or exponent < 0:
-                found[args[0]] = None
+                surfaces[args[0]] = None
         elif name in RELATIONS or name in ("min", "max"):
             for other in args[1:]:
-                found[graph.sub(args[0], other)] = None
+                surfaces[graph.sub(args[0], other)] = None
         elif name in ("ln", "abs", "floor", "ceiling", "rem", "quotient", "factorial", "arcsec", "arccsc", "arccot"):
-            found[args[0]] = None
+            surfaces[args[0]] = None
         elif name in ("arcsin", "arccos", "arctanh", "arccosh", "arcsech", "arccoth"):
             for bound in (-1, 0, 1):
-                found[graph.sub(args[0], graph.number(bound))] = None
-    return {node: None for node in found if graph.number_of(node) is None}
+                surfaces[graph.sub(args[0], graph.number(bound))] = None
+    return {node: None for node in surfaces if graph.number_of(node) is None}
 
 
 def factors_of(graph: Graph, surfaces: Sequence[Node], inputs: Sequence[Node], most: int) -> list[Node]:
     """What surfaces are products of, so that each can change its sign by itself: (u − v)² also where multiplied out."""
-    found: dict[Node, None] = {}
+    factors: dict[Node, None] = {}
     stack, seen = list(surfaces), set[Node]()
     while stack:
         node = stack.pop()
@@ -539,8 +539,8 @@ def factors_of(graph: Graph, surfaces: Sequence[Node], inputs: Sequence[Node], m
             stack.append(args[0])
         elif graph.number_of(node) is None:
             parts = _polynomial_factors(graph, node, inputs, most) if op is Op.ADD else [node]
-            found.update(dict.fromkeys(parts))
-    return list(found)
+            factors.update(dict.fromkeys(parts))
+    return list(factors)
 
 
 def _polynomial_factors(graph: Graph, node: Node, inputs: Sequence[Node], most: int) -> list[Node]:

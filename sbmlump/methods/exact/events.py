@@ -109,13 +109,13 @@ def _reduced_event(
     graph = system.graph
     new = new_values(event)
     old = values_are_old(system, event)
-    whole = overwrites_others(system, event)
+    overwrites = overwrites_others(system, event)
     assignments: list[tuple[str, Node]] = []
     for name, row in zip(names, rows, strict=True):
         touched = [j for j in row if system.states[j] in new]
         if not touched:
             continue
-        if old and not whole and len(touched) < len(row):
+        if old and not overwrites and len(touched) < len(row):
             message = f"{event_label(event)} would need values of two moments for the pool {name}"
             raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
         parts = [
