@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +12,7 @@ from sbmlump.model.graph import Graph, Node
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Assigned, Constant, OdeSystem
 from sbmlump.model.text import parse_expression
-from sbmlump.proof.claims import Claim
+from sbmlump.proof.claims import Claim, LumpedStates
 
 
 def make(
@@ -49,15 +50,18 @@ def claim_of(reduction: ReducedSystem, symbolic: frozenset[str] = frozenset()) -
         return {reduction.original.states[j]: value for j, value in row.items()}
 
     names = reduction.system.states
-    return Claim(
-        reduction.original,
-        reduction.system,
+    lumping = LumpedStates(
         {lump.id: dict(lump.members) for lump in reduction.lumps},
-        {o.id: o.expression for o in reduction.observables},
-        symbolic,
         {name: named(row) for name, row in zip(names, reduction.map.lift.rows, strict=True)},
         named(reduction.map.offset),
     )
+    observables = {o.id: o.expression for o in reduction.observables}
+    return Claim(reduction.original, reduction.system, lumping, observables, symbolic)
+
+
+def with_map(claim: Claim, **changes: object) -> Claim:
+    """The claim with other parts of the map between the states."""
+    return replace(claim, map=replace(claim.map, **changes))
 
 
 def numeric_size(system: OdeSystem, gradients: Sequence[Sequence[float]], samples: int = 12, seed: int = 5) -> int:

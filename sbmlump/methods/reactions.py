@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UsageError
 from sbmlump.methods.elimination.substitute import with_fluxes
-from sbmlump.model.domains import PrimeField
 from sbmlump.model.evaluate import PRIME, field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.names import claim_id, free_id, id_of_members
@@ -32,7 +31,7 @@ from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction
 from sbmlump.model.text import add_multiple, combination
-from sbmlump.proof.identity import IdentityTest, failure_bound, run_trials
+from sbmlump.proof.identity import IdentityTest, ModularRows, bound_of, compare_matching, run_trials
 from sbmlump.structure.laws import amount_factors, changing_compartment, stoichiometry
 
 __all__ = [
@@ -1064,23 +1063,10 @@ def _test(reduction: ReducedSystem, pairs: Sequence[tuple[Node, Node]], seed: in
     shared = [graph.symbol(name) for name in names]
     first = Program(graph, left, [*map(graph.symbol, original.states), *shared, graph.time()])
     second = Program(graph, right, [*map(graph.symbol, reduction.system.states), *shared, graph.time()])
-    degree = first.degree() + second.degree() + 1
-    bound = failure_bound(degree, degree * (first.height() + second.height() + 64))
-    rows = reduction.matrix.rows
-    n = original.size
-
-    def compare(field: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        x = generator.integers(1, field.prime, (len(first.inputs), points))
-        exact = x.astype(object)
-        y = np.array(
-            [sum(field.residue(v) * exact[j] for j, v in row.items()) % field.prime for row in rows], dtype=np.int64
-        )
-        a, b = first.run(field, x), second.run(field, np.concatenate([y, x[n:]]))
-        good = ~(a.bad | b.bad)
-        if not good.any():
-            return None
-        return np.asarray(((first.outputs(a) - second.outputs(b)) % field.prime)[:, good])
-
+    rows = ModularRows(reduction.matrix.rows, original.size)
+    each = ModularRows([{i: Fraction(1)} for i in range(len(left))], len(left))
+    _, bound = bound_of(first, second)
+    compare = compare_matching(first, second, each, rows.lumped)
     return run_trials(compare, np.random.default_rng([seed, 0x9001]), bound)
 
 

@@ -1,43 +1,79 @@
-"""Proof or refutation that one system is an exact linear lumping of another.
+"""Proof or refutation that one system is a reduction of another.
 
-Nothing here knows how the lumping was found. Given both systems, the rows of L over Q and what each observable is in
-the original, it checks: L has full row rank; L f(x) = g(Lx) for all x; each observable h(x) is the reduced model's
-expression at Lx; initial values are Lx(0) and constants that both have agree, as formulas in every symbolic constant
-(:mod:`sbmlump.proof.values`).
+A **claim** is two systems, the map between their states, what each observable is in the original, and the constants for
+all of whose values it is made. Nothing here knows how the reduction was found. A **check** of it is, after the form of
+the map: pairs of expressions that have to be equal along the map at all times (rates, observables, parts of events),
+pairs of values that have to be equal at time 0 (initial values, and constants that both systems have), and a reason for
+each, should it differ. There are three maps, which do no more than produce pairs:
 
-Rational systems: the identity is checked as it stands, by expansion over Q where that is small, else at random points
-modulo random primes. Systems with other functions: those are taken as generic (hashed, see
-:mod:`sbmlump.model.domains`), and two identities replace the one: rowsp(L) is closed under the Jacobian and holds the
-gradients of the observables, so that L f and h depend on Lx alone, and g(y) = L f(L̄y + c) for one right inverse, the
-witness. This is tried first without the derivatives of logarithms and powers, then with their arguments as powers of
-roots (:mod:`sbmlump.proof.real_points`), which both hold on the whole domain, and last, in both ways, with these
-derivatives, which holds on each connected piece of it by itself. All are then held against real points on both sides of
-every singularity (:mod:`sbmlump.proof.real_points`): where one contradicts, the claim is refuted.
+- :class:`LumpedStates`: y = Lx, and L f(x) = g(Lx);
+- :class:`CopiedStates`: x = By, where each reduced state stands for a block of states, and f(By) = B g(y);
+- :class:`EliminatedStates`: y are some of the states, and new constants of the reduced system conserved totals T(x), so
+  that T'(x)·f(x) = 0 and f is at x what g is at (y, T(x)).
+
+Rational expressions are compared as they stand, by expansion over Q where that is small, else at random points modulo
+random primes. Other functions are taken as generic (hashed, see :mod:`sbmlump.model.domains`): equal arguments give
+equal values. That suffices for copies, which are put in symbolically first, so that no folding they permit is missed,
+and for eliminations, where x ↦ (y, T(x)) is followed point by point. Under a lumping of systems with such functions two
+identities replace the one: rowsp(L) is closed under the Jacobian and holds the gradients of the observables, so that
+L f and h depend on Lx alone, and g(y) = L f(L̄y + c) for one right inverse, the witness. This is tried first without the
+derivatives of logarithms and powers, then with their arguments as powers of roots
+(:mod:`sbmlump.proof.real_points`), which both hold on the whole domain, and last, in both ways, with these derivatives,
+which holds on each connected piece of it by itself. All are then held against real points on both sides of every
+singularity: where one contradicts, the claim is refuted.
+
+References
+----------
+Li and Rabitz, Chem. Eng. Sci. 44 (1989), doi 10.1016/0009-2509(89)85014-6: closure under the Jacobian.
+Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225: identity testing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Final
+from typing import ClassVar, Final, Protocol
 
-import flint
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.linalg.finite_field import RowSpace, matmul_mod, random_prime
-from sbmlump.model.domains import BadPrimeError, FloatDomain, PrimeField, nearest_double
+from sbmlump.linalg.finite_field import RowSpace, random_prime
+from sbmlump.model.domains import BadPrimeError, FloatDomain, PrimeField
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, branched_nodes
 from sbmlump.model.properties import with_double_constants
 from sbmlump.model.reduced import ExactProof
-from sbmlump.model.system import Constant, OdeSystem, event_expressions
+from sbmlump.model.system import (
+    OdeSystem,
+    event_expressions,
+    event_label,
+    new_values,
+    overwrites_others,
+    targets,
+    two_moments,
+    values_are_old,
+)
 from sbmlump.model.text import add_multiple
-from sbmlump.proof.events import Pair, event_pairs
-from sbmlump.proof.identity import MAX_VARIABLES, TARGET, IdentityTest, expand_polynomials, failure_bound, run_trials
+from sbmlump.proof.events import event_pairs
+from sbmlump.proof.identity import (
+    MAX_VARIABLES,
+    Compare,
+    IdentitySettings,
+    IdentityTest,
+    ModularRows,
+    Pair,
+    Sides,
+    Stream,
+    bound_of,
+    compare_halves,
+    compare_matching,
+    failure_bound,
+    run_trials,
+    unequal_polynomials,
+)
 from sbmlump.proof.real_points import (
     BRIEF,
     Contradiction,
@@ -47,28 +83,72 @@ from sbmlump.proof.real_points import (
     with_positive_arguments,
 )
 from sbmlump.proof.values import (
-    ComparedValues,
+    Joined,
+    ValiditySettings,
     ValuePair,
     ValueTable,
     compare_values,
     constant_pairs,
-    prove_widest,
+    fixed_sets,
+    ids_below,
+    inside_functions,
     resting_values,
+    with_sources,
     with_values,
 )
 
-__all__ = ["Claim", "Refutation", "certify", "certify_widest", "acting_constants", "with_totals"]
+__all__ = [
+    "Claim",
+    "CopiedStates",
+    "EliminatedStates",
+    "LumpedStates",
+    "ProofSettings",
+    "Refutation",
+    "certify",
+    "certify_widest",
+    "combination",
+    "proof_of",
+    "symbolic_but",
+]
 
 
 Residues = NDArray[np.int64]
 Row = Mapping[str, Fraction]
-_RANK_PRIMES = 4
+_ONE: Final = Fraction(1)
 _BRANCHED: Final = frozenset({"ln", "power"})  # functions whose derivatives say nothing across a singularity
 _SPOKEN: Final = {"generic-ln": "ln", "generic-power": "power"}
 _LIMITED: Final = _BRANCHED | frozenset(  # functions that have no real value for all arguments of some region
     ("arcsin", "arccos", "arcsec", "arccsc", "arctanh", "arccosh", "arcsech", "arccoth", "factorial")
 )
-_SAME: Final = 1e-9  # relative difference of doubles below which a term is taken for equal at two states
+
+
+@dataclass(frozen=True, slots=True)
+class ProofSettings:
+    """How much a proof looks at.
+
+    Attributes
+    ----------
+    identity : IdentitySettings
+    real_points, brief : RealPointSettings
+        For proofs by derivatives that hold on a piece of the state space, and for those that hold everywhere: what is
+        looked for there is a reduced system without a value.
+    validity : ValiditySettings
+    rank_primes : int
+        Tried until the rows of a lumping have full rank modulo one of them: it never exceeds the rank over Q, and is
+        less modulo few of the 50 million primes.
+    same_term : float
+        Relative difference of doubles below which a term is taken for equal at two states (to blame functions only).
+    """
+
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    real_points: RealPointSettings = field(default_factory=RealPointSettings)
+    brief: RealPointSettings = BRIEF
+    validity: ValiditySettings = field(default_factory=ValiditySettings)
+    rank_primes: int = 4
+    same_term: float = 1e-9
+
+
+_DEFAULT: Final = ProofSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +158,44 @@ class Claim:
     Attributes
     ----------
     original, reduced : OdeSystem
-    rows : mapping of reduced state id to row
-        Each row maps original state ids to exact coefficients.
+    map : LumpedStates, CopiedStates or EliminatedStates
+        Between their states.
     observables : mapping of id to Node
         Ids in the reduced system, expressions in the original graph.
     symbolic : frozenset of str
         Constants for all of whose values the claim is made.
-    lift : mapping of reduced state id to row
-        Right inverse used as a witness where functions are generic.
-    offset : row
-        Constant part of the witness.
     """
 
     original: OdeSystem
     reduced: OdeSystem
-    rows: Mapping[str, Row]
+    map: _StateMap
     observables: Mapping[str, Node]
     symbolic: frozenset[str] = frozenset()
-    lift: Mapping[str, Row] = field(default_factory=dict)
-    offset: Row = field(default_factory=dict)
+
+    @property
+    def rates(self) -> dict[str, Node]:
+        """Rate of each state of the original."""
+        return dict(zip(self.original.states, self.original.rhs, strict=True))
+
+    def observable_pairs(self) -> list[Pair]:
+        """What each observable is in the original, against the reduced system's definition."""
+        definitions = self.reduced.definitions
+        return [
+            Pair(f"the observable {name}", {node: _ONE}, definitions[name], "observable-differs", name)
+            for name, node in self.observables.items()
+        ]
+
+    def value_pairs(self) -> list[ValuePair]:
+        """Everything that has to be equal at time 0, as formulas in the symbolic constants."""
+        free = ValueTable.free_of(self.original, self.symbolic)
+        left, right = ValueTable(self.original, free), ValueTable(self.reduced, free)
+        return [*constant_pairs(self.original, self.reduced, left, right), *self.map.values(self, left, right)]
+
+    def missing_observables(self, names: Iterable[str], what: str = "observable ") -> list[Reason]:
+        """Of these ids those that the reduced system does not define."""
+        defined = self.reduced.definitions
+        text = "the reduced model has no {}{}"
+        return [Reason("observable-missing", text.format(what, name), name) for name in names if name not in defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +214,10 @@ class Refutation:
     suspects: tuple[frozenset[Node], ...] = ()
 
 
-def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
+# -- the prover --------------------------------------------------------------------------------------
+
+
+def certify(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAULT) -> ExactProof | Refutation:
     """Prove or refute a claim.
 
     Returns
@@ -126,588 +228,163 @@ def certify(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
     ------
     LimitError
         If no difference was found but the chance of error stays above 1e-18 (``degree-too-high``).
-
-    References
-    ----------
-    Li and Rabitz, Chem. Eng. Sci. 44 (1989), doi 10.1016/0009-2509(89)85014-6: closure under the Jacobian.
-    Schwartz, J. ACM 27 (1980), doi 10.1145/322217.322225: identity testing.
     """
-    reasons = [*_check_shape(claim), *_check_missing(claim)]
+    reasons = claim.map.faults(claim, settings)
     if reasons:
         return Refutation(tuple(reasons))
-    pairs, event_reasons = _pairs(claim)
-    start = _compared_values(claim, seed)
-    reasons = [*_check_rank(claim), *start.reasons, *event_reasons]
+    pairs, reasons = claim.map.pairs(claim)
+    values = compare_values(claim.original.graph, claim.reduced.graph, claim.value_pairs(), seed, settings.identity)
+    reasons = [*values.reasons, *reasons]
     if reasons:
         return Refutation(tuple(reasons))
-    outcome = _prove(_Sides.of(claim, pairs, double_constants=False), seed)
-    if isinstance(outcome, Refutation):
-        other = _Sides.of(claim, pairs, double_constants=True)
-        if other.replaced:
-            second = _prove(other, seed)
-            outcome = second if isinstance(second, ExactProof) else outcome
-    return outcome if isinstance(outcome, Refutation) else with_values(outcome, start)
+    first: Refutation | None = None
+    for sides in claim.map.sides(claim, pairs):
+        outcome = _prove(claim, pairs, sides, seed, settings)
+        if isinstance(outcome, ExactProof):
+            return with_values(outcome, values)
+        first = first or outcome
+    assert first is not None
+    return first
 
 
-def certify_widest(claim: Claim, seed: int = 0) -> ExactProof | Refutation:
-    """As :func:`certify`, for all values of as many constants as can be (those of the claim at least)."""
-    return prove_widest(
-        claim, lambda one: certify(one, seed), lambda one, names: replace(one, symbolic=names), _claim_sides, seed
-    )
+def certify_widest(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAULT) -> ExactProof | Refutation:
+    """As :func:`certify`, for all values of as many constants as can be (those of the claim at least).
 
-
-def _claim_sides(claim: Claim) -> tuple[Graph, list[Node], list[Node]]:
-    """Both sides of everything that has to be identical, over states and symbolic constants of the original.
+    What was found with the values of the file is proved with every constant symbolic first. Where that fails, the
+    constants that matter are looked for (:func:`sbmlump.proof.values.fixed_sets`), and the claim is proved again with
+    the others symbolic.
 
     Returns
     -------
-    graph, left, right
-        L f(x), observables and parts of events, then initial values and constants; and g(Lx) and what belongs to it.
+    The proof with the most symbolic constants that was found, or what :func:`certify` says of the claim as it is. A
+    proof that holds everywhere for fewer constants is preferred to one that holds on a piece of the state space.
     """
-    pairs, _ = _pairs(claim)
-    graph, left, right = _both_sides(_Sides.of(claim, pairs, double_constants=False))
-    for pair in _value_pairs(claim):
+    every = claim.symbolic | set(claim.original.given_constants)
+    if every <= claim.symbolic:
+        return certify(claim, seed, settings)
+    widest = replace(claim, symbolic=every)
+    first = proof_of(widest, seed, settings)
+    if first is not None and first.domain is None:
+        return first
+    graph, left, right = _joined(widest)
+    tried = {every, claim.symbolic} if first is None else {every}  # the claim as it is comes last anyway
+    candidates: Iterable[frozenset[str]] = [inside_functions(graph, left, right)]
+    if first is None:
+        candidates = fixed_sets(claim.original, claim.symbolic, (graph, left, right), seed, settings.validity)
+    for fixed in candidates:
+        free = (every - with_sources(claim.original, fixed & every)) | claim.symbolic
+        if free in tried:
+            continue
+        tried.add(free)
+        proof = proof_of(replace(claim, symbolic=free), seed, settings)
+        if proof is not None and (first is None or proof.domain is None):
+            return proof
+    return certify(claim, seed, settings) if first is None else first
+
+
+def proof_of(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAULT) -> ExactProof | None:
+    """The proof of a claim, ``None`` where there is none."""
+    try:
+        outcome = certify(claim, seed, settings)
+    except LimitError:  # degrees grow with the number of symbols; fewer of them may be within the limits
+        return None
+    return outcome if isinstance(outcome, ExactProof) else None
+
+
+def _joined(claim: Claim) -> Joined:
+    """Both sides of everything that has to be identical, in one graph."""
+    pairs, _ = claim.map.pairs(claim)
+    sides = next(iter(claim.map.sides(claim, pairs)))
+    graph = sides.left
+    left, right = sides.joined(claim.map.image(claim, sides))
+    for pair in claim.value_pairs():
         if pair.left is not None and pair.right is not None:
-            left.append(pair.left)
+            left += graph.transplant(claim.original.graph, [pair.left], {})
             right += graph.transplant(claim.reduced.graph, [pair.right], {})
     return graph, left, right
 
 
-def _pairs(claim: Claim) -> tuple[list[Pair], list[Reason]]:
-    """Observables and parts of events, pairwise, and what differs in the form of events already."""
-    events, reasons = event_pairs(claim.original, claim.reduced, claim.rows)
-    definitions = claim.reduced.definitions
-    return [*((name, node, definitions[name]) for name, node in claim.observables.items()), *events], reasons
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One way to show that the sides of all pairs are identical."""
+
+    compare: Compare  # differences at random points
+    places: Sequence[int]  # the pair of each position that is compared
+    bound: float  # chance that one round misses a difference
+    degree: float  # that it rests on
+    expand: Callable[[], tuple[int, ...] | None] = lambda: (
+        None
+    )  # pairs that differ by expansion, where that is possible
+    heuristic: str | None = None  # what a proof takes for granted
+    domain: str | None = None  # where it holds, if not everywhere
+    by_derivatives: bool = False  # and so has to be held against real points
 
 
-# -- the parts that need no random numbers -----------------------------------------------------------
-
-
-def _check_shape(claim: Claim) -> list[Reason]:
-    reasons = []
-    known = set(claim.original.states)
-    if set(claim.rows) != set(claim.reduced.states):
-        odd = sorted(set(claim.rows) ^ set(claim.reduced.states))
-        reasons.append(
-            Reason("lumping-mismatch", f"the lumping and the reduced model have different states: {', '.join(odd[:5])}")
-        )
-    reasons += [
-        Reason("unknown-member", f"{name} has a member {member} that is no state", name)
-        for name, row in (*claim.rows.items(), *claim.lift.items())
-        for member in row
-        if member not in known
-    ]
-    available = set(claim.reduced.definitions)
-    reasons += [
-        Reason("observable-missing", f"the reduced model has no observable {name}", name)
-        for name in claim.observables
-        if name not in available
-    ]
-    return reasons
-
-
-def lumping_faults(claim: Claim) -> list[Reason]:
-    """What is wrong with the rows and their lift by themselves, whatever the systems do."""
-    return _check_shape(claim) or _check_rank(claim)
-
-
-def _check_missing(claim: Claim) -> list[Reason]:
-    mentioned = claim.reduced.graph.symbols(claim.reduced.rhs) - set(claim.reduced.states)
-    missing = sorted(mentioned - set(claim.reduced.constant_values))
-    text = "the constant {} has no value in the reduced model"
-    return [Reason("missing-value", text.format(name), name) for name in missing]
-
-
-def _check_rank(claim: Claim) -> list[Reason]:
-    """Rank modulo a prime: it never exceeds the rank over Q, so full rank here is full rank there."""
-    reasons: list[Reason] = []
-    generator = np.random.default_rng(0x4A4B)
-    if not any(_full_rank_modulo(claim, random_prime(generator)) for _ in range(_RANK_PRIMES)):
-        reasons.append(Reason("rank-deficient", "the rows of the lumping matrix depend on each other"))
-    return reasons + _check_lift(claim)
-
-
-def _full_rank_modulo(claim: Claim, prime: int) -> bool:
-    index = claim.original.state_index
-    space = RowSpace(claim.original.size, prime)
-    finite = PrimeField(prime)
-    rows = np.zeros((len(claim.rows), claim.original.size), dtype=np.int64)
-    try:
-        for i, name in enumerate(claim.reduced.states):
-            for member, value in claim.rows[name].items():
-                rows[i, index[member]] = finite.residue(value)
-    except BadPrimeError:
-        return False
-    return space.extend(rows) == len(rows)
-
-
-def _check_lift(claim: Claim) -> list[Reason]:
-    """The witness must be a right inverse: L L̄ = I and L c = 0."""
-    users: dict[str, list[str]] = {}
-    for name, row in claim.rows.items():
-        for member in row:
-            users.setdefault(member, []).append(name)
-    for name, lifted in claim.lift.items():
-        product: dict[str, Fraction] = {}
-        for member, value in lifted.items():
-            for other in users.get(member, ()):
-                product[other] = product.get(other, Fraction(0)) + claim.rows[other][member] * value
-        if {other: value for other, value in product.items() if value} != {name: Fraction(1)}:
-            return [Reason("lift-mismatch", f"the lift of {name} is not a right inverse of the lumping", name)]
-    moved: dict[str, Fraction] = {}
-    for member, value in claim.offset.items():
-        for other in users.get(member, ()):
-            moved[other] = moved.get(other, Fraction(0)) + claim.rows[other][member] * value
-    return [
-        Reason("lift-mismatch", f"the offset of the lift moves {name}", name) for name, value in moved.items() if value
-    ]
-
-
-def _value_pairs(claim: Claim) -> list[ValuePair]:
-    """Initial values of the lumps, and constants that both systems have."""
-    free = ValueTable.free_of(claim.original, claim.symbolic)
-    left, right = ValueTable(claim.original, free), ValueTable(claim.reduced, free)
-    pairs = constant_pairs(claim.original, claim.reduced, left, right)
-    for name, row in claim.rows.items():
-        a, b = left.combined(row), right.get(name)
-        text = f"{name} does not start at its lumped initial value"
-        if a is None or b is None:
-            text = f"{name} has an initial value on one side only"
-        pairs.append(ValuePair(a, b, Reason("initial-value-differs", text, name)))
-    return pairs
-
-
-def _compared_values(claim: Claim, seed: int) -> ComparedValues:
-    return compare_values(claim.original.graph, claim.reduced.graph, _value_pairs(claim), seed)
-
-
-# -- the identity ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Sides:
-    """Both systems with the fixed constants' values put in, and their inputs in matching order."""
-
-    claim: Claim
-    labels: tuple[str, ...]  # of the pairs: observables, then parts of events
-    original_roots: tuple[Node, ...]  # rhs of every original state in use, then the pairs' left sides
-    reduced_roots: tuple[Node, ...]  # rhs of every reduced state, then the pairs' right sides
-    used: tuple[str, ...]  # original states with a row in L, in order
-    shared: tuple[str, ...]  # constants kept symbolic that either side mentions
-    needs_time: bool
-    replaced: bool  # whether irrational constants were replaced by their doubles
-
-    @staticmethod
-    def of(claim: Claim, pairs: Sequence[Pair], *, double_constants: bool) -> _Sides:
-        original, reduced = claim.original, claim.reduced
-        members = {member for row in claim.rows.values() for member in row}
-        used = tuple(name for name in original.states if name in members)
-        rhs = dict(zip(original.states, original.rhs, strict=True))
-        left = original.graph.substitute(
-            [*(rhs[name] for name in used), *(node for _, node, _ in pairs)], original.specialised(claim.symbolic)
-        )
-        right = reduced.graph.substitute(
-            [*reduced.rhs, *(node for _, _, node in pairs)], reduced.specialised(claim.symbolic)
-        )
-        replaced = False
-        if double_constants:
-            left, one = with_double_constants(original.graph, left)
-            right, two = with_double_constants(reduced.graph, right)
-            replaced = one or two
-        (mentioned, time), (after, time_after) = original.graph.leaves(left), reduced.graph.leaves(right)
-        mentioned, time = mentioned | after, time or time_after
-        shared = tuple(sorted(mentioned & claim.symbolic))
-        labels = tuple(label for label, _, _ in pairs)
-        return _Sides(claim, labels, tuple(left), tuple(right), used, shared, time, replaced)
-
-    def inputs(self) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
-        """Inputs of both sides: states, then shared constants, then time."""
-        original, reduced = self.claim.original, self.claim.reduced
-        left = (original.graph.symbol(name) for name in (*original.states, *self.shared))
-        right = (reduced.graph.symbol(name) for name in (*reduced.states, *self.shared))
-        return (*left, original.graph.time()), (*right, reduced.graph.time())
-
-    def lumped_roots(self, position: int) -> dict[Node, Fraction]:
-        """What a lump's rate, or a further expression, is the sum of: expressions of the original, with factors."""
-        states = self.claim.reduced.states
-        if position >= len(states):
-            return {self.original_roots[len(self.used) + position - len(states)]: Fraction(1)}
-        rates = dict(zip(self.used, self.original_roots, strict=False))
-        total: dict[Node, Fraction] = {}
-        for member, value in self.claim.rows[states[position]].items():
-            total[rates[member]] = total.get(rates[member], Fraction(0)) + value
-        return total
-
-    def gradients(self, opaque: frozenset[Node]) -> Program:
-        """Program of the original side with functions of whose derivatives nothing is known."""
-        return Program(self.claim.original.graph, self.original_roots, self.inputs()[0], opaque)
-
-    def programs(self) -> tuple[Program, Program]:
-        """Programs of both sides."""
-        left, right = self.inputs()
-        return (
-            Program(self.claim.original.graph, self.original_roots, left),
-            Program(self.claim.reduced.graph, self.reduced_roots, right),
-        )
-
-
-def _prove(sides: _Sides, seed: int) -> ExactProof | Refutation:
-    left, right = sides.programs()
-    if not (left.generic or right.generic):
-        return _prove_identity(sides, left, right, seed)
-    graph = sides.claim.original.graph
-    branched = branched_nodes(graph, sides.original_roots)
-    outcome = _prove_identity(sides, left if not branched else sides.gradients(branched), right, seed)
-    if isinstance(outcome, Refutation) and branched:
-        rewritten = replace(sides, original_roots=tuple(with_positive_arguments(graph, sides.original_roots)))
-        if rewritten.original_roots != sides.original_roots:
-            gradients = rewritten.gradients(branched_nodes(graph, rewritten.original_roots))
-            outcome = _prove_identity(sides, gradients, right, seed)
-        if isinstance(outcome, Refutation):
-            outcome = _prove_identity(sides, left, right, seed, one_branch=True)
-        if isinstance(outcome, Refutation) and rewritten.original_roots != sides.original_roots:
-            outcome = _prove_identity(sides, rewritten.gradients(frozenset()), right, seed, one_branch=True)
-    if isinstance(outcome, Refutation):
-        return outcome
-    return _held_against_real_points(sides, outcome, seed)
-
-
-def _prove_identity(
-    sides: _Sides, left: Program, right: Program, seed: int, *, one_branch: bool = False
+def _prove(
+    claim: Claim, pairs: Sequence[Pair], sides: Sides, seed: int, settings: ProofSettings
 ) -> ExactProof | Refutation:
-    """``one_branch``: whether ``left`` knows derivatives that say nothing across a singularity."""
-    generic = left.generic or right.generic
-    rows_bits = float(
-        sum(
-            v.numerator.bit_length() + v.denominator.bit_length()
-            for row in sides.claim.rows.values()
-            for v in row.values()
-        )
-    )
-    degree = left.degree() + right.degree() + 1
-    bound = failure_bound(degree, degree * (left.height() + right.height() + rows_bits + 64))
-    expanded = None if generic else _expansion(sides)
-    if expanded is not None:
-        wrong, trial = expanded, None
-    else:
-        comparer = _GenericComparer(sides, left, right) if generic else _DirectComparer(sides, left, right)
-        trial = run_trials(comparer.compare, np.random.default_rng([seed, 0xCE27]), bound)
+    """By the first attempt that succeeds, or the refutation by the last."""
+    unknown = sides.unknown()
+    if unknown:
+        text = "the constant {} has no value"
+        return Refutation(tuple(Reason("missing-value", text.format(name), name) for name in unknown))
+    outcome: Refutation | None = None
+    for attempt in claim.map.attempts(claim, sides, settings.identity):
+        trial = _tried(attempt, pairs, claim.map.stream.generator(seed), settings.identity)
+        if isinstance(trial, Refutation):
+            outcome = trial
+            continue
+        proof = _proof(claim, sides, attempt, trial)
+        if attempt.by_derivatives:
+            return _held_against_real_points(claim, pairs, sides, proof, seed, settings)
+        return proof
+    assert outcome is not None
+    return outcome
+
+
+def _tried(
+    attempt: _Attempt, pairs: Sequence[Pair], generator: np.random.Generator, settings: IdentitySettings
+) -> IdentityTest | Refutation:
+    """The test that showed no difference (without primes after an expansion), or the pairs that differ."""
+    unequal = attempt.expand()
+    trial = IdentityTest(unequal or ())
+    if unequal is None:
+        trial = run_trials(attempt.compare, generator, attempt.bound, settings)
         if not trial.primes:
             return Refutation((Reason("undefined", "no random point was found at which both systems are defined"),))
-        wrong = comparer.blame(trial)
-        if not wrong and trial.failure_probability > TARGET:
+        if not trial.wrong and trial.failure_probability > settings.target:
             message = (
                 "no difference was found, but the degree and the size of the numbers are too high to call that a proof "
                 f"(chance of error up to {trial.failure_probability:.1e})"
             )
             raise LimitError(Reason("degree-too-high", message))
-    if wrong:
-        return Refutation(tuple(_difference(sides, position) for position in dict.fromkeys(wrong)))
-    functions = (left.function_names() | right.function_names()) if generic else None
-    return _proof(sides, trial, degree, functions, one_branch=one_branch)
+    if trial.wrong:
+        places = sorted({attempt.places[position] for position in trial.wrong})
+        return Refutation(tuple(dict.fromkeys(pairs[place].reason for place in places)))
+    return trial
 
 
-def _held_against_real_points(sides: _Sides, proof: ExactProof, seed: int) -> ExactProof | Refutation:
-    """The proof, with what was looked at, or the real points that contradict it."""
-    claim = sides.claim
-    original, reduced = claim.original, claim.reduced
-    index = original.state_index
-    values = original.constant_values
-    left, right = sides.inputs()
-    seen = compare_at_real_points(
-        RealClaim(
-            original.graph,
-            reduced.graph,
-            sides.original_roots,
-            sides.reduced_roots,
-            left,
-            right,
-            tuple({index[m]: v for m, v in claim.rows[name].items()} for name in reduced.states),
-            tuple({index[m]: v for m, v in claim.lift.get(name, {}).items()} for name in reduced.states)
-            if claim.lift
-            else (),
-            tuple(index[name] for name in sides.used),
-            np.array(original.initial_state(), dtype=np.float64),
-            np.array(
-                [values_of(original.graph, [values[name]])[0] if name in values else np.nan for name in sides.shared]
-            ),
-        ),
-        seed,
-        # what holds on the whole domain needs no long look where the reduced system has values nearly everywhere
-        BRIEF
-        if proof.domain is None and not Program(reduced.graph, sides.reduced_roots, right).function_names() & _LIMITED
-        else RealPointSettings(),
-    )
-    if seen.contradictions:
-        reasons = tuple(_contradicted(sides, left, one) for one in seen.contradictions)
-        return Refutation(reasons, _suspects(sides, left, seen.contradictions))
-    looked = f"{seen.points} real points with {seen.patterns} patterns of signs show no difference"
-    return replace(proof, heuristic=f"{proof.heuristic}; {looked}")
-
-
-def _contradicted(sides: _Sides, inputs: Sequence[Node], found: Contradiction) -> Reason:
-    """The reason, with the values that the two sides mention at that point."""
-    claim = sides.claim
-    graph = claim.original.graph
-    told = _difference(sides, found.position)
-    m = len(claim.reduced.states)
-    if found.position < m:
-        what = f"the rate of {claim.reduced.states[found.position]}"
-    else:
-        what = f"the {'observable ' if told.element else ''}{sides.labels[found.position - m]}"
-    mentioned, _ = graph.leaves(sides.lumped_roots(found.position))
-    values = zip(inputs[:-1], found.point, strict=False)
-    where = ", ".join(f"{graph.name(i)} = {v:.6g}" for i, v in values if graph.name(i) in mentioned)
-    at = f"at {where or 'every state'}"
-    if found.reduced is None:
-        message = f"{what} is {found.original:.6g} in the original {at}, and has no value in the reduced model"
-        return Reason("real-point-undefined", message, told.element)
-    message = (
-        f"{what} is {found.original:.6g} in the original {at}, and {found.reduced:.6g} in the reduced model: "
-        "they agree on one side of a singularity (of a logarithm, a root, a quotient or a jump) at most"
-    )
-    return Reason("real-point-differs", message, told.element)
-
-
-def _suspects(
-    sides: _Sides, inputs: Sequence[Node], contradictions: Sequence[Contradiction]
-) -> tuple[frozenset[Node], ...]:
-    """Logarithms and powers that may be to blame for contradictions, see :class:`Refutation`."""
-    claim = sides.claim
-    graph = claim.original.graph
-    index = claim.original.state_index
-    several: set[Node] = set()
-    every: set[Node] = set()
-    for found in contradictions:
-        terms: dict[Node, Fraction] = {}
-        for root, factor in sides.lumped_roots(found.position).items():
-            add_multiple(terms, graph.linear_terms(root), factor)
-        roots = list(terms)
-        every |= branched_nodes(graph, roots)
-        here = np.array(found.point)
-        lifted = here.copy()
-        lifted[: len(index)] = 0.0
-        for name, row in claim.lift.items():
-            lump = sum(nearest_double(v) * here[index[member]] for member, v in claim.rows[name].items())
-            for member, value in row.items():
-                lifted[index[member]] += nearest_double(value) * lump
-        for member, value in claim.offset.items():
-            lifted[index[member]] += nearest_double(value)
-        program = Program(graph, roots, inputs)
-        with np.errstate(all="ignore"):
-            one, other = program.outputs(program.run(FloatDomain(), np.stack([here, lifted], axis=1))).T
-            same = np.abs(one - other) <= _SAME * np.abs(one)
-        several |= branched_nodes(graph, [root for root, equal in zip(roots, same.tolist(), strict=True) if not equal])
-    return frozenset(several), frozenset(every)
-
-
-def _difference(sides: _Sides, position: int) -> Reason:
-    states = sides.claim.reduced.states
-    if position < len(states):
-        name = states[position]
-        return Reason("right-hand-side-differs", f"the rate of {name} is not the lumped rate of the original", name)
-    name = sides.labels[position - len(states)]
-    if name in sides.claim.observables:
-        return Reason("observable-differs", f"the observable {name} is not what it is in the original", name)
-    return Reason("event-differs", f"the {name} is not what it is in the original")
-
-
-def _expansion(sides: _Sides) -> tuple[int, ...] | None:
-    """Deterministic: expand L f(x) − g(Lx) and h(x) − h̃(Lx) over Q; which are not zero, ``None`` if too large."""
-    claim = sides.claim
-    if len(claim.original.states) + len(sides.shared) >= MAX_VARIABLES:
-        return None
-    graph, left, right = _both_sides(sides)
-    variables = [*(graph.symbol(name) for name in (*claim.original.states, *sides.shared)), graph.time()]
-    both = expand_polynomials(graph, [*left, *right], variables)
-    if both is None:
-        return None
-    half = len(left)
-    return tuple(i for i in range(half) if both[i] != both[half + i])
-
-
-def _both_sides(sides: _Sides) -> tuple[Graph, list[Node], list[Node]]:
-    """L f(x) and h(x), and g(Lx) and h̃(Lx), in the graph of the original."""
-    claim = sides.claim
-    graph = claim.original.graph
-    symbols = {name: graph.symbol(name) for name in (*claim.original.states, *sides.shared)}
-    reduced_graph = claim.reduced.graph
-    mapping = {reduced_graph.symbol(name): symbols[name] for name in sides.shared}
-    for name, row in claim.rows.items():
-        mapping[reduced_graph.symbol(name)] = graph.add(graph.scaled(v, symbols[m]) for m, v in row.items())
-    right = graph.transplant(reduced_graph, sides.reduced_roots, mapping)
-    count = len(sides.reduced_roots)
-    left = [graph.add(graph.scaled(v, root) for root, v in sides.lumped_roots(i).items()) for i in range(count)]
-    return graph, left, right
-
-
-class _DirectComparer:
-    """L f(x) against g(Lx) at random x."""
-
-    def __init__(self, sides: _Sides, left: Program, right: Program) -> None:
-        self._sides = sides
-        self._left, self._right = left, right
-        claim = sides.claim
-        index = claim.original.state_index
-        rows = [claim.rows[name] for name in claim.reduced.states]
-        codes: dict[tuple[int, int], int] = {}  # few values differ, and each costs a modular inverse
-        self._entries = np.array(
-            [
-                (i, index[member], codes.setdefault(value.as_integer_ratio(), len(codes)))
-                for i, row in enumerate(rows)
-                for member, value in row.items()
-            ],
-            dtype=np.int64,
-        ).reshape(-1, 3)
-        self._values = [Fraction(*pair) for pair in codes]
-        self._known: tuple[int, Residues] | None = None
-
-    def compare(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        """Differences (reduced states, then observables; points), ``None`` if nothing was defined."""
-        n = len(self._left.inputs)
-        x = generator.integers(1, finite.prime, (n, points))
-        lumping = self._matrix(finite)
-        states = lumping.shape[1]
-        y = np.concatenate([matmul_mod(lumping, x[:states], finite.prime), x[states:]])
-        left, right = self._left.run(finite, x), self._right.run(finite, y)
-        good = ~(left.bad | right.bad)
-        if not good.any():
-            return None
-        difference = (self._lumped(finite, self._left.outputs(left)) - self._right.outputs(right)) % finite.prime
-        return np.asarray(difference[:, good])
-
-    def blame(self, trial: IdentityTest) -> tuple[int, ...]:
-        """Positions (reduced states, then observables) that differ."""
-        return trial.wrong
-
-    def _matrix(self, finite: PrimeField) -> Residues:
-        """L modulo the prime, (m, n)."""
-        if self._known is None or self._known[0] != finite.prime:
-            claim = self._sides.claim
-            matrix = np.zeros((len(claim.reduced.states), claim.original.size), dtype=np.int64)
-            residues = np.array([finite.residue(value) for value in self._values], dtype=np.int64)
-            rows, columns, codes = self._entries.T
-            matrix[rows, columns] = residues[codes]
-            self._known = (finite.prime, matrix)
-        return self._known[1]
-
-    def _lumped(self, finite: PrimeField, outputs: Residues) -> Residues:
-        """From rates of the used original states and observables to rates of lumps and observables."""
-        index = self._sides.claim.original.state_index
-        used = [index[name] for name in self._sides.used]
-        rates = matmul_mod(self._matrix(finite)[:, used], outputs[: len(used)], finite.prime)
-        return np.concatenate([rates, outputs[len(used) :]])
-
-
-class _GenericComparer(_DirectComparer):
-    """Closure of rowsp(L) under the Jacobian, and g(y) = L f(L̄y + c), functions taken as generic."""
-
-    def __init__(self, sides: _Sides, left: Program, right: Program) -> None:
-        super().__init__(sides, left, right)
-        self._witness = self._lifted_program()
-        self._m = len(sides.claim.reduced.states) + len(sides.labels)
-
-    def compare(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        """First the rows that leave the space, then the differences of g."""
-        escaped = self._escaping(finite, generator, points)
-        y = generator.integers(1, finite.prime, (len(self._right.inputs), points))
-        left, right = self._witness.run(finite, y), self._right.run(finite, y)
-        good = ~(left.bad | right.bad)
-        if escaped is None or not good.any():
-            return None
-        wrong = self._witness.outputs(left)[:, good] != self._right.outputs(right)[:, good]
-        return np.concatenate([escaped, wrong.any(axis=1).astype(np.int64)[:, None]], axis=0)
-
-    def blame(self, trial: IdentityTest) -> tuple[int, ...]:
-        """Positions in either half, folded onto reduced states and observables."""
-        return tuple(sorted({position % self._m for position in trial.wrong}))
-
-    def _escaping(self, finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        """1 for each lump or observable whose gradient leaves rowsp(L) at some point, shape (m, 1)."""
-        sides = self._sides
-        lumping = self._matrix(finite)
-        space = RowSpace(lumping.shape[1], finite.prime)
-        space.extend(lumping)
-        index = sides.claim.original.state_index
-        used = [index[name] for name in sides.used]
-        rates = lumping[:, used].T
-        total = self._m
-        weights = np.zeros((len(self._left.roots), total), dtype=np.int64)
-        weights[: len(used), : rates.shape[1]] = rates
-        for k in range(len(sides.labels)):
-            weights[len(used) + k, rates.shape[1] + k] = 1
-        found = np.zeros((total, 1), dtype=np.int64)
-        for _ in range(points):
-            x = np.repeat(generator.integers(1, finite.prime, (len(self._left.inputs), 1)), total, axis=1)
-            tape = self._left.run(finite, x)
-            gradient = self._left.pull_back(finite, tape, weights)[: lumping.shape[1]]
-            if tape.bad.any():
-                return None
-            found[:, 0] |= space.residual(gradient.T).any(axis=1)
-        return found
-
-    def _lifted_program(self) -> Program:
-        """L f(L̄y + c) and h(L̄y + c) as a program in y, folded symbolically, so that no hash hides f(0) = 1."""
-        sides = self._sides
-        claim = sides.claim
-        reduced = claim.reduced
-        graph = Graph()
-        image: dict[str, list[Node]] = {name: [] for name in claim.original.states}
-        for name, row in claim.lift.items():
-            for member, value in row.items():
-                image[member].append(graph.scaled(value, graph.symbol(name)))
-        for member, value in claim.offset.items():
-            image[member].append(graph.number(value))
-        source = claim.original.graph
-        mapping = {source.symbol(name): graph.add(parts) for name, parts in image.items()}
-        mapping |= {source.symbol(name): graph.symbol(name) for name in sides.shared}
-        roots = graph.transplant(source, sides.original_roots, mapping)
-        rates = dict(zip(sides.used, roots, strict=False))
-        lumped = [graph.add(graph.scaled(v, rates[m]) for m, v in claim.rows[name].items()) for name in reduced.states]
-        inputs = [graph.symbol(name) for name in (*reduced.states, *sides.shared)]
-        return Program(graph, [*lumped, *roots[len(sides.used) :]], [*inputs, graph.time()])
-
-
-def _proof(
-    sides: _Sides, trial: IdentityTest | None, degree: float, functions: frozenset[str] | None, *, one_branch: bool
-) -> ExactProof:
-    """The certificate; ``functions`` are those taken as generic, ``None`` in rational systems."""
-    claim = sides.claim
-    symbolic = tuple(sorted(claim.symbolic & {c.id for c in claim.original.constants}))
-    rates = dict(zip(claim.original.states, claim.original.rhs, strict=True))
-    seen = [*(rates[name] for name in sides.used), *claim.observables.values()]
-    seen += event_expressions(claim.original.events)
-    valid_for = resting_values(claim.original, claim.symbolic, sides.used, seen)
-    statement = (
-        f"{claim.reduced.size} linear combinations of the {claim.original.size} states obey equations of their own, "
-        "from which every observable follows exactly"
-    )
-    heuristic = domain = None
-    if functions is not None:
-        heuristic = f"functions taken as generic ({_listed(functions)}); holds wherever the original is defined"
-        if one_branch:
-            branched = _listed(functions & _BRANCHED)
-            domain = (
-                f"every connected piece of the set of states at which {branched} and all quotients are defined, "
-                "each by itself"
-            )
-            heuristic = f"functions taken as generic ({_listed(functions)}); holds on {domain}"
+def _proof(claim: Claim, sides: Sides, attempt: _Attempt, trial: IdentityTest) -> ExactProof:
+    original = claim.original
+    members = claim.map.members(claim)
+    rates = claim.rates
+    mentioned = [*(rates[name] for name in members), *claim.observables.values(), *event_expressions(original.events)]
+    heuristic = attempt.heuristic
     if sides.replaced:
         extra = "irrational constants stand for the doubles nearest to them"
         heuristic = f"{heuristic}; {extra}" if heuristic else extra
-    if trial is None:
-        return ExactProof(statement, "expansion", 0.0, heuristic=heuristic, valid_for=valid_for, symbolic=symbolic)
+    tested = bool(trial.primes)
     return ExactProof(
-        statement,
-        "identity-test",
+        claim.map.statement(claim),
+        "identity-test" if tested else "expansion",
         trial.failure_probability,
         trial.primes,
         trial.points,
-        int(min(degree, 2**53)),
+        int(min(attempt.degree, 2**53)) if tested else 0,
         heuristic,
-        valid_for,
-        symbolic,
-        domain=domain,
+        resting_values(original, claim.symbolic, members, mentioned),
+        tuple(sorted(claim.symbolic & {c.id for c in original.constants})),
+        domain=attempt.domain,
     )
 
 
@@ -717,156 +394,687 @@ def _listed(functions: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "named constants"
 
 
-# -- Claims about reduced systems in which conserved totals have become constants ----------------
-
-# Such a system is an ordinary lumping again once each total is taken as a further state with rate 0: then
-# everything that
-# :mod:`sbmlump.proof.claims` checks of a lumping covers the totals too (that they start right and that they rest).
-# So are states that never change and were made constants under their own ids.
-#
-# A constant that the original has too is no such total, whatever it is computed from: it is a value, and
-# certify compares
-# it as one.
+def combination(graph: Graph, row: Row, of: Callable[[str], Node] | None = None) -> Node:
+    """Σ weight · expression of a name; its symbol if nothing else is said."""
+    expression = of or graph.symbol
+    return graph.add(graph.scaled(weight, expression(name)) for name, weight in row.items())
 
 
-def with_totals(claim: Claim, starts: Mapping[str, Row]) -> Claim | Refutation:
-    """The claim with every constant that is a total of original states taken as a state.
+def _sides_of(
+    claim: Claim, pairs: Sequence[Pair], further: Iterable[Node] = ()
+) -> tuple[list[Node], tuple[dict[int, Fraction], ...]]:
+    """Left roots of pairs, each once, then ``further`` ones, with values put in; and the weights of each pair."""
+    place: dict[Node, int] = {}
+    for pair in pairs:
+        for node in pair.left:
+            place.setdefault(node, len(place))
+    original = claim.original
+    roots = original.graph.substitute([*place, *further], original.specialised(claim.symbolic))
+    return roots, tuple({place[node]: factor for node, factor in pair.left.items()} for pair in pairs)
 
-    Totals of amounts across compartments weigh concentrations by the compartments' sizes. A row of a lumping has
-    numbers for weights, so such sizes are taken at their values, and the claim is no longer one for all of these.
+
+def _unknown_members(rows: Iterable[tuple[str, Iterable[str]]], states: Iterable[str], text: str) -> list[Reason]:
+    known = set(states)
+    return [
+        Reason("unknown-member", text.format(name=name, member=member), name)
+        for name, row in rows
+        for member in row
+        if member not in known
+    ]
+
+
+def _mismatch(what: str, names: Iterable[str], states: Iterable[str]) -> list[Reason]:
+    odd = sorted(set(names) ^ set(states))
+    text = f"the {what} and the reduced model have different states: {', '.join(odd[:5])}"
+    return [Reason("lumping-mismatch", text)] if odd else []
+
+
+class _StateMap(Protocol):
+    """What the prover asks of a map between the states of two systems, which is described where it is done."""
+
+    @property
+    def stream(self) -> Stream: ...
+    def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]: ...
+    def values(self, claim: Claim, left: ValueTable, right: ValueTable) -> list[ValuePair]: ...
+    def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]: ...
+    def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]: ...
+    def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]: ...
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]: ...
+    def members(self, claim: Claim) -> Sequence[str]: ...
+    def statement(self, claim: Claim) -> str: ...
+
+
+# -- y = Lx ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LumpedStates:
+    """Each reduced state is a linear combination of original states.
+
+    Attributes
+    ----------
+    rows : mapping of reduced state id to row
+        Each row maps original state ids to exact coefficients.
+    lift : mapping of reduced state id to row
+        Right inverse used as a witness where functions are generic.
+    offset : row
+        Constant part of the witness.
+    """
+
+    rows: Mapping[str, Row]
+    lift: Mapping[str, Row] = field(default_factory=dict)
+    offset: Row = field(default_factory=dict)
+    stream: ClassVar[Stream] = Stream.LUMPING
+
+    def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
+        """L has full row rank, L̄ and c are a right inverse, and the reduced system has values for its constants."""
+        original, reduced = claim.original, claim.reduced
+        reasons = _mismatch("lumping", self.rows, reduced.states)
+        members = (*self.rows.items(), *self.lift.items())
+        reasons += _unknown_members(members, original.states, "{name} has a member {member} that is no state")
+        reasons += claim.missing_observables(claim.observables)
+        mentioned = reduced.graph.symbols(reduced.rhs) - set(reduced.states)
+        text = "the constant {} has no value in the reduced model"
+        reasons += [
+            Reason("missing-value", text.format(name), name)
+            for name in sorted(mentioned - set(reduced.constant_values))
+        ]
+        return reasons or self._rank_faults(claim, settings.rank_primes)
+
+    def _rank_faults(self, claim: Claim, primes: int) -> list[Reason]:
+        """Rank modulo a prime: it never exceeds the rank over Q, so full rank here is full rank there."""
+        reasons: list[Reason] = []
+        generator = np.random.default_rng(int(Stream.RANK))
+        rows = ModularRows(self._indexed(claim), claim.original.size)
+        if not any(_has_full_rank(rows, random_prime(generator)) for _ in range(primes)):
+            reasons.append(Reason("rank-deficient", "the rows of the lumping matrix depend on each other"))
+        return reasons + self._lift_faults()
+
+    def _lift_faults(self) -> list[Reason]:
+        """The witness must be a right inverse: L L̄ = I and L c = 0."""
+        columns: dict[str, dict[str, Fraction]] = {}
+        for name, row in self.rows.items():
+            for member, value in row.items():
+                columns.setdefault(member, {})[name] = value
+
+        def image(point: Row) -> dict[str, Fraction]:
+            lumps: dict[str, Fraction] = {}
+            for member, value in point.items():
+                add_multiple(lumps, columns.get(member, {}), value)
+            return {name: value for name, value in lumps.items() if value}
+
+        for name, lifted in self.lift.items():
+            if image(lifted) != {name: _ONE}:
+                return [Reason("lift-mismatch", f"the lift of {name} is not a right inverse of the lumping", name)]
+        return [Reason("lift-mismatch", f"the offset of the lift moves {name}", name) for name in image(self.offset)]
+
+    def _indexed(self, claim: Claim, rows: Mapping[str, Row] | None = None) -> tuple[dict[int, Fraction], ...]:
+        """Rows of L (or L̄ᵀ) over columns, in the order of the reduced states."""
+        index = claim.original.state_index
+        table = self.rows if rows is None else rows
+        return tuple({index[m]: v for m, v in table.get(name, {}).items()} for name in claim.reduced.states)
+
+    def values(self, claim: Claim, left: ValueTable, right: ValueTable) -> list[ValuePair]:
+        """Initial values of the lumps."""
+        text = "{} does not start at its lumped initial value"
+        return [ValuePair.initial(name, left.combined(row), right.get(name), text) for name, row in self.rows.items()]
+
+    def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]:
+        """Rates of the lumps, observables, parts of events."""
+        rates = claim.rates
+        pairs: list[Pair] = []
+        for name, rate in zip(claim.reduced.states, claim.reduced.rhs, strict=True):
+            lumped: dict[Node, Fraction] = {}
+            for member, value in self.rows[name].items():
+                add_multiple(lumped, {rates[member]: value}, _ONE)
+            text = "{} is not the lumped rate of the original"
+            pairs.append(Pair(f"the rate of {name}", lumped, rate, "right-hand-side-differs", name, text))
+        events, reasons = event_pairs(claim.original, claim.reduced, self.rows)
+        return [*pairs, *claim.observable_pairs(), *events], reasons
+
+    def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]:
+        """With exact constants, then, if there are irrational ones, with the doubles nearest to these."""
+        original, reduced = claim.original, claim.reduced
+        left, weights = _sides_of(claim, pairs)
+        right = reduced.graph.substitute([pair.right for pair in pairs], reduced.specialised(claim.symbolic))
+        mentioned = original.graph.symbols(left) | reduced.graph.symbols(right)
+        shared = sorted(mentioned & claim.symbolic)
+        sides = Sides(
+            original.graph,
+            reduced.graph,
+            tuple(left),
+            weights,
+            tuple(right),
+            (*map(original.graph.symbol, (*original.states, *shared)), original.graph.time()),
+            (*map(reduced.graph.symbol, (*reduced.states, *shared)), reduced.graph.time()),
+        )
+        yield sides
+        left, on_left = with_double_constants(original.graph, left)
+        right, on_right = with_double_constants(reduced.graph, right)
+        if on_left or on_right:
+            yield replace(sides, left_roots=tuple(left), right_roots=tuple(right), replaced=True)
+
+    def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]:
+        """Lumps as sums of states; further inputs are the same on both sides."""
+        lumps = {claim.reduced.graph.symbol(name): node for name, node in self._lumps(claim).items()}
+        n, m = claim.original.size, claim.reduced.size
+        return lumps | dict(zip(sides.right_inputs[m:], sides.left_inputs[n:], strict=True))
+
+    def _lumps(self, claim: Claim) -> dict[str, Node]:
+        graph = claim.original.graph
+        return {name: combination(graph, row) for name, row in self.rows.items()}
+
+    def _lifted(self, graph: Graph, lumps: Mapping[str, Node], claim: Claim) -> dict[Node, Node]:
+        """L̄y + c for lumps that are expressions of a graph: what is put in place of the symbols of states."""
+        parts: dict[str, list[Node]] = {name: [] for name in claim.original.states}
+        for name, row in self.lift.items():
+            for member, value in row.items():
+                parts[member].append(graph.scaled(value, lumps[name]))
+        for member, value in self.offset.items():
+            parts[member].append(graph.number(value))
+        return {claim.original.graph.symbol(name): graph.add(nodes) for name, nodes in parts.items()}
+
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
+        """As it stands where both sides are rational; else by derivatives, those first that hold everywhere."""
+        left, right = sides.left_program(), sides.right_program()
+        if not (left.generic or right.generic):
+            yield self._direct(claim, sides, (left, right), settings)
+            return
+        branched = branched_nodes(sides.left, sides.left_roots)
+        first = sides.left_program(branched) if branched else left
+        yield self._by_closure(claim, sides, (first, right), settings)
+        if not branched:
+            return
+        # only for gradients: the witness folds what was there at first
+        rewritten = replace(sides, left_roots=tuple(with_positive_arguments(sides.left, sides.left_roots)))
+        changed = rewritten.left_roots != sides.left_roots
+        if changed:
+            opaque = branched_nodes(sides.left, rewritten.left_roots)
+            yield self._by_closure(claim, sides, (rewritten.left_program(opaque), right), settings)
+        yield self._by_closure(claim, sides, (left, right), settings, one_branch=True)
+        if changed:
+            yield self._by_closure(claim, sides, (rewritten.left_program(), right), settings, one_branch=True)
+
+    def _direct(
+        self, claim: Claim, sides: Sides, programs: tuple[Program, Program], settings: IdentitySettings
+    ) -> _Attempt:
+        rows = ModularRows(self._indexed(claim), claim.original.size)
+
+        def expand() -> tuple[int, ...] | None:
+            if len(sides.left_inputs) > MAX_VARIABLES:
+                return None
+            return unequal_polynomials(sides.left, *sides.joined(self.image(claim, sides)), sides.left_inputs)
+
+        compare = compare_matching(*programs, ModularRows(sides.weights, len(sides.left_roots)), rows.lumped)
+        degree, bound = bound_of(*programs, bits=rows.bits, settings=settings)
+        return _Attempt(compare, range(len(sides.weights)), bound, degree, expand)
+
+    def _by_closure(
+        self,
+        claim: Claim,
+        sides: Sides,
+        programs: tuple[Program, Program],
+        settings: IdentitySettings,
+        *,
+        one_branch: bool = False,
+    ) -> _Attempt:
+        """``one_branch``: whether the left program knows derivatives that say nothing across a singularity."""
+        functions = programs[0].function_names() | programs[1].function_names()
+        where, domain = "wherever the original is defined", None
+        if one_branch:
+            domain = (
+                f"every connected piece of the set of states at which {_listed(functions & _BRANCHED)} and all "
+                "quotients are defined, each by itself"
+            )
+            where = f"on {domain}"
+        rows = ModularRows(self._indexed(claim), claim.original.size)
+        weights = ModularRows(sides.weights, len(sides.left_roots))
+        degree, bound = bound_of(*programs, bits=rows.bits, settings=settings)
+        return _Attempt(
+            _compare_by_closure(*programs, self._lifted_program(claim, sides), rows, weights),
+            [*range(len(sides.weights))] * 2,
+            bound,
+            degree,
+            heuristic=f"functions taken as generic ({_listed(functions)}); holds {where}",
+            domain=domain,
+            by_derivatives=True,
+        )
+
+    def _lifted_program(self, claim: Claim, sides: Sides) -> Program:
+        """L f(L̄y + c) and h(L̄y + c) as a program in y, folded symbolically, so that no hash hides f(0) = 1."""
+        graph, source = Graph(), sides.left
+        names = [source.name(node) for node in sides.left_inputs[claim.original.size : -1]]
+        mapping = self._lifted(graph, {name: graph.symbol(name) for name in claim.reduced.states}, claim)
+        mapping |= {source.symbol(name): graph.symbol(name) for name in names}
+        roots = graph.transplant(source, sides.left_roots, mapping)
+        lumped = [graph.add(graph.scaled(v, roots[k]) for k, v in row.items()) for row in sides.weights]
+        inputs = [graph.symbol(name) for name in (*claim.reduced.states, *names)]
+        return Program(graph, lumped, [*inputs, graph.time()])
+
+    def real_claim(self, claim: Claim, sides: Sides) -> RealClaim:
+        """What real points are held against."""
+        original = claim.original
+        values = original.constant_values
+        names = [original.graph.name(node) for node in sides.left_inputs[original.size : -1]]
+        constants = [values_of(original.graph, [values[name]])[0] if name in values else np.nan for name in names]
+        lift = self._indexed(claim, self.lift) if self.lift else ()
+        state = np.array(original.initial_state(), dtype=np.float64)
+        return RealClaim(sides, self._indexed(claim), lift, state, np.array(constants))
+
+    def suspects(
+        self, claim: Claim, sides: Sides, contradictions: Sequence[Contradiction], same_term: float
+    ) -> tuple[frozenset[Node], ...]:
+        """Logarithms and powers that may be to blame for contradictions, see :class:`Refutation`."""
+        graph = sides.left
+        lifted = self._lifted(graph, self._lumps(claim), claim)
+        several: set[Node] = set()
+        every: set[Node] = set()
+        for contradiction in contradictions:
+            terms: dict[Node, Fraction] = {}
+            for root, factor in sides.combined(contradiction.position).items():
+                add_multiple(terms, graph.linear_terms(root), factor)
+            roots = list(terms)
+            every |= branched_nodes(graph, roots)
+            program = Program(graph, [*roots, *graph.substitute(roots, lifted)], sides.left_inputs)
+            with np.errstate(all="ignore"):
+                point = np.array(contradiction.point)[:, None]
+                here, there = program.outputs(program.run(FloatDomain(), point)).reshape(2, -1)
+                same = np.abs(here - there) <= same_term * np.abs(here)
+            several |= branched_nodes(graph, [r for r, equal in zip(roots, same.tolist(), strict=True) if not equal])
+        return frozenset(several), frozenset(every)
+
+    def members(self, claim: Claim) -> Sequence[str]:
+        """States with a row in L, in order."""
+        used = {member for row in self.rows.values() for member in row}
+        return [name for name in claim.original.states if name in used]
+
+    def statement(self, claim: Claim) -> str:
+        """What is proved, in words."""
+        return (
+            f"{claim.reduced.size} linear combinations of the {claim.original.size} states obey equations of their "
+            "own, from which every observable follows exactly"
+        )
+
+
+def _has_full_rank(rows: ModularRows, prime: int) -> bool:
+    try:
+        dense = rows.dense(PrimeField(prime))
+    except BadPrimeError:
+        return False
+    return RowSpace(rows.shape[1], prime).extend(dense) == len(dense)
+
+
+def _compare_by_closure(
+    left: Program, right: Program, lifted: Program, rows: ModularRows, weights: ModularRows
+) -> Compare:
+    """Closure of rowsp(L) under the Jacobian, and g(y) = L f(L̄y + c), functions taken as generic.
+
+    Compared are first the gradients that leave the space, then the differences of g, one position a pair each.
 
     Parameters
     ----------
-    claim : Claim
-        About the system as it is written.
-    starts : mapping of id to row
-        Constants of the reduced system that are said to hold initial values, as combinations of original states.
+    left, right, lifted : Program
+        Left roots over states; g; and L f(L̄y + c).
+    rows, weights : ModularRows
+        L, and the pairs' left sides over the left roots.
     """
-    sizes: set[str] = set()
-    reasons = _check_starts(claim, starts, sizes)
-    if reasons:
-        return Refutation(tuple(reasons))
-    rows = {**claim.rows, **starts}
-    own = {c.id for c in claim.original.constants}
-    states = set(claim.original.states)
-    # of the constants that hold initial values only those that act are totals; others serve to compute such
-    acting = acting_constants(claim.reduced)
-    totals: dict[str, Row] = {name: row for name, row in starts.items() if name in acting and name not in own}
-    for constant in claim.reduced.constants:
-        if constant.id in states:
-            totals[constant.id] = {constant.id: Fraction(1)}
-        elif constant.id in acting and constant.id not in own:
-            weights = _weights(claim, constant, rows)
-            row = _total(claim, constant, rows, weights)
-            if row is not None:
-                totals[constant.id] = row
-                sizes.update(weights)
-    if not totals:
-        return claim
-    all_rows = {**claim.rows, **totals}
-    return replace(
-        claim,
-        reduced=_with_resting_states(claim.reduced, set(totals)),
-        rows=all_rows,
-        symbolic=claim.symbolic - sizes,
-        lift=_right_inverse(all_rows),
-        offset={},
-    )
 
+    def escaping(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+        """1 for each pair whose left side has a gradient that leaves rowsp(L) at some point, shape (pairs, 1)."""
+        lumping, combinations = rows.dense(finite), weights.dense(finite).T
+        (_, states), pairs = lumping.shape, combinations.shape[1]
+        space = RowSpace(states, finite.prime)
+        space.extend(lumping)
+        escaped = np.zeros((pairs, 1), dtype=np.int64)
+        for _ in range(points):
+            x = np.repeat(generator.integers(1, finite.prime, (len(left.inputs), 1)), pairs, axis=1)
+            tape = left.run(finite, x)
+            gradient = left.pull_back(finite, tape, combinations)[:states]
+            if tape.bad.any():
+                return None
+            escaped[:, 0] |= space.residual(gradient.T).any(axis=1)
+        return escaped
 
-def acting_constants(system: OdeSystem) -> set[str]:
-    """Ids that the dynamics, assigned quantities or events mention."""
-    roots = [*system.rhs, *(one.value for one in system.assigned)]
-    return system.graph.symbols([*roots, *event_expressions(system.events)])
-
-
-def _check_starts(claim: Claim, starts: Mapping[str, Row], sizes: set[str]) -> tuple[Reason, ...]:
-    """Each constant that holds an initial value must hold the right one.
-
-    A row has numbers for weights. Where a total agrees with its row only at the values of the constants that weigh it,
-    these are added to ``sizes``.
-    """
-    original, reduced = claim.original, claim.reduced
-    known, constants = set(original.states), {c.id for c in reduced.constants}
-    for name, row in starts.items():
-        if name not in constants or any(member not in known for member in row):
-            text = f"{name} holds the initial value of something that is no state"
-            return (Reason("unknown-member", text, name),)
-
-    def compared(symbolic: frozenset[str]) -> tuple[ValuePair, ...]:
-        free = ValueTable.free_of(original, symbolic)
-        left, right = ValueTable(original, free), ValueTable(reduced, free)
-        pairs: list[ValuePair] = []
-        for name, row in starts.items():
-            reason = Reason("initial-value-differs", f"{name} is not the initial value it stands for", name)
-            pairs.append(ValuePair(left.combined(row), right.get(name), reason))
-        return compare_values(original.graph, reduced.graph, pairs).wrong
-
-    wrong = compared(claim.symbolic)
-    for pair in wrong:
-        sizes |= original.graph.symbols([pair.left] if pair.left is not None else [])
-        sizes |= reduced.graph.symbols([pair.right] if pair.right is not None else [])
-    return tuple(pair.reason for pair in compared(claim.symbolic - sizes)) if wrong else ()
-
-
-def _weights(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> dict[str, Node]:
-    """Values of the other constants that stand in the value of ``constant``."""
-    if constant.value is None:
-        return {}
-    values = claim.reduced.constant_values
-    others = claim.reduced.graph.symbols([constant.value]) - set(rows)
-    return {name: values[name] for name in others if name in values}
-
-
-def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row], weights: Mapping[str, Node]) -> Row | None:
-    """What a constant is in original states, if it is a sum of their initial values; else it is a value like others."""
-    graph = claim.reduced.graph
-    if constant.value is None or constant.id in rows:
-        return None
-    if not graph.symbols([constant.value]) & set(rows):
-        return None
-    total: dict[str, Fraction] = {}
-    (value,) = graph.substitute([constant.value], {graph.symbol(name): node for name, node in weights.items()})
-    for term, factor in graph.linear_terms(value).items():
-        name = graph.name(term) if claim.reduced.is_symbol(term) else None
-        if name is None or name not in rows:
+    def compare(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
+        escaped = escaping(finite, generator, points)
+        y = generator.integers(1, finite.prime, (len(right.inputs), points))
+        at_lift, given = lifted.run(finite, y), right.run(finite, y)
+        good = ~(at_lift.bad | given.bad)
+        if escaped is None or not good.any():
             return None
-        add_multiple(total, rows[name], factor)
-    return {member: value for member, value in total.items() if value}
+        wrong = lifted.outputs(at_lift)[:, good] != right.outputs(given)[:, good]
+        return np.concatenate([escaped, wrong.any(axis=1).astype(np.int64)[:, None]], axis=0)
+
+    return compare
 
 
-def _with_resting_states(system: OdeSystem, names: set[str]) -> OdeSystem:
-    zero = system.graph.number(0)
-    totals = [c for c in system.constants if c.id in names and c.value is not None]
-    return replace(
-        system,
-        states=(*system.states, *(c.id for c in totals)),
-        initial=(*system.initial, *(c.value for c in totals if c.value is not None)),
-        rhs=(*system.rhs, *(zero for _ in totals)),
-        constants=tuple(c for c in system.constants if c.id not in names),
+def _held_against_real_points(
+    claim: Claim, pairs: Sequence[Pair], sides: Sides, proof: ExactProof, seed: int, settings: ProofSettings
+) -> ExactProof | Refutation:
+    """The proof, with what was looked at, or the real points that contradict it."""
+    assert isinstance(claim.map, LumpedStates)
+    # what holds on the whole domain needs no long look where the reduced system has values nearly everywhere
+    brief = proof.domain is None and not sides.right_program().function_names() & _LIMITED
+    points = settings.brief if brief else settings.real_points
+    seen = compare_at_real_points(claim.map.real_claim(claim, sides), seed, points)
+    if seen.contradictions:
+        reasons = tuple(_contradicted(pairs[c.position], sides, c) for c in seen.contradictions)
+        return Refutation(reasons, claim.map.suspects(claim, sides, seen.contradictions, settings.same_term))
+    looked = f"{seen.points} real points with {seen.patterns} patterns of signs show no difference"
+    return replace(proof, heuristic=f"{proof.heuristic}; {looked}")
+
+
+def _contradicted(pair: Pair, sides: Sides, contradiction: Contradiction) -> Reason:
+    """The reason, with the values that the two sides mention at that point."""
+    graph = sides.left
+    mentioned = graph.symbols(sides.combined(contradiction.position))
+    values = zip(sides.left_inputs[:-1], contradiction.point, strict=False)
+    where = ", ".join(f"{graph.name(i)} = {v:.6g}" for i, v in values if graph.name(i) in mentioned)
+    text = f"{pair.what} is {contradiction.original:.6g} in the original at {where or 'every state'}, and "
+    if contradiction.reduced is None:
+        return Reason("real-point-undefined", f"{text}has no value in the reduced model", pair.element)
+    text += (
+        f"{contradiction.reduced:.6g} in the reduced model: "
+        "they agree on one side of a singularity (of a logarithm, a root, a quotient or a jump) at most"
     )
+    return Reason("real-point-differs", text, pair.element)
 
 
-def _right_inverse(rows: Mapping[str, Row]) -> dict[str, dict[str, Fraction]]:
-    """A right inverse over Q on as few original states as there are rows; empty if the rows depend on each other."""
-    members = sorted({member for row in rows.values() for member in row})
-    names = list(rows)
-    zero = Fraction(0)
-    table = flint.fmpq_mat(
-        [
-            [flint.fmpq(*rows[name].get(member, zero).as_integer_ratio()) for member in members]
-            + [flint.fmpq(int(i == k)) for k in range(len(names))]
-            for i, name in enumerate(names)
+# -- x = By ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedStates:
+    """Each reduced state stands for a block of original states, which all have its value.
+
+    Attributes
+    ----------
+    blocks : mapping of reduced state id to ids of original states
+    """
+
+    blocks: Mapping[str, Sequence[str]]
+    stream: ClassVar[Stream] = Stream.COPIES
+
+    def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
+        """The blocks are a partition of the original states, one a reduced state."""
+        reasons: list[Reason] = []
+        if claim.original.events or claim.reduced.events:
+            reasons.append(Reason("event-not-lumpable", "an embedding is proved for systems without events only"))
+        reasons += _mismatch("blocks", self.blocks, claim.reduced.states)
+        known = set(claim.original.states)
+        seen: set[str] = set()
+        for name, members in self.blocks.items():
+            if not members:
+                reasons.append(Reason("lumping-mismatch", f"the block of {name} is empty", name))
+            for member in members:
+                if member not in known:
+                    reasons.append(Reason("unknown-member", f"{name} stands for {member}, which is no state", name))
+                elif member in seen:
+                    reasons.append(Reason("lumping-mismatch", f"{member} stands in two blocks", member))
+                seen.add(member)
+        lost = sorted(known - seen)
+        reasons += [Reason("lumping-mismatch", f"{member} stands in no block", member) for member in lost]
+        return reasons + claim.missing_observables(claim.observables)
+
+    def values(self, claim: Claim, left: ValueTable, right: ValueTable) -> list[ValuePair]:
+        """Every member against the state that stands for it."""
+        pairs: list[ValuePair] = []
+        for name, members in self.blocks.items():
+            for member in members:
+                a, b = left.get(member), right.get(name)
+                if a is None and b is None and len(members) > 1:
+                    b = claim.reduced.graph.number(0)  # what has no value is equal to nothing else
+                text = f"{member} and {name}, which stands for it, do not start at the same value"
+                pairs.append(ValuePair(a, b, Reason("initial-values-differ", text, member)))
+        return pairs
+
+    def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]:
+        """The rate of each member against that of the state that stands for it, and observables."""
+        rates = claim.rates
+        text = "where the states of each block are equal, {} is not that of the state standing for it"
+        pairs = [
+            Pair(f"the rate of {member}", {rates[member]: _ONE}, rate, "right-hand-side-differs", member, text)
+            for name, rate in zip(claim.reduced.states, claim.reduced.rhs, strict=True)
+            for member in self.blocks[name]
         ]
-    )
-    reduced, _ = table.rref()
-    lift: dict[str, dict[str, Fraction]] = {name: {} for name in names}
-    for i in range(len(names)):
-        pivot = next((j for j in range(len(members)) if reduced[i, j] != 0), None)
-        if pivot is None:
-            return {}
-        for k, name in enumerate(names):
-            entry = reduced[i, len(members) + k]
-            if entry != 0:
-                lift[name][members[pivot]] = Fraction(int(entry.p), int(entry.q))
-    return lift
+        return [*pairs, *claim.observable_pairs()], []
+
+    def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]:
+        """f(By) and g(y) in one graph of their own."""
+        original, reduced = claim.original, claim.reduced
+        graph = Graph()
+        symbol = {name: graph.symbol(name) for name in (*reduced.states, *sorted(claim.symbolic))}
+        stands_for = {original.graph.symbol(m): symbol[name] for name, members in self.blocks.items() for m in members}
+        stands_for |= {original.graph.symbol(name): symbol[name] for name in claim.symbolic}
+        roots, weights = _sides_of(claim, pairs)
+        left = graph.transplant(original.graph, roots, stands_for)
+        right = reduced.graph.substitute([pair.right for pair in pairs], reduced.specialised(claim.symbolic))
+        right = graph.transplant(
+            reduced.graph, right, {reduced.graph.symbol(name): node for name, node in symbol.items()}
+        )
+        inputs = (*symbol.values(), graph.time())
+        yield Sides(graph, graph, tuple(left), weights, tuple(right), inputs, inputs)
+
+    def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]:
+        """All inputs are the same on both sides."""
+        return {}
+
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
+        """As it stands."""
+        graph, inputs = sides.left, sides.left_inputs
+        left, right = sides.joined({})
+        program = Program(graph, [*left, *right], inputs)
+        different = [i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a != b]
+        left, right = [left[i] for i in different], [right[i] for i in different]
+        tested = Program(graph, [*left, *right], inputs)
+
+        def expand() -> tuple[int, ...] | None:
+            if not different:  # what is one node on both sides is equal already
+                return ()
+            return None if program.generic else unequal_polynomials(graph, left, right, inputs)
+
+        heuristic = None
+        if program.generic and different:
+            heuristic = f"functions taken as generic ({_listed(program.function_names())})"
+        _, bound = bound_of(tested, settings=settings)
+        yield _Attempt(compare_halves(tested), different, bound, program.degree(), expand, heuristic)
+
+    def members(self, claim: Claim) -> Sequence[str]:
+        """All states."""
+        return claim.original.states
+
+    def statement(self, claim: Claim) -> str:
+        """What is proved, in words."""
+        return (
+            f"the {claim.original.size} states move as {claim.reduced.size} do, each of which stands for a block of "
+            "states that start at the same value and stay equal; every observable follows exactly"
+        )
+
+
+# -- y among x, and constants T(x) -------------------------------------------------------------------
+
+
+def symbolic_but(system: OdeSystem, fixed: Iterable[str] = ()) -> frozenset[str]:
+    """All constants but those with a value that ``fixed`` ones are computed from, these included."""
+    with_value = frozenset(system.constant_values)
+    return frozenset(c.id for c in system.constants) - (with_value & ids_below(system, fixed))
+
+
+@dataclass(frozen=True, slots=True)
+class EliminatedStates:
+    """The reduced system has some of the states, and what the others follow from: constants that are conserved totals.
+
+    Attributes
+    ----------
+    totals : mapping of str to Node
+        Constants of the reduced system and what each is in the original: an expression of its states and constants.
+    initial_values : mapping of str to row
+        Constants of the reduced system that hold initial values, as combinations of original states (only where read
+        from files).
+    rows : mapping of str to row
+        States of the reduced system that are combinations of original states; the others are those states themselves.
+    complete : bool
+        Whether the reduced system has to define every state of the original. A later step of a chain may have dropped
+        states on which nothing that is left depends; which those are a file does not say.
+    """
+
+    totals: Mapping[str, Node]
+    initial_values: Mapping[str, Row] = field(default_factory=dict)
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    complete: bool = True
+    stream: ClassVar[Stream] = Stream.ELIMINATION
+
+    def lumps(self, reduced: OdeSystem) -> dict[str, Row]:
+        """Each state of the reduced system as a combination of original states."""
+        return {name: self.rows.get(name, {name: _ONE}) for name in reduced.states}
+
+    def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
+        """Everything that the map names is there."""
+        members = (*self.lumps(claim.reduced).items(), *self.initial_values.items())
+        reasons = _unknown_members(members, claim.original.states, "{member} is no state of the original")
+        constants = {c.id for c in claim.reduced.constants}
+        reasons += [
+            Reason("total-missing", f"the reduced model has no constant {name}", name)
+            for name in self.totals
+            if name not in constants
+        ]
+        needed = (*claim.observables, *(claim.original.states if self.complete else ()))
+        return reasons + claim.missing_observables(needed, "")
+
+    def values(self, claim: Claim, left: ValueTable, right: ValueTable) -> list[ValuePair]:
+        """States that have become constants, lumps, constants that hold initial values, totals."""
+        states = set(claim.original.states)
+        expected = [(c.id, left.get(c.id)) for c in claim.reduced.constants if c.id in states]
+        combinations = (*self.lumps(claim.reduced).items(), *self.initial_values.items())
+        expected += [(name, left.combined(row)) for name, row in combinations]
+        expected += [(name, left.formula(node)) for name, node in self.totals.items()]
+        text = "the value of {} at time 0 is not that of the original"
+        return [ValuePair.initial(name, node, right.get(name), text) for name, node in expected]
+
+    def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]:
+        """Rates of states, totals and states that are constant, all that both systems define, observables, events."""
+        before, after = claim.original, claim.reduced
+        graph, zero = before.graph, after.graph.number(0)
+        rates = claim.rates
+        reasons: list[Reason] = []
+        pairs: list[Pair] = []
+
+        def compare(what: str, a: Node, b: Node) -> None:
+            pairs.append(Pair(what, {a: _ONE}, b, "elimination-differs"))
+
+        lumps = self.lumps(after)
+        for name, rate in zip(after.states, after.rhs, strict=True):
+            compare(f"the rate of {name}", combination(graph, lumps[name], rates.__getitem__), rate)
+        seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
+        for name, node in self.totals.items():
+            try:
+                compare(f"the total {name}", graph.derivative(node, seeds), zero)
+            except ValueError as error:  # floor, min …: whether such a total is constant is not looked into
+                reasons.append(Reason("elimination-differs", f"the total {name} cannot be followed: {error}", name))
+                continue
+            members = graph.symbols([node]) & set(before.states)
+            for event in before.events:
+                # an event that sets all members to values of one moment has to keep the total of that moment; see
+                # _mixed
+                if members & targets(event):
+                    reset = {graph.symbol(target): value for target, value in new_values(event).items()}
+                    what = f"the total {name} at event {event.id}"
+                    compare(what, graph.substitute([node], reset)[0], after.graph.symbol(name))
+        constant = {c.id for c in after.constants} & set(before.states)
+        for name in sorted(constant):
+            compare(f"the rate of {name}", rates[name], zero)
+            for event in before.events:
+                value = new_values(event).get(name)
+                if value is not None:
+                    compare(f"the value of {name} at event {event.id}", value, after.graph.symbol(name))
+        shared = set(before.definitions) & set(after.definitions)
+        shared -= set(after.states) | {c.id for c in before.constants} | constant
+        for name in sorted(shared):
+            compare(name, before.definitions[name], after.definitions[name])
+        events, differences = event_pairs(before, after, lumps)
+        return [*pairs, *claim.observable_pairs(), *events], [*differences, *reasons, *self._mixed(before)]
+
+    def _mixed(self, before: OdeSystem) -> list[Reason]:
+        """Totals of which an event sets one part to values of its trigger and leaves the others as they have become."""
+        reasons: list[Reason] = []
+        for event in before.events:
+            if not values_are_old(before, event) or overwrites_others(before, event):
+                continue
+            for name, node in self.totals.items():
+                members = before.graph.symbols([node]) & set(before.states)
+                touched = members & targets(event)
+                if touched and (touched != members or two_moments(before, event)):
+                    message = f"the total {name} mixes values of two moments at {event_label(event)}"
+                    reasons.append(Reason("elimination-differs", message, name))
+        return reasons
+
+    def _forms(self, claim: Claim) -> dict[str, Node]:
+        """What the reduced system calls by one name and the original has as an expression: totals and lumps."""
+        graph = claim.original.graph
+        lumps = {name: combination(graph, self.rows[name]) for name in claim.reduced.states if name in self.rows}
+        return {**self.totals, **lumps}
+
+    def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]:
+        """Every symbol is an input of its side; the forms follow the left roots."""
+        before, after = claim.original, claim.reduced
+        roots, weights = _sides_of(claim, pairs, self._forms(claim).values())
+        fixed = {c.id for c in before.constants} - claim.symbolic
+        # numbers, also where the reduced system computes them from constants that are not fixed: initial values of
+        # states that were eliminated are constants there
+        numbers = {node: value for node, value in after.specialised().items() if after.graph.name(node) in fixed}
+        right = after.graph.substitute([pair.right for pair in pairs], numbers)
+        left_names = [*before.states, *sorted(before.graph.symbols(roots) - set(before.states))]
+        right_names = sorted(after.graph.symbols(right))
+        left_inputs = (*map(before.graph.symbol, left_names), before.graph.time())
+        right_inputs = (*map(after.graph.symbol, right_names), after.graph.time())
+        yield Sides(before.graph, after.graph, tuple(roots), weights, tuple(right), left_inputs, right_inputs)
+
+    def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]:
+        """Totals and lumps as what they are in the original; other ids are the same on both sides."""
+        forms = self._forms(claim)
+        names = [sides.right.name(node) for node in sides.right_inputs[:-1]]
+        graph = sides.left
+        return {sides.right.symbol(name): forms.get(name, graph.symbol(name)) for name in names}
+
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
+        """As it stands, point by point."""
+        left, right = sides.left_program(), sides.right_program()
+        forms = list(self._forms(claim))
+        first = len(sides.left_roots) - len(forms)
+        output = {name: first + i for i, name in enumerate(forms)}
+        inputs = {sides.left.name(node): i for i, node in enumerate(sides.left_inputs[:-1])}
+        names = [sides.right.name(node) for node in sides.right_inputs[:-1]]
+
+        def matching(finite: PrimeField, generator: np.random.Generator, x: Residues, outputs: Residues) -> Residues:
+            y = generator.integers(1, finite.prime, (len(right.inputs), x.shape[1]))
+            for i, name in enumerate(names):
+                if name in output:
+                    y[i] = outputs[output[name]]
+                elif name in inputs:
+                    y[i] = x[inputs[name]]
+            y[-1] = x[-1]
+            return y
+
+        degree = left.degree() * (1 + right.degree()) + 1
+        bound = failure_bound(degree, degree * (left.height() + right.height() + settings.spare_bits), settings)
+        compare = compare_matching(left, right, ModularRows(sides.weights, len(sides.left_roots)), matching)
+        yield _Attempt(compare, range(len(sides.weights)), bound, degree)
+
+    def members(self, claim: Claim) -> Sequence[str]:
+        """All states."""
+        return claim.original.states
+
+    def statement(self, claim: Claim, most: int = 8) -> str:
+        """What is proved, in words, with at most so many constants by name."""
+        original = claim.original
+        states = set(original.states)
+        number = sum(not states.isdisjoint(original.graph.symbols([node])) for node in self.totals.values())
+        number += sum(c.id in states for c in claim.reduced.constants)
+        what = "1 total of states never changes" if number == 1 else f"{number} totals of states never change"
+        constants = {c.id for c in original.constants}
+        fixed = sorted(constants - claim.symbolic)
+        every = ""
+        if claim.symbolic or not constants:
+            listed = ", ".join(fixed[:most]) + (", …" if len(fixed) > most else "")
+            every = ", for all values of the constants" + (f" but {listed}" if fixed else "")
+        return f"{what}; what is eliminated follows from them and from the states that stay, exactly{every}"

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from fractions import Fraction
 
-from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.errors import Reason
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.system import (
     Event,
     OdeSystem,
-    event_label,
     may_be_interrupted,
     new_values,
     overwrites_others,
-    refuse_two_moments,
     targets,
     two_moments,
     values_are_old,
     values_may_change,
-    with_trigger_values,
 )
+from sbmlump.proof.identity import Pair
 
-__all__ = ["Pair", "event_pairs", "event_resets", "event_seeds", "numeric_leaves", "reduced_events"]
+__all__ = ["event_pairs"]
 
 
-Pair = tuple[str, Node, Node]
-"""Label, expression of the original, expression of the reduced system (each in its own graph)."""
+def _pair(label: str, left: Node, right: Node) -> Pair:
+    return Pair(f"the {label}", {left: Fraction(1)}, right, "event-differs")
 
 
 def event_pairs(
@@ -48,15 +45,15 @@ def event_pairs(
         if triggers is None:
             reasons.append(Reason("event-differs", f"{label} has another trigger than in the original", before.id))
             continue
-        pairs += [(label, a, b) for a, b in triggers]
+        pairs += [_pair(label, a, b) for a, b in triggers]
         for a, b in ((before.delay, after.delay), (before.priority, after.priority)):
             if a is not None and b is not None:
-                pairs.append((label, a, b))
-        found = _Resets(original, before, reduced, after, rows, label).pairs()
-        if isinstance(found, Reason):
-            reasons.append(found)
+                pairs.append(_pair(label, a, b))
+        resets = _Resets(original, before, reduced, after, rows, label).pairs()
+        if isinstance(resets, Reason):
+            reasons.append(resets)
         else:
-            pairs += found
+            pairs += resets
     return pairs, reasons
 
 
@@ -165,7 +162,7 @@ class _Resets:
     def _of_the_trigger(self) -> list[Pair] | Reason:
         """The original sets its states to values of the trigger, all others are as they are at the execution."""
         interrupted = may_be_interrupted(self._reduced, self._after)
-        whole = overwrites_others(self._original, self._before)
+        overwrites = overwrites_others(self._original, self._before)
         pairs: list[Pair] = []
         for name, row in self._rows.items():
             touched = [member for member in row if member in self._new]
@@ -176,7 +173,7 @@ class _Resets:
                 if name in self._given:
                     pairs.append(self._pair(name, self._value(name)))
                 continue
-            if len(touched) < len(row) and not whole:
+            if len(touched) < len(row) and not overwrites:
                 return self._differs(f"mixes values of two moments in {name}")
             if name not in self._given and not same:
                 return self._differs(f"leaves {name}; the original sets it to a value of the moment of its trigger")
@@ -193,18 +190,18 @@ class _Resets:
                 return self._differs(f"resizes the compartment of {member} with values of an earlier moment")
             names[member] = users[0]
         before, after = self._before, self._after
-        for one, other in ((before.implied, after.implied), (before.unscaled, after.unscaled)):
-            if {names[member] for member, _ in one} != {name for name, _ in other}:
+        for changes, counterparts in ((before.implied, after.implied), (before.unscaled, after.unscaled)):
+            if {names[member] for member, _ in changes} != {name for name, _ in counterparts}:
                 return self._differs("resizes compartments unlike in the original")
         if self._given.keys() != set(names.values()) or not after.use_trigger_values:
             return self._differs("sets other states, or takes its values at another moment, than in the original")
         new, given = dict(before.assignments) | dict(before.unscaled), dict(after.assignments) | dict(after.unscaled)
-        pairs = [(self._label, node, given[names[member]]) for member, node in new.items()]
+        pairs = [_pair(self._label, node, given[names[member]]) for member, node in new.items()]
         for member, _ in (*before.implied, *before.unscaled):
             sizes = _size(self._original, member), _size(self._reduced, names[member])
             if sizes[0] is None or sizes[1] is None:
                 return self._differs(f"resizes the compartment of {member}, which the reduced model does not have")
-            pairs.append((self._label, sizes[0], sizes[1]))
+            pairs.append(_pair(self._label, sizes[0], sizes[1]))
         return pairs
 
     def _value(self, name: str) -> Node:
@@ -214,7 +211,7 @@ class _Resets:
         return graph.add(graph.mul((graph.number(v), self._new.get(m, graph.symbol(m)))) for m, v in row)
 
     def _pair(self, name: str, value: Node) -> Pair:
-        return self._label, value, self._given.get(name, self._reduced.graph.symbol(name))
+        return _pair(self._label, value, self._given.get(name, self._reduced.graph.symbol(name)))
 
     def _is_constant(self, name: str) -> bool:
         """Whether nothing changes a lump, neither its rate nor an event."""
@@ -229,127 +226,3 @@ class _Resets:
 def _size(system: OdeSystem, name: str) -> Node | None:
     quantity = system.quantities.get(name)
     return None if quantity is None or quantity.compartment is None else system.definitions.get(quantity.compartment)
-
-
-# -- Events under a lumping: what they ask of the row space, and what becomes of them ------------
-
-# Events under a lumping: what they ask of the row space, and what becomes of them.
-#
-# An event fires by its trigger and jumps from x to R(x). A lumping y = Lx carries it over when the trigger, delay and
-# priority are functions of Lx and rowsp(L) is closed under the Jacobian of R. Where the values assigned belong to an
-# earlier moment than the rest of the state (a delay, or other events in between), the assigned part and the rest have
-# to be closed each by itself.
-
-
-def numeric_leaves(graph: Graph, condition: Node) -> list[Node]:
-    """Numeric expressions a condition is made of: both sides of every relation, left to right."""
-    leaves: list[Node] = []
-    stack = [condition]
-    while stack:
-        node = stack.pop()
-        name = graph.name(node) if graph.op(node) is Op.CALL else None
-        if name in LOGIC or name in RELATIONS:
-            stack.extend(reversed(graph.args(node)))
-        elif graph.op(node) is not Op.CONSTANT:
-            leaves.append(node)
-    return leaves
-
-
-def event_seeds(system: OdeSystem) -> list[Node]:
-    """Expressions whose gradients must lie in the row space.
-
-    Where single values that an event leads to are made of two moments, these are all states: only the original event
-    says both.
-    """
-    seeds: list[Node] = []
-    for event in system.events:
-        seeds += numeric_leaves(system.graph, event.trigger)
-        seeds += [node for node in (event.delay, event.priority) if node is not None]
-        if two_moments(system, event):
-            seeds += [system.graph.symbol(name) for name in system.states]
-    return seeds
-
-
-def event_resets(system: OdeSystem) -> list[tuple[Node, ...]]:
-    """Maps of the state, one component a state, under whose Jacobians the row space must be closed."""
-    graph = system.graph
-    zero = graph.number(0)
-    resets: list[tuple[Node, ...]] = []
-    for event in system.events:
-        new = new_values(event)
-        if values_are_old(system, event) and not overwrites_others(system, event):
-            resets.append(tuple(zero if s in new else graph.symbol(s) for s in system.states))
-            resets.append(tuple(new.get(s, zero) for s in system.states))
-        else:
-            resets.append(tuple(new.get(s, graph.symbol(s)) for s in system.states))
-    return resets
-
-
-def reduced_events(
-    system: OdeSystem,
-    names: Sequence[str],
-    rows: Sequence[Mapping[int, Fraction]],
-    mapping: Mapping[Node, Node],
-) -> tuple[Event, ...]:
-    """The events of the reduced system.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Ids of the lumps.
-    rows : sequence of mappings column → Fraction
-        Rows of L.
-    mapping : mapping of Node to Node
-        Lift: symbols of original states to expressions of lumps.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If a lump would need values of two moments in one assignment (``event-not-lumpable``, ``event-resizes``).
-    """
-    refuse_two_moments(system)
-    return tuple(_reduced_event(system, event, names, rows, mapping) for event in system.events)
-
-
-def _reduced_event(
-    system: OdeSystem,
-    event: Event,
-    names: Sequence[str],
-    rows: Sequence[Mapping[int, Fraction]],
-    mapping: Mapping[Node, Node],
-) -> Event:
-    graph = system.graph
-    new = new_values(event)
-    old = values_are_old(system, event)
-    whole = overwrites_others(system, event)
-    assignments: list[tuple[str, Node]] = []
-    for name, row in zip(names, rows, strict=True):
-        touched = [j for j in row if system.states[j] in new]
-        if not touched:
-            continue
-        if old and not whole and len(touched) < len(row):
-            message = f"{event_label(event)} would need values of two moments for the pool {name}"
-            raise UnsupportedModelError(Reason("event-not-lumpable", message, event.id))
-        parts = [
-            graph.mul((graph.number(v), new.get(system.states[j], graph.symbol(system.states[j]))))
-            for j, v in row.items()
-        ]
-        value = graph.substitute([graph.add(parts)], mapping)[0]
-        value = graph.from_terms(graph.linear_terms(value))
-        # a pool set to what it was at the trigger is not left alone: it may have changed since
-        if old or value != graph.symbol(name):
-            assignments.append((name, value))
-
-    def carried(node: Node | None) -> Node | None:
-        return None if node is None else graph.substitute([node], mapping)[0]
-
-    return replace(
-        event,
-        trigger=graph.substitute([event.trigger], mapping)[0],
-        delay=carried(event.delay),
-        priority=carried(event.priority),
-        assignments=tuple(assignments),
-        implied=(),
-        unscaled=(),
-        use_trigger_values=with_trigger_values(system, event, [value for _, value in assignments]),
-    )

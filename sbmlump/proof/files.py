@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import flint
 
 from sbmlump.errors import Reason, UsageError
 from sbmlump.formats.load import load
@@ -25,15 +27,28 @@ from sbmlump.model.reduced import (
     Observable,
     ReducedSystem,
 )
-from sbmlump.model.system import OdeSystem
-from sbmlump.proof.claims import Claim, Refutation, certify, certify_widest, lumping_faults, with_totals
-from sbmlump.proof.eliminations import claim_of_files, prove_elimination
-from sbmlump.proof.embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
+from sbmlump.model.system import Constant, OdeSystem, event_expressions
+from sbmlump.model.text import add_multiple
+from sbmlump.proof.claims import (
+    Claim,
+    CopiedStates,
+    EliminatedStates,
+    LumpedStates,
+    Refutation,
+    certify,
+    certify_widest,
+    combination,
+    proof_of,
+    symbolic_but,
+)
+from sbmlump.proof.values import ValuePair, ValueTable, compare_values
 
 if TYPE_CHECKING:
     from sbmlump.sbml.annotation import LumpingRecord
 
-__all__ = ["NoLumping", "recorded_observables", "reduction_of_files", "verify"]
+__all__ = ["NoLumping", "claim_of_files", "recorded_observables", "reduction_of_files", "verify"]
+
+Row = Mapping[str, Fraction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,55 +58,88 @@ class NoLumping:
     reasons: tuple[Reason, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Two models that were read, and what each file says of the reduction that it came from."""
+
+    original_path: str | Path
+    reduced_path: str | Path
+    original: OdeSystem
+    reduced: OdeSystem
+    record: LumpingRecord | None
+
+    @staticmethod
+    def read(original: str | Path, reduced: str | Path) -> _Files:
+        before, after = load(original), load(reduced)
+        return _Files(original, reduced, before, after, _record(reduced, after))
+
+    def own_record(self) -> LumpingRecord | None:
+        """The record, unless the original carries it too: then it tells how the original was made."""
+        if self.record is None or self.record == _record(self.original_path, self.original):
+            return None
+        return self.record
+
+
+def _record(path: str | Path, system: OdeSystem) -> LumpingRecord | None:
+    from sbmlump.sbml.annotation import read_lumping_annotation
+    from sbmlump.sbml.read.document import sbml_bytes
+
+    return read_lumping_annotation(sbml_bytes(path)) if system.origin.format == "sbml" else None
+
+
 def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ExactProof | Refutation | NoLumping:
     """Prove or refute, without simulation, that one file is an exact lumping of the other.
 
     The lumping is taken from the reduced file's annotation, else it is the identity on the states that have the
     same id in both. An annotation that the original carries too is of an earlier reduction and says nothing here.
     """
-    from sbmlump.sbml.annotation import read_lumping_annotation
-    from sbmlump.sbml.read.document import sbml_bytes
+    return _verify(_Files.read(original, reduced), seed)
 
-    before, after = load(original), load(reduced)
-    record = read_lumping_annotation(sbml_bytes(reduced)) if after.origin.format == "sbml" else None
-    if record is not None and before.origin.format == "sbml":
-        if record == read_lumping_annotation(sbml_bytes(original)):
-            record = None  # both carry it: it tells how the original was made, not what was made of it
-    if record is not None and record.certificate.get("kind") == "error-estimate":
-        message = f"{reduced} says of itself that it is an approximation; measure it with 'sbmlump check'"
+
+def _verify(files: _Files, seed: int) -> ExactProof | Refutation | NoLumping:
+    record = files.own_record()
+    if record is None:
+        return _verify_shared_states(files, seed)
+    if record.certificate.get("kind") == "error-estimate":
+        message = f"{files.reduced_path} says of itself that it is an approximation; measure it with 'sbmlump check'"
         return NoLumping((Reason("approximate", message),))
-    if record is not None:
-        claim = _claim_of_record(before, after, record)
-        if isinstance(claim, Refutation):
-            return claim
-        if record.kind == "embedding":
-            return _no_more_than_proved(_certify_embedding(claim, seed), record)
-        if record.kind == "elimination":
-            proof = _proved_elimination(claim, record, seed)
-            if proof is not None:
-                return proof
-        whole = with_totals(claim, record.starts)
-        if isinstance(whole, Refutation):
-            return whole
-        outcome = certify(whole, seed)
-        # sizes that weigh totals are taken at their values here, whatever else may be known of them
-        return outcome if record.kind == "elimination" else _no_more_than_proved(outcome, record)
+    claim = _claim_of_record(files.original, files.reduced, record)
+    if isinstance(claim, Refutation):
+        return claim
+    if record.kind == "embedding":  # its lift names the members of each block
+        blocks = {lump.id: tuple(row) for lump, row in zip(record.lumps, record.lift, strict=True)}
+        return _no_more_than_proved(certify(replace(claim, map=CopiedStates(blocks)), seed), record)
+    if record.kind == "elimination":
+        proof = _proved_elimination(claim, record, seed)
+        if proof is not None:
+            return proof
+    extended = with_totals(claim, record.starts)
+    if isinstance(extended, Refutation):
+        return extended
+    outcome = certify(extended, seed)
+    # sizes that weigh totals are taken at their values here, whatever else may be known of them
+    return outcome if record.kind == "elimination" else _no_more_than_proved(outcome, record)
+
+
+def _verify_shared_states(files: _Files, seed: int) -> ExactProof | Refutation | NoLumping:
+    """Without a record: the states of the reduced model are those of the same id in the original."""
+    before, after = files.original, files.reduced
     foreign = [name for name in after.states if name not in before.state_index]
     if foreign or not after.states:
         listed = ", ".join(foreign[:5]) or "none at all"
-        message = f"{reduced} carries no lumping, and its states are not those of the original ({listed})"
+        message = f"{files.reduced_path} carries no lumping, and its states are not those of the original ({listed})"
         return NoLumping((Reason("no-lumping", message),))
     rows = {name: {name: Fraction(1)} for name in after.states}
-    claim = Claim(before, after, rows, _shared_ids(before, after, rows), lift=rows)
+    claim = Claim(before, after, LumpedStates(rows, rows), _shared_ids(before, after, rows))
     if len(after.states) < len(before.states) <= len(set(before.states) & set(after.definitions)):
         proof = _proved_elimination(claim, None, seed)
         if proof is not None:
             return proof
-    whole = with_totals(claim, {})
-    return whole if isinstance(whole, Refutation) else certify_widest(whole, seed)
+    extended = with_totals(claim, {})
+    return extended if isinstance(extended, Refutation) else certify_widest(extended, seed)
 
 
-def _shared_ids(before: OdeSystem, after: OdeSystem, rows: Mapping[str, Mapping[str, Fraction]]) -> dict[str, Node]:
+def _shared_ids(before: OdeSystem, after: OdeSystem, rows: Mapping[str, Row]) -> dict[str, Node]:
     """What each id of the original that the reduced model defines too is in the original.
 
     Left out is what is compared anyway: constants of both and states that never change, by their values, and states
@@ -107,9 +155,8 @@ def _shared_ids(before: OdeSystem, after: OdeSystem, rows: Mapping[str, Mapping[
 
 def _no_more_than_proved(outcome: ExactProof | Refutation, record: LumpingRecord) -> ExactProof | Refutation:
     """The proof, unless the file says that values do not matter on which it rests."""
-    if (
-        isinstance(outcome, Refutation) or "holds_for" not in record.certificate
-    ):  # as written before there was that field
+    # files from before there was that field say nothing of values
+    if isinstance(outcome, Refutation) or "holds_for" not in record.certificate:
         return outcome
     text = "the lumping rests on {0} = {1}, but the file does not list {0} among the constants that it is valid for"
     hidden = [(name, value) for name, value in outcome.valid_for.items() if name not in record.valid_for]
@@ -125,13 +172,13 @@ def _proved_elimination(claim: Claim, record: LumpingRecord | None, seed: int) -
     constants that are computed from initial values, rates that depend on totals through functions. It holds for all
     values of the constants, sizes of compartments among the weights of totals included.
     """
-    if claim.offset or lumping_faults(claim):
+    lumping = claim.map
+    if not isinstance(lumping, LumpedStates) or lumping.offset or lumping.faults(claim):
         return None
-    starts = None if record is None else dict(record.starts)
-    elimination = claim_of_files(claim.original, claim.reduced, claim.observables, claim.rows, starts)
-    fixed = frozenset[str]() if record is None else frozenset(record.valid_for)
-    result = prove_elimination(replace(elimination, fixed=fixed), seed)
-    return result if isinstance(result, ExactProof) else None
+    initial_values = None if record is None else dict(record.starts)
+    fixed = () if record is None else tuple(record.valid_for)
+    elimination = claim_of_files(claim.original, claim.reduced, claim.observables, lumping.rows, initial_values, fixed)
+    return proof_of(elimination, seed)
 
 
 def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:
@@ -158,7 +205,8 @@ def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord)
         return Refutation(tuple(reasons))
     rows = {lump.id: lump.members for lump in record.lumps}
     lift = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
-    return Claim(before, after, rows, _shared_ids(before, after, rows) | named, symbolic, lift, record.offset)
+    lumping = LumpedStates(rows, lift, record.offset)
+    return Claim(before, after, lumping, _shared_ids(before, after, rows) | named, symbolic)
 
 
 def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ReducedSystem:
@@ -172,45 +220,42 @@ def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int =
     UsageError
         ``no-lumping`` if the annotation, or the ids, do not lead from the one to the other.
     """
-    from sbmlump.sbml.annotation import read_lumping_annotation
-    from sbmlump.sbml.read.document import sbml_bytes
-
-    before, after = load(original), load(reduced)
-    record = read_lumping_annotation(sbml_bytes(reduced)) if after.origin.format == "sbml" else None
-    lumps = (
-        {one.id: one.members for one in record.lumps}
-        if record is not None
-        else {n: {n: Fraction(1)} for n in after.states}
-    )
+    files = _Files.read(original, reduced)
+    before, after, record = files.original, files.reduced, files.record
     index = before.state_index
+    lumps: dict[str, Row] = {name: {name: Fraction(1)} for name in after.states}
+    lifted: dict[str, Row] = {}
+    if record is not None:
+        lumps = {lump.id: lump.members for lump in record.lumps}
+        lifted = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
     foreign = [n for n in after.states if n not in lumps or not set(lumps[n]) <= set(index)]
     if foreign:
         message = (
             f"{reduced} is no reduction of {original}: {', '.join(foreign[:5])} are made of states it does not have"
         )
         raise UsageError(Reason("no-lumping", message))
-    rows = tuple({index[m]: v for m, v in lumps[n].items()} for n in after.states)
-    matrix = LumpingMatrix(before.states, rows)
-    lifted = {} if record is None else {one.id: row for one, row in zip(record.lumps, record.lift, strict=True)}
-    lift = LumpingMatrix(
-        before.states,
-        tuple({index[m]: v for m, v in lifted.get(n, lumps[n]).items() if m in index} for n in after.states),
-    )
-    starts = {} if record is None else record.starts
-    offset = {} if record is None else {index[n]: value for n, value in record.offset.items() if n in index}
+
+    def indexed(row: Row) -> dict[int, Fraction]:
+        return {index[name]: value for name, value in row.items() if name in index}
+
+    matrix = LumpingMatrix(before.states, tuple(indexed(lumps[n]) for n in after.states))
+    lift = LumpingMatrix(before.states, tuple(indexed(lifted.get(n, lumps[n])) for n in after.states))
+    initial_values = {} if record is None else record.starts
+    offset = {} if record is None else indexed(record.offset)
     kind = "elimination" if record is None else record.kind
-    made: Map
+    state_map: Map
     if kind == "embedding":
-        made = Embedding(matrix, lift, offset)
+        state_map = Embedding(matrix, lift, offset)
     elif kind == "affine":
-        totals = tuple((name, {index[m]: v for m, v in row.items() if m in index}) for name, row in starts.items())
-        made = AffineLumping(matrix, lift, offset, totals)
+        state_map = AffineLumping(
+            matrix, lift, offset, tuple((name, indexed(row)) for name, row in initial_values.items())
+        )
     elif kind == "elimination":
-        gone = tuple(n for n in before.states if n in after.definitions and n not in after.states)
-        made = Elimination(matrix, lift, offset, assigned=gone, starts=starts)
+        eliminated = tuple(n for n in before.states if n in after.definitions and n not in after.states)
+        state_map = Elimination(matrix, lift, offset, assigned=eliminated, starts=initial_values)
     else:
-        made = LinearLumping(matrix, lift, offset)
-    proof = verify(original, reduced, seed=seed)
+        state_map = LinearLumping(matrix, lift, offset)
+    proof = _verify(files, seed)
     unknown = float("inf")
     certificate = proof if isinstance(proof, ExactProof) else ErrorEstimate("unknown", 0.0, 0, 0.0, unknown, unknown)
     return ReducedSystem(
@@ -218,19 +263,10 @@ def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int =
         after,
         (),
         tuple(Lump(n, lumps[n]) for n in after.states),
-        made,
+        state_map,
         certificate,
         "unknown" if record is None else record.method,
     )
-
-
-def _certify_embedding(claim: Claim, seed: int) -> ExactProof | Refutation:
-    """The lift of an embedding names the members of each block."""
-    blocks = {name: tuple(row) for name, row in claim.lift.items()}
-    result = certify_embedding(
-        EmbeddingClaim(claim.original, claim.reduced, blocks, claim.observables, claim.symbolic), seed
-    )
-    return Refutation(result.reasons) if isinstance(result, EmbeddingRefutation) else result
 
 
 def recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Observable]:
@@ -242,3 +278,205 @@ def recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Obser
         If a text is no expression of the original.
     """
     return [replace(parse_observables(before, [text])[0], id=name) for name, text in record.observables]
+
+
+# -- Conserved totals that have become constants -----------------------------------------------------
+
+# A reduced system of which conserved totals are constants is an ordinary lumping again once each total is taken as a
+# further state with rate 0: then everything that is checked of a lumping covers the totals too (their initial values,
+# and that they never change). So are states that never change and were made constants under their own ids.
+#
+# A constant that the original has too is no such total, whatever it is computed from: it is compared as a value.
+
+
+def with_totals(claim: Claim, initial_values: Mapping[str, Row]) -> Claim | Refutation:
+    """The claim with every constant that is a total of original states taken as a state.
+
+    Totals of amounts across compartments weigh concentrations by the compartments' sizes. A row of a lumping has
+    numbers for weights, so such sizes are taken at their values, and the claim is no longer one for all of these.
+
+    Parameters
+    ----------
+    claim : Claim
+        About the system as it is written.
+    initial_values : mapping of id to row
+        Constants of the reduced system that are said to hold initial values, as combinations of original states.
+    """
+    sizes: set[str] = set()
+    reasons = _check_initial_values(claim, initial_values, sizes)
+    if reasons:
+        return Refutation(tuple(reasons))
+    assert isinstance(claim.map, LumpedStates)
+    lumps = claim.map.rows
+    rows = {**lumps, **initial_values}
+    own = {c.id for c in claim.original.constants}
+    states = set(claim.original.states)
+    # of the constants that hold initial values only those that act are totals; others serve to compute such
+    acting = acting_constants(claim.reduced)
+    totals: dict[str, Row] = {name: row for name, row in initial_values.items() if name in acting and name not in own}
+    for constant in claim.reduced.constants:
+        if constant.id in states:
+            totals[constant.id] = {constant.id: Fraction(1)}
+        elif constant.id in acting and constant.id not in own:
+            total = _total(claim, constant, rows)
+            if total is not None:
+                totals[constant.id] = total[0]
+                sizes |= total[1]
+    if not totals:
+        return claim
+    extended = {**lumps, **totals}
+    return Claim(
+        claim.original,
+        _with_constant_states(claim.reduced, set(totals)),
+        LumpedStates(extended, _right_inverse(extended)),
+        claim.observables,
+        claim.symbolic - sizes,
+    )
+
+
+def acting_constants(system: OdeSystem) -> set[str]:
+    """Ids that the dynamics, assigned quantities or events mention."""
+    roots = [*system.rhs, *(quantity.value for quantity in system.assigned)]
+    return system.graph.symbols([*roots, *event_expressions(system.events)])
+
+
+def _check_initial_values(claim: Claim, initial_values: Mapping[str, Row], sizes: set[str]) -> tuple[Reason, ...]:
+    """Each constant that holds an initial value must hold the right one.
+
+    A row has numbers for weights. Where a total agrees with its row only at the values of the constants that weigh it,
+    these are added to ``sizes``.
+    """
+    original, reduced = claim.original, claim.reduced
+    known, constants = set(original.states), {c.id for c in reduced.constants}
+    for name, row in initial_values.items():
+        if name not in constants or any(member not in known for member in row):
+            text = f"{name} holds the initial value of something that is no state"
+            return (Reason("unknown-member", text, name),)
+
+    def compared(symbolic: frozenset[str]) -> tuple[ValuePair, ...]:
+        free = ValueTable.free_of(original, symbolic)
+        left, right = ValueTable(original, free), ValueTable(reduced, free)
+        pairs: list[ValuePair] = []
+        for name, row in initial_values.items():
+            reason = Reason("initial-value-differs", f"{name} is not the initial value it stands for", name)
+            pairs.append(ValuePair(left.combined(row), right.get(name), reason))
+        return compare_values(original.graph, reduced.graph, pairs).wrong
+
+    wrong = compared(claim.symbolic)
+    for pair in wrong:
+        sizes |= original.graph.symbols([pair.left] if pair.left is not None else [])
+        sizes |= reduced.graph.symbols([pair.right] if pair.right is not None else [])
+    return tuple(pair.reason for pair in compared(claim.symbolic - sizes)) if wrong else ()
+
+
+def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> tuple[Row, frozenset[str]] | None:
+    """What a constant is in original states, if it is a sum of their initial values, else it is a value like others.
+
+    With it the other constants in its value, which are taken at theirs.
+    """
+    graph, values = claim.reduced.graph, claim.reduced.constant_values
+    mentioned = graph.symbols([] if constant.value is None else [constant.value])
+    if constant.value is None or constant.id in rows or not mentioned & set(rows):
+        return None
+    weights = frozenset(name for name in mentioned - set(rows) if name in values)
+    (value,) = graph.substitute([constant.value], {graph.symbol(name): values[name] for name in weights})
+    total: dict[str, Fraction] = {}
+    for term, factor in graph.linear_terms(value).items():
+        name = graph.name(term) if claim.reduced.is_symbol(term) else None
+        if name is None or name not in rows:
+            return None
+        add_multiple(total, rows[name], factor)
+    return {member: value for member, value in total.items() if value}, weights
+
+
+def _with_constant_states(system: OdeSystem, names: set[str]) -> OdeSystem:
+    zero = system.graph.number(0)
+    totals = [c for c in system.constants if c.id in names and c.value is not None]
+    return replace(
+        system,
+        states=(*system.states, *(c.id for c in totals)),
+        initial=(*system.initial, *(c.value for c in totals if c.value is not None)),
+        rhs=(*system.rhs, *(zero for _ in totals)),
+        constants=tuple(c for c in system.constants if c.id not in names),
+    )
+
+
+def _right_inverse(rows: Mapping[str, Row]) -> dict[str, dict[str, Fraction]]:
+    """A right inverse over Q on as few original states as there are rows; empty if the rows depend on each other."""
+    members = sorted({member for row in rows.values() for member in row})
+    names = list(rows)
+    zero = Fraction(0)
+    table = flint.fmpq_mat(
+        [
+            [flint.fmpq(*rows[name].get(member, zero).as_integer_ratio()) for member in members]
+            + [flint.fmpq(int(i == k)) for k in range(len(names))]
+            for i, name in enumerate(names)
+        ]
+    )
+    reduced, _ = table.rref()
+    lift: dict[str, dict[str, Fraction]] = {name: {} for name in names}
+    for i in range(len(names)):
+        pivot = next((j for j in range(len(members)) if reduced[i, j] != 0), None)
+        if pivot is None:
+            return {}
+        for k, name in enumerate(names):
+            entry = reduced[i, len(members) + k]
+            if entry != 0:
+                lift[name][members[pivot]] = Fraction(int(entry.p), int(entry.q))
+    return lift
+
+
+def claim_of_files(
+    original: OdeSystem,
+    reduced: OdeSystem,
+    observables: Mapping[str, Node],
+    rows: Mapping[str, Row] | None = None,
+    initial_values: Mapping[str, Row] | None = None,
+    fixed: Iterable[str] = (),
+) -> Claim:
+    """The claim that a model which was read back makes: its totals are what their initial assignments say.
+
+    What stands in an initial assignment for the value of a state at time 0 is taken for that state at all times, which
+    the proof then confirms or not.
+
+    Parameters
+    ----------
+    rows : mapping of id to row, optional
+        States of the reduced model that are combinations of original states.
+    initial_values : mapping of id to row, optional
+        Constants that hold initial values, as combinations of original states; if absent, those named ``X_at_start``
+        hold that of the state X.
+    fixed : iterable of str
+        Constants that take the values of the file; the claim is made for all values of the others.
+    """
+    graph = original.graph
+    states = set(original.states)
+    known = states | {c.id for c in original.constants}
+    new = [c for c in reduced.constants if c.id not in known and c.value is not None]
+    if initial_values is None:
+        named = {c.id: _state_at_start(c.id, states) for c in new}
+        initial_values = {name: {state: Fraction(1)} for name, state in named.items() if state is not None}
+    state_map = EliminatedStates({}, initial_values, rows or {}, complete=False)
+
+    forms = {
+        name: combination(graph, row) for name, row in (*initial_values.items(), *state_map.lumps(reduced).items())
+    }
+    used = reduced.graph.symbols([c.value for c in new if c.value is not None and c.id not in initial_values])
+    mapping = {reduced.graph.symbol(name): forms.get(name, graph.symbol(name)) for name in used}
+    totals = {
+        c.id: graph.transplant(reduced.graph, [c.value], mapping)[0]
+        for c in new
+        if c.id not in initial_values and c.value is not None
+    }
+    # an id that a rule defines (the size of a compartment) means at all times what the rule says
+    opened = {graph.symbol(quantity.id): quantity.value for quantity in original.assigned}
+    totals = dict(zip(totals, graph.substitute(list(totals.values()), opened), strict=True))
+    # a constant that holds initial values and acts on the dynamics is a total itself
+    acting = acting_constants(reduced)
+    totals |= {name: forms[name] for name in initial_values if name in acting and name not in known}
+    return Claim(original, reduced, replace(state_map, totals=totals), observables, symbolic_but(original, fixed))
+
+
+def _state_at_start(name: str, states: Set[str]) -> str | None:
+    stem, mark, number = name.rpartition("_at_start")
+    return stem if mark and stem in states and (not number or number[1:].isdigit()) else None

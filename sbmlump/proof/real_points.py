@@ -29,7 +29,7 @@ from sbmlump.model.balls import Ball, BallProgram, Missing, ball_of
 from sbmlump.model.domains import FloatDomain, nearest_double
 from sbmlump.model.graph import RELATIONS, Graph, Node, Op
 from sbmlump.model.program import Program
-from sbmlump.proof.identity import expand_polynomials
+from sbmlump.proof.identity import Sides, Stream, expand_polynomials
 
 __all__ = [
     "BRIEF",
@@ -48,10 +48,6 @@ __all__ = [
 Points = NDArray[np.float64]
 Row = Mapping[int, Fraction]
 _FLOAT: Final = FloatDomain()
-_FACTORS_AT_ONCE: Final = 6  # whose signs are chosen together: 64 patterns
-_NEWTON_STEPS: Final = 6
-_MOST_FACTORED: Final = 120  # nodes or terms of a polynomial that is factored, some milliseconds
-_SHARP: Final = 40  # digits in bits at which two balls that meet are taken for the same number
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +87,14 @@ class RealPointSettings:
     cloud : int
         Further points in all directions at once and at all distances, where no line and no pattern leads: with two
         identities in one system the region in which one of them fails and the other is defined may be a small one.
+    factors_at_once : int
+        Whose signs are chosen together: 64 patterns.
+    newton_steps : int
+        Towards the chosen signs; one is exact for linear factors, six are for most others.
+    most_factored : int
+        Nodes or terms of a polynomial that is factored, some milliseconds.
+    sharp : int
+        Digits, in bits, at which two balls that meet are taken for the same number.
     """
 
     lines: int = 16
@@ -105,6 +109,10 @@ class RealPointSettings:
     most_minima: int = 12
     patterns: int = 24
     cloud: int = 4_000
+    factors_at_once: int = 6
+    newton_steps: int = 6
+    most_factored: int = 120
+    sharp: int = 40
 
 
 BRIEF: Final = RealPointSettings(lines=3, ball_work=10_000, rounds=1, cloud=400)
@@ -113,39 +121,25 @@ BRIEF: Final = RealPointSettings(lines=3, ball_work=10_000, rounds=1, cloud=400)
 
 @dataclass(frozen=True, slots=True)
 class RealClaim:
-    """Two systems and what is to be equal.
+    """What is to be equal under y = Lx.
 
     Attributes
     ----------
-    left, right : Graph
-        Of the original and of the reduced system.
-    left_roots : tuple of Node
-        Rates of the original states in ``used``, then further expressions.
-    right_roots : tuple of Node
-        Rates of the lumps, then further expressions, as many as on the left.
-    left_inputs, right_inputs : tuple of Node
-        States, then constants that both share, then time.
+    sides : Sides
+        Inputs are states, then constants that both share, then time.
     rows : tuple of mappings column → Fraction
         Rows of L, one a lump.
     lift : tuple of mappings column → Fraction
         A right inverse, or empty.
-    used : tuple of int
-        Columns whose rates the left side has.
     state : array (n,)
         Initial state; what is not known is NaN.
     constants : array
         Values of the constants that both share.
     """
 
-    left: Graph
-    right: Graph
-    left_roots: tuple[Node, ...]
-    right_roots: tuple[Node, ...]
-    left_inputs: tuple[Node, ...]
-    right_inputs: tuple[Node, ...]
+    sides: Sides
     rows: tuple[Row, ...]
     lift: tuple[Row, ...]
-    used: tuple[int, ...]
     state: Points
     constants: Points
 
@@ -157,7 +151,7 @@ class Contradiction:
     Attributes
     ----------
     position : int
-        Of the lump or, after the lumps, of the further expression.
+        Of the pair.
     point : tuple of float
         Values of the inputs of the left side.
     original, reduced : float or None
@@ -217,10 +211,10 @@ class _Decider:
 
     def __init__(self, claim: RealClaim, settings: RealPointSettings) -> None:
         self._claim = claim
-        self._bits = settings.bits
-        self._left = BallProgram(claim.left, claim.left_roots, claim.left_inputs)
-        self._right = BallProgram(claim.right, claim.right_roots, claim.right_inputs)
-        self._place = {column: k for k, column in enumerate(claim.used)}
+        self._settings = settings
+        sides = claim.sides
+        self._left = BallProgram(sides.left, sides.left_roots, sides.left_inputs)
+        self._right = BallProgram(sides.right, sides.right_roots, sides.right_inputs)
         self._decided: set[int] = set()
         self._waiting: dict[int, Contradiction] = {}
 
@@ -230,7 +224,7 @@ class _Decider:
 
     def never_decided(self) -> list[Contradiction]:
         """Positions of which the original had a value at some point asked for, and the reduced system at none."""
-        return [found for position, found in sorted(self._waiting.items()) if position not in self._decided]
+        return [blank for position, blank in sorted(self._waiting.items()) if position not in self._decided]
 
     def __len__(self) -> int:
         return len(self._left) + len(self._right)
@@ -243,15 +237,15 @@ class _Decider:
         claim = self._claim
         n = len(claim.state)
         lumps = [sum((v * exact[j] for j, v in row.items()), Fraction(0)) for row in claim.rows]
-        waiting = set(range(len(claim.right_roots)))
-        found: list[Contradiction] = []
-        for bits in self._bits:
+        waiting = set(range(len(claim.sides.right_roots)))
+        certain: list[Contradiction] = []
+        for bits in self._settings.bits:
             with ctx.workprec(bits):
                 left = self._left.run([ball_of(value) for value in exact], bits)
                 right = self._right.run([ball_of(value) for value in (*lumps, *exact[n:])], bits)
                 for position in sorted(waiting):
-                    mine, other = self._lumped(left, position), right[position]
-                    verdict = _verdict(mine, other)
+                    mine, other = self._combined(left, position), right[position]
+                    verdict = _verdict(mine, other, self._settings.sharp)
                     if verdict is not None:
                         waiting.discard(position)
                     if isinstance(mine, Missing):
@@ -263,20 +257,17 @@ class _Decider:
                         self._decided.add(position)
                     if verdict is False:
                         theirs = None if isinstance(other, Missing) else float(other)
-                        found.append(Contradiction(position, tuple(point.tolist()), float(mine), theirs))
+                        certain.append(Contradiction(position, tuple(point.tolist()), float(mine), theirs))
             if not waiting:
                 break
-        return found
+        return certain
 
-    def _lumped(self, left: Sequence[Ball], position: int) -> Ball:
-        """Σ c·rate for a lump, the expression itself after the lumps."""
-        claim = self._claim
-        if position >= len(claim.rows):
-            return left[len(claim.used) + position - len(claim.rows)]
+    def _combined(self, left: Sequence[Ball], position: int) -> Ball:
+        """The left side of a pair: a combination of the left roots."""
         total = arb(0)
         unknown = False
-        for column, factor in claim.rows[position].items():
-            term = left[self._place[column]]
+        for k, factor in self._claim.sides.weights[position].items():
+            term = left[k]
             if term is Missing.UNDEFINED:
                 return term
             if isinstance(term, Missing) or not term.is_finite():
@@ -292,23 +283,21 @@ class _Comparison:
     def __init__(self, claim: RealClaim, seed: int, settings: RealPointSettings) -> None:
         self._claim = claim
         self._settings = settings
-        self._generator = np.random.default_rng([seed, 0x4EA1])
-        self._left = Program(claim.left, claim.left_roots, claim.left_inputs)
-        self._right = Program(claim.right, claim.right_roots, claim.right_inputs)
+        self._generator = Stream.REAL_POINTS.generator(seed)
+        sides = claim.sides
+        self._left, self._right = sides.left_program(), sides.right_program()
         most = settings.most_surfaces
-        self._surfaces = [
-            Program(graph, list(surfaces_of(graph, roots))[:most], inputs)
-            for graph, roots, inputs in (
-                (claim.left, claim.left_roots, claim.left_inputs),
-                (claim.right, claim.right_roots, claim.right_inputs),
-            )
-        ]
-        factors = factors_of(claim.left, list(surfaces_of(claim.left, claim.left_roots)), claim.left_inputs)
-        self._factors = Program(claim.left, factors[:most], claim.left_inputs)
+        of_left = list(surfaces_of(sides.left, sides.left_roots))
+        of_right = list(surfaces_of(sides.right, sides.right_roots))
+        self._surfaces = (
+            Program(sides.left, of_left[:most], sides.left_inputs),
+            Program(sides.right, of_right[:most], sides.right_inputs),
+        )
+        factors = factors_of(sides.left, of_left, sides.left_inputs, settings.most_factored)
+        self._factors = Program(sides.left, factors[:most], sides.left_inputs)
         self._n = len(claim.state)
         self._matrix = _matrix(claim.rows, self._n)
-        place = {column: k for k, column in enumerate(claim.used)}
-        self._of_used = _matrix([{place[j]: v for j, v in row.items()} for row in claim.rows], len(claim.used))
+        self._weights = _matrix(sides.weights, len(sides.left_roots))
         self._decider = _Decider(claim, settings)
 
     def run(self) -> RealPoints:
@@ -316,7 +305,7 @@ class _Comparison:
         size = self._left.size + self._right.size + sum(program.size for program in self._surfaces)
         lines = max(2, min(settings.lines, settings.work // (2 * settings.steps * max(1, size))))
         most = max(1, settings.ball_work // max(1, len(self._decider)))
-        found: dict[int, Contradiction] = {}
+        certain: dict[int, Contradiction] = {}
         patterns: set[bytes] = set()
         compared = asked = 0
         cloud = min(settings.cloud, settings.work // max(1, size))
@@ -337,21 +326,21 @@ class _Comparison:
                     else:
                         asked += 1
                     for contradiction in self._decider.contradictions(points[:, k]):
-                        found.setdefault(contradiction.position, contradiction)
-                if found:
+                        certain.setdefault(contradiction.position, contradiction)
+                if certain:
                     break
-            if found:
+            if certain:
                 break
         for contradiction in self._decider.never_decided():
-            found.setdefault(contradiction.position, contradiction)
-        return RealPoints(tuple(found[position] for position in sorted(found)), compared, len(patterns))
+            certain.setdefault(contradiction.position, contradiction)
+        return RealPoints(tuple(certain[position] for position in sorted(certain)), compared, len(patterns))
 
     def contradictions_at(self, points: Points) -> list[Contradiction]:
         """What balls are sure of at the given points."""
         with np.errstate(all="ignore"):
             self._doubles(points)
-        found = [one for k in range(points.shape[1]) for one in self._decider.contradictions(points[:, k])]
-        return found + self._decider.never_decided()
+        certain = [c for k in range(points.shape[1]) for c in self._decider.contradictions(points[:, k])]
+        return certain + self._decider.never_decided()
 
     # -- points --------------------------------------------------------------------------------------
 
@@ -395,7 +384,7 @@ class _Comparison:
         count = len(factors.roots)
         if not count:
             return
-        width = min(count, n, _FACTORS_AT_ONCE)
+        width = min(count, n, self._settings.factors_at_once)
         start, scale = self._scale()
         for batch in range(batches):
             size = self._settings.patterns
@@ -411,7 +400,7 @@ class _Comparison:
                     0.2, 1.0, sizes.shape
                 )
                 wanted = generator.choice([-1.0, 1.0], sizes.shape) * sizes
-                for _ in range(_NEWTON_STEPS):
+                for _ in range(self._settings.newton_steps):
                     points = self._newton_step(points, chosen, wanted)
             yield points
 
@@ -479,12 +468,10 @@ class _Comparison:
 
     def _doubles(self, points: Points) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int8]]:
         """At which points the sides seem to differ, at which something was compared, and signs of the surfaces."""
-        n, used = self._n, len(self._claim.used)
-        lumped = np.concatenate([self._matrix @ points[:n], points[n:]])
         left = self._left.outputs(self._left.run(_FLOAT, points))
-        right = self._right.outputs(self._right.run(_FLOAT, lumped))
-        mine = np.concatenate([self._of_used @ left[:used], left[used:]])
-        weight = np.concatenate([abs(self._of_used) @ np.abs(left[:used]), np.abs(left[used:])])
+        right = self._right.outputs(self._right.run(_FLOAT, self._lumped(points)))
+        mine = self._weights @ left
+        weight = abs(self._weights) @ np.abs(left)
         known = np.isfinite(mine)
         close = np.abs(mine - right) <= self._settings.tolerance * (weight + np.abs(right))
         self._decider.agreed((known & close).any(axis=1))
@@ -493,17 +480,15 @@ class _Comparison:
 
     def _surface_values(self, points: Points) -> Points:
         """Values of what can change its sign, (surfaces, points)."""
-        n = self._n
-        lumped = np.concatenate([self._matrix @ points[:n], points[n:]])
-        return np.concatenate(
-            [
-                program.outputs(program.run(_FLOAT, where))
-                for program, where in zip(self._surfaces, (points, lumped), strict=True)
-            ]
-        )
+        both = zip(self._surfaces, (points, self._lumped(points)), strict=True)
+        return np.concatenate([program.outputs(program.run(_FLOAT, where)) for program, where in both])
+
+    def _lumped(self, points: Points) -> Points:
+        """Inputs of the right side."""
+        return np.concatenate([self._matrix @ points[: self._n], points[self._n :]])
 
 
-def _verdict(original: Ball, reduced: Ball) -> bool | None:
+def _verdict(original: Ball, reduced: Ball, bits: int) -> bool | None:
     """Whether both are certainly the same, as far as so many digits say; ``None`` if more digits are needed."""
     if original is Missing.UNDEFINED:
         return True
@@ -511,36 +496,36 @@ def _verdict(original: Ball, reduced: Ball) -> bool | None:
         return None
     if isinstance(reduced, Missing) or not original.overlaps(reduced):
         return False
-    sharp = original.is_exact() or original.rel_accuracy_bits() > _SHARP
-    return True if sharp and reduced.rel_accuracy_bits() > _SHARP else None
+    sharp = original.is_exact() or original.rel_accuracy_bits() > bits
+    return True if sharp and reduced.rel_accuracy_bits() > bits else None
 
 
 def surfaces_of(graph: Graph, roots: Sequence[Node]) -> dict[Node, None]:
     """Expressions that vanish where a function of ``roots`` may change its branch, jump, or cease to be defined."""
-    found: dict[Node, None] = {}
+    surfaces: dict[Node, None] = {}
     for node in graph.reachable(roots):
         op, args = graph.op(node), graph.args(node)
         name = graph.name(node) if op is Op.CALL else ""
         if op is Op.DIV:
-            found[args[1]] = None
+            surfaces[args[1]] = None
         elif op is Op.POW:
             exponent = graph.number_of(args[1])
             if exponent is None or exponent.denominator != 1 or exponent < 0:
-                found[args[0]] = None
+                surfaces[args[0]] = None
         elif name in RELATIONS or name in ("min", "max"):
             for other in args[1:]:
-                found[graph.sub(args[0], other)] = None
+                surfaces[graph.sub(args[0], other)] = None
         elif name in ("ln", "abs", "floor", "ceiling", "rem", "quotient", "factorial", "arcsec", "arccsc", "arccot"):
-            found[args[0]] = None
+            surfaces[args[0]] = None
         elif name in ("arcsin", "arccos", "arctanh", "arccosh", "arcsech", "arccoth"):
             for bound in (-1, 0, 1):
-                found[graph.sub(args[0], graph.number(bound))] = None
-    return {node: None for node in found if graph.number_of(node) is None}
+                surfaces[graph.sub(args[0], graph.number(bound))] = None
+    return {node: None for node in surfaces if graph.number_of(node) is None}
 
 
-def factors_of(graph: Graph, surfaces: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
+def factors_of(graph: Graph, surfaces: Sequence[Node], inputs: Sequence[Node], most: int) -> list[Node]:
     """What surfaces are products of, so that each can change its sign by itself: (u − v)² also where multiplied out."""
-    found: dict[Node, None] = {}
+    factors: dict[Node, None] = {}
     stack, seen = list(surfaces), set[Node]()
     while stack:
         node = stack.pop()
@@ -553,19 +538,19 @@ def factors_of(graph: Graph, surfaces: Sequence[Node], inputs: Sequence[Node]) -
         elif op is Op.POW:
             stack.append(args[0])
         elif graph.number_of(node) is None:
-            parts = _polynomial_factors(graph, node, inputs) if op is Op.ADD else [node]
-            found.update(dict.fromkeys(parts))
-    return list(found)
+            parts = _polynomial_factors(graph, node, inputs, most) if op is Op.ADD else [node]
+            factors.update(dict.fromkeys(parts))
+    return list(factors)
 
 
-def _polynomial_factors(graph: Graph, node: Node, inputs: Sequence[Node]) -> list[Node]:
+def _polynomial_factors(graph: Graph, node: Node, inputs: Sequence[Node], most: int) -> list[Node]:
     """Irreducible factors over Q of a small polynomial; the node itself where it is large or no polynomial."""
     below = set(graph.reachable([node]))
     variables = [symbol for symbol in inputs if symbol in below]
-    if len(below) > _MOST_FACTORED or not variables:
+    if len(below) > most or not variables:
         return [node]
     expanded = expand_polynomials(graph, [node], variables)
-    if expanded is None or len(expanded[0]) > _MOST_FACTORED:
+    if expanded is None or len(expanded[0]) > most:
         return [node]
     _, powers = expanded[0].factor()
     if len(powers) == 1 and powers[0][1] == 1:
@@ -637,10 +622,7 @@ def _matrix(rows: Sequence[Row], width: int) -> sp.csr_array:
 # between them is used.
 
 
-_MOST_DEGREE: Final = 60  # of a root, so that degrees, and with them the chance of error, stay small
-
-
-def with_positive_arguments(graph: Graph, roots: Sequence[Node]) -> list[Node]:
+def with_positive_arguments(graph: Graph, roots: Sequence[Node], most_degree: int = 60) -> list[Node]:
     """The expressions, rewritten as described above; the very same nodes where there is nothing to rewrite.
 
     Parameters
@@ -648,9 +630,11 @@ def with_positive_arguments(graph: Graph, roots: Sequence[Node]) -> list[Node]:
     graph : Graph
         Takes the new nodes.
     roots : sequence of Node
+    most_degree : int
+        Of a root, so that degrees, and with them the chance of error, stay small.
     """
     powers = _without_exponentials_of_logarithms(graph, roots)
-    degrees = _root_degrees(graph, powers)
+    degrees = _root_degrees(graph, powers, most_degree)
     return _by_roots(graph, powers, degrees) if degrees else powers
 
 
@@ -677,17 +661,17 @@ def _exponential(graph: Graph, exponent: Node) -> Node:
     logarithms = {t: c for t, c in terms.items() if graph.op(t) is Op.CALL and graph.name(t) == "ln"}
     if not logarithms:
         return graph.call("exp", (exponent,))
-    rest = graph.from_terms({t: c for t, c in terms.items() if t not in logarithms})
+    others = graph.from_terms({t: c for t, c in terms.items() if t not in logarithms})
     factors = [_power(graph, graph.args(t)[0], c) for t, c in logarithms.items()]
-    return graph.mul((*factors, graph.call("exp", (rest,))))
+    return graph.mul((*factors, graph.call("exp", (others,))))
 
 
 def _logarithm(graph: Graph, argument: Node) -> Node:
     """ln u, with exponentials among the factors of u, which are positive, and an odd power of u taken out."""
     factors = graph.args(argument) if graph.op(argument) is Op.MUL else (argument,)
     exponentials = [node for node in factors if graph.op(node) is Op.CALL and graph.name(node) == "exp"]
-    rest = argument if not exponentials else graph.mul(node for node in factors if node not in exponentials)
-    base, exponent = _base_of(graph, rest)
+    others = argument if not exponentials else graph.mul(node for node in factors if node not in exponentials)
+    base, exponent = _base_of(graph, others)
     parts = [graph.args(node)[0] for node in exponentials]
     return graph.add((*parts, graph.scaled(exponent, graph.call("ln", (base,)))))
 
@@ -714,7 +698,7 @@ def _base_of(graph: Graph, node: Node) -> tuple[Node, Fraction]:
     return node, Fraction(1)
 
 
-def _root_degrees(graph: Graph, roots: Sequence[Node]) -> dict[Node, int]:
+def _root_degrees(graph: Graph, roots: Sequence[Node], most: int) -> dict[Node, int]:
     """For each base of powers that are no whole ones, the common denominator of their exponents."""
     degrees: dict[Node, int] = {}
     for node in graph.reachable(roots):
@@ -725,7 +709,7 @@ def _root_degrees(graph: Graph, roots: Sequence[Node]) -> dict[Node, int]:
         if number is None or number.denominator == 1 or graph.op(base) in (Op.NUMBER, Op.CONSTANT):
             continue
         degrees[base] = lcm(degrees.get(base, 1), number.denominator)
-    return {base: degree for base, degree in degrees.items() if degree <= _MOST_DEGREE}
+    return {base: degree for base, degree in degrees.items() if degree <= most}
 
 
 def _by_roots(graph: Graph, roots: Sequence[Node], degrees: dict[Node, int]) -> list[Node]:

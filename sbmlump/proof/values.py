@@ -8,16 +8,15 @@ functions taken as generic (equal arguments, equal values), as right-hand sides 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import LimitError, Reason
+from sbmlump.errors import Reason
 from sbmlump.linalg.finite_field import random_prime
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.equality import same_value
@@ -27,23 +26,31 @@ from sbmlump.model.program import Program
 from sbmlump.model.properties import with_double_constants
 from sbmlump.model.reduced import ExactProof
 from sbmlump.model.system import OdeSystem
-from sbmlump.proof.identity import MAX_VARIABLES, TARGET, expand_polynomials, failure_bound, run_trials
+from sbmlump.proof.identity import (
+    DEFAULT,
+    IdentitySettings,
+    IdentityTest,
+    Stream,
+    bound_of,
+    compare_halves,
+    run_trials,
+    unequal_polynomials,
+)
 
 __all__ = [
     "ComparedValues",
+    "ValiditySettings",
     "ValuePair",
     "ValueTable",
     "compare_values",
     "constant_pairs",
-    "with_values",
+    "fixed_sets",
     "ids_below",
-    "prove_widest",
+    "inside_functions",
     "resting_values",
+    "with_sources",
+    "with_values",
 ]
-
-
-Residues = NDArray[np.int64]
-_SEED: Final = 0x1417
 
 
 class ValueTable:
@@ -99,6 +106,13 @@ class ValuePair:
     right: Node | None
     reason: Reason
 
+    @staticmethod
+    def initial(name: str, left: Node | None, right: Node | None, text: str) -> ValuePair:
+        """A pair of initial values; ``{}`` in the text stands for the name."""
+        if left is None or right is None:
+            text = "{} has an initial value on one side only"
+        return ValuePair(left, right, Reason("initial-value-differs", text.format(name), name))
+
 
 @dataclass(frozen=True, slots=True)
 class ComparedValues:
@@ -136,7 +150,13 @@ def constant_pairs(original: OdeSystem, reduced: OdeSystem, left: ValueTable, ri
     return pairs
 
 
-def compare_values(original: Graph, reduced: Graph, pairs: Iterable[ValuePair], seed: int = 0) -> ComparedValues:
+def compare_values(
+    original: Graph,
+    reduced: Graph,
+    pairs: Iterable[ValuePair],
+    seed: int = 0,
+    settings: IdentitySettings = DEFAULT,
+) -> ComparedValues:
     """The pairs that are not identical.
 
     References
@@ -145,100 +165,68 @@ def compare_values(original: Graph, reduced: Graph, pairs: Iterable[ValuePair], 
     """
     wrong: list[ValuePair] = []
     formulas: list[ValuePair] = []
-    symbolic = _Symbols(original), _Symbols(reduced)
     for pair in pairs:
         if pair.left is None or pair.right is None:
             if pair.left is not pair.right:
                 wrong.append(pair)
-        elif symbolic[0](pair.left) or symbolic[1](pair.right):
+        elif _is_symbolic(original, pair.left) or _is_symbolic(reduced, pair.right):
             formulas.append(pair)
         elif not same_value(original, pair.left, reduced, pair.right):
             wrong.append(pair)
     if not formulas:
         return ComparedValues(tuple(wrong))
     graph = Graph()
-    left = graph.transplant(original, [one.left for one in formulas if one.left is not None], {})
-    right = graph.transplant(reduced, [one.right for one in formulas if one.right is not None], {})
-    outcome = _identical(graph, left, right, seed)
+    left = graph.transplant(original, [pair.left for pair in formulas if pair.left is not None], {})
+    right = graph.transplant(reduced, [pair.right for pair in formulas if pair.right is not None], {})
+    outcome = _identical(graph, left, right, seed, settings)
     if outcome.wrong:
         both, replaced = with_double_constants(graph, [*left, *right])
         if replaced:
-            again = _identical(graph, both[: len(left)], both[len(left) :], seed)
+            again = _identical(graph, both[: len(left)], both[len(left) :], seed, settings)
             outcome = again if len(again.wrong) < len(outcome.wrong) else outcome
     wrong += [formulas[i] for i in outcome.wrong]
     return ComparedValues(tuple(wrong), outcome.failure_probability, outcome.primes)
 
 
-class _Symbols:
-    """Whether a value mentions a symbol; most are numbers."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    def __call__(self, node: Node) -> bool:
-        return self._graph.number_of(node) is None and bool(self._graph.symbols([node]))
+def _is_symbolic(graph: Graph, node: Node) -> bool:
+    return graph.number_of(node) is None and bool(graph.symbols([node]))  # most are numbers
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    wrong: tuple[int, ...] = ()
-    failure_probability: float = 0.0
-    primes: tuple[int, ...] = ()
-
-
-def _identical(graph: Graph, left: Sequence[Node], right: Sequence[Node], seed: int) -> _Outcome:
+def _identical(
+    graph: Graph, left: Sequence[Node], right: Sequence[Node], seed: int, settings: IdentitySettings
+) -> IdentityTest:
     """Positions at which two expressions of one graph are not identical."""
     open_pairs = [i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a != b]
     if not open_pairs:
-        return _Outcome()
+        return IdentityTest()
     a, b = [left[i] for i in open_pairs], [right[i] for i in open_pairs]
     variables = [graph.symbol(name) for name in sorted(graph.symbols([*a, *b]))]
-    both = expand_polynomials(graph, [*a, *b], variables) if len(variables) <= MAX_VARIABLES else None
-    if both is not None:
-        half = len(a)
-        return _Outcome(tuple(open_pairs[i] for i in range(half) if both[i] != both[half + i]))
-    found = _tested(graph, a, b, variables, seed)
-    if found is not None:
-        return _Outcome(tuple(open_pairs[i] for i in found.wrong), found.failure_probability, found.primes)
+    unequal = unequal_polynomials(graph, a, b, variables)
+    if unequal is not None:
+        return IdentityTest(tuple(open_pairs[i] for i in unequal))
+    test = _tested(Program(graph, [*a, *b], variables), seed, settings)
+    if test is not None:
+        return replace(test, wrong=tuple(open_pairs[i] for i in test.wrong))
     # some pair is defined nowhere; one by one, so that it hides no other
-    alone = [_tested(graph, [x], [y], variables, seed) for x, y in zip(a, b, strict=True)]
-    wrong = tuple(i for i, one in zip(open_pairs, alone, strict=True) if one is None or one.wrong)
-    chance = sum(one.failure_probability for one in alone if one is not None)
-    return _Outcome(wrong, min(1.0, chance), tuple(p for one in alone if one is not None for p in one.primes))
+    alone = [_tested(Program(graph, both, variables), seed, settings) for both in zip(a, b, strict=True)]
+    wrong = tuple(i for i, test in zip(open_pairs, alone, strict=True) if test is None or test.wrong)
+    known = [test for test in alone if test is not None]
+    chance = min(1.0, sum(test.failure_probability for test in known))
+    return IdentityTest(wrong, tuple(p for test in known for p in test.primes), 0, chance)
 
 
-def _tested(
-    graph: Graph, left: Sequence[Node], right: Sequence[Node], variables: Sequence[Node], seed: int
-) -> _Outcome | None:
+def _tested(program: Program, seed: int, settings: IdentitySettings) -> IdentityTest | None:
     """By trials at random points; ``None`` if no point was found at which all is defined.
 
     A difference that the trials are too few for (numbers that are too large) counts as one.
     """
-    program = Program(graph, [*left, *right], variables)
-    half = len(left)
-    compare = _comparison(program, half)
-    degree = program.degree() + 1
-    bound = failure_bound(degree, degree * (program.height() + 64))
-    trial = run_trials(compare, np.random.default_rng([seed, _SEED]), bound)
-    if not trial.primes:
+    bound = bound_of(program, settings=settings)[1]
+    test = run_trials(compare_halves(program), Stream.VALUES.generator(seed), bound, settings)
+    if not test.primes:
         return None
-    wrong = trial.wrong
-    if not wrong and trial.failure_probability > TARGET:
-        wrong = tuple(range(half))
-    return _Outcome(wrong, 0.0 if wrong else trial.failure_probability, trial.primes)
-
-
-def _comparison(program: Program, half: int) -> Callable[[PrimeField, np.random.Generator, int], Residues | None]:
-    def compare(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        x = generator.integers(1, finite.prime, (len(program.inputs), points))
-        tape = program.run(finite, x)
-        good = ~tape.bad
-        if not good.any():
-            return None
-        values = program.outputs(tape)[:, good]
-        return np.asarray((values[:half] - values[half:]) % finite.prime)
-
-    return compare
+    if not test.wrong and test.failure_probability > settings.target:
+        test = replace(test, wrong=tuple(range(len(program.roots) // 2)))
+    return replace(test, failure_probability=0.0) if test.wrong else test
 
 
 def with_values(proof: ExactProof, values: ComparedValues) -> ExactProof:
@@ -264,77 +252,30 @@ def with_values(proof: ExactProof, values: ComparedValues) -> ExactProof:
 # fixed. That search is trusted with nothing; the claim is proved again with the rest symbolic.
 
 
-Sides = tuple[Graph, list[Node], list[Node]]
-
-MOST_WORK: Final = 200_000_000
-"""Nodes times columns of the search for the constants that matter (a few seconds); beyond it every constant of what
-differs counts as one that matters."""
-_COLUMN_BYTES: Final = 64 << 20  # of one block of columns
-_TRIES: Final = 8  # primes, until one divides no denominator
-_VALIDITY_SEED: Final = 0xF1EE
+Joined = tuple[Graph, Sequence[Node], Sequence[Node]]
+"""A graph, and both sides of what has to be identical in it."""
 
 
-class _Claim(Protocol):
-    """What is proved: its systems, and the constants for all of whose values."""
+@dataclass(frozen=True, slots=True)
+class ValiditySettings:
+    """How long constants that matter are looked for.
 
-    @property
-    def original(self) -> OdeSystem: ...
-
-    @property
-    def symbolic(self) -> frozenset[str]: ...
-
-
-_AnyClaim = TypeVar("_AnyClaim", bound=_Claim)
-_Other = TypeVar("_Other")
-
-
-def prove_widest(
-    claim: _AnyClaim,
-    prove: Callable[[_AnyClaim], ExactProof | _Other],
-    symbolic: Callable[[_AnyClaim, frozenset[str]], _AnyClaim],
-    sides: Callable[[_AnyClaim], Sides],
-    seed: int = 0,
-) -> ExactProof | _Other:
-    """Prove a claim for as many constants symbolic as can be.
-
-    Parameters
+    Attributes
     ----------
-    claim
-        Its ``symbolic`` constants have to stay symbolic.
-    prove : callable
-        From a claim to a proof or a refutation.
-    symbolic : callable (claim, constants) → claim
-        The claim made for all values of these constants.
-    sides : callable
-        What has to be identical, both sides over states and symbolic constants of the original.
-    seed : int
-
-    Returns
-    -------
-    The proof with the most symbolic constants that was found, or what ``prove`` says of the claim as it is. A proof
-    that holds everywhere for fewer constants is preferred to one that holds on a piece of the state space.
+    work : int
+        Nodes times columns (a few seconds); beyond it every constant of what differs counts as one that matters.
+    column_bytes : int
+        Of one block of columns: it stays within the memory of a small machine.
+    tries : int
+        Primes, until one divides no denominator; each of 50 million is one with the same small chance.
     """
-    every = claim.symbolic | set(claim.original.given_constants)
-    if every <= claim.symbolic:
-        return prove(claim)
-    widest = symbolic(claim, every)
-    first = _proof_of(prove, widest)
-    if first is not None and first.domain is None:
-        return first
-    both = sides(widest)
-    tried = {every, claim.symbolic} if first is None else {every}  # the claim as it is comes last anyway
-    for fixed in _fixed_sets(claim, both, seed) if first is None else [_inside_functions(*both)]:
-        free = (every - _with_sources(claim.original, fixed & every)) | claim.symbolic
-        if free in tried:
-            continue
-        tried.add(free)
-        proof = _proof_of(prove, symbolic(claim, free))
-        if proof is not None and (first is None or proof.domain is None):
-            return proof
-    return prove(claim) if first is None else first
+
+    work: int = 200_000_000
+    column_bytes: int = 64 << 20
+    tries: int = 8
 
 
-def _inside_functions(graph: Graph, left: Sequence[Node], right: Sequence[Node]) -> frozenset[str]:
+def inside_functions(graph: Graph, left: Sequence[Node], right: Sequence[Node]) -> frozenset[str]:
     """Ids in exponents and in arguments of functions: with their values such an expression may be a rational one."""
     nodes = graph.reachable([*left, *right])
     called = [arg for node in nodes if graph.op(node) is Op.CALL for arg in graph.args(node)]
@@ -342,15 +283,7 @@ def _inside_functions(graph: Graph, left: Sequence[Node], right: Sequence[Node])
     return frozenset(graph.symbols([*called, *exponents]))
 
 
-def _proof_of(prove: Callable[[_AnyClaim], ExactProof | _Other], claim: _AnyClaim) -> ExactProof | None:
-    try:
-        found = prove(claim)
-    except LimitError:  # degrees grow with the number of symbols; fewer of them may be within the limits
-        return None
-    return found if isinstance(found, ExactProof) else None
-
-
-def _with_sources(system: OdeSystem, names: Iterable[str]) -> frozenset[str]:
+def with_sources(system: OdeSystem, names: Iterable[str]) -> frozenset[str]:
     """Constants, and those that their values are computed from: fixed is only what rests on what is fixed."""
     return frozenset(c.id for c in system.constants) & ids_below(system, names)
 
@@ -398,22 +331,39 @@ def ids_below(system: OdeSystem, names: Iterable[str]) -> set[str]:
     given = {c.id: c.value for c in system.constants if c.value is not None}
     given |= dict(zip(system.states, system.initial, strict=True)) | {a.id: a.value for a in system.assigned}
     given |= {r.id: r.flux for r in system.reactions}
-    found: set[str] = set()
-    left = set(names)
-    while left:
-        found |= left
-        left = graph.symbols([given[name] for name in left if name in given]) - found
-    return found
+    below: set[str] = set()
+    new = set(names)
+    while new:
+        below |= new
+        new = graph.symbols([given[name] for name in new if name in given]) - below
+    return below
 
 
 # -- which constants matter --------------------------------------------------------------------------
 
 
-def _fixed_sets(claim: _Claim, sides: Sides, seed: int) -> Iterator[frozenset[str]]:
-    """Constants to fix, the smallest set first."""
-    constants = [c.id for c in claim.original.constants if c.id not in claim.symbolic]
-    graph, left, right = sides
-    search = _Search(claim.original, graph, left, right, constants, seed)
+def fixed_sets(
+    system: OdeSystem,
+    symbolic: AbstractSet[str],
+    joined: Joined,
+    seed: int,
+    settings: ValiditySettings,
+) -> Iterator[frozenset[str]]:
+    """Constants to fix so that two lists of expressions are identical, the smallest set first.
+
+    Parameters
+    ----------
+    system : OdeSystem
+        The original.
+    symbolic : set of str
+        Constants that are not to be fixed.
+    joined : graph, expressions, expressions
+        Over states, and constants as symbols.
+    seed : int
+    settings : ValiditySettings
+    """
+    constants = [c.id for c in system.constants if c.id not in symbolic]
+    search = _Search(system, joined, constants, seed, settings)
     if search.differing:
         yield search.needed()
         yield search.mentioned
@@ -429,13 +379,14 @@ class _Search:
     def __init__(
         self,
         system: OdeSystem,
-        graph: Graph,
-        left: Sequence[Node],
-        right: Sequence[Node],
+        joined: Joined,
         constants: Sequence[str],
         seed: int,
+        settings: ValiditySettings,
     ) -> None:
-        self._generator = np.random.default_rng([seed, _VALIDITY_SEED])
+        self._generator = Stream.VALIDITY.generator(seed)
+        self._settings = settings
+        graph, left, right = joined
         self._graph = graph
         pairs = [(a, b) for a, b in zip(left, right, strict=True) if a != b]
         names = sorted(graph.symbols(node for pair in pairs for node in pair))
@@ -466,25 +417,25 @@ class _Search:
         if not open_names:
             return frozenset(fixed)
         size = len(self._graph.reachable(node for pair in self._pairs for node in pair))
-        if size * len(open_names) > MOST_WORK:
+        if size * len(open_names) > self._settings.work:
             return frozenset(fixed) | frozenset(open_names)
         alone = self._differing([frozenset({name}) for name in open_names])
         fixed |= {name for i, name in enumerate(open_names) if alone[:, i].any()}
-        rest = [name for name in open_names if name not in fixed]
+        undecided = [name for name in open_names if name not in fixed]
         free: list[str] = []
-        while rest:
+        while undecided:
             # set free one after the other; the first that makes a difference together with those before it stays
-            columns = [frozenset((*free, *rest[: i + 1])) for i in range(len(rest))]
+            columns = [frozenset((*free, *undecided[: i + 1])) for i in range(len(undecided))]
             wrong = self._differing(columns)
-            first = next((i for i in range(len(rest)) if wrong[:, i].any()), len(rest))
-            free += rest[:first]
-            fixed |= set(rest[first : first + 1])
-            rest = rest[first + 1 :]
+            first = next((i for i in range(len(undecided)) if wrong[:, i].any()), len(undecided))
+            free += undecided[:first]
+            fixed |= set(undecided[first : first + 1])
+            undecided = undecided[first + 1 :]
         return frozenset(fixed)
 
     def _draw(self) -> None:
         """A prime that divides no denominator of the values, and the random values of everything."""
-        for _ in range(_TRIES):
+        for _ in range(self._settings.tries):
             self._field = PrimeField(random_prime(self._generator), int(self._generator.integers(1 << 62)))
             try:
                 self._fixed = {name: self._field.residue(value) for name, value in self._values.items()}
@@ -501,8 +452,8 @@ class _Search:
         graph, prime = self._graph, self._field.prime
         roots = [node for pair in self._pairs for node in pair]
         program = Program(graph, roots, [*(graph.symbol(name) for name in self._names), graph.time()])
-        found = np.zeros((len(self._pairs), len(columns)), dtype=np.bool_)
-        width = max(1, _COLUMN_BYTES // (8 * max(program.size, 1)))
+        differing = np.zeros((len(self._pairs), len(columns)), dtype=np.bool_)
+        width = max(1, self._settings.column_bytes // (8 * max(program.size, 1)))
         for low in range(0, len(columns), width):
             block = columns[low : low + width]
             points = np.array(
@@ -518,19 +469,19 @@ class _Search:
             try:
                 tape = program.run(self._field, points)
             except BadPrimeError:
-                found[:, low : low + width] = True
+                differing[:, low : low + width] = True
                 continue
             values = program.outputs(tape)
             different = (values[0::2] - values[1::2]) % prime != 0
             # where something is undefined nothing was shown: as good as a difference
-            found[:, low : low + width] = different | tape.bad[None, :]
-        return found
+            differing[:, low : low + width] = different | tape.bad[None, :]
+        return differing
 
 
 def _numbers(system: OdeSystem, names: Sequence[str]) -> dict[str, Fraction]:
     """Values of constants as rationals; irrational ones as the doubles nearest to them, none where it is not finite."""
     graph, values = system.graph, system.constant_values
-    found: dict[str, Fraction] = {}
+    numbers: dict[str, Fraction] = {}
     for name in names:
         node = values.get(name)
         if node is None:
@@ -540,5 +491,5 @@ def _numbers(system: OdeSystem, names: Sequence[str]) -> dict[str, Fraction]:
             value = float(values_of(graph, [node])[0])
             number = Fraction(value) if np.isfinite(value) else None
         if number is not None:
-            found[name] = number
-    return found
+            numbers[name] = number
+    return numbers

@@ -14,7 +14,7 @@ from strategies import mass_action_networks
 
 import sbmlump
 from sbmlump.dynamics.ensemble import EnsembleSettings, measure
-from sbmlump.errors import UnsupportedModelError, UsageError
+from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
 from sbmlump.methods.elimination.conservation import conservation, on_class
 from sbmlump.methods.exact.lump import lump_exactly
@@ -22,9 +22,8 @@ from sbmlump.model.graph import Graph
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ExactProof
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
-from sbmlump.proof.claims import Refutation
-from sbmlump.proof.eliminations import EliminationClaim, claim_of_files, prove_elimination
-from sbmlump.proof.files import verify
+from sbmlump.proof.claims import Claim, EliminatedStates, Refutation, certify, symbolic_but
+from sbmlump.proof.files import claim_of_files, verify
 from sbmlump.sbml.read.load import load_sbml
 from sbmlump.sbml.write.document import write_reduction
 from sbmlump.structure import linear_integrals
@@ -200,18 +199,37 @@ def test_the_proof_refutes_wrong_eliminations() -> None:
         "total_S_ES_P": graph.add((graph.symbol("S"), graph.symbol("ES"), graph.symbol("P"))),
     }
     kept = {one.id: one.expression for one in observables}
-    assert isinstance(prove_elimination(EliminationClaim(system, found.system, totals, kept)), ExactProof)
+
+    def claim(reduced: OdeSystem, totals: dict[str, int]) -> Claim:
+        return Claim(system, reduced, EliminatedStates(totals), kept, symbolic_but(system))
+
+    assert isinstance(certify(claim(found.system, totals)), ExactProof)
     wrong_total = {**totals, "total_E_ES": graph.add((graph.symbol("E"), graph.symbol("S")))}
-    assert isinstance(prove_elimination(EliminationClaim(system, found.system, wrong_total, kept)), Refutation)
+    assert isinstance(certify(claim(found.system, wrong_total)), Refutation)
     rates = (graph.mul((graph.number(2), found.system.rhs[0])), *found.system.rhs[1:])
     faster = replace(found.system, rhs=rates)
-    assert isinstance(prove_elimination(EliminationClaim(system, faster, totals, kept)), Refutation)
+    assert isinstance(certify(claim(faster, totals)), Refutation)
+    stepped = {**totals, "total_E_ES": graph.call("floor", (totals["total_E_ES"],))}
+    refuted = certify(claim(found.system, stepped))
+    assert isinstance(refuted, Refutation)
+    assert "no derivative of floor" in str(refuted.reasons)
     moved = found.system.with_values({"E_at_start": Fraction(7)})
-    refuted = prove_elimination(EliminationClaim(system, moved, totals, kept))
+    refuted = certify(claim(moved, totals))
     assert isinstance(refuted, Refutation)
     assert refuted.reasons[0].code == "initial-value-differs"
     other = replace(found.system, assigned=tuple(replace(a, value=graph.number(0)) for a in found.system.assigned))
-    assert isinstance(prove_elimination(EliminationClaim(system, other, totals, kept)), Refutation)
+    assert isinstance(certify(claim(other, totals)), Refutation)
+
+
+def test_a_degree_that_is_too_high_for_random_points_is_no_proof() -> None:
+    graph = Graph()
+    a, one = graph.symbol("a"), graph.number(1)
+    high = graph.number(60_000)
+    rate = graph.mul((a, graph.pow(graph.add((one, graph.pow(a, high))), high)))
+    system = OdeSystem(graph, ("a", "b"), (one, one), (graph.neg(rate), rate))
+    with pytest.raises(LimitError) as error:
+        conservation(system, parse_observables(system, ["a"]))
+    assert error.value.reasons[0].code == "degree-too-high"
 
 
 def test_a_model_read_back_is_proved_and_a_spoilt_one_refuted(tmp_path: Path) -> None:
@@ -221,13 +239,13 @@ def test_a_model_read_back_is_proved_and_a_spoilt_one_refuted(tmp_path: Path) ->
     path.write_bytes(write_reduction(conservation(system, observables)))
     kept = {one.id: one.expression for one in observables}
     again = load_sbml(path)
-    assert isinstance(prove_elimination(claim_of_files(system, again, kept)), ExactProof)
+    assert isinstance(certify(claim_of_files(system, again, kept)), ExactProof)
     spoilt = path.read_text(encoding="utf-8").replace(
         "<ci> E_at_start </ci><ci> ES </ci>", "<ci> E_at_start </ci><ci> P </ci>"
     )
     assert spoilt != path.read_text(encoding="utf-8")
     path.write_text(spoilt)
-    assert isinstance(prove_elimination(claim_of_files(system, load_sbml(path), kept)), Refutation)
+    assert isinstance(certify(claim_of_files(system, load_sbml(path), kept)), Refutation)
 
 
 def test_after_an_exact_lumping_the_class_is_used() -> None:

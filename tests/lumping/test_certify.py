@@ -6,13 +6,13 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from lumping_cases import claim_of, make
+from lumping_cases import claim_of, make, with_map
 
 from sbmlump.examples import clue_example, multisite
 from sbmlump.jobs import reduce
 from sbmlump.model.reduced import ExactProof
 from sbmlump.model.system import Assigned, Constant
-from sbmlump.proof.claims import Refutation, certify
+from sbmlump.proof.claims import Claim, LumpedStates, Refutation, certify
 from sbmlump.proof.identity import failure_bound, run_trials
 
 SYSTEMS = {
@@ -96,18 +96,18 @@ def test_a_changed_initial_value(kind, position):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_changed_row(kind):
     claim = good_claim(kind)
-    for name, row in claim.rows.items():
+    for name, row in claim.map.rows.items():
         for member in row:
-            refuted(replace(claim, rows={**claim.rows, name: {**row, member: row[member] + 1}}))
-        refuted(replace(claim, rows={**claim.rows, name: {k: 2 * v for k, v in row.items()}}))
-        refuted(replace(claim, rows={**claim.rows, name: {**row, "c": row.get("c", 0) + Fraction(1, 10**6)}}))
+            refuted(with_map(claim, rows={**claim.map.rows, name: {**row, member: row[member] + 1}}))
+        refuted(with_map(claim, rows={**claim.map.rows, name: {k: 2 * v for k, v in row.items()}}))
+        refuted(with_map(claim, rows={**claim.map.rows, name: {**row, "c": row.get("c", 0) + Fraction(1, 10**6)}}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_swapped_rows(kind):
     claim = good_claim(kind)
-    (first, second), rows = claim.reduced.states, claim.rows
-    refuted(replace(claim, rows={first: rows[second], second: rows[first]}))
+    (first, second), rows = claim.reduced.states, claim.map.rows
+    refuted(with_map(claim, rows={first: rows[second], second: rows[first]}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,11 +168,11 @@ def test_an_observable_that_is_lost(kind):
 def test_a_changed_lift(kind):
     claim = good_claim(kind)
     name = claim.reduced.states[1]
-    row = claim.lift[name]
-    refuted(replace(claim, lift={**claim.lift, name: {k: v * 2 for k, v in row.items()}}), "lift-mismatch")
-    refuted(replace(claim, lift={**claim.lift, name: {**row, "a": Fraction(1)}}), "lift-mismatch")
-    refuted(replace(claim, offset={"b": Fraction(1)}), "lift-mismatch")
-    moved = replace(claim, offset={"b": Fraction(2), "c": Fraction(-1)})  # L·(2, -1) = 0 over b + 2c
+    row = claim.map.lift[name]
+    refuted(with_map(claim, lift={**claim.map.lift, name: {k: v * 2 for k, v in row.items()}}), "lift-mismatch")
+    refuted(with_map(claim, lift={**claim.map.lift, name: {**row, "a": Fraction(1)}}), "lift-mismatch")
+    refuted(with_map(claim, offset={"b": Fraction(1)}), "lift-mismatch")
+    moved = with_map(claim, offset={"b": Fraction(2), "c": Fraction(-1)})  # L·(2, -1) = 0 over b + 2c
     assert isinstance(certify(moved, 2), ExactProof)
 
 
@@ -180,11 +180,11 @@ def test_a_changed_lift(kind):
 def test_dependent_and_superfluous_rows(kind):
     claim = good_claim(kind)
     first, second = claim.reduced.states
-    refuted(replace(claim, rows={first: claim.rows[first], second: claim.rows[first]}))
-    refuted(replace(claim, rows={first: claim.rows[first], second: {}}))
-    refuted(replace(claim, rows={first: claim.rows[first]}), "lumping-mismatch")
-    refuted(replace(claim, rows={**claim.rows, "third": {"b": Fraction(1)}}), "lumping-mismatch")
-    refuted(replace(claim, rows={**claim.rows, second: {"nosuch": Fraction(1)}}), "unknown-member")
+    refuted(with_map(claim, rows={first: claim.map.rows[first], second: claim.map.rows[first]}))
+    refuted(with_map(claim, rows={first: claim.map.rows[first], second: {}}))
+    refuted(with_map(claim, rows={first: claim.map.rows[first]}), "lumping-mismatch")
+    refuted(with_map(claim, rows={**claim.map.rows, "third": {"b": Fraction(1)}}), "lumping-mismatch")
+    refuted(with_map(claim, rows={**claim.map.rows, second: {"nosuch": Fraction(1)}}), "unknown-member")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -192,14 +192,12 @@ def test_a_space_that_is_not_closed(kind):
     """b alone in place of b + 2c, with whatever rate is written for it."""
     claim = good_claim(kind)
     second = claim.reduced.states[1]
-    rows = {**claim.rows, second: {"b": Fraction(1)}}
+    rows = {**claim.map.rows, second: {"b": Fraction(1)}}
     reduced = claim.reduced
     g = reduced.graph
     initial = (reduced.initial[0], g.number(Fraction(1, 5)))
-    claim = replace(
-        claim, rows=rows, reduced=replace(reduced, initial=initial), lift={**claim.lift, second: {"b": Fraction(1)}}
-    )
-    refuted(claim)
+    claim = with_map(claim, rows=rows, lift={**claim.map.lift, second: {"b": Fraction(1)}})
+    refuted(replace(claim, reduced=replace(reduced, initial=initial)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -233,7 +231,9 @@ def test_initial_values_must_follow_kept_constants():
         lambda c: replace(
             c, reduced=replace(c.reduced, initial=(c.reduced.graph.number(10**400), *c.reduced.initial[1:]))
         ),
-        lambda c: replace(c, rows={n: {k: v / ((1 << 31) - 1) for k, v in row.items()} for n, row in c.rows.items()}),
+        lambda c: with_map(
+            c, rows={n: {k: v / ((1 << 31) - 1) for k, v in row.items()} for n, row in c.map.rows.items()}
+        ),
         lambda c: replace(c, reduced=replace(c.reduced, constants=(Constant("k", None),))),
         lambda c: replace(c, reduced=replace(c.reduced, constants=())),
     ],
@@ -251,9 +251,7 @@ def test_rows_with_a_prime_as_factor_are_not_called_dependent():
     small = make({"y": "z", "z": "-z"}, {"y": 1, "z": 2})
     rows = {"y": {"a": Fraction(prime)}, "z": {"b": Fraction(prime)}}
     small = replace(small, initial=(small.graph.number(prime), small.graph.number(2 * prime)))
-    from sbmlump.proof.claims import Claim
-
-    assert isinstance(certify(Claim(system, small, rows, {})), ExactProof)
+    assert isinstance(certify(Claim(system, small, LumpedStates(rows), {})), ExactProof)
 
 
 def test_blame_names_the_place():

@@ -17,7 +17,7 @@ from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.exact.partition import reduce_forward
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ExactProof
-from sbmlump.proof.claims import Claim, Refutation, certify
+from sbmlump.proof.claims import Claim, LumpedStates, Refutation, certify
 
 
 @given(st.integers(0, 10**9))
@@ -68,7 +68,7 @@ def test_a_contradiction_names_a_point(text):
     at_lift = text.replace("u - v", "2").format("exp(ln(9 - 6 + 1)/2)")
     reduced = make({"a": f"{at_lift} - a"}, {"a": 0})
     one = {"a": {"a": Fraction(1)}}
-    claim = Claim(original, reduced, one, {}, lift=one, offset={"u": Fraction(3), "v": Fraction(1)})
+    claim = Claim(original, reduced, LumpedStates(one, one, {"u": Fraction(3), "v": Fraction(1)}), {})
     outcome = certify(claim, 1)
     assert isinstance(outcome, Refutation)
     (reason,) = outcome.reasons

@@ -6,37 +6,39 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from lumping_cases import make
 
+from sbmlump.errors import LimitError
 from sbmlump.examples import multisite
 from sbmlump.methods.exact.partition import reduce_backward
 from sbmlump.model.graph import Graph
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ExactProof
 from sbmlump.model.system import Assigned, Constant, OdeSystem
-from sbmlump.proof.embedding import EmbeddingClaim, EmbeddingRefutation, certify_embedding
+from sbmlump.proof.claims import Claim, CopiedStates, Refutation, certify
 
 
-def claim_for(system: OdeSystem, *observed: str) -> EmbeddingClaim:
+def claim_for(system: OdeSystem, *observed: str) -> Claim:
     made = reduce_backward(system, parse_observables(system, observed))
     blocks = {
         name: [system.states[j] for j in row] for name, row in zip(made.system.states, made.map.lift.rows, strict=True)
     }
-    return EmbeddingClaim(system, made.system, blocks, {o.id: o.expression for o in made.observables})
+    return Claim(system, made.system, CopiedStates(blocks), {o.id: o.expression for o in made.observables})
 
 
 @pytest.fixture
-def claim() -> EmbeddingClaim:
+def claim() -> Claim:
     return claim_for(multisite(2), "S_PU", "total = S_PU + S_UP")
 
 
-def codes(claim: EmbeddingClaim) -> set[str]:
-    outcome = certify_embedding(claim)
-    assert isinstance(outcome, EmbeddingRefutation)
+def codes(claim: Claim) -> set[str]:
+    outcome = certify(claim)
+    assert isinstance(outcome, Refutation)
     return {reason.code for reason in outcome.reasons}
 
 
 def test_true(claim):
-    proof = certify_embedding(claim)
+    proof = certify(claim)
     assert isinstance(proof, ExactProof)
     assert proof.failure_probability == 0.0
 
@@ -75,7 +77,7 @@ def test_wrong_constant(claim):
 
 
 def test_wrong_blocks(claim):
-    blocks = dict(claim.blocks)
+    blocks = dict(claim.map.blocks)
     name = next(n for n, members in blocks.items() if len(members) > 1)
     for changed in (
         {**blocks, name: list(blocks[name])[:1]},
@@ -83,7 +85,7 @@ def test_wrong_blocks(claim):
         {**blocks, name: [*blocks[name], "nobody"]},
         {n: m for n, m in blocks.items() if n != name},
     ):
-        assert codes(replace(claim, blocks=changed)) <= {"lumping-mismatch", "unknown-member"}
+        assert codes(replace(claim, map=CopiedStates(changed))) <= {"lumping-mismatch", "unknown-member"}
 
 
 def test_blocks_that_are_not_equivalent():
@@ -91,7 +93,7 @@ def test_blocks_that_are_not_equivalent():
     a, b, one = graph.symbol("a"), graph.symbol("b"), graph.number(1)
     original = OdeSystem(graph, ("a", "b"), (one, one), (graph.neg(a), graph.neg(graph.mul((graph.number(2), b)))))
     reduced = OdeSystem(graph, ("a",), (one,), (graph.neg(a),))
-    assert codes(EmbeddingClaim(original, reduced, {"a": ["a", "b"]}, {})) == {"right-hand-side-differs"}
+    assert codes(Claim(original, reduced, CopiedStates({"a": ["a", "b"]}), {})) == {"right-hand-side-differs"}
 
 
 def test_rational_systems_are_tested_at_random_points():
@@ -103,10 +105,17 @@ def test_rational_systems_are_tested_at_random_points():
 
     original = OdeSystem(graph, ("a", "b"), (one, one), (rate(a), rate(b)))
     reduced = OdeSystem(graph, ("a",), (one,), (graph.sub(a, one),))
-    proof = certify_embedding(EmbeddingClaim(original, reduced, {"a": ["a", "b"]}, {}))
+    proof = certify(Claim(original, reduced, CopiedStates({"a": ["a", "b"]}), {}))
     assert isinstance(proof, ExactProof)
     assert proof.method == "identity-test"
     assert 0 < proof.failure_probability < 1e-18
+
+
+def test_a_degree_that_is_too_high_for_random_points_is_no_proof():
+    system = make({"a": "(a^2 - 1)/(a + 1)*(1 + a^60000)^60000", "b": "(b - 1)*(1 + b^60000)^60000"}, {"a": 1, "b": 1})
+    with pytest.raises(LimitError) as error:
+        reduce_backward(system, parse_observables(system, ["a"]))
+    assert error.value.reasons[0].code == "degree-too-high"
 
 
 def test_symbolic_constants_hold_for_all_values():
@@ -115,8 +124,8 @@ def test_symbolic_constants_hold_for_all_values():
     constants = (Constant("k", one),)
     original = OdeSystem(graph, ("a", "b"), (one, one), (graph.mul((k, a)), b), constants)
     reduced = OdeSystem(graph, ("a",), (one,), (graph.mul((k, a)),), constants)
-    claim = EmbeddingClaim(original, reduced, {"a": ["a", "b"]}, {})
-    assert isinstance(certify_embedding(claim), ExactProof)
+    claim = Claim(original, reduced, CopiedStates({"a": ["a", "b"]}), {})
+    assert isinstance(certify(claim), ExactProof)
     assert codes(replace(claim, symbolic=frozenset({"k"}))) == {"right-hand-side-differs"}
 
 
@@ -135,4 +144,4 @@ def test_another_graph_is_as_good(claim):
     n = old.size
     assigned = tuple(Assigned(a.id, root) for a, root in zip(old.assigned, roots[2 * n :], strict=True))
     copy = OdeSystem(graph, old.states, tuple(roots[n : 2 * n]), tuple(roots[:n]), constants, assigned)
-    assert isinstance(certify_embedding(replace(claim, reduced=copy)), ExactProof)
+    assert isinstance(certify(replace(claim, reduced=copy)), ExactProof)

@@ -28,7 +28,7 @@ from sbmlump.model.names import free_id, id_of_members
 from sbmlump.model.reduced import ExactProof, Observable, ReducedSystem, with_observables
 from sbmlump.model.system import Constant, Event, OdeSystem, Quantity, event_label, targets
 from sbmlump.model.text import ExpressionError, parse_expression, to_text
-from sbmlump.proof.eliminations import EliminationClaim, prove_elimination
+from sbmlump.proof.claims import Claim, EliminatedStates, certify, symbolic_but
 from sbmlump.structure.laws import (
     ConservationLaw,
     Measure,
@@ -122,8 +122,8 @@ def conservation(
     reduced, starts = eliminated_system(system, plan, observables)
     kept_symbols = {one.id: one.expression for one in observables}
     resting = frozenset(name for law in laws for name in law.rests_on)
-    claim = EliminationClaim(system, reduced, definitions, kept_symbols, fixed=resting)
-    outcome = prove_elimination(claim, seed)
+    claim = Claim(system, reduced, EliminatedStates(definitions), kept_symbols, symbolic_but(system, resting))
+    outcome = certify(claim, seed)
     if not isinstance(outcome, ExactProof):
         raise SbmlumpError(
             Reason("proof-failed", "totals were eliminated but that could not be proved: " + str(outcome.reasons[0]))

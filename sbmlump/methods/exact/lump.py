@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, some_names
 from sbmlump.linalg.basis import Basis, choose_basis
+from sbmlump.methods.exact.events import event_resets, event_seeds, reduced_events
 from sbmlump.methods.exact.space import ClosureProblem, LiftedSpace, invariant_dimension, smallest_invariant_space
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.evaluate import Evaluator, values_of
@@ -34,8 +35,8 @@ from sbmlump.model.reduced import (
 )
 from sbmlump.model.system import Assigned, Constant, OdeSystem, event_expressions
 from sbmlump.model.text import add_multiple
-from sbmlump.proof.claims import Claim, Refutation, certify, certify_widest
-from sbmlump.proof.events import event_resets, event_seeds, reduced_events
+from sbmlump.proof.claims import Claim, LumpedStates, Refutation, certify, certify_widest
+from sbmlump.proof.identity import Sides
 from sbmlump.proof.real_points import RealClaim, contradicted_at, surfaces_of
 from sbmlump.proof.values import ids_below
 
@@ -845,19 +846,17 @@ def agrees(system: OdeSystem, reduced: OdeSystem, basis: Basis, tolerance: float
         points = np.vstack([start, size * generator.uniform(0.5, 1.5, (4, system.size))])
         if _doubles_agree(system, reduced, basis, members, points, tolerance):
             return True
-    claim = RealClaim(
+    place = {j: k for k, j in enumerate(members)}
+    sides = Sides(
         graph,
         graph,
         tuple(graph.substitute([system.rhs[j] for j in members], system.specialised())),
+        tuple({place[j]: value for j, value in row.items()} for row in basis.rows),
         tuple(graph.substitute(reduced.rhs, reduced.specialised())),
         (*map(graph.symbol, system.states), graph.time()),
         (*map(graph.symbol, reduced.states), graph.time()),
-        basis.rows,
-        basis.lift,
-        tuple(members),
-        start,
-        np.empty(0),
     )
+    claim = RealClaim(sides, basis.rows, basis.lift, start, np.empty(0))
     return not contradicted_at(claim, np.vstack([points.T, np.zeros(len(points))]))
 
 
@@ -911,15 +910,12 @@ def claim_of(
     def named(row: Mapping[int, Fraction]) -> dict[str, Fraction]:
         return {system.states[j]: value for j, value in row.items()}
 
-    return Claim(
-        system,
-        reduced,
+    lumping = LumpedStates(
         {name: named(row) for name, row in zip(reduced.states, basis.rows, strict=True)},
-        {o.id: o.expression for o in observables},
-        keep,
         {name: named(row) for name, row in zip(reduced.states, lift.rows, strict=True)},
         named(lift.offset),
     )
+    return Claim(system, reduced, lumping, {o.id: o.expression for o in observables}, keep)
 
 
 def assemble(

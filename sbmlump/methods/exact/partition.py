@@ -11,7 +11,7 @@ No split is ever wrong: values that differ show rates or gradients that differ (
 count as generic, so a coarser partition that rests on an identity between them may be missed). A difference that
 exists is overlooked at a random point with probability at most d/p (Schwartz–Zippel), and the refinement stops
 only when several points, under two primes, show none. What comes out is proved elsewhere
-(:mod:`sbmlump.proof.claims`, :mod:`sbmlump.proof.embedding`).
+(:mod:`sbmlump.proof.claims`).
 
 References
 ----------
@@ -52,8 +52,7 @@ from sbmlump.model.graph import Node
 from sbmlump.model.program import Program, where_defined
 from sbmlump.model.reduced import Embedding, ExactProof, Lump, LumpingMatrix, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem
-from sbmlump.proof.claims import certify_widest
-from sbmlump.proof.embedding import EmbeddingClaim, certify_embedding_widest
+from sbmlump.proof.claims import Claim, CopiedStates, certify_widest
 
 __all__ = [
     "Blocks",
@@ -490,14 +489,9 @@ def reduce_backward(
     reduced = _embedded_system(system, blocks, representatives, observables)
     progress("proving")
     names = [system.states[j] for j in representatives]
-    claim = EmbeddingClaim(
-        system,
-        reduced,
-        {name: [system.states[j] for j in sorted(block)] for name, block in zip(names, blocks, strict=True)},
-        {o.id: o.expression for o in observables},
-        keep,
-    )
-    proof = certify_embedding_widest(claim, seed)
+    copies = {name: [system.states[j] for j in sorted(block)] for name, block in zip(names, blocks, strict=True)}
+    claim = Claim(system, reduced, CopiedStates(copies), {o.id: o.expression for o in observables}, keep)
+    proof = certify_widest(claim, seed)
     if not isinstance(proof, ExactProof):
         why = "; ".join(str(reason) for reason in proof.reasons[:3])
         raise SbmlumpError(Reason("proof-failed", f"a backward equivalence was found but could not be proved: {why}"))
