@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar, Final, Generic, NamedTuple, NoReturn, TypeVar
@@ -30,7 +30,6 @@ __all__ = [
     "Operand",
     "Spelling",
     "TextLimits",
-    "add_multiple",
     "combination",
     "decimal_digits",
     "double_text",
@@ -746,25 +745,6 @@ def signed_terms(
             yield f"{minus} {term}" if value < 0 else f"+ {term}"
         else:
             yield f"{minus}{term}" if value < 0 else term
-
-
-# -- Linear combinations as dictionaries: Σ coefficient · key, over Q ----------------------------
-
-
-_Key = TypeVar("_Key", bound=Hashable)
-
-
-def add_multiple(total: MutableMapping[_Key, Fraction], terms: Mapping[_Key, Fraction], factor: Fraction | int) -> None:
-    """Add ``factor`` times the combination ``terms`` to ``total``, in place; coefficients may become 0.
-
-    Arithmetic of Fractions is what large networks spend their time with: it is done only where a key stands in both
-    and where the factor is not 1.
-    """
-    plain = factor == 1
-    for key, value in terms.items():
-        change = value if plain else value * factor
-        known = total.get(key)
-        total[key] = change if known is None else known + change
 
 
 # -- Text of a model as one line that does nothing but be read -----------------------------------

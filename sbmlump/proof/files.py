@@ -8,10 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import flint
-
 from sbmlump.errors import Reason, UsageError
 from sbmlump.formats.load import load
+from sbmlump.linalg.rational import add_multiple, right_inverse, without_zeros
 from sbmlump.model.graph import Node
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import (
@@ -28,7 +27,6 @@ from sbmlump.model.reduced import (
     ReducedSystem,
 )
 from sbmlump.model.system import Constant, OdeSystem, event_expressions
-from sbmlump.model.text import add_multiple
 from sbmlump.proof.claims import (
     Claim,
     CopiedStates,
@@ -325,10 +323,11 @@ def with_totals(claim: Claim, initial_values: Mapping[str, Row]) -> Claim | Refu
     if not totals:
         return claim
     extended = {**lumps, **totals}
+    inverse = right_inverse(list(extended.values()), sorted({member for row in extended.values() for member in row}))
     return Claim(
         claim.original,
         _with_constant_states(claim.reduced, set(totals)),
-        LumpedStates(extended, _right_inverse(extended)),
+        LumpedStates(extended, {} if inverse is None else dict(zip(extended, inverse, strict=True))),
         claim.observables,
         claim.symbolic - sizes,
     )
@@ -386,7 +385,7 @@ def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> tuple[R
         if name is None or name not in rows:
             return None
         add_multiple(total, rows[name], factor)
-    return {member: value for member, value in total.items() if value}, weights
+    return without_zeros(total), weights
 
 
 def _with_constant_states(system: OdeSystem, names: set[str]) -> OdeSystem:
@@ -399,31 +398,6 @@ def _with_constant_states(system: OdeSystem, names: set[str]) -> OdeSystem:
         rhs=(*system.rhs, *(zero for _ in totals)),
         constants=tuple(c for c in system.constants if c.id not in names),
     )
-
-
-def _right_inverse(rows: Mapping[str, Row]) -> dict[str, dict[str, Fraction]]:
-    """A right inverse over Q on as few original states as there are rows; empty if the rows depend on each other."""
-    members = sorted({member for row in rows.values() for member in row})
-    names = list(rows)
-    zero = Fraction(0)
-    table = flint.fmpq_mat(
-        [
-            [flint.fmpq(*rows[name].get(member, zero).as_integer_ratio()) for member in members]
-            + [flint.fmpq(int(i == k)) for k in range(len(names))]
-            for i, name in enumerate(names)
-        ]
-    )
-    reduced, _ = table.rref()
-    lift: dict[str, dict[str, Fraction]] = {name: {} for name in names}
-    for i in range(len(names)):
-        pivot = next((j for j in range(len(members)) if reduced[i, j] != 0), None)
-        if pivot is None:
-            return {}
-        for k, name in enumerate(names):
-            entry = reduced[i, len(members) + k]
-            if entry != 0:
-                lift[name][members[pivot]] = Fraction(int(entry.p), int(entry.q))
-    return lift
 
 
 def claim_of_files(
