@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbmlump.errors import Reason, UsageError
-from sbmlump.formats.load import load
+from sbmlump.formats.load import read_model
 from sbmlump.linalg.rational import add_multiple, right_inverse, without_zeros
 from sbmlump.model.graph import Node
 from sbmlump.model.observables import parse_observables
@@ -60,29 +60,32 @@ class NoLumping:
 class _Files:
     """Two models that were read, and what each file says of the reduction that it came from."""
 
-    original_path: str | Path
     reduced_path: str | Path
     original: OdeSystem
     reduced: OdeSystem
     record: LumpingRecord | None
+    original_data: bytes
 
     @staticmethod
     def read(original: str | Path, reduced: str | Path) -> _Files:
-        before, after = load(original), load(reduced)
-        return _Files(original, reduced, before, after, _record(reduced, after))
+        """Read both, each once; the first obstacle is raised."""
+        before = read_model(original)
+        system = before.required()
+        after = read_model(reduced)
+        return _Files(reduced, system, after.required(), _record(after.data), before.data)
 
     def own_record(self) -> LumpingRecord | None:
         """The record, unless the original carries it too: then it tells how the original was made."""
-        if self.record is None or self.record == _record(self.original_path, self.original):
+        if self.record is None or self.record == _record(self.original_data):
             return None
         return self.record
 
 
-def _record(path: str | Path, system: OdeSystem) -> LumpingRecord | None:
+def _record(data: bytes) -> LumpingRecord | None:
+    """What an SBML document says of its reduction; nothing where the file was not SBML."""
     from sbmlump.sbml.annotation import read_lumping_annotation
-    from sbmlump.sbml.read.document import sbml_bytes
 
-    return read_lumping_annotation(sbml_bytes(path)) if system.origin.format == "sbml" else None
+    return read_lumping_annotation(data) if data else None
 
 
 def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ExactProof | Refutation | NoLumping:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.simulators.model_index import Triggers
 from sbmlump.simulators.protocol import ROUGH, IntegrationError, LoadedModel, QuantitySelection, Trajectory
+from sbmlump.simulators.simulated import Triggers
 
 __all__ = ["Horizon", "before_failure", "beyond_events", "choose_horizon", "nice_above", "showing"]
 
@@ -350,7 +350,7 @@ def _look(model: LoadedModel, run: Trajectory) -> _Look:
     half = len(run.times) // 2
     slope = (table[:, -1] - table[:, half]) / (run.times[-1] - run.times[half])
     line = table[:, -1:] + slope[:, None] * (run.times - run.times[-1])
-    amounts = np.array([model.states[name].form == "amount" for name in names], dtype=bool)
+    amounts = np.array([model.states[name].kind == "amount" for name in names], dtype=bool)
     flat = np.abs(table[:, half:] - table[:, -1:]).max(axis=1) <= _STRAIGHT * spread
     rested = flat & (spread > _MOVED * magnitude)
     # Species share a unit: beside those that have moved and come to rest, what still moves far below the largest one is

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from simulate.simulation_models import chain, jump_at, number, ode, scaled
 
 from sbmlump.simulators import choose_horizon, compare, simulator_named
-from sbmlump.simulators.model_index import simulated_file
+from sbmlump.simulators.simulated import simulated_file
 from sbmlump.simulators.time_span import nice_above
 
 

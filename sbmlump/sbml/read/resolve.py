@@ -15,7 +15,7 @@ __all__ = ["CircularError", "NoRateError", "Resolver", "Unsolved", "solve"]
 
 
 class CircularError(ValueError):
-    """Quantities that depend on each other in a circle; ``names`` in order."""
+    """Quantities that depend on each other in a cycle; ``names`` in order."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(", ".join(names))
@@ -87,9 +87,9 @@ class Resolver:
                 on_path.discard(path.pop())
                 continue
             waiting = [need for need in self._required(current) if need not in self._known]
-            circle = [need for need in waiting if need in on_path]
-            if circle:
-                start = path.index(circle[0])
+            cycle = [need for need in waiting if need in on_path]
+            if cycle:
+                start = path.index(cycle[0])
                 raise CircularError([_plain(step) for step in path[start:]])
             if waiting:
                 path.append(waiting[0])
