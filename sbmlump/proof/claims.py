@@ -106,7 +106,7 @@ __all__ = [
     "Refutation",
     "certify",
     "certify_widest",
-    "combination",
+    "row_expression",
     "proof_of",
     "symbolic_but",
 ]
@@ -394,7 +394,7 @@ def _listed(functions: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "named constants"
 
 
-def combination(graph: Graph, row: Row, of: Callable[[str], Node] | None = None) -> Node:
+def row_expression(graph: Graph, row: Row, of: Callable[[str], Node] | None = None) -> Node:
     """Σ weight · expression of a name; its symbol if nothing else is said."""
     expression = of or graph.symbol
     return graph.add(graph.scaled(weight, expression(name)) for name, weight in row.items())
@@ -562,7 +562,7 @@ class LumpedStates:
 
     def _lumps(self, claim: Claim) -> dict[str, Node]:
         graph = claim.original.graph
-        return {name: combination(graph, row) for name, row in self.rows.items()}
+        return {name: row_expression(graph, row) for name, row in self.rows.items()}
 
     def _lifted(self, graph: Graph, lumps: Mapping[str, Node], claim: Claim) -> dict[Node, Node]:
         """L̄y + c for lumps that are expressions of a graph: what is put in place of the symbols of states."""
@@ -964,7 +964,7 @@ class EliminatedStates:
 
         lumps = self.lumps(after)
         for name, rate in zip(after.states, after.rhs, strict=True):
-            compare(f"the rate of {name}", combination(graph, lumps[name], rates.__getitem__), rate)
+            compare(f"the rate of {name}", row_expression(graph, lumps[name], rates.__getitem__), rate)
         seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
         for name, node in self.totals.items():
             try:
@@ -1011,7 +1011,7 @@ class EliminatedStates:
     def _forms(self, claim: Claim) -> dict[str, Node]:
         """What the reduced system calls by one name and the original has as an expression: totals and lumps."""
         graph = claim.original.graph
-        lumps = {name: combination(graph, self.rows[name]) for name in claim.reduced.states if name in self.rows}
+        lumps = {name: row_expression(graph, self.rows[name]) for name in claim.reduced.states if name in self.rows}
         return {**self.totals, **lumps}
 
     def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]:
