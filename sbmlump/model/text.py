@@ -124,14 +124,19 @@ def _out_of_range(text: str, position: int) -> ExpressionError:
     return ExpressionError(f"the number {shown} is out of range", position)
 
 
-def decimal_digits(value: Fraction, most_bits: int | None = None) -> tuple[str, int] | None:
+def decimal_digits(
+    value: Fraction, most_bits: int | None = None, most_places: int | None = None
+) -> tuple[str, int] | None:
     """Digits d, without zeros at the end, and exponent e with |value| = d·10^e; ``None`` if no decimal text ends.
 
     Parameters
     ----------
     value : Fraction
     most_bits : int, optional
-        ``None`` is returned, too, if d without its exponent has more: decimal text of integers takes quadratic time.
+        ``None`` is returned, too, if d without its exponent has more: decimal text of integers takes quadratic time,
+        and Python refuses it beyond 4,300 digits.
+    most_places : int, optional
+        ``None`` is returned, too, if there are more digits behind the point.
     """
     denominator, fives = value.denominator, 0
     twos = (denominator & -denominator).bit_length() - 1
@@ -142,6 +147,8 @@ def decimal_digits(value: Fraction, most_bits: int | None = None) -> tuple[str, 
     if denominator != 1:
         return None
     places = max(twos, fives)
+    if most_places is not None and places > most_places:
+        return None
     integer = abs(value.numerator) * 2 ** (places - twos) * 5 ** (places - fives)
     if most_bits is not None and integer.bit_length() > most_bits:
         return None
