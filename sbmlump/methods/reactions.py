@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd, lcm
 from typing import Final
 
 import numpy as np
@@ -952,10 +951,7 @@ def _groups(
         if not column:
             inner.append(reaction.id)
             continue
-        common = lcm(*(value.denominator for value in column.values()))
-        divisor = gcd(*(int(value * common) for value in column.values()))
-        factor = Fraction(divisor, common)
-        direction = tuple(sorted((k, value / factor) for k, value in column.items()))
+        factor, direction = _direction(column)
         groups.setdefault(direction, {})[reaction.id] = factor
     return groups, inner
 
