@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.files import write_atomically
 from sbmlump.formats.load import load, read_model
 from sbmlump.isolate import Limits
-from sbmlump.methods.registry import ReduceOptions, apply
-from sbmlump.model.graph import Node
-from sbmlump.model.observables import observable_ids
-from sbmlump.model.properties import Kinetics, kinetics_of
-from sbmlump.model.reduced import (
-    ErrorEstimate,
-    ExactProof,
-    Observable,
-    ReducedSystem,
+from sbmlump.methods.approximate.options import ALGORITHMS, Approximate, UnreachableError
+from sbmlump.methods.method import ExactMethod, MeasuredMethod, Method, Progress
+from sbmlump.methods.registry import (
+    DEFAULT_CHAINS,
+    METHODS,
+    OPTIONS,
+    Exact,
+    Learned,
+    ReduceOptions,
+    method_alternatives,
+    methods_with,
+    options_of,
+    read_options,
+    reduce_by,
+    reduce_options,
 )
+from sbmlump.model.graph import Node
+from sbmlump.model.observables import observable_ids, parse_observables
+from sbmlump.model.properties import Kinetics, kinetics_of
+from sbmlump.model.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.outcome import ModelFacts, Outcome
+from sbmlump.options import POINTS, SIMULATOR, UNTIL
+from sbmlump.outcome import ModelFacts, Outcome, reason_json
 from sbmlump.outputs import (
     REDUCTION_SUFFIXES,
     SBML_SUFFIXES,
@@ -35,34 +47,53 @@ from sbmlump.outputs import (
     written_reduction,
     written_system,
 )
-from sbmlump.proof.files import recorded_observables
+from sbmlump.proof.files import NoLumping, recorded_observables, verify
 
 if TYPE_CHECKING:
+    from sbmlump.methods.approximate.run import CurveResult
+    from sbmlump.methods.compare_methods import MethodRow
+    from sbmlump.proof.claims import Refutation
+    from sbmlump.sbml.read.load import ReadResult
     from sbmlump.simulators.compare import Definition, ErrorReport
     from sbmlump.simulators.simulated import SimulatedModel
+    from sbmlump.structure.kept import Kept
+    from sbmlump.structure.summary import Structure
 
 __all__ = [
+    "ALGORITHMS",
+    "METHODS",
+    "OPTIONS",
+    "Approximate",
     "ContradictedError",
     "Conversion",
+    "Curve",
+    "DEFAULT_CHAINS",
+    "Inspection",
+    "MethodComparison",
+    "Observed",
+    "ReduceOptions",
     "check",
+    "compare_methods",
     "convert",
     "convert_file",
+    "curve",
     "definitions_of",
-    "load",
-    "reduce",
-    "run_reduction",
-    "simulate_reduction",
-    "write_reduced_model",
-    "Inspection",
-    "Observed",
     "inspect_model",
     "kinetics",
+    "load",
+    "method_alternatives",
+    "methods_with",
+    "reduce",
+    "reduce_options",
+    "run_reduction",
+    "simulate_reduction",
+    "verdict",
+    "verify",
+    "write_reduced_model",
 ]
 
 
-# -- What is in a file: counts, kinetics, what can be observed, and everything that s ------------
-
-# What is in a file: counts, kinetics, what can be observed, and everything that stops a reduction.
+# -- what is in a file -------------------------------------------------------------------------------
 
 
 def kinetics(system: OdeSystem) -> Kinetics:
@@ -98,22 +129,60 @@ class Inspection:
     observables: tuple[Observed, ...]
     reasons: tuple[Reason, ...]
     remarks: tuple[Reason, ...] = ()
+    structure: Structure | None = None
+    kept: tuple[Kept, ...] | None = None
 
     @property
     def supported(self) -> bool:
         """Whether it became an ODE system."""
         return not self.reasons
 
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``inspect --json`` prints."""
+        found = {
+            name: getattr(self, name)
+            for name in "id name file level version states parameters reactions events kinetics supported".split()
+        }
+        found["observables"] = [{"id": o.id, "name": o.name, "kind": o.kind} for o in self.observables]
+        found["reasons"] = [reason_json(reason) for reason in (*self.reasons, *self.remarks)]
+        if self.structure is not None:
+            found["structure"] = self.structure.as_json()
+        if self.kept is not None:
+            found["kept"] = [each.as_json() for each in self.kept]
+        return found
 
-def inspect_model(path: str | Path) -> Inspection:
+
+def inspect_model(path: str | Path, *, with_structure: bool = False, original: str | Path | None = None) -> Inspection:
     """Look into a file.
+
+    Parameters
+    ----------
+    path : str or Path
+    with_structure : bool
+        Also find conservation laws, deficiency, balance and signs.
+    original : str or Path, optional
+        The file is a reduced model of this one: also say which properties it kept.
 
     Raises
     ------
-    InputError
-        If it is not a readable model.
+    SbmlumpError
+        If it is not a readable model, or not a reduced model of ``original``.
     """
     result = read_model(path)
+    found = _inspected(result, path)
+    if original is not None and found.supported:
+        from sbmlump.proof.files import reduction_of_files
+        from sbmlump.structure.kept import kept_properties
+
+        found = replace(found, kept=kept_properties(reduction_of_files(original, path)))
+    if with_structure and result.system is not None:
+        from sbmlump.structure import structure_of
+
+        found = replace(found, structure=structure_of(result.system))
+    return found
+
+
+def _inspected(result: ReadResult, path: str | Path) -> Inspection:
     return Inspection(
         result.id,
         result.name,
@@ -139,10 +208,9 @@ def _observed(system: OdeSystem) -> tuple[Observed, ...]:
     return tuple(Observed(o, names.get(o), kinds.get(o, "quantity")) for o in observable_ids(system))
 
 
-# -- The jobs: load, reduce, verify, compare; each from files or systems to values ---------------
+# -- one reduction -----------------------------------------------------------------------------------
 
 
-Progress = Callable[[str], None]
 Clock = Callable[[], float]
 _QUIET: Progress = lambda _: None  # noqa: E731
 
@@ -152,8 +220,6 @@ def reduce(
     observe: str | Sequence[str] = (),
     method: str | Sequence[str] = "exact",
     *,
-    keep_parameters: str | Sequence[str] = "none",
-    seed: int = 0,
     progress: Progress = _QUIET,
     **options: Any,
 ) -> ReducedSystem:
@@ -165,14 +231,10 @@ def reduce(
     observe : str or sequence of str
         Ids or expressions such as ``"A + 2*B"`` or ``"total = A + B"``.
     method : str or sequence of str
-        One of :data:`sbmlump.methods.registry.METHODS`, or several, applied in turn.
-    keep_parameters : str or sequence of str
-        ``none`` (the lumping may use the values in the file), ``all``, or ids.
-    seed : int
-        Of the random numbers; an exact reduction does not depend on it.
+        One of :data:`sbmlump.methods.registry.METHODS`; several in turn as ``"a+b"`` or as a list.
     **options
-        Further options of the method, named as on the command line: ``max_error=0.01``, ``until=100.0``,
-        ``fast="B,C"``; see :class:`sbmlump.methods.registry.ReduceOptions`.
+        Further options, named as on the command line: ``keep_parameters="all"``, ``max_error=0.01``, ``until=100.0``,
+        ``fast="B,C"``; see :data:`sbmlump.methods.registry.OPTIONS`.
 
     Raises
     ------
@@ -180,15 +242,7 @@ def reduce(
         Also with code ``unknown-option``, for a name that is no option of a reduction.
     UnsupportedModelError, LimitError
     """
-    unknown = sorted(set(options) - {each.name for each in fields(ReduceOptions)})
-    if unknown:
-        known = ", ".join(sorted(each.name for each in fields(ReduceOptions)))
-        raise UsageError([Reason("unknown-option", f"there is no option {name!r}; known: {known}") for name in unknown])
-    chosen = {"method": method, "keep_parameters": keep_parameters, "seed": seed, **options}
-    return apply(system, observe, ReduceOptions(**chosen), progress)
-
-
-# -- the whole job -----------------------------------------------------------------------------------
+    return reduce_by(system, observe, reduce_options(method, **options), progress)
 
 
 def run_reduction(
@@ -207,136 +261,169 @@ def run_reduction(
     SbmlumpError
         What stops the job, with its reasons; nothing is written then.
     """
-    _check_options(options)
-    suffix = None if output is None else check_suffix(output, REDUCTION_SUFFIXES)
-    begin = clock()
+    learned = _with_closure(options)
+    target = None if output is None else _Target(output, check_suffix(output, REDUCTION_SUFFIXES))
+    times = [clock()]
     progress("reading the model")
-    original = read_model(path)
-    system = original.required()
-    read = clock()
-    facts = ModelFacts(system.id, str(path), system.size, kinetics(system))
-    source: SimulatedModel | None = None
-    source_reasons: tuple[Reason, ...] = ()
-    if options.check:
-        from sbmlump.simulators.simulated import simulated_result
-
-        try:
-            source = simulated_result(original, path)
-        except SbmlumpError as error:
-            source_reasons = error.reasons
-    first = original.data or None
-    del original  # the records of a large file are large
-    reduction, shortfall = _reduced_or_best(system, observe, options, progress)
-    lumped = clock()
+    result = read_model(path)
+    system = result.required()
+    original = _Original.of(result, path, options)
+    del result  # the records of a large file are large
+    times.append(clock())
+    shortfall: tuple[Reason, ...] = ()
+    try:
+        reduction = reduce_by(system, observe, options, progress)
+    except UnreachableError as error:
+        if error.reduction is None:
+            raise
+        reduction, shortfall = error.reduction, error.reasons
+    times.append(clock())
     progress("writing")
     document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules)
-    target = None if output is None or suffix is None else _Target(output, suffix)
-    told: tuple[Reason, ...] = ()
+    remarks = [*system.origin.remarks, *shortfall, *original.reasons]
     if target is not None:
-        # before anything is simulated, so that it is there whatever becomes of the simulator
-        content = written_reduction(
-            reduction, target.suffix, document, original=first, until=options.until, points=options.points
-        )
-        target.write(content.data)
-        told = (*content.reasons, *(document.reasons if target.suffix in SBML_SUFFIXES else ()))
-    written = clock()
-    report: ErrorReport | None = None
-    remarks = [*system.origin.remarks, *shortfall, *source_reasons, *told]
-    if source is not None and reduction.observables:
-        progress("simulating both models")
-        try:
-            report, found = simulate_reduction(source, document, reduction, options, limits=SIMULATION)
-        except ContradictedError:
-            if target is not None:
-                target.take_back()
-            raise
-        remarks += found
-        if target is not None and target.suffix == ".omex" and options.until is None and report is not None:
-            # an archive holds an experiment: its end time is known now
-            content = written_reduction(
-                reduction, target.suffix, document, original=first, until=report.until, points=options.points
-            )
-            target.write(content.data)
-    if options.neural is not None:
+        remarks += target.hold(reduction, document, original, options.until, options.points)
+    times.append(clock())
+    report, found = _simulated(original, document, reduction, options, target, progress)
+    remarks += found
+    if learned is not None:
         progress("training the neural closure")
-        reduction, found = _with_neural(reduction, options, output)
+        reduction, found = _with_neural(reduction, learned, output)
         remarks += found
-    done = clock()
-    reducible = reduction.reducible
+    times.append(clock())
     remarks += [*reduction.reasons, *(Reason("reduction-remark", text) for text in reduction.remarks)]
-    if not reducible and options.method != "none":
-        remarks.append(_what_to_try(reduction, options))
-    seconds = {
-        "read": read - begin,
-        "lump": lumped - read,
-        "write": written - lumped,
-        "simulate": done - written,
-        "total": done - begin,
-    }
+    if not reduction.reducible and options.method != "none":
+        remarks.append(_what_to_try(options.chain))
+    spent = [end - begin for begin, end in itertools.pairwise(times)]
     return Outcome(
-        "reduced" if reducible else "not-reducible",
-        facts,
-        "lumping" if options.lumping is not None and options.method == "exact" else options.method,
+        "reduced" if reduction.reducible else "not-reducible",
+        ModelFacts(system.id, str(path), system.size, kinetics(system)),
+        options.method,
         reduction,
         report,
         None if output is None else str(output),
-        seconds,
+        dict(zip(("read", "lump", "write", "simulate", "total"), (*spent, times[-1] - times[0]), strict=True)),
         tuple(remarks),
-        exit_code=4 if shortfall else 1 if options.strict and not reducible else 0,
+        exit_code=4 if shortfall else 1 if options.strict and not reduction.reducible else 0,
     )
 
 
-def _reduced_or_best(
-    system: OdeSystem, observe: Sequence[str], options: ReduceOptions, progress: Progress
-) -> tuple[ReducedSystem, tuple[Reason, ...]]:
-    """The reduction; where a wanted accuracy was not reached, the best one found and the reasons."""
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """What is needed of the original beside its system.
+
+    Attributes
+    ----------
+    source : SimulatedModel or None
+        For simulators.
+    sbml : bytes or None
+        Its file, for an archive.
+    reasons : tuple of Reason
+        Why it cannot be simulated.
+    """
+
+    source: SimulatedModel | None = None
+    sbml: bytes | None = None
+    reasons: tuple[Reason, ...] = ()
+
+    @classmethod
+    def of(cls, result: ReadResult, path: str | Path, options: ReduceOptions) -> _Original:
+        from sbmlump.simulators.simulated import simulated_result
+
+        if not options.check:
+            return cls(None, result.data or None)
+        try:
+            return cls(simulated_result(result, path), result.data or None)
+        except SbmlumpError as error:
+            return cls(None, result.data or None, error.reasons)
+
+
+@dataclass(slots=True)
+class _Target:
+    """The file that is written, and what stood there before."""
+
+    path: str | Path
+    suffix: str
+    _before: bytes | None = None
+    _written: bool = False
+
+    def hold(
+        self, reduction: ReducedSystem, document: WrittenOutput, original: _Original, until: float | None, points: int
+    ) -> tuple[Reason, ...]:
+        """Write the reduction, whole or not at all; what has to be said of it."""
+        content = written_reduction(
+            reduction, self.suffix, document, original=original.sbml, until=until, points=points
+        )
+        if not self._written:
+            place = Path(self.path)
+            self._before = place.read_bytes() if place.is_file() else None
+        write_atomically(self.path, content.data)
+        self._written = True
+        return (*content.reasons, *(document.reasons if self.suffix in SBML_SUFFIXES else ()))
+
+    def take_back(self) -> None:
+        """Put back what stood there, or remove the file."""
+        if not self._written:
+            return
+        if self._before is not None:
+            write_atomically(self.path, self._before)
+        else:
+            Path(self.path).unlink(missing_ok=True)
+
+
+def _simulated(
+    original: _Original,
+    document: WrittenOutput,
+    reduction: ReducedSystem,
+    options: ReduceOptions,
+    target: _Target | None,
+    progress: Progress,
+) -> tuple[ErrorReport | None, list[Reason]]:
+    """Compare with the original by simulation, and take back what is contradicted."""
+    if original.source is None or not reduction.observables:
+        return None, []
+    progress("simulating both models")
     try:
-        return apply(system, observe, options, progress), ()
-    except LimitError as error:
-        from sbmlump.methods.approximate.run import UnreachableError
-
-        if isinstance(error, UnreachableError) and error.reduction is not None:
-            return error.reduction, error.reasons
+        report, found = simulate_reduction(original.source, document, reduction, options, limits=SIMULATION)
+    except ContradictedError:
+        if target is not None:
+            target.take_back()
         raise
+    if target is not None and target.suffix == ".omex" and options.until is None and report is not None:
+        # an archive holds an experiment: its end time is known now
+        target.hold(reduction, document, original, report.until, options.points)
+    return report, found
 
 
-def _check_options(options: ReduceOptions) -> None:
-    """Refuse what makes no sense before any work is done."""
-    if options.until is not None and not 0 < options.until < float("inf"):
-        message = f"the horizon must be a positive number, not {options.until!r}"
-        raise UsageError(Reason("bad-horizon", message))
-    if options.points < 2:
-        raise UsageError(Reason("bad-grid", f"the grid needs at least 2 points, not {options.points}"))
-    if options.neural is not None:
+def _with_closure(options: ReduceOptions) -> Learned | None:
+    """The method that is to train a neural closure too; refused before any work where PyTorch is not there."""
+    found = next((one for one in options.chain if isinstance(one, Learned) and one.neural is not None), None)
+    if found is not None:
         from sbmlump.methods.learned import require_torch
 
-        if options.method != "learned":
-            message = f"--neural is an option of the method learned, not of {options.method}"
-            raise UsageError(Reason("bad-option", message))
         require_torch()
+    return found
 
 
 def _with_neural(
-    reduction: ReducedSystem, options: ReduceOptions, output: str | Path | None
+    reduction: ReducedSystem, learned: Learned, output: str | Path | None
 ) -> tuple[ReducedSystem, list[Reason]]:
     """Train a neural closure of as many components as the learned system has, and save it beside that."""
-    from sbmlump.dynamics.ensemble import EnsembleSettings
     from sbmlump.methods.learned import learn_neural, neural_not_writable
 
-    assert options.neural is not None
+    assert learned.neural is not None
     certificate = reduction.certificate
     assert isinstance(certificate, ErrorEstimate)  # the method is learned
-    runs = 6 if options.ensemble is None else options.ensemble
     closure = learn_neural(
         reduction.original,
         reduction.observables,
         size=max(reduction.system.size, len(reduction.observables)),
-        trial=EnsembleSettings(certificate.horizon, runs, options.spread, options.seed),
+        trial=replace(learned.trial, until=certificate.horizon),
     )
-    closure.save(options.neural)
+    closure.save(learned.neural)
     off = closure.trajectory_error
     details = {
-        "file": options.neural,
+        "file": learned.neural,
         "size": closure.size,
         "closure_error": closure.closure_error,
         "trajectory_error": off if math.isfinite(off) else None,
@@ -344,7 +431,7 @@ def _with_neural(
     told = f"follows the observables to {off:.3g}" if math.isfinite(off) else "runs away"
     message = (
         f"a neural closure with {closure.size} components {told} (closure error {closure.closure_error:.3g}); its "
-        f"weights are in {options.neural}"
+        f"weights are in {learned.neural}"
     )
     reasons = [Reason("neural-closure", message)]
     if output is not None:
@@ -366,23 +453,13 @@ def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
     write_atomically(path, written_reduction(reduction, known, written_as_sbml(reduction)).data)
 
 
-def _what_to_try(reduction: ReducedSystem, options: ReduceOptions) -> Reason:
-    if reduction.method not in _NEED_EVERY_STATE:
-        return Reason("not-reducible", _NOTHING_FOUND.get(reduction.method, "the method found nothing to reduce"))
-    hint = "observe fewer or other quantities, or accept a measured error (--method approximate)"
-    if options.keep_parameters != "none":
-        hint += ", or use the values of the parameters (--keep-parameters none)"
-    return Reason(
-        "not-reducible",
-        f"every state is needed to keep the observables exactly; {hint}",
-    )
-
-
-_NEED_EVERY_STATE = ("exact", "forward-equivalence", "pooling")
-_NOTHING_FOUND = {
-    "conservation": "the model has no conserved total that a state could be eliminated by",
-    "backward-equivalence": "no two states stay equal; other methods may merge states (--method exact)",
-}
+def _what_to_try(chain: Sequence[Method]) -> Reason:
+    message = chain[0].nothing_found if len(chain) == 1 else Method.nothing_found
+    if len(chain) == 1 and message == Exact.nothing_found:
+        message += "; observe fewer or other quantities, or accept a measured error (--method approximate)"
+        if isinstance(chain[0], ExactMethod) and chain[0].keep_parameters != "none":
+            message += ", or use the values of the parameters (--keep-parameters none)"
+    return Reason("not-reducible", message)
 
 
 SIMULATION: Final = Limits(seconds=600.0)
@@ -394,31 +471,6 @@ class ContradictedError(SbmlumpError):
     """A reduction was proved and is contradicted by simulations: a fault in sbmlump (exit code 70)."""
 
 
-@dataclass(slots=True)
-class _Target:
-    """The file that is written, and what stood there before."""
-
-    path: str | Path
-    suffix: str
-    _before: bytes | None = None
-    _written: bool = False
-
-    def write(self, content: bytes) -> None:
-        """Write ``content``, whole or not at all."""
-        if not self._written:
-            place = Path(self.path)
-            self._before = place.read_bytes() if place.is_file() else None
-        write_atomically(self.path, content)
-        self._written = True
-
-    def take_back(self) -> None:
-        """Put back what stood there, or remove the file."""
-        if not self._written:
-            return
-        if self._before is not None:
-            write_atomically(self.path, self._before)
-        else:
-            Path(self.path).unlink(missing_ok=True)
 
 
 def simulate_reduction(
@@ -506,7 +558,156 @@ def definitions_of(system: OdeSystem, observables: Sequence[Observable]) -> dict
     return found
 
 
+# -- several reductions of one model -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Size against error of one model.
+
+    Attributes
+    ----------
+    title : str
+        The model and what is observed.
+    result : CurveResult
+    exact_size : int or None
+        Size of the smallest exact reduction, if it is known.
+    reasons : tuple of Reason
+        Why it is not.
+    """
+
+    title: str
+    result: CurveResult
+    exact_size: int | None
+    reasons: tuple[Reason, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``curve --json`` prints."""
+        columns = ("size", "algorithm", "max_relative_error", "median_relative_error", "seconds")
+        return {
+            "exact_size": self.exact_size,
+            "until": self.result.until,
+            "points": [{name: getattr(point, name) for name in columns} for point in self.result.points],
+            "reasons": [reason_json(reason) for reason in self.reasons],
+        }
+
+
+def curve(
+    path: str | Path,
+    observe: Sequence[str],
+    algorithms: Sequence[str] = (),
+    *,
+    progress: Progress = _QUIET,
+    **options: Any,
+) -> Curve:
+    """How the error of the best reduction of a model falls with its size.
+
+    Parameters
+    ----------
+    algorithms : sequence of str
+        Of :data:`ALGORITHMS`; ``balanced`` and ``krylov`` if there are none.
+    **options
+        Of the method ``approximate``; ``max_size`` is the largest size of the curve.
+
+    Raises
+    ------
+    SbmlumpError
+    """
+    from sbmlump.methods.approximate.run import curve as curve_of
+
+    chosen = Approximate(**options)
+    system = load(path)
+    observables = parse_observables(system, observe)
+    names = [name for name in ALGORITHMS if name in algorithms] or ["balanced", "krylov"]
+    result = curve_of(system, observables, chosen, names, progress=progress)
+    exact: int | None = None
+    reasons: tuple[Reason, ...] = ()
+    try:
+        exact = reduce_by(system, observe, reduce_options(seed=chosen.seed), progress).system.size
+    except SbmlumpError as error:
+        reasons = (Reason("exact-size-unknown", f"the exact size is not known: {error}"),)
+    return Curve(f"{system.id}: {', '.join(o.id for o in observables)}", result, exact, reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodComparison:
+    """What each method, or chain of methods, made of one model.
+
+    Attributes
+    ----------
+    model : ModelFacts
+    title : str
+        The model's name.
+    observables : tuple of Observable
+    rows : tuple of MethodRow
+    differences : mapping of (method, method) to float
+        How far time-scale approximations are apart.
+    """
+
+    model: ModelFacts
+    title: str
+    observables: tuple[Observable, ...]
+    rows: tuple[MethodRow, ...]
+    differences: Mapping[tuple[str, str], float]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``compare-methods --json`` prints, but for the name of the picture."""
+        model = self.model
+        return {
+            "model": {"id": model.id, "file": model.file, "states": model.states},
+            "observables": [each.id for each in self.observables],
+            "methods": [
+                {**row.as_json(), "reason": reason_json(row.reason) if row.reason else None} for row in self.rows
+            ],
+            "differences": [
+                {"methods": list(pair), "max_relative_difference": value if math.isfinite(value) else None}
+                for pair, value in self.differences.items()
+            ],
+        }
+
+
+def compare_methods(
+    path: str | Path,
+    observe: Sequence[str],
+    methods: Sequence[str] = (),
+    *,
+    progress: Progress = _QUIET,
+    **options: Any,
+) -> MethodComparison:
+    """Run methods side by side on one model.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Alternatives: names, ``a+b`` for a chain, also several with commas between them; a choice of all if none.
+    **options
+        Any of :data:`OPTIONS`; each goes to the methods that take it.
+
+    Raises
+    ------
+    SbmlumpError
+    """
+    from sbmlump.methods import compare_methods as side_by_side
+
+    chains = method_alternatives(methods) if methods else DEFAULT_CHAINS
+    trial = options_of(MeasuredMethod, read_options(**options)).trial
+    system = load(path)
+    observables = parse_observables(system, observe)
+    rows = side_by_side.compare_methods(system, observables, chains, progress=progress, **options)
+    apart = side_by_side.differences(rows, trial)
+    return MethodComparison(
+        ModelFacts(system.id, str(path), system.size), system.name or system.id, tuple(observables), rows, apart
+    )
+
+
 # -- other jobs --------------------------------------------------------------------------------------
+
+
+def verdict(result: ExactProof | Refutation | NoLumping) -> str:
+    """How a verification ended: ``proved``, ``refuted`` or ``no-lumping``."""
+    if isinstance(result, ExactProof):
+        return "proved"
+    return "no-lumping" if isinstance(result, NoLumping) else "refuted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,6 +757,10 @@ def check(
     ------
     UsageError, InputError, UnsupportedModelError, LimitError
     """
+    # before anything is read
+    UNTIL.read("until", until, optional=True)
+    POINTS.read("points", points)
+    SIMULATOR.read("simulator", simulator)
     from sbmlump.sbml.annotation import read_lumping_annotation
     from sbmlump.simulators.compare import compare
     from sbmlump.simulators.simulated import simulated_result

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.options import ERROR, HORIZON, POINTS, isolation_options
+from sbmlump.cli.child import isolation_options
+from sbmlump.cli.options import declared_options
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import Reason
-from sbmlump.jobs import check
+from sbmlump.jobs import OPTIONS, check
+from sbmlump.options import Declared, Number, Option
 from sbmlump.outcome import reason_json
 
 if TYPE_CHECKING:
@@ -18,20 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_MAX_ERROR = Declared(
+    "max_error", Option(Number(0.0), "Exit 1 if the largest relative error is above R.", metavar="R"), None
+)
+
 
 @click.command("check")
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("reduced", type=click.Path(path_type=Path))
-@click.option("--until", type=HORIZON, metavar="T", help="Horizon; chosen from the original if absent.")
-@click.option("--points", type=POINTS, default=201, show_default=True, help="Points of the grid.")
-@click.option(
-    "--simulator",
-    type=click.Choice(["roadrunner", "copasi", "scipy", "own"]),
-    default="roadrunner",
-    show_default=True,
-    help="What simulates; scipy and own integrate sbmlump's right-hand side.",
-)
-@click.option("--max-error", type=ERROR, metavar="R", help="Exit 1 if the largest relative error is above R.")
+@declared_options(*(OPTIONS[name] for name in ("until", "points", "simulator")), _MAX_ERROR)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")

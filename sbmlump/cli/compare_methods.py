@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.options import ENSEMBLE, ERROR, HORIZON, SEED, SHARE, SIZE
-from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say
-from sbmlump.dynamics.ensemble import EnsembleSettings
-from sbmlump.errors import SbmlumpError
+from sbmlump.cli.options import OF_METHODS, declared_options, given
+from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.formats.load import load
-from sbmlump.methods.compare_methods import DEFAULT_CHAINS, MethodRow, compare_methods, differences
-from sbmlump.methods.steps import MethodOptions, method_names
-from sbmlump.model.observables import parse_observables
-from sbmlump.outcome import reason_json
+from sbmlump.jobs import DEFAULT_CHAINS, OPTIONS, compare_methods
+
+if TYPE_CHECKING:
+    from sbmlump.methods.compare_methods import MethodRow
 
 __all__ = ["command", "draw"]
+
+_NOT_COMPARED = ("neural",)  # is no reduction
 
 
 @click.command("compare-methods")
@@ -32,76 +31,39 @@ __all__ = ["command", "draw"]
     "methods",
     multiple=True,
     metavar="NAME",
-    help=f"A method, or several joined by commas; {'; '.join(DEFAULT_CHAINS)} if none is given.",
+    help=f"A method, a+b for several in turn; several with commas between them. {', '.join(DEFAULT_CHAINS)} if absent.",
 )
-@click.option("--fast", default="auto", show_default=True, metavar="ID,…|auto", help="Fast states or reactions.")
-@click.option("--max-error", type=ERROR, metavar="R", help="For methods that look for a size.")
-@click.option("--max-size", type=SIZE, metavar="N", help="For methods that look for a size.")
-@click.option("--until", type=HORIZON, metavar="T", help="Horizon; chosen from the model if absent.")
-@click.option("--ensemble", type=ENSEMBLE, default=6, show_default=True, help="Perturbed initial states.")
-@click.option("--spread", type=SHARE, default=0.2, show_default=True, help="Relative size of the perturbation.")
+@declared_options(
+    *(OPTIONS[name] for name in ("until", *(one for one in OF_METHODS if one not in _NOT_COMPARED), "seed"))
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write methods.svg there.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     model: Path,
     observe: tuple[str, ...],
     methods: tuple[str, ...],
-    fast: str,
-    max_error: float | None,
-    max_size: int | None,
-    until: float | None,
-    ensemble: int,
-    spread: float,
     output: Path | None,
-    seed: int,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> int:
     """Run the reduction methods on MODEL side by side: size, error on the same runs, time, what is preserved."""
-    try:
-        for chain in methods:
-            method_names(chain)
-        system = load(model)
-        observables = parse_observables(system, observe)
-        options = MethodOptions(
-            fast="auto" if fast == "auto" else tuple(name.strip() for name in fast.split(",") if name.strip()),
-            max_error=max_error,
-            max_size=max_size,
-            trial=EnsembleSettings(until, ensemble, spread, seed),
-            seed=seed,
-        )
-        with progress_reporter(quiet or as_json) as progress:
-            rows = compare_methods(system, observables, methods or DEFAULT_CHAINS, options, progress=progress)
-            apart = differences(rows, options.trial)
-    except SbmlumpError as error:
-        return print_failure(Failure.of(error), as_json=as_json)
+    with progress_reporter(quiet or as_json) as progress:
+        found = compare_methods(model, observe, methods, progress=progress, **given(options))
+    size = found.model.states or 0
     picture = None
     if output is not None:
         picture = make_folder(output) / "methods.svg"
-        write_atomically(picture, draw(rows, system.size, system.name or system.id))
+        write_atomically(picture, draw(found.rows, size, found.title))
     if as_json:
-        print_json(
-            {
-                "model": {"id": system.id, "file": str(model), "states": system.size},
-                "observables": [one.id for one in observables],
-                "methods": [
-                    {**row.as_json(), "reason": reason_json(row.reason) if row.reason else None} for row in rows
-                ],
-                "differences": [
-                    {"methods": list(pair), "max_relative_difference": value if math.isfinite(value) else None}
-                    for pair, value in apart.items()
-                ],
-                "picture": None if picture is None else str(picture),
-            }
-        )
-    else:
-        _print_methods(rows, system.size)
-        for (a, b), value in apart.items():
-            say(f"{a} and {b} differ by {value:.3g} (largest relative difference of what is observed)")
-        if picture is not None:
-            say(f"picture: {picture}")
+        print_json({**found.as_json(), "picture": None if picture is None else str(picture)})
+        return 0
+    _print_methods(found.rows, size)
+    for (a, b), value in found.differences.items():
+        say(f"{a} and {b} differ by {value:.3g} (largest relative difference of what is observed)")
+    if picture is not None:
+        say(f"picture: {picture}")
     return 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.options import isolation_options
+from sbmlump.cli.child import isolation_options
 from sbmlump.cli.output import print_json, say
 from sbmlump.jobs import convert_file
 from sbmlump.outcome import reason_json

@@ -20,7 +20,7 @@ from crawler.plan import CrawlPlan
 from crawler.repository import Repository, Selection
 from crawler.session import RequestPolicy, Session, is_loopback
 from crawler.store import Store, inventory, open_store, verify
-from sbmlump.cli.options import COUNT, ERROR, SECONDS, SEED, WAIT
+from sbmlump.cli.child import COUNT, SECONDS, WAIT, Number
 from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
 from sbmlump.formats.load import load
@@ -188,8 +188,10 @@ def _status(store: Path, as_json: bool) -> int:
 @command.command("compare")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--points", type=click.IntRange(1, 1000), default=8, show_default=True, help="Random states of each.")
-@click.option("--tolerance", type=ERROR, default=1e-9, show_default=True, help="Relative difference that still agrees.")
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option(
+    "--tolerance", type=Number(min=0), default=1e-9, show_default=True, help="Relative difference that still agrees."
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def _compare(store: Path, points: int, tolerance: float, seed: int, as_json: bool, quiet: bool) -> int:

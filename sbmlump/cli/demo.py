@@ -11,8 +11,7 @@ import click
 from sbmlump.cli.output import progress_reporter, say
 from sbmlump.cli.summary import summarise
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.jobs import run_reduction
-from sbmlump.methods.registry import ReduceOptions
+from sbmlump.jobs import reduce_options, run_reduction
 
 __all__ = ["command"]
 
@@ -34,7 +33,7 @@ def command(output: Path | None, quiet: bool) -> int:
     say("A protein with three sites, each free, phosphorylated, or bound to a kinase or a phosphatase:")
     say("64 configurations and the two enzymes. Which smaller model has exactly the same free kinase?\n")
     with progress_reporter(quiet) as progress:
-        outcome = run_reduction(original, _OBSERVE, ReduceOptions(), reduced, progress=progress)
+        outcome = run_reduction(original, _OBSERVE, reduce_options(), reduced, progress=progress)
         assert outcome.reduction is not None
         page = write_model_page(folder, outcome.reduction, outcome.report, original_file=original, reduced_file=reduced)
     summarise(outcome, page)

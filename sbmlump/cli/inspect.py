@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from sbmlump.cli.options import isolation_options
-from sbmlump.cli.output import Failure, print_failure, print_json, say
-from sbmlump.errors import SbmlumpError
-from sbmlump.formats.load import load
+from sbmlump.cli.child import isolation_options
+from sbmlump.cli.output import print_json, say
 from sbmlump.jobs import Inspection, inspect_model
-from sbmlump.outcome import reason_json
-from sbmlump.proof.files import reduction_of_files
-from sbmlump.structure.kept import Kept, kept_properties
 
 __all__ = ["command"]
 
@@ -39,49 +32,16 @@ _SAME_CODE = 8
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
 def command(model: Path, as_json: bool, with_structure: bool, against: Path | None, show_all: bool) -> int:
     """Say what is in MODEL, what can be observed, and what stops a reduction."""
-    kept: tuple[Kept, ...] | None = None
-    try:
-        found = inspect_model(model)
-        if against is not None and found.supported:
-            kept = kept_properties(reduction_of_files(against, model))
-    except SbmlumpError as error:
-        return print_failure(Failure.of(error), as_json=as_json)
-    structure = None
-    if with_structure and found.supported:
-        from sbmlump.structure import structure_of
-
-        structure = structure_of(load(model))
+    found = inspect_model(model, with_structure=with_structure, original=against)
     if as_json:
-        print_json(
-            _as_json(found)
-            | ({"structure": structure.as_json()} if structure is not None else {})
-            | ({"kept": [one.as_json() for one in kept]} if kept is not None else {})
-        )
+        print_json(found.as_json())
     else:
         _print(found, show_all)
-        if structure is not None:
-            say(structure.as_text())
-        if kept is not None:
-            _print_kept(kept, str(against))
+        if found.structure is not None:
+            say(found.structure.as_text())
+        if found.kept is not None:
+            _print_kept(found, against)
     return 0 if found.supported else 1
-
-
-def _as_json(found: Inspection) -> dict[str, Any]:
-    return {
-        "id": found.id,
-        "name": found.name,
-        "file": found.file,
-        "level": found.level,
-        "version": found.version,
-        "states": found.states,
-        "parameters": found.parameters,
-        "reactions": found.reactions,
-        "events": found.events,
-        "kinetics": found.kinetics,
-        "observables": [{"id": o.id, "name": o.name, "kind": o.kind} for o in found.observables],
-        "reasons": [reason_json(reason) for reason in (*found.reasons, *found.remarks)],
-        "supported": found.supported,
-    }
 
 
 def _print(found: Inspection, show_all: bool) -> None:
@@ -112,7 +72,8 @@ def _print(found: Inspection, show_all: bool) -> None:
         say(f"Next: sbmlump reduce {found.file} --observe {example} -o reduced.xml")
 
 
-def _print_kept(kept: Sequence[Kept], original: str) -> None:
+def _print_kept(found: Inspection, original: Path | None) -> None:
+    kept = found.kept or ()
     say(f"Of the properties of {original}:")
     words = {True: "kept", False: "lost", None: "not known"}
     width = max(len(one.name) for one in kept)

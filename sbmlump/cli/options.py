@@ -1,186 +1,156 @@
-"""Types of the options that take numbers: each has bounds, and a number is one (not NaN, not infinite)."""
+"""Options of commands, from what is declared of them."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import click
 
-from sbmlump.cli.output import say
-from sbmlump.errors import Reason
-from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS, Limits, prepare, run_isolated
+from sbmlump.jobs import METHODS, OPTIONS, methods_with
+from sbmlump.options import Choice, Choices, Declared, Flag, Texts, declared
+from sbmlump.options import Number as NumberKind
 
-__all__ = [
-    "COUNT",
-    "ENSEMBLE",
-    "ERROR",
-    "HORIZON",
-    "MEGABYTES",
-    "POINTS",
-    "SECONDS",
-    "SEED",
-    "SHARE",
-    "SIZE",
-    "WAIT",
-    "Number",
-    "ChildCommand",
-    "isolation_options",
-    "requested",
-    "run_in_child",
-]
-
-
-class Number(click.FloatRange):
-    """A finite number in a range."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; NaN is in no range but compares as if it were in each, infinity is in those without an end."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return number
-
-
-HORIZON: Final = Number(min=0, min_open=True)
-"""End time of a simulation."""
-ERROR: Final = Number(min=0)
-"""An error that is allowed."""
-SHARE: Final = Number(min=0, max=1, max_open=True)
-"""A relative size below 1."""
-SECONDS: Final = Number(min=0, min_open=True, max=MOST_SECONDS)
-"""A time limit."""
-MEGABYTES: Final = Number(min=0, min_open=True, max=MOST_MEGABYTES)
-"""A memory limit."""
-WAIT: Final = Number(min=0, max=MOST_SECONDS)
-"""Seconds to wait, which may be none."""
-POINTS: Final = click.IntRange(2, 10_000_000)
-"""Points of a grid; more of them need more memory for one quantity than simulations give numbers worth having."""
-ENSEMBLE: Final = click.IntRange(0, 1_000_000)
-"""Perturbed initial values."""
-SIZE: Final = click.IntRange(1, 2**31 - 1)
-"""A number of states."""
-COUNT: Final = click.IntRange(1, 2**31 - 1)
-"""How many of something to take."""
-SEED: Final = click.IntRange(0, 2**63 - 1)
-"""Of random numbers: what every generator and every column of a result takes."""
-
-
-# -- ``--isolate``, ``--time-limit``, ``--memory-limit``: a command in a child proces ------------
-
-# ``--isolate``, ``--time-limit``, ``--memory-limit``: a command in a child process that may crash, hang or grow.
-
+__all__ = ["OF_METHODS", "OF_REDUCTIONS", "declared_options", "given"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_COMMANDS: Final = frozenset({"inspect", "reduce", "convert", "check", "verify"})
-_PRELOADED: Final = ("numpy", "scipy.sparse", "libsbml", "sbmlump.jobs", "sbmlump.sbml.read.load")
-_EXIT: Final = {"time-limit": 4, "out-of-memory": 4, "stopped": 130}
+
+OF_METHODS: Final = tuple(name for name in OPTIONS if methods_with(name))
+"""Names of the options that belong to some methods."""
+OF_REDUCTIONS: Final = tuple(name for name in OPTIONS if name not in OF_METHODS)
+"""Names of the options of every reduction."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChildCommand:
-    """A command to be run in a child: its arguments without the options of this module, and the limits."""
+def declared_options(*options: Declared) -> Callable[[Command], Command]:
+    """Adds options to a command as they are declared; the command gets their values under their names in Python.
 
-    arguments: tuple[str, ...]
-    limits: Limits
-
-
-def isolation_options(command: Command) -> Command:
-    """Adds the three options to a command; they are taken from the line before the command sees it."""
-    options = (
-        click.option("--isolate", is_flag=True, expose_value=False, help="Run in a child process (POSIX)."),
-        click.option(
-            "--time-limit",
-            type=SECONDS,
-            expose_value=False,
-            metavar="S",
-            help="End the command after so many seconds; implies --isolate.",
-        ),
-        click.option(
-            "--memory-limit",
-            type=MEGABYTES,
-            expose_value=False,
-            metavar="MB",
-            help="End the command when it needs more memory; implies --isolate.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def requested(arguments: list[str]) -> ChildCommand | None:
-    """What has to run in a child, or ``None``.
-
-    Raises
-    ------
-    click.UsageError
-        If a limit is no positive number.
+    What is refused is refused with the reason that Python gives.
     """
-    if not arguments or arguments[0] not in _COMMANDS:
-        return None
-    rest: list[str] = []
-    limits: dict[str, float] = {}
-    isolate = False
-    position = 0
-    while position < len(arguments):
-        name, equals, value = arguments[position].partition("=")
-        position += 1
-        if name == "--isolate":
-            isolate = True
-        elif name in ("--time-limit", "--memory-limit"):
-            if not equals:
-                if position == len(arguments):
-                    raise click.UsageError(f"{name} needs a value")
-                value = arguments[position]
-                position += 1
-            limits[name] = _limit(name, value)
-        else:
-            rest.append(arguments[position - 1])
-    if not isolate and not limits:
-        return None
-    memory = limits.get("--memory-limit")
-    return ChildCommand(
-        tuple(rest), Limits(limits.get("--time-limit"), None if memory is None else int(memory * 2**20))
+
+    def add(command: Command) -> Command:
+        for each in reversed(options):
+            command = _click_option(each)(command)
+        return command
+
+    return add
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command without those that are absent and have no default."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _click_option(each: Declared) -> Callable[[Command], Command]:
+    option, kind = each.option, each.option.kind
+    if isinstance(kind, Flag) and option.words is None:
+        flags: dict[str, Any] = {"is_flag": True}
+        if each.default:
+            flags |= {"flag_value": False, "default": True}
+        return click.option(each.flag, each.name, help=_help(each), **flags)
+    default = each.default if _one_default(each) else None
+    if option.words is not None:
+        words = {value: word for word, value in option.words.items()}
+        default = words[each.default]
+    return click.option(
+        each.flag,
+        each.name,
+        type=_type(each),
+        default=default,
+        show_default=default not in (None, ()),
+        multiple=isinstance(kind, Choices | Texts),
+        metavar=option.metavar,
+        help=_help(each),
     )
 
 
-def _limit(name: str, text: str) -> float:
-    kind = SECONDS if name == "--time-limit" else MEGABYTES
-    try:
-        return float(kind.convert(text, None, None))
-    except click.BadParameter as error:
-        raise click.UsageError(f"Invalid value for {name!r}: {error.message}") from error
+def _type(each: Declared) -> _Whole | _Real | _Choice | _Words | None:
+    kind = each.option.kind
+    if each.option.words is not None:
+        return _Words(each.option.words)
+    if isinstance(kind, Choice | Choices):
+        return _Choice(each, kind)
+    if isinstance(kind, NumberKind):
+        return _Whole(each, kind) if kind.whole else _Real(each, kind)
+    return None
 
 
-def run_in_child(request: ChildCommand, tell: Callable[[Reason, int], int]) -> int:
-    """Run the command in a child; its output becomes ours.
-
-    Parameters
-    ----------
-    tell : callable (reason, exit code) → exit code
-        Says how a child ended that did not finish.
-    """
-    prepare(_PRELOADED)
-    ended = run_isolated(_job, (list(request.arguments),), request.limits)
-    if ended.how != "finished":
-        reason = Reason(ended.how, f"{request.arguments[0]}: {ended.message}")
-        return tell(reason, _EXIT.get(ended.how, 70))
-    code, out, err = ended.value
-    say(out, newline=False)
-    say(err, err=True, newline=False)
-    return int(code)
+def _of_each_method(each: Declared) -> dict[str, Any]:
+    """Default of the option by method; empty where it is not one of the registry or belongs to every reduction."""
+    users = methods_with(each.name) if OPTIONS.get(each.name) is each else ()
+    return {name: declared(METHODS[name])[each.name].default for name in users}
 
 
-def _job(arguments: list[str], _emit: Callable[[object], None]) -> tuple[int, str, str]:
-    """In the child: run the command with its output captured."""
-    from sbmlump.cli import run
+def _one_default(each: Declared) -> bool:
+    return len(set(_of_each_method(each).values())) <= 1
 
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(arguments)
-    return code, out.getvalue(), err.getvalue()
+
+def _help(each: Declared) -> str:
+    defaults = _of_each_method(each)
+    text = each.option.help
+    text = f"{', '.join(defaults)}: {text}" if defaults else text[0].upper() + text[1:]
+    if not _one_default(each):
+        (common, _), *others = Counter(defaults.values()).most_common()
+        named = (f"{value} for {', '.join(n for n in defaults if defaults[n] == value)}" for value, _ in others)
+        text += f"  [default: {', '.join(named)}, else {common}]"
+    return text
+
+
+def _number(text: Any) -> Any:
+    """The number that a text is; the text itself if it is none, to be refused as it stands."""
+    for read in (int, float):
+        with contextlib.suppress(TypeError, ValueError):
+            return read(text) if isinstance(text, str) else text
+    return text
+
+
+class _Whole(click.IntRange):
+    """A whole number, refused as in Python."""
+
+    def __init__(self, each: Declared, kind: NumberKind) -> None:
+        super().__init__(int(kind.low), None if kind.high == math.inf else int(kind.high))
+        self._declared = each
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        return self._declared.read(_number(value))
+
+
+class _Real(click.FloatRange):
+    """A number, refused as in Python."""
+
+    def __init__(self, each: Declared, kind: NumberKind) -> None:
+        low, high = (None if math.isinf(end) else int(end) if end == int(end) else end for end in (kind.low, kind.high))
+        super().__init__(low, high, min_open=kind.low_open, max_open=kind.high_open)
+        self._declared = each
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        return self._declared.read(_number(value))
+
+
+class _Choice(click.Choice[str]):
+    """One of several names, refused as in Python."""
+
+    def __init__(self, each: Declared, kind: Choice | Choices) -> None:
+        super().__init__(kind.choices)
+        self._declared = each
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name."""
+        read = self._declared.read(value)
+        return read[0] if isinstance(read, tuple) else read
+
+
+class _Words(click.Choice[str]):
+    """Words for truth values."""
+
+    def __init__(self, words: Mapping[str, bool]) -> None:
+        super().__init__(tuple(words))
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The truth value."""
+        return self._words[super().convert(value, param, ctx)]

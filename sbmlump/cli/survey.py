@@ -14,16 +14,19 @@ import click
 
 from crawler.errors import CrawlError
 from crawler.store import list_models
-from sbmlump.cli.options import COUNT, SEED
+from sbmlump.cli.child import COUNT
+from sbmlump.cli.options import OF_METHODS, declared_options, given
 from sbmlump.cli.output import print_json, say
 from sbmlump.cli.survey_report import exit_code, make_page, print_summary, summary_json
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
-from sbmlump.methods.registry import check_method
+from sbmlump.jobs import OPTIONS, method_alternatives
 from sbmlump.survey.plan import Settings, SurveyModel, parse_observe, parse_shard
 from sbmlump.survey.run import Progress, SurveyRequest, run_survey
 
 __all__ = ["command"]
+
+_OF_METHODS = tuple(name for name in OF_METHODS if name not in ("lumping", "neural"))  # files belong to one model
 
 
 @click.command("survey")
@@ -36,7 +39,14 @@ __all__ = ["command"]
     metavar="each|FILE",
     help="Each state of each model, or a file with lines 'MODEL EXPR' ('*' stands for every model).",
 )
-@click.option("--method", default="exact", show_default=True, metavar="NAMES", help="Methods, joined by commas.")
+@click.option(
+    "--method",
+    default="exact",
+    show_default=True,
+    metavar="NAMES",
+    help="Methods, with commas between them; a+b is a chain.",
+)
+@declared_options(*(OPTIONS[name] for name in ("until", *_OF_METHODS)))
 @click.option("--check", is_flag=True, help="Prove each reduction, simulate it and compare.")
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes side by side.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
@@ -44,7 +54,7 @@ __all__ = ["command"]
 @click.option("--memory-limit", type=int, default=2000, show_default=True, help="MB for a model.")
 @click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Survey the I-th of N parts.")
 @click.option("--sample", type=COUNT, metavar="N", help="Survey N models drawn at random.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random numbers.")
+@declared_options(OPTIONS["seed"])
 @click.option("--no-page", is_flag=True, help="Write no HTML.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -64,6 +74,7 @@ def command(
     no_page: bool,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> int:
     r"""Survey the models of STORE, a store made by 'sbmlump crawl' or a folder of SBML files.
 
@@ -74,7 +85,7 @@ def command(
     sbmlump survey models -o results --method exact,approximate --check --sample 100
     """
     begin = time.perf_counter()
-    settings = _settings(method, check, time_limit, memory_limit, seed)
+    settings = _settings(method, check, time_limit, memory_limit, seed, given(options))
     wanted, digest = _observed(observe)
     request = SurveyRequest(
         _listed(store),
@@ -100,18 +111,17 @@ def command(
     return exit_code(output)
 
 
-def _settings(method: str, check: bool, time_limit: float, memory_limit: int, seed: int) -> Settings:
+def _settings(
+    method: str, check: bool, time_limit: float, memory_limit: int, seed: int, options: Mapping[str, Any]
+) -> Settings:
     """Refuse what makes no sense before anything is done."""
-    methods = tuple(dict.fromkeys(name.strip() for name in method.split(",") if name.strip()))
-    if not methods:
-        raise UsageError(Reason("unknown-method", "no method is named; --method exact is the default"))
-    for name in methods:
-        check_method(name)
+    methods = method_alternatives((method,))
     if not 0 < time_limit <= MOST_SECONDS:
         raise UsageError(Reason("bad-limit", f"the time limit must be a positive number of seconds, not {time_limit}"))
     if not 100 <= memory_limit <= MOST_MEGABYTES:
         raise UsageError(Reason("bad-limit", f"the memory limit must be at least 100 MB, not {memory_limit}"))
-    return Settings(methods, check, time_limit, memory_limit << 20, seed)
+    other = tuple((name, value) for name, value in options.items() if value != OPTIONS[name].default)
+    return Settings(methods, check, time_limit, memory_limit << 20, seed, other)
 
 
 def _observed(observe: str) -> tuple[Mapping[str, tuple[str, ...]] | None, str]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.options import SEED, isolation_options
+from sbmlump.cli.child import isolation_options
+from sbmlump.cli.options import declared_options
 from sbmlump.cli.output import print_json, say
+from sbmlump.jobs import OPTIONS, verdict, verify
 from sbmlump.model.reduced import ExactProof
 from sbmlump.outcome import reason_json
-from sbmlump.proof.claims import Refutation
-from sbmlump.proof.files import verify
 
 __all__ = ["command"]
 
@@ -19,15 +19,14 @@ __all__ = ["command"]
 @click.command("verify")
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("reduced", type=click.Path(path_type=Path))
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random numbers.")
+@declared_options(OPTIONS["seed"])
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
 def command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
     """Prove or refute, without simulation, that REDUCED is an exact lumping of ORIGINAL."""
     result = verify(original, reduced, seed=seed)
-    proved = isinstance(result, ExactProof)
-    outcome = "proved" if proved else "refuted" if isinstance(result, Refutation) else "no-lumping"
+    outcome = verdict(result)
     reasons = () if isinstance(result, ExactProof) else result.reasons
     if as_json:
         certificate = result.as_json() if isinstance(result, ExactProof) else None
@@ -40,4 +39,4 @@ def command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
             say(f"note: {result.heuristic}")
         for reason in reasons:
             say(f"  {reason.message} [{reason.code}]")
-    return 0 if proved else 1
+    return 0 if outcome == "proved" else 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from sbmlump.linalg.rational import add_multiple, add_to, combined, without_zeros
+from sbmlump.methods.method import STANDARD, Context, MeasuredMethod, Method
 from sbmlump.model.reduced import (
     Certificate,
     Elimination,
@@ -16,15 +19,109 @@ from sbmlump.model.reduced import (
     Lump,
     LumpingMatrix,
     Map,
+    Observable,
     ReducedSystem,
     starts_of,
+    with_observables,
 )
+from sbmlump.model.system import OdeSystem
 from sbmlump.proof.values import ids_below, resting_values
 
-__all__ = ["chain_of", "composed"]
+__all__ = ["apply_chain", "composed", "identity"]
 
 
 Row = Mapping[int, Fraction]
+
+
+def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSystem:
+    """Nothing is reduced; observables that have no id of the model become assigned quantities."""
+    matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
+    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
+    proof = ExactProof(
+        "the model was read and written back; nothing was reduced", "identity", 0.0, symbolic=system.given_constants
+    )
+    same = with_observables(system, observables)
+    return ReducedSystem(system, same, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "none")
+
+
+def apply_chain(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    methods: Sequence[Method],
+    measured_by: MeasuredMethod,
+    context: Context = STANDARD,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> ReducedSystem:
+    """Apply methods in turn, each to what the one before left.
+
+    The certificate is of the whole: proofs add up; as soon as one step is approximate, the error of the last system
+    against the first one is measured on the ensemble of ``measured_by``. It lists the chain.
+
+    Raises
+    ------
+    UsageError, UnsupportedModelError, LimitError
+        What the methods raise.
+    """
+    if len(methods) == 1:
+        return methods[0].reduce(system, observables, context)
+    from sbmlump.dynamics.ensemble import DRAFT, error_estimate, refuse_untimed_events
+
+    begin = clock()
+    whole: ReducedSystem | None = None
+    steps: list[Mapping[str, object]] = []
+    for place, method in enumerate(methods):
+        before_fast = any(later.time_scale for later in methods[place + 1 :])
+        inner = replace(context, measured=False, before_fast=before_fast, first=system)
+        rewritten = None if whole is None else method.rewrite(whole)
+        if whole is None:
+            step = whole = method.reduce(system, observables, inner)
+        elif rewritten is not None:
+            step = whole = rewritten
+        else:
+            step = method.reduce(_described(whole), _carried(whole), inner)
+            both = isinstance(whole.certificate, ExactProof) and isinstance(step.certificate, ExactProof)
+            whole = composed(whole, step, certificate=None if both else DRAFT)
+        steps.append(_entry(method.name, step))
+    assert whole is not None
+    name = "+".join(method.name for method in methods)
+    certificate = whole.certificate
+    if not isinstance(certificate, ExactProof):
+        refuse_untimed_events(system, name)
+        certificate = error_estimate(whole, name, measured_by.trial, {"chain": steps})
+    return replace(whole, certificate=certificate, method=name, seconds={"lump": clock() - begin})
+
+
+def _entry(method: str, step: ReducedSystem) -> dict[str, object]:
+    """One step of a chain as JSON values."""
+    entry: dict[str, object] = {
+        "method": method,
+        "original_size": step.original.size,
+        "reduced_size": step.system.size,
+        "certificate": step.certificate.kind,
+    }
+    if isinstance(step.certificate, ErrorEstimate):
+        entry["worst_error"] = step.certificate.worst_error
+    return entry
+
+
+def _described(reduction: ReducedSystem) -> OdeSystem:
+    """The reduced system with what its lumps are: in which compartment they lie, which conservation laws depend on."""
+    from sbmlump.methods.reactions import homes
+
+    system = reduction.system
+    new = {
+        reduction.lumps[i].id: replace(home.quantity, id=reduction.lumps[i].id)
+        for i, home in homes(reduction).items()
+        if reduction.lumps[i].id not in system.quantities
+    }
+    return replace(system, quantities={**system.quantities, **new}) if new else system
+
+
+def _carried(reduction: ReducedSystem) -> tuple[Observable, ...]:
+    """The observables as expressions of the reduced system."""
+    table = reduction.system.definitions
+    return tuple(Observable(one.id, table[one.id], one.id) for one in reduction.observables)
 
 
 def composed(first: ReducedSystem, second: ReducedSystem, *, certificate: Certificate | None = None) -> ReducedSystem:
@@ -68,7 +165,7 @@ def composed(first: ReducedSystem, second: ReducedSystem, *, certificate: Certif
         lumps,
         whole,
         proof,
-        f"{first.method},{second.method}",
+        f"{first.method}+{second.method}",
         seconds,
         (*first.remarks, *second.remarks),
         (*first.reasons, *second.reasons),
@@ -166,16 +263,3 @@ def _fixed_by_second(first: ReducedSystem, second: ReducedSystem, proof: ExactPr
     own = {c.id for c in first.original.constants}
     # a constant that the first step made (a sum of constants) rests on those it is computed from
     return own & ids_below(second.original, proof.valid_for)
-
-
-def chain_of(reduction: ReducedSystem, certificate: Certificate) -> dict[str, object]:
-    """One step of a chain as JSON values."""
-    entry: dict[str, object] = {
-        "method": reduction.method,
-        "original_size": reduction.original.size,
-        "reduced_size": reduction.system.size,
-        "certificate": certificate.kind,
-    }
-    if isinstance(certificate, ErrorEstimate):
-        entry["worst_error"] = certificate.worst_error
-    return entry

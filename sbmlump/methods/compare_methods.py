@@ -13,32 +13,19 @@ import numpy as np
 from sbmlump.dynamics.budget import Meter, WorkLimitError
 from sbmlump.dynamics.ensemble import EnsembleSettings, ReferenceEnsemble, difference, measure, reference_ensemble
 from sbmlump.errors import Reason, SbmlumpError, UsageError
-from sbmlump.methods.approximate.run import UnreachableError
-from sbmlump.methods.steps import STANDARD_OPTIONS, MethodOptions, apply_chain, method_names
+from sbmlump.methods.approximate.options import UnreachableError
+from sbmlump.methods.chain import apply_chain
+from sbmlump.methods.method import AUTO, MeasuredMethod
+from sbmlump.methods.registry import DEFAULT_CHAINS, METHODS, QuasiSteadyState, chain_names, options_of, read_options
 from sbmlump.model.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
+from sbmlump.options import names_in
 from sbmlump.structure.kept import kept_properties
 
-__all__ = ["DEFAULT_CHAINS", "MethodRow", "compare_methods", "differences"]
+__all__ = ["MethodRow", "compare_methods", "differences"]
 
 
-DEFAULT_CHAINS: Final = (
-    "exact",
-    "forward-equivalence",
-    "backward-equivalence",
-    "pooling",
-    "conservation",
-    "exact,conservation",
-    "qssa",
-    "quasi-equilibrium",
-    "conservation,qssa",
-    "relation-graph",
-    "learned",
-    "approximate",
-)
 _WORK: Final = 60.0  # units that the measurement of one reduction may take
-_TIME_SCALES: Final = ("qssa", "quasi-equilibrium")
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -93,10 +80,10 @@ def compare_methods(
     system: OdeSystem,
     observables: Sequence[Observable],
     chains: Sequence[str] = DEFAULT_CHAINS,
-    options: MethodOptions = STANDARD_OPTIONS,
     *,
-    progress: Progress = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
     clock: Callable[[], float] = time.perf_counter,
+    **options: Any,
 ) -> tuple[MethodRow, ...]:
     """Run each method; what one refuses is a row with its reason.
 
@@ -104,25 +91,40 @@ def compare_methods(
     by time alone) only proofs and the methods' own estimates speak. Fast quantities that are named go to the methods
     that can use them: states to ``qssa``, reactions to ``quasi-equilibrium`` (states if no reaction is named).
 
+    Parameters
+    ----------
+    chains : sequence of str
+        Names of methods, ``a+b`` for a chain.
+    **options
+        Any of :data:`~sbmlump.methods.registry.OPTIONS`; each goes to the methods that take it.
+
     Raises
     ------
     UsageError
-        ``unknown-method``; ``unknown-fast`` if a fast quantity is neither a state nor a reaction.
+        ``unknown-method``; ``unknown-fast`` if a fast quantity is neither a state nor a reaction; what
+        :func:`~sbmlump.methods.registry.reduce_options` raises.
     """
     for chain in chains:
-        method_names(chain)
-    _check_fast(system, options)
-    ruler, obstacle = _ruler(system, observables, options.trial)
+        chain_names(chain)
+    values = read_options(**options)
+    fast = names_in(values.pop("fast", AUTO))
+    if fast != (AUTO,):
+        _check_fast(system, fast)
+    measured_by = options_of(MeasuredMethod, values)
+    ruler, obstacle = _ruler(system, observables, measured_by.trial)
     if ruler is not None:
-        options = replace(options, trial=ruler.trial)
+        measured_by = replace(measured_by, until=ruler.trial.until)
+        values["until"] = ruler.trial.until
     rows: list[MethodRow] = []
     for chain in chains:
-        names = method_names(chain)
+        names = chain_names(chain)
+        asked = {**values, "fast": _fast_for(system, names, fast)}
+        methods = [options_of(METHODS[name], asked) for name in names]
         progress(f"method {chain}")
         begin = clock()
         short: Reason | None = None
         try:
-            reduction = apply_chain(system, observables, names, _options_for(system, names, options))
+            reduction = apply_chain(system, observables, methods, measured_by)
         except UnreachableError as error:
             if error.reduction is None:
                 rows.append(MethodRow(chain, None, None, False, clock() - begin, reason=error.reasons[0]))
@@ -152,7 +154,7 @@ def differences(rows: Sequence[MethodRow], trial: EnsembleSettings) -> dict[tupl
         Largest relative difference; infinite where one of them cannot be integrated. Pairs with equations that are too
         long to be followed are left out.
     """
-    made = [(row.method, row.reduction) for row in rows if row.method.split(",")[-1] in _TIME_SCALES]
+    made = [(row.method, row.reduction) for row in rows if METHODS[row.method.split("+")[-1]].time_scale]
     usable = [(name, one) for name, one in made if one is not None and isinstance(one.certificate, ErrorEstimate)]
     if len(usable) < 2:
         return {}
@@ -168,27 +170,25 @@ def differences(rows: Sequence[MethodRow], trial: EnsembleSettings) -> dict[tupl
     return found
 
 
-def _check_fast(system: OdeSystem, options: MethodOptions) -> None:
-    if isinstance(options.fast, str):
-        return
-    known = {*system.states, *(one.id for one in system.reactions)}
+def _check_fast(system: OdeSystem, fast: Sequence[str]) -> None:
+    known = {*system.states, *(reaction.id for reaction in system.reactions)}
     reasons = [
         Reason("unknown-fast", f"{name!r} is neither a state nor a reaction of model {system.id}", name)
-        for name in options.fast
+        for name in fast
         if name not in known
     ]
     if reasons:
         raise UsageError(reasons)
 
 
-def _options_for(system: OdeSystem, names: Sequence[str], options: MethodOptions) -> MethodOptions:
+def _fast_for(system: OdeSystem, names: Sequence[str], fast: Sequence[str]) -> str:
     """The fast quantities that the one time-scale method among ``names`` can use."""
-    used = [name for name in names if name in _TIME_SCALES]
-    if isinstance(options.fast, str) or len(used) != 1:
-        return options
-    states = tuple(name for name in options.fast if name in system.state_index)
-    reactions = tuple(name for name in options.fast if name not in system.state_index)
-    return replace(options, fast=states if used == ["qssa"] else reactions or states)
+    used = [name for name in names if METHODS[name].time_scale]
+    if fast == (AUTO,) or len(used) != 1:
+        return ",".join(fast)
+    states = [name for name in fast if name in system.state_index]
+    reactions = [name for name in fast if name not in system.state_index]
+    return ",".join(states if used == [QuasiSteadyState.name] else reactions or states)
 
 
 def _ruler(

@@ -135,15 +135,13 @@ def learn(
     UnsupportedModelError
         ``non-linear-observable``, ``event-not-lumpable``.
     UsageError
-        ``bad-option`` if the size is below the number of independent observables, or the error not positive.
+        ``bad-option`` if the size is below the number of independent observables.
     LimitError
         ``target-not-reached`` if no size meets `max_error`, or there are as many independent observables as states;
         ``not-simulated``.
     """
     begin = clock()
     refuse_events(system, "learned")
-    if max_error is not None and not max_error > 0:
-        raise UsageError(Reason("bad-option", f"--max-error must be positive, not {max_error:g}"))
     pinned = _pinned(system, observables)
     if len(pinned) >= system.size:
         message = (

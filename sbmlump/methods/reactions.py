@@ -879,7 +879,7 @@ def pooled(reduction: ReducedSystem, seed: int = 0) -> ReducedSystem:
     Otherwise the reduction as it was, with a remark that says why. The certificate covers the pooling.
     """
     pooling = pool_reactions(reduction, seed)
-    method = "pooling" if reduction.method in ("exact", "none") else f"{reduction.method},pooling"
+    method = "pooling" if reduction.method in ("exact", "none") else f"{reduction.method}+pooling"
     if not pooling.complete or pooling.trial is None:
         remark = f"not written as reactions: {pooling.why or 'there are no reactions'}"
         return replace(reduction, method=method, remarks=(*reduction.remarks, remark))

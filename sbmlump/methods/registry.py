@@ -1,263 +1,556 @@
-"""The reduction methods by name, behind one call."""
+"""The reduction methods, each a class of options with ``reduce``, in the only table; and one reduction by them.
+
+The command line's options and their help, the keyword options of Python, those of ``compare-methods`` and of surveys,
+what is said of options without effect, and the page of methods in the documentation come from the classes in
+:data:`METHODS`. To add a method: a class here (or beside the method), one line in the table, a test.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields, replace
-from fractions import Fraction
-from numbers import Integral, Real
-from os import PathLike
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Annotated, Any, Final, TypeVar
 
 from sbmlump.errors import Reason, UsageError
+from sbmlump.methods.approximate.options import Approximate
+from sbmlump.methods.chain import apply_chain, identity
+from sbmlump.methods.method import (
+    AUTO,
+    STANDARD,
+    WEIGHTINGS,
+    Context,
+    ExactMethod,
+    Fast,
+    MaxError,
+    MaxSize,
+    MeasuredMethod,
+    Method,
+    Progress,
+    TimeScaleMethod,
+    Weighting,
+    fast_of,
+)
 from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
+from sbmlump.model.reduced import Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
+from sbmlump.options import (
+    FLAG,
+    OBSERVE,
+    SIMULATOR,
+    Choice,
+    Declared,
+    File,
+    Ids,
+    Number,
+    Option,
+    Options,
+    Points,
+    Seed,
+    Texts,
+    Until,
+    declared,
+    names_in,
+    refuse_unknown,
+)
 
-__all__ = ["METHODS", "ReduceOptions", "apply", "check_method", "identity", "kept_constants", "method_chain"]
+__all__ = [
+    "DEFAULT_CHAINS",
+    "METHODS",
+    "OPTIONS",
+    "Learned",
+    "ReduceOptions",
+    "chain_names",
+    "method_alternatives",
+    "methods_with",
+    "options_of",
+    "read_options",
+    "reduce_by",
+    "reduce_options",
+]
 
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ReduceOptions:
-    """Options of a reduction, as on the command line; a method looks at those that concern it.
-
-    Where ids are joined by commas, a list of them does as well. What an option does not take is refused when the
-    options are made.
-
-    Attributes
-    ----------
-    method : str
-        One of :data:`METHODS`, or several joined by commas, applied in turn.
-    keep_parameters : str or sequence of str
-        ``none``, ``all``, or ids of constants for all of whose values an exact reduction is to hold.
-    until : float or None
-        Horizon of the comparison, and of approximate methods; chosen from the model if ``None``.
-    algorithm, tolerance, max_size, max_error, ensemble, spread, perturb_parameters, refine, non_negative, work
-        See :class:`sbmlump.methods.approximate.run.ApproximateOptions`.
-    fast : str
-        Fast states or reactions of the time-scale methods, joined by commas, or ``auto``.
-    threshold : float or None
-        Of the relation graph.
-    weighting : str or None
-        Of the relation graph: ``maximum``, ``average`` or ``turnover``.
-    totals : tuple of str
-        Totals that conservation is to eliminate; all where empty.
-    rational : bool
-        Let a learned right-hand side have denominators.
-    neural : str or None
-        File for the weights of a neural closure, trained beside a learned system.
-    lumping : str or None
-        File of a user's own lumps.
-    on_class : bool
-        Take the conserved totals that are left as constants.
-    reconstruct : str or None
-        Original states to be given by assignment rules where the lumps determine them: ids or ``all``.
-    as_rate_rules : bool
-        Write rate rules, never reactions.
-    """
-
-    method: str = "exact"
-    keep_parameters: str | tuple[str, ...] = "none"
-    until: float | None = None
-    points: int = 201
-    check: bool = True
-    strict: bool = False
-    seed: int = 0
-    algorithm: str = "balanced"
-    tolerance: float | None = None
-    max_size: int | None = None
-    max_error: float | None = None
-    ensemble: int | None = None
-    spread: float = 0.2
-    perturb_parameters: float = 0.0
-    refine: bool = False
-    non_negative: bool = False
-    work: float | None = None
-    fast: str = "auto"
-    threshold: float | None = None
-    weighting: str | None = None
-    totals: tuple[str, ...] = ()
-    rational: bool = False
-    neural: str | None = None
-    lumping: str | None = None
-    on_class: bool = False
-    reconstruct: str | None = None
-    as_rate_rules: bool = False
-    simulator: str = "roadrunner"
-
-    def __post_init__(self) -> None:
-        """Bring every option into its one form: lists of ids as text or tuples, paths as text, numbers as numbers.
-
-        Raises
-        ------
-        UsageError
-            With code ``bad-option`` (``bad-horizon``, ``bad-grid``) and what is taken, for each option.
-        """
-        wrong: list[Reason] = []
-        for each in fields(self):
-            kind = _KINDS[each.name]
-            value = getattr(self, each.name)
-            if value is None and each.default is None:
-                continue
-            taken = kind.read(value)
-            if taken is None:
-                optional = ", or None" if each.default is None else ""
-                message = f"{each.name} ({_flag(each.name)}) is {kind.says}{optional}, not {value!r}"
-                wrong.append(Reason(kind.code, message))
-            else:
-                object.__setattr__(self, each.name, taken)
-        if wrong:
-            raise UsageError(wrong)
+T = TypeVar("T", bound=Options)
+EVERY_STATE: Final = "every state is needed to keep the observables exactly"
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What an option takes: ``read`` gives it in its one form, ``None`` if it is something else."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact(ExactMethod):
+    """The smallest exact linear lumping."""
 
-    says: str
-    read: Callable[[Any], Any]
-    code: str = "bad-option"
+    name = "exact"
+    nothing_found = EVERY_STATE
 
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.exact.lump.lump_exactly`."""
+        from sbmlump.methods.exact.lump import lump_exactly
 
-def _names(value: object) -> tuple[str, ...] | None:
-    """Texts of a list; of one text itself."""
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, Sequence | AbstractSet) and all(isinstance(one, str) for one in value):
-        return tuple(value) if isinstance(value, Sequence) else tuple(sorted(value))
-    return None
-
-
-def _joined(value: object) -> str | None:
-    names = _names(value)
-    return None if names is None else ",".join(names)
+        keep = self.keep(system, context)
+        return lump_exactly(system, observables, keep=keep, seed=self.seed, progress=context.progress)
 
 
-def _kept(value: object) -> str | tuple[str, ...] | None:
-    return value if isinstance(value, str) else _names(value)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardEquivalence(ExactMethod):
+    """The coarsest partition of the states whose sums follow equations of their own."""
+
+    name = "forward-equivalence"
+    nothing_found = EVERY_STATE
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.exact.partition.reduce_forward`."""
+        from sbmlump.methods.exact.partition import reduce_forward
+
+        keep = self.keep(system, context)
+        return reduce_forward(system, observables, keep=keep, seed=self.seed, progress=context.progress)
 
 
-def _choice(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackwardEquivalence(ExactMethod):
+    """The coarsest partition into states that stay equal from equal initial values."""
+
+    name = "backward-equivalence"
+    nothing_found = "no two states stay equal; other methods may merge states (--method exact)"
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.exact.partition.reduce_backward`."""
+        from sbmlump.methods.exact.partition import reduce_backward
+
+        keep = self.keep(system, context)
+        return reduce_backward(system, observables, keep=keep, seed=self.seed, progress=context.progress)
 
 
-def _path(value: object) -> str | None:
-    return str(value) if isinstance(value, str | PathLike) else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conservation(ExactMethod):
+    """A constant with an initial assignment for each conserved total, one state less."""
+
+    name = "conservation"
+    nothing_found = "the model has no conserved total that a state could be eliminated by"
+
+    totals: Annotated[
+        tuple[str, ...],
+        Option(
+            Texts("a total such as 'A + B', or a list of totals"),
+            "only this total, such as 'A + B'.",
+            "EXPR",
+            "--total",
+        ),
+    ] = ()
+    fast: Fast = AUTO
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.elimination.conservation.conservation`."""
+        from sbmlump.methods.elimination.conservation import bilinear_states, conservation
+
+        fast = fast_of(self.fast, system, context)
+        stay = set() if isinstance(fast, str) else set(fast)
+        for reaction in system.reactions:
+            if reaction.id in stay:  # its species are to be at equilibrium with each other
+                stay |= {part.species for part in (*reaction.reactants, *reaction.products)}
+        return conservation(
+            system,
+            observables,
+            totals=self.totals,
+            stay=stay,
+            rather_stay=bilinear_states(system) if context.before_fast else (),
+            keep=self.keep(system, context),
+            seed=self.seed,
+        )
 
 
-def _flag_value(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuasiSteadyState(TimeScaleMethod):
+    """Fast states at their quasi-steady state: 0 = f_fast, solved symbolically."""
+
+    name = "qssa"
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.elimination.quasi_steady.quasi_steady_state`."""
+        from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
+
+        fast = fast_of(self.fast, system, context)
+        return quasi_steady_state(system, observables, fast=fast, trial=self.trial, measured=context.measured)
 
 
-def _real(low: float, high: float, *, low_included: bool = False) -> Callable[[Any], float | None]:
-    """A number above ``low`` and below ``high``; a truth value is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuasiEquilibrium(TimeScaleMethod):
+    """Fast reversible reactions at equilibrium, pools instead of their species."""
 
-    def read(value: object) -> float | None:
-        if _flag_value(value) is not None or not isinstance(value, Real):
-            return None
-        number = float(value)
-        return number if low < number < high or (low_included and number == low) else None
+    name = "quasi-equilibrium"
 
-    return read
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.elimination.quasi_equilibrium.quasi_equilibrium`."""
+        from sbmlump.methods.elimination.quasi_equilibrium import quasi_equilibrium
 
-
-def _whole(low: int) -> Callable[[Any], int | None]:
-    def read(value: object) -> int | None:
-        if _flag_value(value) is not None or not isinstance(value, Integral):
-            return None
-        return int(value) if int(value) >= low else None
-
-    return read
+        fast = fast_of(self.fast, system, context)
+        return quasi_equilibrium(system, observables, fast=fast, trial=self.trial, measured=context.measured)
 
 
-_LIST: Final = "a text of ids with commas between them, or a list of ids"
-_FLAG: Final = _Kind("True or False", _flag_value)
-_POSITIVE: Final = _Kind("a positive number", _real(0.0, math.inf))
-_SHARE: Final = _Kind("a number that is at least 0 and less than 1", _real(0.0, 1.0, low_included=True))
-_KINDS: Final[Mapping[str, _Kind]] = {
-    "method": _Kind("the name of a method, or several as a list or with commas between them", _joined),
-    "keep_parameters": _Kind(f"'none', 'all', {_LIST}", _kept),
-    "until": _Kind("a positive number", _real(0.0, math.inf), "bad-horizon"),
-    "points": _Kind("a whole number of at least 2", _whole(2), "bad-grid"),
-    "check": _FLAG,
-    "strict": _FLAG,
-    "seed": _Kind("a whole number that is not negative", _whole(0)),
-    "algorithm": _Kind("the name of an algorithm", _choice),
-    "tolerance": _Kind("a number that is not negative", _real(0.0, math.inf, low_included=True)),
-    "max_size": _Kind("a whole number of at least 1", _whole(1)),
-    "max_error": _POSITIVE,
-    "ensemble": _Kind("a whole number that is not negative", _whole(0)),
-    "spread": _SHARE,
-    "perturb_parameters": _SHARE,
-    "refine": _FLAG,
-    "non_negative": _FLAG,
-    "work": _Kind("a positive number", lambda value: math.inf if value == math.inf else _real(0.0, math.inf)(value)),
-    "fast": _Kind(f"'auto', {_LIST}", _joined),
-    "threshold": _Kind("a number", _real(-math.inf, math.inf)),
-    "weighting": _Kind("the name of a weighting", _choice),
-    "totals": _Kind("a total such as 'A + B', or a list of totals", _names),
-    "rational": _FLAG,
-    "neural": _Kind("the name of a file", _path),
-    "lumping": _Kind("the name of a file", _path),
-    "on_class": _FLAG,
-    "reconstruct": _Kind(f"'all', {_LIST}", _joined),
-    "as_rate_rules": _FLAG,
-    "simulator": _Kind("the name of a simulator", _choice),
-}
-"""What each option of :class:`ReduceOptions` takes; the ranges that depend on the model are checked by the methods."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelationGraph(MeasuredMethod):
+    """States that matter little for making the observable are pruned."""
+
+    name = "relation-graph"
+
+    threshold: Annotated[float | None, Option(Number(0.0, 1.0), "least influence that is kept.", "R")] = None
+    max_error: MaxError = None
+    weighting: Annotated[
+        Weighting | None,
+        Option(Choice(WEIGHTINGS), f"{', '.join(WEIGHTINGS)}; the first with a threshold, else all are tried.", "NAME"),
+    ] = None
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.relation_graph.pruned`."""
+        from sbmlump.methods.relation_graph import pruned
+
+        return pruned(
+            system,
+            observables,
+            threshold=self.threshold,
+            max_error=self.max_error,
+            weighting=self.weighting,
+            trial=self.trial,
+        )
 
 
-def _flag(option: str) -> str:
-    """The option on the command line."""
-    special = {"totals": "--total", "check": "--no-check", "as_rate_rules": "--as"}
-    return special.get(option, "--" + option.replace("_", "-"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooling(ExactMethod):
+    """The lumped model as a reaction network, LS = S̃Q."""
+
+    name = "pooling"
+    nothing_found = EVERY_STATE
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """Lump exactly, and see :func:`sbmlump.methods.reactions.pooled`."""
+        from sbmlump.methods.exact.lump import lump_exactly
+
+        if not observables:
+            return self.rewrite(identity(system, observables))
+        lumped = lump_exactly(system, observables, keep=self.keep(system, context), seed=self.seed)
+        return self.rewrite(lumped if lumped.reducible else replace(lumped, method="none"))
+
+    def rewrite(self, reduction: ReducedSystem) -> ReducedSystem:
+        """The reduction of earlier methods as a reaction network."""
+        from sbmlump.methods.reactions import pooled
+
+        return pooled(reduction, self.seed)
 
 
-_Method = Callable[[OdeSystem, tuple[Observable, ...], ReduceOptions, Progress], ReducedSystem]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned(MeasuredMethod):
+    """Linear map and sparse right-hand side fitted to trajectories."""
+
+    name = "learned"
+
+    max_size: MaxSize = None
+    max_error: MaxError = None
+    rational: Annotated[bool, Option(FLAG, "try right-hand sides with denominators too.")] = False
+    neural: Annotated[
+        str | None,
+        Option(
+            File(),
+            "also train a small neural closure and save its weights there (needs the extra neural).",
+            "FILE",
+            needed=True,
+        ),
+    ] = None
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.learned.learn`."""
+        from sbmlump.methods.learned import learn
+
+        return learn(
+            system,
+            observables,
+            max_size=self.max_size,
+            max_error=self.max_error,
+            rational=self.rational,
+            trial=self.trial,
+        )
 
 
-def method_chain(options: ReduceOptions) -> tuple[str, ...]:
-    """The methods that ``options`` ask for, in turn.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserLumping(MeasuredMethod):
+    """The lumps of a file, and whether they are exact."""
+
+    name = "lumping"
+    vouched = "proof, or measured error"
+
+    lumping: Annotated[
+        str | None,
+        Option(
+            File(),
+            "use the lumps in this file (CSV, or lines y = A + B), and say whether that is exact.",
+            "FILE",
+            needed=True,
+        ),
+    ] = None
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.user_lumping.user_lumping`."""
+        from sbmlump.methods.user_lumping import user_lumping
+
+        if self.lumping is None:
+            raise UsageError(Reason("bad-option", "the method lumping needs a matrix: --lumping FILE"))
+        return user_lumping(system, self.lumping, observables, trial=self.trial, seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity(Method):
+    """Nothing is reduced: the model is read and written back."""
+
+    name = "none"
+
+    def reduce(
+        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
+    ) -> ReducedSystem:
+        """See :func:`sbmlump.methods.chain.identity`."""
+        return identity(system, observables)
+
+
+METHODS: Final[Mapping[str, type[Method]]] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            Exact,
+            Approximate,
+            ForwardEquivalence,
+            BackwardEquivalence,
+            Conservation,
+            QuasiSteadyState,
+            QuasiEquilibrium,
+            RelationGraph,
+            Pooling,
+            Learned,
+            UserLumping,
+            Identity,
+        )
+    }
+)
+"""Every method by the name it has on the command line."""
+
+DEFAULT_CHAINS: Final = (
+    "exact",
+    "forward-equivalence",
+    "backward-equivalence",
+    "pooling",
+    "conservation",
+    "exact+conservation",
+    "qssa",
+    "quasi-equilibrium",
+    "conservation+qssa",
+    "relation-graph",
+    "learned",
+    "approximate",
+)
+"""What is compared where no method is named."""
+
+
+# -- chains and alternatives -------------------------------------------------------------------------
+
+
+def chain_names(text: str) -> tuple[str, ...]:
+    """The methods of ``a+b``, in turn.
 
     Raises
     ------
     UsageError
         With code ``unknown-method``, every name that is not known.
     """
-    names = tuple(name.strip() for name in options.method.split(","))
+    names = tuple(name.strip() for name in text.split("+"))
     unknown = [name for name in names if name not in METHODS]
     if unknown:
+        known = ", ".join(METHODS)
         raise UsageError(
-            [
-                Reason("unknown-method", f"there is no method {name!r}; known: {', '.join(METHODS)}", name)
-                for name in unknown
-            ]
+            [Reason("unknown-method", f"there is no method {name!r}; known: {known}", name) for name in unknown]
         )
-    if options.lumping is not None and names == ("exact",):
-        names = ("lumping",)
-    return (*names, "conservation") if options.on_class else names
+    return names
 
 
-def check_method(name: str) -> None:
-    """Refuse a method, or several joined by commas, that does not exist.
+def method_alternatives(texts: Sequence[str]) -> tuple[str, ...]:
+    """The chains of ``a,b+c``, each once.
 
     Raises
     ------
     UsageError
-        With code ``unknown-method``.
+        With code ``unknown-method``, where a name is not known, or none is given.
     """
-    method_chain(ReduceOptions(name))
+    alternatives = tuple(dict.fromkeys(name for text in texts for name in names_in(text)))
+    if not alternatives:
+        raise UsageError(Reason("unknown-method", "no method is named; --method exact is the default"))
+    return tuple(dict.fromkeys("+".join(chain_names(alternative)) for alternative in alternatives))
 
 
-def apply(
+# -- one reduction -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReduceOptions(Options):
+    """What is asked of one reduction, beside the options of its methods; made by :func:`reduce_options`.
+
+    Attributes
+    ----------
+    chain : tuple of Method
+        The methods in turn, with their options.
+    measured_by : MeasuredMethod
+        The ensemble on which a chain is measured as a whole.
+    reasons : tuple of Reason
+        What has to be said of the options: those without effect, a chain with commas.
+    """
+
+    method: Annotated[
+        str,
+        Option(
+            Ids(),
+            f"one of {', '.join(METHODS)}; several in turn as a+b.",
+            "NAME",
+        ),
+    ] = "exact"
+    until: Until = None
+    points: Points = 201
+    check: Annotated[bool, Option(FLAG, "do not simulate.", flag="--no-check")] = True
+    strict: Annotated[bool, Option(FLAG, "exit 1 if nothing could be reduced.")] = False
+    on_class: Annotated[bool, Option(FLAG, "take conserved totals that are left as constants.")] = False
+    reconstruct: Annotated[
+        str | None,
+        Option(Ids(("all",)), "give these original species where the lumps determine them.", "ID,…|all"),
+    ] = None
+    as_rate_rules: Annotated[
+        bool,
+        Option(FLAG, "what the equations are written as.", flag="--as", words={"reactions": False, "rate-rules": True}),
+    ] = False
+    simulator: Annotated[str, SIMULATOR] = "roadrunner"
+    seed: Seed = 0
+    chain: tuple[Method, ...] = (Exact(),)
+    measured_by: MeasuredMethod = field(default_factory=MeasuredMethod)
+    reasons: tuple[Reason, ...] = ()
+
+
+def _every_option() -> dict[str, Declared]:
+    found = dict(declared(ReduceOptions))
+    for method in METHODS.values():
+        for name, each in declared(method).items():
+            known = found.setdefault(name, each)
+            assert known.option is each.option, f"{name} is two options"
+    return found
+
+
+OPTIONS: Final[Mapping[str, Declared]] = MappingProxyType(_every_option())
+"""Every option of a reduction by its name in Python: those of all reductions, then those of the methods."""
+
+
+def methods_with(option: str) -> tuple[str, ...]:
+    """The methods that take an option; none where it belongs to every reduction."""
+    if option in declared(ReduceOptions):
+        return ()
+    return tuple(name for name, method in METHODS.items() if option in declared(method))
+
+
+def read_options(**given: Any) -> dict[str, Any]:
+    """Keyword options in their one form, without those that are ``None``.
+
+    Raises
+    ------
+    UsageError
+        See :func:`reduce_options`.
+    """
+    refuse_unknown(list(given), OPTIONS)
+    wrong: list[Reason] = []
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            values[name] = OPTIONS[name].read(value)
+        except UsageError as error:
+            wrong += error.reasons
+    if wrong:
+        raise UsageError(wrong)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def options_of(options: type[T], values: Mapping[str, Any]) -> T:
+    """The object of a class of options, with those of ``values`` that it has."""
+    return options(**{name: values[name] for name in declared(options) if name in values})
+
+
+def reduce_options(method: str | Sequence[str] = "exact", **given: Any) -> ReduceOptions:
+    """Options of a reduction from keywords, named as on the command line with underscores.
+
+    Parameters
+    ----------
+    method : str or sequence of str
+        A name of :data:`METHODS`, several in turn as ``a+b`` or as a list.
+    **given
+        Any of :data:`OPTIONS`. Where ids are joined by commas, a list of them does as well.
+
+    Raises
+    ------
+    UsageError
+        ``unknown-option``; ``unknown-method``; ``bad-option`` (``bad-horizon``, ``bad-grid``, ``unknown-simulator``)
+        with what is taken, for each option that is refused.
+    """
+    values = read_options(method=method, **given)
+    text = values["method"]
+    names = chain_names(text.replace(",", "+"))
+    if "lumping" in values and names == ("exact",):
+        names = ("lumping",)
+        values["method"] = "lumping"
+    if values.get("on_class"):
+        names = (*names, "conservation")
+    reasons = list(_without_effect(values, names))
+    if isinstance(method, str) and "," in method:
+        note = f"{text} is read as the chain {'+'.join(names)}; in other commands a comma stands between alternatives"
+        reasons.append(Reason("chain-with-commas", note))
+    return replace(
+        options_of(ReduceOptions, values),
+        chain=tuple(options_of(METHODS[name], values) for name in names),
+        measured_by=options_of(MeasuredMethod, values),
+        reasons=tuple(reasons),
+    )
+
+
+def _without_effect(values: Mapping[str, Any], names: Sequence[str]) -> list[Reason]:
+    """Options that were given and that no method of ``names`` takes.
+
+    Raises
+    ------
+    UsageError
+        ``bad-option`` for one that the user needs, such as a file of lumps.
+    """
+    found: list[Reason] = []
+    for name, value in values.items():
+        users = methods_with(name)
+        if not users or set(users) & set(names) or value == OPTIONS[name].default:
+            continue
+        each = OPTIONS[name]
+        if each.option.needed:
+            message = f"{each.flag} is an option of the method {', '.join(users)}, not of {'+'.join(names)}"
+            raise UsageError(Reason("bad-option", message))
+        found.append(Reason("option-unused", f"{each.flag} has no effect: it is an option of {', '.join(users)}"))
+    return found
+
+
+def reduce_by(
     system: OdeSystem, observe: Sequence[str], options: ReduceOptions, progress: Progress = lambda _: None
 ) -> ReducedSystem:
-    """Reduce ``system`` by the method of ``options``, keeping what is observed.
+    """Reduce ``system`` by the methods of ``options``, keeping what is observed.
 
     Raises
     ------
@@ -265,223 +558,13 @@ def apply(
     """
     from sbmlump.methods.elimination.substitute import refuse_undefined
 
-    names = method_chain(options)
-    unused = _unused(options, names)
-    observe = _observed(observe)
-    observables = parse_observables(system, observe) if observe or names != ("none",) else ()
-    if len(names) == 1 and names[0] in _DIRECT:
-        reduction = _DIRECT[names[0]](system, observables, options, progress)
-    else:
-        reduction = _chain(system, observables, options, names)
+    texts = OBSERVE.read("observe", observe)
+    nothing = all(isinstance(method, Identity) for method in options.chain)
+    observables = parse_observables(system, texts) if texts or not nothing else ()
+    reduction = apply_chain(system, observables, options.chain, options.measured_by, Context(progress))
     if options.reconstruct is not None and reduction.reducible:
         from sbmlump.methods.reactions import reconstruct
 
-        wanted = options.reconstruct
-        reduction = reconstruct(reduction, wanted if wanted == "all" else [name.strip() for name in wanted.split(",")])
+        reduction = reconstruct(reduction, options.reconstruct)
     refuse_undefined(reduction)
-    return replace(reduction, reasons=(*reduction.reasons, *unused)) if unused else reduction
-
-
-def _observed(observe: Sequence[str]) -> Sequence[str]:
-    """What is to be observed, each a text; a text alone is one observable.
-
-    Raises
-    ------
-    UsageError
-        With code ``bad-option`` for anything else.
-    """
-    names = _names(observe)
-    if names is None:
-        message = f"observe (--observe) is an id, an expression such as 'A + 2*B', or a list of them, not {observe!r}"
-        raise UsageError(Reason("bad-option", message))
-    return names
-
-
-def _unused(options: ReduceOptions, names: Sequence[str]) -> tuple[Reason, ...]:
-    """Options that were given and that no method of ``names`` looks at.
-
-    Raises
-    ------
-    UsageError
-        ``bad-option`` if a matrix is given to methods that find their own.
-    """
-    if options.lumping is not None and "lumping" not in names:
-        message = (
-            f"the method {options.method} finds its own lumping; use --lumping FILE alone or with --method lumping"
-        )
-        raise UsageError(Reason("bad-option", message))
-    found: list[Reason] = []
-    standard = ReduceOptions()
-    for option, users in _USERS.items():
-        given = getattr(options, option) != getattr(standard, option)
-        if given and not set(users) & set(names):
-            message = f"{_flag(option)} has no effect: it is an option of {', '.join(users)}"
-            found.append(Reason("option-unused", message))
-    return tuple(found)
-
-
-def identity(system: OdeSystem, observables: tuple[Observable, ...]) -> ReducedSystem:
-    """The method ``none``: nothing is reduced."""
-    matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
-    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
-    proof = ExactProof(
-        "the model was read and written back; nothing was reduced", "identity", 0.0, symbolic=system.given_constants
-    )
-    return ReducedSystem(system, system, observables, lumps, LinearLumping(matrix, matrix), proof, "none")
-
-
-def kept_constants(system: OdeSystem, wanted: str | Sequence[str]) -> frozenset[str]:
-    """Ids of the constants to be kept symbolic.
-
-    Raises
-    ------
-    UsageError
-        If an id is not a constant of the model (code ``unknown-parameter``).
-    """
-    constants = {c.id for c in system.constants}
-    if wanted == "none":
-        return frozenset()
-    if wanted == "all":
-        return frozenset(constants)
-    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else list(wanted)
-    unknown = [name for name in names if name not in constants]
-    if unknown:
-        raise UsageError(
-            [
-                Reason("unknown-parameter", f"{name!r} is not a constant of model {system.id}; it cannot be kept", name)
-                for name in unknown
-            ]
-        )
-    return frozenset(names)
-
-
-def _none(
-    system: OdeSystem, observables: tuple[Observable, ...], _options: ReduceOptions, _progress: Progress
-) -> ReducedSystem:
-    return identity(system, observables)
-
-
-def _exact(
-    system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, progress: Progress
-) -> ReducedSystem:
-    from sbmlump.methods.exact.lump import lump_exactly
-
-    keep = kept_constants(system, options.keep_parameters)
-    return lump_exactly(system, observables, keep=keep, seed=options.seed, progress=progress)
-
-
-def _forward(
-    system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, progress: Progress
-) -> ReducedSystem:
-    from sbmlump.methods.exact.partition import reduce_forward
-
-    keep = kept_constants(system, options.keep_parameters)
-    return reduce_forward(system, observables, keep=keep, seed=options.seed, progress=progress)
-
-
-def _backward(
-    system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, progress: Progress
-) -> ReducedSystem:
-    from sbmlump.methods.exact.partition import reduce_backward
-
-    keep = kept_constants(system, options.keep_parameters)
-    return reduce_backward(system, observables, keep=keep, seed=options.seed, progress=progress)
-
-
-def _approximate(
-    system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, progress: Progress
-) -> ReducedSystem:
-    from sbmlump.methods.approximate.run import DEFAULT_WORK, approximate
-
-    return approximate(
-        system,
-        observables,
-        algorithm=options.algorithm,  # type: ignore[arg-type]  # checked there
-        tolerance=options.tolerance,
-        max_size=options.max_size,
-        max_error=options.max_error,
-        until=options.until,
-        ensemble=24 if options.ensemble is None else options.ensemble,
-        spread=options.spread,
-        perturb_parameters=options.perturb_parameters,
-        seed=options.seed,
-        refine=options.refine,
-        non_negative=options.non_negative,
-        work=DEFAULT_WORK if options.work is None else options.work,
-        progress=progress,
-    )
-
-
-def _chain(
-    system: OdeSystem, observables: tuple[Observable, ...], options: ReduceOptions, names: tuple[str, ...]
-) -> ReducedSystem:
-    from sbmlump.dynamics.ensemble import EnsembleSettings
-    from sbmlump.methods.steps import MethodOptions, apply_chain
-
-    fast = tuple(name.strip() for name in options.fast.split(",") if name.strip())
-    trial = EnsembleSettings(
-        options.until, 6 if options.ensemble is None else options.ensemble, options.spread, options.seed
-    )
-    settings = MethodOptions(
-        keep=kept_constants(system, options.keep_parameters),
-        fast="auto" if fast == ("auto",) else fast,
-        totals=options.totals,
-        threshold=options.threshold,
-        weighting=options.weighting,  # type: ignore[arg-type]  # checked there
-        max_error=options.max_error,
-        max_size=options.max_size,
-        tolerance=options.tolerance,
-        rational=options.rational,
-        algorithm=options.algorithm,
-        ensemble=options.ensemble,
-        perturb_parameters=options.perturb_parameters,
-        refine=options.refine,
-        non_negative=options.non_negative,
-        work=options.work,
-        lumping=options.lumping,
-        trial=trial,
-        seed=options.seed,
-    )
-    return apply_chain(system, observables, names, settings)
-
-
-_DIRECT: Final[Mapping[str, _Method]] = {
-    "exact": _exact,
-    "approximate": _approximate,
-    "forward-equivalence": _forward,
-    "backward-equivalence": _backward,
-    "none": _none,
-}
-_USERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "keep_parameters": ("exact", "forward-equivalence", "backward-equivalence", "pooling", "conservation"),
-    "algorithm": ("approximate",),
-    "tolerance": ("approximate",),
-    "perturb_parameters": ("approximate",),
-    "refine": ("approximate",),
-    "non_negative": ("approximate",),
-    "work": ("approximate",),
-    "max_size": ("approximate", "learned"),
-    "max_error": ("approximate", "learned", "relation-graph"),
-    "fast": ("qssa", "quasi-equilibrium", "conservation"),
-    "threshold": ("relation-graph",),
-    "weighting": ("relation-graph",),
-    "totals": ("conservation",),
-    "rational": ("learned",),
-}
-"""Options by the methods that look at them."""
-
-METHODS: Final[tuple[str, ...]] = (
-    "exact",
-    "approximate",
-    "forward-equivalence",
-    "backward-equivalence",
-    "conservation",
-    "qssa",
-    "quasi-equilibrium",
-    "relation-graph",
-    "pooling",
-    "learned",
-    "lumping",
-    "none",
-)
-"""Every method by the name it has on the command line."""
+    return replace(reduction, reasons=(*reduction.reasons, *options.reasons)) if options.reasons else reduction

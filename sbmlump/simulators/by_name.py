@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from sbmlump.errors import Reason, UsageError
+from sbmlump.options import SIMULATOR
 from sbmlump.simulators.copasi import CopasiSimulator
 from sbmlump.simulators.own import OwnSimulator, ScipySimulator
 from sbmlump.simulators.protocol import ModelIndex, Simulator
@@ -49,11 +49,7 @@ def simulator_named(name: str) -> Simulator:
     UsageError
         If there is none (code ``unknown-simulator``).
     """
-    make = SIMULATORS.get(name)
-    if make is None:
-        message = f"There is no simulator {name!r}; choose one of: {', '.join(sorted(SIMULATORS))}."
-        raise UsageError(Reason("unknown-simulator", message))
-    return make()
+    return SIMULATORS[SIMULATOR.read("simulator", name)]()
 
 
 def simulator_for(

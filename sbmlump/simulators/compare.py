@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, some_names
 from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
 from sbmlump.model.graph import Graph, Node
+from sbmlump.options import POINTS, UNTIL
 from sbmlump.plot_style import ORIGINAL, PAPER, REDUCED, SERIES
 from sbmlump.simulators.by_name import simulator_for, simulator_named
 from sbmlump.simulators.protocol import (
@@ -695,7 +696,8 @@ def compare(
     LimitError
         If a child process crashes or meets a limit (codes of :func:`simulate_pair`).
     """
-    _check_grid(until, points)
+    UNTIL.read("until", until, optional=True)
+    POINTS.read("points", points)
     if isinstance(observables, str):
         observables = [observables]  # as in reduce; its letters are meant by nobody
     first, second = simulated_file(original), simulated_file(reduced)
@@ -731,18 +733,6 @@ class _Pair:
 
     definition: Definition
     selection: QuantitySelection
-
-
-def _check_grid(until: object, points: object) -> None:
-    # from Python anything may come; a truth value is an int there, and a text is no number
-    if until is not None and (
-        not isinstance(until, (int, float, np.integer, np.floating))
-        or isinstance(until, bool)
-        or not 0 < until < float("inf")
-    ):
-        raise UsageError(Reason("bad-horizon", f"The horizon must be a positive number, not {until!r}."))
-    if not isinstance(points, (int, np.integer)) or isinstance(points, bool) or points < 2:
-        raise UsageError(Reason("bad-grid", f"The grid needs at least 2 points, a whole number, not {points!r}."))
 
 
 def _pairs(

@@ -27,7 +27,7 @@ from sbmlump.files import make_folder, write_atomically
 from sbmlump.isolate import Ended, Limits, run_isolated
 from sbmlump.jobs import ContradictedError, simulate_reduction
 from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
-from sbmlump.methods.registry import ReduceOptions, apply
+from sbmlump.methods.registry import ReduceOptions, reduce_by, reduce_options
 from sbmlump.model.properties import kinetics_of
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
@@ -239,7 +239,7 @@ def _rows(
     system: OdeSystem, task: Task, base: Row, wanted: Sequence[str], emit: Emit, deadline: float, source: Source
 ) -> Iterator[Row]:
     """Rows of one method, in the order of ``wanted``."""
-    together = base.method == "exact" and not task.settings.check
+    together = base.method == "exact" and not task.settings.check and not task.settings.options
     states = wanted if together and all(name in system.state_index for name in wanted) else ()
     if states:
         yield from _per_species_rows(system, task, base, states)
@@ -328,9 +328,11 @@ def _row_of(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source)
     What is proved is emitted before foreign code runs on it, so that a simulator that dies takes nothing along.
     """
     start = time.perf_counter()
-    options = ReduceOptions(row.method, seed=task.settings.seed, check=task.settings.check)
+    options = reduce_options(
+        row.method, seed=task.settings.seed, check=task.settings.check, **dict(task.settings.options)
+    )
     try:
-        reduction = apply(system, (str(row.observable),), options)
+        reduction = reduce_by(system, (str(row.observable),), options)
     except SbmlumpError as error:
         return _refused(row, error, time.perf_counter() - start)
     row = replace(_reduced(system, row, reduction), seconds_lump=time.perf_counter() - start)
@@ -535,6 +537,7 @@ class Identity:
             "seed": self.settings.seed,
             "time_limit": self.settings.time_limit,
             "memory_limit": self.settings.memory_limit,
+            "options": {name: str(value) for name, value in self.settings.options} or None,
             "models": self.models,
             "sample": self.sample,
             "store": self.store,

@@ -47,6 +47,7 @@ class Settings:
     Attributes
     ----------
     methods : tuple of str
+        Alternatives, each a name or a chain ``a+b``.
     check : bool
         Prove each reduction, simulate it, and compare.
     time_limit : float
@@ -54,6 +55,8 @@ class Settings:
     memory_limit : int
         Bytes of resident memory for a model.
     seed : int
+    options : tuple of (str, value)
+        Of the methods (:data:`sbmlump.methods.registry.OPTIONS`); each goes to the methods that take it.
     """
 
     methods: tuple[str, ...] = ("exact",)
@@ -61,6 +64,7 @@ class Settings:
     time_limit: float = 120.0
     memory_limit: int = 2048 << 20
     seed: int = 0
+    options: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,7 @@ from sbmlump.methods.approximate.krylov import (
     pinned_projection,
 )
 from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
-from sbmlump.methods.approximate.options import (
-    ALGORITHMS,
-    DEFAULT_WORK,
-    Algorithm,
-    ApproximateOptions,
-    UnreachableError,
-    check_options,
-)
+from sbmlump.methods.approximate.options import Approximate, UnreachableError, check_options
 from sbmlump.methods.approximate.refine import refine
 from sbmlump.methods.approximate.search import (
     MOST_TRIED,
@@ -50,19 +43,15 @@ from sbmlump.methods.approximate.search import (
 )
 from sbmlump.methods.approximate.validate import Try, certificate_of, validate
 from sbmlump.methods.approximate.write import write_projection
+from sbmlump.methods.chain import identity
+from sbmlump.methods.method import Progress
 from sbmlump.model.reduced import Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
 
 __all__ = [
-    "ALGORITHMS",
-    "Algorithm",
-    "ApproximateOptions",
-    "DEFAULT_WORK",
     "CurvePoint",
     "CurveResult",
-    "UnreachableError",
     "approximate",
-    "check_options",
     "curve",
     "Job",
     "Candidates",
@@ -101,7 +90,7 @@ class Candidates:
         self, runs: LearningRuns, meter: Meter, progress: Progress = lambda _: None, wanted: float | None = None
     ) -> None:
         self.runs = runs
-        self.options: ApproximateOptions = runs.options
+        self.options: Approximate = runs.options
         self._meter = meter
         self._progress = progress
         self._wanted = wanted
@@ -301,7 +290,7 @@ class Job:
     """
 
     def __init__(
-        self, system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, progress: Progress
+        self, system: OdeSystem, observables: Sequence[Observable], options: Approximate, progress: Progress
     ) -> None:
         self.options = options
         self.meter = Meter(options.work)
@@ -416,7 +405,6 @@ _ADVICE: Final = "choose a shorter horizon (--until), allow at most so many stat
 # -- Approximate reductions: the calls behind ``--method approximate`` and ``curve`` -------------
 
 
-Progress = Callable[[str], None]
 Clock = Callable[[], float]
 _SOLVER_ACCURACY: Final = 2e-6  # errors below this are those of the integration: larger sizes show nothing new
 
@@ -424,32 +412,18 @@ _SOLVER_ACCURACY: Final = 2e-6  # errors below this are those of the integration
 def approximate(
     system: OdeSystem,
     observables: Sequence[Observable],
-    *,
-    algorithm: Algorithm = "balanced",
-    tolerance: float | None = None,
-    max_size: int | None = None,
-    max_error: float | None = None,
-    until: float | None = None,
-    ensemble: int = 24,
-    spread: float = 0.2,
-    perturb_parameters: float = 0.0,
-    seed: int = 0,
-    refine: bool = False,
-    non_negative: bool = False,
-    bound: bool = False,
-    work: float = DEFAULT_WORK,
+    options: Approximate,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
     """An approximate reduction and how far it is off.
 
-    See :class:`ApproximateOptions` for the parameters.
-
     Returns
     -------
     ReducedSystem
         Its map is an :class:`~sbmlump.model.reduced.AffineLumping`, its certificate an
-        :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it.
+        :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it. Where fewer than
+        two states are left (after other methods of a chain) there is nothing to approximate.
 
     Raises
     ------
@@ -462,21 +436,9 @@ def approximate(
     UnsupportedModelError
         See :func:`sbmlump.dynamics.problem.pose`.
     """
-    options = ApproximateOptions(
-        algorithm,
-        tolerance,
-        max_size,
-        max_error,
-        until,
-        ensemble,
-        spread,
-        perturb_parameters,
-        seed,
-        refine,
-        non_negative,
-        bound,
-        work,
-    )
+    if system.size < 2:
+        remark = f"{system.size} states are left; there is nothing to approximate"
+        return replace(identity(system, observables), method="approximate", remarks=(remark,))
     check_options(system, options)
     begin = clock()
     job = Job(system, observables, options, progress)
@@ -513,20 +475,21 @@ class CurveResult:
 def curve(
     system: OdeSystem,
     observables: Sequence[Observable],
+    options: Approximate,
+    algorithms: Sequence[str] = ("balanced", "krylov"),
     *,
-    algorithms: Sequence[Algorithm] = ("balanced", "krylov"),
-    max_size: int | None = None,
-    until: float | None = None,
-    ensemble: int = 24,
-    spread: float = 0.2,
-    seed: int = 0,
-    refine: bool = False,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,
 ) -> CurveResult:
     """Error of the best reduction of each size, for several algorithms, all from the same runs.
 
     ``at most N states`` is meant: a size at which nothing is better than a smaller one repeats that one's error.
+
+    Parameters
+    ----------
+    options : Approximate
+        Its ``max_size`` is the largest size of the curve; ``refine`` is for the balanced algorithm.
+    algorithms : sequence of str
 
     Raises
     ------
@@ -535,19 +498,13 @@ def curve(
     points: list[CurvePoint] = []
     runs: LearningRuns | None = None
     for algorithm in algorithms:
-        options = ApproximateOptions(
-            algorithm,
-            until=until,
-            ensemble=ensemble,
-            spread=spread,
-            seed=seed,
-            refine=refine and algorithm == "balanced",
-        )
-        check_options(system, options)
+        refined = options.refine and algorithm == "balanced"
+        each = replace(options, algorithm=algorithm, max_size=None, refine=refined)
+        check_options(system, each)
         if runs is None:
-            runs = learning_runs(system, observables, options, Meter(), progress)
-        candidates = Candidates(replace(runs, options=options), Meter(), progress)
-        points += _one_curve(candidates, max_size, progress, clock)
+            runs = learning_runs(system, observables, each, Meter(), progress)
+        candidates = Candidates(replace(runs, options=each), Meter(), progress)
+        points += _one_curve(candidates, options.max_size, progress, clock)
     assert runs is not None
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
 

@@ -21,7 +21,6 @@ from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageErr
 from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.polynomial import Monomial, expand
 from sbmlump.linalg.rational import null_space, solve_rows, solved_in_order
-from sbmlump.methods.chain import composed
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.names import free_id, id_of_members
@@ -45,7 +44,7 @@ from sbmlump.structure.laws import (
     stoichiometric_laws,
 )
 
-__all__ = ["conservation", "on_class", "total_obstacle"]
+__all__ = ["bilinear_states", "conservation", "total_obstacle"]
 
 
 Clock = Callable[[], float]
@@ -134,15 +133,21 @@ def conservation(
     )
 
 
-def on_class(reduction: ReducedSystem, *, seed: int = 0) -> ReducedSystem:
-    """After a reduction, eliminate the totals that its reduced system conserves (``--on-class``).
-
-    The result is the composition of both; it is ``reduction`` itself where the reduced system conserves nothing.
-    """
-    inner = reduction.system
-    kept = tuple(Observable(one.id, inner.definitions[one.id], one.id) for one in reduction.observables)
-    second = conservation(inner, kept, seed=seed)
-    return composed(reduction, second) if second.reducible else reduction
+def bilinear_states(system: OdeSystem) -> frozenset[str]:
+    """States that stand in a product with states (themselves included), or inside a function, in some rate."""
+    graph = system.graph
+    states = set(system.states)
+    found: set[str] = set()
+    for term in dict.fromkeys(term for rhs in system.rhs for term in graph.linear_terms(rhs)):
+        for name in (graph.symbols([term]) & states) - found:
+            try:
+                slope = graph.derivative(term, {graph.symbol(name): graph.number(1)})
+            except ValueError:
+                found.add(name)
+            else:
+                if graph.symbols([slope]) & states:
+                    found.add(name)
+    return frozenset(found)
 
 
 def _all_laws(system: OdeSystem, keep: AbstractSet[str], seed: int) -> tuple[ConservationLaw, ...]:
