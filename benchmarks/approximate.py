@@ -22,8 +22,8 @@ from typing import Any
 from sbmlump.examples import multisite
 from sbmlump.formats.load import load
 from sbmlump.methods.approximate.krylov import bisect_tolerance
-from sbmlump.methods.approximate.options import ApproximateOptions
-from sbmlump.methods.approximate.run import Algorithm, CurvePoint, Job, UnreachableError, approximate, curve
+from sbmlump.methods.approximate.options import Approximate, UnreachableError
+from sbmlump.methods.approximate.run import CurvePoint, Job, curve
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
@@ -165,7 +165,7 @@ def run_case(case: Case, corpus: Path) -> dict[str, Any]:
     """All figures of one model."""
     system = load(corpus / case.file)
     observables = parse_observables(system, [case.observe])
-    found = curve(system, observables, until=case.until)
+    found = curve(system, observables, Approximate(until=case.until))
     points = [vars_of(p) for p in found.points]
     report: dict[str, Any] = {
         "states": system.size,
@@ -189,7 +189,7 @@ def run_case(case: Case, corpus: Path) -> dict[str, Any]:
 
 def algorithm_five(system: OdeSystem, observables: tuple[Observable, ...], case: Case) -> float:
     """Seconds of the published algorithm (Algorithm 1, then Algorithm 5), the longest of the published sizes."""
-    options = ApproximateOptions("krylov", until=case.until, ensemble=1)
+    options = Approximate(algorithm="krylov", until=case.until, ensemble=1)
     job = Job(system, observables, options, lambda _: None)
     begin = time.perf_counter()
     span = job.candidates.span
@@ -230,9 +230,8 @@ def measured(system: OdeSystem, case: Case, wanted: float, refine: bool) -> dict
     reached = True
     reduction: ReducedSystem | None
     try:
-        reduction = approximate(
-            system, parse_observables(system, [case.observe]), until=case.until, max_error=wanted, refine=refine
-        )
+        method = Approximate(until=case.until, max_error=wanted, refine=refine)
+        reduction = method.reduce(system, parse_observables(system, [case.observe]))
     except UnreachableError as error:
         reduction, reached = error.reduction, False
     seconds = time.perf_counter() - begin
@@ -257,11 +256,10 @@ def run_sites(sites: int) -> dict[str, Any]:
     system = multisite(sites, noise=Fraction(1, 20))
     observables = parse_observables(system, ["kinase"])
     report: dict[str, Any] = {"sites": sites, "states": system.size}
-    algorithms: tuple[Algorithm, ...] = ("balanced", "krylov")
-    for algorithm in algorithms:
+    for algorithm in ("balanced", "krylov"):
         begin = time.perf_counter()
         size = 3 if algorithm == "balanced" else 10
-        reduction = approximate(system, observables, algorithm=algorithm, max_size=size, until=2.0)
+        reduction = Approximate(algorithm=algorithm, max_size=size, until=2.0).reduce(system, observables)
         certificate = reduction.certificate
         assert isinstance(certificate, ErrorEstimate)
         report[algorithm] = {

@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sbmlump.methods.steps import MethodOptions
+
 from sbmlump.cli.compare_methods import draw
 from sbmlump.dynamics.ensemble import EnsembleSettings
 from sbmlump.formats.load import load
 from sbmlump.methods.compare_methods import MethodRow, compare_methods
-from sbmlump.methods.steps import MethodOptions
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.system import OdeSystem
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
 from itertools import product
 from pathlib import Path
 
@@ -16,10 +16,12 @@ import pytest
 from child_jobs import write
 
 import sbmlump
+from sbmlump.cli import run
 from sbmlump.errors import UsageError
 from sbmlump.examples import network_from_reactions
-from sbmlump.methods.registry import ReduceOptions
+from sbmlump.methods.registry import METHODS, OPTIONS, ReduceOptions
 from sbmlump.model.system import OdeSystem
+from sbmlump.options import declared
 
 
 def enzyme() -> OdeSystem:
@@ -101,9 +103,71 @@ def test_every_option_is_looked_at() -> None:
     class Strange:
         pass
 
-    for each in fields(ReduceOptions):
+    for name in OPTIONS:
         with pytest.raises(UsageError):
-            ReduceOptions(**{each.name: Strange()})
+            sbmlump.reduce(enzyme(), "P", **{name: Strange()})
+        for options in (ReduceOptions, *METHODS.values()):
+            if name in declared(options):
+                with pytest.raises(UsageError):
+                    options(**{name: Strange()})
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value", "code"),
+    [
+        ("reduce check curve compare-methods survey", "until", "-1", "bad-horizon"),
+        ("reduce check", "points", "1", "bad-grid"),
+        ("reduce check", "simulator", "none", "unknown-simulator"),
+        ("reduce curve compare-methods survey", "ensemble", "-1", "bad-option"),
+        ("reduce curve compare-methods survey", "max_size", "0", "bad-option"),
+        ("reduce compare-methods survey", "algorithm", "magic", "bad-option"),
+        ("reduce verify curve compare-methods survey", "seed", "-1", "bad-option"),
+        ("reduce compare-methods survey", "method", "magic", "unknown-method"),
+    ],
+)
+def test_one_mistake_has_one_message_everywhere(
+    command: str, option: str, value: str, code: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(data / "michaelis_menten.xml")
+    arguments = {
+        "check": [model, model],
+        "verify": [model, model],
+        "survey": [str(data), "-o", str(tmp_path / "results")],
+    }
+    told = set()
+    for name in command.split():
+        words = [
+            name,
+            *arguments.get(name, [model, "--observe", "P"]),
+            f"--{option.replace('_', '-')}",
+            value,
+            "--json",
+        ]
+        assert run(words) == 2
+        (reason,) = json.loads(capsys.readouterr().out)["reasons"]
+        assert reason["code"] == code
+        told.add(reason["message"])
+    with pytest.raises(UsageError) as caught:
+        sbmlump.reduce(enzyme(), "P", **{option: int(value) if value.lstrip("-").isdigit() else value})
+    told.add(caught.value.reasons[0].message)
+    assert len(told) == 1
+
+
+def test_a_chain_is_written_with_plus() -> None:
+    system = enzyme()
+    plus, commas = (sbmlump.reduce(system, "P", method) for method in ("exact+conservation", "exact,conservation"))
+    assert plus.system.states == commas.system.states
+    assert plus.method == commas.method == "exact+conservation"
+    assert "chain-with-commas" not in {reason.code for reason in plus.reasons}
+    assert "chain-with-commas" in {reason.code for reason in commas.reasons}
+
+
+def test_only_approximate_methods_take_the_bound() -> None:
+    system = enzyme()
+    found = sbmlump.reduce(system, "P", "approximate", max_size=2, until=2.0, ensemble=2, bound=True)
+    assert "bound_note" in found.certificate.as_json()
+    unused = sbmlump.reduce(system, "P", bound=True).reasons
+    assert [reason.message for reason in unused] == ["--bound has no effect: it is an option of approximate"]
 
 
 @pytest.mark.parametrize("observed", ["all = S + ES + P", "r3"])

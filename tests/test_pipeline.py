@@ -223,7 +223,7 @@ def test_a_rate_of_older_levels_is_simulated_as_what_it_means(tmp_path):
     """libRoadRunner alone would take it for NaN."""
     path, written = tmp_path / "old.xml", tmp_path / "small.xml"
     path.write_text(_OLD_RATE_OF)
-    outcome = jobs.run_reduction(path, ["y"], registry.ReduceOptions("exact", until=5.0), written)
+    outcome = jobs.run_reduction(path, ["y"], registry.reduce_options("exact", until=5.0), written)
     assert outcome.report is not None
     assert outcome.report.original["y"][-1] == pytest.approx(1 + np.exp(-5.0), rel=1e-6)
     assert outcome.report.max_relative_error < 1e-6

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sbmlump
 from sbmlump.dynamics.budget import Meter, WorkLimitError
 from sbmlump.dynamics.ensemble import (
     Ensemble,
@@ -22,7 +23,6 @@ from sbmlump.dynamics.ensemble import (
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
 from sbmlump.methods.compare_methods import compare_methods, differences
 from sbmlump.methods.elimination import quasi_steady, timescales
-from sbmlump.methods.steps import MethodOptions, apply_chain
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate
 from sbmlump.model.system import OdeSystem
@@ -69,9 +69,7 @@ def test_a_reduction_read_from_files_is_measured_as_the_one_that_was_written(tmp
     system = multisite(2, noise=Fraction(1, 20), seed=3)
     (tmp_path / "original.xml").write_bytes(write_system(system))
     trial = EnsembleSettings(until=2.0, ensemble=3)
-    made = apply_chain(
-        system, parse_observables(system, ["kinase"]), ("approximate",), MethodOptions(max_error=0.05, trial=trial)
-    )
+    made = sbmlump.reduce(system, "kinase", "approximate", max_error=0.05, until=2.0)
     assert isinstance(made.map, AffineLumping)
     assert made.map.totals
     (tmp_path / "reduced.xml").write_bytes(write_reduction(made))
@@ -88,12 +86,12 @@ def test_a_reduction_read_from_files_is_measured_as_the_one_that_was_written(tmp
 def test_too_much_work_is_no_figure() -> None:
     system = drained()
     observables = parse_observables(system, ["C"])
-    options = MethodOptions(fast=("B", "r1", "r2"), trial=EnsembleSettings(until=10.0, ensemble=1))
-    rows = compare_methods(system, observables, ("qssa", "quasi-equilibrium"), options)
+    methods = ("qssa", "quasi-equilibrium")
+    rows = compare_methods(system, observables, methods, fast=("B", "r1", "r2"), until=10.0, ensemble=1)
     first, second = (row.reduction for row in rows)
     assert first is not None
     assert second is not None
-    assert len(differences(rows, options.trial)) == 1
+    assert len(differences(rows, EnsembleSettings(until=10.0, ensemble=1))) == 1
     with pytest.raises(WorkLimitError):
         difference(first, second, EnsembleSettings(until=10.0, ensemble=0), meter=Meter(1e-9))
 

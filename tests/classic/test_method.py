@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import sbmlump
+from sbmlump.cli import run
 from sbmlump.cli.compare_methods import command, draw
 from sbmlump.dynamics.ensemble import EnsembleSettings, measure
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
@@ -26,50 +28,51 @@ from sbmlump.methods.chain import composed
 from sbmlump.methods.compare_methods import compare_methods, differences
 from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
 from sbmlump.methods.learned import NeuralClosure, TrainingSettings, learn, learn_neural, load_neural, require_torch
-from sbmlump.methods.steps import CLASSIC, METHODS, MethodOptions, apply_chain, method_names
+from sbmlump.methods.registry import METHODS, OPTIONS, chain_names, method_alternatives
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ErrorEstimate, ExactProof
 from sbmlump.model.system import Event
 from sbmlump.model.text import to_text
+from sbmlump.options import declared
 from sbmlump.sbml.read.load import load_sbml
 from sbmlump.sbml.write.document import write_reduction
 
-SHORT = EnsembleSettings(until=10.0, ensemble=1)
+SHORT_RUN = {"until": 10.0, "ensemble": 1}
+SHORT = EnsembleSettings(**SHORT_RUN)
 
 
-def test_the_methods_of_the_command_line_are_there() -> None:
-    assert {one.name for one in CLASSIC} == {
-        "conservation",
-        "qssa",
-        "quasi-equilibrium",
-        "relation-graph",
-        "pooling",
-        "learned",
-    }
-    assert {"exact", "approximate", "forward-equivalence", "backward-equivalence", "none"} <= set(METHODS)
-    known = set(MethodOptions.__dataclass_fields__)
-    assert all(set(one.options) <= known for one in METHODS.values())
+def test_every_method_is_a_class_of_options() -> None:
+    assert {"exact", "approximate", "conservation", "qssa", "pooling", "learned", "none"} <= set(METHODS)
+    for name, method in METHODS.items():
+        assert method.name == name
+        assert method.__doc__
+        assert set(declared(method)) <= set(OPTIONS)
+        assert method() == method(**{each.name: each.default for each in declared(method).values()})
     with pytest.raises(UsageError) as caught:
-        method_names("exact,magic")
+        chain_names("exact+magic")
     assert caught.value.reasons[0].element == "magic"
+
+
+def test_commas_are_alternatives_and_plus_is_a_chain() -> None:
+    assert method_alternatives(["exact, conservation+qssa", "exact"]) == ("exact", "conservation+qssa")
+    with pytest.raises(UsageError):
+        method_alternatives([" , "])
 
 
 def test_proofs_of_a_chain_add_up() -> None:
     system = multisite(2)
-    found = apply_chain(system, parse_observables(system, ["kinase"]), ["exact", "conservation"])
+    found = sbmlump.reduce(system, "kinase", ["exact", "conservation"])
     assert (found.original.size, found.system.size) == (18, 3)
     assert isinstance(found.certificate, ExactProof)
     assert "in turn: exact" in found.certificate.statement
-    assert found.method == "exact,conservation"
+    assert found.method == "exact+conservation"
     assert measure(found, EnsembleSettings(until=3.0, ensemble=1)).errors.max() < 1e-5
     assert len(found.lumps[0].members) > 2  # lumps of the original, not of the system in between
 
 
 def test_an_approximate_chain_is_measured_as_a_whole(tmp_path: Path) -> None:
     system = michaelis_menten()
-    observables = parse_observables(system, ["P"])
-    options = MethodOptions(fast=("ES",), trial=SHORT)
-    found = apply_chain(system, observables, ["conservation", "qssa", "exact"], options)
+    found = sbmlump.reduce(system, "P", "conservation+qssa+exact", fast=("ES",), **SHORT_RUN)
     assert found.original is system
     assert found.system.states == ("S",)
     assert isinstance(found.certificate, ErrorEstimate)
@@ -167,9 +170,8 @@ def test_without_pytorch_the_extra_is_named() -> None:
 
 def test_methods_side_by_side() -> None:
     system = michaelis_menten()
-    options = MethodOptions(fast=("ES",), trial=SHORT)
     chains = ("exact", "conservation", "qssa", "quasi-equilibrium")
-    rows = compare_methods(system, parse_observables(system, ["P"]), chains, options)
+    rows = compare_methods(system, parse_observables(system, ["P"]), chains, fast=("ES",), **SHORT_RUN)
     table = {row.method: row for row in rows}
     assert [table[name].size for name in chains] == [4, 2, 2, None]
     assert table["conservation"].exact
@@ -193,12 +195,11 @@ def test_the_command_prints_a_table_and_an_object(data: Path, tmp_path: Path) ->
     assert found["methods"][0]["exact"] is True
 
 
-def test_the_command_says_what_is_wrong_in_one_sentence(data: Path) -> None:
+def test_the_command_says_what_is_wrong_in_one_sentence(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(data / "michaelis_menten.xml")
-    wrong = CliRunner().invoke(command, [model, "--observe", "P", "--method", "magic"], standalone_mode=False)
-    assert wrong.return_value == 2
-    unknown = CliRunner().invoke(command, [model, "--observe", "nobody"], standalone_mode=False)
-    assert unknown.return_value == 2
+    assert run(["compare-methods", model, "--observe", "P", "--method", "magic"]) == 2
+    assert run(["compare-methods", model, "--observe", "nobody"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_a_model_with_events_that_states_trigger_is_compared_by_proofs_only() -> None:
@@ -217,9 +218,7 @@ def test_conservation_before_qssa_leaves_michaelis_menten() -> None:
     """The totals are used so that the equation of the fast state stays linear in it."""
     system = michaelis_menten()
     for fast in ("auto", ("ES",), ("ES", "E")):
-        found = apply_chain(
-            system, parse_observables(system, ["P"]), ("conservation", "qssa"), MethodOptions(fast=fast, trial=SHORT)
-        )
+        found = sbmlump.reduce(system, "P", ("conservation", "qssa"), fast=fast, **SHORT_RUN)
         assert found.system.states == ("S",)
         text = " ".join(to_text(found.system.graph, node) for node in found.system.rhs)
         assert "^0.5" not in text
@@ -237,17 +236,17 @@ def test_fast_quantities_go_to_the_method_that_can_use_them() -> None:
     )
     kept = parse_observables(system, ["C"])
     reaction = system.reactions[0].id
-    options = MethodOptions(fast=("B", reaction), trial=SHORT)
-    rows = compare_methods(system, kept, ("qssa", "quasi-equilibrium"), options)
+    options = {"fast": ("B", reaction), **SHORT_RUN}
+    rows = compare_methods(system, kept, ("qssa", "quasi-equilibrium"), **options)
     assert [row.size for row in rows] == [2, 2]
     apart = differences(rows, SHORT)
     assert set(apart) == {("qssa", "quasi-equilibrium")}
     assert 0 < apart["qssa", "quasi-equilibrium"] < 1
     assert differences(rows[:1], SHORT) == {}
     with pytest.raises(UsageError, match="neither a state nor a reaction"):
-        compare_methods(system, kept, ("qssa",), MethodOptions(fast=("nothing",), trial=SHORT))
+        compare_methods(system, kept, ("qssa",), fast=("nothing",), **SHORT_RUN)
     with pytest.raises(UsageError, match="there is no method"):
-        compare_methods(system, kept, ("qsssa",), options)
+        compare_methods(system, kept, ("qsssa",), **options)
 
 
 def test_a_learned_system_is_smaller_than_the_original() -> None:
@@ -261,7 +260,7 @@ def test_a_learned_system_is_smaller_than_the_original() -> None:
 def test_one_state_cannot_be_approximated_in_a_chain() -> None:
     system = michaelis_menten()
     chain = ("conservation", "qssa", "approximate")
-    found = apply_chain(system, parse_observables(system, ["P"]), chain, MethodOptions(fast=("ES",), trial=SHORT))
+    found = sbmlump.reduce(system, "P", chain, fast=("ES",), **SHORT_RUN)
     assert found.system.size == 1
     assert [one["method"] for one in found.certificate.details["chain"]] == list(chain)
     assert any("nothing to approximate" in text for text in found.remarks)

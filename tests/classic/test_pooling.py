@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+import sbmlump
 from sbmlump.examples import network_from_reactions, ring
+from sbmlump.methods.chain import identity
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.reactions import pool_reactions, pooled
-from sbmlump.methods.steps import MethodOptions, apply_chain, identity
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ExactProof
 from sbmlump.sbml.read.load import load_sbml
@@ -69,11 +70,11 @@ def test_parallel_reactions_become_one() -> None:
 
 def test_pooling_in_a_chain_and_models_without_reactions() -> None:
     system = ring(4)
-    found = apply_chain(system, parse_observables(system, ["X_1 + X_2"]), ["exact", "pooling"], MethodOptions())
+    found = sbmlump.reduce(system, "X_1 + X_2", "exact+pooling")
     assert len(found.system.reactions) == 2
     from sbmlump.examples import sir_age_groups
 
     rules = sir_age_groups(2)
-    found = apply_chain(rules, parse_observables(rules, ["I_1 + I_2"]), ["pooling"])
+    found = sbmlump.reduce(rules, "I_1 + I_2", "pooling")
     assert found.system.size == 2
     assert any("no reactions" in remark for remark in found.remarks)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from network_models import saved, sbml_model
 
+import sbmlump
 from sbmlump.dynamics import field_of, integrate
 from sbmlump.dynamics.ensemble import EnsembleSettings, measure
 from sbmlump.errors import UnsupportedModelError, UsageError
@@ -22,7 +23,6 @@ from sbmlump.methods.elimination.solve import solve
 from sbmlump.methods.elimination.timescales import time_scales
 from sbmlump.methods.learned import learn
 from sbmlump.methods.relation_graph import pruned
-from sbmlump.methods.steps import MethodOptions, apply_chain
 from sbmlump.methods.user_lumping import closure
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.observables import parse_observables
@@ -38,7 +38,8 @@ from sbmlump.structure.laws import near_laws
 from sbmlump.structure.network import BalanceSettings, balance_of, network_of, non_negative_rates
 from sbmlump.structure.summary import structure_of
 
-SHORT = EnsembleSettings(until=5.0, ensemble=3)
+SHORT_RUN = {"until": 5.0, "ensemble": 3}
+SHORT = EnsembleSettings(**SHORT_RUN)
 
 
 def branched() -> OdeSystem:
@@ -199,7 +200,7 @@ def test_a_closure_says_for_which_values_it_holds(tmp_path: Path) -> None:
 def test_other_starts_stay_right_through_a_chain() -> None:
     system = branched()
     for chain in (["conservation", "exact"], ["exact", "conservation"], ["conservation", "exact", "pooling"]):
-        found = apply_chain(system, parse_observables(system, ["y=C+D"]), chain, MethodOptions(trial=SHORT))
+        found = sbmlump.reduce(system, ["y=C+D"], chain, **SHORT_RUN)
         assert isinstance(found.certificate, ExactProof)
         assert found.system.size == 2
         assert measure(found, SHORT).errors.max() < 1e-6, chain
@@ -220,7 +221,7 @@ def test_totals_of_states_that_vanish_are_recorded_and_proved(tmp_path: Path) ->
     )
     path = saved(tmp_path, text)
     system = load_sbml(path)
-    found = apply_chain(system, parse_observables(system, ["B"]), ["conservation", "exact"], MethodOptions(trial=SHORT))
+    found = sbmlump.reduce(system, ["B"], ["conservation", "exact"], **SHORT_RUN)
     assert found.system.states == ("B",)
     assert measure(found, SHORT).errors.max() < 1e-6
     reduced = tmp_path / "reduced.xml"
@@ -240,9 +241,9 @@ def test_totals_of_states_that_vanish_are_recorded_and_proved(tmp_path: Path) ->
 
 def test_steps_that_find_nothing_still_name_what_is_observed() -> None:
     system = network_from_reactions([("A -> C", 1), ("C -> D", 2), ("D ->", 1)], initial={"A": 1, "C": 0, "D": 0})
-    observables = parse_observables(system, ["y = A + C*D"])
+    observed = ["y = A + C*D"]
     for chain in (["exact", "conservation"], ["forward-equivalence", "conservation"], ["exact", "exact"]):
-        found = apply_chain(system, observables, chain, MethodOptions(trial=SHORT))
+        found = sbmlump.reduce(system, observed, chain, **SHORT_RUN)
         assert "y" in found.system.definitions
 
 
@@ -253,9 +254,9 @@ def test_equal_starts_by_an_initial_assignment_are_equal_after_conservation() ->
     )
     graph = system.graph
     linked = replace(system, initial=(*system.initial[:3], graph.symbol("X")))
-    observables = parse_observables(linked, ["B", "Y"])
+    observed = ["B", "Y"]
     chain = ["conservation", "backward-equivalence"]
-    assert apply_chain(linked, observables, chain, MethodOptions(trial=SHORT)).system.size == 2
+    assert sbmlump.reduce(linked, observed, chain, **SHORT_RUN).system.size == 2
 
 
 def test_initial_values_do_not_come_to_depend_on_themselves() -> None:
@@ -270,8 +271,8 @@ def test_initial_values_do_not_come_to_depend_on_themselves() -> None:
         (graph.neg(x), graph.neg(y), graph.neg(z)),
         (Constant("T", graph.sub(x, y), computed=True),),
     )
-    observables = parse_observables(system, ["O1 = x + z", "O2 = y + z"])
-    found = apply_chain(system, observables, ["exact"], MethodOptions(trial=SHORT))
+    observed = ["O1 = x + z", "O2 = y + z"]
+    found = sbmlump.reduce(system, observed, ["exact"], **SHORT_RUN)
     assert found.system.initial_state() == pytest.approx([11, 8])
 
 
@@ -291,7 +292,7 @@ def test_laws_over_lumps_are_found(tmp_path: Path) -> None:
         sizes={"c": 0.3, "d": 2.0},
     )
     system = load_sbml(saved(tmp_path, text))
-    found = apply_chain(system, parse_observables(system, ["Y"]), ["exact", "conservation"], MethodOptions(trial=SHORT))
+    found = sbmlump.reduce(system, ["Y"], ["exact", "conservation"], **SHORT_RUN)
     assert found.system.size == 3
     assert isinstance(found.certificate, ExactProof)
     assert measure(found, SHORT).errors.max() < 1e-6
@@ -310,7 +311,7 @@ def test_constants_of_the_original_keep_their_values_in_other_runs() -> None:
         rhs=(*system.rhs[:3], graph.sub(system.rhs[3], graph.mul((graph.symbol("q"), graph.symbol("D"))))),
         reactions=(),
     )
-    (row,) = compare_methods(made, parse_observables(made, ["D"]), ["conservation"], MethodOptions(trial=SHORT))
+    (row,) = compare_methods(made, parse_observables(made, ["D"]), ["conservation"], **SHORT_RUN)
     assert row.exact
     assert row.size == 3
     assert row.error is not None
@@ -324,9 +325,9 @@ def test_constants_of_the_original_keep_their_values_in_other_runs() -> None:
 
 def test_named_expressions_survive_methods_that_find_nothing() -> None:
     system = network_from_reactions([("A -> C", 1), ("C ->", 1)], initial={"A": 1, "C": 0})
-    observables = parse_observables(system, ["y=A+C"])
+    observed = ["y=A+C"]
     for chain in (["conservation"], ["none"], ["none", "exact"], ["conservation", "exact"]):
-        found = apply_chain(system, observables, chain, MethodOptions(trial=SHORT))
+        found = sbmlump.reduce(system, observed, chain, **SHORT_RUN)
         assert "y" in found.system.definitions
         assert measure(found, SHORT).errors.max() < 1e-6
 
@@ -335,9 +336,7 @@ def test_embeddings_are_measured_where_they_hold() -> None:
     system = network_from_reactions(
         [("A -> A + C", 3), ("A -> A + D", 3), ("C ->", 2), ("D ->", 2)], initial={"A": 1, "C": 1, "D": 1}
     )
-    (row,) = compare_methods(
-        system, parse_observables(system, ["y=C+D"]), ["backward-equivalence"], MethodOptions(trial=SHORT)
-    )
+    (row,) = compare_methods(system, parse_observables(system, ["y=C+D"]), ["backward-equivalence"], **SHORT_RUN)
     assert row.exact
     assert row.error is not None
     assert row.error < 1e-6
@@ -354,7 +353,7 @@ def test_a_chain_with_lumps_does_not_keep_all_laws() -> None:
     system = network_from_reactions(
         [("A -> B", 1), ("B -> A", 2), ("C -> D", 1), ("D -> C", 2)], initial={"A": 1, "B": 2, "C": 3, "D": 4}
     )
-    found = apply_chain(system, parse_observables(system, ["C"]), ["exact", "conservation"], MethodOptions(trial=SHORT))
+    found = sbmlump.reduce(system, ["C"], ["exact", "conservation"], **SHORT_RUN)
     table = kept(found)
     assert table["conservation laws"] is False
     assert table["total of the states"] is False
@@ -362,7 +361,7 @@ def test_a_chain_with_lumps_does_not_keep_all_laws() -> None:
 
 def test_lumps_of_both_signs_are_not_said_to_stay_non_negative() -> None:
     system = network_from_reactions([("A -> B", 1), ("B -> A", 1)], initial={"A": 1, "B": 2})
-    found = apply_chain(system, parse_observables(system, ["y=A-B"]), ["exact"], MethodOptions(trial=SHORT))
+    found = sbmlump.reduce(system, ["y=A-B"], ["exact"], **SHORT_RUN)
     assert found.system.initial_state()[0] == -1
     assert kept(found)["non-negativity"] is None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sbmlump.formats.load import load
-from sbmlump.methods.approximate.run import approximate
+from sbmlump.methods.approximate.options import Approximate
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ErrorEstimate
 
@@ -27,7 +27,7 @@ CASES = [
 def test_one_percent(corpus: Path, file: str, observe: str, until: float, size: int) -> None:
     """At most 1 % on unseen starts, with at most so many states."""
     system = load(corpus / file)
-    found = approximate(system, parse_observables(system, [observe]), until=until, max_error=0.01)
+    found = Approximate(until=until, max_error=0.01).reduce(system, parse_observables(system, [observe]))
     assert isinstance(found.certificate, ErrorEstimate)
     assert found.certificate.worst_error <= 0.01
     assert found.system.size <= size

@@ -16,7 +16,8 @@ from sbmlump.dynamics.problem import pose
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
 from sbmlump.methods.approximate.learning_runs import conserved_totals
-from sbmlump.methods.approximate.run import UnreachableError, approximate, curve
+from sbmlump.methods.approximate.options import Approximate, UnreachableError
+from sbmlump.methods.approximate.run import curve
 from sbmlump.model.graph import Graph
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate, ReducedSystem
@@ -25,7 +26,7 @@ from sbmlump.sbml.write.document import write_reduction
 
 
 def reduced(system: OdeSystem, *observe: str, **options: object) -> ReducedSystem:
-    return approximate(system, parse_observables(system, list(observe)), **{"ensemble": 8, **options})  # type: ignore[arg-type]
+    return Approximate(**{"ensemble": 8, **options}).reduce(system, parse_observables(system, list(observe)))
 
 
 def noisy() -> OdeSystem:
@@ -315,12 +316,12 @@ def test_a_model_that_does_not_simulate_says_when() -> None:
 def test_nothing_to_observe() -> None:
     system = ring(4)
     with pytest.raises(UsageError):
-        approximate(system, parse_observables(system, ["c = 2"]))
+        Approximate().reduce(system, parse_observables(system, ["c = 2"]))
 
 
 def test_curve() -> None:
     system = noisy()
-    result = curve(system, parse_observables(system, ["kinase"]), until=2.0, ensemble=6, max_size=5)
+    result = curve(system, parse_observables(system, ["kinase"]), Approximate(until=2.0, ensemble=6, max_size=5))
     balanced = [p for p in result.points if p.algorithm == "balanced"]
     krylov = [p for p in result.points if p.algorithm == "krylov"]
     assert [p.size for p in balanced] == [p.size for p in krylov] == [1, 2, 3, 4, 5]
@@ -336,6 +337,6 @@ def test_the_same_seed_gives_the_same_result(small: ReducedSystem) -> None:
 
 def test_a_thousand_states_stay_far_below_the_work_that_is_allowed():
     system = multisite(5, noise=Fraction(1, 20))
-    result = approximate(system, parse_observables(system, ["kinase"]), max_size=3, until=2.0, work=6.0)
+    result = Approximate(max_size=3, until=2.0, work=6.0).reduce(system, parse_observables(system, ["kinase"]))
     assert result.system.size == 3
     assert result.certificate.worst_error < 1e-3

@@ -11,6 +11,7 @@ import pytest
 
 from sbmlump.cli import run
 from sbmlump.examples import multisite
+from sbmlump.methods.approximate.options import Approximate
 from sbmlump.methods.approximate.run import CurvePoint, curve
 from sbmlump.model.observables import parse_observables
 from sbmlump.report.figures import curve_figure
@@ -91,14 +92,14 @@ def test_little_work_leaves_with_4_and_the_best_so_far(
 @pytest.mark.parametrize("work", ["0", "-1", "nan"])
 def test_work_has_to_be_positive(model: Path, work: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(reduce_words(model, "--work", work)) == 2
-    assert [r["code"] for r in json.loads(capsys.readouterr().out)["reasons"]] == ["usage"]
+    assert [r["code"] for r in json.loads(capsys.readouterr().out)["reasons"]] == ["bad-option"]
 
 
 def test_refinement_reaches_the_curve() -> None:
     system = multisite(1, noise=Fraction(1, 20))
     observables = parse_observables(system, ["kinase"])
     plain, refined = (
-        curve(system, observables, algorithms=["balanced"], until=2.0, ensemble=4, max_size=2, refine=refine).points
+        curve(system, observables, Approximate(until=2.0, ensemble=4, max_size=2, refine=refine), ["balanced"]).points
         for refine in (False, True)
     )
     assert all(b.max_relative_error <= a.max_relative_error for a, b in zip(plain, refined, strict=True))

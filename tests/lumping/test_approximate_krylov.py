@@ -25,7 +25,7 @@ from sbmlump.methods.approximate.krylov import (
     pinned_projection,
     tolerance_ceiling,
 )
-from sbmlump.methods.approximate.run import Algorithm, approximate
+from sbmlump.methods.approximate.options import Approximate
 from sbmlump.methods.approximate.validate import deviation, error_bound
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.model.graph import Graph
@@ -142,7 +142,7 @@ def test_size_at_zero_is_the_exact_size(system: OdeSystem) -> None:
     observe = "kinase" if "kinase" in system.states else "I_1 + I_2 + I_3"
     observables = parse_observables(system, [observe])
     exact = lump_exactly(system, observables).system.size
-    found = approximate(system, observables, algorithm="krylov", tolerance=0.0, until=1.0, ensemble=2)
+    found = Approximate(algorithm="krylov", tolerance=0.0, until=1.0, ensemble=2).reduce(system, observables)
     assert found.system.size == exact
 
 
@@ -244,9 +244,9 @@ def test_the_bound_knows_of_the_offset() -> None:
     assert found.details["bound"] < 1
 
 
-def bounded(system: OdeSystem, algorithm: Algorithm, until: float) -> ErrorEstimate:
+def bounded(system: OdeSystem, algorithm: str, until: float) -> ErrorEstimate:
     observables = parse_observables(system, ["B"])
-    found = approximate(system, observables, algorithm=algorithm, max_size=2, until=until, bound=True)
+    found = Approximate(algorithm=algorithm, max_size=2, until=until, bound=True).reduce(system, observables)
     assert isinstance(found.certificate, ErrorEstimate)
     return found.certificate
 
@@ -258,7 +258,7 @@ def test_there_is_no_bound_with_events() -> None:
     g = chain.graph
     trigger = g.call("gt", (g.time(), g.number(1)))
     kicked = replace(chain, events=(Event(trigger, (("B", g.number(2)),), id="kick"),))
-    found = approximate(kicked, parse_observables(kicked, ["B"]), max_size=2, until=3.0, bound=True)
+    found = Approximate(max_size=2, until=3.0, bound=True).reduce(kicked, parse_observables(kicked, ["B"]))
     assert isinstance(found.certificate, ErrorEstimate)
     assert "bound" not in found.certificate.details
     assert "events" in found.certificate.details["bound_note"]

@@ -16,7 +16,7 @@ from sbmlump.errors import LimitError
 from sbmlump.examples import multisite, network_from_reactions
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.learning_runs import conserved_totals
-from sbmlump.methods.approximate.run import UnreachableError, approximate
+from sbmlump.methods.approximate.options import Approximate, UnreachableError
 from sbmlump.methods.approximate.search import constants_of
 from sbmlump.methods.approximate.validate import Validation, estimate_errors, validate
 from sbmlump.methods.approximate.write import WrittenSystem, write_projection
@@ -143,7 +143,7 @@ def test_work_is_counted_the_same_way_every_time() -> None:
     observables = parse_observables(system, ["kinase"])
     spent = []
     for _ in range(2):
-        found = approximate(system, observables, until=2.0, max_error=0.01, ensemble=4)
+        found = Approximate(until=2.0, max_error=0.01, ensemble=4).reduce(system, observables)
         assert isinstance(found.certificate, ErrorEstimate)
         assert not found.certificate.details["work_used_up"]
         spent.append(found.certificate.details["work"])
@@ -153,11 +153,11 @@ def test_work_is_counted_the_same_way_every_time() -> None:
 def test_a_search_that_may_do_little_ends_with_the_best_so_far() -> None:
     system = multisite(2, noise=Fraction(1, 20), seed=3)
     observables = parse_observables(system, ["kinase"])
-    whole = approximate(system, observables, until=2.0, max_error=1e-7, ensemble=4)
+    whole = Approximate(until=2.0, max_error=1e-7, ensemble=4).reduce(system, observables)
     assert isinstance(whole.certificate, ErrorEstimate)
     work = whole.certificate.details["work"] / 4
     with pytest.raises(UnreachableError) as caught:
-        approximate(system, observables, until=2.0, max_error=1e-7, ensemble=4, work=work)
+        Approximate(until=2.0, max_error=1e-7, ensemble=4, work=work).reduce(system, observables)
     best = caught.value.reduction
     assert caught.value.exit_code == 4
     assert [reason.code for reason in caught.value.reasons] == ["max-error-not-reached"]
@@ -172,7 +172,7 @@ def test_a_search_that_may_do_little_ends_with_the_best_so_far() -> None:
 def test_a_simulation_that_takes_all_the_work_says_so() -> None:
     system = multisite(2, noise=Fraction(1, 20), seed=3)
     with pytest.raises(LimitError) as caught:
-        approximate(system, parse_observables(system, ["kinase"]), until=2.0, work=1e-6)
+        Approximate(until=2.0, work=1e-6).reduce(system, parse_observables(system, ["kinase"]))
     assert [reason.code for reason in caught.value.reasons] == ["work-limit"]
 
 
@@ -203,6 +203,8 @@ def test_a_state_behind_a_zero_constant_does_not_stay_in_the_equations() -> None
     assert "w" not in g.symbols(problem.rhs())
     observables = parse_observables(system, ["b"])
     for parameters in (0.0, 0.1):
-        found = approximate(system, observables, until=3.0, max_error=1e-4, ensemble=4, perturb_parameters=parameters)
+        found = Approximate(until=3.0, max_error=1e-4, ensemble=4, perturb_parameters=parameters).reduce(
+            system, observables
+        )
         mentioned = [*found.system.rhs, *(one.value for one in found.system.assigned)]
         assert "w" not in g.symbols(mentioned)

@@ -12,7 +12,7 @@ from simulate.simulation_models import math_of, number, ode, scaled
 import sbmlump
 from sbmlump import jobs
 from sbmlump.jobs import ContradictedError, run_reduction, simulate_reduction
-from sbmlump.methods.registry import ReduceOptions
+from sbmlump.methods.registry import reduce_options
 from sbmlump.outputs import written_as_sbml
 from sbmlump.simulators.simulated import simulated_file
 
@@ -32,14 +32,14 @@ def test_a_proof_that_simulations_contradict_is_an_internal_error(tmp_path, fact
     monkeypatch.setattr(jobs, "apply", lambda *_: wrong)
     output = tmp_path / "reduced.xml"
     with pytest.raises(ContradictedError) as caught:
-        run_reduction(path, ["C"], ReduceOptions("exact"), output)
+        run_reduction(path, ["C"], reduce_options("exact"), output)
     assert caught.value.exit_code == 70
     assert caught.value.reasons[0].code == "proof-contradicted"
     assert "please report" in caught.value.reasons[0].message
     assert not output.exists()
     output.write_text("what stood there before", encoding="utf-8")
     with pytest.raises(ContradictedError):
-        run_reduction(path, ["C"], ReduceOptions("exact"), output)
+        run_reduction(path, ["C"], reduce_options("exact"), output)
     assert output.read_text(encoding="utf-8") == "what stood there before"
 
 
@@ -63,7 +63,7 @@ def diluted(tmp_path):
 
 def test_a_simulator_that_reads_the_original_otherwise_is_named(tmp_path):
     output = tmp_path / "reduced.xml"
-    outcome = run_reduction(diluted(tmp_path), ["Y"], ReduceOptions("exact", until=4.0), output)
+    outcome = run_reduction(diluted(tmp_path), ["Y"], reduce_options("exact", until=4.0), output)
     assert outcome.name == "reduced"
     assert output.exists()
     assert outcome.report is not None
@@ -86,7 +86,7 @@ def test_a_chaotic_original_is_not_taken_for_a_false_proof(tmp_path):
     path = saved(tmp_path, text)
     reduction = sbmlump.reduce(sbmlump.load(path), ["x"])
     source = simulated_file(path)
-    options = ReduceOptions("exact", until=32.0)
+    options = reduce_options("exact", until=32.0)
     report, reasons = simulate_reduction(source, written_as_sbml(reduction), reduction, options, limits=None)
     assert report is not None
     codes = {reason.code for reason in reasons}
@@ -106,7 +106,7 @@ def test_events_are_part_of_what_is_settled(tmp_path, monkeypatch):
     text = ode(("x", 1.0, scaled(-1.0, "x")), ("y", 1.0, number(1.0))).replace("</model>", event)
     path = saved(tmp_path, text)
     right = sbmlump.reduce(sbmlump.load(path), ["x"])
-    options = ReduceOptions("exact", until=5.0)
+    options = reduce_options("exact", until=5.0)
     outcome = run_reduction(path, ["x"], options)
     assert outcome.report is not None
     assert outcome.report.max_relative_error < 1e-6
