@@ -82,7 +82,14 @@ def run(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     as_json = "--json" in arguments
     try:
-        return _run(arguments, as_json)
+        try:
+            request = requested(arguments)
+            if request is not None:
+                return run_in_child(request, lambda reason, code: _not_finished(reason, code, as_json))
+            code = cli.main(args=arguments, prog_name="sbmlump", standalone_mode=False)
+        except Exception as error:  # noqa: BLE001  the last line of defence: told as a fault of ours, never hidden
+            return _failed(error, as_json)
+        return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         say("interrupted", err=True)
         return 130
@@ -91,28 +98,24 @@ def run(arguments: list[str]) -> int:
         return _cannot_print(error)
 
 
-def _run(arguments: list[str], as_json: bool) -> int:
-    try:
-        request = requested(arguments)
-        if request is not None:
-            return run_in_child(request, lambda reason, code: _not_finished(reason, code, as_json))
-        code = cli.main(args=arguments, prog_name="sbmlump", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.exceptions.Abort:
-        say("interrupted", err=True)
-        return 130
-    except click.ClickException as error:
-        return _misused(error, as_json)
-    except SbmlumpError as error:
-        return print_failure(Failure.of(error), as_json=as_json)
-    except MemoryError:
-        reason = Reason("out-of-memory", "the memory is used up; a larger machine or a smaller model would do")
-        return print_failure(Failure("out-of-budget", (reason,), 4), as_json=as_json)
-    except Exception as error:  # noqa: BLE001  the last line of defence: told as a fault of ours, never hidden
-        lost = lost_output() if isinstance(error, OSError) else None
-        return _fault(error, as_json) if lost is None else _cannot_print(lost)
+def _failed(error: Exception, as_json: bool) -> int:
+    """Say why a command did not end as it should; the exit code."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.exceptions.Abort():
+            say("interrupted", err=True)
+            return 130
+        case click.ClickException():
+            return _misused(error, as_json)
+        case SbmlumpError():
+            return print_failure(Failure.of(error), as_json=as_json)
+        case MemoryError():
+            reason = Reason("out-of-memory", "the memory is used up; a larger machine or a smaller model would do")
+            return print_failure(Failure("out-of-budget", (reason,), 4), as_json=as_json)
+        case OSError() if (lost := lost_output()) is not None:
+            return _cannot_print(lost)
+    return _fault(error, as_json)
 
 
 def _misused(error: click.ClickException, as_json: bool) -> int:

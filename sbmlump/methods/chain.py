@@ -63,8 +63,6 @@ def apply_chain(
     UsageError, UnsupportedModelError, LimitError
         What the methods raise.
     """
-    if len(methods) == 1:
-        return methods[0].reduce(system, observables, context)
     from sbmlump.dynamics.ensemble import DRAFT, error_estimate, refuse_untimed_events
 
     begin = clock()

@@ -124,7 +124,10 @@ def compare_methods(
         begin = clock()
         short: Reason | None = None
         try:
-            reduction = apply_chain(system, observables, methods, measured_by)
+            if len(methods) == 1:
+                reduction = methods[0].reduce(system, observables)
+            else:
+                reduction = apply_chain(system, observables, methods, measured_by)
         except UnreachableError as error:
             if error.reduction is None:
                 rows.append(MethodRow(chain, None, None, False, clock() - begin, reason=error.reasons[0]))

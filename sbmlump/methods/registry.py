@@ -561,7 +561,11 @@ def reduce_by(
     texts = OBSERVE.read("observe", observe)
     nothing = all(isinstance(method, Identity) for method in options.chain)
     observables = parse_observables(system, texts) if texts or not nothing else ()
-    reduction = apply_chain(system, observables, options.chain, options.measured_by, Context(progress))
+    context = Context(progress)
+    if len(options.chain) == 1:
+        reduction = options.chain[0].reduce(system, observables, context)
+    else:
+        reduction = apply_chain(system, observables, options.chain, options.measured_by, context)
     if options.reconstruct is not None and reduction.reducible:
         from sbmlump.methods.reactions import reconstruct
 

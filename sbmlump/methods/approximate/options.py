@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from sbmlump.errors import LimitError, Reason, UsageError
@@ -74,10 +75,39 @@ class Approximate(Method):
     def reduce(
         self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
     ) -> ReducedSystem:
-        """See :func:`sbmlump.methods.approximate.run.approximate`."""
-        from sbmlump.methods.approximate.run import approximate
+        """An approximate reduction and how far it is off.
 
-        return approximate(system, observables, self, context.progress)
+        Returns
+        -------
+        ReducedSystem
+            Its map is an :class:`~sbmlump.model.reduced.AffineLumping`, its certificate an
+            :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it. Where fewer
+            than two states are left (after other methods of a chain) there is nothing to approximate.
+
+        Raises
+        ------
+        UsageError
+            A request that makes no sense (``bad-option``).
+        UnreachableError
+            The wanted error was not reached; carries the best reduction (exit code 4).
+        LimitError
+            The model does not simulate over the horizon (``not-simulated``), or no reduction works.
+        UnsupportedModelError
+            See :func:`sbmlump.dynamics.problem.pose`.
+        """
+        from sbmlump.methods.approximate.run import Job
+        from sbmlump.methods.chain import identity
+
+        if system.size < 2:
+            remark = f"{system.size} states are left; there is nothing to approximate"
+            return replace(identity(system, observables), method=self.name, remarks=(remark,))
+        check_options(system, self)
+        begin = time.perf_counter()
+        job = Job(system, observables, self, context.progress)
+        ready = time.perf_counter()
+        reduction = job.run()
+        seconds = {"simulate_training": ready - begin, "lump": time.perf_counter() - begin}
+        return replace(reduction, seconds=seconds)
 
 
 def check_options(system: OdeSystem, options: Approximate) -> None:

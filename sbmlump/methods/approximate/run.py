@@ -43,7 +43,6 @@ from sbmlump.methods.approximate.search import (
 )
 from sbmlump.methods.approximate.validate import Try, certificate_of, validate
 from sbmlump.methods.approximate.write import write_projection
-from sbmlump.methods.chain import identity
 from sbmlump.methods.method import Progress
 from sbmlump.model.reduced import Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
@@ -51,7 +50,6 @@ from sbmlump.model.system import OdeSystem
 __all__ = [
     "CurvePoint",
     "CurveResult",
-    "approximate",
     "curve",
     "Job",
     "Candidates",
@@ -330,7 +328,11 @@ class Job:
         exact = None if runs.large else runs.exact_size
         if exact is not None:
             most = min(most, max(least, exact))  # with as many states the exact lumping has no error
-        found = self._within(wanted, least, most)
+        proposer, last = _Proposer(self.candidates, self.meter, self._progress), self._last()
+        if runs.large or o.algorithm != "balanced" or o.non_negative:
+            found = first_within(proposer, last, wanted, least, most)
+        else:
+            found = smallest_within(proposer, last, wanted, least, most, self._more if o.refine else None)
         if found.best is None:
             raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
         reduction = self._finished(found.best, found.used_up)
@@ -339,13 +341,6 @@ class Job:
         return reduction
 
     # -- searches ------------------------------------------------------------------------------------
-
-    def _within(self, wanted: float, least: int, most: int) -> SizeSearch[Try]:
-        o = self.options
-        proposer = _Proposer(self.candidates, self.meter, self._progress)
-        if self.runs.large or o.algorithm != "balanced" or o.non_negative:
-            return first_within(proposer, self._last(), wanted, least, most)
-        return smallest_within(proposer, self._last(), wanted, least, most, self._more if o.refine else None)
 
     def _best_up_to(self, least: int, most: int) -> SizeSearch[Try]:
         o, large = self.options, self.runs.large
@@ -402,50 +397,8 @@ class Job:
 _ADVICE: Final = "choose a shorter horizon (--until), allow at most so many states (--max-size), or more work (--work)"
 
 
-# -- Approximate reductions: the calls behind ``--method approximate`` and ``curve`` -------------
-
-
 Clock = Callable[[], float]
 _SOLVER_ACCURACY: Final = 2e-6  # errors below this are those of the integration: larger sizes show nothing new
-
-
-def approximate(
-    system: OdeSystem,
-    observables: Sequence[Observable],
-    options: Approximate,
-    progress: Progress = lambda _: None,
-    clock: Clock = time.perf_counter,
-) -> ReducedSystem:
-    """An approximate reduction and how far it is off.
-
-    Returns
-    -------
-    ReducedSystem
-        Its map is an :class:`~sbmlump.model.reduced.AffineLumping`, its certificate an
-        :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it. Where fewer than
-        two states are left (after other methods of a chain) there is nothing to approximate.
-
-    Raises
-    ------
-    UsageError
-        A request that makes no sense (``bad-option``).
-    UnreachableError
-        The wanted error was not reached; carries the best reduction (exit code 4).
-    LimitError
-        The model does not simulate over the horizon (``not-simulated``), or no reduction works.
-    UnsupportedModelError
-        See :func:`sbmlump.dynamics.problem.pose`.
-    """
-    if system.size < 2:
-        remark = f"{system.size} states are left; there is nothing to approximate"
-        return replace(identity(system, observables), method="approximate", remarks=(remark,))
-    check_options(system, options)
-    begin = clock()
-    job = Job(system, observables, options, progress)
-    ready = clock()
-    reduction = job.run()
-    seconds = {"simulate_training": ready - begin, "lump": clock() - begin}
-    return replace(reduction, seconds=seconds)
 
 
 # -- curve -------------------------------------------------------------------------------------------
@@ -493,7 +446,7 @@ def curve(
 
     Raises
     ------
-    As :func:`approximate`.
+    As :meth:`~sbmlump.methods.approximate.options.Approximate.reduce`.
     """
     points: list[CurvePoint] = []
     runs: LearningRuns | None = None

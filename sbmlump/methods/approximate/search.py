@@ -636,17 +636,18 @@ class _Pick(Generic[M]):
         self.wanted = wanted
         self.best: M | None = None
         self.accepted = False
+        self.size: int | None = None  # the smallest one that was accepted
         self.seen: dict[int, float] = {}
         self._proposer = proposer
         self._spare: Proposal | None = None  # the best by the training runs, for when none was measured
 
-    def accepts(self, proposals: Iterable[Proposal], size: int | None = None) -> bool:
+    def accepts(self, proposals: Iterable[Proposal], size: int, *, remembered: bool = False) -> bool:
         """Whether one of the proposals, which come the best first, is accurate enough: it becomes the best.
 
-        The training error of the first one is remembered where the size is given.
+        The training error of the first one is remembered in ``seen`` where that is asked for.
         """
         for count, (one, worst) in enumerate(proposals):
-            if size is not None:
+            if remembered:
                 self.seen.setdefault(size, worst)
             if self._spare is None or worst < self._spare[1]:
                 self._spare = (one, worst)  # before it is measured: the work may end there
@@ -655,6 +656,7 @@ class _Pick(Generic[M]):
             tried = self._proposer.measured(one, worst)
             if tried.worst <= self.wanted:
                 self.best, self.accepted = tried, True
+                self.size = size if self.size is None else min(size, self.size)
                 return True
             if self.best is None or tried.worst < self.best.worst:
                 self.best = tried
@@ -696,7 +698,7 @@ def first_within(proposer: Proposer[M], last: Proposer[M], wanted: float, least:
     used_up = False
     try:
         for size in range(least, most + 1):
-            if pick.accepts(proposer.proposals(size)):
+            if pick.accepts(proposer.proposals(size), size):
                 break
     except WorkLimitError:
         used_up = True
@@ -724,10 +726,11 @@ def smallest_within(
         Gives the same one with more work, for thorough refinement: that begins where the search would end, so that it
         cannot do worse.
     """
-    search = _Descent(_Pick(proposer, wanted), proposer, least, most)
+    search = _Descent(proposer, wanted, least, most)
     used_up = False
     try:
-        search.run()
+        search.plain()
+        search.downwards(search.refines)
     except WorkLimitError:
         used_up = True
     if refine is not None:
@@ -735,40 +738,27 @@ def smallest_within(
             search.go_on(refine())
         except WorkLimitError:
             used_up = True
-    return search.pick.found(last, used_up)
+    return search.found(last, used_up)
 
 
-class _Descent(Generic[M]):
-    def __init__(self, pick: _Pick[M], proposer: Proposer[M], least: int, most: int) -> None:
-        self.pick = pick
-        self._proposer = proposer
+class _Descent(_Pick[M]):
+    def __init__(self, proposer: Proposer[M], wanted: float, least: int, most: int) -> None:
+        super().__init__(proposer, wanted)
         self._least, self._most = least, most
-        self._size: int | None = None  # the smallest one that was accepted
-
-    def run(self) -> None:
-        """Without thorough refinement."""
-        self._plain()
-        self._downwards(self._refines)
 
     def go_on(self, proposer: Proposer[M]) -> None:
         """Thorough refinement at the sizes below what was found; at that size itself, for its accuracy."""
-        self._proposer = self.pick._proposer = proposer
-        before = self._size
-        self._downwards(lambda size: self._tried(size, proposer.thorough(size, self.pick.wanted)))
-        if before is not None and self._size == before:
-            self.pick.better(proposer.thorough(before))
+        self._proposer = proposer
+        before = self.size
+        self.downwards(lambda size: self.accepts(proposer.thorough(size, self.wanted), size))
+        if before is not None and self.size == before:
+            self.better(proposer.thorough(before))
 
-    def _tried(self, size: int, proposals: Iterable[Proposal], remembered: bool = False) -> bool:
-        if not self.pick.accepts(proposals, size if remembered else None):
-            return False
-        self._size = size if self._size is None else min(size, self._size)
-        return True
-
-    def _plain(self) -> None:
+    def plain(self) -> None:
         """The algorithm alone: sizes one by one, later in doubling steps whose last gap is filled."""
         below = self._least - 1
         for size in sizes(self._least, self._most):
-            if self._tried(size, self._proposer.proposals(size), True):
+            if self.accepts(self._proposer.proposals(size), size, remembered=True):
                 self._fill(below, size)
                 return
             below = size
@@ -777,25 +767,24 @@ class _Descent(Generic[M]):
         """Sizes between one that failed and one that was accepted: halved while there are many, then one by one."""
         while above - below - 1 > _GAP:
             middle = (below + above) // 2
-            if self._tried(middle, self._proposer.proposals(middle), True):
+            if self.accepts(self._proposer.proposals(middle), middle, remembered=True):
                 above = middle
             else:
                 below = middle
         for size in range(below + 1, above):
-            if self._tried(size, self._proposer.proposals(size), True):
+            if self.accepts(self._proposer.proposals(size), size, remembered=True):
                 return
 
-    def _downwards(self, attempt: _Attempt) -> None:
+    def downwards(self, attempt: _Attempt) -> None:
         """Sizes that came near, from below; then from what was found downwards, until two in turn fail."""
-        pick = self.pick
-        top = self._most + 1 if self._size is None else self._size
+        top = self._most + 1 if self.size is None else self.size
         failed: set[int] = set()
-        for size in [size for size, worst in sorted(pick.seen.items()) if size < top and worst <= _NEAR * pick.wanted]:
+        for size in [size for size, worst in sorted(self.seen.items()) if size < top and worst <= _NEAR * self.wanted]:
             if attempt(size):
                 break
             failed.add(size)
         failures = 0
-        start = self._most if self._size is None else self._size - 1
+        start = self._most if self.size is None else self.size - 1
         for size in range(start, self._least - 1, -1):
             if size not in failed and attempt(size):
                 failures = 0
@@ -804,15 +793,15 @@ class _Descent(Generic[M]):
             if failures >= _FAILURES_IN_TURN:
                 break
 
-    def _refines(self, size: int) -> bool:
+    def refines(self, size: int) -> bool:
         """Whether refinement reaches the wanted error; from more runs where it only does on those it learnt from."""
-        improved = self._proposer.improved(size, self.pick.wanted)
-        if self._tried(size, improved):
+        improved = self._proposer.improved(size, self.wanted)
+        if self.accepts(improved, size):
             return True
         if not improved:
             return False
-        again = self._proposer.relearned(size, self.pick.wanted, improved[0][1])
-        return any(self._tried(size, [one]) for one in again)
+        again = self._proposer.relearned(size, self.wanted, improved[0][1])
+        return any(self.accepts([one], size) for one in again)
 
 
 class _Attempt(Protocol):

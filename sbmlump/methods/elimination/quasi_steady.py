@@ -106,11 +106,15 @@ def quasi_steady_state(
     times, states = nominal_run(system, trial.until)
     if isinstance(fast, str):
         names, why = _detected(system, observables, times, states)
-        attempt = partial(_approximated, system, observables, why=why, times=times, states=states, ruler=None)
+        laws = _laws_of_all_values(system)
+        attempt = partial(
+            _approximated, system, observables, why=why, times=times, states=states, laws=laws, ruler=None
+        )
         found = best_choice(_proposal(system, names, attempt), reference_ensemble(system, observables, trial))
     else:
         ruler = reference_ensemble(system, observables, trial) if measured else None
-        found = _approximated(system, observables, known_states(system, fast), {}, times, states, ruler)
+        names, laws = known_states(system, fast), _laws_of_all_values(system)
+        found = _approximated(system, observables, names, {}, times, states, laws, ruler)
     return replace(found, seconds={"lump": clock() - begin})
 
 
@@ -121,10 +125,11 @@ def _approximated(
     why: dict[str, Any],
     times: Array,
     states: Array,
+    laws: Sequence[ConservationLaw],
     ruler: ReferenceEnsemble | None,
 ) -> ReducedSystem:
     """Eliminate exactly these states."""
-    step = _eliminate(system, names, times, states)
+    step = _eliminate(system, names, times, states, _tied(laws, names))
     reduced, starts = eliminated_system(system, step.plan, observables)
     reduced, left_out = defined_along(system, reduced, step.plan, observables, times, states)
     details: dict[str, Any] = {
@@ -258,9 +263,10 @@ class _Step:
     solution: Solution
 
 
-def _eliminate(system: OdeSystem, fast: Sequence[str], times: Array, states: Array) -> _Step:
+def _eliminate(
+    system: OdeSystem, fast: Sequence[str], times: Array, states: Array, laws: list[ConservationLaw]
+) -> _Step:
     graph = system.graph
-    laws = _tied_laws(system, fast)
     partners = [next(iter(set(law.weights) - set(fast))) for law in laws if set(law.weights) - set(fast)]
     unknowns = [*fast, *dict.fromkeys(partners)]
     if len(unknowns) == system.size and partners:
@@ -299,20 +305,22 @@ def _tidy(system: OdeSystem, solution: Solution) -> dict[str, Node]:
     return dict(zip(names, simplified(system.graph, [solution.values[name] for name in names]), strict=True))
 
 
-def _tied_laws(system: OdeSystem, fast: Sequence[str]) -> list[ConservationLaw]:
-    """Totals of fast states alone, or of fast states and one other state (which is in no second such total).
+def _laws_of_all_values(system: OdeSystem) -> list[ConservationLaw]:
+    """Conservation laws that no event changes and that do not rest on values of rate constants.
 
-    A total that an event changes is none, nor one that rests on the values of rate constants: an approximation should
-    hold for others, too. Stoichiometries with an id have their values.
+    An approximation should hold for other values, too. Stoichiometries with an id have their values.
     """
     try:
         laws = conserved_laws(system)
     except SbmlumpError:
         return []
     named = stoichiometric_constants(system)
-    laws = tuple(law for law in laws if named.issuperset(law.rests_on))
     touched = {name for event in system.events for name, _ in (*event.assignments, *event.implied)}
-    laws = tuple(law for law in laws if not touched & set(law.weights))
+    return [law for law in laws if named.issuperset(law.rests_on) and not touched & set(law.weights)]
+
+
+def _tied(laws: Sequence[ConservationLaw], fast: Sequence[str]) -> list[ConservationLaw]:
+    """Totals of fast states alone, or of fast states and one other state (which is in no second such total)."""
     chosen = set(fast)
     tied: list[ConservationLaw] = []
     partners: set[str] = set()
