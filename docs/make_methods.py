@@ -1,9 +1,10 @@
 """Make docs/methods.md and its pictures: every reduction method on four published models, side by side.
 
-The models are not part of the project: name the folder of the corpus in SBMLUMP_CORPUS. Models may be named to make
-only their parts again; the page is put together from what ``docs/images/methods.json`` remembers of the others.
+The tables of methods and options come from the registry. The models are not part of the project: name the folder of the
+corpus in SBMLUMP_CORPUS. Models may be named to make only their parts again; the page is put together from what
+``docs/images/methods.json`` remembers of the others. With ``--page`` no model is read.
 
-    SBMLUMP_CORPUS=/path/to/corpus python docs/make_methods.py [MODEL …]
+    SBMLUMP_CORPUS=/path/to/corpus python docs/make_methods.py [MODEL … | --page]
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sbmlump.methods.steps import MethodOptions
-
 from sbmlump.cli.compare_methods import draw
-from sbmlump.dynamics.ensemble import EnsembleSettings
 from sbmlump.formats.load import load
 from sbmlump.methods.compare_methods import MethodRow, compare_methods
+from sbmlump.methods.registry import METHODS, OPTIONS, methods_with
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.system import OdeSystem
+from sbmlump.options import declared
 
 HERE = Path(__file__).parent
 MEMORY = HERE / "images" / "methods.json"
@@ -33,7 +33,7 @@ CHAINS = (
     "forward-equivalence",
     "backward-equivalence",
     "conservation",
-    "exact,conservation",
+    "exact+conservation",
     "qssa",
     "quasi-equilibrium",
     "relation-graph",
@@ -54,17 +54,14 @@ INTRODUCTION = """# The reduction methods side by side
 
 `sbmlump compare-methods MODEL --observe X` makes such a table and picture for any model.
 
-| method | what it does | what vouches for it |
-|---|---|---|
-| `exact` | the smallest exact linear lumping | proof |
-| `forward-equivalence`, `backward-equivalence` | partitions of the states | proof |
-| `conservation` | a constant with an initial assignment for each conserved total, one state less | proof |
-| `pooling` | the lumped model as a reaction network, LS = S̃Q | proof |
-| `qssa` | fast states follow at once: 0 = f_fast, solved symbolically | measured error |
-| `quasi-equilibrium` | fast reversible reactions at equilibrium, pools instead of their species | measured error |
-| `relation-graph` | states that matter little for making the observable are pruned | measured error |
-| `learned` | linear map and sparse right-hand side fitted to runs | measured error |
-| `approximate` | observable-pinned balanced lumping | measured error |
+METHOD_TABLE
+
+Methods that are joined by `+` are a chain: each is applied to what the one before left, and the certificate is of the
+whole.
+
+OPTION_TABLE
+
+## Four published models
 
 The methods that look for a size (`relation-graph`, `learned`, `approximate`) look for the smallest model with an error
 of at most 5 % here; `qssa` and `quasi-equilibrium` take as much of what they find to be fast as
@@ -87,11 +84,12 @@ gives the rate k1·k2/(k−1 + k2)·A, quasi-equilibrium k2·K/(1 + K)·(A + B) 
 
 def main() -> int:
     """Write the page and the pictures."""
-    folder = os.environ.get("SBMLUMP_CORPUS")
-    if not folder:
+    folder = os.environ.get("SBMLUMP_CORPUS", "")
+    page_only = sys.argv[1:] == ["--page"]
+    if not folder and not page_only:
         print("name the folder of the corpus in SBMLUMP_CORPUS", file=sys.stderr)
         return 2
-    wanted = set(sys.argv[1:]) or {name for name, *_ in MODELS}
+    wanted = set() if page_only else set(sys.argv[1:]) or {name for name, *_ in MODELS}
     memory: dict[str, Any] = json.loads(MEMORY.read_text(encoding="utf-8")) if MEMORY.exists() else {}
     for name, observable, until, why in MODELS:
         if name in wanted:
@@ -100,17 +98,57 @@ def main() -> int:
             text = json.dumps(memory, indent=1, ensure_ascii=False, sort_keys=True)
             MEMORY.write_text(f"{text}\n", encoding="utf-8")
             print(name, "done", file=sys.stderr)
-    parts = [INTRODUCTION, *(section(name, memory[name]) for name, *_ in MODELS if name in memory)]
+    parts = [introduction(), *(section(name, memory[name]) for name, *_ in MODELS if name in memory)]
     (HERE / "methods.md").write_text("\n".join(parts), encoding="utf-8")
     return 0
+
+
+def introduction() -> str:
+    """The first part of the page, with the tables of the registry."""
+    return INTRODUCTION.replace("METHOD_TABLE", method_table()).replace("OPTION_TABLE", option_table())
+
+
+def method_table() -> str:
+    """What each method does."""
+    lines = ["| method | what it does | what vouches for it |", "|---|---|---|"]
+    for name, method in METHODS.items():
+        summary = (method.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        lines.append(f"| `{name}` | {summary[0].lower()}{summary[1:]} | {method.vouched} |")
+    return "\n".join(lines)
+
+
+def option_table() -> str:
+    """The options of the methods."""
+    lines = ["| option | in Python | of the methods | default | means |", "|---|---|---|---|---|"]
+    for name, each in OPTIONS.items():
+        users = methods_with(name)
+        if not users:
+            continue
+        defaults = dict.fromkeys(shown(declared(METHODS[user])[name].default) for user in users)
+        value = f" {each.option.metavar}" if each.option.metavar else ""
+        cells = (f"`{each.flag}{value}`", f"`{name}`", ", ".join(users), " or ".join(defaults), each.option.help)
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def shown(default: object) -> str:
+    """A default value in the table."""
+    return "" if default in (None, (), False) else f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def compared(path: Path, name: str, observable: str, until: float, why: str) -> dict[str, Any]:
     """Run the methods on one model and draw the picture."""
     system = load(path)
     observables = parse_observables(system, [observable])
-    options = MethodOptions(max_error=MAX_ERROR, trial=EnsembleSettings(until=until, ensemble=4))
-    rows = compare_methods(system, observables, CHAINS, options, progress=lambda m: print(m, file=sys.stderr))
+    rows = compare_methods(
+        system,
+        observables,
+        CHAINS,
+        progress=lambda message: print(message, file=sys.stderr),
+        max_error=MAX_ERROR,
+        until=until,
+        ensemble=4,
+    )
     picture = HERE / "images" / f"methods-{name}.svg"
     picture.write_bytes(draw(rows, system.size, f"{name}, {observable}"))
     return {"title": system.name or system.id, "what": what(system, observable, until, why), "rows": listed(rows)}

@@ -19,7 +19,7 @@ import sbmlump
 from sbmlump.cli import run
 from sbmlump.errors import UsageError
 from sbmlump.examples import network_from_reactions
-from sbmlump.methods.registry import METHODS, OPTIONS, ReduceOptions
+from sbmlump.methods.registry import METHODS, OPTIONS, ReduceOptions, methods_with
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import declared
 
@@ -151,6 +151,17 @@ def test_one_mistake_has_one_message_everywhere(
         sbmlump.reduce(enzyme(), "P", **{option: int(value) if value.lstrip("-").isdigit() else value})
     told.add(caught.value.reasons[0].message)
     assert len(told) == 1
+
+
+def test_the_page_of_methods_is_that_of_the_registry() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
+    for name, method in METHODS.items():
+        assert f"| `{name}` |" in page
+        assert f"| {method.vouched} |" in page
+    for name, each in OPTIONS.items():
+        if methods_with(name):
+            assert f"| `{name}` | {', '.join(methods_with(name))} |" in page
+            assert each.option.help in page
 
 
 def test_a_chain_is_written_with_plus() -> None:

@@ -849,7 +849,7 @@ def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> Pooling:
     groups, inner = _groups(original, columns)
     lifted = _lifted(reduction)
     graph = original.graph
-    candidates: list[tuple[dict[str, Fraction], tuple[tuple[int, Fraction], ...], Node, Node]] = []
+    candidates: list[tuple[dict[str, Fraction], Direction, Node, Node]] = []
     fluxes = {one.id: one.flux for one in original.reactions}
     for direction, members in groups.items():
         whole = graph.add(graph.scaled(v, fluxes[name]) for name, v in members.items())
@@ -943,9 +943,9 @@ def _lumped_columns(reduction: ReducedSystem, rows: Sequence[Mapping[int, Fracti
 
 def _groups(
     original: OdeSystem, columns: Sequence[Mapping[int, Fraction]]
-) -> tuple[dict[tuple[tuple[int, Fraction], ...], dict[str, Fraction]], list[str]]:
+) -> tuple[dict[Direction, dict[str, Fraction]], list[str]]:
     """Reactions by the direction of their column, with their factors; and those that change nothing."""
-    groups: dict[tuple[tuple[int, Fraction], ...], dict[str, Fraction]] = {}
+    groups: dict[Direction, dict[str, Fraction]] = {}
     inner: list[str] = []
     for reaction, column in zip(original.reactions, columns, strict=True):
         if not column:
@@ -995,7 +995,7 @@ def _test(reduction: ReducedSystem, pairs: Sequence[tuple[Node, Node]], seed: in
 
 def _all_wrong(
     reduction: ReducedSystem,
-    candidates: Sequence[tuple[dict[str, Fraction], tuple[tuple[int, Fraction], ...], Node, Node]],
+    candidates: Sequence[tuple[dict[str, Fraction], Direction, Node, Node]],
     trial: IdentityTest,
     seed: int,
 ) -> set[int]:
