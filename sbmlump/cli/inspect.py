@@ -8,13 +8,10 @@ from pathlib import Path
 import click
 
 from sbmlump.cli.child import isolation_options
-from sbmlump.cli.output import print_json, say
+from sbmlump.cli.output import DISPLAY, print_json, say
 from sbmlump.jobs import Inspection, inspect_model
 
 __all__ = ["command"]
-
-_MOST_SHOWN = 60
-_SAME_CODE = 8
 
 
 @click.command("inspect")
@@ -61,7 +58,7 @@ def _print(found: Inspection, show_all: bool) -> None:
         say(f"  [{remark.code}] {remark.message}")
     if found.observables:
         say("Can be observed:")
-        limit = len(found.observables) if show_all else _MOST_SHOWN
+        limit = len(found.observables) if show_all else DISPLAY.observables
         width = min(40, max(len(o.id) for o in found.observables[:limit]))
         for o in found.observables[:limit]:
             say(f"  {o.id:<{width}}  {o.kind:<17}  {o.name or ''}".rstrip())
@@ -91,12 +88,12 @@ def _print_reasons(found: Inspection, show_all: bool) -> None:
     total = Counter(reason.code for reason in found.reasons)
     for reason in found.reasons:
         seen[reason.code] += 1
-        if show_all or seen[reason.code] <= _SAME_CODE:
+        if show_all or seen[reason.code] <= DISPLAY.reasons_of_a_code:
             told = reason.line is None or f"line {reason.line}" in reason.message
             place = "" if told else f", line {reason.line}"
             say(f"  [{reason.code}{place}] {reason.message}")
-        elif seen[reason.code] == _SAME_CODE + 1:
-            say(f"  [{reason.code}] … and {total[reason.code] - _SAME_CODE} more (--all lists them)")
+        elif seen[reason.code] == DISPLAY.reasons_of_a_code + 1:
+            say(f"  [{reason.code}] … and {total[reason.code] - DISPLAY.reasons_of_a_code} more (--all lists them)")
 
 
 def _count(number: int, noun: str) -> str:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 __all__ = [
+    "DISPLAY",
     "EXIT_OUTPUT",
+    "Display",
     "Failure",
     "lost_output",
     "open_streams",
@@ -38,8 +40,33 @@ __all__ = [
 EXIT_OUTPUT: Final = 74
 """Exit code where standard output cannot be written (``EX_IOERR`` of sysexits.h)."""
 
-_MOST_TOLD = 12
-_PATIENCE = 1.0  # seconds before progress is shown
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How much of a result a person is shown; ``--json`` has all of it.
+
+    Attributes
+    ----------
+    reasons, reasons_of_a_code : int
+        Why a command did not do its job; of one code where they are sorted by codes.
+    observables, lumps, members : int
+        Lines of a list; members of a sum.
+    denominator : int
+        Fractions with a larger one are printed as decimals.
+    patience : float
+        Seconds before progress is shown: what takes less is over before it could be read.
+    """
+
+    reasons: int = 12
+    reasons_of_a_code: int = 8
+    observables: int = 60
+    lumps: int = 20
+    members: int = 6
+    denominator: int = 1_000
+    patience: float = 1.0
+
+
+DISPLAY: Final = Display()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +187,11 @@ def print_failure(failure: Failure, *, as_json: bool) -> int:
         print_json(
             {**(failure.rest or {}), "outcome": failure.outcome, "reasons": [reason_json(r) for r in failure.reasons]}
         )
-    for reason in failure.reasons[:_MOST_TOLD]:
+    for reason in failure.reasons[: DISPLAY.reasons]:
         place = f" (line {reason.line})" if reason.line is not None and "line" not in reason.message else ""
         say(f"{as_shown(reason.message, one_line=True)}{place} [{reason.code}]", err=True)
-    if len(failure.reasons) > _MOST_TOLD:
-        say(f"… and {len(failure.reasons) - _MOST_TOLD} more reasons (--json lists them)", err=True)
+    if len(failure.reasons) > DISPLAY.reasons:
+        say(f"… and {len(failure.reasons) - DISPLAY.reasons} more reasons (--json lists them)", err=True)
     return failure.exit_code
 
 
@@ -185,11 +212,11 @@ def progress_reporter(quiet: bool) -> Iterator[Callable[[str], None]]:
     def report(message: str) -> None:
         nonlocal shown
         status.update(escape(f"{as_shown(message, one_line=True)} …"))
-        if not shown and time.monotonic() - begin > _PATIENCE:
+        if not shown and time.monotonic() - begin > DISPLAY.patience:
             status.start()
             shown = True
 
-    timer = _after(_PATIENCE, status.start)
+    timer = _after(DISPLAY.patience, status.start)
     try:
         yield report
     finally:

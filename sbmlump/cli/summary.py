@@ -7,17 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sbmlump.cli.output import say
+from sbmlump.cli.output import DISPLAY, say
 from sbmlump.errors import some_names
 from sbmlump.model.reduced import ErrorEstimate, Lump
 from sbmlump.model.text import combination
 from sbmlump.outcome import Outcome
 
 __all__ = ["lump_text", "summarise"]
-
-_MOST_LUMPS = 20
-_MOST_MEMBERS = 6
-_READABLE = 1000  # denominators beyond this are printed as decimals
 
 
 def summarise(outcome: Outcome, page: Path | None = None) -> None:
@@ -46,25 +42,25 @@ def summarise(outcome: Outcome, page: Path | None = None) -> None:
 def _print_lumps(lumps: tuple[Lump, ...]) -> None:
     pools = [lump for lump in lumps if not lump.is_single]
     singles = [lump.id for lump in lumps if lump.is_single]
-    for lump in pools[:_MOST_LUMPS]:
+    for lump in pools[: DISPLAY.lumps]:
         say(f"  {lump.id} = {lump_text(lump)}")
-    if len(pools) > _MOST_LUMPS:
-        say(f"  … and {len(pools) - _MOST_LUMPS} more pools")
+    if len(pools) > DISPLAY.lumps:
+        say(f"  … and {len(pools) - DISPLAY.lumps} more pools")
     if singles:
         say(f"  unchanged: {_listed(singles)}")
 
 
 def _listed(names: Sequence[str]) -> str:
-    return some_names(names, _MOST_LUMPS)
+    return some_names(names, DISPLAY.lumps)
 
 
-def lump_text(lump: Lump, most: int = _MOST_MEMBERS) -> str:
+def lump_text(lump: Lump, most: int = DISPLAY.members) -> str:
     """``A + 2·B − C``, cut after a few members."""
     return combination(lump.members.items(), most, times="·", minus="−", number=_readable)
 
 
 def _readable(value: Fraction) -> str:
-    return str(value) if value.denominator <= _READABLE else f"{float(value):.4g}"
+    return str(value) if value.denominator <= DISPLAY.denominator else f"{float(value):.4g}"
 
 
 def _print_certificate(outcome: Outcome) -> None:
@@ -89,7 +85,7 @@ def _print_certificate(outcome: Outcome) -> None:
         "chain": "step by step",
     }.get(str(data["method"]), f"({data['method']})")
     say(f"proved exact {how}")
-    say(f"  {proof.scope(_MOST_LUMPS)}")
+    say(f"  {proof.scope(DISPLAY.lumps)}")
     if data["heuristic"]:
         say(f"  note: {data['heuristic']}")
 
@@ -104,7 +100,7 @@ def _how_approximated(details: Mapping[str, Any]) -> list[str]:
         lines.append(f"taken for fast: {_listed(details['fast'])}")
     scales = details.get("time_scales")
     if scales:
-        pointed = ", ".join(f"{name} {share:g}" for name, share in list(scales["pointers"].items())[:_MOST_MEMBERS])
+        pointed = ", ".join(f"{name} {share:g}" for name, share in list(scales["pointers"].items())[: DISPLAY.members])
         lines.append(
             f"because: a gap of {scales['median_gap']:g} in the Jacobian's spectrum at {scales['points_with_gap']} of "
             f"{scales['points']} points of the run; shares in the fast modes: {pointed}"
@@ -112,11 +108,11 @@ def _how_approximated(details: Mapping[str, Any]) -> list[str]:
     if details.get("fast_reactions"):
         lines.append(f"at equilibrium: {_listed(['+'.join(ids) for ids in details['fast_reactions']])}")
     if details.get("near_equilibrium"):
-        found = list(details["near_equilibrium"].items())[:_MOST_MEMBERS]
+        found = list(details["near_equilibrium"].items())[: DISPLAY.members]
         shares = ", ".join(f"{name} {share:g}" for name, share in found)
         lines.append(f"because: net flux as a share of the gross one along the run: {shares}")
-    lines += [f"{name} = {text}" for name, text in list(details.get("solution", {}).items())[:_MOST_MEMBERS]]
-    lines += list(details.get("roots", {}).values())[:_MOST_MEMBERS]
+    lines += [f"{name} = {text}" for name, text in list(details.get("solution", {}).items())[: DISPLAY.members]]
+    lines += list(details.get("roots", {}).values())[: DISPLAY.members]
     if details.get("pruned_states"):
         told = f"pruned below {details['threshold']:.3g} ({details['weighting']}): {_listed(details['pruned_states'])}"
         lines.append(told)

@@ -27,6 +27,7 @@ __all__ = [
     "MaxSize",
     "MeasuredMethod",
     "Method",
+    "Observables",
     "Progress",
     "Spread",
     "TimeScaleMethod",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 Progress = Callable[[str], None]
+Observables = Sequence[Observable]
 AUTO: Final = "auto"
 Weighting = Literal["maximum", "average", "turnover"]
 WEIGHTINGS: Final[tuple[Weighting, ...]] = ("maximum", "average", "turnover")
@@ -104,9 +106,7 @@ class Method(Options):
     time_scale: ClassVar[bool] = False
     nothing_found: ClassVar[str] = "the method found nothing to reduce"
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """Reduce ``system``, keeping ``observables``.
 
         Raises

@@ -26,13 +26,14 @@ from sbmlump.methods.method import (
     MaxSize,
     MeasuredMethod,
     Method,
+    Observables,
     Progress,
     TimeScaleMethod,
     Weighting,
     fast_of,
 )
 from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import Observable, ReducedSystem
+from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import (
     FLAG,
@@ -80,9 +81,7 @@ class Exact(ExactMethod):
     name = "exact"
     nothing_found = EVERY_STATE
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.exact.lump.lump_exactly`."""
         from sbmlump.methods.exact.lump import lump_exactly
 
@@ -97,9 +96,7 @@ class ForwardEquivalence(ExactMethod):
     name = "forward-equivalence"
     nothing_found = EVERY_STATE
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.exact.partition.reduce_forward`."""
         from sbmlump.methods.exact.partition import reduce_forward
 
@@ -114,9 +111,7 @@ class BackwardEquivalence(ExactMethod):
     name = "backward-equivalence"
     nothing_found = "no two states stay equal; other methods may merge states (--method exact)"
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.exact.partition.reduce_backward`."""
         from sbmlump.methods.exact.partition import reduce_backward
 
@@ -142,9 +137,7 @@ class Conservation(ExactMethod):
     ] = ()
     fast: Fast = AUTO
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.elimination.conservation.conservation`."""
         from sbmlump.methods.elimination.conservation import bilinear_states, conservation
 
@@ -170,9 +163,7 @@ class QuasiSteadyState(TimeScaleMethod):
 
     name = "qssa"
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.elimination.quasi_steady.quasi_steady_state`."""
         from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
 
@@ -186,9 +177,7 @@ class QuasiEquilibrium(TimeScaleMethod):
 
     name = "quasi-equilibrium"
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.elimination.quasi_equilibrium.quasi_equilibrium`."""
         from sbmlump.methods.elimination.quasi_equilibrium import quasi_equilibrium
 
@@ -209,9 +198,7 @@ class RelationGraph(MeasuredMethod):
         Option(Choice(WEIGHTINGS), f"{', '.join(WEIGHTINGS)}; the first with a threshold, else all are tried.", "NAME"),
     ] = None
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.relation_graph.pruned`."""
         from sbmlump.methods.relation_graph import pruned
 
@@ -232,9 +219,7 @@ class Pooling(ExactMethod):
     name = "pooling"
     nothing_found = EVERY_STATE
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """Lump exactly, and see :func:`sbmlump.methods.reactions.pooled`."""
         from sbmlump.methods.exact.lump import lump_exactly
 
@@ -269,9 +254,7 @@ class Learned(MeasuredMethod):
         ),
     ] = None
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.learned.learn`."""
         from sbmlump.methods.learned import learn
 
@@ -302,9 +285,7 @@ class UserLumping(MeasuredMethod):
         ),
     ] = None
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.user_lumping.user_lumping`."""
         from sbmlump.methods.user_lumping import user_lumping
 
@@ -319,9 +300,7 @@ class Identity(Method):
 
     name = "none"
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.chain.identity`."""
         return identity(system, observables)
 

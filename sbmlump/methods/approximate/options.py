@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from sbmlump.errors import LimitError, Reason, UsageError
-from sbmlump.methods.method import STANDARD, Context, Ensemble, MaxError, MaxSize, Method, Spread
-from sbmlump.model.reduced import Observable, ReducedSystem
+from sbmlump.methods.method import STANDARD, Context, Ensemble, MaxError, MaxSize, Method, Observables, Spread
+from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import FLAG, Choice, Number, Option, Seed, Until
 
@@ -72,9 +72,7 @@ class Approximate(Method):
         ),
     ] = 60.0
 
-    def reduce(
-        self, system: OdeSystem, observables: Sequence[Observable], context: Context = STANDARD
-    ) -> ReducedSystem:
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """An approximate reduction and how far it is off.
 
         Returns

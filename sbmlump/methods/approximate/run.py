@@ -53,22 +53,52 @@ __all__ = [
     "curve",
     "Job",
     "Candidates",
+    "RefinementSettings",
 ]
 
 
-# -- Candidates of one size: what each algorithm proposes, and what refinement makes  ------------
-
-# Candidates of one size: what each algorithm proposes, and what refinement makes of it.
+# -- candidates of one size --------------------------------------------------------------------------
 
 
 Array = NDArray[np.float64]
-_POLISHING_STEPS: Final = 12  # that even an unrefined reduction gets: they cost a few times as much as its selection
-_REFINING_STEPS: Final = 25
-_GOOD: Final = 0.3  # times the wanted error: refinement stops there
-_MANY: Final = 1_000
-_EVERY: Final = 15  # where no candidate comes through the runs, refinement starts from one in so many
-_HOPELESS: Final = 30.0  # times the wanted error: another start will not bring it there either
-_WORTH_MORE_RUNS: Final = 3.0  # times the wanted error
+
+
+@dataclass(frozen=True, slots=True)
+class RefinementSettings:
+    """How far candidates are refined, and when a search asks for more.
+
+    Attributes
+    ----------
+    polishing_steps : int
+        That even an unrefined reduction gets: they cost a few times as much as its selection.
+    refining_steps : int
+        Of thorough refinement.
+    good : float
+        Times the wanted error: refinement stops there.
+    polished_one_in, refined_one_in : int
+        Where no candidate integrates to the end time, refinement starts from one in so many.
+    hopeless : float
+        Times the wanted error: another initial candidate will not bring it there either.
+    worth_more_runs : float
+        Times the wanted error: what is farther away from fewer runs is not learned again from more.
+    default_error : float
+        What is wanted where neither an error nor a size nor a tolerance is given.
+    solver_accuracy : float
+        Errors below this are those of the integration: larger sizes show nothing new.
+    """
+
+    polishing_steps: int = 12
+    refining_steps: int = 25
+    good: float = 0.3
+    polished_one_in: int = 1_000
+    refined_one_in: int = 15
+    hopeless: float = 30.0
+    worth_more_runs: float = 3.0
+    default_error: float = 0.01
+    solver_accuracy: float = 2e-6
+
+
+STANDARD_REFINEMENT: Final = RefinementSettings()
 
 
 class Candidates:
@@ -82,11 +112,18 @@ class Candidates:
     progress : callable
     wanted : float, optional
         The error that is aimed at; comparisons are as accurate as that needs.
+    settings : RefinementSettings
     """
 
     def __init__(
-        self, runs: LearningRuns, meter: Meter, progress: Progress = lambda _: None, wanted: float | None = None
+        self,
+        runs: LearningRuns,
+        meter: Meter,
+        progress: Progress = lambda _: None,
+        wanted: float | None = None,
+        settings: RefinementSettings = STANDARD_REFINEMENT,
     ) -> None:
+        self.settings = settings
         self.runs = runs
         self.options: Approximate = runs.options
         self._meter = meter
@@ -196,27 +233,29 @@ class Candidates:
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
         """The best candidate of one size, refined a little, and its worst training error."""
         search = self.search
-        starts = [one.map for one in search.ranked(size)[:1]] or search.candidates(size)[::_MANY][:MOST_TRIED]
-        return self._refined(search, starts, _POLISHING_STEPS, wanted, bool(search.ranked(size)))
+        starts = [one.map for one in search.ranked(size)[:1]] or search.candidates(size)[
+            :: self.settings.polished_one_in
+        ][:MOST_TRIED]
+        return self._refined(search, starts, self.settings.polishing_steps, wanted, bool(search.ranked(size)))
 
     def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
         """Refined from more runs, where what was learned from the fewer ones may not hold for others.
 
         ``near`` is the training error that refinement reached on the fewer ones.
         """
-        if near > _WORTH_MORE_RUNS * wanted:
+        if near > self.settings.worth_more_runs * wanted:
             return
         first: dict[str, Affine] = {}  # the best candidate with each kind of offset
         for one in self.search.ranked(size):
             first.setdefault(one.map.label.partition(",")[0], one.map)
         for start in list(first.values())[:MOST_TRIED]:
-            yield from self._refined(self.wide, [start], _REFINING_STEPS, wanted, True)
+            yield from self._refined(self.wide, [start], self.settings.refining_steps, wanted, True)
 
     def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
         """Refined from more runs and several starts, to the end; the best first."""
         ranked = [one.map for one in self.deep.ranked(size)[:MOST_TRIED]]
-        starts = ranked or self.deep.candidates(size)[::_EVERY][:MOST_TRIED]
-        found = self._refined(self.deep, starts, _REFINING_STEPS, wanted, bool(ranked))
+        starts = ranked or self.deep.candidates(size)[:: self.settings.refined_one_in][:MOST_TRIED]
+        found = self._refined(self.deep, starts, self.settings.refining_steps, wanted, bool(ranked))
         yield from ((self._in_totals_of_runs(one), worst) for one, worst in found)
 
     def _in_totals_of_runs(self, one: Affine) -> Affine:
@@ -234,21 +273,16 @@ class Candidates:
         found = []
         rows = np.arange(len(search.training.states))
         for start in starts:
-            better = refine(search, start, steps, _GOOD * (wanted or 0.0), self._progress, wanted)
+            better = refine(search, start, steps, self.settings.good * (wanted or 0.0), self._progress, wanted)
             worst = float(search.errors([better], rows).max())
             if np.isfinite(worst):
                 found.append((better, worst))
-            if wanted is not None and (worst <= 0.5 * wanted or (ranked and worst > _HOPELESS * wanted)):
+            if wanted is not None and (worst <= 0.5 * wanted or (ranked and worst > self.settings.hopeless * wanted)):
                 break
         return sorted(found, key=lambda pair: pair[1])
 
 
-# -- One approximate reduction: its runs, its candidates, and their way to a written  ------------
-
-# One approximate reduction: its runs, its candidates, and their way to a written and validated model.
-
-
-_DEFAULT_ERROR: Final = 0.01
+# -- one approximate reduction -----------------------------------------------------------------------
 
 
 class _Proposer:
@@ -288,16 +322,21 @@ class Job:
     """
 
     def __init__(
-        self, system: OdeSystem, observables: Sequence[Observable], options: Approximate, progress: Progress
+        self,
+        system: OdeSystem,
+        observables: Sequence[Observable],
+        options: Approximate,
+        progress: Progress,
+        settings: RefinementSettings = STANDARD_REFINEMENT,
     ) -> None:
-        self.options = options
+        self.options, self.settings = options, settings
         self.meter = Meter(options.work)
         self._progress = progress
         self.runs: LearningRuns = learning_runs(system, observables, options, self.meter, progress)
         wanted = options.max_error
         if wanted is None and options.max_size is None:
-            wanted = _DEFAULT_ERROR
-        self.candidates = Candidates(self.runs, self.meter, progress, wanted)
+            wanted = self.settings.default_error
+        self.candidates = Candidates(self.runs, self.meter, progress, wanted, settings)
 
     def run(self) -> ReducedSystem:
         """What the options ask for.
@@ -324,7 +363,7 @@ class Job:
             if found.best is None:
                 raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
             return self._finished(found.best, found.used_up)
-        wanted = o.max_error if o.max_error is not None else _DEFAULT_ERROR
+        wanted = o.max_error if o.max_error is not None else self.settings.default_error
         exact = None if runs.large else runs.exact_size
         if exact is not None:
             most = min(most, max(least, exact))  # with as many states the exact lumping has no error
@@ -398,7 +437,6 @@ _ADVICE: Final = "choose a shorter horizon (--until), allow at most so many stat
 
 
 Clock = Callable[[], float]
-_SOLVER_ACCURACY: Final = 2e-6  # errors below this are those of the integration: larger sizes show nothing new
 
 
 # -- curve -------------------------------------------------------------------------------------------
@@ -473,7 +511,7 @@ def _one_curve(candidates: Candidates, max_size: int | None, progress: Progress,
     for size in range(len(problem.pinned), most + 1):
         begin = clock()
         progress(f"{algorithm}, {size} states")
-        if algorithm == "balanced" and best[0] <= _SOLVER_ACCURACY:
+        if algorithm == "balanced" and best[0] <= candidates.settings.solver_accuracy:
             yield CurvePoint(size, algorithm, best[0], best[1], 0.0)
             continue
         refined = candidates.improved(size) if options.refine and not runs.large else []
