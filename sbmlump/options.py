@@ -77,8 +77,6 @@ class Number:
         Whether the range is without its end.
     whole : bool
         Whole numbers only.
-    infinite : bool
-        Whether infinity is one.
     """
 
     low: float = -math.inf
@@ -86,7 +84,6 @@ class Number:
     low_open: bool = False
     high_open: bool = False
     whole: bool = False
-    infinite: bool = False
 
     @property
     def says(self) -> str:
@@ -111,9 +108,7 @@ class Number:
         number = operator.index(value) if isinstance(value, Integral) and self.whole else float(value)
         below = number <= self.low if self.low_open else number < self.low
         above = number >= self.high if self.high_open else number > self.high
-        if below or above or not (math.isfinite(number) or (self.infinite and number > 0)):
-            return None
-        return number
+        return None if below or above or not math.isfinite(number) else number
 
 
 @dataclass(frozen=True, slots=True)

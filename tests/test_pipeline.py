@@ -14,6 +14,7 @@ from sbmlump import jobs
 from sbmlump.errors import InputError, UsageError
 from sbmlump.examples import clue_example, michaelis_menten
 from sbmlump.methods import registry
+from sbmlump.methods.method import Context
 from sbmlump.model.observables import observable_ids, parse_observables
 from sbmlump.model.reduced import ExactProof
 from sbmlump.outcome import outcome_of_error
@@ -72,7 +73,7 @@ def test_methods():
     [("none", set()), ("all", {"k1", "k1r", "k2", "cell"}), ("k1,k2", {"k1", "k2"}), (["k2"], {"k2"})],
 )
 def test_constants_to_keep(wanted, kept):
-    assert registry.kept_constants(michaelis_menten(), wanted) == kept
+    assert registry.Exact(keep_parameters=wanted).keep(michaelis_menten(), Context()) == kept
 
 
 def test_missing_files(tmp_path, data):

@@ -29,7 +29,7 @@ def wrong_reduction(path, observe, factor):
 def test_a_proof_that_simulations_contradict_is_an_internal_error(tmp_path, factor, monkeypatch):
     path = saved(tmp_path, twin_chains())
     wrong = wrong_reduction(path, "C", factor)
-    monkeypatch.setattr(jobs, "apply", lambda *_: wrong)
+    monkeypatch.setattr(jobs, "reduce_by", lambda *_: wrong)
     output = tmp_path / "reduced.xml"
     with pytest.raises(ContradictedError) as caught:
         run_reduction(path, ["C"], reduce_options("exact"), output)
@@ -110,6 +110,6 @@ def test_events_are_part_of_what_is_settled(tmp_path, monkeypatch):
     outcome = run_reduction(path, ["x"], options)
     assert outcome.report is not None
     assert outcome.report.max_relative_error < 1e-6
-    monkeypatch.setattr(jobs, "apply", lambda *_: replace(right, system=replace(right.system, events=())))
+    monkeypatch.setattr(jobs, "reduce_by", lambda *_: replace(right, system=replace(right.system, events=())))
     with pytest.raises(ContradictedError):
         run_reduction(path, ["x"], options)

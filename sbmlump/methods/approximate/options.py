@@ -11,7 +11,7 @@ from sbmlump.errors import LimitError, Reason, UsageError
 from sbmlump.methods.method import STANDARD, Context, Ensemble, MaxError, MaxSize, Method, Observables, Spread
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.options import FLAG, Choice, Number, Option, Seed, Until
+from sbmlump.options import FLAG, POSITIVE, Choice, Number, Option, Seed, Until
 
 __all__ = ["ALGORITHMS", "Approximate", "UnreachableError", "check_options"]
 
@@ -65,7 +65,7 @@ class Approximate(Method):
     work: Annotated[
         float,
         Option(
-            Number(0.0, low_open=True, infinite=True),
+            POSITIVE,
             "units of work that the search may do, about a second each; --refine allows as many again.",
             "N",
             default_of_method=True,
