@@ -428,7 +428,7 @@ def _with_neural(
         "closure_error": closure.closure_error,
         "trajectory_error": off if math.isfinite(off) else None,
     }
-    told = f"follows the observables to {off:.3g}" if math.isfinite(off) else "runs away"
+    told = f"follows the observables to {off:.3g}" if math.isfinite(off) else "diverges"
     message = (
         f"a neural closure with {closure.size} components {told} (closure error {closure.closure_error:.3g}); its "
         f"weights are in {learned.neural}"
@@ -468,7 +468,7 @@ reactions (the largest that is compiled) a minute; one that hangs shall not take
 
 
 class ContradictedError(SbmlumpError):
-    """A reduction was proved and is contradicted by simulations: a fault in sbmlump (exit code 70)."""
+    """A reduction was proved and is contradicted by simulations: an internal error of sbmlump (exit code 70)."""
 
 
 

@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> int:
             if request is not None:
                 return run_in_child(request, lambda reason, code: _not_finished(reason, code, as_json))
             code = cli.main(args=arguments, prog_name="sbmlump", standalone_mode=False)
-        except Exception as error:  # noqa: BLE001  the last line of defence: told as a fault of ours, never hidden
+        except Exception as error:  # noqa: BLE001  the last line of defence: told as an internal error, never hidden
             return _failed(error, as_json)
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
@@ -111,11 +111,11 @@ def _failed(error: Exception, as_json: bool) -> int:
         case SbmlumpError():
             return print_failure(Failure.of(error), as_json=as_json)
         case MemoryError():
-            reason = Reason("out-of-memory", "the memory is used up; a larger machine or a smaller model would do")
+            reason = Reason("out-of-memory", "the memory is exhausted; a larger machine or a smaller model would do")
             return print_failure(Failure("out-of-budget", (reason,), 4), as_json=as_json)
         case OSError() if (lost := lost_output()) is not None:
             return _cannot_print(lost)
-    return _fault(error, as_json)
+    return _internal_error(error, as_json)
 
 
 def _misused(error: click.ClickException, as_json: bool) -> int:
@@ -142,14 +142,16 @@ def _not_finished(reason: Reason, code: int, as_json: bool) -> int:
     return print_failure(Failure(outcome, (reason,), code), as_json=as_json)
 
 
-def _fault(error: Exception, as_json: bool) -> int:
+def _internal_error(error: Exception, as_json: bool) -> int:
     import os
     import traceback
     from pathlib import Path
 
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-    message = f"a fault in sbmlump ({type(error).__name__} at {place}: {error}); please report it with the model"
+    message = (
+        f"an internal error of sbmlump ({type(error).__name__} at {place}: {error}); please report it with the model"
+    )
     if os.environ.get("SBMLUMP_DEBUG"):
         traceback.print_exception(error, file=sys.stderr)
     if as_json:

@@ -44,13 +44,13 @@ def command(
     **options: Any,
 ) -> int:
     """Reduce MODEL to the smallest model that keeps what is observed, and write it as SBML."""
-    chosen = reduce_options(**given(options))
     try:
+        chosen = reduce_options(**given(options))
         with progress_reporter(quiet or as_json) as progress:
             outcome = run_reduction(model, observe, chosen, output, progress=progress)
             page = _write_page(report_folder, outcome, model, output)
     except SbmlumpError as error:
-        empty = Outcome("failed", ModelFacts(file=str(model)), chosen.method)
+        empty = Outcome("failed", ModelFacts(file=str(model)), options["method"])
         return print_failure(Failure.of(error, empty.as_json()), as_json=as_json)
     if as_json:
         print_json(outcome.as_json())

@@ -72,7 +72,7 @@ def _print_certificate(outcome: Outcome) -> None:
     data = proof.as_json()
     if isinstance(proof, ErrorEstimate):
         say(
-            f"measured on {proof.ensemble} starts (±{100 * proof.spread:g} %) until {proof.horizon:g}: "
+            f"measured on {proof.ensemble} initial values (±{100 * proof.spread:g} %) until {proof.horizon:g}: "
             f"worst relative error {proof.worst_error:.1e}, median {proof.median_error:.1e}"
         )
         for line in _how_approximated(proof.details):

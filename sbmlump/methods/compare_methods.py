@@ -206,7 +206,7 @@ def _ruler(
 def _measured(reduction: ReducedSystem, ruler: ReferenceEnsemble) -> tuple[float | None, Reason | None]:
     """The worst error on the common runs; where the equations are too long for that, the one of the certificate."""
     if "backward-equivalence" in reduction.method:
-        ruler = ruler.nominal()  # perturbed starts leave the class on which it holds
+        ruler = ruler.nominal()  # perturbed initial values leave the class on which it holds
     try:
         errors = measure(reduction, ruler, meter=Meter(_WORK)).errors
     except WorkLimitError:
@@ -215,7 +215,7 @@ def _measured(reduction: ReducedSystem, ruler: ReferenceEnsemble) -> tuple[float
         return own, Reason("work-limit", message)
     failed = int((~np.isfinite(errors)).sum())
     if failed:
-        message = f"the reduced model cannot be followed from {failed} of the {len(errors)} common starts"
+        message = f"the reduced model cannot be integrated from {failed} of the {len(errors)} common initial values"
         return None, Reason("not-simulated", message)
     return float(errors.max()), None
 

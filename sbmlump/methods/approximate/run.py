@@ -348,7 +348,7 @@ class Job:
         UnreachableError
             The wanted error was not reached; carries the best reduction.
         LimitError
-            No reduction comes through the runs (``no-reduction``).
+            No reduction integrates to the end time (``no-reduction``).
         """
         o, runs = self.options, self.runs
         if o.tolerance is not None:
@@ -412,10 +412,10 @@ class Job:
     def _nothing(self, most: int, used_up: bool) -> str:
         if used_up:
             return f"no reduction was found before {self._used()}; {_ADVICE}"
-        return f"no reduction with at most {most} states comes through the runs"
+        return f"no reduction with at most {most} states integrates to the end time on all runs"
 
     def _used(self) -> str:
-        return f"the {self.meter.limit:g} units of work that a search may do were used up"
+        return f"the {self.meter.limit:g} units of work that a search may do are exhausted"
 
     def _why(self, wanted: float, most: int, exact: int | None, found: SizeSearch[Try]) -> list[Reason]:
         best = found.best
@@ -428,12 +428,14 @@ class Job:
             return [Reason("max-error-not-reached", f"{message}; {_ADVICE}")]
         message = (
             f"no reduction with at most {most} states{known} has an error of at most {wanted:g} on the validation "
-            f"runs; {have}. Allow a larger error, a smaller --spread, a shorter horizon, or try --refine"
+            f"runs; {have}. Allow a larger error, a smaller --spread, an earlier end time, or try --refine"
         )
         return [Reason("max-error-not-reached", message)]
 
 
-_ADVICE: Final = "choose a shorter horizon (--until), allow at most so many states (--max-size), or more work (--work)"
+_ADVICE: Final = (
+    "choose an earlier end time (--until), allow at most so many states (--max-size), or more work (--work)"
+)
 
 
 Clock = Callable[[], float]
