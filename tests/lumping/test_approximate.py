@@ -283,12 +283,15 @@ def test_parameters_can_stay() -> None:
 def test_bad_requests(options: dict[str, object]) -> None:
     with pytest.raises(UsageError) as caught:
         reduced(noisy(), "kinase", **options)
-    assert {r.code for r in caught.value.reasons} == {"bad-option"}
+    assert {r.code for r in caught.value.reasons} == {"bad-horizon" if "until" in options else "bad-option"}
 
 
 def test_all_mistakes_at_once() -> None:
     with pytest.raises(UsageError) as caught:
-        reduced(noisy(), "kinase", until=-1.0, max_size=99, spread=2.0)
+        reduced(noisy(), "kinase", until=-1.0, max_size=0, spread=2.0)
+    assert len(caught.value.reasons) == 3
+    with pytest.raises(UsageError) as caught:
+        reduced(noisy(), "kinase", max_size=99, tolerance=0.1)
     assert len(caught.value.reasons) == 3
 
 
