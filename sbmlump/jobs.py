@@ -616,6 +616,8 @@ def curve(
     from sbmlump.methods.approximate.run import curve as curve_of
 
     chosen = Approximate(**options)
+    for name in algorithms:
+        replace(chosen, algorithm=name)  # refuses what is none
     system = load(path)
     observables = parse_observables(system, observe)
     names = [name for name in ALGORITHMS if name in algorithms] or ["balanced", "krylov"]

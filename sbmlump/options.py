@@ -3,7 +3,7 @@
 A class of options is a frozen dataclass that derives from :class:`Options`; each field is annotated with its
 :class:`Option`::
 
-    Fast = Annotated[str, Option(Ids("auto"), "fast states or reactions", metavar="ID,…|auto")]
+    Fast = Annotated[str, Option(ids("auto"), "fast states or reactions", metavar="ID,…|auto")]
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class QuasiSteadyState(Options):
@@ -17,67 +17,45 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, fields
 from numbers import Integral, Real
 from os import PathLike
-from typing import Annotated, Any, Final, Protocol, get_type_hints
+from typing import Annotated, Any, Final, get_type_hints
 
 from sbmlump.errors import Reason, UsageError
 
 __all__ = [
+    "FILE",
     "FLAG",
     "OBSERVE",
     "POINTS",
     "POSITIVE",
     "SIMULATOR",
     "UNTIL",
-    "Choice",
-    "Choices",
     "Declared",
-    "File",
-    "Flag",
-    "Ids",
     "Kind",
-    "Number",
     "Option",
     "Options",
     "Points",
+    "Range",
     "Seed",
-    "Texts",
     "Until",
+    "choice",
     "declared",
+    "ids",
     "names_in",
+    "number",
     "refuse_unknown",
+    "texts",
+    "whole_number",
 ]
 
 
-class Kind(Protocol):
-    """What an option takes."""
-
-    @property
-    def says(self) -> str:
-        """What it takes, within a sentence."""
-        ...
-
-    def read(self, value: Any) -> Any:
-        """The value in its one form; ``None`` if it is something else."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Number:
-    """A number in a range; a truth value is none, and neither is NaN.
-
-    Attributes
-    ----------
-    low, high : float
-    low_open, high_open : bool
-        Whether the range is without its end.
-    whole : bool
-        Whole numbers only.
-    """
+class Range:
+    """Where a number may lie, with its ends but for those that are open."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -85,114 +63,82 @@ class Number:
     high_open: bool = False
     whole: bool = False
 
-    @property
     def says(self) -> str:
-        """What it takes, within a sentence."""
+        """Which numbers these are, within a sentence."""
         noun = "a whole number" if self.whole else "a number"
-        if self.high < math.inf and self.high_open:
-            return f"{noun} that is at least {self.low:g} and less than {self.high:g}"
         if self.high < math.inf:
-            return (
-                f"{noun} from {self.low} to {self.high}" if self.whole else f"{noun} from {self.low:g} to {self.high:g}"
-            )
+            ends = (self.low, self.high) if self.whole else (f"{self.low:g}", f"{self.high:g}")
+            form = "{} that is at least {} and less than {}" if self.high_open else "{} from {} to {}"
+            return form.format(noun, *ends)
         if self.low_open:
             return "a positive number"
-        if self.low > 0:
-            return f"{noun} of at least {self.low:g}"
         return f"{noun} that is not negative" if self.low == 0 else noun
 
     def read(self, value: Any) -> float | int | None:
-        """The number; ``None`` if it is none, or out of range."""
+        """The number; ``None`` if it is none (NaN, a truth value), or out of range."""
         if isinstance(value, bool) or not isinstance(value, Integral if self.whole else Real):
             return None
-        number = operator.index(value) if isinstance(value, Integral) and self.whole else float(value)
-        below = number <= self.low if self.low_open else number < self.low
-        above = number >= self.high if self.high_open else number > self.high
-        return None if below or above or not math.isfinite(number) else number
+        found = operator.index(value) if isinstance(value, Integral) and self.whole else float(value)
+        below = found <= self.low if self.low_open else found < self.low
+        above = found >= self.high if self.high_open else found > self.high
+        return None if below or above or not math.isfinite(found) else found
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
-    """True or False."""
+class Kind:
+    """What an option takes.
 
-    says: str = "True or False"
+    Attributes
+    ----------
+    says : str
+        That, within a sentence.
+    read : callable
+        Gives the value in its one form; ``None`` if it is something else.
+    numbers : Range or None
+    choices : tuple of str
+        Names of which it takes one.
+    several : bool
+        Whether it may be given several times.
+    """
 
-    def read(self, value: Any) -> bool | None:
-        """The truth value."""
-        return value if isinstance(value, bool) else None
+    says: str
+    read: Callable[[Any], Any]
+    numbers: Range | None = None
+    choices: tuple[str, ...] = ()
+    several: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+def number(low: float = -math.inf, high: float = math.inf, *, low_open: bool = False, high_open: bool = False) -> Kind:
+    """A number in a range."""
+    numbers = Range(low, high, low_open, high_open)
+    return Kind(numbers.says(), numbers.read, numbers)
+
+
+def whole_number(low: int, high: int) -> Kind:
+    """A whole number in a range."""
+    numbers = Range(low, high, whole=True)
+    return Kind(numbers.says(), numbers.read, numbers)
+
+
+def choice(*names: str) -> Kind:
     """One of several names."""
-
-    choices: tuple[str, ...]
-
-    @property
-    def says(self) -> str:
-        """What it takes, within a sentence."""
-        return f"one of {', '.join(self.choices)}"
-
-    def read(self, value: Any) -> str | None:
-        """The name."""
-        return value if isinstance(value, str) and value in self.choices else None
+    return Kind(f"one of {', '.join(names)}", lambda value: value if value in names else None, choices=names)
 
 
-@dataclass(frozen=True, slots=True)
-class Ids:
+def ids(*words: str) -> Kind:
     """Ids, as one text with commas or as a list, or one of some words; read as a text with commas."""
 
-    words: tuple[str, ...] = ()
-
-    @property
-    def says(self) -> str:
-        """What it takes, within a sentence."""
-        words = "".join(f"{word!r}, " for word in self.words)
-        return f"{words}a text of ids with commas between them, or a list of ids"
-
-    def read(self, value: Any) -> str | None:
-        """The ids with commas between them."""
+    def read(value: Any) -> str | None:
         listed = _texts(value)
         return None if listed is None else ",".join(listed)
 
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """Some of several names; read as a tuple."""
-
-    choices: tuple[str, ...]
-
-    @property
-    def says(self) -> str:
-        """What it takes, within a sentence."""
-        return f"one of {', '.join(self.choices)}, or several"
-
-    def read(self, value: Any) -> tuple[str, ...] | None:
-        """The names."""
-        names = _texts(value)
-        return names if names is not None and set(names) <= set(self.choices) else None
+    said = "".join(f"{word!r}, " for word in words)
+    return Kind(f"{said}a text of ids with commas between them, or a list of ids", read)
 
 
-@dataclass(frozen=True, slots=True)
-class Texts:
+def texts(says: str) -> Kind:
     """One text, or a list of them; read as a tuple."""
-
-    says: str
-
-    def read(self, value: Any) -> tuple[str, ...] | None:
-        """The texts."""
-        return _texts(value)
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """The name of a file."""
-
-    says: str = "the name of a file"
-
-    def read(self, value: Any) -> str | None:
-        """The name."""
-        return str(value) if isinstance(value, str | PathLike) else None
+    return Kind(says, _texts, several=True)
 
 
 def _texts(value: object) -> tuple[str, ...] | None:
@@ -347,15 +293,16 @@ def refuse_unknown(names: Sequence[str], known: Collection[str]) -> None:
 
 # -- options of more than one storey -----------------------------------------------------------------
 
-FLAG: Final = Flag()
-POSITIVE: Final = Number(0.0, low_open=True)
+FLAG: Final = Kind("True or False", lambda value: value if isinstance(value, bool) else None)
+FILE: Final = Kind("the name of a file", lambda value: str(value) if isinstance(value, str | PathLike) else None)
+POSITIVE: Final = number(0.0, low_open=True)
+
 UNTIL: Final = Option(POSITIVE, "End time; chosen from the model if absent.", "T", code="bad-horizon")
 # more points need more memory for one quantity than simulations give numbers worth having
-POINTS: Final = Option(Number(2, 10_000_000, whole=True), "Points of the comparison grid.", code="bad-grid")
-OBSERVE: Final = Option(Texts("an id, an expression such as 'A + 2*B', or a list of them"), "What to keep.", "EXPR")
-
+POINTS: Final = Option(whole_number(2, 10_000_000), "Points of the comparison grid.", code="bad-grid")
+OBSERVE: Final = Option(texts("an id, an expression such as 'A + 2*B', or a list of them"), "What to keep.", "EXPR")
 SIMULATOR: Final = Option(
-    Choice(("roadrunner", "copasi", "scipy", "own")),
+    choice("roadrunner", "copasi", "scipy", "own"),
     "What simulates; scipy and own integrate sbmlump's right-hand side.",
     code="unknown-simulator",
 )
@@ -363,4 +310,4 @@ SIMULATOR: Final = Option(
 Until = Annotated[float | None, UNTIL]
 Points = Annotated[int, POINTS]
 # up to what every generator of random numbers, and every column of a result, takes
-Seed = Annotated[int, Option(Number(0, 2**63 - 1, whole=True), "Of the random numbers.")]
+Seed = Annotated[int, Option(whole_number(0, 2**63 - 1), "Of the random numbers.")]

@@ -12,7 +12,7 @@ from sbmlump.cli.options import declared_options
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import Reason
 from sbmlump.jobs import OPTIONS, check
-from sbmlump.options import Declared, Number, Option
+from sbmlump.options import Declared, Option, number
 from sbmlump.outcome import reason_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _MAX_ERROR = Declared(
-    "max_error", Option(Number(0.0), "Exit 1 if the largest relative error is above R.", metavar="R"), None
+    "max_error", Option(number(0.0), "Exit 1 if the largest relative error is above R.", metavar="R"), None
 )
 
 

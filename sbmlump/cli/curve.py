@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ from sbmlump.cli.options import declared_options
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import ALGORITHMS, Approximate, Curve, curve
-from sbmlump.options import Choices, Declared, Option, declared
+from sbmlump.options import Declared, Option, choice, declared
 
 __all__ = ["command", "csv_of"]
 
 
 _OPTIONS = declared(Approximate)
 _ALGORITHMS = Declared(
-    "algorithms",
-    Option(Choices(ALGORITHMS), "One or several; balanced and krylov if absent.", flag="--algorithm"),
+    "algorithm",
+    Option(
+        replace(choice(*ALGORITHMS), several=True), "One or several; balanced and krylov if absent.", flag="--algorithm"
+    ),
     (),
 )
 
@@ -37,7 +40,7 @@ def command(
     model: Path,
     observe: tuple[str, ...],
     output: Path | None,
-    algorithms: tuple[str, ...],
+    algorithm: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -46,7 +49,7 @@ def command(
     if output is not None and output.exists() and not output.is_dir():
         raise click.UsageError(f"{output} is not a folder; name one with -o")
     with progress_reporter(quiet or as_json) as progress:
-        found = curve(model, observe, algorithms, progress=progress, **options)
+        found = curve(model, observe, algorithm, progress=progress, **options)
         if output is not None:
             _write(output, found)
     if as_json:

@@ -11,8 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from sbmlump.jobs import METHODS, OPTIONS, methods_with
-from sbmlump.options import Choice, Choices, Declared, Flag, Texts, declared
-from sbmlump.options import Number as NumberKind
+from sbmlump.options import FLAG, Declared, Range, declared
 
 __all__ = ["OF_METHODS", "OF_REDUCTIONS", "declared_options", "given"]
 
@@ -45,36 +44,33 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _click_option(each: Declared) -> Callable[[Command], Command]:
     option, kind = each.option, each.option.kind
-    if isinstance(kind, Flag) and option.words is None:
-        flags: dict[str, Any] = {"is_flag": True}
-        if each.default:
-            flags |= {"flag_value": False, "default": True}
-        return click.option(each.flag, each.name, help=_help(each), **flags)
+    if kind is FLAG and option.words is None:
+        off: dict[str, Any] = {"flag_value": False, "default": True} if each.default else {}
+        return click.option(each.flag, each.name, help=_help(each), is_flag=True, **off)
     default = each.default if _one_default(each) else None
     if option.words is not None:
-        words = {value: word for word, value in option.words.items()}
-        default = words[each.default]
+        default = next(word for word, value in option.words.items() if value == each.default)
     return click.option(
         each.flag,
         each.name,
         type=_type(each),
         default=default,
         show_default=default not in (None, ()),
-        multiple=isinstance(kind, Choices | Texts),
+        multiple=kind.several,
         metavar=option.metavar,
         help=_help(each),
     )
 
 
-def _type(each: Declared) -> _Whole | _Real | _Choice | _Words | None:
+def _type(each: Declared) -> click.IntRange | click.FloatRange | click.Choice[str] | None:
     kind = each.option.kind
     if each.option.words is not None:
         return _Words(each.option.words)
-    if isinstance(kind, Choice | Choices):
-        return _Choice(each, kind)
-    if isinstance(kind, NumberKind):
-        return _Whole(each, kind) if kind.whole else _Real(each, kind)
-    return None
+    if kind.choices:
+        return _Choice(each)
+    if kind.numbers is None:
+        return None
+    return _Whole(each, kind.numbers) if kind.numbers.whole else _Real(each, kind.numbers)
 
 
 def _of_each_method(each: Declared) -> dict[str, Any]:
@@ -109,8 +105,8 @@ def _number(text: Any) -> Any:
 class _Whole(click.IntRange):
     """A whole number, refused as in Python."""
 
-    def __init__(self, each: Declared, kind: NumberKind) -> None:
-        super().__init__(int(kind.low), None if kind.high == math.inf else int(kind.high))
+    def __init__(self, each: Declared, numbers: Range) -> None:
+        super().__init__(int(numbers.low), int(numbers.high))
         self._declared = each
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -121,9 +117,11 @@ class _Whole(click.IntRange):
 class _Real(click.FloatRange):
     """A number, refused as in Python."""
 
-    def __init__(self, each: Declared, kind: NumberKind) -> None:
-        low, high = (None if math.isinf(end) else int(end) if end == int(end) else end for end in (kind.low, kind.high))
-        super().__init__(low, high, min_open=kind.low_open, max_open=kind.high_open)
+    def __init__(self, each: Declared, numbers: Range) -> None:
+        low, high = (
+            None if math.isinf(end) else int(end) if end == int(end) else end for end in (numbers.low, numbers.high)
+        )
+        super().__init__(low, high, min_open=numbers.low_open, max_open=numbers.high_open)
         self._declared = each
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -134,14 +132,13 @@ class _Real(click.FloatRange):
 class _Choice(click.Choice[str]):
     """One of several names, refused as in Python."""
 
-    def __init__(self, each: Declared, kind: Choice | Choices) -> None:
-        super().__init__(kind.choices)
+    def __init__(self, each: Declared) -> None:
+        super().__init__(each.option.kind.choices)
         self._declared = each
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The name."""
-        read = self._declared.read(value)
-        return read[0] if isinstance(read, tuple) else read
+        return self._declared.read(value)
 
 
 class _Words(click.Choice[str]):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 from sbmlump.errors import Reason, UsageError
 from sbmlump.model.reduced import Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.options import POSITIVE, Ids, Number, Option, Options, Seed, Until, names_in
+from sbmlump.options import POSITIVE, Option, Options, Seed, Until, ids, names_in, number, whole_number
 
 if TYPE_CHECKING:
     from sbmlump.dynamics.ensemble import EnsembleSettings
@@ -45,17 +45,17 @@ WEIGHTINGS: Final[tuple[Weighting, ...]] = ("maximum", "average", "turnover")
 Ensemble = Annotated[
     int,
     # a million runs of a small model take hours
-    Option(Number(0, 1_000_000, whole=True), "perturbed initial values.", "N", default_of_method=True),
+    Option(whole_number(0, 1_000_000), "perturbed initial values.", "N", default_of_method=True),
 ]
-Fast = Annotated[str, Option(Ids((AUTO,)), "fast states or reactions.", "ID,…|auto")]
+Fast = Annotated[str, Option(ids(AUTO), "fast states or reactions.", "ID,…|auto")]
 KeepParameters = Annotated[
     str,
-    Option(Ids(("none", "all")), "constants for all of whose values the reduction is to hold.", "none|all|ID,ID"),
+    Option(ids("none", "all"), "constants for all of whose values the reduction is to hold.", "none|all|ID,ID"),
 ]
 MaxError = Annotated[float | None, Option(POSITIVE, "smallest model with this relative error.", "R")]
-MaxSize = Annotated[int | None, Option(Number(1, 2**31 - 1, whole=True), "at most N states.", "N")]
+MaxSize = Annotated[int | None, Option(whole_number(1, 2**31 - 1), "at most N states.", "N")]
 Spread = Annotated[
-    float, Option(Number(0.0, 1.0, high_open=True), "relative size of the perturbation of initial values.", "S")
+    float, Option(number(0.0, 1.0, high_open=True), "relative size of the perturbation of initial values.", "S")
 ]
 
 

@@ -36,23 +36,23 @@ from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import (
+    FILE,
     FLAG,
     OBSERVE,
     SIMULATOR,
-    Choice,
     Declared,
-    File,
-    Ids,
-    Number,
     Option,
     Options,
     Points,
     Seed,
-    Texts,
     Until,
+    choice,
     declared,
+    ids,
     names_in,
+    number,
     refuse_unknown,
+    texts,
 )
 
 __all__ = [
@@ -129,7 +129,7 @@ class Conservation(ExactMethod):
     totals: Annotated[
         tuple[str, ...],
         Option(
-            Texts("a total such as 'A + B', or a list of totals"),
+            texts("a total such as 'A + B', or a list of totals"),
             "only this total, such as 'A + B'.",
             "EXPR",
             "--total",
@@ -191,11 +191,13 @@ class RelationGraph(MeasuredMethod):
 
     name = "relation-graph"
 
-    threshold: Annotated[float | None, Option(Number(0.0, 1.0), "least influence that is kept.", "R")] = None
+    threshold: Annotated[float | None, Option(number(0.0, 1.0), "least influence that is kept.", "R")] = None
     max_error: MaxError = None
     weighting: Annotated[
         Weighting | None,
-        Option(Choice(WEIGHTINGS), f"{', '.join(WEIGHTINGS)}; the first with a threshold, else all are tried.", "NAME"),
+        Option(
+            choice(*WEIGHTINGS), f"{', '.join(WEIGHTINGS)}; the first with a threshold, else all are tried.", "NAME"
+        ),
     ] = None
 
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
@@ -247,7 +249,7 @@ class Learned(MeasuredMethod):
     neural: Annotated[
         str | None,
         Option(
-            File(),
+            FILE,
             "also train a small neural closure and save its weights there (needs the extra neural).",
             "FILE",
             needed=True,
@@ -278,7 +280,7 @@ class UserLumping(MeasuredMethod):
     lumping: Annotated[
         str | None,
         Option(
-            File(),
+            FILE,
             "use the lumps in this file (CSV, or lines y = A + B), and say whether that is exact.",
             "FILE",
             needed=True,
@@ -364,7 +366,7 @@ def chain_names(text: str) -> tuple[str, ...]:
     return names
 
 
-def method_alternatives(texts: Sequence[str]) -> tuple[str, ...]:
+def method_alternatives(given: Sequence[str]) -> tuple[str, ...]:
     """The chains of ``a,b+c``, each once.
 
     Raises
@@ -372,7 +374,7 @@ def method_alternatives(texts: Sequence[str]) -> tuple[str, ...]:
     UsageError
         With code ``unknown-method``, where a name is not known, or none is given.
     """
-    alternatives = tuple(dict.fromkeys(name for text in texts for name in names_in(text)))
+    alternatives = tuple(dict.fromkeys(name for text in given for name in names_in(text)))
     if not alternatives:
         raise UsageError(Reason("unknown-method", "no method is named; --method exact is the default"))
     return tuple(dict.fromkeys("+".join(chain_names(alternative)) for alternative in alternatives))
@@ -397,11 +399,7 @@ class ReduceOptions(Options):
 
     method: Annotated[
         str,
-        Option(
-            Ids(),
-            f"one of {', '.join(METHODS)}; several in turn as a+b.",
-            "NAME",
-        ),
+        Option(ids(), f"one of {', '.join(METHODS)}; several in turn as a+b.", "NAME"),
     ] = "exact"
     until: Until = None
     points: Points = 201
@@ -410,7 +408,7 @@ class ReduceOptions(Options):
     on_class: Annotated[bool, Option(FLAG, "take conserved totals that are left as constants.")] = False
     reconstruct: Annotated[
         str | None,
-        Option(Ids(("all",)), "give these original species where the lumps determine them.", "ID,…|all"),
+        Option(ids("all"), "give these original species where the lumps determine them.", "ID,…|all"),
     ] = None
     as_rate_rules: Annotated[
         bool,
@@ -537,9 +535,9 @@ def reduce_by(
     """
     from sbmlump.methods.elimination.substitute import refuse_undefined
 
-    texts = OBSERVE.read("observe", observe)
+    wanted = OBSERVE.read("observe", observe)
     nothing = all(isinstance(method, Identity) for method in options.chain)
-    observables = parse_observables(system, texts) if texts or not nothing else ()
+    observables = parse_observables(system, wanted) if wanted or not nothing else ()
     context = Context(progress)
     if len(options.chain) == 1:
         reduction = options.chain[0].reduce(system, observables, context)

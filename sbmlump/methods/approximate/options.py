@@ -11,7 +11,7 @@ from sbmlump.errors import LimitError, Reason, UsageError
 from sbmlump.methods.method import STANDARD, Context, Ensemble, MaxError, MaxSize, Method, Observables, Spread
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.options import FLAG, POSITIVE, Choice, Number, Option, Seed, Until
+from sbmlump.options import FLAG, POSITIVE, Option, Seed, Until, choice, number
 
 __all__ = ["ALGORITHMS", "Approximate", "UnreachableError", "check_options"]
 
@@ -44,17 +44,17 @@ class Approximate(Method):
     name = "approximate"
     vouched = "measured error"
 
-    algorithm: Annotated[str, Option(Choice(ALGORITHMS), "how the lumping is found.")] = "balanced"
+    algorithm: Annotated[str, Option(choice(*ALGORITHMS), "how the lumping is found.")] = "balanced"
     tolerance: Annotated[
         float | None,
-        Option(Number(0.0), "with another algorithm than balanced: its ε, the largest part to be left out.", "EPS"),
+        Option(number(0.0), "with another algorithm than balanced: its ε, the largest part to be left out.", "EPS"),
     ] = None
     max_size: MaxSize = None
     max_error: MaxError = None
     until: Until = None
     ensemble: Ensemble = 24
     spread: Spread = 0.2
-    perturb_parameters: Annotated[float, Option(Number(0.0, 1.0, high_open=True), "vary parameters too.", "S")] = 0.0
+    perturb_parameters: Annotated[float, Option(number(0.0, 1.0, high_open=True), "vary parameters too.", "S")] = 0.0
     seed: Seed = 0
     refine: Annotated[bool, Option(FLAG, "improve by Levenberg–Marquardt least squares.")] = False
     non_negative: Annotated[
