@@ -195,9 +195,7 @@ class RelationGraph(MeasuredMethod):
     max_error: MaxError = None
     weighting: Annotated[
         Weighting | None,
-        Option(
-            choice(*WEIGHTINGS), f"{', '.join(WEIGHTINGS)}; the first with a threshold, else all are tried.", "NAME"
-        ),
+        Option(choice(*WEIGHTINGS), "the first with a threshold, else all are tried."),
     ] = None
 
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
