@@ -22,6 +22,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, fields
 from numbers import Integral, Real
 from os import PathLike
+from types import MappingProxyType
 from typing import Annotated, Any, Final, get_type_hints
 
 from sbmlump.errors import Reason, UsageError
@@ -262,16 +263,21 @@ class Options:
 
 def declared(options: type[Options]) -> Mapping[str, Declared]:
     """The options of a class, in order."""
-    hints = get_type_hints(options, include_extras=True)
-    found: dict[str, Declared] = {}
-    for each in fields(options):
-        option = next(
-            (part for part in getattr(hints[each.name], "__metadata__", ()) if isinstance(part, Option)), None
-        )
-        if option is not None:
-            assert each.default is not MISSING
-            found[each.name] = Declared(each.name, option, each.default)
-    return found
+    if options not in _DECLARED:
+        hints = get_type_hints(options, include_extras=True)
+        found: dict[str, Declared] = {}
+        for each in fields(options):
+            metadata = getattr(hints[each.name], "__metadata__", ())
+            option = next((part for part in metadata if isinstance(part, Option)), None)
+            if option is not None:
+                assert each.default is not MISSING
+                found[each.name] = Declared(each.name, option, each.default)
+        _DECLARED[options] = MappingProxyType(found)
+    return _DECLARED[options]
+
+
+# reading the annotations of a class takes a millisecond, and each object that is made asks for them
+_DECLARED: Final[dict[type[Options], Mapping[str, Declared]]] = {}
 
 
 def refuse_unknown(names: Sequence[str], known: Collection[str]) -> None:
