@@ -14,12 +14,13 @@ from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelErr
 from sbmlump.files import write_atomically
 from sbmlump.formats.load import load, read_model
 from sbmlump.isolate import Limits
-from sbmlump.methods.approximate.options import ALGORITHMS, Approximate, UnreachableError
+from sbmlump.methods.approximate.options import ALGORITHMS, UnreachableError
 from sbmlump.methods.method import ExactMethod, MeasuredMethod, Method, Progress
 from sbmlump.methods.registry import (
     DEFAULT_CHAINS,
     METHODS,
     OPTIONS,
+    Approximate,
     Exact,
     Learned,
     ReduceOptions,

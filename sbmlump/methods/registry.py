@@ -7,13 +7,14 @@ what is said of options without effect, and the page of methods in the documenta
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, Any, Final, TypeVar
 
 from sbmlump.errors import Reason, UsageError
-from sbmlump.methods.approximate.options import Approximate
+from sbmlump.methods.approximate.options import ApproximateOptions, check_options
 from sbmlump.methods.chain import apply_chain, identity
 from sbmlump.methods.method import (
     AUTO,
@@ -59,6 +60,8 @@ __all__ = [
     "DEFAULT_CHAINS",
     "METHODS",
     "OPTIONS",
+    "Approximate",
+    "Exact",
     "Learned",
     "ReduceOptions",
     "chain_names",
@@ -87,6 +90,48 @@ class Exact(ExactMethod):
 
         keep = self.keep(system, context)
         return lump_exactly(system, observables, keep=keep, seed=self.seed, progress=context.progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approximate(ApproximateOptions):
+    """Observable-pinned balanced lumping."""
+
+    name = "approximate"
+    vouched = "measured error"
+
+    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
+        """An approximate reduction and how far it is off.
+
+        Returns
+        -------
+        ReducedSystem
+            Its map is an :class:`~sbmlump.model.reduced.AffineLumping`, its certificate an
+            :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it. Where fewer
+            than two states are left (after other methods of a chain) there is nothing to approximate.
+
+        Raises
+        ------
+        UsageError
+            A request that makes no sense (``bad-option``).
+        UnreachableError
+            The wanted error was not reached; carries the best reduction (exit code 4).
+        LimitError
+            The model does not simulate over the horizon (``not-simulated``), or no reduction works.
+        UnsupportedModelError
+            See :func:`sbmlump.dynamics.problem.pose`.
+        """
+        from sbmlump.methods.approximate.run import Job
+
+        if system.size < 2:
+            remark = f"{system.size} states are left; there is nothing to approximate"
+            return replace(identity(system, observables), method=self.name, remarks=(remark,))
+        check_options(system, self)
+        begin = time.perf_counter()
+        job = Job(system, observables, self, context.progress)
+        ready = time.perf_counter()
+        reduction = job.run()
+        seconds = {"simulate_training": ready - begin, "lump": time.perf_counter() - begin}
+        return replace(reduction, seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

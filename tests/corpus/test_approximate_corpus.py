@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sbmlump.formats.load import load
-from sbmlump.methods.approximate.options import Approximate
+from sbmlump.methods.registry import Approximate
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ErrorEstimate
 

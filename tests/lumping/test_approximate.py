@@ -16,8 +16,9 @@ from sbmlump.dynamics.problem import pose
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
 from sbmlump.methods.approximate.learning_runs import conserved_totals
-from sbmlump.methods.approximate.options import Approximate, UnreachableError
+from sbmlump.methods.approximate.options import UnreachableError
 from sbmlump.methods.approximate.run import curve
+from sbmlump.methods.registry import Approximate
 from sbmlump.model.graph import Graph
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate, ReducedSystem

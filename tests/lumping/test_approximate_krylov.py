@@ -25,9 +25,9 @@ from sbmlump.methods.approximate.krylov import (
     pinned_projection,
     tolerance_ceiling,
 )
-from sbmlump.methods.approximate.options import Approximate
 from sbmlump.methods.approximate.validate import deviation, error_bound
 from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.methods.registry import Approximate
 from sbmlump.model.graph import Graph
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ErrorEstimate

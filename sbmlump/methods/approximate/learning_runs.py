@@ -16,7 +16,7 @@ from sbmlump.dynamics.problem import ReductionProblem, pose
 from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.time_span import choose_span
 from sbmlump.errors import Reason, SbmlumpError, UsageError
-from sbmlump.methods.approximate.options import Approximate
+from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.exact.lump import closure_problem
 from sbmlump.methods.exact.space import invariant_dimension
 from sbmlump.model.graph import Node
@@ -133,7 +133,7 @@ class LearningRuns:
         Runs to learn from, the nominal one first, and runs of another draw to measure on.
     totals : ndarray (c, n)
         Conserved totals, acting on x / scale.
-    options : Approximate
+    options : ApproximateOptions
     """
 
     problem: ReductionProblem
@@ -142,7 +142,7 @@ class LearningRuns:
     training: Sample
     checking: Sample
     totals: Array
-    options: Approximate
+    options: ApproximateOptions
 
     @property
     def large(self) -> bool:
@@ -193,7 +193,7 @@ class LearningRuns:
 
 
 def learning_runs(
-    system: OdeSystem, observables: Sequence[Observable], options: Approximate, meter: Meter, progress: Progress
+    system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, meter: Meter, progress: Progress
 ) -> LearningRuns:
     """Pose the problem, choose the horizon and simulate.
 

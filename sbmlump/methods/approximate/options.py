@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from sbmlump.errors import LimitError, Reason, UsageError
-from sbmlump.methods.method import STANDARD, Context, Ensemble, MaxError, MaxSize, Method, Observables, Spread
+from sbmlump.methods.method import Ensemble, MaxError, MaxSize, Method, Spread
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import FLAG, POSITIVE, Option, Seed, Until, choice, number
 
-__all__ = ["ALGORITHMS", "Approximate", "UnreachableError", "check_options"]
+__all__ = ["ALGORITHMS", "ApproximateOptions", "UnreachableError", "check_options"]
 
 ALGORITHMS: Final = ("balanced", "krylov", "forward-epsilon", "backward-epsilon")
 
@@ -35,14 +34,11 @@ class UnreachableError(LimitError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approximate(Method):
-    """Observable-pinned balanced lumping.
+class ApproximateOptions(Method):
+    """Options of approximate lumping.
 
     With neither ``max_error`` nor ``max_size`` nor ``tolerance``, the smallest reduction with an error of at most 0.01.
     """
-
-    name = "approximate"
-    vouched = "measured error"
 
     algorithm: Annotated[str, Option(choice(*ALGORITHMS), "how the lumping is found.")] = "balanced"
     tolerance: Annotated[
@@ -72,43 +68,8 @@ class Approximate(Method):
         ),
     ] = 60.0
 
-    def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
-        """An approximate reduction and how far it is off.
 
-        Returns
-        -------
-        ReducedSystem
-            Its map is an :class:`~sbmlump.model.reduced.AffineLumping`, its certificate an
-            :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it. Where fewer
-            than two states are left (after other methods of a chain) there is nothing to approximate.
-
-        Raises
-        ------
-        UsageError
-            A request that makes no sense (``bad-option``).
-        UnreachableError
-            The wanted error was not reached; carries the best reduction (exit code 4).
-        LimitError
-            The model does not simulate over the horizon (``not-simulated``), or no reduction works.
-        UnsupportedModelError
-            See :func:`sbmlump.dynamics.problem.pose`.
-        """
-        from sbmlump.methods.approximate.run import Job
-        from sbmlump.methods.chain import identity
-
-        if system.size < 2:
-            remark = f"{system.size} states are left; there is nothing to approximate"
-            return replace(identity(system, observables), method=self.name, remarks=(remark,))
-        check_options(system, self)
-        begin = time.perf_counter()
-        job = Job(system, observables, self, context.progress)
-        ready = time.perf_counter()
-        reduction = job.run()
-        seconds = {"simulate_training": ready - begin, "lump": time.perf_counter() - begin}
-        return replace(reduction, seconds=seconds)
-
-
-def check_options(system: OdeSystem, options: Approximate) -> None:
+def check_options(system: OdeSystem, options: ApproximateOptions) -> None:
     """Refuse requests that make no sense together or for this model, all at once.
 
     Raises

@@ -1,4 +1,4 @@
-"""Approximate reductions: the calls behind ``--method approximate`` and ``curve``."""
+"""ApproximateOptions reductions: the calls behind ``--method approximate`` and ``curve``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sbmlump.methods.approximate.krylov import (
     pinned_projection,
 )
 from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
-from sbmlump.methods.approximate.options import Approximate, UnreachableError, check_options
+from sbmlump.methods.approximate.options import ApproximateOptions, UnreachableError, check_options
 from sbmlump.methods.approximate.refine import refine
 from sbmlump.methods.approximate.search import (
     MOST_TRIED,
@@ -125,7 +125,7 @@ class Candidates:
     ) -> None:
         self.settings = settings
         self.runs = runs
-        self.options: Approximate = runs.options
+        self.options: ApproximateOptions = runs.options
         self._meter = meter
         self._progress = progress
         self._wanted = wanted
@@ -325,7 +325,7 @@ class Job:
         self,
         system: OdeSystem,
         observables: Sequence[Observable],
-        options: Approximate,
+        options: ApproximateOptions,
         progress: Progress,
         settings: RefinementSettings = STANDARD_REFINEMENT,
     ) -> None:
@@ -468,7 +468,7 @@ class CurveResult:
 def curve(
     system: OdeSystem,
     observables: Sequence[Observable],
-    options: Approximate,
+    options: ApproximateOptions,
     algorithms: Sequence[str] = ("balanced", "krylov"),
     *,
     progress: Progress = lambda _: None,
@@ -480,13 +480,13 @@ def curve(
 
     Parameters
     ----------
-    options : Approximate
+    options : ApproximateOptions
         Its ``max_size`` is the largest size of the curve; ``refine`` is for the balanced algorithm.
     algorithms : sequence of str
 
     Raises
     ------
-    As :meth:`~sbmlump.methods.approximate.options.Approximate.reduce`.
+    As :meth:`~sbmlump.methods.registry.Approximate.reduce`.
     """
     points: list[CurvePoint] = []
     runs: LearningRuns | None = None
