@@ -163,7 +163,7 @@ def test_a_search_that_may_do_little_ends_with_the_best_so_far() -> None:
     assert caught.value.exit_code == 4
     assert [reason.code for reason in caught.value.reasons] == ["max-error-not-reached"]
     assert "--work" in str(caught.value)
-    assert "used up" in str(caught.value)
+    assert "exhausted" in str(caught.value)
     assert best is not None
     assert isinstance(best.certificate, ErrorEstimate)
     assert best.certificate.details["work_used_up"] is True
