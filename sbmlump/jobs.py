@@ -472,8 +472,6 @@ class ContradictedError(SbmlumpError):
     """A reduction was proved and is contradicted by simulations: an internal error of sbmlump (exit code 70)."""
 
 
-
-
 def simulate_reduction(
     source: SimulatedModel,
     document: WrittenOutput,
