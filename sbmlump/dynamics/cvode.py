@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import CALL, Meter
+from sbmlump.dynamics.budget import CALL, Budget
 from sbmlump.dynamics.rosenbrock import Runs, StepControl
 from sbmlump.dynamics.vector_field import VectorField
 from sbmlump.isolate import silent_output
@@ -37,7 +37,7 @@ def advance_large(
     times: Array,
     run: NDArray[np.int64],
     tolerances: StepControl,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
 ) -> Runs:
     """Integrate each run by CVODE; what :func:`sbmlump.dynamics.rosenbrock.advance` does for small systems.
 
@@ -55,8 +55,8 @@ def advance_large(
         solver = _cvode(callbacks, tolerances)
         grid = times if len(times) > 2 else np.array([times[0], 0.5 * (times[0] + times[1]), times[1]])
         solution = _solved(solver, grid, start[i])
-        if meter is not None:
-            meter.add(callbacks.calls * (field.rate_work() + _CALLS_OF_RATES * CALL))
+        if budget is not None:
+            budget.add(callbacks.calls * (field.rate_work() + _CALLS_OF_RATES * CALL))
         got = np.asarray(solution.y)
         if len(times) == 2:
             got = got[::2] if len(got) == 3 else got[:1]

@@ -18,14 +18,14 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import CALL, PRODUCT, Meter, StepWork
+from sbmlump.dynamics.budget import CALL, PRODUCT, Budget, StepWork
 
-__all__ = ["BatchField", "Runs", "StepControl", "advance"]
+__all__ = ["BatchField", "Observer", "Runs", "StepControl", "advance"]
 
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Watch = Callable[[Indices, Indices, Array], NDArray[np.bool_]]
+Observer = Callable[[Indices, Indices, Array], NDArray[np.bool_]]
 """Runs, indices of output times, states there: which of these runs are to be given up."""
 
 _GAMMA: Final = 0.25
@@ -137,8 +137,8 @@ def advance(
     times: Array,
     run: Indices | None = None,
     tolerances: StepControl | None = None,
-    watch: Watch | None = None,
-    meter: Meter | None = None,
+    observer: Observer | None = None,
+    budget: Budget | None = None,
 ) -> Runs:
     """Integrate from ``times[0]``.
 
@@ -151,15 +151,15 @@ def advance(
     run : array of int (r,), optional
         What the field is told of each; 0 … r − 1 by default.
     tolerances : Tolerances
-    watch : callable, optional
+    observer : callable, optional
         Asked at every output which runs are to be given up.
-    meter : Meter, optional
+    budget : Budget, optional
         Counts the work.
 
     Raises
     ------
     WorkLimitError
-        If there is a meter and its limit has been passed.
+        If there is a budget and its limit has been passed.
     """
     r, n = start.shape
     states = np.full((r, len(times), n), np.nan)
@@ -184,9 +184,9 @@ def advance(
     work = _round_work(field)
     while len(batch.place):
         steps += 1
-        if meter is not None:
-            meter.add(work.call + len(batch.place) * work.point)
-        _round(field, batch, times, tolerances, states, watch, why)
+        if budget is not None:
+            budget.add(work.call + len(batch.place) * work.point)
+        _round(field, batch, times, tolerances, states, observer, why)
         _retire(batch, times, tolerances, floor, reached, why)
     return Runs(times, states, reached, tuple(why), steps)
 
@@ -213,7 +213,7 @@ def _round(
     times: Array,
     tolerances: StepControl,
     states: Array,
-    watch: Watch | None,
+    observer: Observer | None,
     why: list[str | None],
 ) -> None:
     """One step of every run in the batch."""
@@ -245,7 +245,7 @@ def _round(
     accepted = (size <= 1.0) & ~bad
     batch.count += 1
     if accepted.any():
-        _emit(batch, accepted, h, new, u, times, states, watch, why)
+        _emit(batch, accepted, h, new, u, times, states, observer, why)
     batch.t = np.where(accepted, np.where(h >= last - batch.t, last, batch.t + h), batch.t)
     batch.x = np.where(accepted[:, None], new, x)
     batch.f = np.where(accepted[:, None], rates, batch.f)
@@ -325,7 +325,7 @@ def _emit(
     u: list[Array],
     times: Array,
     states: Array,
-    watch: Watch | None,
+    observer: Observer | None,
     why: list[str | None],
 ) -> None:
     """Write the output times that lie in the accepted steps, by the continuous output of the method."""
@@ -343,8 +343,8 @@ def _emit(
         values = batch.x[rows] * (1 - s) + s * (new[rows] + (1 - s) * (c3[rows] + s * c4[rows]))
         values = np.where(s >= 1, new[rows], values)
         states[batch.place[rows], index] = values
-        if watch is not None:
-            for place in batch.place[rows][watch(batch.place[rows], index, values)].tolist():
+        if observer is not None:
+            for place in batch.place[rows][observer(batch.place[rows], index, values)].tolist():
                 why[place] = why[place] or "given up"
         batch.pointer[rows] += 1
         due[rows] = (batch.pointer[rows] <= last) & (times[np.minimum(batch.pointer[rows], last)] <= end[rows])

@@ -1,4 +1,4 @@
-"""Integration of a field from several starts: which solver, and jumps at known times."""
+"""Integration of a vector field from several initial values: which solver, and state resets at known times."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Meter
+from sbmlump.dynamics.budget import Budget
 from sbmlump.dynamics.cvode import advance_large, backward_large
-from sbmlump.dynamics.rosenbrock import Runs, StepControl, Watch, advance
+from sbmlump.dynamics.rosenbrock import Observer, Runs, StepControl, advance
 from sbmlump.dynamics.vector_field import VectorField
 
-__all__ = ["MAX_DENSE", "Jump", "integrate", "piecewise", "adjoints", "exponentials", "propagators", "sweep_back"]
+__all__ = ["MAX_DENSE", "StateReset", "integrate", "piecewise", "adjoints", "exponentials", "propagators", "sweep_back"]
 
 
 Array = NDArray[np.float64]
@@ -24,11 +24,11 @@ that way; the cubic growth makes one run at a time by a Krylov method faster fro
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
-    """At ``time`` the state x becomes ``reset.rates(x)`` (a field is a map with its Jacobian)."""
+class StateReset:
+    """At ``time`` the state x becomes ``new_state.rates(x)`` (a vector field is a map with its Jacobian)."""
 
     time: float
-    reset: VectorField
+    new_state: VectorField
 
 
 def integrate(
@@ -36,84 +36,77 @@ def integrate(
     start: Array,
     times: Array,
     *,
-    jumps: Sequence[Jump] = (),
+    resets: Sequence[StateReset] = (),
     run: NDArray[np.int64] | None = None,
     tolerances: StepControl | None = None,
-    watch: Watch | None = None,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
 ) -> Runs:
-    """Integrate ``field`` from ``times[0]``, honouring jumps; failures are data of the result.
+    """Integrate ``field`` from ``times[0]``, honouring state resets; failures are data of the result.
 
     Parameters
     ----------
-    field : Field
+    field : VectorField
     start : array (r, n)
     times : array (m,)
-        Increasing. The state at the time of a jump is the one after it.
-    jumps : sequence of Jump
+        Increasing. The state at the time of a reset is the one after it.
+    resets : sequence of StateReset
         In the order of their times.
     run : array of int (r,), optional
         The number of each run (0 … r − 1 by default).
-    tolerances : Tolerances
-    watch : callable, optional
-        See :func:`sbmlump.dynamics.rosenbrock.advance`; not asked by the solver for large systems.
-    meter : Meter, optional
+    tolerances : StepControl
+    budget : Budget, optional
         Counts the work.
 
     Raises
     ------
     WorkLimitError
-        If there is a meter and its limit has been passed.
+        If there is a budget and it is exhausted.
     """
-    run = np.arange(len(start)) if run is None else run
+    numbers = np.arange(len(start)) if run is None else run
     tolerances = tolerances or StepControl()
-    inside = [jump for jump in jumps if times[0] < jump.time <= times[-1]]
-    if not inside:
-        return _segment(field, start, times, run, tolerances, watch, meter)
+    inside = [reset for reset in resets if times[0] < reset.time <= times[-1]]
 
-    def segment(x: Array, grid: Array, alive: NDArray[np.int64]) -> Runs:
-        return _segment(field, x, grid, run[alive], tolerances, None, meter)
+    def segment(x: Array, grid: Array, alive: NDArray[np.int64], _: Observer | None) -> Runs:
+        if field.size <= MAX_DENSE:
+            return advance(field, x, grid, numbers[alive], tolerances, None, budget)
+        return advance_large(field, x, grid, numbers[alive], tolerances, budget)
 
-    def reset(i: int, x: Array, alive: NDArray[np.int64]) -> Array:
-        return inside[i].reset.rates(x, run[alive])
+    def after(i: int, x: Array, alive: NDArray[np.int64]) -> Array:
+        return inside[i].new_state.rates(x, numbers[alive])
 
-    return piecewise(segment, start, times, [jump.time for jump in inside], reset)
+    return piecewise(segment, start, times, [reset.time for reset in inside], after)
 
 
-def _segment(
-    field: VectorField,
-    start: Array,
-    times: Array,
-    run: NDArray[np.int64],
-    tolerances: StepControl,
-    watch: Watch | None,
-    meter: Meter | None,
-) -> Runs:
-    if field.size <= MAX_DENSE:
-        return advance(field, start, times, run, tolerances, watch, meter)
-    return advance_large(field, start, times, run, tolerances, meter)
+Segment = Callable[[Array, Array, NDArray[np.int64], Observer | None], Runs]
+"""Initial states, times, numbers of the runs and their observer, to an integration without resets."""
 
 
 def piecewise(
-    segment: Callable[[Array, Array, NDArray[np.int64]], Runs],
+    segment: Segment,
     start: Array,
     times: Array,
-    jumps: Sequence[float],
-    reset: Callable[[int, Array, NDArray[np.int64]], Array],
+    stops: Sequence[float],
+    after: Callable[[int, Array, NDArray[np.int64]], Array],
+    observer: Observer | None = None,
 ) -> Runs:
-    """Integrate from jump to jump.
+    """Integrate from state reset to state reset.
 
     Parameters
     ----------
-    segment : callable (states, times, runs) → Runs
-        Integrates without jumps.
+    segment : callable
+        See :data:`Segment`.
     start : array (r, n)
     times : array (m,)
-    jumps : sequence of float
-        Times within ``times``, ascending.
-    reset : callable (number of the jump, states, runs) → states
-        What the jump does.
+    stops : sequence of float
+        Times of the resets within ``times``, ascending.
+    after : callable (number of the reset, states, runs) → states
+        The states after a reset.
+    observer : callable, optional
+        As of :func:`sbmlump.dynamics.rosenbrock.advance`, for the whole of the runs; at a reset it sees the states
+        after it.
     """
+    if not len(stops):
+        return segment(start, times, np.arange(len(start)), observer)
     r, n = start.shape
     states = np.full((r, len(times), n), np.nan)
     states[:, 0] = start
@@ -122,11 +115,12 @@ def piecewise(
     alive = np.arange(r)
     x, now = start, float(times[0])
     steps = 0
-    for number, end in enumerate([*jumps, float(times[-1])]):
-        wanted = np.flatnonzero((times > now) & (times <= end))
+    for number, end in enumerate([*stops, float(times[-1])]):
+        resets = number < len(stops)
+        wanted = np.flatnonzero((times > now) & ((times < end) if resets else (times <= end)))
         grid = np.concatenate([[now], times[wanted], [end] if not len(wanted) or times[wanted[-1]] < end else []])
         if end > now:
-            part = segment(x, grid, alive)
+            part = segment(x, grid, alive, None if observer is None else _of_part(observer, alive, wanted))
             states[alive[:, None], wanted[None, :]] = part.states[:, 1 : 1 + len(wanted)]
             reached[alive] = part.reached
             steps += part.steps
@@ -135,11 +129,26 @@ def piecewise(
             x = part.states[part.complete, -1]
             alive = alive[part.complete]
         now = end
-        if number < len(jumps):
-            x = reset(number, x, alive)
+        if resets:
+            x = after(number, x, alive)
             at = np.flatnonzero(times == end)
             states[alive[:, None], at[None, :]] = x[:, None, :]
+            if observer is not None and len(at) and len(alive):
+                observer(alive, np.full(len(alive), at[0]), x)
     return Runs(times, states, reached, tuple(why), steps)
+
+
+def _of_part(observer: Observer, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Observer:
+    """``observer`` for the runs and output times of one segment; its end is no output time where a reset follows."""
+
+    def observe(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        inside = index - 1 < len(wanted)
+        bad = np.zeros(len(places), dtype=np.bool_)
+        if inside.any():
+            bad[inside] = observer(alive[places[inside]], wanted[index[inside] - 1], values[inside])
+        return bad
+
+    return observe
 
 
 # -- Adjoints: how much a disturbance of the state at time t moves a quantity at a la ------------
@@ -165,7 +174,7 @@ def adjoints(
     middles: Array | None,
     ends: NDArray[np.int64],
     gradients: Array,
-    jumps: Sequence[Jump] = (),
+    resets: Sequence[StateReset] = (),
 ) -> Array:
     """λ_e at every time of one run.
 
@@ -182,8 +191,8 @@ def adjoints(
         Indices of the end times, ascending.
     gradients : array (E, p, n)
         ∇z at each end time, for p quantities.
-    jumps : sequence of Jump
-        Their times must be among ``times``, which hold the state after the jump; the one before is taken from the
+    resets : sequence of StateReset
+        Their times must be among ``times``, which hold the state after the reset; the one before is taken from the
         last interval's end by the caller putting the same time twice.
 
     Returns
@@ -194,11 +203,11 @@ def adjoints(
     if field.size > MAX_DENSE:
         return backward_large(field, run, times, states, ends, gradients, _LARGE_TOLERANCE)
     phi, _ = propagators(field, run, times, states, middles)
-    for jump in jumps:
-        at = np.flatnonzero(times == jump.time)
+    for reset in resets:
+        at = np.flatnonzero(times == reset.time)
         if len(at) > 1:  # the interval of no length between before and after
             before = states[at[0]]
-            phi[at[0]] = jump.reset.jacobians(before[None, :], np.array([run]))[0]
+            phi[at[0]] = reset.new_state.jacobians(before[None, :], np.array([run]))[0]
     return np.asarray(sweep_back(phi[None], ends, gradients[None])[0])
 
 

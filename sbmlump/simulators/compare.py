@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.ensemble import relative_error
+from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, some_names
 from sbmlump.isolate import Limits, run_isolated, silent_output
 from sbmlump.model.evaluate import Evaluator
@@ -44,7 +46,7 @@ from sbmlump.simulators.protocol import (
     Trajectory,
     merged_grid,
 )
-from sbmlump.simulators.time_span import Horizon, before_failure, beyond_events, choose_horizon
+from sbmlump.simulators.time_span import before_failure, beyond_events, time_span_of_model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,10 +89,13 @@ class Definition:
         Ids of the original file, each read as what it means there.
     value : callable
         From the times, shape (k,), and the values of ``needs``, each of shape (k,), to the observable, shape (k,).
+    coefficients : mapping of str to float, optional
+        Of ``needs``, where the observable is a combination of them (and of a constant).
     """
 
     needs: tuple[str, ...]
     value: Callable[[Array, Mapping[str, Array]], Array]
+    coefficients: Mapping[str, float] | None = None
 
     @classmethod
     def linear(cls, coefficients: Mapping[str, float], offset: float = 0.0) -> Definition:
@@ -103,7 +108,7 @@ class Definition:
                 total += factor * columns[name]
             return total
 
-        return cls(tuple(fixed), value)
+        return cls(tuple(fixed), value, fixed)
 
     @classmethod
     def of_node(cls, graph: Graph, node: Node) -> Definition:
@@ -117,7 +122,16 @@ class Definition:
                 table[:, i] = columns[name]
             return evaluator.values(times, table)[:, 0]
 
-        return cls(needs, value)
+        terms = graph.linear_terms(node)
+        symbols = {graph.symbol(name): name for name in needs}
+        linear = all(term in symbols or graph.number_of(term) is not None for term in terms)
+        coefficients = {symbols[term]: float(c) for term, c in terms.items() if term in symbols} if linear else None
+        return cls(needs, value, coefficients)
+
+    @property
+    def observed(self) -> tuple[Mapping[str, float], ...]:
+        """What decides the end time: the observable, or all that it is computed from."""
+        return (self.coefficients,) if self.coefficients is not None else tuple({name: 1.0} for name in self.needs)
 
 
 # -- The errors of a comparison ------------------------------------------------------------------
@@ -236,7 +250,9 @@ def _error(q: Array, r: Array, scale: Scale, grid: NDArray[np.int64] | None) -> 
         difference = np.where(on_grid | (difference > _UNSEEN * beside), difference, 0.0)
     top, off = float(np.abs(q[known]).max()), float(difference.max())
     final = max(abs(float(q[-1])), _FINAL_FLOOR * top, tolerance)
-    return QuantityError(off / max(top, tolerance), abs(float(r[-1]) - float(q[-1])) / final, off)
+    return QuantityError(
+        float(relative_error(np.array(off), np.array(top), tolerance)), abs(float(r[-1]) - float(q[-1])) / final, off
+    )
 
 
 def largest(values: Sequence[float]) -> float:
@@ -349,10 +365,10 @@ class PairRequest:
         End time; chosen from the original where it is ``None``.
     points : int
         Of the uniform grid.
-    watch : mapping of str to Reading
-        Quantities of the original that are to be seen on the grid.
-    wanted, reduced_wanted : mapping of str to Reading
-        What is read in the original (``watch`` is a part of it) and in the reduced model.
+    observed : tuple of mappings of str to float
+        Combinations of ``wanted`` whose time scale decides the end time.
+    wanted, reduced_wanted : mapping of str to QuantitySelection
+        What is read in the original and in the reduced model.
     triggers : Triggers
         Events of the original; their ``needs`` are a part of ``wanted``.
     """
@@ -362,7 +378,7 @@ class PairRequest:
     reduced: SimulatedModel
     until: float | None
     points: int
-    watch: Mapping[str, QuantitySelection]
+    observed: tuple[Mapping[str, float], ...]
     wanted: Mapping[str, QuantitySelection]
     reduced_wanted: Mapping[str, QuantitySelection]
     triggers: Triggers = NO_TRIGGERS
@@ -374,7 +390,7 @@ class PairRun:
 
     Attributes
     ----------
-    horizon : Horizon
+    span : TimeSpan
     original, reduced : Trajectory
         On one grid: the uniform one and what had to be put between its points.
     looser : Trajectory or None
@@ -383,7 +399,7 @@ class PairRun:
         Name of the simulator.
     """
 
-    horizon: Horizon
+    span: TimeSpan
     original: Trajectory
     reduced: Trajectory
     looser: Trajectory | None = None
@@ -407,31 +423,31 @@ def _simulated(request: PairRequest) -> PairRun:
     model = engine.load(request.original)
     points = request.points
     if request.until is None:
-        horizon = choose_horizon(model, request.original.switches.named, request.watch)
+        span = time_span_of_model(model, request.original.switches.named, request.observed, request.wanted)
         if request.triggers.nodes:
-            horizon = beyond_events(model, horizon, request.triggers, request.wanted)
+            span = beyond_events(model, span, request.triggers, request.wanted)
     else:
-        horizon = Horizon(request.until, "given by the user")
+        span = TimeSpan(request.until, "given by the user")
     other = engine.load(request.reduced)
-    between = _between(model, other, request, horizon.until)
+    between = _between(model, other, request, span.until)
     try:
-        run = model.run(request.wanted, horizon.until, points, between=between)
+        run = model.run(request.wanted, span.until, points, between=between)
     except IntegrationError as error:
         if error.reached <= 0 or request.until is not None:
             raise
-        # a horizon of our own that a precise run does not reach is shortened once
-        horizon = before_failure(horizon, error.reached)
-        between = _between(model, other, request, horizon.until)
-        run = model.run(request.wanted, horizon.until, points, between=between)
-    reduced = other.run(request.reduced_wanted, horizon.until, points, between=between)
+        # an end time of our own that a precise run does not reach is shortened once
+        span = before_failure(span, error.reached)
+        between = _between(model, other, request, span.until)
+        run = model.run(request.wanted, span.until, points, between=between)
+    reduced = other.run(request.reduced_wanted, span.until, points, between=between)
     looser = None
     if _something_small(run):
         asked = replace(PRECISE, relative=PRECISE.relative * _LOOSER, absolute=PRECISE.absolute * _LOOSER)
         try:
-            looser = model.run(request.wanted, horizon.until, points, asked, between=between)
+            looser = model.run(request.wanted, span.until, points, asked, between=between)
         except IntegrationError:
             looser = None  # without it a small quantity is held against the others
-    return PairRun(horizon, run, reduced, looser, engine.name)
+    return PairRun(span, run, reduced, looser, engine.name)
 
 
 def _something_small(run: Trajectory) -> bool:
@@ -693,7 +709,7 @@ def compare(
         second,
         until,
         points,
-        needs,
+        tuple(row for pair in pairs.values() for row in pair.definition.observed),
         wanted,
         {name: pair.reading for name, pair in pairs.items()},
         triggers,
@@ -767,7 +783,7 @@ def _pairs(
 
 
 def _itself(name: str) -> Definition:
-    return Definition((name,), lambda _, columns: columns[name])
+    return Definition((name,), lambda _, columns: columns[name], {name: 1.0})
 
 
 def _unknown(name: str, path: Path, facts: ModelIndex) -> Reason:
@@ -816,7 +832,7 @@ def _report(
         original = {name: pair.definition.value(times, run.original.values) for name, pair in pairs.items()}
     reduced = {name: run.reduced.values[name] for name in pairs}
     scales = _scales(pairs, facts, run)
-    uniform = np.linspace(0.0, run.horizon.until, points)
+    uniform = np.linspace(0.0, run.span.until, points)
     place = np.searchsorted(times, uniform)
     errors = quantity_errors(original, reduced, scales, place)
     remarks = [
@@ -826,8 +842,8 @@ def _report(
         *_passed(conditions, run),
     ]
     return ErrorReport(
-        until=run.horizon.until,
-        horizon_reason=run.horizon.reason,
+        until=run.span.until,
+        horizon_reason=run.span.reason,
         times=uniform,
         original={name: values[place] for name, values in original.items()},
         reduced={name: values[place] for name, values in reduced.items()},
@@ -885,7 +901,7 @@ def _unfired(triggers: Triggers, run: PairRun) -> list[str]:
         return []
     listed = some_names(names, _MOST_NAMED)
     message = (
-        f"not seen to be triggered until time {run.horizon.until:g}: {listed}; what comes after such an event is not "
+        f"not seen to be triggered until time {run.span.until:g}: {listed}; what comes after such an event is not "
         "compared (--until T simulates longer)."
     )
     return [message]

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import lu_factor, lu_solve
 
-from sbmlump.dynamics.ensemble import default_horizon, time_points
+from sbmlump.dynamics.ensemble import time_grid, time_span_of
 from sbmlump.errors import SbmlumpError
 from sbmlump.linalg.rational import rank
 from sbmlump.methods.elimination.conservation import conservation
+from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ExactProof, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.proof.files import verify
@@ -72,7 +73,7 @@ def ruled_by_reactions(system: OdeSystem) -> bool:
 def compare(system: OdeSystem, found: ReducedSystem, again: OdeSystem) -> None:
     """Trajectories from the file's initial values, and from others put into the initial assignments."""
     try:
-        horizon = default_horizon(system)
+        horizon = time_span_of(system, parse_observables(system, list(system.states))).until
     except SbmlumpError as error:
         pytest.skip(f"cannot be simulated: {error}")
     start = system.initial_state()
@@ -138,7 +139,7 @@ def run(system: OdeSystem, x: Array, until: float, order: NDArray[np.intp] | Non
     equations are solved with the states in that order.
     """
     order = np.arange(system.size) if order is None else order
-    times = time_points(until, _POINTS)
+    times = time_grid(until, _POINTS)
     gamma = 1.0 + np.sqrt(0.5)
     unit = np.eye(system.size)
     states = [x]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from sbmlump.dynamics.budget import Meter, WorkLimitError
-from sbmlump.dynamics.ensemble import Array, Ensemble, Sample, run_ensemble
+from sbmlump.dynamics.budget import Budget, WorkLimitError
+from sbmlump.dynamics.ensemble import Array, Ensemble, Sample, run_ensemble, time_span_of_problem
 from sbmlump.dynamics.problem import ReductionProblem, pose
 from sbmlump.dynamics.solve import MAX_DENSE
-from sbmlump.dynamics.time_span import choose_span
+from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.exact.lump import closure_problem
@@ -178,22 +177,26 @@ class LearningRuns:
         except SbmlumpError:
             return None
 
-    def deeper(self, meter: Meter) -> Sample:
+    def deeper(self, budget: Budget) -> Sample:
         """Three times as many training runs, the nominal one first."""
         o = self.options
         more = Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
         checks = Ensemble(len(self.checking.states), o.spread, o.perturb_parameters)  # as wide a range of values
-        return run_ensemble(self.problem, self.until, (more, checks), o.seed, meter)[0]
+        return run_ensemble(self.problem, self.until, (more, checks), o.seed, budget)[0]
 
-    def wider(self, meter: Meter) -> Sample:
+    def wider(self, budget: Budget) -> Sample:
         """Three times as many training runs, of a third draw."""
         o = self.options
         none, more = Ensemble(0), Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
-        return run_ensemble(self.problem, self.until, (none, none, more), o.seed, meter)[-1]
+        return run_ensemble(self.problem, self.until, (none, none, more), o.seed, budget)[-1]
 
 
 def learning_runs(
-    system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, meter: Meter, progress: Progress
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    options: ApproximateOptions,
+    budget: Budget,
+    progress: Progress,
 ) -> LearningRuns:
     """Pose the problem, choose the horizon and simulate.
 
@@ -210,13 +213,14 @@ def learning_runs(
     if not problem.pinned:
         raise UsageError(Reason("constant-observable", "what is observed does not depend on any state"))
     try:
-        until, why = _horizon(problem, options.until, meter)
+        span = TimeSpan(options.until, "as asked for") if options.until else time_span_of_problem(problem, budget)
     except WorkLimitError as error:
         message = (
-            f"choosing a horizon for model {system.id} takes more than the {meter.limit:g} units of work allowed; "
+            f"choosing a horizon for model {system.id} takes more than the {budget.limit:g} units of work allowed; "
             "give one (--until), or more work (--work)"
         )
         raise WorkLimitError(Reason("work-limit", message)) from error
+    until, why = span.until, span.reason
     progress("simulating the original")
     large = problem.size > _LARGE
     count = min(options.ensemble, _LARGE_ENSEMBLE) if large else options.ensemble
@@ -224,25 +228,13 @@ def learning_runs(
     p = options.perturb_parameters
     ensembles = (Ensemble(count, options.spread, p), Ensemble(checks, options.spread, p))
     try:
-        training, checking = run_ensemble(problem, until, ensembles, options.seed, meter)
+        training, checking = run_ensemble(problem, until, ensembles, options.seed, budget)
     except WorkLimitError as error:
         message = (
             f"simulating model {system.id} to {until:g} ({why}) from {1 + count + checks} starts takes more than the "
-            f"{meter.limit:g} units of work that are allowed; choose a shorter horizon (--until), a smaller "
+            f"{budget.limit:g} units of work that are allowed; choose a shorter horizon (--until), a smaller "
             "--ensemble, or more work (--work)"
         )
         raise WorkLimitError(Reason("work-limit", message)) from error
     totals = conserved_totals(problem, training.scale)
     return LearningRuns(problem, until, why, training, checking, totals, options)
-
-
-def _horizon(problem: ReductionProblem, asked: float | None, meter: Meter) -> tuple[float, str]:
-    if asked is not None:
-        return asked, "as asked for"
-    field = problem.field()
-    start, watched = problem.start, problem.pinned_array()
-    if field.timed:
-        start = np.append(start, 0.0)
-        watched = np.concatenate([watched, np.zeros((len(watched), 1))], axis=1)
-    span = choose_span(field, start, watched, problem.jumps(math.inf, field.timed), meter)
-    return span.until, span.reason

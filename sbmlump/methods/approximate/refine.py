@@ -64,7 +64,7 @@ class _Refinement:
     def __init__(self, search: Search) -> None:
         training = search.training
         self.search = search
-        self.field = training.field
+        self.field = training.vector_field
         step = max(1, len(training.times) // _POINTS)
         index = np.unique(np.concatenate([np.arange(0, len(training.times), step), [len(training.times) - 1]]))
         self.rows = np.arange(min(_RUNS, len(training.states)))
@@ -99,7 +99,7 @@ class _Refinement:
             return np.asarray(bad)
 
         tolerances = StepControl(1e-5, 1e-7 * magnitude, steps)
-        runs = advance(field, starts, self.times, None, tolerances, watch, self.search.meter)
+        runs = advance(field, starts, self.times, None, tolerances, watch, self.search.budget)
         paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
         finite = np.isfinite(paths).all(axis=3)
         finite &= np.arange(len(self.times)) < failed.reshape(len(maps), r, 1)
@@ -117,7 +117,7 @@ class _Refinement:
         m = state.alive
         count = min(_END_TIMES, m - 1)
         ends = np.unique(np.linspace(1, m - 1, count).round().astype(np.int64))
-        self.search.meter.add(self._step_work(state.map.size, m, len(ends)))
+        self.search.budget.add(self._step_work(state.map.size, m, len(ends)))
         slopes = self._jacobian(state, ends)
         if slopes is None or not np.isfinite(slopes[0]).all():
             return []

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Meter
+from sbmlump.dynamics.budget import Budget
 from sbmlump.errors import LimitError, Reason, UsageError
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.krylov import (
@@ -90,7 +90,7 @@ class Candidates:
     Parameters
     ----------
     runs : LearningRuns
-    meter : Meter
+    budget : Budget
         Counts what it costs to make and compare them.
     progress : callable
     wanted : float, optional
@@ -98,11 +98,11 @@ class Candidates:
     """
 
     def __init__(
-        self, runs: LearningRuns, meter: Meter, progress: Progress = lambda _: None, wanted: float | None = None
+        self, runs: LearningRuns, budget: Budget, progress: Progress = lambda _: None, wanted: float | None = None
     ) -> None:
         self.runs = runs
         self.options: ApproximateOptions = runs.options
-        self._meter = meter
+        self._budget = budget
         self._progress = progress
         self._wanted = wanted
         self._search: Search | None = None
@@ -115,14 +115,14 @@ class Candidates:
         """Snapshots, gradients and decompositions."""
         if self._search is None:
             runs = self.runs
-            self._search = Search(runs.problem, runs.training, runs.totals, self._progress, self._wanted, self._meter)
+            self._search = Search(runs.problem, runs.training, runs.totals, self._progress, self._wanted, self._budget)
         return self._search
 
     @property
     def wide(self) -> Search:
         """The same decompositions, with errors on three times as many runs of another draw."""
         if self._wide is None:
-            self._wide = self.search.on(self.runs.wider(self._meter))
+            self._wide = self.search.on(self.runs.wider(self._budget))
         return self._wide
 
     @property
@@ -130,9 +130,9 @@ class Candidates:
         """Snapshots, gradients and decompositions from three times as many runs."""
         if self._deep is None:
             runs = self.runs
-            sample = runs.deeper(self._meter)
+            sample = runs.deeper(self._budget)
             totals = conserved_totals(runs.problem, sample.scale)
-            self._deep = Search(runs.problem, sample, totals, self._progress, self._wanted, self._meter)
+            self._deep = Search(runs.problem, sample, totals, self._progress, self._wanted, self._budget)
         return self._deep
 
     @property
@@ -201,7 +201,7 @@ class Candidates:
         constants = constants_of(runs.totals, sample.scale, sample.starts)
         rows = np.arange(len(sample.states))
         readout = Readout(runs.problem)
-        errors = measured_errors(runs.problem, readout, sample, [one], constants, rows, 10.0, meter=self._meter)
+        errors = measured_errors(runs.problem, readout, sample, [one], constants, rows, 10.0, budget=self._budget)
         yield one, float(errors.max())
 
     # -- refined -------------------------------------------------------------------------------------
@@ -265,13 +265,13 @@ _DEFAULT_ERROR: Final = 0.01
 
 
 class _Proposer:
-    """Candidates that are measured; with a meter, what that costs counts."""
+    """Candidates that are measured; with a budget, what that costs counts."""
 
-    def __init__(self, candidates: Candidates, meter: Meter | None, progress: Progress) -> None:
+    def __init__(self, candidates: Candidates, budget: Budget | None, progress: Progress) -> None:
         self.proposals: Callable[[int], Iterator[Proposal]] = candidates.proposals
         self.improved, self.relearned, self.thorough = candidates.improved, candidates.relearned, candidates.thorough
         self._runs = candidates.runs
-        self._meter = meter
+        self._budget = budget
         self._progress = progress
 
     def measured(self, one: Affine, training_worst: float) -> Try:
@@ -285,7 +285,7 @@ class _Proposer:
             runs.training.scale,
             keep_parameters=runs.options.perturb_parameters > 0,
         )
-        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._meter)
+        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._budget)
         return Try(one, written, validation, training_worst)
 
 
@@ -296,7 +296,7 @@ class Job:
     ----------
     runs : LearningRuns
     candidates : Candidates
-    meter : Meter
+    budget : Budget
         Work so far, and its limit.
     """
 
@@ -304,13 +304,13 @@ class Job:
         self, system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, progress: Progress
     ) -> None:
         self.options = options
-        self.meter = Meter(options.work)
+        self.budget = Budget(options.work)
         self._progress = progress
-        self.runs: LearningRuns = learning_runs(system, observables, options, self.meter, progress)
+        self.runs: LearningRuns = learning_runs(system, observables, options, self.budget, progress)
         wanted = options.max_error
         if wanted is None and options.max_size is None:
             wanted = _DEFAULT_ERROR
-        self.candidates = Candidates(self.runs, self.meter, progress, wanted)
+        self.candidates = Candidates(self.runs, self.budget, progress, wanted)
 
     def run(self) -> ReducedSystem:
         """What the options ask for.
@@ -353,7 +353,7 @@ class Job:
 
     def _within(self, wanted: float, least: int, most: int) -> SizeSearch[Try]:
         o = self.options
-        proposer = _Proposer(self.candidates, self.meter, self._progress)
+        proposer = _Proposer(self.candidates, self.budget, self._progress)
         if self.runs.large or o.algorithm != "balanced" or o.non_negative:
             return first_within(proposer, self._last(), wanted, least, most)
         return smallest_within(proposer, self._last(), wanted, least, most, self._more if o.refine else None)
@@ -362,7 +362,7 @@ class Job:
         o, large = self.options, self.runs.large
         balanced = o.algorithm == "balanced" and not o.non_negative and not large
         return best_up_to(
-            _Proposer(self.candidates, self.meter, self._progress),
+            _Proposer(self.candidates, self.budget, self._progress),
             self._last(),
             least,
             most,
@@ -377,13 +377,13 @@ class Job:
 
     def _more(self) -> _Proposer:
         """The same with as much work again."""
-        self.meter.limit = self.meter.spent + self.options.work
-        return _Proposer(self.candidates, self.meter, self._progress)
+        self.budget.limit = self.budget.spent + self.options.work
+        return _Proposer(self.candidates, self.budget, self._progress)
 
     # -- results -------------------------------------------------------------------------------------
 
     def _finished(self, tried: Try, used_up: bool) -> ReducedSystem:
-        certificate = certificate_of(self.runs, tried, self.meter.spent, used_up)
+        certificate = certificate_of(self.runs, tried, self.budget.spent, used_up)
         return tried.written.reduction(self.runs.problem, certificate, "approximate")
 
     def _nothing(self, most: int, used_up: bool) -> str:
@@ -392,7 +392,7 @@ class Job:
         return f"no reduction with at most {most} states comes through the runs"
 
     def _used(self) -> str:
-        return f"the {self.meter.limit:g} units of work that a search may do were used up"
+        return f"the {self.budget.limit:g} units of work that a search may do were used up"
 
     def _why(self, wanted: float, most: int, exact: int | None, found: SizeSearch[Try]) -> list[Reason]:
         best = found.best
@@ -545,8 +545,8 @@ def curve(
         )
         check_options(system, options)
         if runs is None:
-            runs = learning_runs(system, observables, options, Meter(), progress)
-        candidates = Candidates(replace(runs, options=options), Meter(), progress)
+            runs = learning_runs(system, observables, options, Budget(), progress)
+        candidates = Candidates(replace(runs, options=options), Budget(), progress)
         points += _one_curve(candidates, max_size, progress, clock)
     assert runs is not None
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})

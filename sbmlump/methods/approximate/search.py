@@ -10,12 +10,12 @@ from typing import Final, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import Jump, StepControl
-from sbmlump.dynamics.budget import CALL, PRODUCT, Meter, StepWork, WorkLimitError
-from sbmlump.dynamics.ensemble import Sample, gradients
+from sbmlump.dynamics import StateReset, StepControl
+from sbmlump.dynamics.budget import CALL, PRODUCT, Budget, StepWork, WorkLimitError
+from sbmlump.dynamics.ensemble import Sample, gradients, largest_values, relative_error
 from sbmlump.dynamics.problem import ReductionProblem
-from sbmlump.dynamics.rosenbrock import BatchField, Watch, advance
-from sbmlump.dynamics.solve import MAX_DENSE
+from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
+from sbmlump.dynamics.solve import MAX_DENSE, piecewise
 from sbmlump.dynamics.vector_field import QuadraticField, VectorField
 from sbmlump.methods.approximate.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
 from sbmlump.model.evaluate import Evaluator
@@ -27,7 +27,7 @@ __all__ = [
     "Search",
     "constants_of",
     "measured_errors",
-    "reduced_jumps",
+    "reduced_resets",
     "LiftedField",
     "TabledField",
     "lifted_field",
@@ -315,7 +315,7 @@ def measured_errors(
     rows: NDArray[np.int64],
     give_up: float = _GIVE_UP,
     relative: float = _RELATIVE,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
 ) -> Array:
     """Largest relative error of the observables over [0, T], (candidates, runs); infinite where it is not reached.
 
@@ -325,8 +325,8 @@ def measured_errors(
     times = sample.times
     wanted = [readout(times, path @ problem.pinned_array().T) for path in sample.states[rows]]
     reference = np.stack(wanted)
-    size = np.maximum(np.abs(reference).max(axis=1), 1e-12 * max(float(np.abs(reference).max(initial=0.0)), 1e-300))
-    field = lifted_field(sample.field, maps, constants[rows], sample.numbers[rows])
+    size = largest_values(reference, sample.states[rows])
+    field = lifted_field(sample.vector_field, maps, constants[rows], sample.numbers[rows])
     starts = np.concatenate([sample.starts[rows] @ m.matrix.T for m in maps])
     magnitude = np.stack([np.abs(starts[i :: len(rows)]).max(axis=0) for i in range(len(rows))]).max(axis=0)
     pinned_size = np.abs(sample.states @ problem.pinned_array().T).max(axis=(0, 1), initial=0.0)
@@ -337,10 +337,10 @@ def measured_errors(
         magnitude = np.append(magnitude, times[-1])
     errors = np.zeros(len(starts))
 
-    def watch(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+    def observer(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
         start = places % len(rows)
         with np.errstate(all="ignore"):
-            off = np.abs(readout(times[index], values[:, :p]) - reference[start, index]) / size[start]
+            off = relative_error(np.abs(readout(times[index], values[:, :p]) - reference[start, index]), size[start])
         now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
         errors[places] = np.maximum(errors[places], now)
         return np.asarray(now > give_up)
@@ -349,76 +349,36 @@ def measured_errors(
     fair = sample.steps * (sample.relative / relative) ** 0.25
     most = int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
     tolerances = StepControl(relative, 1e-2 * relative * magnitude, most)
-    jumps = reduced_jumps(sample, maps, constants[rows], rows)
-    done = _advance(field, starts, times, tolerances, watch, jumps, meter)
-    errors[~done] = np.inf
+    resets = reduced_resets(sample, maps, constants[rows], rows)
+
+    def segment(x: Array, grid: Array, alive: Indices, observe: Observer | None) -> Runs:
+        return advance(field, x, grid, alive, tolerances, observe, budget)
+
+    done = piecewise(
+        segment, starts, times, [time for time, _ in resets], lambda i, x, run: resets[i][1](x, run), observer
+    )
+    errors[~done.complete] = np.inf
     return errors.reshape(len(maps), len(rows))
 
 
-def _advance(
-    field: BatchField,
-    starts: Array,
-    times: Array,
-    tolerances: StepControl,
-    watch: Watch,
-    jumps: Sequence[tuple[float, Reset]],
-    meter: Meter | None,
-) -> NDArray[np.bool_]:
-    """Integrate, piecewise if there are jumps; which runs came through."""
-    if not jumps:
-        return advance(field, starts, times, None, tolerances, watch, meter).complete
-    r = len(starts)
-    alive = np.arange(r)
-    x, now = starts, float(times[0])
-    for time, reset in [*jumps, (float(times[-1]), None)]:
-        wanted = np.flatnonzero((times > now) & ((times < time) | ((times == time) & (reset is None))))
-        grid = np.concatenate([[now], times[wanted], [] if len(wanted) and times[wanted[-1]] >= time else [time]])
-        if time > now:
-            part = advance(field, x, grid, alive, tolerances, _shifted(watch, alive, wanted), meter)
-            x = part.states[part.complete, -1]
-            alive = alive[part.complete]
-        now = time
-        if reset is not None and len(alive):
-            x = reset(x, alive)
-            at = np.flatnonzero(times == time)
-            if len(at):
-                watch(alive, np.full(len(alive), at[0]), x)
-    complete = np.zeros(r, dtype=np.bool_)
-    complete[alive] = True
-    return complete
-
-
-def _shifted(watch: Watch, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Watch:
-    """``watch`` in terms of the runs and output times of one piece."""
-
-    def asked(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
-        inside = index - 1 < len(wanted)
-        bad = np.zeros(len(places), dtype=np.bool_)
-        if inside.any():
-            bad[inside] = watch(alive[places[inside]], wanted[index[inside] - 1], values[inside])
-        return bad
-
-    return asked
-
-
-def reduced_jumps(
+def reduced_resets(
     sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]
 ) -> list[tuple[float, Reset]]:
-    """What each jump does to the reduced states: y ← y + L(R(x̂) − x̂)."""
-    if not sample.jumps:
+    """What each reset does to the reduced states: y ← y + L(R(x̂) − x̂)."""
+    if not sample.resets:
         return []
-    lifting = LiftedField(sample.field, maps, constants, sample.numbers[rows])
+    lifting = LiftedField(sample.vector_field, maps, constants, sample.numbers[rows])
 
-    def of(jump: Jump) -> Reset:
-        def reset(y: Array, run: NDArray[np.int64]) -> Array:
+    def of(reset: StateReset) -> Reset:
+        def reduced(y: Array, run: NDArray[np.int64]) -> Array:
             which, start = np.divmod(run, len(rows))
             x = lifting.lifted(y, run)
-            moved = jump.reset.rates(x, sample.numbers[rows][start]) - x
+            moved = reset.new_state.rates(x, sample.numbers[rows][start]) - x
             return np.asarray(y + lifting.project(moved, which))
 
-        return reset
+        return reduced
 
-    return [(jump.time, of(jump)) for jump in sample.jumps]
+    return [(reset.time, of(reset)) for reset in sample.resets]
 
 
 class Search:
@@ -431,10 +391,10 @@ class Search:
         totals: Array,
         progress: Callable[[str], None] = lambda _: None,
         wanted: float | None = None,
-        meter: Meter | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.problem = problem
-        self.meter = Meter() if meter is None else meter
+        self.budget = Budget() if budget is None else budget
         self._progress = progress
         self._relative = _RELATIVE if wanted is None else min(max(_ACCURACY * wanted, _RELATIVE), _COARSE)
         self.training = training
@@ -529,7 +489,7 @@ class Search:
         """Errors over some training runs."""
         accuracy = self._relative if relative is None else relative
         return measured_errors(
-            self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy, self.meter
+            self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy, self.budget
         )
 
     def _rank(self, maps: list[Affine]) -> list[Ranked]:
