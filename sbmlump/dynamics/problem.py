@@ -26,7 +26,6 @@ __all__ = ["ReductionProblem", "TimedEvent", "pose"]
 _TOGETHER: Final = 1e-9  # of a time: events closer than that may be one moment for an integrator
 
 Array = NDArray[np.float64]
-_EXACT_RATIO: Final = 1 << 200
 
 
 @dataclass(frozen=True, slots=True)

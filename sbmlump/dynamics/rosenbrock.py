@@ -48,10 +48,34 @@ _D: Final = (
     (10.12623508344586, -7.487995877610167, -34.80091861555747, -7.992771707568823, 1.025137723295662),
     (-0.6762803392801253, 6.087714651680015, 16.43084320892478, 24.76722511418386, -6.594389125716872),
 )
-_SAFETY: Final = 0.9
-_SHRINK, _GROW = 0.2, 6.0
-_CALLS: Final = 100  # array routines of a round
-_VECTORS: Final = 150  # passes over the states of a run in a round
+
+
+@dataclass(frozen=True, slots=True)
+class RosenbrockSettings:
+    """How steps change, and what they cost.
+
+    Attributes
+    ----------
+    safety : float
+        Of the step that the error estimate allows (Hairer and Wanner).
+    shrink : float
+        A step becomes at most so much shorter.
+    grow : float
+        A step becomes at most so many times as long.
+    calls : int
+        Array routines of a round, for the budget.
+    vectors : int
+        Passes over the states of a run in a round, for the budget.
+    """
+
+    safety: float = 0.9
+    shrink: float = 0.2
+    grow: float = 6.0
+    calls: int = 100
+    vectors: int = 150
+
+
+ROSENBROCK: Final = RosenbrockSettings()
 
 
 class BatchField(Protocol):
@@ -194,7 +218,9 @@ def advance(
 def _round_work(field: BatchField) -> StepWork:
     """The field's own work and that of the method: an inverse, six products with it, some dozens of array routines."""
     own, n = field.step_work(), field.size
-    return StepWork(own.call + _CALLS * CALL, own.point + 4 * PRODUCT * n**3 + 12 * n * n + _VECTORS * n)
+    return StepWork(
+        own.call + ROSENBROCK.calls * CALL, own.point + 4 * PRODUCT * n**3 + 12 * n * n + ROSENBROCK.vectors * n
+    )
 
 
 def _first_steps(start: Array, f: Array, times: Array, tolerances: StepControl) -> Array:
@@ -240,8 +266,8 @@ def _round(
         size = np.sqrt(np.mean((error / scale) ** 2, axis=1))
         rates = _rates(field, new, run, tolerances)
         bad = ~(np.isfinite(size) & np.isfinite(rates).all(axis=1))
-        factor = np.where(bad, 0.1, np.clip(_SAFETY * size**-0.25, _SHRINK, _GROW))
-        factor = np.where(np.isfinite(factor), factor, _GROW)
+        factor = np.where(bad, 0.1, np.clip(ROSENBROCK.safety * size**-0.25, ROSENBROCK.shrink, ROSENBROCK.grow))
+        factor = np.where(np.isfinite(factor), factor, ROSENBROCK.grow)
     accepted = (size <= 1.0) & ~bad
     batch.count += 1
     if accepted.any():

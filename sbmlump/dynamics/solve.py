@@ -162,8 +162,23 @@ def _of_part(observer: Observer, alive: NDArray[np.int64], wanted: NDArray[np.in
 # (1, 2), which is L-stable: what decays within an interval is gone after it.
 
 
-_POINTS: Final = 400
-_LARGE_TOLERANCE: Final = 1e-4
+@dataclass(frozen=True, slots=True)
+class AdjointSettings:
+    """How adjoints are computed.
+
+    Attributes
+    ----------
+    block : int
+        Intervals whose propagators are made at once: 400 matrices of 120 rows are 46 MB.
+    large_tolerance : float
+        Relative tolerance for large systems: gradients rank directions, no figure comes from them.
+    """
+
+    block: int = 400
+    large_tolerance: float = 1e-4
+
+
+ADJOINT: Final = AdjointSettings()
 
 
 def adjoints(
@@ -201,7 +216,7 @@ def adjoints(
         Zero after its own end time.
     """
     if field.size > MAX_DENSE:
-        return backward_large(field, run, times, states, ends, gradients, _LARGE_TOLERANCE)
+        return backward_large(field, run, times, states, ends, gradients, ADJOINT.large_tolerance)
     phi, _ = propagators(field, run, times, states, middles)
     for reset in resets:
         at = np.flatnonzero(times == reset.time)
@@ -220,8 +235,8 @@ def propagators(
     n = field.size
     steps = np.diff(times)
     out = np.empty((2, len(steps), n, n))
-    for low in range(0, len(steps), _POINTS):
-        block = slice(low, low + _POINTS)
+    for low in range(0, len(steps), ADJOINT.block):
+        block = slice(low, low + ADJOINT.block)
         z = field.jacobians(middles[block], np.full(len(middles[block]), run)) * steps[block, None, None]
         out[:, block] = exponentials(z, steps[block])
     return out[0], out[1]

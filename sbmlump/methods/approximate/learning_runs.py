@@ -25,10 +25,38 @@ from sbmlump.model.system import OdeSystem
 __all__ = ["conserved_totals", "LearningRuns", "learning_runs"]
 
 
-_MOST_LARGE_TOTALS: Final = 24
+@dataclass(frozen=True, slots=True)
+class LearningSettings:
+    """How many runs are learned from.
+
+    Attributes
+    ----------
+    most_totals : int
+        Conserved totals that are looked for in a large system: each takes two sparse least-squares solutions.
+    conserved : float
+        Of the norm: what is left of a row where it is taken for conserved.
+    validation : int
+        Runs that a reduction is measured on.
+    large : int
+        From so many states on a single variant is made, instead of dozens that are compared.
+    large_ensemble : int
+        Most runs to learn from for these.
+    large_validation : int
+        Runs to measure on for these.
+    wider : int
+        Times the ensemble: thorough refinement has far more freedom than the selection.
+    """
+
+    most_totals: int = 24
+    conserved: float = 1e-8
+    validation: int = 10
+    large: int = 300
+    large_ensemble: int = 6
+    large_validation: int = 3
+    wider: int = 3
 
 
-_CONSERVED: Final = 1e-8
+LEARNING: Final = LearningSettings()
 
 
 def conserved_totals(problem: ReductionProblem, scale: Array) -> Array:
@@ -85,7 +113,7 @@ def _sparse_totals(entries: list[tuple[int, int, float]], n: int, terms: int, sc
     table = (table @ sp.diags_array(1.0 / np.where(norms > 0, norms, 1.0))).tocsr()
     rng = np.random.default_rng(0xC0)
     found = np.empty((0, n))
-    for _ in range(_MOST_LARGE_TOTALS):
+    for _ in range(LEARNING.most_totals):
         vector = rng.standard_normal(n)
         rest = vector - found.T @ (found @ vector)
         for _ in range(2):  # the second round removes what the first leaves of the range
@@ -95,26 +123,11 @@ def _sparse_totals(entries: list[tuple[int, int, float]], n: int, terms: int, sc
         if size < 1e-6 * float(np.linalg.norm(vector)):
             break
         found = np.vstack([found, rest / size])
-    kept = np.linalg.norm(table.T @ found.T, axis=0) < _CONSERVED if len(found) else np.zeros(0, dtype=np.bool_)
+    kept = np.linalg.norm(table.T @ found.T, axis=0) < LEARNING.conserved if len(found) else np.zeros(0, dtype=np.bool_)
     return np.ascontiguousarray(found[kept])
 
 
 Progress = Callable[[str], None]
-
-
-_VALIDATION: Final = 10
-
-
-_LARGE: Final = 300
-
-
-_LARGE_ENSEMBLE: Final = 6
-
-
-_LARGE_VALIDATION: Final = 3
-
-
-_WIDER: Final = 3  # times the ensemble: thorough refinement has far more freedom than the selection
 
 
 @dataclass(frozen=True)
@@ -146,7 +159,7 @@ class LearningRuns:
     @property
     def large(self) -> bool:
         """Whether a single variant is made, instead of dozens that are compared."""
-        return self.problem.size > _LARGE
+        return self.problem.size > LEARNING.large
 
     @property
     def clock(self) -> int:
@@ -180,14 +193,14 @@ class LearningRuns:
     def deeper(self, budget: Budget) -> Sample:
         """Three times as many training runs, the nominal one first."""
         o = self.options
-        more = Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
+        more = Ensemble(LEARNING.wider * o.ensemble, o.spread, o.perturb_parameters)
         checks = Ensemble(len(self.checking.states), o.spread, o.perturb_parameters)  # as wide a range of values
         return run_ensemble(self.problem, self.until, (more, checks), o.seed, budget)[0]
 
     def wider(self, budget: Budget) -> Sample:
         """Three times as many training runs, of a third draw."""
         o = self.options
-        none, more = Ensemble(0), Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
+        none, more = Ensemble(0), Ensemble(LEARNING.wider * o.ensemble, o.spread, o.perturb_parameters)
         return run_ensemble(self.problem, self.until, (none, none, more), o.seed, budget)[-1]
 
 
@@ -222,9 +235,9 @@ def learning_runs(
         raise WorkLimitError(Reason("work-limit", message)) from error
     until, why = span.until, span.reason
     progress("simulating the original")
-    large = problem.size > _LARGE
-    count = min(options.ensemble, _LARGE_ENSEMBLE) if large else options.ensemble
-    checks = _LARGE_VALIDATION if large else _VALIDATION
+    large = problem.size > LEARNING.large
+    count = min(options.ensemble, LEARNING.large_ensemble) if large else options.ensemble
+    checks = LEARNING.large_validation if large else LEARNING.validation
     p = options.perturb_parameters
     ensembles = (Ensemble(count, options.spread, p), Ensemble(checks, options.spread, p))
     try:

@@ -37,7 +37,7 @@ from sbmlump.methods.approximate.options import (
 )
 from sbmlump.methods.approximate.refine import refine
 from sbmlump.methods.approximate.search import (
-    MOST_TRIED,
+    SIZES,
     Proposal,
     Readout,
     Search,
@@ -209,7 +209,7 @@ class Candidates:
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
         """The best candidate of one size, refined a little, and its worst training error."""
         search = self.search
-        starts = [one.map for one in search.ranked(size)[:1]] or search.candidates(size)[::_MANY][:MOST_TRIED]
+        starts = [one.map for one in search.ranked(size)[:1]] or search.candidates(size)[::_MANY][: SIZES.most_tried]
         return self._refined(search, starts, _POLISHING_STEPS, wanted, bool(search.ranked(size)))
 
     def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
@@ -222,13 +222,13 @@ class Candidates:
         first: dict[str, Affine] = {}  # the best candidate with each kind of offset
         for one in self.search.ranked(size):
             first.setdefault(one.map.label.partition(",")[0], one.map)
-        for start in list(first.values())[:MOST_TRIED]:
+        for start in list(first.values())[: SIZES.most_tried]:
             yield from self._refined(self.wide, [start], _REFINING_STEPS, wanted, True)
 
     def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
         """Refined from more runs and several starts, to the end; the best first."""
-        ranked = [one.map for one in self.deep.ranked(size)[:MOST_TRIED]]
-        starts = ranked or self.deep.candidates(size)[::_EVERY][:MOST_TRIED]
+        ranked = [one.map for one in self.deep.ranked(size)[: SIZES.most_tried]]
+        starts = ranked or self.deep.candidates(size)[::_EVERY][: SIZES.most_tried]
         found = self._refined(self.deep, starts, _REFINING_STEPS, wanted, bool(ranked))
         yield from ((self._in_totals_of_runs(one), worst) for one, worst in found)
 

@@ -31,7 +31,10 @@ __all__ = [
     "LiftedField",
     "TabledField",
     "lifted_field",
-    "MOST_TRIED",
+    "SEARCH",
+    "SIZES",
+    "SearchSettings",
+    "SizeSettings",
     "SizeSearch",
     "Measured",
     "Proposal",
@@ -51,7 +54,6 @@ __all__ = [
 
 
 Indices = NDArray[np.int64]
-_MAX_TABLE: Final = 40_000_000  # numbers in the tables of all candidates
 
 
 def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> BatchField:
@@ -71,7 +73,10 @@ def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, n
         The runs of `field` that the starts belong to.
     """
     k = maps[0].size
-    if isinstance(field, QuadraticField) and len(maps) * len(constants) * k * (k + 1) + len(maps) * k**3 <= _MAX_TABLE:
+    if (
+        isinstance(field, QuadraticField)
+        and len(maps) * len(constants) * k * (k + 1) + len(maps) * k**3 <= SEARCH.most_numbers
+    ):
         return TabledField(field, maps, constants)
     return LiftedField(field, maps, constants, numbers)
 
@@ -243,21 +248,68 @@ class TabledField:
 
 Array = NDArray[np.float64]
 Reset = Callable[[Array, NDArray[np.int64]], Array]
-_STEPS: Final = 1500
-_LEAST_STEPS: Final = 150
-_PATIENCE: Final = 1.5  # times the steps that the original would need
-_SAME: Final = 1e-3
-_RELATIVE: Final = 1e-6
-_COARSE: Final = 1e-4
-_ACCURACY: Final = 1e-3  # of the integration, times the error that is wanted
-_GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitude is not followed further
-_FIRST_STARTS: Final = 4
-_FIRST: Final = 30
-_SECOND: Final = 8
-_MANY_STATES: Final = 20  # a step grows with the cube of the size, and the variants of a large size differ little
-_FEWER: Final = 4
-_LARGE_TIMES: Final = 50
-_MAX_GRADIENT_WORK: Final = 2.5e7
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How candidates are compared.
+
+    Attributes
+    ----------
+    most_numbers : int
+        In the tables of all candidates of one size (320 MB); beyond, they go through the full program.
+    steps : int
+        Most steps of a run of a candidate where those of the original were not counted.
+    least_steps : int
+        So many steps any candidate may take.
+    patience : float
+        Times the steps that the original would need: a reduction that asks for more is of no use.
+    same : float
+        Relative distance of two projections that are taken for one: their errors agree to three digits, too.
+    relative_tolerance : float
+        Of the integration of candidates; as exact as 1e-7 in the sizes that were found, with 1.6 times fewer steps.
+    coarse : float
+        The same in the first rounds, where only the order counts.
+    accuracy : float
+        Relative tolerance, times the error that is wanted.
+    give_up : float
+        A candidate whose observable is off by its own magnitude is not followed further.
+    few_runs : int
+        Runs of the second round.
+    first : int
+        Candidates that the first round, on the nominal run, leaves over.
+    second : int
+        Candidates that the second round leaves over.
+    many_states : int
+        From that size on fewer candidates are left over: a step grows with the cube of the size, and the
+        variants of a large size differ little.
+    fewer : int
+        By how much fewer.
+    large_times : int
+        Times of the snapshots of a large system: the decomposition is of a table columns × columns.
+    gradient_work : float
+        Bounds the runs along which gradients are made, at least three: a few seconds.
+    """
+
+    most_numbers: int = 40_000_000
+    steps: int = 1500
+    least_steps: int = 150
+    patience: float = 1.5
+    same: float = 1e-3
+    relative_tolerance: float = 1e-6
+    coarse: float = 1e-4
+    accuracy: float = 1e-3
+    give_up: float = 1.0
+    few_runs: int = 4
+    first: int = 30
+    second: int = 8
+    many_states: int = 20
+    fewer: int = 4
+    large_times: int = 50
+    gradient_work: float = 2.5e7
+
+
+SEARCH: Final = SearchSettings()
 
 
 class Readout:
@@ -313,8 +365,8 @@ def measured_errors(
     maps: Sequence[Affine],
     constants: Array,
     rows: NDArray[np.int64],
-    give_up: float = _GIVE_UP,
-    relative: float = _RELATIVE,
+    give_up: float = SEARCH.give_up,
+    relative: float = SEARCH.relative_tolerance,
     budget: Budget | None = None,
 ) -> Array:
     """Largest relative error of the observables over [0, T], (candidates, runs); infinite where it is not reached.
@@ -347,7 +399,7 @@ def measured_errors(
 
     # the steps of a method of order four grow with the fourth root of the accuracy
     fair = sample.steps * (sample.relative / relative) ** 0.25
-    most = int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
+    most = int(min(SEARCH.steps, max(SEARCH.least_steps, SEARCH.patience * fair))) if sample.steps else SEARCH.steps
     tolerances = StepControl(relative, 1e-2 * relative * magnitude, most)
     resets = reduced_resets(sample, maps, constants[rows], rows)
 
@@ -396,7 +448,11 @@ class Search:
         self.problem = problem
         self.budget = Budget() if budget is None else budget
         self._progress = progress
-        self._relative = _RELATIVE if wanted is None else min(max(_ACCURACY * wanted, _RELATIVE), _COARSE)
+        self._relative = (
+            SEARCH.relative_tolerance
+            if wanted is None
+            else min(max(SEARCH.accuracy * wanted, SEARCH.relative_tolerance), SEARCH.coarse)
+        )
         self.training = training
         self.totals = totals
         self.readout = Readout(problem)
@@ -409,15 +465,15 @@ class Search:
         problem, training = self.problem, self.training
         r, m, n = training.states.shape
         c = problem.pinned_array()
-        runs = int(np.clip(_MAX_GRADIENT_WORK // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= MAX_DENSE else 1
+        runs = int(np.clip(SEARCH.gradient_work // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= MAX_DENSE else 1
         adjoint, _ = gradients(training, c, min(runs, r))
         pinned_size = np.abs(training.states @ c.T).max(axis=(0, 1))
         pinned_size[pinned_size == 0] = 1.0
         adjoint = adjoint / pinned_size[:, None]
         few = training.states
         if n > MAX_DENSE:  # the decomposition is of a table columns × columns: a few times are enough
-            few = training.states[:, :: -(-m // _LARGE_TIMES)]
-            adjoint = adjoint[:, :: -(-m // _LARGE_TIMES)]
+            few = training.states[:, :: -(-m // SEARCH.large_times)]
+            adjoint = adjoint[:, :: -(-m // SEARCH.large_times)]
         columns = adjoint.transpose(4, 0, 1, 2, 3).reshape(n, -1)
         states = few.transpose(2, 0, 1).reshape(n, -1)
         constants = np.repeat(self.constants, few.shape[1], axis=0).T
@@ -453,7 +509,7 @@ class Search:
             whole = np.concatenate([one.lift @ (one.matrix * s), one.offset], axis=1) / s[:, None]
             table = whole.ravel()
             size = float(np.linalg.norm(table))
-            near = np.linalg.norm(tables[: len(kept)] - table, axis=1) <= _SAME * size
+            near = np.linalg.norm(tables[: len(kept)] - table, axis=1) <= SEARCH.same * size
             if not near.any():
                 tables[len(kept)] = table
                 kept.append(one)
@@ -484,7 +540,11 @@ class Search:
         return self._ranked[size]
 
     def errors(
-        self, maps: Sequence[Affine], rows: NDArray[np.int64], give_up: float = _GIVE_UP, relative: float | None = None
+        self,
+        maps: Sequence[Affine],
+        rows: NDArray[np.int64],
+        give_up: float = SEARCH.give_up,
+        relative: float | None = None,
     ) -> Array:
         """Errors over some training runs."""
         accuracy = self._relative if relative is None else relative
@@ -495,9 +555,9 @@ class Search:
     def _rank(self, maps: list[Affine]) -> list[Ranked]:
         """In three rounds: all on the nominal run and coarsely, the better ones on a few, the best ones on all."""
         r = len(self.training.states)
-        share = 1 if not maps or maps[0].size <= _MANY_STATES else _FEWER
-        maps = self._best(maps, np.arange(1), _FIRST // share)
-        maps = self._best(maps, np.arange(min(_FIRST_STARTS, r)), _SECOND // share)
+        share = 1 if not maps or maps[0].size <= SEARCH.many_states else SEARCH.fewer
+        maps = self._best(maps, np.arange(1), SEARCH.first // share)
+        maps = self._best(maps, np.arange(min(SEARCH.few_runs, r)), SEARCH.second // share)
         if not maps:
             return []
         errors = self.errors(maps, np.arange(r))
@@ -508,7 +568,7 @@ class Search:
         """The ``count`` candidates with the smallest worst errors on some runs; none that does not come through."""
         if not maps:
             return []
-        worst = self.errors(maps, rows, relative=max(self._relative, _COARSE)).max(axis=1)
+        worst = self.errors(maps, rows, relative=max(self._relative, SEARCH.coarse)).max(axis=1)
         return [maps[i] for i in np.argsort(worst, kind="stable")[:count].tolist() if np.isfinite(worst[i])]
 
 
@@ -524,13 +584,40 @@ class Search:
 
 Proposal = tuple[Affine, float]
 """A reduction and its worst training error."""
-MOST_TRIED: Final = 3
-_WORTH_A_LOOK: Final = 3.0  # times the wanted error over the training runs
-_FAILURES_IN_TURN: Final = 2  # the error is not monotone in the size: so many sizes in turn may fail
-_NEAR: Final = 10.0  # times the wanted error: refinement may bring it there
-_ONE_BY_ONE: Final = 6
-_GAP: Final = 8  # sizes between two that were tried: more are halved, not gone through
-_ENOUGH: Final = 2  # sizes below the largest one that thorough refinement looks at
+
+
+@dataclass(frozen=True, slots=True)
+class SizeSettings:
+    """How the search goes from size to size.
+
+    Attributes
+    ----------
+    most_tried : int
+        Proposals of one size that are written and measured.
+    worth_a_look : float
+        Times the wanted error over the training runs: up to there a proposal is measured.
+    failures_in_turn : int
+        The error is not monotone in the size: so many sizes in turn may fail.
+    near : float
+        Times the wanted error: refinement may bring it there.
+    one_by_one : int
+        Sizes from the smallest on that are gone through one by one.
+    gap : int
+        Sizes between two that were tried: more are halved, not gone through.
+    enough : int
+        Sizes below the largest one that thorough refinement looks at.
+    """
+
+    most_tried: int = 3
+    worth_a_look: float = 3.0
+    failures_in_turn: int = 2
+    near: float = 10.0
+    one_by_one: int = 6
+    gap: int = 8
+    enough: int = 2
+
+
+SIZES: Final = SizeSettings()
 
 
 class Measured(Protocol):
@@ -610,7 +697,7 @@ class _Pick(Generic[M]):
                 self.seen.setdefault(size, worst)
             if self._spare is None or worst < self._spare[1]:
                 self._spare = (one, worst)  # before it is measured: the work may end there
-            if worst > _WORTH_A_LOOK * self.wanted:
+            if worst > SIZES.worth_a_look * self.wanted:
                 return False
             tried = self._proposer.measured(one, worst)
             if tried.worst <= self.wanted:
@@ -618,7 +705,7 @@ class _Pick(Generic[M]):
                 return True
             if self.best is None or tried.worst < self.best.worst:
                 self.best = tried
-            if count + 1 >= MOST_TRIED or worst > self.wanted:
+            if count + 1 >= SIZES.most_tried or worst > self.wanted:
                 return False
         return False
 
@@ -735,7 +822,7 @@ class _Descent(Generic[M]):
 
     def _fill(self, below: int, above: int) -> None:
         """Sizes between one that failed and one that was accepted: halved while there are many, then one by one."""
-        while above - below - 1 > _GAP:
+        while above - below - 1 > SIZES.gap:
             middle = (below + above) // 2
             if self._tried(middle, self._proposer.proposals(middle), True):
                 above = middle
@@ -750,7 +837,9 @@ class _Descent(Generic[M]):
         pick = self.pick
         top = self._most + 1 if self._size is None else self._size
         failed: set[int] = set()
-        for size in [size for size, worst in sorted(pick.seen.items()) if size < top and worst <= _NEAR * pick.wanted]:
+        for size in [
+            size for size, worst in sorted(pick.seen.items()) if size < top and worst <= SIZES.near * pick.wanted
+        ]:
             if attempt(size):
                 break
             failed.add(size)
@@ -761,7 +850,7 @@ class _Descent(Generic[M]):
                 failures = 0
                 continue
             failures += 1
-            if failures >= _FAILURES_IN_TURN:
+            if failures >= SIZES.failures_in_turn:
                 break
 
     def _refines(self, size: int) -> bool:
@@ -781,7 +870,7 @@ class _Attempt(Protocol):
 
 def sizes(least: int, most: int) -> list[int]:
     """The first sizes one by one, then in doubling steps, ``most`` in any case."""
-    found = list(range(least, min(least + _ONE_BY_ONE, most + 1)))
+    found = list(range(least, min(least + SIZES.one_by_one, most + 1)))
     step = 2
     while found and found[-1] < most:
         found.append(min(found[-1] + step, most))
@@ -826,7 +915,7 @@ def best_up_to(
     if refine is not None:
         thorough = refine()
         try:
-            for size in range(most, max(least, most - _ENOUGH) - 1, -1):
+            for size in range(most, max(least, most - SIZES.enough) - 1, -1):
                 for one in _first(thorough.thorough(size)):
                     tried = thorough.measured(*one)
                     found = tried if found is None or tried.worst < found.worst else found

@@ -46,11 +46,46 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-_RELATIVE: Final = 1e-7
-_AGREEMENT: Final = 1e-8  # of the terms that a rate is the sum of
-_STEPS: Final = 20_000
-_LEAST_STEPS: Final = 2_000
-_PATIENCE: Final = 5.0  # times the steps that the original would need
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationSettings:
+    """How a written reduction is measured.
+
+    Attributes
+    ----------
+    relative_tolerance : float
+        Of the integration: below the smallest errors that are said.
+    agreement : float
+        Of the terms that a rate is the sum of: so near written and projected rates are equal.
+    steps : int
+        Most steps of a run.
+    least_steps : int
+        So many steps any reduction may take.
+    patience : float
+        Times the steps that the original would need.
+    ridge : float
+        Of the least squares of the closest lift, in columns of norm 1: rounding.
+    close : float
+        Of the magnitude of each state: smaller errors are followed by the Jacobian along the lifted run.
+    lifted_runs : int
+        Training runs from which the closest lift is found.
+    steps_of_lift : int
+        Most steps of the reduced runs for that.
+    """
+
+    relative_tolerance: float = 1e-7
+    agreement: float = 1e-8
+    steps: int = 20_000
+    least_steps: int = 2_000
+    patience: float = 5.0
+    ridge: float = 1e-10
+    close: float = 0.02
+    lifted_runs: int = 10
+    steps_of_lift: int = 5_000
+
+
+VALIDATION: Final = ValidationSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +204,7 @@ def _tolerances(starts: Array, sample: Sample) -> StepControl:
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
     if sample.vector_field.timed:
         size = np.append(size, sample.times[-1])
-    return StepControl(_RELATIVE, 1e-8 * size, _most_steps(sample))
+    return StepControl(VALIDATION.relative_tolerance, 1e-8 * size, _most_steps(sample))
 
 
 class _Told:
@@ -215,7 +250,7 @@ class _Told:
             points = np.concatenate([path[good], np.broadcast_to(constants, (good.sum(), len(free)))], axis=1)
             got = evaluator.values(sample.times[good], points)
             size = terms[i][good].max(axis=0)
-            if not (np.abs(got - wanted[i][good]) <= _AGREEMENT * np.maximum(size, 1e-300)).all():
+            if not (np.abs(got - wanted[i][good]) <= VALIDATION.agreement * np.maximum(size, 1e-300)).all():
                 return False
         return True
 
@@ -242,7 +277,7 @@ class _Told:
             # an event that changes no reduced state is not among the written ones
             got = by_time[time].new_state.rates(own, runs) if time in by_time else own
             off = np.abs(got[:, : len(columns)] - reset(given, runs)[:, columns])
-            if not (off <= _AGREEMENT * np.maximum(size, 1e-300)).all():
+            if not (off <= VALIDATION.agreement * np.maximum(size, 1e-300)).all():
                 return False
         return True
 
@@ -297,8 +332,12 @@ class _Told:
 def _most_steps(sample: Sample) -> int:
     """A reduction that asks for far more steps than the original is of no use, and is not followed to the end."""
     # the steps of a method of order four grow with the fourth root of the accuracy
-    fair = sample.steps * (sample.relative / _RELATIVE) ** 0.25
-    return int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
+    fair = sample.steps * (sample.relative / VALIDATION.relative_tolerance) ** 0.25
+    return (
+        int(min(VALIDATION.steps, max(VALIDATION.least_steps, VALIDATION.patience * fair)))
+        if sample.steps
+        else VALIDATION.steps
+    )
 
 
 # -- The error of a reduction estimated from the reduced runs alone; and the publishe ------------
@@ -313,10 +352,6 @@ def _most_steps(sample: Sample) -> int:
 # although what is observed is hardly touched by that, the equation is followed step by step with the Jacobian half-way
 # between x̂ and x̂ + e (which is exact for right-hand sides of degree two). Both are done on the output times by an
 # exponential method of second order. This is an estimate, not a bound.
-
-
-_RIDGE: Final = 1e-10
-_CLOSE: Final = 0.02  # of the magnitude of each state: smaller errors are followed by the Jacobian along x̂
 
 
 def estimate_errors(
@@ -358,7 +393,7 @@ def estimate_errors(
     paths = _Paths.of(one, constants, sample, reduced, alive, lift)
     errors = np.stack([paths.linear(i) for i in range(len(alive))])
     with np.errstate(all="ignore"):
-        far = np.flatnonzero(~(np.abs(errors / sample.scale).max(axis=(1, 2)) < _CLOSE))
+        far = np.flatnonzero(~(np.abs(errors / sample.scale).max(axis=(1, 2)) < VALIDATION.close))
     if len(far) and sample.vector_field.size <= MAX_DENSE:
         errors[far] = paths.followed(far)
     for i, error in zip(alive.tolist(), errors, strict=True):
@@ -501,7 +536,7 @@ def closest_lift(one: Affine, pinned: Array, constants: Array, states: Array, re
     size = np.linalg.norm(table, axis=0)
     size[size == 0] = 1.0
     scaled = table / size
-    gram = scaled.T @ scaled + _RIDGE * np.eye(k + w.shape[1])
+    gram = scaled.T @ scaled + VALIDATION.ridge * np.eye(k + w.shape[1])
     both = np.linalg.solve(gram, scaled.T @ states.reshape(r * m, n)[good]).T / size
     right = np.linalg.pinv(pinned)
     wanted = np.zeros((p, both.shape[1]))
@@ -567,10 +602,6 @@ def error_bound(eta: float, lipschitz: float, matrix: Array, lift: Array, until:
 # -- The certificate of an approximate reduction: what was measured, what was estimat ------------
 
 # The certificate of an approximate reduction: what was measured, what was estimated, how it was found.
-
-
-_LIFTED_RUNS: Final = 10
-_STEPS_OF_PAIR: Final = 5_000
 
 
 @dataclass(frozen=True)
@@ -652,7 +683,7 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
 def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None:
     """A lift along which the estimate may linearise; that of the projection itself if it is the closer one."""
     training = runs.training
-    rows = np.arange(min(_LIFTED_RUNS, len(training.states)))
+    rows = np.arange(min(VALIDATION.lifted_runs, len(training.states)))
     constants = constants_of(runs.totals, training.scale, training.starts[rows])
     field = lifted_field(training.vector_field, [one], constants, training.numbers[rows])
     starts = training.starts[rows] @ one.matrix.T
@@ -661,7 +692,9 @@ def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None
     if field.timed:
         starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
-    paths = advance(field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, _STEPS_OF_PAIR)).states
+    paths = advance(
+        field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, VALIDATION.steps_of_lift)
+    ).states
     paths = paths[:, :, : one.size]
     states = training.states[rows]
     pinned = runs.problem.pinned_array()
