@@ -156,8 +156,8 @@ def solve_cvode(
 
 
 def advance_large(
-    field: VectorField,
-    start: Array,
+    vector_field: VectorField,
+    initial: Array,
     times: Array,
     run: NDArray[np.int64],
     tolerances: StepControl,
@@ -167,20 +167,20 @@ def advance_large(
 
     The work is counted after each run, as the solver's callbacks must not raise.
     """
-    r, n = start.shape
+    r, n = initial.shape
     states = np.full((r, len(times), n), np.nan)
-    states[:, 0] = start
+    states[:, 0] = initial
     reached = np.full(r, float(times[0]))
     why: list[str | None] = [None] * r
     for i in range(r):
         if len(times) < 2:
             continue
-        callbacks = _Forward(field, int(run[i]))
+        callbacks = _Forward(vector_field, int(run[i]))
         solution = solve_cvode(
-            callbacks.rates, times, start[i], tolerances, products=(callbacks.setup, callbacks.product)
+            callbacks.rates, times, initial[i], tolerances, products=(callbacks.setup, callbacks.product)
         )
         if budget is not None:
-            budget.add(callbacks.calls * (field.rate_work() + CVODE_SETTINGS.calls_of_rates * CALL))
+            budget.add(callbacks.calls * (vector_field.rate_work() + CVODE_SETTINGS.calls_of_rates * CALL))
         got = solution.states[: len(times)]
         finite = np.isfinite(got).all(axis=1)
         count = len(got) if finite.all() else int(np.argmin(finite))
@@ -195,19 +195,19 @@ def advance_large(
 class _Forward:
     """Callbacks of the forward integration; they must not raise, so what is not finite goes back as it is."""
 
-    def __init__(self, field: VectorField, run: int) -> None:
-        self._field = field
+    def __init__(self, vector_field: VectorField, run: int) -> None:
+        self._vector_field = vector_field
         self._run = np.array([run])
         self._matrix: sp.csr_array | None = None
         self.calls = 0  # of the rates, or of what costs as much
 
     def rates(self, t: float, y: Array, yp: Array) -> None:
         self.calls += 1
-        yp[:] = self._field.rates(y[None, :], self._run)[0]
+        yp[:] = self._vector_field.rates(y[None, :], self._run)[0]
 
     def setup(self, t: float, y: Array, yp: Array) -> None:
         self.calls += CVODE_SETTINGS.rates_of_jacobian
-        self._matrix = self._field.sparse_jacobian(np.array(y), int(self._run[0]))
+        self._matrix = self._vector_field.sparse_jacobian(np.array(y), int(self._run[0]))
 
     def product(self, t: float, y: Array, yp: Array, v: Array, jv: Array) -> None:
         assert self._matrix is not None
@@ -216,7 +216,7 @@ class _Forward:
 
 
 def backward_large(
-    field: VectorField,
+    vector_field: VectorField,
     run: int,
     times: Array,
     states: Array,
@@ -228,7 +228,7 @@ def backward_large(
 
     Parameters
     ----------
-    field : Field
+    vector_field : VectorField
     run : int
     times : array (m,)
     states : array (m, n)
@@ -248,7 +248,7 @@ def backward_large(
     m, n = states.shape
     count, p, _ = gradients.shape
     out = np.zeros((m, count, p, n))
-    rates = field.rates(states, np.full(m, run))
+    rates = vector_field.rates(states, np.full(m, run))
     stops = [0, *ends.tolist()]
     current = np.zeros((0, n))
     first = count
@@ -259,7 +259,7 @@ def backward_large(
         low, high = stops[k], stops[k + 1]
         if high <= low:
             continue
-        callbacks = _Backward(field, run, times, states, rates, len(current))
+        callbacks = _Backward(vector_field, run, times, states, rates, len(current))
         scale = np.abs(current).max() or 1.0
         control = StepControl(relative, 1e-6 * relative * scale + 1e-300, 100_000)
         grid = times[low : high + 1][::-1]
@@ -275,10 +275,12 @@ def backward_large(
     return out
 
 
-def forward_large(field: VectorField, run: int, times: Array, states: Array, force: Array, first: Array) -> Array:
+def forward_large(
+    vector_field: VectorField, run: int, times: Array, states: Array, force: Array, first: Array
+) -> Array:
     """Solve e' = J(x(t))e + ρ(t) along a trajectory, (m, n); ρ is interpolated linearly."""
     scale = max(float(np.abs(force).max(initial=0.0)) * float(times[-1]), float(np.abs(first).max(initial=0.0)), 1e-300)
-    forced = _Forced(field, run, times, states, force)
+    forced = _Forced(vector_field, run, times, states, force)
     control = StepControl(1e-4, 1e-6 * scale, 100_000)
     got = solve_cvode(forced.rates, times, first, control, products=(forced.setup, forced.product)).states
     out = np.full((len(times), len(first)), np.nan)
@@ -287,8 +289,10 @@ def forward_large(field: VectorField, run: int, times: Array, states: Array, for
 
 
 class _Forced:
-    def __init__(self, field: VectorField, run: int, times: Array, states: Array, force: Array) -> None:
-        self._path = _Backward(field, run, times, states, field.rates(states, np.full(len(states), run)), 1)
+    def __init__(self, vector_field: VectorField, run: int, times: Array, states: Array, force: Array) -> None:
+        self._path = _Backward(
+            vector_field, run, times, states, vector_field.rates(states, np.full(len(states), run)), 1
+        )
         self._times, self._force = times, force
 
     def _matrix(self, t: float) -> sp.csr_array:
@@ -307,8 +311,10 @@ class _Forced:
 
 
 class _Backward:
-    def __init__(self, field: VectorField, run: int, times: Array, states: Array, rates: Array, rows: int) -> None:
-        self._field, self._run = field, run
+    def __init__(
+        self, vector_field: VectorField, run: int, times: Array, states: Array, rates: Array, rows: int
+    ) -> None:
+        self._vector_field, self._run = vector_field, run
         self._times, self._states, self._rates = times, states, rates
         self._rows = rows
         self._at = np.nan
@@ -317,7 +323,7 @@ class _Backward:
     def transposed(self, t: float) -> sp.csr_array:
         if t != self._at or self._matrix is None:
             x = _hermite(self._times, self._states, self._rates, t)
-            self._matrix = self._field.sparse_jacobian(x, self._run).T.tocsr()
+            self._matrix = self._vector_field.sparse_jacobian(x, self._run).T.tocsr()
             self._at = t
         return self._matrix
 

@@ -294,7 +294,7 @@ def time_span_of_problem(problem: ReductionProblem, budget: Budget | None = None
     if not problem.size:
         reason = f"nothing is integrated; {TIME_SPAN.conventional:g} units of time by convention"
         return TimeSpan(TIME_SPAN.conventional, reason)
-    vector_field = problem.field()
+    vector_field = problem.vector_field()
     initial, rows = problem.start, problem.pinned_array()
     if vector_field.timed:
         initial = np.append(initial, 0.0)
@@ -490,7 +490,7 @@ def run_ensemble(
     """
     times = time_grid(until, 100)
     free = _perturbed_constants(problem, ensembles, seed)
-    vector_field = problem.field(free)
+    vector_field = problem.vector_field(free)
     resets = tuple(problem.resets(until, vector_field.timed, free))
     first = _simulate(vector_field, problem.start[None, :], times, resets, np.array([0]), budget)
     _check(problem, first.why, first.reached, until, "from the initial values of the file")

@@ -110,7 +110,7 @@ class ReductionProblem:
     def _plain(self) -> VectorField:
         return field_of(self.system.graph, self.bound, self.names, {})
 
-    def field(self, free: Mapping[str, Array] | None = None) -> VectorField:
+    def vector_field(self, free: Mapping[str, Array] | None = None) -> VectorField:
         """The right-hand side as a field; ``free`` holds values of constants that differ between runs."""
         if not free:
             return self._plain

@@ -32,8 +32,8 @@ class StateReset:
 
 
 def integrate(
-    field: VectorField,
-    start: Array,
+    vector_field: VectorField,
+    initial: Array,
     times: Array,
     *,
     resets: Sequence[StateReset] = (),
@@ -41,12 +41,12 @@ def integrate(
     tolerances: StepControl | None = None,
     budget: Budget | None = None,
 ) -> Runs:
-    """Integrate ``field`` from ``times[0]``, honouring state resets; failures are data of the result.
+    """Integrate ``vector_field`` from ``times[0]``, honouring state resets; failures are data of the result.
 
     Parameters
     ----------
-    field : VectorField
-    start : array (r, n)
+    vector_field : VectorField
+    initial : array (r, n)
     times : array (m,)
         Increasing. The state at the time of a reset is the one after it.
     resets : sequence of StateReset
@@ -62,19 +62,19 @@ def integrate(
     WorkLimitError
         If there is a budget and it is exhausted.
     """
-    numbers = np.arange(len(start)) if run is None else run
+    numbers = np.arange(len(initial)) if run is None else run
     tolerances = tolerances or StepControl()
     inside = [reset for reset in resets if times[0] < reset.time <= times[-1]]
 
     def segment(x: Array, grid: Array, alive: NDArray[np.int64], _: Observer | None) -> Runs:
-        if field.size <= MAX_DENSE:
-            return advance(field, x, grid, numbers[alive], tolerances, None, budget)
-        return advance_large(field, x, grid, numbers[alive], tolerances, budget)
+        if vector_field.size <= MAX_DENSE:
+            return advance(vector_field, x, grid, numbers[alive], tolerances, None, budget)
+        return advance_large(vector_field, x, grid, numbers[alive], tolerances, budget)
 
     def after(i: int, x: Array, alive: NDArray[np.int64]) -> Array:
         return inside[i].new_state.rates(x, numbers[alive])
 
-    return piecewise(segment, start, times, [reset.time for reset in inside], after)
+    return piecewise(segment, initial, times, [reset.time for reset in inside], after)
 
 
 Segment = Callable[[Array, Array, NDArray[np.int64], Observer | None], Runs]
@@ -83,7 +83,7 @@ Segment = Callable[[Array, Array, NDArray[np.int64], Observer | None], Runs]
 
 def piecewise(
     segment: Segment,
-    start: Array,
+    initial: Array,
     times: Array,
     stops: Sequence[float],
     after: Callable[[int, Array, NDArray[np.int64]], Array],
@@ -95,7 +95,7 @@ def piecewise(
     ----------
     segment : callable
         See :data:`Segment`.
-    start : array (r, n)
+    initial : array (r, n)
     times : array (m,)
     stops : sequence of float
         Times of the resets within ``times``, ascending.
@@ -106,14 +106,14 @@ def piecewise(
         after it.
     """
     if not len(stops):
-        return segment(start, times, np.arange(len(start)), observer)
-    r, n = start.shape
+        return segment(initial, times, np.arange(len(initial)), observer)
+    r, n = initial.shape
     states = np.full((r, len(times), n), np.nan)
-    states[:, 0] = start
+    states[:, 0] = initial
     reached = np.full(r, float(times[0]))
     why: list[str | None] = [None] * r
     alive = np.arange(r)
-    x, now = start, float(times[0])
+    x, now = initial, float(times[0])
     steps = 0
     for number, end in enumerate([*stops, float(times[-1])]):
         resets = number < len(stops)
@@ -182,7 +182,7 @@ ADJOINT: Final = AdjointSettings()
 
 
 def adjoints(
-    field: VectorField,
+    vector_field: VectorField,
     run: int,
     times: Array,
     states: Array,
@@ -195,7 +195,7 @@ def adjoints(
 
     Parameters
     ----------
-    field : Field
+    vector_field : VectorField
     run : int
         Its number.
     times : array (m,)
@@ -215,9 +215,9 @@ def adjoints(
     array (m, E, p, n)
         Zero after its own end time.
     """
-    if field.size > MAX_DENSE:
-        return backward_large(field, run, times, states, ends, gradients, ADJOINT.large_tolerance)
-    phi, _ = propagators(field, run, times, states, middles)
+    if vector_field.size > MAX_DENSE:
+        return backward_large(vector_field, run, times, states, ends, gradients, ADJOINT.large_tolerance)
+    phi, _ = propagators(vector_field, run, times, states, middles)
     for reset in resets:
         at = np.flatnonzero(times == reset.time)
         if len(at) > 1:  # the interval of no length between before and after
@@ -227,17 +227,17 @@ def adjoints(
 
 
 def propagators(
-    field: VectorField, run: int, times: Array, states: Array, middles: Array | None = None
+    vector_field: VectorField, run: int, times: Array, states: Array, middles: Array | None = None
 ) -> tuple[Array, Array]:
     """Φ_i of each interval, and Ψ_i, what a constant force over it adds; both (m − 1, n, n)."""
     if middles is None:
-        middles = _middles(field, run, times, states)
-    n = field.size
+        middles = _middles(vector_field, run, times, states)
+    n = vector_field.size
     steps = np.diff(times)
     out = np.empty((2, len(steps), n, n))
     for low in range(0, len(steps), ADJOINT.block):
         block = slice(low, low + ADJOINT.block)
-        z = field.jacobians(middles[block], np.full(len(middles[block]), run)) * steps[block, None, None]
+        z = vector_field.jacobians(middles[block], np.full(len(middles[block]), run)) * steps[block, None, None]
         out[:, block] = exponentials(z, steps[block])
     return out[0], out[1]
 
@@ -252,8 +252,8 @@ def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
     return both[..., :n], both[..., n:]
 
 
-def _middles(field: VectorField, run: int, times: Array, states: Array) -> Array:
-    rates = field.rates(states, np.full(len(states), run))
+def _middles(vector_field: VectorField, run: int, times: Array, states: Array) -> Array:
+    rates = vector_field.rates(states, np.full(len(states), run))
     h = np.diff(times)[:, None]
     return np.asarray(0.5 * (states[:-1] + states[1:]) + h * (rates[:-1] - rates[1:]) / 8)
 

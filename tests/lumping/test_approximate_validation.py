@@ -178,7 +178,7 @@ def test_a_simulation_that_takes_all_the_work_says_so() -> None:
 
 def test_integration_stops_at_the_limit() -> None:
     system = chain()
-    field = pose(system, parse_observables(system, ["D"])).field()
+    field = pose(system, parse_observables(system, ["D"])).vector_field()
     times = np.linspace(0.0, 6.0, 20)
     budget = Budget()
     integrate(field, system.initial_state()[None], times, budget=budget)

@@ -164,7 +164,7 @@ class LearningRuns:
     @property
     def clock(self) -> int:
         """1 where time is a component of the field: its row is pinned and not counted."""
-        return int(self.problem.field().timed)
+        return int(self.problem.vector_field().timed)
 
     def clocked_pinned(self) -> Array:
         """C with a row for time where time is a component of the field."""
@@ -179,7 +179,7 @@ class LearningRuns:
     def box(self) -> Array:
         """Largest values of the components of the problem's own field."""
         box = np.where(self.training.scale > 0, self.training.scale, 1.0)
-        return np.append(box, self.until) if self.problem.field().timed else box
+        return np.append(box, self.until) if self.problem.vector_field().timed else box
 
     @cached_property
     def exact_size(self) -> int | None:

@@ -139,7 +139,7 @@ class Candidates:
     def span(self) -> JacobianSpan:
         """Matrices that span the Jacobians (Algorithm 1)."""
         if self._span is None:
-            self._span = jacobian_span(self.runs.problem.field(), self.runs.box(), self.options.seed)
+            self._span = jacobian_span(self.runs.problem.vector_field(), self.runs.box(), self.options.seed)
         return self._span
 
     # -- as they come --------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Candidates:
         """What the published algorithm, or an ε-equivalence, gives for its own ε."""
         runs = self.runs
         if self.options.algorithm != "krylov":
-            pinned, field, kind = runs.problem.pinned_array(), runs.problem.field(), self._kind()
+            pinned, field, kind = runs.problem.pinned_array(), runs.problem.vector_field(), self._kind()
             blocks = epsilon_partition(field, runs.training.scale, pinned, tolerance, kind, seed=self.options.seed)
             return block_projection(blocks, kind, runs.problem.start, pinned, tolerance, 1 + len(runs.totals))
         rows = approximate_rows(self.span, runs.clocked_pinned(), tolerance)
@@ -178,7 +178,7 @@ class Candidates:
     def _blocks(self, size: int) -> Affine:
         """The finest ε-equivalence with at most ``size`` blocks."""
         runs, kind = self.runs, self._kind()
-        pinned, field = runs.problem.pinned_array(), runs.problem.field()
+        pinned, field = runs.problem.pinned_array(), runs.problem.vector_field()
         blocks, tolerance = bisect_epsilon(field, runs.training.scale, pinned, size, kind, seed=self.options.seed)
         return block_projection(blocks, kind, runs.problem.start, pinned, tolerance, 1 + len(runs.totals))
 

@@ -287,7 +287,7 @@ class _Told:
         posed = pose(replace(reduced, assigned=()), self._wanted)
         columns = [reduced.state_index[name] for name in posed.names]
         used = reduced.graph.symbols(posed.rhs())
-        field = posed.field({name: column for name, column in self._free.items() if name in used})
+        field = posed.vector_field({name: column for name, column in self._free.items() if name in used})
         resets = posed.resets(float(sample.times[-1]), field.timed, self._free)
         start = self.starts[:, columns]
         tolerances = _tolerances(start, sample)
