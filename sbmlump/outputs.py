@@ -99,7 +99,7 @@ def written_reduction(
     original : bytes, optional
         SBML file of the original, for an archive; made from the system where it is absent.
     until, points
-        Horizon (in the model's unit of time) and grid of the experiment in an archive.
+        End time (in the model's unit of time) and grid of the experiment in an archive.
 
     Raises
     ------

@@ -536,7 +536,7 @@ def _check(problem: ReductionProblem, why: tuple[str | None, ...], reached: Arra
         if reason is not None:
             message = (
                 f"model {problem.system.id} does not simulate to {until:g} {where}: at time {time:g}, {reason}; "
-                "choose a shorter horizon with --until"
+                "choose an earlier end time with --until"
             )
             raise LimitError(Reason("not-simulated", message))
 
@@ -760,7 +760,7 @@ def reference_ensemble(
     times = time_grid(until)
     starts, full = ensemble_trajectories(system, times, Ensemble(trial.ensemble, trial.spread), trial.seed)
     if not np.isfinite(full[0]).all():
-        message = f"model {system.id} cannot be integrated to {until:g}; choose a shorter horizon with --until"
+        message = f"model {system.id} cannot be integrated to {until:g}; choose an earlier end time with --until"
         raise LimitError(Reason("not-simulated", message))
     expected = values(system, [one.expression for one in observables], times, full)
     return ReferenceEnsemble(replace(trial, until=until), tuple(observables), times, starts, full, expected)

@@ -144,7 +144,7 @@ def differences(rows: Sequence[MethodRow], trial: EnsembleSettings) -> dict[tupl
     rows : sequence of MethodRow
         Rows of methods that are or end with ``qssa`` or ``quasi-equilibrium`` are compared with each other.
     trial : Trial
-        With the horizon.
+        With the end time.
 
     Returns
     -------

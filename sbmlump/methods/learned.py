@@ -217,7 +217,7 @@ def _data(system: OdeSystem, ruler: ReferenceEnsemble, settings: LearningSetting
     ensemble = Ensemble(2 * trial.ensemble, settings.training_spread * trial.spread)
     runs = ensemble_trajectories(system, times, ensemble, trial.seed + 1)[1]
     if not np.isfinite(runs[0]).all():
-        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"
+        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose an earlier end time with --until"
         raise LimitError(Reason("not-simulated", message))
     r, m, n = runs.shape
     rates = system.rates(np.tile(times, r), runs.reshape(r * m, n))
@@ -641,7 +641,7 @@ def learn_neural(
     runs = ensemble_trajectories(system, ruler.times, ensemble, ruler.trial.seed + 1)[1]
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
-        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"
+        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose an earlier end time with --until"
         raise LimitError(Reason("not-simulated", message))
     scale = np.maximum(np.abs(runs).max(axis=(0, 1)), _TINY)
     pinned = values(system, [o.expression for o in observables], ruler.times, runs)

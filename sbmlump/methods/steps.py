@@ -71,7 +71,7 @@ class MethodOptions:
     lumping : str, optional
         File of a user's own matrix (``lumping``).
     trial : Trial
-        Horizon and ensemble on which errors are measured.
+        End time and ensemble on which errors are measured.
     measured : bool
         Whether a step measures its error (off inside a chain).
     before_fast : bool

@@ -115,7 +115,7 @@ def sedml_text(models: Sequence[SedmlModel], curves: Sequence[Curve], until: flo
     curves : sequence of Curve
         All go into one plot and one report.
     until : float
-        Horizon, in the models' unit of time.
+        End time, in the models' unit of time.
     points : int
         Points of the grid, both ends included.
     title : str
@@ -233,7 +233,7 @@ def reduction_archive(
     data : bytes
         SBML of the reduced model.
     until : float
-        Horizon, in the model's unit of time.
+        End time, in the model's unit of time.
     points : int
         Points of the grid.
     most_curves : int

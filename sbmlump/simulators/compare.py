@@ -571,7 +571,7 @@ class ErrorReport:
     Attributes
     ----------
     until : float
-        Horizon T, in the model's unit of time.
+        End time T, in the model's unit of time.
     horizon_reason : str
         Who chose it, or how it was chosen.
     times : ndarray of float64, shape (k,)
@@ -660,7 +660,7 @@ def compare(
     original, reduced : path or SimulatedModel
         SBML files, or what has been made of them already.
     until : float, optional
-        Horizon in the model's unit of time; chosen from the original's own time scale when absent.
+        End time in the model's unit of time; chosen from the original's own time scale when absent.
     points : int
         Points of the uniform grid, both ends included (at least 2).
     observables : sequence of str, or str, optional
@@ -683,7 +683,7 @@ def compare(
     InputError, UnsupportedModelError
         If a file cannot be read or the simulator refuses it.
     IntegrationError
-        If a simulation does not reach the horizon (code ``simulation-failed``).
+        If a simulation does not reach the end time (code ``simulation-failed``).
     LimitError
         If a child process crashes or meets a limit (codes of
         :func:`~sbmlump.simulators.compare.simulate_pair_apart`).
@@ -738,7 +738,7 @@ def _check_grid(until: object, points: object) -> None:
         or isinstance(until, bool)
         or not 0 < until < float("inf")
     ):
-        raise UsageError(Reason("bad-horizon", f"The horizon must be a positive number, not {until!r}."))
+        raise UsageError(Reason("bad-horizon", f"The end time must be a positive number, not {until!r}."))
     if not isinstance(points, (int, np.integer)) or isinstance(points, bool) or points < 2:
         raise UsageError(Reason("bad-grid", f"The grid needs at least 2 points, a whole number, not {points!r}."))
 

@@ -1,7 +1,7 @@
 """What a simulator has to offer, so that libRoadRunner, COPASI and our own integrator are interchangeable.
 
 A :class:`Simulator` loads a file; a :class:`LoadedModel` runs from time 0 as often as it is asked to, each run
-independent of the ones before. Comparison and choice of horizon are written against these two alone.
+independent of the ones before. Comparison and choice of the end time are written against these two alone.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ PRECISE = Tolerances(relative=1e-10, absolute=1e-14, max_steps=20_000, retry=Tru
 """For comparisons."""
 
 ROUGH = Tolerances(relative=1e-8, absolute=1e-12, max_steps=2_000, retry=False)
-"""For finding scales and the horizon."""
+"""For finding scales and the end time."""
 
 
 LEAST_STEPS: Final = 200
@@ -138,7 +138,7 @@ class Trajectory:
 
 
 class IntegrationError(LimitError):
-    """A model could not be integrated to the end of the horizon (code ``simulation-failed``, exit code 4).
+    """A model could not be integrated to the end time (code ``simulation-failed``, exit code 4).
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class IntegrationError(LimitError):
         """The error for a run of ``file`` that ended at time ``reached`` because of ``why``."""
         message = (
             f"{file}: the simulation stopped at time {reached:.6g} of {until:.6g}: {why}. "
-            f"A shorter horizon may work (for example --until {0.9 * reached:.3g})."
+            f"An earlier end time may work (for example --until {0.9 * reached:.3g})."
             if reached > 0
             else f"{file}: the simulation to time {until:.6g} failed at its start: {why}."
         )

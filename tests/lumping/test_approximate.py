@@ -87,7 +87,9 @@ def test_other_starts_stay_right(small: ReducedSystem) -> None:
     assert value is not None
     moved = small.system.with_values({constant: changed.graph.number_of(value) or Fraction(0)})
     times = np.linspace(0.0, 2.0, 50)
-    a = integrate(pose(changed, parse_observables(changed, ["kinase"])).vector_field(), changed.initial_state()[None], times)
+    a = integrate(
+        pose(changed, parse_observables(changed, ["kinase"])).vector_field(), changed.initial_state()[None], times
+    )
     b = integrate(pose(moved, parse_observables(moved, ["kinase"])).vector_field(), moved.initial_state()[None], times)
     wanted = a.states[0, :, original.state_index["kinase"]]
     assert np.abs(b.states[0, :, 0] - wanted).max() <= 0.02 * np.abs(wanted).max()

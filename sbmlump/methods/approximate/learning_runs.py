@@ -138,7 +138,7 @@ class LearningRuns:
     ----------
     problem : Problem
     until : float
-        Horizon, in the model's unit of time.
+        End time, in the model's unit of time.
     horizon_reason : str
         Why this one.
     training, checking : Sample
@@ -211,7 +211,7 @@ def learning_runs(
     budget: Budget,
     progress: Progress,
 ) -> LearningRuns:
-    """Pose the problem, choose the horizon and simulate.
+    """Pose the problem, choose the end time and simulate.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def learning_runs(
         span = TimeSpan(options.until, "as asked for") if options.until else time_span_of_problem(problem, budget)
     except WorkLimitError as error:
         message = (
-            f"choosing a horizon for model {system.id} takes more than the {budget.limit:g} units of work allowed; "
+            f"choosing an end time for model {system.id} takes more than the {budget.limit:g} units of work allowed; "
             "give one (--until), or more work (--work)"
         )
         raise WorkLimitError(Reason("work-limit", message)) from error
@@ -245,7 +245,7 @@ def learning_runs(
     except WorkLimitError as error:
         message = (
             f"simulating model {system.id} to {until:g} ({why}) from {1 + count + checks} starts takes more than the "
-            f"{budget.limit:g} units of work that are allowed; choose a shorter horizon (--until), a smaller "
+            f"{budget.limit:g} units of work that are allowed; choose an earlier end time (--until), a smaller "
             "--ensemble, or more work (--work)"
         )
         raise WorkLimitError(Reason("work-limit", message)) from error

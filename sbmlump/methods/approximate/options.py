@@ -53,7 +53,7 @@ class ApproximateOptions:
         The smallest reduction whose worst relative error over the validation runs is at most this. With neither this
         nor a size nor a tolerance, 0.01.
     until : float or None
-        Horizon, in the model's unit of time; chosen from the observables if absent.
+        End time, in the model's unit of time; chosen from the observables if absent.
     ensemble : int
         Perturbed training runs beside the nominal one.
     spread : float
@@ -98,7 +98,7 @@ def check_options(system: OdeSystem, options: ApproximateOptions) -> None:
     if o.algorithm not in ALGORITHMS:
         wrong.append(f"there is no algorithm {o.algorithm!r}; known: {', '.join(ALGORITHMS)}")
     if o.until is not None and not (o.until > 0 and math.isfinite(o.until)):
-        wrong.append(f"the horizon must be positive, not {o.until:g} (--until)")
+        wrong.append(f"the end time must be positive, not {o.until:g} (--until)")
     if o.max_size is not None and o.max_size < 1:
         wrong.append(f"the largest size must be at least 1, not {o.max_size} (--max-size)")
     if o.max_size is not None and o.max_size >= system.size:

@@ -4,7 +4,7 @@ All of L₂, L̄ and G move, within LL̄ = I, LG = 0 and the pinned rows. The de
 respect to all of them comes from one backward recursion of the small system: a change δL, δL̄, δG changes the reduced
 right-hand side by δL f(x̂) + LJ(x̂)(δL̄ y + δG w), and the reduced adjoint carries that to the end times.
 
-A start that does not get through is followed as far as it goes: the horizon of the objective grows as it improves.
+A start that does not get through is followed as far as it goes: the time span of the objective grows as it improves.
 
 References
 ----------

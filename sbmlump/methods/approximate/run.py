@@ -405,12 +405,14 @@ class Job:
             return [Reason("max-error-not-reached", f"{message}; {_ADVICE}")]
         message = (
             f"no reduction with at most {most} states{known} has an error of at most {wanted:g} on the validation "
-            f"runs; {have}. Allow a larger error, a smaller --spread, a shorter horizon, or try --refine"
+            f"runs; {have}. Allow a larger error, a smaller --spread, an earlier end time, or try --refine"
         )
         return [Reason("max-error-not-reached", message)]
 
 
-_ADVICE: Final = "choose a shorter horizon (--until), allow at most so many states (--max-size), or more work (--work)"
+_ADVICE: Final = (
+    "choose an earlier end time (--until), allow at most so many states (--max-size), or more work (--work)"
+)
 
 
 # -- Approximate reductions: the calls behind ``--method approximate`` and ``curve`` -------------
@@ -458,7 +460,7 @@ def approximate(
     UnreachableError
         The wanted error was not reached; carries the best reduction (exit code 4).
     LimitError
-        The model does not simulate over the horizon (``not-simulated``), or no reduction works.
+        The model does not simulate over the time span (``not-simulated``), or no reduction works.
     UnsupportedModelError
         See :func:`sbmlump.dynamics.problem.pose`.
     """

@@ -1,7 +1,7 @@
 """Which quantities are fast: the Jacobian's spectrum along the trajectory, and pointers to what the fast modes move.
 
 At points of the nominal trajectory the modes of the Jacobian are ordered by speed. A gap between the speeds of two
-neighbours, with the faster one faster than the horizon, separates fast modes from slow ones. The pointer of a state is
+neighbours, with the faster one faster than the time span, separates fast modes from slow ones. The pointer of a state is
 the share of it that lies in the fast modes, the diagonal of Σ aᵣbᵣ over the fast modes (right and left eigenvectors).
 
 References
@@ -96,7 +96,7 @@ def nominal_run(system: OdeSystem, until: float, points: int = 80) -> tuple[Arra
     times = time_grid(until, points)
     states = trajectories(system, system.initial_state()[None, :], times)[0]
     if not np.isfinite(states).all():
-        message = f"model {system.id} cannot be integrated to {until:g}; choose a shorter horizon with --until"
+        message = f"model {system.id} cannot be integrated to {until:g}; choose an earlier end time with --until"
         raise LimitError(Reason("not-simulated", message))
     return times, states
 
