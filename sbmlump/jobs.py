@@ -39,6 +39,7 @@ from sbmlump.outputs import (
 from sbmlump.proof.files import recorded_observables
 
 if TYPE_CHECKING:
+    from sbmlump.dynamics.time_span import TimeSpan
     from sbmlump.simulators.compare import Definition, ErrorReport
     from sbmlump.simulators.model_index import SimulatedModel
 
@@ -457,6 +458,17 @@ def simulation_source(path: Path, system: OdeSystem) -> SimulatedModel:
     return simulated_file(path, system) if system.origin.format == "sbml" else simulated_system(system, path)
 
 
+def _time_span(reduction: ReducedSystem) -> TimeSpan | None:
+    """The time span over which the errors of a certificate were measured: one answer shows one end time."""
+    from sbmlump.dynamics.time_span import TimeSpan
+
+    certificate = reduction.certificate
+    if not isinstance(certificate, ErrorEstimate) or not certificate.horizon > 0:
+        return None
+    reason = certificate.details.get("horizon_reason", "as the errors of the reduction were measured")
+    return TimeSpan(certificate.horizon, str(reason))
+
+
 def simulate_reduction(
     source: SimulatedModel,
     data: bytes,
@@ -506,7 +518,7 @@ def simulate_reduction(
         report = compare(
             source,
             reduced,
-            until=options.until,
+            until=options.until if options.until is not None else _time_span(reduction),
             points=options.points,
             observables=names,
             definitions=definitions,

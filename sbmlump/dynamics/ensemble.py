@@ -740,7 +740,7 @@ class ReferenceEnsemble:
 class Measurement:
     """Relative errors of each run (r,) and each observable (r, q): max |difference| / max |original| over time."""
 
-    horizon: float
+    until: float
     errors: Array
     per_observable: Array
     names: tuple[str, ...]
@@ -840,7 +840,7 @@ def estimate_of(
     per = {name: finite_or_none(error) for name, error in zip(found.names, worst_each.tolist(), strict=True)}
     return ErrorEstimate(
         method,
-        found.horizon,
+        found.until,
         len(found.errors),
         trial.spread,
         float(found.errors.max()),

@@ -361,8 +361,8 @@ class PairRequest:
     simulator : str or Simulator
         An object that simulates cannot be sent to a child process.
     original, reduced : SimulatedModel
-    until : float or None
-        End time; chosen from the original where it is ``None``.
+    until : float, TimeSpan or None
+        End time as the user gave it, or as it was chosen; chosen from the original where it is ``None``.
     points : int
         Of the uniform grid.
     observed : tuple of mappings of str to float
@@ -376,7 +376,7 @@ class PairRequest:
     simulator: str | Simulator
     original: SimulatedModel
     reduced: SimulatedModel
-    until: float | None
+    until: float | TimeSpan | None
     points: int
     observed: tuple[Mapping[str, float], ...]
     wanted: Mapping[str, QuantitySelection]
@@ -422,7 +422,9 @@ def _simulated(request: PairRequest) -> PairRun:
     engine = simulator_named(request.simulator) if isinstance(request.simulator, str) else request.simulator
     model = engine.load(request.original)
     points = request.points
-    if request.until is None:
+    if isinstance(request.until, TimeSpan):
+        span = request.until
+    elif request.until is None:
         span = time_span_of_model(model, request.original.switches.named, request.observed, request.wanted)
         if request.triggers.nodes:
             span = beyond_events(model, span, request.triggers, request.wanted)
@@ -433,7 +435,7 @@ def _simulated(request: PairRequest) -> PairRun:
     try:
         run = model.run(request.wanted, span.until, points, between=between)
     except IntegrationError as error:
-        if error.reached <= 0 or request.until is not None:
+        if error.reached <= 0 or isinstance(request.until, float):
             raise
         # an end time of our own that a precise run does not reach is shortened once
         span = before_failure(span, error.reached)
@@ -646,7 +648,7 @@ def compare(
     original: str | Path | SimulatedModel,
     reduced: str | Path | SimulatedModel,
     *,
-    until: float | None = None,
+    until: float | TimeSpan | None = None,
     points: int = 201,
     observables: Sequence[str] | None = None,
     definitions: Mapping[str, Definition] | None = None,
@@ -659,8 +661,9 @@ def compare(
     ----------
     original, reduced : path or SimulatedModel
         SBML files, or what has been made of them already.
-    until : float, optional
-        End time in the model's unit of time; chosen from the original's own time scale when absent.
+    until : float or TimeSpan, optional
+        End time in the model's unit of time; chosen from the time scale of the observables when absent. One that was
+        chosen already is shortened where a precise run does not reach it, one that was given is not.
     points : int
         Points of the uniform grid, both ends included (at least 2).
     observables : sequence of str, or str, optional
@@ -688,7 +691,7 @@ def compare(
         If a child process crashes or meets a limit (codes of
         :func:`~sbmlump.simulators.compare.simulate_pair_apart`).
     """
-    _check_grid(until, points)
+    _check_grid(until.until if isinstance(until, TimeSpan) else until, points)
     if isinstance(observables, str):
         observables = [observables]  # as in reduce; its letters are meant by nobody
     first = original if isinstance(original, SimulatedModel) else simulated_file(original)
@@ -707,7 +710,7 @@ def compare(
         engine,
         first,
         second,
-        until,
+        until if until is None or isinstance(until, TimeSpan) else float(until),
         points,
         tuple(row for pair in pairs.values() for row in pair.definition.observed),
         wanted,

@@ -1,4 +1,4 @@
-"""Perturbed starts, horizons, and errors measured on them."""
+"""Perturbed initial values, end times, and errors measured on them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which quantities are fast: the Jacobian's spectrum along the trajectory, and pointers to what the fast modes move.
 
 At points of the nominal trajectory the modes of the Jacobian are ordered by speed. A gap between the speeds of two
-neighbours, with the faster one faster than the time span, separates fast modes from slow ones. The pointer of a state is
-the share of it that lies in the fast modes, the diagonal of Σ aᵣbᵣ over the fast modes (right and left eigenvectors).
+neighbours, with the faster one faster than the time span, separates fast modes from slow ones. The pointer of a state
+is the share of it that lies in the fast modes, the diagonal of Σ aᵣbᵣ over these (right and left eigenvectors).
 
 References
 ----------
