@@ -20,7 +20,7 @@ from sbmlump.dynamics.rosenbrock import Runs, StepControl
 from sbmlump.dynamics.solve import MAX_DENSE, StateReset, adjoints, integrate
 from sbmlump.dynamics.switches import time_switches
 from sbmlump.dynamics.time_span import TIME_SPAN, TimeSpan, VectorFieldSimulation, choose_time_span
-from sbmlump.dynamics.vector_field import VectorField, field_of
+from sbmlump.dynamics.vector_field import VectorField, at_time_zero, field_of
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.model.evaluate import Evaluator, values_of
 from sbmlump.model.graph import Node
@@ -227,7 +227,6 @@ def trajectories(
     if not system.size:
         return np.zeros((len(starts), len(times), 0))
     vector_field = field_of(system.graph, system.rhs, system.states, system.constant_values, constants)
-    table = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1) if vector_field.timed else starts
     size = _likely_size(system, starts) if scale is None else scale
     scale = np.maximum(size, 1e-3 * max(float(size.max(initial=0.0)), 1e-30))
     absolute = np.concatenate([1e-4 * relative * scale, [1e-9]]) if vector_field.timed else 1e-4 * relative * scale
@@ -235,7 +234,14 @@ def trajectories(
     resets = [] if problem is None else problem.resets(float(times[-1]), vector_field.timed, constants)
     with np.errstate(all="ignore"):
         tolerances = StepControl(relative, absolute, steps)
-        runs = integrate(vector_field, table, times, resets=resets, tolerances=tolerances, budget=budget)
+        runs = integrate(
+            vector_field,
+            at_time_zero(starts, vector_field.timed),
+            times,
+            resets=resets,
+            tolerances=tolerances,
+            budget=budget,
+        )
     return runs.states[:, :, : system.size]
 
 
@@ -255,19 +261,25 @@ def values(
     times: Array,
     states: Array,
     constants: Mapping[str, Array] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Array:
-    """Expressions along runs: states (r, m, n) to (r, m, len(nodes))."""
-    r, m, n = states.shape
-    if not constants:
-        evaluator = Evaluator(system.graph, nodes, system.states, system.constant_values)
-        flat = evaluator.values(np.tile(times, r), states.reshape(r * m, n))
-        return flat.reshape(r, m, len(nodes))
-    names = list(constants)
-    fixed = {name: node for name, node in system.constant_values.items() if name not in constants}
-    evaluator = Evaluator(system.graph, nodes, [*system.states, *names], fixed)
-    extra = np.stack([np.repeat(constants[name][:, None], m, axis=1) for name in names], axis=2)
-    table = np.concatenate([states, extra], axis=2).reshape(r * m, n + len(names))
-    return evaluator.values(np.tile(times, r), table).reshape(r, m, len(nodes))
+    """Expressions along runs: states (r, m, n) to (r, m, len(nodes)).
+
+    Parameters
+    ----------
+    constants : mapping of str to array (r,), optional
+        Constants whose values differ between the runs.
+    names : sequence of str, optional
+        Which states the columns of ``states`` are; those of the system in its order by default.
+    """
+    varied = dict(constants or {})
+    fixed = {name: node for name, node in system.constant_values.items() if name not in varied}
+    evaluator = Evaluator(system.graph, nodes, [*(system.states if names is None else names), *varied], fixed)
+    found = np.empty((*states.shape[:2], len(nodes)))
+    for i, path in enumerate(states):
+        own = np.array([column[i] for column in varied.values()])
+        found[i] = evaluator.values(times, np.concatenate([path, np.broadcast_to(own, (len(path), len(own)))], axis=1))
+    return found
 
 
 def time_span_of(system: OdeSystem, observables: Sequence[Observable]) -> TimeSpan:
@@ -295,11 +307,9 @@ def time_span_of_problem(problem: ReductionProblem, budget: Budget | None = None
         reason = f"nothing is integrated; {TIME_SPAN.conventional:g} units of time by convention"
         return TimeSpan(TIME_SPAN.conventional, reason)
     vector_field = problem.vector_field()
-    initial, rows = problem.start, problem.pinned_array()
-    if vector_field.timed:
-        initial = np.append(initial, 0.0)
-        rows = np.concatenate([rows, np.zeros((len(rows), 1))], axis=1)
-    resets = problem.resets(np.inf, vector_field.timed)
+    timed = vector_field.timed
+    initial, rows = at_time_zero(problem.start[None], timed)[0], at_time_zero(problem.pinned_array(), timed)
+    resets = problem.resets(np.inf, timed)
     changes = {*time_switches(problem.system).named, *(reset.time for reset in resets)}
     simulation = VectorFieldSimulation(vector_field, initial, rows, resets, budget)
     return choose_time_span(simulation, sorted(changes))
@@ -467,6 +477,15 @@ class Sample:
         """Initial states, (r, n)."""
         return self.states[:, 0]
 
+    def most_steps(self, relative: float, most: int, least: int, patience: float) -> int:
+        """Steps for a reduction: one that asks for far more than the original is not followed to the end.
+
+        ``patience`` counts in the steps that the original would need at the tolerance ``relative``.
+        """
+        # the steps of a method of order four grow with the fourth root of the accuracy
+        fair = self.steps * (self.relative / relative) ** 0.25
+        return int(min(most, max(least, patience * fair))) if self.steps else most
+
     def with_time(self, states: Array) -> Array:
         """States with time appended where that is a state, (…, n) to (…, n or n + 1); times along axis −2."""
         if not self.vector_field.timed:
@@ -524,8 +543,7 @@ def _simulate(
     numbers: NDArray[np.int64],
     budget: Budget | None,
 ) -> Runs:
-    if vector_field.timed:
-        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+    starts = at_time_zero(starts, vector_field.timed)
     size = np.maximum(np.abs(starts).max(initial=0.0), 1e-30)
     tolerances = StepControl(TRAJECTORIES.relative_tolerance, 1e-9 * float(size))
     return integrate(vector_field, starts, times, resets=resets, run=numbers, tolerances=tolerances, budget=budget)

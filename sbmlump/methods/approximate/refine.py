@@ -24,6 +24,7 @@ from sbmlump.dynamics import StepControl
 from sbmlump.dynamics.budget import PRODUCT
 from sbmlump.dynamics.rosenbrock import advance
 from sbmlump.dynamics.solve import exponentials, sweep_back
+from sbmlump.dynamics.vector_field import at_time_zero
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.search import Search, lifted_field
 
@@ -88,7 +89,7 @@ class _Refinement:
         magnitude = np.ones(maps[0].size)
         magnitude[:p] = np.abs(self.wanted).max(axis=(0, 1), initial=0.0)
         if field.timed:
-            starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+            starts = at_time_zero(starts, True)
             magnitude = np.append(magnitude, self.times[-1])
         failed = np.full(len(starts), len(self.times))
 

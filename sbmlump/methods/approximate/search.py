@@ -16,7 +16,7 @@ from sbmlump.dynamics.ensemble import Sample, gradients, largest_values, relativ
 from sbmlump.dynamics.problem import ReductionProblem
 from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
 from sbmlump.dynamics.solve import MAX_DENSE, piecewise
-from sbmlump.dynamics.vector_field import QuadraticField, VectorField
+from sbmlump.dynamics.vector_field import QuadraticField, VectorField, at_time_zero
 from sbmlump.methods.approximate.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
 from sbmlump.model.evaluate import Evaluator
 
@@ -385,7 +385,7 @@ def measured_errors(
     magnitude[:p] = pinned_size
     magnitude[p:] = np.maximum(magnitude[p:], 1.0)
     if field.timed:
-        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+        starts = at_time_zero(starts, True)
         magnitude = np.append(magnitude, times[-1])
     errors = np.zeros(len(starts))
 
@@ -397,9 +397,7 @@ def measured_errors(
         errors[places] = np.maximum(errors[places], now)
         return np.asarray(now > give_up)
 
-    # the steps of a method of order four grow with the fourth root of the accuracy
-    fair = sample.steps * (sample.relative / relative) ** 0.25
-    most = int(min(SEARCH.steps, max(SEARCH.least_steps, SEARCH.patience * fair))) if sample.steps else SEARCH.steps
+    most = sample.most_steps(relative, SEARCH.steps, SEARCH.least_steps, SEARCH.patience)
     tolerances = StepControl(relative, 1e-2 * relative * magnitude, most)
     resets = reduced_resets(sample, maps, constants[rows], rows)
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from sbmlump.dynamics import Runs, StateReset, StepControl, integrate
 from sbmlump.dynamics.budget import Budget
 from sbmlump.dynamics.cvode import forward_large
-from sbmlump.dynamics.ensemble import Sample, largest_values, relative_errors
+from sbmlump.dynamics.ensemble import Sample, largest_values, relative_errors, values
 from sbmlump.dynamics.problem import ReductionProblem, pose
 from sbmlump.dynamics.rosenbrock import Observer, advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, propagators
+from sbmlump.dynamics.vector_field import at_time_zero
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.learning_runs import LearningRuns
 from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field, reduced_resets
@@ -122,16 +123,9 @@ class Validation:
 
 def observed(problem: ReductionProblem, sample: Sample) -> Array:
     """Observables along the runs of the full model, (r, m, o)."""
-    system = problem.system
-    free = dict(sample.varied)
-    fixed = {name: node for name, node in system.constant_values.items() if name not in free}
-    evaluator = Evaluator(system.graph, [o.expression for o in problem.observables], [*problem.names, *free], fixed)
-    found = []
-    for number, path in zip(sample.numbers.tolist(), sample.states, strict=True):
-        constants = np.array([column[number] for column in free.values()])
-        points = np.concatenate([path, np.broadcast_to(constants, (len(path), len(free)))], axis=1)
-        found.append(evaluator.values(sample.times, points))
-    return np.stack(found)
+    varied = {name: column[sample.numbers] for name, column in sample.varied.items()}
+    nodes = [o.expression for o in problem.observables]
+    return values(problem.system, nodes, sample.times, sample.states, varied, problem.names)
 
 
 def validate(
@@ -181,7 +175,7 @@ def validate(
 def _projected(one: Affine, constants: Array, starts: Array, sample: Sample, budget: Budget | None) -> Runs:
     numbers = np.arange(len(sample.states))
     field = lifted_field(sample.vector_field, [one], constants, sample.numbers)
-    begin = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1) if field.timed else starts
+    begin = at_time_zero(starts, field.timed)
     tolerances = _tolerances(starts, sample)
     resets = reduced_resets(sample, [one], constants, numbers)
 
@@ -204,7 +198,10 @@ def _tolerances(starts: Array, sample: Sample) -> StepControl:
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
     if sample.vector_field.timed:
         size = np.append(size, sample.times[-1])
-    return StepControl(VALIDATION.relative_tolerance, 1e-8 * size, _most_steps(sample))
+    most = sample.most_steps(
+        VALIDATION.relative_tolerance, VALIDATION.steps, VALIDATION.least_steps, VALIDATION.patience
+    )
+    return StepControl(VALIDATION.relative_tolerance, 1e-8 * size, most)
 
 
 class _Told:
@@ -220,7 +217,7 @@ class _Told:
         known = {c.id for c in reduced.constants}
         given = {c: sample.starts[:, place[s]] for s, c in written.starts.items() if s in place}
         given |= {name: column[sample.numbers] for name, column in sample.varied.items() if name in known}
-        values = np.stack(list(given.values()), axis=1) if given else np.empty((len(sample.states), 0))
+        table = np.stack(list(given.values()), axis=1) if given else np.empty((len(sample.states), 0))
         dependent = {
             c.id: c.value
             for c in reduced.constants
@@ -230,27 +227,19 @@ class _Told:
             name: node for name, node in reduced.constant_values.items() if name not in given and name not in dependent
         }
         evaluator = Evaluator(graph, [*reduced.initial, *dependent.values()], list(given), fixed)
-        at_start = evaluator.values(0.0, values)
+        at_start = evaluator.values(0.0, table)
         self.starts: Array = at_start[:, : reduced.size]
         self._free = dict(given)
         self._free |= {name: at_start[:, reduced.size + i] for i, name in enumerate(dependent)}
 
     def agrees(self, states: Array, projected: tuple[Array, Array]) -> bool:
         """Whether the written rates are the projected ones at all points where these are finite."""
-        reduced, sample = self.reduced, self._sample
-        free = self._free
-        fixed = {name: node for name, node in reduced.constant_values.items() if name not in free}
-        evaluator = Evaluator(reduced.graph, reduced.rhs, [*reduced.states, *free], fixed)
         wanted, terms = projected
+        got = values(self.reduced, self.reduced.rhs, self._sample.times, states, self._free)
         for i, path in enumerate(states):
             good = np.isfinite(path).all(axis=1) & np.isfinite(wanted[i]).all(axis=1)
-            if not good.any():
-                continue
-            constants = np.array([column[i] for column in free.values()])
-            points = np.concatenate([path[good], np.broadcast_to(constants, (good.sum(), len(free)))], axis=1)
-            got = evaluator.values(sample.times[good], points)
-            size = terms[i][good].max(axis=0)
-            if not (np.abs(got - wanted[i][good]) <= VALIDATION.agreement * np.maximum(size, 1e-300)).all():
+            size = terms[i][good].max(axis=0, initial=1e-300)
+            if not (np.abs(got[i] - wanted[i])[good] <= VALIDATION.agreement * size).all():
                 return False
         return True
 
@@ -293,7 +282,7 @@ class _Told:
         tolerances = _tolerances(start, sample)
         absolute = np.asarray(tolerances.absolute)[: len(columns)]
         if field.timed:
-            start = np.concatenate([start, np.zeros((len(start), 1))], axis=1)
+            start = at_time_zero(start, True)
             absolute = np.append(absolute, 1e-8 * sample.times[-1])
         runs = integrate(
             field, start, sample.times, resets=resets, tolerances=replace(tolerances, absolute=absolute), budget=budget
@@ -308,36 +297,13 @@ class _Told:
         needed = reduced.graph.symbols([o.expression for o in self._wanted])
         columns = [j for j, name in enumerate(reduced.states) if name in needed]
         names = tuple(reduced.states[j] for j in columns)
-        got = self._observables(names, states[:, :, columns])
+        nodes = [o.expression for o in self._wanted]
+        got = values(reduced, nodes, sample.times, states[:, :, columns], self._free, names)
         wanted = observed(self._problem, sample)
         errors = relative_errors(got, wanted, largest_values(wanted, sample.states)).max(axis=1, initial=0.0)
         errors[~runs.complete] = np.inf
         why = tuple(f"{reason} at {t:.3g}" for reason, t in zip(runs.why, runs.reached.tolist(), strict=True) if reason)
         return Validation(errors, states, why, how)
-
-    def _observables(self, names: tuple[str, ...], states: Array) -> Array:
-        reduced, sample = self.reduced, self._sample
-        free = self._free
-        fixed = {name: node for name, node in reduced.constant_values.items() if name not in free}
-        roots = [o.expression for o in self._wanted]
-        evaluator = Evaluator(reduced.graph, roots, [*names, *free], fixed)
-        found = []
-        for i, path in enumerate(states):
-            constants = np.array([column[i] for column in free.values()])
-            points = np.concatenate([path, np.broadcast_to(constants, (len(path), len(free)))], axis=1)
-            found.append(evaluator.values(sample.times, points))
-        return np.stack(found)
-
-
-def _most_steps(sample: Sample) -> int:
-    """A reduction that asks for far more steps than the original is of no use, and is not followed to the end."""
-    # the steps of a method of order four grow with the fourth root of the accuracy
-    fair = sample.steps * (sample.relative / VALIDATION.relative_tolerance) ** 0.25
-    return (
-        int(min(VALIDATION.steps, max(VALIDATION.least_steps, VALIDATION.patience * fair)))
-        if sample.steps
-        else VALIDATION.steps
-    )
 
 
 # -- The error of a reduction estimated from the reduced runs alone; and the publishe ------------
@@ -689,8 +655,7 @@ def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None
     starts = training.starts[rows] @ one.matrix.T
     if training.resets:
         return None
-    if field.timed:
-        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+    starts = at_time_zero(starts, field.timed)
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
     paths = advance(
         field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, VALIDATION.steps_of_lift)
