@@ -26,7 +26,7 @@ __all__ = ["conserved_totals", "LearningRuns", "learning_runs"]
 
 
 @dataclass(frozen=True, slots=True)
-class LearningSettings:
+class LearningRunSettings:
     """How many runs are learned from.
 
     Attributes
@@ -56,7 +56,7 @@ class LearningSettings:
     wider: int = 3
 
 
-LEARNING: Final = LearningSettings()
+LEARNING: Final = LearningRunSettings()
 
 
 def conserved_totals(problem: ReductionProblem, scale: Array) -> Array:
