@@ -57,7 +57,7 @@ class TimeSpanSettings:
     relative_tolerance : float
         Of the integration. A search for sizes needs no more than 1e-6, see ``docs/end-time.md``.
     steps : int
-        Of a stretch, for the project's own integrators.
+        Of a stretch, for the project's own integrators: six periods of an oscillation take some hundred each at most.
     noise : float
         Of the magnitude of a quantity (of the sum of its parts): a smaller range is an error of the integration and
         no motion. Ten times the tolerance, as an integrator controls the error of a step and not of the run.
@@ -101,7 +101,7 @@ class TimeSpanSettings:
     points: int = 60
     doublings: int = 50
     relative_tolerance: float = 1e-6
-    steps: int = 5_000
+    steps: int = 2_000
     noise: float = 1e-5
     vanishing: float = 1e-12
     at_rest: float = 2e-3
