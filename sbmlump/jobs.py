@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.files import write_atomically
-from sbmlump.formats.load import load, load_file
+from sbmlump.formats.load import load, read_model
 from sbmlump.isolate import Limits
 from sbmlump.methods.registry import ReduceOptions, apply
 from sbmlump.model.graph import Node
@@ -24,14 +24,13 @@ from sbmlump.model.reduced import (
     ReducedSystem,
 )
 from sbmlump.model.system import OdeSystem
-from sbmlump.model_files import read_model_file
 from sbmlump.outcome import ModelFacts, Outcome
 from sbmlump.outputs import (
     REDUCTION_SUFFIXES,
     SBML_SUFFIXES,
     SYSTEM_SUFFIXES,
+    WrittenOutput,
     check_suffix,
-    sbml_of,
     written_as_sbml,
     written_reduction,
     written_system,
@@ -41,7 +40,7 @@ from sbmlump.proof.files import recorded_observables
 if TYPE_CHECKING:
     from sbmlump.dynamics.time_span import TimeSpan
     from sbmlump.simulators.compare import Definition, ErrorReport
-    from sbmlump.simulators.model_index import SimulatedModel
+    from sbmlump.simulators.simulated import SimulatedModel
 
 __all__ = [
     "ContradictedError",
@@ -54,7 +53,6 @@ __all__ = [
     "reduce",
     "run_reduction",
     "simulate_reduction",
-    "simulation_source",
     "write_reduced_model",
     "Inspection",
     "Observed",
@@ -116,28 +114,7 @@ def inspect_model(path: str | Path) -> Inspection:
     InputError
         If it is not a readable model.
     """
-    file = read_model_file(path)
-    if file.suffix == ".ode":
-        system = load_file(file)
-        return Inspection(
-            system.id,
-            system.name,
-            str(path),
-            None,
-            None,
-            system.size,
-            len(system.constants),
-            len(system.reactions),
-            len(system.events),
-            kinetics(system),
-            _observed(system),
-            (),
-            system.origin.remarks,
-        )
-    from sbmlump.sbml.read.document import open_bytes
-    from sbmlump.sbml.read.load import read_opened
-
-    result = read_opened(open_bytes(file))
+    result = read_model(path)
     return Inspection(
         result.id,
         result.name,
@@ -235,31 +212,31 @@ def run_reduction(
     suffix = None if output is None else check_suffix(output, REDUCTION_SUFFIXES)
     begin = clock()
     progress("reading the model")
-    system = load(path)
+    original = read_model(path)
+    system = original.required()
     read = clock()
     facts = ModelFacts(system.id, str(path), system.size, kinetics(system))
-    # all that is needed of the original is read before anything is written: the output may take its place
     source: SimulatedModel | None = None
     source_reasons: tuple[Reason, ...] = ()
     if options.check:
+        from sbmlump.simulators.simulated import simulated_result
+
         try:
-            source = simulation_source(Path(path), system)
+            source = simulated_result(original, path)
         except SbmlumpError as error:
             source_reasons = error.reasons
-    from sbmlump.sbml.read.document import sbml_bytes
-
-    first = sbml_bytes(path) if suffix == ".omex" and system.origin.format == "sbml" else None
+    first = original.data or None
+    del original  # the records of a large file are large
     reduction, shortfall = _reduced_or_best(system, observe, options, progress)
     lumped = clock()
     progress("writing")
     document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules)
-    data = document.data
     target = None if output is None or suffix is None else _Target(output, suffix)
     told: tuple[Reason, ...] = ()
     if target is not None:
         # before anything is simulated, so that it is there whatever becomes of the simulator
         content = written_reduction(
-            reduction, target.suffix, data, original=first, until=options.until, points=options.points
+            reduction, target.suffix, document, original=first, until=options.until, points=options.points
         )
         target.write(content.data)
         told = (*content.reasons, *(document.reasons if target.suffix in SBML_SUFFIXES else ()))
@@ -269,7 +246,7 @@ def run_reduction(
     if source is not None and reduction.observables:
         progress("simulating both models")
         try:
-            report, found = simulate_reduction(source, data, reduction, options, limits=SIMULATION)
+            report, found = simulate_reduction(source, document, reduction, options, limits=SIMULATION)
         except ContradictedError:
             if target is not None:
                 target.take_back()
@@ -278,7 +255,7 @@ def run_reduction(
         if target is not None and target.suffix == ".omex" and options.until is None and report is not None:
             # an archive holds an experiment: its end time is known now
             content = written_reduction(
-                reduction, target.suffix, data, original=first, until=report.until, points=options.points
+                reduction, target.suffix, document, original=first, until=report.until, points=options.points
             )
             target.write(content.data)
     if options.neural is not None:
@@ -387,7 +364,7 @@ def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
     """
     suffix = Path(path).suffix.lower()
     known = suffix if suffix in REDUCTION_SUFFIXES else ".xml"
-    write_atomically(path, written_reduction(reduction, known, sbml_of(reduction)).data)
+    write_atomically(path, written_reduction(reduction, known, written_as_sbml(reduction)).data)
 
 
 def _what_to_try(reduction: ReducedSystem, options: ReduceOptions) -> Reason:
@@ -445,19 +422,6 @@ class _Target:
             Path(self.path).unlink(missing_ok=True)
 
 
-def simulation_source(path: Path, system: OdeSystem) -> SimulatedModel:
-    """The original as simulators are given it, from its file and what the reader made of that.
-
-    Raises
-    ------
-    SbmlumpError
-        If there is nothing that they could be given.
-    """
-    from sbmlump.simulators.model_index import simulated_file, simulated_system
-
-    return simulated_file(path, system) if system.origin.format == "sbml" else simulated_system(system, path)
-
-
 def _time_span(reduction: ReducedSystem) -> TimeSpan | None:
     """The time span over which the errors of a certificate were measured: one answer shows one end time."""
     from sbmlump.dynamics.time_span import TimeSpan
@@ -471,7 +435,7 @@ def _time_span(reduction: ReducedSystem) -> TimeSpan | None:
 
 def simulate_reduction(
     source: SimulatedModel,
-    data: bytes,
+    document: WrittenOutput,
     reduction: ReducedSystem,
     options: ReduceOptions,
     *,
@@ -483,8 +447,8 @@ def simulate_reduction(
     ----------
     source : SimulatedModel
         The original.
-    data : bytes
-        SBML of the reduced model.
+    document : WrittenOutput
+        The reduced model as SBML, as it was read back.
     reduction : ReducedSystem
     options : ReduceOptions
         ``until``, ``points``, ``simulator``.
@@ -505,7 +469,7 @@ def simulate_reduction(
     """
     from sbmlump.simulators.arbiter import settle
     from sbmlump.simulators.compare import compare
-    from sbmlump.simulators.model_index import simulated_text
+    from sbmlump.simulators.simulated import simulated_result
 
     # where nothing was reduced, the file is the original, which defines no combination that was observed
     written = reduction.system if reduction.reducible else reduction.original
@@ -514,7 +478,8 @@ def simulate_reduction(
         return None, []
     definitions = definitions_of(reduction.original, reduction.observables)
     try:
-        reduced = simulated_text(data, "the reduced model")
+        assert document.read_back is not None
+        reduced = simulated_result(document.read_back, "the reduced model")
         report = compare(
             source,
             reduced,
@@ -605,16 +570,14 @@ def check(
     """
     from sbmlump.sbml.annotation import read_lumping_annotation
     from sbmlump.simulators.compare import compare
-    from sbmlump.simulators.model_index import simulated_file, simulated_system
+    from sbmlump.simulators.simulated import simulated_result
 
-    first, second = (
-        simulated_file(file) if read_model_file(file).suffix != ".ode" else simulated_system(load(file), file)
-        for file in (original, reduced)
-    )
+    result = read_model(original)
+    first, second = simulated_result(result, original), simulated_result(read_model(reduced), reduced)
     record = read_lumping_annotation(second.text.encode())
     definitions: Mapping[str, Definition] = {}
     if record is not None:
-        system = first.system if first.system is not None else load(original)
+        system = result.required()
         definitions = definitions_of(system, recorded_observables(system, record))
     return compare(
         first, second, until=until, points=points, definitions=definitions, simulator=simulator, limits=SIMULATION

@@ -24,19 +24,45 @@ from xml.parsers import expat
 from sbmlump.errors import InputError, Reason, some_names
 from sbmlump.files import read_whole
 
-__all__ = ["MAX_BYTES", "ModelFile", "read_model_file"]
+__all__ = ["MAX_BYTES", "UNPACKING", "ModelFile", "UnpackLimits", "read_model_file"]
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Of a model, as it is stored and as it is when unpacked: five times the largest published one."""
-_PIECE: Final = 1 << 20
-_FREE: Final = 16 << 20
-_MAX_RATIO: Final = 300
-"""Beyond 16 MB a compressed file may grow this many times; generated networks reach 100, bombs a thousand and more."""
-_MAX_LAYERS: Final = 3  # a compressed file in an archive that is compressed
-_MAX_MEMBERS: Final = 20_000
-_MOST_SHOWN: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackLimits:
+    """How far archives and compressed files are unpacked.
+
+    Attributes
+    ----------
+    ratio : int
+        Times its packed size that a file may grow; generated networks reach 100, bombs a thousand and more.
+    unquestioned : int
+        Bytes up to which a file may grow whatever its packed size.
+    layers : int
+        Of packing: a compressed file in an archive that is compressed.
+    members : int
+        Of an archive; a COMBINE archive has tens.
+    head : int
+        Bytes in which an SBML file says that it is one.
+    piece : int
+        Bytes unpacked at a time, after which the limits are looked at.
+    shown : int
+        Members that a message lists.
+    """
+
+    ratio: int = 300
+    unquestioned: int = 16 << 20
+    layers: int = 3
+    members: int = 20_000
+    head: int = 4096
+    piece: int = 1 << 20
+    shown: int = 12
+
+
+UNPACKING: Final = UnpackLimits()
 _COPY: Final = "_with_amounts"  # what sbmlump.sbml.archive calls the copy of a model
-_HEAD: Final = 4096  # bytes in which an SBML file says that it is one
 
 _GZIP, _BZIP2, _ZIP = b"\x1f\x8b", b"BZh", b"PK\x03\x04"
 _PACKED: Final = (".gz", ".bz2", ".zip", ".omex", ".sedx", ".sbex")
@@ -117,7 +143,7 @@ def _standard_input() -> bytes:
 
 
 def _unpacked(file: ModelFile, member: str | None) -> ModelFile:
-    for _ in range(_MAX_LAYERS):
+    for _ in range(UNPACKING.layers):
         if file.data.startswith(_ZIP):
             file, member = _from_zip(file, member), None
             continue
@@ -146,10 +172,10 @@ def _gunzip(stream: IO[bytes]) -> Any:
 
 def _bounded(stream: IO[bytes], packed: int, name: str) -> bytes:
     """All that ``stream`` gives, in pieces, so that a bomb is noticed before it fills the memory."""
-    limit = min(MAX_BYTES, max(_FREE, _MAX_RATIO * packed))
+    limit = min(MAX_BYTES, max(UNPACKING.unquestioned, UNPACKING.ratio * packed))
     pieces: list[bytes] = []
     total = 0
-    while piece := stream.read(_PIECE):
+    while piece := stream.read(UNPACKING.piece):
         pieces.append(piece)
         total += len(piece)
         if total > limit:
@@ -158,7 +184,7 @@ def _bounded(stream: IO[bytes], packed: int, name: str) -> bytes:
 
 
 def _too_large(name: str) -> Reason:
-    text = f"{name} unpacks to more than is read ({MAX_BYTES >> 20} MB, and {_MAX_RATIO} times its packed size)"
+    text = f"{name} unpacks to more than is read ({MAX_BYTES >> 20} MB, and {UNPACKING.ratio} times its packed size)"
     return Reason("too-large", f"{text}; unpack it, and reduce or split the model")
 
 
@@ -174,8 +200,8 @@ def _from_zip(file: ModelFile, member: str | None) -> ModelFile:
     try:
         with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
             members = {_plain(info.filename): info for info in archive.infolist() if not info.is_dir()}
-            if len(members) > _MAX_MEMBERS:
-                text = f"{file.name} holds {len(members)} files, more than the {_MAX_MEMBERS} that are looked at"
+            if len(members) > UNPACKING.members:
+                text = f"{file.name} holds {len(members)} files, more than the {UNPACKING.members} that are looked at"
                 raise InputError(Reason("too-large", text))
 
             def content(name: str) -> bytes:
@@ -219,7 +245,7 @@ def _only_model(
 
 def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as stream:
-        return stream.read(_HEAD)
+        return stream.read(UNPACKING.head)
 
 
 def _looks_like_model(name: str, head: bytes) -> bool:
@@ -262,7 +288,7 @@ def _plain(location: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return some_names([_shown(name) for name in names], _MOST_SHOWN) or "nothing"
+    return some_names([_shown(name) for name in names], UNPACKING.shown) or "nothing"
 
 
 def _shown(text: str) -> str:

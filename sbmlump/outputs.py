@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.model.equality import Expected, refuse_differences
 from sbmlump.model.properties import require_writable_system
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
+
+if TYPE_CHECKING:
+    from sbmlump.sbml.read.load import ReadResult
 
 __all__ = [
     "REDUCTION_SUFFIXES",
@@ -26,7 +29,7 @@ __all__ = [
 ]
 
 
-_HORIZON: Final = 100.0  # of an archive, where nothing was simulated that would say more
+_END_TIME: Final = 100.0  # of an archive, where nothing was simulated that would say more
 SYSTEM_SUFFIXES: Final = (".xml", ".sbml", ".omex", ".ode", ".ant", ".tex")
 """What a model can be written as."""
 REDUCTION_SUFFIXES: Final = (*SYSTEM_SUFFIXES, ".csv")
@@ -37,10 +40,14 @@ SBML_SUFFIXES: Final = (".xml", ".sbml", ".omex")
 
 @dataclass(frozen=True, slots=True)
 class WrittenOutput:
-    """The content of an output, read back and compared, and what has to be said of it (ids that had to change …)."""
+    """The content of an output, read back and compared, and what has to be said of it (ids that had to change …).
+
+    ``read_back`` is what the reader makes of it, where it is SBML.
+    """
 
     data: bytes
     reasons: tuple[Reason, ...] = ()
+    read_back: ReadResult | None = None
 
 
 def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
@@ -75,13 +82,13 @@ def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False) ->
         document = system_document(reduction.original)
     else:
         document = reduction_document(reduction if as_rate_rules else as_network(reduction))
-    return WrittenOutput(document.data, document.reasons)
+    return WrittenOutput(document.data, document.reasons, document.read_back)
 
 
 def written_reduction(
     reduction: ReducedSystem,
     suffix: str,
-    sbml: bytes,
+    sbml: WrittenOutput,
     *,
     original: bytes | None = None,
     until: float | None = None,
@@ -94,8 +101,8 @@ def written_reduction(
     reduction : ReducedSystem
     suffix : str
         One of :data:`REDUCTION_SUFFIXES`.
-    sbml : bytes
-        What :func:`sbml_of` gave.
+    sbml : WrittenOutput
+        What :func:`written_as_sbml` gave.
     original : bytes, optional
         SBML file of the original, for an archive; made from the system where it is absent.
     until, points
@@ -113,7 +120,9 @@ def written_reduction(
         from sbmlump.sbml.write.document import write_system
 
         first = write_system(reduction.original) if original is None else original
-        return WrittenOutput(reduction_archive(reduction, first, sbml, until=until or _HORIZON, points=points))
+        assert sbml.read_back is not None
+        written, end = sbml.read_back.system, until or _END_TIME
+        return WrittenOutput(reduction_archive(reduction, first, sbml.data, written, until=end, points=points))
     if suffix == ".csv":
         from sbmlump.formats.latex import lumping_csv
 
@@ -123,7 +132,7 @@ def written_reduction(
 
         return WrittenOutput(latex_reduction(reduction))
     if suffix in (".xml", ".sbml"):
-        return WrittenOutput(sbml)
+        return WrittenOutput(sbml.data)
     return _WRITERS[suffix](reduction.system if reduction.reducible else reduction.original, sbml)
 
 
@@ -138,18 +147,17 @@ def written_system(system: OdeSystem, suffix: str) -> WrittenOutput:
     from sbmlump.sbml.write.document import system_document
 
     if suffix in (".ode", ".tex"):
-        return _WRITERS[suffix](system, b"")
+        return _WRITERS[suffix](system, WrittenOutput(b""))
     document = system_document(system)
+    sbml = WrittenOutput(document.data, document.reasons, document.read_back)
     if suffix == ".omex":
         from sbmlump.sbml.archive import model_archive
 
-        return WrittenOutput(model_archive(system, document.data, until=_HORIZON), document.reasons)
-    if suffix in (".xml", ".sbml"):
-        return WrittenOutput(document.data, document.reasons)
-    return _WRITERS[suffix](system, document.data)
+        return WrittenOutput(model_archive(system, document.data, until=_END_TIME), document.reasons)
+    return sbml if suffix in (".xml", ".sbml") else _WRITERS[suffix](system, sbml)
 
 
-def _ode(system: OdeSystem, _: bytes) -> WrittenOutput:
+def _ode(system: OdeSystem, _: WrittenOutput) -> WrittenOutput:
     from sbmlump.formats.ode_read import ode_text, parse_ode
 
     made = ode_text(system)
@@ -164,13 +172,13 @@ def _ode(system: OdeSystem, _: bytes) -> WrittenOutput:
     return WrittenOutput(made.text.encode(), made.reasons)
 
 
-def _antimony(system: OdeSystem, sbml: bytes) -> WrittenOutput:
+def _antimony(system: OdeSystem, sbml: WrittenOutput) -> WrittenOutput:
     """Antimony of the SBML; what the antimony library makes of that has to be the model that the SBML is."""
     from sbmlump.formats.antimony import antimony_text, sbml_of_antimony
     from sbmlump.sbml.read.load import parse_sbml
 
     require_writable_system(system, "the antimony library")  # it inserts rules where they are used
-    made = antimony_text(sbml)
+    made = antimony_text(sbml.data)
     back = sbml_of_antimony(made.text)
     try:
         read = parse_sbml(back, file="what Antimony makes of it")
@@ -179,21 +187,19 @@ def _antimony(system: OdeSystem, sbml: bytes) -> WrittenOutput:
             [replace(one, code="written-differs", message=f"not written: {one.message}") for one in error.reasons]
         ) from error
     expected = Expected(renamed=made.renamed, left_out=frozenset(made.left_out))
-    refuse_differences(parse_sbml(sbml), read, "Antimony", expected)
+    assert sbml.read_back is not None
+    refuse_differences(sbml.read_back.required(), read, "Antimony", expected)
     return WrittenOutput(made.text.encode(), made.reasons)
 
 
-def _latex(system: OdeSystem, _: bytes) -> WrittenOutput:
+def _latex(system: OdeSystem, _: WrittenOutput) -> WrittenOutput:
     from sbmlump.formats.latex import latex_equations
 
     return WrittenOutput(latex_equations(system))
 
 
-_WRITERS: Final[Mapping[str, Callable[[OdeSystem, bytes], WrittenOutput]]] = {
+_WRITERS: Final[Mapping[str, Callable[[OdeSystem, WrittenOutput], WrittenOutput]]] = {
     ".ode": _ode,
     ".ant": _antimony,
     ".tex": _latex,
 }
-
-
-# -- A model from a file, by its suffix ----------------------------------------------------------

@@ -22,13 +22,13 @@ import sbmlump
 from sbmlump.errors import SbmlumpError
 from sbmlump.jobs import definitions_of
 from sbmlump.model.reduced import ExactProof, ReducedSystem
-from sbmlump.outputs import sbml_of, written_reduction
+from sbmlump.outputs import WrittenOutput, written_as_sbml, written_reduction
 from sbmlump.proof.files import verify
 from sbmlump.sbml.archive import read_back
 from sbmlump.sbml.write.document import write_system
-from sbmlump.simulators import QuantitySelection, Tolerances, compare, simulator_named
-from sbmlump.simulators.model_index import simulated_file
+from sbmlump.simulators import Tolerances, compare, simulator_named
 from sbmlump.simulators.protocol import PRECISE
+from sbmlump.simulators.simulated import simulated_file
 
 MOST_STATES = 120
 TRIED = 8
@@ -105,7 +105,8 @@ def reducible_observable(path: Path) -> ReducedSystem | None:
 
 def examine(path: Path, reduction: ReducedSystem) -> Result:
     """All checks of one model."""
-    data = sbml_of(reduction)
+    written = written_as_sbml(reduction)
+    data = written.data
     result = Result(
         path.name,
         reduction.observables[0].id,
@@ -122,7 +123,7 @@ def examine(path: Path, reduction: ReducedSystem) -> Result:
         _consistency(path, reduction, data, result)
         until = _against_original(path, reduced, reduction, result)
         _against_copasi(path, reduced, reduction, until, result)
-        _tellurium(Path(folder), path, reduction, data, until, result)
+        _tellurium(Path(folder), path, reduction, written, until, result)
         places = (f"{path.parent}/", f"{folder}/")
     for place in places:  # a page of the project names no folder of one machine
         result.remarks = [remark.replace(place, "") for remark in result.remarks]
@@ -193,9 +194,8 @@ def _without_roadrunner(path: Path, reduced: Path, reduction: ReducedSystem, err
 def _self_error(path: Path, names: list[str], until: float) -> float:
     """The original against itself at tighter tolerances."""
     model = simulator_named("roadrunner").load(path)
-    facts = simulated_file(path).facts
-    readings = {name: reading for name in names if (reading := facts.reading(name)) is not None}
-    return _difference(model.run(readings, until, 201).values, model.run(readings, until, 201, TIGHTER).values)
+    selections = simulated_file(path).index.selections(names)
+    return _difference(model.run(selections, until, 201).values, model.run(selections, until, 201, TIGHTER).values)
 
 
 def _difference(first: Any, second: Any) -> float:
@@ -230,29 +230,28 @@ def _copasi_alone(path: Path, until: float) -> str:
 
 def _apart(file: Path, names: list[str], until: float, tolerances: Tolerances) -> float:
     """libRoadRunner against COPASI on one file."""
-    facts = simulated_file(file).facts
-    readings: dict[str, QuantitySelection] = {
-        name: reading for name in names if (reading := facts.reading(name)) is not None
-    }
-    runs = [simulator_named(name).load(file).run(readings, until, 201, tolerances) for name in ("roadrunner", "copasi")]
+    model = simulated_file(file)
+    selections = model.index.selections(names)
+    engines = (simulator_named(name) for name in ("roadrunner", "copasi"))
+    runs = [engine.load(model).run(selections, until, 201, tolerances) for engine in engines]
     return _difference(runs[0].values, runs[1].values)
 
 
 def _tellurium(
-    folder: Path, path: Path, reduction: ReducedSystem, data: bytes, until: float | None, result: Result
+    folder: Path, path: Path, reduction: ReducedSystem, written: WrittenOutput, until: float | None, result: Result
 ) -> None:
     with quiet():
         import tellurium
         from tellurium.sedml.tesedml import executeCombineArchive
 
         try:
-            tellurium.loadSBMLModel(data.decode())
+            tellurium.loadSBMLModel(written.data.decode())
             result.tellurium = True
         except RuntimeError as error:
             result.tellurium = False
             result.remarks.append(f"Tellurium: {error}")
         try:
-            text = written_reduction(reduction, ".ant", data).data.decode()
+            text = written_reduction(reduction, ".ant", written).data.decode()
             tellurium.loada(text)
             result.antimony = True
         except (RuntimeError, SbmlumpError) as error:
@@ -264,7 +263,7 @@ def _tellurium(
         work = folder / "work"
         work.mkdir()
         try:
-            content = written_reduction(reduction, ".omex", data, original=path.read_bytes(), until=until).data
+            content = written_reduction(reduction, ".omex", written, original=path.read_bytes(), until=until).data
             archive.write_bytes(content)
             read_back(content)
             out = executeCombineArchive(str(archive), workingDir=str(work), createOutputs=False, saveOutputs=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sbmlump.dynamics.solve import StateReset
 from sbmlump.dynamics.vector_field import VectorField, field_of
 from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.linalg.rational import Span
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.program import Program
@@ -308,30 +309,5 @@ def _pinned(system: OdeSystem, roots: Sequence[Node], kept: tuple[int, ...]) -> 
         else:
             mentioned = sorted(place[graph.symbol(name)] for name in graph.symbols([root]))
             rows += [{j: Fraction(1)} for j in mentioned]
-    return tuple(_independent([row for row in rows if row]))
-
-
-def _independent(rows: Sequence[Mapping[int, Fraction]]) -> list[Mapping[int, Fraction]]:
-    """Rows that are not combinations of earlier ones (exact elimination)."""
-    reduced: dict[int, dict[int, Fraction]] = {}
-    found: list[Mapping[int, Fraction]] = []
-    for row in rows:
-        rest = dict(row)
-        for pivot, other in reduced.items():
-            factor = rest.get(pivot)
-            if factor:
-                for j, value in other.items():
-                    rest[j] = rest.get(j, Fraction(0)) - factor * value
-                rest = {j: value for j, value in rest.items() if value}
-        if rest:
-            pivot = min(rest)
-            top = rest[pivot]
-            normal = {j: value / top for j, value in rest.items()}
-            for other in reduced.values():
-                factor = other.get(pivot)
-                if factor:
-                    for j, value in normal.items():
-                        other[j] = other.get(j, Fraction(0)) - factor * value
-            reduced[pivot] = normal
-            found.append(row)
-    return found
+    span: Span[int] = Span()
+    return tuple(row for row in rows if span.add(row))

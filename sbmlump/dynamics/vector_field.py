@@ -15,9 +15,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.budget import CALL, PRODUCT, StepWork
+from sbmlump.linalg.polynomial import Monomial, expand_doubles
 from sbmlump.model.domains import OneProgramDomain
-from sbmlump.model.evaluate import values_of
-from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, Tape, row_colours
 
 __all__ = [
@@ -33,12 +33,6 @@ __all__ = [
 # -- Right-hand sides of degree at most two as sparse tables, read off the expression ------------
 
 # Right-hand sides of degree at most two as sparse tables, read off the expression graph.
-
-
-Monomial = tuple[int, ...]
-Polynomial = dict[Monomial, float]
-_MAX_TERMS: Final = 2_000_000
-_SQUARE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,84 +73,28 @@ def quadratic_form(graph: Graph, roots: Sequence[Node], variables: Sequence[Node
         Without any symbol but those of ``variables``.
     variables : sequence of Node
     """
-    place = {node: i for i, node in enumerate(variables)}
-    nodes = graph.reachable(roots)
-    fixed = _fixed_values(graph, nodes, place)
-    value: dict[Node, Polynomial] = {}
-    work = 0
-    for node in nodes:
-        found = _polynomial(graph, node, place, fixed, value)
-        if found is None:
-            return None
-        work += len(found)
-        if work > _MAX_TERMS:
-            return None
-        value[node] = found
-    return _tables([value[root] for root in roots], len(variables))
+    place = {graph.name(node): i for i, node in enumerate(variables)}
+    polynomials = expand_doubles(graph, roots, place)
+    return None if polynomials is None else _tables(polynomials, place)
 
 
-def _fixed_values(graph: Graph, nodes: Sequence[Node], place: dict[Node, int]) -> dict[Node, float]:
-    """Values of functions of numbers, such as ln(2)."""
-    free: dict[Node, bool] = {}
-    for node in nodes:
-        free[node] = node in place or graph.op(node) in (Op.SYMBOL, Op.TIME) or any(free[a] for a in graph.args(node))
-    wanted = [node for node in nodes if not free[node]]
-    return dict(zip(wanted, values_of(graph, wanted).tolist(), strict=True))
-
-
-def _polynomial(
-    graph: Graph, node: Node, place: dict[Node, int], fixed: dict[Node, float], value: dict[Node, Polynomial]
-) -> Polynomial | None:
-    if node in place:
-        return {(place[node],): 1.0}
-    if node in fixed:
-        return {(): fixed[node]} if fixed[node] else {}
-    op, args = graph.op(node), graph.args(node)
-    if op is Op.ADD:
-        total: Polynomial = {}
-        for arg in args:
-            for monomial, c in value[arg].items():
-                total[monomial] = total.get(monomial, 0.0) + c
-        return total
-    if op is Op.MUL:
-        product: Polynomial | None = value[args[0]]
-        for arg in args[1:]:
-            product = _times(product, value[arg]) if product is not None else None
-        return product
-    if op is Op.POW and graph.number_of(args[1]) == _SQUARE:
-        return _times(value[args[0]], value[args[0]])
-    if op is Op.DIV and args[1] in fixed and fixed[args[1]]:
-        return {monomial: c / fixed[args[1]] for monomial, c in value[args[0]].items()}
-    return None
-
-
-def _times(a: Polynomial, b: Polynomial) -> Polynomial | None:
-    product: Polynomial = {}
-    for m, c in a.items():
-        for k, d in b.items():
-            if len(m) + len(k) > _SQUARE:
-                return None
-            key = m + k if len(m) + len(k) < _SQUARE or (m + k)[0] <= (m + k)[1] else (m + k)[::-1]
-            product[key] = product.get(key, 0.0) + c * d
-    return product
-
-
-def _tables(polynomials: Sequence[Polynomial], n: int) -> QuadraticForm:
-    r = len(polynomials)
+def _tables(polynomials: Sequence[Mapping[Monomial, float]], place: Mapping[str, int]) -> QuadraticForm:
+    r, n = len(polynomials), len(place)
     constant = np.zeros(r)
     linear: list[tuple[int, int, float]] = []
     products: list[tuple[int, int, float]] = []
-    pairs: dict[Monomial, int] = {}
+    pairs: dict[tuple[int, ...], int] = {}
     for i, polynomial in enumerate(polynomials):
         for monomial, c in polynomial.items():
+            factors = tuple(sorted(place[name] for name, exponent in monomial for _ in range(exponent)))
             if not c:
                 continue
-            if not monomial:
+            if not factors:
                 constant[i] = c
-            elif len(monomial) == 1:
-                linear.append((i, monomial[0], c))
+            elif len(factors) == 1:
+                linear.append((i, factors[0], c))
             else:
-                products.append((i, pairs.setdefault(monomial, len(pairs)), c))
+                products.append((i, pairs.setdefault(factors, len(pairs)), c))
     table = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
     return QuadraticForm(
         constant, _sparse(linear, (r, n)), _sparse(products, (r, len(pairs))), table[:, 0], table[:, 1]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sbmlump.model.system import OdeSystem
 from sbmlump.model_files import ModelFile, read_model_file
 
-__all__ = ["load", "load_file"]
+if TYPE_CHECKING:
+    from sbmlump.sbml.read.load import ReadResult
+
+__all__ = ["load", "read_model"]
 
 
-def load(path: str | Path) -> OdeSystem:
+def load(path: str | Path | ModelFile) -> OdeSystem:
     """Read a model, by the suffix of its file.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or ModelFile
         A file, also compressed (``.gz``, ``.bz2``) or in an archive (``.zip``, ``.omex``; ``archive.omex#member``), or
-        ``-`` for standard input.
+        ``-`` for standard input; or what has been read of one.
 
     Raises
     ------
@@ -26,15 +30,22 @@ def load(path: str | Path) -> OdeSystem:
     UnsupportedModelError
         If it holds what cannot become an ODE system; every reason at once.
     """
-    return load_file(read_model_file(path))
+    return read_model(path).required()
 
 
-def load_file(file: ModelFile) -> OdeSystem:
-    """The model in a file that has been read; see :func:`load`."""
+def read_model(path: str | Path | ModelFile) -> ReadResult:
+    """Read a model once, with all that is wanted of its file besides the system; see :func:`load`.
+
+    Raises
+    ------
+    InputError
+        If the file is not a readable model; what cannot become an ODE system is a reason of the result.
+    """
+    from sbmlump.sbml.read.load import ReadResult, read
+
+    file = path if isinstance(path, ModelFile) else read_model_file(path)
     if file.suffix == ".ode":
         from sbmlump.formats.ode_read import load_ode_file
 
-        return load_ode_file(file)
-    from sbmlump.sbml.read.load import load_sbml_file
-
-    return load_sbml_file(file)
+        return ReadResult.of_system(load_ode_file(file), file.name)
+    return read(file)

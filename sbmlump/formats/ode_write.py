@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Final
 
 from sbmlump.errors import Reason, UnsupportedModelError, some_names
-from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.graph import LOGIC, MAX_BITS, RELATIONS, Graph, Node, Op
 from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.properties import require_writable_system
 from sbmlump.model.system import OdeSystem
@@ -394,8 +394,8 @@ def _number(value: Fraction, places: int) -> str:
     """Exact text: an integer, a decimal number that ends, or a quotient of integers."""
     if value.denominator == 1:
         return str(value.numerator)
-    decimal = decimal_digits(value)
-    if decimal is None or -decimal[1] > places:
+    decimal = decimal_digits(value, MAX_BITS, places)
+    if decimal is None:
         return f"{value.numerator}/{value.denominator}"
     sign = "-" if value < 0 else ""
     digits, exponent = decimal

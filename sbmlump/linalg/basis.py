@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd, lcm
+from math import gcd
 from typing import Final
 
 import flint
@@ -22,14 +22,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from sbmlump.linalg.finite_field import RowSpace, combined_residues, random_prime
+from sbmlump.linalg.finite_field import RowSpace, combined_residues
+from sbmlump.linalg.rational import (
+    Row,
+    Span,
+    as_fractions,
+    combined,
+    integer_multiple,
+    null_space,
+    own_column_inverse,
+    right_inverse,
+)
+from sbmlump.model.domains import random_prime
 
 __all__ = [
     "Basis",
+    "BasisSettings",
     "choose_basis",
-    "combination_over",
     "components",
-    "primitive",
     "LatticeSettings",
     "integer_right_inverse",
     "short_integer_rows",
@@ -80,11 +90,11 @@ class LatticeSettings:
     delta: float = 0.75
 
 
-_SETTINGS: Final = LatticeSettings()
+_LATTICE: Final = LatticeSettings()
 
 
 def short_integer_rows(
-    spaces: Sequence[tuple[Residues, int]], pivots: Sequence[int], settings: LatticeSettings = _SETTINGS
+    spaces: Sequence[tuple[Residues, int]], pivots: Sequence[int], settings: LatticeSettings = _LATTICE
 ) -> list[dict[int, int]] | None:
     """A basis, of short vectors, of all integer vectors of a space known modulo primes.
 
@@ -135,7 +145,7 @@ def short_integer_rows(
 
 
 def integer_right_inverse(
-    rows: Sequence[Mapping[int, int]], settings: LatticeSettings = _SETTINGS
+    rows: Sequence[Mapping[int, int]], settings: LatticeSettings = _LATTICE
 ) -> list[dict[int, int]] | None:
     """Short integer vectors x_k with r_i·x_k = 1 where i = k, else 0.
 
@@ -195,16 +205,49 @@ def _reduced(rows: list[list[int]], delta: float) -> list[list[int]]:
 # -- A basis of a row space that a person can read: sparse non-negative integer rows  ------------
 
 
-Row = Mapping[int, Fraction]
 IntegerRow = Mapping[int, int]
-_LP_WORK: Final = 4_000_000  # rows · columns² of a component; beyond it the echelon form is kept (about 10 s of HiGHS)
-_ZERO: Final = 1e-9
-_LONG: Final = 24  # bits of an entry from which on shorter vectors are looked for: more than 7 digits
-_LLL_COLUMNS: Final = 48  # of a component; lattice reduction takes about a second there, and grows fast
-_LLL_BITS: Final = 100_000  # of all entries together
-_LLL_PRIMES: Final = (6, 12, 24)  # of 31 bits, with which larger components are tried
-_LP_BITS: Final = 1000  # of an entry: linear programs are solved in doubles, which end at 2^1024
-_INVERSE_BITS: Final = 1000  # of an inverse on the pivots, about: beyond it an integer right inverse is shorter
+
+
+@dataclass(frozen=True, slots=True)
+class BasisSettings:
+    """How far readable rows of a component are looked for.
+
+    Attributes
+    ----------
+    linear_program_work : int
+        Rows · columns² up to which the cone of non-negative vectors is searched; about 10 s of HiGHS. Beyond it the
+        echelon form is kept.
+    linear_program_bits : int
+        Of an entry: linear programs are solved in doubles, which end at 2^1024.
+    zero : float
+        Entries of a solution that are smaller than this, relative to the largest, are taken for 0; what follows from
+        that is made exact and tested.
+    long_entry_bits : int
+        Of an entry from which on shorter vectors are looked for: more than 7 digits are no coefficients to be read.
+    lattice_columns, lattice_bits : int
+        Columns, and bits of all entries together, up to which one lattice reduction is done over Z; it takes about a
+        second there, and grows fast.
+    lattice_primes : tuple of int
+        Numbers of primes of 31 bits with which larger components are tried in turn.
+    inverse_bits : int
+        Rows · bits of an entry, about the bits of an inverse on the pivots, from which on an integer right inverse is
+        looked for, which is shorter.
+    lattice : LatticeSettings
+        For larger components and for integer right inverses.
+    """
+
+    linear_program_work: int = 4_000_000
+    linear_program_bits: int = 1000
+    zero: float = 1e-9
+    long_entry_bits: int = 24
+    lattice_columns: int = 48
+    lattice_bits: int = 100_000
+    lattice_primes: tuple[int, ...] = (6, 12, 24)
+    inverse_bits: int = 1000
+    lattice: LatticeSettings = LatticeSettings()
+
+
+_BASIS: Final = BasisSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +270,12 @@ class Basis:
         return frozenset(column for row in self.rows for column in row)
 
 
-def choose_basis(rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int, Fraction] | None = None) -> Basis:
+def choose_basis(
+    rows: Sequence[Row],
+    pivots: Sequence[int],
+    scale: Mapping[int, Fraction] | None = None,
+    settings: BasisSettings = _BASIS,
+) -> Basis:
     """Choose readable rows that span the same space, and a sparse right inverse.
 
     Parameters
@@ -239,6 +287,7 @@ def choose_basis(rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int,
     scale : mapping of column to Fraction, optional
         Factor that turns each column's state into an amount (the size of its compartment). Where the columns of
         a component differ in it, rows are made integer combinations of amounts.
+    settings : BasisSettings
     """
     chosen: list[tuple[Row, Row]] = []
     groups = components(rows, pivots)
@@ -249,32 +298,10 @@ def choose_basis(rows: Sequence[Row], pivots: Sequence[int], scale: Mapping[int,
             chosen.append(({column: Fraction(1)}, {column: Fraction(1)}))
             continue
         weights = _weights(members, scale or {})
-        new = _readable(members, weights)
-        chosen.extend(zip(new, _lift_of(new, [pivots[i] for i in group]), strict=True))
+        new = _readable(members, weights, settings)
+        chosen.extend(zip(new, _lift_of(new, [pivots[i] for i in group], settings), strict=True))
     chosen.sort(key=lambda pair: (min(pair[0]), len(pair[0]), sorted(pair[0])))
     return Basis(tuple(row for row, _ in chosen), tuple(lift for _, lift in chosen))
-
-
-def primitive(row: Row) -> dict[int, Fraction]:
-    """The multiple with coprime integer entries whose first entry is positive."""
-    return _exact(_coprime(row))
-
-
-def _coprime(row: Row | IntegerRow) -> dict[int, int]:
-    """As :func:`primitive`, in ints: their arithmetic is many times faster than that of Fractions."""
-    if not row:
-        return {}
-    common = lcm(*{value.denominator for value in row.values()})
-    integers = {j: value.numerator * (common // value.denominator) for j, value in row.items()}
-    divisor = gcd(*integers.values())
-    if integers[min(integers)] < 0:
-        divisor = -divisor
-    return integers if divisor == 1 else {j: value // divisor for j, value in integers.items()}
-
-
-def _exact(row: IntegerRow) -> dict[int, Fraction]:
-    number = {value: Fraction(value) for value in set(row.values())}
-    return {j: number[value] for j, value in row.items()}
 
 
 def components(rows: Sequence[Collection[int]], pivots: Sequence[int]) -> list[list[int]]:
@@ -309,20 +336,22 @@ def _weights(members: Sequence[Row], scale: Mapping[int, Fraction]) -> dict[int,
     return {j: scale.get(j, Fraction(1)) for j in columns}
 
 
-def _readable(members: Sequence[Row], weights: Mapping[int, Fraction]) -> list[dict[int, Fraction]]:
+def _readable(
+    members: Sequence[Row], weights: Mapping[int, Fraction], settings: BasisSettings
+) -> list[dict[int, Fraction]]:
     """Basis of one component in amounts, turned back into states."""
     alike = set(weights.values()) == {1}
-    rays = [_coprime(row if alike else {j: value / weights[j] for j, value in row.items()}) for row in members]
+    rays = [integer_multiple(row if alike else {j: value / weights[j] for j, value in row.items()}) for row in members]
     echelon = rays
     if not _is_partition(rays):
-        found = _non_negative_rows(rays)
+        found = _non_negative_rows(rays, settings)
         if found is not None:
             rays = found
-        if _longest(rays) >= _LONG:
-            short = _short_rows(rays, echelon)
+        if _longest(rays) >= settings.long_entry_bits:
+            short = _short_rows(rays, echelon, settings)
             if short is not None and _longest(short) < _longest(rays):
                 rays = short
-    return [_exact(row) if alike else _in_states(_exact(row), weights) for row in rays]
+    return [as_fractions(row) if alike else _in_states(as_fractions(row), weights) for row in rays]
 
 
 def _longest(rows: Iterable[IntegerRow]) -> int:
@@ -330,7 +359,9 @@ def _longest(rows: Iterable[IntegerRow]) -> int:
     return max((value.bit_length() for row in rows for value in row.values()), default=0)
 
 
-def _short_rows(rows: Sequence[IntegerRow], echelon: Sequence[IntegerRow]) -> list[dict[int, int]] | None:
+def _short_rows(
+    rows: Sequence[IntegerRow], echelon: Sequence[IntegerRow], settings: BasisSettings
+) -> list[dict[int, int]] | None:
     """A basis, of short vectors, of all integer vectors in the space of ``rows``; ``None`` where that is too much work.
 
     ``echelon`` is the form in which the space was found.
@@ -345,13 +376,15 @@ def _short_rows(rows: Sequence[IntegerRow], echelon: Sequence[IntegerRow]) -> li
     """
     columns = sorted({j for row in rows for j in row})
     bits = sum(value.bit_length() for row in rows for value in row.values())
-    if len(columns) > _LLL_COLUMNS or bits > _LLL_BITS:
-        return _short_rows_modulo(echelon, columns)
+    if len(columns) > settings.lattice_columns or bits > settings.lattice_bits:
+        return _short_rows_modulo(echelon, columns, settings)
     m, n = len(rows), len(columns)
     if m == n:
         return None
     kernel, nullity = flint.fmpz_mat([[row.get(j, 0) for j in columns] for row in rows]).nullspace()
-    normals = [_coprime({i: int(kernel[i, k]) for i in range(n) if kernel[i, k] != 0}) for k in range(int(nullity))]
+    normals = [
+        integer_multiple({i: int(kernel[i, k]) for i in range(n) if kernel[i, k] != 0}) for k in range(int(nullity))
+    ]
     weight = 1 << (_longest(rows) + n)
     table = [[int(i == k) for k in range(n)] + [weight * normal.get(i, 0) for normal in normals] for i in range(n)]
     reduced = flint.fmpz_mat(table).lll()
@@ -362,10 +395,12 @@ def _short_rows(rows: Sequence[IntegerRow], echelon: Sequence[IntegerRow]) -> li
     ]
     if len(short) != m:
         return None
-    return [_coprime(row) for row in short]
+    return [integer_multiple(row) for row in short]
 
 
-def _short_rows_modulo(rows: Sequence[IntegerRow], columns: Sequence[int]) -> list[dict[int, int]] | None:
+def _short_rows_modulo(
+    rows: Sequence[IntegerRow], columns: Sequence[int], settings: BasisSettings
+) -> list[dict[int, int]] | None:
     """As :func:`_short_rows`, for larger components: from echelon forms modulo primes.
 
     Rows without a column of their own are no echelon form: they have been made short when they were lifted.
@@ -379,7 +414,7 @@ def _short_rows_modulo(rows: Sequence[IntegerRow], columns: Sequence[int]) -> li
     generator = np.random.default_rng(0x1A77)
     spaces: list[tuple[NDArray[np.int64], int]] = []
     leads: list[int] | None = None
-    while len(spaces) < _LLL_PRIMES[-1]:
+    while len(spaces) < settings.lattice_primes[-1]:
         prime = random_prime(generator)
         space = RowSpace(len(columns), prime)
         table = np.zeros((len(rows), len(columns)), dtype=np.int64)
@@ -392,8 +427,8 @@ def _short_rows_modulo(rows: Sequence[IntegerRow], columns: Sequence[int]) -> li
             return None  # one prime in some ten thousand: then the rows stay as they are
         leads = pivots.tolist()
         spaces.append((echelon, prime))
-        if len(spaces) in _LLL_PRIMES:
-            short = short_integer_rows(spaces, leads)
+        if len(spaces) in settings.lattice_primes:
+            short = short_integer_rows(spaces, leads, settings.lattice)
             if short is not None:
                 return [{columns[k]: value for k, value in row.items()} for row in short]
     return None
@@ -415,11 +450,11 @@ def _is_partition(rows: Iterable[IntegerRow]) -> bool:
     return True
 
 
-def _non_negative_rows(rows: Sequence[IntegerRow]) -> list[dict[int, int]] | None:
+def _non_negative_rows(rows: Sequence[IntegerRow], settings: BasisSettings) -> list[dict[int, int]] | None:
     """Independent non-negative rows spanning the same space, or ``None`` if none were found."""
     m = len(rows)
     kinds = _column_kinds(rows)
-    if m * len(kinds) ** 2 > _LP_WORK or _longest(rows) > _LP_BITS:
+    if m * len(kinds) ** 2 > settings.linear_program_work or _longest(rows) > settings.linear_program_bits:
         return None
     directions = list(kinds)
     table = np.array([[float(direction[i]) for direction in directions] for i in range(m)])
@@ -439,7 +474,8 @@ def _non_negative_rows(rows: Sequence[IntegerRow]) -> list[dict[int, int]] | Non
         if solution.status != 0:
             return None  # no non-negative vector of the space touches this column
         image = table.T @ solution.x
-        outside = [j for j in range(len(directions)) if image[j] <= _ZERO * max(1.0, float(np.abs(image).max()))]
+        tiny = settings.zero * max(1.0, float(np.abs(image).max()))
+        outside = [j for j in range(len(directions)) if image[j] <= tiny]
         exact = _combination_vanishing_on([directions[j] for j in outside], m)
         if exact is None:
             continue
@@ -468,124 +504,43 @@ def _column_kinds(rows: Sequence[IntegerRow]) -> dict[tuple[int, ...], int]:
 
 def _combination_vanishing_on(columns: Sequence[Sequence[int]], m: int) -> list[int] | None:
     """The integer combination of m rows that is zero on the given columns, if it is unique up to a factor."""
-    if not columns:
-        return [1] if m == 1 else None
-    matrix = flint.fmpq_mat(flint.fmpz_mat([list(column) for column in columns]))
-    reduced, rank = matrix.rref()
-    if rank != m - 1:
+    conditions = [{i: value for i, value in enumerate(column) if value} for column in columns]
+    basis, _ = null_space(conditions, m)
+    if len(basis) != 1:
         return None
-    pivots: list[int] = []
-    for i in range(rank):
-        j = pivots[-1] + 1 if pivots else 0
-        while reduced[i, j] == 0:
-            j += 1
-        pivots.append(j)
-    free = next(j for j in range(m) if j not in pivots)
-    result = [Fraction(0)] * m
-    result[free] = Fraction(1)
-    for i, j in enumerate(pivots):
-        entry = reduced[i, free]
-        result[j] = -Fraction(int(entry.p), int(entry.q))
-    common = lcm(*(value.denominator for value in result))
-    return [int(value * common) for value in result]
+    weights = integer_multiple(basis[0])
+    return [weights.get(i, 0) for i in range(m)]
 
 
 def _independent(
     rows: Sequence[IntegerRow], candidates: Mapping[tuple[int, ...], Sequence[int]], multiplicity: np.ndarray
 ) -> list[dict[int, int]] | None:
     """Greedy choice of m independent combinations, small supports first."""
-    m = len(rows)
     order = sorted(candidates, key=lambda support: (float(multiplicity[list(support)].sum()), support))
-    chosen: list[Sequence[int]] = []
-    echelon: list[tuple[int, list[Fraction]]] = []
+    span: Span[int] = Span()
+    chosen: list[dict[int, int]] = []
     for support in order:
-        rest = [Fraction(value) for value in candidates[support]]
-        for pivot, row in echelon:
-            if rest[pivot]:
-                factor = rest[pivot]
-                rest = [a - factor * b for a, b in zip(rest, row, strict=True)]
-        lead = next((i for i, value in enumerate(rest) if value), None)
-        if lead is None:
-            continue
-        echelon.append((lead, [value / rest[lead] for value in rest]))
-        chosen.append(candidates[support])
-        if len(chosen) == m:
-            return [_coprime(_combine(rows, combination)) for combination in chosen]
+        weights = {i: value for i, value in enumerate(candidates[support]) if value}
+        if span.add({i: Fraction(value) for i, value in weights.items()}):
+            chosen.append(weights)
+            if len(chosen) == len(rows):
+                return [integer_multiple(combined(rows, weights)) for weights in chosen]
     return None
 
 
-def _combine(rows: Sequence[IntegerRow], combination: Sequence[int]) -> dict[int, int]:
-    total: dict[int, int] = {}
-    for factor, row in zip(combination, rows, strict=True):
-        if factor:
-            for j, value in row.items():
-                total[j] = total.get(j, 0) + factor * value
-    return {j: value for j, value in total.items() if value}
-
-
-def _lift_of(rows: Sequence[Row], pivots: Sequence[int]) -> list[dict[int, Fraction]]:
+def _lift_of(rows: Sequence[Row], pivots: Sequence[int], settings: BasisSettings) -> list[dict[int, Fraction]]:
     """A right inverse: by a column of its own for each row where there is one, else by the pivot columns."""
-    users: dict[int, list[int]] = {}
-    for i, row in enumerate(rows):
-        for j in row:
-            users.setdefault(j, []).append(i)
-    own: list[int | None] = [None] * len(rows)
-    for j in sorted(users, reverse=True):
-        if len(users[j]) == 1:
-            i = users[j][0]
-            best = own[i]
-            if best is None or rows[i][j] == 1 or rows[i][best] != 1:
-                own[i] = j
-    if all(j is not None for j in own):
-        return [{j: 1 / row[j]} for row, j in zip(rows, own, strict=True) if j is not None]
-    m = len(rows)
-    short = _integer_lift(rows)
-    if short is not None:
-        return short
-    square = flint.fmpq_mat([[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in pivots] for row in rows])
-    inverse = square.inv()
-    lift: list[dict[int, Fraction]] = []
-    for i in range(m):
-        column = {}
-        for k, j in enumerate(pivots):
-            entry = inverse[k, i]
-            if entry != 0:
-                column[j] = Fraction(int(entry.p), int(entry.q))
-        lift.append(column)
+    lift = own_column_inverse(rows) or _integer_lift(rows, settings) or right_inverse(rows, pivots)
+    assert lift is not None  # the rows are independent on the pivots
     return lift
 
 
-def _integer_lift(rows: Sequence[Row]) -> list[dict[int, Fraction]] | None:
+def _integer_lift(rows: Sequence[Row], settings: BasisSettings) -> list[dict[int, Fraction]] | None:
     """A right inverse in integers, where the one on the pivots has entries of many hundred digits."""
     if any(value.denominator != 1 for row in rows for value in row.values()):
         return None
     integers = [{j: value.numerator for j, value in row.items()} for row in rows]
-    if len(rows) * _longest(integers) < _INVERSE_BITS:
+    if len(rows) * _longest(integers) < settings.inverse_bits:
         return None
-    inverse = integer_right_inverse(integers)
-    return None if inverse is None else [_exact(column) for column in inverse]
-
-
-def combination_over(
-    pinned: Sequence[Mapping[int, Fraction]], row: Mapping[int, Fraction]
-) -> dict[int, Fraction] | None:
-    """Weights of the rows ``pinned`` whose sum is ``row``, exactly; ``None`` if there are none."""
-    columns = sorted({j for one in (*pinned, row) for j in one})
-    zero = Fraction(0)
-    if not columns:
-        return {}
-    table = [
-        [flint.fmpq(*one.get(j, zero).as_integer_ratio()) for one in pinned]
-        + [flint.fmpq(*row.get(j, zero).as_integer_ratio())]
-        for j in columns
-    ]
-    reduced, rank = flint.fmpq_mat(table).rref()
-    found: dict[int, Fraction] = {}
-    for i in range(rank):
-        pivot = next(c for c in range(len(pinned) + 1) if reduced[i, c] != 0)
-        if pivot == len(pinned):
-            return None
-        value = reduced[i, len(pinned)]
-        if value != 0:
-            found[pivot] = Fraction(int(value.p), int(value.q))
-    return found
+    inverse = integer_right_inverse(integers, settings.lattice)
+    return None if inverse is None else [as_fractions(column) for column in inverse]

@@ -11,9 +11,7 @@ from contextlib import AbstractContextManager
 from fractions import Fraction
 from functools import cache
 from math import isqrt, prod
-from typing import Final
 
-import flint
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
@@ -24,53 +22,42 @@ __all__ = [
     "combined_residues",
     "has_residues",
     "matmul_mod",
-    "random_prime",
     "rational_from_residue",
+    "rows_from_residues",
     "single_threaded",
 ]
 
 
 Residues = NDArray[np.int64]
-_HALF: Final = 16
-_EXACT: Final = 1 << 53
-_WORTHWHILE: Final = 64  # fewer terms a product than this, and the split is faster
-_MAX_INNER: Final = 1 << 20  # 2^32 · 2^20 < 2^53: sums of products of halves stay exact in doubles
-_CONFIDENCE: Final = 1 << 10
 
 
-def random_prime(generator: np.random.Generator, bits: int = 31) -> int:
-    """A random prime with ``bits`` bits: about 5·10^7 of them for 31, 3·10^5 for 23."""
-    while True:
-        candidate = int(generator.integers(1 << (bits - 1), 1 << bits)) | 1
-        if flint.fmpz(candidate).is_prime():
-            return candidate
-
-
-def matmul_mod(a: Residues, b: Residues, prime: int) -> Residues:
+def matmul_mod(a: Residues, b: Residues, prime: int, least_terms: int = 64) -> Residues:
     """a @ b modulo ``prime``, exact, entries in [0, p).
 
     Doubles hold integers up to 2^53: primes of 23 bits take one BLAS product for every 128 inner indices, longer ones
-    are split into halves of 16 bits.
+    are split into halves of 16 bits, and so is what would take a product for fewer than ``least_terms`` inner indices:
+    the split is faster there.
     """
-    terms = _EXACT // (prime * prime)
-    if terms >= _WORTHWHILE:
+    terms = (1 << 53) // (prime * prime)
+    if terms >= least_terms:
         left, right = a.astype(np.float64), b.astype(np.float64)
         total = np.zeros((a.shape[0], b.shape[1]), dtype=np.int64)
         for low in range(0, a.shape[1], terms):
             total += (left[:, low : low + terms] @ right[low : low + terms]).astype(np.int64) % prime
         return np.asarray(total % prime)
     inner = a.shape[1]
-    if inner > _MAX_INNER:
+    if inner > 1 << 20:  # 2^32 · 2^20 < 2^53: up to there sums of products of halves are exact in doubles
         half = inner // 2
         first = matmul_mod(a[:, :half], b[:half], prime)
         return np.asarray((first + matmul_mod(a[:, half:], b[half:], prime)) % prime)
-    mask = (1 << _HALF) - 1
-    a1, a0 = (a >> _HALF).astype(np.float64), (a & mask).astype(np.float64)
-    b1, b0 = (b >> _HALF).astype(np.float64), (b & mask).astype(np.float64)
+    bits = 16
+    mask = (1 << bits) - 1
+    a1, a0 = (a >> bits).astype(np.float64), (a & mask).astype(np.float64)
+    b1, b0 = (b >> bits).astype(np.float64), (b & mask).astype(np.float64)
     high = (a1 @ b1).astype(np.int64) % prime
     middle = ((a1 @ b0).astype(np.int64) + (a0 @ b1).astype(np.int64)) % prime
     low_part = (a0 @ b0).astype(np.int64)
-    shift = 1 << _HALF
+    shift = 1 << bits
     return ((high * shift + middle) % prime * shift + low_part) % prime
 
 
@@ -222,6 +209,24 @@ class Confirmed:
         return None
 
 
+def rows_from_residues(tables: Sequence[tuple[Residues, int]]) -> list[dict[int, Fraction]] | None:
+    """Rational rows that agree with all tables, each with its prime, of which the last only confirms.
+
+    ``None`` if these primes do not suffice.
+    """
+    confirmed = Confirmed([prime for _, prime in tables])
+    support = np.any([rows != 0 for rows, _ in tables], axis=0)
+    found: list[dict[int, Fraction]] = [{} for _ in range(len(support))]
+    known: dict[tuple[int, ...], Fraction] = {}  # most entries are the same few numbers
+    for i, j in zip(*(axis.tolist() for axis in np.nonzero(support)), strict=True):
+        residues = tuple(int(rows[i, j]) for rows, _ in tables)
+        value = known.get(residues) or confirmed(residues)
+        if value is None:
+            return None
+        found[i][j] = known[residues] = value
+    return found
+
+
 def has_residues(value: Fraction, residues: Sequence[tuple[int, int]]) -> bool:
     """Whether a rational has the given residues, each with its prime."""
     return not any(
@@ -230,18 +235,18 @@ def has_residues(value: Fraction, residues: Sequence[tuple[int, int]]) -> bool:
     )
 
 
-def rational_from_residue(residue: int, modulus: int) -> Fraction | None:
+def rational_from_residue(residue: int, modulus: int, chance: int = 1 << 10) -> Fraction | None:
     """The rational n/d with n ≡ residue·d, if there is one so small that it is unlikely to be chance.
 
-    Accepts |n|·d·2^10 < modulus, so that a random residue passes with a probability of about 2^-9; see
-    :class:`Confirmed`.
+    Accepts |n|·d·``chance`` < modulus, so that a random residue passes with a probability of about 2/``chance``: by
+    default about one in 500, which :class:`Confirmed` makes safe at the price of one more prime.
 
     References
     ----------
     P. S. Wang, A p-adic algorithm for univariate partial fractions, SYMSAC 1981; rational reconstruction by the
     extended Euclidean algorithm.
     """
-    bound = modulus // _CONFIDENCE
+    bound = modulus // chance
     limit = isqrt(modulus)
     r0, r1, s0, s1 = modulus, residue % modulus, 0, 1
     while r1:

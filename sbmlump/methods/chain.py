@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 
+from sbmlump.linalg.rational import add_multiple, add_to, combined, without_zeros
 from sbmlump.model.reduced import (
     Certificate,
     Elimination,
@@ -44,12 +45,12 @@ def composed(first: ReducedSystem, second: ReducedSystem, *, certificate: Certif
     if second.original.states != first.system.states:
         raise ValueError("the second reduction does not start where the first ends")
     names = first.original.states
-    rows = tuple(_product(row, first.matrix.rows) for row in second.matrix.rows)
-    lift = tuple(_product(row, first.map.lift.rows) for row in second.map.lift.rows)
+    rows = tuple(combined(first.matrix.rows, row) for row in second.matrix.rows)
+    lift = tuple(combined(first.map.lift.rows, row) for row in second.map.lift.rows)
     offset: dict[int, Fraction] = dict(first.map.offset)
-    for j, moved in _product(dict(second.map.offset), first.map.lift.rows).items():
-        offset[j] = offset.get(j, Fraction(0)) + moved
-    offset = {j: value for j, value in offset.items() if value}
+    for j, moved in combined(first.map.lift.rows, second.map.offset).items():
+        add_to(offset, j, moved)
+    offset = without_zeros(offset)
     matrix, lifted = LumpingMatrix(names, rows), LumpingMatrix(names, lift)
     lumps = tuple(
         Lump(lump.id, {names[j]: value for j, value in sorted(row.items())})
@@ -93,8 +94,7 @@ def _joined_map(
     for name, row in starts_of(second).items():
         total: dict[str, Fraction] = {}
         for lump, factor in row.items():
-            for state, value in members[lump].items():
-                total[state] = total.get(state, Fraction(0)) + factor * value
+            add_multiple(total, members[lump], factor)
         starts[name] = total
     starts |= _fixed_totals(first, second, starts, members)
     final = set(second.system.states)
@@ -133,20 +133,10 @@ def _fixed_totals(
             if part is None or row is None:
                 row = None  # no sum of initial values
                 continue
-            for state, weight in part.items():
-                row[state] = row.get(state, Fraction(0)) + factor * weight
+            add_multiple(row, part, factor)
         if row:
-            found[constant.id] = {state: weight for state, weight in row.items() if weight}
+            found[constant.id] = without_zeros(row)
     return found
-
-
-def _product(row: Row, rows: Sequence[Row]) -> dict[int, Fraction]:
-    """Σ row[i]·rows[i]."""
-    total: dict[int, Fraction] = {}
-    for i, factor in row.items():
-        for j, value in rows[i].items():
-            total[j] = total.get(j, Fraction(0)) + factor * value
-    return {j: value for j, value in total.items() if value}
 
 
 def _joined(first: ReducedSystem, second: ReducedSystem) -> ExactProof:

@@ -23,7 +23,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final, NoReturn
 
-import flint
 import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
@@ -44,7 +43,7 @@ from sbmlump.dynamics.ensemble import (
 )
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.files import write_atomically
-from sbmlump.linalg.rational import rank
+from sbmlump.linalg.rational import rank, right_inverse
 from sbmlump.model.graph import Node
 from sbmlump.model.names import lump_names
 from sbmlump.model.reduced import ErrorEstimate, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
@@ -424,14 +423,9 @@ def _right_inverse(rows: Sequence[Row], width: int) -> tuple[dict[int, Fraction]
     size = np.maximum(np.abs(dense).max(axis=1, keepdims=True), _TINY)
     _, _, order = qr(dense / size, pivoting=True, mode="economic")
     columns = sorted(int(j) for j in order[: len(rows)])
-    square = flint.fmpq_mat(
-        [[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in columns] for row in rows]
-    )
-    inverse = square.inv()
-    return tuple(
-        {j: Fraction(int(inverse[k, i].p), int(inverse[k, i].q)) for k, j in enumerate(columns) if inverse[k, i] != 0}
-        for i in range(len(rows))
-    )
+    inverse = right_inverse(rows, columns)
+    assert inverse is not None
+    return tuple(inverse)
 
 
 # -- a small neural closure --------------------------------------------------------------------------

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd, lcm
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UsageError
+from sbmlump.linalg.polynomial import ExpansionLimits, Monomial, expand
+from sbmlump.linalg.rational import add_multiple, add_to, content, without_zeros
 from sbmlump.methods.elimination.substitute import with_fluxes
 from sbmlump.model.evaluate import PRIME, field_values, values_of
 from sbmlump.model.graph import Graph, Node, Op
@@ -30,7 +31,7 @@ from sbmlump.model.names import claim_id, free_id, id_of_members
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction
-from sbmlump.model.text import add_multiple, combination
+from sbmlump.model.text import combination
 from sbmlump.proof.identity import IdentityTest, ModularRows, bound_of, compare_matching, run_trials
 from sbmlump.structure.laws import amount_factors, changing_compartment, stoichiometry
 
@@ -193,9 +194,8 @@ def lifted_states(
 # conversion, not as a death and a birth.
 
 
-Monomial = tuple[tuple[str, int], ...]
-_MOST_TERMS: Final = 500
-_MOST_POWER: Final = 6
+# a lump whose rate has more terms is better told by its rate rule than by hundreds of reactions
+_CANONICAL: Final = ExpansionLimits(exponent=6, terms=500)
 
 
 def canonical_reactions(
@@ -222,7 +222,7 @@ def canonical_reactions(
     refused: set[int] = set()
     columns: dict[Monomial, dict[int, Node]] = {}
     for i in sorted(rates):
-        terms = _expand(graph, rates[i], names)
+        terms = expand(graph, rates[i], names, _CANONICAL)
         own = system.states[i]
         if terms is None or not _is_kinetic(graph, terms, own, fixed):
             refused.add(i)
@@ -276,8 +276,7 @@ def _shared(graph: Graph, column: Mapping[int, Node]) -> list[tuple[dict[int, Fr
         groups.setdefault(tuple((term, value / lead) for term, value in terms), {})[i] = lead
     made = []
     for key, change in groups.items():
-        common = lcm(*(value.denominator for value in change.values()))
-        scale = Fraction(gcd(*(int(value * common) for value in change.values())), common)
+        scale = content(change.values())
         rate = graph.from_terms({term: value * scale for term, value in key})
         made.append(({i: value / scale for i, value in change.items()}, rate))
     return made
@@ -287,78 +286,6 @@ def _name(monomial: Monomial, taken: Collection[str]) -> str:
     words = [name if e == 1 else f"{name}_{e}" for name, e in monomial] or ["source"]
     base = "from_" + "_".join(words)
     return free_id(base if len(base) <= 60 else base[:56] + "_etc", taken)
-
-
-def _expand(graph: Graph, root: Node, variables: Collection[str]) -> dict[Monomial, Node] | None:
-    """``root`` as Σ coefficient · monomial of ``variables``; ``None`` if it is no polynomial, or a large one.
-
-    Coefficients may hold constants, not time.
-    """
-    one = graph.number(1)
-    table: dict[Node, dict[Monomial, Node] | None] = {}
-    for node in graph.reachable([root]):
-        op, args = graph.op(node), graph.args(node)
-        if op is Op.SYMBOL:
-            name = graph.name(node)
-            table[node] = {((name, 1),): one} if name in variables else {(): node}
-        elif op is Op.TIME:
-            table[node] = None
-        elif not args:
-            table[node] = {(): node} if graph.number_of(node) != 0 else {}
-        else:
-            table[node] = _combined(graph, node, [table[arg] for arg in args])
-    return table[root]
-
-
-def _combined(graph: Graph, node: Node, parts: list[dict[Monomial, Node] | None]) -> dict[Monomial, Node] | None:
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
-        return None
-    if all(set(part) <= {()} for part in known):
-        return {(): node}
-    op = graph.op(node)
-    if op is Op.ADD:
-        return _collected(graph, [item for part in known for item in part.items()])
-    if op is Op.MUL:
-        return _product(graph, known)
-    if op is Op.DIV and set(known[1]) == {()}:
-        return {monomial: graph.div(value, known[1][()]) for monomial, value in known[0].items()}
-    exponent = graph.number_of(graph.args(node)[1]) if op is Op.POW else None
-    if exponent is not None and exponent.denominator == 1 and 0 < exponent <= _MOST_POWER:
-        return _product(graph, [known[0]] * int(exponent))
-    return None
-
-
-def _product(graph: Graph, parts: list[dict[Monomial, Node]]) -> dict[Monomial, Node] | None:
-    result = parts[0]
-    for part in parts[1:]:
-        if len(result) * len(part) > _MOST_TERMS:
-            return None
-        items = [(_times(a, b), graph.mul((x, y))) for a, x in result.items() for b, y in part.items()]
-        collected = _collected(graph, items)
-        if collected is None:
-            return None
-        result = collected
-    return result
-
-
-def _times(left: Monomial, right: Monomial) -> Monomial:
-    powers = dict(left)
-    for name, exponent in right:
-        powers[name] = powers.get(name, 0) + exponent
-    return tuple(sorted(powers.items()))
-
-
-def _collected(graph: Graph, items: list[tuple[Monomial, Node]]) -> dict[Monomial, Node] | None:
-    sums: dict[Monomial, dict[Node, Fraction]] = {}
-    for monomial, node in items:
-        total = sums.setdefault(monomial, {})
-        for term, value in graph.linear_terms(node).items():
-            total[term] = total.get(term, Fraction(0)) + value
-    if len(sums) > _MOST_TERMS:
-        return None
-    made = {monomial: graph.from_terms(total) for monomial, total in sums.items()}
-    return {monomial: node for monomial, node in made.items() if graph.number_of(node) != 0}
 
 
 # -- A reduced system as a reaction network again, where its mathematics allows it ---------------
@@ -507,8 +434,8 @@ class _Network:
                             return None
                         shares[id(one)] = mine
                     for i, amount in mine:
-                        column[i] = column.get(i, 0) + sign * amount
-            columns.append({i: value for i, value in column.items() if value})
+                        add_to(column, i, sign * amount)
+            columns.append(without_zeros(column))
         return columns
 
     def _number(self, node: Node) -> Fraction | None:
@@ -648,7 +575,7 @@ class _Network:
                     value = graph.number_of(one.stoichiometry)
                     if total is None or value is None:
                         continue
-                    total[reaction.flux] = total.get(reaction.flux, Fraction(0)) + sign * value
+                    add_to(total, reaction.flux, sign * value)
         rhs = list(system.rhs)
         for i, total in totals.items():
             size, change = self.places[i].size, graph.from_terms(total)
@@ -687,8 +614,7 @@ def _small(value: Fraction) -> Fraction | int:
 
 def _direction(column: Mapping[int, Fraction | int]) -> tuple[Fraction, Direction]:
     """A positive factor and coprime integers whose product with it ``column`` is."""
-    common = lcm(*(value.denominator for value in column.values()))
-    factor = Fraction(gcd(*(int(value * common) for value in column.values())), common)
+    factor = content(column.values())
     return factor, tuple(sorted((i, value / factor) for i, value in column.items()))
 
 
@@ -1011,8 +937,8 @@ def _lumped_columns(reduction: ReducedSystem, rows: Sequence[Mapping[int, Fracti
     for k, row in enumerate(reduction.matrix.rows):
         for j, value in row.items():
             for column, amount in rows[j].items():
-                columns[column][k] = columns[column].get(k, Fraction(0)) + value * amount
-    return [{k: value for k, value in column.items() if value} for column in columns]
+                add_to(columns[column], k, value * amount)
+    return [without_zeros(column) for column in columns]
 
 
 def _groups(
@@ -1025,10 +951,7 @@ def _groups(
         if not column:
             inner.append(reaction.id)
             continue
-        common = lcm(*(value.denominator for value in column.values()))
-        divisor = gcd(*(int(value * common) for value in column.values()))
-        factor = Fraction(divisor, common)
-        direction = tuple(sorted((k, value / factor) for k, value in column.items()))
+        factor, direction = _direction(column)
         groups.setdefault(direction, {})[reaction.id] = factor
     return groups, inner
 

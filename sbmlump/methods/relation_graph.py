@@ -39,12 +39,12 @@ from sbmlump.dynamics.ensemble import (
     values,
 )
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
+from sbmlump.linalg.rational import add_multiple
 from sbmlump.methods.elimination.substitute import elimination_of, with_fluxes
 from sbmlump.methods.elimination.timescales import nominal_run
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Reaction
-from sbmlump.model.text import add_multiple
 from sbmlump.structure.laws import amount_factors, changing_compartment
 
 __all__ = ["WEIGHTINGS", "PruningSettings", "RelationGraph", "Weighting", "pruned", "relation_graph"]
@@ -353,7 +353,7 @@ def _without(
     rhs: list[Node] = []
     for i in kept:
         terms = graph.linear_terms(system.rhs[i])
-        add_multiple(terms, _lost_terms(system, dropped, system.states[i], factors[i]), Fraction(-1))
+        add_multiple(terms, _lost_terms(system, dropped, system.states[i], factors[i]), -1)
         rhs.append(graph.from_terms(terms))
     constants = [*system.constants, *(Constant(name, system.initial[index[name]]) for name in removed)]
     taken = {system.states[i] for i in kept} | {c.id for c in constants} | {a.id for a in system.assigned}
@@ -426,5 +426,5 @@ def _lost_terms(system: OdeSystem, dropped: Sequence[Reaction], name: str, facto
                 continue
             node = graph.mul((graph.number(sign), scale, participant.stoichiometry, reaction.flux))
             node = node if graph.number_of(factor) == 1 else graph.div(node, factor)
-            add_multiple(total, graph.linear_terms(node), Fraction(1))
+            add_multiple(total, graph.linear_terms(node), 1)
     return total

@@ -17,7 +17,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-import flint
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,8 +35,9 @@ from sbmlump.dynamics.ensemble import (
 )
 from sbmlump.errors import Reason, UsageError
 from sbmlump.linalg.basis import Basis
-from sbmlump.linalg.rational import null_space, rank, solve_rows
-from sbmlump.methods.elimination.solve import Fractions
+from sbmlump.linalg.finite_field import RowSpace
+from sbmlump.linalg.polynomial import RationalFunctions
+from sbmlump.linalg.rational import echelon, own_column_inverse, rank, right_inverse, solve_rows
 from sbmlump.methods.exact.lump import agrees, assemble, claim_of, reduced_system, state_lifts
 from sbmlump.model.domains import PrimeField
 from sbmlump.model.evaluate import Evaluator
@@ -234,9 +234,7 @@ def is_zero(system: OdeSystem, nodes: Sequence[Node]) -> bool:
     """Whether expressions vanish identically with the values of the file: shown in lowest terms."""
     graph = system.graph
     bound = graph.substitute(nodes, system.specialised())
-    fractions = Fractions(graph, bound)
-    if not fractions.fits:
-        return False
+    fractions = RationalFunctions(graph, bound)
     quotients = [fractions.of(node) for node in bound]
     return all(one is not None and one.top == 0 for one in quotients)
 
@@ -275,7 +273,7 @@ def closed_by_rank(system: OdeSystem, nodes: Sequence[Node], seed: int = 0) -> I
         nonlocal independent
         rows: list[list[bool]] = []
         for _ in range(points):
-            tape = program.run(field, generator.integers(1, field.prime, (n + 1, 1)))
+            tape = program.run(field, field.draw(generator, n + 1, 1))
             if tape.bad.any():
                 continue
             gradients = program.pull_back(field, tape, np.eye(2 * m, dtype=np.int64))[:n].T
@@ -297,8 +295,7 @@ def closed_by_rank(system: OdeSystem, nodes: Sequence[Node], seed: int = 0) -> I
 
 
 def _rank(table: Residues, prime: int) -> int:
-    rows, columns = table.shape
-    return int(flint.nmod_mat(rows, columns, [int(v) for v in table.ravel()], prime).rank())
+    return RowSpace(table.shape[1], prime).extend(table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -595,27 +592,12 @@ def _check_observables(system: OdeSystem, rows: Sequence[Row], observables: Sequ
 
 def _right_inverse(rows: Sequence[Row], width: int) -> tuple[Row, ...]:
     """A sparse right inverse: a member that only one lump has, else the pivots' inverse."""
-    if not rows or rank(rows, width) < len(rows):
+    pivots = echelon(rows, range(width - 1, -1, -1))[1]
+    if not rows or len(pivots) < len(rows):
         raise UsageError(Reason("bad-lumping", "the rows of the lumping depend on each other, or there are none"))
-    users: dict[int, int] = {}
-    for row in rows:
-        for j in row:
-            users[j] = users.get(j, 0) + 1
-    own = [next((j for j in sorted(row) if users[j] == 1), None) for row in rows]
-    if all(j is not None for j in own):
-        return tuple({j: 1 / row[j]} for row, j in zip(rows, own, strict=True) if j is not None)
-    dense = flint.fmpq_mat(
-        [[flint.fmpq(*row.get(j, Fraction(0)).as_integer_ratio()) for j in range(width)] for row in rows]
-    )
-    orthogonal, _ = null_space(rows, width)
-    free = {min(row) for row in orthogonal}
-    columns = [j for j in range(width) if j not in free][: len(rows)]
-    square = flint.fmpq_mat([[dense[i, j] for j in columns] for i in range(len(rows))])
-    inverse = square.inv()
-    return tuple(
-        {j: Fraction(int(inverse[k, i].p), int(inverse[k, i].q)) for k, j in enumerate(columns) if inverse[k, i] != 0}
-        for i in range(len(rows))
-    )
+    inverse = own_column_inverse(rows) or right_inverse(rows, sorted(pivots))
+    assert inverse is not None
+    return tuple(inverse)
 
 
 # -- the closure error -------------------------------------------------------------------------------

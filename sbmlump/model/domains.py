@@ -21,8 +21,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
+import flint
 import numpy as np
 import scipy.sparse as sp
 import scipy.special
@@ -36,6 +37,7 @@ __all__ = [
     "PrimeField",
     "Scalar",
     "nearest_double",
+    "random_prime",
     "FLOAT_FUNCTIONS",
     "FLOAT_SLOPES",
     "below",
@@ -330,6 +332,14 @@ class OneProgramDomain(FloatDomain):
         return self._leaves
 
 
+def random_prime(generator: np.random.Generator, bits: int = 31) -> int:
+    """A random prime with ``bits`` bits: about 5·10^7 of them for 31, 3·10^5 for 23."""
+    while True:
+        candidate = int(generator.integers(1 << (bits - 1), 1 << bits)) | 1
+        if flint.fmpz(candidate).is_prime():
+            return candidate
+
+
 class PrimeField:
     """Integers modulo a prime p < 2^31, in int64 (products do not overflow).
 
@@ -347,6 +357,15 @@ class PrimeField:
             raise ValueError("the prime must lie below 2^31")
         self.prime = prime
         self._salt = salt
+
+    @classmethod
+    def random(cls, generator: np.random.Generator, bits: int = 31) -> Self:
+        """A field with a random prime of so many bits and random hashes."""
+        return cls(random_prime(generator, bits), int(generator.integers(1 << 62)))
+
+    def draw(self, generator: np.random.Generator, *shape: int) -> NDArray[np.int64]:
+        """Random elements that are not 0."""
+        return generator.integers(1, self.prime, shape)
 
     def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.int64]:
         """Residues of numbers; hashes of named constants (taken as generic)."""

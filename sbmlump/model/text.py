@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar, Final, Generic, NamedTuple, NoReturn, TypeVar
@@ -30,7 +30,6 @@ __all__ = [
     "Operand",
     "Spelling",
     "TextLimits",
-    "add_multiple",
     "combination",
     "decimal_digits",
     "double_text",
@@ -125,14 +124,19 @@ def _out_of_range(text: str, position: int) -> ExpressionError:
     return ExpressionError(f"the number {shown} is out of range", position)
 
 
-def decimal_digits(value: Fraction, most_bits: int | None = None) -> tuple[str, int] | None:
+def decimal_digits(
+    value: Fraction, most_bits: int | None = None, most_places: int | None = None
+) -> tuple[str, int] | None:
     """Digits d, without zeros at the end, and exponent e with |value| = d·10^e; ``None`` if no decimal text ends.
 
     Parameters
     ----------
     value : Fraction
     most_bits : int, optional
-        ``None`` is returned, too, if d without its exponent has more: decimal text of integers takes quadratic time.
+        ``None`` is returned, too, if d without its exponent has more: decimal text of integers takes quadratic time,
+        and Python refuses it beyond 4,300 digits.
+    most_places : int, optional
+        ``None`` is returned, too, if there are more digits behind the point.
     """
     denominator, fives = value.denominator, 0
     twos = (denominator & -denominator).bit_length() - 1
@@ -143,6 +147,8 @@ def decimal_digits(value: Fraction, most_bits: int | None = None) -> tuple[str, 
     if denominator != 1:
         return None
     places = max(twos, fives)
+    if most_places is not None and places > most_places:
+        return None
     integer = abs(value.numerator) * 2 ** (places - twos) * 5 ** (places - fives)
     if most_bits is not None and integer.bit_length() > most_bits:
         return None
@@ -746,25 +752,6 @@ def signed_terms(
             yield f"{minus} {term}" if value < 0 else f"+ {term}"
         else:
             yield f"{minus}{term}" if value < 0 else term
-
-
-# -- Linear combinations as dictionaries: Σ coefficient · key, over Q ----------------------------
-
-
-_Key = TypeVar("_Key", bound=Hashable)
-
-
-def add_multiple(total: MutableMapping[_Key, Fraction], terms: Mapping[_Key, Fraction], factor: Fraction | int) -> None:
-    """Add ``factor`` times the combination ``terms`` to ``total``, in place; coefficients may become 0.
-
-    Arithmetic of Fractions is what large networks spend their time with: it is done only where a key stands in both
-    and where the factor is not 1.
-    """
-    plain = factor == 1
-    for key, value in terms.items():
-        change = value if plain else value * factor
-        known = total.get(key)
-        total[key] = change if known is None else known + change
 
 
 # -- Text of a model as one line that does nothing but be read -----------------------------------

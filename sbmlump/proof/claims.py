@@ -39,8 +39,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.linalg.finite_field import RowSpace, random_prime
-from sbmlump.model.domains import BadPrimeError, FloatDomain, PrimeField
+from sbmlump.linalg.finite_field import RowSpace
+from sbmlump.linalg.polynomial import IDENTITY_LIMITS
+from sbmlump.linalg.rational import add_multiple, add_to, without_zeros
+from sbmlump.model.domains import BadPrimeError, FloatDomain, PrimeField, random_prime
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, branched_nodes
@@ -56,10 +58,8 @@ from sbmlump.model.system import (
     two_moments,
     values_are_old,
 )
-from sbmlump.model.text import add_multiple
 from sbmlump.proof.events import event_pairs
 from sbmlump.proof.identity import (
-    MAX_VARIABLES,
     Compare,
     IdentitySettings,
     IdentityTest,
@@ -106,7 +106,7 @@ __all__ = [
     "Refutation",
     "certify",
     "certify_widest",
-    "combination",
+    "row_expression",
     "proof_of",
     "symbolic_but",
 ]
@@ -394,7 +394,7 @@ def _listed(functions: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "named constants"
 
 
-def combination(graph: Graph, row: Row, of: Callable[[str], Node] | None = None) -> Node:
+def row_expression(graph: Graph, row: Row, of: Callable[[str], Node] | None = None) -> Node:
     """Σ weight · expression of a name; its symbol if nothing else is said."""
     expression = of or graph.symbol
     return graph.add(graph.scaled(weight, expression(name)) for name, weight in row.items())
@@ -501,7 +501,7 @@ class LumpedStates:
             lumps: dict[str, Fraction] = {}
             for member, value in point.items():
                 add_multiple(lumps, columns.get(member, {}), value)
-            return {name: value for name, value in lumps.items() if value}
+            return without_zeros(lumps)
 
         for name, lifted in self.lift.items():
             if image(lifted) != {name: _ONE}:
@@ -526,7 +526,7 @@ class LumpedStates:
         for name, rate in zip(claim.reduced.states, claim.reduced.rhs, strict=True):
             lumped: dict[Node, Fraction] = {}
             for member, value in self.rows[name].items():
-                add_multiple(lumped, {rates[member]: value}, _ONE)
+                add_to(lumped, rates[member], value)
             text = "{} is not the lumped rate of the original"
             pairs.append(Pair(f"the rate of {name}", lumped, rate, "right-hand-side-differs", name, text))
         events, reasons = event_pairs(claim.original, claim.reduced, self.rows)
@@ -562,7 +562,7 @@ class LumpedStates:
 
     def _lumps(self, claim: Claim) -> dict[str, Node]:
         graph = claim.original.graph
-        return {name: combination(graph, row) for name, row in self.rows.items()}
+        return {name: row_expression(graph, row) for name, row in self.rows.items()}
 
     def _lifted(self, graph: Graph, lumps: Mapping[str, Node], claim: Claim) -> dict[Node, Node]:
         """L̄y + c for lumps that are expressions of a graph: what is put in place of the symbols of states."""
@@ -601,7 +601,7 @@ class LumpedStates:
         rows = ModularRows(self._indexed(claim), claim.original.size)
 
         def expand() -> tuple[int, ...] | None:
-            if len(sides.left_inputs) > MAX_VARIABLES:
+            if not IDENTITY_LIMITS.allows(len(sides.left_inputs)):
                 return None
             return unequal_polynomials(sides.left, *sides.joined(self.image(claim, sides)), sides.left_inputs)
 
@@ -727,7 +727,7 @@ def _compare_by_closure(
         space.extend(lumping)
         escaped = np.zeros((pairs, 1), dtype=np.int64)
         for _ in range(points):
-            x = np.repeat(generator.integers(1, finite.prime, (len(left.inputs), 1)), pairs, axis=1)
+            x = np.repeat(finite.draw(generator, len(left.inputs), 1), pairs, axis=1)
             tape = left.run(finite, x)
             gradient = left.pull_back(finite, tape, combinations)[:states]
             if tape.bad.any():
@@ -737,7 +737,7 @@ def _compare_by_closure(
 
     def compare(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
         escaped = escaping(finite, generator, points)
-        y = generator.integers(1, finite.prime, (len(right.inputs), points))
+        y = finite.draw(generator, len(right.inputs), points)
         at_lift, given = lifted.run(finite, y), right.run(finite, y)
         good = ~(at_lift.bad | given.bad)
         if escaped is None or not good.any():
@@ -964,7 +964,7 @@ class EliminatedStates:
 
         lumps = self.lumps(after)
         for name, rate in zip(after.states, after.rhs, strict=True):
-            compare(f"the rate of {name}", combination(graph, lumps[name], rates.__getitem__), rate)
+            compare(f"the rate of {name}", row_expression(graph, lumps[name], rates.__getitem__), rate)
         seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
         for name, node in self.totals.items():
             try:
@@ -1011,7 +1011,7 @@ class EliminatedStates:
     def _forms(self, claim: Claim) -> dict[str, Node]:
         """What the reduced system calls by one name and the original has as an expression: totals and lumps."""
         graph = claim.original.graph
-        lumps = {name: combination(graph, self.rows[name]) for name in claim.reduced.states if name in self.rows}
+        lumps = {name: row_expression(graph, self.rows[name]) for name in claim.reduced.states if name in self.rows}
         return {**self.totals, **lumps}
 
     def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]:
@@ -1046,7 +1046,7 @@ class EliminatedStates:
         names = [sides.right.name(node) for node in sides.right_inputs[:-1]]
 
         def matching(finite: PrimeField, generator: np.random.Generator, x: Residues, outputs: Residues) -> Residues:
-            y = generator.integers(1, finite.prime, (len(right.inputs), x.shape[1]))
+            y = finite.draw(generator, len(right.inputs), x.shape[1])
             for i, name in enumerate(names):
                 if name in output:
                     y[i] = outputs[output[name]]

@@ -8,10 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import flint
-
 from sbmlump.errors import Reason, UsageError
-from sbmlump.formats.load import load
+from sbmlump.formats.load import read_model
+from sbmlump.linalg.rational import add_multiple, right_inverse, without_zeros
 from sbmlump.model.graph import Node
 from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import (
@@ -28,7 +27,6 @@ from sbmlump.model.reduced import (
     ReducedSystem,
 )
 from sbmlump.model.system import Constant, OdeSystem, event_expressions
-from sbmlump.model.text import add_multiple
 from sbmlump.proof.claims import (
     Claim,
     CopiedStates,
@@ -37,8 +35,8 @@ from sbmlump.proof.claims import (
     Refutation,
     certify,
     certify_widest,
-    combination,
     proof_of,
+    row_expression,
     symbolic_but,
 )
 from sbmlump.proof.values import ValuePair, ValueTable, compare_values
@@ -62,29 +60,32 @@ class NoLumping:
 class _Files:
     """Two models that were read, and what each file says of the reduction that it came from."""
 
-    original_path: str | Path
     reduced_path: str | Path
     original: OdeSystem
     reduced: OdeSystem
     record: LumpingRecord | None
+    original_data: bytes
 
     @staticmethod
     def read(original: str | Path, reduced: str | Path) -> _Files:
-        before, after = load(original), load(reduced)
-        return _Files(original, reduced, before, after, _record(reduced, after))
+        """Read both, each once; the first obstacle is raised."""
+        before = read_model(original)
+        system = before.required()
+        after = read_model(reduced)
+        return _Files(reduced, system, after.required(), _record(after.data), before.data)
 
     def own_record(self) -> LumpingRecord | None:
         """The record, unless the original carries it too: then it tells how the original was made."""
-        if self.record is None or self.record == _record(self.original_path, self.original):
+        if self.record is None or self.record == _record(self.original_data):
             return None
         return self.record
 
 
-def _record(path: str | Path, system: OdeSystem) -> LumpingRecord | None:
+def _record(data: bytes) -> LumpingRecord | None:
+    """What an SBML document says of its reduction; nothing where the file was not SBML."""
     from sbmlump.sbml.annotation import read_lumping_annotation
-    from sbmlump.sbml.read.document import sbml_bytes
 
-    return read_lumping_annotation(sbml_bytes(path)) if system.origin.format == "sbml" else None
+    return read_lumping_annotation(data) if data else None
 
 
 def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ExactProof | Refutation | NoLumping:
@@ -325,10 +326,11 @@ def with_totals(claim: Claim, initial_values: Mapping[str, Row]) -> Claim | Refu
     if not totals:
         return claim
     extended = {**lumps, **totals}
+    inverse = right_inverse(list(extended.values()), sorted({member for row in extended.values() for member in row}))
     return Claim(
         claim.original,
         _with_constant_states(claim.reduced, set(totals)),
-        LumpedStates(extended, _right_inverse(extended)),
+        LumpedStates(extended, {} if inverse is None else dict(zip(extended, inverse, strict=True))),
         claim.observables,
         claim.symbolic - sizes,
     )
@@ -386,7 +388,7 @@ def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> tuple[R
         if name is None or name not in rows:
             return None
         add_multiple(total, rows[name], factor)
-    return {member: value for member, value in total.items() if value}, weights
+    return without_zeros(total), weights
 
 
 def _with_constant_states(system: OdeSystem, names: set[str]) -> OdeSystem:
@@ -399,31 +401,6 @@ def _with_constant_states(system: OdeSystem, names: set[str]) -> OdeSystem:
         rhs=(*system.rhs, *(zero for _ in totals)),
         constants=tuple(c for c in system.constants if c.id not in names),
     )
-
-
-def _right_inverse(rows: Mapping[str, Row]) -> dict[str, dict[str, Fraction]]:
-    """A right inverse over Q on as few original states as there are rows; empty if the rows depend on each other."""
-    members = sorted({member for row in rows.values() for member in row})
-    names = list(rows)
-    zero = Fraction(0)
-    table = flint.fmpq_mat(
-        [
-            [flint.fmpq(*rows[name].get(member, zero).as_integer_ratio()) for member in members]
-            + [flint.fmpq(int(i == k)) for k in range(len(names))]
-            for i, name in enumerate(names)
-        ]
-    )
-    reduced, _ = table.rref()
-    lift: dict[str, dict[str, Fraction]] = {name: {} for name in names}
-    for i in range(len(names)):
-        pivot = next((j for j in range(len(members)) if reduced[i, j] != 0), None)
-        if pivot is None:
-            return {}
-        for k, name in enumerate(names):
-            entry = reduced[i, len(members) + k]
-            if entry != 0:
-                lift[name][members[pivot]] = Fraction(int(entry.p), int(entry.q))
-    return lift
 
 
 def claim_of_files(
@@ -459,7 +436,7 @@ def claim_of_files(
     state_map = EliminatedStates({}, initial_values, rows or {}, complete=False)
 
     forms = {
-        name: combination(graph, row) for name, row in (*initial_values.items(), *state_map.lumps(reduced).items())
+        name: row_expression(graph, row) for name, row in (*initial_values.items(), *state_map.lumps(reduced).items())
     }
     used = reduced.graph.symbols([c.value for c in new if c.value is not None and c.id not in initial_values])
     mapping = {reduced.graph.symbol(name): forms.get(name, graph.symbol(name)) for name in used}

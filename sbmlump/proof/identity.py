@@ -9,19 +9,18 @@ from fractions import Fraction
 from math import ceil, log10
 from typing import Final
 
-import flint
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason
-from sbmlump.linalg.finite_field import random_prime
+from sbmlump.linalg.polynomial import expand_over_q
+from sbmlump.linalg.rational import add_to
 from sbmlump.model.domains import BadPrimeError, PrimeField
-from sbmlump.model.graph import Graph, Node, Op, bits
+from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program
 
 __all__ = [
     "DEFAULT",
-    "MAX_VARIABLES",
     "IdentitySettings",
     "IdentityTest",
     "ModularRows",
@@ -31,7 +30,6 @@ __all__ = [
     "bound_of",
     "compare_halves",
     "compare_matching",
-    "expand_polynomials",
     "failure_bound",
     "unequal_polynomials",
     "run_trials",
@@ -40,10 +38,6 @@ __all__ = [
 
 Residues = NDArray[np.int64]
 Compare = Callable[[PrimeField, np.random.Generator, int], Residues | None]
-_MAX_TERMS: Final = 20_000
-_MAX_WORK: Final = 200_000
-_BITS_A_UNIT: Final = 1_024  # of a coefficient; ordinary coefficients count once
-MAX_VARIABLES: Final = 400
 
 
 class Stream(IntEnum):
@@ -158,7 +152,7 @@ def run_trials(
     attempts = 0
     while len(primes) < min(needed, most) and attempts < (4 * most if primes else settings.most_empty):
         attempts += 1
-        field = PrimeField(random_prime(generator), int(generator.integers(1 << 62)))
+        field = PrimeField.random(generator)
         try:
             difference = compare(field, generator, settings.points)
         except BadPrimeError:
@@ -241,7 +235,7 @@ class Sides:
         terms: dict[Node, Fraction] = {}
         for k, factor in self.weights[position].items():
             root = self.left_roots[k]
-            terms[root] = terms.get(root, Fraction(0)) + factor
+            add_to(terms, root, factor)
         return terms
 
     def left_program(self, opaque: frozenset[Node] = frozenset()) -> Program:
@@ -275,7 +269,7 @@ def unequal_polynomials(
 
     Variables are symbols, and time.
     """
-    both = expand_polynomials(graph, [*left, *right], variables)
+    both = expand_over_q(graph, [*left, *right], variables)
     half = len(left)
     return None if both is None else tuple(i for i in range(half) if both[i] != both[half + i])
 
@@ -285,7 +279,7 @@ def compare_halves(program: Program) -> Compare:
     half = len(program.roots) // 2
 
     def compare(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        tape = program.run(finite, generator.integers(1, finite.prime, (len(program.inputs), points)))
+        tape = program.run(finite, finite.draw(generator, len(program.inputs), points))
         good = ~tape.bad
         if not good.any():
             return None
@@ -313,7 +307,7 @@ def compare_matching(
     """
 
     def compare(finite: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        x = generator.integers(1, finite.prime, (len(left.inputs), points))
+        x = finite.draw(generator, len(left.inputs), points)
         tape = left.run(finite, x)
         outputs = left.outputs(tape)
         other = right.run(finite, matching(finite, generator, x, outputs))
@@ -360,79 +354,3 @@ class ModularRows:
         table = np.zeros(self.shape, dtype=np.int64)
         table[self._rows, self._columns] = self._residues(finite)
         return table
-
-
-# -- polynomials -------------------------------------------------------------------------------------
-
-
-def expand_polynomials(graph: Graph, roots: Sequence[Node], variables: Sequence[Node]) -> list[flint.fmpq_mpoly] | None:
-    """Expanded polynomials of ``roots`` over Q in ``variables``, or ``None`` where that would be too large.
-
-    Every other symbol must have been replaced before. The sizes are bounded in advance by products of term counts, and
-    by the bits of coefficients: a power of a power of a number is one term of any length.
-    """
-    if len(variables) > MAX_VARIABLES:
-        return None
-    nodes = graph.reachable(roots)
-    if not _small_enough(graph, nodes, set(variables)):
-        return None
-    context = flint.fmpq_mpoly_ctx.get([f"v{i}" for i in range(max(1, len(variables)))], "degrevlex")
-    value: dict[Node, flint.fmpq_mpoly] = dict(zip(variables, context.gens(), strict=False))
-    for node in nodes:
-        if node in value:
-            continue
-        args = graph.args(node)
-        number = graph.number_of(node)
-        if number is not None:
-            value[node] = context.constant(flint.fmpq(number.numerator, number.denominator))
-        elif graph.op(node) is Op.ADD:
-            total = context.constant(0)
-            for arg in args:
-                total += value[arg]
-            value[node] = total
-        elif graph.op(node) is Op.MUL:
-            product = value[args[0]]
-            for arg in args[1:]:
-                product *= value[arg]
-            value[node] = product
-        else:  # POW with a small positive integer exponent, see _small_enough
-            exponent = graph.number_of(args[1])
-            assert exponent is not None
-            value[node] = value[args[0]] ** int(exponent)
-    return [value[root] for root in roots]
-
-
-def _small_enough(graph: Graph, nodes: Sequence[Node], variables: set[Node]) -> bool:
-    terms: dict[Node, int] = {}
-    length: dict[Node, int] = {}  # bits of coefficients, about
-    work = 0
-    for node in nodes:
-        op = graph.op(node)
-        if op is Op.NUMBER or node in variables:
-            terms[node] = 1
-            value = graph.number_of(node)
-            length[node] = 1 if value is None else bits(value)
-            continue
-        args = graph.args(node)
-        longest = [length[arg] for arg in args]
-        if op is Op.ADD:
-            terms[node] = sum(terms[arg] for arg in args)
-            length[node] = max(longest) + len(args).bit_length()
-        elif op is Op.MUL:
-            count = 1
-            for arg in args:
-                count *= terms[arg]
-            terms[node] = count
-            length[node] = sum(longest)
-        elif op is Op.POW:
-            exponent = graph.number_of(args[1])
-            if exponent is None or exponent.denominator != 1 or not 0 < exponent <= 64:
-                return False
-            terms[node] = min(terms[args[0]] ** int(exponent), _MAX_TERMS + 1)
-            length[node] = longest[0] * int(exponent)
-        else:
-            return False
-        work += terms[node] * (1 + length[node] // _BITS_A_UNIT)
-        if terms[node] > _MAX_TERMS or work > _MAX_WORK:
-            return False
-    return True

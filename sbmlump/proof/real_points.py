@@ -22,14 +22,15 @@ from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
-from flint import arb, ctx, fmpq_mpoly
+from flint import arb, ctx
 from numpy.typing import NDArray
 
+from sbmlump.linalg.polynomial import expand_over_q, term_nodes
 from sbmlump.model.balls import Ball, BallProgram, Missing, ball_of
 from sbmlump.model.domains import FloatDomain, nearest_double
 from sbmlump.model.graph import RELATIONS, Graph, Node, Op
 from sbmlump.model.program import Program
-from sbmlump.proof.identity import Sides, Stream, expand_polynomials
+from sbmlump.proof.identity import Sides, Stream
 
 __all__ = [
     "BRIEF",
@@ -549,23 +550,13 @@ def _polynomial_factors(graph: Graph, node: Node, inputs: Sequence[Node], most: 
     variables = [symbol for symbol in inputs if symbol in below]
     if len(below) > most or not variables:
         return [node]
-    expanded = expand_polynomials(graph, [node], variables)
+    expanded = expand_over_q(graph, [node], variables)
     if expanded is None or len(expanded[0]) > most:
         return [node]
     _, powers = expanded[0].factor()
     if len(powers) == 1 and powers[0][1] == 1:
         return [node]
-    return [_as_node(graph, factor, variables) for factor, _ in powers]
-
-
-def _as_node(graph: Graph, polynomial: fmpq_mpoly, variables: Sequence[Node]) -> Node:
-    return graph.add(
-        graph.scaled(
-            Fraction(int(value.p), int(value.q)),
-            graph.mul(graph.pow(x, graph.number(int(e))) for x, e in zip(variables, powers, strict=True)),
-        )
-        for powers, value in polynomial.to_dict().items()
-    )
+    return [graph.add(term_nodes(graph, factor, variables)) for factor, _ in powers]
 
 
 def _on_line(base: Points, direction: Points, others: Points, t: Points) -> Points:

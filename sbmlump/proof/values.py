@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason
-from sbmlump.linalg.finite_field import random_prime
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.equality import same_value
 from sbmlump.model.evaluate import values_of
@@ -436,7 +435,7 @@ class _Search:
     def _draw(self) -> None:
         """A prime that divides no denominator of the values, and the random values of everything."""
         for _ in range(self._settings.tries):
-            self._field = PrimeField(random_prime(self._generator), int(self._generator.integers(1 << 62)))
+            self._field = PrimeField.random(self._generator)
             try:
                 self._fixed = {name: self._field.residue(value) for name, value in self._values.items()}
             except BadPrimeError:

@@ -218,6 +218,7 @@ def reduction_archive(
     reduced: ReducedSystem,
     original: bytes,
     data: bytes,
+    written: OdeSystem | None = None,
     *,
     until: float = 100.0,
     points: int = 201,
@@ -232,6 +233,8 @@ def reduction_archive(
         SBML file of the original.
     data : bytes
         SBML of the reduced model.
+    written : OdeSystem, optional
+        What is read back of ``data``; read here where it is absent.
     until : float
         End time, in the model's unit of time.
     points : int
@@ -249,7 +252,7 @@ def reduction_archive(
     nodes = {one.id: graph.substitute([one.expression], values)[0] for one in observed}
     wanted = {one.text for one in observed} | graph.symbols(nodes.values())
     first = _Source.of("original", original, reduced.original, wanted)
-    second = _Source.of("reduced", data, parse_sbml(data, file="reduced.xml"), {one.id for one in observed})
+    second = _Source.of("reduced", data, written or parse_sbml(data, file="reduced.xml"), {one.id for one in observed})
     curves: list[Curve] = []
     for one in observed:
         label = f"{one.id} (original)"

@@ -11,37 +11,60 @@ only where such an error is known, or where COPASI finds what sbmlump finds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, SbmlumpError
-from sbmlump.isolate import Limits, run_isolated, silent_output
-from sbmlump.simulators.compare import Definition, ErrorReport, magnitude
+from sbmlump.isolate import Limits
+from sbmlump.simulators.by_name import simulator_named
+from sbmlump.simulators.compare import Definition, ErrorReport, magnitude, run_apart
 from sbmlump.simulators.copasi import CopasiSimulator
-from sbmlump.simulators.model_index import SimulatedModel
-from sbmlump.simulators.own import OwnSimulator
-from sbmlump.simulators.protocol import PRECISE, QuantitySelection, Trajectory
+from sbmlump.simulators.own import OwnModel, OwnSimulator
+from sbmlump.simulators.protocol import PRECISE, QuantitySelection, SimulatedModel, Trajectory
 
-__all__ = ["SUSPICIOUS", "Verdict", "settle"]
+__all__ = ["ARBITER", "ArbiterSettings", "Verdict", "settle"]
 
 
 Array = NDArray[np.float64]
-SUSPICIOUS: Final = 1e-6
-"""Relative error beside a proof from which on it has to be explained. Tolerances are 1e-10; over published models and
-the test suite exact reductions differ by 1e-8 and less where nothing is wrong."""
-_WAVER: Final = 1e3
-"""Times what the original itself changes by when its initial values move by 1e-12 and its tolerance grows tenfold: the
-errors of two runs with different right-hand sides are not equal, but of that order."""
-_GROSS: Final = 1e-3
-"""Relative error that loosened tolerances and jumps that two runs meet at different times do not make."""
-_WITNESS: Final = 1e-3
-"""Relative difference up to which COPASI is taken to find the same: it has one absolute tolerance for all states."""
-_NUDGE: Final = 1e-12
-_LOOSER: Final = 10.0
-_MOST_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ArbiterSettings:
+    """When a difference has to be explained, and what explains it.
+
+    Attributes
+    ----------
+    suspicious : float
+        Relative error beside a proof from which on it has to be explained. Tolerances are 1e-10; over published models
+        and the test suite exact reductions differ by 1e-8 and less where nothing is wrong.
+    waver : float
+        Times what the original itself changes by when its initial values move by ``nudge`` and its tolerances grow by
+        ``looser``: the errors of two runs with different right-hand sides are not equal, but of that order.
+    nudge : float
+        Of each initial value.
+    looser : float
+        Times both tolerances.
+    gross : float
+        Relative error that loosened tolerances and state resets that two runs meet at different times do not make.
+    witness : float
+        Relative difference up to which COPASI is taken to find the same: it has one absolute tolerance for all states.
+    named : int
+        Observables that a message lists.
+    """
+
+    suspicious: float = 1e-6
+    waver: float = 1e3
+    nudge: float = 1e-12
+    looser: float = 10.0
+    gross: float = 1e-3
+    witness: float = 1e-3
+    named: int = 5
+
+
+ARBITER: Final = ArbiterSettings()
 
 Outcome = Literal["simulator-differs", "sensitive", "contradicted", "undecided"]
 
@@ -67,11 +90,24 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Runs:
-    """Our own integrations on one grid: the original, the reduced model, the original moved and less exact."""
+    """Runs of one simulator on one grid: the original, the reduced model, and the original moved and less exact."""
 
     original: Trajectory
     reduced: Trajectory
     moved: Trajectory
+
+
+@dataclass(frozen=True)
+class _RunRequest:
+    """What is asked of a simulator: selections of both models on one grid."""
+
+    original: SimulatedModel
+    reduced: SimulatedModel
+    selections: Mapping[str, QuantitySelection]
+    reduced_selections: Mapping[str, QuantitySelection]
+    times: Array
+    points: int
+    settings: ArbiterSettings
 
 
 def settle(
@@ -80,6 +116,7 @@ def settle(
     report: ErrorReport,
     definitions: Mapping[str, Definition],
     limits: Limits | None,
+    settings: ArbiterSettings = ARBITER,
 ) -> Verdict | None:
     """Explain the difference in ``report`` between a model and a reduction of it that is proved.
 
@@ -91,50 +128,50 @@ def settle(
         As in the comparison.
     limits : Limits or None
         Of a child process; in this process where it is ``None``.
+    settings : ArbiterSettings
 
     Returns
     -------
     Verdict or None
         ``None`` where nothing has to be explained.
     """
-    if report.max_relative_error <= SUSPICIOUS:
+    if report.max_relative_error <= settings.suspicious:
         return None
     compared = report.compared
     needs = {name: definitions[name].needs if name in definitions else (name,) for name in compared.original}
-    wanted = {need: original.facts.reading(need) for several in needs.values() for need in several}
-    wanted |= {name: original.facts.reading(name) for name in original.facts.species}
-    readings = {name: reading for name, reading in wanted.items() if reading is not None}
-    there = {name: _there(name, needs[name], readings, reduced) for name in needs}
-    arguments = (original.bare, reduced.bare, readings, there, compared.times, len(report.times))
-    runs = _apart(_own_job, arguments, limits)
+    selections = original.index.selections(need for several in needs.values() for need in several)
+    selections |= original.index.selections(original.index.species)
+    there = {name: _selection_in_reduced(name, needs[name], selections, reduced) for name in needs}
+    request = _RunRequest(original, reduced, selections, there, compared.times, len(report.times), settings)
+    runs = _runs(OwnSimulator.name, request, limits)
     if isinstance(runs, Reason):
-        return _undecided(report, runs)
-    opinion = _opinion(runs, compared.original, compared.reduced, definitions)
+        return _undecided(report, runs, settings)
+    opinion = _opinion(runs, compared.original, compared.reduced, definitions, settings, settings.suspicious)
     if opinion.wrong:
-        return _contradicted(report, opinion)
+        return _contradicted(report, opinion, settings)
     if not opinion.differing:
-        return _sensitive(report, opinion)
+        return _sensitive(report, opinion, settings)
     files = {"original": original, "reduced model": reduced}
-    known = dict.fromkeys(name for where in opinion.differing for name in files[where].facts.undiluted)
+    known = dict.fromkeys(name for where in opinion.differing for name in files[where].index.undiluted)
     if known:
-        told = (
-            f"{', '.join(list(known)[:_MOST_NAMED])}: a rate rule for a concentration in a compartment whose size "
+        why = (
+            f"{', '.join(list(known)[: settings.named])}: a rate rule for a concentration in a compartment whose size "
             "changes; by the specification the rule is all that changes it"
         )
-        return _differs(report, opinion, told)
+        return _differs(report, opinion, why, settings)
     if report.simulator != CopasiSimulator.name:
-        witness = _apart(_witness_job, arguments, limits)
+        witness = _runs(CopasiSimulator.name, request, limits)
         if isinstance(witness, _Runs):
             once = {name: _observed(witness.original, name, definitions) for name in compared.original}
-            agreed = _opinion(runs, once, witness.reduced.values, definitions, least=_WITNESS)
+            agreed = _opinion(runs, once, witness.reduced.values, definitions, settings, settings.witness)
             if not agreed.differing:
-                return _differs(report, opinion, "COPASI finds the same as sbmlump")
-    return _unsettled(report, opinion)
+                return _differs(report, opinion, "COPASI finds the same as sbmlump", settings)
+    return _unsettled(report, opinion, settings)
 
 
-def _undecided(report: ErrorReport, why: Reason) -> Verdict:
+def _undecided(report: ErrorReport, why: Reason, settings: ArbiterSettings) -> Verdict:
     """Without a witness of our own a small difference is taken for one of the integration, a large one for an error."""
-    gross = not report.max_relative_error <= _GROSS
+    gross = not report.max_relative_error <= settings.gross
     message = (
         f"{report.simulator} finds a relative difference of {report.max_relative_error:.1e} between the original and "
         f"the reduced model, though the reduction was proved, and sbmlump cannot integrate them itself to tell why "
@@ -146,70 +183,44 @@ def _undecided(report: ErrorReport, why: Reason) -> Verdict:
     return Verdict("undecided", Reason("difference-unexplained", message, why.element))
 
 
-def _there(
-    name: str, needs: tuple[str, ...], readings: Mapping[str, QuantitySelection], reduced: SimulatedModel
+def _selection_in_reduced(
+    name: str, needs: tuple[str, ...], selections: Mapping[str, QuantitySelection], reduced: SimulatedModel
 ) -> QuantitySelection:
-    """How an observable is read in the reduced model: in the form of the original, where both are species."""
-    reading = reduced.facts.reading(name)
-    assert reading is not None  # it has been compared
-    here = readings.get(name)
+    """How an observable is read in the reduced model: as the original means it, where both are species."""
+    selection = reduced.index.selection(name)
+    assert selection is not None  # it has been compared
+    here = selections.get(name)
     species = ("amount", "concentration")
-    if needs == (name,) and here is not None and here.form in species and reading.form in species:
+    if needs == (name,) and here is not None and here.kind in species and selection.kind in species:
         return here
-    return reading
+    return selection
 
 
-def _apart(job: Callable[..., _Runs | Reason], arguments: tuple[Any, ...], limits: Limits | None) -> _Runs | Reason:
-    if limits is None:
-        with silent_output():
-            return job(*arguments, lambda _: None)
-    ended = run_isolated(job, arguments, limits, copied=True)
+def _runs(simulator: str, request: _RunRequest, limits: Limits | None) -> _Runs | Reason:
+    ended = run_apart(_runs_job, (simulator, request), limits)
     if ended.how != "finished":
         return ended.reason
     assert isinstance(ended.value, (_Runs, Reason))
     return ended.value
 
 
-def _own_job(
-    original: SimulatedModel,
-    reduced: SimulatedModel,
-    readings: Mapping[str, QuantitySelection],
-    there: Mapping[str, QuantitySelection],
-    times: Array,
-    points: int,
-    _emit: Callable[[Any], None],
-) -> _Runs | Reason:
-    """Our own three integrations, or why there are none."""
-    until = float(times[-1])
-    looser = replace(PRECISE, relative=PRECISE.relative * _LOOSER, absolute=PRECISE.absolute * _LOOSER)
+def _runs_job(simulator: str, request: _RunRequest, _emit: Callable[[Any], None]) -> _Runs | Reason:
+    """Runs by our own simulator or by COPASI, or why there are none.
+
+    One model after the other: COPASI keeps the functions of one that is in use for the next.
+    """
+    until, points, times, settings = float(request.times[-1]), request.points, request.times, request.settings
     try:
-        model, other = OwnSimulator().load(original), OwnSimulator().load(reduced)
-        return _Runs(
-            model.run(readings, until, points, between=times),
-            other.run(there, until, points, between=times),
-            model.run(readings, until, points, looser, between=times, nudge=_NUDGE),
-        )
+        model = simulator_named(simulator).load(request.original)
+        original = moved = model.run(request.selections, until, points, between=times)
+        if isinstance(model, OwnModel):
+            looser = PRECISE.looser(settings.looser)
+            moved = model.run(request.selections, until, points, looser, between=times, nudge=settings.nudge)
+        del model
+        other = simulator_named(simulator).load(request.reduced)
+        return _Runs(original, other.run(request.reduced_selections, until, points, between=times), moved)
     except SbmlumpError as error:
         return error.reasons[0]
-
-
-def _witness_job(
-    original: SimulatedModel,
-    reduced: SimulatedModel,
-    readings: Mapping[str, QuantitySelection],
-    there: Mapping[str, QuantitySelection],
-    times: Array,
-    points: int,
-    _emit: Callable[[Any], None],
-) -> _Runs | Reason:
-    """What COPASI finds, where it is installed and takes both models."""
-    until = float(times[-1])
-    try:
-        first = CopasiSimulator().load(original).run(readings, until, points, between=times)
-        second = CopasiSimulator().load(reduced).run(there, until, points, between=times)
-    except SbmlumpError as error:
-        return error.reasons[0]
-    return _Runs(first, second, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +250,8 @@ def _opinion(
     original: Mapping[str, Array],
     reduced: Mapping[str, Array],
     definitions: Mapping[str, Definition],
-    least: float = SUSPICIOUS,
+    settings: ArbiterSettings,
+    least: float,
 ) -> _Opinion:
     """Hold the trajectories of a simulator against ours; relative differences below ``least`` are none."""
     wrong: list[str] = []
@@ -250,7 +262,7 @@ def _opinion(
         for name, simulated in original.items():
             ours, theirs = _observed(runs.original, name, definitions), runs.reduced.values[name]
             moved = _observed(runs.moved, name, definitions)
-            allowed = _allowed(ours, moved, _size(name, definitions, runs.original), least)
+            allowed = _allowed(ours, moved, _size(name, definitions, runs.original), settings.waver, least)
             if _differ(theirs, ours, allowed):
                 wrong.append(name)
                 continue
@@ -269,18 +281,18 @@ def _observed(run: Trajectory, name: str, definitions: Mapping[str, Definition])
     return run.values[name] if definition is None else definition.value(run.times, run.values)
 
 
-def _contradicted(report: ErrorReport, opinion: _Opinion) -> Verdict:
+def _contradicted(report: ErrorReport, opinion: _Opinion, settings: ArbiterSettings) -> Verdict:
     message = (
-        f"the reduction was proved, but simulations contradict it in {_listed(opinion.wrong)}, by {report.simulator} "
-        f"(relative difference {report.max_relative_error:.1e}) and by sbmlump's own integration of both models, "
-        "beyond what the original varies by itself; this is an internal error of sbmlump, please report it with the "
-        "model. Nothing is written"
+        f"the reduction was proved, but simulations contradict it in {_listed(opinion.wrong, settings)}, by "
+        f"{report.simulator} (relative difference {report.max_relative_error:.1e}) and by sbmlump's own integration of "
+        "both models, beyond what the original varies by itself; this is an internal error of sbmlump, please report "
+        "it with the model. Nothing is written"
     )
     return Verdict("contradicted", Reason("proof-contradicted", message, opinion.wrong[0]))
 
 
-def _differs(report: ErrorReport, opinion: _Opinion, why: str) -> Verdict:
-    parts = [f"the {where} in {_listed(names)}" for where, names in opinion.differing.items()]
+def _differs(report: ErrorReport, opinion: _Opinion, why: str, settings: ArbiterSettings) -> Verdict:
+    parts = [f"the {where} in {_listed(names, settings)}" for where, names in opinion.differing.items()]
     message = (
         f"the relative difference of {report.max_relative_error:.1e} is one of {report.simulator}, which integrates "
         f"{' and '.join(parts)} in another way than the specification says ({why}). Integrated by sbmlump, original "
@@ -289,9 +301,9 @@ def _differs(report: ErrorReport, opinion: _Opinion, why: str) -> Verdict:
     return Verdict("simulator-differs", Reason("simulator-differs", message, next(iter(opinion.differing.values()))[0]))
 
 
-def _unsettled(report: ErrorReport, opinion: _Opinion) -> Verdict:
-    parts = [f"the {where} in {_listed(names)}" for where, names in opinion.differing.items()]
-    gross = not report.max_relative_error <= _GROSS
+def _unsettled(report: ErrorReport, opinion: _Opinion, settings: ArbiterSettings) -> Verdict:
+    parts = [f"the {where} in {_listed(names, settings)}" for where, names in opinion.differing.items()]
+    gross = not report.max_relative_error <= settings.gross
     message = (
         f"sbmlump and {report.simulator} read {' and '.join(parts)} in different ways (relative difference "
         f"{report.max_relative_error:.1e} beside a proof): one of them is wrong, and if that is sbmlump, the "
@@ -304,17 +316,18 @@ def _unsettled(report: ErrorReport, opinion: _Opinion) -> Verdict:
     return Verdict("undecided", Reason("difference-unexplained", message))
 
 
-def _sensitive(report: ErrorReport, opinion: _Opinion) -> Verdict:
+def _sensitive(report: ErrorReport, opinion: _Opinion, settings: ArbiterSettings) -> Verdict:
+    tolerance = PRECISE.looser(settings.looser).relative
     message = (
         f"the relative difference of {report.max_relative_error:.1e} is explained by the original itself: with initial "
-        f"values that differ by {_NUDGE:g} and a tolerance of {PRECISE.relative * _LOOSER:g} it differs from itself "
-        f"as much in {_listed(opinion.wavering)}"
+        f"values that differ by {settings.nudge:g} and a tolerance of {tolerance:g} it differs from itself "
+        f"as much in {_listed(opinion.wavering, settings)}"
     )
     return Verdict("sensitive", Reason("sensitive-model", message, opinion.wavering[0] if opinion.wavering else None))
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMED]) + (" …" if len(names) > _MOST_NAMED else "")
+def _listed(names: Sequence[str], settings: ArbiterSettings) -> str:
+    return ", ".join(names[: settings.named]) + (" …" if len(names) > settings.named else "")
 
 
 def _size(name: str, definitions: Mapping[str, Definition], run: Trajectory) -> float:
@@ -322,11 +335,11 @@ def _size(name: str, definitions: Mapping[str, Definition], run: Trajectory) -> 
     return max((magnitude(run.values[need]) for need in needs), default=0.0)
 
 
-def _allowed(ours: Array, moved: Array, size: float, least: float) -> Array:
+def _allowed(ours: Array, moved: Array, size: float, factor: float, least: float) -> Array:
     """How far two right trajectories may be apart, at each time: what is small, and what the original wavers by."""
     waver = np.abs(moved - ours)
     waver = np.maximum.accumulate(np.where(np.isfinite(waver), waver, 0.0))
-    return least * (magnitude(ours) or size or 1.0) + _WAVER * waver
+    return least * (magnitude(ours) or size or 1.0) + factor * waver
 
 
 def _differ(first: Array, second: Array, allowed: Array) -> bool:

@@ -2,7 +2,7 @@
 
 A quantity is compared as what its id means in the *original* file (a species with ``hasOnlySubstanceUnits`` as amount,
 any other as concentration). Where the reduced file holds it as a parameter, its value is taken as it is; where it
-holds it as a species too, it is read in the form that the original uses.
+holds it as a species too, it is read as the original means it.
 
 The grid is uniform, with more points where one of the two models moves faster than it shows: at and after the times at
 which a model changes by itself, after events, where the integrator had to take small steps.
@@ -21,31 +21,24 @@ from numpy.typing import NDArray
 from sbmlump.dynamics.ensemble import relative_error
 from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, some_names
-from sbmlump.isolate import Limits, run_isolated, silent_output
-from sbmlump.model.evaluate import Evaluator
+from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
 from sbmlump.model.graph import Graph, Node
 from sbmlump.plot_style import ORIGINAL, PAPER, REDUCED, SERIES
 from sbmlump.simulators.by_name import simulator_for, simulator_named
-from sbmlump.simulators.model_index import (
-    NO_TRIGGERS,
-    Conditions,
-    ModelIndex,
-    SimulatedModel,
-    Triggers,
-    conditions_of,
-    simulated_file,
-    triggers_of,
-)
 from sbmlump.simulators.protocol import (
     PRECISE,
     IntegrationError,
     LoadedModel,
+    ModelIndex,
     QuantitySelection,
+    SimulatedModel,
     Simulator,
     Steps,
     Trajectory,
     merged_grid,
+    simulated_file,
 )
+from sbmlump.simulators.simulated import NO_TRIGGERS, Conditions, Triggers, conditions_of, triggers_of, values_along
 from sbmlump.simulators.time_span import before_failure, beyond_events, time_span_of_model
 
 if TYPE_CHECKING:
@@ -59,7 +52,9 @@ __all__ = [
     "QuantityError",
     "compare",
     "quantity_errors",
-    "SMALL",
+    "ERRORS",
+    "ErrorSettings",
+    "GridSettings",
     "Scale",
     "finite",
     "largest",
@@ -71,8 +66,8 @@ __all__ = [
     "report_figure",
     "PairRequest",
     "PairRun",
+    "run_apart",
     "simulate_pair",
-    "simulate_pair_apart",
 ]
 
 
@@ -114,13 +109,9 @@ class Definition:
     def of_node(cls, graph: Graph, node: Node) -> Definition:
         """The expression ``node`` over ids of the original file and time."""
         needs = tuple(sorted(graph.symbols([node])))
-        evaluator = Evaluator(graph, [node], needs, {})
 
         def value(times: Array, columns: Mapping[str, Array]) -> Array:
-            table = np.empty((len(times), len(needs)))
-            for i, name in enumerate(needs):
-                table[:, i] = columns[name]
-            return evaluator.values(times, table)[:, 0]
+            return values_along(graph, [node], needs, times, columns)[:, 0]
 
         terms = graph.linear_terms(node)
         symbols = {graph.symbol(name): name for name in needs}
@@ -154,14 +145,32 @@ class Definition:
 # quantities the largest error counts.
 
 
-_ABSOLUTE = 1e-14
-_FINAL_FLOOR = 1e-3
-_UNSEEN = 1.1  # times the difference on the neighbouring points of the grid: a smooth one is hardly larger between
+@dataclass(frozen=True, slots=True)
+class ErrorSettings:
+    """What errors are held against.
+
+    Attributes
+    ----------
+    absolute : float
+        ε as a part of the size of a quantity.
+    final_floor : float
+        Of the largest magnitude: a final value below it is not divided by.
+    unseen : float
+        Times the difference on the neighbouring points of the grid; a smooth one is hardly larger between.
+    small : float
+        Of the largest of its kind: below that a quantity may be noise (tolerances are 1e-10 of each state).
+    noise : float
+        Times the change by looser tolerances, which are those of a comparison times ten.
+    """
+
+    absolute: float = 1e-14
+    final_floor: float = 1e-3
+    unseen: float = 1.1
+    small: float = 1e-9
+    noise: float = 100.0
 
 
-SMALL = 1e-9
-"""Of the largest of its kind: below that a quantity may be noise (tolerances are 1e-10 of each state)."""
-_NOISE = 100.0  # times the change by looser tolerances, which are those of a comparison times ten
+ERRORS: Final = ErrorSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +185,19 @@ class Scale:
         Largest magnitude of what it is of one kind with, itself included.
     noise : float or None
         What a run with looser tolerances changes in it, where it is small beside its kind.
+    settings : ErrorSettings
     """
 
     own: float
     kind: float
     noise: float | None = None
+    settings: ErrorSettings = ERRORS
 
     @property
     def tolerance(self) -> float:
         """ε."""
         size = self.own or self.kind or 1.0
-        return max(_ABSOLUTE * size, 0.0 if self.noise is None else _NOISE * self.noise)
+        return max(self.settings.absolute * size, 0.0 if self.noise is None else self.settings.noise * self.noise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +258,9 @@ def _error(q: Array, r: Array, scale: Scale, grid: NDArray[np.int64] | None) -> 
         place = np.searchsorted(grid, np.arange(len(q)))  # the next point of the grid
         beside = np.maximum(difference[grid[np.maximum(place - 1, 0)]], difference[grid[place]])
         on_grid = np.isin(np.arange(len(q)), grid)
-        difference = np.where(on_grid | (difference > _UNSEEN * beside), difference, 0.0)
+        difference = np.where(on_grid | (difference > scale.settings.unseen * beside), difference, 0.0)
     top, off = float(np.abs(q[known]).max()), float(difference.max())
-    final = max(abs(float(q[-1])), _FINAL_FLOOR * top, tolerance)
+    final = max(abs(float(q[-1])), scale.settings.final_floor * top, tolerance)
     return QuantityError(
         float(relative_error(np.array(off), np.array(top), tolerance)), abs(float(r[-1]) - float(q[-1])) / final, off
     )
@@ -328,28 +339,43 @@ def report_figure(report: ErrorReport) -> Figure:
     return figure
 
 
-# -- Two models simulated side by side: what is asked, what comes back, and the proce ------------
+# -- two models simulated side by side: what is asked, what comes back, and the process that it happens in --
 
-# Two models simulated side by side: what is asked, what comes back, and the process that it happens in.
-#
 # Simulators are foreign code that compiles what it is given: they crash, hang and do not hear Ctrl-C. What is asked of
 # them is a value that can be sent to a child process, and so is what they answer.
 
 
-_MOST_BETWEEN: Final = 8
-"""Points put into one interval of the grid: a transient within it rises and falls over several of them."""
-_CLEAR: Final = 1e-5
-"""Of an interval of the grid: so near to an event that a state triggers nothing is compared, the two models may have
-it so much apart."""
-_BESIDE: Final = 1e-8
-"""Of a time: so near to both sides of a jump whose time is known values are compared."""
-_AFTER: Final = (1e-4, 1e-3, 1e-2, 0.1, 0.3)
-"""Of an interval of the grid: where, after a jump or an event, a transient is looked for. The steps of an integrator
-are no substitute: which of them are first after an event depends on the last bit of its time."""
-_MOST_EVENTS: Final = 1000
-"""Events after which points are put: as many as times at which a model changes by itself (five points each)."""
-_LOOSER: Final = 10.0
-"""Of the relative tolerance: how much looser a run is that shows what the integration leaves uncertain."""
+@dataclass(frozen=True, slots=True)
+class GridSettings:
+    """Where a grid gets further points.
+
+    Attributes
+    ----------
+    most_between : int
+        Points put into one interval of the grid: a transient within it rises and falls over several of them.
+    clear : float
+        Of an interval of the grid: so near to an event that a state triggers nothing is compared, the two models may
+        have it so much apart.
+    beside : float
+        Of a time: so near to both sides of a jump whose time is known values are compared.
+    after : tuple of float
+        Of an interval of the grid: where, after a jump or an event, a transient is looked for. The steps of an
+        integrator are no substitute: which of them are first after an event depends on the last bit of its time.
+    most_events : int
+        Events after which points are put: as many as times at which a model changes by itself (five points each).
+    looser : float
+        Of the tolerances: how much looser a run is that shows what the integration leaves uncertain.
+    """
+
+    most_between: int = 8
+    clear: float = 1e-5
+    beside: float = 1e-8
+    after: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.1, 0.3)
+    most_events: int = 1000
+    looser: float = 10.0
+
+
+GRID: Final = GridSettings()
 
 
 @dataclass(frozen=True)
@@ -371,6 +397,7 @@ class PairRequest:
         What is read in the original and in the reduced model.
     triggers : Triggers
         Events of the original; their ``needs`` are a part of ``wanted``.
+    grid : GridSettings
     """
 
     simulator: str | Simulator
@@ -382,6 +409,7 @@ class PairRequest:
     wanted: Mapping[str, QuantitySelection]
     reduced_wanted: Mapping[str, QuantitySelection]
     triggers: Triggers = NO_TRIGGERS
+    grid: GridSettings = GRID
 
 
 @dataclass(frozen=True)
@@ -404,18 +432,6 @@ class PairRun:
     reduced: Trajectory
     looser: Trajectory | None = None
     engine: str = "roadrunner"
-
-
-def simulate_pair(request: PairRequest) -> PairRun:
-    """Simulate both models, in this process.
-
-    Raises
-    ------
-    UsageError, UnsupportedModelError, IntegrationError
-        As the simulator says.
-    """
-    with silent_output():
-        return _simulated(request)
 
 
 def _simulated(request: PairRequest) -> PairRun:
@@ -444,9 +460,8 @@ def _simulated(request: PairRequest) -> PairRun:
     reduced = other.run(request.reduced_wanted, span.until, points, between=between)
     looser = None
     if _something_small(run):
-        asked = replace(PRECISE, relative=PRECISE.relative * _LOOSER, absolute=PRECISE.absolute * _LOOSER)
         try:
-            looser = model.run(request.wanted, span.until, points, asked, between=between)
+            looser = model.run(request.wanted, span.until, points, PRECISE.looser(request.grid.looser), between=between)
         except IntegrationError:
             looser = None  # without it a small quantity is held against the others
     return PairRun(span, run, reduced, looser, engine.name)
@@ -454,12 +469,12 @@ def _simulated(request: PairRequest) -> PairRun:
 
 def _something_small(run: Trajectory) -> bool:
     sizes = [magnitude(values) for values in run.values.values()]
-    return any(0 < size < SMALL * max(sizes) for size in sizes)
+    return any(0 < size < ERRORS.small * max(sizes) for size in sizes)
 
 
 def _between(model: LoadedModel, other: LoadedModel, request: PairRequest, until: float) -> Array:
     """Times at which the grid has to be finer: where one of the two models moves within an interval, and at jumps."""
-    grid = merged_grid(until, request.points)
+    grid, settings = merged_grid(until, request.points), request.grid
     width = until / (request.points - 1)
     known = np.array(
         sorted({*request.original.switches.until(until), *request.reduced.switches.until(until)}), dtype=np.float64
@@ -477,19 +492,19 @@ def _between(model: LoadedModel, other: LoadedModel, request: PairRequest, until
     times = times[(times > 0) & (times < until)]
     met = np.setdiff1d(np.concatenate([*events, np.zeros(1)]), known)
     met = met[(met > 0) & (met < until)]
-    after = np.concatenate([met[_spread(len(met), _MOST_EVENTS)] + part * width for part in _AFTER])
+    after = np.concatenate([met[_spread(len(met), settings.most_events)] + part * width for part in settings.after])
     for moment in met:
-        times = times[np.abs(times - moment) > _CLEAR * width]
-        after = after[np.abs(after - moment) > _CLEAR * width]
+        times = times[np.abs(times - moment) > settings.clear * width]
+        after = after[np.abs(after - moment) > settings.clear * width]
     for moment in known:
-        times = times[np.abs(times - moment) > _BESIDE * moment]
+        times = times[np.abs(times - moment) > settings.beside * moment]
     place = np.searchsorted(grid, times)
-    kept: list[Array] = [known * (1 - _BESIDE), known * (1 + _BESIDE)]
-    kept += [known + part * width for part in _AFTER]
+    kept: list[Array] = [known * (1 - settings.beside), known * (1 + settings.beside)]
+    kept += [known + part * width for part in settings.after]
     kept.append(after)
     for interval in np.unique(place):
         inside = times[place == interval]
-        kept.append(inside[_spread(len(inside), _MOST_BETWEEN)])
+        kept.append(inside[_spread(len(inside), settings.most_between)])
     return np.unique(np.concatenate(kept))
 
 
@@ -501,21 +516,28 @@ def _spread(count: int, most: int) -> NDArray[np.int64]:
 # -- in a process of its own -------------------------------------------------------------------------
 
 
-def simulate_pair_apart(request: PairRequest, limits: Limits) -> PairRun:
-    """Simulate both models in a child process.
+def run_apart(job: Callable[..., Any], arguments: tuple[Any, ...], limits: Limits | None) -> Ended:
+    """Run ``job(*arguments, emit)`` in a child process with limits; in this process where there are none."""
+    if limits is None:
+        with silent_output():
+            return Ended("finished", job(*arguments, lambda _: None), "", 0.0, 0)
+    return run_isolated(job, arguments, limits, copied=True)
+
+
+def simulate_pair(request: PairRequest, limits: Limits | None = None) -> PairRun:
+    """Simulate both models, in a child process where there are limits.
 
     Raises
     ------
     UsageError, UnsupportedModelError, IntegrationError
-        As :func:`simulate_pair`.
+        As the simulator says.
     LimitError
         If the simulator did not come back: codes ``simulator-crashed``, ``simulator-time-limit``,
         ``simulator-memory``.
     SbmlumpError
         Code ``simulator-fault``, if our own code around it failed.
     """
-    request = replace(request, original=request.original.bare, reduced=request.reduced.bare)
-    ended = run_isolated(_job, (request,), limits, copied=True)
+    ended = run_apart(_pair_job, (request,), limits)
     if ended.how == "finished":
         if isinstance(ended.value, SbmlumpError):
             raise ended.value
@@ -536,14 +558,14 @@ _CODES: Final = {
 }
 
 
-def _job(request: PairRequest, _emit: Any) -> PairRun | SbmlumpError:
+def _pair_job(request: PairRequest, _emit: Any) -> PairRun | SbmlumpError:
     try:
         return _simulated(request)
     except SbmlumpError as error:
         return error
 
 
-# -- Simulate a model and its reduction on one grid and say how far they differ (erro ------------
+# -- the comparison ------------------------------------------------------------------------------------
 
 
 Array = NDArray[np.float64]
@@ -688,24 +710,22 @@ def compare(
     IntegrationError
         If a simulation does not reach the end time (code ``simulation-failed``).
     LimitError
-        If a child process crashes or meets a limit (codes of
-        :func:`~sbmlump.simulators.compare.simulate_pair_apart`).
+        If a child process crashes or meets a limit (codes of :func:`simulate_pair`).
     """
     _check_grid(until.until if isinstance(until, TimeSpan) else until, points)
     if isinstance(observables, str):
         observables = [observables]  # as in reduce; its letters are meant by nobody
-    first = original if isinstance(original, SimulatedModel) else simulated_file(original)
-    second = reduced if isinstance(reduced, SimulatedModel) else simulated_file(reduced)
-    facts = first.facts
+    first, second = simulated_file(original), simulated_file(reduced)
+    index = first.index
     remarks: tuple[str, ...] = (*first.remarks, *second.remarks)
     engine: str | Simulator = simulator
     if isinstance(simulator, str):
-        engine, why = simulator_for(simulator, facts, second.facts)
+        engine, why = simulator_for(simulator, index, second.index)
         remarks = (*remarks, *why)
     pairs = _pairs(first, second, observables, dict(definitions or {}))
     triggers, conditions = triggers_of(first.system), conditions_of(first.system)
-    needs = _readings(facts, [need for pair in pairs.values() for need in pair.definition.needs])
-    wanted = {**needs, **_readings(facts, facts.species), **_readings(facts, (*triggers.needs, *conditions.needs))}
+    needs = index.selections(need for pair in pairs.values() for need in pair.definition.needs)
+    wanted = {**needs, **index.selections((*index.species, *triggers.needs, *conditions.needs))}
     request = PairRequest(
         engine,
         first,
@@ -714,16 +734,12 @@ def compare(
         points,
         tuple(row for pair in pairs.values() for row in pair.definition.observed),
         wanted,
-        {name: pair.reading for name, pair in pairs.items()},
+        {name: pair.selection for name, pair in pairs.items()},
         triggers,
     )
-    run = simulate_pair(request) if limits is None else simulate_pair_apart(request, limits)
-    report = _report(run, pairs, facts, points, triggers, conditions)
+    run = simulate_pair(request, limits)
+    report = _report(run, pairs, index, points, triggers, conditions)
     return replace(report, remarks=(*remarks, *report.remarks))
-
-
-def _readings(facts: ModelIndex, names: Sequence[str]) -> dict[str, QuantitySelection]:
-    return {name: reading for name in names if (reading := facts.reading(name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -731,7 +747,7 @@ class _Pair:
     """An observable: how it follows from the original, and how it is read in the reduced model."""
 
     definition: Definition
-    reading: QuantitySelection
+    selection: QuantitySelection
 
 
 def _check_grid(until: object, points: object) -> None:
@@ -753,11 +769,11 @@ def _pairs(
     definitions: dict[str, Definition],
 ) -> dict[str, _Pair]:
     original, reduced = first.path, second.path
-    facts, reduced_facts = first.facts, second.facts
+    index, reduced_index = first.index, second.index
     names = (
         list(dict.fromkeys(observables))
         if observables is not None
-        else [*definitions, *(n for n in reduced_facts.moving if n in facts.forms and n not in definitions)]
+        else [*definitions, *(n for n in reduced_index.moving if n in index.kinds and n not in definitions)]
     )
     if not names:
         message = f"{original} and {reduced} share no quantity that changes; name what to compare."
@@ -765,20 +781,20 @@ def _pairs(
     pairs: dict[str, _Pair] = {}
     reasons: list[Reason] = []
     for name in names:
-        here, there = facts.reading(name), reduced_facts.reading(name)
+        here, there = index.selection(name), reduced_index.selection(name)
         if there is None:
-            reasons.append(_unknown(name, reduced, reduced_facts))
+            reasons.append(_unknown(name, reduced, reduced_index))
             continue
         definition = definitions.get(name)
         if definition is None:
             if here is None:
-                reasons.append(_unknown(name, original, facts))
+                reasons.append(_unknown(name, original, index))
                 continue
             definition = _itself(name)
             species = ("amount", "concentration")
-            if here.form in species and there.form in species:
+            if here.kind in species and there.kind in species:
                 there = here
-        reasons += [_unknown(need, original, facts) for need in definition.needs if need not in facts.forms]
+        reasons += [_unknown(need, original, index) for need in definition.needs if need not in index.kinds]
         pairs[name] = _Pair(definition, there)
     if reasons:
         raise UsageError(reasons)
@@ -789,30 +805,30 @@ def _itself(name: str) -> Definition:
     return Definition((name,), lambda _, columns: columns[name], {name: 1.0})
 
 
-def _unknown(name: str, path: Path, facts: ModelIndex) -> Reason:
-    near = near_matches(name, facts.forms)
+def _unknown(name: str, path: Path, index: ModelIndex) -> Reason:
+    near = near_matches(name, index.kinds)
     hint = f"; near matches: {', '.join(near)}" if near else ""
     return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
 
 
-def _scales(pairs: Mapping[str, _Pair], facts: ModelIndex, run: PairRun) -> dict[str, Scale]:
+def _scales(pairs: Mapping[str, _Pair], index: ModelIndex, run: PairRun) -> dict[str, Scale]:
     """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulators.compare.Scale`.
 
-    An observable has the sizes of what it is computed from; species are of one kind, by the form they are read in.
+    An observable has the sizes of what it is computed from; species are of one kind, by what they are read as.
     """
-    kinds: dict[str, float] = {}
-    for name in facts.species:
-        form = facts.forms[name]
-        kinds[form] = max(kinds.get(form, 0.0), magnitude(run.original.values[name]))
-    species = set(facts.species)
+    largest_of: dict[str, float] = {}
+    for name in index.species:
+        kind = index.kinds[name]
+        largest_of[kind] = max(largest_of.get(kind, 0.0), magnitude(run.original.values[name]))
+    species = set(index.species)
     looser = run.looser
 
     def of(pair: _Pair) -> Scale:
         needs = pair.definition.needs
         own = max((magnitude(run.original.values[need]) for need in needs), default=0.0)
-        kind = max((kinds[facts.forms[need]] for need in needs if need in species), default=0.0)
+        kind = max((largest_of[index.kinds[need]] for need in needs if need in species), default=0.0)
         kind = max(kind, own)
-        if looser is None or not 0 < own < SMALL * kind:
+        if looser is None or not 0 < own < ERRORS.small * kind:
             return Scale(own, kind, None)
         with np.errstate(all="ignore"):
             once = pair.definition.value(run.original.times, run.original.values)
@@ -825,7 +841,7 @@ def _scales(pairs: Mapping[str, _Pair], facts: ModelIndex, run: PairRun) -> dict
 def _report(
     run: PairRun,
     pairs: Mapping[str, _Pair],
-    facts: ModelIndex,
+    index: ModelIndex,
     points: int,
     triggers: Triggers,
     conditions: Conditions,
@@ -834,7 +850,7 @@ def _report(
     with np.errstate(all="ignore"):
         original = {name: pair.definition.value(times, run.original.values) for name, pair in pairs.items()}
     reduced = {name: run.reduced.values[name] for name in pairs}
-    scales = _scales(pairs, facts, run)
+    scales = _scales(pairs, index, run)
     uniform = np.linspace(0.0, run.span.until, points)
     place = np.searchsorted(times, uniform)
     errors = quantity_errors(original, reduced, scales, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,34 +12,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
-from sbmlump.simulators.model_index import SimulatedModel, simulated_file
 from sbmlump.simulators.protocol import (
     LEAST_STEPS,
     PRECISE,
     ROUGH,
     IntegrationError,
+    ModelOfSource,
     QuantitySelection,
+    SimulatedModel,
     Steps,
     Tolerances,
     Trajectory,
     merged_grid,
+    simulated_file,
 )
 
 __all__ = ["CopasiModel", "CopasiSimulator"]
 
 
-_TIME: Final = "Time"
-_LOOSENINGS: Final = 4
-_STEPS_BETWEEN: Final = 4  # at least, from one jump to the next
-_MOST_STEPS: Final = 200_000  # of a run, where the bound on a step asks for more the bound gives way
-_SCALE_POINTS: Final = 101
-_VANISHING: Final = 1e-12  # of the largest state: below that a state is of no account beside it
+@dataclass(frozen=True, slots=True)
+class CopasiSettings:
+    """How COPASI is asked.
+
+    Attributes
+    ----------
+    loosenings : int
+        Attempts, each with ten times the tolerance of the one before.
+    steps_between : int
+        Steps at least from one jump to the next.
+    most_steps : int
+        Of a run: where the bound on a step asks for more, the bound gives way.
+    least_allowed : int
+        Steps that COPASI is allowed between two points at least; it stops with fewer where LSODA starts anew.
+    scale_points : int
+        Points of the rough run that tells how large states become.
+    vanishing : float
+        Of the largest state: below that a state is negligible beside it.
+    """
+
+    loosenings: int = 4
+    steps_between: int = 4
+    most_steps: int = 200_000
+    least_allowed: int = 10_000
+    scale_points: int = 101
+    vanishing: float = 1e-12
+
+
+COPASI_SETTINGS: Final = CopasiSettings()
 
 
 class CopasiSimulator:
     """Loads SBML files into COPASI."""
 
     name = "copasi"
+
+    def __init__(self, settings: CopasiSettings = COPASI_SETTINGS) -> None:
+        self.settings = settings
 
     def load(self, model: Path | SimulatedModel) -> CopasiModel:
         """Import a model, as text: COPASI does not open files whose names have letters beyond ASCII.
@@ -50,7 +79,7 @@ class CopasiSimulator:
         UnsupportedModelError
             If basico is not installed (code ``extra-missing``), or COPASI refuses the model (``simulator-refused``).
         """
-        source = simulated_file(model) if isinstance(model, Path) else model
+        source = simulated_file(model)
         try:
             import basico
         except ImportError as error:
@@ -64,24 +93,22 @@ class CopasiSimulator:
         loaded = basico.load_model_from_string(source.text)
         if loaded is None:
             raise UnsupportedModelError(Reason("simulator-refused", f"{source.path}: COPASI does not load this model."))
-        return CopasiModel(source, loaded, basico)
+        return CopasiModel(source, loaded, basico, self.settings)
 
 
-class CopasiModel:
+class CopasiModel(ModelOfSource):
     """One imported model."""
 
-    def __init__(self, source: SimulatedModel, loaded: Any, basico: Any) -> None:
-        facts = source.facts
-        self._path = source.path
-        self._facts = facts
-        self._switches = source.switches
+    def __init__(self, source: SimulatedModel, loaded: Any, basico: Any, settings: CopasiSettings) -> None:
+        super().__init__(source)
+        self._settings = settings
         self._loaded = loaded
         self._basico = basico
         model = loaded.getModel()
         groups = (model.getMetabolites(), model.getModelValues(), model.getCompartments(), model.getReactions())
         self._objects = {group.get(i).getSBMLId(): group.get(i) for group in groups for i in range(group.size())}
-        moving = [name for name in facts.moving if name in self._objects]
-        species = set(facts.species)
+        moving = [name for name in source.index.moving if name in self._objects]
+        species = set(source.index.species)
         self._states = {
             name: QuantitySelection(name, "amount" if name in species else "value")
             for name in moving
@@ -97,16 +124,6 @@ class CopasiModel:
         status = self._objects[name].getStatus()
         return bool(status in (COPASI.CModelEntity.Status_ASSIGNMENT, COPASI.CModelEntity.Status_FIXED))
 
-    @property
-    def path(self) -> Path:
-        """File it came from."""
-        return self._path
-
-    @property
-    def states(self) -> Mapping[str, QuantitySelection]:
-        """Species that reactions change and targets of rate rules."""
-        return self._states
-
     def initial_rates(self) -> Mapping[str, float]:
         """Rates of change at time 0."""
         model = self._loaded.getModel()
@@ -116,18 +133,18 @@ class CopasiModel:
         container.updateTransientDataValues()
         container.pushAllTransientValues()
         rates: dict[str, float] = {}
-        for name, reading in self._states.items():
+        for name, selection in self._states.items():
             one = self._objects[name]
-            if reading.form == "value":
+            if selection.kind == "value":
                 rates[name] = float(one.getRate())
                 continue
-            size = float(one.getCompartment().getValue()) if reading.form == "amount" else 1.0
+            size = float(one.getCompartment().getValue()) if selection.kind == "amount" else 1.0
             rates[name] = float(one.getConcentrationRate()) * size
         return rates
 
     def run(
         self,
-        readings: Mapping[str, QuantitySelection],
+        selections: Mapping[str, QuantitySelection],
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
@@ -140,16 +157,14 @@ class CopasiModel:
         """
         smallest = 1.0
         if tolerances.retry and self._states:
-            rough = self.run(self._states, until, _SCALE_POINTS, ROUGH)
+            rough = self.run(self._states, until, self._settings.scale_points, ROUGH)
             scales = [float(np.abs(values).max()) for values in rough.values.values()]
-            smallest = min([1.0, *(scale for scale in scales if scale > _VANISHING * max(scales))])
-        columns, products = self._selections(readings)
+            smallest = min([1.0, *(scale for scale in scales if scale > self._settings.vanishing * max(scales))])
+        columns, products = self._selections(selections)
         grid = merged_grid(until, points, between)
         failure = IntegrationError.at(self._path, 0.0, until, "COPASI returned no result")
-        for k in range(_LOOSENINGS if tolerances.retry else 1):
-            asked = Tolerances(
-                tolerances.relative * 10.0**k, tolerances.absolute * smallest * 10.0**k, tolerances.max_steps, False
-            )
+        for k in range(self._settings.loosenings if tolerances.retry else 1):
+            asked = replace(tolerances, absolute=tolerances.absolute * smallest).looser(10.0**k)
             begin = time.perf_counter()
             table = self._table(
                 columns, until, asked, {"values": grid.tolist(), "automatic": False, "output_event": False}
@@ -183,7 +198,7 @@ class CopasiModel:
         if longest is not None:  # older versions of COPASI have no such bound
             longest.setDblValue(self._longest_step(until))
         frame = self._basico.run_time_course_with_output(
-            [_TIME, *columns],
+            ["Time", *columns],
             model=self._loaded,
             duration=float(until),
             start_time=0.0,
@@ -192,7 +207,7 @@ class CopasiModel:
             method="deterministic",
             r_tol=tolerances.relative,
             a_tol=tolerances.absolute,
-            max_steps=max(tolerances.max_steps, 10_000),
+            max_steps=max(tolerances.max_steps, self._settings.least_allowed),
             **output,
         )
         return np.asarray(frame, dtype=np.float64).reshape(-1, 1 + len(columns))
@@ -201,24 +216,24 @@ class CopasiModel:
         """A bound on steps: a part of the shortest time between two known jumps, so that none is stepped over."""
         gaps = np.diff([0.0, *self._switches.until(until), until])
         shortest = float(gaps[gaps > 0].min())
-        return max(min(until / LEAST_STEPS, shortest / _STEPS_BETWEEN), until / _MOST_STEPS)
+        return max(min(until / LEAST_STEPS, shortest / self._settings.steps_between), until / self._settings.most_steps)
 
-    def _selections(self, readings: Mapping[str, QuantitySelection]) -> tuple[list[str], dict[str, tuple[int, ...]]]:
+    def _selections(self, selections: Mapping[str, QuantitySelection]) -> tuple[list[str], dict[str, tuple[int, ...]]]:
         """Common names of what COPASI is to record, and for each label the columns whose product it is."""
         columns: dict[str, None] = {}
         products: dict[str, tuple[str, ...]] = {}
-        for label, reading in readings.items():
-            one = self._objects.get(reading.id)
+        for label, selection in selections.items():
+            one = self._objects.get(selection.id)
             if one is None:
-                message = f"{self._path}: COPASI has no quantity {reading.id!r}."
-                if reading.id in self._facts.forms:
-                    raise UnsupportedModelError(Reason("simulator-refused", message, reading.id))
-                raise UsageError(Reason("unknown-quantity", message, reading.id))
-            if reading.form == "flux":
+                message = f"{self._path}: COPASI has no quantity {selection.id!r}."
+                if selection.id in self._index.kinds:
+                    raise UnsupportedModelError(Reason("simulator-refused", message, selection.id))
+                raise UsageError(Reason("unknown-quantity", message, selection.id))
+            if selection.kind == "flux":
                 references = [one.getFluxReference()]
-            elif reading.form == "value":
+            elif selection.kind == "value":
                 references = [one.getValueReference()]
-            elif reading.form == "concentration":
+            elif selection.kind == "concentration":
                 references = [one.getConcentrationReference()]
             else:
                 references = [one.getConcentrationReference(), one.getCompartment().getValueReference()]

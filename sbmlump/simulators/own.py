@@ -22,18 +22,19 @@ from sbmlump.dynamics.rosenbrock import StepControl
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Node
-from sbmlump.model.system import OdeSystem
-from sbmlump.simulators.model_index import ModelIndex, SimulatedModel, simulated_file, simulated_text
 from sbmlump.simulators.protocol import (
     LEAST_STEPS,
     PRECISE,
     ROUGH,
     IntegrationError,
+    ModelOfSource,
     QuantitySelection,
+    SimulatedModel,
     Steps,
     Tolerances,
     Trajectory,
     merged_grid,
+    simulated_file,
 )
 
 __all__ = ["OwnModel", "OwnSimulator", "ScipySimulator"]
@@ -79,7 +80,7 @@ class OwnSimulator:
         UnsupportedModelError
             If it cannot become an ODE system, or has events (code ``simulator-refused``).
         """
-        return OwnModel(simulated_file(model) if isinstance(model, Path) else model, by_cvode)
+        return OwnModel(simulated_file(model), by_cvode)
 
 
 class ScipySimulator:
@@ -89,18 +90,19 @@ class ScipySimulator:
 
     def load(self, model: Path | SimulatedModel) -> OwnModel:
         """As :meth:`OwnSimulator.load`."""
-        return OwnModel(simulated_file(model) if isinstance(model, Path) else model, by_lsoda)
+        return OwnModel(simulated_file(model), by_lsoda)
 
 
-class OwnModel:
+class OwnModel(ModelOfSource):
     """One model as an ODE system."""
 
     def __init__(self, source: SimulatedModel, solve: Solve) -> None:
-        self._path = source.path
+        super().__init__(source)
         self._solve = solve
-        self._facts: ModelIndex = source.facts
-        self._switches = source.switches
-        system = source.system if source.system is not None else _system_of(source)
+        system = source.system
+        if system is None:
+            message = f"{source.path}: sbmlump does not read this model as differential equations (see sbmlump inspect)"
+            raise UnsupportedModelError(Reason("simulator-refused", message))
         if system.events:
             why = unsupported_events(system) if solve is by_cvode else "the solver of SciPy finds no events"
             if why is not None:
@@ -111,18 +113,8 @@ class OwnModel:
         self._states = {name: QuantitySelection(name, self._form(name)) for name in system.states}
 
     def _form(self, name: str) -> Any:
-        form = self._facts.forms.get(name, "value")
+        form = self._index.kinds.get(name, "value")
         return "amount" if form == "concentration" and self._size(name) in self._system.constant_values else form
-
-    @property
-    def path(self) -> Path:
-        """File it came from."""
-        return self._path
-
-    @property
-    def states(self) -> Mapping[str, QuantitySelection]:
-        """States of the system."""
-        return self._states
 
     def initial_rates(self) -> Mapping[str, float]:
         """Rates of change at time 0 (NaN where the mathematics has no value)."""
@@ -131,7 +123,7 @@ class OwnModel:
 
     def run(
         self,
-        readings: Mapping[str, QuantitySelection],
+        selections: Mapping[str, QuantitySelection],
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
@@ -142,7 +134,7 @@ class OwnModel:
 
         ``nudge`` moves each initial value by that part of itself, up and down in turn.
         """
-        evaluator = self._reader(readings)
+        evaluator = self._reader(selections)
         start = self._system.initial_state()
         if not np.isfinite(start).all():
             name = self._system.states[int(np.argmin(np.isfinite(start)))]
@@ -151,18 +143,16 @@ class OwnModel:
         grid = merged_grid(until, points, between)
         scales = self._first_scales(start, until)
         if not tolerances.retry:
-            return self._attempt(evaluator, readings, start, grid, tolerances, scales)
+            return self._attempt(evaluator, selections, start, grid, tolerances, scales)
         rough = self._single_run(start, np.linspace(0.0, until, OWN.scale_points), ROUGH, scales).states
         if rough is not None:
             scales = _lifted(np.abs(rough).max(axis=0))
         first: IntegrationError | None = None
         for k in range(OWN.loosenings):
             factor = 10.0**k
-            asked = Tolerances(
-                tolerances.relative * factor, tolerances.absolute * factor, tolerances.max_steps, retry=False
-            )
+            asked = tolerances.looser(factor)
             try:
-                done = self._attempt(evaluator, readings, start, grid, asked, scales)
+                done = self._attempt(evaluator, selections, start, grid, asked, scales)
             except IntegrationError as error:
                 first = first or error
                 continue
@@ -239,20 +229,20 @@ class OwnModel:
         """Value of a quantity in the form in which it is wanted."""
         system = self._system
         node = system.definitions.get(reading.id)
-        own = self._facts.forms.get(reading.id)
+        own = self._index.kinds.get(reading.id)
         if node is None or own is None:
             raise UsageError(
                 Reason("unknown-quantity", f"{self._path}: there is no quantity {reading.id!r}.", reading.id)
             )
-        if own == reading.form:
+        if own == reading.kind:
             return node
         inside = self._size(reading.id)
         size = None if inside is None else system.definitions.get(inside)
-        if size is None or {own, reading.form} != {"amount", "concentration"}:
-            message = f"{self._path}: {reading.id} cannot be read as {reading.form}."
+        if size is None or {own, reading.kind} != {"amount", "concentration"}:
+            message = f"{self._path}: {reading.id} cannot be read as {reading.kind}."
             raise UsageError(Reason("unknown-quantity", message, reading.id))
         graph = system.graph
-        return graph.mul((node, size)) if reading.form == "amount" else graph.div(node, size)
+        return graph.mul((node, size)) if reading.kind == "amount" else graph.div(node, size)
 
     def _size(self, name: str) -> str | None:
         quantity = self._system.quantities.get(name)
@@ -264,7 +254,7 @@ class OwnModel:
         nodes = []
         for name, reading in self._states.items():
             inside = self._size(name)
-            changed = reading.form == "amount" and self._facts.forms.get(name) == "concentration"
+            changed = reading.kind == "amount" and self._index.kinds.get(name) == "concentration"
             nodes.append(system.graph.symbol(inside) if changed and inside is not None else system.graph.number(1))
         return Evaluator(system.graph, nodes, (), system.constant_values).values(0.0, np.empty(0))
 
@@ -272,18 +262,3 @@ class OwnModel:
 def _lifted(scales: Array) -> Array:
     """Scales with those of vanishing states lifted to 1e-12 of the largest."""
     return np.maximum(scales, OWN.vanishing * float(scales.max(initial=0.0)))
-
-
-def _system_of(source: SimulatedModel) -> OdeSystem:
-    """The equations of a model of which only the text is there.
-
-    Raises
-    ------
-    UnsupportedModelError
-        Code ``simulator-refused``, if the reader does not take it.
-    """
-    system = simulated_text(source.text.encode(), source.path).system
-    if system is None:
-        message = f"{source.path}: sbmlump does not read this model as differential equations (see sbmlump inspect)"
-        raise UnsupportedModelError(Reason("simulator-refused", message))
-    return system

@@ -7,44 +7,37 @@ independent of the ones before. Comparison and choice of the end time are writte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.switches import TimeSwitches
 from sbmlump.errors import LimitError, Reason
-
-if TYPE_CHECKING:
-    from sbmlump.simulators.model_index import SimulatedModel
+from sbmlump.sbml.read.index import ModelIndex, QuantitySelection, SelectionKind
+from sbmlump.simulators.simulated import SimulatedModel, simulated_file
 
 __all__ = [
-    "PRECISE",
     "LEAST_STEPS",
+    "PRECISE",
     "ROUGH",
-    "Form",
     "IntegrationError",
     "LoadedModel",
+    "ModelIndex",
+    "ModelOfSource",
     "QuantitySelection",
+    "SelectionKind",
+    "SimulatedModel",
     "Simulator",
     "Steps",
+    "TimeSwitches",
     "Tolerances",
     "Trajectory",
     "merged_grid",
+    "simulated_file",
 ]
-
-
-Form = Literal["amount", "concentration", "value", "flux"]
-"""How a quantity is read: a species as amount or concentration, a reaction as extent per time, all else as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuantitySelection:
-    """One quantity of a model, and as what its value is wanted."""
-
-    id: str
-    form: Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +61,10 @@ class Tolerances:
     max_steps: int
     retry: bool
 
+    def looser(self, factor: float) -> Tolerances:
+        """The same with both tolerances larger by ``factor``."""
+        return replace(self, relative=self.relative * factor, absolute=self.absolute * factor)
+
 
 PRECISE = Tolerances(relative=1e-10, absolute=1e-14, max_steps=20_000, retry=True)
 """For comparisons."""
@@ -79,9 +76,6 @@ ROUGH = Tolerances(relative=1e-8, absolute=1e-12, max_steps=2_000, retry=False)
 LEAST_STEPS: Final = 200
 """A run takes at least so many internal steps: a pulse wider than that part of it, or a trigger that is true for so
 long, is not stepped over. Published models take 300 to 3,000 steps at the tolerances of a comparison anyway."""
-
-
-_SAME: Final = 1e-13  # of the end time: rounding
 
 
 @dataclass(frozen=True)
@@ -105,14 +99,15 @@ def merged_grid(until: float, points: int, between: NDArray[np.float64] | None =
 
     What differs by rounding alone is one point: no integrator takes two outputs so near to each other.
     """
+    rounding = 1e-13 * until
     grid = np.linspace(0.0, until, points)
     if between is None or not len(between):
         return grid
     inside = np.unique(between[(between > 0) & (between < until)])
-    inside = inside[np.concatenate([[True], np.diff(inside) > _SAME * until])[: len(inside)]]
+    inside = inside[np.concatenate([[True], np.diff(inside) > rounding])[: len(inside)]]
     place = np.searchsorted(grid, inside)
     near = np.minimum(np.abs(grid[place] - inside), np.abs(inside - grid[place - 1]))
-    return np.sort(np.concatenate([grid, inside[near > _SAME * until]]))
+    return np.sort(np.concatenate([grid, inside[near > rounding]]))
 
 
 @dataclass(frozen=True)
@@ -184,13 +179,13 @@ class LoadedModel(Protocol):
 
     def run(
         self,
-        readings: Mapping[str, QuantitySelection],
+        selections: Mapping[str, QuantitySelection],
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
         between: NDArray[np.float64] | None = None,
     ) -> Trajectory:
-        """Simulate from time 0 to ``until`` and return ``readings`` (label to reading) on ``points`` points.
+        """Simulate from time 0 to ``until`` and return ``selections`` (label to selection) on ``points`` points.
 
         The run is started anew at the times at which the model changes by itself, and takes at least
         :data:`LEAST_STEPS` steps. ``between`` are further times at which values are wanted.
@@ -213,6 +208,26 @@ class LoadedModel(Protocol):
             If the integration does not reach ``until``.
         """
         ...
+
+
+class ModelOfSource:
+    """What every loaded model keeps of the model that it was given."""
+
+    def __init__(self, source: SimulatedModel) -> None:
+        self._path = source.path
+        self._index = source.index
+        self._switches = source.switches
+        self._states: Mapping[str, QuantitySelection] = {}
+
+    @property
+    def path(self) -> Path:
+        """File it came from."""
+        return self._path
+
+    @property
+    def states(self) -> Mapping[str, QuantitySelection]:
+        """Everything that the integrator integrates, by id."""
+        return self._states
 
 
 class Simulator(Protocol):

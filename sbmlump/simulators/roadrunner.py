@@ -15,38 +15,72 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.sbml.read.document import with_other_ids
-from sbmlump.simulators.model_index import SimulatedModel, simulated_file
 from sbmlump.simulators.protocol import (
     LEAST_STEPS,
     PRECISE,
     ROUGH,
     IntegrationError,
+    ModelOfSource,
     QuantitySelection,
+    SimulatedModel,
     Steps,
     Tolerances,
     Trajectory,
     merged_grid,
+    simulated_file,
 )
 
-__all__ = ["RoadRunnerModel", "RoadRunnerSimulator"]
+__all__ = ["RoadRunnerModel", "RoadRunnerSettings", "RoadRunnerSimulator"]
 
 
 Array = NDArray[np.float64]
-_SCALE_POINTS = 101
-_MOST_ROWS = 50_000  # steps of a rough run that are looked at
-_BEFORE = 1e-9  # of a time: how far before a jump a run with events begins anew
 _SELECTED = ("time", "Time")  # what a selection takes for the time
-_VANISHING = 1e-12  # of the largest species: below that a species is of no account beside it
-_SKIP = 1e-12  # of a time: how far after a jump of the right-hand side a run begins anew
-_FLOOR = 1e-6  # of the largest state: scale given to small states when the strict tolerances fail
+
+
+@dataclass(frozen=True, slots=True)
+class RoadRunnerSettings:
+    """How libRoadRunner is asked.
+
+    Attributes
+    ----------
+    scale_points : int
+        Points of the rough run that tells how large states become.
+    rows : int
+        Steps of a rough run that are looked at.
+    before : float
+        Of a time: how far before a jump a run with events begins anew.
+    after : float
+        Of a time: how far after a jump of the right-hand side a run without events begins anew.
+    vanishing : float
+        Of the largest species: below that a species is negligible beside it.
+    floor : float
+        Of the largest state: scale given to small states when the strict tolerances fail.
+    loosenings : int
+        Attempts with that floor, each with ten times the tolerance of the one before.
+    least_absolute : float
+        Absolute tolerance at least: denormal ones would underflow inside CVODE's error weights.
+    """
+
+    scale_points: int = 101
+    rows: int = 50_000
+    before: float = 1e-9
+    after: float = 1e-12
+    vanishing: float = 1e-12
+    floor: float = 1e-6
+    loosenings: int = 5
+    least_absolute: float = 1e-290
+
+
+ROADRUNNER_SETTINGS: Final = RoadRunnerSettings()
 
 
 class RoadRunnerSimulator:
@@ -54,17 +88,20 @@ class RoadRunnerSimulator:
 
     name = "roadrunner"
 
+    def __init__(self, settings: RoadRunnerSettings = ROADRUNNER_SETTINGS) -> None:
+        self.settings = settings
+
     def load(self, model: Path | SimulatedModel) -> RoadRunnerModel:
         """Compile a model.
 
         Raises
         ------
         InputError
-            If the file cannot be read or is no SBML.
+            If the file cannot be read or is not SBML.
         UnsupportedModelError
             If libRoadRunner refuses the model (code ``simulator-refused``).
         """
-        source = simulated_file(model) if isinstance(model, Path) else model
+        source = simulated_file(model)
         text, aliases = _without_names_of_time(source)
         with _library() as library:
             try:
@@ -72,16 +109,17 @@ class RoadRunnerSimulator:
             except RuntimeError as error:
                 message = f"{source.path}: libRoadRunner does not load this model: {_tidy(error)}."
                 raise UnsupportedModelError(Reason("simulator-refused", message)) from error
-        return RoadRunnerModel(source, runner, aliases)
+        return RoadRunnerModel(source, runner, aliases, self.settings)
 
 
-class RoadRunnerModel:
+class RoadRunnerModel(ModelOfSource):
     """One compiled model."""
 
-    def __init__(self, source: SimulatedModel, runner: Any, aliases: Mapping[str, str]) -> None:
-        self._path = source.path
-        self._facts = source.facts
-        self._switches = source.switches
+    def __init__(
+        self, source: SimulatedModel, runner: Any, aliases: Mapping[str, str], settings: RoadRunnerSettings
+    ) -> None:
+        super().__init__(source)
+        self._settings = settings
         self._runner = runner
         self._aliases = aliases
         model = runner.getModel()
@@ -90,20 +128,11 @@ class RoadRunnerModel:
         own = {alias: name for name, alias in aliases.items()}
         self._state_ids = tuple(own.get(name, name) for name in self._selected)
         species = {*model.getFloatingSpeciesIds(), *model.getBoundarySpeciesIds()}
+        # what CVODE integrates: targets of rate rules and floating species, species as amounts
         self._states = {
             own.get(name, name): QuantitySelection(own.get(name, name), "amount" if name in species else "value")
             for name in self._selected
         }
-
-    @property
-    def path(self) -> Path:
-        """File it came from."""
-        return self._path
-
-    @property
-    def states(self) -> Mapping[str, QuantitySelection]:
-        """What CVODE integrates: targets of rate rules and floating species, species as amounts."""
-        return self._states
 
     def initial_rates(self) -> Mapping[str, float]:
         """Rates of change at time 0 (NaN where the mathematics has no value)."""
@@ -116,7 +145,7 @@ class RoadRunnerModel:
 
     def run(
         self,
-        readings: Mapping[str, QuantitySelection],
+        selections: Mapping[str, QuantitySelection],
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
@@ -127,14 +156,14 @@ class RoadRunnerModel:
         with _library():
             scales = self._initial_scales(until)
             if not tolerances.retry:
-                return self._attempt(readings, grid, tolerances, scales, self._stops(until))
+                return self._attempt(selections, grid, tolerances, scales, self._stops(until))
             try:
-                coarse = merged_grid(until, _SCALE_POINTS)
+                coarse = merged_grid(until, self._settings.scale_points)
                 rough = self._attempt(self._states, coarse, ROUGH, scales, self._stops(until))
                 scales = self._lifted(np.array([np.abs(rough.values[name]).max() for name in self._state_ids]))
             except IntegrationError:
                 pass  # the attempts below fail for the same cause, or succeed with scales from the initial state
-            return self._persist(readings, grid, tolerances, scales)
+            return self._persist(selections, grid, tolerances, scales)
 
     def steps(self, until: float) -> Steps:
         """See :meth:`sbmlump.simulators.protocol.LoadedModel.steps`."""
@@ -151,7 +180,7 @@ class RoadRunnerModel:
                 runner.simulate(0.0, float(until), LEAST_STEPS + 1)
                 runner.resetToOrigin()
                 integrator.setValue("variable_step_size", True)
-                integrator.setValue("max_output_rows", _MOST_ROWS)
+                integrator.setValue("max_output_rows", self._settings.rows)
                 # in one go: pieces with steps of its own choice the library refuses, or never ends
                 table = np.array(runner.simulate(0.0, float(until)), dtype=np.float64)
             except RuntimeError as error:
@@ -162,28 +191,26 @@ class RoadRunnerModel:
         times = table[:, 0]
         # an event has two rows, before and after it: at one time, or at both ends of the interval in which CVODE has
         # found it, which of the two depends on the last bit of a sum
-        twice = times[1:][np.diff(times) <= _BEFORE * times[1:]]
+        twice = times[1:][np.diff(times) <= self._settings.before * times[1:]]
         return Steps(np.unique(times), np.unique(np.concatenate([twice, self._stops(until)])))
 
     def _persist(
         self,
-        readings: Mapping[str, QuantitySelection],
+        selections: Mapping[str, QuantitySelection],
         grid: Array,
         tolerances: Tolerances,
-        scales: NDArray[np.float64],
+        scales: Array,
     ) -> Trajectory:
         """Attempts from the tolerances asked for to looser ones; the first failure is reported if all fail."""
-        floored = np.maximum(scales, _FLOOR * scales.max(initial=0.0))
+        floored = np.maximum(scales, self._settings.floor * scales.max(initial=0.0))
         stops = self._stops(float(grid[-1]))
-        ways = [(1.0, scales, stops), *([(1.0, scales, ())] if stops and self._facts.events else [])]
-        ways += [(10.0**k, floored, stops) for k in range(5)]
+        ways = [(1.0, scales, stops), *([(1.0, scales, ())] if stops and self._index.events else [])]
+        ways += [(10.0**k, floored, stops) for k in range(self._settings.loosenings)]
         first: IntegrationError | None = None
         for factor, scale, cuts in ways:
-            asked = Tolerances(
-                tolerances.relative * factor, tolerances.absolute * factor, tolerances.max_steps, retry=False
-            )
+            asked = tolerances.looser(factor)
             try:
-                done = self._attempt(readings, grid, asked, scale, cuts)
+                done = self._attempt(selections, grid, asked, scale, cuts)
             except IntegrationError as error:
                 first = first or error
                 continue
@@ -199,17 +226,17 @@ class RoadRunnerModel:
         assert first is not None
         raise first
 
-    def _lifted(self, scales: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _lifted(self, scales: Array) -> Array:
         """Scales with those of vanishing species lifted to 1e-12 of the largest species (they share a unit)."""
         amounts = self._amounts()
-        lowest = _VANISHING * scales[amounts].max(initial=0.0)
+        lowest = self._settings.vanishing * scales[amounts].max(initial=0.0)
         return np.where(amounts, np.maximum(scales, lowest), scales)
 
     def _amounts(self) -> NDArray[np.bool_]:
         """Which states are amounts of species."""
-        return np.array([reading.form == "amount" for reading in self._states.values()], dtype=np.bool_)
+        return np.array([selection.kind == "amount" for selection in self._states.values()], dtype=np.bool_)
 
-    def _initial_scales(self, until: float) -> NDArray[np.float64]:
+    def _initial_scales(self, until: float) -> Array:
         """Magnitude of each state as far as time 0 tells: initial values, else what the first rates lead to."""
         self._runner.resetToOrigin()
         values = np.array([abs(self._runner.getValue(name)) for name in self._selected], dtype=np.float64)
@@ -227,15 +254,15 @@ class RoadRunnerModel:
 
     def _attempt(
         self,
-        readings: Mapping[str, QuantitySelection],
+        selections: Mapping[str, QuantitySelection],
         grid: Array,
         tolerances: Tolerances,
-        scales: NDArray[np.float64],
+        scales: Array,
         stops: tuple[float, ...],
     ) -> Trajectory:
         runner, until = self._runner, float(grid[-1])
-        selections = ["time", *(self._selection(reading) for reading in readings.values())]
-        self._select(selections, readings)
+        columns = ["time", *(self._selection(selection) for selection in selections.values())]
+        self._select(columns, selections)
         runner.resetToOrigin()
         self._set_tolerances(tolerances, scales, until)
         start = time.perf_counter()
@@ -245,26 +272,30 @@ class RoadRunnerModel:
             reached = float(runner.getCurrentTime())
             raise IntegrationError.at(self._path, reached, until, _tidy(error)) from error
         seconds = time.perf_counter() - start
-        if table.shape != (len(grid), len(selections)):
+        if table.shape != (len(grid), len(columns)):
             why = f"libRoadRunner returned a table of shape {table.shape} for {len(grid)} points"
             raise IntegrationError.at(self._path, 0.0, until, why)
-        self._require_finite_states(table, list(readings.values()), until)
-        columns = {label: np.ascontiguousarray(table[:, i + 1]) for i, label in enumerate(readings)}
-        return Trajectory(grid, columns, seconds)
+        self._require_finite_states(table, list(selections.values()), until)
+        values = {label: np.ascontiguousarray(table[:, i + 1]) for i, label in enumerate(selections)}
+        return Trajectory(grid, values, seconds)
 
     def _stops(self, until: float) -> tuple[float, ...]:
         """Times at which a run is started anew: those at which the model changes by itself."""
-        return tuple(stop for stop in self._switches.until(until) if _SKIP * until < stop < until * (1 - _SKIP))
+        return tuple(
+            stop
+            for stop in self._switches.until(until)
+            if self._settings.after * until < stop < until * (1 - self._settings.after)
+        )
 
     def _edges(self, stops: tuple[float, ...]) -> list[float]:
         """Where a run is cut for ``stops``: there, or just before where an event could be due, lest it is missed."""
-        return [stop * (1 - _BEFORE) for stop in stops] if self._facts.events else list(stops)
+        return [stop * (1 - self._settings.before) for stop in stops] if self._index.events else list(stops)
 
     def _after(self, edge: float) -> float:
         """Where the piece after an edge begins: without events just after the jump, the state does not change there."""
-        return edge if self._facts.events else edge * (1 + _SKIP)
+        return edge if self._index.events else edge * (1 + self._settings.after)
 
-    def _table(self, grid: Array, stops: tuple[float, ...]) -> NDArray[np.float64]:
+    def _table(self, grid: Array, stops: tuple[float, ...]) -> Array:
         """Time and selected values, (points, 1 + selections), from the current state on.
 
         CVODE cannot step over a jump of the right-hand side that lies where an output interval begins, and steps over
@@ -276,7 +307,7 @@ class RoadRunnerModel:
             wanted = grid[(grid > low) & (grid <= high)] if low else grid[grid <= high]
             # an output so near to the beginning that the first step is a short one; nothing is asked for on the jump
             # itself, where the library would have to stop twice: the value there is the one before it
-            near = low * (1 + 2 * _BEFORE)
+            near = low * (1 + 2 * self._settings.before)
             piece = np.unique([begin, *([near] if begin < near < high else []), *wanted[wanted > near], high])
             table = np.array(self._runner.simulate(times=piece.tolist()), dtype=np.float64)
             if len(table) != len(piece):
@@ -286,24 +317,24 @@ class RoadRunnerModel:
         whole[:, 0] = grid
         return whole
 
-    def _selection(self, reading: QuantitySelection) -> str:
-        name = self._aliases.get(reading.id, reading.id)
-        return f"[{name}]" if reading.form == "concentration" else name
+    def _selection(self, selection: QuantitySelection) -> str:
+        name = self._aliases.get(selection.id, selection.id)
+        return f"[{name}]" if selection.kind == "concentration" else name
 
-    def _select(self, selections: list[str], readings: Mapping[str, QuantitySelection]) -> None:
+    def _select(self, columns: list[str], selections: Mapping[str, QuantitySelection]) -> None:
         try:
-            self._runner.timeCourseSelections = selections
+            self._runner.timeCourseSelections = columns
         except RuntimeError as error:
             message = f"{self._path}: libRoadRunner cannot read a quantity: {_tidy(error)}."
-            unknown = [r.id for r in readings.values() if r.id not in self._facts.forms]
+            unknown = [r.id for r in selections.values() if r.id not in self._index.kinds]
             if unknown:
                 raise UsageError(Reason("unknown-quantity", message, unknown[0])) from error
             raise UnsupportedModelError(Reason("simulator-refused", message)) from error
-        if len(self._runner.timeCourseSelections) != len(selections):
+        if len(self._runner.timeCourseSelections) != len(columns):
             message = f"{self._path}: libRoadRunner dropped some of the quantities asked for."
             raise UsageError(Reason("unknown-quantity", message))
 
-    def _set_tolerances(self, tolerances: Tolerances, scales: NDArray[np.float64], until: float) -> None:
+    def _set_tolerances(self, tolerances: Tolerances, scales: Array, until: float) -> None:
         integrator = self._runner.getIntegrator()
         integrator.setValue("stiff", True)
         # where a run is looked at once only, or has failed with a bound, steps are not bounded (0)
@@ -313,35 +344,32 @@ class RoadRunnerModel:
         integrator.setValue("relative_tolerance", float(tolerances.relative))
         largest = float(scales.max(initial=0.0)) or 1.0
         absolute = tolerances.absolute * np.where(scales > 0, scales, largest)
-        # Denormal tolerances would underflow inside CVODE's error weights.
-        absolute = np.maximum(absolute, 1e-290)
+        absolute = np.maximum(absolute, self._settings.least_absolute)
         if len(absolute):
             integrator.setValue("absolute_tolerance", absolute.tolist())
 
-    def _require_finite_states(
-        self, table: NDArray[np.float64], readings: list[QuantitySelection], until: float
-    ) -> None:
+    def _require_finite_states(self, table: Array, selections: list[QuantitySelection], until: float) -> None:
         bad = ~np.isfinite(table)
         if not bad.any():
             return
-        bad[:, 1:] &= np.array([reading.id in self._states for reading in readings], dtype=bool)
+        bad[:, 1:] &= np.array([selection.id in self._states for selection in selections], dtype=bool)
         if not bad.any():
             return
         row = int(np.argmax(bad.any(axis=1)))
         column = int(np.argmax(bad[row]))
-        what = "time" if column == 0 else readings[column - 1].id
+        what = "time" if column == 0 else selections[column - 1].id
         reached = float(table[row - 1, 0]) if row else 0.0
         raise IntegrationError.at(self._path, reached, until, f"{what} has no finite value there")
 
 
 def _without_names_of_time(source: SimulatedModel) -> tuple[str, Mapping[str, str]]:
     """The text with other ids for quantities whose own mean something else in a selection, and those ids."""
-    clashing = [name for name in source.facts.forms if name in _SELECTED]
+    clashing = [name for name in source.index.kinds if name in _SELECTED]
     if not clashing:
         return source.text, {}
     from sbmlump.model.names import free_id
 
-    aliases = {name: free_id(f"{name}_", source.facts.forms) for name in clashing}
+    aliases = {name: free_id(f"{name}_", source.index.kinds) for name in clashing}
     return with_other_ids(source.text, aliases, file=source.path.name), aliases
 
 

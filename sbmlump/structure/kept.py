@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.linalg.rational import solve_rows
+from sbmlump.linalg.rational import add_multiple, add_to, solve_rows
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import AffineLumping, Elimination, Embedding, ExactProof, ReducedSystem
@@ -220,7 +220,7 @@ def _known_rows(reduction: ReducedSystem) -> list[Mapping[int, Fraction]]:
             parts = {term: table.get(graph.name(term)) if system.is_symbol(term) else None for term in terms}
             for term, factor in terms.items():
                 for name, v in (parts[term] or {}).items():
-                    total[index[name]] = total.get(index[name], Fraction(0)) + factor * v
+                    add_to(total, index[name], factor * v)
             if None not in parts.values():
                 rows.append(total)
     return rows
@@ -235,8 +235,7 @@ def _total(reduction: ReducedSystem) -> Kept:
         return Kept("total of the states", True, whole, whole, "" if whole else "it does not follow from the lumps")
     sums: dict[int, Fraction] = {}
     for row in reduction.matrix.rows:
-        for j, value in row.items():
-            sums[j] = sums.get(j, Fraction(0)) + value
+        add_multiple(sums, row, 1)
     whole = len(sums) == size and all(value == 1 for value in sums.values())
     return Kept("total of the states", True, whole, whole, "" if whole else "the sum of the lumps is another one")
 

@@ -18,9 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.linalg.basis import choose_basis, primitive
-from sbmlump.linalg.finite_field import Confirmed, RowSpace, random_prime
-from sbmlump.linalg.rational import left_null_space, null_space, solve_rows
+from sbmlump.linalg.basis import choose_basis
+from sbmlump.linalg.finite_field import RowSpace, rows_from_residues
+from sbmlump.linalg.rational import (
+    add_to,
+    combined,
+    dot,
+    kernel,
+    left_null_space,
+    null_space,
+    primitive,
+    solve_rows,
+    without_zeros,
+)
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Node
 from sbmlump.model.program import Program, where_defined
@@ -34,7 +44,7 @@ from sbmlump.model.system import (
     two_moments,
     values_are_old,
 )
-from sbmlump.model.text import add_multiple, to_text
+from sbmlump.model.text import to_text
 from sbmlump.proof.identity import failure_bound, run_trials
 
 __all__ = [
@@ -236,8 +246,8 @@ def stoichiometry(system: OdeSystem) -> list[dict[int, Fraction]] | None:
                 return None
             i = index.get(participant.species)
             if i is not None and not system.is_boundary(participant.species):
-                rows[i][column] = rows[i].get(column, Fraction(0)) + sign * value
-    return [{j: value for j, value in row.items() if value} for row in rows]
+                add_to(rows[i], column, sign * value)
+    return [without_zeros(row) for row in rows]
 
 
 def number_of(system: OdeSystem, participant: Participant) -> Fraction | None:
@@ -294,7 +304,7 @@ def near_laws(
                 return ()
             if participant.species in index:
                 j = index[participant.species]
-                change[j] = change.get(j, Fraction(0)) + sign * value
+                add_to(change, j, sign * value)
         ends = [any(one.species in index for one in side) for side in (reaction.reactants, reaction.products)]
         if all(ends):
             for j, value in change.items():
@@ -309,7 +319,7 @@ def near_laws(
         row = {members[k]: value for k, value in primitive(local).items()}
         weights = {system.states[j]: value for j, value in row.items()}
         rule = next((system.states[j] for j in row if j in ruled), None)
-        fed = next((one for one in outer if sum(row.get(j, 0) * v for j, v in one[2].items())), None)
+        fed = next((one for one in outer if dot(one[2], row)), None)
         if rule is not None:
             found.append((weights, rule, "rate rule"))
         elif fed is not None:
@@ -469,7 +479,7 @@ def _candidate_integrals(
     generator = np.random.default_rng([seed, 0x1A75])
     spaces: list[tuple[tuple[int, ...], Residues, Residues, int]] = []
     for _ in range(settings.most_primes):
-        field = PrimeField(random_prime(generator), int(generator.integers(1 << 62)))
+        field = PrimeField.random(generator)
         try:
             space = _span_of_rates(program, field, generator, system.size, settings.points)
         except BadPrimeError:
@@ -500,7 +510,7 @@ def _span_of_rates(
         rates = where_defined(
             program,
             field,
-            lambda: generator.integers(1, field.prime, (len(program.inputs), points)),
+            lambda: field.draw(generator, len(program.inputs), points),
             program.outputs,
             "a denominator of the right-hand side is zero everywhere",
         )
@@ -513,21 +523,12 @@ def _null_space_over_q(
     spaces: Sequence[tuple[tuple[int, ...], Residues, Residues, int]], n: int
 ) -> tuple[list[dict[int, Fraction]], list[int]] | None:
     """Null space of the lifted span, in echelon form, free columns first; ``None`` if more primes are needed."""
-    confirmed = Confirmed([prime for *_, prime in spaces])
-    pivots = spaces[0][2].tolist()
-    taken = set(pivots)
-    basis: list[dict[int, Fraction]] = []
-    for free in sorted((j for j in range(n) if j not in taken), reverse=True):
-        row = {n - 1 - free: Fraction(1)}
-        for i, pivot in enumerate(pivots):
-            residues = [int(rows[i, free]) for _, rows, _, _ in spaces]
-            if any(residues):
-                value = confirmed(residues)
-                if value is None:
-                    return None
-                row[n - 1 - pivot] = -value
-        basis.append(dict(sorted(row.items())))
-    return basis, [min(row) for row in basis]
+    lifted = rows_from_residues([(rows, prime) for _, rows, _, prime in spaces])
+    if lifted is None:
+        return None
+    # the columns of the span run from the last state to the first
+    rows = [{n - 1 - j: value for j, value in row.items()} for row in lifted]
+    return kernel(rows, [n - 1 - pivot for pivot in spaces[0][2].tolist()], n)
 
 
 def _proved(
@@ -569,7 +570,7 @@ def _wrong_rows(program: Program, rows: Sequence[Mapping[int, Fraction]], seed: 
     bound = failure_bound(degree, degree * (program.height() + bits + 64))
 
     def compare(field: PrimeField, generator: np.random.Generator, points: int) -> Residues | None:
-        x = generator.integers(1, field.prime, (len(program.inputs), points))
+        x = field.draw(generator, len(program.inputs), points)
         tape = program.run(field, x)
         good = ~tape.bad
         if not good.any():
@@ -647,7 +648,7 @@ def _kept_rows(system: OdeSystem, event: Event, rows: list[dict[int, Fraction]])
 def _without(rows: Sequence[Row], columns: Sequence[int], width: int) -> list[dict[int, Fraction]]:
     """Combinations of the rows that have nothing in some columns."""
     inside = [{j: row[j] for j in columns if j in row} for row in rows]
-    return _combined(rows, left_null_space(inside, width)[0])
+    return [combined(rows, weights) for weights in left_null_space(inside, width)[0]]
 
 
 def _with_the_sum_kept(
@@ -679,19 +680,6 @@ def _with_the_sum_kept(
     conditions, _ = null_space(laws, len(names))
     products: list[dict[int, Fraction]] = []
     for row in rows:
-        values = [
-            sum((row.get(touched[k], Fraction(0)) * value for k, value in one.items()), Fraction(0))
-            for one in conditions
-        ]
-        products.append({i: value for i, value in enumerate(values) if value})
-    return _combined(rows, left_null_space(products, len(conditions))[0])
-
-
-def _combined(rows: Sequence[Row], combinations: Sequence[Row]) -> list[dict[int, Fraction]]:
-    found: list[dict[int, Fraction]] = []
-    for combination in combinations:
-        total: dict[int, Fraction] = {}
-        for i, factor in combination.items():
-            add_multiple(total, rows[i], factor)
-        found.append({j: value for j, value in total.items() if value})
-    return found
+        mine = {k: row[j] for k, j in enumerate(touched) if j in row}
+        products.append(without_zeros({i: dot(condition, mine) for i, condition in enumerate(conditions)}))
+    return [combined(rows, weights) for weights in left_null_space(products, len(conditions))[0]]

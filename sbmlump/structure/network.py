@@ -13,14 +13,12 @@ from fractions import Fraction
 from math import log
 from typing import Final, Literal
 
-import flint
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from sbmlump.linalg.basis import primitive
 from sbmlump.linalg.polynomial import Monomial, expand, monomial_node
-from sbmlump.linalg.rational import left_null_space, rank
+from sbmlump.linalg.rational import add_to, left_null_space, null_space, primitive, rank, without_zeros
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.system import OdeSystem, Reaction
@@ -95,14 +93,7 @@ class Network:
     def vectors(self) -> list[dict[int, Fraction]]:
         """Reaction vectors target − source, one for each direction, columns by species."""
         place = {name: i for i, name in enumerate(self.species)}
-        rows: list[dict[int, Fraction]] = []
-        for one in self.directions:
-            row: dict[int, Fraction] = {}
-            for sign, which in ((1, one.target), (-1, one.source)):
-                for name, value in self.complexes[which]:
-                    row[place[name]] = row.get(place[name], Fraction(0)) + sign * value
-            rows.append({j: value for j, value in row.items() if value})
-        return rows
+        return [_difference(self, one.target, one.source, place) for one in self.directions]
 
     @property
     def rank(self) -> int:
@@ -217,7 +208,7 @@ def _written_network(system: OdeSystem) -> Network | None:
                 if value is None:
                     return None
                 if one.species in moved:
-                    amounts[one.species] = amounts.get(one.species, Fraction(0)) + value
+                    add_to(amounts, one.species, value)
                     touched.add(one.species)
             sides.append(amounts)
         _add_reaction(system, builder, reaction, sides[0], sides[1])
@@ -273,7 +264,7 @@ def _mass_action_parts(
     if forward_monomial is None:
         return None
     values = dict(zip(terms, _numbers(system, list(terms.values())), strict=True))
-    values = {monomial: value for monomial, value in values.items() if value}
+    values = without_zeros(values)
     forward = values.pop(forward_monomial, Fraction(0))
     backward = -values.pop(backward_monomial, Fraction(0)) if backward_monomial is not None else Fraction(0)
     if values or forward < 0 or backward < 0 or not _is_finite(forward) or not _is_finite(backward):
@@ -467,13 +458,14 @@ def _why(detailed: bool, complex_balanced: bool | None, pairs: _LogSystem | None
     return f"{first}; {second}"
 
 
-def _difference(network: Network, a: int, b: int) -> dict[int, Fraction]:
-    place = {name: i for i, name in enumerate(network.species)}
+def _difference(network: Network, a: int, b: int, place: Mapping[str, int] | None = None) -> dict[int, Fraction]:
+    """Complex ``a`` − complex ``b``, columns by species."""
+    place = place or {name: i for i, name in enumerate(network.species)}
     row: dict[int, Fraction] = {}
     for sign, which in ((1, a), (-1, b)):
         for name, value in network.complexes[which]:
-            row[place[name]] = row.get(place[name], Fraction(0)) + sign * value
-    return {j: value for j, value in row.items() if value}
+            add_to(row, place[name], sign * value)
+    return without_zeros(row)
 
 
 def _pair_system(network: Network) -> _LogSystem | None:
@@ -485,11 +477,11 @@ def _pair_system(network: Network) -> _LogSystem | None:
     for one in network.directions:
         assert one.rate is not None
         key = (one.reaction, one.source, one.target)
-        table[key] = table.get(key, Fraction(0)) + one.rate
+        add_to(table, key, one.rate)
     if any((name, target, source) not in table for name, source, target in table):
         summed: dict[tuple[str, int, int], Number] = {}
         for (_, source, target), rate in table.items():
-            summed["", source, target] = summed.get(("", source, target), Fraction(0)) + rate
+            add_to(summed, ("", source, target), rate)
         table = summed
     rows: list[dict[int, Fraction]] = []
     values: list[Number] = []
@@ -525,17 +517,13 @@ def _tree_constants(network: Network, group: Sequence[int]) -> list[Number] | No
     size = len(group)
     inside = [one for one in network.directions if one.source in place]
     if all(isinstance(one.rate, Fraction) for one in inside):
-        table = [[Fraction(0)] * size for _ in group]
+        laplacian: list[dict[int, Fraction]] = [{} for _ in group]
         for one in inside:
             assert isinstance(one.rate, Fraction)
-            table[place[one.target]][place[one.source]] += one.rate
-            table[place[one.source]][place[one.source]] -= one.rate
-        exact = flint.fmpq_mat([[flint.fmpq(v.numerator, v.denominator) for v in row] for row in table])
-        reduced, count = exact.rref()
-        if count != size - 1:
-            return None
-        last = [Fraction(int(reduced[i, size - 1].p), int(reduced[i, size - 1].q)) for i in range(size - 1)]
-        return [*(-value for value in last), Fraction(1)]
+            add_to(laplacian[place[one.target]], place[one.source], one.rate)
+            add_to(laplacian[place[one.source]], place[one.source], -one.rate)
+        vectors, _ = null_space(laplacian, size)
+        return [vectors[0][i] for i in range(size)] if len(vectors) == 1 else None
     dense = np.zeros((size, size))
     for one in inside:
         assert one.rate is not None

@@ -25,7 +25,7 @@ from sbmlump._version import __version__
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.isolate import Ended, Limits, run_isolated
-from sbmlump.jobs import ContradictedError, simulate_reduction, simulation_source
+from sbmlump.jobs import ContradictedError, simulate_reduction
 from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
 from sbmlump.methods.registry import ReduceOptions, apply
 from sbmlump.model.properties import kinetics_of
@@ -33,12 +33,13 @@ from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import combination
 from sbmlump.outcome import outcome_of_error
-from sbmlump.outputs import sbml_of
-from sbmlump.simulators.model_index import SimulatedModel
+from sbmlump.outputs import written_as_sbml
+from sbmlump.simulators.simulated import SimulatedModel, simulated_result
 from sbmlump.survey.plan import Row, Settings, SurveyModel, Task
 from sbmlump.survey.results import folder_lock
 
 if TYPE_CHECKING:
+    from sbmlump.sbml.read.load import ReadResult
     from sbmlump.simulators.compare import ErrorReport
 
 __all__ = [
@@ -108,7 +109,7 @@ def checked(
         return None, [Reason("too-large-to-simulate", message)]
     try:
         # in this process: it is one that may die already
-        return simulate_reduction(source, sbml_of(reduction), reduction, options, limits=None)
+        return simulate_reduction(source, written_as_sbml(reduction), reduction, options, limits=None)
     except ContradictedError:
         raise
     except SbmlumpError as error:
@@ -153,10 +154,11 @@ def survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
     """
     begin = time.perf_counter()
     base = empty_row(task)
-    system, base, reasons = _read(task, base)
+    result, base, reasons = _read(task, base)
+    system = None if result is None else result.system
     base = replace(base, seconds_read=time.perf_counter() - begin)
     methods = task.settings.methods
-    if system is None or (not system.size and task.observe is None):
+    if result is None or system is None or (not system.size and task.observe is None):
         if system is not None:
             reasons = (Reason("no-states", "nothing in the model changes by itself: it has no states"),)
         name = "not-reducible" if system is not None else "failed" if base.level is None else "unsupported"
@@ -167,7 +169,7 @@ def survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
     pairs = tuple((name, method) for method in methods for name in observables)
     emit(ModelRow(base, pairs))
     deadline = begin + _ROWS.begin_until * task.settings.time_limit
-    source = _source(system, task) if task.settings.check else ()
+    source = _source(result, task) if task.settings.check else ()
     for method in methods:
         wanted = [name for name in observables if (name, method) not in skip]
         for row in _rows(system, task, replace(base, method=method), wanted, emit, deadline, source):
@@ -189,7 +191,7 @@ def with_reasons(row: Row, reasons: Sequence[Reason]) -> Row:
     return replace(row, reason=first.code, message=first.message[:1000], element=first.element, reasons=codes)
 
 
-def _read(task: Task, base: Row) -> tuple[OdeSystem | None, Row, tuple[Reason, ...]]:
+def _read(task: Task, base: Row) -> tuple[ReadResult | None, Row, tuple[Reason, ...]]:
     """Read the file; what is known of a refused one is in the row too."""
     from sbmlump.sbml.read.load import read
 
@@ -214,7 +216,7 @@ def _read(task: Task, base: Row) -> tuple[OdeSystem | None, Row, tuple[Reason, .
         kinetics = kinetics_of(system.graph, system.rhs, frozenset(system.states))
         features = _features(counts) + ([] if system.autonomous else ["time-dependent"])
         base = replace(base, kinetics=kinetics, original_size=system.size, features=",".join(features))
-    return system, base, result.reasons
+    return result, base, result.reasons
 
 
 def _features(counts: Mapping[str, int]) -> list[str]:
@@ -225,10 +227,10 @@ def _features(counts: Mapping[str, int]) -> list[str]:
     return [name.replace("_", "-") for name in names.split() if counts.get(name)]
 
 
-def _source(system: OdeSystem, task: Task) -> Source:
-    """The original for simulators, read once for all observables, or why there is none."""
+def _source(result: ReadResult, task: Task) -> Source:
+    """The original for simulators, for all observables, or why there is none."""
     try:
-        return simulation_source(Path(task.model.path), system)
+        return simulated_result(result, task.model.path)
     except SbmlumpError as error:
         return error.reasons
 

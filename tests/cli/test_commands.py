@@ -472,7 +472,7 @@ def test_help_version_and_faults(sbmlump, monkeypatch, model):
     def broken(*_, **__):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(sbmlump_pipeline(), "load", broken)
+    monkeypatch.setattr(sbmlump_pipeline(), "read_model", broken)
     result = sbmlump("reduce", model, "--observe", "x1", "--json")
     assert result.code == 70
     assert result.json["reasons"][0]["code"] == "fault"

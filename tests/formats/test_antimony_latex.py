@@ -19,7 +19,7 @@ from sbmlump.model.graph import Graph
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Event
 from sbmlump.model.text import parse_expression
-from sbmlump.outputs import REDUCTION_SUFFIXES, check_suffix, sbml_of, written_reduction, written_system
+from sbmlump.outputs import REDUCTION_SUFFIXES, check_suffix, written_as_sbml, written_reduction, written_system
 from sbmlump.sbml.read.load import load_sbml
 
 
@@ -30,7 +30,7 @@ def reduction(tmp_path: Path) -> ReducedSystem:
 
 def test_antimony_comes_back_as_the_same_equations(reduction: ReducedSystem, tmp_path: Path) -> None:
     antimony = pytest.importorskip("antimony")
-    text = written_reduction(reduction, ".ant", sbml_of(reduction)).data.decode()
+    text = written_reduction(reduction, ".ant", written_as_sbml(reduction)).data.decode()
     assert "pooled_r1_r2: pool_A1_A2 => pool_B1_B2" in text
     assert antimony.loadAntimonyString(text) >= 0, antimony.getLastError()
     again = load_sbml(saved(tmp_path, antimony.getSBMLString(antimony.getMainModuleName()), "again.xml"))
@@ -123,7 +123,7 @@ def test_long_parts_get_a_name() -> None:
 def test_every_suffix_is_written(reduction: ReducedSystem, suffix: str) -> None:
     if suffix == ".ant":
         pytest.importorskip("antimony")
-    assert written_reduction(reduction, suffix, sbml_of(reduction)).data
+    assert written_reduction(reduction, suffix, written_as_sbml(reduction)).data
     if suffix != ".csv":
         assert written_system(reduction.original, suffix).data
 

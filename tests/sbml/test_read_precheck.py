@@ -10,14 +10,14 @@ import pytest
 from sbml.read_models import MATHML, listed, parameter, sbml, system_of
 
 from sbmlump.errors import InputError
-from sbmlump.sbml.read.document import open_document
+from sbmlump.sbml.read.document import open_sbml
 from sbmlump.sbml.read.load import read
-from sbmlump.sbml.read.precheck import check_bytes, formula_depth, is_plain, prepare_bytes
+from sbmlump.sbml.read.precheck import formula_depth, is_on_fast_path, prepare_bytes
 
 
 def refusal(data: bytes) -> InputError:
     with pytest.raises(InputError) as caught:
-        check_bytes(data, file="x.xml")
+        prepare_bytes(data, file="x.xml", fast_path=False)
     assert len(caught.value.reasons) == 1
     return caught.value
 
@@ -168,7 +168,7 @@ def test_other_encodings_are_read(tmp_path: Path, encoding: str) -> None:
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     for path, code in ((tmp_path / "none.xml", "no-such-file"), (tmp_path, "is-a-directory")):
         with pytest.raises(InputError) as caught:
-            open_document(path)
+            open_sbml(path)
         assert caught.value.reasons[0].code == code
 
 
@@ -176,7 +176,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.xml")
     with pytest.raises(InputError) as caught:
-        open_document(tmp_path / "pipe.xml")
+        open_sbml(tmp_path / "pipe.xml")
     assert caught.value.reasons[0].code == "not-a-regular-file"
 
 
@@ -184,7 +184,7 @@ def test_an_error_says_what_was_found_rather_than_the_rule(tmp_path: Path) -> No
     path = tmp_path / "m.xml"
     path.write_text(sbml(listed("Parameters", '<parameter id="a" value="1"/>')))
     with pytest.raises(InputError) as caught:
-        open_document(path)
+        open_sbml(path)
     assert "The required attribute 'constant' is missing from the <parameter> with the id 'a'." in str(caught.value)
 
 
@@ -192,7 +192,7 @@ def test_every_error_of_libsbml_is_a_reason_with_its_line(tmp_path: Path) -> Non
     path = tmp_path / "m.xml"
     path.write_text(sbml(listed("Parameters", "\n<parameter id='a' value='x' constant='true'/>", "\n<parameter/>")))
     with pytest.raises(InputError) as caught:
-        open_document(path)
+        open_sbml(path)
     assert {reason.code for reason in caught.value.reasons} == {"invalid-sbml"}
     assert {3, 4} <= {reason.line for reason in caught.value.reasons}
 
@@ -233,7 +233,7 @@ PREFIXED = listed(
 )
 def test_large_plain_files_are_passed_on_as_they_are(number: str) -> None:
     data = large(law(number))
-    assert is_plain(data)
+    assert is_on_fast_path(data)
     assert prepare_bytes(data, file="x.xml") is data
 
 
@@ -258,12 +258,12 @@ def test_large_plain_files_are_passed_on_as_they_are(number: str) -> None:
     ],
 )
 def test_anything_out_of_the_ordinary_is_looked_at_closely(inside: str) -> None:
-    assert not is_plain(large(inside))
+    assert not is_on_fast_path(large(inside))
 
 
 def test_other_encodings_and_roots_are_looked_at_closely() -> None:
     data = large(law("<cn>1</cn>"))
-    assert is_plain(data)
+    assert is_on_fast_path(data)
     for changed in (
         data.replace(b"UTF-8", b"ISO-8859-1"),
         b"\xef\xbb\xbf" + data,
@@ -273,7 +273,7 @@ def test_other_encodings_and_roots_are_looked_at_closely() -> None:
         data.decode().encode("utf-16"),
     ):
         assert changed != data
-        assert not is_plain(changed)
+        assert not is_on_fast_path(changed)
 
 
 @pytest.mark.parametrize("depth", [1001, 100_000])
@@ -288,8 +288,8 @@ def test_depth_of_large_files_is_refused(depth: int, end: str) -> None:
 def test_large_files_that_are_not_well_formed_are_named_so(tmp_path: Path) -> None:
     path = tmp_path / "x.xml"
     path.write_bytes(large(law("<cn>1</cn>")).replace(b"</model>", b"</mode>"))
-    assert is_plain(path.read_bytes())
+    assert is_on_fast_path(path.read_bytes())
     with pytest.raises(InputError) as caught:
-        open_document(path)
+        open_sbml(path)
     assert caught.value.reasons[0].code == "not-xml"
     assert "line" in caught.value.reasons[0].message

@@ -11,9 +11,10 @@ from simulate.simulation_models import math_of, number, ode, scaled
 
 import sbmlump
 from sbmlump import jobs
-from sbmlump.jobs import ContradictedError, run_reduction, simulate_reduction, simulation_source
+from sbmlump.jobs import ContradictedError, run_reduction, simulate_reduction
 from sbmlump.methods.registry import ReduceOptions
-from sbmlump.outputs import sbml_of
+from sbmlump.outputs import written_as_sbml
+from sbmlump.simulators.simulated import simulated_file
 
 
 def wrong_reduction(path, observe, factor):
@@ -84,9 +85,9 @@ def test_a_chaotic_original_is_not_taken_for_a_false_proof(tmp_path):
     text = sbml_model(dict.fromkeys(rates, 1), {}, {}, rate_rules=rates, boundary=list(rates))
     path = saved(tmp_path, text)
     reduction = sbmlump.reduce(sbmlump.load(path), ["x"])
-    source = simulation_source(path, reduction.original)
+    source = simulated_file(path)
     options = ReduceOptions("exact", until=32.0)
-    report, reasons = simulate_reduction(source, sbml_of(reduction), reduction, options, limits=None)
+    report, reasons = simulate_reduction(source, written_as_sbml(reduction), reduction, options, limits=None)
     assert report is not None
     codes = {reason.code for reason in reasons}
     assert "proof-contradicted" not in codes

@@ -7,7 +7,7 @@ import pytest
 from simulate.simulation_models import chain, jump_at, ode, scaled
 
 from sbmlump.simulators import IntegrationError, QuantitySelection, simulator_named
-from sbmlump.simulators.model_index import simulated_file
+from sbmlump.simulators.simulated import simulated_file
 
 
 def load(path):
@@ -17,7 +17,7 @@ def load(path):
 def test_states_and_rates_are_those_of_the_integrator(file):
     model = load(file(chain()))
     assert set(model.states) == {"A", "B", "C"}
-    assert all(reading.form == "amount" for reading in model.states.values())
+    assert all(selection.kind == "amount" for selection in model.states.values())
     # A loses 0.5 · 3 of concentration, so 3 of amount in a volume of 2.
     assert model.initial_rates()["A"] == pytest.approx(-3.0)
 
@@ -65,18 +65,18 @@ def test_loosened_tolerances_are_said(file, monkeypatch):
     assert "a relative tolerance of 1e-08" in run.remarks[0]
 
 
-def test_facts_know_what_ids_mean_and_which_times_are_mentioned(file):
-    facts = simulated_file(file(chain())).facts
-    assert facts.forms["A"] == "concentration"
-    assert facts.forms["r1"] == "flux"
-    assert facts.moving == ("A", "B", "C", "total")
-    assert simulated_file(file(chain(amounts=True))).facts.forms["A"] == "amount"
+def test_the_index_knows_what_ids_mean_and_which_times_are_mentioned(file):
+    index = simulated_file(file(chain())).index
+    assert index.kinds["A"] == "concentration"
+    assert index.kinds["r1"] == "flux"
+    assert index.moving == ("A", "B", "C", "total")
+    assert simulated_file(file(chain(amounts=True))).index.kinds["A"] == "amount"
     assert simulated_file(file(jump_at(2.5))).switches.named == (2.5,)
 
 
 def test_a_species_in_a_compartment_without_dimensions_is_an_amount_up_to_level_2(file):
     third = chain().replace('<compartment id="c"', '<compartment id="c" spatialDimensions="0"')
-    assert simulated_file(file(third)).facts.forms["A"] == "concentration"  # Level 3 has no such rule
+    assert simulated_file(file(third)).index.kinds["A"] == "concentration"  # Level 3 has no such rule
     second = """<?xml version="1.0" encoding="UTF-8"?>
 <sbml xmlns="http://www.sbml.org/sbml/level2/version4" level="2" version="4"><model id="m">
 <listOfCompartments><compartment id="c" spatialDimensions="DIMENSIONS"/></listOfCompartments>
@@ -84,9 +84,9 @@ def test_a_species_in_a_compartment_without_dimensions_is_an_amount_up_to_level_
 <listOfReactions><reaction id="r" reversible="false"><listOfReactants><speciesReference species="A"/></listOfReactants>
 <kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><ci>A</ci></math></kineticLaw></reaction></listOfReactions>
 </model></sbml>"""
-    assert simulated_file(file(second.replace("DIMENSIONS", "0"))).facts.forms["A"] == "amount"
+    assert simulated_file(file(second.replace("DIMENSIONS", "0"))).index.kinds["A"] == "amount"
     sized = second.replace('"DIMENSIONS"', '"3" size="2"')
-    assert simulated_file(file(sized)).facts.forms["A"] == "concentration"
+    assert simulated_file(file(sized)).index.kinds["A"] == "concentration"
 
 
 def test_elements_in_annotations_are_not_the_model(file):
@@ -94,7 +94,7 @@ def test_elements_in_annotations_are_not_the_model(file):
     aside = f'<annotation><x:list xmlns:x="urn:x">{inside}</x:list></annotation>'
     text = chain(amounts=True).replace("<listOfSpecies>", f"{aside}<listOfSpecies>", 1)
     assert "s11" in text
-    assert simulated_file(file(text)).facts == simulated_file(file(chain(amounts=True))).facts
+    assert simulated_file(file(text)).index == simulated_file(file(chain(amounts=True))).index
 
 
 _TINY = """<?xml version="1.0" encoding="UTF-8"?>

@@ -13,8 +13,8 @@ import sbmlump
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.outputs import sbml_of
 from sbmlump.simulators import IntegrationError, QuantitySelection, compare, simulator_for, simulator_named
-from sbmlump.simulators.by_name import MOST_COMPILED, MOST_OPERANDS
-from sbmlump.simulators.model_index import ModelIndex, simulated_file
+from sbmlump.simulators.by_name import COMPILE_LIMITS
+from sbmlump.simulators.protocol import ModelIndex, simulated_file
 
 NAMES = ["own", "scipy", "copasi"]
 
@@ -149,18 +149,18 @@ def test_events_are_executed_by_our_own_and_refused_by_scipy(tmp_path: Path) -> 
 
 
 def test_a_model_too_large_to_compile_falls_to_our_own() -> None:
-    def facts(count: int) -> ModelIndex:
+    def index(count: int) -> ModelIndex:
         return ModelIndex({f"r{i}": "flux" for i in range(count)}, ())
 
-    engine, remarks = simulator_for("roadrunner", facts(3), facts(MOST_COMPILED + 1))
+    engine, remarks = simulator_for("roadrunner", index(3), index(COMPILE_LIMITS.reactions + 1))
     assert engine == "own"
-    assert str(MOST_COMPILED + 1) in remarks[0]
-    assert simulator_for("roadrunner", facts(MOST_COMPILED))[1] == ()
-    assert simulator_for("scipy", facts(MOST_COMPILED + 1))[0] == "scipy"
-    nested = ModelIndex({}, (), operands=MOST_OPERANDS + 1)
-    engine, remarks = simulator_for("roadrunner", facts(3), nested)
+    assert str(COMPILE_LIMITS.reactions + 1) in remarks[0]
+    assert simulator_for("roadrunner", index(COMPILE_LIMITS.reactions))[1] == ()
+    assert simulator_for("scipy", index(COMPILE_LIMITS.reactions + 1))[0] == "scipy"
+    nested = ModelIndex({}, (), operands=COMPILE_LIMITS.operands + 1)
+    engine, remarks = simulator_for("roadrunner", index(3), nested)
     assert engine == "own"
-    assert str(MOST_OPERANDS + 1) in remarks[0]
+    assert str(COMPILE_LIMITS.operands + 1) in remarks[0]
 
 
 def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) -> None:
@@ -178,15 +178,15 @@ def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) 
             f"<listOfParameters>{parameters}</listOfParameters><listOfRules>{rules}</listOfRules></model></sbml>",
             encoding="utf-8",
         )
-        return simulated_file(path).facts
+        return simulated_file(path).index
 
     assert model(1).operands == 2
     assert model(3).operands == 2 + 4 + 8
     assert model(200).operands == 10**9
 
 
-def test_facts_count_reactions(tmp_path: Path) -> None:
-    assert simulated_file(saved(tmp_path, twin_chains())).facts.reactions == 4
+def test_the_index_counts_reactions(tmp_path: Path) -> None:
+    assert simulated_file(saved(tmp_path, twin_chains())).index.reactions == 4
 
 
 @pytest.fixture

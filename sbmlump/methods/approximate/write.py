@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sbmlump.dynamics.ensemble import Sample, gradients
 from sbmlump.dynamics.problem import ReductionProblem
 from sbmlump.dynamics.vector_field import QuadraticField, QuadraticForm
-from sbmlump.linalg.basis import combination_over
+from sbmlump.linalg.rational import add_multiple, solve_rows
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.exact.lump import initial_formulas, written_constants
 from sbmlump.model.graph import Graph, Node, Op
@@ -207,11 +207,11 @@ class _Writer:
             weights = None
             if all(term in place or term == one for term in terms):
                 row = {place[term]: v for term, v in terms.items() if term != one}
-                weights = combination_over(problem.pinned, row)
+                weights = solve_rows(problem.pinned, row)
             if weights is None:
                 node = graph.substitute([observable.expression], mapping)[0]
             else:
-                parts = [graph.scaled(v, y[i]) for i, v in weights.items()]
+                parts = [graph.scaled(v, y[i]) for i, v in enumerate(weights) if v]
                 node = graph.add([*parts, graph.number(terms.get(one, Fraction(0)))])
             found.append(Assigned(observable.id, node))
         return found
@@ -301,8 +301,7 @@ class _Writer:
             if i < pinned:  # exactly what the model says
                 total: dict[Node, Fraction] = {}
                 for j, value in self.rows[i].items():
-                    for term, exactly in exact[j].items():
-                        total[term] = total.get(term, Fraction(0)) + value * exactly
+                    add_multiple(total, exact[j], value)
                 parts = [graph.scaled(v, images[place[term]]) for term, v in total.items() if v]
             else:
                 used = np.flatnonzero(weights[i]).tolist()

@@ -20,7 +20,7 @@ import numpy as np
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.polynomial import Monomial, expand
-from sbmlump.linalg.rational import null_space, solve_rows
+from sbmlump.linalg.rational import null_space, solve_rows, solved_in_order
 from sbmlump.methods.chain import composed
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of
 from sbmlump.model.graph import Graph, Node
@@ -454,23 +454,7 @@ def _choose(
         {index[name]: value for name, value in law.weights.items()} | {offset + i: Fraction(-1)}
         for i, law in enumerate(laws)
     ]
-    open_rows = list(range(len(rows)))
-    pivots: dict[int, int] = {}
-    for j in order:
-        candidates = [i for i in open_rows if rows[i].get(j)]
-        if not candidates:
-            continue
-        i = min(candidates, key=lambda k: (len(rows[k]), k))
-        open_rows.remove(i)
-        pivots[i] = j
-        lead = rows[i][j]
-        rows[i] = {k: value / lead for k, value in rows[i].items()}
-        for other in range(len(rows)):
-            factor = rows[other].get(j)
-            if other != i and factor:
-                rows[other] = _minus(rows[other], factor, rows[i])
-        if not open_rows:
-            break
+    rows, pivots = solved_in_order(rows, order)
     return [
         _Solved(
             j,
@@ -486,13 +470,6 @@ def _defined_by_rule(system: OdeSystem) -> set[str]:
     return {
         name for name in system.states if (q := system.quantities.get(name)) is not None and q.kind == "compartment"
     }
-
-
-def _minus(row: Mapping[int, Fraction], factor: Fraction, other: Mapping[int, Fraction]) -> dict[int, Fraction]:
-    result = dict(row)
-    for k, value in other.items():
-        result[k] = result.get(k, Fraction(0)) - factor * value
-    return {k: value for k, value in result.items() if value}
 
 
 def _plan(

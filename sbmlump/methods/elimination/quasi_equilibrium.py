@@ -29,9 +29,9 @@ from sbmlump.dynamics.ensemble import (
     values,
 )
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
-from sbmlump.linalg.basis import choose_basis, primitive
-from sbmlump.linalg.polynomial import expand, monomial_node
-from sbmlump.linalg.rational import left_null_space, rank
+from sbmlump.linalg.basis import choose_basis
+from sbmlump.linalg.polynomial import expand, monomial_node, polynomial_node, simplified
+from sbmlump.linalg.rational import Span, add_multiple, add_to, left_null_space, primitive, rank, without_zeros
 from sbmlump.methods.elimination.quasi_steady import (
     AUTO,
     approximate_certificate,
@@ -41,7 +41,7 @@ from sbmlump.methods.elimination.quasi_steady import (
     positive_constants,
     short_text,
 )
-from sbmlump.methods.elimination.solve import Branch, simplified, solve
+from sbmlump.methods.elimination.solve import Branch, solve
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, finite_along
 from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_run
 from sbmlump.model.evaluate import values_of
@@ -202,8 +202,8 @@ def _change(
             quantity = system.quantities.get(one.species)
             if value is None or one.species not in system.state_index or (quantity is not None and quantity.boundary):
                 return None
-            change[one.species] = change.get(one.species, Fraction(0)) + sign * value
-    return {name: value for name, value in change.items() if value}
+            add_to(change, one.species, sign * value)
+    return without_zeros(change)
 
 
 def _parts(system: OdeSystem, flux: Node) -> tuple[Node, Node | None] | None:
@@ -310,7 +310,7 @@ def _plan(
     independent = rank(columns, len(involved))
     conditions = _conditions(system, chosen, columns, independent, len(involved))
     factors = dict(zip(system.states, amount_factors(system), strict=True))
-    rows = [{i: one.get(j, Fraction(0)) for i, one in enumerate(columns) if j in one} for j in range(len(involved))]
+    rows = [{i: one[j] for i, one in enumerate(columns) if j in one} for j in range(len(involved))]
     basis, pivots = left_null_space(rows, len(columns))
     pools = (
         [{involved[j]: value for j, value in primitive(row).items()} for row in choose_basis(basis, pivots).rows]
@@ -362,11 +362,10 @@ def _conditions(
     if independent == len(chosen):
         return net
     conditions: list[Node] = []
-    rows: list[dict[int, Fraction]] = []
+    span: Span[int] = Span()
     for j in range(width):
         row = {i: one[j] for i, one in enumerate(columns) if one.get(j)}
-        if row and rank([*rows, row], len(columns)) > len(rows):
-            rows.append(row)
+        if span.add(row):
             conditions.append(graph.add(graph.scaled(v, net[i]) for i, v in row.items()))
     return conditions
 
@@ -377,12 +376,10 @@ def _pool_rate(system: OdeSystem, pool: Mapping[str, Fraction]) -> Node:
     index = system.state_index
     total: dict[Node, Fraction] = {}
     for name, value in pool.items():
-        for term, factor in graph.linear_terms(system.rhs[index[name]]).items():
-            total[term] = total.get(term, Fraction(0)) + value * factor
-    rate = graph.from_terms({term: value for term, value in total.items() if value})
+        add_multiple(total, graph.linear_terms(system.rhs[index[name]]), value)
+    rate = graph.from_terms(total)
     terms = expand(graph, rate, set(system.states))
     if terms is None:
         return rate
     # fast fluxes that stood inside products (a compartment times a difference) cancel when opened
-    opened = graph.add(graph.mul((c, monomial_node(graph, m))) for m, c in terms.items())
-    return simplified(graph, [opened])[0]
+    return simplified(graph, [polynomial_node(graph, terms)])[0]

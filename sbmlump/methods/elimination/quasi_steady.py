@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from typing import Any, Final
 
@@ -30,7 +29,9 @@ from sbmlump.dynamics.ensemble import (
     values,
 )
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
-from sbmlump.methods.elimination.solve import Chooser, Solution, simplified, solve
+from sbmlump.linalg.polynomial import simplified
+from sbmlump.linalg.rational import echelon
+from sbmlump.methods.elimination.solve import Chooser, Solution, solve
 from sbmlump.methods.elimination.substitute import (
     EliminationPlan,
     eliminated_system,
@@ -329,29 +330,9 @@ def _independent_rates(system: OdeSystem, fast: Sequence[str], laws: Sequence[Co
     closed = [law for law in laws if set(law.weights) <= set(fast)]
     place = {name: i for i, name in enumerate(fast)}
     rows = [{place[name]: value for name, value in law.weights.items()} for law in closed]
-    dropped: set[int] = set()
-    for row in _echelon(rows, len(fast)):
-        dropped.add(next(i for i in sorted(row, reverse=True) if i not in dropped))
+    dropped = set(echelon(rows, range(len(fast) - 1, -1, -1))[1])
     index = system.state_index
     return [system.rhs[index[name]] for i, name in enumerate(fast) if i not in dropped]
-
-
-def _echelon(rows: Sequence[dict[int, Fraction]], width: int) -> list[dict[int, Fraction]]:
-    """Rows combined so that each has a last column of its own."""
-    left, done = [dict(row) for row in rows], []
-    for column in range(width - 1, -1, -1):
-        lead = next((row for row in left if row.get(column)), None)
-        if lead is None:
-            continue
-        left.remove(lead)
-        done.append(lead)
-        for row in left:
-            factor = row.get(column, Fraction(0)) / lead[column]
-            if factor:
-                for j, value in lead.items():
-                    row[j] = row.get(j, Fraction(0)) - factor * value
-        left = [{j: value for j, value in row.items() if value} for row in left]
-    return done
 
 
 def branch_chooser(system: OdeSystem, meaning: dict[Node, Node], times: Array, states: Array) -> Chooser:

@@ -18,290 +18,40 @@ from typing import Final
 import flint
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.model.graph import MAX_BITS, Graph, Node, Op
+from sbmlump.linalg.polynomial import Quotient, RationalFunctions
+from sbmlump.model.graph import Graph, Node
 
-__all__ = ["Branch", "Solution", "solve", "Fractions", "Quotient", "simplified"]
-
-
-# -- Rational expressions in lowest terms: from nodes to quotients of polynomials ove ------------
-
-# Rational expressions in lowest terms: from nodes to quotients of polynomials over Q and back.
-#
-# Whatever is no rational operation (functions, powers with other exponents, named constants) is an atom, a further
-# variable. Sizes are bounded in advance by term counts; what is too large is left as it is (``None``).
+__all__ = ["Branch", "Solution", "SolveSettings", "solve"]
 
 
-_MAX_ATOMS: Final = 60
-_MAX_TERMS: Final = 600
-_MAX_WORK: Final = 60_000
-_MAX_EXPONENT: Final = 8
-_MAX_FACTORED: Final = 120
+_CODE: Final = "no-closed-form"
+_Quotient = Quotient[flint.fmpq_mpoly]
+Chooser = Callable[[str, Node, Node], tuple[bool, bool, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Quotient:
-    """top / bottom, coprime polynomials; bottom is not 0."""
+class SolveSettings:
+    """How far a closed form is looked for.
 
-    top: flint.fmpq_mpoly
-    bottom: flint.fmpq_mpoly
-
-
-class Fractions:
-    """Quotients of polynomials in the atoms of some expressions.
-
-    Parameters
+    Attributes
     ----------
-    graph : Graph
-    roots : sequence of Node
-        Their atoms become the variables.
+    unknowns : int
+    terms : int
+        That putting one expression into another may give, before like terms are collected.
+    groebner_symbols : mapping of int to int
+        For so many coupled unknowns, the symbols beside them up to which a Gröbner basis is computed: with more it may
+        take for ever.
+    groebner_terms : int
+        Of one of its equations.
     """
 
-    def __init__(self, graph: Graph, roots: Sequence[Node]) -> None:
-        self.graph = graph
-        self._atoms = _atoms_of(graph, roots)
-        self.fits = len(self._atoms) <= _MAX_ATOMS
-        names = [f"v{i}" for i in range(max(1, len(self._atoms)))]
-        self._context = flint.fmpq_mpoly_ctx.get(names, "degrevlex")
-        self._one = self._context.constant(1)
-        generators = self._context.gens()
-        self._known: dict[Node, Quotient | None] = {
-            node: Quotient(generator, self._one) for node, generator in zip(self._atoms, generators, strict=False)
-        }
-        self._place = {node: i for i, node in enumerate(self._atoms)}
-        self._work = 0
-
-    def constant(self, value: int) -> Quotient:
-        """A number."""
-        return Quotient(self._context.constant(value), self._one)
-
-    def of(self, root: Node) -> Quotient | None:
-        """``root`` in lowest terms; ``None`` if that is too large, or if it divides by 0."""
-        if not self.fits:
-            return None
-        for node in self._open_below(root):
-            self._known[node] = self._combined(node)
-        return self._known[root]
-
-    def variable(self, node: Node) -> flint.fmpq_mpoly:
-        """The polynomial that is the atom ``node``."""
-        quotient = self._known[node]
-        assert quotient is not None
-        return quotient.top
-
-    def has(self, node: Node) -> bool:
-        """Whether ``node`` is one of the atoms."""
-        return node in self._place
-
-    @property
-    def atoms(self) -> tuple[Node, ...]:
-        """The atoms, in the order of the variables."""
-        return self._atoms
-
-    def place(self, node: Node) -> int:
-        """Position of an atom among the variables."""
-        return self._place[node]
-
-    def _open_below(self, root: Node) -> list[Node]:
-        seen: set[Node] = set()
-        stack = [root]
-        while stack:
-            node = stack.pop()
-            if node not in seen and node not in self._known:
-                seen.add(node)
-                stack.extend(self.graph.args(node) if not _is_atom(self.graph, node) else ())
-        return sorted(seen)
-
-    def _combined(self, node: Node) -> Quotient | None:
-        graph = self.graph
-        number = graph.number_of(node)
-        if number is not None:
-            return Quotient(self._context.constant(flint.fmpq(number.numerator, number.denominator)), self._one)
-        op, args = graph.op(node), graph.args(node)
-        if op is Op.POW:
-            base = self._known[args[0]]
-            exponent = graph.number_of(args[1])
-            return None if base is None or exponent is None else self.power(base, int(exponent))
-        parts = [self._known[arg] for arg in args]
-        result = parts[0]
-        for part in parts[1:]:
-            if result is None or part is None:
-                return None
-            if op is Op.ADD:
-                result = self.plus(result, part)
-            elif op is Op.MUL:
-                result = self.times(result, part)
-            else:
-                result = self.over(result, part)
-        return result
-
-    # -- arithmetic ----------------------------------------------------------------------------------
-
-    def plus(self, a: Quotient, b: Quotient) -> Quotient | None:
-        """a + b."""
-        if a.bottom == b.bottom:
-            return self._reduced(a.top + b.top, a.bottom)
-        if not self._affordable(len(a.top) * len(b.bottom) + len(b.top) * len(a.bottom)):
-            return None
-        return self._reduced(a.top * b.bottom + b.top * a.bottom, a.bottom * b.bottom)
-
-    def times(self, a: Quotient, b: Quotient) -> Quotient | None:
-        """a · b."""
-        if not self._affordable(max(len(a.top) * len(b.top), len(a.bottom) * len(b.bottom))):
-            return None
-        return self._reduced(a.top * b.top, a.bottom * b.bottom)
-
-    def over(self, a: Quotient, b: Quotient) -> Quotient | None:
-        """a / b, ``None`` if b is 0."""
-        return None if b.top == 0 else self.times(a, Quotient(b.bottom, b.top))
-
-    def power(self, a: Quotient, exponent: int) -> Quotient | None:
-        """a to an integer power."""
-        if exponent < 0:
-            if a.top == 0:
-                return None
-            a, exponent = Quotient(a.bottom, a.top), -exponent
-        result: Quotient | None = self.constant(1)
-        for _ in range(exponent):
-            result = None if result is None else self.times(result, a)
-        return result
-
-    def _affordable(self, terms: int) -> bool:
-        self._work += terms
-        return terms <= _MAX_TERMS and self._work <= _MAX_WORK
-
-    def _reduced(self, top: flint.fmpq_mpoly, bottom: flint.fmpq_mpoly) -> Quotient | None:
-        if top == 0:
-            return Quotient(top, self._one)
-        common = top.gcd(bottom)
-        if common != 1:
-            top, bottom = top // common, bottom // common
-        if bottom.is_constant():
-            top, bottom = top / bottom.leading_coefficient(), self._one
-        # a square of a square of a number is one term of any length
-        longest = max(_coefficient_bits(top), _coefficient_bits(bottom))
-        return None if longest > MAX_BITS else Quotient(top, bottom)
-
-    # -- back ----------------------------------------------------------------------------------------
-
-    def node(self, quotient: Quotient) -> Node:
-        """As a node, both parts factored where they are small; the denominator gets coprime integer coefficients."""
-        top, bottom = quotient.top, quotient.bottom
-        scale = _content(bottom)
-        above = self.polynomial_node(top / scale)
-        below = self.polynomial_node(bottom / scale)
-        return self.graph.div(above, below)
-
-    def polynomial_node(self, polynomial: flint.fmpq_mpoly) -> Node:
-        """A polynomial as a node."""
-        graph = self.graph
-        if polynomial == 0:
-            return graph.number(0)
-        if len(polynomial) == 1 or len(polynomial) > _MAX_FACTORED:
-            return self._sum(polynomial)
-        content, factors = polynomial.factor()
-        parts = [graph.number(Fraction(int(content.p), int(content.q)))]
-        negative = Fraction(1)
-        for factor, exponent in factors:
-            leading = _content(factor)
-            factor = factor / leading
-            negative *= Fraction(int(leading.p), int(leading.q)) ** int(exponent)
-            parts.append(graph.pow(self._sum(factor), graph.number(int(exponent))))
-        return graph.mul((graph.number(negative), *parts))
-
-    def _sum(self, polynomial: flint.fmpq_mpoly) -> Node:
-        graph = self.graph
-        terms = []
-        for exponents, coefficient in polynomial.terms():
-            factors = [graph.number(Fraction(int(coefficient.p), int(coefficient.q)))]
-            factors += [
-                graph.pow(atom, graph.number(int(e))) for atom, e in zip(self._atoms, exponents, strict=False) if e
-            ]
-            terms.append(graph.mul(factors))
-        # positive terms first reads better
-        return graph.add(sorted(terms, key=lambda node: _is_negative(graph, node)))
+    unknowns: int = 40
+    terms: int = 20_000
+    groebner_symbols: Mapping[int, int] = field(default_factory=lambda: {2: 10, 3: 0})
+    groebner_terms: int = 40
 
 
-def _coefficient_bits(polynomial: flint.fmpq_mpoly) -> int:
-    """Bits of the leading coefficient, which tells how long coefficients get."""
-    leading = polynomial.leading_coefficient()
-    return max(int(leading.p).bit_length(), int(leading.q).bit_length())
-
-
-def _content(polynomial: flint.fmpq_mpoly) -> flint.fmpq:
-    """The rational that leaves coprime integer coefficients, most of them positive, when divided by."""
-    coefficients = [Fraction(int(c.p), int(c.q)) for c in polynomial.coeffs()]
-    top, bottom = 0, 1
-    from math import gcd, lcm
-
-    for value in coefficients:
-        top = gcd(top, value.numerator)
-        bottom = lcm(bottom, value.denominator)
-    negative = sum(value < 0 for value in coefficients)
-    sign = -1 if 2 * negative > len(coefficients) or (2 * negative == len(coefficients) and coefficients[0] < 0) else 1
-    return flint.fmpq(sign * top, bottom)
-
-
-def _is_negative(graph: Graph, node: Node) -> bool:
-    number = graph.number_of(node) if graph.op(node) is not Op.MUL else graph.number_of(graph.args(node)[0])
-    return number is not None and number < 0
-
-
-def _is_atom(graph: Graph, node: Node) -> bool:
-    op = graph.op(node)
-    if op in (Op.NUMBER, Op.ADD, Op.MUL, Op.DIV):
-        return False
-    if op is Op.POW:
-        exponent = graph.number_of(graph.args(node)[1])
-        return exponent is None or exponent.denominator != 1 or abs(exponent) > _MAX_EXPONENT
-    return True
-
-
-def _atoms_of(graph: Graph, roots: Sequence[Node]) -> tuple[Node, ...]:
-    seen: set[Node] = set()
-    atoms: set[Node] = set()
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if _is_atom(graph, node):
-            atoms.add(node)
-        else:
-            stack.extend(graph.args(node))
-    return tuple(sorted(atoms))
-
-
-def simplified(graph: Graph, roots: Sequence[Node]) -> list[Node]:
-    """Each root in lowest terms where it is small enough and that makes it shorter, else as it was."""
-    result: list[Node] = []
-    for root in roots:
-        fractions = Fractions(graph, [root])
-        quotient = fractions.of(root) if fractions.fits else None
-        if quotient is None:
-            result.append(root)
-            continue
-        new = fractions.node(quotient)
-        result.append(new if _length(graph, new) <= _length(graph, root) else root)
-    return result
-
-
-def _length(graph: Graph, root: Node) -> int:
-    """Number of operations and operands of the written-out expression, capped."""
-    length: dict[Node, int] = {}
-    for node in graph.reachable([root]):
-        length[node] = min(10**9, 1 + sum(length[arg] for arg in graph.args(node)))
-    return length[root]
-
-
-# -- Symbolic solution of the algebraic equations of a time-scale approximation ------------------
-
-
-_MAX_UNKNOWNS: Final = 40
-_MOST_TERMS: Final = 40
-_MOST_SYMBOLS: Final = {2: 10, 3: 0}  # beside so many unknowns: with more a Gröbner basis may take for ever
-_CODE: Final = "no-closed-form"
-Chooser = Callable[[str, Node, Node], tuple[bool, bool, str]]
+_SETTINGS: Final = SolveSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +85,7 @@ def solve(
     *,
     positive: Collection[str] = (),
     defined: Callable[[Node], bool] = lambda _: True,
+    settings: SolveSettings = _SETTINGS,
 ) -> Solution:
     """Solve 0 = equations for ``unknowns``.
 
@@ -350,6 +101,7 @@ def solve(
         Symbols whose values are positive; of all others no more is supposed than that they are not negative.
     defined : callable (root) → bool
         Whether a root, written in one way, has finite values where it is needed; else it is written in the other way.
+    settings : SolveSettings
     choose : callable (unknown, root with +, root with −) → (plus, smaller, why)
         Asked where a quadratic equation is left; the roots are expressions of what is known. It says whether to
         take the root with +, whether that is the smaller one in magnitude, and why.
@@ -360,15 +112,15 @@ def solve(
         ``no-closed-form`` if the equations are not rational in the unknowns, or of a higher degree;
         ``singular-fast-system`` if they do not determine the unknowns.
     """
-    if len(unknowns) > _MAX_UNKNOWNS:
-        raise _refusal(unknowns, f"there are more than {_MAX_UNKNOWNS} of them")
+    if len(unknowns) > settings.unknowns:
+        raise _refusal(unknowns, f"there are more than {settings.unknowns} of them")
     for name in unknowns:
         _check_rational(graph, equations, name, unknowns)
     known = frozenset(graph.symbol(name) for name in positive)
     try:
-        return _Solver(graph, equations, unknowns, known, defined).run(choose)
+        return _Solver(graph, equations, unknowns, known, defined, settings).run(choose)
     except UnsupportedModelError:
-        return _Solver(graph, equations, unknowns, None, defined).run(choose)
+        return _Solver(graph, equations, unknowns, None, defined, settings).run(choose)
 
 
 def _refusal(unknowns: Sequence[str], why: str) -> UnsupportedModelError:
@@ -381,7 +133,7 @@ def _refusal(unknowns: Sequence[str], why: str) -> UnsupportedModelError:
 
 
 def _check_rational(graph: Graph, equations: Sequence[Node], name: str, unknowns: Sequence[str]) -> None:
-    fractions = Fractions(graph, equations)
+    fractions = RationalFunctions(graph, equations)
     symbol = graph.symbol(name)
     for equation in equations:
         for atom in graph.reachable([equation]):
@@ -402,12 +154,14 @@ class _Solver:
         unknowns: Sequence[str],
         positive: AbstractSet[Node] | None,
         defined: Callable[[Node], bool],
+        settings: SolveSettings,
     ) -> None:
+        self._settings = settings
         self._graph = graph
         self._defined = defined
         self._positive = positive
         self._unknowns = list(unknowns)
-        self._fractions = Fractions(graph, [*equations, *(graph.symbol(name) for name in unknowns)])
+        self._fractions = RationalFunctions(graph, [*equations, *(graph.symbol(name) for name in unknowns)])
         if not self._fractions.fits:
             raise _refusal(unknowns, "they involve too many symbols")
         self._open: list[flint.fmpq_mpoly] = []
@@ -416,7 +170,7 @@ class _Solver:
             if quotient is None:
                 raise _refusal(unknowns, "the expressions are too large")
             self._open.append(quotient.top)
-        self._solved: list[tuple[str, Quotient]] = []
+        self._solved: list[tuple[str, _Quotient]] = []
 
     def run(self, choose: Chooser) -> Solution:
         """Unknown by unknown."""
@@ -474,13 +228,13 @@ class _Solver:
         _, value = self._solved[-1]
         self._open = [self._put(other, place, value) for other in self._open]
 
-    def _lowest(self, top: flint.fmpq_mpoly, bottom: flint.fmpq_mpoly) -> Quotient:
+    def _lowest(self, top: flint.fmpq_mpoly, bottom: flint.fmpq_mpoly) -> _Quotient:
         if top == 0:
-            return self._fractions.constant(0)
+            return self._fractions.number(Fraction(0))
         common = top.gcd(bottom)
         return Quotient(top // common, bottom // common)
 
-    def _put(self, polynomial: flint.fmpq_mpoly, place: int, value: Quotient) -> flint.fmpq_mpoly:
+    def _put(self, polynomial: flint.fmpq_mpoly, place: int, value: _Quotient) -> flint.fmpq_mpoly:
         """Numerator of the polynomial with the variable replaced, without the content that the denominators leave."""
         degree = int(polynomial.degrees()[place]) if polynomial != 0 else 0
         if not degree:
@@ -488,7 +242,7 @@ class _Solver:
         total = polynomial * 0
         for power, coefficient in enumerate(_coefficients(polynomial, place, degree)):
             size = len(coefficient) * max(1, len(value.top)) ** power * max(1, len(value.bottom)) ** (degree - power)
-            if size > 20_000:
+            if size > self._settings.terms:
                 raise _refusal(self._unknowns, "the expressions become too large")
             total += coefficient * value.top**power * value.bottom ** (degree - power)
         return _without(total, value.bottom)
@@ -551,7 +305,9 @@ class _Solver:
         others = {
             place for p in self._open for place, degree in enumerate(p.degrees()) if int(degree) and place not in places
         }
-        if len(others) > _MOST_SYMBOLS.get(len(rest), -1) or max(len(p) for p in self._open) > _MOST_TERMS:
+        settings = self._settings
+        too_many = len(others) > settings.groebner_symbols.get(len(rest), -1)
+        if too_many or max(len(p) for p in self._open) > settings.groebner_terms:
             raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
         triangular = _groebner(self._open, [self._place(name) for name in rest])
         if triangular is None:
@@ -574,7 +330,7 @@ class _Solver:
         graph = self._graph
         values = dict(known)
         symbols = {name: graph.symbol(name) for name in self._unknowns}
-        rational: dict[str, Quotient] = {}
+        rational: dict[str, _Quotient] = {}
         for name, quotient in reversed(self._solved):
             # one that was too large has no quotient; what mentions it has to take its expression
             rational_so_far = not known and all(n in rational for n in values if self._mentions(quotient, n))
@@ -587,25 +343,25 @@ class _Solver:
             values[name] = graph.substitute([self._fractions.node(quotient)], mapping)[0]
         return {name: values[name] for name in self._unknowns}
 
-    def _mentions(self, quotient: Quotient, name: str) -> bool:
+    def _mentions(self, quotient: _Quotient, name: str) -> bool:
         place = self._place(name)
         return any(part != 0 and int(part.degrees()[place]) > 0 for part in (quotient.top, quotient.bottom))
 
-    def _substituted(self, quotient: Quotient, known: Mapping[str, Quotient]) -> Quotient | None:
+    def _substituted(self, quotient: _Quotient, known: Mapping[str, _Quotient]) -> _Quotient | None:
         """With the unknowns found so far replaced, in lowest terms; ``None`` if that is too large."""
-        result: list[Quotient] = []
+        result: list[_Quotient] = []
         for polynomial in (quotient.top, quotient.bottom):
-            part: Quotient | None = Quotient(polynomial, self._fractions.constant(1).top)
+            part: _Quotient | None = Quotient(polynomial, self._fractions.one)
             for name, value in known.items():
                 place = self._place(name)
                 if part is None or part.top == 0 or not int(part.top.degrees()[place]):
                     continue
                 degree = int(part.top.degrees()[place])
-                total: Quotient | None = self._fractions.constant(0)
+                total: _Quotient | None = self._fractions.number(Fraction(0))
                 for power, coefficient in enumerate(_coefficients(part.top, place, degree)):
-                    term: Quotient | None = self._fractions.power(value, power)
-                    term = None if term is None else self._fractions.times(Quotient(coefficient, part.bottom), term)
-                    total = None if total is None or term is None else self._fractions.plus(total, term)
+                    term: _Quotient | None = self._fractions.power(value, power)
+                    term = None if term is None else self._fractions.times((Quotient(coefficient, part.bottom), term))
+                    total = None if total is None or term is None else self._fractions.plus((total, term))
                 part = total
             if part is None:
                 return None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.methods.elimination.solve import Fractions, simplified
+from sbmlump.linalg.polynomial import in_lowest_terms, simplified
 from sbmlump.model.domains import FloatDomain
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Graph, Node
@@ -389,7 +389,7 @@ def with_defined_parts(
     bad = undefined_parts(system, times, states)
     if not bad:
         return system, ()
-    mapping = {node: _lowest(system.graph, node) for node in bad.values() if node is not None}
+    mapping = {node: in_lowest_terms(system.graph, node) for node in bad.values() if node is not None}
     system = replace(
         system,
         rhs=tuple(mapping.get(node, node) if ("rate", name) in bad else node for name, node in _rates(system)),
@@ -407,12 +407,6 @@ def with_defined_parts(
 
 def _rates(system: OdeSystem) -> list[tuple[str, Node]]:
     return list(zip(system.states, system.rhs, strict=True))
-
-
-def _lowest(graph: Graph, node: Node) -> Node:
-    fractions = Fractions(graph, [node])
-    quotient = fractions.of(node) if fractions.fits else None
-    return node if quotient is None else fractions.node(quotient)
 
 
 def _left_out(system: OdeSystem, gone: frozenset[str]) -> OdeSystem:

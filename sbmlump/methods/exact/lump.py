@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-import flint
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, some_names
 from sbmlump.linalg.basis import Basis, choose_basis
+from sbmlump.linalg.rational import Span, add_multiple, dot, echelon, right_inverse, without_zeros
 from sbmlump.methods.exact.events import event_resets, event_seeds, reduced_events
 from sbmlump.methods.exact.space import ClosureProblem, LiftedSpace, invariant_dimension, smallest_invariant_space
 from sbmlump.model.domains import nearest_double
@@ -34,7 +34,6 @@ from sbmlump.model.reduced import (
     with_observables,
 )
 from sbmlump.model.system import Assigned, Constant, OdeSystem, event_expressions
-from sbmlump.model.text import add_multiple
 from sbmlump.proof.claims import Claim, LumpedStates, Refutation, certify, certify_widest
 from sbmlump.proof.identity import Sides
 from sbmlump.proof.real_points import RealClaim, contradicted_at, surfaces_of
@@ -106,7 +105,7 @@ def pool_constants(
     n = problem.n_states
     columns = [j for j in range(n, len(problem.variables)) if graph.op(problem.variables[j]) is Op.SYMBOL]
     parts = [{j: row[j] for j in columns if j in row} for row in space.rows]
-    rows, pivots = _echelon([part for part in parts if part], columns)
+    rows, pivots = echelon([part for part in parts if part], columns)
     basis = choose_basis(rows, pivots)
     constants: list[Constant] = []
     mapping: dict[Node, Node] = {}
@@ -125,28 +124,6 @@ def pool_constants(
             term = graph.scaled(v, graph.symbol(name))
             mapping[problem.variables[j]] = graph.add((mapping[problem.variables[j]], term))
     return PooledConstants(tuple(constants), mapping, len(basis.rows))
-
-
-def _echelon(
-    rows: Sequence[Mapping[int, Fraction]], columns: Sequence[int]
-) -> tuple[list[dict[int, Fraction]], list[int]]:
-    """Reduced row echelon form over Q of sparse rows."""
-    if not rows:
-        return [], []
-    zero = Fraction(0)
-    table = flint.fmpq_mat([[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for j in columns] for row in rows])
-    reduced, rank = table.rref()
-    out: list[dict[int, Fraction]] = []
-    pivots: list[int] = []
-    for i in range(rank):
-        row = {
-            columns[k]: Fraction(int(reduced[i, k].p), int(reduced[i, k].q))
-            for k in range(len(columns))
-            if reduced[i, k] != 0
-        }
-        out.append(row)
-        pivots.append(min(row))
-    return out, pivots
 
 
 # -- initial values and constants of a reduced system ------------------------------------------------
@@ -665,34 +642,18 @@ def _lifts_beside_singularities(
     columns = sorted({j for row in rows for j in row})
     if len(rows) * len(columns) > settings.dense_cells:
         return
-    zero = Fraction(0)
-    table = flint.fmpq_mat([[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for row in rows] for j in columns])
-    reduced, rank = table.rref()
-    chosen = [next(c for c in range(len(rows)) if reduced[i, c] != 0) for i in range(rank)]
-    if chosen[: len(basis.rows)] != list(range(len(basis.rows))):
+    span: Span[int] = Span()
+    independent = [row for row in rows if span.add(row)]
+    if independent[: len(basis.rows)] != rows[: len(basis.rows)]:
         return  # the rows of a basis are independent
-    kept = [rows[i] for i in chosen]
-    pivots = _pivot_columns(kept, columns)
-    inverse = flint.fmpq_mat([[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for j in pivots] for row in kept]).inv()
-    right = [
-        {j: Fraction(int(inverse[k, i].p), int(inverse[k, i].q)) for k, j in enumerate(pivots) if inverse[k, i] != 0}
-        for i in range(rank)
-    ]
+    right = right_inverse(independent, columns)
+    assert right is not None
     m = len(basis.rows)
     for point in points:
         offset: dict[int, Fraction] = {}
-        for row, column in zip(kept[m:], right[m:], strict=True):
-            add_multiple(offset, column, sum((v * point.get(j, zero) for j, v in row.items()), zero))
-        yield Lift(tuple(right[:m]), {j: v for j, v in offset.items() if v})
-
-
-def _pivot_columns(rows: Sequence[Mapping[int, Fraction]], columns: Sequence[int]) -> list[int]:
-    """Columns on which independent rows are an invertible square."""
-    zero = Fraction(0)
-    reduced, rank = flint.fmpq_mat(
-        [[flint.fmpq(*row.get(j, zero).as_integer_ratio()) for j in columns] for row in rows]
-    ).rref()
-    return [columns[next(c for c in range(len(columns)) if reduced[i, c] != 0)] for i in range(rank)]
+        for row, column in zip(independent[m:], right[m:], strict=True):
+            add_multiple(offset, column, dot(row, point))
+        yield Lift(tuple(right[:m]), without_zeros(offset))
 
 
 def _linear_surfaces(system: OdeSystem, basis: Basis, most: int) -> list[dict[int, Fraction]]:
@@ -727,10 +688,8 @@ def _along_fibre(basis: Basis, point: Mapping[int, Fraction]) -> dict[int, Fract
     """(I − L̄L)·point, which L maps to 0."""
     moved = dict(point)
     for row, lift in zip(basis.rows, basis.lift, strict=True):
-        value = sum((v * point.get(j, Fraction(0)) for j, v in row.items()), Fraction(0))
-        for j, v in lift.items():
-            moved[j] = moved.get(j, Fraction(0)) - v * value
-    return {j: v for j, v in moved.items() if v}
+        add_multiple(moved, lift, -dot(row, point))
+    return without_zeros(moved)
 
 
 def reduced_system(

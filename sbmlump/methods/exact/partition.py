@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.linalg.basis import Basis
-from sbmlump.linalg.finite_field import random_prime
 from sbmlump.methods.exact.lump import (
     NO_POOLED_CONSTANTS,
     agrees,
@@ -241,7 +240,7 @@ class _Field:
     generator: np.random.Generator
 
     def draw(self, rows: int, columns: int) -> Residues:
-        return self.generator.integers(1, self.field.prime, (rows, columns))
+        return self.field.draw(self.generator, rows, columns)
 
 
 Splitter = Callable[[Labels, _Field], Labels]
@@ -253,8 +252,7 @@ def _refined(split: Splitter, labels: Labels, seed: int, settings: PartitionSett
     labels = _split(labels, np.zeros((len(labels), 0), dtype=np.int64))
     done = failures = 0
     while done < settings.primes:
-        prime, salt = random_prime(generator), int(generator.integers(1 << 62))
-        field = _Field(PrimeField(prime, salt), generator)
+        field = _Field(PrimeField.random(generator), generator)
         try:
             while True:
                 finer = split(labels, field)

@@ -28,7 +28,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
 from sbmlump.linalg.basis import choose_basis, components
-from sbmlump.linalg.finite_field import Confirmed, RowSpace, random_prime, single_threaded
+from sbmlump.linalg.finite_field import RowSpace, rows_from_residues, single_threaded
 from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
 from sbmlump.methods.exact.space import ClosureProblem
 from sbmlump.model.domains import BadPrimeError, PrimeField
@@ -107,7 +107,7 @@ class SampledJacobians:
         self._settings = settings
         self._program = program
         self._generator = generator
-        self._field = PrimeField(random_prime(generator, self._settings.prime_bits), int(generator.integers(1 << 62)))
+        self._field = PrimeField.random(generator, self._settings.prime_bits)
         self.prime: int = self._field.prime
         self.n: int = problem.n_states
         pattern = sp.csr_array(program.dependencies()[:, : self.n])
@@ -150,7 +150,7 @@ class SampledJacobians:
         columns = where_defined(
             self._program,
             self._field,
-            lambda: self._generator.integers(1, self.prime, (width, count)),
+            lambda: self._field.draw(self._generator, width, count),
             self._sweep,  # slopes may be undefined where values are not: it marks those points too
             "a denominator of the right-hand side is zero everywhere",
         )
@@ -535,28 +535,10 @@ class _Spaces:
             tables = [(prime, space.full_rows()) for prime, space in spaces if space.rank_key == best]
             if len(tables) < 2 or len({(kept, rows.shape) for _, (rows, kept) in tables}) > 1:
                 continue
-            values = _reconstruct([(prime, rows) for prime, (rows, _) in tables])
+            values = rows_from_residues([(rows, prime) for prime, (rows, _) in tables])
             if values is not None:
-                return values
+                return tuple(values)
         return None
-
-
-def _reconstruct(tables: Sequence[tuple[int, Residues]]) -> tuple[Row, ...] | None:
-    """Rationals that agree with all tables, of which the last only confirms; ``None`` if these do not suffice."""
-    confirmed = Confirmed([prime for prime, _ in tables])
-    support = np.any([rows != 0 for _, rows in tables], axis=0)
-    out: list[dict[int, Fraction]] = [{} for _ in range(len(support))]
-    known: dict[tuple[int, ...], Fraction] = {}
-    for i, j in zip(*(axis.tolist() for axis in np.nonzero(support)), strict=True):
-        residues = tuple(int(rows[i, j]) for _, rows in tables)
-        value = known.get(residues)
-        if value is None:
-            value = confirmed(residues)
-            if value is None:
-                return None
-            known[residues] = value
-        out[i][j] = value
-    return tuple(out)
 
 
 class _Signs:

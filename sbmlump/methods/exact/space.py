@@ -28,7 +28,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import components, short_integer_rows
-from sbmlump.linalg.finite_field import Confirmed, RowSpace, has_residues, random_prime, single_threaded
+from sbmlump.linalg.finite_field import Confirmed, RowSpace, has_residues, single_threaded
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, branched_nodes, where_defined
@@ -222,7 +222,7 @@ class _Search:
         self._problem = problem
         self._program = program
         self._generator = generator
-        self._field = PrimeField(random_prime(generator, bits or settings.prime_bits), int(generator.integers(1 << 62)))
+        self._field = PrimeField.random(generator, bits or settings.prime_bits)
         self._width = max(1, min(settings.widest_sweep, settings.sweep_bytes // (32 * max(program.size, 1))))
         self.space = RowSpace(len(problem.variables), self._field.prime)
         self.work = 0
@@ -273,7 +273,7 @@ class _Search:
         return where_defined(
             self._program,
             self._field,
-            lambda: self._generator.integers(1, self.prime, (len(self._program.inputs), width)),
+            lambda: self._field.draw(self._generator, len(self._program.inputs), width),
             lambda tape: self._program.pull_back(self._field, tape, weights),
             "a denominator of the right-hand side or of an observable is zero everywhere",
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
 
 from sbmlump.errors import LimitError
 from sbmlump.model.evaluate import values_of
@@ -25,35 +24,21 @@ from sbmlump.model.system import (
     event_expressions,
 )
 from sbmlump.sbml.read.elements import Problems, RawEvent, RawModel, RawParticipant, RawQuantity, RawReaction, RawRule
-from sbmlump.sbml.read.mathml import RATE_OF, Builder, MathError, Program, rate_of
+from sbmlump.sbml.read.limits import READ_LIMITS, ReadLimits
+from sbmlump.sbml.read.mathml import RATE_OF, Builder, MathError, Program, literal, rate_of
 from sbmlump.sbml.read.resolve import CircularError, NoRateError, Resolver, solve
 
-__all__ = [
-    "Assembly",
-    "VariableRoles",
-    "classify",
-    "Sides",
-    "cancelled",
-    "is_concentration",
-    "right_hand_sides",
-    "InitialValues",
-    "initial_values",
-    "missing_values",
-    "unusable_values",
-    "build_events",
-]
+__all__ = ["Assembly"]
 
 
-# -- What each id of a model is: state, assigned quantity or constant. Structure only ------------
-
-# What each id of a model is: state, assigned quantity or constant. Structure only, no numbers.
+# -- what each id of a model is: state, assigned quantity or constant; structure only, no numbers -------
 
 
 _ORDER = {"species": 0, "compartment": 1, "parameter": 2, "local-parameter": 3, "species-reference": 4}
 
 
 @dataclass(frozen=True, slots=True)
-class VariableRoles:
+class _Roles:
     """Attributes
     ----------
     states : tuple of str
@@ -75,7 +60,7 @@ class VariableRoles:
     used_references: frozenset[str]
 
 
-def classify(raw: RawModel, problems: Problems) -> VariableRoles:
+def _classify(raw: RawModel, problems: Problems) -> _Roles:
     """Sort the ids of ``raw`` into roles; a target that does not exist is a problem."""
     entries = raw.entries
     mentioned = _mentioned(raw)
@@ -83,7 +68,7 @@ def classify(raw: RawModel, problems: Problems) -> VariableRoles:
     tables = {"assignment rule": raw.assignments, "rate rule": raw.rates, "initial assignment": raw.initial}
     for what, table in tables.items():
         for target in [name for name in table if not _is_target(entries, name)]:
-            text = f"the {what} sets {target!r}, which is no compartment, species, parameter or species reference"
+            text = f"the {what} sets {target!r}, which is not a compartment, species, parameter or species reference"
             problems.add("unknown-id", text, target, table[target].line)
             del table[target]
     for name in [name for name in raw.initial if name in raw.assignments]:
@@ -107,7 +92,7 @@ def classify(raw: RawModel, problems: Problems) -> VariableRoles:
     )
     references = {name for name, entry in entries.items() if entry.quantity.kind == "species-reference"}
     named = references & (mentioned | determined | set(raw.initial)) if references else set()
-    return VariableRoles(tuple(ordered), frozenset(changed), frozenset(raw.assignments), free, frozenset(named))
+    return _Roles(tuple(ordered), frozenset(changed), frozenset(raw.assignments), free, frozenset(named))
 
 
 def _define_old_references(raw: RawModel, mentioned: set[str]) -> None:
@@ -185,55 +170,36 @@ def _mentioned(raw: RawModel) -> set[str]:
     A local parameter is none of them: it hides what has the same id elsewhere.
     """
     found: set[str] = set()
-    programs = [rule.program for rule in (*raw.assignments.values(), *raw.rates.values(), *raw.initial.values())]
-    programs += [rule.program for rule in raw.algebraic]
-    programs += [constraint.program for constraint in raw.constraints]
-    for reaction in raw.reactions:
-        if reaction.law is not None:
-            found |= _names_in(reaction.law.program) - reaction.law.names.keys()
-        programs += [p.program for p in (*reaction.reactants, *reaction.products) if p.program is not None]
-    for event in raw.events:
-        programs += [p for p in (event.trigger, event.delay, event.priority) if p is not None]
-        programs += [rule.program for rule in event.assignments]
-    return found.union(*(_names_in(program) for program in programs))
+    for _, program, local in raw.formulas():
+        found |= _names_in(program) - local.keys()
+    return found
 
 
 def _names_in(program: Program) -> set[str]:
     return {step.payload for step in program if step.kind in ("name", "rate-of")}
 
 
-# -- Right-hand sides: reactions, rate rules, dilution in compartments that change si ------------
-
-# Right-hand sides: reactions, rate rules, dilution in compartments that change size.
+# -- right-hand sides: reactions, rate rules, dilution in compartments that change size -----------------
 
 
-Sides = Callable[[RawParticipant], Node]
-"""Stoichiometry of a participant as a node."""
-
-
-def right_hand_sides(
-    graph: Graph,
-    raw: RawModel,
-    roles: VariableRoles,
-    fluxes: Mapping[str, Node],
-    rate_rules: Mapping[str, Node],
-    stoichiometry: Sides,
-    varying: Container[str],
+def _right_hand_sides(
+    assembly: Assembly, fluxes: Mapping[str, Node], rate_rules: Mapping[str, Node], varying: Container[str]
 ) -> dict[str, Node]:
     """dx/dt of every state, in terms of any ids of the model (nothing is inlined yet).
 
     A species that is a concentration gets Σ stoichiometry·conversion·flux / size, and -x·(d size/dt)/size where the
     size changes (``varying`` holds the compartments that may); a species that is an amount gets the sum alone.
     """
-    terms = _reaction_terms(graph, raw, roles, fluxes, stoichiometry)
+    graph = assembly.graph
+    terms = _reaction_terms(assembly, fluxes)
     sides: dict[str, Node] = {}
-    for name in roles.states:
+    for name in assembly.roles.states:
         if name in rate_rules:
             sides[name] = rate_rules[name]
             continue
         side = graph.from_terms(terms.get(name, {}))
-        entry = raw.entries[name]
-        if is_concentration(entry) and entry.quantity.compartment in varying:
+        entry = assembly.raw.entries[name]
+        if _is_concentration(entry) and entry.quantity.compartment in varying:
             assert entry.quantity.compartment is not None
             size = graph.symbol(entry.quantity.compartment)
             growth = graph.div(graph.symbol(rate_of(entry.quantity.compartment)), size)
@@ -242,16 +208,15 @@ def right_hand_sides(
     return sides
 
 
-def is_concentration(entry: RawQuantity) -> bool:
+def _is_concentration(entry: RawQuantity) -> bool:
     """Whether the id of a species means a concentration."""
     return entry.quantity.kind == "species" and not entry.quantity.amount
 
 
-def _reaction_terms(
-    graph: Graph, raw: RawModel, roles: VariableRoles, fluxes: Mapping[str, Node], stoichiometry: Sides
-) -> dict[str, dict[Node, Fraction]]:
+def _reaction_terms(assembly: Assembly, fluxes: Mapping[str, Node]) -> dict[str, dict[Node, Fraction]]:
     """For each changed species the coefficients of the distinct flux terms of its right-hand side."""
-    terms: dict[str, dict[Node, Fraction]] = {name: {} for name in roles.changed}
+    graph, raw = assembly.graph, assembly.raw
+    terms: dict[str, dict[Node, Fraction]] = {name: {} for name in assembly.roles.changed}
     one = Fraction(1)
     signed_values: dict[Node, tuple[Fraction, Fraction]] = {}  # of a stoichiometry, for reactants and products
     scaled: dict[tuple[Node, str], Node] = {}  # flux and compartment -> flux / size
@@ -264,12 +229,12 @@ def _reaction_terms(
                     continue
                 entry = raw.entries[part.species]
                 term = flux
-                if is_concentration(entry) and entry.quantity.compartment is not None:
+                if _is_concentration(entry) and entry.quantity.compartment is not None:
                     key = (flux, entry.quantity.compartment)
                     if key not in scaled:
                         scaled[key] = _over(graph, flux, graph.symbol(entry.quantity.compartment))
                     term = scaled[key]
-                factor = stoichiometry(part)
+                factor = assembly.stoichiometry(part)
                 conversion = entry.quantity.conversion_factor or raw.conversion_factor
                 if conversion is not None:
                     term = graph.mul((term, graph.symbol(conversion)))
@@ -287,11 +252,11 @@ def _reaction_terms(
 
 
 def _over(graph: Graph, flux: Node, size: Node) -> Node:
-    quotient = cancelled(graph, flux, size)
+    quotient = _cancelled(graph, flux, size)
     return quotient if quotient is not None else graph.div(flux, size)
 
 
-def cancelled(graph: Graph, node: Node, factor: Node) -> Node | None:
+def _cancelled(graph: Graph, node: Node, factor: Node) -> Node | None:
     """``node / factor`` where the factor cancels, else ``None``.
 
     Looks through sums, products, numerators and powers; sizes of compartments are not 0, so the result is equal.
@@ -342,21 +307,13 @@ def _divided(graph: Graph, node: Node, factor: Node, done: Mapping[Node, Node | 
     return None
 
 
-# -- Values at time 0, and what is missing for them ----------------------------------------------
+# -- values at time 0, and what is missing for them ----------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class InitialValues:
-    """Initial value of each state, and the constants with their values."""
+def _initial_values(assembly: Assembly) -> tuple[dict[str, Node], tuple[Constant, ...]]:
+    """Initial value of each state over any ids, and the constants; an initial assignment before an attribute.
 
-    initial: Mapping[str, Node]
-    constants: tuple[Constant, ...]
-
-
-def initial_values(assembly: Assembly) -> InitialValues:
-    """Values at time 0 over any ids, an initial assignment before an attribute.
-
-    A state without a value gets ``notanumber``; :func:`missing_values` finds it.
+    A state without a value gets ``notanumber``; :func:`_missing_values` finds it.
     """
     raw, graph = assembly.raw, assembly.graph
     given = {name: assembly.number_of(rule, "the initial assignment") for name, rule in raw.initial.items()}
@@ -380,15 +337,15 @@ def initial_values(assembly: Assembly) -> InitialValues:
             constants.append(Constant(assembly.implicit[name], amount, computed=name in given))
         elif name not in assembly.definitions:
             constants.append(Constant(name, value, computed=name in given))
-    return InitialValues(initial, tuple(constants))
+    return initial, tuple(constants)
 
 
 def _from_attributes(graph: Graph, entry: RawQuantity) -> Node | None:
     """What the attributes say of the value at time 0, as the id means it."""
     if entry.quantity.kind != "species":
-        return None if entry.value is None else _number(graph, entry.value)
+        return None if entry.value is None else literal(graph, entry.value)
     compartment = entry.quantity.compartment
-    if is_concentration(entry):
+    if _is_concentration(entry):
         if entry.concentration is not None:
             return graph.decimal(entry.concentration)
         if entry.amount is not None and compartment is not None:
@@ -407,11 +364,7 @@ def _times_size(graph: Graph, value: Node, size: Node, entry: RawQuantity, compu
     return graph.mul((value, size))
 
 
-def _number(graph: Graph, value: float | Fraction) -> Node:
-    return graph.number(value) if isinstance(value, Fraction) else graph.decimal(value)
-
-
-def missing_values(system: OdeSystem, raw: RawModel, problems: Problems, unvalued: AbstractSet[str]) -> None:
+def _missing_values(system: OdeSystem, raw: RawModel, problems: Problems, unvalued: AbstractSet[str]) -> None:
     """Note every value that the dynamics need and the file does not give, but for the ids of ``unvalued``."""
     graph = system.graph
     nodes = [*system.rhs, *system.initial, *event_expressions(system.events)]
@@ -436,8 +389,8 @@ def missing_values(system: OdeSystem, raw: RawModel, problems: Problems, unvalue
         problems.add("missing-value", text, name, entry.line if entry else None)
 
 
-def unusable_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None:
-    """Note circles among initial values, and compartments of size 0 that hold a concentration.
+def _unusable_values(system: OdeSystem, raw: RawModel, problems: Problems) -> None:
+    """Note cycles among initial values, and compartments of size 0 that hold a concentration.
 
     The value or the rate of such a concentration would be divided by 0. What counts is the size at time 0, whether an
     attribute, an initial assignment or a rule gives it, and any size 0 that an event sets.
@@ -445,7 +398,7 @@ def unusable_values(system: OdeSystem, raw: RawModel, problems: Problems) -> Non
     try:
         values = system.at_start()
     except ValueError as error:
-        problems.add("circular-initial-value", f"{error}; break the circle")
+        problems.add("circular-initial-value", f"{error}; break the cycle")
         return
     emptied = {
         target: event.id or "an event"
@@ -457,7 +410,7 @@ def unusable_values(system: OdeSystem, raw: RawModel, problems: Problems) -> Non
     sizes: dict[str, float] = {}
     for name, entry in raw.entries.items():
         compartment = entry.quantity.compartment
-        if not is_concentration(entry) or compartment is None or compartment not in values:
+        if not _is_concentration(entry) or compartment is None or compartment not in values:
             continue
         if name in system.state_index or name in implicit or _divides_at_start(raw, entry):
             if compartment not in sizes:
@@ -477,14 +430,7 @@ def _divides_at_start(raw: RawModel, entry: RawQuantity) -> bool:
     return not given and entry.concentration is None and entry.amount is not None
 
 
-# -- Events, with what follows for concentrations when an event resizes a compartment ------------
-
-# Events, with what follows for concentrations when an event resizes a compartment.
-
-
-def build_events(assembly: Assembly) -> tuple[Event, ...]:
-    """All events over states, constants and time."""
-    return tuple(_event(assembly, raw) for raw in assembly.raw.events)
+# -- events, with what follows for concentrations when an event resizes a compartment -------------------
 
 
 def _event(assembly: Assembly, raw: RawEvent) -> Event:
@@ -538,7 +484,7 @@ def _size_ratios(assembly: Assembly, raw: RawEvent, values: dict[str, Node]) -> 
     for name in assembly.roles.states:
         entry = assembly.raw.entries[name]
         compartment = entry.quantity.compartment
-        if not is_concentration(entry) or compartment is None:
+        if not _is_concentration(entry) or compartment is None:
             continue
         if compartment not in sizes:
             before = resolver.resolve([graph.symbol(compartment)])[0]
@@ -555,37 +501,41 @@ def _size_ratios(assembly: Assembly, raw: RawEvent, values: dict[str, Node]) -> 
 
 def _ratio(graph: Graph, before: Node, now: Node) -> Node:
     """before / now, cancelled: where a size is doubled the ratio is 1/2 and depends on no state."""
-    grown = cancelled(graph, now, before)
+    grown = _cancelled(graph, now, before)
     if grown is not None:
         return graph.div(graph.number(1), grown)
-    shrunk = cancelled(graph, before, now)
+    shrunk = _cancelled(graph, before, now)
     return shrunk if shrunk is not None else graph.div(before, now)
 
 
 def _concentrations(assembly: Assembly) -> set[str]:
-    return {name for name in assembly.roles.states if is_concentration(assembly.raw.entries[name])}
+    return {name for name in assembly.roles.states if _is_concentration(assembly.raw.entries[name])}
 
 
-# -- Records of a model into an OdeSystem, stage by stage; what stands in the way is  ------------
-
-
-_MANY: Final = 10
+# -- records of a model into an OdeSystem, stage by stage ----------------------------------------------
 
 
 class Assembly:
     """Nodes of one model on their way: first over all ids, then with definitions inlined."""
 
-    def __init__(self, raw: RawModel, problems: Problems, unvalued: AbstractSet[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        raw: RawModel,
+        problems: Problems,
+        unvalued: AbstractSet[str] = frozenset(),
+        limits: ReadLimits = READ_LIMITS,
+    ) -> None:
         self.raw = raw
+        self.limits = limits
         self.problems = problems
         self.unvalued = unvalued
         self.graph = Graph()
-        self.roles: VariableRoles = classify(raw, problems)
+        self.roles: _Roles = _classify(raw, problems)
         known = {name for name, entry in raw.entries.items() if entry.quantity.kind != "local-parameter"}
         known.update(reaction.id for reaction in raw.reactions)
-        self.builder = Builder(self.graph, raw.functions, frozenset(known))
+        self.builder = Builder(self.graph, raw.functions, frozenset(known), limits)
         self.definitions: dict[str, Node] = {}
-        self.implicit: dict[str, str] = {}  # resting concentration in a varying compartment -> constant of its amount
+        self.implicit: dict[str, str] = {}  # constant concentration in a varying compartment -> constant of its amount
         self.solved: list[tuple[Node, str]] = []
         self._numbers: dict[float | Fraction, Node] = {}
         self._participants: dict[int, Participant] = {}  # by the identity of the record
@@ -602,17 +552,17 @@ class Assembly:
         rules = {name: self.number_of(rule, "the rate rule") for name, rule in raw.rates.items()}
         equations = [self.number_of(rule, "the algebraic rule") for rule in raw.algebraic]
         varying = {*roles.states, *self.definitions, *(roles.free if equations else ())}
-        sides = right_hand_sides(graph, raw, roles, fluxes, rules, self.stoichiometry, varying)
+        sides = _right_hand_sides(self, fluxes, rules, varying)
         self._add_implicit()
         try:
             self._solve(equations, sides)
             self._add_implicit()
             self.resolver = Resolver(graph, self.definitions, sides)
             return self._finish(sides)
-        except CircularError as circle:
-            names = " → ".join((*circle.names, circle.names[0]))
-            text = f"{names}: these quantities are defined through each other in a circle; break it"
-            self.problems.add("circular-assignment", text, circle.names[0])
+        except CircularError as cycle:
+            names = " → ".join((*cycle.names, cycle.names[0]))
+            text = f"{names}: these quantities are defined through each other in a cycle; break it"
+            self.problems.add("circular-assignment", text, cycle.names[0])
         except NoRateError as error:
             text = f"the rate of change of {error.name!r} is needed, but its assignment has {error}"
             self.problems.add("rate-of", text, error.name)
@@ -625,8 +575,8 @@ class Assembly:
     def _finish(self, sides: Mapping[str, Node]) -> OdeSystem | None:
         raw, roles = self.raw, self.roles
         rhs = self.resolver.resolve([sides[name] for name in roles.states])
-        events = build_events(self)
-        start = initial_values(self)
+        events = tuple(_event(self, event) for event in raw.events)
+        initial, constants = _initial_values(self)
         reactions = self._reactions()
         constraints = self._constraints()
         assigned = tuple(
@@ -638,9 +588,9 @@ class Assembly:
         system = OdeSystem(
             graph=self.graph,
             states=roles.states,
-            initial=tuple(start.initial[name] for name in roles.states),
+            initial=tuple(initial[name] for name in roles.states),
             rhs=tuple(rhs),
-            constants=start.constants,
+            constants=constants,
             assigned=assigned,
             reactions=reactions,
             events=events,
@@ -649,11 +599,11 @@ class Assembly:
             functions=self._functions(),
             id=raw.id,
             name=raw.name,
-            quantities=self._quantities(start),
+            quantities=self._quantities(),
             origin=raw.origin,
         )
-        missing_values(system, raw, self.problems, self.unvalued)
-        unusable_values(system, raw, self.problems)
+        _missing_values(system, raw, self.problems, self.unvalued)
+        _unusable_values(system, raw, self.problems)
         return None if self.problems else system
 
     # -- mathematics with its problems ----------------------------------------------------------------
@@ -699,7 +649,7 @@ class Assembly:
         return fluxes
 
     def _without_law(self, reactions: list[RawReaction]) -> None:
-        if len(reactions) > _MANY:
+        if len(reactions) > self.limits.named:
             first = reactions[0]
             text = (
                 f"{len(reactions)} of {len(self.raw.reactions)} reactions have no kinetic law (the first is "
@@ -724,9 +674,7 @@ class Assembly:
             return self.graph.number(0)
         node = self._numbers.get(part.stoichiometry)
         if node is None:
-            value = part.stoichiometry
-            node = self.graph.decimal(value) if isinstance(value, float) else self.graph.number(value)
-            self._numbers[part.stoichiometry] = node
+            node = self._numbers[part.stoichiometry] = literal(self.graph, part.stoichiometry)
         return node
 
     def _reactions(self) -> tuple[Reaction, ...]:
@@ -760,7 +708,7 @@ class Assembly:
         determined = {*self.roles.states, *self.definitions}
         for name, entry in raw.entries.items():
             compartment = entry.quantity.compartment
-            if not is_concentration(entry) or name in determined or compartment is None:
+            if not _is_concentration(entry) or name in determined or compartment is None:
                 continue
             if compartment in determined:
                 amount = f"{name}_amount"
@@ -803,7 +751,7 @@ class Assembly:
 
     # -- what is said of each id ----------------------------------------------------------------------
 
-    def _quantities(self, start: InitialValues) -> dict[str, Quantity]:
+    def _quantities(self) -> dict[str, Quantity]:
         quantities = {}
         for name, entry in self.raw.entries.items():
             if entry.quantity.kind != "species-reference" or name in self.roles.used_references:

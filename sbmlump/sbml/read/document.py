@@ -15,19 +15,10 @@ from sbmlump.errors import InputError, Reason, UnsupportedModelError
 from sbmlump.files import read_whole
 from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
 from sbmlump.sbml.read.elements import Problems, silent_elements
-from sbmlump.sbml.read.precheck import check_bytes, prepare_bytes
+from sbmlump.sbml.read.limits import READ_LIMITS, ReadLimits
+from sbmlump.sbml.read.precheck import prepare_bytes
 
-__all__ = [
-    "Opened",
-    "open_bytes",
-    "open_document",
-    "open_sbml",
-    "parse_document",
-    "sbml_bytes",
-    "flatten",
-    "text_of",
-    "with_other_ids",
-]
+__all__ = ["Opened", "flatten", "open_sbml", "text_of", "with_other_ids"]
 
 
 #: Where an error makes the mathematics doubtful. All other packages either say nothing about it (``required="false"``)
@@ -37,8 +28,6 @@ _DECORATION: Final = ("layout", "layout_L2", "render", "render_L2", "groups")
 _UNKNOWN_PACKAGE: Final = (99107, 99108)  # required or not: becomes a reason where it is required
 _NOTES_AND_ANNOTATION: Final = frozenset({10401, 10402, 10403, 10404, 10801, 10802, 10803, 10804, 10805})
 _NAMED_PACKAGE: Final = re.compile(r"[Pp]ackage '?(\w+)'? (?:Version|cannot be used)")
-_MAX_ERRORS: Final = 50
-_LONGEST_TEXT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,67 +58,45 @@ class Opened:
     silent: frozenset[str] = frozenset()
 
 
-def open_document(path: str | Path) -> Any:
-    """The libSBML document of the file at ``path``; see :func:`open_sbml`."""
-    return open_sbml(path).document
+def open_sbml(source: str | Path | ModelFile, limits: ReadLimits = READ_LIMITS) -> Opened:
+    """Parse a file: the only place where libSBML is given one.
 
-
-def open_sbml(path: str | Path) -> Opened:
-    """Read and parse a file.
+    Parameters
+    ----------
+    source : path or ModelFile
+        Where it lies, or what has been read of it.
+    limits : ReadLimits
 
     Raises
     ------
     InputError
         If the file cannot be read (codes of :func:`~sbmlump.model_files.read_model_file`), is refused by
-        :func:`~sbmlump.sbml.read.precheck.check_bytes`, or libSBML finds it in error (``invalid-sbml``, ``no-model``).
+        :func:`~sbmlump.sbml.read.precheck.prepare_bytes`, or libSBML finds it in error (``invalid-sbml``: all errors of
+        the read log at once; ``no-model``).
     """
-    return open_bytes(read_model_file(path))
-
-
-def open_bytes(file: ModelFile) -> Opened:
-    """Parse a file that has been read; see :func:`open_sbml`."""
-    prepared = prepare_bytes(file.data, file=file.name)
-    document = _parsed(prepared, file.name)
+    file = source if isinstance(source, ModelFile) else read_model_file(source)
+    data = prepare_bytes(file.data, file=file.name, limits=limits)
+    document = _parsed(data, file.name, limits)
     if document.getModel() is None:
         raise InputError(Reason("no-model", f"{file.name} holds no <model> element"))
     digest = hashlib.sha256(file.data).hexdigest()
-    return Opened(document, file.name, digest, file.folder, prepared, silent_elements(prepared))
+    return Opened(document, file.name, digest, file.folder, data, silent_elements(data))
 
 
-def sbml_bytes(path: str | Path) -> bytes:
-    """The SBML at ``path`` as one UTF-8 document, as every tool reads it.
-
-    Raises
-    ------
-    InputError
-        As :func:`open_sbml`, but libSBML is not asked.
-    """
-    file = read_model_file(path)
-    return prepare_bytes(file.data, file=file.name)
-
-
-def parse_document(data: bytes, *, file: str) -> Any:
-    """Check ``data``, parse it, and refuse what libSBML finds in error.
-
-    Raises
-    ------
-    InputError
-        As :func:`open_sbml`, all errors of the read log at once.
-    """
-    return _parsed(prepare_bytes(data, file=file), file)
-
-
-def _parsed(data: bytes, file: str) -> Any:
+def _parsed(data: bytes, file: str, limits: ReadLimits) -> Any:
     document = libsbml.readSBMLFromString(data.decode())
-    found = [
-        _reason(error, file)
-        for error in (document.getError(i) for i in range(document.getNumErrors()))
-        if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR and not _is_harmless(error)
-    ]
+    found = [_reason(error, file, limits) for error in _errors(document) if not _is_harmless(error)]
     if found:
-        check_bytes(data, file=file)  # what is not well-formed is said better there, and large files were not looked at
-        raise InputError(list(dict.fromkeys(found))[:_MAX_ERRORS])
+        # what is not well-formed is said better there, and files on the fast path were not looked at
+        prepare_bytes(data, file=file, limits=limits, fast_path=False)
+        raise InputError(list(dict.fromkeys(found))[: limits.errors])
     return document
+
+
+def _errors(document: Any, first: int = 0) -> list[Any]:
+    """Errors in libSBML's log of a document, warnings left out, from the ``first`` entry on."""
+    entries = (document.getError(i) for i in range(first, document.getNumErrors()))
+    return [entry for entry in entries if entry.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
 
 
 def _is_harmless(error: Any) -> bool:
@@ -145,38 +112,40 @@ def _is_harmless(error: Any) -> bool:
     return code in (10102, 10103) and bool(named) and all(name in _DECORATION for name in named)
 
 
-def _reason(error: Any, file: str) -> Reason:
+def _reason(error: Any, file: str, limits: ReadLimits) -> Reason:
     rule, _, finding = error.getMessage().partition("\nReference: ")  # libSBML puts what it found after the rule
     finding = finding.partition("\n")[2]
     text = " ".join((finding.strip() or rule).split()) or error.getShortMessage()
     line = error.getLine() or None
     place = f"{file}, line {line}" if line else file
-    if len(text) > _LONGEST_TEXT:
-        text = text[:_LONGEST_TEXT].rpartition(" ")[0] + " …"
+    if len(text) > limits.error_text:
+        text = text[: limits.error_text].rpartition(" ")[0] + " …"
     return Reason("invalid-sbml", f"{place}: libSBML error {error.getErrorId()}: {text}", line=line)
 
 
-# -- Hierarchical models (package ``comp``): flattened by libSBML, after checks that  ------------
-
-# Hierarchical models (package ``comp``): flattened by libSBML, after checks that keep that safe.
+# -- hierarchical models (package ``comp``): flattened by libSBML, after checks that keep that safe -----
 
 
-_MAX_INSTANCES: Final = 20_000
-_PLAIN_NAME: Final = re.compile(r"(?:\./)?[^/\\:%]+")  # libSBML takes %2F for /
-_MAX_FILES: Final = 100
+_FILE_NAME: Final = re.compile(r"(?:\./)?[^/\\:%]+")  # libSBML takes %2F for /
 
 
-def flatten(document: Any, opened: Opened, problems: Problems) -> Any:
-    """``document`` without submodels; the same document if it has none.
+def flatten(opened: Opened, problems: Problems, limits: ReadLimits = READ_LIMITS) -> bool:
+    """Put the submodels of a document together, in it; say whether there was anything to put together.
 
     Files of external model definitions are read from the folder of the file only. What cannot be flattened is noted
-    in ``problems`` (``comp-flattening``), and the document is returned as it is.
+    in ``problems`` (``comp-flattening``, ``comp-external``, ``too-large``), and the document is left as it is.
     """
+    document = opened.document
     plugin = document.getModel().getPlugin("comp")
     if plugin is None or (plugin.getNumSubmodels() == 0 and plugin.getNumPorts() == 0):
-        return document
-    if not _is_safe(document, opened, problems):
-        return document
+        return False
+    count = _Hierarchy(opened, problems, limits).instances(document)
+    if count is None:
+        return True
+    if count > limits.instances:
+        text = f"the submodels unfold to {count} models, more than the {limits.instances} that are put together"
+        problems.add("too-large", text)
+        return True
     folder = opened.folder
     if folder is not None:
         document.setLocationURI(folder.resolve().as_uri() + "/" + opened.file)
@@ -189,33 +158,19 @@ def flatten(document: Any, opened: Opened, problems: Problems) -> Any:
     before = document.getNumErrors()
     code = document.convert(properties)
     if code != libsbml.LIBSBML_OPERATION_SUCCESS:
-        errors = [document.getError(i) for i in range(before, document.getNumErrors())]
-        errors = [error for error in errors if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
-        texts = [" ".join(error.getMessage().split())[:300] for error in errors]
+        texts = [" ".join(error.getMessage().split())[:300] for error in _errors(document, before)]
         text = "; ".join(texts) or libsbml.OperationReturnValue_toString(code)
         problems.add("comp-flattening", f"the submodels cannot be put together: {text}")
-    return document
-
-
-def _is_safe(document: Any, opened: Opened, problems: Problems) -> bool:
-    """Follow all definitions; refuse files elsewhere, circles, and hierarchies that would explode."""
-    survey = _Survey(opened, problems)
-    count = survey.instances(document)
-    if count is None:
-        return False
-    if count > _MAX_INSTANCES:
-        text = f"the submodels unfold to {count} models, more than the {_MAX_INSTANCES} that are put together"
-        problems.add("too-large", text)
-        return False
     return True
 
 
-class _Survey:
+class _Hierarchy:
     """Counts how many models a hierarchy unfolds to, without unfolding it."""
 
-    def __init__(self, opened: Opened, problems: Problems) -> None:
+    def __init__(self, opened: Opened, problems: Problems, limits: ReadLimits) -> None:
         self.folder = opened.folder
         self.problems = problems
+        self.limits = limits
         self._documents: dict[str, Any] = {}
 
     def instances(self, document: Any) -> int | None:
@@ -263,7 +218,7 @@ class _Survey:
 
     def _external(self, definition: Any) -> list[tuple[str, str]] | None:
         source, name = definition.getSource(), definition.getId()
-        if not _PLAIN_NAME.fullmatch(source) or source.startswith(".."):
+        if not _FILE_NAME.fullmatch(source) or source.startswith(".."):
             text = f"the external model {name!r} is to come from {source!r}; only files in the same folder are read"
             self.problems.add("comp-external", text, name, definition.getLine())
             return None
@@ -273,17 +228,18 @@ class _Survey:
             return None
         source = source.removeprefix("./")
         if source not in self._documents:
-            if len(self._documents) > _MAX_FILES:
-                self.problems.add("too-large", f"the model is spread over more than {_MAX_FILES} files")
+            if len(self._documents) > self.limits.files:
+                self.problems.add("too-large", f"the model is spread over more than {self.limits.files} files")
                 return None
             try:
                 if (self.folder / source).resolve().parent != self.folder.resolve():
                     message = f"{source} is a link that leads out of the folder"
                     raise InputError(Reason("not-a-regular-file", message))
                 data = read_whole(self.folder / source, MAX_BYTES, "SBML")
-                if prepare_bytes(data, file=source) != data:  # libSBML reads the file itself, as it stands
+                if prepare_bytes(data, file=source, limits=self.limits) != data:
+                    # libSBML reads the file itself, as it stands
                     raise InputError(Reason("bad-number", f"{source} is not in UTF-8, or has integers beyond 32 bits"))
-                self._documents[source] = parse_document(data, file=source)
+                self._documents[source] = _parsed(data, source, self.limits)
             except InputError as error:
                 text = f"the external model {name!r} cannot be read from {source!r}: {error}"
                 self.problems.add("comp-external", text, name, definition.getLine())
@@ -291,7 +247,7 @@ class _Survey:
         return [(source, definition.getModelRef())]
 
 
-# -- SBML as text for programs that read it themselves -------------------------------------------
+# -- SBML as text for programs that read it themselves -------------------------------------------------
 
 
 def text_of(document: Any) -> str:

@@ -1,4 +1,4 @@
-"""libSBML's model into plain records (:mod:`sbmlump.sbml.read.elements`)."""
+"""libSBML's model as plain records: no libSBML objects, no interpretation beyond defaults of the level."""
 
 from __future__ import annotations
 
@@ -19,34 +19,24 @@ from sbmlump.sbml.read.mathml import Function, Instruction, Program, compile_ast
 from sbmlump.sbml.xml import is_well_formed, tags_of
 
 __all__ = [
-    "is_old_rate_of",
-    "read_elements",
-    "RawQuantity",
     "KineticLaw",
     "Problems",
     "RawConstraint",
     "RawEvent",
     "RawModel",
     "RawParticipant",
+    "RawQuantity",
     "RawReaction",
     "RawRule",
-    "Describer",
-    "described",
-    "event_key",
-    "silent_elements",
-    "standalone",
-    "carried_packages",
     "check_packages",
+    "event_key",
     "is_flux_balance",
-    "other_packages",
-    "origin_of",
-    "unit_name",
+    "read_elements",
+    "silent_elements",
 ]
 
 
-# -- What a file says, as plain records: no libSBML objects, no interpretation beyond ------------
-
-# What a file says, as plain records: no libSBML objects, no interpretation beyond defaults of the level.
+_NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Problems:
@@ -164,7 +154,12 @@ class RawConstraint:
 
 @dataclass(slots=True)
 class RawModel:
-    """All records of one model, in the order of the file; ``ids`` are all that are taken, of whatever kind."""
+    """All records of one model, in the order of the file.
+
+    ``ids`` are all that are taken, of whatever kind; ``ruled`` are the targets of assignment and rate rules;
+    ``old_rate_of`` says whether a function definition stands for the derivative of its argument (before Level 3
+    Version 2).
+    """
 
     id: str
     name: str | None
@@ -178,19 +173,42 @@ class RawModel:
     reactions: list[RawReaction] = field(default_factory=list)
     events: list[RawEvent] = field(default_factory=list)
     constraints: list[RawConstraint] = field(default_factory=list)
+    ruled: list[str] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     flux_balance: bool = False
+    old_rate_of: bool = False
 
     @property
     def conversion_factor(self) -> str | None:
         """The model's own conversion factor."""
         return self.origin.conversion_factor
 
+    def formulas(self) -> Iterator[tuple[str | None, Program, Mapping[str, str]]]:
+        """All mathematics but the bodies of function definitions.
 
-# -- What every element of a file may carry: name, SBO term, metaid, notes, annotatio ------------
+        Each with the target of the assignment rule that it is, or ``None``, and the names of local parameters in it,
+        which hide what has the same id elsewhere.
+        """
+        for rule in self.assignments.values():
+            yield rule.target, rule.program, _NO_NAMES
+        for rule in (*self.rates.values(), *self.algebraic, *self.initial.values()):
+            yield None, rule.program, _NO_NAMES
+        for reaction in self.reactions:
+            if reaction.law is not None:
+                yield None, reaction.law.program, reaction.law.names
+            for part in (*reaction.reactants, *reaction.products):
+                if part.program is not None:
+                    yield None, part.program, _NO_NAMES
+        for event in self.events:
+            for program in (event.trigger, event.delay, event.priority, *(rule.program for rule in event.assignments)):
+                if program is not None:
+                    yield None, program, _NO_NAMES
+        for constraint in self.constraints:
+            yield None, constraint.program, _NO_NAMES
 
-# What every element of a file may carry: name, SBO term, metaid, notes, annotation.
-#
+
+# -- what every element of a file may carry: name, SBO term, metaid, notes, annotation -----------------
+
 # Elements that are no quantity, reaction, event or constraint are known by keys (:data:`sbmlump.model.system.Key`):
 #
 # =============================================  =========================================================
@@ -220,18 +238,6 @@ _UNIT_OF_NUMBER: Final = re.compile(rb"<(?:[\w.-]+:)?cn\s[^>]*\bunits\s*=")
 _PREFIX: Final = re.compile(r"[<\s/]([A-Za-z_][\w.-]*):[A-Za-z_]")
 
 
-def described(document: Any, item: Any) -> dict[str, Any]:
-    """Fields ``name``, ``sbo``, ``metaid``, ``notes`` and ``annotation`` of a libSBML element; ``None`` if absent."""
-    # libSBML gives the empty string for what is not set; asking first would double the calls
-    return {
-        "name": (item.getName() or None) if document.getLevel() > 1 else None,  # in Level 1 the name is the id
-        "sbo": item.getSBOTermID() or None,
-        "metaid": item.getMetaId() or None,
-        "notes": standalone(document, item.getNotesString()) if item.isSetNotes() else None,
-        "annotation": standalone(document, item.getAnnotationString()) if item.isSetAnnotation() else None,
-    }
-
-
 def silent_elements(data: bytes) -> frozenset[str]:
     """Names of elements, of those that large networks have by the thousand, none of which carries anything in ``data``.
 
@@ -248,44 +254,55 @@ def silent_elements(data: bytes) -> frozenset[str]:
     return _NUMEROUS - carrying
 
 
-class Describer:
+class _Describer:
     """Takes what elements carry out of one document.
 
-    Parameters
-    ----------
-    document : SBMLDocument
+    A metaid that another element has already is left out: what refers to it means the first.
     """
 
-    __slots__ = ("_document", "_has_ids", "_has_names")
+    __slots__ = ("_document", "_has_ids", "_level", "_metaids")
 
     def __init__(self, document: Any) -> None:
         self._document = document
-        level, version = document.getLevel(), document.getVersion()
-        self._has_names = level > 2  # of a rule in older levels the name is its variable
-        self._has_ids = (level, version) >= (3, 2)
+        self._level: int = document.getLevel()
+        self._has_ids = (self._level, document.getVersion()) >= (3, 2)
+        self._metaids: set[str] = set()
 
-    def of(self, item: Any, math: Any = None) -> Description | None:
+    def fields(self, item: Any) -> dict[str, Any]:
+        """Fields ``name``, ``sbo``, ``metaid``, ``notes`` and ``annotation`` of an element; ``None`` if absent."""
+        # libSBML gives the empty string for what is not set; asking first would double the calls
+        metaid = item.getMetaId() or None
+        if metaid in self._metaids:
+            metaid = None
+        elif metaid is not None:
+            self._metaids.add(metaid)
+        document = self._document
+        return {
+            "name": (item.getName() or None) if self._level > 1 else None,  # in Level 1 the name is the id
+            "sbo": item.getSBOTermID() or None,
+            "metaid": metaid,
+            "notes": _standalone(document, item.getNotesString()) if item.isSetNotes() else None,
+            "annotation": _standalone(document, item.getAnnotationString()) if item.isSetAnnotation() else None,
+        }
+
+    def description(self, item: Any, math: Any = None) -> Description | None:
         """What ``item``, with its mathematics, carries; ``None`` if it carries nothing, as most elements do."""
         # called for every element of a file: nothing but what has to be asked
+        units = math is not None and self._level > 2 and _has_units(math)
         if not (
-            item.isSetMetaId()
+            units
+            or item.isSetMetaId()
             or item.isSetSBOTerm()
             or item.isSetNotes()
             or item.isSetAnnotation()
             or (self._has_ids and (item.isSetIdAttribute() or item.isSetName()))
-            or (self._has_names and math is not None and _has_units(math))
         ):
             return None
-        document = self._document
-        return Description(
-            id=(item.getIdAttribute() or None) if self._has_ids else None,
-            name=(item.getName() or None) if self._has_names else None,
-            sbo=item.getSBOTermID() or None,
-            metaid=item.getMetaId() or None,
-            notes=standalone(document, item.getNotesString()) if item.isSetNotes() else None,
-            annotation=standalone(document, item.getAnnotationString()) if item.isSetAnnotation() else None,
-            units=numbers_with_units(math) if math is not None and self._has_names and _has_units(math) else (),
-        )
+        fields = self.fields(item)
+        if self._level < 3:
+            fields["name"] = None  # of a rule it is its variable
+        identity = (item.getIdAttribute() or None) if self._has_ids else None
+        return Description(id=identity, units=numbers_with_units(math) if units else (), **fields)
 
 
 def event_key(name: str | None, position: int) -> str:
@@ -293,7 +310,7 @@ def event_key(name: str | None, position: int) -> str:
     return name if name is not None else f"#{position}"
 
 
-def standalone(document: Any, text: str) -> str:
+def _standalone(document: Any, text: str) -> str:
     """XML text with the namespace prefixes that only the document declares, declared in it."""
     missing: dict[str, str] = {}
     doubtful: dict[str, str] = {}
@@ -321,7 +338,7 @@ def _declaring(text: str, prefixes: Mapping[str, str]) -> str:
     return re.sub(r"^(\s*<[\w:.-]+)", lambda found: found.group(1) + declared, text, count=1)
 
 
-# -- Packages of Level 3: which stop a reading, which say nothing about the dynamics -------------
+# -- packages of Level 3: which stop a reading, which say nothing about the dynamics -------------------
 
 
 #: Packages whose elements are read (``comp`` is flattened before) or change nothing in the mathematics.
@@ -354,13 +371,18 @@ def check_packages(document: Any, problems: Problems) -> None:
         elif name == "distrib":
             text = "the package 'distrib' says how uncertain values are; the values themselves are read"
             problems.remark("uncertainty-not-read", text)
+    for name, uri in _foreign_packages(document):
+        if document.getPackageRequired(uri):
+            _refuse(name, problems)
+
+
+def _foreign_packages(document: Any) -> Iterator[tuple[str, str]]:
+    """Prefix and URI of the packages that a Level 3 document declares and libSBML does not know."""
     namespaces = document.getNamespaces()
     for i in range(namespaces.getLength()):
         uri = namespaces.getURI(i)
         if "/sbml/level3/" in uri and "/core" not in uri and document.getPlugin(uri) is None:
-            name = namespaces.getPrefix(i)
-            if document.getPackageRequired(uri):
-                _refuse(name, problems)
+            yield namespaces.getPrefix(i), uri
 
 
 def is_flux_balance(document: Any, raw: RawModel) -> bool:
@@ -376,7 +398,7 @@ def is_flux_balance(document: Any, raw: RawModel) -> bool:
     return all(r.law is not None and "FLUX_VALUE" in r.law.names and not _uses_ids(r.law) for r in raw.reactions)
 
 
-def carried_packages(document: Any) -> tuple[Package, ...]:
+def _carried_packages(document: Any) -> tuple[Package, ...]:
     """What the packages layout (with render), groups and fbc say in a Level 3 document."""
     if document.getLevel() < 3:
         return ()
@@ -390,7 +412,7 @@ def carried_packages(document: Any) -> tuple[Package, ...]:
         given = [getattr(plugin, f"getListOf{what}", None) for what in lists]
         texts = [get().toSBML() for get in given if get is not None and get().size()]
         if texts:
-            children["model",] = tuple(standalone(document, text.strip()) for text in texts)
+            children["model",] = tuple(_standalone(document, text.strip()) for text in texts)
         attributes: dict[Key, dict[str, str]] = {}
         if name == "fbc":
             _flux_balance(document, model, children, attributes)
@@ -405,25 +427,17 @@ def carried_packages(document: Any) -> tuple[Package, ...]:
     return tuple(found)
 
 
-def other_packages(document: Any, packages: Sequence[Package]) -> tuple[str, ...]:
+def _other_packages(document: Any, packages: Sequence[Package]) -> tuple[str, ...]:
     """Names of the packages of which nothing is kept (they are not among ``packages``), though they say something."""
     if document.getLevel() < 3:
         return ()
     carried = {package.name for package in packages}
     model = document.getModel()
     names = {document.getPlugin(i).getPackageName() for i in range(document.getNumPlugins())}
-    empty = {name for name in _CARRIED_LISTS if name not in carried and not _says_something(model.getPlugin(name))}
-    namespaces = document.getNamespaces()
-    for i in range(namespaces.getLength()):
-        uri = namespaces.getURI(i)
-        if "/sbml/level3/" in uri and "/core" not in uri and document.getPlugin(uri) is None:
-            names.add(namespaces.getPrefix(i))
+    plugins = {name: model.getPlugin(name) for name in _CARRIED_LISTS if name not in carried}
+    empty = {name for name, plugin in plugins.items() if plugin is None or not plugin.getListOfAllElements().getSize()}
+    names |= {prefix for prefix, _ in _foreign_packages(document)}
     return tuple(sorted(names - {*carried, *empty, *_READ_PACKAGES, "render"}))
-
-
-def _says_something(plugin: Any) -> bool:
-    """Whether a list of a package in the model has elements."""
-    return plugin is not None and plugin.getListOfAllElements().getSize() > 0
 
 
 def _flux_balance(
@@ -433,7 +447,7 @@ def _flux_balance(
     plugin = model.getPlugin("fbc")
     if plugin.getPackageVersion() > 1 and plugin.isSetStrict():
         attributes["model",] = {"strict": "true" if plugin.getStrict() else "false"}
-    for item in (model.getSpecies(i) for i in range(model.getNumSpecies())):
+    for item in _items(model.getNumSpecies, model.getSpecies):
         said = item.getPlugin("fbc")
         values = {}
         if said.isSetCharge():
@@ -445,7 +459,7 @@ def _flux_balance(
             attributes["species", item.getId()] = values
     if plugin.getPackageVersion() < 2:
         return
-    for item in (model.getReaction(i) for i in range(model.getNumReactions())):
+    for item in _items(model.getNumReactions, model.getReaction):
         said = item.getPlugin("fbc")
         bounds = {"lowerFluxBound": said.getLowerFluxBound(), "upperFluxBound": said.getUpperFluxBound()}
         values = {key: value for key, value in bounds.items() if value}
@@ -453,7 +467,7 @@ def _flux_balance(
             attributes["reaction", item.getId()] = values
         if said.isSetGeneProductAssociation():
             text = said.getGeneProductAssociation().toSBML().strip()
-            children["reaction", item.getId()] = (standalone(document, text),)
+            children["reaction", item.getId()] = (_standalone(document, text),)
 
 
 def _uses_ids(law: KineticLaw) -> bool:
@@ -467,9 +481,7 @@ def _refuse(name: str, problems: Problems) -> None:
     )
 
 
-# -- Units of the model, with what Levels 1 and 2 build in made explicit as Level 3 n ------------
-
-# Units of the model, with what Levels 1 and 2 build in made explicit as Level 3 needs it.
+# -- units of the model, with what Levels 1 and 2 build in made explicit as Level 3 needs it -------------
 
 
 #: The units that Levels 1 and 2 predefine; a unit definition with such an id replaces it.
@@ -484,17 +496,17 @@ _OLD_SPELLING: Final = {"liter": "litre", "meter": "metre"}
 _MODEL_UNITS: Final = ("substance", "time", "volume", "area", "length", "extent")
 
 
-def unit_name(name: str, level: int) -> str | None:
+def _unit_name(name: str, level: int) -> str | None:
     """Units attribute as Level 3 has it; ``None`` if there is none."""
     if not name:
         return None
     return _OLD_SPELLING.get(name, name) if level == 1 else name
 
 
-def origin_of(document: Any, file: str, sha256: str, described: Mapping[str, Any]) -> Origin:
+def _origin_of(document: Any, file: str, sha256: str, described: Mapping[str, Any]) -> Origin:
     """What the file says of the model as a whole."""
     model, level = document.getModel(), document.getLevel()
-    definitions = [_definition(model.getUnitDefinition(i), level) for i in range(model.getNumUnitDefinitions())]
+    definitions = [_definition(item, level) for item in _items(model.getNumUnitDefinitions, model.getUnitDefinition)]
     kept = [definition for definition in definitions if definition is not None]
     if level < 3:
         units = _old_model_units(kept)
@@ -520,8 +532,7 @@ def origin_of(document: Any, file: str, sha256: str, described: Mapping[str, Any
 def _definition(item: Any, level: int) -> UnitDefinition | None:
     """``None`` for a definition with an offset (Celsius), which Level 3 cannot express."""
     units = []
-    for i in range(item.getNumUnits()):
-        unit = item.getUnit(i)
+    for unit in _items(item.getNumUnits, item.getUnit):
         kind = libsbml.UnitKind_toString(unit.getKind())
         if kind == "Celsius" or (level < 3 and unit.getOffset()):
             return None
@@ -541,7 +552,7 @@ def _old_model_units(definitions: list[UnitDefinition]) -> dict[str, str]:
     return {kind: kind for kind in _BUILT_IN} | {"extent": "substance"}
 
 
-# -- libSBML's model into plain records (:mod:`sbmlump.sbml.read.elements`) ------------------------
+# -- the reader --------------------------------------------------------------------------------------
 
 
 #: Tools wrote what SBML had no words for as a function definition with the body NaN and an annotation that says what it
@@ -569,13 +580,7 @@ _ELEMENTS: Final = {
 }
 
 
-def is_old_rate_of(function: Any) -> bool:
-    """Whether a function definition stands for the derivative of its argument, as before Level 3 Version 2."""
-    return (_SYMBOLS, _DERIVATIVE) in _annotated_meanings(function)
-
-
 Side = tuple[RawParticipant, ...]
-_NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def read_elements(
@@ -595,23 +600,23 @@ class _Reader:
         self.level: int = document.getLevel()
         self.math_optional = (self.level, document.getVersion()) >= (3, 2)
         self.problems = problems
-        self.taken: set[str] = set()
-        self.metaids: set[str] = set()
         self.sized: frozenset[str] = frozenset()  # ids that rules, initial assignments or events give a value
         self.plain: dict[tuple[str, float | Fraction], RawParticipant] = {}
-        self.describer = Describer(document)
+        self.describer = _Describer(document)
         self.descriptions: dict[Key, Description] = {}
         self.claimed: set[Key] = set()
         self.raw: RawModel
+        self.taken: set[str]  # ids, of whatever kind
 
     # -- the whole ------------------------------------------------------------------------------------
 
     def model(self, file: str, sha256: str) -> RawModel:
         source = self.document.getModel()
-        about = self.describe(source)
+        about = self.describer.fields(source)
         name = about.pop("name")
-        origin = origin_of(self.document, file, sha256, about)
+        origin = _origin_of(self.document, file, sha256, about)
         self.raw = RawModel(source.getId() or "model", name, origin)
+        self.taken = self.raw.ids
         self._note(("sbml",), self.document)
         self.sized = _targets(source)
         for item in _items(source.getNumFunctionDefinitions, source.getFunctionDefinition):
@@ -636,7 +641,7 @@ class _Reader:
             self._constraint(item)
         self._units_and_lists(source)
         self._claim_descriptions()
-        packages = carried_packages(self.document)
+        packages = _carried_packages(self.document)
         self.taken.update(*(package.ids for package in packages))
         # last, when all ids are known: local parameters get new ones
         self.raw.reactions = [self._reaction(item, *sides) for item, sides in zip(reactions, parts, strict=True)]
@@ -645,39 +650,17 @@ class _Reader:
             origin,
             descriptions=self.descriptions,
             packages=packages,
-            other_packages=other_packages(self.document, packages),
+            other_packages=_other_packages(self.document, packages),
         )
-        self.raw.ids |= self.taken
         return self.raw
 
     # -- what is said of elements ---------------------------------------------------------------------
 
-    def describe(self, item: Any) -> dict[str, Any]:
-        """Name, SBO term, metaid, notes and annotation of an element.
-
-        A metaid that another element has already is left out: what refers to it means the first.
-        """
-        about = described(self.document, item)
-        if about["metaid"] in self.metaids:
-            about["metaid"] = None
-        elif about["metaid"] is not None:
-            self.metaids.add(about["metaid"])
-        return about
-
     def _note(self, key: Key, item: Any, math: Any = None) -> None:
         """Keep what is said of an element that gets no record of its own."""
-        found = self._described(item, math)
+        found = self.describer.description(item, math)
         if found is not None:
             self.descriptions[key] = found
-
-    def _described(self, item: Any, math: Any = None) -> Description | None:
-        found = self.describer.of(item, math)
-        if found is None or found.metaid is None:
-            return found
-        if found.metaid in self.metaids:  # as in describe
-            return replace(found, metaid=None)
-        self.metaids.add(found.metaid)
-        return found
 
     def _units_and_lists(self, source: Any) -> None:
         """What is said of unit definitions, their units, and the lists of the model."""
@@ -740,10 +723,10 @@ class _Reader:
             Quantity(
                 id=item.getId(),
                 kind="compartment",
-                units=unit_name(item.getUnits(), self.level),
+                units=_unit_name(item.getUnits(), self.level),
                 spatial_dimensions=dimensions,
                 written_constant=bool(item.getConstant()) and self.level > 1,
-                **self.describe(item),
+                **self.describer.fields(item),
             ),
             item.getLine(),
             value=item.getSize() if given else None,
@@ -766,14 +749,14 @@ class _Reader:
             Quantity(
                 id=name,
                 kind="species",
-                units=unit_name(item.getSubstanceUnits() if self.level > 1 else item.getUnits(), self.level),
+                units=_unit_name(item.getSubstanceUnits() if self.level > 1 else item.getUnits(), self.level),
                 compartment=where,
                 amount=bool(item.getHasOnlySubstanceUnits()) or flat,
                 boundary=bool(item.getBoundaryCondition()),
                 written_constant=bool(item.getConstant()),
                 conversion_factor=item.getConversionFactor() or None,
                 given_as_amount=amount is not None,
-                **self.describe(item),
+                **self.describer.fields(item),
             ),
             item.getLine(),
             amount=amount,
@@ -795,9 +778,9 @@ class _Reader:
             Quantity(
                 id=name,
                 kind=kind,
-                units=unit_name(item.getUnits(), self.level),
+                units=_unit_name(item.getUnits(), self.level),
                 written_constant=kind == "local-parameter" or (bool(item.getConstant()) and self.level > 1),
-                **self.describe(item),
+                **self.describer.fields(item),
             ),
             item.getLine(),
             value=item.getValue() if item.isSetValue() else None,
@@ -813,11 +796,13 @@ class _Reader:
         body = item.getBody() if item.isSetMath() else None
         program = compile_ast(body) if body is not None else None
         for space, meaning in _annotated_meanings(item):
+            derivative = (space, meaning) == (_SYMBOLS, _DERIVATIVE)
+            self.raw.old_rate_of |= derivative
             if space == _DISTRIBUTION:
                 # whatever the body: tools that know the annotation draw a number
                 text = f"draws from a random distribution ({item.getId()}: {meaning}); it has no deterministic value"
                 program = (Instruction("problem", ("random-number", text), 0),)
-            elif len(names) == 1 and is_old_rate_of(item):
+            elif derivative and len(names) == 1:
                 program = (Instruction("rate-of", names[0], 0),)
             elif program is not None and _is_nan(program):
                 text = f"calls {item.getId()!r}, which stands for {meaning}; that is not known here"
@@ -843,10 +828,10 @@ class _Reader:
             program = self._program(item, "an algebraic rule", None)
             if program is not None:
                 self.raw.algebraic.append(RawRule("", program, item.getLine()))
-        elif item.isRate():
-            self._into(self.raw.rates, item.getVariable(), item, "rate rule")
         else:
-            self._into(self.raw.assignments, item.getVariable(), item, "assignment rule")
+            self.raw.ruled.append(item.getVariable())
+            table, what = (self.raw.rates, "rate rule") if item.isRate() else (self.raw.assignments, "assignment rule")
+            self._into(table, item.getVariable(), item, what)
 
     # -- reactions ------------------------------------------------------------------------------------
 
@@ -867,7 +852,7 @@ class _Reader:
         if item.isSetFast() and item.getFast():
             text = f"reaction {name!r} is fast: it is to be in equilibrium at all times, which is not an ODE; unset it"
             self.problems.add("fast-reaction", text, name, line)
-        details = self.describe(item)
+        details = self.describer.fields(item)
         details["compartment"] = item.getCompartment() or None if self.level > 2 else None
         details["reversible"] = bool(item.getReversible())
         if "listOfReactants" not in self.silent:
@@ -882,7 +867,7 @@ class _Reader:
         species = str(item.getSpecies())
         if self.level > 1 and item.isSetId():
             self._claim(item)
-        found = None if "modifierSpeciesReference" in self.silent else self._described(item)
+        found = None if "modifierSpeciesReference" in self.silent else self.describer.description(item)
         number = counts["modifier", species] = counts.get(("modifier", species), -1) + 1
         if found is not None or item.isSetId():
             # an id is that of a species reference, which may have one in older levels, too
@@ -922,7 +907,7 @@ class _Reader:
         found: Description | None = None
         if "speciesReference" not in self.silent:
             number = counts[side, species] = counts.get((side, species), -1) + 1
-            found = self._described(item)
+            found = self.describer.description(item)
             if found is not None:
                 self.descriptions[side, reaction, species, str(number)] = found
         program: Program | None = None
@@ -967,7 +952,7 @@ class _Reader:
 
     def _no_number(self, item: Any, given: str) -> Fraction:
         """Note that a stoichiometry is no number; 0 stands in."""
-        text = f"the stoichiometry of {item.getSpecies()!r} is {given}, which is no number; correct it"
+        text = f"the stoichiometry of {item.getSpecies()!r} is {given}, which is not a number; correct it"
         self.problems.add("bad-number", text, item.getSpecies(), item.getLine())
         return Fraction(0)
 
@@ -979,13 +964,14 @@ class _Reader:
         if name is not None:
             self._claim(item)
         trigger = item.getTrigger()
-        details = self.describe(item)
+        details = self.describer.fields(item)
         details.update(id=name, use_trigger_values=bool(item.getUseValuesFromTriggerTime()))
         if self.level > 2 and trigger is not None:
             details.update(initial_value=bool(trigger.getInitialValue()), persistent=bool(trigger.getPersistent()))
         assignments = []
         key = event_key(name, index)
-        for what, part in (("trigger", trigger), ("delay", item.getDelay()), ("priority", item.getPriority())):
+        parts = {"trigger": trigger, "delay": item.getDelay(), "priority": item.getPriority()}
+        for what, part in parts.items():
             if part is not None:
                 self._note((what, key), part, part.getMath())
         self._note(("listOfEventAssignments", key), item.getListOfEventAssignments())
@@ -994,25 +980,18 @@ class _Reader:
             program = self._program(one, f"an assignment of {label}", one.getVariable())
             if program is not None:
                 assignments.append(RawRule(one.getVariable(), program, one.getLine()))
-        self.raw.events.append(
-            RawEvent(
-                label=label,
-                line=item.getLine(),
-                trigger=self._program(trigger, f"the trigger of {label}", name) if trigger is not None else None,
-                delay=self._program(item.getDelay(), f"the delay of {label}", name) if item.isSetDelay() else None,
-                priority=self._program(item.getPriority(), f"the priority of {label}", name)
-                if item.isSetPriority()
-                else None,
-                assignments=tuple(assignments),
-                details=details,
-            )
-        )
+        programs = {
+            what: None if part is None else self._program(part, f"the {what} of {label}", name)
+            for what, part in parts.items()
+        }
+        event = RawEvent(label, item.getLine(), **programs, assignments=tuple(assignments), details=details)
+        self.raw.events.append(event)
 
     def _constraint(self, item: Any) -> None:
         program = self._program(item, "a constraint", None)
         if program is not None:
-            message = standalone(self.document, item.getMessageString()) if item.isSetMessage() else None
-            found = self._described(item, item.getMath()) or Description()
+            message = _standalone(self.document, item.getMessageString()) if item.isSetMessage() else None
+            found = self.describer.description(item, item.getMath()) or Description()
             if found.id in self.taken:
                 found = replace(found, id=None)
             elif found.id is not None:

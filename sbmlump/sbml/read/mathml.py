@@ -23,6 +23,7 @@ import libsbml
 
 from sbmlump.errors import LimitError
 from sbmlump.model.graph import FUNCTIONS, LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.sbml.read.limits import READ_LIMITS, ReadLimits
 
 __all__ = [
     "AVOGADRO",
@@ -33,6 +34,7 @@ __all__ = [
     "MathError",
     "Program",
     "compile_ast",
+    "literal",
     "numbers_with_units",
     "rate_of",
     "OPERATORS",
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 
-# -- Every operator of SBML's MathML as a construction in the expression graph -------------------
+# -- every operator of SBML's MathML as a construction in the expression graph --------------------------
 
 
 Operator = Callable[[Graph, Sequence[Node]], Node]
@@ -82,6 +84,11 @@ def as_truth(graph: Graph, node: Node) -> Node:
         if len(args) == 3 and args[0] == graph.number(1) and args[2] == zero:
             return args[1]
     return graph.call("neq", (node, zero))
+
+
+def literal(graph: Graph, value: float | Fraction) -> Node:
+    """A number of a file: a double means the decimal number that it is written as."""
+    return graph.number(value) if isinstance(value, Fraction) else graph.decimal(value)
 
 
 def _numbers(graph: Graph, args: Sequence[Node]) -> list[Node]:
@@ -213,17 +220,12 @@ OPERATORS: Final[Mapping[str, Operator]] = {
 """Name of the operator to its construction; each raises :class:`MathError` for a wrong number of arguments."""
 
 
-# -- Mathematics of an SBML file into nodes of an expression graph -------------------------------
+# -- programs, and how they are run into a graph -------------------------------------------------------
 
 
 AVOGADRO: Final = 602214179 * 10**15
 """The value that SBML gives the csymbol, exactly."""
 
-_MAX_CALLED_STEPS: Final = 250_000
-"""Steps inside function definitions that are done however small a model is: less than a second of work."""
-_CALLED_STEPS_A_STEP: Final = 200
-"""Further ones for each step outside of them; a call of a function of 200 operators in every place."""
-_MAX_EXPONENT: Final = 400  # more than a double holds; bounds the size of the exact number
 RATE_OF: Final = "rateOf "
 """How the names of symbols begin that stand for rates of change; no id does."""
 _Node: Final = libsbml.ASTNode
@@ -355,7 +357,7 @@ def _number(node: Any, kind: int) -> Fraction | float | None:
         return float(_Node.getValue(node))
     if kind == libsbml.AST_INTEGER:
         return Fraction(_Node.getInteger(node))
-    if kind == libsbml.AST_REAL_E and abs(_Node.getExponent(node)) <= _MAX_EXPONENT:
+    if kind == libsbml.AST_REAL_E and abs(_Node.getExponent(node)) <= READ_LIMITS.exponent:
         return Fraction(repr(float(_Node.getMantissa(node)))) * Fraction(10) ** int(_Node.getExponent(node))
     if kind == libsbml.AST_RATIONAL:
         return Fraction(_Node.getNumerator(node), _Node.getDenominator(node))
@@ -408,9 +410,17 @@ class Builder:
         Function definitions by id.
     known : container of str
         Ids that may stand in the mathematics; others raise :class:`MathError` (``unknown-id``).
+    limits : ReadLimits
     """
 
-    def __init__(self, graph: Graph, functions: Mapping[str, Function], known: frozenset[str]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        functions: Mapping[str, Function],
+        known: frozenset[str],
+        limits: ReadLimits = READ_LIMITS,
+    ) -> None:
+        self.limits = limits
         self.graph = graph
         self.functions = functions
         self.known = known
@@ -468,7 +478,7 @@ class Builder:
                 self._steps += 1
             else:
                 self._called += 1
-                if self._called > _MAX_CALLED_STEPS + _CALLED_STEPS_A_STEP * self._steps:
+                if self._called > self.limits.called_steps + self.limits.called_steps_a_step * self._steps:
                     text = "grows beyond all measure when its function definitions are inserted; call fewer of them"
                     raise MathError("too-large", text)
             kind = step.kind
@@ -486,21 +496,21 @@ class Builder:
     def _name(self, name: str, frame: _Frame, renamed: Mapping[str, str]) -> Node:
         if frame.names is not None:
             if name not in frame.names:
-                raise MathError("unknown-id", f"uses {name!r}, which is no argument of the function definition")
+                raise MathError("unknown-id", f"uses {name!r}, which is not an argument of the function definition")
             return frame.names[name]
         if name in renamed:
             return self.graph.symbol(renamed[name])
         node = self._symbols.get(name)
         if node is None:
             if name not in self.known:
-                raise MathError("unknown-id", f"uses {name!r}, which is no id of the model that has a value")
+                raise MathError("unknown-id", f"uses {name!r}, which is not an id of the model that has a value")
             node = self._symbols[name] = self.graph.symbol(name)
         return node
 
     def _leaf(self, step: Instruction, frame: _Frame, renamed: Mapping[str, str]) -> Node:
         graph = self.graph
         if step.kind == "number":
-            return graph.decimal(step.payload) if isinstance(step.payload, float) else graph.number(step.payload)
+            return literal(graph, step.payload)
         if step.kind == "constant":
             return graph.constant(step.payload)
         if step.kind == "time":
@@ -516,7 +526,7 @@ class Builder:
     def _call(self, step: Instruction, values: list[Node], frames: list[_Frame]) -> None:
         function = self.functions.get(step.payload)
         if function is None:
-            raise MathError("unknown-function", f"calls {step.payload!r}, which is no function definition")
+            raise MathError("unknown-function", f"calls {step.payload!r}, which is not a function definition")
         first = len(values) - step.arity
         arguments = tuple(values[first:])
         del values[first:]

@@ -5,6 +5,7 @@ saying so (``<cn type="integer">3.5</cn>`` becomes 3, integers beyond 32 bits be
 It aborts where the level, the version and the namespace do not belong together. This module takes the file as UTF-8
 and reads it once with expat, which does not recurse, refuses what is unsafe or unreadable,
 and rewrites the integers that libSBML cannot hold as sums of products of ones that it can.
+Large files in which arrays show that there is nothing of that kind take a fast path.
 """
 
 from __future__ import annotations
@@ -21,298 +22,18 @@ import numpy as np
 
 from sbmlump.errors import InputError, Reason
 from sbmlump.model_files import MAX_BYTES
+from sbmlump.sbml.read.limits import READ_LIMITS, ReadLimits
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_DEPTH",
-    "check_bytes",
-    "formula_depth",
-    "prepare_bytes",
-    "is_plain",
-    "NumberElement",
-    "rewrite_number",
-    "as_utf8",
-]
+__all__ = ["as_utf8", "formula_depth", "is_on_fast_path", "prepare_bytes"]
 
-
-# -- See at a glance that a large file holds nothing that the check of its bytes woul ------------
-
-# See at a glance that a large file holds nothing that the check of its bytes would refuse or rewrite.
-#
-# A handler of expat costs a microsecond, and files of generated networks have millions of tags. Where every ``<`` and
-# ``>`` stands for a tag, the depth of all elements is a sum over arrays. Anything out of the ordinary
-# (comments, CDATA, a
-# DOCTYPE, ``>`` in a text, unusual numbers, another encoding) makes the answer *no*, and expat looks.
-
-
-_WORTH_IT: Final = 256 * 1024  # bytes from which expat is the slower one
-_MAX_PLAIN_BYTES: Final = 128 * 1024 * 1024
-_MAX_PLAIN_DEPTH: Final = 200
-_START: Final = re.compile(
-    rb"""\s*(<\?xml\s+version=["']1\.0["']\s+encoding=["']utf-8["']\s*\?>)?"""
-    rb"""\s*<sbml\s[^<>]*xmlns=["']http://www\.sbml\.org/sbml/level[^<>]*>""",
-    re.IGNORECASE,
-)
-_NUMBER: Final = re.compile(rb"<(?:[^<>\s/:]*:)?cn[\s/>]")
-#: A number in plain decimal notation, of a type that libSBML does not misread.
-_PLAIN_NUMBER: Final = re.compile(
-    rb"""<(?:[^<>\s/:]*:)?cn(?:\s+(?:type=["']real["']|\w+:units=["']\w+["']))*\s*>"""
-    rb"""\s*[+-]?[0-9]{1,17}(?:\.[0-9]{0,17})?(?:[eE][+-]?[0-9]{1,2})?\s*</"""
-    rb"""|<(?:[^<>\s/:]*:)?cn(?:\s+(?:type=["']integer["']|\w+:units=["']\w+["']))*\s*>\s*[+-]?[0-9]{1,9}\s*</"""
-)
-_LESS, _GREATER, _SLASH, _MARK, _QUESTION = b"<>/!?"
-
-
-def is_plain(data: bytes) -> bool:
-    """Whether ``data`` is a large file of UTF-8 that needs no closer look.
-
-    True means: the outermost element is ``sbml`` of an SBML namespace, there is no DOCTYPE, no comment and no CDATA
-    section, no element (up to where the file stops being well-formed, if it does) is more than 200 deep, there is no
-    infix formula, and every ``cn`` is a number in plain decimal notation that a double or 32 bits hold.
-    """
-    if not _WORTH_IT <= len(data) <= _MAX_PLAIN_BYTES:
-        return False
-    start = _START.match(data)
-    if start is None or b"formula" in data or b"\0" in data:
-        return False
-    if len(_NUMBER.findall(data)) != len(_PLAIN_NUMBER.findall(data)):
-        return False
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    declaration = data.find(b"?>", 0, start.end())
-    return _is_shallow(np.frombuffer(data, dtype=np.uint8)[declaration + 2 if declaration >= 0 else 0 :])
-
-
-def _is_shallow(text: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> bool:
-    opening = np.flatnonzero(text == _LESS)
-    closing = np.flatnonzero(text == _GREATER)
-    if len(opening) != len(closing):
-        return False
-    if not (np.all(opening < closing) and np.all(closing[:-1] < opening[1:])):
-        return False  # a > stands in a text or an attribute
-    first, last = text[opening + 1], text[closing - 1]
-    if np.any((first == _MARK) | (first == _QUESTION)):
-        return False
-    steps = np.where(first == _SLASH, -1, np.where(last == _SLASH, 0, 1)).astype(np.int8)
-    return bool(np.cumsum(steps, dtype=np.int64).max() <= _MAX_PLAIN_DEPTH)
-
-
-# -- MathML numbers as text: which of them libSBML reads rightly, and how to write th ------------
-
-# MathML numbers as text: which of them libSBML reads rightly, and how to write the others so that it does.
-
-
-_INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*")
-_REAL: Final = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
-_MAX_DIGITS: Final = 400
-_BLOCK: Final = 10**9  # fits 32 bits, and keeps the written sum readable
-
-
-@dataclass(slots=True)
-class NumberElement:
-    """A ``cn`` element: where its tags begin in the bytes, its attributes, its text between ``sep`` elements."""
-
-    start: int
-    attributes: Mapping[str, str]
-    parts: list[str] = field(default_factory=lambda: [""])
-    end: int = 0
-
-
-def rewrite_number(number: NumberElement) -> str | None:
-    """Check one number; MathML that means the same where libSBML would misread it (``@`` stands for the prefix).
-
-    Returns
-    -------
-    str or None
-        ``None`` where libSBML reads the element rightly.
-
-    Raises
-    ------
-    ValueError
-        If the text is no number of its type, or is beyond what a double holds.
-    """
-    kind = number.attributes.get("type", "real")
-    shown = f"<cn type={kind!r}> {' <sep/> '.join(p.strip() for p in number.parts)[:60]} </cn>"
-    if number.attributes.get("base", "10").strip() != "10":
-        raise ValueError(f"{shown}: numbers to another base than 10 are not read")
-    if kind == "integer":
-        value = _integers(number.parts, 1, shown)[0]
-        return None if _fits(value) else _written(value)
-    if kind == "rational":
-        top, bottom = _integers(number.parts, 2, shown)
-        if bottom == 0:
-            raise ValueError(f"{shown}: the denominator is 0")
-        if _fits(top) and _fits(bottom):
-            return None
-        return f"<@apply><@divide/>{_written(top)}{_written(bottom)}</@apply>"
-    if kind == "e-notation":
-        _check_real(number.parts, 2, shown)
-        return None
-    if kind == "real":
-        _check_real(number.parts, 1, shown)
-        return None
-    raise ValueError(f"{shown}: the type is none of real, integer, rational, e-notation")
-
-
-def _integers(parts: list[str], count: int, shown: str) -> list[int]:
-    if len(parts) != count or not all(_INTEGER.fullmatch(part) for part in parts):
-        raise ValueError(f"{shown} is not written as {'an integer' if count == 1 else 'two integers'}")
-    if any(len(part.strip()) > _MAX_DIGITS for part in parts):
-        raise ValueError(f"{shown} has more than {_MAX_DIGITS} digits")
-    return [int(part) for part in parts]
-
-
-def _check_real(parts: list[str], count: int, shown: str) -> None:
-    text = parts[0].strip()
-    if len(parts) != count or not _REAL.fullmatch(text) or (count == 2 and not _INTEGER.fullmatch(parts[1])):
-        raise ValueError(f"{shown} is not a number")
-    if count == 2:
-        if "e" in text.lower():
-            raise ValueError(f"{shown} has two exponents")
-        text += "e" + parts[1].strip()
-    value = float(text)
-    digits = text.lower().partition("e")[0]
-    if math.isinf(value) or (value == 0 and re.search("[1-9]", digits)):
-        raise ValueError(f"{shown} is beyond what a double holds")
-
-
-def _fits(value: int) -> bool:
-    return abs(value) < 2**31
-
-
-def _written(value: int) -> str:
-    """``value`` by Horner's rule in blocks of nine digits."""
-    sign = "-" if value < 0 else ""
-    blocks: list[int] = []
-    rest = abs(value)
-    while rest or not blocks:
-        rest, block = divmod(rest, _BLOCK)
-        blocks.append(block)
-    text = f'<@cn type="integer">{sign}{blocks[-1]}</@cn>'
-    base = f'<@cn type="integer">{_BLOCK}</@cn>'
-    for block in reversed(blocks[:-1]):
-        last = f'<@cn type="integer">{sign}{block}</@cn>'
-        text = f"<@apply><@plus/><@apply><@times/>{text}{base}</@apply>{last}</@apply>"
-    return text
-
-
-# -- Bytes of an XML file, in whatever encoding, as one UTF-8 document ---------------------------
-
-# Tools differ in what they make of a byte order mark, of a declaration without an encoding, or of one that
-# names another
-# than UTF-8 (libSBML refuses what XML allows). So the bytes are decoded here, once; libSBML, simulators and
-# archives are
-# given the result.
-
-
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_BARE: Final = (("<\0?\0".encode("latin-1"), "utf-16-le"), ("\0<\0?".encode("latin-1"), "utf-16-be"))
-"""Beginnings of a file in UTF-16 that has no mark."""
-_DECLARATION: Final = re.compile(r"<\?xml\s[^>]*?\?>")
-_ENCODING: Final = re.compile(r"""\sencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
-_LONGEST_DECLARATION: Final = 1000
-#: Encodings of text that people write XML in; Python knows others (rot13, punycode, utf-7) that are none.
-_READ: Final = re.compile(
-    r"utf-8(-sig)?|utf-16(-le|-be)?|utf-32(-le|-be)?|ascii|iso8859-\d+|cp\d+|koi8-[rut]|mac-\w+|tis-620|hz"
-    r"|big5(hkscs)?|gb2312|gbk|gb18030|shift_jis(x0213|_2004)?|euc_(jp|kr|jisx0213|jis_2004)|iso2022_\w+|johab|kz1048"
-)
-_IN_UTF8: Final = ("utf-8", "ascii")
-
-
-def as_utf8(data: bytes, *, file: str) -> bytes:
-    """``data`` in UTF-8, without a byte order mark, declared as such or without a declaration.
-
-    Bytes that are that already are returned as they are. Lines keep their numbers.
-
-    Raises
-    ------
-    InputError
-        Code ``encoding`` if the bytes are not text in the encoding that the mark or the declaration names (UTF-8 where
-        there is neither), or if that is not known.
-    """
-    mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", ""))
-    if not encoding:
-        encoding = next((e for start, e in _BARE if data.startswith(start)), "")
-    head = _head(data, len(mark), encoding)
-    if not head.lstrip().startswith("<"):
-        return data  # no XML in any encoding; the parser says so
-    declaration = _DECLARATION.match(head)
-    named = None if declaration is None else _ENCODING.search(declaration.group())
-    label = "UTF-8" if named is None else named.group(1)
-    encoding = encoding or _codec(label, file)
-    if encoding in _IN_UTF8 and not mark:
-        if not data.isascii():
-            _decoded(data, encoding, file, label)
-        if declaration is None or (named is not None and label.lower() == "utf-8"):
-            return data
-        # every byte is UTF-8 already: only the declaration changes
-        return _declared(declaration.group()).encode() + data[declaration.end() :]
-    text = _decoded(data[len(mark) :], encoding, file, encoding if mark else label)
-    found = _DECLARATION.match(text)
-    return (text if found is None else _declared(found.group()) + text[found.end() :]).encode()
-
-
-def _head(data: bytes, start: int, encoding: str) -> str:
-    """The first characters, as far as a declaration may reach."""
-    head = data[start : start + 4 * _LONGEST_DECLARATION]
-    return head.decode(encoding or "latin-1", errors="ignore")[:_LONGEST_DECLARATION]
-
-
-def _codec(label: str, file: str) -> str:
-    try:
-        name = codecs.lookup(label).name
-    except (LookupError, ValueError):
-        name = ""
-    if not _READ.fullmatch(name):
-        text = f"{file} declares the encoding {label!r}, which is not known; save it in UTF-8"
-        raise InputError(Reason("encoding", text, line=1))
-    if name.startswith(("utf-16", "utf-32")):  # the declaration could be read byte by byte
-        text = f"{file} declares the encoding {label!r}, but it is not written in it; save it in UTF-8"
-        raise InputError(Reason("encoding", text, line=1))
-    return name
-
-
-def _decoded(data: bytes, encoding: str, file: str, label: str) -> str:
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        shown = " ".join(f"{byte:02x}" for byte in data[error.start : error.start + 3])
-        text = (
-            f"{file}, line {line}: the bytes {shown} are not text in {label}; save the file in UTF-8, or declare the "
-            "encoding that it is in (ISO-8859-1 and windows-1252 are frequent)"
-        )
-        raise InputError(Reason("encoding", text, line=line)) from None
-
-
-def _declared(declaration: str) -> str:
-    """The declaration of a UTF-8 document, as many lines long as the one it takes the place of."""
-    return '<?xml version="1.0" encoding="UTF-8"' + "\n" * declaration.count("\n") + "?>"
-
-
-# -- Look at the bytes of a model before libSBML does --------------------------------------------
-
-
-MAX_DEPTH: Final = 1000
-#: An infix formula (Level 1) has no XML depth; its length and its operators bound the depth of its tree.
-MAX_FORMULA: Final = 100_000
 
 _SBML: Final = "http://www.sbml.org/sbml/level"
-_MATHML_CN: Final = "http://www.w3.org/1998/Math/MathML cn"
+_MATHML: Final = "http://www.w3.org/1998/Math/MathML"
+_CN, _SEP = f"{_MATHML} cn", f"{_MATHML} sep"
 #: Elements about which there is nothing to ask but their depth; half of a large file are such.
-_PLAIN: Final = frozenset(
-    f"http://www.w3.org/1998/Math/MathML {name}"
-    for name in ("math", "apply", "ci", "times", "plus", "minus", "divide", "power")
+_UNQUESTIONED: Final = frozenset(
+    f"{_MATHML} {name}" for name in ("math", "apply", "ci", "times", "plus", "minus", "divide", "power")
 )
-_MATHML_SEP: Final = "http://www.w3.org/1998/Math/MathML sep"
 #: Level and version as their attributes give them, and the namespaces that belong to them.
 _NAMESPACES: Final = {
     ("1", "1"): (_SBML + "1",),
@@ -323,8 +44,8 @@ _NAMESPACES: Final = {
 }
 
 
-def check_bytes(data: bytes, *, file: str) -> None:
-    """Refuse bytes that are not a safe SBML file.
+def prepare_bytes(data: bytes, *, file: str, limits: ReadLimits = READ_LIMITS, fast_path: bool = True) -> bytes:
+    """Check ``data`` and return what libSBML shall parse: UTF-8, with every number one that it reads rightly.
 
     Parameters
     ----------
@@ -332,32 +53,32 @@ def check_bytes(data: bytes, *, file: str) -> None:
         Content of the file.
     file : str
         Name for messages.
+    limits : ReadLimits
+    fast_path : bool
+        Look no further than the outermost tag of a large file that :func:`is_on_fast_path`; whether it is well-formed
+        is for libSBML to say.
 
     Raises
     ------
     InputError
         With one reason, whose code is one of ``empty-file``, ``too-large``, ``encoding``, ``doctype``, ``too-deep``,
-        ``not-xml``, ``not-sbml``, ``bad-number``.
+        ``not-xml``, ``not-sbml``, ``invalid-sbml``, ``bad-number``.
     """
-    _scan(_as_utf8(data, file), file)
-
-
-def prepare_bytes(data: bytes, *, file: str) -> bytes:
-    """Check ``data`` and return what libSBML shall parse: UTF-8, with every number one that it reads rightly.
-
-    A large file in which :func:`~sbmlump.sbml.read.precheck.is_plain` sees nothing to refuse or rewrite is not looked
-    at further than its outermost tag; whether it is well-formed is for libSBML to say.
-
-    Raises
-    ------
-    InputError
-        As :func:`check_bytes`.
-    """
-    data = _as_utf8(data, file)
-    if is_plain(data):
-        _scan_root(data, file)
+    if not data.strip():
+        raise InputError(Reason("empty-file", f"{file} is empty; nothing to read"))
+    if len(data) > MAX_BYTES:
+        raise InputError(Reason("too-large", f"{file} has more than the {MAX_BYTES >> 20} MB that are read"))
+    data = as_utf8(data, file=file, limits=limits)
+    scan = _Scan(file, limits)
+    if fast_path and is_on_fast_path(data, limits):
+        scan.parser.Parse(data[: data.index(b">", data.index(b"<sbml")) + 1], False)
         return data
-    scan = _scan(data, file)
+    try:
+        scan.parser.Parse(data, True)
+    except expat.ExpatError as error:
+        message = expat.errors.messages.get(error.code, "it cannot be parsed")
+        text = f"{file} is not well-formed XML: {message} at line {error.lineno}, column {error.offset + 1}"
+        raise InputError(Reason("not-xml", text, line=error.lineno)) from None
     if not scan.rewrites:
         return data
     parts: list[bytes] = []
@@ -372,36 +93,90 @@ def prepare_bytes(data: bytes, *, file: str) -> bytes:
     return b"".join(parts)
 
 
-def _as_utf8(data: bytes, file: str) -> bytes:
-    """``data`` as one UTF-8 document, once it is known to be of a size that is read."""
-    if not data.strip():
-        raise InputError(Reason("empty-file", f"{file} is empty; nothing to read"))
-    if len(data) > MAX_BYTES:
-        raise InputError(Reason("too-large", f"{file} has more than the {MAX_BYTES >> 20} MB that are read"))
-    return as_utf8(data, file=file)
+class _Scan:
+    """Handlers and findings of one pass of expat."""
 
+    def __init__(self, file: str, limits: ReadLimits) -> None:
+        self.file = file
+        self.limits = limits
+        self.depth = 0
+        self.rewrites: list[tuple[_Number, str]] = []
+        self._skip_from: int | None = None  # depth of the notes or annotation element we are inside
+        self._number: _Number | None = None
+        parser = expat.ParserCreate("utf-8", namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.EntityDeclHandler = self._doctype
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        self.parser = parser
 
-def _scan(data: bytes, file: str) -> _Scan:
-    """One pass over a UTF-8 document."""
-    scan = _Scan(file)
-    try:
-        scan.parser.Parse(data, True)
-    except expat.ExpatError as error:
-        message = expat.errors.messages.get(error.code, "it cannot be parsed")
-        raise InputError(
-            Reason(
-                "not-xml",
-                f"{file} is not well-formed XML: {message} at line {error.lineno}, column {error.offset + 1}",
-                line=error.lineno,
-            )
-        ) from None
-    return scan
+    def _fail(self, code: str, message: str) -> InputError:
+        line = self.parser.CurrentLineNumber
+        return InputError(Reason(code, f"{self.file}, line {line}: {message}", line=line))
 
+    def _doctype(self, *_: object) -> None:
+        raise self._fail("doctype", "a DOCTYPE or ENTITY declaration is refused as unsafe; remove it")
 
-def _scan_root(data: bytes, file: str) -> None:
-    """Look at the outermost tag only, of a file that is known to have one."""
-    end = data.index(b">", data.index(b"<sbml")) + 1
-    _Scan(file).parser.Parse(data[:end], False)
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self.depth += 1
+        if self.depth > self.limits.depth:
+            raise self._fail("too-deep", f"elements are nested more than {self.limits.depth} deep")
+        if name in _UNQUESTIONED and self._number is None and self.depth > 1:
+            return
+        if self.depth == 1:
+            self._root(name, attributes)
+        elif self._number is not None:
+            if name == _SEP:
+                self._number.parts.append("")
+            else:
+                raise self._fail("bad-number", f"a number (cn) holds an element {name.rpartition(' ')[2]!r}")
+        elif name == _CN:
+            if self._skip_from is None:
+                self._number = _Number(self.parser.CurrentByteIndex, attributes)
+                self.parser.CharacterDataHandler = self._text
+        elif self._skip_from is None and name.startswith(_SBML):
+            if name.endswith((" notes", " annotation")):
+                self._skip_from = self.depth
+            elif "formula" in attributes:
+                self._formula(attributes["formula"])
+
+    def _formula(self, text: str) -> None:
+        if len(text) > self.limits.formula:
+            raise self._fail("too-deep", f"a formula has more than {self.limits.formula} characters")
+        if formula_depth(text) > self.limits.depth:
+            raise self._fail("too-deep", f"a formula is nested more than {self.limits.depth} deep")
+
+    def _root(self, name: str, attributes: dict[str, str]) -> None:
+        uri, _, local = name.rpartition(" ")
+        if local != "sbml" or not uri.startswith(_SBML):
+            raise self._fail("not-sbml", f"the outermost element is {local!r}, not <sbml>: this is XML but not SBML")
+        given = attributes.get("level", ""), attributes.get("version", "")
+        if uri not in _NAMESPACES.get((given[0].strip(), given[1].strip()), ()):  # libSBML aborts on some of these
+            known = any(uri in uris for uris in _NAMESPACES.values())
+            text = f"Level {given[0][:9]} Version {given[1][:9]} with the namespace {uri[:99]}"
+            advice = "" if known else "; the namespace is none of SBML"
+            raise self._fail("invalid-sbml", f"there is no SBML {text}{advice}; correct the <sbml> element")
+
+    def _text(self, text: str) -> None:
+        if self._number is not None:
+            self._number.parts[-1] += text
+
+    def _end(self, name: str) -> None:
+        if self.depth == self._skip_from:
+            self._skip_from = None
+        self.depth -= 1
+        number = self._number
+        if number is not None and name == _CN:
+            self._number = None
+            self.parser.CharacterDataHandler = None
+            number.end = self.parser.CurrentByteIndex
+            try:
+                replacement = _rewritten(number, self.limits)
+            except ValueError as error:
+                raise self._fail("bad-number", str(error)) from None
+            if replacement is not None:
+                self.rewrites.append((number, replacement))
 
 
 def formula_depth(text: str) -> int:
@@ -448,86 +223,235 @@ class _Levels:
         return self.base + self.sums + self.products + self.powers
 
 
-class _Scan:
-    """Handlers and findings of one pass of expat."""
+# -- the fast path -----------------------------------------------------------------------------------
 
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.depth = 0
-        self.rewrites: list[tuple[NumberElement, str]] = []
-        self._skip_from: int | None = None  # depth of the notes or annotation element we are inside
-        self._number: NumberElement | None = None
-        parser = expat.ParserCreate("utf-8", namespace_separator=" ")
-        parser.buffer_text = True
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.EntityDeclHandler = self._doctype
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        self.parser = parser
 
-    def _fail(self, code: str, message: str) -> InputError:
-        line = self.parser.CurrentLineNumber
-        return InputError(Reason(code, f"{self.file}, line {line}: {message}", line=line))
+_START: Final = re.compile(
+    rb"""\s*(<\?xml\s+version=["']1\.0["']\s+encoding=["']utf-8["']\s*\?>)?"""
+    rb"""\s*<sbml\s[^<>]*xmlns=["']http://www\.sbml\.org/sbml/level[^<>]*>""",
+    re.IGNORECASE,
+)
+_ANY_CN: Final = re.compile(rb"<(?:[^<>\s/:]*:)?cn[\s/>]")
+#: A number in plain decimal notation, of a type that libSBML does not misread.
+_DECIMAL_CN: Final = re.compile(
+    rb"""<(?:[^<>\s/:]*:)?cn(?:\s+(?:type=["']real["']|\w+:units=["']\w+["']))*\s*>"""
+    rb"""\s*[+-]?[0-9]{1,17}(?:\.[0-9]{0,17})?(?:[eE][+-]?[0-9]{1,2})?\s*</"""
+    rb"""|<(?:[^<>\s/:]*:)?cn(?:\s+(?:type=["']integer["']|\w+:units=["']\w+["']))*\s*>\s*[+-]?[0-9]{1,9}\s*</"""
+)
 
-    def _doctype(self, *_: object) -> None:
-        raise self._fail("doctype", "a DOCTYPE or ENTITY declaration is refused as unsafe; remove it")
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise self._fail("too-deep", f"elements are nested more than {MAX_DEPTH} deep")
-        if name in _PLAIN and self._number is None and self.depth > 1:
-            return
-        if self.depth == 1:
-            self._root(name, attributes)
-        elif self._number is not None:
-            if name == _MATHML_SEP:
-                self._number.parts.append("")
-            else:
-                raise self._fail("bad-number", f"a number (cn) holds an element {name.rpartition(' ')[2]!r}")
-        elif name == _MATHML_CN:
-            if self._skip_from is None:
-                self._number = NumberElement(self.parser.CurrentByteIndex, attributes)
-                self.parser.CharacterDataHandler = self._text
-        elif self._skip_from is None and name.startswith(_SBML):
-            if name.endswith((" notes", " annotation")):
-                self._skip_from = self.depth
-            elif "formula" in attributes:
-                self._formula(attributes["formula"])
+def is_on_fast_path(data: bytes, limits: ReadLimits = READ_LIMITS) -> bool:
+    """Whether ``data`` is a large file of UTF-8 that holds nothing that expat would refuse or have rewritten.
 
-    def _formula(self, text: str) -> None:
-        if len(text) > MAX_FORMULA:
-            raise self._fail("too-deep", f"a formula has more than {MAX_FORMULA} characters")
-        if formula_depth(text) > MAX_DEPTH:
-            raise self._fail("too-deep", f"a formula is nested more than {MAX_DEPTH} deep")
+    True means: the outermost element is ``sbml`` of an SBML namespace, there is no DOCTYPE, no comment and no CDATA
+    section, no element (up to where the file stops being well-formed, if it does) is more than 200 deep, there is no
+    infix formula, and every ``cn`` is a number in plain decimal notation that a double or 32 bits hold. Where every
+    ``<`` and ``>`` stands for a tag, the depth of all elements is a sum over arrays; anything out of the ordinary makes
+    the answer *no*.
+    """
+    if not limits.at_a_glance <= len(data) <= limits.most_at_a_glance:
+        return False
+    start = _START.match(data)
+    if start is None or b"formula" in data or b"\0" in data:
+        return False
+    if len(_ANY_CN.findall(data)) != len(_DECIMAL_CN.findall(data)):
+        return False
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    declaration = data.find(b"?>", 0, start.end())
+    text = np.frombuffer(data, dtype=np.uint8)[declaration + 2 if declaration >= 0 else 0 :]
+    less, greater, slash, mark, question = b"<>/!?"
+    opening, closing = np.flatnonzero(text == less), np.flatnonzero(text == greater)
+    if len(opening) != len(closing) or not (np.all(opening < closing) and np.all(closing[:-1] < opening[1:])):
+        return False  # a > stands in a text or an attribute
+    first, last = text[opening + 1], text[closing - 1]
+    if np.any((first == mark) | (first == question)):
+        return False
+    steps = np.where(first == slash, -1, np.where(last == slash, 0, 1)).astype(np.int8)
+    return bool(np.cumsum(steps, dtype=np.int64).max() <= limits.depth_at_a_glance)
 
-    def _root(self, name: str, attributes: dict[str, str]) -> None:
-        uri, _, local = name.rpartition(" ")
-        if local != "sbml" or not uri.startswith(_SBML):
-            raise self._fail("not-sbml", f"the outermost element is {local!r}, not <sbml>: this is XML but not SBML")
-        given = attributes.get("level", ""), attributes.get("version", "")
-        if uri not in _NAMESPACES.get((given[0].strip(), given[1].strip()), ()):  # libSBML aborts on some of these
-            known = any(uri in uris for uris in _NAMESPACES.values())
-            text = f"Level {given[0][:9]} Version {given[1][:9]} with the namespace {uri[:99]}"
-            advice = "" if known else "; the namespace is none of SBML"
-            raise self._fail("invalid-sbml", f"there is no SBML {text}{advice}; correct the <sbml> element")
 
-    def _text(self, text: str) -> None:
-        if self._number is not None:
-            self._number.parts[-1] += text
+# -- MathML numbers: which of them libSBML reads rightly, and how to write the others -----------------
 
-    def _end(self, name: str) -> None:
-        if self.depth == self._skip_from:
-            self._skip_from = None
-        self.depth -= 1
-        number = self._number
-        if number is not None and name == _MATHML_CN:
-            self._number = None
-            self.parser.CharacterDataHandler = None
-            number.end = self.parser.CurrentByteIndex
-            try:
-                replacement = rewrite_number(number)
-            except ValueError as error:
-                raise self._fail("bad-number", str(error)) from None
-            if replacement is not None:
-                self.rewrites.append((number, replacement))
+
+_INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*")
+_REAL: Final = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+
+
+@dataclass(slots=True)
+class _Number:
+    """A ``cn`` element: where its tags begin in the bytes, its attributes, its text between ``sep`` elements."""
+
+    start: int
+    attributes: Mapping[str, str]
+    parts: list[str] = field(default_factory=lambda: [""])
+    end: int = 0
+
+
+def _rewritten(number: _Number, limits: ReadLimits) -> str | None:
+    """Check one number; MathML that means the same where libSBML would misread it (``@`` stands for the prefix).
+
+    Returns
+    -------
+    str or None
+        ``None`` where libSBML reads the element rightly.
+
+    Raises
+    ------
+    ValueError
+        If the text is no number of its type, or is beyond what a double holds.
+    """
+    kind = number.attributes.get("type", "real")
+    shown = f"<cn type={kind!r}> {' <sep/> '.join(p.strip() for p in number.parts)[:60]} </cn>"
+    if number.attributes.get("base", "10").strip() != "10":
+        raise ValueError(f"{shown}: numbers to another base than 10 are not read")
+    if kind == "integer":
+        value = _integers(number.parts, 1, shown, limits)[0]
+        return None if _fits(value) else _in_blocks(value)
+    if kind == "rational":
+        top, bottom = _integers(number.parts, 2, shown, limits)
+        if bottom == 0:
+            raise ValueError(f"{shown}: the denominator is 0")
+        if _fits(top) and _fits(bottom):
+            return None
+        return f"<@apply><@divide/>{_in_blocks(top)}{_in_blocks(bottom)}</@apply>"
+    if kind in ("real", "e-notation"):
+        _check_real(number.parts, 1 if kind == "real" else 2, shown)
+        return None
+    raise ValueError(f"{shown}: the type is none of real, integer, rational, e-notation")
+
+
+def _integers(parts: list[str], count: int, shown: str, limits: ReadLimits) -> list[int]:
+    if len(parts) != count or not all(_INTEGER.fullmatch(part) for part in parts):
+        raise ValueError(f"{shown} is not written as {'an integer' if count == 1 else 'two integers'}")
+    if any(len(part.strip()) > limits.digits for part in parts):
+        raise ValueError(f"{shown} has more than {limits.digits} digits")
+    return [int(part) for part in parts]
+
+
+def _check_real(parts: list[str], count: int, shown: str) -> None:
+    text = parts[0].strip()
+    if len(parts) != count or not _REAL.fullmatch(text) or (count == 2 and not _INTEGER.fullmatch(parts[1])):
+        raise ValueError(f"{shown} is not a number")
+    if count == 2:
+        if "e" in text.lower():
+            raise ValueError(f"{shown} has two exponents")
+        text += "e" + parts[1].strip()
+    value = float(text)
+    digits = text.lower().partition("e")[0]
+    if math.isinf(value) or (value == 0 and re.search("[1-9]", digits)):
+        raise ValueError(f"{shown} is beyond what a double holds")
+
+
+def _fits(value: int) -> bool:
+    return abs(value) < 2**31
+
+
+def _in_blocks(value: int) -> str:
+    """``value`` by Horner's rule in blocks of nine digits."""
+    sign = "-" if value < 0 else ""
+    base = 10**9  # fits 32 bits, and keeps the written sum readable
+    blocks: list[int] = []
+    higher = abs(value)
+    while higher or not blocks:
+        higher, block = divmod(higher, base)
+        blocks.append(block)
+    text = f'<@cn type="integer">{sign}{blocks[-1]}</@cn>'
+    factor = f'<@cn type="integer">{base}</@cn>'
+    for block in reversed(blocks[:-1]):
+        summand = f'<@cn type="integer">{sign}{block}</@cn>'
+        text = f"<@apply><@plus/><@apply><@times/>{text}{factor}</@apply>{summand}</@apply>"
+    return text
+
+
+# -- bytes in whatever encoding, as one UTF-8 document -------------------------------------------------
+
+# Tools differ in what they make of a byte order mark, of a declaration without an encoding, or of one that names
+# another than UTF-8 (libSBML refuses what XML allows). So the bytes are decoded here, once; libSBML, simulators and
+# archives are given the result.
+
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_BARE: Final = (("<\0?\0".encode("latin-1"), "utf-16-le"), ("\0<\0?".encode("latin-1"), "utf-16-be"))
+"""Beginnings of a file in UTF-16 that has no mark."""
+_DECLARATION: Final = re.compile(r"<\?xml\s[^>]*?\?>")
+_ENCODING: Final = re.compile(r"""\sencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
+#: Encodings of text that people write XML in; Python knows others (rot13, punycode, utf-7) that are none.
+_KNOWN: Final = re.compile(
+    r"utf-8(-sig)?|utf-16(-le|-be)?|utf-32(-le|-be)?|ascii|iso8859-\d+|cp\d+|koi8-[rut]|mac-\w+|tis-620|hz"
+    r"|big5(hkscs)?|gb2312|gbk|gb18030|shift_jis(x0213|_2004)?|euc_(jp|kr|jisx0213|jis_2004)|iso2022_\w+|johab|kz1048"
+)
+
+
+def as_utf8(data: bytes, *, file: str, limits: ReadLimits = READ_LIMITS) -> bytes:
+    """``data`` in UTF-8, without a byte order mark, declared as such or without a declaration.
+
+    Bytes that are that already are returned as they are. Lines keep their numbers.
+
+    Raises
+    ------
+    InputError
+        Code ``encoding`` if the bytes are not text in the encoding that the mark or the declaration names (UTF-8 where
+        there is neither), or if that is not known.
+    """
+    mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", ""))
+    if not encoding:
+        encoding = next((e for start, e in _BARE if data.startswith(start)), "")
+    head = data[len(mark) : len(mark) + 4 * limits.declaration].decode(encoding or "latin-1", errors="ignore")
+    head = head[: limits.declaration]
+    if not head.lstrip().startswith("<"):
+        return data  # no XML in any encoding; the parser says so
+    declaration = _DECLARATION.match(head)
+    named = None if declaration is None else _ENCODING.search(declaration.group())
+    label = "UTF-8" if named is None else named.group(1)
+    encoding = encoding or _codec(label, file)
+    if encoding in ("utf-8", "ascii") and not mark:
+        if not data.isascii():
+            _decoded(data, encoding, file, label)
+        if declaration is None or (named is not None and label.lower() == "utf-8"):
+            return data
+        # every byte is UTF-8 already: only the declaration changes
+        return _declared(declaration.group()).encode() + data[declaration.end() :]
+    text = _decoded(data[len(mark) :], encoding, file, encoding if mark else label)
+    found = _DECLARATION.match(text)
+    return (text if found is None else _declared(found.group()) + text[found.end() :]).encode()
+
+
+def _codec(label: str, file: str) -> str:
+    try:
+        name = codecs.lookup(label).name
+    except (LookupError, ValueError):
+        name = ""
+    if not _KNOWN.fullmatch(name):
+        text = f"{file} declares the encoding {label!r}, which is not known; save it in UTF-8"
+        raise InputError(Reason("encoding", text, line=1))
+    if name.startswith(("utf-16", "utf-32")):  # the declaration could be read byte by byte
+        text = f"{file} declares the encoding {label!r}, but it is not written in it; save it in UTF-8"
+        raise InputError(Reason("encoding", text, line=1))
+    return name
+
+
+def _decoded(data: bytes, encoding: str, file: str, label: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        shown = " ".join(f"{byte:02x}" for byte in data[error.start : error.start + 3])
+        text = (
+            f"{file}, line {line}: the bytes {shown} are not text in {label}; save the file in UTF-8, or declare the "
+            "encoding that it is in (ISO-8859-1 and windows-1252 are frequent)"
+        )
+        raise InputError(Reason("encoding", text, line=line)) from None
+
+
+def _declared(declaration: str) -> str:
+    """The declaration of a UTF-8 document, as many lines long as the one it takes the place of."""
+    return '<?xml version="1.0" encoding="UTF-8"' + "\n" * declaration.count("\n") + "?>"

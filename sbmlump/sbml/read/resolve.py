@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
-from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.linalg.polynomial import like_terms_collected, root_of_linear
+from sbmlump.model.graph import Graph, Node
 from sbmlump.sbml.read.mathml import rate_of
 
-__all__ = ["CircularError", "NoRateError", "Resolver", "Unsolved", "linear_in", "solve"]
+__all__ = ["CircularError", "NoRateError", "Resolver", "Unsolved", "solve"]
 
 
 class CircularError(ValueError):
-    """Quantities that depend on each other in a circle; ``names`` in order."""
+    """Quantities that depend on each other in a cycle; ``names`` in order."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(", ".join(names))
@@ -70,7 +70,8 @@ class Resolver:
             If an exact number grows beyond all measure; the reason names the quantity.
         """
         graph = self.graph
-        names = [name for name in graph.symbols(roots) if self._is_defined(name)]
+        # in order: the numbers of new nodes, and so the order of factors, must not hang on the hashes of a process
+        names = sorted(name for name in graph.symbols(roots) if self._is_defined(name))
         if only_rates:
             names = [name for name in names if name not in self.definitions]
         mapping = {graph.symbol(name): self.value(name) for name in names}
@@ -86,9 +87,9 @@ class Resolver:
                 on_path.discard(path.pop())
                 continue
             waiting = [need for need in self._required(current) if need not in self._known]
-            circle = [need for need in waiting if need in on_path]
-            if circle:
-                start = path.index(circle[0])
+            cycle = [need for need in waiting if need in on_path]
+            if cycle:
+                start = path.index(cycle[0])
                 raise CircularError([_plain(step) for step in path[start:]])
             if waiting:
                 path.append(waiting[0])
@@ -123,7 +124,11 @@ class Resolver:
         if target not in self.definitions:
             return graph.number(0)
         value = self._known[target]
-        seeds = {graph.symbol(s): graph.symbol(rate_of(s)) for s in graph.symbols([value]) if rate_of(s) in self._rates}
+        seeds = {
+            graph.symbol(s): graph.symbol(rate_of(s))
+            for s in sorted(graph.symbols([value]))
+            if rate_of(s) in self._rates
+        }
         seeds[graph.time()] = graph.number(1)
         try:
             return graph.derivative(value, seeds)
@@ -157,21 +162,11 @@ def _plain(name: str) -> str:
 # solved for and put into the others (Gaussian elimination with expressions as coefficients).
 
 
-_MAX_DEGREE: Final = 8
-
-
 class Unsolved(NamedTuple):
     """An equation that could not be solved: its number, and the end of a sentence that says why."""
 
     equation: int
     why: str
-
-
-class _Ratio(NamedTuple):
-    """top / bottom, each a polynomial in the unknown: coefficients in rising order."""
-
-    top: tuple[Node, ...]
-    bottom: tuple[Node, ...]
 
 
 def solve(
@@ -207,7 +202,7 @@ def solve(
         number, unknown, value = step
         del open_ones[number]
         mapping = {graph.symbol(unknown): value}
-        open_ones = {i: _sorted_out(graph, graph.substitute([e], mapping)[0]) for i, e in open_ones.items()}
+        open_ones = {i: like_terms_collected(graph, graph.substitute([e], mapping)[0]) for i, e in open_ones.items()}
         solutions = {u: (i, graph.substitute([v], mapping)[0]) for u, (i, v) in solutions.items()}
         solutions[unknown] = (number, value)
     for number, equation in open_ones.items():
@@ -238,101 +233,7 @@ def _next(
             unsolved.append(Unsolved(number, "holds no quantity that is left to be determined by it"))
     for _, number, names in sorted(ranked):
         for name in names:
-            value = linear_in(graph, equations[number], graph.symbol(name))
+            value = root_of_linear(graph, equations[number], graph.symbol(name))
             if value is not None:
                 return number, name, value
     return None
-
-
-def linear_in(graph: Graph, equation: Node, unknown: Node) -> Node | None:
-    """The value of ``unknown`` that makes ``equation`` 0, if the equation is of degree 1 in it, else ``None``."""
-    one = (graph.number(1),)
-    ratios: dict[Node, _Ratio] = {}
-    for node in graph.reachable([equation]):
-        args = graph.args(node)
-        if node == unknown:
-            ratios[node] = _Ratio((graph.number(0), graph.number(1)), one)
-        elif all(len(ratios[arg].top) == 1 and ratios[arg].bottom == one for arg in args):
-            ratios[node] = _Ratio((node,), one)
-        else:
-            ratio = _combined(graph, node, [ratios[arg] for arg in args])
-            if ratio is None or len(ratio.top) > _MAX_DEGREE or len(ratio.bottom) > _MAX_DEGREE:
-                return None
-            ratios[node] = ratio
-    top = [_sorted_out(graph, coefficient) for coefficient in ratios[equation].top]
-    while len(top) > 1 and graph.number_of(top[-1]) == 0:
-        top.pop()
-    if len(top) != 2:
-        return None
-    return _sorted_out(graph, graph.div(graph.neg(top[0]), top[1]))
-
-
-def _sorted_out(graph: Graph, node: Node) -> Node:
-    """Like terms of a sum collected, so that what cancels is gone."""
-    return graph.from_terms(graph.linear_terms(node, 1000))
-
-
-def _combined(graph: Graph, node: Node, args: list[_Ratio]) -> _Ratio | None:
-    op = graph.op(node)
-    if op is Op.ADD:
-        total = args[0]
-        for ratio in args[1:]:
-            total = _sum(graph, total, ratio)
-        return total
-    if op is Op.MUL:
-        product = args[0]
-        for ratio in args[1:]:
-            product = _Ratio(_times(graph, product.top, ratio.top), _times(graph, product.bottom, ratio.bottom))
-        return product
-    if op is Op.DIV:
-        over, under = args
-        return _Ratio(_times(graph, over.top, under.bottom), _times(graph, over.bottom, under.top))
-    if op is Op.POW:
-        return _power(graph, args[0], graph.number_of(graph.args(node)[1]))
-    if op is Op.PIECEWISE:
-        return _chosen(graph, node, args)
-    return None
-
-
-def _sum(graph: Graph, left: _Ratio, right: _Ratio) -> _Ratio:
-    if left.bottom == right.bottom:
-        return _Ratio(_plus(graph, left.top, right.top), left.bottom)
-    crossed = _plus(graph, _times(graph, left.top, right.bottom), _times(graph, right.top, left.bottom))
-    return _Ratio(crossed, _times(graph, left.bottom, right.bottom))
-
-
-def _power(graph: Graph, base: _Ratio, exponent: Fraction | None) -> _Ratio | None:
-    if exponent is None or exponent.denominator != 1 or abs(exponent) > _MAX_DEGREE:
-        return None
-    result = _Ratio((graph.number(1),), (graph.number(1),))
-    for _ in range(abs(int(exponent))):
-        result = _Ratio(_times(graph, result.top, base.top), _times(graph, result.bottom, base.bottom))
-    return result if exponent >= 0 else _Ratio(result.bottom, result.top)
-
-
-def _chosen(graph: Graph, node: Node, args: list[_Ratio]) -> _Ratio | None:
-    """A piecewise whose conditions do not hold the unknown: coefficients become piecewise."""
-    one = (graph.number(1),)
-    conditions = graph.args(node)[1::2]
-    if any(len(ratio.top) > 1 for ratio in args[1::2]) or any(ratio.bottom != one for ratio in args):
-        return None
-    values = [*args[:-1:2], args[-1]]
-    coefficients = []
-    for k in range(max(len(value.top) for value in values)):
-        parts = [value.top[k] if k < len(value.top) else graph.number(0) for value in values]
-        coefficients.append(graph.piecewise(zip(parts[:-1], conditions, strict=True), parts[-1]))
-    return _Ratio(tuple(coefficients), one)
-
-
-def _plus(graph: Graph, left: tuple[Node, ...], right: tuple[Node, ...]) -> tuple[Node, ...]:
-    if len(left) < len(right):
-        left, right = right, left
-    return tuple(graph.add((a, right[i])) if i < len(right) else a for i, a in enumerate(left))
-
-
-def _times(graph: Graph, left: tuple[Node, ...], right: tuple[Node, ...]) -> tuple[Node, ...]:
-    parts: list[list[Node]] = [[] for _ in range(len(left) + len(right) - 1)]
-    for i, a in enumerate(left):
-        for j, b in enumerate(right):
-            parts[i + j].append(graph.mul((a, b)))
-    return tuple(graph.add(part) for part in parts)

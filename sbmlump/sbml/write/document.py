@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from hashlib import sha256
 from typing import Any, Final
 
 import libsbml
@@ -18,9 +17,9 @@ from sbmlump.model.evaluate import field_values
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Event, OdeSystem
-from sbmlump.sbml.read.document import Opened, parse_document
-from sbmlump.sbml.read.elements import silent_elements
-from sbmlump.sbml.read.load import read_opened
+from sbmlump.model_files import ModelFile
+from sbmlump.sbml.read.document import open_sbml
+from sbmlump.sbml.read.load import ReadResult, read_opened
 from sbmlump.sbml.write.elements import (
     DynamicsWriter,
     ElementWriter,
@@ -70,7 +69,7 @@ def check_written(
     numbers: Mapping[str, Fraction],
     values: Mapping[str, float],
     settings: WritingSettings = SETTINGS,
-) -> None:
+) -> ReadResult:
     """Parse ``data`` and compare: every number and value in it, and the system that a reader makes of it.
 
     Parameters
@@ -84,6 +83,11 @@ def check_written(
     values : mapping of str to float
         Size, value, initial amount or concentration of every element that has it as an attribute.
 
+    Returns
+    -------
+    ReadResult
+        What was read back.
+
     Raises
     ------
     SbmlumpError
@@ -91,13 +95,12 @@ def check_written(
         ``written-differs``: it is read back as another model.
     """
     try:
-        document = parse_document(data, file=_NAME)
+        opened = open_sbml(ModelFile(data, _NAME, ".xml", None))
     except InputError as error:
         _refuse([reason.message for reason in error.reasons])
         raise  # not reached: there is at least one reason
+    document = opened.document
     model = document.getModel()
-    if model is None:
-        _refuse(["libSBML finds no model in it"])
     _refuse(_wrong_numbers(numbers))
     _refuse(_wrong_values(model, values))
     if model.getNumReactions() <= settings.reactions_checked and len(data) <= settings.bytes_checked:
@@ -105,13 +108,13 @@ def check_written(
             document.setConsistencyChecks(category, False)
         document.checkConsistency()
         _refuse(_errors(document))
-    opened = Opened(document, _NAME, sha256(data).hexdigest(), None, data, silent_elements(data))
     result = read_opened(opened, frozenset(c.id for c in system.constants if c.value is None))
     if result.system is None:
         _refuse([reason.message for reason in result.reasons])
     else:
         refuse_differences(system, result.system, "SBML")
         _refuse_other_participants(system, result.system, settings.errors_listed)
+    return result
 
 
 def _refuse_other_participants(written: OdeSystem, read: OdeSystem, most: int) -> None:
@@ -229,10 +232,13 @@ _RANKS: Final = {"parameter": 0, "species-reference": 0, "compartment": 1, "spec
 
 @dataclass(frozen=True, slots=True)
 class WrittenSbml:
-    """An SBML document, and what of the original is not in it (code ``not-kept``, one for each kind of thing)."""
+    """An SBML document as it was read back, and what of the original is not in it (code ``not-kept``, one for each kind
+    of thing).
+    """
 
     data: bytes
     reasons: tuple[Reason, ...]
+    read_back: ReadResult
 
 
 def write_system(system: OdeSystem, settings: WritingSettings = SETTINGS) -> bytes:
@@ -345,8 +351,8 @@ def _render(
     ]
     groups = "" if reduced is None else groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
     data = _document(system, ids, units, "".join(body), groups, described, packages).encode()
-    check_written(data, _as_written(system, by_id), numbers.plain, elements.values, settings)
-    return WrittenSbml(data, (*described.lost(), *packages.lost()))
+    read_back = check_written(data, _as_written(system, by_id), numbers.plain, elements.values, settings)
+    return WrittenSbml(data, (*described.lost(), *packages.lost()), read_back)
 
 
 def _as_written(system: OdeSystem, roles: Mapping[str, Role]) -> OdeSystem:

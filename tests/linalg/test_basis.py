@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.linalg.basis import choose_basis, primitive
+from sbmlump.linalg.basis import choose_basis
+from sbmlump.linalg.rational import primitive
 
 
 def fmpq(rows, width):
