@@ -66,7 +66,8 @@ OPTION_TABLE
 The methods that look for a size (`relation-graph`, `learned`, `approximate`) look for the smallest model with an error
 of at most 5 % here; `qssa` and `quasi-equilibrium` take as much of what they find to be fast as
 leaves the error at most 5 %, or else the best choice they tried. Errors are the largest relative
-error of the observable over the whole horizon, from the initial values of the file and from four perturbed ones
+error of the observable over the whole [time span](end-time.md), from the initial values of the file and from four
+perturbed ones
 (±20 %; what is zero is raised by up to 20 % of what it reaches), all methods on the same runs. `relation-graph`,
 `learned` and the time-scale methods choose by these very runs;
 `approximate` validates on runs of its own, so its error may come out above what was looked for. Events

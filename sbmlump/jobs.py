@@ -51,6 +51,7 @@ from sbmlump.outputs import (
 from sbmlump.proof.files import NoLumping, recorded_observables, verify
 
 if TYPE_CHECKING:
+    from sbmlump.dynamics.time_span import TimeSpan
     from sbmlump.methods.approximate.run import CurveResult
     from sbmlump.methods.compare_methods import MethodRow
     from sbmlump.proof.claims import Refutation
@@ -472,6 +473,17 @@ class ContradictedError(SbmlumpError):
     """A reduction was proved and is contradicted by simulations: an internal error of sbmlump (exit code 70)."""
 
 
+def _time_span(reduction: ReducedSystem) -> TimeSpan | None:
+    """The time span over which the errors of a certificate were measured: one answer shows one end time."""
+    from sbmlump.dynamics.time_span import TimeSpan
+
+    certificate = reduction.certificate
+    if not isinstance(certificate, ErrorEstimate) or not certificate.horizon > 0:
+        return None
+    reason = certificate.details.get("horizon_reason", "as the errors of the reduction were measured")
+    return TimeSpan(certificate.horizon, str(reason))
+
+
 def simulate_reduction(
     source: SimulatedModel,
     document: WrittenOutput,
@@ -522,7 +534,7 @@ def simulate_reduction(
         report = compare(
             source,
             reduced,
-            until=options.until,
+            until=options.until if options.until is not None else _time_span(reduction),
             points=options.points,
             observables=names,
             definitions=definitions,

@@ -1,4 +1,4 @@
-"""The batched stiff solver, fields, adjoints and jumps, against closed forms and finite differences."""
+"""The batched stiff solver, fields, adjoints and resets, against closed forms and finite differences."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import Jump, StepControl, field_of, integrate
-from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics import StateReset, StepControl, field_of, integrate
+from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.dynamics.cvode import advance_large, backward_large
 from sbmlump.dynamics.rosenbrock import Runs, advance
 from sbmlump.dynamics.solve import adjoints, exponentials, propagators
-from sbmlump.dynamics.time_span import choose_span
+from sbmlump.dynamics.time_span import TimeSpan, VectorFieldSimulation, choose_time_span
 from sbmlump.dynamics.vector_field import ProgramField, QuadraticField, VectorField, quadratic_form
 from sbmlump.model.graph import Graph
 
@@ -141,7 +141,10 @@ def test_jumps() -> None:
     double = field_of(g, [g.mul((g.number(2), x))], ("x",), {})
     five = field_of(g, [g.number(5)], ("x",), {})
     runs = integrate(
-        field, np.array([[1.0]]), np.array([0.0, 0.5, 1.0, 1.5, 2.5]), jumps=[Jump(1.0, double), Jump(2.0, five)]
+        field,
+        np.array([[1.0]]),
+        np.array([0.0, 0.5, 1.0, 1.5, 2.5]),
+        resets=[StateReset(1.0, double), StateReset(2.0, five)],
     )
     e = np.exp(-1.0)
     assert runs.states[0, :, 0] == pytest.approx([1, e**0.5, 2 * e, 2 * e**1.5, 5 * e**0.5], rel=1e-6)
@@ -202,13 +205,13 @@ def test_work_of_large_systems_is_what_the_solver_asked_for() -> None:
     start = np.array([[2.0, 0.0], [0.5, 0.1]])
     spent = []
     for runs in (start[:1], start[1:], start):
-        meter = Meter()
-        advance_large(field, runs, times, np.arange(len(runs)), StepControl(1e-6, 1e-9), meter)
-        spent.append(meter.spent)
+        budget = Budget()
+        advance_large(field, runs, times, np.arange(len(runs)), StepControl(1e-6, 1e-9), budget)
+        spent.append(budget.spent)
     assert spent[2] == pytest.approx(spent[0] + spent[1], rel=1e-12)
     assert 1e-4 < spent[0] < 1e-1  # some hundred calls of small arrays, in units of 1e9 operations
     with pytest.raises(WorkLimitError):
-        advance_large(field, start, times, np.arange(2), StepControl(1e-6, 1e-9), Meter(spent[0] / 2))
+        advance_large(field, start, times, np.arange(2), StepControl(1e-6, 1e-9), Budget(spent[0] / 2))
 
 
 def test_propagators_follow_a_disturbance() -> None:
@@ -222,18 +225,22 @@ def test_propagators_follow_a_disturbance() -> None:
     assert moved == pytest.approx(runs.states[1, -1] - runs.states[0, -1], rel=1e-3)
 
 
-def test_horizons() -> None:
+def span(field: VectorField, initial: list[float], rows: list[list[float]]) -> TimeSpan:
+    return choose_time_span(VectorFieldSimulation(field, np.array(initial), np.array(rows)))
+
+
+def test_end_times() -> None:
     g = Graph()
     x, y = g.symbol("x"), g.symbol("y")
     decay = field_of(g, [g.mul((g.decimal(-0.01), x))], ("x",), {})
-    rest = choose_span(decay, np.array([1.0]), np.array([[1.0]]))
+    rest = span(decay, [1.0], [[1.0]])
     assert 300 <= rest.until <= 5000
     swing = field_of(g, [g.neg(y), x], ("x", "y"), {})
-    five = choose_span(swing, np.array([1.0, 0.0]), np.array([[1.0, 0.0]]))
+    five = span(swing, [1.0, 0.0], [[1.0, 0.0]])
     assert 5 * 2 * np.pi * 0.8 <= five.until <= 100
     assert "oscillates" in five.reason
     pole = field_of(g, [g.pow(x, g.number(2))], ("x",), {})
-    assert choose_span(pole, np.array([1.0]), np.array([[1.0]])).until < 1.0
+    assert span(pole, [1.0], [[1.0]]).until < 1.0
 
 
 def test_no_runs_are_all_complete() -> None:

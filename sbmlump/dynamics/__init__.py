@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sbmlump.dynamics.rosenbrock import Runs, StepControl
-from sbmlump.dynamics.solve import Jump, integrate
+from sbmlump.dynamics.solve import StateReset, integrate
 from sbmlump.dynamics.vector_field import VectorField, field_of
 
-__all__ = ["VectorField", "Jump", "Runs", "StepControl", "field_of", "integrate"]
+__all__ = ["VectorField", "StateReset", "Runs", "StepControl", "field_of", "integrate"]

@@ -12,7 +12,7 @@ from typing import Final
 
 from sbmlump.errors import LimitError, Reason
 
-__all__ = ["CALL", "PRODUCT", "Meter", "StepWork", "WorkLimitError"]
+__all__ = ["CALL", "PRODUCT", "Budget", "StepWork", "WorkLimitError"]
 
 
 CALL: Final = 1e4  # operations that one call of an array routine is worth, however small its arrays
@@ -40,7 +40,7 @@ class StepWork:
     point: float
 
 
-class Meter:
+class Budget:
     """Counts work up to a limit.
 
     Parameters

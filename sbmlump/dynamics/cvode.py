@@ -1,8 +1,8 @@
-"""Large systems: CVODE's BDF with a Krylov solver, forward and backward, one run at a time.
+"""CVODE's BDF: for single runs, and for large systems forward and backward, one run at a time.
 
-The linear solver is matrix-free in CVODE's eyes: it asks for products, and gets them from the sparse Jacobian. Direct
-solvers are of no use here (a mass-action network of 1,000 species fills up completely), and a direct solver whose
-Jacobian function raises an exception takes the process down with it.
+For large systems the linear solver is matrix-free in CVODE's eyes: it asks for products, and gets them from the sparse
+Jacobian. Direct solvers are of no use there (a mass-action network of 1,000 species fills up completely), and a direct
+solver whose Jacobian function raises an exception takes the process down with it.
 
 References
 ----------
@@ -11,81 +11,203 @@ Hindmarsh et al., SUNDIALS, ACM TOMS 31 (2005), doi 10.1145/1089014.1089020.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import CALL, Meter
+from sbmlump.dynamics.budget import CALL, Budget
 from sbmlump.dynamics.rosenbrock import Runs, StepControl
 from sbmlump.dynamics.vector_field import VectorField
 from sbmlump.isolate import silent_output
 
-__all__ = ["advance_large", "backward_large", "forward_large"]
+__all__ = [
+    "CVODE_SETTINGS",
+    "CvodeSettings",
+    "Solution",
+    "advance_large",
+    "backward_large",
+    "forward_large",
+    "solve_cvode",
+]
 
 
 Array = NDArray[np.float64]
-_KRYLOV: Final = 20
-_CALLS_OF_RATES: Final = 5  # array routines that the rates call
-_CALLS_OF_JACOBIAN: Final = 3  # evaluations of the rates that a sparse Jacobian costs
+
+
+@dataclass(frozen=True, slots=True)
+class CvodeSettings:
+    """How CVODE is used.
+
+    Attributes
+    ----------
+    most_dense : int
+        Without a Jacobian of its own a system of more states is solved by GMRES: a product with a vector costs one
+        evaluation of the right-hand side, a Jacobian by differences as many as there are states.
+    krylov : int
+        Dimension of the Krylov space where products with the Jacobian are exact, and where they are differences.
+    krylov_by_differences : int
+    calls_of_rates : int
+        Array routines that the rates call: for the budget.
+    rates_of_jacobian : int
+        Evaluations of the rates that a sparse Jacobian costs: for the budget.
+    """
+
+    most_dense: int = 150
+    krylov: int = 20
+    krylov_by_differences: int = 30
+    calls_of_rates: int = 5
+    rates_of_jacobian: int = 3
+
+
+CVODE_SETTINGS: Final = CvodeSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What an integrator of single runs found.
+
+    Attributes
+    ----------
+    times : ndarray (k,)
+        As far as it got.
+    states : ndarray (k, n)
+    failure : str or None
+        Why it got no further, if that is not the end.
+    passed : tuple or None
+        Where one of the differences of ``gaps`` passed zero: its time, the state there (n,), the directions of all
+        differences.
+    """
+
+    times: Array
+    states: Array
+    failure: str | None = None
+    passed: tuple[float, Array, Array] | None = None
+
+
+def solve_cvode(
+    rates: Callable[[float, Array, Array], None],
+    times: Array,
+    initial: Array,
+    control: StepControl,
+    *,
+    longest: float = 0.0,
+    products: tuple[Callable[..., None], Callable[..., None]] | None = None,
+    gaps: Callable[[float, Array, Array], None] | None = None,
+    gap_count: int = 0,
+    own_steps: bool = False,
+) -> Solution:
+    """Integrate from ``times[0]`` on.
+
+    Parameters
+    ----------
+    rates : callable (t, y, out)
+        Must not raise; what is not finite goes back as it is.
+    times : array (m,)
+        Increasing or decreasing, at least two.
+    initial : array (n,)
+    control : StepControl
+        ``steps`` counts from one of the times to the next.
+    longest : float
+        A bound on a step, 0 for none.
+    products : pair of callables, optional
+        Setup and product with the Jacobian.
+    gaps : callable (t, y, out), optional
+        Differences: the integration ends where one of them passes zero.
+    own_steps : bool
+        Give the steps of the solver, where there are two times.
+    """
+    from sksundae.cvode import CVODE, CVODEJacTimes
+
+    options: dict[str, Any] = {"linsolver": "dense"}
+    if products is not None:
+        options = {"linsolver": "gmres", "krylov_dim": CVODE_SETTINGS.krylov, "jactimes": CVODEJacTimes(*products)}
+    elif len(initial) > CVODE_SETTINGS.most_dense:
+        options = {"linsolver": "gmres", "krylov_dim": CVODE_SETTINGS.krylov_by_differences}
+    if gaps is not None:
+        options |= {"eventsfn": gaps, "num_events": gap_count}
+    if longest:
+        options["max_step"] = longest
+    solver = CVODE(
+        rates, method="BDF", rtol=control.relative, atol=control.absolute, max_num_steps=control.steps, **options
+    )
+    # asked for two times the solver reports its own steps
+    pair = len(times) == 2 and not own_steps
+    grid = np.array([times[0], 0.5 * (times[0] + times[1]), times[1]]) if pair else times
+    with silent_output():  # SUNDIALS writes its warnings to standard output, where a JSON object may be expected
+        solution = solver.solve(grid, initial)
+    reached = np.atleast_1d(np.asarray(solution.t, dtype=np.float64))
+    states = np.asarray(solution.y, dtype=np.float64).reshape(len(reached), -1)
+    if pair:
+        wanted = reached != grid[1]
+        reached, states = reached[wanted], states[wanted]
+    passed, failure = None, None
+    found = getattr(solution, "t_events", None)
+    end = abs(float(grid[-1] - grid[0])) * (1 - 1e-14)
+    if found is not None and len(found) and reached[-1] < grid[-1]:
+        directions = np.asarray(solution.i_events[-1], dtype=np.float64)
+        passed = float(found[-1]), np.array(solution.y_events[-1]), directions
+    elif not solution.success or abs(float(reached[-1] - grid[0])) < end:
+        failure = f"CVODE: {solution.message}"
+    return Solution(reached, states, failure, passed)
 
 
 def advance_large(
-    field: VectorField,
-    start: Array,
+    vector_field: VectorField,
+    initial: Array,
     times: Array,
     run: NDArray[np.int64],
     tolerances: StepControl,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
 ) -> Runs:
     """Integrate each run by CVODE; what :func:`sbmlump.dynamics.rosenbrock.advance` does for small systems.
 
     The work is counted after each run, as the solver's callbacks must not raise.
     """
-    r, n = start.shape
+    r, n = initial.shape
     states = np.full((r, len(times), n), np.nan)
-    states[:, 0] = start
+    states[:, 0] = initial
     reached = np.full(r, float(times[0]))
     why: list[str | None] = [None] * r
     for i in range(r):
         if len(times) < 2:
             continue
-        callbacks = _Forward(field, int(run[i]))
-        solver = _cvode(callbacks, tolerances)
-        grid = times if len(times) > 2 else np.array([times[0], 0.5 * (times[0] + times[1]), times[1]])
-        solution = _solved(solver, grid, start[i])
-        if meter is not None:
-            meter.add(callbacks.calls * (field.rate_work() + _CALLS_OF_RATES * CALL))
-        got = np.asarray(solution.y)
-        if len(times) == 2:
-            got = got[::2] if len(got) == 3 else got[:1]
-        got = got[: len(times)]
+        callbacks = _Forward(vector_field, int(run[i]))
+        solution = solve_cvode(
+            callbacks.rates, times, initial[i], tolerances, products=(callbacks.setup, callbacks.product)
+        )
+        if budget is not None:
+            budget.add(callbacks.calls * (vector_field.rate_work() + CVODE_SETTINGS.calls_of_rates * CALL))
+        got = solution.states[: len(times)]
         finite = np.isfinite(got).all(axis=1)
         count = len(got) if finite.all() else int(np.argmin(finite))
         states[i, :count] = got[:count]
         reached[i] = float(times[count - 1]) if count else float(times[0])
-        if not solution.success or count < len(times):
-            why[i] = f"the solver gave up: {solution.message}"
+        if solution.failure is not None or count < len(times):
+            said = (solution.failure or "a state has no finite value").removeprefix("CVODE: ")
+            why[i] = f"the solver gave up: {said}"
     return Runs(times, states, reached, tuple(why))
 
 
 class _Forward:
     """Callbacks of the forward integration; they must not raise, so what is not finite goes back as it is."""
 
-    def __init__(self, field: VectorField, run: int) -> None:
-        self._field = field
+    def __init__(self, vector_field: VectorField, run: int) -> None:
+        self._vector_field = vector_field
         self._run = np.array([run])
         self._matrix: sp.csr_array | None = None
         self.calls = 0  # of the rates, or of what costs as much
 
     def rates(self, t: float, y: Array, yp: Array) -> None:
         self.calls += 1
-        yp[:] = self._field.rates(y[None, :], self._run)[0]
+        yp[:] = self._vector_field.rates(y[None, :], self._run)[0]
 
     def setup(self, t: float, y: Array, yp: Array) -> None:
-        self.calls += _CALLS_OF_JACOBIAN
-        self._matrix = self._field.sparse_jacobian(np.array(y), int(self._run[0]))
+        self.calls += CVODE_SETTINGS.rates_of_jacobian
+        self._matrix = self._vector_field.sparse_jacobian(np.array(y), int(self._run[0]))
 
     def product(self, t: float, y: Array, yp: Array, v: Array, jv: Array) -> None:
         assert self._matrix is not None
@@ -93,29 +215,8 @@ class _Forward:
         jv[:] = self._matrix @ v
 
 
-def _cvode(callbacks: Any, tolerances: StepControl) -> Any:
-    from sksundae.cvode import CVODE, CVODEJacTimes
-
-    return CVODE(
-        callbacks.rates,
-        method="BDF",
-        rtol=tolerances.relative,
-        atol=tolerances.absolute,
-        linsolver="gmres",
-        krylov_dim=_KRYLOV,
-        max_num_steps=tolerances.steps,
-        jactimes=CVODEJacTimes(callbacks.setup, callbacks.product),
-    )
-
-
-def _solved(solver: Any, times: Array, start: Array) -> Any:
-    """What the solver finds; SUNDIALS writes warnings to standard output, where a JSON object may be expected."""
-    with silent_output():
-        return solver.solve(times, start)
-
-
 def backward_large(
-    field: VectorField,
+    vector_field: VectorField,
     run: int,
     times: Array,
     states: Array,
@@ -127,7 +228,7 @@ def backward_large(
 
     Parameters
     ----------
-    field : Field
+    vector_field : VectorField
     run : int
     times : array (m,)
     states : array (m, n)
@@ -147,7 +248,7 @@ def backward_large(
     m, n = states.shape
     count, p, _ = gradients.shape
     out = np.zeros((m, count, p, n))
-    rates = field.rates(states, np.full(m, run))
+    rates = vector_field.rates(states, np.full(m, run))
     stops = [0, *ends.tolist()]
     current = np.zeros((0, n))
     first = count
@@ -158,16 +259,14 @@ def backward_large(
         low, high = stops[k], stops[k + 1]
         if high <= low:
             continue
-        callbacks = _Backward(field, run, times, states, rates, len(current))
+        callbacks = _Backward(vector_field, run, times, states, rates, len(current))
         scale = np.abs(current).max() or 1.0
-        solver = _cvode(callbacks, StepControl(relative, 1e-6 * relative * scale + 1e-300, 100_000))
+        control = StepControl(relative, 1e-6 * relative * scale + 1e-300, 100_000)
         grid = times[low : high + 1][::-1]
-        if len(grid) == 2:
-            grid = np.array([grid[0], 0.5 * (grid[0] + grid[1]), grid[1]])
-        solution = _solved(solver, grid, current.ravel())
-        got = np.asarray(solution.y)
-        if high - low == 1:
-            got = got[::2]
+        solution = solve_cvode(
+            callbacks.rates, grid, current.ravel(), control, products=(callbacks.setup, callbacks.product)
+        )
+        got = solution.states
         if len(got) < high - low + 1 or not np.isfinite(got).all():
             raise FloatingPointError("the adjoint equation could not be solved")
         part = got[: high - low + 1][::-1].reshape(high - low + 1, count - k, p, n)
@@ -176,19 +275,24 @@ def backward_large(
     return out
 
 
-def forward_large(field: VectorField, run: int, times: Array, states: Array, force: Array, first: Array) -> Array:
+def forward_large(
+    vector_field: VectorField, run: int, times: Array, states: Array, force: Array, first: Array
+) -> Array:
     """Solve e' = J(x(t))e + ρ(t) along a trajectory, (m, n); ρ is interpolated linearly."""
     scale = max(float(np.abs(force).max(initial=0.0)) * float(times[-1]), float(np.abs(first).max(initial=0.0)), 1e-300)
-    solver = _cvode(_Forced(field, run, times, states, force), StepControl(1e-4, 1e-6 * scale, 100_000))
-    got = np.asarray(_solved(solver, times, first).y)
+    forced = _Forced(vector_field, run, times, states, force)
+    control = StepControl(1e-4, 1e-6 * scale, 100_000)
+    got = solve_cvode(forced.rates, times, first, control, products=(forced.setup, forced.product)).states
     out = np.full((len(times), len(first)), np.nan)
     out[: len(got)] = got[: len(times)]
     return out
 
 
 class _Forced:
-    def __init__(self, field: VectorField, run: int, times: Array, states: Array, force: Array) -> None:
-        self._path = _Backward(field, run, times, states, field.rates(states, np.full(len(states), run)), 1)
+    def __init__(self, vector_field: VectorField, run: int, times: Array, states: Array, force: Array) -> None:
+        self._path = _Backward(
+            vector_field, run, times, states, vector_field.rates(states, np.full(len(states), run)), 1
+        )
         self._times, self._force = times, force
 
     def _matrix(self, t: float) -> sp.csr_array:
@@ -207,8 +311,10 @@ class _Forced:
 
 
 class _Backward:
-    def __init__(self, field: VectorField, run: int, times: Array, states: Array, rates: Array, rows: int) -> None:
-        self._field, self._run = field, run
+    def __init__(
+        self, vector_field: VectorField, run: int, times: Array, states: Array, rates: Array, rows: int
+    ) -> None:
+        self._vector_field, self._run = vector_field, run
         self._times, self._states, self._rates = times, states, rates
         self._rows = rows
         self._at = np.nan
@@ -217,7 +323,7 @@ class _Backward:
     def transposed(self, t: float) -> sp.csr_array:
         if t != self._at or self._matrix is None:
             x = _hermite(self._times, self._states, self._rates, t)
-            self._matrix = self._field.sparse_jacobian(x, self._run).T.tocsr()
+            self._matrix = self._vector_field.sparse_jacobian(x, self._run).T.tocsr()
             self._at = t
         return self._matrix
 

@@ -1,4 +1,4 @@
-"""What an approximate reduction works on: the states that influence the observables, pinned rows, jumps."""
+"""What an approximate reduction works on: the states that influence the observables, pinned rows, resets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import Jump, VectorField, field_of
+from sbmlump.dynamics.solve import StateReset
+from sbmlump.dynamics.vector_field import VectorField, field_of
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.linalg.rational import Span
 from sbmlump.model.evaluate import values_of
@@ -26,7 +27,6 @@ __all__ = ["ReductionProblem", "TimedEvent", "pose"]
 _TOGETHER: Final = 1e-9  # of a time: events closer than that may be one moment for an integrator
 
 Array = NDArray[np.float64]
-_EXACT_RATIO: Final = 1 << 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +111,13 @@ class ReductionProblem:
     def _plain(self) -> VectorField:
         return field_of(self.system.graph, self.bound, self.names, {})
 
-    def field(self, free: Mapping[str, Array] | None = None) -> VectorField:
+    def vector_field(self, free: Mapping[str, Array] | None = None) -> VectorField:
         """The right-hand side as a field; ``free`` holds values of constants that differ between runs."""
         if not free:
             return self._plain
         return field_of(self.system.graph, self.rhs(), self.names, self.system.constant_values, free)
 
-    def jumps(self, until: float, timed: bool, free: Mapping[str, Array] | None = None) -> list[Jump]:
+    def resets(self, until: float, timed: bool, free: Mapping[str, Array] | None = None) -> list[StateReset]:
         """What the events do up to ``until``, in order of time."""
         graph = self.system.graph
         found = []
@@ -129,11 +129,11 @@ class ReductionProblem:
                 # nothing but the reset depends on time, so there is no state for it: each reset has its own time
                 for t in times:
                     at = graph.substitute(roots, {graph.time(): graph.number(Fraction(t))})
-                    found.append(Jump(t, _reset_field(self, at, timed, free)))
+                    found.append(StateReset(t, _reset_field(self, at, timed, free)))
                 continue
             reset = _reset_field(self, roots, timed, free)
-            found += [Jump(t, reset) for t in times]
-        return sorted(found, key=lambda jump: jump.time)
+            found += [StateReset(t, reset) for t in times]
+        return sorted(found, key=lambda reset: reset.time)
 
 
 def _reset_field(
@@ -149,8 +149,8 @@ def _reset_field(
     return field_of(graph, [*clocked, clock], names, problem.system.constant_values, free)
 
 
-def pose(system: OdeSystem, observables: Sequence[Observable]) -> ReductionProblem:
-    """Restrict ``system`` to what influences the observables.
+def pose(system: OdeSystem, observables: Sequence[Observable], *, whole: bool = False) -> ReductionProblem:
+    """Restrict ``system`` to what influences the observables, or take the ``whole`` of it.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def pose(system: OdeSystem, observables: Sequence[Observable]) -> ReductionProbl
             [Reason("missing-value", f"the constant {name} has no value", name) for name in missing]
         )
     resets = [_reset_roots(system, event) for event in system.events]
-    kept = _influential(system, bound, resets)
+    kept = tuple(range(system.size)) if whole else _influential(system, bound, resets)
     events, remarks = _events(system, kept)
     start = system.initial_state()[list(kept)] if kept else np.empty(0)
     unknown = [system.states[j] for j, value in zip(kept, start, strict=True) if not np.isfinite(value)]

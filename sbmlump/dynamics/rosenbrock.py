@@ -18,14 +18,14 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import CALL, PRODUCT, Meter, StepWork
+from sbmlump.dynamics.budget import CALL, PRODUCT, Budget, StepWork
 
-__all__ = ["BatchField", "Runs", "StepControl", "advance"]
+__all__ = ["BatchField", "Observer", "Runs", "StepControl", "advance"]
 
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Watch = Callable[[Indices, Indices, Array], NDArray[np.bool_]]
+Observer = Callable[[Indices, Indices, Array], NDArray[np.bool_]]
 """Runs, indices of output times, states there: which of these runs are to be given up."""
 
 _GAMMA: Final = 0.25
@@ -48,10 +48,34 @@ _D: Final = (
     (10.12623508344586, -7.487995877610167, -34.80091861555747, -7.992771707568823, 1.025137723295662),
     (-0.6762803392801253, 6.087714651680015, 16.43084320892478, 24.76722511418386, -6.594389125716872),
 )
-_SAFETY: Final = 0.9
-_SHRINK, _GROW = 0.2, 6.0
-_CALLS: Final = 100  # array routines of a round
-_VECTORS: Final = 150  # passes over the states of a run in a round
+
+
+@dataclass(frozen=True, slots=True)
+class RosenbrockSettings:
+    """How steps change, and what they cost.
+
+    Attributes
+    ----------
+    safety : float
+        Of the step that the error estimate allows (Hairer and Wanner).
+    shrink : float
+        A step becomes at most so much shorter.
+    grow : float
+        A step becomes at most so many times as long.
+    calls : int
+        Array routines of a round, for the budget.
+    vectors : int
+        Passes over the states of a run in a round, for the budget.
+    """
+
+    safety: float = 0.9
+    shrink: float = 0.2
+    grow: float = 6.0
+    calls: int = 100
+    vectors: int = 150
+
+
+ROSENBROCK: Final = RosenbrockSettings()
 
 
 class BatchField(Protocol):
@@ -132,46 +156,53 @@ class _Batch:
 
 
 def advance(
-    field: BatchField,
-    start: Array,
+    vector_field: BatchField,
+    initial: Array,
     times: Array,
     run: Indices | None = None,
     tolerances: StepControl | None = None,
-    watch: Watch | None = None,
-    meter: Meter | None = None,
+    observer: Observer | None = None,
+    budget: Budget | None = None,
 ) -> Runs:
     """Integrate from ``times[0]``.
 
     Parameters
     ----------
-    field : BatchField
-    start : array (r, n)
+    vector_field : BatchField
+    initial : array (r, n)
     times : array (m,)
-        Increasing; the first is the time of ``start``.
+        Increasing; the first is the time of ``initial``.
     run : array of int (r,), optional
         What the field is told of each; 0 … r − 1 by default.
     tolerances : Tolerances
-    watch : callable, optional
+    observer : callable, optional
         Asked at every output which runs are to be given up.
-    meter : Meter, optional
+    budget : Budget, optional
         Counts the work.
 
     Raises
     ------
     WorkLimitError
-        If there is a meter and its limit has been passed.
+        If there is a budget and its limit has been passed.
     """
-    r, n = start.shape
+    r, n = initial.shape
     states = np.full((r, len(times), n), np.nan)
-    states[:, 0] = start
+    states[:, 0] = initial
     reached = np.full(r, float(times[0]))
     why: list[str | None] = [None] * r
     run = np.arange(r) if run is None else run
     tolerances = tolerances or StepControl()
-    f = field.rates(start, run)
-    h = _first_steps(start, f, times, tolerances)
+    f = vector_field.rates(initial, run)
+    h = _first_steps(initial, f, times, tolerances)
     batch = _Batch(
-        np.arange(r), run, np.full(r, float(times[0])), h, start.copy(), f, np.ones(r, dtype=np.int64), np.zeros(r, int)
+        np.arange(r),
+        run,
+        np.full(r, float(times[0])),
+        h,
+        initial.copy(),
+        f,
+        np.ones(r, dtype=np.int64),
+        np.zeros(r, int),
     )
     good = np.asarray(np.isfinite(f).all(axis=1))
     for place in batch.place[~good].tolist():
@@ -181,48 +212,50 @@ def advance(
         return Runs(times, states, reached, tuple(why))
     floor = 1e-14 * float(times[-1] - times[0])
     steps = 0
-    work = _round_work(field)
+    work = _round_work(vector_field)
     while len(batch.place):
         steps += 1
-        if meter is not None:
-            meter.add(work.call + len(batch.place) * work.point)
-        _round(field, batch, times, tolerances, states, watch, why)
+        if budget is not None:
+            budget.add(work.call + len(batch.place) * work.point)
+        _round(vector_field, batch, times, tolerances, states, observer, why)
         _retire(batch, times, tolerances, floor, reached, why)
     return Runs(times, states, reached, tuple(why), steps)
 
 
-def _round_work(field: BatchField) -> StepWork:
+def _round_work(vector_field: BatchField) -> StepWork:
     """The field's own work and that of the method: an inverse, six products with it, some dozens of array routines."""
-    own, n = field.step_work(), field.size
-    return StepWork(own.call + _CALLS * CALL, own.point + 4 * PRODUCT * n**3 + 12 * n * n + _VECTORS * n)
+    own, n = vector_field.step_work(), vector_field.size
+    return StepWork(
+        own.call + ROSENBROCK.calls * CALL, own.point + 4 * PRODUCT * n**3 + 12 * n * n + ROSENBROCK.vectors * n
+    )
 
 
-def _first_steps(start: Array, f: Array, times: Array, tolerances: StepControl) -> Array:
-    scale = np.asarray(tolerances.absolute) + tolerances.relative * np.abs(start)
+def _first_steps(initial: Array, f: Array, times: Array, tolerances: StepControl) -> Array:
+    scale = np.asarray(tolerances.absolute) + tolerances.relative * np.abs(initial)
     with np.errstate(all="ignore"):
         speed = np.sqrt(np.mean((f / scale) ** 2, axis=1))
-        size = np.sqrt(np.mean((start / scale) ** 2, axis=1))
+        size = np.sqrt(np.mean((initial / scale) ** 2, axis=1))
         h = np.where(speed > 0, 0.01 * np.maximum(size, 1.0) / speed, np.inf)
     span = float(times[-1] - times[0])
     return np.asarray(np.clip(np.nan_to_num(h, nan=1e-6 * span, posinf=1e-3 * span), 1e-12 * span, 1e-2 * span))
 
 
 def _round(
-    field: BatchField,
+    vector_field: BatchField,
     batch: _Batch,
     times: Array,
     tolerances: StepControl,
     states: Array,
-    watch: Watch | None,
+    observer: Observer | None,
     why: list[str | None],
 ) -> None:
     """One step of every run in the batch."""
-    n = field.size
+    n = vector_field.size
     last = float(times[-1])
     h = np.minimum(batch.h, last - batch.t)
     x, run = batch.x, batch.run
     with np.errstate(all="ignore"):
-        matrices = -_jacobians(field, x, run, tolerances)
+        matrices = -_jacobians(vector_field, x, run, tolerances)
         diagonal = np.arange(n)
         matrices[:, diagonal, diagonal] += (1.0 / (_GAMMA * h))[:, None]
         inverse = _inverses(matrices)
@@ -230,22 +263,22 @@ def _round(
         f = batch.f
         for i in range(5):
             if i:
-                f = _rates(field, _combination(x, _A[i], u), run, tolerances)
+                f = _rates(vector_field, _combination(x, _A[i], u), run, tolerances)
             u.append(_stage(inverse, f, i, u, h))
         # the last stages start where the method of lower order ends
         y = _combination(x, _A[4], u[:4]) + u[4]
-        error = _stage(inverse, _rates(field, y, run, tolerances), 5, u, h)
+        error = _stage(inverse, _rates(vector_field, y, run, tolerances), 5, u, h)
         new = y + error
         scale = np.asarray(tolerances.absolute) + tolerances.relative * np.maximum(np.abs(x), np.abs(new))
         size = np.sqrt(np.mean((error / scale) ** 2, axis=1))
-        rates = _rates(field, new, run, tolerances)
+        rates = _rates(vector_field, new, run, tolerances)
         bad = ~(np.isfinite(size) & np.isfinite(rates).all(axis=1))
-        factor = np.where(bad, 0.1, np.clip(_SAFETY * size**-0.25, _SHRINK, _GROW))
-        factor = np.where(np.isfinite(factor), factor, _GROW)
+        factor = np.where(bad, 0.1, np.clip(ROSENBROCK.safety * size**-0.25, ROSENBROCK.shrink, ROSENBROCK.grow))
+        factor = np.where(np.isfinite(factor), factor, ROSENBROCK.grow)
     accepted = (size <= 1.0) & ~bad
     batch.count += 1
     if accepted.any():
-        _emit(batch, accepted, h, new, u, times, states, watch, why)
+        _emit(batch, accepted, h, new, u, times, states, observer, why)
     batch.t = np.where(accepted, np.where(h >= last - batch.t, last, batch.t + h), batch.t)
     batch.x = np.where(accepted[:, None], new, x)
     batch.f = np.where(accepted[:, None], rates, batch.f)
@@ -257,32 +290,32 @@ def _at_zero(x: Array, tolerances: StepControl) -> Array:
     return np.where((x < 0) & (x >= -np.asarray(tolerances.absolute)), 0.0, x)
 
 
-def _rates(field: BatchField, x: Array, run: Indices, tolerances: StepControl) -> Array:
+def _rates(vector_field: BatchField, x: Array, run: Indices, tolerances: StepControl) -> Array:
     """Rates; where they are not defined, those of the states with what is negative within the tolerance at 0.
 
     A state that begins at 0 is a little below it in the stages of any step, however short, where its power is not
     defined.
     """
-    f = field.rates(x, run)
+    f = vector_field.rates(x, run)
     bad = ~np.isfinite(f).all(axis=1)
     if bad.any():
         f = np.array(f)
-        f[bad] = field.rates(_at_zero(x[bad], tolerances), run[bad])
+        f[bad] = vector_field.rates(_at_zero(x[bad], tolerances), run[bad])
     return f
 
 
-def _jacobians(field: BatchField, x: Array, run: Indices, tolerances: StepControl) -> Array:
+def _jacobians(vector_field: BatchField, x: Array, run: Indices, tolerances: StepControl) -> Array:
     """Jacobians; where they are infinite or not defined, those at states of at least the absolute tolerance.
 
     The slope of a root is infinite at 0. A matrix that is not finite even so is NaN throughout: the inverse of one with
     infinite entries would have rows of zeros, and a step in which nothing moves would pass for an exact one.
     """
-    matrices = field.jacobians(x, run)
+    matrices = vector_field.jacobians(x, run)
     bad = ~np.isfinite(matrices).all(axis=(1, 2))
     if bad.any():
         matrices = np.array(matrices)
         least = np.broadcast_to(np.asarray(tolerances.absolute), x[bad].shape)
-        matrices[bad] = field.jacobians(np.where(np.abs(x[bad]) <= least, least, x[bad]), run[bad])
+        matrices[bad] = vector_field.jacobians(np.where(np.abs(x[bad]) <= least, least, x[bad]), run[bad])
         matrices[~np.isfinite(matrices).all(axis=(1, 2))] = np.nan
     return matrices
 
@@ -325,7 +358,7 @@ def _emit(
     u: list[Array],
     times: Array,
     states: Array,
-    watch: Watch | None,
+    observer: Observer | None,
     why: list[str | None],
 ) -> None:
     """Write the output times that lie in the accepted steps, by the continuous output of the method."""
@@ -343,8 +376,8 @@ def _emit(
         values = batch.x[rows] * (1 - s) + s * (new[rows] + (1 - s) * (c3[rows] + s * c4[rows]))
         values = np.where(s >= 1, new[rows], values)
         states[batch.place[rows], index] = values
-        if watch is not None:
-            for place in batch.place[rows][watch(batch.place[rows], index, values)].tolist():
+        if observer is not None:
+            for place in batch.place[rows][observer(batch.place[rows], index, values)].tolist():
                 why[place] = why[place] or "given up"
         batch.pointer[rows] += 1
         due[rows] = (batch.pointer[rows] <= last) & (times[np.minimum(batch.pointer[rows], last)] <= end[rows])

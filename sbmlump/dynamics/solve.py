@@ -1,4 +1,4 @@
-"""Integration of a field from several starts: which solver, and jumps at known times."""
+"""Integration of a vector field from several initial values: which solver, and state resets at known times."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Meter
+from sbmlump.dynamics.budget import Budget
 from sbmlump.dynamics.cvode import advance_large, backward_large
-from sbmlump.dynamics.rosenbrock import Runs, StepControl, Watch, advance
+from sbmlump.dynamics.rosenbrock import Observer, Runs, StepControl, advance
 from sbmlump.dynamics.vector_field import VectorField
 
-__all__ = ["MAX_DENSE", "Jump", "integrate", "piecewise", "adjoints", "exponentials", "propagators", "sweep_back"]
+__all__ = ["MAX_DENSE", "StateReset", "integrate", "piecewise", "adjoints", "exponentials", "propagators", "sweep_back"]
 
 
 Array = NDArray[np.float64]
@@ -24,109 +24,103 @@ that way; the cubic growth makes one run at a time by a Krylov method faster fro
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
-    """At ``time`` the state x becomes ``reset.rates(x)`` (a field is a map with its Jacobian)."""
+class StateReset:
+    """At ``time`` the state x becomes ``new_state.rates(x)`` (a vector field is a map with its Jacobian)."""
 
     time: float
-    reset: VectorField
+    new_state: VectorField
 
 
 def integrate(
-    field: VectorField,
-    start: Array,
+    vector_field: VectorField,
+    initial: Array,
     times: Array,
     *,
-    jumps: Sequence[Jump] = (),
+    resets: Sequence[StateReset] = (),
     run: NDArray[np.int64] | None = None,
     tolerances: StepControl | None = None,
-    watch: Watch | None = None,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
 ) -> Runs:
-    """Integrate ``field`` from ``times[0]``, honouring jumps; failures are data of the result.
+    """Integrate ``vector_field`` from ``times[0]``, honouring state resets; failures are data of the result.
 
     Parameters
     ----------
-    field : Field
-    start : array (r, n)
+    vector_field : VectorField
+    initial : array (r, n)
     times : array (m,)
-        Increasing. The state at the time of a jump is the one after it.
-    jumps : sequence of Jump
+        Increasing. The state at the time of a reset is the one after it.
+    resets : sequence of StateReset
         In the order of their times.
     run : array of int (r,), optional
         The number of each run (0 … r − 1 by default).
-    tolerances : Tolerances
-    watch : callable, optional
-        See :func:`sbmlump.dynamics.rosenbrock.advance`; not asked by the solver for large systems.
-    meter : Meter, optional
+    tolerances : StepControl
+    budget : Budget, optional
         Counts the work.
 
     Raises
     ------
     WorkLimitError
-        If there is a meter and its limit has been passed.
+        If there is a budget and it is exhausted.
     """
-    run = np.arange(len(start)) if run is None else run
+    numbers = np.arange(len(initial)) if run is None else run
     tolerances = tolerances or StepControl()
-    inside = [jump for jump in jumps if times[0] < jump.time <= times[-1]]
-    if not inside:
-        return _segment(field, start, times, run, tolerances, watch, meter)
+    inside = [reset for reset in resets if times[0] < reset.time <= times[-1]]
 
-    def segment(x: Array, grid: Array, alive: NDArray[np.int64]) -> Runs:
-        return _segment(field, x, grid, run[alive], tolerances, None, meter)
+    def segment(x: Array, grid: Array, alive: NDArray[np.int64], _: Observer | None) -> Runs:
+        if vector_field.size <= MAX_DENSE:
+            return advance(vector_field, x, grid, numbers[alive], tolerances, None, budget)
+        return advance_large(vector_field, x, grid, numbers[alive], tolerances, budget)
 
-    def reset(i: int, x: Array, alive: NDArray[np.int64]) -> Array:
-        return inside[i].reset.rates(x, run[alive])
+    def after(i: int, x: Array, alive: NDArray[np.int64]) -> Array:
+        return inside[i].new_state.rates(x, numbers[alive])
 
-    return piecewise(segment, start, times, [jump.time for jump in inside], reset)
+    return piecewise(segment, initial, times, [reset.time for reset in inside], after)
 
 
-def _segment(
-    field: VectorField,
-    start: Array,
-    times: Array,
-    run: NDArray[np.int64],
-    tolerances: StepControl,
-    watch: Watch | None,
-    meter: Meter | None,
-) -> Runs:
-    if field.size <= MAX_DENSE:
-        return advance(field, start, times, run, tolerances, watch, meter)
-    return advance_large(field, start, times, run, tolerances, meter)
+Segment = Callable[[Array, Array, NDArray[np.int64], Observer | None], Runs]
+"""Initial states, times, numbers of the runs and their observer, to an integration without resets."""
 
 
 def piecewise(
-    segment: Callable[[Array, Array, NDArray[np.int64]], Runs],
-    start: Array,
+    segment: Segment,
+    initial: Array,
     times: Array,
-    jumps: Sequence[float],
-    reset: Callable[[int, Array, NDArray[np.int64]], Array],
+    stops: Sequence[float],
+    after: Callable[[int, Array, NDArray[np.int64]], Array],
+    observer: Observer | None = None,
 ) -> Runs:
-    """Integrate from jump to jump.
+    """Integrate from state reset to state reset.
 
     Parameters
     ----------
-    segment : callable (states, times, runs) → Runs
-        Integrates without jumps.
-    start : array (r, n)
+    segment : callable
+        See :data:`Segment`.
+    initial : array (r, n)
     times : array (m,)
-    jumps : sequence of float
-        Times within ``times``, ascending.
-    reset : callable (number of the jump, states, runs) → states
-        What the jump does.
+    stops : sequence of float
+        Times of the resets within ``times``, ascending.
+    after : callable (number of the reset, states, runs) → states
+        The states after a reset.
+    observer : callable, optional
+        As of :func:`sbmlump.dynamics.rosenbrock.advance`, for the whole of the runs; at a reset it sees the states
+        after it.
     """
-    r, n = start.shape
+    if not len(stops):
+        return segment(initial, times, np.arange(len(initial)), observer)
+    r, n = initial.shape
     states = np.full((r, len(times), n), np.nan)
-    states[:, 0] = start
+    states[:, 0] = initial
     reached = np.full(r, float(times[0]))
     why: list[str | None] = [None] * r
     alive = np.arange(r)
-    x, now = start, float(times[0])
+    x, now = initial, float(times[0])
     steps = 0
-    for number, end in enumerate([*jumps, float(times[-1])]):
-        wanted = np.flatnonzero((times > now) & (times <= end))
+    for number, end in enumerate([*stops, float(times[-1])]):
+        resets = number < len(stops)
+        wanted = np.flatnonzero((times > now) & ((times < end) if resets else (times <= end)))
         grid = np.concatenate([[now], times[wanted], [end] if not len(wanted) or times[wanted[-1]] < end else []])
         if end > now:
-            part = segment(x, grid, alive)
+            part = segment(x, grid, alive, None if observer is None else _of_part(observer, alive, wanted))
             states[alive[:, None], wanted[None, :]] = part.states[:, 1 : 1 + len(wanted)]
             reached[alive] = part.reached
             steps += part.steps
@@ -135,11 +129,26 @@ def piecewise(
             x = part.states[part.complete, -1]
             alive = alive[part.complete]
         now = end
-        if number < len(jumps):
-            x = reset(number, x, alive)
+        if resets:
+            x = after(number, x, alive)
             at = np.flatnonzero(times == end)
             states[alive[:, None], at[None, :]] = x[:, None, :]
+            if observer is not None and len(at) and len(alive):
+                observer(alive, np.full(len(alive), at[0]), x)
     return Runs(times, states, reached, tuple(why), steps)
+
+
+def _of_part(observer: Observer, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Observer:
+    """``observer`` for the runs and output times of one segment; its end is no output time where a reset follows."""
+
+    def observe(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        inside = index - 1 < len(wanted)
+        bad = np.zeros(len(places), dtype=np.bool_)
+        if inside.any():
+            bad[inside] = observer(alive[places[inside]], wanted[index[inside] - 1], values[inside])
+        return bad
+
+    return observe
 
 
 # -- Adjoints: how much a disturbance of the state at time t moves a quantity at a la ------------
@@ -153,25 +162,40 @@ def piecewise(
 # (1, 2), which is L-stable: what decays within an interval is gone after it.
 
 
-_POINTS: Final = 400
-_LARGE_TOLERANCE: Final = 1e-4
+@dataclass(frozen=True, slots=True)
+class AdjointSettings:
+    """How adjoints are computed.
+
+    Attributes
+    ----------
+    block : int
+        Intervals whose propagators are made at once: 400 matrices of 120 rows are 46 MB.
+    large_tolerance : float
+        Relative tolerance for large systems: gradients rank directions, no figure comes from them.
+    """
+
+    block: int = 400
+    large_tolerance: float = 1e-4
+
+
+ADJOINT: Final = AdjointSettings()
 
 
 def adjoints(
-    field: VectorField,
+    vector_field: VectorField,
     run: int,
     times: Array,
     states: Array,
     middles: Array | None,
     ends: NDArray[np.int64],
     gradients: Array,
-    jumps: Sequence[Jump] = (),
+    resets: Sequence[StateReset] = (),
 ) -> Array:
     """λ_e at every time of one run.
 
     Parameters
     ----------
-    field : Field
+    vector_field : VectorField
     run : int
         Its number.
     times : array (m,)
@@ -182,8 +206,8 @@ def adjoints(
         Indices of the end times, ascending.
     gradients : array (E, p, n)
         ∇z at each end time, for p quantities.
-    jumps : sequence of Jump
-        Their times must be among ``times``, which hold the state after the jump; the one before is taken from the
+    resets : sequence of StateReset
+        Their times must be among ``times``, which hold the state after the reset; the one before is taken from the
         last interval's end by the caller putting the same time twice.
 
     Returns
@@ -191,29 +215,29 @@ def adjoints(
     array (m, E, p, n)
         Zero after its own end time.
     """
-    if field.size > MAX_DENSE:
-        return backward_large(field, run, times, states, ends, gradients, _LARGE_TOLERANCE)
-    phi, _ = propagators(field, run, times, states, middles)
-    for jump in jumps:
-        at = np.flatnonzero(times == jump.time)
+    if vector_field.size > MAX_DENSE:
+        return backward_large(vector_field, run, times, states, ends, gradients, ADJOINT.large_tolerance)
+    phi, _ = propagators(vector_field, run, times, states, middles)
+    for reset in resets:
+        at = np.flatnonzero(times == reset.time)
         if len(at) > 1:  # the interval of no length between before and after
             before = states[at[0]]
-            phi[at[0]] = jump.reset.jacobians(before[None, :], np.array([run]))[0]
+            phi[at[0]] = reset.new_state.jacobians(before[None, :], np.array([run]))[0]
     return np.asarray(sweep_back(phi[None], ends, gradients[None])[0])
 
 
 def propagators(
-    field: VectorField, run: int, times: Array, states: Array, middles: Array | None = None
+    vector_field: VectorField, run: int, times: Array, states: Array, middles: Array | None = None
 ) -> tuple[Array, Array]:
     """Φ_i of each interval, and Ψ_i, what a constant force over it adds; both (m − 1, n, n)."""
     if middles is None:
-        middles = _middles(field, run, times, states)
-    n = field.size
+        middles = _middles(vector_field, run, times, states)
+    n = vector_field.size
     steps = np.diff(times)
     out = np.empty((2, len(steps), n, n))
-    for low in range(0, len(steps), _POINTS):
-        block = slice(low, low + _POINTS)
-        z = field.jacobians(middles[block], np.full(len(middles[block]), run)) * steps[block, None, None]
+    for low in range(0, len(steps), ADJOINT.block):
+        block = slice(low, low + ADJOINT.block)
+        z = vector_field.jacobians(middles[block], np.full(len(middles[block]), run)) * steps[block, None, None]
         out[:, block] = exponentials(z, steps[block])
     return out[0], out[1]
 
@@ -228,8 +252,8 @@ def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
     return both[..., :n], both[..., n:]
 
 
-def _middles(field: VectorField, run: int, times: Array, states: Array) -> Array:
-    rates = field.rates(states, np.full(len(states), run))
+def _middles(vector_field: VectorField, run: int, times: Array, states: Array) -> Array:
+    rates = vector_field.rates(states, np.full(len(states), run))
     h = np.diff(times)[:, None]
     return np.asarray(0.5 * (states[:-1] + states[1:]) + h * (rates[:-1] - rates[1:]) / 8)
 

@@ -183,6 +183,11 @@ def field_of(
     return ProgramField(Program(graph, roots, [*inputs, *(graph.symbol(name) for name in names)]), table, timed)
 
 
+def at_time_zero(states: Array, timed: bool) -> Array:
+    """Initial states (r, n), with time appended where that is a state."""
+    return np.concatenate([states, np.zeros((len(states), 1))], axis=1) if timed else states
+
+
 class QuadraticField:
     """A field of degree at most two: a few sparse products a call."""
 

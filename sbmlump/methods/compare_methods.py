@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.dynamics.ensemble import EnsembleSettings, ReferenceEnsemble, difference, measure, reference_ensemble
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import UnreachableError
@@ -149,7 +149,7 @@ def differences(rows: Sequence[MethodRow], trial: EnsembleSettings) -> dict[tupl
     rows : sequence of MethodRow
         Rows of methods that are or end with ``qssa`` or ``quasi-equilibrium`` are compared with each other.
     trial : Trial
-        With the horizon.
+        With the end time.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def differences(rows: Sequence[MethodRow], trial: EnsembleSettings) -> dict[tupl
     found: dict[tuple[str, str], float] = {}
     for (a, one), (b, other) in combinations(usable, 2):
         try:
-            apart = difference(one, other, ruler, meter=Meter(_WORK))
+            apart = difference(one, other, ruler, budget=Budget(_WORK))
         except WorkLimitError:
             continue
         found[a, b] = apart if np.isfinite(apart) else float("inf")
@@ -208,7 +208,7 @@ def _measured(reduction: ReducedSystem, ruler: ReferenceEnsemble) -> tuple[float
     if "backward-equivalence" in reduction.method:
         ruler = ruler.nominal()  # perturbed initial values leave the class on which it holds
     try:
-        errors = measure(reduction, ruler, meter=Meter(_WORK)).errors
+        errors = measure(reduction, ruler, budget=Budget(_WORK)).errors
     except WorkLimitError:
         message = "the equations are too long to be followed on the common runs; the error is the method's own"
         own = reduction.certificate.worst_error if isinstance(reduction.certificate, ErrorEstimate) else None

@@ -34,11 +34,11 @@ from sbmlump.dynamics.ensemble import (
     Ensemble,
     EnsembleSettings,
     ReferenceEnsemble,
-    ensemble_runs,
+    ensemble_trajectories,
     error_estimate,
     reference_ensemble,
     refuse_events,
-    time_points,
+    time_grid,
     values,
 )
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
@@ -209,12 +209,12 @@ def _pinned(system: OdeSystem, observables: Sequence[Observable]) -> list[Row]:
 
 def _data(system: OdeSystem, ruler: ReferenceEnsemble, settings: LearningSettings) -> _Data:
     trial = ruler.trial
-    times = time_points(ruler.until, settings.training_points)
+    times = time_grid(ruler.until, settings.training_points)
     # other runs than those on which the error is measured
     ensemble = Ensemble(2 * trial.ensemble, settings.training_spread * trial.spread)
-    runs = ensemble_runs(system, times, ensemble, trial.seed + 1)[1]
+    runs = ensemble_trajectories(system, times, ensemble, trial.seed + 1)[1]
     if not np.isfinite(runs[0]).all():
-        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"
+        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose an earlier end time with --until"
         raise LimitError(Reason("not-simulated", message))
     r, m, n = runs.shape
     rates = system.rates(np.tile(times, r), runs.reshape(r * m, n))
@@ -630,10 +630,10 @@ def learn_neural(
         )
     ruler = reference_ensemble(system, observables, trial)
     ensemble = Ensemble(2 * ruler.trial.ensemble, LearningSettings().training_spread * ruler.trial.spread)
-    runs = ensemble_runs(system, ruler.times, ensemble, ruler.trial.seed + 1)[1]
+    runs = ensemble_trajectories(system, ruler.times, ensemble, ruler.trial.seed + 1)[1]
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
-        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose a shorter horizon with --until"
+        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose an earlier end time with --until"
         raise LimitError(Reason("not-simulated", message))
     scale = np.maximum(np.abs(runs).max(axis=(0, 1)), _TINY)
     pinned = values(system, [o.expression for o in observables], ruler.times, runs)

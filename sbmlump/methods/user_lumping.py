@@ -25,12 +25,12 @@ from sbmlump.dynamics.ensemble import (
     STANDARD,
     Ensemble,
     EnsembleSettings,
-    default_horizon,
-    ensemble_runs,
+    ensemble_trajectories,
     error_estimate,
     reference_ensemble,
     refuse_events,
-    time_points,
+    time_grid,
+    time_span_of,
     values,
 )
 from sbmlump.errors import Reason, UsageError
@@ -669,14 +669,16 @@ def _linear(
     back = graph.substitute(reduced.rhs, forward)
     lumped = [graph.add(graph.scaled(v, system.rhs[j]) for j, v in row.items()) for row in rows]
     errors = [graph.from_terms(graph.linear_terms(graph.sub(a, b))) for a, b in zip(lumped, back, strict=True)]
-    return _sampled(system, errors, lumped, names, trial, linear=True)
+    lumps = [forward[graph.symbol(state)] for state in reduced.states]
+    return _sampled(system, errors, lumps, lumped, names, trial, linear=True)
 
 
-def _sample(system: OdeSystem, trial: EnsembleSettings) -> tuple[Array, Array]:
-    until = trial.until if trial.until is not None else default_horizon(system)
-    times = time_points(until, _DEFAULTS.times)
+def _sample(system: OdeSystem, lumps: Sequence[Node], trial: EnsembleSettings) -> tuple[Array, Array]:
+    observables = [Observable(f"lump {i}", node, "") for i, node in enumerate(lumps)]
+    until = trial.until if trial.until is not None else time_span_of(system, observables).until
+    times = time_grid(until, _DEFAULTS.times)
     ensemble = Ensemble(trial.ensemble, trial.spread)
-    runs = ensemble_runs(system, times, ensemble, trial.seed, relative=_DEFAULTS.tolerance)[1]
+    runs = ensemble_trajectories(system, times, ensemble, trial.seed, relative=_DEFAULTS.tolerance)[1]
     return times, runs[np.isfinite(runs).all(axis=(1, 2))]
 
 
@@ -692,7 +694,7 @@ def _nonlinear(system: OdeSystem, nodes: Mapping[str, Node], trial: EnsembleSett
             valid_for=_values_of_all(system),
         )
         return Closure(True, False, 0.0, 0.0, dict.fromkeys(nodes, 0.0), {}, 0, proof)
-    times, runs = _sample(system, trial)
+    times, runs = _sample(system, list(nodes.values()), trial)
     found = gradient_error(system, list(nodes.values()), times, runs)
     if not found.points:
         raise UsageError(Reason("bad-lumping", _NOWHERE))
@@ -717,12 +719,14 @@ def _with_field(
         statement = "J·f − g(ℓ) is 0 in lowest terms"
         proof = ExactProof(statement, "expansion", 0.0, valid_for=_values_of_all(system))
         return Closure(True, linear, 0.0, 0.0, dict.fromkeys(nodes, 0.0), {}, 0, proof)
-    return _sampled(system, list(errors.values()), flow_of(system, list(nodes.values())), tuple(nodes), trial, linear)
+    lumps = list(nodes.values())
+    return _sampled(system, list(errors.values()), lumps, flow_of(system, lumps), tuple(nodes), trial, linear)
 
 
 def _sampled(
     system: OdeSystem,
     errors: Sequence[Node],
+    lumps: Sequence[Node],
     lumped: Sequence[Node],
     names: Sequence[str],
     trial: EnsembleSettings,
@@ -730,7 +734,7 @@ def _sampled(
 ) -> Closure:
     """An error that does not vanish: as text, and along runs relative to the largest lumped rate."""
     graph = system.graph
-    times, runs = _sample(system, trial)
+    times, runs = _sample(system, lumps, trial)
     found = np.abs(values(system, errors, times, runs))
     rates = np.abs(values(system, lumped, times, runs))
     defined = np.isfinite(rates).all(axis=2)

@@ -115,7 +115,7 @@ def sedml_text(models: Sequence[SedmlModel], curves: Sequence[Curve], until: flo
     curves : sequence of Curve
         All go into one plot and one report.
     until : float
-        Horizon, in the models' unit of time.
+        End time, in the models' unit of time.
     points : int
         Points of the grid, both ends included.
     title : str
@@ -236,7 +236,7 @@ def reduction_archive(
     written : OdeSystem, optional
         What is read back of ``data``; read here where it is absent.
     until : float
-        Horizon, in the model's unit of time.
+        End time, in the model's unit of time.
     points : int
         Points of the grid.
     most_curves : int

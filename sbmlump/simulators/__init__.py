@@ -10,13 +10,12 @@ from sbmlump.simulators.protocol import (
     Tolerances,
     Trajectory,
 )
-from sbmlump.simulators.time_span import Horizon, choose_horizon
+from sbmlump.simulators.time_span import time_span_of_model
 
 __all__ = [
     "SIMULATORS",
     "Definition",
     "ErrorReport",
-    "Horizon",
     "IntegrationError",
     "LoadedModel",
     "QuantityError",
@@ -24,8 +23,8 @@ __all__ = [
     "Simulator",
     "Tolerances",
     "Trajectory",
-    "choose_horizon",
     "compare",
     "simulator_for",
     "simulator_named",
+    "time_span_of_model",
 ]

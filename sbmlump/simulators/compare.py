@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.ensemble import relative_error
+from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, some_names
 from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
 from sbmlump.model.graph import Graph, Node
@@ -38,7 +40,7 @@ from sbmlump.simulators.protocol import (
     simulated_file,
 )
 from sbmlump.simulators.simulated import NO_TRIGGERS, Conditions, Triggers, conditions_of, triggers_of, values_along
-from sbmlump.simulators.time_span import Horizon, before_failure, beyond_events, choose_horizon
+from sbmlump.simulators.time_span import before_failure, beyond_events, time_span_of_model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,10 +85,13 @@ class Definition:
         Ids of the original file, each read as what it means there.
     value : callable
         From the times, shape (k,), and the values of ``needs``, each of shape (k,), to the observable, shape (k,).
+    coefficients : mapping of str to float, optional
+        Of ``needs``, where the observable is a combination of them (and of a constant).
     """
 
     needs: tuple[str, ...]
     value: Callable[[Array, Mapping[str, Array]], Array]
+    coefficients: Mapping[str, float] | None = None
 
     @classmethod
     def linear(cls, coefficients: Mapping[str, float], offset: float = 0.0) -> Definition:
@@ -99,7 +104,7 @@ class Definition:
                 total += factor * columns[name]
             return total
 
-        return cls(tuple(fixed), value)
+        return cls(tuple(fixed), value, fixed)
 
     @classmethod
     def of_node(cls, graph: Graph, node: Node) -> Definition:
@@ -109,7 +114,16 @@ class Definition:
         def value(times: Array, columns: Mapping[str, Array]) -> Array:
             return values_along(graph, [node], needs, times, columns)[:, 0]
 
-        return cls(needs, value)
+        terms = graph.linear_terms(node)
+        symbols = {graph.symbol(name): name for name in needs}
+        linear = all(term in symbols or graph.number_of(term) is not None for term in terms)
+        coefficients = {symbols[term]: float(c) for term, c in terms.items() if term in symbols} if linear else None
+        return cls(needs, value, coefficients)
+
+    @property
+    def observed(self) -> tuple[Mapping[str, float], ...]:
+        """What decides the end time: the observable, or all that it is computed from."""
+        return (self.coefficients,) if self.coefficients is not None else tuple({name: 1.0} for name in self.needs)
 
 
 # -- The errors of a comparison ------------------------------------------------------------------
@@ -248,7 +262,9 @@ def _error(q: Array, r: Array, scale: Scale, grid: NDArray[np.int64] | None) -> 
         difference = np.where(on_grid | (difference > scale.settings.unseen * beside), difference, 0.0)
     top, off = float(np.abs(q[known]).max()), float(difference.max())
     final = max(abs(float(q[-1])), scale.settings.final_floor * top, tolerance)
-    return QuantityError(off / max(top, tolerance), abs(float(r[-1]) - float(q[-1])) / final, off)
+    return QuantityError(
+        float(relative_error(np.array(off), np.array(top), tolerance)), abs(float(r[-1]) - float(q[-1])) / final, off
+    )
 
 
 def largest(values: Sequence[float]) -> float:
@@ -372,14 +388,14 @@ class PairRequest:
     simulator : str or Simulator
         An object that simulates cannot be sent to a child process.
     original, reduced : SimulatedModel
-    until : float or None
-        End time; chosen from the original where it is ``None``.
+    until : float, TimeSpan or None
+        End time as the user gave it, or as it was chosen; chosen from the original where it is ``None``.
     points : int
         Of the uniform grid.
-    watch : mapping of str to QuantitySelection
-        Quantities of the original that are to be seen on the grid.
+    observed : tuple of mappings of str to float
+        Combinations of ``wanted`` whose time scale decides the end time.
     wanted, reduced_wanted : mapping of str to QuantitySelection
-        What is read in the original (``watch`` is a part of it) and in the reduced model.
+        What is read in the original and in the reduced model.
     triggers : Triggers
         Events of the original; their ``needs`` are a part of ``wanted``.
     grid : GridSettings
@@ -388,9 +404,9 @@ class PairRequest:
     simulator: str | Simulator
     original: SimulatedModel
     reduced: SimulatedModel
-    until: float | None
+    until: float | TimeSpan | None
     points: int
-    watch: Mapping[str, QuantitySelection]
+    observed: tuple[Mapping[str, float], ...]
     wanted: Mapping[str, QuantitySelection]
     reduced_wanted: Mapping[str, QuantitySelection]
     triggers: Triggers = NO_TRIGGERS
@@ -403,7 +419,7 @@ class PairRun:
 
     Attributes
     ----------
-    horizon : Horizon
+    span : TimeSpan
     original, reduced : Trajectory
         On one grid: the uniform one and what had to be put between its points.
     looser : Trajectory or None
@@ -412,7 +428,7 @@ class PairRun:
         Name of the simulator.
     """
 
-    horizon: Horizon
+    span: TimeSpan
     original: Trajectory
     reduced: Trajectory
     looser: Trajectory | None = None
@@ -423,33 +439,33 @@ def _simulated(request: PairRequest) -> PairRun:
     engine = simulator_named(request.simulator) if isinstance(request.simulator, str) else request.simulator
     model = engine.load(request.original)
     points = request.points
-    if request.until is None:
-        horizon = choose_horizon(model, request.original.switches.named, request.watch)
+    if isinstance(request.until, TimeSpan):
+        span = request.until
+    elif request.until is None:
+        span = time_span_of_model(model, request.original.switches.named, request.observed, request.wanted)
         if request.triggers.nodes:
-            horizon = beyond_events(model, horizon, request.triggers, request.wanted)
+            span = beyond_events(model, span, request.triggers, request.wanted)
     else:
-        horizon = Horizon(request.until, "given by the user")
+        span = TimeSpan(request.until, "given by the user")
     other = engine.load(request.reduced)
-    between = _between(model, other, request, horizon.until)
+    between = _between(model, other, request, span.until)
     try:
-        run = model.run(request.wanted, horizon.until, points, between=between)
+        run = model.run(request.wanted, span.until, points, between=between)
     except IntegrationError as error:
-        if error.reached <= 0 or request.until is not None:
+        if error.reached <= 0 or isinstance(request.until, float):
             raise
-        # a horizon of our own that a precise run does not reach is shortened once
-        horizon = before_failure(horizon, error.reached)
-        between = _between(model, other, request, horizon.until)
-        run = model.run(request.wanted, horizon.until, points, between=between)
-    reduced = other.run(request.reduced_wanted, horizon.until, points, between=between)
+        # an end time of our own that a precise run does not reach is shortened once
+        span = before_failure(span, error.reached)
+        between = _between(model, other, request, span.until)
+        run = model.run(request.wanted, span.until, points, between=between)
+    reduced = other.run(request.reduced_wanted, span.until, points, between=between)
     looser = None
     if _something_small(run):
         try:
-            looser = model.run(
-                request.wanted, horizon.until, points, PRECISE.looser(request.grid.looser), between=between
-            )
+            looser = model.run(request.wanted, span.until, points, PRECISE.looser(request.grid.looser), between=between)
         except IntegrationError:
             looser = None  # without it a small quantity is held against the others
-    return PairRun(horizon, run, reduced, looser, engine.name)
+    return PairRun(span, run, reduced, looser, engine.name)
 
 
 def _something_small(run: Trajectory) -> bool:
@@ -580,7 +596,7 @@ class ErrorReport:
     Attributes
     ----------
     until : float
-        Horizon T, in the model's unit of time.
+        End time T, in the model's unit of time.
     horizon_reason : str
         Who chose it, or how it was chosen.
     times : ndarray of float64, shape (k,)
@@ -655,7 +671,7 @@ def compare(
     original: str | Path | SimulatedModel,
     reduced: str | Path | SimulatedModel,
     *,
-    until: float | None = None,
+    until: float | TimeSpan | None = None,
     points: int = 201,
     observables: Sequence[str] | None = None,
     definitions: Mapping[str, Definition] | None = None,
@@ -668,8 +684,9 @@ def compare(
     ----------
     original, reduced : path or SimulatedModel
         SBML files, or what has been made of them already.
-    until : float, optional
-        Horizon in the model's unit of time; chosen from the original's own time scale when absent.
+    until : float or TimeSpan, optional
+        End time in the model's unit of time; chosen from the time scale of the observables when absent. One that was
+        chosen already is shortened where a precise run does not reach it, one that was given is not.
     points : int
         Points of the uniform grid, both ends included (at least 2).
     observables : sequence of str, or str, optional
@@ -692,11 +709,11 @@ def compare(
     InputError, UnsupportedModelError
         If a file cannot be read or the simulator refuses it.
     IntegrationError
-        If a simulation does not reach the horizon (code ``simulation-failed``).
+        If a simulation does not reach the end time (code ``simulation-failed``).
     LimitError
         If a child process crashes or meets a limit (codes of :func:`simulate_pair`).
     """
-    UNTIL.read("until", until, optional=True)
+    UNTIL.read("until", until.until if isinstance(until, TimeSpan) else until, optional=True)
     POINTS.read("points", points)
     if isinstance(observables, str):
         observables = [observables]  # as in reduce; its letters are meant by nobody
@@ -715,9 +732,9 @@ def compare(
         engine,
         first,
         second,
-        until,
+        until if until is None or isinstance(until, TimeSpan) else float(until),
         points,
-        needs,
+        tuple(row for pair in pairs.values() for row in pair.definition.observed),
         wanted,
         {name: pair.selection for name, pair in pairs.items()},
         triggers,
@@ -775,7 +792,7 @@ def _pairs(
 
 
 def _itself(name: str) -> Definition:
-    return Definition((name,), lambda _, columns: columns[name])
+    return Definition((name,), lambda _, columns: columns[name], {name: 1.0})
 
 
 def _unknown(name: str, path: Path, index: ModelIndex) -> Reason:
@@ -824,7 +841,7 @@ def _report(
         original = {name: pair.definition.value(times, run.original.values) for name, pair in pairs.items()}
     reduced = {name: run.reduced.values[name] for name in pairs}
     scales = _scales(pairs, index, run)
-    uniform = np.linspace(0.0, run.horizon.until, points)
+    uniform = np.linspace(0.0, run.span.until, points)
     place = np.searchsorted(times, uniform)
     errors = quantity_errors(original, reduced, scales, place)
     remarks = [
@@ -834,8 +851,8 @@ def _report(
         *_passed(conditions, run),
     ]
     return ErrorReport(
-        until=run.horizon.until,
-        horizon_reason=run.horizon.reason,
+        until=run.span.until,
+        horizon_reason=run.span.reason,
         times=uniform,
         original={name: values[place] for name, values in original.items()},
         reduced={name: values[place] for name, values in reduced.items()},
@@ -893,7 +910,7 @@ def _unfired(triggers: Triggers, run: PairRun) -> list[str]:
         return []
     listed = some_names(names, _MOST_NAMED)
     message = (
-        f"not seen to be triggered until time {run.horizon.until:g}: {listed}; what comes after such an event is not "
+        f"not seen to be triggered until time {run.span.until:g}: {listed}; what comes after such an event is not "
         "compared (--until T simulates longer)."
     )
     return [message]

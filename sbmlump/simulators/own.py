@@ -2,17 +2,14 @@
 
 ``own`` integrates it by CVODE (BDF; dense Jacobian for small systems, GMRES for large ones), ``scipy`` by SciPy's
 LSODA. Both start within the time it takes to read the file, where a compiler works for a minute on a model of some
-thousand reactions. ``own`` executes events (``own_events``), ``scipy`` refuses models that have them.
-
-References
-----------
-Hindmarsh et al., SUNDIALS, ACM TOMS 31 (2005), doi 10.1145/1089014.1089020.
+thousand reactions. ``own`` executes events, ``scipy`` refuses models that have them. An adapter: the runs are those of
+:mod:`sbmlump.dynamics.events`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +17,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.events import SingleRun, Solve, by_cvode, by_lsoda, single_run, unsupported_events
+from sbmlump.dynamics.rosenbrock import StepControl
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
-from sbmlump.isolate import silent_output
 from sbmlump.model.evaluate import Evaluator
-from sbmlump.model.graph import RELATIONS, Node, Op
-from sbmlump.model.system import Event, OdeSystem
+from sbmlump.model.graph import Node
 from sbmlump.simulators.protocol import (
     LEAST_STEPS,
     PRECISE,
@@ -40,207 +37,32 @@ from sbmlump.simulators.protocol import (
     simulated_file,
 )
 
-__all__ = ["OwnModel", "OwnSimulator", "ScipySimulator", "EventQueue", "EventsError", "unsupported_events"]
-
-
-# -- What events do in a run of our own: when they are triggered, executed, dropped --------------
-
-# The rules are those of SBML Level 3 Version 2, section 4.12: an event is triggered when its trigger turns from
-# false to
-# true; it is executed after its delay, with values of either moment; of those that are due together the one of highest
-# priority goes first, and what it changes can trigger or (where they are not persistent) drop others.
-#
-# References
-# ----------
-# Hucka et al., SBML Level 3 Version 2 Core, J. Integr. Bioinform. 16 (2019), doi 10.1515/jib-2019-0021.
-
-
-_MOST_AT_ONCE: Final = 10_000
-"""Executions at one time: more are a cascade that does not end."""
-
-
-class EventsError(Exception):
-    """Events that cannot be executed, with the cause."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    event: int
-    due: float
-    values: Array | None  # those of trigger time, where these are used
-
-
-def unsupported_events(system: OdeSystem) -> str | None:
-    """What stands in the way of executing the events of a system here, if anything does."""
-    graph = system.graph
-    for event in system.events:
-        label = f"the event {event.id!r}" if event.id else "an event"
-        names = {graph.payload(node) for node in graph.reachable([event.trigger]) if graph.op(node) is Op.CALL}
-        if names & {"eq", "neq"}:
-            return f"the trigger of {label} asks for equality, which holds at single moments"
-        if event.implied and event.delay is not None and event.use_trigger_values:
-            return f"{label} resizes a compartment later, with values of trigger time"
-    return None
-
-
-class EventQueue:
-    """Triggers and pending events of one run."""
-
-    def __init__(self, system: OdeSystem) -> None:
-        self._events: tuple[Event, ...] = system.events
-        graph = system.graph
-        triggers = [event.trigger for event in self._events]
-        relations = [
-            node
-            for node in graph.reachable(triggers)
-            if graph.op(node) is Op.CALL and graph.payload(node) in RELATIONS and len(graph.args(node)) == 2
-        ]
-        self._gaps = self._evaluator(system, [graph.sub(*graph.args(node)) for node in relations])
-        # a relation is judged by the sign of the difference of its sides: where a difference is just passing zero the
-        # integrator knows its direction, and rounding does not matter
-        names = [f"sign {i}" for i in range(len(relations))]  # no SId holds a space
-        zero = graph.number(0)
-        signs = {
-            node: graph.call(str(graph.payload(node)), (graph.symbol(name), zero))
-            for node, name in zip(relations, names, strict=True)
-        }
-        self._truths = Evaluator(
-            graph, graph.substitute(triggers, signs), [*system.states, *names], system.constant_values
-        )
-        self._count = len(relations)
-        numbers: list[Node] = []
-        for event in self._events:
-            numbers += [event.delay or zero, event.priority or graph.number(0)]
-        self._numbers = self._evaluator(system, numbers)
-        self._values = [
-            self._evaluator(system, [node for _, node in (*event.assignments, *event.implied)])
-            for event in self._events
-        ]
-        index = system.state_index
-        self._targets = [[index[name] for name, _ in (*event.assignments, *event.implied)] for event in self._events]
-        self._pending: list[_Pending] = []
-        self._true = np.array([event.initial_value for event in self._events], dtype=np.bool_)
-        self.executed: list[float] = []
-
-    @staticmethod
-    def _evaluator(system: OdeSystem, nodes: list[Node]) -> Evaluator:
-        return Evaluator(system.graph, nodes, system.states, system.constant_values)
-
-    @property
-    def gap_count(self) -> int:
-        """How many differences :meth:`gaps` gives."""
-        return self._count
-
-    def gaps(self, t: float, x: Array) -> Array:
-        """The differences whose signs decide the triggers, (gap_count,)."""
-        return self._gaps.values(t, x) if self._count else np.empty(0)
-
-    @property
-    def next_due(self) -> float:
-        """When the next pending event is executed; infinite without any."""
-        return min((one.due for one in self._pending), default=np.inf)
-
-    def at(self, t: float, x: Array, directions: Array | None = None) -> Array:
-        """The state after all that happens at time ``t``; ``directions`` are those of differences that pass zero.
-
-        Raises
-        ------
-        EventsError
-            If a delay is no number, or events never stop triggering each other.
-        """
-        gaps = self.gaps(t, x)
-        signs = np.sign(gaps)
-        if directions is not None:
-            signs = np.where(directions != 0, directions, signs)
-        self._trigger(t, x, signs)
-        for _ in range(_MOST_AT_ONCE):
-            due = [one for one in self._pending if one.due <= t]
-            if not due:
-                return x
-            priorities = self._numbers.values(t, x)[1::2]
-            # events without a priority may go at any place: last, in the order of the file
-            rank = [-np.inf if self._events[one.event].priority is None else priorities[one.event] for one in due]
-            one = due[int(np.argmax(rank))]
-            self._pending.remove(one)
-            values = self._values[one.event].values(t, x) if one.values is None else one.values
-            x = x.copy()
-            x[self._targets[one.event]] = values
-            if not np.isfinite(x).all():
-                raise EventsError("an event assigns what is no finite number")
-            self.executed.append(t)
-            # what the event did not move keeps its sign: a difference that has just passed zero is rounding
-            after = self.gaps(t, x)
-            signs = np.where(after == gaps, signs, np.sign(after))
-            gaps = after
-            self._trigger(t, x, signs)
-        raise EventsError("events trigger each other without end")
-
-    def _trigger(self, t: float, x: Array, signs: Array) -> None:
-        now = np.asarray(self._truths.values(t, np.concatenate([x, signs])) > 0.5)
-        delays = self._numbers.values(t, x)[0::2]
-        for i, event in enumerate(self._events):
-            if now[i] and not self._true[i]:
-                if not 0 <= delays[i] < np.inf:
-                    raise EventsError(f"the delay of an event is {delays[i]:g}")
-                # without a delay both moments are one, unless another event comes between
-                values = self._values[i].values(t, x) if event.use_trigger_values else None
-                if values is not None and event.implied:
-                    values = None if delays[i] == 0 else values
-                self._pending.append(_Pending(i, t + float(delays[i]), values))
-            elif not now[i] and not event.persistent:
-                self._pending = [one for one in self._pending if one.event != i]
-        self._true = now
-
-
-# -- The project's own right-hand side behind :class:`~sbmlump.simulators.protocol.Simu ------------
+__all__ = ["OwnModel", "OwnSimulator", "ScipySimulator"]
 
 
 Array = NDArray[np.float64]
-_MOST_DENSE: Final = 150
-_KRYLOV: Final = 30
-_SCALE_POINTS: Final = 101
-_VANISHING: Final = 1e-12  # of the largest state: below that a state is of no account beside it
-_SKIP: Final = 1e-12  # of a time: how far after a jump of the right-hand side a run begins anew
-_LOOSENINGS: Final = 5
-_MOST_PIECES: Final = 20_000  # starts of the solver in one run
-_LEAST_RELATIVE: Final = 1e-13  # LSODA refuses less
-_STEPS_FACTOR: Final = 5  # steps of a whole run; those of CVODE count from one point of the grid to the next
-_STALLED: Final = 1000
-"""Steps of LSODA in which time has to get on by more than their number of rounding units: before a pole it takes steps
-without end that no longer change the time (CVODE gives up by itself)."""
-_PIECE: Final = 3  # points of a piece at least, so that the solver reports the grid and not its own steps
 
 
 @dataclass(frozen=True, slots=True)
-class _Solved:
-    """States at times, (k, n) and (k,), as far as the solver got, and what it said if that is not the end.
+class OwnSettings:
+    """How a run is retried.
 
-    Where a difference passed zero: its time, the state there (n,), the directions of all differences.
+    Attributes
+    ----------
+    scale_points : int
+        Of the rough run that tells how large each state becomes.
+    vanishing : float
+        Of the largest state: below that a state is negligible beside it.
+    loosenings : int
+        Tenfold looser tolerances that are tried.
     """
 
-    states: Array
-    why: str | None
-    times: Array
-    passed: tuple[float, Array, Array] | None = None
+    scale_points: int = 101
+    vanishing: float = 1e-12
+    loosenings: int = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """What a solver is asked for: the system from the state ``start`` at ``grid[0]`` along ``grid``.
-
-    ``absolute`` is the tolerance of each state, ``longest`` a bound on a step, ``queue`` holds the events.
-    """
-
-    system: OdeSystem
-    grid: Array
-    start: Array
-    tolerances: Tolerances
-    absolute: Array
-    longest: float
-    queue: EventQueue | None = None
-
-
-Solve = Callable[[_Piece], _Solved]
+OWN: Final = OwnSettings()
 
 
 class OwnSimulator:
@@ -258,7 +80,7 @@ class OwnSimulator:
         UnsupportedModelError
             If it cannot become an ODE system, or has events (code ``simulator-refused``).
         """
-        return OwnModel(simulated_file(model), _cvode)
+        return OwnModel(simulated_file(model), by_cvode)
 
 
 class ScipySimulator:
@@ -268,7 +90,7 @@ class ScipySimulator:
 
     def load(self, model: Path | SimulatedModel) -> OwnModel:
         """As :meth:`OwnSimulator.load`."""
-        return OwnModel(simulated_file(model), _lsoda)
+        return OwnModel(simulated_file(model), by_lsoda)
 
 
 class OwnModel(ModelOfSource):
@@ -282,7 +104,7 @@ class OwnModel(ModelOfSource):
             message = f"{source.path}: sbmlump does not read this model as differential equations (see sbmlump inspect)"
             raise UnsupportedModelError(Reason("simulator-refused", message))
         if system.events:
-            why = unsupported_events(system) if solve is _cvode else "the solver of SciPy finds no events"
+            why = unsupported_events(system) if solve is by_cvode else "the solver of SciPy finds no events"
             if why is not None:
                 message = f"{source.path}: its events are not executed here: {why}; use --simulator roadrunner"
                 raise UnsupportedModelError(Reason("simulator-refused", message))
@@ -322,11 +144,11 @@ class OwnModel(ModelOfSource):
         scales = self._first_scales(start, until)
         if not tolerances.retry:
             return self._attempt(evaluator, selections, start, grid, tolerances, scales)
-        rough, _ = self._states_on(start, np.linspace(0.0, until, _SCALE_POINTS), ROUGH, scales)
+        rough = self._single_run(start, np.linspace(0.0, until, OWN.scale_points), ROUGH, scales).states
         if rough is not None:
             scales = _lifted(np.abs(rough).max(axis=0))
         first: IntegrationError | None = None
-        for k in range(_LOOSENINGS):
+        for k in range(OWN.loosenings):
             factor = 10.0**k
             asked = tolerances.looser(factor)
             try:
@@ -345,15 +167,11 @@ class OwnModel(ModelOfSource):
     def steps(self, until: float) -> Steps:
         """See :meth:`sbmlump.simulators.protocol.LoadedModel.steps`."""
         start = self._system.initial_state()
-        taken: list[Array] = []
-        events: list[float] = []
-        table, failure = self._states_on(
-            start, np.array([0.0, until]), ROUGH, self._first_scales(start, until), taken, events
-        )
-        if table is None:
-            raise IntegrationError.at(self._path, failure[0], until, failure[1])
+        run = self._single_run(start, np.array([0.0, until]), ROUGH, self._first_scales(start, until), own_steps=True)
+        if run.states is None:
+            raise IntegrationError.at(self._path, run.reached, until, run.failure)
         stops = self._switches.until(until)
-        return Steps(np.unique(np.concatenate([[0.0, until], *taken])), np.unique([*events, *stops]))
+        return Steps(np.unique(np.concatenate([[0.0, until], *run.steps])), np.unique([*run.events, *stops]))
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -367,89 +185,30 @@ class OwnModel(ModelOfSource):
         scales: Array,
     ) -> Trajectory:
         begin = time.perf_counter()
-        table, failure = self._states_on(start, grid, tolerances, scales)
+        run = self._single_run(start, grid, tolerances, scales)
         seconds = time.perf_counter() - begin
-        if table is None:
-            reached, why = failure
-            raise IntegrationError.at(self._path, reached, float(grid[-1]), why)
-        values = evaluator.values(grid, table)
+        if run.states is None:
+            raise IntegrationError.at(self._path, run.reached, float(grid[-1]), run.failure)
+        values = evaluator.values(grid, run.states)
         columns = {label: np.ascontiguousarray(values[:, i]) for i, label in enumerate(readings)}
         return Trajectory(grid, columns, seconds)
 
-    def _states_on(
-        self,
-        start: Array,
-        grid: Array,
-        tolerances: Tolerances,
-        scales: Array,
-        taken: list[Array] | None = None,
-        events: list[float] | None = None,
-    ) -> tuple[Array | None, tuple[float, str]]:
-        """States on ``grid``, (k, n), solved piecewise between jumps; else how far the solver got and why no further.
-
-        The steps of the solver are added to ``taken`` and the times of events to ``events``, where these are given; a
-        solver that is asked for two times reports its own steps.
-        """
+    def _single_run(
+        self, start: Array, grid: Array, tolerances: Tolerances, scales: Array, *, own_steps: bool = False
+    ) -> SingleRun:
         until = float(grid[-1])
-        if not len(start):
-            return np.empty((len(grid), 0)), (until, "")
         largest = float(scales.max(initial=0.0)) or 1.0
         absolute = np.maximum(tolerances.absolute * np.where(scales > 0, scales, largest), 1e-290)
-        stops = [stop for stop in self._switches.until(until) if _SKIP * until < stop < until * (1 - _SKIP)]
-        queue = EventQueue(self._system) if self._system.events else None
-        table = np.full((len(grid), len(start)), np.nan)
-        now, at, passed = start, 0.0, False
-        try:
-            if queue is not None:
-                now = queue.at(0.0, now)
-            table[0] = now
-            for _ in range(_MOST_PIECES):
-                if at >= until:
-                    break
-                begin = at * (1 + _SKIP)
-                if queue is not None and at > 0 and not passed:
-                    now = queue.at(begin, now)  # what is due just after a jump
-                passed = False
-                high = next((stop for stop in stops if stop > begin), until)
-                if queue is not None and begin < queue.next_due < high:
-                    high = queue.next_due
-                if high <= begin * (1 + _SKIP):
-                    table[(grid > at) & (grid <= high)] = now
-                    at = high
-                    continue
-                wanted = np.flatnonzero((grid > at) & (grid <= high))
-                piece = np.unique(np.concatenate([[begin], grid[wanted][grid[wanted] > begin], [high]]))
-                if len(piece) < _PIECE and taken is None:
-                    piece = np.linspace(piece[0], piece[-1], _PIECE)
-                solved = self._solve(_Piece(self._system, piece, now, tolerances, absolute, until / LEAST_STEPS, queue))
-                if taken is not None:
-                    taken.append(solved.times)
-                    piece = solved.times if solved.passed is None and solved.why is None else piece
-                finite = np.asarray(np.isfinite(solved.states).all(axis=1))
-                count = len(finite) if finite.all() else int(np.argmin(finite))
-                if solved.why is not None or count < (len(solved.states) if solved.passed else len(piece)):
-                    reached = float(solved.times[count - 1]) if count else at
-                    return None, (reached, solved.why or "a state has no finite value there")
-                end = high if solved.passed is None else solved.passed[0]
-                done = wanted[grid[wanted] <= end]
-                place = np.searchsorted(solved.times, np.maximum(grid[done], begin))
-                table[done] = solved.states[np.minimum(place, len(solved.states) - 1)]
-                if solved.passed is None:
-                    now, at = solved.states[-1], high
-                    if queue is not None and queue.next_due <= high:
-                        now = queue.at(high, now)
-                else:
-                    assert queue is not None
-                    passed = True
-                    at, now, directions = solved.passed
-                    now = queue.at(at, now, directions)
-            else:
-                return None, (at, f"more than {_MOST_PIECES} events")
-        except EventsError as error:
-            return None, (at, str(error))
-        if queue is not None and events is not None:
-            events += queue.executed
-        return table, (until, "")
+        return single_run(
+            self._system,
+            start,
+            grid,
+            StepControl(tolerances.relative, absolute, tolerances.max_steps),
+            longest=until / LEAST_STEPS,
+            stops=self._switches.until(until),
+            solve=self._solve,
+            own_steps=own_steps,
+        )
 
     def _first_scales(self, start: Array, until: float) -> Array:
         """Magnitudes of the states as far as time 0 tells."""
@@ -502,82 +261,4 @@ class OwnModel(ModelOfSource):
 
 def _lifted(scales: Array) -> Array:
     """Scales with those of vanishing states lifted to 1e-12 of the largest."""
-    return np.maximum(scales, _VANISHING * float(scales.max(initial=0.0)))
-
-
-def _cvode(piece: _Piece) -> _Solved:
-    from sksundae.cvode import CVODE
-
-    system, queue = piece.system, piece.queue
-
-    def rates(t: float, y: Array, yp: Array) -> None:
-        yp[:] = system.rates(t, y)
-
-    # a Jacobian-vector product by differences costs one evaluation of the right-hand side, the Jacobian a thousand
-    options: dict[str, Any] = {"linsolver": "dense"}
-    if system.size > _MOST_DENSE:
-        options = {"linsolver": "gmres", "krylov_dim": _KRYLOV}
-    if queue is not None and queue.gap_count:
-
-        def gaps(t: float, y: Array, out: Array) -> None:
-            out[:] = queue.gaps(t, y)
-
-        options |= {"eventsfn": gaps, "num_events": queue.gap_count}
-    solver = CVODE(
-        rates,
-        method="BDF",
-        rtol=piece.tolerances.relative,
-        atol=piece.absolute,
-        max_step=piece.longest,
-        max_num_steps=piece.tolerances.max_steps,
-        **options,
-    )
-    with silent_output():  # SUNDIALS writes its warnings to standard output
-        solution = solver.solve(piece.grid, piece.start)
-    times = np.atleast_1d(np.asarray(solution.t, dtype=np.float64))
-    got = np.asarray(solution.y, dtype=np.float64).reshape(len(times), -1)
-    if getattr(solution, "t_events", None) is not None and len(solution.t_events) and times[-1] < piece.grid[-1]:
-        directions = np.asarray(solution.i_events[-1], dtype=np.float64)
-        return _Solved(got, None, times, (float(solution.t_events[-1]), np.array(solution.y_events[-1]), directions))
-    whole = bool(solution.success) and times[-1] >= piece.grid[-1] * (1 - 1e-14)
-    return _Solved(got, None if whole else f"CVODE: {solution.message}", times)
-
-
-def _lsoda(piece: _Piece) -> _Solved:
-    from scipy.integrate import LSODA
-
-    grid, tolerances = piece.grid, piece.tolerances
-    solver = LSODA(
-        piece.system.rates,
-        grid[0],
-        piece.start,
-        grid[-1],
-        rtol=max(tolerances.relative, _LEAST_RELATIVE),
-        atol=piece.absolute,
-        max_step=piece.longest,
-    )
-    rows, place = [piece.start], 1
-    taken = [grid[0]]
-    own_steps = len(grid) < _PIECE
-    before = -np.inf
-    for count in range(tolerances.max_steps * _STEPS_FACTOR):
-        if place == len(grid):
-            break
-        if count % _STALLED == 0:
-            if solver.t - before <= _STALLED * np.spacing(abs(solver.t)):
-                return _Solved(np.array(rows), "LSODA: steps no longer change the time", np.array(taken))
-            before = solver.t
-        message = solver.step()
-        if solver.status == "failed" or not np.isfinite(solver.y).all():
-            why = f"LSODA: {message or 'a state has no finite value'}"
-            return _Solved(np.array(rows), why, np.array(taken))
-        end = int(np.searchsorted(grid, solver.t, side="right"))
-        if own_steps:
-            rows.append(solver.y.copy())
-            taken.append(solver.t)
-            place = end
-        elif end > place:
-            rows.extend(np.atleast_2d(solver.dense_output()(grid[place:end]).T))
-            taken.extend(grid[place:end])
-            place = end
-    return _Solved(np.array(rows), None if place == len(grid) else "LSODA: too many steps", np.array(taken))
+    return np.maximum(scales, OWN.vanishing * float(scales.max(initial=0.0)))

@@ -14,9 +14,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.switches import TimeSwitches
 from sbmlump.errors import LimitError, Reason
 from sbmlump.sbml.read.index import ModelIndex, QuantitySelection, SelectionKind
-from sbmlump.simulators.simulated import SimulatedModel, TimeSwitches, simulated_file
+from sbmlump.simulators.simulated import SimulatedModel, simulated_file
 
 __all__ = [
     "LEAST_STEPS",
@@ -150,7 +151,7 @@ class IntegrationError(LimitError):
         """The error for a run of ``file`` that ended at time ``reached`` because of ``why``."""
         message = (
             f"{file}: the simulation stopped at time {reached:.6g} of {until:.6g}: {why}. "
-            f"A shorter horizon may work (for example --until {0.9 * reached:.3g})."
+            f"An earlier end time may work (for example --until {0.9 * reached:.3g})."
             if reached > 0
             else f"{file}: the simulation to time {until:.6g} failed at its start: {why}."
         )

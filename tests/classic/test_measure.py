@@ -1,4 +1,4 @@
-"""Perturbed starts, horizons, and errors measured on them."""
+"""Perturbed initial values, end times, and errors measured on them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import sbmlump
-from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.dynamics.ensemble import (
     Ensemble,
     EnsembleSettings,
-    default_horizon,
     difference,
-    ensemble_runs,
+    ensemble_trajectories,
     measure,
     reference_ensemble,
-    time_points,
+    time_grid,
+    time_span_of,
 )
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
 from sbmlump.methods.compare_methods import compare_methods, differences
@@ -42,8 +42,8 @@ def drained() -> OdeSystem:
 
 def test_starts_are_scaled_and_what_is_zero_is_raised_by_what_it_reaches() -> None:
     system = drained()
-    starts, states = ensemble_runs(system, time_points(20.0), Ensemble(40, 0.2), 0)
-    assert states.shape[:2] == (41, len(time_points(20.0)))
+    starts, states = ensemble_trajectories(system, time_grid(20.0), Ensemble(40, 0.2), 0)
+    assert states.shape[:2] == (41, len(time_grid(20.0)))
     assert starts[0] == pytest.approx(system.initial_state())
     assert np.array_equal(states[:, 0], starts)
     reached = states[0].max(axis=0)
@@ -55,14 +55,15 @@ def test_starts_are_scaled_and_what_is_zero_is_raised_by_what_it_reaches() -> No
     assert not d.any()  # it stays zero in the nominal run: there is nothing to say how large it may be
 
 
-def test_the_horizon_ends_when_only_the_tolerance_moves_states() -> None:
+def test_the_end_time_is_not_beyond_when_only_the_tolerance_moves_states() -> None:
     """A and B are used up while E stays near 100: what is then left of them is noise of the integration, no motion."""
     system = network_from_reactions(
         [("A + E -> B", "f"), ("B -> A + E", "g"), ("B -> C", "k"), ("C -> D", "k")],
         initial={"A": 1, "B": 0, "C": 0, "D": 0, "E": 100},
         constants={"f": Fraction(1, 10), "k": Fraction(1, 10), "g": Fraction(1, 100)},
     )
-    assert 100 < default_horizon(system) < 500  # the slowest decay takes 10
+    # the slowest decay takes 10
+    assert 100 <= time_span_of(system, parse_observables(system, list(system.states))).until <= 500
 
 
 def test_a_reduction_read_from_files_is_measured_as_the_one_that_was_written(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_too_much_work_is_no_figure() -> None:
     assert second is not None
     assert len(differences(rows, EnsembleSettings(until=10.0, ensemble=1))) == 1
     with pytest.raises(WorkLimitError):
-        difference(first, second, EnsembleSettings(until=10.0, ensemble=0), meter=Meter(1e-9))
+        difference(first, second, EnsembleSettings(until=10.0, ensemble=0), budget=Budget(1e-9))
 
 
 def test_a_choice_that_cannot_be_measured_finely_says_how_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +104,7 @@ def test_a_choice_that_cannot_be_measured_finely_says_how_it_was(monkeypatch: py
     fine = quasi_steady.quasi_steady_state(system, observables, trial=trial)
 
     def too_much(*_: object, **__: object) -> ErrorEstimate:
-        Meter(1e-9).add(1e9)
+        Budget(1e-9).add(1e9)
         raise AssertionError
 
     monkeypatch.setattr(timescales, "error_estimate", too_much)

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import lu_factor, lu_solve
 
-from sbmlump.dynamics.ensemble import default_horizon, time_points
+from sbmlump.dynamics.ensemble import time_grid, time_span_of
 from sbmlump.errors import SbmlumpError
 from sbmlump.linalg.rational import rank
 from sbmlump.methods.elimination.conservation import conservation
+from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import ExactProof, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.proof.files import verify
@@ -72,13 +73,13 @@ def ruled_by_reactions(system: OdeSystem) -> bool:
 def compare(system: OdeSystem, found: ReducedSystem, again: OdeSystem) -> None:
     """Trajectories from the file's initial values, and from others put into the initial assignments."""
     try:
-        horizon = default_horizon(system)
+        end_time = time_span_of(system, parse_observables(system, list(system.states))).until
     except SbmlumpError as error:
         pytest.skip(f"cannot be simulated: {error}")
     start = system.initial_state()
     generator = np.random.default_rng(20240229)
     for x in (start, start * generator.uniform(0.5, 2.0, system.size)):
-        until, expected = determined_run(system, x, horizon)
+        until, expected = determined_run(system, x, end_time)
         if np.abs(expected).max() > 1e3 * np.abs(x).max():
             pytest.skip("the original runs away with these steps")
         moved = restarted(system, found, again, x)
@@ -89,8 +90,8 @@ def compare(system: OdeSystem, found: ReducedSystem, again: OdeSystem) -> None:
         np.testing.assert_array_less(np.abs(lifted - expected) / size_of(expected), _TOLERANCE)
 
 
-def determined_run(system: OdeSystem, x: Array, horizon: float) -> tuple[float, Array]:
-    """The run over the longest of some horizons over which rounding does not decide how it goes, and that horizon.
+def determined_run(system: OdeSystem, x: Array, end_time: float) -> tuple[float, Array]:
+    """The run over the longest of some time spans over which rounding does not decide how it goes, and its end.
 
     Chaotic oscillations and steps that are far too long for the model amplify the rounding of any computer; what is
     then computed is nobody's trajectory, whichever of the two systems it comes from. Two runs of the original tell:
@@ -100,7 +101,7 @@ def determined_run(system: OdeSystem, x: Array, horizon: float) -> tuple[float, 
     nearby = x * (1.0 + _ROUNDING * generator.choice([-1.0, 1.0], system.size))
     order = generator.permutation(system.size)
     for share in _HORIZONS:
-        until = share * horizon
+        until = share * end_time
         runs = [run(system, x, until), run(system, nearby, until), run(system, x, until, order)]
         usable = [one for one in runs if one is not None]
         if len(usable) < len(runs):
@@ -138,7 +139,7 @@ def run(system: OdeSystem, x: Array, until: float, order: NDArray[np.intp] | Non
     equations are solved with the states in that order.
     """
     order = np.arange(system.size) if order is None else order
-    times = time_points(until, _POINTS)
+    times = time_grid(until, _POINTS)
     gamma = 1.0 + np.sqrt(0.5)
     unit = np.eye(system.size)
     states = [x]

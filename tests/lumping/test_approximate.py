@@ -89,8 +89,10 @@ def test_other_starts_stay_right(small: ReducedSystem) -> None:
     assert value is not None
     moved = small.system.with_values({constant: changed.graph.number_of(value) or Fraction(0)})
     times = np.linspace(0.0, 2.0, 50)
-    a = integrate(pose(changed, parse_observables(changed, ["kinase"])).field(), changed.initial_state()[None], times)
-    b = integrate(pose(moved, parse_observables(moved, ["kinase"])).field(), moved.initial_state()[None], times)
+    a = integrate(
+        pose(changed, parse_observables(changed, ["kinase"])).vector_field(), changed.initial_state()[None], times
+    )
+    b = integrate(pose(moved, parse_observables(moved, ["kinase"])).vector_field(), moved.initial_state()[None], times)
     wanted = a.states[0, :, original.state_index["kinase"]]
     assert np.abs(b.states[0, :, 0] - wanted).max() <= 0.02 * np.abs(wanted).max()
     # and the change of the start is not a detail: the nominal reduced model is far from it
@@ -117,7 +119,7 @@ def test_conserved_totals_are_found_and_kept() -> None:
     totals = conserved_totals(problem, np.ones(problem.size))
     assert len(totals) == 2
     x = np.random.default_rng(0).uniform(0, 3, (5, problem.size))
-    assert np.allclose(problem.field().rates(x, np.arange(5)) @ totals.T, 0.0, atol=1e-12)
+    assert np.allclose(problem.vector_field().rates(x, np.arange(5)) @ totals.T, 0.0, atol=1e-12)
 
 
 def test_totals_of_a_source_are_none() -> None:

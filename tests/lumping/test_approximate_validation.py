@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sbmlump.dynamics import integrate
-from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.dynamics.ensemble import Ensemble, Sample, run_ensemble
 from sbmlump.dynamics.problem import ReductionProblem, pose
 from sbmlump.errors import LimitError
@@ -179,13 +179,13 @@ def test_a_simulation_that_takes_all_the_work_says_so() -> None:
 
 def test_integration_stops_at_the_limit() -> None:
     system = chain()
-    field = pose(system, parse_observables(system, ["D"])).field()
+    field = pose(system, parse_observables(system, ["D"])).vector_field()
     times = np.linspace(0.0, 6.0, 20)
-    meter = Meter()
-    integrate(field, system.initial_state()[None], times, meter=meter)
-    assert meter.spent > 0
+    budget = Budget()
+    integrate(field, system.initial_state()[None], times, budget=budget)
+    assert budget.spent > 0
     with pytest.raises(WorkLimitError):
-        integrate(field, system.initial_state()[None], times, meter=Meter(meter.spent / 2))
+        integrate(field, system.initial_state()[None], times, budget=Budget(budget.spent / 2))
 
 
 def test_a_state_behind_a_zero_constant_does_not_stay_in_the_equations() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.search import Proposal, best_up_to, first_within, sizes, smallest_within
 
@@ -32,12 +32,12 @@ class Table:
     relearnt: Mapping[int, float] = field(default_factory=dict)
     deep: Mapping[int, float] = field(default_factory=dict)
     true: Mapping[tuple[str, int], float] = field(default_factory=dict)
-    meter: Meter = field(default_factory=Meter)
+    budget: Budget = field(default_factory=Budget)
     visits: list[tuple[str, int]] = field(default_factory=list)
 
     def _made(self, kind: str, table: Mapping[int, float], size: int) -> list[Proposal]:
         self.visits.append((kind, size))
-        self.meter.add(1e9)
+        self.budget.add(1e9)
         if not math.isfinite(table.get(size, math.inf)):
             return []
         shape = np.zeros((size, 1))
@@ -151,7 +151,7 @@ def test_used_up_work_ends_the_search_with_the_best_so_far(limit: int) -> None:
     """Size 6 is the seventh thing looked at; what is accepted by then is given, else what came closest."""
     errors = {1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6, 5: 0.5, 6: 0.005}
     free = Table(errors, refined={5: 0.004})
-    limited = Table(errors, refined={5: 0.004}, meter=Meter(limit))
+    limited = Table(errors, refined={5: 0.004}, budget=Budget(limit))
     found = smallest_within(limited, free, 0.01, 1, 10)
     assert len(limited.visits) <= limit + 1
     assert found.best is not None
@@ -181,7 +181,7 @@ def test_thorough_refinement_is_never_worse_than_the_default() -> None:
 def test_the_default_comes_first_when_the_work_is_short() -> None:
     plain, refined = {1: 1.0, 2: 0.005}, {1: 0.5}
     table = Table(plain, refined, deep={1: 0.004})
-    short = Table(plain, refined, deep={1: 0.004}, meter=Meter(0.5))
+    short = Table(plain, refined, deep={1: 0.004}, budget=Budget(0.5))
     found = smallest_within(table, table, 0.01, 1, 3, lambda: short)
     assert found.best == Told(2, 0.005, "plain")
     assert found.used_up
@@ -203,18 +203,18 @@ def test_the_best_up_to_a_size_may_be_smaller() -> None:
 
 def test_the_best_up_to_a_size_when_the_work_is_used_up() -> None:
     free = Table({1: 0.9, 2: 0.01, 3: 0.3, 4: 0.2})
-    limited = Table({1: 0.9, 2: 0.01, 3: 0.3, 4: 0.2}, meter=Meter(3))
+    limited = Table({1: 0.9, 2: 0.01, 3: 0.3, 4: 0.2}, budget=Budget(3))
     found = best_up_to(limited, free, 1, 4)
     assert found.used_up
     assert found.best == Told(4, 0.2, "plain")
 
 
 def test_a_meter_says_so_when_it_has_counted_enough() -> None:
-    meter = Meter(2)
-    meter.add(1e9)
-    meter.add(1e9)
+    budget = Budget(2)
+    budget.add(1e9)
+    budget.add(1e9)
     with pytest.raises(WorkLimitError, match="2 units") as caught:
-        meter.add(1.0)
+        budget.add(1.0)
     assert caught.value.reasons[0].code == "work-limit"
     assert caught.value.exit_code == 4
 
@@ -224,13 +224,13 @@ class Costly(Table):
     """Measuring on the validation runs is what uses up the work."""
 
     def measured(self, one: Affine, training_worst: float) -> Told:
-        self.meter.add(100e9)
+        self.budget.add(100e9)
         return super().measured(one, training_worst)
 
 
 @pytest.mark.parametrize("search", [first_within, smallest_within])
 def test_a_proposal_whose_validation_uses_up_the_work_is_not_lost(search) -> None:
-    proposer = Costly({3: 0.001}, meter=Meter(50.0))
+    proposer = Costly({3: 0.001}, budget=Budget(50.0))
     found = search(proposer, Table({3: 0.001}), 0.01, 1, 5)
     assert found.used_up
     assert found.best is not None
@@ -238,7 +238,7 @@ def test_a_proposal_whose_validation_uses_up_the_work_is_not_lost(search) -> Non
 
 
 def test_refinement_does_not_forget_that_the_search_was_cut_off() -> None:
-    proposer = Table(dict.fromkeys(range(1, 9), 1.0), meter=Meter(2.5))
+    proposer = Table(dict.fromkeys(range(1, 9), 1.0), budget=Budget(2.5))
     more = Table(dict.fromkeys(range(1, 9), 1.0))
     found = smallest_within(proposer, more, 0.01, 1, 8, lambda: more)
     assert found.used_up

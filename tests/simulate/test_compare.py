@@ -26,9 +26,10 @@ from simulate.simulation_models import (
     scaled,
 )
 
+from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import InputError, UnsupportedModelError, UsageError
 from sbmlump.model.graph import Graph
-from sbmlump.simulators import Definition, Horizon, IntegrationError, compare
+from sbmlump.simulators import Definition, IntegrationError, compare
 
 
 def only_code(error: pytest.ExceptionInfo) -> str:
@@ -158,13 +159,13 @@ def test_a_pole_is_reported_with_the_time_reached(file):
     assert str(path) in str(caught.value)
 
 
-def test_a_horizon_of_its_own_that_is_too_long_is_shortened(file, monkeypatch):
+def test_an_end_time_of_its_own_that_is_too_long_is_shortened(file, monkeypatch):
     path = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
     module = sys.modules["sbmlump.simulators.compare"]
-    monkeypatch.setattr(module, "choose_horizon", lambda *_: Horizon(2.0, "made to be too long"))
+    monkeypatch.setattr(module, "time_span_of_model", lambda *_: TimeSpan(2.0, "made to be too long"))
     report = compare(path, path)
     assert report.until == 0.5
-    assert "made to be too long; a precise run fails at 1, so it ends at 0.5" in report.horizon_reason
+    assert "made to be too long; a run fails at 1, so it ends at 0.5" in report.horizon_reason
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.vector_field import QuadraticField, VectorField
+from sbmlump.dynamics.vector_field import QuadraticField, VectorField, at_time_zero
 from sbmlump.errors import LimitError, Reason
 from sbmlump.methods.approximate.balanced import Affine
 
@@ -327,17 +327,15 @@ def epsilon_partition(
         blocks = finer
 
 
-def _clocked(field: VectorField, points: Array) -> Array:
-    return np.concatenate([points, np.zeros((len(points), 1))], axis=1) if field.timed else points
-
-
 def _forward(field: VectorField, blocks: Sequence[tuple[int, ...]], points: Array) -> Array:
     """For each state its column in the Jacobian of the block sums at every point, (n, features)."""
     n = points.shape[1]
     rows = np.zeros((len(points), len(blocks), field.size))
     for i, block in enumerate(blocks):
         rows[:, i, list(block)] = 1.0
-    columns = field.left_products(_clocked(field, points), np.zeros(len(points), dtype=np.int64), rows)[:, :, :n]
+    columns = field.left_products(at_time_zero(points, field.timed), np.zeros(len(points), dtype=np.int64), rows)[
+        :, :, :n
+    ]
     return np.ascontiguousarray(columns.transpose(2, 0, 1).reshape(n, -1))
 
 
@@ -347,7 +345,7 @@ def _backward(field: VectorField, blocks: Sequence[tuple[int, ...]], points: Arr
     flat = points.copy()
     for block in blocks:
         flat[:, list(block)] = flat[:, [block[0]]]
-    rates = field.rates(_clocked(field, flat), np.zeros(len(points), dtype=np.int64))[:, :n]
+    rates = field.rates(at_time_zero(flat, field.timed), np.zeros(len(points), dtype=np.int64))[:, :n]
     return np.ascontiguousarray(rates.T)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from sbmlump.dynamics.budget import Meter, WorkLimitError
-from sbmlump.dynamics.ensemble import Array, Ensemble, Sample, run_ensemble
+from sbmlump.dynamics.budget import Budget, WorkLimitError
+from sbmlump.dynamics.ensemble import Array, Ensemble, Sample, run_ensemble, time_span_of_problem
 from sbmlump.dynamics.problem import ReductionProblem, pose
 from sbmlump.dynamics.solve import MAX_DENSE
-from sbmlump.dynamics.time_span import choose_span
+from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.exact.lump import closure_problem
@@ -26,10 +25,38 @@ from sbmlump.model.system import OdeSystem
 __all__ = ["conserved_totals", "LearningRuns", "learning_runs"]
 
 
-_MOST_LARGE_TOTALS: Final = 24
+@dataclass(frozen=True, slots=True)
+class LearningRunSettings:
+    """How many runs are learned from.
+
+    Attributes
+    ----------
+    most_totals : int
+        Conserved totals that are looked for in a large system: each takes two sparse least-squares solutions.
+    conserved : float
+        Of the norm: what is left of a row where it is taken for conserved.
+    validation : int
+        Runs that a reduction is measured on.
+    large : int
+        From so many states on a single variant is made, instead of dozens that are compared.
+    large_ensemble : int
+        Most runs to learn from for these.
+    large_validation : int
+        Runs to measure on for these.
+    wider : int
+        Times the ensemble: thorough refinement has far more freedom than the selection.
+    """
+
+    most_totals: int = 24
+    conserved: float = 1e-8
+    validation: int = 10
+    large: int = 300
+    large_ensemble: int = 6
+    large_validation: int = 3
+    wider: int = 3
 
 
-_CONSERVED: Final = 1e-8
+LEARNING: Final = LearningRunSettings()
 
 
 def conserved_totals(problem: ReductionProblem, scale: Array) -> Array:
@@ -86,7 +113,7 @@ def _sparse_totals(entries: list[tuple[int, int, float]], n: int, terms: int, sc
     table = (table @ sp.diags_array(1.0 / np.where(norms > 0, norms, 1.0))).tocsr()
     rng = np.random.default_rng(0xC0)
     found = np.empty((0, n))
-    for _ in range(_MOST_LARGE_TOTALS):
+    for _ in range(LEARNING.most_totals):
         vector = rng.standard_normal(n)
         rest = vector - found.T @ (found @ vector)
         for _ in range(2):  # the second round removes what the first leaves of the range
@@ -96,26 +123,11 @@ def _sparse_totals(entries: list[tuple[int, int, float]], n: int, terms: int, sc
         if size < 1e-6 * float(np.linalg.norm(vector)):
             break
         found = np.vstack([found, rest / size])
-    kept = np.linalg.norm(table.T @ found.T, axis=0) < _CONSERVED if len(found) else np.zeros(0, dtype=np.bool_)
+    kept = np.linalg.norm(table.T @ found.T, axis=0) < LEARNING.conserved if len(found) else np.zeros(0, dtype=np.bool_)
     return np.ascontiguousarray(found[kept])
 
 
 Progress = Callable[[str], None]
-
-
-_VALIDATION: Final = 10
-
-
-_LARGE: Final = 300
-
-
-_LARGE_ENSEMBLE: Final = 6
-
-
-_LARGE_VALIDATION: Final = 3
-
-
-_WIDER: Final = 3  # times the ensemble: thorough refinement has far more freedom than the selection
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ class LearningRuns:
     ----------
     problem : Problem
     until : float
-        Horizon, in the model's unit of time.
+        End time, in the model's unit of time.
     horizon_reason : str
         Why this one.
     training, checking : Sample
@@ -147,12 +159,12 @@ class LearningRuns:
     @property
     def large(self) -> bool:
         """Whether a single variant is made, instead of dozens that are compared."""
-        return self.problem.size > _LARGE
+        return self.problem.size > LEARNING.large
 
     @property
     def clock(self) -> int:
         """1 where time is a component of the field: its row is pinned and not counted."""
-        return int(self.problem.field().timed)
+        return int(self.problem.vector_field().timed)
 
     def clocked_pinned(self) -> Array:
         """C with a row for time where time is a component of the field."""
@@ -167,7 +179,7 @@ class LearningRuns:
     def box(self) -> Array:
         """Largest values of the components of the problem's own field."""
         box = np.where(self.training.scale > 0, self.training.scale, 1.0)
-        return np.append(box, self.until) if self.problem.field().timed else box
+        return np.append(box, self.until) if self.problem.vector_field().timed else box
 
     @cached_property
     def exact_size(self) -> int | None:
@@ -178,24 +190,28 @@ class LearningRuns:
         except SbmlumpError:
             return None
 
-    def deeper(self, meter: Meter) -> Sample:
+    def deeper(self, budget: Budget) -> Sample:
         """Three times as many training runs, the nominal one first."""
         o = self.options
-        more = Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
+        more = Ensemble(LEARNING.wider * o.ensemble, o.spread, o.perturb_parameters)
         checks = Ensemble(len(self.checking.states), o.spread, o.perturb_parameters)  # as wide a range of values
-        return run_ensemble(self.problem, self.until, (more, checks), o.seed, meter)[0]
+        return run_ensemble(self.problem, self.until, (more, checks), o.seed, budget)[0]
 
-    def wider(self, meter: Meter) -> Sample:
+    def wider(self, budget: Budget) -> Sample:
         """Three times as many training runs, of a third draw."""
         o = self.options
-        none, more = Ensemble(0), Ensemble(_WIDER * o.ensemble, o.spread, o.perturb_parameters)
-        return run_ensemble(self.problem, self.until, (none, none, more), o.seed, meter)[-1]
+        none, more = Ensemble(0), Ensemble(LEARNING.wider * o.ensemble, o.spread, o.perturb_parameters)
+        return run_ensemble(self.problem, self.until, (none, none, more), o.seed, budget)[-1]
 
 
 def learning_runs(
-    system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, meter: Meter, progress: Progress
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    options: ApproximateOptions,
+    budget: Budget,
+    progress: Progress,
 ) -> LearningRuns:
-    """Pose the problem, choose the horizon and simulate.
+    """Pose the problem, choose the end time and simulate.
 
     Raises
     ------
@@ -210,39 +226,28 @@ def learning_runs(
     if not problem.pinned:
         raise UsageError(Reason("constant-observable", "what is observed does not depend on any state"))
     try:
-        until, why = _horizon(problem, options.until, meter)
+        span = TimeSpan(options.until, "as asked for") if options.until else time_span_of_problem(problem, budget)
     except WorkLimitError as error:
         message = (
-            f"choosing a horizon for model {system.id} takes more than the {meter.limit:g} units of work allowed; "
+            f"choosing an end time for model {system.id} takes more than the {budget.limit:g} units of work allowed; "
             "give one (--until), or more work (--work)"
         )
         raise WorkLimitError(Reason("work-limit", message)) from error
+    until, why = span.until, span.reason
     progress("simulating the original")
-    large = problem.size > _LARGE
-    count = min(options.ensemble, _LARGE_ENSEMBLE) if large else options.ensemble
-    checks = _LARGE_VALIDATION if large else _VALIDATION
+    large = problem.size > LEARNING.large
+    count = min(options.ensemble, LEARNING.large_ensemble) if large else options.ensemble
+    checks = LEARNING.large_validation if large else LEARNING.validation
     p = options.perturb_parameters
     ensembles = (Ensemble(count, options.spread, p), Ensemble(checks, options.spread, p))
     try:
-        training, checking = run_ensemble(problem, until, ensembles, options.seed, meter)
+        training, checking = run_ensemble(problem, until, ensembles, options.seed, budget)
     except WorkLimitError as error:
         message = (
             f"simulating model {system.id} to {until:g} ({why}) from {1 + count + checks} starts takes more than the "
-            f"{meter.limit:g} units of work that are allowed; choose a shorter horizon (--until), a smaller "
+            f"{budget.limit:g} units of work that are allowed; choose an earlier end time (--until), a smaller "
             "--ensemble, or more work (--work)"
         )
         raise WorkLimitError(Reason("work-limit", message)) from error
     totals = conserved_totals(problem, training.scale)
     return LearningRuns(problem, until, why, training, checking, totals, options)
-
-
-def _horizon(problem: ReductionProblem, asked: float | None, meter: Meter) -> tuple[float, str]:
-    if asked is not None:
-        return asked, "as asked for"
-    field = problem.field()
-    start, watched = problem.start, problem.pinned_array()
-    if field.timed:
-        start = np.append(start, 0.0)
-        watched = np.concatenate([watched, np.zeros((len(watched), 1))], axis=1)
-    span = choose_span(field, start, watched, problem.jumps(math.inf, field.timed), meter)
-    return span.until, span.reason

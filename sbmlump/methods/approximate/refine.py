@@ -4,7 +4,7 @@ All of L₂, L̄ and G move, within LL̄ = I, LG = 0 and the pinned rows. The de
 respect to all of them comes from one backward recursion of the small system: a change δL, δL̄, δG changes the reduced
 right-hand side by δL f(x̂) + LJ(x̂)(δL̄ y + δG w), and the reduced adjoint carries that to the end times.
 
-A start that does not get through is followed as far as it goes: the horizon of the objective grows as it improves.
+A start that does not get through is followed as far as it goes: the time span of the objective grows as it improves.
 
 References
 ----------
@@ -24,6 +24,7 @@ from sbmlump.dynamics import StepControl
 from sbmlump.dynamics.budget import PRODUCT
 from sbmlump.dynamics.rosenbrock import advance
 from sbmlump.dynamics.solve import exponentials, sweep_back
+from sbmlump.dynamics.vector_field import at_time_zero
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.search import Search, lifted_field
 
@@ -64,7 +65,7 @@ class _Refinement:
     def __init__(self, search: Search) -> None:
         training = search.training
         self.search = search
-        self.field = training.field
+        self.field = training.vector_field
         step = max(1, len(training.times) // _POINTS)
         index = np.unique(np.concatenate([np.arange(0, len(training.times), step), [len(training.times) - 1]]))
         self.rows = np.arange(min(_RUNS, len(training.states)))
@@ -88,7 +89,7 @@ class _Refinement:
         magnitude = np.ones(maps[0].size)
         magnitude[:p] = np.abs(self.wanted).max(axis=(0, 1), initial=0.0)
         if field.timed:
-            starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+            starts = at_time_zero(starts, True)
             magnitude = np.append(magnitude, self.times[-1])
         failed = np.full(len(starts), len(self.times))
 
@@ -99,7 +100,7 @@ class _Refinement:
             return np.asarray(bad)
 
         tolerances = StepControl(1e-5, 1e-7 * magnitude, steps)
-        runs = advance(field, starts, self.times, None, tolerances, watch, self.search.meter)
+        runs = advance(field, starts, self.times, None, tolerances, watch, self.search.budget)
         paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
         finite = np.isfinite(paths).all(axis=3)
         finite &= np.arange(len(self.times)) < failed.reshape(len(maps), r, 1)
@@ -117,7 +118,7 @@ class _Refinement:
         m = state.alive
         count = min(_END_TIMES, m - 1)
         ends = np.unique(np.linspace(1, m - 1, count).round().astype(np.int64))
-        self.search.meter.add(self._step_work(state.map.size, m, len(ends)))
+        self.search.budget.add(self._step_work(state.map.size, m, len(ends)))
         slopes = self._jacobian(state, ends)
         if slopes is None or not np.isfinite(slopes[0]).all():
             return []

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Meter
+from sbmlump.dynamics.budget import Budget
 from sbmlump.errors import LimitError, Reason, UsageError
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.krylov import (
@@ -30,7 +30,7 @@ from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_to
 from sbmlump.methods.approximate.options import ApproximateOptions, UnreachableError, check_options
 from sbmlump.methods.approximate.refine import refine
 from sbmlump.methods.approximate.search import (
-    MOST_TRIED,
+    SIZES,
     Proposal,
     Readout,
     Search,
@@ -107,7 +107,7 @@ class Candidates:
     Parameters
     ----------
     runs : LearningRuns
-    meter : Meter
+    budget : Budget
         Counts what it costs to make and compare them.
     progress : callable
     wanted : float, optional
@@ -118,7 +118,7 @@ class Candidates:
     def __init__(
         self,
         runs: LearningRuns,
-        meter: Meter,
+        budget: Budget,
         progress: Progress = lambda _: None,
         wanted: float | None = None,
         settings: RefinementSettings = STANDARD_REFINEMENT,
@@ -126,7 +126,7 @@ class Candidates:
         self.settings = settings
         self.runs = runs
         self.options: ApproximateOptions = runs.options
-        self._meter = meter
+        self._budget = budget
         self._progress = progress
         self._wanted = wanted
         self._search: Search | None = None
@@ -139,14 +139,14 @@ class Candidates:
         """Snapshots, gradients and decompositions."""
         if self._search is None:
             runs = self.runs
-            self._search = Search(runs.problem, runs.training, runs.totals, self._progress, self._wanted, self._meter)
+            self._search = Search(runs.problem, runs.training, runs.totals, self._progress, self._wanted, self._budget)
         return self._search
 
     @property
     def wide(self) -> Search:
         """The same decompositions, with errors on three times as many runs of another draw."""
         if self._wide is None:
-            self._wide = self.search.on(self.runs.wider(self._meter))
+            self._wide = self.search.on(self.runs.wider(self._budget))
         return self._wide
 
     @property
@@ -154,16 +154,16 @@ class Candidates:
         """Snapshots, gradients and decompositions from three times as many runs."""
         if self._deep is None:
             runs = self.runs
-            sample = runs.deeper(self._meter)
+            sample = runs.deeper(self._budget)
             totals = conserved_totals(runs.problem, sample.scale)
-            self._deep = Search(runs.problem, sample, totals, self._progress, self._wanted, self._meter)
+            self._deep = Search(runs.problem, sample, totals, self._progress, self._wanted, self._budget)
         return self._deep
 
     @property
     def span(self) -> JacobianSpan:
         """Matrices that span the Jacobians (Algorithm 1)."""
         if self._span is None:
-            self._span = jacobian_span(self.runs.problem.field(), self.runs.box(), self.options.seed)
+            self._span = jacobian_span(self.runs.problem.vector_field(), self.runs.box(), self.options.seed)
         return self._span
 
     # -- as they come --------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Candidates:
         """What the published algorithm, or an ε-equivalence, gives for its own ε."""
         runs = self.runs
         if self.options.algorithm != "krylov":
-            pinned, field, kind = runs.problem.pinned_array(), runs.problem.field(), self._kind()
+            pinned, field, kind = runs.problem.pinned_array(), runs.problem.vector_field(), self._kind()
             blocks = epsilon_partition(field, runs.training.scale, pinned, tolerance, kind, seed=self.options.seed)
             return block_projection(blocks, kind, runs.problem.start, pinned, tolerance, 1 + len(runs.totals))
         rows = approximate_rows(self.span, runs.clocked_pinned(), tolerance)
@@ -202,7 +202,7 @@ class Candidates:
     def _blocks(self, size: int) -> Affine:
         """The finest ε-equivalence with at most ``size`` blocks."""
         runs, kind = self.runs, self._kind()
-        pinned, field = runs.problem.pinned_array(), runs.problem.field()
+        pinned, field = runs.problem.pinned_array(), runs.problem.vector_field()
         blocks, tolerance = bisect_epsilon(field, runs.training.scale, pinned, size, kind, seed=self.options.seed)
         return block_projection(blocks, kind, runs.problem.start, pinned, tolerance, 1 + len(runs.totals))
 
@@ -225,7 +225,7 @@ class Candidates:
         constants = constants_of(runs.totals, sample.scale, sample.starts)
         rows = np.arange(len(sample.states))
         readout = Readout(runs.problem)
-        errors = measured_errors(runs.problem, readout, sample, [one], constants, rows, 10.0, meter=self._meter)
+        errors = measured_errors(runs.problem, readout, sample, [one], constants, rows, 10.0, budget=self._budget)
         yield one, float(errors.max())
 
     # -- refined -------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class Candidates:
         search = self.search
         starts = [one.map for one in search.ranked(size)[:1]] or search.candidates(size)[
             :: self.settings.polished_one_in
-        ][:MOST_TRIED]
+        ][: SIZES.most_tried]
         return self._refined(search, starts, self.settings.polishing_steps, wanted, bool(search.ranked(size)))
 
     def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
@@ -248,13 +248,13 @@ class Candidates:
         first: dict[str, Affine] = {}  # the best candidate with each kind of offset
         for one in self.search.ranked(size):
             first.setdefault(one.map.label.partition(",")[0], one.map)
-        for start in list(first.values())[:MOST_TRIED]:
+        for start in list(first.values())[: SIZES.most_tried]:
             yield from self._refined(self.wide, [start], self.settings.refining_steps, wanted, True)
 
     def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
         """Refined from more runs and several starts, to the end; the best first."""
-        ranked = [one.map for one in self.deep.ranked(size)[:MOST_TRIED]]
-        starts = ranked or self.deep.candidates(size)[:: self.settings.refined_one_in][:MOST_TRIED]
+        ranked = [one.map for one in self.deep.ranked(size)[: SIZES.most_tried]]
+        starts = ranked or self.deep.candidates(size)[:: self.settings.refined_one_in][: SIZES.most_tried]
         found = self._refined(self.deep, starts, self.settings.refining_steps, wanted, bool(ranked))
         yield from ((self._in_totals_of_runs(one), worst) for one, worst in found)
 
@@ -286,13 +286,13 @@ class Candidates:
 
 
 class _Proposer:
-    """Candidates that are measured; with a meter, what that costs counts."""
+    """Candidates that are measured; with a budget, what that costs counts."""
 
-    def __init__(self, candidates: Candidates, meter: Meter | None, progress: Progress) -> None:
+    def __init__(self, candidates: Candidates, budget: Budget | None, progress: Progress) -> None:
         self.proposals: Callable[[int], Iterator[Proposal]] = candidates.proposals
         self.improved, self.relearned, self.thorough = candidates.improved, candidates.relearned, candidates.thorough
         self._runs = candidates.runs
-        self._meter = meter
+        self._budget = budget
         self._progress = progress
 
     def measured(self, one: Affine, training_worst: float) -> Try:
@@ -306,7 +306,7 @@ class _Proposer:
             runs.training.scale,
             keep_parameters=runs.options.perturb_parameters > 0,
         )
-        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._meter)
+        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._budget)
         return Try(one, written, validation, training_worst)
 
 
@@ -317,7 +317,7 @@ class Job:
     ----------
     runs : LearningRuns
     candidates : Candidates
-    meter : Meter
+    budget : Budget
         Work so far, and its limit.
     """
 
@@ -330,13 +330,13 @@ class Job:
         settings: RefinementSettings = STANDARD_REFINEMENT,
     ) -> None:
         self.options, self.settings = options, settings
-        self.meter = Meter(options.work)
+        self.budget = Budget(options.work)
         self._progress = progress
-        self.runs: LearningRuns = learning_runs(system, observables, options, self.meter, progress)
+        self.runs: LearningRuns = learning_runs(system, observables, options, self.budget, progress)
         wanted = options.max_error
         if wanted is None and options.max_size is None:
             wanted = self.settings.default_error
-        self.candidates = Candidates(self.runs, self.meter, progress, wanted, settings)
+        self.candidates = Candidates(self.runs, self.budget, progress, wanted, settings)
 
     def run(self) -> ReducedSystem:
         """What the options ask for.
@@ -367,7 +367,7 @@ class Job:
         exact = None if runs.large else runs.exact_size
         if exact is not None:
             most = min(most, max(least, exact))  # with as many states the exact lumping has no error
-        proposer, last = _Proposer(self.candidates, self.meter, self._progress), self._last()
+        proposer, last = _Proposer(self.candidates, self.budget, self._progress), self._last()
         if runs.large or o.algorithm != "balanced" or o.non_negative:
             found = first_within(proposer, last, wanted, least, most)
         else:
@@ -385,7 +385,7 @@ class Job:
         o, large = self.options, self.runs.large
         balanced = o.algorithm == "balanced" and not o.non_negative and not large
         return best_up_to(
-            _Proposer(self.candidates, self.meter, self._progress),
+            _Proposer(self.candidates, self.budget, self._progress),
             self._last(),
             least,
             most,
@@ -400,13 +400,13 @@ class Job:
 
     def _more(self) -> _Proposer:
         """The same with as much work again."""
-        self.meter.limit = self.meter.spent + self.options.work
-        return _Proposer(self.candidates, self.meter, self._progress)
+        self.budget.limit = self.budget.spent + self.options.work
+        return _Proposer(self.candidates, self.budget, self._progress)
 
     # -- results -------------------------------------------------------------------------------------
 
     def _finished(self, tried: Try, used_up: bool) -> ReducedSystem:
-        certificate = certificate_of(self.runs, tried, self.meter.spent, used_up)
+        certificate = certificate_of(self.runs, tried, self.budget.spent, used_up)
         return tried.written.reduction(self.runs.problem, certificate, "approximate")
 
     def _nothing(self, most: int, used_up: bool) -> str:
@@ -415,7 +415,7 @@ class Job:
         return f"no reduction with at most {most} states integrates to the end time on all runs"
 
     def _used(self) -> str:
-        return f"the {self.meter.limit:g} units of work that a search may do are exhausted"
+        return f"the {self.budget.limit:g} units of work that a search may do are exhausted"
 
     def _why(self, wanted: float, most: int, exact: int | None, found: SizeSearch[Try]) -> list[Reason]:
         best = found.best
@@ -495,8 +495,8 @@ def curve(
         each = replace(options, algorithm=algorithm, max_size=None, refine=refined)
         check_options(system, each)
         if runs is None:
-            runs = learning_runs(system, observables, each, Meter(), progress)
-        candidates = Candidates(replace(runs, options=each), Meter(), progress)
+            runs = learning_runs(system, observables, each, Budget(), progress)
+        candidates = Candidates(replace(runs, options=each), Budget(), progress)
         points += _one_curve(candidates, options.max_size, progress, clock)
     assert runs is not None
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})

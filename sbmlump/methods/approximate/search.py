@@ -10,13 +10,13 @@ from typing import Final, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import Jump, StepControl
-from sbmlump.dynamics.budget import CALL, PRODUCT, Meter, StepWork, WorkLimitError
-from sbmlump.dynamics.ensemble import Sample, gradients
+from sbmlump.dynamics import StateReset, StepControl
+from sbmlump.dynamics.budget import CALL, PRODUCT, Budget, StepWork, WorkLimitError
+from sbmlump.dynamics.ensemble import Sample, gradients, largest_values, relative_error
 from sbmlump.dynamics.problem import ReductionProblem
-from sbmlump.dynamics.rosenbrock import BatchField, Watch, advance
-from sbmlump.dynamics.solve import MAX_DENSE
-from sbmlump.dynamics.vector_field import QuadraticField, VectorField
+from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
+from sbmlump.dynamics.solve import MAX_DENSE, piecewise
+from sbmlump.dynamics.vector_field import QuadraticField, VectorField, at_time_zero
 from sbmlump.methods.approximate.balanced import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
 from sbmlump.model.evaluate import Evaluator
 
@@ -27,11 +27,14 @@ __all__ = [
     "Search",
     "constants_of",
     "measured_errors",
-    "reduced_jumps",
+    "reduced_resets",
     "LiftedField",
     "TabledField",
     "lifted_field",
-    "MOST_TRIED",
+    "SEARCH",
+    "SIZES",
+    "SearchSettings",
+    "SizeSettings",
     "SizeSearch",
     "Measured",
     "Proposal",
@@ -51,7 +54,6 @@ __all__ = [
 
 
 Indices = NDArray[np.int64]
-_MAX_TABLE: Final = 40_000_000  # numbers in the tables of all candidates
 
 
 def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> BatchField:
@@ -71,7 +73,10 @@ def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, n
         The runs of `field` that the starts belong to.
     """
     k = maps[0].size
-    if isinstance(field, QuadraticField) and len(maps) * len(constants) * k * (k + 1) + len(maps) * k**3 <= _MAX_TABLE:
+    if (
+        isinstance(field, QuadraticField)
+        and len(maps) * len(constants) * k * (k + 1) + len(maps) * k**3 <= SEARCH.most_numbers
+    ):
         return TabledField(field, maps, constants)
     return LiftedField(field, maps, constants, numbers)
 
@@ -243,21 +248,68 @@ class TabledField:
 
 Array = NDArray[np.float64]
 Reset = Callable[[Array, NDArray[np.int64]], Array]
-_STEPS: Final = 1500
-_LEAST_STEPS: Final = 150
-_PATIENCE: Final = 1.5  # times the steps that the original would need
-_SAME: Final = 1e-3
-_RELATIVE: Final = 1e-6
-_COARSE: Final = 1e-4
-_ACCURACY: Final = 1e-3  # of the integration, times the error that is wanted
-_GIVE_UP: Final = 1.0  # a candidate whose observable is off by its own magnitude is not followed further
-_FIRST_STARTS: Final = 4
-_FIRST: Final = 30
-_SECOND: Final = 8
-_MANY_STATES: Final = 20  # a step grows with the cube of the size, and the variants of a large size differ little
-_FEWER: Final = 4
-_LARGE_TIMES: Final = 50
-_MAX_GRADIENT_WORK: Final = 2.5e7
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How candidates are compared.
+
+    Attributes
+    ----------
+    most_numbers : int
+        In the tables of all candidates of one size (320 MB); beyond, they go through the full program.
+    steps : int
+        Most steps of a run of a candidate where those of the original were not counted.
+    least_steps : int
+        So many steps any candidate may take.
+    patience : float
+        Times the steps that the original would need: a reduction that asks for more is of no use.
+    same : float
+        Relative distance of two projections that are taken for one: their errors agree to three digits, too.
+    relative_tolerance : float
+        Of the integration of candidates; as exact as 1e-7 in the sizes that were found, with 1.6 times fewer steps.
+    coarse : float
+        The same in the first rounds, where only the order counts.
+    accuracy : float
+        Relative tolerance, times the error that is wanted.
+    give_up : float
+        A candidate whose observable is off by its own magnitude is not followed further.
+    few_runs : int
+        Runs of the second round.
+    first : int
+        Candidates that the first round, on the nominal run, leaves over.
+    second : int
+        Candidates that the second round leaves over.
+    many_states : int
+        From that size on fewer candidates are left over: a step grows with the cube of the size, and the
+        variants of a large size differ little.
+    fewer : int
+        By how much fewer.
+    large_times : int
+        Times of the snapshots of a large system: the decomposition is of a table columns × columns.
+    gradient_work : float
+        Bounds the runs along which gradients are made, at least three: a few seconds.
+    """
+
+    most_numbers: int = 40_000_000
+    steps: int = 1500
+    least_steps: int = 150
+    patience: float = 1.5
+    same: float = 1e-3
+    relative_tolerance: float = 1e-6
+    coarse: float = 1e-4
+    accuracy: float = 1e-3
+    give_up: float = 1.0
+    few_runs: int = 4
+    first: int = 30
+    second: int = 8
+    many_states: int = 20
+    fewer: int = 4
+    large_times: int = 50
+    gradient_work: float = 2.5e7
+
+
+SEARCH: Final = SearchSettings()
 
 
 class Readout:
@@ -313,9 +365,9 @@ def measured_errors(
     maps: Sequence[Affine],
     constants: Array,
     rows: NDArray[np.int64],
-    give_up: float = _GIVE_UP,
-    relative: float = _RELATIVE,
-    meter: Meter | None = None,
+    give_up: float = SEARCH.give_up,
+    relative: float = SEARCH.relative_tolerance,
+    budget: Budget | None = None,
 ) -> Array:
     """Largest relative error of the observables over [0, T], (candidates, runs); infinite where it is not reached.
 
@@ -325,100 +377,58 @@ def measured_errors(
     times = sample.times
     wanted = [readout(times, path @ problem.pinned_array().T) for path in sample.states[rows]]
     reference = np.stack(wanted)
-    size = np.maximum(np.abs(reference).max(axis=1), 1e-12 * max(float(np.abs(reference).max(initial=0.0)), 1e-300))
-    field = lifted_field(sample.field, maps, constants[rows], sample.numbers[rows])
+    size = largest_values(reference, sample.states[rows])
+    field = lifted_field(sample.vector_field, maps, constants[rows], sample.numbers[rows])
     starts = np.concatenate([sample.starts[rows] @ m.matrix.T for m in maps])
     magnitude = np.stack([np.abs(starts[i :: len(rows)]).max(axis=0) for i in range(len(rows))]).max(axis=0)
     pinned_size = np.abs(sample.states @ problem.pinned_array().T).max(axis=(0, 1), initial=0.0)
     magnitude[:p] = pinned_size
     magnitude[p:] = np.maximum(magnitude[p:], 1.0)
     if field.timed:
-        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+        starts = at_time_zero(starts, True)
         magnitude = np.append(magnitude, times[-1])
     errors = np.zeros(len(starts))
 
-    def watch(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+    def observer(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
         start = places % len(rows)
         with np.errstate(all="ignore"):
-            off = np.abs(readout(times[index], values[:, :p]) - reference[start, index]) / size[start]
+            off = relative_error(np.abs(readout(times[index], values[:, :p]) - reference[start, index]), size[start])
         now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
         errors[places] = np.maximum(errors[places], now)
         return np.asarray(now > give_up)
 
-    # the steps of a method of order four grow with the fourth root of the accuracy
-    fair = sample.steps * (sample.relative / relative) ** 0.25
-    most = int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
+    most = sample.most_steps(relative, SEARCH.steps, SEARCH.least_steps, SEARCH.patience)
     tolerances = StepControl(relative, 1e-2 * relative * magnitude, most)
-    jumps = reduced_jumps(sample, maps, constants[rows], rows)
-    done = _advance(field, starts, times, tolerances, watch, jumps, meter)
-    errors[~done] = np.inf
+    resets = reduced_resets(sample, maps, constants[rows], rows)
+
+    def segment(x: Array, grid: Array, alive: Indices, observe: Observer | None) -> Runs:
+        return advance(field, x, grid, alive, tolerances, observe, budget)
+
+    done = piecewise(
+        segment, starts, times, [time for time, _ in resets], lambda i, x, run: resets[i][1](x, run), observer
+    )
+    errors[~done.complete] = np.inf
     return errors.reshape(len(maps), len(rows))
 
 
-def _advance(
-    field: BatchField,
-    starts: Array,
-    times: Array,
-    tolerances: StepControl,
-    watch: Watch,
-    jumps: Sequence[tuple[float, Reset]],
-    meter: Meter | None,
-) -> NDArray[np.bool_]:
-    """Integrate, piecewise if there are jumps; which runs came through."""
-    if not jumps:
-        return advance(field, starts, times, None, tolerances, watch, meter).complete
-    r = len(starts)
-    alive = np.arange(r)
-    x, now = starts, float(times[0])
-    for time, reset in [*jumps, (float(times[-1]), None)]:
-        wanted = np.flatnonzero((times > now) & ((times < time) | ((times == time) & (reset is None))))
-        grid = np.concatenate([[now], times[wanted], [] if len(wanted) and times[wanted[-1]] >= time else [time]])
-        if time > now:
-            part = advance(field, x, grid, alive, tolerances, _shifted(watch, alive, wanted), meter)
-            x = part.states[part.complete, -1]
-            alive = alive[part.complete]
-        now = time
-        if reset is not None and len(alive):
-            x = reset(x, alive)
-            at = np.flatnonzero(times == time)
-            if len(at):
-                watch(alive, np.full(len(alive), at[0]), x)
-    complete = np.zeros(r, dtype=np.bool_)
-    complete[alive] = True
-    return complete
-
-
-def _shifted(watch: Watch, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Watch:
-    """``watch`` in terms of the runs and output times of one piece."""
-
-    def asked(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
-        inside = index - 1 < len(wanted)
-        bad = np.zeros(len(places), dtype=np.bool_)
-        if inside.any():
-            bad[inside] = watch(alive[places[inside]], wanted[index[inside] - 1], values[inside])
-        return bad
-
-    return asked
-
-
-def reduced_jumps(
+def reduced_resets(
     sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]
 ) -> list[tuple[float, Reset]]:
-    """What each jump does to the reduced states: y ← y + L(R(x̂) − x̂)."""
-    if not sample.jumps:
+    """What each reset does to the reduced states: y ← y + L(R(x̂) − x̂)."""
+    if not sample.resets:
         return []
-    lifting = LiftedField(sample.field, maps, constants, sample.numbers[rows])
+    lifting = LiftedField(sample.vector_field, maps, constants, sample.numbers[rows])
 
-    def of(jump: Jump) -> Reset:
-        def reset(y: Array, run: NDArray[np.int64]) -> Array:
+    def of(reset: StateReset) -> Reset:
+        def reduced(y: Array, run: NDArray[np.int64]) -> Array:
             which, start = np.divmod(run, len(rows))
             x = lifting.lifted(y, run)
-            moved = jump.reset.rates(x, sample.numbers[rows][start]) - x
+            moved = reset.new_state.rates(x, sample.numbers[rows][start]) - x
             return np.asarray(y + lifting.project(moved, which))
 
-        return reset
+        return reduced
 
-    return [(jump.time, of(jump)) for jump in sample.jumps]
+    return [(reset.time, of(reset)) for reset in sample.resets]
 
 
 class Search:
@@ -431,12 +441,16 @@ class Search:
         totals: Array,
         progress: Callable[[str], None] = lambda _: None,
         wanted: float | None = None,
-        meter: Meter | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.problem = problem
-        self.meter = Meter() if meter is None else meter
+        self.budget = Budget() if budget is None else budget
         self._progress = progress
-        self._relative = _RELATIVE if wanted is None else min(max(_ACCURACY * wanted, _RELATIVE), _COARSE)
+        self._relative = (
+            SEARCH.relative_tolerance
+            if wanted is None
+            else min(max(SEARCH.accuracy * wanted, SEARCH.relative_tolerance), SEARCH.coarse)
+        )
         self.training = training
         self.totals = totals
         self.readout = Readout(problem)
@@ -449,15 +463,15 @@ class Search:
         problem, training = self.problem, self.training
         r, m, n = training.states.shape
         c = problem.pinned_array()
-        runs = int(np.clip(_MAX_GRADIENT_WORK // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= MAX_DENSE else 1
+        runs = int(np.clip(SEARCH.gradient_work // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= MAX_DENSE else 1
         adjoint, _ = gradients(training, c, min(runs, r))
         pinned_size = np.abs(training.states @ c.T).max(axis=(0, 1))
         pinned_size[pinned_size == 0] = 1.0
         adjoint = adjoint / pinned_size[:, None]
         few = training.states
         if n > MAX_DENSE:  # the decomposition is of a table columns × columns: a few times are enough
-            few = training.states[:, :: -(-m // _LARGE_TIMES)]
-            adjoint = adjoint[:, :: -(-m // _LARGE_TIMES)]
+            few = training.states[:, :: -(-m // SEARCH.large_times)]
+            adjoint = adjoint[:, :: -(-m // SEARCH.large_times)]
         columns = adjoint.transpose(4, 0, 1, 2, 3).reshape(n, -1)
         states = few.transpose(2, 0, 1).reshape(n, -1)
         constants = np.repeat(self.constants, few.shape[1], axis=0).T
@@ -493,7 +507,7 @@ class Search:
             whole = np.concatenate([one.lift @ (one.matrix * s), one.offset], axis=1) / s[:, None]
             table = whole.ravel()
             size = float(np.linalg.norm(table))
-            near = np.linalg.norm(tables[: len(kept)] - table, axis=1) <= _SAME * size
+            near = np.linalg.norm(tables[: len(kept)] - table, axis=1) <= SEARCH.same * size
             if not near.any():
                 tables[len(kept)] = table
                 kept.append(one)
@@ -524,20 +538,24 @@ class Search:
         return self._ranked[size]
 
     def errors(
-        self, maps: Sequence[Affine], rows: NDArray[np.int64], give_up: float = _GIVE_UP, relative: float | None = None
+        self,
+        maps: Sequence[Affine],
+        rows: NDArray[np.int64],
+        give_up: float = SEARCH.give_up,
+        relative: float | None = None,
     ) -> Array:
         """Errors over some training runs."""
         accuracy = self._relative if relative is None else relative
         return measured_errors(
-            self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy, self.meter
+            self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy, self.budget
         )
 
     def _rank(self, maps: list[Affine]) -> list[Ranked]:
         """In three rounds: all on the nominal run and coarsely, the better ones on a few, the best ones on all."""
         r = len(self.training.states)
-        share = 1 if not maps or maps[0].size <= _MANY_STATES else _FEWER
-        maps = self._best(maps, np.arange(1), _FIRST // share)
-        maps = self._best(maps, np.arange(min(_FIRST_STARTS, r)), _SECOND // share)
+        share = 1 if not maps or maps[0].size <= SEARCH.many_states else SEARCH.fewer
+        maps = self._best(maps, np.arange(1), SEARCH.first // share)
+        maps = self._best(maps, np.arange(min(SEARCH.few_runs, r)), SEARCH.second // share)
         if not maps:
             return []
         errors = self.errors(maps, np.arange(r))
@@ -548,7 +566,7 @@ class Search:
         """The ``count`` candidates with the smallest worst errors on some runs; none that does not come through."""
         if not maps:
             return []
-        worst = self.errors(maps, rows, relative=max(self._relative, _COARSE)).max(axis=1)
+        worst = self.errors(maps, rows, relative=max(self._relative, SEARCH.coarse)).max(axis=1)
         return [maps[i] for i in np.argsort(worst, kind="stable")[:count].tolist() if np.isfinite(worst[i])]
 
 
@@ -564,13 +582,40 @@ class Search:
 
 Proposal = tuple[Affine, float]
 """A reduction and its worst training error."""
-MOST_TRIED: Final = 3
-_WORTH_A_LOOK: Final = 3.0  # times the wanted error over the training runs
-_FAILURES_IN_TURN: Final = 2  # the error is not monotone in the size: so many sizes in turn may fail
-_NEAR: Final = 10.0  # times the wanted error: refinement may bring it there
-_ONE_BY_ONE: Final = 6
-_GAP: Final = 8  # sizes between two that were tried: more are halved, not gone through
-_ENOUGH: Final = 2  # sizes below the largest one that thorough refinement looks at
+
+
+@dataclass(frozen=True, slots=True)
+class SizeSettings:
+    """How the search goes from size to size.
+
+    Attributes
+    ----------
+    most_tried : int
+        Proposals of one size that are written and measured.
+    worth_a_look : float
+        Times the wanted error over the training runs: up to there a proposal is measured.
+    failures_in_turn : int
+        The error is not monotone in the size: so many sizes in turn may fail.
+    near : float
+        Times the wanted error: refinement may bring it there.
+    one_by_one : int
+        Sizes from the smallest on that are gone through one by one.
+    gap : int
+        Sizes between two that were tried: more are halved, not gone through.
+    enough : int
+        Sizes below the largest one that thorough refinement looks at.
+    """
+
+    most_tried: int = 3
+    worth_a_look: float = 3.0
+    failures_in_turn: int = 2
+    near: float = 10.0
+    one_by_one: int = 6
+    gap: int = 8
+    enough: int = 2
+
+
+SIZES: Final = SizeSettings()
 
 
 class Measured(Protocol):
@@ -651,7 +696,7 @@ class _Pick(Generic[M]):
                 self.seen.setdefault(size, worst)
             if self._spare is None or worst < self._spare[1]:
                 self._spare = (one, worst)  # before it is measured: the work may end there
-            if worst > _WORTH_A_LOOK * self.wanted:
+            if worst > SIZES.worth_a_look * self.wanted:
                 return False
             tried = self._proposer.measured(one, worst)
             if tried.worst <= self.wanted:
@@ -660,7 +705,7 @@ class _Pick(Generic[M]):
                 return True
             if self.best is None or tried.worst < self.best.worst:
                 self.best = tried
-            if count + 1 >= MOST_TRIED or worst > self.wanted:
+            if count + 1 >= SIZES.most_tried or worst > self.wanted:
                 return False
         return False
 
@@ -765,7 +810,7 @@ class _Descent(_Pick[M]):
 
     def _fill(self, below: int, above: int) -> None:
         """Sizes between one that failed and one that was accepted: halved while there are many, then one by one."""
-        while above - below - 1 > _GAP:
+        while above - below - 1 > SIZES.gap:
             middle = (below + above) // 2
             if self.accepts(self._proposer.proposals(middle), middle, remembered=True):
                 above = middle
@@ -779,7 +824,9 @@ class _Descent(_Pick[M]):
         """Sizes that came near, from below; then from what was found downwards, until two in turn fail."""
         top = self._most + 1 if self.size is None else self.size
         failed: set[int] = set()
-        for size in [size for size, worst in sorted(self.seen.items()) if size < top and worst <= _NEAR * self.wanted]:
+        for size in [
+            size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted
+        ]:
             if attempt(size):
                 break
             failed.add(size)
@@ -790,7 +837,7 @@ class _Descent(_Pick[M]):
                 failures = 0
                 continue
             failures += 1
-            if failures >= _FAILURES_IN_TURN:
+            if failures >= SIZES.failures_in_turn:
                 break
 
     def refines(self, size: int) -> bool:
@@ -810,7 +857,7 @@ class _Attempt(Protocol):
 
 def sizes(least: int, most: int) -> list[int]:
     """The first sizes one by one, then in doubling steps, ``most`` in any case."""
-    found = list(range(least, min(least + _ONE_BY_ONE, most + 1)))
+    found = list(range(least, min(least + SIZES.one_by_one, most + 1)))
     step = 2
     while found and found[-1] < most:
         found.append(min(found[-1] + step, most))
@@ -855,7 +902,7 @@ def best_up_to(
     if refine is not None:
         thorough = refine()
         try:
-            for size in range(most, max(least, most - _ENOUGH) - 1, -1):
+            for size in range(most, max(least, most - SIZES.enough) - 1, -1):
                 for one in _first(thorough.thorough(size)):
                     tried = thorough.measured(*one)
                     found = tried if found is None or tried.worst < found.worst else found

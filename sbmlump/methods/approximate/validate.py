@@ -15,16 +15,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import Jump, Runs, StepControl, integrate
-from sbmlump.dynamics.budget import Meter
+from sbmlump.dynamics import Runs, StateReset, StepControl, integrate
+from sbmlump.dynamics.budget import Budget
 from sbmlump.dynamics.cvode import forward_large
-from sbmlump.dynamics.ensemble import Sample
+from sbmlump.dynamics.ensemble import Sample, largest_values, relative_errors, values
 from sbmlump.dynamics.problem import ReductionProblem, pose
-from sbmlump.dynamics.rosenbrock import advance
+from sbmlump.dynamics.rosenbrock import Observer, advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, propagators
+from sbmlump.dynamics.vector_field import at_time_zero
 from sbmlump.methods.approximate.balanced import Affine
 from sbmlump.methods.approximate.learning_runs import LearningRuns
-from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field, reduced_jumps
+from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field, reduced_resets
 from sbmlump.methods.approximate.write import WrittenSystem
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.reduced import ErrorEstimate, Observable, finite_or_none
@@ -46,11 +47,46 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-_RELATIVE: Final = 1e-7
-_AGREEMENT: Final = 1e-8  # of the terms that a rate is the sum of
-_STEPS: Final = 20_000
-_LEAST_STEPS: Final = 2_000
-_PATIENCE: Final = 5.0  # times the steps that the original would need
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationSettings:
+    """How a written reduction is measured.
+
+    Attributes
+    ----------
+    relative_tolerance : float
+        Of the integration: below the smallest errors that are said.
+    agreement : float
+        Of the terms that a rate is the sum of: so near written and projected rates are equal.
+    steps : int
+        Most steps of a run.
+    least_steps : int
+        So many steps any reduction may take.
+    patience : float
+        Times the steps that the original would need.
+    ridge : float
+        Of the least squares of the closest lift, in columns of norm 1: rounding.
+    close : float
+        Of the magnitude of each state: smaller errors are followed by the Jacobian along the lifted run.
+    lifted_runs : int
+        Training runs from which the closest lift is found.
+    steps_of_lift : int
+        Most steps of the reduced runs for that.
+    """
+
+    relative_tolerance: float = 1e-7
+    agreement: float = 1e-8
+    steps: int = 20_000
+    least_steps: int = 2_000
+    patience: float = 5.0
+    ridge: float = 1e-10
+    close: float = 0.02
+    lifted_runs: int = 10
+    steps_of_lift: int = 5_000
+
+
+VALIDATION: Final = ValidationSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +123,9 @@ class Validation:
 
 def observed(problem: ReductionProblem, sample: Sample) -> Array:
     """Observables along the runs of the full model, (r, m, o)."""
-    system = problem.system
-    free = dict(sample.varied)
-    fixed = {name: node for name, node in system.constant_values.items() if name not in free}
-    evaluator = Evaluator(system.graph, [o.expression for o in problem.observables], [*problem.names, *free], fixed)
-    found = []
-    for number, path in zip(sample.numbers.tolist(), sample.states, strict=True):
-        constants = np.array([column[number] for column in free.values()])
-        points = np.concatenate([path, np.broadcast_to(constants, (len(path), len(free)))], axis=1)
-        found.append(evaluator.values(sample.times, points))
-    return np.stack(found)
+    varied = {name: column[sample.numbers] for name, column in sample.varied.items()}
+    nodes = [o.expression for o in problem.observables]
+    return values(problem.system, nodes, sample.times, sample.states, varied, problem.names)
 
 
 def validate(
@@ -105,7 +134,7 @@ def validate(
     written: WrittenSystem,
     totals: Array,
     sample: Sample,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
 ) -> Validation:
     """Compare a written reduction with the runs of ``sample``.
 
@@ -123,58 +152,56 @@ def validate(
     totals : array (c, n)
         Conserved totals, acting on x / scale.
     sample : Sample
-    meter : Meter, optional
+    budget : Budget, optional
         Counts the work.
 
     Raises
     ------
     WorkLimitError
-        If there is a meter and its limit has been passed.
+        If there is a budget and its limit has been passed.
     """
     told = _Told(problem, written, sample)
-    if one.size + int(sample.field.timed) <= MAX_DENSE:
+    if one.size + int(sample.vector_field.timed) <= MAX_DENSE:
         constants = constants_of(totals, sample.scale, sample.starts)
-        runs = _projected(one, constants, told.starts, sample, meter)
+        runs = _projected(one, constants, told.starts, sample, budget)
         states = runs.states[:, :, : one.size]
         rates_agree = told.agrees(states, _projected_rates(one, constants, states, sample))
-        if rates_agree and told.events_agree(states, reduced_jumps(sample, [one], constants, np.arange(len(states)))):
+        if rates_agree and told.events_agree(states, reduced_resets(sample, [one], constants, np.arange(len(states)))):
             return told.validation(states, runs, "the projected equations; the written ones agree with them")
-    runs, states = told.integrated(meter)
+    runs, states = told.integrated(budget)
     return told.validation(states, runs, "the written equations")
 
 
-def _projected(one: Affine, constants: Array, starts: Array, sample: Sample, meter: Meter | None) -> Runs:
+def _projected(one: Affine, constants: Array, starts: Array, sample: Sample, budget: Budget | None) -> Runs:
     numbers = np.arange(len(sample.states))
-    field = lifted_field(sample.field, [one], constants, sample.numbers)
-    begin = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1) if field.timed else starts
+    field = lifted_field(sample.vector_field, [one], constants, sample.numbers)
+    begin = at_time_zero(starts, field.timed)
     tolerances = _tolerances(starts, sample)
-    jumps = reduced_jumps(sample, [one], constants, numbers)
-    if not jumps:
-        return advance(field, begin, sample.times, None, tolerances, None, meter)
+    resets = reduced_resets(sample, [one], constants, numbers)
 
-    def segment(x: Array, grid: Array, alive: Indices) -> Runs:
-        return advance(field, x, grid, alive, tolerances, None, meter)
+    def segment(x: Array, grid: Array, alive: Indices, _: Observer | None) -> Runs:
+        return advance(field, x, grid, alive, tolerances, None, budget)
 
-    def reset(i: int, x: Array, alive: Indices) -> Array:
-        return jumps[i][1](x, alive)
-
-    return piecewise(segment, begin, sample.times, [time for time, _ in jumps], reset)
+    return piecewise(segment, begin, sample.times, [time for time, _ in resets], lambda i, x, run: resets[i][1](x, run))
 
 
 def _projected_rates(one: Affine, constants: Array, states: Array, sample: Sample) -> tuple[Array, Array]:
     """L f(x̂) at all points, and the size of the terms it is the sum of, both (r, m, k)."""
     r, m, k = states.shape
     n = len(sample.scale)
-    x = sample.clocked(states @ one.lift.T + (constants @ one.offset.T)[:, None, :])
-    rates = sample.field.rates(x.reshape(r * m, -1), np.repeat(sample.numbers, m))[:, :n]
+    x = sample.with_time(states @ one.lift.T + (constants @ one.offset.T)[:, None, :])
+    rates = sample.vector_field.rates(x.reshape(r * m, -1), np.repeat(sample.numbers, m))[:, :n]
     return (rates @ one.matrix.T).reshape(r, m, k), (np.abs(rates) @ np.abs(one.matrix.T)).reshape(r, m, k)
 
 
 def _tolerances(starts: Array, sample: Sample) -> StepControl:
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
-    if sample.field.timed:
+    if sample.vector_field.timed:
         size = np.append(size, sample.times[-1])
-    return StepControl(_RELATIVE, 1e-8 * size, _most_steps(sample))
+    most = sample.most_steps(
+        VALIDATION.relative_tolerance, VALIDATION.steps, VALIDATION.least_steps, VALIDATION.patience
+    )
+    return StepControl(VALIDATION.relative_tolerance, 1e-8 * size, most)
 
 
 class _Told:
@@ -190,7 +217,7 @@ class _Told:
         known = {c.id for c in reduced.constants}
         given = {c: sample.starts[:, place[s]] for s, c in written.starts.items() if s in place}
         given |= {name: column[sample.numbers] for name, column in sample.varied.items() if name in known}
-        values = np.stack(list(given.values()), axis=1) if given else np.empty((len(sample.states), 0))
+        table = np.stack(list(given.values()), axis=1) if given else np.empty((len(sample.states), 0))
         dependent = {
             c.id: c.value
             for c in reduced.constants
@@ -200,27 +227,19 @@ class _Told:
             name: node for name, node in reduced.constant_values.items() if name not in given and name not in dependent
         }
         evaluator = Evaluator(graph, [*reduced.initial, *dependent.values()], list(given), fixed)
-        at_start = evaluator.values(0.0, values)
+        at_start = evaluator.values(0.0, table)
         self.starts: Array = at_start[:, : reduced.size]
         self._free = dict(given)
         self._free |= {name: at_start[:, reduced.size + i] for i, name in enumerate(dependent)}
 
     def agrees(self, states: Array, projected: tuple[Array, Array]) -> bool:
         """Whether the written rates are the projected ones at all points where these are finite."""
-        reduced, sample = self.reduced, self._sample
-        free = self._free
-        fixed = {name: node for name, node in reduced.constant_values.items() if name not in free}
-        evaluator = Evaluator(reduced.graph, reduced.rhs, [*reduced.states, *free], fixed)
         wanted, terms = projected
+        got = values(self.reduced, self.reduced.rhs, self._sample.times, states, self._free)
         for i, path in enumerate(states):
             good = np.isfinite(path).all(axis=1) & np.isfinite(wanted[i]).all(axis=1)
-            if not good.any():
-                continue
-            constants = np.array([column[i] for column in free.values()])
-            points = np.concatenate([path[good], np.broadcast_to(constants, (good.sum(), len(free)))], axis=1)
-            got = evaluator.values(sample.times[good], points)
-            size = terms[i][good].max(axis=0)
-            if not (np.abs(got - wanted[i][good]) <= _AGREEMENT * np.maximum(size, 1e-300)).all():
+            size = terms[i][good].max(axis=0, initial=1e-300)
+            if not (np.abs(got[i] - wanted[i])[good] <= VALIDATION.agreement * size).all():
                 return False
         return True
 
@@ -232,8 +251,8 @@ class _Told:
         posed = pose(replace(reduced, assigned=()), self._wanted)
         columns = [reduced.state_index[name] for name in posed.names]
         timed = reduced.graph.depends_on_time(posed.rhs())
-        written = posed.jumps(float(sample.times[-1]), timed, self._free)
-        by_time = {jump.time: jump for jump in written}
+        written = posed.resets(float(sample.times[-1]), timed, self._free)
+        by_time = {reset.time: reset for reset in written}
         if not set(by_time) <= {time for time, _ in projected} or len(by_time) < len(written):
             return False  # what happens twice at one time is compared by integration
         size = np.nan_to_num(np.abs(states)).max(axis=(0, 1))[columns]
@@ -242,31 +261,31 @@ class _Told:
             runs = np.flatnonzero(np.isfinite(before).all(axis=1))
             clock = np.full((len(runs), 1), time)
             given, own = before[runs], before[runs][:, columns]
-            given = np.concatenate([given, clock], axis=1) if sample.field.timed else given
+            given = np.concatenate([given, clock], axis=1) if sample.vector_field.timed else given
             own = np.concatenate([own, clock], axis=1) if timed else own
             # an event that changes no reduced state is not among the written ones
-            got = by_time[time].reset.rates(own, runs) if time in by_time else own
+            got = by_time[time].new_state.rates(own, runs) if time in by_time else own
             off = np.abs(got[:, : len(columns)] - reset(given, runs)[:, columns])
-            if not (off <= _AGREEMENT * np.maximum(size, 1e-300)).all():
+            if not (off <= VALIDATION.agreement * np.maximum(size, 1e-300)).all():
                 return False
         return True
 
-    def integrated(self, meter: Meter | None) -> tuple[Runs, Array]:
+    def integrated(self, budget: Budget | None) -> tuple[Runs, Array]:
         """Runs of the written equations, and their states in the order of the system, (r, m, k)."""
         reduced, sample = self.reduced, self._sample
         posed = pose(replace(reduced, assigned=()), self._wanted)
         columns = [reduced.state_index[name] for name in posed.names]
         used = reduced.graph.symbols(posed.rhs())
-        field = posed.field({name: column for name, column in self._free.items() if name in used})
-        jumps = posed.jumps(float(sample.times[-1]), field.timed, self._free)
+        field = posed.vector_field({name: column for name, column in self._free.items() if name in used})
+        resets = posed.resets(float(sample.times[-1]), field.timed, self._free)
         start = self.starts[:, columns]
         tolerances = _tolerances(start, sample)
         absolute = np.asarray(tolerances.absolute)[: len(columns)]
         if field.timed:
-            start = np.concatenate([start, np.zeros((len(start), 1))], axis=1)
+            start = at_time_zero(start, True)
             absolute = np.append(absolute, 1e-8 * sample.times[-1])
         runs = integrate(
-            field, start, sample.times, jumps=jumps, tolerances=replace(tolerances, absolute=absolute), meter=meter
+            field, start, sample.times, resets=resets, tolerances=replace(tolerances, absolute=absolute), budget=budget
         )
         states = np.full((*runs.states.shape[:2], reduced.size), np.nan)
         states[:, :, columns] = runs.states[:, :, : len(columns)]
@@ -278,39 +297,13 @@ class _Told:
         needed = reduced.graph.symbols([o.expression for o in self._wanted])
         columns = [j for j, name in enumerate(reduced.states) if name in needed]
         names = tuple(reduced.states[j] for j in columns)
-        got = self._observables(names, states[:, :, columns])
-        errors = relative_errors(got, observed(self._problem, sample))
+        nodes = [o.expression for o in self._wanted]
+        got = values(reduced, nodes, sample.times, states[:, :, columns], self._free, names)
+        wanted = observed(self._problem, sample)
+        errors = relative_errors(got, wanted, largest_values(wanted, sample.states)).max(axis=1, initial=0.0)
         errors[~runs.complete] = np.inf
         why = tuple(f"{reason} at {t:.3g}" for reason, t in zip(runs.why, runs.reached.tolist(), strict=True) if reason)
         return Validation(errors, states, why, how)
-
-    def _observables(self, names: tuple[str, ...], states: Array) -> Array:
-        reduced, sample = self.reduced, self._sample
-        free = self._free
-        fixed = {name: node for name, node in reduced.constant_values.items() if name not in free}
-        roots = [o.expression for o in self._wanted]
-        evaluator = Evaluator(reduced.graph, roots, [*names, *free], fixed)
-        found = []
-        for i, path in enumerate(states):
-            constants = np.array([column[i] for column in free.values()])
-            points = np.concatenate([path, np.broadcast_to(constants, (len(path), len(free)))], axis=1)
-            found.append(evaluator.values(sample.times, points))
-        return np.stack(found)
-
-
-def _most_steps(sample: Sample) -> int:
-    """A reduction that asks for far more steps than the original is of no use, and is not followed to the end."""
-    # the steps of a method of order four grow with the fourth root of the accuracy
-    fair = sample.steps * (sample.relative / _RELATIVE) ** 0.25
-    return int(min(_STEPS, max(_LEAST_STEPS, _PATIENCE * fair))) if sample.steps else _STEPS
-
-
-def relative_errors(got: Array, wanted: Array) -> Array:
-    """max over the grid |difference| / max over the grid |wanted|, the largest over the observables, (r,)."""
-    size = np.abs(wanted).max(axis=1)
-    size = np.maximum(size, 1e-12 * max(float(size.max(initial=0.0)), 1e-300))
-    off = np.abs(got - wanted).max(axis=1) / size
-    return np.asarray(np.nan_to_num(off, nan=np.inf).max(axis=1, initial=0.0))
 
 
 # -- The error of a reduction estimated from the reduced runs alone; and the publishe ------------
@@ -325,10 +318,6 @@ def relative_errors(got: Array, wanted: Array) -> Array:
 # although what is observed is hardly touched by that, the equation is followed step by step with the Jacobian half-way
 # between x̂ and x̂ + e (which is exact for right-hand sides of degree two). Both are done on the output times by an
 # exponential method of second order. This is an estimate, not a bound.
-
-
-_RIDGE: Final = 1e-10
-_CLOSE: Final = 0.02  # of the magnitude of each state: smaller errors are followed by the Jacobian along x̂
 
 
 def estimate_errors(
@@ -350,7 +339,7 @@ def estimate_errors(
     constants : array (r, 1 + c)
         w of each run.
     sample : Sample
-        Only its starts, times, field and jumps are used.
+        Only its starts, times, field and resets are used.
     reduced : array (r, m, k)
         Reduced trajectories.
 
@@ -370,8 +359,8 @@ def estimate_errors(
     paths = _Paths.of(one, constants, sample, reduced, alive, lift)
     errors = np.stack([paths.linear(i) for i in range(len(alive))])
     with np.errstate(all="ignore"):
-        far = np.flatnonzero(~(np.abs(errors / sample.scale).max(axis=(1, 2)) < _CLOSE))
-    if len(far) and sample.field.size <= MAX_DENSE:
+        far = np.flatnonzero(~(np.abs(errors / sample.scale).max(axis=(1, 2)) < VALIDATION.close))
+    if len(far) and sample.vector_field.size <= MAX_DENSE:
         errors[far] = paths.followed(far)
     for i, error in zip(alive.tolist(), errors, strict=True):
         if not np.isfinite(error).all():
@@ -409,8 +398,8 @@ class _Paths:
         n = len(sample.scale)
 
         def rates(points: Array) -> Array:
-            flat = sample.clocked(points).reshape(-1, sample.field.size)
-            return sample.field.rates(flat, np.repeat(numbers, len(sample.times)))[:, :n].reshape(points.shape)
+            flat = sample.with_time(points).reshape(-1, sample.vector_field.size)
+            return sample.vector_field.rates(flat, np.repeat(numbers, len(sample.times)))[:, :n].reshape(points.shape)
 
         x = y @ m.T + (w @ shift.T)[:, None, :]
         f = rates(x)
@@ -420,7 +409,7 @@ class _Paths:
 
     def linear(self, i: int) -> Array:
         """e along run ``i`` by the Jacobian along x̂, (m, n)."""
-        points = self.sample.clocked(self.states[i][None])[0]
+        points = self.sample.with_time(self.states[i][None])[0]
         force = _padded(self.residual[i], points)
         try:
             return self._propagated(i, points, force)
@@ -428,7 +417,7 @@ class _Paths:
             return np.full(self.states[i].shape, np.nan)
 
     def _propagated(self, i: int, points: Array, force: Array) -> Array:
-        field, times, run = self.sample.field, self.sample.times, int(self.numbers[i])
+        field, times, run = self.sample.vector_field, self.sample.times, int(self.numbers[i])
         n = self.states.shape[2]
         error = np.zeros(points.shape)
         error[0, :n] = self.first[i]
@@ -446,9 +435,9 @@ class _Paths:
     def followed(self, rows: NDArray[np.int64]) -> Array:
         """e along some runs step by step, with the Jacobian half-way to x̂ + e, (rows, m, n)."""
         sample, numbers = self.sample, self.numbers[rows]
-        field, times = sample.field, sample.times
+        field, times = sample.vector_field, sample.times
         n = self.states.shape[2]
-        points = sample.clocked(self.states[rows])
+        points = sample.with_time(self.states[rows])
         width = points.shape[2] - n
         velocity = np.pad(self.velocity[rows], ((0, 0), (0, 0), (0, width)), constant_values=1.0)
         force = np.pad(self.residual[rows], ((0, 0), (0, 0), (0, width)))
@@ -476,14 +465,14 @@ class _Paths:
                     error[:, j + 1] = self._reset(resets[j + 1], points[:, j], new, numbers)
         return error[:, :, :n]
 
-    def _reset(self, jumps: Sequence[Jump], before: Array, error: Array, numbers: NDArray[np.int64]) -> Array:
-        """e after jumps in turn, each e + (R(x̂ + e) − x̂ − e) − ML(R(x̂) − x̂), (r, n) or (r, n + 1)."""
+    def _reset(self, resets: Sequence[StateReset], before: Array, error: Array, numbers: NDArray[np.int64]) -> Array:
+        """e after resets in turn, each e + (R(x̂ + e) − x̂ − e) − ML(R(x̂) − x̂), (r, n) or (r, n + 1)."""
         n = self.states.shape[2]
         here, out = before, error
-        for jump in jumps:
+        for reset in resets:
             there = here + out
-            moved = (jump.reset.rates(there, numbers) - there)[:, :n]
-            made = (jump.reset.rates(here, numbers) - here)[:, :n] @ self.projector.T
+            moved = (reset.new_state.rates(there, numbers) - there)[:, :n]
+            made = (reset.new_state.rates(here, numbers) - here)[:, :n] @ self.projector.T
             here, out = here.copy(), out.copy()
             here[:, :n] += made
             out[:, :n] += moved - made
@@ -513,7 +502,7 @@ def closest_lift(one: Affine, pinned: Array, constants: Array, states: Array, re
     size = np.linalg.norm(table, axis=0)
     size[size == 0] = 1.0
     scaled = table / size
-    gram = scaled.T @ scaled + _RIDGE * np.eye(k + w.shape[1])
+    gram = scaled.T @ scaled + VALIDATION.ridge * np.eye(k + w.shape[1])
     both = np.linalg.solve(gram, scaled.T @ states.reshape(r * m, n)[good]).T / size
     right = np.linalg.pinv(pinned)
     wanted = np.zeros((p, both.shape[1]))
@@ -526,11 +515,11 @@ def _padded(rho: Array, points: Array) -> Array:
     return np.pad(rho, ((0, 0), (0, points.shape[1] - rho.shape[1])))
 
 
-def _resets(sample: Sample) -> dict[int, list[Jump]]:
+def _resets(sample: Sample) -> dict[int, list[StateReset]]:
     """Jumps, in their order, by the index of the first output time at or after them."""
-    found: dict[int, list[Jump]] = {}
-    for jump in sample.jumps:
-        found.setdefault(int(np.searchsorted(sample.times, jump.time)), []).append(jump)
+    found: dict[int, list[StateReset]] = {}
+    for reset in sample.resets:
+        found.setdefault(int(np.searchsorted(sample.times, reset.time)), []).append(reset)
     return found
 
 
@@ -579,10 +568,6 @@ def error_bound(eta: float, lipschitz: float, matrix: Array, lift: Array, until:
 # -- The certificate of an approximate reduction: what was measured, what was estimat ------------
 
 # The certificate of an approximate reduction: what was measured, what was estimated, how it was found.
-
-
-_LIFTED_RUNS: Final = 10
-_STEPS_OF_PAIR: Final = 5_000
 
 
 @dataclass(frozen=True)
@@ -642,7 +627,7 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
     }
     if o.algorithm != "balanced":
         details["tolerance"] = float(tried.map.label.rpartition("=")[2])
-    if o.bound and runs.checking.jumps:
+    if o.bound and runs.checking.resets:
         details["bound_note"] = "Theorem 3 says nothing of models with events"
     elif o.bound:
         bound = _krylov_bound(runs, tried.map)
@@ -664,16 +649,17 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
 def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None:
     """A lift along which the estimate may linearise; that of the projection itself if it is the closer one."""
     training = runs.training
-    rows = np.arange(min(_LIFTED_RUNS, len(training.states)))
+    rows = np.arange(min(VALIDATION.lifted_runs, len(training.states)))
     constants = constants_of(runs.totals, training.scale, training.starts[rows])
-    field = lifted_field(training.field, [one], constants, training.numbers[rows])
+    field = lifted_field(training.vector_field, [one], constants, training.numbers[rows])
     starts = training.starts[rows] @ one.matrix.T
-    if training.jumps:
+    if training.resets:
         return None
-    if field.timed:
-        starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
+    starts = at_time_zero(starts, field.timed)
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
-    paths = advance(field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, _STEPS_OF_PAIR)).states
+    paths = advance(
+        field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, VALIDATION.steps_of_lift)
+    ).states
     paths = paths[:, :, : one.size]
     states = training.states[rows]
     pinned = runs.problem.pinned_array()
@@ -703,15 +689,15 @@ def _krylov_bound(runs: LearningRuns, one: Affine) -> Bound:
     As in :mod:`sbmlump.methods.approximate.krylov`, Theorem 3.
     """
     sample, n = runs.checking, runs.problem.size
-    points = sample.clocked(sample.states)[:, ::4]
+    points = sample.with_time(sample.states)[:, ::4]
     per_run = points.shape[1]
-    points = points.reshape(-1, sample.field.size)
+    points = points.reshape(-1, sample.vector_field.size)
     numbers = np.repeat(sample.numbers, per_run)
     constants = constants_of(runs.totals, runs.training.scale, sample.starts)
     lifted = points.copy()
     lifted[:, :n] = points[:, :n] @ one.matrix.T @ one.lift.T + np.repeat(constants @ one.offset.T, per_run, axis=0)
-    f, g = sample.field.rates(points, numbers)[:, :n], sample.field.rates(lifted, numbers)[:, :n]
+    f, g = sample.vector_field.rates(points, numbers)[:, :n], sample.vector_field.rates(lifted, numbers)[:, :n]
     eta = float(np.nanmax(deviation(f, g, one.matrix)))
     step = max(1, len(points) // 100)
-    norms = np.linalg.norm(sample.field.jacobians(points[::step], numbers[::step]), 2, axis=(1, 2))
+    norms = np.linalg.norm(sample.vector_field.jacobians(points[::step], numbers[::step]), 2, axis=(1, 2))
     return error_bound(eta, float(norms.max()), one.matrix, one.lift, runs.until)

@@ -255,7 +255,7 @@ class _Writer:
         size = self.k + len(w)
         terms = self.k * size * (size + 1) // 2
         if not self.keep_parameters and terms <= min(_MAX_EXPANDED, self._lifted_terms()):
-            field = problem.field()
+            field = problem.vector_field()
             form = field.form if isinstance(field, QuadraticField) else None
             if form is not None:
                 expanded = self._expanded(form, y, w)
@@ -369,7 +369,7 @@ class _Writer:
         constants = np.array([1.0, *(sum(float(v) * problem.start[j] for j, v in r.items()) for r in self.total_rows)])
         used = np.concatenate([self.offset[:, :1], self.offset[:, 1:][:, self.used_totals]], axis=1)
         x = points @ self.lift.T + used @ constants
-        full = problem.field().rates(x, np.zeros(len(x), dtype=np.int64))
+        full = problem.vector_field().rates(x, np.zeros(len(x), dtype=np.int64))
         wanted = full @ self.matrix.T
         weight = np.abs(full) @ np.abs(self.matrix.T)
         return bool((np.abs(got - wanted) <= _AGREEMENT * np.maximum(weight.max(axis=0), 1e-300)).all())

@@ -22,10 +22,10 @@ from sbmlump.dynamics.ensemble import (
     STANDARD,
     EnsembleSettings,
     ReferenceEnsemble,
-    default_horizon,
     reference_ensemble,
-    refuse_jumps,
+    refuse_resets,
     refuse_untimed_events,
+    time_span_of,
     values,
 )
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
@@ -109,7 +109,7 @@ def quasi_equilibrium(
     """
     begin = clock()
     refuse_untimed_events(system, "quasi-equilibrium")
-    trial = trial if trial.until is not None else replace(trial, until=default_horizon(system))
+    trial = trial if trial.until is not None else replace(trial, until=time_span_of(system, observables).until)
     assert trial.until is not None
     times, states = nominal_run(system, trial.until)
     known = fast_reactions(system)
@@ -305,7 +305,7 @@ def _plan(
     graph = system.graph
     index = system.state_index
     involved = sorted({name for one in chosen for name in one.change}, key=index.__getitem__)
-    refuse_jumps(system, involved, "which fast reactions connect with others")
+    refuse_resets(system, involved, "which fast reactions connect with others")
     columns = [{involved.index(name): value for name, value in one.change.items()} for one in chosen]
     independent = rank(columns, len(involved))
     conditions = _conditions(system, chosen, columns, independent, len(involved))

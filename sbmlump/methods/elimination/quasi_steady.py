@@ -21,11 +21,11 @@ from sbmlump.dynamics.ensemble import (
     STANDARD,
     EnsembleSettings,
     ReferenceEnsemble,
-    default_horizon,
     error_estimate,
     reference_ensemble,
-    refuse_jumps,
+    refuse_resets,
     refuse_untimed_events,
+    time_span_of,
     values,
 )
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
@@ -101,7 +101,7 @@ def quasi_steady_state(
     """
     begin = clock()
     refuse_untimed_events(system, "qssa")
-    trial = trial if trial.until is not None else replace(trial, until=default_horizon(system))
+    trial = trial if trial.until is not None else replace(trial, until=time_span_of(system, observables).until)
     assert trial.until is not None
     times, states = nominal_run(system, trial.until)
     if isinstance(fast, str):
@@ -285,7 +285,7 @@ def _eliminate(
         quantities[name] = Quantity(name, "parameter", name=f"total {short_text(system, law.expression)}"[:200])
         meaning[graph.symbol(name)] = law.expression
         equations.append(graph.sub(law.expression, graph.symbol(name)))
-    refuse_jumps(system, unknowns, "which would follow the slow states at once")
+    refuse_resets(system, unknowns, "which would follow the slow states at once")
     solution = solve(
         graph,
         equations,

@@ -1,8 +1,8 @@
 """Which quantities are fast: the Jacobian's spectrum along the trajectory, and pointers to what the fast modes move.
 
 At points of the nominal trajectory the modes of the Jacobian are ordered by speed. A gap between the speeds of two
-neighbours, with the faster one faster than the horizon, separates fast modes from slow ones. The pointer of a state is
-the share of it that lies in the fast modes, the diagonal of Σ aᵣbᵣ over the fast modes (right and left eigenvectors).
+neighbours, with the faster one faster than the time span, separates fast modes from slow ones. The pointer of a state
+is the share of it that lies in the fast modes, the diagonal of Σ aᵣbᵣ over these (right and left eigenvectors).
 
 References
 ----------
@@ -20,14 +20,14 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Meter, WorkLimitError
+from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.dynamics.ensemble import (
     Measurement,
     ReferenceEnsemble,
     error_estimate,
     estimate_of,
     measure,
-    time_points,
+    time_grid,
     trajectories,
 )
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError
@@ -93,10 +93,10 @@ def nominal_run(system: OdeSystem, until: float, points: int = 80) -> tuple[Arra
     LimitError
         If it does not reach ``until`` (code ``not-simulated``).
     """
-    times = time_points(until, points)
+    times = time_grid(until, points)
     states = trajectories(system, system.initial_state()[None, :], times)[0]
     if not np.isfinite(states).all():
-        message = f"model {system.id} cannot be integrated to {until:g}; choose a shorter horizon with --until"
+        message = f"model {system.id} cannot be integrated to {until:g}; choose an earlier end time with --until"
         raise LimitError(Reason("not-simulated", message))
     return times, states
 
@@ -252,7 +252,7 @@ class _Choices(Generic[Fast]):
         self.tried: list[_Choice] = []
         self.refusals: list[UnsupportedModelError] = []
         self._proposal = proposal
-        self._meter = Meter(_WORK)
+        self._budget = Budget(_WORK)
 
     def attempt(self, chosen: tuple[Fast, ...]) -> _Choice | None:
         """The reduction by these, if its error is small."""
@@ -261,7 +261,7 @@ class _Choices(Generic[Fast]):
         except UnsupportedModelError as error:
             self.refusals.append(error)
             return None
-        choice = _Choice(draft, measure(draft, self.ruler, relative=_ROUGH, meter=self._meter))
+        choice = _Choice(draft, measure(draft, self.ruler, relative=_ROUGH, budget=self._budget))
         self.tried.append(choice)
         return choice if choice.error <= _SMALL_ERROR else None
 
@@ -271,7 +271,7 @@ class _Choices(Generic[Fast]):
         method = self._proposal.method
         details = dict(choice.draft.certificate.details) | ({"work_used_up": True} if used_up else {})
         try:
-            found = error_estimate(choice.draft, method, self.ruler, details, meter=Meter(_WORK))
+            found = error_estimate(choice.draft, method, self.ruler, details, budget=Budget(_WORK))
         except WorkLimitError:
             details |= {"work_used_up": True, "measured_with_tolerance": _ROUGH}
             found = estimate_of(choice.rough, method, self.ruler.trial, details)
