@@ -18,7 +18,7 @@ from sbmlump.outcome import reason_json
 if TYPE_CHECKING:
     from sbmlump.simulators.compare import ErrorReport
 
-__all__ = ["command"]
+__all__ = ["check_command"]
 
 _MAX_ERROR = Declared(
     "max_error", Option(number(0.0), "Exit 1 if the largest relative error is above R.", metavar="R"), None
@@ -32,7 +32,7 @@ _MAX_ERROR = Declared(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(
+def check_command(
     original: Path,
     reduced: Path,
     until: float | None,

@@ -16,7 +16,7 @@ from sbmlump.jobs import DEFAULT_CHAINS, OPTIONS, compare_methods
 if TYPE_CHECKING:
     from sbmlump.methods.compare_methods import MethodRow
 
-__all__ = ["command", "draw"]
+__all__ = ["compare_methods_command", "draw"]
 
 _NOT_COMPARED = ("neural",)  # is no reduction
 
@@ -39,7 +39,7 @@ _NOT_COMPARED = ("neural",)  # is no reduction
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write methods.svg there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(
+def compare_methods_command(
     model: Path,
     observe: tuple[str, ...],
     methods: tuple[str, ...],

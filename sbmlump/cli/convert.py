@@ -11,7 +11,7 @@ from sbmlump.cli.output import print_json, say
 from sbmlump.jobs import convert_file
 from sbmlump.outcome import reason_json
 
-__all__ = ["command"]
+__all__ = ["convert_command"]
 
 
 @click.command("convert")
@@ -22,7 +22,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def command(model: Path, output: Path, as_json: bool) -> int:
+def convert_command(model: Path, output: Path, as_json: bool) -> int:
     """Read MODEL and write it in a canonical form, by the suffix of the output."""
     done = convert_file(model, output)
     system = done.system

@@ -26,7 +26,7 @@ from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageEr
 from sbmlump.formats.load import load
 from sbmlump.formats.odebase import TranslationComparison, compare_systems, load_odebase
 
-__all__ = ["command", "compare_store", "print_comparisons"]
+__all__ = ["crawl_command", "compare_store", "print_comparisons"]
 
 
 _KEYS: Final = ("wanted", "present", "fetched", "unchanged", "failed", "bytes", "requests", "seconds")
@@ -36,7 +36,7 @@ Command = Callable[..., Any]
 
 
 @click.group("crawl")
-def command() -> None:
+def crawl_command() -> None:
     """Bring published models to the disk: whole, once, verified, and as a polite guest.
 
     An interrupted crawl goes on where it was when the same command is given again.
@@ -67,7 +67,7 @@ def _shared(function: Command) -> Command:
     return function
 
 
-@command.command("biomodels")
+@crawl_command.command("biomodels")
 @_shared
 @click.option("--query", metavar="Q", help="Search of BioModels, such as 'calcium'.")
 def _biomodels(query: str | None, base_url: str | None, **rest: Any) -> int:
@@ -76,7 +76,7 @@ def _biomodels(query: str | None, base_url: str | None, **rest: Any) -> int:
     return _network(biomodels.BioModels, url, _hosts(url, biomodels.HOSTS), query=query, **rest)
 
 
-@command.command("odebase")
+@crawl_command.command("odebase")
 @_shared
 def _odebase(base_url: str | None, **rest: Any) -> int:
     """Bring the polynomial and rational systems of ODEbase, with their parameter values and maps of names."""
@@ -125,7 +125,7 @@ def _network(
     return _told(work, as_json, again=True)
 
 
-@command.command("import")
+@crawl_command.command("import")
 @click.argument("origin", type=click.Path(path_type=Path))
 @click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
 @click.option("--limit", type=COUNT, metavar="N", help="Only the first N.")
@@ -142,7 +142,7 @@ def _import(origin: Path, store: Path, limit: int | None, wait: float, as_json: 
     return _told(work, as_json, again=False)
 
 
-@command.command("verify")
+@crawl_command.command("verify")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--discard", is_flag=True, help="Remove damaged files, so that the next crawl brings them again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -162,7 +162,7 @@ def _verify(store: Path, discard: bool, as_json: bool, quiet: bool) -> int:
     return 1 if reasons else 0
 
 
-@command.command("status")
+@crawl_command.command("status")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def _status(store: Path, as_json: bool) -> int:
@@ -185,7 +185,7 @@ def _status(store: Path, as_json: bool) -> int:
     return 0
 
 
-@command.command("compare")
+@crawl_command.command("compare")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--points", type=click.IntRange(1, 1000), default=8, show_default=True, help="Random states of each.")
 @click.option(

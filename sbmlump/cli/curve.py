@@ -14,7 +14,7 @@ from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import ALGORITHMS, Approximate, Curve, curve
 from sbmlump.options import Declared, Option, choice, declared
 
-__all__ = ["command", "csv_of"]
+__all__ = ["curve_command", "csv_of"]
 
 
 _OPTIONS = declared(Approximate)
@@ -36,7 +36,7 @@ _ALGORITHMS = Declared(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(
+def curve_command(
     model: Path,
     observe: tuple[str, ...],
     output: Path | None,

@@ -13,7 +13,7 @@ from sbmlump.cli.summary import summarise
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import reduce_options, run_reduction
 
-__all__ = ["command"]
+__all__ = ["demo_command"]
 
 _MODEL = "multisite_3.xml"
 _OBSERVE = ("kinase",)
@@ -22,7 +22,7 @@ _OBSERVE = ("kinase",)
 @click.command("demo")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the files; a new one if absent.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(output: Path | None, quiet: bool) -> int:
+def demo_command(output: Path | None, quiet: bool) -> int:
     """Reduce a bundled model, check it, and write the reduced SBML and an HTML page."""
     from sbmlump.report.model_page import write_model_page
 

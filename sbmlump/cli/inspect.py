@@ -11,7 +11,7 @@ from sbmlump.cli.child import isolation_options
 from sbmlump.cli.output import DISPLAY, print_json, say
 from sbmlump.jobs import Inspection, inspect_model
 
-__all__ = ["command"]
+__all__ = ["inspect_command"]
 
 
 @click.command("inspect")
@@ -27,7 +27,7 @@ __all__ = ["command"]
 @click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def command(model: Path, as_json: bool, with_structure: bool, against: Path | None, show_all: bool) -> int:
+def inspect_command(model: Path, as_json: bool, with_structure: bool, against: Path | None, show_all: bool) -> int:
     """Say what is in MODEL, what can be observed, and what stops a reduction."""
     found = inspect_model(model, with_structure=with_structure, original=against)
     if as_json:

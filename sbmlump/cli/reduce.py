@@ -16,7 +16,7 @@ from sbmlump.errors import SbmlumpError
 from sbmlump.jobs import OPTIONS, reduce_options, run_reduction
 from sbmlump.outcome import ModelFacts, Outcome
 
-__all__ = ["command"]
+__all__ = ["reduce_command"]
 
 
 @click.command("reduce")
@@ -34,7 +34,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(
+def reduce_command(
     model: Path,
     output: Path | None,
     observe: tuple[str, ...],

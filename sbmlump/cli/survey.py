@@ -24,7 +24,7 @@ from sbmlump.jobs import OPTIONS, method_alternatives
 from sbmlump.survey.plan import Settings, SurveyModel, parse_observe, parse_shard
 from sbmlump.survey.run import Progress, SurveyRequest, run_survey
 
-__all__ = ["command"]
+__all__ = ["survey_command"]
 
 _OF_METHODS = tuple(name for name in OF_METHODS if name not in ("lumping", "neural"))  # files belong to one model
 
@@ -58,7 +58,7 @@ _OF_METHODS = tuple(name for name in OF_METHODS if name not in ("lumping", "neur
 @click.option("--no-page", is_flag=True, help="Write no HTML.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(
+def survey_command(
     store: Path,
     output: Path,
     observe: str,

@@ -15,7 +15,7 @@ from sbmlump.report.survey_page import SurveySummary, summarise, summary_markdow
 from sbmlump.survey.job import read_identity
 from sbmlump.survey.results import folder_lock, read_rows
 
-__all__ = ["command", "exit_code", "make_page", "print_summary", "summary_json"]
+__all__ = ["survey_report_command", "exit_code", "make_page", "print_summary", "summary_json"]
 
 _CONTRADICTED = "proof-contradicted"
 
@@ -24,7 +24,7 @@ _CONTRADICTED = "proof-contradicted"
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--summary", type=click.Path(path_type=Path), metavar="FILE", help="Write a summary in Markdown too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(folder: Path, summary: Path | None, as_json: bool) -> int:
+def survey_report_command(folder: Path, summary: Path | None, as_json: bool) -> int:
     """Write the page of the survey in DIR: index.html and what belongs to it."""
     identity, found = _read(folder)
     page = make_page(folder)

@@ -13,7 +13,7 @@ from sbmlump.jobs import OPTIONS, verdict, verify
 from sbmlump.model.reduced import ExactProof
 from sbmlump.outcome import reason_json
 
-__all__ = ["command"]
+__all__ = ["verify_command"]
 
 
 @click.command("verify")
@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
+def verify_command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
     """Prove or refute, without simulation, that REDUCED is an exact lumping of ORIGINAL."""
     result = verify(original, reduced, seed=seed)
     outcome = verdict(result)

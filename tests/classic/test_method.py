@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.cli.compare_methods import command, draw
+from sbmlump.cli.compare_methods import compare_methods_command, draw
 from sbmlump.dynamics.ensemble import EnsembleSettings, measure
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import (
@@ -184,12 +184,12 @@ def test_methods_side_by_side() -> None:
 def test_the_command_prints_a_table_and_an_object(data: Path, tmp_path: Path) -> None:
     model = str(data / "michaelis_menten.xml")
     arguments = [model, "--observe", "P", "--method", "conservation", "--until", "5", "--ensemble", "1"]
-    shown = CliRunner().invoke(command, [*arguments, "-o", str(tmp_path)], standalone_mode=False)
+    shown = CliRunner().invoke(compare_methods_command, [*arguments, "-o", str(tmp_path)], standalone_mode=False)
     assert shown.exception is None
     assert "conservation" in shown.output
     assert "4 -> 2" in shown.output
     assert (tmp_path / "methods.svg").exists()
-    printed = CliRunner().invoke(command, [*arguments, "--json"], standalone_mode=False)
+    printed = CliRunner().invoke(compare_methods_command, [*arguments, "--json"], standalone_mode=False)
     found = json.loads(printed.output)
     assert found["methods"][0]["size"] == 2
     assert found["methods"][0]["exact"] is True
