@@ -21,13 +21,12 @@ from typing import Any
 
 from sbmlump.examples import multisite
 from sbmlump.formats.load import load
-from sbmlump.methods.approximate.krylov import bisect_tolerance
 from sbmlump.methods.approximate.options import UnreachableError
 from sbmlump.methods.approximate.run import CurvePoint, Job, curve
+from sbmlump.methods.approximate.subspaces import bisect_tolerance
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.registry import Approximate
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
+from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem, parse_observables
 from sbmlump.model.system import OdeSystem
 
 ROOT = Path(__file__).resolve().parent.parent

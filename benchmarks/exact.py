@@ -64,7 +64,7 @@ def measure(row: Row, corpus: str | None) -> dict[str, float | int]:
     from sbmlump.examples import multisite
     from sbmlump.methods.exact.lump import closure_problem, lump_exactly
     from sbmlump.methods.exact.space import smallest_invariant_space
-    from sbmlump.model.observables import parse_observables
+    from sbmlump.model.reduced import parse_observables
 
     begin = time.perf_counter()
     kind, _, rest = row.model.partition(":")

@@ -21,7 +21,7 @@ from one_sided import OneSided, contradicted, one_sided_system, tally
 
 from sbmlump.errors import SbmlumpError
 from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import parse_observables
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from crawler.content import Archive, ExpectedFile, digest_problem, is_archive, is_html
 from crawler.errors import ArchiveError, BadResponseError, NotFoundError, SelectionError, ServiceError
-from crawler.plan import Choice, FileCheck, choose
+from crawler.fetch import Choice, FileCheck, choose
 from crawler.repository import CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
 from crawler.session import ParsedResponse, Response, Session
 

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sbmlump.cli.compare_methods import draw
+from sbmlump.cli.curve import draw
 from sbmlump.formats.load import load
 from sbmlump.methods.compare_methods import MethodRow, compare_methods
 from sbmlump.methods.registry import METHODS, OPTIONS, methods_with
-from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import parse_observables
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import declared
 

@@ -20,15 +20,13 @@ import numpy as np
 
 import sbmlump
 from sbmlump.errors import SbmlumpError
-from sbmlump.jobs import definitions_of
+from sbmlump.jobs import WrittenOutput, definitions_of, written_as_sbml, written_reduction
 from sbmlump.model.reduced import ExactProof, ReducedSystem
-from sbmlump.outputs import WrittenOutput, written_as_sbml, written_reduction
 from sbmlump.proof.files import verify
 from sbmlump.sbml.archive import read_back
 from sbmlump.sbml.write.document import write_system
 from sbmlump.simulators import Tolerances, compare, simulator_named
-from sbmlump.simulators.protocol import PRECISE
-from sbmlump.simulators.simulated import simulated_file
+from sbmlump.simulators.protocol import PRECISE, simulated_file
 
 MOST_STATES = 120
 TRIED = 8

@@ -9,12 +9,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import StateReset, StepControl, field_of, integrate
-from sbmlump.dynamics.budget import Budget, WorkLimitError
-from sbmlump.dynamics.cvode import advance_large, backward_large
+from sbmlump.dynamics.multistep import advance_large, backward_large
 from sbmlump.dynamics.rosenbrock import Runs, advance
 from sbmlump.dynamics.solve import adjoints, exponentials, propagators
 from sbmlump.dynamics.time_span import TimeSpan, VectorFieldSimulation, choose_time_span
-from sbmlump.dynamics.vector_field import ProgramField, QuadraticField, VectorField, quadratic_form
+from sbmlump.dynamics.vector_field import (
+    Budget,
+    ProgramField,
+    QuadraticField,
+    VectorField,
+    WorkLimitError,
+    quadratic_form,
+)
 from sbmlump.model.graph import Graph
 
 Array = NDArray[np.float64]

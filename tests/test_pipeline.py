@@ -15,8 +15,7 @@ from sbmlump.errors import InputError, UsageError
 from sbmlump.examples import clue_example, michaelis_menten
 from sbmlump.methods import registry
 from sbmlump.methods.method import Context
-from sbmlump.model.observables import observable_ids, parse_observables
-from sbmlump.model.reduced import ExactProof
+from sbmlump.model.reduced import ExactProof, observable_ids, parse_observables
 from sbmlump.outcome import outcome_of_error
 from sbmlump.proof.claims import Refutation
 

@@ -13,7 +13,7 @@ from sbmlump.examples import clue_example, michaelis_menten, multisite, network_
 from sbmlump.linalg.rational import left_null_space, null_space, rank, solve_rows
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.model.graph import Graph
-from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import parse_observables
 from sbmlump.model.system import Constant, OdeSystem, Quantity
 from sbmlump.structure import (
     balance_of,
@@ -25,7 +25,7 @@ from sbmlump.structure import (
     stoichiometric_laws,
     structure_of,
 )
-from sbmlump.structure.kept import element_counts
+from sbmlump.structure.summary import element_counts
 
 
 def weights(laws):

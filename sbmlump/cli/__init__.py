@@ -16,17 +16,17 @@ from sbmlump.errors import Reason, SbmlumpError, near_matches
 __all__ = ["main"]
 
 _COMMANDS = {
-    "demo": "sbmlump.cli.demo",
-    "inspect": "sbmlump.cli.inspect",
-    "reduce": "sbmlump.cli.reduce",
-    "convert": "sbmlump.cli.convert",
-    "check": "sbmlump.cli.check",
-    "verify": "sbmlump.cli.verify",
-    "curve": "sbmlump.cli.curve",
-    "compare-methods": "sbmlump.cli.compare_methods",
-    "crawl": "sbmlump.cli.crawl",
-    "survey": "sbmlump.cli.survey",
-    "survey-report": "sbmlump.cli.survey_report",
+    "demo": ("sbmlump.cli.reduce", "demo_command"),
+    "inspect": ("sbmlump.cli.convert", "inspect_command"),
+    "reduce": ("sbmlump.cli.reduce", "reduce_command"),
+    "convert": ("sbmlump.cli.convert", "convert_command"),
+    "check": ("sbmlump.cli.check", "check_command"),
+    "verify": ("sbmlump.cli.check", "verify_command"),
+    "curve": ("sbmlump.cli.curve", "curve_command"),
+    "compare-methods": ("sbmlump.cli.curve", "compare_methods_command"),
+    "crawl": ("sbmlump.cli.crawl", "crawl_command"),
+    "survey": ("sbmlump.cli.survey", "survey_command"),
+    "survey-report": ("sbmlump.cli.survey", "survey_report_command"),
 }
 
 
@@ -42,7 +42,8 @@ class _Commands(click.Group):
         home = _COMMANDS.get(cmd_name)
         if home is None:
             return None
-        command = import_module(home).command
+        module, name = home
+        command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
 

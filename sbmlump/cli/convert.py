@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from sbmlump.cli.child import isolation_options
-from sbmlump.cli.output import print_json, say
-from sbmlump.jobs import convert_file
+from sbmlump.cli.output import DISPLAY, print_json, say
+from sbmlump.jobs import Inspection, convert_file, inspect_model
 from sbmlump.outcome import reason_json
 
-__all__ = ["convert_command"]
+__all__ = ["convert_command", "inspect_command"]
 
 
 @click.command("convert")
@@ -42,3 +43,92 @@ def convert_command(model: Path, output: Path, as_json: bool) -> int:
             say(f"{reason.message} [{reason.code}]", err=True)
         say(f"{system.id}: {system.size} states, written to {output}")
     return 0
+
+
+# -- ``sbmlump inspect``: what is in a model -------------------------------------------------------
+
+
+@click.command("inspect")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--structure", "with_structure", is_flag=True, help="Conservation laws, deficiency, balance, signs.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="ORIGINAL",
+    help="MODEL is a reduced model of this one: also say which properties it kept and which it lost.",
+)
+@click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
+@isolation_options
+@click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
+def inspect_command(model: Path, as_json: bool, with_structure: bool, against: Path | None, show_all: bool) -> int:
+    """Say what is in MODEL, what can be observed, and what stops a reduction."""
+    found = inspect_model(model, with_structure=with_structure, original=against)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _print(found, show_all)
+        if found.structure is not None:
+            say(found.structure.as_text())
+        if found.kept is not None:
+            _print_kept(found, against)
+    return 0 if found.supported else 1
+
+
+def _print(found: Inspection, show_all: bool) -> None:
+    title = f"{found.id}: {found.name}" if found.name else found.id
+    say(title)
+    if found.level is not None:
+        say(f"  SBML Level {found.level} Version {found.version}")
+    kinetics = f", {found.kinetics} kinetics" if found.kinetics else ""
+    say(
+        f"  {_count(found.states, 'state')}, {_count(found.parameters, 'parameter')}, "
+        f"{_count(found.reactions, 'reaction')}, {_count(found.events, 'event')}{kinetics}"
+    )
+    if found.reasons:
+        say("This model cannot be made an ODE system here:")
+        _print_reasons(found, show_all)
+    for remark in found.remarks:
+        say(f"  [{remark.code}] {remark.message}")
+    if found.observables:
+        say("Can be observed:")
+        limit = len(found.observables) if show_all else DISPLAY.observables
+        width = min(40, max(len(o.id) for o in found.observables[:limit]))
+        for o in found.observables[:limit]:
+            say(f"  {o.id:<{width}}  {o.kind:<17}  {o.name or ''}".rstrip())
+        if len(found.observables) > limit:
+            say(f"  … and {len(found.observables) - limit} more (--all lists them)")
+    if found.supported and found.observables:
+        example = found.observables[0].id
+        say(f"Next: sbmlump reduce {found.file} --observe {example} -o reduced.xml")
+
+
+def _print_kept(found: Inspection, original: Path | None) -> None:
+    kept = found.kept or ()
+    say(f"Of the properties of {original}:")
+    words = {True: "kept", False: "lost", None: "not known"}
+    width = max(len(one.name) for one in kept)
+    for one in kept:
+        word = "not there" if one.original is False else "not defined" if one.original is None else words[one.kept]
+        counted = isinstance(one.original, int) and not isinstance(one.original, bool)
+        numbers = f" ({one.original} -> {one.reduced})" if counted else ""
+        remark = f"; {one.remark}" if one.remark and one.kept is False else ""
+        say(f"  {one.name:<{width}}  {word}{numbers}{remark}")
+
+
+def _print_reasons(found: Inspection, show_all: bool) -> None:
+    """Reasons, with many of one code cut short."""
+    seen: Counter[str] = Counter()
+    total = Counter(reason.code for reason in found.reasons)
+    for reason in found.reasons:
+        seen[reason.code] += 1
+        if show_all or seen[reason.code] <= DISPLAY.reasons_of_a_code:
+            told = reason.line is None or f"line {reason.line}" in reason.message
+            place = "" if told else f", line {reason.line}"
+            say(f"  [{reason.code}{place}] {reason.message}")
+        elif seen[reason.code] == DISPLAY.reasons_of_a_code + 1:
+            say(f"  [{reason.code}] … and {total[reason.code] - DISPLAY.reasons_of_a_code} more (--all lists them)")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

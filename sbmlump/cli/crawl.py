@@ -14,9 +14,8 @@ import click
 
 from crawler import biomodels, odebase
 from crawler.errors import CrawlError, StoppedError
-from crawler.fetch import CrawlSummary, crawl
+from crawler.fetch import CrawlPlan, CrawlSummary, crawl
 from crawler.import_files import import_files
-from crawler.plan import CrawlPlan
 from crawler.repository import Repository, Selection
 from crawler.session import RequestPolicy, Session, is_loopback
 from crawler.store import Store, inventory, open_store, verify
@@ -317,7 +316,7 @@ def _progress(quiet: bool) -> Iterator[_Progress]:
         yield _Progress(shown)
 
 
-# -- What ``sbmlump crawl compare`` does: ODEbase against our reader, for all systems ------------
+# -- What ``sbmlump crawl compare`` does -----------------------------------------------------------
 
 # What ``sbmlump crawl compare`` does: ODEbase against our reader, for all systems of a store.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,13 @@ import click
 
 from sbmlump.cli.child import isolation_options
 from sbmlump.cli.options import OF_METHODS, OF_REDUCTIONS, declared_options, given
-from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter
-from sbmlump.cli.summary import summarise
+from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
 from sbmlump.errors import SbmlumpError
+from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import OPTIONS, reduce_options, run_reduction
 from sbmlump.outcome import ModelFacts, Outcome
 
-__all__ = ["reduce_command"]
+__all__ = ["reduce_command", "demo_command"]
 
 
 @click.command("reduce")
@@ -72,3 +74,35 @@ def _write_page(folder: Path | None, outcome: Outcome, model: Path, output: Path
         reduced_file=output,
         command=["sbmlump", *sys.argv[1:]],
     )
+
+
+# -- ``sbmlump demo``: a striking reduction of a bundled model -----------------------------------
+
+
+_MODEL = "multisite_3.xml"
+_OBSERVE = ("kinase",)
+
+
+@click.command("demo")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the files; a new one if absent.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def demo_command(output: Path | None, quiet: bool) -> int:
+    """Reduce a bundled model, check it, and write the reduced SBML and an HTML page."""
+    from sbmlump.report.model_page import write_model_page
+
+    folder = output if output is not None else Path(tempfile.mkdtemp(prefix="sbmlump-demo-"))
+    make_folder(folder)
+    original, reduced = folder / _MODEL, folder / "reduced.xml"
+    write_atomically(original, resources.files("sbmlump").joinpath("data_models", _MODEL).read_bytes())
+    say("A protein with three sites, each free, phosphorylated, or bound to a kinase or a phosphatase:")
+    say("64 configurations and the two enzymes. Which smaller model has exactly the same free kinase?\n")
+    with progress_reporter(quiet) as progress:
+        outcome = run_reduction(original, _OBSERVE, reduce_options(), reduced, progress=progress)
+        assert outcome.reduction is not None
+        page = write_model_page(folder, outcome.reduction, outcome.report, original_file=original, reduced_file=reduced)
+    summarise(outcome, page)
+    say("\nTry next:")
+    say(f"  sbmlump inspect {original}")
+    say(f"  sbmlump reduce {original} --observe phosphatase --keep-parameters all -o other.xml")
+    say(f"  sbmlump verify {original} {reduced}")
+    return 0

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import CALL, PRODUCT, Budget, StepWork
+from sbmlump.dynamics.vector_field import CALL, PRODUCT, Budget, StepWork
 
 __all__ = ["BatchField", "Observer", "Runs", "StepControl", "advance"]
 

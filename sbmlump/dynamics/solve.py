@@ -9,10 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Budget
-from sbmlump.dynamics.cvode import advance_large, backward_large
+from sbmlump.dynamics.multistep import advance_large, backward_large
 from sbmlump.dynamics.rosenbrock import Observer, Runs, StepControl, advance
-from sbmlump.dynamics.vector_field import VectorField
+from sbmlump.dynamics.vector_field import Budget, VectorField
 
 __all__ = ["MAX_DENSE", "StateReset", "integrate", "piecewise", "adjoints", "exponentials", "propagators", "sweep_back"]
 
@@ -151,7 +150,7 @@ def _of_part(observer: Observer, alive: NDArray[np.int64], wanted: NDArray[np.in
     return observe
 
 
-# -- Adjoints: how much a disturbance of the state at time t moves a quantity at a la ------------
+# -- Adjoints: how much a disturbance --------------------------------------------------------------
 
 # Adjoints: how much a disturbance of the state at time t moves a quantity at a later time.
 #

@@ -16,10 +16,9 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Budget
 from sbmlump.dynamics.rosenbrock import StepControl
 from sbmlump.dynamics.solve import MAX_DENSE, StateReset, integrate
-from sbmlump.dynamics.vector_field import VectorField
+from sbmlump.dynamics.vector_field import Budget, VectorField
 
 __all__ = [
     "TIME_SPAN",

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import CALL, PRODUCT, StepWork
+from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.polynomial import Monomial, expand_doubles
 from sbmlump.model.domains import OneProgramDomain
 from sbmlump.model.graph import Graph, Node
@@ -27,10 +27,75 @@ __all__ = [
     "field_of",
     "QuadraticForm",
     "quadratic_form",
+    "CALL",
+    "PRODUCT",
+    "Budget",
+    "StepWork",
+    "WorkLimitError",
 ]
 
 
-# -- Right-hand sides of degree at most two as sparse tables, read off the expression ------------
+# -- How much work integrations may do -------------------------------------------------------------
+
+# A *unit* stands for about a thousand million elementary array operations: what a step costs is estimated from the size
+# of the right-hand side and the number of runs, never measured by a clock, so that a search that is ended by its limit
+# ends at the same place everywhere.
+
+
+CALL: Final = 1e4  # operations that one call of an array routine is worth, however small its arrays
+PRODUCT: Final = 0.3  # operations that a multiplication within a matrix product is worth
+_UNIT: Final = 1e9
+
+
+class WorkLimitError(LimitError):
+    """The work that was allowed is used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepWork:
+    """Elementary operations of one step of a stiff method: six right-hand sides and a Jacobian.
+
+    Attributes
+    ----------
+    call : float
+        However many runs make the step at once.
+    point : float
+        More for each run.
+    """
+
+    call: float
+    point: float
+
+
+class Budget:
+    """Counts work up to a limit.
+
+    Parameters
+    ----------
+    limit : float
+        In units; infinite by default.
+    """
+
+    def __init__(self, limit: float = float("inf")) -> None:
+        self.limit = limit
+        self.spent = 0.0
+
+    def add(self, operations: float) -> None:
+        """Count elementary operations.
+
+        Raises
+        ------
+        WorkLimitError
+            If the limit has been passed.
+        """
+        self.spent += operations / _UNIT
+        if self.spent > self.limit:
+            raise WorkLimitError(
+                Reason("work-limit", f"the {self.limit:g} units of work that are allowed were used up (--work)")
+            )
+
+
+# -- Right-hand sides of degree at most two as sparse tables ---------------------------------------
 
 # Right-hand sides of degree at most two as sparse tables, read off the expression graph.
 
@@ -106,7 +171,7 @@ def _sparse(entries: list[tuple[int, int, float]], shape: tuple[int, int]) -> sp
     return sp.csr_array((np.array(data, dtype=np.float64), (rows, columns)), shape=shape)
 
 
-# -- Right-hand sides as functions of many points at once: values, Jacobians, transpo ------------
+# -- Right-hand sides as functions of many points at once ------------------------------------------
 
 
 Array = NDArray[np.float64]

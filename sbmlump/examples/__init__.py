@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-# -- Multisite phosphorylation: a family of mass-action models of any size that all r ------------
+# -- Multisite phosphorylation ---------------------------------------------------------------------
 
 # Multisite phosphorylation: a family of mass-action models of any size that all reduce to six states.
 
@@ -272,7 +272,7 @@ def species_in_cell(species: Iterable[str], parameters: Iterable[str]) -> dict[s
     return table
 
 
-# -- Models built in Python: the examples of the documentation, and families of any s ------------
+# -- Models built in Python: the examples of the documentation -------------------------------------
 
 
 Value = Fraction | int

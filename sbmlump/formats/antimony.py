@@ -224,7 +224,7 @@ def _no_word(what: str) -> UnsupportedModelError:
     return UnsupportedModelError(Reason("not-writable", f"Antimony has no words for {what}; write SBML instead"))
 
 
-# -- Words of Antimony that cannot be ids, and new ids in their place ----------------------------
+# -- Words of Antimony that cannot be ids ----------------------------------------------------------
 
 
 _KEYWORDS: Final = (
@@ -307,7 +307,7 @@ def renamed(ids: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
     return table
 
 
-# -- An SBML model as Antimony, for people to read and for Tellurium to run ----------------------
+# -- An SBML model as Antimony ---------------------------------------------------------------------
 
 
 _QUALIFIERS: Final = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sbmlump.files import ModelFile, read_model_file
 from sbmlump.model.system import OdeSystem
-from sbmlump.model_files import ModelFile, read_model_file
 
 if TYPE_CHECKING:
     from sbmlump.sbml.read.load import ReadResult

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from sbmlump.errors import InputError, Reason, near_matches
+from sbmlump.files import MAX_BYTES, ModelFile, read_model_file
 from sbmlump.formats.ode_write import ode_text, write_ode
 from sbmlump.model.graph import FUNCTIONS, Graph, Node
 from sbmlump.model.names import claim_id, free_id
 from sbmlump.model.system import Assigned, Constant, OdeSystem, Origin, Participant, Quantity, Reaction
 from sbmlump.model.text import END, NEWLINE, ExpressionError, InfixReader, is_name, is_number, parse_number, skip_lines
-from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
 
 __all__ = ["OdeLimits", "initial_partition", "load_ode", "load_ode_file", "ode_text", "parse_ode", "write_ode"]
 
@@ -111,7 +111,7 @@ def shown(word: str) -> str:
     return f"'{word[:60]}'"
 
 
-# -- What an ``.ode`` file says, entry by entry, before any name is resolved ---------------------
+# -- What an ``.ode`` file says --------------------------------------------------------------------
 
 
 RESERVED: Final = frozenset({"begin", "end", "arbitrary"})
@@ -430,7 +430,7 @@ class ReactionReader:
         return node
 
 
-# -- From the tokens of an ``.ode`` file to its entries, block by block --------------------------
+# -- From the tokens of an ``.ode`` file to its entries --------------------------------------------
 
 
 _BLOCKS: Final = "parameters, init, partition, reactions, ODE, alg or views"
@@ -1012,7 +1012,7 @@ def load_ode(path: str | Path) -> OdeSystem:
     InputError
         If the file cannot be read or is not what the format allows: one reason with file and line; codes
         ``ode-syntax``, ``ode-unknown-name``, ``ode-unknown-function``, ``ode-duplicate-name``, ``ode-circular``,
-        ``ode-import``, and those of :func:`~sbmlump.model_files.read_model_file`.
+        ``ode-import``, and those of :func:`~sbmlump.files.read_model_file`.
     LimitError
         Code ``too-large`` if its numbers explode.
     """

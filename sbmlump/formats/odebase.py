@@ -200,7 +200,7 @@ def _refuse(file: str, message: str, element: str | None = None) -> NoReturn:
     raise InputError(Reason("odebase-syntax", f"{file}: {message}", element))
 
 
-# -- Hold a system of ODEbase against our own translation of the same SBML file ------------------
+# -- Hold a system of ODEbase against our own translation ------------------------------------------
 
 # Both are evaluated at the same random states. States are matched by the name map where it names ids or names of the
 # SBML file, else by the order of the species, which ODEbase keeps.

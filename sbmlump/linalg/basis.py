@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 
-# -- Short integer vectors of a row space whose reduced echelon form has entries too  ------------
+# -- Short integer vectors of a --------------------------------------------------------------------
 
 # Short integer vectors of a row space whose reduced echelon form has entries too long to be of use.
 #
@@ -202,7 +202,7 @@ def _reduced(rows: list[list[int]], delta: float) -> list[list[int]]:
     return [[int(value) for value in row] for row in flint.fmpz_mat(rows).lll(delta=delta).tolist()]
 
 
-# -- A basis of a row space that a person can read: sparse non-negative integer rows  ------------
+# -- A basis of a row space that a person can read -------------------------------------------------
 
 
 IntegerRow = Mapping[int, int]

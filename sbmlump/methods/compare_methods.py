@@ -10,17 +10,24 @@ from typing import Any, Final
 
 import numpy as np
 
-from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.dynamics.ensemble import EnsembleSettings, ReferenceEnsemble, difference, measure, reference_ensemble
+from sbmlump.dynamics.vector_field import Budget, WorkLimitError
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import UnreachableError
-from sbmlump.methods.chain import apply_chain
 from sbmlump.methods.method import AUTO, MeasuredMethod
-from sbmlump.methods.registry import DEFAULT_CHAINS, METHODS, QuasiSteadyState, chain_names, options_of, read_options
+from sbmlump.methods.registry import (
+    DEFAULT_CHAINS,
+    METHODS,
+    QuasiSteadyState,
+    apply_chain,
+    chain_names,
+    options_of,
+    read_options,
+)
 from sbmlump.model.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import names_in
-from sbmlump.structure.kept import kept_properties
+from sbmlump.structure.summary import kept_properties
 
 __all__ = ["MethodRow", "compare_methods", "differences"]
 

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-# -- Which lumps are species of the reduced model: where they lie, in what they are c ------------
+# -- Which lumps are species of the reduced model --------------------------------------------------
 
 # Which lumps are species of the reduced model: where they lie, in what they are counted, and the lift that fits.
 #
@@ -184,7 +184,7 @@ def lifted_states(
     return image
 
 
-# -- The canonical reactions of a kinetic polynomial field: one for each monomial and ------------
+# -- The canonical reactions of a kinetic polynomial field -----------------------------------------
 
 # The canonical reactions of a kinetic polynomial field: one for each monomial and what it does.
 #
@@ -288,7 +288,7 @@ def _name(monomial: Monomial, taken: Collection[str]) -> str:
     return free_id(base if len(base) <= 60 else base[:56] + "_etc", taken)
 
 
-# -- A reduced system as a reaction network again, where its mathematics allows it ---------------
+# -- A reduced system as a reaction network again --------------------------------------------------
 
 
 Direction = tuple[tuple[int, Fraction], ...]
@@ -669,7 +669,7 @@ def _distinct(reactions: Sequence[Reaction]) -> list[Reaction]:
     return out
 
 
-# -- Original quantities that the lumps determine, put back into the reduced model by ------------
+# -- Original quantities that the lumps determine --------------------------------------------------
 
 # Original quantities that the lumps determine, put back into the reduced model by assignment rules.
 #
@@ -765,7 +765,7 @@ def _determined(reduced: ReducedSystem, names: Sequence[str]) -> dict[str, Node]
     }
 
 
-# -- Reaction pooling: a lumped model as a reaction network again, LS = S̃Q ----------------------
+# -- Reaction pooling: a lumped model as a reaction network again ----------------------------------
 
 # Reactions whose columns of LS have the same direction are one pooled reaction, with the sum of their fluxes
 # (each times

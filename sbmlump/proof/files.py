@@ -12,7 +12,6 @@ from sbmlump.errors import Reason, UsageError
 from sbmlump.formats.load import read_model
 from sbmlump.linalg.rational import add_multiple, right_inverse, without_zeros
 from sbmlump.model.graph import Node
-from sbmlump.model.observables import parse_observables
 from sbmlump.model.reduced import (
     AffineLumping,
     Elimination,
@@ -25,6 +24,7 @@ from sbmlump.model.reduced import (
     Map,
     Observable,
     ReducedSystem,
+    parse_observables,
 )
 from sbmlump.model.system import Constant, OdeSystem, event_expressions
 from sbmlump.proof.claims import (

@@ -590,7 +590,7 @@ def _matrix(rows: Sequence[Row], width: int) -> sp.csr_array:
     return sp.csr_array((data, where), shape=(len(rows), width))
 
 
-# -- Arguments of roots and logarithms as powers of one positive quantity, so that √u ------------
+# -- Arguments of roots and logarithms as powers ---------------------------------------------------
 
 # Arguments of roots and logarithms as powers of one positive quantity, so that √u·√u is seen to be u.
 #

@@ -240,7 +240,7 @@ def with_values(proof: ExactProof, values: ComparedValues) -> ExactProof:
     )
 
 
-# -- For which values of the constants a reduction holds: all of them where that can  ------------
+# -- For which values of the constants a reduction holds -------------------------------------------
 
 # For which values of the constants a reduction holds: all of them where that can be proved, else what it rests on.
 #

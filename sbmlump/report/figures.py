@@ -256,7 +256,7 @@ def _draw_image(axes: Axes, grid: NDArray[np.float64], shape: tuple[int, int]) -
     axes.imshow(image, aspect="auto", interpolation="nearest", extent=(-0.5, n - 0.5, m - 0.5, -0.5))
 
 
-# -- The picture of ``sbmlump curve``: error against size, the exact size marked -----------------
+# -- The picture of ``sbmlump curve`` --------------------------------------------------------------
 
 
 _COLOURS: Final = {"balanced": ORANGE, "krylov": BLUE, "balanced, refined": GREEN}

@@ -152,7 +152,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> SurveySummary:
     Parameters
     ----------
     rows : sequence of mappings
-        As :func:`sbmlump.survey.results.read_rows` gives them.
+        As :func:`sbmlump.survey.run.read_rows` gives them.
     """
     models: dict[str, ModelSummary] = {}
     counts: dict[str, Counter[str]] = {}
@@ -429,7 +429,7 @@ def write_survey_page(
     identity : mapping
         What :func:`sbmlump.survey.job.read_identity` gives.
     rows : sequence of mappings
-        What :func:`sbmlump.survey.results.read_rows` gives.
+        What :func:`sbmlump.survey.run.read_rows` gives.
     settings : SurveyPageSettings
 
     Returns

@@ -22,11 +22,11 @@ from sbmlump.model.names import claim_id
 from sbmlump.model.properties import explodes
 from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Quantity
+from sbmlump.sbml.annotation import DECLARATION, RDF, attributes, block, element, leaf, line, section
 from sbmlump.sbml.read.load import parse_sbml
 from sbmlump.sbml.read.precheck import prepare_bytes
 from sbmlump.sbml.write.document import write_system
 from sbmlump.sbml.write.mathml import MATHML, FactorOrder, MathmlPrinter, NumberTexts
-from sbmlump.sbml.xml import DECLARATION, RDF, attributes, block, element, leaf, line, section
 
 __all__ = [
     "model_archive",

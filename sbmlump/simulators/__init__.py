@@ -1,7 +1,14 @@
 """Simulation of SBML files and comparison of a model with its reduction."""
 
-from sbmlump.simulators.by_name import SIMULATORS, simulator_for, simulator_named
-from sbmlump.simulators.compare import Definition, ErrorReport, QuantityError, compare
+from sbmlump.simulators.compare import (
+    SIMULATORS,
+    Definition,
+    ErrorReport,
+    QuantityError,
+    compare,
+    simulator_for,
+    simulator_named,
+)
 from sbmlump.simulators.protocol import (
     IntegrationError,
     LoadedModel,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,11 +24,14 @@ from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, some_names
 from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
 from sbmlump.model.graph import Graph, Node
-from sbmlump.options import POINTS, UNTIL
+from sbmlump.options import POINTS, SIMULATOR, UNTIL
 from sbmlump.plot_style import ORIGINAL, PAPER, REDUCED, SERIES
-from sbmlump.simulators.by_name import simulator_for, simulator_named
+from sbmlump.simulators.copasi import CopasiSimulator
+from sbmlump.simulators.own import OwnSimulator, ScipySimulator
 from sbmlump.simulators.protocol import (
+    NO_TRIGGERS,
     PRECISE,
+    Conditions,
     IntegrationError,
     LoadedModel,
     ModelIndex,
@@ -36,10 +40,14 @@ from sbmlump.simulators.protocol import (
     Simulator,
     Steps,
     Trajectory,
+    Triggers,
+    conditions_of,
     merged_grid,
     simulated_file,
+    triggers_of,
+    values_along,
 )
-from sbmlump.simulators.simulated import NO_TRIGGERS, Conditions, Triggers, conditions_of, triggers_of, values_along
+from sbmlump.simulators.roadrunner import RoadRunnerSimulator
 from sbmlump.simulators.time_span import before_failure, beyond_events, time_span_of_model
 
 if TYPE_CHECKING:
@@ -69,7 +77,74 @@ __all__ = [
     "PairRun",
     "run_apart",
     "simulate_pair",
+    "COMPILE_LIMITS",
+    "SIMULATORS",
+    "CompileLimits",
+    "simulator_for",
+    "simulator_named",
 ]
+
+
+# -- Simulators by name --------------------------------------------------------------------------
+
+
+SIMULATORS: Mapping[str, Callable[[], Simulator]] = MappingProxyType(
+    {"roadrunner": RoadRunnerSimulator, "copasi": CopasiSimulator, "scipy": ScipySimulator, "own": OwnSimulator}
+)
+"""What ``--simulator`` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompileLimits:
+    """The largest model that libRoadRunner compiles in seconds.
+
+    Attributes
+    ----------
+    reactions : int
+        It compiles about 10 s for these, and superlinearly beyond.
+    operands : int
+        With assignment rules written out, as it compiles them: 0.1 to 0.3 s for a thousand.
+    """
+
+    reactions: int = 2_500
+    operands: int = 50_000
+
+
+COMPILE_LIMITS: Final = CompileLimits()
+
+
+def simulator_named(name: str) -> Simulator:
+    """The simulator called ``name``.
+
+    Raises
+    ------
+    UsageError
+        If there is none (code ``unknown-simulator``).
+    """
+    return SIMULATORS[SIMULATOR.read("simulator", name)]()
+
+
+def simulator_for(
+    name: str, *models: ModelIndex, limits: CompileLimits = COMPILE_LIMITS
+) -> tuple[str, tuple[str, ...]]:
+    """``name``, or the name of a simulator that does not compile where that would take minutes, and why.
+
+    Raises
+    ------
+    UsageError
+        As :func:`simulator_named`.
+    """
+    simulator_named(name)
+    reactions = max((index.reactions for index in models), default=0)
+    operands = max((index.operands for index in models), default=0)
+    if name != "roadrunner" or (reactions <= limits.reactions and operands <= limits.operands):
+        return name, ()
+    what = f"{reactions} reactions" if reactions > limits.reactions else f"formulas of {operands} operands"
+    remark = f"simulated by sbmlump itself (CVODE): libRoadRunner would compile {what} for minutes."
+    return OwnSimulator.name, (remark,)
+
+
+# -- Simulate a model and its reduction on one grid ------------------------------------------------
 
 
 # -- Observables that the original file does not hold as such ------------------------------------
@@ -277,7 +352,7 @@ def finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-# -- Figures of a comparison, without any global state of matplotlib's pyplot --------------------
+# -- Figures of a comparison, without any global state ---------------------------------------------
 
 
 _MAX_PANELS = 12
@@ -340,7 +415,7 @@ def report_figure(report: ErrorReport) -> Figure:
     return figure
 
 
-# -- two models simulated side by side: what is asked, what comes back, and the process that it happens in --
+# -- two models simulated side by side -------------------------------------------------------------
 
 # Simulators are foreign code that compiles what it is given: they crash, hang and do not hear Ctrl-C. What is asked of
 # them is a value that can be sent to a child process, and so is what they answer.
@@ -696,7 +771,7 @@ def compare(
     definitions : mapping from observable to Definition, optional
         How observables follow from quantities of the original, for those that it does not hold under the same id.
     simulator : str or Simulator
-        A name in :data:`~sbmlump.simulators.by_name.SIMULATORS`, or an object that runs SBML files. A model that is
+        A name in :data:`~sbmlump.simulators.compare.SIMULATORS`, or an object that runs SBML files. A model that is
         too large for ``roadrunner`` to compile is simulated by ``own``; a remark says so.
     limits : Limits, optional
         Where given, the simulations run in a child process with these limits, so that a simulator that crashes or

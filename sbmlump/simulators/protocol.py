@@ -6,7 +6,7 @@ independent of the ones before. Comparison and choice of the end time are writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -14,10 +14,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.switches import TimeSwitches
-from sbmlump.errors import LimitError, Reason
-from sbmlump.sbml.read.index import ModelIndex, QuantitySelection, SelectionKind
-from sbmlump.simulators.simulated import SimulatedModel, simulated_file
+from sbmlump.dynamics.events import TimeSwitches, time_switches
+from sbmlump.errors import LimitError, Reason, UnsupportedModelError
+from sbmlump.model.evaluate import Evaluator
+from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.system import OdeSystem
+from sbmlump.sbml.read.load import ModelIndex, QuantitySelection, ReadResult, SelectionKind, read
+from sbmlump.sbml.write.document import system_document
 
 __all__ = [
     "LEAST_STEPS",
@@ -37,7 +40,271 @@ __all__ = [
     "Trajectory",
     "merged_grid",
     "simulated_file",
+    "NO_CONDITIONS",
+    "NO_TRIGGERS",
+    "Conditions",
+    "Triggers",
+    "conditions_of",
+    "simulated_result",
+    "simulated_system",
+    "triggers_of",
+    "values_along",
 ]
+
+
+# -- A model as simulators are given it ------------------------------------------------------------
+
+# A model as simulators are given it, and what in it happens by itself: jumps in time, events, branches.
+#
+# A simulator is given text, never a path: bytes are decoded once, by the reader that every command uses, with
+# its guards
+# (DOCTYPE, depth, encodings, files of other folders, hierarchies that explode). Submodels are put together by
+# libSBML as
+# the reader does it. What libRoadRunner and COPASI cannot take as it stands in the file (algebraic rules, ``rateOf`` as
+# an annotated function definition) they get as sbmlump's translation, with a remark that says so.
+
+
+Array = NDArray[np.float64]
+
+
+# -- the model as text, with what has to be known of it ----------------------------------------------
+
+
+#: Reasons of the reader for which a file is not given to a simulator either: it would read outside the folder, or grow.
+_NOT_SIMULATED: Final = frozenset({"comp-flattening", "comp-external", "too-large", "too-deep"})
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedModel:
+    """A model as simulators are given it; all of it can be sent to a child process, where nothing is read again.
+
+    Attributes
+    ----------
+    path : Path
+        The file it came from, for messages.
+    text : str
+        SBML without submodels.
+    index : ModelIndex
+        What ids mean in it.
+    switches : TimeSwitches
+        Where it changes by itself as time passes; nothing is known of a model that the reader refuses.
+    remarks : tuple of str
+        In what the text differs from the file.
+    system : OdeSystem or None
+        The equations, where the reader takes the model.
+    """
+
+    path: Path
+    text: str
+    index: ModelIndex
+    switches: TimeSwitches
+    remarks: tuple[str, ...] = ()
+    system: OdeSystem | None = None
+
+
+def simulated_file(model: str | Path | SimulatedModel) -> SimulatedModel:
+    """The SBML file at a path, which is read here; what has been read already is returned as it is.
+
+    Raises
+    ------
+    InputError
+        If it is not a readable SBML file.
+    UnsupportedModelError
+        As :func:`simulated_result`.
+    """
+    return model if isinstance(model, SimulatedModel) else simulated_result(read(model), model)
+
+
+def simulated_result(result: ReadResult, path: str | Path) -> SimulatedModel:
+    """What the reader made of the file at ``path``.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If its submodels cannot be put together, or lie where nothing is read.
+    SbmlumpError
+        As :func:`simulated_system`, where the file is not SBML.
+    """
+    path = Path(path)
+    if not result.data:
+        return simulated_system(result.required(), path)
+    refused = [reason for reason in result.reasons if reason.code in _NOT_SIMULATED]
+    if refused:
+        raise UnsupportedModelError(refused)
+    index, system = result.index(), result.system
+    if system is not None and (index.old_rate_of or index.algebraic):
+        why = "its algebraic rules are solved" if index.algebraic else "its function rateOf means a derivative"
+        remark = f"{path.name} is simulated as 'sbmlump convert' writes it: {why}."
+        return replace(simulated_system(system, path), remarks=(remark,))
+    return SimulatedModel(path, result.flat.decode(), index, time_switches(system), (), system)
+
+
+def simulated_system(system: OdeSystem, path: str | Path) -> SimulatedModel:
+    """A system, as the SBML that sbmlump writes of it; ``path`` is the file it came from.
+
+    Raises
+    ------
+    SbmlumpError
+        As :func:`sbmlump.sbml.write.document.write_system`.
+    """
+    written = system_document(system)
+    index = written.read_back.index()
+    return SimulatedModel(Path(path), written.data.decode(), index, time_switches(system), (), system)
+
+
+def values_along(
+    graph: Graph, nodes: Sequence[Node], needs: Sequence[str], times: Array, columns: Mapping[str, Array]
+) -> Array:
+    """Values of ``nodes`` along a trajectory, shape (times, nodes); ``columns`` hold the ids that they need."""
+    table = np.empty((len(times), len(needs)))
+    for i, name in enumerate(needs):
+        table[:, i] = columns[name]
+    return Evaluator(graph, nodes, needs, {}).values(times, table)
+
+
+# -- events of a model as far as a simulation shows them -------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Triggers:
+    """The triggers of events, over states and time.
+
+    Attributes
+    ----------
+    graph : Graph
+        Holds them, and nothing else: it can be sent to a child process.
+    nodes : tuple of Node
+        One for each event.
+    labels : tuple of str
+        Ids of the events, or what they change.
+    initial : tuple of bool
+        Whether the trigger counts as true before time 0.
+    needs : tuple of str
+        States that stand in them.
+    """
+
+    graph: Graph
+    nodes: tuple[Node, ...] = ()
+    labels: tuple[str, ...] = ()
+    initial: tuple[bool, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def first_fired(self, times: Array, columns: Mapping[str, Array]) -> Array:
+        """When each event is first seen to be triggered on the grid, shape (events,); infinite where it is not."""
+        truths = values_along(self.graph, self.nodes, self.needs, times, columns) > 0.5
+        before = np.concatenate([np.array([self.initial], dtype=np.bool_), truths[:-1]])
+        risen = truths & ~before
+        return np.where(risen.any(axis=0), times[np.argmax(risen, axis=0)], np.inf)
+
+
+NO_TRIGGERS: Final = Triggers(Graph())
+
+
+def triggers_of(system: OdeSystem | None) -> Triggers:
+    """The triggers of a system, with the values of its constants; none where there is no system."""
+    if system is None or not system.events:
+        return NO_TRIGGERS
+    graph = Graph()
+    bound = system.graph.substitute([event.trigger for event in system.events], system.specialised())
+    nodes = tuple(graph.transplant(system.graph, bound, {}))
+    labels = tuple(
+        event.id or "the event that sets " + ", ".join(target for target, _ in event.assignments)
+        for event in system.events
+    )
+    needs = tuple(sorted(graph.symbols(nodes)))
+    return Triggers(graph, nodes, labels, tuple(event.initial_value for event in system.events), needs)
+
+
+# -- branches that depend on states ----------------------------------------------------------------
+
+# When a condition on time alone changes is known beforehand (:class:`TimeSwitches`). When one on states does is known
+# only from a trajectory, and an integrator steps over a branch that holds for less than one of its steps. Of such a
+# branch one thing does show: two comparisons of one piecewise expression have changed from one point of the grid to the
+# next.
+
+
+_MOST_COMPARISONS: Final = 1000
+"""That are looked at: a model with more has tables of values, whose branches lie one grid point apart anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Comparisons in the conditions of piecewise expressions.
+
+    Attributes
+    ----------
+    graph : Graph
+        Holds them, and nothing else.
+    nodes : tuple of Node
+        The comparisons.
+    groups : tuple of tuple of int
+        For each piecewise expression with several comparisons: their places in ``nodes``.
+    needs : tuple of str
+        States that stand in them.
+    """
+
+    graph: Graph
+    nodes: tuple[Node, ...] = ()
+    groups: tuple[tuple[int, ...], ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def passed(self, times: Array, columns: Mapping[str, Array]) -> tuple[float, float] | None:
+        """The first two neighbouring times between which a branch may have come and gone; None where there are none."""
+        if not self.groups:
+            return None
+        truths = values_along(self.graph, self.nodes, self.needs, times, columns) > 0.5
+        changed = truths[1:] != truths[:-1]
+        several = np.any([changed[:, list(group)].sum(axis=1) > 1 for group in self.groups], axis=0)
+        if not several.any():
+            return None
+        place = int(np.argmax(several))
+        return float(times[place]), float(times[place + 1])
+
+
+NO_CONDITIONS: Final = Conditions(Graph())
+
+
+def conditions_of(system: OdeSystem | None) -> Conditions:
+    """Conditions on states in the right-hand sides and assigned quantities of a system, with its constants' values."""
+    if system is None:
+        return NO_CONDITIONS
+    source = system.graph
+    roots = source.substitute([*system.rhs, *(one.value for one in system.assigned)], system.specialised())
+    groups: list[list[Node]] = []
+    for node in source.reachable(roots):
+        if source.op(node) is Op.PIECEWISE:
+            compared = _comparisons(source, source.args(node)[1::2])
+            # those on time alone are met exactly by every run
+            if len(compared) > 1 and source.symbols(compared):
+                groups.append(compared)
+    wanted = list(dict.fromkeys(node for group in groups for node in group))
+    if not wanted or len(wanted) > _MOST_COMPARISONS:
+        return NO_CONDITIONS
+    graph = Graph()
+    nodes = tuple(graph.transplant(source, wanted, {}))
+    place = {node: i for i, node in enumerate(wanted)}
+    needs = tuple(sorted(graph.symbols(nodes)))
+    return Conditions(graph, nodes, tuple(tuple(place[node] for node in group) for group in groups), needs)
+
+
+def _comparisons(graph: Graph, conditions: tuple[Node, ...]) -> list[Node]:
+    """The comparisons that logical operators put together in ``conditions``."""
+    found: dict[Node, None] = {}
+    seen: set[Node] = set()
+    waiting = list(conditions)
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if graph.op(node) is Op.CALL and graph.payload(node) in RELATIONS:
+            found[node] = None
+        elif graph.op(node) is Op.CALL and graph.payload(node) in LOGIC:
+            waiting += graph.args(node)
+    return list(found)
+
+
+# -- What a simulator has to offer -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

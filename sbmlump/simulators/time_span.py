@@ -18,8 +18,7 @@ from sbmlump.dynamics.time_span import (
     fastest_scale,
     round_above,
 )
-from sbmlump.simulators.protocol import ROUGH, IntegrationError, LoadedModel, QuantitySelection, Tolerances
-from sbmlump.simulators.simulated import Triggers
+from sbmlump.simulators.protocol import ROUGH, IntegrationError, LoadedModel, QuantitySelection, Tolerances, Triggers
 
 __all__ = ["LoadedModelSimulation", "before_failure", "beyond_events", "time_span_of_model"]
 

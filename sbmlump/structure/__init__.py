@@ -6,10 +6,9 @@ model against its original.
 
 from __future__ import annotations
 
-from sbmlump.structure.kept import Kept, kept_properties
 from sbmlump.structure.laws import ConservationLaw, linear_integrals, near_laws, stoichiometric_laws
 from sbmlump.structure.network import Balance, Network, balance_of, network_of, non_negative_rates
-from sbmlump.structure.summary import Structure, structure_of
+from sbmlump.structure.summary import Kept, Structure, kept_properties, structure_of
 
 __all__ = [
     "Balance",

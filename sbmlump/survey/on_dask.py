@@ -16,8 +16,7 @@ from dataclasses import replace
 from sbmlump._version import __version__
 from sbmlump.errors import LimitError, Reason, UsageError
 from sbmlump.isolate import prepare
-from sbmlump.survey.job import PRELOAD, empty_row, run_task, with_reasons
-from sbmlump.survey.plan import Row, Task
+from sbmlump.survey.job import PRELOAD, Row, Task, empty_row, run_task, with_reasons
 
 __all__ = ["run_on_dask"]
 

@@ -14,8 +14,7 @@ from sbmlump.dynamics.ensemble import EnsembleSettings
 from sbmlump.errors import UsageError
 from sbmlump.examples import ring, squares_example
 from sbmlump.methods.user_lumping import closure, read_lumping, user_lumping
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ErrorEstimate, ExactProof
+from sbmlump.model.reduced import ErrorEstimate, ExactProof, parse_observables
 
 SHORT = EnsembleSettings(until=5.0, ensemble=1)
 

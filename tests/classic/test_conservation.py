@@ -19,8 +19,7 @@ from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
 from sbmlump.methods.elimination.conservation import conservation
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.model.graph import Graph
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ExactProof
+from sbmlump.model.reduced import ExactProof, parse_observables
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
 from sbmlump.proof.claims import Claim, EliminatedStates, Refutation, certify, symbolic_but
 from sbmlump.proof.files import claim_of_files, verify

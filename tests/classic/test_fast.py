@@ -20,8 +20,7 @@ from sbmlump.methods.elimination.timescales import nominal_run, time_scales
 from sbmlump.methods.relation_graph import pruned
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Graph, Node
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
+from sbmlump.model.reduced import ErrorEstimate, ReducedSystem, parse_observables
 from sbmlump.model.system import Event, OdeSystem
 from sbmlump.model.text import parse_expression
 from sbmlump.sbml.read.load import load_sbml

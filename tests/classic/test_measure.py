@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import sbmlump
-from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.dynamics.ensemble import (
     Ensemble,
     EnsembleSettings,
@@ -20,11 +19,11 @@ from sbmlump.dynamics.ensemble import (
     time_grid,
     time_span_of,
 )
+from sbmlump.dynamics.vector_field import Budget, WorkLimitError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
 from sbmlump.methods.compare_methods import compare_methods, differences
 from sbmlump.methods.elimination import quasi_steady, timescales
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import AffineLumping, ErrorEstimate
+from sbmlump.model.reduced import AffineLumping, ErrorEstimate, parse_observables
 from sbmlump.model.system import OdeSystem
 from sbmlump.proof.files import reduction_of_files
 from sbmlump.sbml.write.document import write_reduction, write_system

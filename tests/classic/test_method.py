@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.cli.compare_methods import compare_methods_command, draw
+from sbmlump.cli.curve import compare_methods_command, draw
 from sbmlump.dynamics.ensemble import EnsembleSettings, measure
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import (
@@ -24,13 +24,11 @@ from sbmlump.examples import (
     rational_example,
     sir_age_groups,
 )
-from sbmlump.methods.chain import composed
 from sbmlump.methods.compare_methods import compare_methods, differences
 from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
 from sbmlump.methods.learned import NeuralClosure, TrainingSettings, learn, learn_neural, load_neural, require_torch
-from sbmlump.methods.registry import METHODS, OPTIONS, chain_names, method_alternatives
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ErrorEstimate, ExactProof
+from sbmlump.methods.registry import METHODS, OPTIONS, chain_names, composed, method_alternatives
+from sbmlump.model.reduced import ErrorEstimate, ExactProof, parse_observables
 from sbmlump.model.system import Event
 from sbmlump.model.text import to_text
 from sbmlump.options import declared

@@ -8,11 +8,10 @@ import numpy as np
 
 import sbmlump
 from sbmlump.examples import network_from_reactions, ring
-from sbmlump.methods.chain import identity
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.reactions import pool_reactions, pooled
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ExactProof
+from sbmlump.methods.registry import identity
+from sbmlump.model.reduced import ExactProof, parse_observables
 from sbmlump.sbml.read.load import load_sbml
 from sbmlump.sbml.write.document import write_reduction
 from sbmlump.structure import balance_of, network_of

@@ -13,8 +13,7 @@ from sbmlump.errors import LimitError, UsageError
 from sbmlump.examples import network_from_reactions
 from sbmlump.methods.elimination.timescales import nominal_run
 from sbmlump.methods.relation_graph import WEIGHTINGS, pruned, relation_graph
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ErrorEstimate
+from sbmlump.model.reduced import ErrorEstimate, parse_observables
 from sbmlump.model.system import OdeSystem
 from sbmlump.sbml.write.document import write_reduction
 

@@ -25,18 +25,16 @@ from sbmlump.methods.learned import learn
 from sbmlump.methods.relation_graph import pruned
 from sbmlump.methods.user_lumping import closure
 from sbmlump.model.graph import Graph, Node
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ErrorEstimate, ExactProof, ReducedSystem
+from sbmlump.model.reduced import ErrorEstimate, ExactProof, ReducedSystem, parse_observables
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem
 from sbmlump.model.text import parse_expression
 from sbmlump.proof.claims import Refutation
 from sbmlump.proof.files import verify
 from sbmlump.sbml.read.load import load_sbml
 from sbmlump.sbml.write.document import write_reduction
-from sbmlump.structure.kept import kept_properties
 from sbmlump.structure.laws import near_laws
 from sbmlump.structure.network import BalanceSettings, balance_of, network_of, non_negative_rates
-from sbmlump.structure.summary import structure_of
+from sbmlump.structure.summary import kept_properties, structure_of
 
 SHORT_RUN = {"until": 5.0, "ensemble": 3}
 SHORT = EnsembleSettings(**SHORT_RUN)

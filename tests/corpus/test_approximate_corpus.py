@@ -8,8 +8,7 @@ import pytest
 
 from sbmlump.formats.load import load
 from sbmlump.methods.registry import Approximate
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ErrorEstimate
+from sbmlump.model.reduced import ErrorEstimate, parse_observables
 
 CASES = [
     ("biomodels/BIOMD0000000102.xml", "C3", 5000.0, 9),

@@ -14,8 +14,7 @@ from sbmlump.dynamics.ensemble import time_grid, time_span_of
 from sbmlump.errors import SbmlumpError
 from sbmlump.linalg.rational import rank
 from sbmlump.methods.elimination.conservation import conservation
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ExactProof, ReducedSystem
+from sbmlump.model.reduced import ExactProof, ReducedSystem, parse_observables
 from sbmlump.model.system import OdeSystem
 from sbmlump.proof.files import verify
 from sbmlump.sbml.read.load import read

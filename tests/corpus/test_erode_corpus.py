@@ -10,7 +10,7 @@ import pytest
 
 from sbmlump.formats.ode_read import initial_partition, load_ode, parse_ode, write_ode
 from sbmlump.methods.exact.partition import forward_equivalence, reduce_forward
-from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import parse_observables
 from sbmlump.model.system import OdeSystem
 from sbmlump.sbml.read.load import load_sbml
 

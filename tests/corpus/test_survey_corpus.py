@@ -9,9 +9,8 @@ from corpus_files import biomodels, sample
 
 import sbmlump
 from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
-from sbmlump.survey.plan import SurveyModel
-from sbmlump.survey.results import read_rows
-from sbmlump.survey.run import SurveyRequest, run_survey
+from sbmlump.survey.job import SurveyModel
+from sbmlump.survey.run import SurveyRequest, read_rows, run_survey
 
 
 def test_survey_of_a_sample(corpus, tmp_path):

@@ -11,8 +11,7 @@ import pytest
 
 import sbmlump
 from sbmlump.dynamics import integrate
-from sbmlump.dynamics.ensemble import Ensemble, run_ensemble, timed_problem
-from sbmlump.dynamics.problem import pose
+from sbmlump.dynamics.ensemble import Ensemble, pose, run_ensemble, timed_problem
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
 from sbmlump.methods.approximate.learning_runs import conserved_totals
@@ -20,8 +19,7 @@ from sbmlump.methods.approximate.options import UnreachableError
 from sbmlump.methods.approximate.run import curve
 from sbmlump.methods.registry import Approximate
 from sbmlump.model.graph import Graph
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import AffineLumping, ErrorEstimate, ReducedSystem
+from sbmlump.model.reduced import AffineLumping, ErrorEstimate, ReducedSystem, parse_observables
 from sbmlump.model.system import Event, OdeSystem
 from sbmlump.sbml.write.document import write_reduction
 

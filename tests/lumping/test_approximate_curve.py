@@ -13,7 +13,7 @@ from sbmlump.cli import run
 from sbmlump.examples import multisite
 from sbmlump.methods.approximate.run import CurvePoint, curve
 from sbmlump.methods.registry import Approximate
-from sbmlump.model.observables import parse_observables
+from sbmlump.model.reduced import parse_observables
 from sbmlump.report.figures import curve_figure
 from sbmlump.sbml.write.document import write_system
 

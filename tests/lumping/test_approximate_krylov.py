@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sbmlump.dynamics.ensemble import trajectories
 from sbmlump.dynamics.vector_field import VectorField, field_of
 from sbmlump.examples import multisite, network_from_reactions, sir_age_groups
-from sbmlump.methods.approximate.krylov import (
+from sbmlump.methods.approximate.subspaces import (
     MatrixSpan,
     approximate_rows,
     bisect_epsilon,
@@ -29,8 +29,7 @@ from sbmlump.methods.approximate.validate import deviation, error_bound
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.registry import Approximate
 from sbmlump.model.graph import Graph
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ErrorEstimate
+from sbmlump.model.reduced import ErrorEstimate, parse_observables
 from sbmlump.model.system import Event, OdeSystem
 
 POINTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 5, 2], [3, 3, 2], [2, 4, 3]], dtype=np.float64)

@@ -30,8 +30,7 @@ from sbmlump.jobs import reduce
 from sbmlump.methods.exact.lump import closure_problem
 from sbmlump.methods.exact.space import smallest_invariant_space
 from sbmlump.model.graph import Graph
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ExactProof
+from sbmlump.model.reduced import ExactProof, parse_observables
 from sbmlump.model.system import OdeSystem
 from sbmlump.proof.claims import certify
 

@@ -15,8 +15,7 @@ from one_sided import contradicted, one_sided_system
 from sbmlump.jobs import reduce
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.exact.partition import reduce_forward
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ExactProof
+from sbmlump.model.reduced import ExactProof, parse_observables
 from sbmlump.proof.claims import Claim, LumpedStates, Refutation, certify
 
 

@@ -22,8 +22,7 @@ from sbmlump.methods.exact.partition import (
     reduce_forward,
 )
 from sbmlump.model.graph import Graph
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import Embedding, ExactProof, LinearLumping
+from sbmlump.model.reduced import Embedding, ExactProof, LinearLumping, parse_observables
 from sbmlump.model.system import Constant, Event, OdeSystem, Quantity
 
 NAMES = ("A", "B", "C", "D")

@@ -12,8 +12,7 @@ from sbmlump.errors import LimitError
 from sbmlump.examples import multisite
 from sbmlump.methods.exact.partition import reduce_backward
 from sbmlump.model.graph import Graph
-from sbmlump.model.observables import parse_observables
-from sbmlump.model.reduced import ExactProof
+from sbmlump.model.reduced import ExactProof, parse_observables
 from sbmlump.model.system import Assigned, Constant, OdeSystem
 from sbmlump.proof.claims import Claim, CopiedStates, Refutation, certify
 

@@ -12,9 +12,9 @@ from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
 from sbmlump.errors import UsageError
+from sbmlump.jobs import sbml_of
 from sbmlump.methods.reactions import reconstruct
 from sbmlump.model.reduced import ExactProof, ReducedSystem
-from sbmlump.outputs import sbml_of
 from sbmlump.proof.files import verify
 from sbmlump.sbml.annotation import derived_from, resources_of
 from sbmlump.sbml.read.load import load_sbml

@@ -17,8 +17,8 @@ import pytest
 from network_models import saved, twin_chains
 
 import sbmlump
+from sbmlump.jobs import sbml_of, written_system
 from sbmlump.model.reduced import ReducedSystem
-from sbmlump.outputs import sbml_of, written_system
 from sbmlump.sbml.archive import reduction_archive, targets_of
 
 
@@ -86,7 +86,7 @@ print(json.dumps({name: numpy.asarray(one).ravel().tolist() for name, one in col
 BOTH = """
 import sys
 import sbmlump, sbmlump.sbml.read.load, libsedml
-from sbmlump.outputs import written_system
+from sbmlump.jobs import written_system
 system = sbmlump.load(sys.argv[1])
 written_system(system, ".xml")
 print(system.size)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
+from sbmlump.jobs import sbml_of
 from sbmlump.methods.reactions import as_network
 from sbmlump.model.reduced import ExactProof, ReducedSystem
-from sbmlump.outputs import sbml_of
 from sbmlump.proof.files import verify
 from sbmlump.sbml.read.load import load_sbml
 

@@ -18,7 +18,7 @@ from sbml.read_models import compartment, listed, parameter, reaction, sbml, spe
 
 import sbmlump
 from sbmlump.errors import InputError
-from sbmlump.model_files import read_model_file
+from sbmlump.files import read_model_file
 from sbmlump.sbml.read.document import open_sbml
 from sbmlump.sbml.read.precheck import as_utf8, prepare_bytes
 

@@ -15,8 +15,7 @@ from sbml.write_models import chain, reduced_chain
 from sbmlump.model.reduced import Lump, ReducedSystem
 from sbmlump.model.system import Constant, Event
 from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import write_reduction
-from sbmlump.sbml.write.reduction import formula
+from sbmlump.sbml.write.document import formula, write_reduction
 
 
 def document_of(reduced: ReducedSystem) -> Any:

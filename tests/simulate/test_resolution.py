@@ -12,8 +12,7 @@ from simulate.simulation_models import math_of, number, ode, parameter, scaled
 from sbmlump.isolate import Limits
 from sbmlump.model.graph import Graph
 from sbmlump.simulators import compare
-from sbmlump.simulators.protocol import IntegrationError
-from sbmlump.simulators.simulated import TimeSwitches, simulated_file
+from sbmlump.simulators.protocol import IntegrationError, TimeSwitches, simulated_file
 
 TIME = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> t </csymbol>'
 

@@ -7,7 +7,7 @@ import pytest
 from simulate.simulation_models import chain, jump_at, ode, scaled
 
 from sbmlump.simulators import IntegrationError, QuantitySelection, simulator_named
-from sbmlump.simulators.simulated import simulated_file
+from sbmlump.simulators.protocol import simulated_file
 
 
 def load(path):

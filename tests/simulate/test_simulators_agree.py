@@ -11,9 +11,9 @@ from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
 from sbmlump.errors import UnsupportedModelError, UsageError
-from sbmlump.outputs import sbml_of
+from sbmlump.jobs import sbml_of
 from sbmlump.simulators import IntegrationError, QuantitySelection, compare, simulator_for, simulator_named
-from sbmlump.simulators.by_name import COMPILE_LIMITS
+from sbmlump.simulators.compare import COMPILE_LIMITS
 from sbmlump.simulators.protocol import ModelIndex, simulated_file
 
 NAMES = ["own", "scipy", "copasi"]

@@ -9,7 +9,7 @@ from simulate.simulation_models import chain, jump_at, number, ode, scaled
 
 from sbmlump.dynamics.time_span import round_above
 from sbmlump.simulators import compare, simulator_named, time_span_of_model
-from sbmlump.simulators.simulated import simulated_file
+from sbmlump.simulators.protocol import simulated_file
 
 
 def span_of(path):

@@ -113,7 +113,7 @@ def write_models(folder: Path, names):
     """Files of the chain model under the given names, and what a survey has to know of them."""
     import hashlib
 
-    from sbmlump.survey.plan import SurveyModel
+    from sbmlump.survey.job import SurveyModel
 
     folder.mkdir(parents=True, exist_ok=True)
     models = []

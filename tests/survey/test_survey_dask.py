@@ -14,9 +14,8 @@ import survey_jobs as jobs
 
 import sbmlump
 from sbmlump.errors import LimitError
-from sbmlump.survey.plan import Settings, Task
-from sbmlump.survey.results import read_rows
-from sbmlump.survey.run import SurveyRequest, run_survey
+from sbmlump.survey.job import Settings, Task
+from sbmlump.survey.run import SurveyRequest, read_rows, run_survey
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 

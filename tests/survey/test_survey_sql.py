@@ -11,8 +11,7 @@ import survey_jobs as jobs
 
 from sbmlump.report.survey_page import write_survey_page
 from sbmlump.survey.job import read_identity
-from sbmlump.survey.results import SCHEMA, read_rows
-from sbmlump.survey.run import SurveyRequest, run_survey
+from sbmlump.survey.run import SCHEMA, SurveyRequest, read_rows, run_survey
 
 duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "survey.md"

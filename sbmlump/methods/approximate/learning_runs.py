@@ -9,11 +9,18 @@ from typing import Final
 
 import numpy as np
 
-from sbmlump.dynamics.budget import Budget, WorkLimitError
-from sbmlump.dynamics.ensemble import Array, Ensemble, Sample, run_ensemble, time_span_of_problem
-from sbmlump.dynamics.problem import ReductionProblem, pose
+from sbmlump.dynamics.ensemble import (
+    Array,
+    Ensemble,
+    ReductionProblem,
+    Sample,
+    pose,
+    run_ensemble,
+    time_span_of_problem,
+)
 from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.time_span import TimeSpan
+from sbmlump.dynamics.vector_field import Budget, WorkLimitError
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.exact.lump import closure_problem
@@ -220,7 +227,7 @@ def learning_runs(
     LimitError
         ``not-simulated``, ``work-limit``.
     UnsupportedModelError
-        See :func:`sbmlump.dynamics.problem.pose`.
+        See :func:`sbmlump.dynamics.ensemble.pose`.
     """
     problem = pose(system, observables)
     if not problem.pinned:

@@ -12,23 +12,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Budget
+from sbmlump.dynamics.vector_field import Budget
 from sbmlump.errors import LimitError, Reason, UsageError
-from sbmlump.methods.approximate.balanced import Affine
-from sbmlump.methods.approximate.krylov import (
-    JacobianSpan,
-    Kind,
-    approximate_rows,
-    bisect_epsilon,
-    bisect_tolerance,
-    block_projection,
-    epsilon_partition,
-    jacobian_span,
-    pinned_projection,
-)
 from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
 from sbmlump.methods.approximate.options import ApproximateOptions, UnreachableError, check_options
-from sbmlump.methods.approximate.refine import refine
 from sbmlump.methods.approximate.search import (
     SIZES,
     Proposal,
@@ -39,7 +26,20 @@ from sbmlump.methods.approximate.search import (
     constants_of,
     first_within,
     measured_errors,
+    refine,
     smallest_within,
+)
+from sbmlump.methods.approximate.subspaces import (
+    Affine,
+    JacobianSpan,
+    Kind,
+    approximate_rows,
+    bisect_epsilon,
+    bisect_tolerance,
+    block_projection,
+    epsilon_partition,
+    jacobian_span,
+    pinned_projection,
 )
 from sbmlump.methods.approximate.validate import Try, certificate_of, validate
 from sbmlump.methods.approximate.write import write_projection

@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import Runs, StateReset, StepControl, integrate
-from sbmlump.dynamics.budget import Budget
-from sbmlump.dynamics.cvode import forward_large
-from sbmlump.dynamics.ensemble import Sample, largest_values, relative_errors, values
-from sbmlump.dynamics.problem import ReductionProblem, pose
+from sbmlump.dynamics.ensemble import ReductionProblem, Sample, largest_values, pose, relative_errors, values
+from sbmlump.dynamics.multistep import forward_large
 from sbmlump.dynamics.rosenbrock import Observer, advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, propagators
-from sbmlump.dynamics.vector_field import at_time_zero
-from sbmlump.methods.approximate.balanced import Affine
+from sbmlump.dynamics.vector_field import Budget, at_time_zero
 from sbmlump.methods.approximate.learning_runs import LearningRuns
 from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field, reduced_resets
+from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.methods.approximate.write import WrittenSystem
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.reduced import ErrorEstimate, Observable, finite_or_none
@@ -306,7 +304,7 @@ class _Told:
         return Validation(errors, states, why, how)
 
 
-# -- The error of a reduction estimated from the reduced runs alone; and the publishe ------------
+# -- The error of a reduction estimated ------------------------------------------------------------
 
 # The error of a reduction estimated from the reduced runs alone; and the published bound.
 #
@@ -565,7 +563,7 @@ def error_bound(eta: float, lipschitz: float, matrix: Array, lift: Array, until:
     return Bound(eta, lipschitz, (math.log(eta) + log) / math.log(10))
 
 
-# -- The certificate of an approximate reduction: what was measured, what was estimat ------------
+# -- The certificate of an approximate reduction ---------------------------------------------------
 
 # The certificate of an approximate reduction: what was measured, what was estimated, how it was found.
 
@@ -686,7 +684,7 @@ def _krylov_bound(runs: LearningRuns, one: Affine) -> Bound:
 
     References
     ----------
-    As in :mod:`sbmlump.methods.approximate.krylov`, Theorem 3.
+    As in :mod:`sbmlump.methods.approximate.subspaces`, Theorem 3.
     """
     sample, n = runs.checking, runs.problem.size
     points = sample.with_time(sample.states)[:, ::4]

@@ -21,11 +21,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.ensemble import Sample, gradients
-from sbmlump.dynamics.problem import ReductionProblem
+from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients
 from sbmlump.dynamics.vector_field import QuadraticField, QuadraticForm
 from sbmlump.linalg.rational import add_multiple, solve_rows
-from sbmlump.methods.approximate.balanced import Affine
+from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.methods.exact.lump import initial_formulas, written_constants
 from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.names import claim_id, lump_names
@@ -442,7 +441,7 @@ def _fractions(row: Array) -> dict[int, Fraction]:
     return {j: Fraction(repr(v)) for j, v in enumerate(np.asarray(row).tolist()) if v}
 
 
-# -- Disjoint lumps with non-negative weights: the lifted state of such a reduction c ------------
+# -- Disjoint lumps with non-negative weights ------------------------------------------------------
 
 # Disjoint lumps with non-negative weights: the lifted state of such a reduction cannot become negative.
 #

@@ -291,7 +291,7 @@ def _lift_row(row: Mapping[int, Fraction], i: int, rows: Sequence[Mapping[int, F
     return {min(row): 1 / row[min(row)]}
 
 
-# -- Whether what a reduction writes has finite values where the original has them: a ------------
+# -- Whether what a reduction writes ---------------------------------------------------------------
 
 # Whether what a reduction writes has finite values where the original has them: at its initial values, along a run.
 #

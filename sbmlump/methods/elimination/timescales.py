@@ -20,7 +20,6 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.budget import Budget, WorkLimitError
 from sbmlump.dynamics.ensemble import (
     Measurement,
     ReferenceEnsemble,
@@ -30,6 +29,7 @@ from sbmlump.dynamics.ensemble import (
     time_grid,
     trajectories,
 )
+from sbmlump.dynamics.vector_field import Budget, WorkLimitError
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
 from sbmlump.model.system import OdeSystem
@@ -194,7 +194,7 @@ def _modes(matrix: Array, until: float) -> tuple[Array, Array, int, float]:
     return speeds, np.minimum(pointer, 1.0), best, gap
 
 
-# -- Which of some fast quantities to take: those that leave the error small, within  ------------
+# -- Which of some fast quantities to take ---------------------------------------------------------
 
 # Which of some fast quantities to take: those that leave the error small, within a limited amount of work.
 

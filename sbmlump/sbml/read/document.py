@@ -12,11 +12,9 @@ from typing import Any, Final
 import libsbml
 
 from sbmlump.errors import InputError, Reason, UnsupportedModelError
-from sbmlump.files import read_whole
-from sbmlump.model_files import MAX_BYTES, ModelFile, read_model_file
+from sbmlump.files import MAX_BYTES, ModelFile, read_model_file, read_whole
 from sbmlump.sbml.read.elements import Problems, silent_elements
-from sbmlump.sbml.read.limits import READ_LIMITS, ReadLimits
-from sbmlump.sbml.read.precheck import prepare_bytes
+from sbmlump.sbml.read.precheck import READ_LIMITS, ReadLimits, prepare_bytes
 
 __all__ = ["Opened", "flatten", "open_sbml", "text_of", "with_other_ids"]
 
@@ -70,7 +68,7 @@ def open_sbml(source: str | Path | ModelFile, limits: ReadLimits = READ_LIMITS) 
     Raises
     ------
     InputError
-        If the file cannot be read (codes of :func:`~sbmlump.model_files.read_model_file`), is refused by
+        If the file cannot be read (codes of :func:`~sbmlump.files.read_model_file`), is refused by
         :func:`~sbmlump.sbml.read.precheck.prepare_bytes`, or libSBML finds it in error (``invalid-sbml``: all errors of
         the read log at once; ``no-model``).
     """
@@ -123,7 +121,7 @@ def _reason(error: Any, file: str, limits: ReadLimits) -> Reason:
     return Reason("invalid-sbml", f"{place}: libSBML error {error.getErrorId()}: {text}", line=line)
 
 
-# -- hierarchical models (package ``comp``): flattened by libSBML, after checks that keep that safe -----
+# -- hierarchical models (package ``comp``) --------------------------------------------------------
 
 
 _FILE_NAME: Final = re.compile(r"(?:\./)?[^/\\:%]+")  # libSBML takes %2F for /

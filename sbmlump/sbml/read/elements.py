@@ -15,8 +15,8 @@ import libsbml
 from sbmlump.errors import Reason
 from sbmlump.model.names import free_id
 from sbmlump.model.system import Description, Key, Kind, Origin, Package, Quantity, Unit, UnitDefinition
+from sbmlump.sbml.annotation import is_well_formed, tags_of
 from sbmlump.sbml.read.mathml import Function, Instruction, Program, compile_ast, numbers_with_units
-from sbmlump.sbml.xml import is_well_formed, tags_of
 
 __all__ = [
     "KineticLaw",
@@ -207,7 +207,7 @@ class RawModel:
             yield None, constraint.program, _NO_NAMES
 
 
-# -- what every element of a file may carry: name, SBO term, metaid, notes, annotation -----------------
+# -- what every element of a file may carry --------------------------------------------------------
 
 # Elements that are no quantity, reaction, event or constraint are known by keys (:data:`sbmlump.model.system.Key`):
 #
@@ -338,7 +338,7 @@ def _declaring(text: str, prefixes: Mapping[str, str]) -> str:
     return re.sub(r"^(\s*<[\w:.-]+)", lambda found: found.group(1) + declared, text, count=1)
 
 
-# -- packages of Level 3: which stop a reading, which say nothing about the dynamics -------------------
+# -- packages of Level 3: which stop a reading -----------------------------------------------------
 
 
 #: Packages whose elements are read (``comp`` is flattened before) or change nothing in the mathematics.
@@ -481,7 +481,7 @@ def _refuse(name: str, problems: Problems) -> None:
     )
 
 
-# -- units of the model, with what Levels 1 and 2 build in made explicit as Level 3 needs it -------------
+# -- units of the model, with what Levels 1 --------------------------------------------------------
 
 
 #: The units that Levels 1 and 2 predefine; a unit definition with such an id replaces it.

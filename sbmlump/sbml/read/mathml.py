@@ -23,7 +23,7 @@ import libsbml
 
 from sbmlump.errors import LimitError
 from sbmlump.model.graph import FUNCTIONS, LOGIC, RELATIONS, Graph, Node, Op
-from sbmlump.sbml.read.limits import READ_LIMITS, ReadLimits
+from sbmlump.sbml.read.precheck import READ_LIMITS, ReadLimits
 
 __all__ = [
     "AVOGADRO",
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-# -- every operator of SBML's MathML as a construction in the expression graph --------------------------
+# -- every operator of SBML's MathML ---------------------------------------------------------------
 
 
 Operator = Callable[[Graph, Sequence[Node]], Node]

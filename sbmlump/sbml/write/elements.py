@@ -27,11 +27,11 @@ from sbmlump.model.system import (
     with_trigger_values,
 )
 from sbmlump.model.text import double_text
+from sbmlump.sbml.annotation import XHTML, attributes, element, escaped, extras, truth
 from sbmlump.sbml.read.elements import event_key
 from sbmlump.sbml.write.mathml import MATHML, MathmlPrinter, attribute_text
 from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, identity
 from sbmlump.sbml.write.roles import Role
-from sbmlump.sbml.xml import XHTML, attributes, element, escaped, extras, truth
 
 __all__ = [
     "BASE_UNITS",

@@ -17,8 +17,8 @@ from sbmlump.model.graph import Graph, Node
 from sbmlump.model.reduced import Embedding, ErrorEstimate, LinearLumping, ReducedSystem
 from sbmlump.model.system import Constraint, Description, Key, Package
 from sbmlump.model.text import to_text
+from sbmlump.sbml.annotation import Tag, attributes, element, extras, is_well_formed, tags_of
 from sbmlump.sbml.write.mathml import MATHML
-from sbmlump.sbml.xml import Tag, attributes, element, extras, is_well_formed, tags_of
 
 __all__ = [
     "CORE",
@@ -256,7 +256,7 @@ def _label(key: Key) -> str:
     return f"{kind} of {rest[0]}" if kind.startswith("listOf") else rest[0]
 
 
-# -- Packages that change nothing in the mathematics (layout, groups, fbc) ---------------------------
+# -- Packages that change nothing in the mathematics (layout ---------------------------------------
 
 
 _GROUPS: Final = "groups"
@@ -449,7 +449,7 @@ def _values(body: str, name: str) -> set[str]:
     return set(re.findall(rf"\s{name}=\"([^\"]*)\"", body))
 
 
-# -- Constraints of the original on what a reduced model still has -------------------------------
+# -- Constraints of the original -------------------------------------------------------------------
 
 
 def carried_constraints(reduced: ReducedSystem) -> tuple[tuple[Constraint, ...], tuple[Constraint, ...]]:

@@ -259,7 +259,7 @@ class _Explanation:
         return {name: node for name, node in growth.items() if node is None or node != graph.number(0)}
 
 
-# -- Which sub-expressions get a name of their own in the written model --------------------------
+# -- Which sub-expressions get a name --------------------------------------------------------------
 
 # An expression graph is small because equal sub-expressions are one node; written out as trees it may explode, or
 # be deeper than libSBML bears. A sub-expression that is large and used several times, or too deep, becomes a helper
