@@ -291,7 +291,7 @@ def write_docs(results: dict[str, Any]) -> None:
     DOCUMENT.write_text(text)
     import matplotlib
 
-    from sbmlump.report.figures import curve_figure
+    from sbmlump.report.model_page import curve_figure
 
     for case in CASES:
         if case.name not in results:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from sbmlump._version import __version__
-from sbmlump.cli.child import requested, run_in_child
+from sbmlump.cli.options import requested, run_in_child
 from sbmlump.cli.output import EXIT_OUTPUT, Failure, lost_output, open_streams, print_failure, print_json, say
 from sbmlump.errors import Reason, SbmlumpError, near_matches
 

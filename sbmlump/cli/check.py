@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.child import isolation_options
-from sbmlump.cli.options import declared_options
+from sbmlump.cli.options import declared_options, isolation_options
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import Reason
 from sbmlump.jobs import OPTIONS, check, verdict, verify

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.child import isolation_options
+from sbmlump.cli.options import isolation_options
 from sbmlump.cli.output import DISPLAY, print_json, say
 from sbmlump.jobs import Inspection, convert_file, inspect_model
 from sbmlump.outcome import reason_json

@@ -14,12 +14,11 @@ import click
 
 from crawler import biomodels, odebase
 from crawler.errors import CrawlError, StoppedError
-from crawler.fetch import CrawlPlan, CrawlSummary, crawl
-from crawler.import_files import import_files
+from crawler.fetch import CrawlPlan, CrawlSummary, crawl, import_files
 from crawler.repository import Repository, Selection
 from crawler.session import RequestPolicy, Session, is_loopback
 from crawler.store import Store, inventory, open_store, verify
-from sbmlump.cli.child import COUNT, SECONDS, WAIT, Number
+from sbmlump.cli.options import COUNT, SECONDS, WAIT, Number
 from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
 from sbmlump.formats.load import load

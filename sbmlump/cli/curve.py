@@ -96,7 +96,7 @@ def csv_of(found: Curve) -> str:
 
 def _write(folder: Path, found: Curve) -> None:
     from sbmlump.plot_style import svg_file
-    from sbmlump.report.figures import curve_figure
+    from sbmlump.report.model_page import curve_figure
 
     make_folder(folder)
     write_atomically(folder / "curve.csv", csv_of(found).encode())
@@ -175,6 +175,6 @@ def _print_methods(rows: Sequence[MethodRow], size: int) -> None:
 def draw(rows: Sequence[MethodRow], size: int, title: str) -> bytes:
     """Size against error as SVG."""
     from sbmlump.plot_style import svg_file
-    from sbmlump.report.figures import methods_figure
+    from sbmlump.report.model_page import methods_figure
 
     return svg_file(methods_figure(rows, size, title), "methods")

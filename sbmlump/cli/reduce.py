@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from sbmlump.cli.child import isolation_options
-from sbmlump.cli.options import OF_METHODS, OF_REDUCTIONS, declared_options, given
+from sbmlump.cli.options import OF_METHODS, OF_REDUCTIONS, declared_options, given, isolation_options
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically

@@ -14,8 +14,7 @@ import click
 
 from crawler.errors import CrawlError
 from crawler.store import list_models
-from sbmlump.cli.child import COUNT
-from sbmlump.cli.options import OF_METHODS, declared_options, given
+from sbmlump.cli.options import COUNT, OF_METHODS, declared_options, given
 from sbmlump.cli.output import print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text
 from sbmlump.files import write_atomically

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import math
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sbmlump._version import __version__
 from sbmlump.errors import as_shown
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.model.reduced import Certificate, ErrorEstimate, Lump, ReducedSystem
+from sbmlump.methods.approximate.run import CurvePoint
+from sbmlump.methods.compare_methods import MethodRow
+from sbmlump.model.reduced import Certificate, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
 from sbmlump.model.text import signed_terms
-from sbmlump.simulators.compare import ErrorReport
+from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE, PAPER, SERIES
+from sbmlump.simulators.compare import ErrorReport, draw_error, draw_trajectory
 
 if TYPE_CHECKING:
     import jinja2
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["ModelPageSettings", "environment", "write_model_page"]
+__all__ = [
+    "ModelPageSettings",
+    "environment",
+    "write_model_page",
+    "MatrixPicture",
+    "error_svg",
+    "matrix_svg",
+    "svg_of",
+    "trajectories_svg",
+    "curve_figure",
+    "methods_figure",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +152,6 @@ def _name(reduction: ReducedSystem, name: str) -> str | None:
 
 
 def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPageSettings) -> dict[str, Any]:
-    from sbmlump.report.figures import error_svg, trajectories_svg
 
     # The observables first; what else was compared follows in the table, and as pictures while there is room.
     wanted = [o.id for o in reduction.observables if o.id in report.original]
@@ -226,7 +248,6 @@ def _count(n: int, noun: str) -> str:
 
 
 def _matrix(reduction: ReducedSystem) -> dict[str, Any] | None:
-    from sbmlump.report.figures import matrix_svg
 
     matrix = reduction.matrix
     if 0 in matrix.shape:
@@ -302,3 +323,320 @@ def _times(seconds: Mapping[str, float], report: ErrorReport | None) -> list[tup
 
 def _seconds(value: float) -> str:
     return f"{value * 1e3:.2g} ms" if value < 0.1 else f"{value:.2g} s" if value < 100 else f"{value:.0f} s"
+
+
+# -- Figures of the pages as inline SVG that follows the colour scheme of the page ---------------
+
+# Text stays text (it can be searched, selected and read aloud), black and white become CSS variables, ids get a prefix
+# so that several figures may stand on one page, and nothing depends on the date or on the run.
+
+
+_VARIABLES: Final = {PAGE.ink: "var(--ink)", PAGE.faint: "var(--rule)"}
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixDrawing:
+    """How a lumping matrix is drawn.
+
+    Attributes
+    ----------
+    labels : int
+        Rows or columns up to which ids are legible in the width of a page.
+    cells : int
+        Entries, zeros included, up to which each is a rectangle: more make a page heavy.
+    pixels : (int, int)
+        Of the image that stands for a larger matrix.
+    """
+
+    labels: int = 60
+    cells: int = 6_000
+    pixels: tuple[int, int] = (240, 480)
+
+
+@dataclass(frozen=True, slots=True)
+class CurveDrawing:
+    """The range of errors that is drawn: below the floor they are what integrators leave, above the ceiling all that is
+    to be said is that a reduction is no good.
+    """
+
+    floor: float = 1e-8
+    ceiling: float = 10.0
+    proved: float = 1e-12  # where an exact reduction is put, which has no error
+
+
+def svg_of(figure: Figure, label: str, prefix: str) -> str:
+    """``figure`` as an ``svg`` element for an HTML page.
+
+    Parameters
+    ----------
+    figure : Figure
+    label : str
+        What the figure shows, for those who do not see it.
+    prefix : str
+        Put before all ids; different for each figure of a page.
+    """
+    import matplotlib
+
+    settings = {"svg.fonttype": "none", "svg.hashsalt": prefix, "font.family": "sans-serif"}
+    out = io.StringIO()
+    with matplotlib.rc_context(settings):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :].rstrip()
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'(xlink:href=")#([^"]+)"', rf'\1#{prefix}-\2"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    # Sizes in points would fix the figure's width; the view box alone lets it fit the page.
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{_attribute(label)}">{rest}'
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def trajectories_svg(report: ErrorReport, names: Sequence[str], time_unit: str | None) -> str:
+    """Small panels, one for each of ``names``: original and reduced."""
+    columns = 1 if len(names) == 1 else 2 if len(names) in (2, 4) else 3
+    rows = -(-len(names) // columns)
+    figure = PAGE.figure(3.4 if rows == 1 and columns < 3 else 2.5 * rows + 0.3)
+    for i, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        draw_trajectory(axes, report, name)
+        PAGE.quiet(axes)
+        axes.locator_params(axis="both", nbins=5)
+        if i + columns >= len(names):
+            axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
+        if i == 0:
+            PAGE.legend(axes, loc="best")
+    label = "Trajectories of the original and the reduced model: " + ", ".join(names)
+    return svg_of(figure, label, "trajectories")
+
+
+def error_svg(report: ErrorReport, names: Sequence[str], time_unit: str | None) -> str:
+    """Relative error of each of ``names`` over time, logarithmic."""
+    figure = PAGE.figure(3.0)
+    axes = figure.add_subplot()
+    draw_error(axes, report, names)
+    PAGE.quiet(axes)
+    axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
+    axes.set_ylabel("relative error")
+    if len(names) > 1:
+        PAGE.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    worst = f"{report.max_relative_error:.2g}"
+    return svg_of(figure, f"Relative error over time, logarithmic axis; the largest is {worst}", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixPicture:
+    """The heat map of a lumping matrix and what has to be said about how it was drawn."""
+
+    svg: str
+    note: str
+
+
+def matrix_svg(matrix: LumpingMatrix, lumps: Sequence[str], drawing: MatrixDrawing = MatrixDrawing()) -> MatrixPicture:
+    """Heat map of ``matrix`` (m × n), columns ordered by the first lump they belong to, so that blocks show.
+
+    Small matrices are drawn cell by cell with ids; in large ones each pixel stands for a block of entries and takes
+    the one of largest magnitude.
+    """
+    order = _column_order(matrix)
+    place = {column: i for i, column in enumerate(order)}
+    entries = [(i, place[j], float(value)) for i, row in enumerate(matrix.rows) for j, value in row.items()]
+    m, n = matrix.shape
+    notes = ["Columns are ordered by the first lump they belong to."] if order != sorted(order) else []
+    values = np.array([value for *_, value in entries])
+    shade = _shades(values)
+    height = min(max(0.24 * m + 1.2, 2.0), 7.0)
+    figure = PAGE.figure(height)
+    axes = figure.add_subplot()
+    if m * n <= drawing.cells and m <= drawing.labels:
+        _draw_cells(axes, entries, shade)
+        labelled = n <= drawing.labels
+        if labelled:
+            axes.set_xticks(range(n), [matrix.states[j] for j in order], rotation=90, parse_math=False)
+        else:
+            axes.set_xticks([])
+            notes.append("The ids of the columns are left out for lack of space.")
+        axes.set_yticks(range(m), list(lumps), parse_math=False)
+    else:
+        labelled = False
+        grid, block = _downsample(entries, shade, (m, n), drawing.pixels)
+        _draw_image(axes, grid, (m, n))
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if block != (1, 1):
+            notes.append(f"Each pixel stands for {block[0]} × {block[1]} entries and shows the largest of them.")
+    axes.set_xlim(-0.5, n - 0.5)
+    axes.set_ylim(m - 0.5, -0.5)
+    for side in axes.spines.values():
+        side.set_color(PAGE.faint)
+    axes.tick_params(
+        colors=PAGE.ink, color=PAGE.faint, labelsize=9 if max(m, n if labelled else 0) <= 40 else 7, length=2
+    )
+    axes.set_xlabel(f"{n} original states", fontsize=10, color=PAGE.ink)
+    axes.set_ylabel(f"{m} lumps", fontsize=10, color=PAGE.ink)
+    notes.append(_legend_of(values))
+    label = f"Lumping matrix with {m} rows (lumps) and {n} columns (original states), {len(entries)} entries not zero"
+    return MatrixPicture(svg_of(figure, label, "matrix"), " ".join(notes))
+
+
+def _column_order(matrix: LumpingMatrix) -> list[int]:
+    first: dict[int, int] = {}
+    for i, row in enumerate(matrix.rows):
+        for j in row:
+            first.setdefault(j, i)
+    return sorted(range(len(matrix.states)), key=lambda j: (first.get(j, len(matrix.rows)), j))
+
+
+def _shades(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Opacity of each entry, 0.5 to 1, by the logarithm of its magnitude."""
+    if not len(values):
+        return values
+    size = np.log(np.abs(values))
+    low, high = float(size.min()), float(size.max())
+    if high - low < 1e-12:
+        return np.full(len(values), 0.9)
+    return np.asarray(0.5 + 0.5 * (size - low) / (high - low))
+
+
+def _legend_of(values: NDArray[np.float64]) -> str:
+    distinct = sorted(set(values.tolist()))
+    if len(distinct) == 1:
+        return f"Every filled cell is {distinct[0]:g}; empty cells are 0."
+    if len(distinct) <= 4:
+        listed = ", ".join(f"{value:g}" for value in distinct)
+        return f"Filled cells take the values {listed}, stronger where larger in magnitude; empty cells are 0."
+    signs = " Blue is positive, orange negative." if distinct and distinct[0] < 0 < distinct[-1] else ""
+    span = f"from {distinct[0]:.3g} to {distinct[-1]:.3g}" if distinct else ""
+    return f"Entries {span}, stronger where larger in magnitude (logarithmic); empty cells are 0.{signs}"
+
+
+def _draw_cells(axes: Axes, entries: Sequence[tuple[int, int, float]], shade: NDArray[np.float64]) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Rectangle
+
+    cells = [Rectangle((j - 0.46, i - 0.46), 0.92, 0.92) for i, j, _ in entries]
+    colours = [
+        to_rgba(BLUE if value > 0 else ORANGE, alpha)
+        for (_, _, value), alpha in zip(entries, shade.tolist(), strict=True)
+    ]
+    axes.add_collection(PatchCollection(cells, facecolors=colours, edgecolors="none"))
+
+
+def _downsample(
+    entries: Sequence[tuple[int, int, float]],
+    shade: NDArray[np.float64],
+    shape: tuple[int, int],
+    pixels: tuple[int, int],
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Signed shade of the largest entry of each block, and the size of a block."""
+    block = (-(-shape[0] // pixels[0]), -(-shape[1] // pixels[1]))
+    grid = np.zeros((-(-shape[0] // block[0]), -(-shape[1] // block[1])))
+    for (i, j, value), alpha in zip(entries, shade.tolist(), strict=True):
+        at = (i // block[0], j // block[1])
+        if alpha > abs(grid[at]):
+            grid[at] = alpha if value > 0 else -alpha
+    return grid, block
+
+
+def _draw_image(axes: Axes, grid: NDArray[np.float64], shape: tuple[int, int]) -> None:
+    from matplotlib.colors import to_rgb
+
+    image = np.zeros((*grid.shape, 4))
+    image[grid > 0, :3] = to_rgb(BLUE)
+    image[grid < 0, :3] = to_rgb(ORANGE)
+    image[..., 3] = np.abs(grid)
+    m, n = shape
+    axes.imshow(image, aspect="auto", interpolation="nearest", extent=(-0.5, n - 0.5, m - 0.5, -0.5))
+
+
+# -- The picture of ``sbmlump curve`` --------------------------------------------------------------
+
+
+_COLOURS: Final = {"balanced": ORANGE, "krylov": BLUE, "balanced, refined": GREEN}
+
+
+def curve_figure(
+    points: Sequence[CurvePoint], exact_size: int | None, title: str, drawing: CurveDrawing = CurveDrawing()
+) -> Figure:
+    """Worst error of each size, one line an algorithm; sizes without a working reduction have no mark.
+
+    Parameters
+    ----------
+    points : sequence of CurvePoint
+    exact_size : int or None
+        States of the smallest exact reduction.
+    title : str
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = PAPER.figure(4.0)
+    axes = figure.add_subplot()
+    others = itertools.cycle(colour for colour in SERIES if colour not in _COLOURS.values())
+    for algorithm in dict.fromkeys(point.algorithm for point in points):
+        mine = [p for p in points if p.algorithm == algorithm and math.isfinite(p.max_relative_error)]
+        colour = _COLOURS.get(algorithm) or next(others)
+        worst = [min(max(p.max_relative_error, drawing.floor), drawing.ceiling) for p in mine]
+        axes.semilogy(
+            [p.size for p in mine], worst, color=colour, marker="o", markersize=4, linewidth=1.6, label=algorithm
+        )
+    if exact_size is not None:
+        axes.axvline(exact_size, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"exact: {exact_size}",
+            (exact_size, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4, -12),
+            textcoords="offset points",
+            ha="right",
+            fontsize=PAPER.text,
+            color=PAPER.ink,
+        )
+    axes.set_title(title, loc="left")
+    axes.set_xlabel("states of the reduced model")
+    axes.set_ylabel("worst relative error, unseen starts")
+    PAPER.quiet(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if points:
+        PAPER.legend(axes)
+    return figure
+
+
+def methods_figure(rows: Sequence[MethodRow], size: int, title: str, drawing: CurveDrawing = CurveDrawing()) -> Figure:
+    """Size against error, one mark for the methods that end in the same place; proved ones stand on the lower edge.
+
+    Parameters
+    ----------
+    rows : sequence of MethodRow
+    size : int
+        States of the original.
+    title : str
+    drawing : CurveDrawing
+    """
+    figure = PAPER.figure(4.2)
+    axes = figure.add_subplot()
+    places: dict[tuple[int, float, bool], list[str]] = {}
+    for row in rows:
+        if row.size is not None and (row.error is not None or row.exact):
+            error = drawing.proved if row.exact else max(row.error or 0.0, drawing.proved)
+            places.setdefault((row.size or 0, error, row.exact), []).append(row.method)
+    for number, ((states, error, exact), names) in enumerate(places.items()):
+        lines = [", ".join(names[k : k + 2]) for k in range(0, len(names), 2)]
+        label = ",\n".join(lines) + f": {states}"
+        axes.plot(states, error, "s" if exact else "o", color=SERIES[number % len(SERIES)], label=label)
+    axes.set_yscale("log")
+    axes.set_xlim(0, size * 1.05 + 0.5)
+    axes.set_xlabel(f"states (the original has {size})")
+    axes.set_ylabel("worst relative error (squares: proved exact)")
+    axes.set_title(title[:80], loc="left")
+    PAPER.quiet(axes)
+    if places:
+        PAPER.legend(axes, loc="best")
+    return figure

@@ -20,8 +20,7 @@ from sbmlump.errors import Reason, as_shown
 from sbmlump.files import OutputError, make_folder, write_atomically
 from sbmlump.model.names import claim_id
 from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE
-from sbmlump.report.figures import svg_of
-from sbmlump.report.model_page import environment
+from sbmlump.report.model_page import environment, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

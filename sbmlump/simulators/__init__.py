@@ -16,8 +16,8 @@ from sbmlump.simulators.protocol import (
     Simulator,
     Tolerances,
     Trajectory,
+    time_span_of_model,
 )
-from sbmlump.simulators.time_span import time_span_of_model
 
 __all__ = [
     "SIMULATORS",

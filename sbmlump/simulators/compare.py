@@ -41,14 +41,16 @@ from sbmlump.simulators.protocol import (
     Steps,
     Trajectory,
     Triggers,
+    before_failure,
+    beyond_events,
     conditions_of,
     merged_grid,
     simulated_file,
+    time_span_of_model,
     triggers_of,
     values_along,
 )
 from sbmlump.simulators.roadrunner import RoadRunnerSimulator
-from sbmlump.simulators.time_span import before_failure, beyond_events, time_span_of_model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from sbmlump.cli import run
-from sbmlump.cli.child import requested
+from sbmlump.cli.options import requested
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from crawler.content import Archive, ArchiveLimits, ExpectedFile, digest_problem, master_sbml, sbml_problem, sha256
 from crawler.errors import ArchiveError, SelectionError, StoreError
-from crawler.fetch import make_plan
-from crawler.import_files import import_files
+from crawler.fetch import import_files, make_plan
 from crawler.repository import CatalogueEntry, Selection
 from crawler.store import Record, Store, inventory, list_models, open_store, parse_line, read_manifest, verify
 

@@ -14,7 +14,7 @@ from sbmlump.examples import multisite
 from sbmlump.methods.approximate.run import CurvePoint, curve
 from sbmlump.methods.registry import Approximate
 from sbmlump.model.reduced import parse_observables
-from sbmlump.report.figures import curve_figure
+from sbmlump.report.model_page import curve_figure
 from sbmlump.sbml.write.document import write_system
 
 

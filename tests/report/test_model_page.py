@@ -20,8 +20,7 @@ from sbmlump.model.reduced import (
     ReducedSystem,
 )
 from sbmlump.model.system import OdeSystem, Quantity
-from sbmlump.report.figures import matrix_svg
-from sbmlump.report.model_page import certificate_words, number, write_model_page
+from sbmlump.report.model_page import certificate_words, matrix_svg, number, write_model_page
 from sbmlump.simulators.compare import ErrorReport, quantity_errors
 
 HOSTILE = '<script>alert("x")</script> & "quotes"'

@@ -1,5 +1,0 @@
-"""``python -m sbmlump.cli``."""
-
-from sbmlump.cli import main
-
-main()
