@@ -21,13 +21,8 @@ from typing import Any
 
 from sbmlump.examples import multisite
 from sbmlump.formats.load import load
-from sbmlump.methods.approximate.options import UnreachableError
-from sbmlump.methods.approximate.run import CurvePoint, Job, curve
-from sbmlump.methods.approximate.subspaces import bisect_tolerance
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.registry import Approximate
-from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem, parse_observables
-from sbmlump.model.system import OdeSystem
+from sbmlump.methods import Approximate, CurvePoint, Job, UnreachableError, bisect_tolerance, curve, lump_exactly
+from sbmlump.model import ErrorEstimate, Observable, OdeSystem, ReducedSystem, parse_observables
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "approximate.md"
@@ -291,7 +286,7 @@ def write_docs(results: dict[str, Any]) -> None:
     DOCUMENT.write_text(text)
     import matplotlib
 
-    from sbmlump.report.model_page import curve_figure
+    from sbmlump.report import curve_figure
 
     for case in CASES:
         if case.name not in results:

@@ -62,9 +62,8 @@ def measure(row: Row, corpus: str | None) -> dict[str, float | int]:
     import sbmlump.formats.ode_read
     import sbmlump.sbml.read.load  # imports are not what is measured
     from sbmlump.examples import multisite
-    from sbmlump.methods.exact.lump import closure_problem, lump_exactly
-    from sbmlump.methods.exact.space import smallest_invariant_space
-    from sbmlump.model.reduced import parse_observables
+    from sbmlump.methods import closure_problem, lump_exactly, smallest_invariant_space
+    from sbmlump.model import parse_observables
 
     begin = time.perf_counter()
     kind, _, rest = row.model.partition(":")
@@ -94,7 +93,7 @@ def measure(row: Row, corpus: str | None) -> dict[str, float | int]:
 def every_state(path: Path) -> str:
     """All states of a model, each observed by itself, in one call."""
     import sbmlump
-    from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
+    from sbmlump.methods import StateSize, per_species_sizes
 
     system = sbmlump.load(path)
     best, sizes = float("inf"), []

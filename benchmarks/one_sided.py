@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from one_sided import OneSided, contradicted, one_sided_system, tally
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.model.reduced import parse_observables
+from sbmlump.methods import lump_exactly
+from sbmlump.model import parse_observables
 
 
 def main() -> int:

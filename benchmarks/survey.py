@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 import sbmlump
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.exact.per_species import per_species_sizes
-from sbmlump.model.reduced import Observable
+from sbmlump.methods import lump_exactly, per_species_sizes
+from sbmlump.model import Observable
 
 ROOT = Path(__file__).resolve().parent.parent
 

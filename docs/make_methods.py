@@ -18,10 +18,8 @@ from typing import Any
 
 from sbmlump.cli.curve import draw
 from sbmlump.formats.load import load
-from sbmlump.methods.compare_methods import MethodRow, compare_methods
-from sbmlump.methods.registry import METHODS, OPTIONS, methods_with
-from sbmlump.model.reduced import parse_observables
-from sbmlump.model.system import OdeSystem
+from sbmlump.methods import METHODS, OPTIONS, MethodRow, compare_methods, methods_with
+from sbmlump.model import OdeSystem, parse_observables
 from sbmlump.options import declared
 
 HERE = Path(__file__).parent

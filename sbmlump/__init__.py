@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sbmlump.model.system import OdeSystem
     from sbmlump.proof.claims import Refutation
     from sbmlump.proof.files import verify
-    from sbmlump.simulators.compare import ErrorReport, compare
+    from sbmlump.simulators.comparison import ErrorReport, compare
 
 __all__ = [
     "Closure",
@@ -67,7 +67,7 @@ _HOMES: Final = {
     **dict.fromkeys(
         ("InputError", "LimitError", "Reason", "SbmlumpError", "UnsupportedModelError", "UsageError"), "sbmlump.errors"
     ),
-    **dict.fromkeys(("ErrorReport", "compare"), "sbmlump.simulators.compare"),
+    **dict.fromkeys(("ErrorReport", "compare"), "sbmlump.simulators.comparison"),
     "OdeSystem": "sbmlump.model.system",
     "Refutation": "sbmlump.proof.claims",
 }

@@ -50,10 +50,10 @@ from sbmlump.proof.files import NoLumping, recorded_observables, verify
 if TYPE_CHECKING:
     from sbmlump.dynamics.time_span import TimeSpan
     from sbmlump.methods.approximate.run import CurveResult
-    from sbmlump.methods.compare_methods import MethodRow
+    from sbmlump.methods.comparison import MethodRow
     from sbmlump.proof.claims import Refutation
     from sbmlump.sbml.read.load import ReadResult
-    from sbmlump.simulators.compare import Definition, ErrorReport
+    from sbmlump.simulators.comparison import Definition, ErrorReport
     from sbmlump.simulators.protocol import SimulatedModel
     from sbmlump.structure.summary import Kept, Structure
 
@@ -708,7 +708,7 @@ def simulate_reduction(
         Code ``proof-contradicted``: the reduction is proved, and that cannot be right.
     """
     from sbmlump.simulators.arbiter import settle
-    from sbmlump.simulators.compare import compare
+    from sbmlump.simulators.comparison import compare
     from sbmlump.simulators.protocol import simulated_result
 
     # where nothing was reduced, the file is the original, which defines no combination that was observed
@@ -745,7 +745,7 @@ def simulate_reduction(
 
 def definitions_of(system: OdeSystem, observables: Sequence[Observable]) -> dict[str, Definition]:
     """How each observable follows from what a simulator of the original file can read."""
-    from sbmlump.simulators.compare import Definition
+    from sbmlump.simulators.comparison import Definition
 
     values = system.specialised()
     quantities = set(system.states)
@@ -889,7 +889,7 @@ def compare_methods(
     ------
     SbmlumpError
     """
-    from sbmlump.methods import compare_methods as side_by_side
+    from sbmlump.methods import comparison as side_by_side
 
     chains = method_alternatives(methods) if methods else DEFAULT_CHAINS
     trial = options_of(MeasuredMethod, read_options(**options)).trial
@@ -964,7 +964,7 @@ def check(
     POINTS.read("points", points)
     SIMULATOR.read("simulator", simulator)
     from sbmlump.sbml.annotation import read_lumping_annotation
-    from sbmlump.simulators.compare import compare
+    from sbmlump.simulators.comparison import compare
     from sbmlump.simulators.protocol import simulated_result
 
     result = read_model(original)

@@ -11,7 +11,7 @@ from sbmlump.model.properties import Kinetics
 from sbmlump.model.reduced import ReducedSystem
 
 if TYPE_CHECKING:
-    from sbmlump.simulators.compare import ErrorReport
+    from sbmlump.simulators.comparison import ErrorReport
 
 __all__ = ["ModelFacts", "Outcome", "OutcomeName", "outcome_of_error"]
 

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
-from sbmlump.model.evaluate import Evaluator
-from sbmlump.model.graph import Node
-from sbmlump.model.system import OdeSystem
+from sbmlump.model import Evaluator, Node, OdeSystem
 
 Array = NDArray[np.float64]
 _STEP = 0.1  # triggers that are true for a shorter while may be missed

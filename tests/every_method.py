@@ -22,7 +22,7 @@ import numpy as np
 import sbmlump
 from sbmlump.errors import LimitError, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.isolate import Limits, run_isolated
-from sbmlump.model.reduced import ExactProof
+from sbmlump.model import ExactProof
 
 PROVED = (
     "none",

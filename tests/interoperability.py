@@ -21,12 +21,10 @@ import numpy as np
 import sbmlump
 from sbmlump.errors import SbmlumpError
 from sbmlump.jobs import WrittenOutput, definitions_of, written_as_sbml, written_reduction
-from sbmlump.model.reduced import ExactProof, ReducedSystem
-from sbmlump.proof.files import verify
-from sbmlump.sbml.archive import read_back
-from sbmlump.sbml.write.document import write_system
-from sbmlump.simulators import Tolerances, compare, simulator_named
-from sbmlump.simulators.protocol import PRECISE, simulated_file
+from sbmlump.model import ExactProof, ReducedSystem
+from sbmlump.proof import verify
+from sbmlump.sbml import read_back, write_system
+from sbmlump.simulators import PRECISE, Tolerances, compare, simulated_file, simulator_named
 
 MOST_STATES = 120
 TRIED = 8

@@ -8,11 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from sbmlump.model.graph import Graph, Node
-from sbmlump.model.reduced import ReducedSystem
-from sbmlump.model.system import Assigned, Constant, OdeSystem
-from sbmlump.model.text import parse_expression
-from sbmlump.proof.claims import Claim, LumpedStates
+from sbmlump.model import Assigned, Constant, Graph, Node, OdeSystem, ReducedSystem, parse_expression
+from sbmlump.proof import Claim, LumpedStates
 
 
 def make(

@@ -15,10 +15,7 @@ from random import Random
 import mpmath
 import numpy as np
 
-from sbmlump.model.graph import Graph, Node, Op
-from sbmlump.model.reduced import ReducedSystem
-from sbmlump.model.system import OdeSystem
-from sbmlump.model.text import parse_expression
+from sbmlump.model import Graph, Node, OdeSystem, Op, ReducedSystem, parse_expression
 
 # u, v: linear forms in w; p, q: linear forms in y; uu, dd, uuvv: the squares of u, u - v and u·v, multiplied out or not
 FALSE = (

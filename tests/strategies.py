@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from sbml.read_models import compartment, event, listed, math, parameter, reaction, rule, sbml, species
 
 from sbmlump.examples import network_from_reactions
-from sbmlump.model.graph import FUNCTIONS, LOGIC, RELATIONS, Graph, Node, Op
-from sbmlump.model.system import Assigned, Constant, OdeSystem
+from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Assigned, Constant, Graph, Node, OdeSystem, Op
 
 SMOOTH = ("exp", "sin", "cos", "arctan", "tanh")
 """Functions that are smooth and finite for every real argument (exp may still overflow)."""

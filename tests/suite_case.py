@@ -102,7 +102,7 @@ def check_case(folder: Path) -> CaseResult:
     """Run one case here."""
     from sbmlump.errors import SbmlumpError
     from sbmlump.formats.load import load
-    from sbmlump.sbml.write.document import write_system
+    from sbmlump.sbml import write_system
 
     try:
         written = write_system(load(next(folder.glob("*-sbml-*.xml")))).decode()

@@ -14,8 +14,8 @@ from written_files import worst_difference
 
 import sbmlump
 from sbmlump.errors import UnsupportedModelError
-from sbmlump.model.reduced import ExactProof
-from sbmlump.sbml.write.document import write_system
+from sbmlump.model import ExactProof
+from sbmlump.sbml import write_system
 
 METHODS = ("exact", "forward-equivalence", "backward-equivalence", "conservation", "exact,conservation")
 CI = settings(max_examples=10)

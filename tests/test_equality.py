@@ -12,10 +12,19 @@ from strategies import SMOOTH, Expression, expressions
 
 from sbmlump import OdeSystem
 from sbmlump.errors import UnsupportedModelError
-from sbmlump.model.equality import Expected, differences, refuse_differences
-from sbmlump.model.graph import Graph
-from sbmlump.model.system import Assigned, Constant, Constraint, Event, Participant, Reaction
-from sbmlump.model.text import parse_expression
+from sbmlump.model import (
+    Assigned,
+    Constant,
+    Constraint,
+    Event,
+    Expected,
+    Graph,
+    Participant,
+    Reaction,
+    differences,
+    parse_expression,
+    refuse_differences,
+)
 
 
 def decay(

@@ -29,9 +29,9 @@ from strategies import event_models
 
 import sbmlump
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
-from sbmlump.model.reduced import ExactProof
-from sbmlump.proof.claims import Refutation
-from sbmlump.sbml.write.document import write_system
+from sbmlump.model import ExactProof
+from sbmlump.proof import Refutation
+from sbmlump.sbml import write_system
 
 TIMES = (0.513, 0.987, 1.013, 1.27, 1.493, 1.517, 1.73, 2.013, 2.27, 2.517, 3.1)
 

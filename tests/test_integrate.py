@@ -8,20 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import StateReset, StepControl, field_of, integrate
-from sbmlump.dynamics.multistep import advance_large, backward_large
-from sbmlump.dynamics.rosenbrock import Runs, advance
-from sbmlump.dynamics.solve import adjoints, exponentials, propagators
-from sbmlump.dynamics.time_span import TimeSpan, VectorFieldSimulation, choose_time_span
-from sbmlump.dynamics.vector_field import (
+from sbmlump.dynamics import (
     Budget,
     ProgramField,
     QuadraticField,
+    Runs,
+    StateReset,
+    StepControl,
+    TimeSpan,
     VectorField,
+    VectorFieldSimulation,
     WorkLimitError,
+    adjoints,
+    advance,
+    advance_large,
+    backward_large,
+    choose_time_span,
+    exponentials,
+    field_of,
+    integrate,
+    propagators,
     quadratic_form,
 )
-from sbmlump.model.graph import Graph
+from sbmlump.model import Graph
 
 Array = NDArray[np.float64]
 
@@ -103,7 +112,7 @@ def test_quadratic_and_program_agree() -> None:
     rhs = [g.sub(g.mul((x, g.add((y, g.number(3))))), g.pow(x, g.number(2))), g.add((g.mul((g.number(-2), x)), y))]
     quick = field_of(g, rhs, ("x", "y"), {})
     assert isinstance(quick, QuadraticField)
-    from sbmlump.model.program import Program
+    from sbmlump.model import Program
 
     slow = ProgramField(Program(g, rhs, [x, y]), np.empty((0, 0)), False)
     points, run = np.random.default_rng(0).uniform(-2, 2, (7, 2)), np.arange(7)

@@ -14,7 +14,7 @@ from strategies import exact_value
 
 import sbmlump
 from sbmlump import examples
-from sbmlump.model.system import OdeSystem
+from sbmlump.model import OdeSystem
 
 BUILDERS = {
     "clue_example": examples.clue_example,

@@ -19,8 +19,8 @@ import sbmlump
 from sbmlump.cli import run
 from sbmlump.errors import UsageError
 from sbmlump.examples import network_from_reactions
-from sbmlump.methods.registry import METHODS, OPTIONS, ReduceOptions, methods_with
-from sbmlump.model.system import OdeSystem
+from sbmlump.methods import METHODS, OPTIONS, ReduceOptions, methods_with
+from sbmlump.model import OdeSystem
 from sbmlump.options import declared
 
 

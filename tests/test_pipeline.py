@@ -13,11 +13,10 @@ import sbmlump
 from sbmlump import jobs
 from sbmlump.errors import InputError, UsageError
 from sbmlump.examples import clue_example, michaelis_menten
-from sbmlump.methods import registry
-from sbmlump.methods.method import Context
-from sbmlump.model.reduced import ExactProof, observable_ids, parse_observables
+from sbmlump.methods import Context, registry
+from sbmlump.model import ExactProof, observable_ids, parse_observables
 from sbmlump.outcome import outcome_of_error
-from sbmlump.proof.claims import Refutation
+from sbmlump.proof import Refutation
 
 
 def test_the_names_of_the_contract(data, tmp_path):

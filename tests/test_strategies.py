@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import HiddenSystem, exact_value, hidden_systems, linear_text, mass_action_networks
 
-from sbmlump.model.system import OdeSystem
+from sbmlump.model import OdeSystem
 
 
 @given(hidden_systems(), st.data())

@@ -10,13 +10,12 @@ from hypothesis import given
 from strategies import mass_action_networks
 
 from sbmlump.examples import clue_example, michaelis_menten, multisite, network_from_reactions, ring, sir_age_groups
-from sbmlump.linalg.rational import left_null_space, null_space, rank, solve_rows
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import parse_observables
-from sbmlump.model.system import Constant, OdeSystem, Quantity
+from sbmlump.linalg import left_null_space, null_space, rank, solve_rows
+from sbmlump.methods import lump_exactly
+from sbmlump.model import Constant, Graph, OdeSystem, Quantity, parse_observables
 from sbmlump.structure import (
     balance_of,
+    element_counts,
     kept_properties,
     linear_integrals,
     near_laws,
@@ -25,7 +24,6 @@ from sbmlump.structure import (
     stoichiometric_laws,
     structure_of,
 )
-from sbmlump.structure.summary import element_counts
 
 
 def weights(laws):
@@ -159,7 +157,7 @@ def test_a_network_of_positive_deficiency() -> None:
 def test_a_reversible_flux_written_as_a_difference_is_opened() -> None:
     graph = Graph()
     a, b, kf, kb = map(graph.symbol, ("A", "B", "kf", "kb"))
-    from sbmlump.model.system import Participant, Reaction
+    from sbmlump.model import Participant, Reaction
 
     one = graph.number(1)
     flux = graph.sub(graph.mul((kf, a)), graph.mul((kb, b)))
@@ -179,7 +177,7 @@ def test_a_reversible_flux_written_as_a_difference_is_opened() -> None:
 
 def test_saturating_kinetics_is_not_mass_action() -> None:
     graph = Graph()
-    from sbmlump.model.system import Participant, Reaction
+    from sbmlump.model import Participant, Reaction
 
     a, one = graph.symbol("A"), graph.number(1)
     flux = graph.div(a, graph.add((one, a)))

@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sbmlump
-from sbmlump.model.graph import Graph
-from sbmlump.model.program import row_colours
-from sbmlump.model.system import OdeSystem
+from sbmlump.model import Graph, OdeSystem, row_colours
 
 MODEL = Path(sbmlump.__file__).parent / "data_models" / "multisite_3.xml"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.time_span import Stretch, TimeSpan, beyond_times, choose_time_span
+from sbmlump.dynamics import Stretch, TimeSpan, beyond_times, choose_time_span
 
 Array = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from sbml.read_models import assignment, compartment, event, listed, math, param
 
 import sbmlump
 from sbmlump.errors import InputError, SbmlumpError, UnsupportedModelError
-from sbmlump.model.reduced import ExactProof
-from sbmlump.proof.claims import Refutation
+from sbmlump.model import ExactProof
+from sbmlump.proof import Refutation
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?(/[0-9]+)?")
 _NUMBERS_THAT_SAY_NOTHING_OF_DYNAMICS = {"level", "version", "spatialDimensions", "exponent", "scale", "multiplier"}

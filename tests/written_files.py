@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.model.evaluate import Evaluator
-from sbmlump.model.reduced import Lump
-from sbmlump.model.system import OdeSystem
+from sbmlump.model import Evaluator, Lump, OdeSystem
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from sbmlump.options import Declared, Option, number
 from sbmlump.outcome import reason_json
 
 if TYPE_CHECKING:
-    from sbmlump.simulators.compare import ErrorReport
+    from sbmlump.simulators.comparison import ErrorReport
 
 __all__ = ["check_command", "verify_command"]
 

@@ -16,7 +16,7 @@ from sbmlump.jobs import ALGORITHMS, DEFAULT_CHAINS, OPTIONS, Approximate, Curve
 from sbmlump.options import Declared, Option, choice, declared
 
 if TYPE_CHECKING:
-    from sbmlump.methods.compare_methods import MethodRow
+    from sbmlump.methods.comparison import MethodRow
 
 __all__ = ["curve_command", "csv_of", "compare_methods_command", "draw"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbmlump.dynamics.rosenbrock import Runs, StepControl
-from sbmlump.dynamics.solve import StateReset, integrate
-from sbmlump.dynamics.vector_field import VectorField, field_of
+import lazy_loader
 
-__all__ = ["VectorField", "StateReset", "Runs", "StepControl", "field_of", "integrate"]
+# The face is in the stub beside this file; what it names is imported on first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

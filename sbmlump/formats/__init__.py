@@ -1,1 +1,8 @@
 """Formats other than SBML: ERODE/CLUE `.ode` files and more."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+# The face is in the stub beside this file; what it names is imported on first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -21,11 +21,11 @@ from sbmlump._version import __version__
 from sbmlump.errors import as_shown
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.methods.approximate.run import CurvePoint
-from sbmlump.methods.compare_methods import MethodRow
+from sbmlump.methods.comparison import MethodRow
 from sbmlump.model.reduced import Certificate, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
 from sbmlump.model.text import signed_terms
 from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE, PAPER, SERIES
-from sbmlump.simulators.compare import ErrorReport, draw_error, draw_trajectory
+from sbmlump.simulators.comparison import ErrorReport, draw_error, draw_trajectory
 
 if TYPE_CHECKING:
     import jinja2

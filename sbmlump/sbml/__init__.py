@@ -1,1 +1,8 @@
 """SBML in and out. Only this package imports libSBML."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+# The face is in the stub beside this file; what it names is imported on first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,37 +1,8 @@
 """Simulation of SBML files and comparison of a model with its reduction."""
 
-from sbmlump.simulators.compare import (
-    SIMULATORS,
-    Definition,
-    ErrorReport,
-    QuantityError,
-    compare,
-    simulator_for,
-    simulator_named,
-)
-from sbmlump.simulators.protocol import (
-    IntegrationError,
-    LoadedModel,
-    QuantitySelection,
-    Simulator,
-    Tolerances,
-    Trajectory,
-    time_span_of_model,
-)
+from __future__ import annotations
 
-__all__ = [
-    "SIMULATORS",
-    "Definition",
-    "ErrorReport",
-    "IntegrationError",
-    "LoadedModel",
-    "QuantityError",
-    "QuantitySelection",
-    "Simulator",
-    "Tolerances",
-    "Trajectory",
-    "compare",
-    "simulator_for",
-    "simulator_named",
-    "time_span_of_model",
-]
+import lazy_loader
+
+# The face is in the stub beside this file; what it names is imported on first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, SbmlumpError
 from sbmlump.isolate import Limits
-from sbmlump.simulators.compare import Definition, ErrorReport, magnitude, run_apart, simulator_named
+from sbmlump.simulators.comparison import Definition, ErrorReport, magnitude, run_apart, simulator_named
 from sbmlump.simulators.copasi import CopasiSimulator
 from sbmlump.simulators.own import OwnModel, OwnSimulator
 from sbmlump.simulators.protocol import PRECISE, QuantitySelection, SimulatedModel, Trajectory

@@ -533,7 +533,7 @@ class Simulator(Protocol):
         ...
 
 
-# -- The end time of a comparison: :mod:`sbmlump.dynamics.time_span` asked of a loade ------------
+# -- The end time of a loaded model, by the one definition ------------------------------------------
 
 # The end time of a comparison: :mod:`sbmlump.dynamics.time_span` asked of a loaded model, and late events.
 

@@ -6,22 +6,7 @@ model against its original.
 
 from __future__ import annotations
 
-from sbmlump.structure.laws import ConservationLaw, linear_integrals, near_laws, stoichiometric_laws
-from sbmlump.structure.network import Balance, Network, balance_of, network_of, non_negative_rates
-from sbmlump.structure.summary import Kept, Structure, kept_properties, structure_of
+import lazy_loader
 
-__all__ = [
-    "Balance",
-    "Kept",
-    "ConservationLaw",
-    "Network",
-    "Structure",
-    "balance_of",
-    "kept_properties",
-    "linear_integrals",
-    "near_laws",
-    "network_of",
-    "non_negative_rates",
-    "stoichiometric_laws",
-    "structure_of",
-]
+# The face is in the stub beside this file; what it names is imported on first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -41,7 +41,7 @@ from sbmlump.simulators.protocol import SimulatedModel, simulated_result
 
 if TYPE_CHECKING:
     from sbmlump.sbml.read.load import ReadResult
-    from sbmlump.simulators.compare import ErrorReport
+    from sbmlump.simulators.comparison import ErrorReport
 
 __all__ = [
     "PRELOAD",

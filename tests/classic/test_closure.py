@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from strategies import HiddenSystem, hidden_systems
 
-from sbmlump.dynamics.ensemble import EnsembleSettings
+from sbmlump.dynamics import EnsembleSettings
 from sbmlump.errors import UsageError
 from sbmlump.examples import ring, squares_example
-from sbmlump.methods.user_lumping import closure, read_lumping, user_lumping
-from sbmlump.model.reduced import ErrorEstimate, ExactProof, parse_observables
+from sbmlump.methods import closure, read_lumping
+from sbmlump.methods.user_lumping import user_lumping
+from sbmlump.model import ErrorEstimate, ExactProof, parse_observables
 
 SHORT = EnsembleSettings(until=5.0, ensemble=1)
 

@@ -13,18 +13,24 @@ from sbml.read_models import assignment, compartment, listed, parameter, reactio
 from strategies import mass_action_networks
 
 import sbmlump
-from sbmlump.dynamics.ensemble import EnsembleSettings, measure
+from sbmlump.dynamics import EnsembleSettings, measure
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
-from sbmlump.methods.elimination.conservation import conservation
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import ExactProof, parse_observables
-from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Participant, Quantity, Reaction
-from sbmlump.proof.claims import Claim, EliminatedStates, Refutation, certify, symbolic_but
-from sbmlump.proof.files import claim_of_files, verify
-from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import write_reduction
+from sbmlump.methods import conservation, lump_exactly
+from sbmlump.model import (
+    Assigned,
+    Constant,
+    Event,
+    ExactProof,
+    Graph,
+    OdeSystem,
+    Participant,
+    Quantity,
+    Reaction,
+    parse_observables,
+)
+from sbmlump.proof import Claim, EliminatedStates, Refutation, certify, claim_of_files, symbolic_but, verify
+from sbmlump.sbml import load_sbml, write_reduction
 from sbmlump.structure import linear_integrals
 
 

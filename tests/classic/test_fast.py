@@ -9,22 +9,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbmlump.dynamics.ensemble import EnsembleSettings, difference, trajectories
+from sbmlump.dynamics import EnsembleSettings, difference, trajectories
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, network_from_reactions, sir_age_groups
-from sbmlump.linalg.polynomial import expand_over_q
-from sbmlump.methods.elimination.quasi_equilibrium import fast_reactions, quasi_equilibrium
-from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
-from sbmlump.methods.elimination.solve import solve
-from sbmlump.methods.elimination.timescales import nominal_run, time_scales
-from sbmlump.methods.relation_graph import pruned
-from sbmlump.model.evaluate import values_of
-from sbmlump.model.graph import Graph, Node
-from sbmlump.model.reduced import ErrorEstimate, ReducedSystem, parse_observables
-from sbmlump.model.system import Event, OdeSystem
-from sbmlump.model.text import parse_expression
-from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import write_reduction
+from sbmlump.linalg import expand_over_q
+from sbmlump.methods import (
+    fast_reactions,
+    nominal_run,
+    pruned,
+    quasi_equilibrium,
+    quasi_steady_state,
+    solve,
+    time_scales,
+)
+from sbmlump.model import (
+    ErrorEstimate,
+    Event,
+    Graph,
+    Node,
+    OdeSystem,
+    ReducedSystem,
+    parse_expression,
+    parse_observables,
+    values_of,
+)
+from sbmlump.sbml import load_sbml, write_reduction
 
 SHORT = EnsembleSettings(until=20.0, ensemble=1)
 
@@ -61,7 +70,7 @@ def text_names(text: str) -> set[str]:
 
 def quotient(graph: Graph, node: Node) -> tuple[Node, Node]:
     """Numerator and denominator of c·(top/bottom)."""
-    from sbmlump.model.graph import Op
+    from sbmlump.model import Op
 
     factors = list(graph.args(node)) if graph.op(node) is Op.MUL else [node]
     top, bottom = [], graph.number(1)

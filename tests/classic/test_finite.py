@@ -14,10 +14,8 @@ import roadrunner
 import sbmlump
 from sbmlump.errors import UnsupportedModelError
 from sbmlump.examples import network_from_reactions
-from sbmlump.methods import registry
-from sbmlump.methods.registry import METHODS
-from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
-from sbmlump.model.system import Assigned, Event, OdeSystem
+from sbmlump.methods import METHODS, registry
+from sbmlump.model import Assigned, ErrorEstimate, Event, OdeSystem, ReducedSystem
 from tests.network_models import saved, sbml_model
 
 HERE = {"until": 6.0, "ensemble": 1}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import sbmlump
 from sbmlump.cli import run
 from sbmlump.errors import UnsupportedModelError, UsageError
-from sbmlump.model.reduced import ExactProof
+from sbmlump.model import ExactProof
 from sbmlump.structure import structure_of
 from tests.network_models import saved, sbml_model
 

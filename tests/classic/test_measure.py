@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import sbmlump
-from sbmlump.dynamics.ensemble import (
+from sbmlump.dynamics import (
+    Budget,
     Ensemble,
     EnsembleSettings,
+    WorkLimitError,
     difference,
     ensemble_trajectories,
     measure,
@@ -19,14 +21,12 @@ from sbmlump.dynamics.ensemble import (
     time_grid,
     time_span_of,
 )
-from sbmlump.dynamics.vector_field import Budget, WorkLimitError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
-from sbmlump.methods.compare_methods import compare_methods, differences
+from sbmlump.methods import compare_methods, differences
 from sbmlump.methods.elimination import quasi_steady, timescales
-from sbmlump.model.reduced import AffineLumping, ErrorEstimate, parse_observables
-from sbmlump.model.system import OdeSystem
-from sbmlump.proof.files import reduction_of_files
-from sbmlump.sbml.write.document import write_reduction, write_system
+from sbmlump.model import AffineLumping, ErrorEstimate, OdeSystem, parse_observables
+from sbmlump.proof import reduction_of_files
+from sbmlump.sbml import write_reduction, write_system
 
 
 def drained() -> OdeSystem:

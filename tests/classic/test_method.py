@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import sbmlump
 from sbmlump.cli import run
 from sbmlump.cli.curve import compare_methods_command, draw
-from sbmlump.dynamics.ensemble import EnsembleSettings, measure
+from sbmlump.dynamics import EnsembleSettings, measure
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import (
     clue_example,
@@ -24,16 +24,25 @@ from sbmlump.examples import (
     rational_example,
     sir_age_groups,
 )
-from sbmlump.methods.compare_methods import compare_methods, differences
-from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
-from sbmlump.methods.learned import NeuralClosure, TrainingSettings, learn, learn_neural, load_neural, require_torch
-from sbmlump.methods.registry import METHODS, OPTIONS, chain_names, composed, method_alternatives
-from sbmlump.model.reduced import ErrorEstimate, ExactProof, parse_observables
-from sbmlump.model.system import Event
-from sbmlump.model.text import to_text
+from sbmlump.methods import (
+    METHODS,
+    OPTIONS,
+    NeuralClosure,
+    TrainingSettings,
+    chain_names,
+    compare_methods,
+    composed,
+    differences,
+    learn,
+    learn_neural,
+    load_neural,
+    method_alternatives,
+    quasi_steady_state,
+    require_torch,
+)
+from sbmlump.model import ErrorEstimate, Event, ExactProof, parse_observables, to_text
 from sbmlump.options import declared
-from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import write_reduction
+from sbmlump.sbml import load_sbml, write_reduction
 
 SHORT_RUN = {"until": 10.0, "ensemble": 1}
 SHORT = EnsembleSettings(**SHORT_RUN)

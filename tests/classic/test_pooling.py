@@ -8,12 +8,9 @@ import numpy as np
 
 import sbmlump
 from sbmlump.examples import network_from_reactions, ring
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.reactions import pool_reactions, pooled
-from sbmlump.methods.registry import identity
-from sbmlump.model.reduced import ExactProof, parse_observables
-from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import write_reduction
+from sbmlump.methods import identity, lump_exactly, pool_reactions, pooled
+from sbmlump.model import ExactProof, parse_observables
+from sbmlump.sbml import load_sbml, write_reduction
 from sbmlump.structure import balance_of, network_of
 
 

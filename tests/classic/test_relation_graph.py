@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 import sbmlump
-from sbmlump.dynamics.ensemble import EnsembleSettings
+from sbmlump.dynamics import EnsembleSettings
 from sbmlump.errors import LimitError, UsageError
 from sbmlump.examples import network_from_reactions
-from sbmlump.methods.elimination.timescales import nominal_run
-from sbmlump.methods.relation_graph import WEIGHTINGS, pruned, relation_graph
-from sbmlump.model.reduced import ErrorEstimate, parse_observables
-from sbmlump.model.system import OdeSystem
-from sbmlump.sbml.write.document import write_reduction
+from sbmlump.methods import WEIGHTINGS, nominal_run, pruned
+from sbmlump.methods.relation_graph import relation_graph
+from sbmlump.model import ErrorEstimate, OdeSystem, parse_observables
+from sbmlump.sbml import write_reduction
 
 SHORT = EnsembleSettings(until=10.0, ensemble=1)
 

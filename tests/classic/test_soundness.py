@@ -12,29 +12,44 @@ import pytest
 from network_models import saved, sbml_model
 
 import sbmlump
-from sbmlump.dynamics import field_of, integrate
-from sbmlump.dynamics.ensemble import EnsembleSettings, measure
+from sbmlump.dynamics import EnsembleSettings, field_of, integrate, measure
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, network_from_reactions
-from sbmlump.methods.compare_methods import compare_methods
-from sbmlump.methods.elimination.quasi_equilibrium import fast_reactions, quasi_equilibrium
-from sbmlump.methods.elimination.quasi_steady import quasi_steady_state
-from sbmlump.methods.elimination.solve import solve
-from sbmlump.methods.elimination.timescales import time_scales
-from sbmlump.methods.learned import learn
-from sbmlump.methods.relation_graph import pruned
-from sbmlump.methods.user_lumping import closure
-from sbmlump.model.graph import Graph, Node
-from sbmlump.model.reduced import ErrorEstimate, ExactProof, ReducedSystem, parse_observables
-from sbmlump.model.system import Assigned, Constant, Event, OdeSystem
-from sbmlump.model.text import parse_expression
-from sbmlump.proof.claims import Refutation
-from sbmlump.proof.files import verify
-from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import write_reduction
-from sbmlump.structure.laws import near_laws
-from sbmlump.structure.network import BalanceSettings, balance_of, network_of, non_negative_rates
-from sbmlump.structure.summary import kept_properties, structure_of
+from sbmlump.methods import (
+    closure,
+    compare_methods,
+    fast_reactions,
+    learn,
+    pruned,
+    quasi_equilibrium,
+    quasi_steady_state,
+    solve,
+    time_scales,
+)
+from sbmlump.model import (
+    Assigned,
+    Constant,
+    ErrorEstimate,
+    Event,
+    ExactProof,
+    Graph,
+    Node,
+    OdeSystem,
+    ReducedSystem,
+    parse_expression,
+    parse_observables,
+)
+from sbmlump.proof import Refutation, verify
+from sbmlump.sbml import load_sbml, write_reduction
+from sbmlump.structure import (
+    BalanceSettings,
+    balance_of,
+    kept_properties,
+    near_laws,
+    network_of,
+    non_negative_rates,
+    structure_of,
+)
 
 SHORT_RUN = {"until": 5.0, "ensemble": 3}
 SHORT = EnsembleSettings(**SHORT_RUN)

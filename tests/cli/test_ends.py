@@ -23,8 +23,17 @@ from hypothesis import strategies as st
 from sbmlump.cli import run
 from sbmlump.errors import UsageError, as_json_text, as_shown
 from sbmlump.isolate import Limits, run_isolated
-from sbmlump.survey.job import Identity, Row, Settings, claim_folder
-from sbmlump.survey.run import finished_files, merge, read_rows, shard_name, write_part
+from sbmlump.survey import (
+    Identity,
+    Row,
+    Settings,
+    claim_folder,
+    finished_files,
+    merge,
+    read_rows,
+    shard_name,
+    write_part,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 SMALL = DATA / "clue_example.xml"

@@ -15,7 +15,7 @@ from network_models import saved, twin_chains
 from sbmlump import jobs
 from sbmlump.cli import run
 from sbmlump.isolate import Limits
-from sbmlump.simulators.roadrunner import RoadRunnerSimulator
+from sbmlump.simulators import RoadRunnerSimulator
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sbmlump.formats.load import load
-from sbmlump.methods.registry import Approximate
-from sbmlump.model.reduced import ErrorEstimate, parse_observables
+from sbmlump.methods import Approximate
+from sbmlump.model import ErrorEstimate, parse_observables
 
 CASES = [
     ("biomodels/BIOMD0000000102.xml", "C3", 5000.0, 9),

@@ -10,16 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import lu_factor, lu_solve
 
-from sbmlump.dynamics.ensemble import time_grid, time_span_of
+from sbmlump.dynamics import time_grid, time_span_of
 from sbmlump.errors import SbmlumpError
-from sbmlump.linalg.rational import rank
-from sbmlump.methods.elimination.conservation import conservation
-from sbmlump.model.reduced import ExactProof, ReducedSystem, parse_observables
-from sbmlump.model.system import OdeSystem
-from sbmlump.proof.files import verify
+from sbmlump.linalg import rank
+from sbmlump.methods import conservation
+from sbmlump.model import ExactProof, OdeSystem, ReducedSystem, parse_observables
+from sbmlump.proof import verify
+from sbmlump.sbml import write_reduction
 from sbmlump.sbml.read.load import read
-from sbmlump.sbml.write.document import write_reduction
-from sbmlump.structure.laws import stoichiometry
+from sbmlump.structure import stoichiometry
 
 Array = NDArray[np.float64]
 _MAX_STATES = 100
@@ -162,7 +161,7 @@ def run(system: OdeSystem, x: Array, until: float, order: NDArray[np.intp] | Non
 
 def values(system: OdeSystem, names: list[str], states: Array) -> Array:
     """Quantities of the reduced model along its run."""
-    from sbmlump.model.evaluate import Evaluator
+    from sbmlump.model import Evaluator
 
     nodes = [system.definitions[name] for name in names]
     return Evaluator(system.graph, nodes, system.states, system.constant_values).values(0.0, states)

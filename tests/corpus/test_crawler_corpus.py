@@ -18,7 +18,7 @@ from crawler_mirror import (
     wrong_files,
 )
 
-from crawler.store import list_models, open_store, verify
+from crawler import list_models, open_store, verify
 
 pytestmark = pytest.mark.corpus
 _STALL = 1.0

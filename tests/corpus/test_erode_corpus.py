@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbmlump.formats.ode_read import initial_partition, load_ode, parse_ode, write_ode
-from sbmlump.methods.exact.partition import forward_equivalence, reduce_forward
-from sbmlump.model.reduced import parse_observables
-from sbmlump.model.system import OdeSystem
-from sbmlump.sbml.read.load import load_sbml
+from sbmlump.formats import initial_partition, load_ode, parse_ode, write_ode
+from sbmlump.methods import forward_equivalence, reduce_forward
+from sbmlump.model import OdeSystem, parse_observables
+from sbmlump.sbml import load_sbml
 
 #: Models whose .ode file says something else than the SBML file; why is in docs/ode-format.md.
 SAME_RATES = (

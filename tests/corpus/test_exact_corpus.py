@@ -9,8 +9,8 @@ import pytest
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.model.reduced import ExactProof
-from sbmlump.proof.claims import Refutation
+from sbmlump.model import ExactProof
+from sbmlump.proof import Refutation
 
 TABLE = [
     ("BIOMD0000000243", ["L"], 23, 2),

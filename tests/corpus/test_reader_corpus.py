@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sbmlump.model.system import OdeSystem
+from sbmlump.model import OdeSystem
 from sbmlump.sbml.read.load import read
 
 roadrunner = pytest.importorskip("roadrunner")

@@ -8,9 +8,8 @@ import pytest
 from corpus_files import biomodels, sample
 
 import sbmlump
-from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
-from sbmlump.survey.job import SurveyModel
-from sbmlump.survey.run import SurveyRequest, read_rows, run_survey
+from sbmlump.methods import StateSize, per_species_sizes
+from sbmlump.survey import SurveyModel, SurveyRequest, read_rows, run_survey
 
 
 def test_survey_of_a_sample(corpus, tmp_path):

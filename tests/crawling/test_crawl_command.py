@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from crawler_standin import Model, StandIn, sbml, serving, zipped
 
-from crawler.store import open_store
+from crawler import open_store
 from sbmlump.cli import run
 
 KEYS = {"wanted", "present", "fetched", "unchanged", "failed", "bytes", "requests", "seconds", "reasons"}

@@ -16,12 +16,20 @@ from pathlib import Path
 import pytest
 from crawler_standin import Model, StandIn, omex, sbml, serving, zipped
 
-from crawler.biomodels import BioModels
-from crawler.errors import CrawlError, GivenUpError
-from crawler.fetch import CrawlSummary, crawl
-from crawler.repository import Selection
-from crawler.session import RequestPolicy, Session
-from crawler.store import Store, list_models, open_store, verify
+from crawler import (
+    BioModels,
+    CrawlError,
+    CrawlSummary,
+    GivenUpError,
+    RequestPolicy,
+    Selection,
+    Session,
+    Store,
+    crawl,
+    list_models,
+    open_store,
+    verify,
+)
 
 QUICK = RequestPolicy(rate=0, timeout=5, first_wait=0.001, longest_wait=0.01)
 KINDS = ("busy", "limit", "reset", "short", "corrupt", "html", "stall")

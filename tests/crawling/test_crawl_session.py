@@ -10,9 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from crawler_standin import StandIn, serving
 
-from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, ServiceError, StoppedError
-from crawler.repository import settle
-from crawler.session import ParsedResponse, RequestPolicy, Response, Session, is_loopback, retry_after
+from crawler import (
+    BadResponseError,
+    GivenUpError,
+    NotFoundError,
+    ParsedResponse,
+    RequestPolicy,
+    Response,
+    SelectionError,
+    ServiceError,
+    Session,
+    StoppedError,
+    is_loopback,
+    retry_after,
+    settle,
+)
 
 HOME = "model/identifiers"
 

@@ -17,11 +17,30 @@ from crawler_standin import omex, sbml, zipped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.content import Archive, ArchiveLimits, ExpectedFile, digest_problem, master_sbml, sbml_problem, sha256
-from crawler.errors import ArchiveError, SelectionError, StoreError
-from crawler.fetch import import_files, make_plan
-from crawler.repository import CatalogueEntry, Selection
-from crawler.store import Record, Store, inventory, list_models, open_store, parse_line, read_manifest, verify
+from crawler import (
+    Archive,
+    ArchiveError,
+    ArchiveLimits,
+    CatalogueEntry,
+    ExpectedFile,
+    Record,
+    Selection,
+    SelectionError,
+    Store,
+    StoreError,
+    digest_problem,
+    import_files,
+    inventory,
+    list_models,
+    make_plan,
+    master_sbml,
+    open_store,
+    parse_line,
+    read_manifest,
+    sbml_problem,
+    sha256,
+    verify,
+)
 
 WHEN = "2026-01-01T00:00:00Z"
 

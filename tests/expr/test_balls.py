@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 from flint import arb
 
-from sbmlump.model.balls import BallProgram, Missing, ball_of
-from sbmlump.model.equality import same_value
-from sbmlump.model.evaluate import values_of
-from sbmlump.model.graph import FUNCTIONS, RELATIONS, Graph
+from sbmlump.model import FUNCTIONS, RELATIONS, BallProgram, Graph, Missing, ball_of, same_value, values_of
 
 TWO = {"min", "max", "rem", "quotient", *RELATIONS}
 POINTS = [Fraction(n, d) for n in range(-13, 14) for d in (1, 3, 8)]

@@ -7,8 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.model.evaluate import PRIME, field_values, symbol_value
-from sbmlump.model.graph import Graph
+from sbmlump.model import PRIME, Graph, field_values, symbol_value
 
 small = st.fractions(min_value=-5, max_value=5, max_denominator=9)
 

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import exact_value, expressions, small_fractions
 
-from sbmlump.model.domains import FloatDomain, PrimeField
-from sbmlump.model.graph import Graph, Op
-from sbmlump.model.program import Program
+from sbmlump.model import FloatDomain, Graph, Op, PrimeField, Program
 
 LEVELS = 5_000
 POINT = {"x": Fraction(3, 7), "y": Fraction(-5, 2), "z": Fraction(11, 3)}

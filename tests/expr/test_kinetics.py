@@ -6,8 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from sbmlump.model.graph import Graph
-from sbmlump.model.properties import kinetics_of
+from sbmlump.model import Graph, kinetics_of
 
 
 @pytest.mark.parametrize(

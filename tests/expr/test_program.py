@@ -11,11 +11,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import SMOOTH, exact_value, expressions, nonzero_fractions, small_fractions
 
-from sbmlump.model.domains import BadPrimeError, FloatDomain, PrimeField
-from sbmlump.model.evaluate import Evaluator, values_of
-from sbmlump.model.graph import FUNCTIONS, Graph, Op
-from sbmlump.model.program import Program
-from sbmlump.model.text import parse_expression
+from sbmlump.model import (
+    FUNCTIONS,
+    BadPrimeError,
+    Evaluator,
+    FloatDomain,
+    Graph,
+    Op,
+    PrimeField,
+    Program,
+    parse_expression,
+    values_of,
+)
 
 P = 2147483629
 FLOAT, FIELD = FloatDomain(), PrimeField(P)

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import exact_value, expressions
 
-from sbmlump.model.graph import Graph
-from sbmlump.model.names import claim_id, free_id, numbered_ids
-from sbmlump.model.text import (
+from sbmlump.model import (
     ExpressionError,
+    Graph,
+    claim_id,
     combination,
     decimal_digits,
+    free_id,
+    numbered_ids,
     parse_expression,
     plain_decimal,
     scientific,

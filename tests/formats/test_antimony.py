@@ -17,13 +17,11 @@ from strategies import systems_of_anything, wide_numbers
 import sbmlump
 from sbmlump.cli import run
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
+from sbmlump.formats import RESERVED, antimony_text, number_text, sbml_of_antimony
 from sbmlump.formats import antimony as formats_antimony
-from sbmlump.formats.antimony import RESERVED, antimony_text, number_text, sbml_of_antimony
 from sbmlump.jobs import WrittenOutput, written_system
-from sbmlump.model.graph import Graph
-from sbmlump.model.system import Assigned, Constant, Constraint, Event, OdeSystem, Quantity
-from sbmlump.model.text import parse_expression
-from sbmlump.sbml.read.load import parse_sbml
+from sbmlump.model import Assigned, Constant, Constraint, Event, Graph, OdeSystem, Quantity, parse_expression
+from sbmlump.sbml import parse_sbml
 
 pytest.importorskip("antimony")
 

@@ -14,13 +14,10 @@ from network_models import saved, twin_chains
 
 import sbmlump
 from sbmlump.errors import UsageError
-from sbmlump.formats.latex import latex_equations, latex_reduction, lumping_csv, node_to_latex
+from sbmlump.formats import latex_equations, latex_reduction, lumping_csv, node_to_latex
 from sbmlump.jobs import REDUCTION_SUFFIXES, check_suffix, written_as_sbml, written_reduction, written_system
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import ReducedSystem
-from sbmlump.model.system import Event
-from sbmlump.model.text import parse_expression
-from sbmlump.sbml.read.load import load_sbml
+from sbmlump.model import Event, Graph, ReducedSystem, parse_expression
+from sbmlump.sbml import load_sbml
 
 
 @pytest.fixture

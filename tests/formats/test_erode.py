@@ -18,12 +18,9 @@ from strategies import exact_value, expressions, systems_of_anything
 from sbmlump.cli import run
 from sbmlump.errors import InputError, Reason, UnsupportedModelError
 from sbmlump.examples import MULTISITE_RATES, michaelis_menten, multisite, rational_example, sir_age_groups
-from sbmlump.formats.ode_read import initial_partition, load_ode, parse_ode, write_ode
+from sbmlump.formats import initial_partition, load_ode, parse_ode, write_ode
 from sbmlump.jobs import written_system
-from sbmlump.model.equality import differences
-from sbmlump.model.graph import Graph, Op
-from sbmlump.model.system import Assigned, Constant, Event, OdeSystem
-from sbmlump.model.text import parse_expression
+from sbmlump.model import Assigned, Constant, Event, Graph, OdeSystem, Op, differences, parse_expression
 
 FULL = """
 begin model Full example

@@ -12,10 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbmlump.errors import InputError
-from sbmlump.formats.odebase import compare_systems, load_odebase, parse_odebase
-from sbmlump.model.graph import Graph
-from sbmlump.model.system import Constant, OdeSystem, Quantity
-from sbmlump.model.text import parse_expression
+from sbmlump.formats import compare_systems, load_odebase, parse_odebase
+from sbmlump.model import Constant, Graph, OdeSystem, Quantity, parse_expression
 
 ODES = """[Eq(Derivative(x1, t), -k1*x1 + k2*x2**2/(x2 + x3)),
 Eq(Derivative(x2(t), t), k1*x1(t) - (k2*x2(t)**2)/(x2(t) + x3)),

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.linalg.basis import choose_basis
-from sbmlump.linalg.rational import primitive
+from sbmlump.linalg import choose_basis, primitive
 
 
 def fmpq(rows, width):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.linalg.finite_field import Confirmed, RowSpace, matmul_mod, rational_from_residue
-from sbmlump.model.domains import random_prime
+from sbmlump.linalg import Confirmed, RowSpace, matmul_mod, rational_from_residue
+from sbmlump.model import random_prime
 
 P = 2147483629
 LARGEST = 2147483647

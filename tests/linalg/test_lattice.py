@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbmlump.linalg.basis import LatticeSettings, integer_right_inverse, short_integer_rows
-from sbmlump.linalg.finite_field import RowSpace, combined_residues
-from sbmlump.model.domains import random_prime
+from sbmlump.linalg import LatticeSettings, RowSpace, combined_residues, integer_right_inverse, short_integer_rows
+from sbmlump.model import random_prime
 
 
 def spaces_of(table, count, seed=0):

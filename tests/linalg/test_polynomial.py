@@ -10,7 +10,7 @@ import sympy
 from hypothesis import given
 from strategies import Expression, exact_value, expressions
 
-from sbmlump.linalg.polynomial import (
+from sbmlump.linalg import (
     ExpansionLimits,
     RationalFunctions,
     expand,
@@ -21,8 +21,7 @@ from sbmlump.linalg.polynomial import (
     simplified,
     term_nodes,
 )
-from sbmlump.model.graph import Graph
-from sbmlump.model.text import parse_expression, to_text
+from sbmlump.model import Graph, parse_expression, to_text
 
 POINT = {"x": Fraction(3, 7), "y": Fraction(-11, 5), "z": Fraction(13, 3)}
 

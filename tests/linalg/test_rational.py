@@ -8,7 +8,7 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.linalg.rational import (
+from sbmlump.linalg import (
     Span,
     add_multiple,
     combined,

@@ -10,18 +10,12 @@ import numpy as np
 import pytest
 
 import sbmlump
-from sbmlump.dynamics import integrate
-from sbmlump.dynamics.ensemble import Ensemble, pose, run_ensemble, timed_problem
+from sbmlump.dynamics import Ensemble, integrate, pose, run_ensemble, timed_problem
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
-from sbmlump.methods.approximate.learning_runs import conserved_totals
-from sbmlump.methods.approximate.options import UnreachableError
-from sbmlump.methods.approximate.run import curve
-from sbmlump.methods.registry import Approximate
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import AffineLumping, ErrorEstimate, ReducedSystem, parse_observables
-from sbmlump.model.system import Event, OdeSystem
-from sbmlump.sbml.write.document import write_reduction
+from sbmlump.methods import Approximate, UnreachableError, conserved_totals, curve
+from sbmlump.model import AffineLumping, ErrorEstimate, Event, Graph, OdeSystem, ReducedSystem, parse_observables
+from sbmlump.sbml import write_reduction
 
 
 def reduced(system: OdeSystem, *observe: str, **options: object) -> ReducedSystem:

@@ -11,11 +11,10 @@ import pytest
 
 from sbmlump.cli import run
 from sbmlump.examples import multisite
-from sbmlump.methods.approximate.run import CurvePoint, curve
-from sbmlump.methods.registry import Approximate
-from sbmlump.model.reduced import parse_observables
-from sbmlump.report.model_page import curve_figure
-from sbmlump.sbml.write.document import write_system
+from sbmlump.methods import Approximate, CurvePoint, curve
+from sbmlump.model import parse_observables
+from sbmlump.report import curve_figure
+from sbmlump.sbml import write_system
 
 
 @pytest.fixture(scope="module")

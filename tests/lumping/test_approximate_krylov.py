@@ -11,26 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.dynamics.ensemble import trajectories
-from sbmlump.dynamics.vector_field import VectorField, field_of
+from sbmlump.dynamics import VectorField, field_of, trajectories
 from sbmlump.examples import multisite, network_from_reactions, sir_age_groups
-from sbmlump.methods.approximate.subspaces import (
+from sbmlump.methods import (
+    Approximate,
     MatrixSpan,
     approximate_rows,
     bisect_epsilon,
     bisect_tolerance,
     block_projection,
+    deviation,
     epsilon_partition,
+    error_bound,
     jacobian_span,
+    lump_exactly,
     pinned_projection,
     tolerance_ceiling,
 )
-from sbmlump.methods.approximate.validate import deviation, error_bound
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.registry import Approximate
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import ErrorEstimate, parse_observables
-from sbmlump.model.system import Event, OdeSystem
+from sbmlump.model import ErrorEstimate, Event, Graph, OdeSystem, parse_observables
 
 POINTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 5, 2], [3, 3, 2], [2, 4, 3]], dtype=np.float64)
 

@@ -8,21 +8,22 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sbmlump.dynamics import integrate
-from sbmlump.dynamics.ensemble import Ensemble, ReductionProblem, Sample, pose, run_ensemble
-from sbmlump.dynamics.vector_field import Budget, WorkLimitError
+from sbmlump.dynamics import Budget, Ensemble, ReductionProblem, Sample, WorkLimitError, integrate, pose, run_ensemble
 from sbmlump.errors import LimitError
 from sbmlump.examples import multisite, network_from_reactions
-from sbmlump.methods.approximate.learning_runs import conserved_totals
-from sbmlump.methods.approximate.options import UnreachableError
-from sbmlump.methods.approximate.search import constants_of
-from sbmlump.methods.approximate.subspaces import Affine
-from sbmlump.methods.approximate.validate import Validation, estimate_errors, validate
-from sbmlump.methods.approximate.write import WrittenSystem, write_projection
-from sbmlump.methods.registry import Approximate
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import ErrorEstimate, parse_observables
-from sbmlump.model.system import Constant, Event, OdeSystem
+from sbmlump.methods import (
+    Affine,
+    Approximate,
+    UnreachableError,
+    Validation,
+    WrittenSystem,
+    conserved_totals,
+    constants_of,
+    estimate_errors,
+    validate,
+    write_projection,
+)
+from sbmlump.model import Constant, ErrorEstimate, Event, Graph, OdeSystem, parse_observables
 
 
 def chain(event: bool = False) -> OdeSystem:

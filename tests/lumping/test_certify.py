@@ -10,10 +10,8 @@ from lumping_cases import claim_of, make, with_map
 
 from sbmlump.examples import clue_example, multisite
 from sbmlump.jobs import reduce
-from sbmlump.model.reduced import ExactProof
-from sbmlump.model.system import Assigned, Constant
-from sbmlump.proof.claims import Claim, LumpedStates, Refutation, certify
-from sbmlump.proof.identity import failure_bound, run_trials
+from sbmlump.model import Assigned, Constant, ExactProof
+from sbmlump.proof import Claim, LumpedStates, Refutation, certify, failure_bound, run_trials
 
 SYSTEMS = {
     "polynomial": ({"a": "k*(b + 2*c)^2 - a", "b": "-k*b", "c": "-k*c"}, ["a", "twice = 2*a + b + 2*c"]),

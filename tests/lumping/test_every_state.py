@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lumping_cases import make
 
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
-from sbmlump.model.reduced import Observable
+from sbmlump.methods import StateFailure, StateSize, lump_exactly, per_species_sizes
+from sbmlump.model import Observable
 
 
 def compare(system):

@@ -11,9 +11,8 @@ from sbml.read_models import assignment, compartment, event, listed, parameter, 
 from written_files import worst_difference
 
 import sbmlump
-from sbmlump.model.reduced import ExactProof, ReducedSystem
-from sbmlump.proof.claims import Refutation
-from sbmlump.proof.files import NoLumping
+from sbmlump.model import ExactProof, ReducedSystem
+from sbmlump.proof import NoLumping, Refutation
 
 F = Fraction
 
@@ -180,7 +179,7 @@ def test_a_frozen_constant_is_refuted(tmp_path: Path, name: str) -> None:
 
 
 def _numbers(reduction: ReducedSystem) -> tuple[list[str], list[float]]:
-    from sbmlump.model.evaluate import values_of
+    from sbmlump.model import values_of
 
     table = reduction.system.constant_values
     return list(table), values_of(reduction.system.graph, list(table.values())).tolist()

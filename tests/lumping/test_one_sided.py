@@ -13,10 +13,9 @@ from lumping_cases import make
 from one_sided import contradicted, one_sided_system
 
 from sbmlump.jobs import reduce
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.exact.partition import reduce_forward
-from sbmlump.model.reduced import ExactProof, parse_observables
-from sbmlump.proof.claims import Claim, LumpedStates, Refutation, certify
+from sbmlump.methods import lump_exactly, reduce_forward
+from sbmlump.model import ExactProof, parse_observables
+from sbmlump.proof import Claim, LumpedStates, Refutation, certify
 
 
 @given(st.integers(0, 10**9))

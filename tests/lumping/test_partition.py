@@ -14,16 +14,18 @@ from scipy.integrate import solve_ivp
 
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.examples import multisite, network_from_reactions, ring, sir_age_groups
-from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.exact.partition import (
-    backward_equivalence,
-    forward_equivalence,
-    reduce_backward,
-    reduce_forward,
+from sbmlump.methods import backward_equivalence, forward_equivalence, lump_exactly, reduce_backward, reduce_forward
+from sbmlump.model import (
+    Constant,
+    Embedding,
+    Event,
+    ExactProof,
+    Graph,
+    LinearLumping,
+    OdeSystem,
+    Quantity,
+    parse_observables,
 )
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import Embedding, ExactProof, LinearLumping, parse_observables
-from sbmlump.model.system import Constant, Event, OdeSystem, Quantity
 
 NAMES = ("A", "B", "C", "D")
 

@@ -10,11 +10,9 @@ from lumping_cases import make
 
 from sbmlump.errors import LimitError
 from sbmlump.examples import multisite
-from sbmlump.methods.exact.partition import reduce_backward
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import ExactProof, parse_observables
-from sbmlump.model.system import Assigned, Constant, OdeSystem
-from sbmlump.proof.claims import Claim, CopiedStates, Refutation, certify
+from sbmlump.methods import reduce_backward
+from sbmlump.model import Assigned, Constant, ExactProof, Graph, OdeSystem, parse_observables
+from sbmlump.proof import Claim, CopiedStates, Refutation, certify
 
 
 def claim_for(system: OdeSystem, *observed: str) -> Claim:

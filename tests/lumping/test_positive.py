@@ -10,11 +10,8 @@ from hypothesis import strategies as st
 from lumping_cases import make
 
 from sbmlump.jobs import reduce
-from sbmlump.model.evaluate import Evaluator
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import ExactProof
-from sbmlump.model.text import parse_expression
-from sbmlump.proof.real_points import with_positive_arguments
+from sbmlump.model import Evaluator, ExactProof, Graph, parse_expression
+from sbmlump.proof import with_positive_arguments
 
 BASES = ("x", "y", "(x + 2*y)", "(x - y)", "(x*y)", "x^2", "(x - y)^3", "exp(x)*y")
 PARTS = (

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from sbmlump.dynamics.vector_field import Budget, WorkLimitError
-from sbmlump.methods.approximate.search import Proposal, best_up_to, first_within, sizes, smallest_within
-from sbmlump.methods.approximate.subspaces import Affine
+from sbmlump.dynamics import Budget, WorkLimitError
+from sbmlump.methods import Affine, Proposal, best_up_to, first_within, sizes, smallest_within
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.model.reduced import ExactProof
-from sbmlump.proof.claims import Refutation
+from sbmlump.model import ExactProof
+from sbmlump.proof import Refutation
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

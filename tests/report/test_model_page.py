@@ -9,19 +9,20 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import (
+from sbmlump.model import (
     ErrorEstimate,
     ExactProof,
+    Graph,
     LinearLumping,
     Lump,
     LumpingMatrix,
     Observable,
+    OdeSystem,
+    Quantity,
     ReducedSystem,
 )
-from sbmlump.model.system import OdeSystem, Quantity
-from sbmlump.report.model_page import certificate_words, matrix_svg, number, write_model_page
-from sbmlump.simulators.compare import ErrorReport, quantity_errors
+from sbmlump.report import certificate_words, matrix_svg, number, write_model_page
+from sbmlump.simulators import ErrorReport, quantity_errors
 
 HOSTILE = '<script>alert("x")</script> & "quotes"'
 VOID = {"meta", "br", "link", "img", "input", "hr"}

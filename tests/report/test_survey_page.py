@@ -10,9 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sbmlump.report.survey_page import summarise, write_survey_page
-from sbmlump.survey.job import Row
-from sbmlump.survey.run import read_rows, write_part
+from sbmlump.report import summarise, write_survey_page
+from sbmlump.survey import Row, read_rows, write_part
 
 IDENTITY = {
     "version": "0", "began": "2024-01-01T00:00:00Z", "machine": "m", "store": "0" * 64, "methods": ["exact"],

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import libsbml
 
-from sbmlump.model.system import OdeSystem
-from sbmlump.sbml.read.load import ReadResult, read
+from sbmlump.model import OdeSystem
+from sbmlump.sbml import ReadResult
+from sbmlump.sbml.read.load import read
 
 MATHML = 'xmlns="http://www.w3.org/1998/Math/MathML"'
 _CORE = {1: "level1", 2: "level2/version{v}", 3: "level3/version{v}/core"}

@@ -13,11 +13,10 @@ from network_models import saved, sbml_model, twin_chains
 import sbmlump
 from sbmlump.errors import UsageError
 from sbmlump.jobs import sbml_of
-from sbmlump.methods.reactions import reconstruct
-from sbmlump.model.reduced import ExactProof, ReducedSystem
-from sbmlump.proof.files import verify
-from sbmlump.sbml.annotation import derived_from, resources_of
-from sbmlump.sbml.read.load import load_sbml
+from sbmlump.methods import reconstruct
+from sbmlump.model import ExactProof, ReducedSystem
+from sbmlump.proof import verify
+from sbmlump.sbml import derived_from, load_sbml, resources_of
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "annotation.xsd"
 MODEL = "http://biomodels.net/model-qualifiers/"

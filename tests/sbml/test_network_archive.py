@@ -18,8 +18,8 @@ from network_models import saved, twin_chains
 
 import sbmlump
 from sbmlump.jobs import sbml_of, written_system
-from sbmlump.model.reduced import ReducedSystem
-from sbmlump.sbml.archive import reduction_archive, targets_of
+from sbmlump.model import ReducedSystem
+from sbmlump.sbml import reduction_archive, targets_of
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
 from sbmlump.jobs import sbml_of
-from sbmlump.methods.reactions import as_network
-from sbmlump.model.reduced import ExactProof, ReducedSystem
-from sbmlump.proof.files import verify
-from sbmlump.sbml.read.load import load_sbml
+from sbmlump.methods import as_network
+from sbmlump.model import ExactProof, ReducedSystem
+from sbmlump.proof import verify
+from sbmlump.sbml import load_sbml
 
 KEPT: list[Any] = []
 

@@ -19,8 +19,7 @@ from sbml.read_models import compartment, listed, parameter, reaction, sbml, spe
 import sbmlump
 from sbmlump.errors import InputError
 from sbmlump.files import read_model_file
-from sbmlump.sbml.read.document import open_sbml
-from sbmlump.sbml.read.precheck import as_utf8, prepare_bytes
+from sbmlump.sbml import as_utf8, open_sbml, prepare_bytes
 
 NAME = "Zelle für µ-Größen é"
 BODY = (

@@ -20,7 +20,7 @@ from sbml.read_models import (
     system_of,
 )
 
-from sbmlump.model.text import to_text
+from sbmlump.model import to_text
 
 
 def model(*parts: str, where: str = "") -> str:

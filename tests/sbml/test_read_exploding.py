@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbmlump.errors import LimitError
-from sbmlump.model.graph import MAX_BITS, Graph, Node, Op
-from sbmlump.model.properties import explodes, require_writable, written_sizes
+from sbmlump.model import MAX_BITS, Graph, Node, Op, explodes, require_writable, written_sizes
 
 _SECONDS = 3.0  # of processor time, for one command on one file; 0.1 is what most take
 _MEGABYTES = 500

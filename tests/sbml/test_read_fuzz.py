@@ -24,7 +24,7 @@ from sbml.read_models import (
 )
 
 from sbmlump.errors import InputError, Reason
-from sbmlump.model.system import OdeSystem
+from sbmlump.model import OdeSystem
 from sbmlump.sbml.read.load import read
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 300

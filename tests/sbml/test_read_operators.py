@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sbml.read_models import MATHML, codes_of, listed, math, parameter, rule, sbml, system_of
 
-from sbmlump.model.evaluate import values_of
+from sbmlump.model import values_of
 
 X = 0.375
 

@@ -10,9 +10,8 @@ import pytest
 from sbml.read_models import MATHML, listed, parameter, sbml, system_of
 
 from sbmlump.errors import InputError
-from sbmlump.sbml.read.document import open_sbml
+from sbmlump.sbml import formula_depth, is_on_fast_path, open_sbml, prepare_bytes
 from sbmlump.sbml.read.load import read
-from sbmlump.sbml.read.precheck import formula_depth, is_on_fast_path, prepare_bytes
 
 
 def refusal(data: bytes) -> InputError:

@@ -23,7 +23,7 @@ from sbml.read_models import (
 )
 
 from sbmlump.errors import UnsupportedModelError
-from sbmlump.sbml.read.load import load_sbml
+from sbmlump.sbml import load_sbml
 
 AROUND = listed("Compartments", compartment()) + listed("Species", species("A"))
 

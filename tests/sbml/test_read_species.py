@@ -21,8 +21,7 @@ from sbml.read_models import (
     system_of,
 )
 
-from sbmlump.model.system import OdeSystem
-from sbmlump.model.text import to_text
+from sbmlump.model import OdeSystem, to_text
 
 
 def model(*parts: str, where: str = "", **options: object) -> str:

@@ -9,9 +9,8 @@ import pytest
 from sbml.write_models import chain, reduced_chain
 
 from sbmlump.errors import InputError, LimitError
-from sbmlump.model.reduced import ErrorEstimate, Lump
-from sbmlump.sbml.annotation import lumping_annotation, read_lumping_annotation
-from sbmlump.sbml.write.document import write_reduction, write_system
+from sbmlump.model import ErrorEstimate, Lump
+from sbmlump.sbml import lumping_annotation, read_lumping_annotation, write_reduction, write_system
 
 SBML = '<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model><annotation>'
 END = "</annotation></model></sbml>"

@@ -26,11 +26,8 @@ from sbml.read_models import (
 
 import sbmlump
 from sbmlump import OdeSystem, SbmlumpError
-from sbmlump.model.equality import differences
-from sbmlump.model.graph import Graph
-from sbmlump.model.system import Assigned, Constant, Participant, Quantity, Reaction
-from sbmlump.sbml.read.load import parse_sbml
-from sbmlump.sbml.write.document import write_system
+from sbmlump.model import Assigned, Constant, Graph, Participant, Quantity, Reaction, differences
+from sbmlump.sbml import parse_sbml, write_system
 
 
 def written(folder: Path, text: str) -> tuple[OdeSystem, bytes]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sbmlump.errors import InputError
-from sbmlump.sbml.read.load import load_sbml, read
-from sbmlump.sbml.write.document import write_system
+from sbmlump.sbml import load_sbml, write_system
+from sbmlump.sbml.read.load import read
 
 
 @pytest.mark.corpus

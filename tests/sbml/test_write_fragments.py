@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.sbml.annotation import (
+from sbmlump.sbml import (
     CARRIED,
     XHTML,
     annotation_text,

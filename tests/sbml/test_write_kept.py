@@ -14,7 +14,7 @@ from sbml.read_models import read_text
 import sbmlump
 from sbmlump.cli import run
 from sbmlump.jobs import written_as_sbml
-from sbmlump.sbml.write.document import WrittenSbml, system_document
+from sbmlump.sbml import WrittenSbml, system_document
 
 CORE = "http://www.sbml.org/sbml/level3/version2/core"
 PACKAGE = "http://www.sbml.org/sbml/level3/version1/{0}/version{1}"

@@ -8,8 +8,7 @@ import pytest
 from network_models import saved, sbml_model
 
 import sbmlump
-from sbmlump.sbml.write.document import write_system
-from sbmlump.sbml.write.roles import HELPER_PREFIX
+from sbmlump.sbml import HELPER_PREFIX, write_system
 from sbmlump.simulators import QuantitySelection, simulator_named
 
 

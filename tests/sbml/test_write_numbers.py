@@ -11,9 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sbmlump.errors import LimitError, SbmlumpError
-from sbmlump.sbml.read.load import parse_sbml
-from sbmlump.sbml.write.document import check_written
-from sbmlump.sbml.write.mathml import NumberTexts, attribute_text, is_decimal
+from sbmlump.sbml import NumberTexts, attribute_text, check_written, is_decimal, parse_sbml
 
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 

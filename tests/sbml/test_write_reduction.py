@@ -12,10 +12,8 @@ import pytest
 import roadrunner
 from sbml.write_models import chain, reduced_chain
 
-from sbmlump.model.reduced import Lump, ReducedSystem
-from sbmlump.model.system import Constant, Event
-from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import formula, write_reduction
+from sbmlump.model import Constant, Event, Lump, ReducedSystem
+from sbmlump.sbml import formula, load_sbml, write_reduction
 
 
 def document_of(reduced: ReducedSystem) -> Any:

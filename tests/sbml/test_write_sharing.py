@@ -6,11 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sbmlump.model.graph import Graph, Node
-from sbmlump.model.system import Constant, OdeSystem
-from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import write_system
-from sbmlump.sbml.write.roles import choose_helpers
+from sbmlump.model import Constant, Graph, Node, OdeSystem
+from sbmlump.sbml import choose_helpers, load_sbml, write_system
 
 
 def doubling(graph: Graph, levels: int) -> Node:

@@ -17,12 +17,13 @@ from sbml.read_models import listed, parameter, sbml, system_of
 from sbml.write_models import chain, jump
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.model.graph import Graph, Node
-from sbmlump.model.system import (
+from sbmlump.model import (
     Assigned,
     Constant,
     Constraint,
     Event,
+    Graph,
+    Node,
     OdeSystem,
     Participant,
     Quantity,
@@ -30,8 +31,7 @@ from sbmlump.model.system import (
     Unit,
     UnitDefinition,
 )
-from sbmlump.sbml.read.load import load_sbml
-from sbmlump.sbml.write.document import write_system
+from sbmlump.sbml import load_sbml, write_system
 
 
 def model_of(data: bytes) -> Any:

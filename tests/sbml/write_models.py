@@ -5,17 +5,22 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from sbmlump.model.graph import Graph
-from sbmlump.model.reduced import ExactProof, LinearLumping, Lump, LumpingMatrix, Observable, ReducedSystem
-from sbmlump.model.system import (
+from sbmlump.model import (
     Assigned,
     Constant,
     Event,
+    ExactProof,
+    Graph,
+    LinearLumping,
+    Lump,
+    LumpingMatrix,
+    Observable,
     OdeSystem,
     Origin,
     Participant,
     Quantity,
     Reaction,
+    ReducedSystem,
     Unit,
     UnitDefinition,
 )

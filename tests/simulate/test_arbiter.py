@@ -12,8 +12,8 @@ from simulate.simulation_models import math_of, number, ode, scaled
 import sbmlump
 from sbmlump import jobs
 from sbmlump.jobs import ContradictedError, run_reduction, simulate_reduction, written_as_sbml
-from sbmlump.methods.registry import reduce_options
-from sbmlump.simulators.protocol import simulated_file
+from sbmlump.methods import reduce_options
+from sbmlump.simulators import simulated_file
 
 
 def wrong_reduction(path, observe, factor):

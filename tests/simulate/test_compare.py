@@ -26,9 +26,9 @@ from simulate.simulation_models import (
     scaled,
 )
 
-from sbmlump.dynamics.time_span import TimeSpan
+from sbmlump.dynamics import TimeSpan
 from sbmlump.errors import InputError, UnsupportedModelError, UsageError
-from sbmlump.model.graph import Graph
+from sbmlump.model import Graph
 from sbmlump.simulators import Definition, IntegrationError, compare
 
 
@@ -161,7 +161,7 @@ def test_a_pole_is_reported_with_the_time_reached(file):
 
 def test_an_end_time_of_its_own_that_is_too_long_is_shortened(file, monkeypatch):
     path = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
-    module = sys.modules["sbmlump.simulators.compare"]
+    module = sys.modules["sbmlump.simulators.comparison"]
     monkeypatch.setattr(module, "time_span_of_model", lambda *_: TimeSpan(2.0, "made to be too long"))
     report = compare(path, path)
     assert report.until == 0.5

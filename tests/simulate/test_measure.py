@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sbmlump.simulators.compare import Scale, largest, quantity_errors
+from sbmlump.simulators import Scale, largest, quantity_errors
 
 
 def test_errors_by_hand():

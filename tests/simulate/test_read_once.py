@@ -14,7 +14,7 @@ from network_models import saved, twin_chains
 
 from sbmlump import verify
 from sbmlump.jobs import check, run_reduction
-from sbmlump.methods.registry import ReduceOptions
+from sbmlump.methods import ReduceOptions
 from sbmlump.simulators import arbiter
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from network_models import sbml_model
 from simulate.simulation_models import math_of, number, ode, parameter, scaled
 
+from sbmlump.dynamics import TimeSwitches
 from sbmlump.isolate import Limits
-from sbmlump.model.graph import Graph
-from sbmlump.simulators import compare
-from sbmlump.simulators.protocol import IntegrationError, TimeSwitches, simulated_file
+from sbmlump.model import Graph
+from sbmlump.simulators import IntegrationError, compare, simulated_file
 
 TIME = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> t </csymbol>'
 

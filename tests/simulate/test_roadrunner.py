@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from simulate.simulation_models import chain, jump_at, ode, scaled
 
-from sbmlump.simulators import IntegrationError, QuantitySelection, simulator_named
-from sbmlump.simulators.protocol import simulated_file
+from sbmlump.simulators import IntegrationError, QuantitySelection, simulated_file, simulator_named
 
 
 def load(path):

@@ -12,9 +12,16 @@ from network_models import saved, sbml_model, twin_chains
 import sbmlump
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.jobs import sbml_of
-from sbmlump.simulators import IntegrationError, QuantitySelection, compare, simulator_for, simulator_named
-from sbmlump.simulators.compare import COMPILE_LIMITS
-from sbmlump.simulators.protocol import ModelIndex, simulated_file
+from sbmlump.sbml import ModelIndex
+from sbmlump.simulators import (
+    COMPILE_LIMITS,
+    IntegrationError,
+    QuantitySelection,
+    compare,
+    simulated_file,
+    simulator_for,
+    simulator_named,
+)
 
 NAMES = ["own", "scipy", "copasi"]
 

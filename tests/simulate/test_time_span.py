@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulate.simulation_models import chain, jump_at, number, ode, scaled
 
-from sbmlump.dynamics.time_span import round_above
-from sbmlump.simulators import compare, simulator_named, time_span_of_model
-from sbmlump.simulators.protocol import simulated_file
+from sbmlump.dynamics import round_above
+from sbmlump.simulators import compare, simulated_file, simulator_named, time_span_of_model
 
 
 def span_of(path):

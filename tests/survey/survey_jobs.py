@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from sbmlump.survey.job import survey_model
+from sbmlump.survey import survey_model
 
 
 def doubled(value, emit):
@@ -60,7 +60,7 @@ def mixed(task, skip, emit):
 
 def dies_at_b(task, skip, emit):
     """The real job, one observable after the other, that crashes while it is at B."""
-    from sbmlump.survey.job import Begun
+    from sbmlump.survey import Begun
 
     def listen(message):
         emit(message)
@@ -113,7 +113,7 @@ def write_models(folder: Path, names):
     """Files of the chain model under the given names, and what a survey has to know of them."""
     import hashlib
 
-    from sbmlump.survey.job import SurveyModel
+    from sbmlump.survey import SurveyModel
 
     folder.mkdir(parents=True, exist_ok=True)
     models = []

@@ -14,8 +14,7 @@ import survey_jobs as jobs
 
 import sbmlump
 from sbmlump.errors import LimitError
-from sbmlump.survey.job import Settings, Task
-from sbmlump.survey.run import SurveyRequest, read_rows, run_survey
+from sbmlump.survey import Settings, SurveyRequest, Task, read_rows, run_survey
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
@@ -119,7 +118,7 @@ def test_another_version_on_a_worker(tmp_path):
 
 
 def test_no_scheduler(tmp_path):
-    from sbmlump.survey.on_dask import run_on_dask
+    from sbmlump.survey import run_on_dask
 
     models = jobs.write_models(tmp_path / "in", ["one"])
     with pytest.raises(LimitError) as caught:

@@ -16,8 +16,16 @@ import survey_jobs as jobs
 
 from sbmlump.cli import run as run_command
 from sbmlump.errors import UsageError
-from sbmlump.survey.job import Settings, parse_observe, parse_shard, plan_tasks
-from sbmlump.survey.run import SurveyRequest, read_rows, result_files, run_survey
+from sbmlump.survey import (
+    Settings,
+    SurveyRequest,
+    parse_observe,
+    parse_shard,
+    plan_tasks,
+    read_rows,
+    result_files,
+    run_survey,
+)
 
 SIZES = {"A": 2, "B": 3, "C": 4, "D": 1, "E": 1}
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import survey_jobs as jobs
 
-from sbmlump.report.survey_page import write_survey_page
-from sbmlump.survey.job import read_identity
-from sbmlump.survey.run import SCHEMA, SurveyRequest, read_rows, run_survey
+from sbmlump.report import write_survey_page
+from sbmlump.survey import SCHEMA, SurveyRequest, read_identity, read_rows, run_survey
 
 duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "survey.md"

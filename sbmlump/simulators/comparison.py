@@ -773,7 +773,7 @@ def compare(
     definitions : mapping from observable to Definition, optional
         How observables follow from quantities of the original, for those that it does not hold under the same id.
     simulator : str or Simulator
-        A name in :data:`~sbmlump.simulators.compare.SIMULATORS`, or an object that runs SBML files. A model that is
+        A name in :data:`~sbmlump.simulators.comparison.SIMULATORS`, or an object that runs SBML files. A model that is
         too large for ``roadrunner`` to compile is simulated by ``own``; a remark says so.
     limits : Limits, optional
         Where given, the simulations run in a child process with these limits, so that a simulator that crashes or
@@ -879,7 +879,7 @@ def _unknown(name: str, path: Path, index: ModelIndex) -> Reason:
 
 
 def _scales(pairs: Mapping[str, _Pair], index: ModelIndex, run: PairRun) -> dict[str, Scale]:
-    """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulators.compare.Scale`.
+    """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulators.comparison.Scale`.
 
     An observable has the sizes of what it is computed from; species are of one kind, by what they are read as.
     """

@@ -1,0 +1,15 @@
+from .antimony import RESERVED as RESERVED
+from .antimony import antimony_text as antimony_text
+from .antimony import number_text as number_text
+from .antimony import sbml_of_antimony as sbml_of_antimony
+from .latex import latex_equations as latex_equations
+from .latex import latex_reduction as latex_reduction
+from .latex import lumping_csv as lumping_csv
+from .latex import node_to_latex as node_to_latex
+from .ode_read import initial_partition as initial_partition
+from .ode_read import load_ode as load_ode
+from .ode_read import parse_ode as parse_ode
+from .ode_write import write_ode as write_ode
+from .odebase import compare_systems as compare_systems
+from .odebase import load_odebase as load_odebase
+from .odebase import parse_odebase as parse_odebase

@@ -1,0 +1,14 @@
+from .claims import Claim as Claim
+from .claims import CopiedStates as CopiedStates
+from .claims import EliminatedStates as EliminatedStates
+from .claims import LumpedStates as LumpedStates
+from .claims import Refutation as Refutation
+from .claims import certify as certify
+from .claims import symbolic_but as symbolic_but
+from .files import NoLumping as NoLumping
+from .files import claim_of_files as claim_of_files
+from .files import reduction_of_files as reduction_of_files
+from .files import verify as verify
+from .identity import failure_bound as failure_bound
+from .identity import run_trials as run_trials
+from .real_points import with_positive_arguments as with_positive_arguments

@@ -1,0 +1,16 @@
+from .laws import ConservationLaw as ConservationLaw
+from .laws import linear_integrals as linear_integrals
+from .laws import near_laws as near_laws
+from .laws import stoichiometric_laws as stoichiometric_laws
+from .laws import stoichiometry as stoichiometry
+from .network import Balance as Balance
+from .network import BalanceSettings as BalanceSettings
+from .network import Network as Network
+from .network import balance_of as balance_of
+from .network import network_of as network_of
+from .network import non_negative_rates as non_negative_rates
+from .summary import Kept as Kept
+from .summary import Structure as Structure
+from .summary import element_counts as element_counts
+from .summary import kept_properties as kept_properties
+from .summary import structure_of as structure_of
