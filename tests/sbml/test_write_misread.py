@@ -8,8 +8,8 @@ import pytest
 from network_models import saved, sbml_model
 
 import sbmlump
-from sbmlump.sbml import HELPER_PREFIX, write_system
-from sbmlump.simulators import QuantitySelection, simulator_named
+from sbmlump.sbml import HELPER_PREFIX, QuantitySelection, write_system
+from sbmlump.simulators import simulator_named
 
 
 def model(tmp_path: Path, law: str) -> Path:

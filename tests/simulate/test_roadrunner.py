@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from simulate.simulation_models import chain, jump_at, ode, scaled
 
-from sbmlump.simulators import IntegrationError, QuantitySelection, simulated_file, simulator_named
+from sbmlump.sbml import QuantitySelection
+from sbmlump.simulators import IntegrationError, simulated_file, simulator_named
 
 
 def load(path):

@@ -12,11 +12,10 @@ from network_models import saved, sbml_model, twin_chains
 import sbmlump
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.jobs import sbml_of
-from sbmlump.sbml import ModelIndex
+from sbmlump.sbml import ModelIndex, QuantitySelection
 from sbmlump.simulators import (
     COMPILE_LIMITS,
     IntegrationError,
-    QuantitySelection,
     compare,
     simulated_file,
     simulator_for,
