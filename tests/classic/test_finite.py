@@ -14,7 +14,7 @@ import roadrunner
 import sbmlump
 from sbmlump.errors import UnsupportedModelError
 from sbmlump.examples import network_from_reactions
-from sbmlump.methods import METHODS, registry
+from sbmlump.methods import METHODS
 from sbmlump.model import Assigned, ErrorEstimate, Event, OdeSystem, ReducedSystem
 from tests.network_models import saved, sbml_model
 
@@ -121,7 +121,7 @@ def test_every_method_is_refused_what_is_undefined_at_its_initial_values(monkeyp
 
     for name in METHODS:
         whole = with_a_share()
-        monkeypatch.setattr(registry, "_DIRECT", dict.fromkeys(METHODS, lambda *_, whole=whole: whole))
+        monkeypatch.setattr(METHODS[name], "reduce", lambda *_, whole=whole: whole)
         with pytest.raises(UnsupportedModelError, match="share"):
             sbmlump.reduce(system, "R", name)
         monkeypatch.undo()
@@ -139,7 +139,7 @@ def test_a_reduction_that_cannot_be_followed_is_refused(monkeypatch: pytest.Monk
     system = ligand_from_outside()
     lost = ErrorEstimate("qssa", 6.0, 2, 0.2, math.inf, math.inf, details={"nominal_error": None})
     whole = replace(sbmlump.reduce(system, "R", "none"), certificate=lost)
-    monkeypatch.setattr(registry, "_DIRECT", {"exact": lambda *_: whole})
+    monkeypatch.setattr(METHODS["exact"], "reduce", lambda *_: whole)
     with pytest.raises(UnsupportedModelError) as caught:
         sbmlump.reduce(system, "R")
     assert caught.value.reasons[0].code == "not-followed"

@@ -14,7 +14,7 @@ from network_models import saved, twin_chains
 
 from sbmlump import verify
 from sbmlump.jobs import check, run_reduction
-from sbmlump.methods import ReduceOptions
+from sbmlump.methods import reduce_options
 from sbmlump.simulators import arbiter
 
 
@@ -43,7 +43,7 @@ def test_reduce_check_and_verify_parse_each_document_once(
     tmp_path: Path, parses: Callable[[], int], simulator: str
 ) -> None:
     path, reduced = saved(tmp_path, twin_chains()), tmp_path / "reduced.xml"
-    outcome = run_reduction(path, ["C"], ReduceOptions("exact", simulator=simulator), reduced)
+    outcome = run_reduction(path, ["C"], reduce_options("exact", simulator=simulator), reduced)
     assert outcome.report is not None
     assert parses() == 2  # the original, and what was written
     assert check(path, reduced, simulator=simulator).max_relative_error < 1e-6
@@ -53,7 +53,7 @@ def test_reduce_check_and_verify_parse_each_document_once(
 
 
 def test_an_archive_takes_no_further_reading(tmp_path: Path, parses: Callable[[], int]) -> None:
-    run_reduction(saved(tmp_path, twin_chains()), ["C"], ReduceOptions("exact"), tmp_path / "reduced.omex")
+    run_reduction(saved(tmp_path, twin_chains()), ["C"], reduce_options("exact"), tmp_path / "reduced.omex")
     assert parses() == 2
 
 
@@ -63,6 +63,6 @@ def test_what_has_to_be_settled_is_settled_by_what_was_read(
     always = partial(arbiter.settle, settings=replace(arbiter.ARBITER, suspicious=1e-14))
     monkeypatch.setattr(arbiter, "settle", always)
     path = saved(tmp_path, twin_chains())
-    outcome = run_reduction(path, ["C"], ReduceOptions("exact"), tmp_path / "reduced.xml")
+    outcome = run_reduction(path, ["C"], reduce_options("exact"), tmp_path / "reduced.xml")
     assert {reason.code for reason in outcome.reasons} & {"sensitive-model", "simulator-differs"}
     assert parses() == 2
