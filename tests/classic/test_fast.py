@@ -22,6 +22,7 @@ from sbmlump.methods import (
     solve,
     time_scales,
 )
+from sbmlump.methods.elimination import timescales
 from sbmlump.model import (
     ErrorEstimate,
     Event,
@@ -233,7 +234,7 @@ def test_the_choice_of_fast_states_does_a_bounded_amount_of_work(monkeypatch: py
     system = network_from_reactions(
         [("A -> B", 1), ("B -> C", 1000), ("C ->", Fraction(1, 2))], initial={"A": 10, "B": 0, "C": 0}
     )
-    monkeypatch.setattr("sbmlump.methods.elimination.timescales._WORK", 1e-9)
+    monkeypatch.setattr(timescales, "CHOICE", replace(timescales.CHOICE, work=1e-9))
     with pytest.raises(UnsupportedModelError, match="used up") as caught:
         quasi_steady_state(system, parse_observables(system, ["C"]), trial=EnsembleSettings(until=10.0, ensemble=1))
     assert [one.code for one in caught.value.reasons] == ["no-fast-quantity"]

@@ -940,16 +940,44 @@ def _first(proposals: Iterable[Proposal]) -> list[Proposal]:
 # Levenberg, Quart. Appl. Math. 2 (1944), doi 10.1090/qam/10666; Marquardt, SIAM J. 11 (1963), doi 10.1137/0111030.
 
 
-_RANKS: Final = (0, 3, 10, 25, 60, 150)
-"""Dampings to try: the squares of these singular values of the Jacobian, so that so many directions move freely."""
-_LENGTHS: Final = (1.0, 0.3)
-_GIVE_UP: Final = 2.0
-_POINTS: Final = 100
-_STEPS: Final = 400
-_RUNS: Final = 72
-_END_TIMES: Final = 16
-_LOOK_BACK: Final = 3
-_SHARPNESS: Final = 4.0  # the errors are weighed by their own size, so that the worst ones count most
+@dataclass(frozen=True, slots=True)
+class DescentSettings:
+    """Levenberg-Marquardt refinement of a candidate.
+
+    Attributes
+    ----------
+    ranks : tuple[int, ...]
+        Dampings to try: the squares of these singular values of the Jacobian, so that so many directions move freely.
+    lengths : tuple[float, ...]
+        Parts of a step that are tried.
+    give_up : float
+        Relative error beyond which a run is not followed further.
+    points : int
+        Points of a trajectory that take part.
+    most_steps : int
+        Steps of the integration of a trial.
+    runs : int
+        Runs that take part at most.
+    end_times : int
+        End times of adjoints.
+    look_back : int
+        Steps over which progress is judged.
+    sharpness : float
+        The errors are weighed by their own size to this power, so that the worst ones count most.
+    """
+
+    ranks: tuple[int, ...] = (0, 3, 10, 25, 60, 150)
+    lengths: tuple[float, ...] = (1.0, 0.3)
+    give_up: float = 2.0
+    points: int = 100
+    most_steps: int = 400
+    runs: int = 72
+    end_times: int = 16
+    look_back: int = 3
+    sharpness: float = 4.0
+
+
+DESCENT: Final = DescentSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -966,7 +994,7 @@ class _State:
         """Norm of the errors of the first points, the larger the error the more it counts."""
         if upto > self.alive:
             return np.inf
-        return float(np.mean(np.abs(self.errors[:, :upto]) ** _SHARPNESS) ** (1 / _SHARPNESS))
+        return float(np.mean(np.abs(self.errors[:, :upto]) ** DESCENT.sharpness) ** (1 / DESCENT.sharpness))
 
 
 class _Refinement:
@@ -974,9 +1002,9 @@ class _Refinement:
         training = search.training
         self.search = search
         self.field = training.vector_field
-        step = max(1, len(training.times) // _POINTS)
+        step = max(1, len(training.times) // DESCENT.points)
         index = np.unique(np.concatenate([np.arange(0, len(training.times), step), [len(training.times) - 1]]))
-        self.rows = np.arange(min(_RUNS, len(training.states)))
+        self.rows = np.arange(min(DESCENT.runs, len(training.states)))
         self.times = training.times[index]
         self.states = training.states[np.ix_(self.rows, index)]
         self.constants = search.constants[self.rows]
@@ -989,7 +1017,9 @@ class _Refinement:
 
     # -- simulation --------------------------------------------------------------------------------
 
-    def states_of(self, maps: list[Affine], give_up: float = _GIVE_UP, steps: int = _STEPS) -> list[_State]:
+    def states_of(
+        self, maps: list[Affine], give_up: float = DESCENT.give_up, steps: int = DESCENT.most_steps
+    ) -> list[_State]:
         """Simulate candidates side by side; runs that are off by more than ``give_up`` are not followed further."""
         r, p = len(self.rows), self.pinned.shape[0]
         field = lifted_field(self.field, maps, self.constants, self.numbers)
@@ -1024,14 +1054,14 @@ class _Refinement:
     def step(self, state: _State) -> list[Affine]:
         """A Levenberg–Marquardt step for each damping and length."""
         m = state.alive
-        count = min(_END_TIMES, m - 1)
+        count = min(DESCENT.end_times, m - 1)
         ends = np.unique(np.linspace(1, m - 1, count).round().astype(np.int64))
         self.search.budget.add(self._step_work(state.map.size, m, len(ends)))
         slopes = self._jacobian(state, ends)
         if slopes is None or not np.isfinite(slopes[0]).all():
             return []
         jacobian, residual = slopes
-        weight = np.abs(residual) ** (_SHARPNESS / 2 - 1)
+        weight = np.abs(residual) ** (DESCENT.sharpness / 2 - 1)
         top = weight.max(initial=0.0)
         weight = np.maximum(weight / top, 1e-2) if top > 0 else np.ones_like(weight)
         jacobian, residual = jacobian * weight[:, None], residual * weight
@@ -1041,12 +1071,12 @@ class _Refinement:
         vectors = vectors[:, ::-1]
         onto = vectors.T @ (residual if wide else jacobian.T @ residual)
         found = []
-        for rank in _RANKS:
+        for rank in DESCENT.ranks:
             if rank >= len(values) or values[rank] <= 1e-14 * values[0]:
                 break
             change = -(vectors @ (onto / (values + values[rank])))
             change = jacobian.T @ change if wide else change
-            moved = [self._moved(state.map, length * change) for length in _LENGTHS]
+            moved = [self._moved(state.map, length * change) for length in DESCENT.lengths]
             found += [one for one in moved if one is not None]
         return found
 
@@ -1175,7 +1205,9 @@ def refine(
             course.append(worst)
             if wanted is not None and _hopeless(course, wanted, iterations - iteration):
                 break
-            tried = job.states_of(moved, min(_GIVE_UP, 2.0 * worst + 1e-3), min(_STEPS, max(150, 2 * steps)))
+            tried = job.states_of(
+                moved, min(DESCENT.give_up, 2.0 * worst + 1e-3), min(DESCENT.most_steps, max(150, 2 * steps))
+            )
         else:
             tried = job.states_of(moved)
         best = max(tried, key=lambda one: (one.alive, -one.cost(one.alive)))
@@ -1196,7 +1228,7 @@ def refine(
 
 def _hopeless(course: list[float], wanted: float, left: int) -> bool:
     """Whether the error, falling twice as fast as in the last steps, would still be above what is wanted."""
-    if len(course) <= _LOOK_BACK or course[-1] <= wanted:
+    if len(course) <= DESCENT.look_back or course[-1] <= wanted:
         return False
-    rate = (course[-1] / course[-1 - _LOOK_BACK]) ** (2 / _LOOK_BACK)
+    rate = (course[-1] / course[-1 - DESCENT.look_back]) ** (2 / DESCENT.look_back)
     return bool(course[-1] * min(rate, 1.0) ** left > wanted)

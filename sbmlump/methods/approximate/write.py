@@ -36,9 +36,28 @@ __all__ = ["Form", "WrittenSystem", "write_projection", "non_negative_projection
 
 Array = NDArray[np.float64]
 Form = Literal["expanded", "lifted"]
-_NEGLIGIBLE: Final = 1e-13  # of the largest term of its row: coefficients that rounding leaves behind
-_AGREEMENT: Final = 1e-6
-_MAX_EXPANDED: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenProjection:
+    """When a projected system is written as polynomials.
+
+    Attributes
+    ----------
+    negligible : float
+        Of the largest term of its row: coefficients that rounding leaves behind.
+    agreement : float
+        Relative difference to which the written system must give the projected rates.
+    most_terms : int
+        Terms up to which polynomials are expanded.
+    """
+
+    negligible: float = 1e-13
+    agreement: float = 1e-6
+    most_terms: int = 20_000
+
+
+PROJECTION: Final = WrittenProjection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +272,7 @@ class _Writer:
         graph, problem = self.graph, self.problem
         size = self.k + len(w)
         terms = self.k * size * (size + 1) // 2
-        if not self.keep_parameters and terms <= min(_MAX_EXPANDED, self._lifted_terms()):
+        if not self.keep_parameters and terms <= min(PROJECTION.most_terms, self._lifted_terms()):
             field = problem.vector_field()
             form = field.form if isinstance(field, QuadraticField) else None
             if form is not None:
@@ -275,7 +294,7 @@ class _Writer:
         """About how many terms the lifted form has."""
         graph = self.graph
         points = int(np.count_nonzero(self.lift)) + int(np.count_nonzero(self.offset))
-        if points > _MAX_EXPANDED:
+        if points > PROJECTION.most_terms:
             return points
         fluxes = {term for root in self.problem.rhs() for term in graph.linear_terms(root)}
         return int(points + self.k * len(fluxes))
@@ -347,7 +366,7 @@ class _Writer:
                 table[one, one + 1 :] += line[one + 1 :]
             parts = [
                 graph.mul((graph.decimal(float(whole[a, b])), symbols[a], symbols[b]))
-                for a, b in zip(*np.nonzero(np.abs(whole) > _NEGLIGIBLE * weight), strict=True)
+                for a, b in zip(*np.nonzero(np.abs(whole) > PROJECTION.negligible * weight), strict=True)
             ]
             rates.append(graph.add(parts))
         return rates
@@ -371,7 +390,7 @@ class _Writer:
         full = problem.vector_field().rates(x, np.zeros(len(x), dtype=np.int64))
         wanted = full @ self.matrix.T
         weight = np.abs(full) @ np.abs(self.matrix.T)
-        return bool((np.abs(got - wanted) <= _AGREEMENT * np.maximum(weight.max(axis=0), 1e-300)).all())
+        return bool((np.abs(got - wanted) <= PROJECTION.agreement * np.maximum(weight.max(axis=0), 1e-300)).all())
 
     # -- record --------------------------------------------------------------------------------------
 
@@ -428,13 +447,13 @@ def _core(graph: Graph, node: Node) -> Node:
 def _cleaned(table: Array, weights: Array) -> Array:
     """The table without entries that are rounding errors beside the largest of their row (columns weighed)."""
     size = np.abs(table) * weights
-    least = _NEGLIGIBLE * size.max(axis=1, keepdims=True, initial=0.0)
+    least = PROJECTION.negligible * size.max(axis=1, keepdims=True, initial=0.0)
     return np.where(size > least, table, 0.0)
 
 
 def _without_cancelled(table: Array, terms: Array) -> Array:
     """The table without entries whose terms cancel to rounding errors."""
-    return np.asarray(np.where(np.abs(table) > _NEGLIGIBLE * terms, table, 0.0))
+    return np.asarray(np.where(np.abs(table) > PROJECTION.negligible * terms, table, 0.0))
 
 
 def _fractions(row: Array) -> dict[int, Fraction]:

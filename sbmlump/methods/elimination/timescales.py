@@ -38,11 +38,34 @@ __all__ = ["TimeScales", "nominal_run", "time_scales", "Proposal", "best_choice"
 
 
 Array = NDArray[np.float64]
-_POINTS: Final = 24
-_GAP: Final = 8.0
-_POINTER: Final = 0.5
-_RESTING: Final = 1e-9
-_MAX_STATES: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class TimeScaleSettings:
+    """What counts as fast along the nominal trajectory.
+
+    Attributes
+    ----------
+    points : int
+        Points of the trajectory at which the Jacobian's spectrum is taken; a gap has to be there at most of them.
+    gap : float
+        Ratio of neighbouring time scales that is a gap; below it fast and slow run into each other.
+    share : float
+        Share in the fast modes from which a state is taken for fast.
+    constant : float
+        Modes slower than this part of the fastest belong to conserved totals.
+    most_states : int
+        Eigenvalues of larger Jacobians take minutes.
+    """
+
+    points: int = 24
+    gap: float = 8.0
+    share: float = 0.5
+    constant: float = 1e-9
+    most_states: int = 400
+
+
+TIME_SCALES: Final = TimeScaleSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +139,12 @@ def time_scales(system: OdeSystem, times: Array, states: Array, excluded: Sequen
     LimitError
         If there are more than 400 states (code ``too-large``).
     """
-    if system.size > _MAX_STATES:
-        message = f"time scales are looked for up to {_MAX_STATES} states, not {system.size}; name the fast ones"
+    if system.size > TIME_SCALES.most_states:
+        message = (
+            f"time scales are looked for up to {TIME_SCALES.most_states} states, not {system.size}; name the fast ones"
+        )
         raise LimitError(Reason("too-large", message))
-    chosen = np.unique(np.linspace(1, len(times) - 1, _POINTS).astype(int))
+    chosen = np.unique(np.linspace(1, len(times) - 1, TIME_SCALES.points).astype(int))
     until = float(times[-1])
     scales, counts, gaps = [], [], []
     total = np.zeros(system.size)
@@ -134,7 +159,7 @@ def time_scales(system: OdeSystem, times: Array, states: Array, excluded: Sequen
     mean = total / max(1, len(gaps))
     pointers = {name: float(value) for name, value in zip(system.states, mean, strict=True)}
     enough = len(gaps) >= max(2, len(chosen) // 4)
-    fast = [n for n, v in sorted(pointers.items(), key=lambda i: -i[1]) if v > _POINTER and n not in excluded]
+    fast = [n for n, v in sorted(pointers.items(), key=lambda i: -i[1]) if v > TIME_SCALES.share and n not in excluded]
     seen = [count for count in counts if count]
     fast = fast[: int(np.median(seen))] if seen else []
     return TimeScales(
@@ -176,9 +201,9 @@ def _modes(matrix: Array, until: float) -> tuple[Array, Array, int, float]:
     values = scipy.linalg.eigvals(matrix)
     values = values[np.argsort(-np.abs(values))]
     speeds = np.abs(values)
-    best, gap = 0, _GAP
+    best, gap = 0, TIME_SCALES.gap
     # conserved totals give modes of speed 0: they are no slow modes, something that moves has to stay
-    moving = int((speeds > _RESTING * speeds.max(initial=0.0)).sum())
+    moving = int((speeds > TIME_SCALES.constant * speeds.max(initial=0.0)).sum())
     for count in range(1, moving):
         # only decaying modes that are over long before the end
         if values[count - 1].real >= 0 or speeds[count - 1] * until < 10.0:
@@ -200,11 +225,34 @@ def _modes(matrix: Array, until: float) -> tuple[Array, Array, int, float]:
 
 
 Fast = TypeVar("Fast")
-_SMALL_ERROR: Final = 0.05
-_USELESS: Final = 0.5
-_MOST_TRIED: Final = 24
-_ROUGH: Final = 1e-4  # tolerance of a measurement that only has to tell small errors from large ones
-_WORK: Final = 30.0  # units that the choice may take, and as many the measurement of what was chosen
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceSettings:
+    """How many of the fast candidates are tried, and what is small enough.
+
+    Attributes
+    ----------
+    small_error : float
+        Relative error at which a choice is taken without looking further.
+    useless : float
+        Relative error above which an approximation says nothing about the model.
+    most_tried : int
+        Candidates that are measured one by one.
+    rough : float
+        Tolerance of a measurement that only has to tell small errors from large ones.
+    work : float
+        Units of work that the choice may take, and as many the measurement of what was chosen.
+    """
+
+    small_error: float = 0.05
+    useless: float = 0.5
+    most_tried: int = 24
+    rough: float = 1e-4
+    work: float = 30.0
+
+
+CHOICE: Final = ChoiceSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +300,7 @@ class _Choices(Generic[Fast]):
         self.tried: list[_Choice] = []
         self.refusals: list[UnsupportedModelError] = []
         self._proposal = proposal
-        self._budget = Budget(_WORK)
+        self._budget = Budget(CHOICE.work)
 
     def attempt(self, chosen: tuple[Fast, ...]) -> _Choice | None:
         """The reduction by these, if its error is small."""
@@ -261,9 +309,9 @@ class _Choices(Generic[Fast]):
         except UnsupportedModelError as error:
             self.refusals.append(error)
             return None
-        choice = _Choice(draft, measure(draft, self.ruler, relative=_ROUGH, budget=self._budget))
+        choice = _Choice(draft, measure(draft, self.ruler, relative=CHOICE.rough, budget=self._budget))
         self.tried.append(choice)
-        return choice if choice.error <= _SMALL_ERROR else None
+        return choice if choice.error <= CHOICE.small_error else None
 
     def certified(self, choice: _Choice, used_up: bool) -> tuple[ReducedSystem, float]:
         """With its error measured properly; where that is too much work, as roughly as it was for the choice."""
@@ -271,9 +319,9 @@ class _Choices(Generic[Fast]):
         method = self._proposal.method
         details = dict(choice.draft.certificate.details) | ({"work_used_up": True} if used_up else {})
         try:
-            found = error_estimate(choice.draft, method, self.ruler, details, budget=Budget(_WORK))
+            found = error_estimate(choice.draft, method, self.ruler, details, budget=Budget(CHOICE.work))
         except WorkLimitError:
-            details |= {"work_used_up": True, "measured_with_tolerance": _ROUGH}
+            details |= {"work_used_up": True, "measured_with_tolerance": CHOICE.rough}
             found = estimate_of(choice.rough, method, self.ruler.trial, details)
         return replace(choice.draft, certificate=found), found.worst_error
 
@@ -302,7 +350,7 @@ def best_choice(proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> ReducedSy
         used_up = True
     for choice in reversed(accepted):
         found, error = choices.certified(choice, used_up)
-        if error <= _SMALL_ERROR:  # the rough measurement may have been a little too good
+        if error <= CHOICE.small_error:  # the rough measurement may have been a little too good
             return found
     within = " in what was tried before the work that is allowed was used up" if used_up else ""
     if not choices.tried:
@@ -310,7 +358,7 @@ def best_choice(proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> ReducedSy
             raise choices.refusals[0]
         raise UnsupportedModelError(proposal.refusal(within))
     found, error = choices.certified(min(choices.tried, key=lambda choice: choice.error), used_up)
-    if not error <= _USELESS:
+    if not error <= CHOICE.useless:
         size = f"an error of {100 * error:.0f} %" if error < float("inf") else "no finite solution"
         raise UnsupportedModelError(proposal.refusal(f"{within}: the best choice has {size}"))
     return found
@@ -319,7 +367,7 @@ def best_choice(proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> ReducedSy
 def _one_after_another(choices: _Choices[Fast], proposal: Proposal[Fast], accepted: list[_Choice]) -> None:
     """Take the candidates that leave the error small, together with those before them."""
     chosen: tuple[Fast, ...] = ()
-    several: Sequence[Fast] = proposal.candidates[:_MOST_TRIED] if len(proposal.candidates) > 1 else ()
+    several: Sequence[Fast] = proposal.candidates[: CHOICE.most_tried] if len(proposal.candidates) > 1 else ()
     for one in several:
         if accepted and proposal.covered(accepted[-1].draft, one):
             continue  # it went with others already
