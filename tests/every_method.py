@@ -158,10 +158,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=60.0, help="seconds a child may take")
     parser.add_argument("--methods", default="|".join(METHODS), help="separated by |")
     parser.add_argument("--until", type=float, help="of methods that simulate, in place of an end time of their own")
+    parser.add_argument("--skip", type=int, default=0, help="so many files of that order, done before")
     parser.add_argument("--seed", type=int, default=0, help="of the order of the files")
     options = parser.parse_args(arguments)
     files = sorted(options.folder.glob("*.xml"))
     random.Random(options.seed).shuffle(files)
+    files = files[options.skip :]
     methods = options.methods.split("|")
     counts: Counter[tuple[str, str]] = Counter()
     lock = threading.Lock()
