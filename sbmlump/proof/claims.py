@@ -1271,7 +1271,9 @@ class EliminatedStates:
             y[-1] = x[-1]
             return y
 
-        degree = left.degree() * (1 + right.degree()) + 1
+        # the right side is put together with the forms, which are mostly linear, and not with all of the left side
+        composed = Program(sides.left, sides.left_roots[first:], sides.left_inputs).degree() if forms else 1
+        degree = left.degree() + right.degree() * max(1, composed) + 1
         bound = failure_bound(degree, degree * (left.height() + right.height() + settings.spare_bits), settings)
         compare = compare_matching(left, right, ModularRows(sides.weights, len(sides.left_roots)), matching)
         yield _Attempt(compare, range(len(sides.weights)), bound, degree)
