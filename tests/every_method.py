@@ -73,15 +73,23 @@ def job(path: str, methods: Sequence[str], until: float | None, emit: Callable[[
             emit(Result(file.stem, method, "", "reason", error.reasons[0].code))
         return
     observable = observable_of(system, file.stem)
+    before = _odd_in_roadrunner(file)  # once: compiling it takes longer than most methods
     for method in methods:
         if observable is None:
             emit(Result(file.stem, method, "", "reason", "no states"))
             continue
-        outcome, detail = _tried(file, system, method, observable, until)
+        outcome, detail = _tried(file, before, system, method, observable, until)
         emit(Result(file.stem, method, observable, outcome, detail))
 
 
-def _tried(file: Path, system: sbmlump.OdeSystem, method: str, observable: str, until: float | None) -> tuple[str, str]:
+def _tried(
+    file: Path,
+    before: Sequence[str] | None,
+    system: sbmlump.OdeSystem,
+    method: str,
+    observable: str,
+    until: float | None,
+) -> tuple[str, str]:
     name, _, keep = method.partition(" --keep-parameters ")
     options = {} if until is None or method in PROVED else {"until": until, "ensemble": 1}
     try:
@@ -89,7 +97,7 @@ def _tried(file: Path, system: sbmlump.OdeSystem, method: str, observable: str, 
         with tempfile.TemporaryDirectory(prefix="sbmlump-test-") as folder:
             written = Path(folder) / "reduced.xml"
             reduction.write(written)
-            start = _start_in_roadrunner(file, written)
+            start = _start_in_roadrunner(before, written)
             if start is not None:
                 return start
             if not reduction.reducible:
@@ -107,20 +115,26 @@ def _tried(file: Path, system: sbmlump.OdeSystem, method: str, observable: str, 
     return "approximate", reasons
 
 
-def _start_in_roadrunner(original: Path, reduced: Path) -> tuple[str, str] | None:
-    """What is wrong with the start of the reduced file in libRoadRunner; ``None`` if nothing is."""
+def _start_in_roadrunner(before: Sequence[str] | None, reduced: Path) -> tuple[str, str] | None:
+    """What is wrong with the start of the reduced file in libRoadRunner; ``None`` if nothing is.
+
+    ``before`` is what is odd about the original, which may fail for the same reason.
+    """
+    after = _odd_in_roadrunner(reduced)
+    if after is None:
+        return None if before is None else ("not-loaded", "libRoadRunner does not take the reduced file")
+    return ("not-finite", ", ".join(after)) if after and before == [] else None
+
+
+def _odd_in_roadrunner(file: Path) -> list[str] | None:
+    """What is not finite at time 0; ``None`` if libRoadRunner does not take the file."""
     import roadrunner
 
     roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
     try:
-        before = _odd_at_start(roadrunner.RoadRunner(str(original)))
+        return _odd_at_start(roadrunner.RoadRunner(str(file)))
     except RuntimeError:
-        before = None  # libRoadRunner does not take the original: then the reduced file may fail for the same reason
-    try:
-        after = _odd_at_start(roadrunner.RoadRunner(str(reduced)))
-    except RuntimeError as error:
-        return None if before is None else ("not-loaded", str(error))
-    return ("not-finite", ", ".join(after)) if after and before == [] else None
+        return None
 
 
 def _odd_at_start(runner: Any) -> list[str]:
