@@ -44,7 +44,7 @@ __all__ = [
     "canonical_reactions",
     "reconstruct",
     "PooledReaction",
-    "Pooling",
+    "PooledReactions",
     "pool_reactions",
     "pooled",
 ]
@@ -800,7 +800,7 @@ class PooledReaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Pooling:
+class PooledReactions:
     """Pooled reactions of a lumping.
 
     Attributes
@@ -829,7 +829,7 @@ class Pooling:
         return bool(self.reactions) and not self.open_groups and not self.why
 
 
-def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> Pooling:
+def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> PooledReactions:
     """Group the reactions of the original by what they do to the lumps.
 
     Parameters
@@ -842,7 +842,7 @@ def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> Pooling:
     original = reduction.original
     obstacle = _obstacle(reduction)
     if obstacle:
-        return Pooling((), (), (), None, obstacle)
+        return PooledReactions((), (), (), None, obstacle)
     rows = stoichiometry(original)
     assert rows is not None
     columns = _lumped_columns(reduction, rows)
@@ -870,7 +870,7 @@ def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> Pooling:
         taken.add(name)
         made.append(PooledReaction(name, members, {names[k]: v for k, v in direction}, small))
     why = "" if not open_groups else f"the rate of {len(open_groups)} groups of reactions is no function of the lumps"
-    return Pooling(tuple(made), tuple(open_groups), tuple(inner), trial, why)
+    return PooledReactions(tuple(made), tuple(open_groups), tuple(inner), trial, why)
 
 
 def pooled(reduction: ReducedSystem, seed: int = 0) -> ReducedSystem:
@@ -1011,7 +1011,7 @@ def _all_wrong(
     return wrong
 
 
-def _with_reactions(reduction: ReducedSystem, pooling: Pooling) -> OdeSystem:
+def _with_reactions(reduction: ReducedSystem, pooling: PooledReactions) -> OdeSystem:
     system, original = reduction.system, reduction.original
     graph = system.graph
     moved = set(system.states)

@@ -48,7 +48,7 @@ from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Reaction
 from sbmlump.structure.laws import amount_factors, changing_compartment
 
-__all__ = ["PruningSettings", "RelationGraph", "pruned", "relation_graph"]
+__all__ = ["PruningSettings", "RelationGraphResult", "pruned", "relation_graph"]
 
 
 Array = NDArray[np.float64]
@@ -84,7 +84,7 @@ class PruningSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class RelationGraph:
+class RelationGraphResult:
     """Weights and importances.
 
     Attributes
@@ -111,7 +111,7 @@ def relation_graph(
     states: Array,
     weighting: Weighting = "maximum",
     group_weight: float = PruningSettings().group_weight,
-) -> RelationGraph:
+) -> RelationGraphResult:
     """Build the graph from a run.
 
     Parameters
@@ -146,7 +146,7 @@ def relation_graph(
     close = sp.csr_array((table >= group_weight).astype(np.int8))
     count, labels = connected_components(close, directed=True, connection="strong")
     groups = [tuple(system.states[i] for i in np.flatnonzero(labels == g)) for g in range(count)]
-    return RelationGraph(
+    return RelationGraphResult(
         system.states,
         sp.csr_array(table),
         dict(zip(system.states, importance.tolist(), strict=True)),
@@ -285,7 +285,7 @@ def pruned(
     raise LimitError(Reason("target-not-reached", message))
 
 
-def _by_size(graphs: Mapping[Weighting, RelationGraph], most: int) -> list[tuple[float, Weighting]]:
+def _by_size(graphs: Mapping[Weighting, RelationGraphResult], most: int) -> list[tuple[float, Weighting]]:
     """Thresholds that remove states but not all, those that remove most first.
 
     Two weightings may remove the same states at different thresholds, and with them other reactions.
@@ -311,7 +311,7 @@ def _check_options(threshold: float | None, max_error: float | None) -> None:
 def _pruned_at(
     system: OdeSystem,
     observables: Sequence[Observable],
-    found: RelationGraph,
+    found: RelationGraphResult,
     limit: float,
     weighting: str,
     run: tuple[Array, Array],

@@ -32,7 +32,7 @@ __all__ = [
     "model_archive",
     "read_back",
     "reduction_archive",
-    "Curve",
+    "SedmlCurve",
     "SedmlModel",
     "Targets",
     "sedml_text",
@@ -76,7 +76,7 @@ class SedmlModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class SedmlCurve:
     """One curve: which model, its label, the ids it needs, and content MathML over them."""
 
     model: str
@@ -106,7 +106,9 @@ def targets_of(data: bytes) -> Targets:
     return Targets(head["space"], int(head["level"]), int(head["version"]), paths)
 
 
-def sedml_text(models: Sequence[SedmlModel], curves: Sequence[Curve], until: float, points: int, title: str) -> str:
+def sedml_text(
+    models: Sequence[SedmlModel], curves: Sequence[SedmlCurve], until: float, points: int, title: str
+) -> str:
     """The experiment.
 
     Parameters
@@ -156,7 +158,7 @@ def _time(model: str) -> str:
     return _data(f"time_{model}", "time", [variable], _name("time"))
 
 
-def _generator(index: int, curve: Curve, model: SedmlModel) -> str:
+def _generator(index: int, curve: SedmlCurve, model: SedmlModel) -> str:
     variables = [
         leaf(
             "variable",
@@ -175,7 +177,7 @@ def _data(name: str, label: str, variables: list[str], mathml: str) -> str:
     return element("dataGenerator", attributes(id=name, name=label), section("listOfVariables", variables) + math)
 
 
-def _plot(curves: Sequence[Curve], title: str) -> str:
+def _plot(curves: Sequence[SedmlCurve], title: str) -> str:
     items = (
         leaf(
             "curve",
@@ -192,7 +194,7 @@ def _plot(curves: Sequence[Curve], title: str) -> str:
     return element("plot2D", attributes(id="plot", name=title), axes + section("listOfCurves", items))
 
 
-def _report(models: Sequence[SedmlModel], curves: Sequence[Curve]) -> str:
+def _report(models: Sequence[SedmlModel], curves: Sequence[SedmlCurve]) -> str:
     sets = [
         leaf("dataSet", id=f"set_time_{one.id}", label=f"time of {one.id}", dataReference=f"time_{one.id}")
         for one in models
@@ -253,7 +255,7 @@ def reduction_archive(
     wanted = {one.text for one in observed} | graph.symbols(nodes.values())
     first = _Source.of("original", original, reduced.original, wanted)
     second = _Source.of("reduced", data, written or parse_sbml(data, file="reduced.xml"), {one.id for one in observed})
-    curves: list[Curve] = []
+    curves: list[SedmlCurve] = []
     for one in observed:
         label = f"{one.id} (original)"
         curve = first.curve(one.text, label) or first.combination(graph, nodes[one.id], label)
@@ -326,12 +328,12 @@ class _Source:
             amounts,
         )
 
-    def curve(self, name: str, label: str) -> Curve | None:
+    def curve(self, name: str, label: str) -> SedmlCurve | None:
         """The quantity ``name``, if it can be addressed."""
         own = self.amounts.get(name, name)
-        return Curve(self.model.id, label, (own,), _name(own)) if own in self.model.targets.paths else None
+        return SedmlCurve(self.model.id, label, (own,), _name(own)) if own in self.model.targets.paths else None
 
-    def combination(self, graph: Graph, node: Node, label: str) -> Curve | None:
+    def combination(self, graph: Graph, node: Node, label: str) -> SedmlCurve | None:
         """An expression, if everything in it can be addressed."""
         swap = {graph.symbol(name): graph.symbol(new) for name, new in self.amounts.items()}
         own = graph.substitute([node], swap)[0]
@@ -340,7 +342,7 @@ class _Source:
             return None
         if explodes(graph, [own]):  # an experiment has no names for parts of an expression
             return None
-        return Curve(self.model.id, label, needs, _mathml(graph, own))
+        return SedmlCurve(self.model.id, label, needs, _mathml(graph, own))
 
 
 def _is_odd_amount(system: OdeSystem, name: str) -> bool:
@@ -362,7 +364,7 @@ def _name(name: str) -> str:
 
 def _archive(
     sources: Sequence[_Source],
-    curves: Sequence[Curve],
+    curves: Sequence[SedmlCurve],
     until: float,
     points: int,
     title: str,

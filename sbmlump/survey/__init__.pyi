@@ -1,7 +1,7 @@
 from .job import Begun as Begun
-from .job import Identity as Identity
 from .job import Row as Row
 from .job import Settings as Settings
+from .job import SurveyIdentity as SurveyIdentity
 from .job import SurveyModel as SurveyModel
 from .job import Task as Task
 from .job import claim_folder as claim_folder

@@ -50,7 +50,7 @@ __all__ = [
     "Pair",
     "survey_model",
     "checked",
-    "Identity",
+    "SurveyIdentity",
     "claim_folder",
     "read_identity",
     "store_digest",
@@ -726,7 +726,7 @@ def store_digest(models: Sequence[SurveyModel]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class SurveyIdentity:
     """Everything that the rows of a survey depend on.
 
     Attributes
@@ -769,7 +769,7 @@ class Identity:
 _LOCK: Final = ".survey.lock"
 
 
-def claim_folder(folder: Path, identity: Identity) -> None:
+def claim_folder(folder: Path, identity: SurveyIdentity) -> None:
     """Make ``folder`` the place of this survey, or find that it is so already.
 
     Raises

@@ -23,9 +23,9 @@ from sbmlump.isolate import prepare
 from sbmlump.survey.job import (
     _LOCK,
     PRELOAD,
-    Identity,
     Row,
     Settings,
+    SurveyIdentity,
     SurveyModel,
     Task,
     choose_models,
@@ -295,7 +295,7 @@ def run_survey(request: SurveyRequest, progress: Progress = lambda *_: None, job
     """
     models = choose_models(request.models, request.observe, request.sample, request.settings.seed)
     sample = None if len(models) == len(request.models) or request.sample is None else f"{request.sample} at random"
-    identity = Identity(request.settings, request.observe_digest, len(models), store_digest(models), sample)
+    identity = SurveyIdentity(request.settings, request.observe_digest, len(models), store_digest(models), sample)
     claim_folder(request.folder, identity)
     name = shard_name(*request.shard)
     with folder_lock(request.folder, name=f".{name}.lock", wait=False):

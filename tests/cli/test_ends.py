@@ -24,9 +24,9 @@ from sbmlump.cli import run
 from sbmlump.errors import UsageError, as_json_text, as_shown
 from sbmlump.isolate import Limits, run_isolated
 from sbmlump.survey import (
-    Identity,
     Row,
     Settings,
+    SurveyIdentity,
     claim_folder,
     finished_files,
     merge,
@@ -372,7 +372,7 @@ def test_two_surveys_claim_one_folder(tmp_path):
     def claim(seed):
         barrier.wait()
         try:
-            claim_folder(folder, Identity(Settings(seed=seed), "each", 1, "digest"))
+            claim_folder(folder, SurveyIdentity(Settings(seed=seed), "each", 1, "digest"))
         except UsageError as error:
             return error.reasons[0].code
         return "claimed"
