@@ -611,7 +611,8 @@ class LoadedModelSimulation:
         asked = np.concatenate([self._before, times])
         run = self._model.run(self._selections, float(times[-1]), 2, _EXPLORING, between=asked)
         self._before = asked
-        table = np.array([run.values[name] for name in self._selections]).T
+        columns = [run.values[name] for name in self._selections]  # none where all that is observed is constant
+        table = np.stack(columns, axis=1) if columns else np.empty((len(run.times), 0))
         return table[np.searchsorted(run.times, times * (1 - 1e-12))]
 
     def _stretch(self, table: Array, reached: float, failure: str | None) -> Stretch:

@@ -86,3 +86,12 @@ def test_round_numbers_are_the_next_ones_above(value):
     nice = round_above(value)
     assert value * (1 - 1e-9) <= nice <= 2.5 * value * (1 + 1e-9)
     assert f"{nice:.0e}"[0] in "125"
+
+
+@pytest.mark.parametrize("simulator", ["roadrunner", "own"])
+def test_a_model_of_which_nothing_is_watched_has_an_end_time(file, simulator):
+    """All that is observed may be a constant: there is nothing to look at, and nothing to fail on."""
+    path = file(ode(("x", 5.0, scaled(-1.0, "x"))))
+    span = time_span_of_model(simulator_named(simulator).load(path), observed=[], selections={})
+    assert span.until == 100.0
+    assert "does not change" in span.reason
