@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, Protocol
@@ -657,7 +658,7 @@ def _files(origin: Path) -> list[tuple[str, Callable[[], bytes | ContentProblem]
 def _members(archive: Archive) -> Iterator[tuple[str, Callable[[], bytes | ContentProblem]]]:
     for name in sorted(archive.names):
         if name.lower().endswith(_MODEL) and PurePosixPath(name).name != "manifest.xml":
-            yield name, lambda name=name: _member(archive, name)  # type: ignore[misc]
+            yield name, partial(_member, archive, name)
 
 
 def _member(archive: Archive, name: str) -> bytes | ContentProblem:

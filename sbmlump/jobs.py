@@ -403,7 +403,10 @@ def _observed(system: OdeSystem) -> tuple[Observed, ...]:
 
 
 Clock = Callable[[], float]
-_QUIET: Progress = lambda _: None  # noqa: E731
+
+
+def _quiet(_: str) -> None:
+    """Progress that nobody follows."""
 
 
 def reduce(
@@ -411,7 +414,7 @@ def reduce(
     observe: str | Sequence[str] = (),
     method: str | Sequence[str] = "exact",
     *,
-    progress: Progress = _QUIET,
+    progress: Progress = _quiet,
     **options: Any,
 ) -> ReducedSystem:
     """Reduce a system, keeping what is observed.
@@ -442,7 +445,7 @@ def run_reduction(
     options: ReduceOptions,
     output: str | Path | None = None,
     *,
-    progress: Progress = _QUIET,
+    progress: Progress = _quiet,
     clock: Clock = time.perf_counter,
 ) -> Outcome:
     """Read, reduce, write, simulate, in this order: what is proved is there before foreign code runs on it.
@@ -797,7 +800,7 @@ def curve(
     observe: Sequence[str],
     algorithms: Sequence[str] = (),
     *,
-    progress: Progress = _QUIET,
+    progress: Progress = _quiet,
     **options: Any,
 ) -> Curve:
     """How the error of the best reduction of a model falls with its size.
@@ -873,7 +876,7 @@ def compare_methods(
     observe: Sequence[str],
     methods: Sequence[str] = (),
     *,
-    progress: Progress = _QUIET,
+    progress: Progress = _quiet,
     **options: Any,
 ) -> MethodComparison:
     """Run methods side by side on one model.

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.multistep import Solution, solve_cvode, solve_lsoda
+from sbmlump.dynamics.multistep import SolvedRun, solve_cvode, solve_lsoda
 from sbmlump.dynamics.rosenbrock import StepControl
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
@@ -230,10 +230,10 @@ class Piece:
     own_steps: bool
 
 
-Solve = Callable[[Piece], Solution]
+Solve = Callable[[Piece], SolvedRun]
 
 
-def by_cvode(piece: Piece) -> Solution:
+def by_cvode(piece: Piece) -> SolvedRun:
     """A piece by CVODE."""
     system, queue = piece.system, piece.queue
 
@@ -257,7 +257,7 @@ def by_cvode(piece: Piece) -> Solution:
     )
 
 
-def by_lsoda(piece: Piece) -> Solution:
+def by_lsoda(piece: Piece) -> SolvedRun:
     """A piece by LSODA, which finds no events."""
     return solve_lsoda(
         piece.system.rates,

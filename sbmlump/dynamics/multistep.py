@@ -26,7 +26,7 @@ from sbmlump.isolate import silent_output
 __all__ = [
     "CVODE_SETTINGS",
     "CvodeSettings",
-    "Solution",
+    "SolvedRun",
     "advance_large",
     "backward_large",
     "forward_large",
@@ -67,7 +67,7 @@ CVODE_SETTINGS: Final = CvodeSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
+class SolvedRun:
     """What an integrator of single runs found.
 
     Attributes
@@ -99,7 +99,7 @@ def solve_cvode(
     gaps: Callable[[float, Array, Array], None] | None = None,
     gap_count: int = 0,
     own_steps: bool = False,
-) -> Solution:
+) -> SolvedRun:
     """Integrate from ``times[0]`` on.
 
     Parameters
@@ -152,7 +152,7 @@ def solve_cvode(
         passed = float(found[-1]), np.array(solution.y_events[-1]), directions
     elif not solution.success or abs(float(reached[-1] - grid[0])) < end:
         failure = f"CVODE: {solution.message}"
-    return Solution(reached, states, failure, passed)
+    return SolvedRun(reached, states, failure, passed)
 
 
 def advance_large(
@@ -386,7 +386,7 @@ def solve_lsoda(
     *,
     longest: float,
     own_steps: bool = False,
-) -> Solution:
+) -> SolvedRun:
     """Integrate from ``times[0]`` on; parameters as of :func:`sbmlump.dynamics.multistep.solve_cvode`."""
     from scipy.integrate import LSODA
 
@@ -407,12 +407,12 @@ def solve_lsoda(
             break
         if count % settings.stalled == 0:
             if solver.t - before <= settings.stalled * np.spacing(abs(solver.t)):
-                return Solution(np.array(taken), np.array(rows), "LSODA: steps no longer change the time")
+                return SolvedRun(np.array(taken), np.array(rows), "LSODA: steps no longer change the time")
             before = solver.t
         message = solver.step()
         if solver.status == "failed" or not np.isfinite(solver.y).all():
             why = f"LSODA: {message or 'a state has no finite value'}"
-            return Solution(np.array(taken), np.array(rows), why)
+            return SolvedRun(np.array(taken), np.array(rows), why)
         end = int(np.searchsorted(times, solver.t, side="right"))
         if own_steps:
             rows.append(solver.y.copy())
@@ -422,4 +422,4 @@ def solve_lsoda(
             rows.extend(np.atleast_2d(solver.dense_output()(times[place:end]).T))
             taken.extend(times[place:end])
             place = end
-    return Solution(np.array(taken), np.array(rows), None if place == len(times) else "LSODA: too many steps")
+    return SolvedRun(np.array(taken), np.array(rows), None if place == len(times) else "LSODA: too many steps")

@@ -22,7 +22,7 @@ from sbmlump.dynamics.vector_field import Budget, VectorField
 
 __all__ = [
     "TIME_SPAN",
-    "Record",
+    "ObservedRun",
     "Simulation",
     "Stretch",
     "TimeSpan",
@@ -181,7 +181,7 @@ class Simulation(Protocol):
 
 
 @dataclass(slots=True)
-class Record:
+class ObservedRun:
     """All that was seen of the observed quantities.
 
     Attributes
@@ -202,10 +202,10 @@ class Record:
     magnitude: float
     first: int
 
-    def up_to(self, time: float) -> Record:
+    def up_to(self, time: float) -> ObservedRun:
         """The part until ``time``."""
         count = int(np.searchsorted(self.times, time * (1 + 1e-12), side="right"))
-        return Record(self.times[:count], self.values[:count], self.sizes[:count], self.magnitude, self.first)
+        return ObservedRun(self.times[:count], self.values[:count], self.sizes[:count], self.magnitude, self.first)
 
     def extend(self, times: Array, stretch: Stretch) -> None:
         """Add what a further stretch gave."""
@@ -240,7 +240,7 @@ def choose_time_span(
     begin = simulation.start()
     end = min([simulation.first_scale, *(time for time in changes if time > 0)])
     times = np.linspace(0.0, end, settings.points + 1)[1:]
-    record = Record(np.zeros(1), begin.values, begin.sizes, simulation.magnitude, len(times) + 1)
+    record = ObservedRun(np.zeros(1), begin.values, begin.sizes, simulation.magnitude, len(times) + 1)
     marks = [end]
     span: TimeSpan | None = None
     for _ in range(0, settings.doublings, simulation.ahead):
@@ -260,7 +260,7 @@ def choose_time_span(
     return _reached(simulation, record, beyond_times(_undecided(record, settings), changes, settings), settings)
 
 
-def _reached(simulation: Simulation, record: Record, span: TimeSpan, settings: TimeSpanSettings) -> TimeSpan:
+def _reached(simulation: Simulation, record: ObservedRun, span: TimeSpan, settings: TimeSpanSettings) -> TimeSpan:
     """``span``, shortened where the model cannot be integrated so far."""
     last = float(record.times[-1])
     if span.until <= last:
@@ -269,7 +269,9 @@ def _reached(simulation: Simulation, record: Record, span: TimeSpan, settings: T
     return span if stretch.failure is None else before_failure(span, stretch.reached, settings)
 
 
-def _until_failure(record: Record, stretch: Stretch, changes: Sequence[float], settings: TimeSpanSettings) -> TimeSpan:
+def _until_failure(
+    record: ObservedRun, stretch: Stretch, changes: Sequence[float], settings: TimeSpanSettings
+) -> TimeSpan:
     """What was seen until the integration failed decides, else the largest round number well before that."""
     reached, why = stretch.reached, stretch.failure
     if not reached > 0:
@@ -287,7 +289,7 @@ def _until_failure(record: Record, stretch: Stretch, changes: Sequence[float], s
     return TimeSpan(until, f"the integration of the original ends at {reached:.3g} ({why}); {until:g} lies before that")
 
 
-def decide(record: Record, settings: TimeSpanSettings = TIME_SPAN) -> TimeSpan | None:
+def decide(record: ObservedRun, settings: TimeSpanSettings = TIME_SPAN) -> TimeSpan | None:
     """The end time, as far as what was seen so far decides it.
 
     Nothing decides while nothing moves by more than the noise of the integration, or while something still moves and
@@ -306,12 +308,12 @@ def decide(record: Record, settings: TimeSpanSettings = TIME_SPAN) -> TimeSpan |
     )
 
 
-def _noise(record: Record, settings: TimeSpanSettings) -> Array:
+def _noise(record: ObservedRun, settings: TimeSpanSettings) -> Array:
     """Range that each quantity may have by the errors of the integration alone, (q,)."""
     return np.asarray(settings.noise * record.sizes.max(axis=0) + settings.vanishing * record.magnitude)
 
 
-def _moving(record: Record, settings: TimeSpanSettings) -> NDArray[np.bool_]:
+def _moving(record: ObservedRun, settings: TimeSpanSettings) -> NDArray[np.bool_]:
     return np.asarray(np.ptp(record.values, axis=0) > _noise(record, settings))
 
 
@@ -390,7 +392,7 @@ def _time_within(times: Array, distance: Array, allowed: Array) -> Array:
     return np.asarray(times[np.minimum(after, len(times) - 1)])
 
 
-def _undecided(record: Record, settings: TimeSpanSettings) -> TimeSpan:
+def _undecided(record: ObservedRun, settings: TimeSpanSettings) -> TimeSpan:
     """Where no rule decides: nothing moves, or slower and slower without end."""
     moving = _moving(record, settings)
     if not moving.any():

@@ -44,7 +44,7 @@ __all__ = [
 
 CALL: Final = 1e4  # operations that one call of an array routine is worth, however small its arrays
 PRODUCT: Final = 0.3  # operations that a multiplication within a matrix product is worth
-_UNIT: Final = 1e9
+_UNIT: Final = 1e9  # operations in a unit of work: about a second of one core
 
 
 class WorkLimitError(LimitError):

@@ -24,7 +24,7 @@ from sbmlump.dynamics.vector_field import (
     WorkLimitError,
     at_time_zero,
 )
-from sbmlump.methods.approximate.subspaces import ALPHAS, BETAS, Affine, Decomposition, Offset, Snapshots
+from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots
 from sbmlump.model.evaluate import Evaluator
 
 __all__ = [
@@ -495,7 +495,9 @@ class Search:
     def candidates(self, size: int) -> list[Affine]:
         """Every candidate with ``size`` states, scaled so that each component stays within 1 in the training runs."""
         found = []
-        alphas, betas = (ALPHAS, BETAS) if self.problem.size <= MAX_DENSE else (ALPHAS[:1], BETAS[:1])
+        alphas, betas = BALANCING.alphas, BALANCING.betas
+        if self.problem.size > MAX_DENSE:
+            alphas, betas = alphas[:1], betas[:1]
         for one in self._decompositions:
             for alpha in alphas:
                 for beta in betas:

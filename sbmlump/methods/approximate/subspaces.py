@@ -24,8 +24,6 @@ from sbmlump.dynamics.vector_field import QuadraticField, VectorField, at_time_z
 from sbmlump.errors import LimitError, Reason
 
 __all__ = [
-    "ALPHAS",
-    "BETAS",
     "Affine",
     "Decomposition",
     "Offset",
@@ -47,10 +45,31 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Offset = Literal["totals", "fixed-totals", "constant", "none"]
-ALPHAS: Final = (0.0, 1e-3, 1e-2, 0.1, 0.5)
-BETAS: Final = (0.0, 1e-3, 1e-2)
-_RANK: Final = 1e-11
-_RIDGE: Final = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class BalancingSettings:
+    """Which metrics are tried, and what is zero in a decomposition.
+
+    Attributes
+    ----------
+    alphas : tuple[float, ...]
+        Weights of all directions alike beside the gradients of the observables; 0 takes the gradients as they are.
+    betas : tuple[float, ...]
+        Weights of all directions that are not observed beside the states that were seen.
+    rank : float
+        Singular values below this part of the largest are rounding.
+    ridge : float
+        Added to the diagonal of the Gram matrix in the least squares of the offset: solvable also where rows depend.
+    """
+
+    alphas: tuple[float, ...] = (0.0, 1e-3, 1e-2, 0.1, 0.5)
+    betas: tuple[float, ...] = (0.0, 1e-3, 1e-2)
+    rank: float = 1e-11
+    ridge: float = 1e-8
+
+
+BALANCING: Final = BalancingSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +157,7 @@ class Decomposition:
         size[size == 0] = 1.0
         scaled = regressors / size
         gram = scaled @ scaled.T
-        solved = np.linalg.solve(gram + _RIDGE * np.eye(len(gram)), scaled @ rest.T).T / size.T
+        solved = np.linalg.solve(gram + BALANCING.ridge * np.eye(len(gram)), scaled @ rest.T).T / size.T
         right = c.T @ np.linalg.inv(c @ c.T)
         g_c = solved[:, :p]
         g_c = g_c + right @ (np.eye(p) - c @ g_c)
@@ -151,7 +170,7 @@ class Decomposition:
     def rank(self, alpha: float, beta: float) -> int:
         """Largest number of directions beside the pinned ones."""
         s = self._decomposed(alpha, beta)[1]
-        return int((s > _RANK * s.max(initial=0.0)).sum()) if len(s) and s[0] > 0 else 0
+        return int((s > BALANCING.rank * s.max(initial=0.0)).sum()) if len(s) and s[0] > 0 else 0
 
     def _decomposed(self, alpha: float, beta: float) -> tuple[Array, Array, Array]:
         key = (alpha, beta)
