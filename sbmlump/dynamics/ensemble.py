@@ -25,7 +25,7 @@ from sbmlump.linalg.rational import Span
 from sbmlump.model.evaluate import Evaluator, values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.program import Program
-from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem, finite_or_none, starts_of
+from sbmlump.model.reduced import Elimination, ErrorEstimate, Observable, ReducedSystem, finite_or_none, starts_of
 from sbmlump.model.system import Event, OdeSystem, new_values, targets, time_bounds, values_are_old
 
 __all__ = [
@@ -717,7 +717,10 @@ def reduced_initial_values(reduction: ReducedSystem, starts: Array) -> tuple[Arr
     computed = [c.id for c in original.constants if c.id in own and c.computed and c.value is not None]
     fixed_values = values_of(original.graph, [original.constant_values[name] for name in computed])
     fixed = {name: Fraction(repr(float(v))) for name, v in zip(computed, fixed_values, strict=True) if np.isfinite(v)}
-    hanging += list(given)
+    totals = reduction.map.totals if isinstance(reduction.map, Elimination) else {}
+    totals = {name: node for name, node in totals.items() if name not in given}
+    hanging = list(dict.fromkeys([*hanging, *given, *totals]))
+    graph, known = original.graph, original.specialised()
     columns: dict[str, list[float]] = {name: [] for name in hanging}
     for x, y in zip(starts, lumped, strict=True):
         new = {
@@ -726,6 +729,9 @@ def reduced_initial_values(reduction: ReducedSystem, starts: Array) -> tuple[Arr
         }
         new |= {name: Fraction(repr(float(v))) for name, v in zip(system.states, y, strict=True)}
         new |= fixed
+        put = {graph.symbol(name): graph.number(Fraction(repr(float(x[i])))) for name, i in place.items()}
+        sums = values_of(graph, graph.substitute(list(totals.values()), {**known, **put}))
+        new |= {name: Fraction(repr(float(v))) for name, v in zip(totals, sums, strict=True)}
         moved = system.with_values(new).constant_values
         numbers = values_of(system.graph, [moved[name] for name in hanging])
         for name, number in zip(hanging, numbers, strict=True):

@@ -34,6 +34,7 @@ from sbmlump.methods.method import (
     Weighting,
     fast_of,
 )
+from sbmlump.model.graph import Node
 from sbmlump.model.reduced import (
     Certificate,
     Elimination,
@@ -70,6 +71,7 @@ from sbmlump.options import (
     refuse_unknown,
     texts,
 )
+from sbmlump.proof.claims import row_expression
 from sbmlump.proof.values import ids_below, resting_values
 
 __all__ = [
@@ -257,46 +259,60 @@ def _joined_map(
         for lump, factor in row.items():
             add_multiple(total, members[lump], factor)
         starts[name] = total
-    starts |= _fixed_totals(first, second, starts, members)
+    totals = _lost_totals(first, second, starts, members)
+    values = first.original.specialised()
+    for name, node in totals.items():
+        numbers = _sum_of_states(first.original, first.original.graph.substitute([node], values)[0])
+        if numbers is not None:
+            starts[name] = numbers
     final = set(second.system.states)
     defined = second.system.definitions
     assigned = tuple(name for name in first.original.states if name in defined and name not in final)
     kept = {name: row for name, row in starts.items() if name in there}
-    return Elimination(matrix, lift, offset, assigned=assigned, starts=kept)
+    return Elimination(matrix, lift, offset, assigned=assigned, starts=kept, totals=totals)
 
 
-def _fixed_totals(
+def _lost_totals(
     first: ReducedSystem,
     second: ReducedSystem,
     starts: Mapping[str, Mapping[str, Fraction]],
     members: Mapping[str, Mapping[str, Fraction]],
-) -> dict[str, dict[str, Fraction]]:
-    """Constants that the first step computes from initial values and the second does not, over original states.
+) -> dict[str, Node]:
+    """Constants that the first step computes from initial values and the second does not, as formulas of the original.
 
     The second step cannot compute them where a state that takes part is gone: a part of them is a number then.
     """
-    graph, states = first.system.graph, set(first.system.states)
-    own = {c.id for c in first.original.constants}
+    graph, original, states = first.system.graph, first.original, set(first.system.states)
+    own = {c.id for c in original.constants}
     now = {c.id: c.value for c in second.system.constants}
-    values = {graph.symbol(n): v for n, v in first.system.constant_values.items() if n not in starts}
-    found: dict[str, dict[str, Fraction]] = {}
+    earlier = first.map.totals if isinstance(first.map, Elimination) else {}
+    found = {name: node for name, node in earlier.items() if name in now}
+    rows = {**members, **starts}
     for constant in first.system.constants:
-        moved = now.get(constant.id)
-        if constant.id in own or constant.id in starts or constant.value is None or moved is None:
+        moved, value = now.get(constant.id), constant.value
+        if constant.id in own or constant.id in starts or constant.id in found or value is None or moved is None:
             continue
-        if not graph.symbols([constant.value]) & states or moved == constant.value:
+        if not graph.symbols([value]) & states or moved == value:
             continue
-        row: dict[str, Fraction] | None = {}
-        (value,) = graph.substitute([constant.value], values)
-        for term, factor in graph.linear_terms(value).items():
-            name = graph.name(term) if first.system.is_symbol(term) else None
-            part = None if name is None else members.get(name, starts.get(name))
-            if part is None or row is None:
-                row = None  # no sum of initial values
-                continue
-            add_multiple(row, part, factor)
-        if row:
-            found[constant.id] = without_zeros(row)
+        mapping = {
+            graph.symbol(name): row_expression(original.graph, rows[name])
+            if name in rows
+            else original.graph.symbol(name)
+            for name in graph.symbols([value])
+        }
+        found |= zip((constant.id,), original.graph.transplant(graph, [value], mapping), strict=True)
+    return found
+
+
+def _sum_of_states(system: OdeSystem, node: Node) -> dict[str, Fraction] | None:
+    """An expression as a sum of states with numbers for weights; ``None`` where it is none."""
+    terms, states = system.graph.linear_terms(node), set(system.states)
+    found: dict[str, Fraction] = {}
+    for term, factor in terms.items():
+        name = system.graph.name(term) if system.is_symbol(term) else None
+        if name is None or name not in states:
+            return None
+        add_to(found, name, factor)
     return found
 
 

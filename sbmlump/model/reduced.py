@@ -142,11 +142,16 @@ class Elimination(LinearLumping):
         values from there. The matrix holds the lumps, which are linear in the original states all the same.
     starts : mapping of str to row
         Constants of the reduced system that hold initial values, each as a combination of original states.
+    totals : mapping of str to Node
+        Conserved totals among the constants that their own initial assignments no longer tell, because a later step of
+        a chain dropped states that take part: what each is in the original. Those whose weights are numbers stand among
+        ``starts``, too.
     """
 
     kind: str = "elimination"
     assigned: tuple[str, ...] = ()
     starts: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
+    totals: Mapping[str, Node] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from sbmlump.model.reduced import (
     parse_observables,
 )
 from sbmlump.model.system import Constant, OdeSystem, event_expressions
+from sbmlump.model.text import ExpressionError, parse_expression
 from sbmlump.proof.claims import (
     Claim,
     CopiedStates,
@@ -176,15 +177,21 @@ def _proved_elimination(claim: Claim, record: LumpingRecord | None, seed: int) -
     lumping = claim.map
     if not isinstance(lumping, LumpedStates) or lumping.offset or lumping.faults(claim):
         return None
-    initial_values = None if record is None else dict(record.starts)
+    totals = {} if record is None else recorded_totals(claim.original, record)
+    initial_values = (
+        None if record is None else {name: row for name, row in record.starts.items() if name not in totals}
+    )
     fixed = () if record is None else tuple(record.valid_for)
-    elimination = claim_of_files(claim.original, claim.reduced, claim.observables, lumping.rows, initial_values, fixed)
+    elimination = claim_of_files(
+        claim.original, claim.reduced, claim.observables, lumping.rows, initial_values, fixed, totals
+    )
     return proof_of(elimination, seed)
 
 
 def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:
     try:
         named = {o.id: o.expression for o in recorded_observables(before, record)}
+        recorded_totals(before, record)
     except UsageError as error:
         return Refutation(error.reasons)
     symbolic = frozenset(record.symbolic)
@@ -279,6 +286,24 @@ def recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Obser
         If a text is no expression of the original.
     """
     return [replace(parse_observables(before, [text])[0], id=name) for name, text in record.observables]
+
+
+def recorded_totals(before: OdeSystem, record: LumpingRecord) -> dict[str, Node]:
+    """Totals that the annotation gives as expressions of the original.
+
+    Raises
+    ------
+    UsageError
+        ``bad-total`` if the text of one is no expression of the original.
+    """
+    definitions, found = before.definitions, {}
+    for name, text in record.totals.items():
+        try:
+            found[name] = parse_expression(before.graph, text, definitions)
+        except ExpressionError as error:
+            message = f"the annotation says that {name} is {text!r}, which is no expression of the original: {error}"
+            raise UsageError(Reason("bad-total", message, name)) from error
+    return found
 
 
 # -- Conserved totals that have become constants -----------------------------------------------------
@@ -410,6 +435,7 @@ def claim_of_files(
     rows: Mapping[str, Row] | None = None,
     initial_values: Mapping[str, Row] | None = None,
     fixed: Iterable[str] = (),
+    told: Mapping[str, Node] | None = None,
 ) -> Claim:
     """The claim that a model which was read back makes: its totals are what their initial assignments say.
 
@@ -425,8 +451,11 @@ def claim_of_files(
         hold that of the state X.
     fixed : iterable of str
         Constants that take the values of the file; the claim is made for all values of the others.
+    told : mapping of id to Node, optional
+        Totals that are these expressions of the original, whatever their initial assignments say.
     """
     graph = original.graph
+    told = told or {}
     states = set(original.states)
     known = states | {c.id for c in original.constants}
     new = [c for c in reduced.constants if c.id not in known and c.value is not None]
@@ -445,6 +474,7 @@ def claim_of_files(
         for c in new
         if c.id not in initial_values and c.value is not None
     }
+    totals |= {name: node for name, node in told.items() if name not in known}
     # an id that a rule defines (the size of a compartment) means at all times what the rule says
     opened = {graph.symbol(quantity.id): quantity.value for quantity in original.assigned}
     totals = dict(zip(totals, graph.substitute(list(totals.values()), opened), strict=True))

@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 from sbmlump._version import __version__
 from sbmlump.errors import InputError, LimitError, Reason, UnsupportedModelError
 from sbmlump.model.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
+from sbmlump.model.text import to_text
 
 __all__ = [
     "NAMESPACE",
@@ -347,6 +348,9 @@ class LumpingRecord:
         Constant part of the lift, by original state; empty in most files.
     starts : mapping of id to mapping from original id to Fraction
         Constants that hold initial values of combinations of original states.
+    totals : mapping of id to text
+        Constants that hold conserved totals, as expressions of the original model, where their own initial assignments
+        do not tell; empty in most files.
     observables : tuple of (id, text)
         What was to be kept.
     valid_for : mapping of str to str
@@ -366,6 +370,7 @@ class LumpingRecord:
     lift: tuple[Mapping[str, Fraction], ...]
     offset: Mapping[str, Fraction] = field(default_factory=dict)
     starts: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
+    totals: Mapping[str, str] = field(default_factory=dict)
     observables: tuple[tuple[str, str], ...] = ()
     valid_for: Mapping[str, str] = field(default_factory=dict)
     certificate: Mapping[str, Any] = field(default_factory=dict)
@@ -407,6 +412,8 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
         for j, value in sorted(reduced.map.offset.items())
     ]
     starts = [_row(name, row, place) for name, row in _starts(reduced).items()]
+    lost = reduced.map.totals.items() if isinstance(reduced.map, Elimination) else ()
+    totals = [line("total", to_text(reduced.original.graph, node), id=name) for name, node in lost]
     observables = (line("observable", one.text, id=one.id) for one in reduced.observables)
     certificate = reduced.certificate
     constants = {} if isinstance(certificate, ErrorEstimate) else certificate.valid_for
@@ -418,6 +425,7 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
         block("lift", lift_rows),
         section("offset", offset),
         section("starts", starts),
+        section("totals", totals),
         block("observables", observables),
         block("validFor", valid_for),
         block("certificate", fields),
@@ -494,6 +502,9 @@ def _refuse(what: str, line: int | None = None) -> NoReturn:
     raise InputError(Reason("bad-annotation", message, line=line))
 
 
+_LISTS: Final = frozenset({"matrix", "lift", "starts", "totals", "observables", "validFor", "certificate"})
+
+
 class _Reading:
     """Collects the annotation from the events of the parser; the path of open elements says what is what."""
 
@@ -510,6 +521,7 @@ class _Reading:
         self._tables: dict[str, dict[str, dict[str, Fraction]]] = {"matrix": {}, "lift": {}, "starts": {}}
         self._lump: dict[str, Fraction] = {}
         self._offset: dict[str, Fraction] = {}
+        self._totals: dict[str, str] = {}
         self._observables: list[tuple[str, str]] = []
         self._valid_for: dict[str, str] = {}
         self._certificate: dict[str, Any] = {}
@@ -538,6 +550,7 @@ class _Reading:
             lift=tuple(lift.values()),
             offset=self._offset,
             starts=self._tables["starts"],
+            totals=self._totals,
             observables=tuple(self._observables),
             valid_for=self._valid_for,
             certificate=self._certificate,
@@ -565,13 +578,13 @@ class _Reading:
             self._lump = self._offset
         elif path == ["lumping", "offset", "member"]:
             self._member(given)
-        elif path == ["lumping", "observables", "observable"]:
+        elif path in (["lumping", "observables", "observable"], ["lumping", "totals", "total"]):
             self._name, self._words = self._need(given, "id"), []
         elif path == ["lumping", "validFor", "constant"]:
             self._valid_for[self._need(given, "id")] = self._need(given, "value")
         elif path == ["lumping", "certificate", "field"]:
             self._name, self._words = self._need(given, "name"), []
-        elif not (len(path) == 2 and path[1] in ("matrix", "lift", "starts", "observables", "validFor", "certificate")):
+        elif not (len(path) == 2 and path[1] in _LISTS):
             self._bad(f"unknown element {'/'.join(path)}")
 
     def _end(self, name: str) -> None:
@@ -581,6 +594,9 @@ class _Reading:
         text, self._words = "".join(self._words), None
         if name == f"{NAMESPACE} observable":
             self._observables.append((self._name, text))
+            return
+        if name == f"{NAMESPACE} total":
+            self._totals[self._name] = text
             return
         try:
             self._certificate[self._name] = json.loads(text)

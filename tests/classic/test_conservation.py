@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
-from sbml.read_models import assignment, compartment, listed, parameter, reaction, rule, sbml, species
+from sbml.read_models import assignment, compartment, event, listed, parameter, reaction, rule, sbml, species
 from strategies import mass_action_networks
 
 import sbmlump
@@ -389,6 +389,43 @@ def test_states_that_a_later_step_drops_need_no_definition(tmp_path: Path) -> No
     found.write(tmp_path / "reduced.xml")
     proof = verify(path, tmp_path / "reduced.xml")
     assert isinstance(proof, ExactProof), proof
+
+
+@pytest.mark.parametrize("diluted", [True, False])
+def test_totals_of_states_that_a_later_step_lumps(tmp_path: Path, diluted: bool) -> None:
+    """The total of E counts complexes, of which the second step keeps a sum; its weight is a size that an event sets."""
+    bound = [
+        text
+        for x in "AB"
+        for text in (
+            reaction(f"bind{x}", f"{x} E", f"E{x}", f"c*k*{x}*E"),
+            reaction(f"free{x}", f"E{x}", f"{x} E", f"c*h*E{x}"),
+        )
+    ]
+
+    def starting(**values: float) -> list[str]:
+        return [species(name, f'initialConcentration="{value}"') for name, value in values.items()]
+
+    path = tmp_path / "original.xml"
+    path.write_text(
+        sbml(
+            listed("Compartments", compartment("c", "2", constant=not diluted))
+            + listed("Species", *starting(A=1, B=3, E=2, EA=0, EB=1))
+            + listed("Parameters", parameter("k", "0.9"), parameter("h", "0.3"))
+            + listed("Reactions", *bound, reaction("turn", "E", "E A", "c*h*E"))
+            + (listed("Events", event("time > 1", {"c": "3*c"})) if diluted else "")
+        )
+    )
+    found = sbmlump.reduce(sbmlump.load(path), "A + B", "conservation,exact", keep_parameters="all")
+    assert any(c.id.startswith("total") for c in found.system.constants)
+    assert any(not lump.is_single for lump in found.lumps)
+    assert isinstance(found.certificate, ExactProof)
+    found.write(tmp_path / "reduced.xml")
+    proof = verify(path, tmp_path / "reduced.xml")
+    assert isinstance(proof, ExactProof), proof
+    assert not proof.valid_for
+    # the total is that of each run
+    assert measure(found, EnsembleSettings(until=3.0, ensemble=4)).errors.max() < 1e-5
 
 
 def test_a_flux_that_is_no_function_of_what_is_left_loses_its_id(tmp_path: Path) -> None:
