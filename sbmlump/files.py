@@ -18,15 +18,17 @@ import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import IO, Any, BinaryIO, Final
 from xml.parsers import expat
 
-from sbmlump.errors import InputError, Reason, SbmlumpError, some_names
+from sbmlump._version import __version__
+from sbmlump.errors import InputError, Reason, SbmlumpError, UsageError, some_names
 
 __all__ = [
     "DiskFullError",
@@ -35,6 +37,8 @@ __all__ = [
     "make_folder",
     "own_folder",
     "read_whole",
+    "refuse_output",
+    "with_mark",
     "temporary_folder",
     "write_atomically",
     "MAX_BYTES",
@@ -176,6 +180,79 @@ def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> 
     except ValueError as error:  # a NUL character in the name
         message = f"{str(path)!r} is not a file name: {error}; choose another output"
         raise OutputError(Reason("cannot-write", message)) from error
+
+
+_COMMENTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        ".xml": ("<!-- ", " -->"),
+        ".sbml": ("<!-- ", " -->"),
+        ".ode": ("// ", ""),
+        ".ant": ("// ", ""),
+        ".tex": ("% ", ""),
+    }
+)
+_CREATED: Final = "Created by sbmlump"
+_HEAD: Final = 1 << 16  # bytes of an output in which a mark of ours stands
+
+
+def with_mark(data: bytes, suffix: str) -> bytes:
+    """A text with a comment that names the program and its version, as COPASI and libAntimony write one.
+
+    By it an output is known as one that may be replaced. Formats without comments (tables, archives) stay as they are.
+    """
+    if suffix not in _COMMENTS:
+        return data
+    opening, closing = _COMMENTS[suffix]
+    comment = f"{opening}{_CREATED} {__version__}{closing}\n".encode()
+    place = data.index(b"\n") + 1 if data.startswith(b"<?xml") else 0  # a declaration stands first
+    return data[:place] + comment + data[place:]
+
+
+def refuse_output(target: str | Path, source: str | Path | None, *, force: bool) -> None:
+    """Refuse to write over the input, whatever it is called, or over a file of the user's.
+
+    Parameters
+    ----------
+    target : str or Path
+    source : str or Path, optional
+        The input.
+    force : bool
+        Whether a file that was not written by this program may be replaced.
+
+    Raises
+    ------
+    UsageError
+        ``output-is-input``; ``output-exists``.
+    """
+    place = Path(target)
+    if not place.is_file():
+        return
+    if source is not None and any(read.exists() and place.samefile(read) for read in _files_of(source)):
+        message = f"the output {target} is the model that is read; choose another name with -o"
+        raise UsageError(Reason("output-is-input", message))
+    if not force and not _is_own_output(place):
+        message = f"{target} exists and was not written by sbmlump; choose another name, or replace it with --force"
+        raise UsageError(Reason("output-exists", message))
+
+
+def _files_of(source: str | Path) -> tuple[Path, ...]:
+    """The files that an input may be: itself, or the archive before the name of a member."""
+    archive, mark, _ = str(source).partition("#")
+    return (Path(source), Path(archive)) if mark else (Path(source),)
+
+
+def _is_own_output(path: Path) -> bool:
+    """Whether a file is one that this program wrote (or is empty)."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return b"sbmlump" in archive.open("metadata.rdf").read(_HEAD)
+        except (KeyError, zipfile.BadZipFile, NotImplementedError, zlib.error, OSError, EOFError):
+            return False
+    table = head.startswith(b"lump,") and path.suffix.lower() == ".csv"
+    return not head or table or _CREATED.encode() in head or b"https://sbmlump.github.io/ns/" in head
 
 
 def _mode_of_existing(path: str | Path, target: Path) -> int | None:

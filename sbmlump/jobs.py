@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
-from sbmlump.files import write_atomically
+from sbmlump.files import refuse_output, with_mark, write_atomically
 from sbmlump.formats.load import load, read_model
 from sbmlump.isolate import Limits
 from sbmlump.methods.approximate.options import ALGORITHMS, UnreachableError
@@ -445,10 +445,22 @@ def run_reduction(
     options: ReduceOptions,
     output: str | Path | None = None,
     *,
+    force: bool = False,
     progress: Progress = _quiet,
     clock: Clock = time.perf_counter,
 ) -> Outcome:
     """Read, reduce, write, simulate, in this order: what is proved is there before foreign code runs on it.
+
+    Parameters
+    ----------
+    path, observe, options
+        The model, what to keep, how.
+    output : str or Path, optional
+        File to write.
+    force : bool
+        Whether a file that this program did not write may be replaced.
+    progress, clock : callable
+        Told what is done; asked for the time.
 
     Raises
     ------
@@ -457,6 +469,8 @@ def run_reduction(
     """
     learned = _with_closure(options)
     target = None if output is None else _Target(output, check_suffix(output, REDUCTION_SUFFIXES))
+    if output is not None:
+        refuse_output(output, path, force=force)
     times = [clock()]
     progress("reading the model")
     result = read_model(path)
@@ -551,7 +565,7 @@ class _Target:
         if not self._written:
             place = Path(self.path)
             self._before = place.read_bytes() if place.is_file() else None
-        write_atomically(self.path, content.data)
+        write_atomically(self.path, with_mark(content.data, self.suffix))
         self._written = True
         return (*content.reasons, *(document.reasons if self.suffix in SBML_SUFFIXES else ()))
 
@@ -644,7 +658,8 @@ def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
     """
     suffix = Path(path).suffix.lower()
     known = suffix if suffix in REDUCTION_SUFFIXES else ".xml"
-    write_atomically(path, written_reduction(reduction, known, written_as_sbml(reduction)).data)
+    content = written_reduction(reduction, known, written_as_sbml(reduction))
+    write_atomically(path, with_mark(content.data, known))
 
 
 def _what_to_try(chain: Sequence[Method]) -> Reason:
@@ -923,26 +938,33 @@ class Conversion:
     reasons: tuple[Reason, ...]
 
 
-def convert_file(source: str | Path, target: str | Path) -> Conversion:
+def convert_file(source: str | Path, target: str | Path, *, force: bool = False) -> Conversion:
     """Read a model and write it back, by suffix.
+
+    ``force``: a file that this program did not write may be replaced.
 
     Raises
     ------
     UsageError
-        If the suffix of the target is not known (code ``unknown-suffix``).
+        If the suffix of the target is not known (code ``unknown-suffix``), or it must not be written over
+        (``output-is-input``, ``output-exists``).
     SbmlumpError
         If the model cannot be read, or the format cannot hold it.
     """
     suffix = check_suffix(target, SYSTEM_SUFFIXES)
+    refuse_output(target, source, force=force)
     system = load(source)
     written = written_system(system, suffix)
-    write_atomically(target, written.data)
+    write_atomically(target, with_mark(written.data, suffix))
     return Conversion(system, (*system.origin.remarks, *written.reasons))
 
 
 def convert(source: str | Path, target: str | Path) -> OdeSystem:
-    """The system that was read, after it has been written; see :func:`convert_file`, which says more."""
-    return convert_file(source, target).system
+    """The system that was read, after it has been written (over what stood there, but never over the input).
+
+    See :func:`convert_file`, which says more.
+    """
+    return convert_file(source, target, force=True).system
 
 
 def check(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.options import isolation_options
+from sbmlump.cli.options import FORCE, isolation_options
 from sbmlump.cli.output import DISPLAY, print_json, say
 from sbmlump.jobs import Inspection, convert_file, inspect_model
 from sbmlump.outcome import reason_json
@@ -20,12 +20,13 @@ __all__ = ["convert_command", "inspect_command"]
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; its suffix decides."
 )
+@FORCE
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def convert_command(model: Path, output: Path, as_json: bool) -> int:
+def convert_command(model: Path, output: Path, force: bool, as_json: bool) -> int:
     """Read MODEL and write it in a canonical form, by the suffix of the output."""
-    done = convert_file(model, output)
+    done = convert_file(model, output, force=force)
     system = done.system
     if as_json:
         reasons = [reason_json(reason) for reason in done.reasons]

@@ -29,6 +29,7 @@ __all__ = [
     "WAIT",
     "ChildCommand",
     "Number",
+    "FORCE",
     "isolation_options",
     "requested",
     "run_in_child",
@@ -213,6 +214,9 @@ class ChildCommand:
 
     arguments: tuple[str, ...]
     limits: Limits
+
+
+FORCE: Final = click.option("--force", is_flag=True, help="Replace a file that sbmlump did not write.")
 
 
 def isolation_options(command: Command) -> Command:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sbmlump.cli.options import OF_METHODS, OF_REDUCTIONS, declared_options, given, isolation_options
+from sbmlump.cli.options import FORCE, OF_METHODS, OF_REDUCTIONS, declared_options, given, isolation_options
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
@@ -23,6 +23,7 @@ __all__ = ["reduce_command", "demo_command"]
 @click.command("reduce")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write the reduced SBML.")
+@FORCE
 @click.option(
     "--observe",
     "observe",
@@ -38,6 +39,7 @@ __all__ = ["reduce_command", "demo_command"]
 def reduce_command(
     model: Path,
     output: Path | None,
+    force: bool,
     observe: tuple[str, ...],
     report_folder: Path | None,
     as_json: bool,
@@ -48,7 +50,7 @@ def reduce_command(
     try:
         chosen = reduce_options(**given(options))
         with progress_reporter(quiet or as_json) as progress:
-            outcome = run_reduction(model, observe, chosen, output, progress=progress)
+            outcome = run_reduction(model, observe, chosen, output, force=force, progress=progress)
             page = _write_page(report_folder, outcome, model, output)
     except SbmlumpError as error:
         empty = Outcome("failed", ModelFacts(file=str(model)), options["method"])
@@ -96,7 +98,7 @@ def demo_command(output: Path | None, quiet: bool) -> int:
     say("A protein with three sites, each free, phosphorylated, or bound to a kinase or a phosphatase:")
     say("64 configurations and the two enzymes. Which smaller model has exactly the same free kinase?\n")
     with progress_reporter(quiet) as progress:
-        outcome = run_reduction(original, _OBSERVE, reduce_options(), reduced, progress=progress)
+        outcome = run_reduction(original, _OBSERVE, reduce_options(), reduced, force=True, progress=progress)
         assert outcome.reduction is not None
         page = write_model_page(folder, outcome.reduction, outcome.report, original_file=original, reduced_file=reduced)
     summarise(outcome, page)

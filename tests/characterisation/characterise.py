@@ -36,6 +36,8 @@ CHAINS = ("exact,conservation", "conservation,exact", "conservation,qssa")
 SUFFIXES = (".xml", ".ode", ".ant", ".tex", ".omex")
 MOST_STATES = 60
 _NO_TIMES = frozenset({"seconds", "seconds_original", "seconds_reduced", "output"})
+_MARK = re.compile(r"(<!-- |// |% )Created by sbmlump [^\n]*\n")
+_MARK = re.compile(r"(<!-- |// |% )Created by sbmlump [^\n]*\n")  # it names the version
 _POINTS = re.compile(r"\d+ real points with \d+ patterns")  # doubles choose them, and round as the machine does
 _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:[eE][-+]?\d+)?|(?<![\w.])\d+[eE][-+]?\d+")
 
@@ -182,7 +184,7 @@ def _written(path: Path, estimated: bool) -> str:
             text = "\n".join(f"{name}\n{archive.read(name).decode('utf-8', 'replace')}" for name in members)
     else:
         text = path.read_text(encoding="utf-8")
-    text = _POINTS.sub("real points", text)
+    text = _MARK.sub("", _POINTS.sub("real points", text), count=1)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*?(?=[<\"])", "TIME", text)
     return _rounded(text) if estimated else text
 

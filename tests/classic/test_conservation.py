@@ -393,7 +393,7 @@ def test_states_that_a_later_step_drops_need_no_definition(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("diluted", [True, False])
 def test_totals_of_states_that_a_later_step_lumps(tmp_path: Path, diluted: bool) -> None:
-    """The total of E counts complexes, of which the second step keeps a sum; its weight is a size that an event sets."""
+    """The total of E counts complexes, of which the second step keeps a sum; an event sets the size that weighs it."""
     bound = [
         text
         for x in "AB"

@@ -599,3 +599,45 @@ def test_a_total_that_is_fed_is_reported(sbmlump, data, tmp_path):
 def test_a_neural_closure_belongs_to_learned(sbmlump, data, tmp_path):
     result = sbmlump("reduce", data / "ring.xml", "--observe", "X_1", "--neural", tmp_path / "closure.pt", "--json")
     assert (result.code, result.json["reasons"][0]["code"]) == (2, "bad-option")
+
+
+# -- what must not be written over ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["reduce", "convert"])
+@pytest.mark.parametrize("link", ["same", "symbolic", "hard", "case of the suffix"])
+def test_the_input_is_never_written_over(sbmlump, model, command, link):
+    before = model.read_bytes()
+    target = model if link == "same" else model.with_name("other.XML" if link.startswith("case") else "other.xml")
+    if link == "hard":
+        target.hardlink_to(model)
+    elif target != model:
+        target.symlink_to(model.name)
+    observed = ("--observe", "x1", "--no-check") if command == "reduce" else ()
+    result = sbmlump(command, model, *observed, "-o", target, "--force")
+    assert result.code == 2
+    assert "output-is-input" in result.err or "is the model that is read" in result.err
+    assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".ode", ".ant", ".tex", ".csv", ".omex"])
+def test_only_own_outputs_are_replaced_without_force(sbmlump, model, tmp_path, suffix):
+    target = tmp_path / f"out{suffix}"
+    arguments = ("reduce", model, "--observe", "x1", "--no-check", "-o", target)
+    target.write_text("PK notes of the user, which no program wrote\n")
+    assert sbmlump(*arguments).code == 2
+    assert target.read_text().endswith("no program wrote\n")
+    assert sbmlump(*arguments, "--force").code == 0
+    first = target.read_bytes()
+    assert sbmlump(*arguments, "--method", "none").code == 0
+    assert target.exists()
+    assert first
+
+
+def test_outputs_say_by_which_program_they_were_made_and_are_read_again(sbmlump, model, tmp_path):
+    for suffix in (".xml", ".ode"):
+        target = tmp_path / f"out{suffix}"
+        assert sbmlump("convert", model, "-o", target).code == 0
+        assert f"Created by sbmlump {__version__}" in target.read_text()
+        assert sbmlump("inspect", target).code == 0
+        assert sbmlump("convert", model, "-o", target).code == 0
