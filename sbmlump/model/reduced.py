@@ -467,11 +467,14 @@ def observable_ids(system: OdeSystem) -> tuple[str, ...]:
 def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observable, ...]:
     """Read ``EXPR`` or ``name = EXPR``, each over ids of the model.
 
+    In place of an id alone, the name that only one element has may stand, and ``[S]`` for the concentration of a
+    species S.
+
     Raises
     ------
     UsageError
-        With every text that is wrong: codes ``unknown-observable`` (near matches named), ``bad-observable``,
-        ``name-taken``, ``no-observable``.
+        With every text that is wrong: codes ``unknown-observable`` (near matches named), ``ambiguous-name``,
+        ``bad-observable``, ``name-taken``, ``no-observable``.
     """
     if not texts:
         raise UsageError(Reason("no-observable", "nothing is observed: name a quantity to keep with --observe"))
@@ -480,7 +483,11 @@ def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observab
     names: set[str] = set()
     split = [_split(text) for text in texts]
     wanted = {name for name, _ in split if name}
-    for text, (name, body) in zip(texts, split, strict=True):
+    for text, (name, given) in zip(texts, split, strict=True):
+        body = _id_meant(system, given)
+        if isinstance(body, Reason):
+            reasons.append(body)
+            continue
         try:
             expression = parse_expression(system.graph, body, system.definitions, doubles=True)
         except ExpressionError as error:
@@ -502,6 +509,45 @@ def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observab
     if reasons:
         raise UsageError(reasons)
     return tuple(found)
+
+
+def _id_meant(system: OdeSystem, text: str) -> str | Reason:
+    """The id of what is named, by its name or in brackets; any other text as it is."""
+    definitions = system.definitions
+    if text in definitions:
+        return text
+    inner = text[1:-1].strip()
+    if text.startswith("[") and text.endswith("]") and inner in definitions:
+        return _concentration_of(system, text, inner)
+    name = inner if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    ids = [id for id in observable_ids(system) if id in system.quantities]
+    named = [id for id in ids if system.quantities[id].name == name]
+    named = named or [id for id in ids if (system.quantities[id].name or "").casefold() == name.casefold() != ""]
+    if not named:
+        return text
+    if len(named) > 1:
+        message = f"{len(named)} elements are called {name!r}; say which by its id: {some_names(named, _MOST_SHOWN)}"
+        return Reason("ambiguous-name", message, named[0])
+    try:
+        parse_expression(system.graph, text, definitions)
+    except ExpressionError:
+        return named[0]
+    message = (
+        f"{name!r} is the name of {named[0]} and also a combination of ids; observe {named[0]}, or write the "
+        "combination with blanks or parentheses"
+    )
+    return Reason("ambiguous-name", message, named[0])
+
+
+def _concentration_of(system: OdeSystem, text: str, id: str) -> str | Reason:
+    """What ``[S]`` means where the id S itself is a concentration; as Tellurium and COPASI write it."""
+    quantity = system.quantities.get(id)
+    if quantity is None or quantity.kind != "species":
+        return Reason("bad-observable", f"{text} is no concentration: {id} is not a species; observe {id}", id)
+    if quantity.amount:
+        size = f"; its concentration is '{id}/{quantity.compartment}'" if quantity.compartment else ""
+        return Reason("bad-observable", f"{text}: the id {id} means an amount in this model{size}", id)
+    return id
 
 
 def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:

@@ -641,3 +641,61 @@ def test_outputs_say_by_which_program_they_were_made_and_are_read_again(sbmlump,
         assert f"Created by sbmlump {__version__}" in target.read_text()
         assert sbmlump("inspect", target).code == 0
         assert sbmlump("convert", model, "-o", target).code == 0
+
+
+# -- what is observed, in the model's own words ---------------------------------------------------------
+
+
+@pytest.fixture
+def named_model(tmp_path):
+    """Species with names: two that are called the same, one whose name is also a difference of ids."""
+
+    named = {"s1": "TGF-beta 1", "s2": "twin", "s3": "twin", "s4": "s1-s2", "n": "count"}
+    flags = 'boundaryCondition="false" constant="false"'
+    species = [
+        f'<species id="{id}" name="{name}" compartment="c" initialConcentration="1" '
+        f'hasOnlySubstanceUnits="{"true" if id == "n" else "false"}" {flags}/>'
+        for id, name in named.items()
+    ]
+    decays = [
+        f'<rateRule variable="{id}"><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><minus/><ci>{id}</ci>'
+        "</apply></math></rateRule>"
+        for id in named
+    ]
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?><sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" '
+        'version="1"><model id="m"><listOfCompartments><compartment id="c" size="2" constant="true"/>'
+        f"</listOfCompartments><listOfSpecies>{''.join(species)}</listOfSpecies>"
+        f"<listOfRules>{''.join(decays)}</listOfRules></model></sbml>"
+    )
+    path = tmp_path / "named.xml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "id"),
+    [("TGF-beta 1", "s1"), ("tgf-beta 1", "s1"), ('"TGF-beta 1"', "s1"), ("[s1]", "s1"), ("z = TGF-beta 1", "z")],
+)
+def test_observed_by_the_name_that_one_element_has(sbmlump, named_model, given, id):
+    result = sbmlump("reduce", named_model, "--observe", given, "--no-check", "--json")
+    assert result.code == 0, result.out
+    assert result.json["observables"] == [id]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ("twin", "ambiguous-name", "s2, s3"),
+        ("s1-s2", "ambiguous-name", "s4"),
+        ("[n]", "bad-observable", "n/c"),
+        ("[c]", "bad-observable", "not a species"),
+        ("[nothing]", "bad-observable", "nothing"),
+    ],
+)
+def test_names_that_do_not_tell_what_is_observed(sbmlump, named_model, given, code, said):
+    result = sbmlump("reduce", named_model, "--observe", given, "--no-check", "--json")
+    assert result.code == 2
+    (reason,) = result.json["reasons"]
+    assert reason["code"] == code
+    assert said in reason["message"]
