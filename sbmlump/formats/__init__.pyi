@@ -2,6 +2,8 @@ from .antimony import RESERVED as RESERVED
 from .antimony import antimony_text as antimony_text
 from .antimony import number_text as number_text
 from .antimony import sbml_of_antimony as sbml_of_antimony
+from .bionetgen import load_net as load_net
+from .bionetgen import parse_net as parse_net
 from .latex import latex_equations as latex_equations
 from .latex import latex_reduction as latex_reduction
 from .latex import lumping_csv as lumping_csv

@@ -48,4 +48,8 @@ def read_model(path: str | Path | ModelFile) -> ReadResult:
         from sbmlump.formats.ode_read import load_ode_file
 
         return ReadResult.of_system(load_ode_file(file), file.name)
+    if file.suffix == ".net":
+        from sbmlump.formats.bionetgen import load_net_file
+
+        return ReadResult.of_system(load_net_file(file), file.name)
     return read(file)
