@@ -720,7 +720,7 @@ def _looks_like_model(name: str, head: bytes) -> bool:
         return False
     suffixes = PurePosixPath(name).suffixes
     if suffixes and suffixes[-1].lower() in (".gz", ".bz2"):
-        return len(suffixes) > 1 and suffixes[-2].lower() in (".xml", ".sbml", ".ode", ".net")
+        return len(suffixes) > 1 and suffixes[-2].lower() in (".xml", ".sbml", ".ode", ".net", ".ant")
     if name.lower().endswith((".ode", ".net")):
         return b"begin" in head
     return b"<sbml" in head.replace(b"\0", b"") or b":sbml" in head.replace(b"\0", b"")

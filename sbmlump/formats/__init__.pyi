@@ -1,6 +1,7 @@
 from .antimony import RESERVED as RESERVED
 from .antimony import antimony_text as antimony_text
 from .antimony import number_text as number_text
+from .antimony import read_antimony as read_antimony
 from .antimony import sbml_of_antimony as sbml_of_antimony
 from .bionetgen import load_net as load_net
 from .bionetgen import parse_net as parse_net

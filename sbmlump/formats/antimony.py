@@ -7,16 +7,18 @@ text back before it gets a name.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.errors import InputError, Reason, UnsupportedModelError
+from sbmlump.files import ModelFile
 from sbmlump.model.names import numbered_ids
 from sbmlump.model.text import (
     ATOM,
@@ -34,8 +36,12 @@ from sbmlump.model.text import (
     scientific,
 )
 
+if TYPE_CHECKING:
+    from sbmlump.sbml.read.load import ReadResult
+
 __all__ = [
     "AntimonyText",
+    "read_antimony",
     "antimony_text",
     "sbml_of_antimony",
     "infix",
@@ -389,6 +395,38 @@ def sbml_of_antimony(text: str) -> bytes:
         return str(antimony.getSBMLString(antimony.getMainModuleName())).encode()
     finally:
         antimony.clearPreviousLoads()
+
+
+_IMPORT: Final = re.compile(r'^\s*import\s+"', re.MULTILINE)
+
+
+def read_antimony(file: ModelFile) -> ReadResult:
+    """What came of reading an Antimony text, through the SBML that the antimony library makes of it.
+
+    Raises
+    ------
+    InputError
+        Code ``not-antimony`` if the library does not read it, ``antimony-import`` if it names other files.
+    UnsupportedModelError
+        Code ``extra-missing`` if antimony is not installed.
+    """
+    from sbmlump.sbml.read.load import read
+
+    text = file.data.decode("utf-8", "replace")
+    if _IMPORT.search(text):
+        message = f"{file.name} imports other files, which are not read; put what it needs into one file"
+        raise InputError(Reason("antimony-import", message))
+    try:
+        data = sbml_of_antimony(text)
+    except UnsupportedModelError as error:
+        if error.reasons[0].code == "extra-missing":
+            raise
+        raise InputError(Reason("not-antimony", f"{file.name}: {error.reasons[0].message}")) from error
+    result = read(replace(file, data=data, suffix=".xml"))
+    if result.system is None:
+        return result
+    origin = replace(result.system.origin, format="antimony", sha256=hashlib.sha256(file.data).hexdigest())
+    return replace(result, system=replace(result.system, origin=origin))
 
 
 class _Writer:

@@ -52,4 +52,8 @@ def read_model(path: str | Path | ModelFile) -> ReadResult:
         from sbmlump.formats.bionetgen import load_net_file
 
         return ReadResult.of_system(load_net_file(file), file.name)
+    if file.suffix == ".ant":
+        from sbmlump.formats.antimony import read_antimony
+
+        return read_antimony(file)
     return read(file)

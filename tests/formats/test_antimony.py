@@ -10,13 +10,14 @@ from fractions import Fraction
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from strategies import systems_of_anything, wide_numbers
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.errors import SbmlumpError, UnsupportedModelError
+from sbmlump.errors import InputError, SbmlumpError, UnsupportedModelError
 from sbmlump.formats import RESERVED, antimony_text, number_text, sbml_of_antimony
 from sbmlump.formats import antimony as formats_antimony
 from sbmlump.jobs import WrittenOutput, written_system
@@ -337,3 +338,28 @@ def test_the_package_says_so_too(tmp_path: Path) -> None:
     (tmp_path / "m.xml").write_bytes(written_system(system, ".xml").data)
     sbmlump.convert(tmp_path / "m.xml", tmp_path / "m.ant")
     assert "(x^n)^2" in (tmp_path / "m.ant").read_text()
+
+
+def test_what_is_written_is_read_as_any_model(data, tmp_path):
+    """Every command takes an Antimony file: the rates are those of the SBML it was made of."""
+    original = sbmlump.load(data / "michaelis_menten.xml")
+    path = tmp_path / "model.ant"
+    sbmlump.convert(data / "michaelis_menten.xml", path)
+    read = sbmlump.load(path)
+    assert read.states == original.states
+    assert read.origin.format == "antimony"
+    x = np.random.default_rng(0).uniform(0.5, 2, (3, original.size))
+    np.testing.assert_allclose(read.rates(0.0, x), original.rates(0.0, x), rtol=1e-12)
+    assert sbmlump.reduce(read, "P", "conservation").system.size < read.size
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("model m\n A -> B; k*A\n", "not-antimony"), ('import "other.ant"\nmodel m()\nend\n', "antimony-import")],
+)
+def test_antimony_that_is_not_read_is_no_model(tmp_path, text, code):
+    path = tmp_path / "model.ant"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        sbmlump.load(path)
+    assert caught.value.reasons[0].code == code
