@@ -41,6 +41,8 @@ from .reduced import Observable as Observable
 from .reduced import ReducedSystem as ReducedSystem
 from .reduced import observable_ids as observable_ids
 from .reduced import parse_observables as parse_observables
+from .symbolic import from_sympy as from_sympy
+from .symbolic import to_sympy as to_sympy
 from .system import Assigned as Assigned
 from .system import Constant as Constant
 from .system import Constraint as Constraint
@@ -50,6 +52,7 @@ from .system import Origin as Origin
 from .system import Participant as Participant
 from .system import Quantity as Quantity
 from .system import Reaction as Reaction
+from .system import SympySystem as SympySystem
 from .system import Unit as Unit
 from .system import UnitDefinition as UnitDefinition
 from .text import ExpressionError as ExpressionError

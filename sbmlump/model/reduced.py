@@ -22,6 +22,8 @@ from sbmlump.model.text import ExpressionError, combination, parse_expression
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sbmlump.model.system import SympySystem
+
 __all__ = [
     "AffineLumping",
     "Certificate",
@@ -421,6 +423,10 @@ class ReducedSystem:
         table = f"<table><tr><th>lump</th><th>made of</th></tr>{''.join(rows)}</table>" if rows else ""
         kept = ", ".join(one.id for one in self.observables)
         return f"<p><b>{escape(head)}</b><br>keeps {escape(kept)}<br>{escape(claim)}</p>{table}"
+
+    def to_sympy(self) -> SympySystem:
+        """The reduced system as SymPy expressions; see :meth:`OdeSystem.to_sympy`."""
+        return self.system.to_sympy()
 
     def write(self, path: str | Path) -> None:
         """Write the reduced model as SBML Level 3 Version 2 (the whole file appears, or nothing does)."""

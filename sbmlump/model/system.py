@@ -23,6 +23,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -35,6 +36,7 @@ from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 
 if TYPE_CHECKING:
     import scipy.sparse
+    import sympy
 
     from sbmlump.model.evaluate import Evaluator
 
@@ -53,6 +55,7 @@ __all__ = [
     "Participant",
     "Quantity",
     "Reaction",
+    "SympySystem",
     "Unit",
     "UnitDefinition",
     "event_expressions",
@@ -76,6 +79,9 @@ Kind = Literal["species", "compartment", "parameter", "local-parameter", "specie
 
 Key = tuple[str, ...]
 """An element of a file that is no quantity, reaction or event: its kind (the name of the XML element), and which."""
+
+
+_SYMBOLIC: Final = "sbmlump.model.symbolic"  # imported by name on first use: imports go one way, and SymPy is large
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +310,38 @@ class Origin:
     descriptions: Mapping[Key, Description] = field(default_factory=dict)
     packages: tuple[Package, ...] = ()
     other_packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SympySystem:
+    """dx/dt = f(x, t) in SymPy's terms.
+
+    Attributes
+    ----------
+    states : tuple of Symbol
+        Real, in the order of the system.
+    time : Symbol
+    rhs : tuple of Expr
+        Right-hand sides, one for each state; constants stand in them as symbols.
+    initial : tuple of Expr
+        Values at time 0; symbols of constants may stand in them, and of states, whose initial values they mean.
+    constants : dict of Symbol to Expr or None
+        Their values, in which other constants may stand; ``None`` where the model gives none.
+    observables : dict of Symbol to Expr
+        Assigned quantities, as expressions of states, constants and time.
+    """
+
+    states: tuple[sympy.Symbol, ...]
+    time: sympy.Symbol
+    rhs: tuple[sympy.Expr, ...]
+    initial: tuple[sympy.Expr, ...]
+    constants: Mapping[sympy.Symbol, sympy.Expr | None] = field(default_factory=dict)
+    observables: Mapping[sympy.Symbol, sympy.Expr] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[sympy.Symbol, sympy.Expr]:
+        """Constants with values, for ``expression.subs(system.values)``; repeated where they mention each other."""
+        return {symbol: value for symbol, value in self.constants.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -575,6 +613,23 @@ class OdeSystem:
         values = self.at_start(keep)
         fixed = (c.id for c in self.constants if c.id not in keep and c.id in values)
         return {graph.symbol(name): values[name] for name in fixed}
+
+    def to_sympy(self) -> SympySystem:
+        """Symbols, right-hand sides, initial values, constants and observables as SymPy expressions, exactly.
+
+        Raises
+        ------
+        UsageError
+            Code ``no-sympy-form`` if it has events.
+        """
+        found: SympySystem = import_module(_SYMBOLIC).to_sympy(self)
+        return found
+
+    @staticmethod
+    def from_sympy(states: Sequence[Any], rhs: Sequence[Any], **values: Any) -> OdeSystem:
+        """The system dx/dt = rhs of SymPy expressions; see :func:`sbmlump.model.symbolic.from_sympy`."""
+        found: OdeSystem = import_module(_SYMBOLIC).from_sympy(states, rhs, **values)
+        return found
 
     def is_symbol(self, node: Node) -> bool:
         """Whether ``node`` is the symbol of a quantity."""
