@@ -11,15 +11,8 @@ memory, and the sentence of the certificate or the reason.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import random
-import subprocess
-import sys
-import tempfile
 from fractions import Fraction
-from pathlib import Path
 
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.system import OdeSystem, Origin

@@ -85,8 +85,8 @@ class SparseResidues:
 
     def after(self, row: Residues) -> Residues:
         """``row`` times the matrix."""
-        high = (self._high @ row) % self._prime
-        return np.asarray(((high << 16) + self._low @ row) % self._prime)
+        high, low = np.asarray(self._high @ row), np.asarray(self._low @ row)
+        return np.asarray(((high % self._prime << 16) + low) % self._prime)
 
 
 class RowSpace:

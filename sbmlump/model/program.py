@@ -269,7 +269,9 @@ class Program:
                 assert group.matrix is not None
                 pattern = abs(group.matrix)
                 pattern.data = np.ones(len(pattern.data))
-                degree[group.out] = pattern.multiply(degree[group.sources][None, :]).tocsr().max(axis=1).toarray().ravel()
+                degree[group.out] = (
+                    pattern.multiply(degree[group.sources][None, :]).tocsr().max(axis=1).toarray().ravel()
+                )
             elif group.kind == "product":
                 degree[group.out] = degree[group.args].sum(axis=0)
             elif group.kind == "power":

@@ -263,7 +263,7 @@ class _Search:
         program, field = self._program, self._field
         pattern = program.dependencies()[roots]
         colours, count = row_colours(pattern, fullest_first=True)
-        rows, columns = pattern.nonzero()
+        rows, columns = (places.astype(np.int64) for places in pattern.nonzero())
         values = np.zeros(len(rows), dtype=np.int64)
         for low in range(0, count, self._width):
             width = min(self._width, count - low)
