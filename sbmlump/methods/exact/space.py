@@ -58,6 +58,10 @@ class SpaceSettings:
         the rows times the columns of the space times the width.
     overhead : int
         Operations at which what Python itself costs is put for each sweep.
+    row_overhead : int
+        The same for a row of a chain: two sparse products.
+    most_primes : int
+        As many residues of 31 bits are numbers of a thousand digits, which are of no use to anyone.
     prime_bits : int
         One BLAS product a step (see ``matmul_mod``); the proof uses 31 bits.
     long_prime_bits : int
@@ -82,6 +86,8 @@ class SpaceSettings:
     misses: int = 3
     most_work: int = 20_000_000_000
     overhead: int = 1_000_000
+    row_overhead: int = 40_000
+    most_primes: int = 128
     prime_bits: int = 23
     long_prime_bits: int = 31
     few_primes: int = 8
@@ -288,7 +294,7 @@ class _Search:
                 chain = np.empty((length, self.space.width), dtype=np.int64)
                 for k in range(length):
                     chain[k] = row = jacobian.after(row[:n])
-                self._spend(length, jacobian.entries)
+                self._spend(length, jacobian.entries + settings.row_overhead)
                 new = self.space.extend(chain)
                 # the first row that depends on those before it ends the chain
                 new = new if new == length else 0
@@ -346,7 +352,7 @@ def smallest_invariant_space(
     more_primes : int
         Use at least this many primes beyond the first before believing a reconstruction.
     most_primes : int, optional
-        Give up beyond this many.
+        Give up beyond this many, instead of those of the settings.
     settings : SpaceSettings
 
     Returns
@@ -368,11 +374,8 @@ def smallest_invariant_space(
     generator = np.random.default_rng([seed, 0x5B31])
     lift = _Lift(restricted.n_states)
     work = failures = 0
-    while (
-        (most_primes is None or lift.primes < most_primes)
-        and work < settings.most_work
-        and failures < settings.most_bad_primes
-    ):
+    most_primes = settings.most_primes if most_primes is None else most_primes
+    while lift.primes < most_primes and work < settings.most_work and failures < settings.most_bad_primes:
         few = lift.primes < settings.few_primes
         bits = settings.prime_bits if few else settings.long_prime_bits
         search = _Search(restricted, program, generator, settings, bits)
