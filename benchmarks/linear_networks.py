@@ -120,7 +120,7 @@ def measure(row: Row, seed: int, folder: Path) -> tuple[str, float, float, str]:
     text = (
         said["reasons"][0]["message"] if said.get("reasons") else said["certificate"].get("statement", said["outcome"])
     )
-    return str(said.get("reduced_size", "-")), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text
+    return str(said.get("reduced_size") or "-"), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text
 
 
 def main() -> int:
