@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import errno
+import gc
 import importlib
 import io
 import lzma
@@ -32,6 +33,7 @@ from sbmlump.errors import InputError, Reason, SbmlumpError, UsageError, some_na
 
 __all__ = [
     "DiskFullError",
+    "collector_paused",
     "OutputError",
     "lock",
     "make_folder",
@@ -47,6 +49,18 @@ __all__ = [
     "UnpackLimits",
     "read_model_file",
 ]
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No garbage collection while millions of small objects are made that all stay: a third of the time of reading."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class OutputError(SbmlumpError):

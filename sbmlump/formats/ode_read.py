@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
-import gc
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from sbmlump.errors import InputError, Reason, near_matches
-from sbmlump.files import MAX_BYTES, ModelFile, read_model_file
+from sbmlump.files import MAX_BYTES, ModelFile, collector_paused, read_model_file
 from sbmlump.formats.ode_write import ode_text, write_ode
 from sbmlump.model.graph import FUNCTIONS, Graph, Node
 from sbmlump.model.names import claim_id, free_id
@@ -1028,7 +1026,7 @@ def parse_ode(
     text: str, *, file: str = "text", sha256: str | None = None, limits: OdeLimits = OdeLimits()
 ) -> OdeSystem:
     """The system an ``.ode`` text describes; see :func:`load_ode`."""
-    with _collector_paused():
+    with collector_paused():
         return build_system(parse_tokens(tokenise(text, file), limits), file, sha256)
 
 
@@ -1043,21 +1041,9 @@ def initial_partition(path: str | Path) -> tuple[frozenset[str], ...]:
         As :func:`load_ode`; also if a name stands in two blocks or is no state.
     """
     file = read_model_file(path, ".ode")
-    with _collector_paused():
+    with collector_paused():
         raw = parse_tokens(tokenise(_text_of(file), file.name))
         return partition_blocks(raw, build_system(raw, file.name, None))
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No garbage collection while millions of small objects are made that all stay: a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _text_of(file: ModelFile) -> str:

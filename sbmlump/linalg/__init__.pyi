@@ -4,6 +4,7 @@ from .basis import integer_right_inverse as integer_right_inverse
 from .basis import short_integer_rows as short_integer_rows
 from .finite_field import Confirmed as Confirmed
 from .finite_field import RowSpace as RowSpace
+from .finite_field import SparseResidues as SparseResidues
 from .finite_field import combined_residues as combined_residues
 from .finite_field import matmul_mod as matmul_mod
 from .finite_field import rational_from_residue as rational_from_residue

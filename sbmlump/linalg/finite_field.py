@@ -13,12 +13,14 @@ from functools import cache
 from math import isqrt, prod
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 __all__ = [
     "Confirmed",
     "RowSpace",
+    "SparseResidues",
     "combined_residues",
     "has_residues",
     "matmul_mod",
@@ -59,6 +61,32 @@ def matmul_mod(a: Residues, b: Residues, prime: int, least_terms: int = 64) -> R
     low_part = (a0 @ b0).astype(np.int64)
     shift = 1 << bits
     return ((high * shift + middle) % prime * shift + low_part) % prime
+
+
+class SparseResidues:
+    """A sparse matrix over GF(p) that rows are multiplied by, one after the other.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int64
+        Places of the entries.
+    values : ndarray of int64
+        Residues modulo ``prime``, which lies below 2^31.
+    shape : tuple of int
+    """
+
+    def __init__(self, rows: Residues, columns: Residues, values: Residues, shape: tuple[int, int], prime: int) -> None:
+        self._prime = prime
+        self.entries = len(values)
+        # halves of 16 bits, as in matmul_mod: sums of a column's products stay below 2^63
+        self._high, self._low = (
+            sp.csr_array((half, (columns, rows)), shape=shape[::-1]) for half in (values >> 16, values & 0xFFFF)
+        )
+
+    def after(self, row: Residues) -> Residues:
+        """``row`` times the matrix."""
+        high, low = np.asarray(self._high @ row), np.asarray(self._low @ row)
+        return np.asarray(((high % self._prime << 16) + low) % self._prime)
 
 
 class RowSpace:

@@ -257,6 +257,33 @@ class Program:
         slots = np.unique(self.root_slots)
         return float(top[slots].max(initial=0) + bottom[slots].sum()) if len(slots) else 0.0
 
+    def jacobian_is_constant(self, roots: slice) -> bool:
+        """Whether some of the roots are seen to be affine in the inputs, so that their Jacobian is one matrix.
+
+        What is affine only once it is multiplied out is not seen.
+        """
+        degree = np.zeros(self.size)
+        degree[: len(self.inputs)] = 1
+        for group in self._groups:
+            if group.kind == "linear":
+                assert group.matrix is not None
+                pattern = abs(group.matrix)
+                pattern.data = np.ones(len(pattern.data))
+                degree[group.out] = (
+                    pattern.multiply(degree[group.sources][None, :]).tocsr().max(axis=1).toarray().ravel()
+                )
+            elif group.kind == "product":
+                degree[group.out] = degree[group.args].sum(axis=0)
+            elif group.kind == "power":
+                base = degree[group.args[0]]
+                degree[group.out] = np.where((base > 0) & (group.exponents < 0), np.inf, base * np.abs(group.exponents))
+            else:  # a quotient by a constant has the degree of its numerator
+                moving = group.args[1:] if group.kind == "quotient" else group.args
+                beyond = (degree[moving] > 0).any(axis=0)
+                top = degree[group.args[0]] if group.kind == "quotient" else 0.0
+                degree[group.out] = np.where(beyond, np.inf, top)
+        return bool(degree[self.root_slots[roots]].max(initial=0) <= 1)
+
     def height(self) -> float:
         """Upper bound on the total bit length of all numbers that stand in the program."""
         bits = 0

@@ -21,6 +21,8 @@ from .read.load import QuantitySelection as QuantitySelection
 from .read.load import ReadResult as ReadResult
 from .read.load import load_sbml as load_sbml
 from .read.load import parse_sbml as parse_sbml
+from .read.load import read_opened as read_opened
+from .read.precheck import READ_LIMITS as READ_LIMITS
 from .read.precheck import as_utf8 as as_utf8
 from .read.precheck import formula_depth as formula_depth
 from .read.precheck import is_on_fast_path as is_on_fast_path

@@ -463,3 +463,29 @@ def test_coloured_jacobian_equals_single_sweeps(seed):
     program = Program(g, roots, xs)
     tape = program.run(FLOAT, x[:, None])
     np.testing.assert_allclose(dense, program.pull_back(FLOAT, tape, np.eye(n)).T, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("text", "constant"),
+    [
+        ("3", True),
+        ("x", True),
+        ("2*x - y/3 + 5", True),
+        ("(x + y)/2 - (z - 1)*4", True),
+        ("(2*x + y)/exp(3)", True),
+        ("x*exp(2)", True),
+        ("x*y", False),
+        ("(x + 1)*(x - 1)", False),
+        ("x^2", False),
+        ("1/x", False),
+        ("y/(x + 1)", False),
+        ("exp(x)", False),
+        ("2*x + x*y", False),
+    ],
+)
+def test_which_jacobians_are_seen_to_be_constant(text, constant):
+    graph = Graph()
+    names = {name: graph.symbol(name) for name in "xyz"}
+    program = Program(graph, [parse_expression(graph, text, names), graph.symbol("x")], inputs_of(graph))
+    assert program.jacobian_is_constant(slice(0, 1)) == constant
+    assert program.jacobian_is_constant(slice(1, 2))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbmlump.linalg import Confirmed, RowSpace, matmul_mod, rational_from_residue
+from sbmlump.linalg import Confirmed, RowSpace, SparseResidues, matmul_mod, rational_from_residue
 from sbmlump.model import random_prime
 
 P = 2147483629
@@ -129,3 +129,18 @@ def test_the_last_prime_confirms(value, change):
 def test_rationals_from_many_primes(value):
     primes = [8388617, 2147483629, 2147483647, 4194319, 8388619, 2147483587]
     assert Confirmed(primes)([value.numerator * pow(value.denominator, -1, p) % p for p in primes]) == value
+
+
+@pytest.mark.parametrize("prime", [LARGEST, 7])
+def test_sparse_products_against_python_integers(prime):
+    generator = np.random.default_rng(prime)
+    n, m = 40, 30
+    places = np.array([(i, j) for i in range(n) for j in range(m) if generator.random() < 0.2 or j == 3])
+    values = generator.integers(0, prime, len(places))
+    values[::2] = prime - 1  # a full column of the largest residues is where a sum would be wrong first
+    row = np.full(n, prime - 1)
+    matrix = SparseResidues(places[:, 0], places[:, 1], values, (n, m), prime)
+    expected = [0] * m
+    for (i, j), value in zip(places.tolist(), values.tolist(), strict=True):
+        expected[j] = (expected[j] + int(row[i]) * value) % prime
+    assert matrix.after(row).tolist() == expected

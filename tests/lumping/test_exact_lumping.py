@@ -27,7 +27,7 @@ from sbmlump.examples import (
     squares_example,
 )
 from sbmlump.jobs import reduce
-from sbmlump.methods import closure_problem, smallest_invariant_space
+from sbmlump.methods import closure_problem, invariant_dimension, smallest_invariant_space
 from sbmlump.model import ExactProof, Graph, OdeSystem, parse_observables
 from sbmlump.proof import certify
 
@@ -625,3 +625,31 @@ def test_rows_that_are_too_long_are_refused_with_their_number():
         smallest_invariant_space(problem, most_primes=6)
     assert caught.value.reasons[0].code == "coefficients-too-large"
     assert "21 of 36 states" in caught.value.reasons[0].message
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("nodes", [5, 40, 90])
+def test_the_space_of_a_linear_network_is_that_of_its_powers(nodes, seed):
+    """Against the rank of c, cA, cA², … by FLINT, modulo a prime of its own."""
+    random = Random(1000 * nodes + seed)
+    edges = {(random.randrange(nodes), random.randrange(nodes)) for _ in range(2 * nodes)}
+    weights = {edge: random.randint(1, 10**6) for edge in sorted(edges)}
+    graph = Graph()
+    symbols = [graph.symbol(f"x{i}") for i in range(nodes)]
+    terms = [[graph.scaled(w, symbols[j]) for (j, i), w in weights.items() if i == target] for target in range(nodes)]
+    system = OdeSystem(
+        graph,
+        tuple(f"x{i}" for i in range(nodes)),
+        tuple(graph.number(1) for _ in range(nodes)),
+        tuple(graph.add(each) for each in terms),
+    )
+    prime = 2147483629
+    row = [int(i == 0) for i in range(nodes)]
+    powers = []
+    for _ in range(nodes):
+        powers.append(row)
+        row = [sum(row[i] * weights.get((j, i), 0) for i in range(nodes)) % prime for j in range(nodes)]
+    problem = closure_problem(system, parse_observables(system, ["x0"]), frozenset())
+    assert invariant_dimension(problem) == flint.nmod_mat(powers, prime).rank()
+    reset = replace(problem, resets=(tuple(problem.variables),))  # an event that changes nothing: the general search
+    assert invariant_dimension(reset) == invariant_dimension(problem)

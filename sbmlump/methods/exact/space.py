@@ -28,10 +28,10 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import components, short_integer_rows
-from sbmlump.linalg.finite_field import Confirmed, RowSpace, has_residues, single_threaded
+from sbmlump.linalg.finite_field import Confirmed, RowSpace, SparseResidues, has_residues, single_threaded
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Graph, Node
-from sbmlump.model.program import Program, branched_nodes, where_defined
+from sbmlump.model.program import Program, branched_nodes, row_colours, where_defined
 from sbmlump.model.properties import with_double_constants
 from sbmlump.proof.real_points import with_positive_arguments
 
@@ -58,6 +58,10 @@ class SpaceSettings:
         the rows times the columns of the space times the width.
     overhead : int
         Operations at which what Python itself costs is put for each sweep.
+    row_overhead : int
+        The same for a row of a chain: two sparse products.
+    most_primes : int
+        As many residues of 31 bits are numbers of a thousand digits, which are of no use to anyone.
     prime_bits : int
         One BLAS product a step (see ``matmul_mod``); the proof uses 31 bits.
     long_prime_bits : int
@@ -74,11 +78,16 @@ class SpaceSettings:
         Memory of one backward sweep.
     widest_sweep : int
         Columns of one: more bring no further gain per column.
+    shortest_chain, longest_chain : int
+        Rows r, rJ, rJ², … that are reduced together where the Jacobian J is one matrix: twice as many each time, as
+        most spaces are small; at the longest, matrix products cost what they cost for longer ones.
     """
 
     misses: int = 3
     most_work: int = 20_000_000_000
     overhead: int = 1_000_000
+    row_overhead: int = 40_000
+    most_primes: int = 128
     prime_bits: int = 23
     long_prime_bits: int = 31
     few_primes: int = 8
@@ -87,6 +96,8 @@ class SpaceSettings:
     most_bad_primes: int = 200
     sweep_bytes: int = 256 << 20
     widest_sweep: int = 64
+    shortest_chain: int = 8
+    longest_chain: int = 256
 
 
 Residues = NDArray[np.int64]
@@ -236,6 +247,10 @@ class _Search:
         problem, space = self._problem, self.space
         self._seed()
         n = problem.n_states
+        rates = slice(len(problem.seeds), len(problem.seeds) + n)
+        if not problem.resets and self._program.jacobian_is_constant(rates):
+            self._follow_chains(self._jacobian(rates))
+            return space
         maps = 1 + len(problem.resets)
         misses = 0
         while misses < self._settings.misses and self._states_missing():
@@ -248,6 +263,42 @@ class _Search:
                 new_rows += space.extend(self._pull(weights).T)
             misses = 0 if new_rows else misses + width
         return space
+
+    def _jacobian(self, roots: slice) -> SparseResidues:
+        """The Jacobian of some roots where it is the same at all points."""
+        program, field = self._program, self._field
+        pattern = program.dependencies()[roots]
+        colours, count = row_colours(pattern, fullest_first=True)
+        rows, columns = (places.astype(np.int64) for places in pattern.nonzero())
+        values = np.zeros(len(rows), dtype=np.int64)
+        for low in range(0, count, self._width):
+            width = min(self._width, count - low)
+            weights = np.zeros((len(program.roots), width), dtype=np.int64)
+            chosen = np.flatnonzero((colours >= low) & (colours < low + width))
+            weights[roots.start + chosen, colours[chosen] - low] = 1
+            swept = self._pull(weights)
+            here = np.flatnonzero((colours[rows] >= low) & (colours[rows] < low + width))
+            values[here] = swept[columns[here], colours[rows[here]] - low]
+        return SparseResidues(rows, columns, values, pattern.shape, field.prime)
+
+    def _follow_chains(self, jacobian: SparseResidues) -> None:
+        """Close the space under one matrix J: from each row r present follow r, rJ, rJ², … until nothing new comes.
+
+        What a linear vector field makes of a random combination of all rows is one new dimension, however many
+        combinations are tried; a chain of k rows brings up to k, and they are reduced together.
+        """
+        n, settings = self._problem.n_states, self._settings
+        for row in self.space.rows.copy():
+            length, new = settings.shortest_chain, 1
+            while new and self._states_missing():
+                chain = np.empty((length, self.space.width), dtype=np.int64)
+                for k in range(length):
+                    chain[k] = row = jacobian.after(row[:n])
+                self._spend(length, jacobian.entries + settings.row_overhead)
+                new = self.space.extend(chain)
+                # the first row that depends on those before it ends the chain
+                new = new if new == length else 0
+                length = min(2 * length, settings.longest_chain)
 
     def _states_missing(self) -> bool:
         """Whether the space could still grow: some state column is not a pivot yet or constants are tracked."""
@@ -266,10 +317,14 @@ class _Search:
         combined = self.space.random_combinations(self._generator, width)
         return combined[:, : self._problem.n_states].T
 
+    def _spend(self, columns: int, operations: int) -> None:
+        """Count so many rows that take so many operations each and are then reduced against the space."""
+        self.work += self._settings.overhead + columns * (operations + len(self.space) * self.space.width)
+
     def _pull(self, weights: Residues) -> Residues:
         """Pull rows back at fresh random points; columns where something is undefined are dropped."""
         width = weights.shape[1]
-        self.work += self._settings.overhead + width * (self._program.size + len(self.space) * self.space.width)
+        self._spend(width, self._program.size)
         return where_defined(
             self._program,
             self._field,
@@ -297,7 +352,7 @@ def smallest_invariant_space(
     more_primes : int
         Use at least this many primes beyond the first before believing a reconstruction.
     most_primes : int, optional
-        Give up beyond this many.
+        Give up beyond this many, instead of those of the settings.
     settings : SpaceSettings
 
     Returns
@@ -319,11 +374,8 @@ def smallest_invariant_space(
     generator = np.random.default_rng([seed, 0x5B31])
     lift = _Lift(restricted.n_states)
     work = failures = 0
-    while (
-        (most_primes is None or lift.primes < most_primes)
-        and work < settings.most_work
-        and failures < settings.most_bad_primes
-    ):
+    most_primes = settings.most_primes if most_primes is None else most_primes
+    while lift.primes < most_primes and work < settings.most_work and failures < settings.most_bad_primes:
         few = lift.primes < settings.few_primes
         bits = settings.prime_bits if few else settings.long_prime_bits
         search = _Search(restricted, program, generator, settings, bits)

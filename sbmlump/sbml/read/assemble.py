@@ -297,7 +297,8 @@ class _Roles:
 def _classify(raw: RawModel, problems: Problems) -> _Roles:
     """Sort the ids of ``raw`` into roles; a target that does not exist is a problem."""
     entries = raw.entries
-    mentioned = _mentioned(raw)
+    # only ids of species references are asked for in it, and most models have none
+    mentioned = _mentioned(raw) if any(e.quantity.kind == "species-reference" for e in entries.values()) else set[str]()
     _define_old_references(raw, mentioned)
     tables = {"assignment rule": raw.assignments, "rate rule": raw.rates, "initial assignment": raw.initial}
     for what, table in tables.items():
@@ -451,38 +452,72 @@ def _reaction_terms(assembly: Assembly, fluxes: Mapping[str, Node]) -> dict[str,
     """For each changed species the coefficients of the distinct flux terms of its right-hand side."""
     graph, raw = assembly.graph, assembly.raw
     terms: dict[str, dict[Node, Fraction]] = {name: {} for name in assembly.roles.changed}
-    one = Fraction(1)
-    signed_values: dict[Node, tuple[Fraction, Fraction]] = {}  # of a stoichiometry, for reactants and products
     scaled: dict[tuple[Node, str], Node] = {}  # flux and compartment -> flux / size
+    shares: dict[int, _Share | None] = {}  # by the identity of the record: thousands of reactions share a few thousand
     for reaction in raw.reactions:
         flux = fluxes[reaction.id]
         for side, parts in enumerate((reaction.reactants, reaction.products)):
             for part in parts:
-                mine = terms.get(part.species)
-                if mine is None:
+                number = id(part)
+                if number not in shares:
+                    mine = terms.get(part.species)
+                    shares[number] = None if mine is None else _share(assembly, part, mine)
+                share = shares[number]
+                if share is None:
                     continue
-                entry = raw.entries[part.species]
                 term = flux
-                if _is_concentration(entry) and entry.quantity.compartment is not None:
-                    key = (flux, entry.quantity.compartment)
+                if share.compartment is not None:
+                    key = (flux, share.compartment)
                     if key not in scaled:
-                        scaled[key] = _over(graph, flux, graph.symbol(entry.quantity.compartment))
+                        scaled[key] = _over(graph, flux, graph.symbol(share.compartment))
                     term = scaled[key]
-                factor = assembly.stoichiometry(part)
-                conversion = entry.quantity.conversion_factor or raw.conversion_factor
-                if conversion is not None:
-                    term = graph.mul((term, graph.symbol(conversion)))
-                values = signed_values.get(factor)
-                if values is None:
-                    coefficient = graph.number_of(factor)
-                    if coefficient is None:
-                        term, values = graph.mul((factor, term)), (-one, one)
-                    else:
-                        values = signed_values[factor] = (-coefficient, coefficient)
-                signed = values[side]
-                before = mine.get(term)  # most terms come once, and sums of Fractions are slow
-                mine[term] = signed if before is None else before + signed
+                if share.conversion is not None:
+                    term = graph.mul((term, share.conversion))
+                if share.factor is not None:
+                    term = graph.mul((share.factor, term))
+                signed = share.signed[side]
+                before = share.terms.get(term)  # most terms come once, and sums of Fractions are slow
+                share.terms[term] = signed if before is None else before + signed
     return terms
+
+
+class _Share(NamedTuple):
+    """What a flux adds to the right-hand side of a participant.
+
+    Attributes
+    ----------
+    terms : dict
+        Those of the species.
+    compartment : str or None
+        By whose size the flux is divided.
+    conversion : Node or None
+        Conversion factor.
+    factor : Node or None
+        A stoichiometry that is not a number.
+    signed : tuple of Fraction
+        A stoichiometry that is one, for a reactant and for a product.
+    """
+
+    terms: dict[Node, Fraction]
+    compartment: str | None
+    conversion: Node | None
+    factor: Node | None
+    signed: tuple[Fraction, Fraction]
+
+
+def _share(assembly: Assembly, part: RawParticipant, terms: dict[Node, Fraction]) -> _Share:
+    graph, entry = assembly.graph, assembly.raw.entries[part.species]
+    factor = assembly.stoichiometry(part)
+    value = graph.number_of(factor)
+    amount = Fraction(1) if value is None else value
+    conversion = entry.quantity.conversion_factor or assembly.raw.conversion_factor
+    return _Share(
+        terms,
+        entry.quantity.compartment if _is_concentration(entry) else None,
+        None if conversion is None else graph.symbol(conversion),
+        factor if value is None else None,
+        (-amount, amount),
+    )
 
 
 def _over(graph: Graph, flux: Node, size: Node) -> Node:

@@ -13,8 +13,8 @@ import libsbml
 
 from sbmlump.errors import InputError, Reason, UnsupportedModelError
 from sbmlump.files import MAX_BYTES, ModelFile, read_model_file, read_whole
-from sbmlump.sbml.read.elements import Problems, silent_elements
-from sbmlump.sbml.read.precheck import READ_LIMITS, ReadLimits, prepare_bytes
+from sbmlump.sbml.read.elements import Problems
+from sbmlump.sbml.read.precheck import READ_LIMITS, ReadLimits, prepare_bytes, prepared
 
 __all__ = ["Opened", "flatten", "open_sbml", "text_of", "with_other_ids"]
 
@@ -43,9 +43,9 @@ class Opened:
         The folder it lies in; ``None`` for members of archives and standard input, which have no files beside them.
     data : bytes
         What libSBML parsed: one UTF-8 document, which simulators and archives can be given.
-    silent : frozenset of str
-        Names of elements that are known to carry no descriptions
-        (:func:`~sbmlump.sbml.read.elements.silent_elements`).
+    fast_path : bool
+        Whether the tags of ``data`` can be told by their brackets
+        (:func:`~sbmlump.sbml.read.precheck.is_on_fast_path`).
     """
 
     document: Any
@@ -53,7 +53,7 @@ class Opened:
     sha256: str
     folder: Path | None
     data: bytes
-    silent: frozenset[str] = frozenset()
+    fast_path: bool = False
 
 
 def open_sbml(source: str | Path | ModelFile, limits: ReadLimits = READ_LIMITS) -> Opened:
@@ -73,12 +73,12 @@ def open_sbml(source: str | Path | ModelFile, limits: ReadLimits = READ_LIMITS) 
         the read log at once; ``no-model``).
     """
     file = source if isinstance(source, ModelFile) else read_model_file(source)
-    data = prepare_bytes(file.data, file=file.name, limits=limits)
+    data, fast_path = prepared(file.data, file=file.name, limits=limits)
     document = _parsed(data, file.name, limits)
     if document.getModel() is None:
         raise InputError(Reason("no-model", f"{file.name} holds no <model> element"))
     digest = hashlib.sha256(file.data).hexdigest()
-    return Opened(document, file.name, digest, file.folder, data, silent_elements(data))
+    return Opened(document, file.name, digest, file.folder, data, fast_path)
 
 
 def _parsed(data: bytes, file: str, limits: ReadLimits) -> Any:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,7 +17,9 @@ from sbmlump.errors import Reason
 from sbmlump.model.names import free_id
 from sbmlump.model.system import Description, Key, Kind, Origin, Package, Quantity, Unit, UnitDefinition
 from sbmlump.sbml.annotation import is_well_formed, tags_of
+from sbmlump.sbml.read.alike import AlikeReaction, ReactionKind
 from sbmlump.sbml.read.mathml import Function, Instruction, Program, compile_ast, numbers_with_units
+from sbmlump.sbml.read.precheck import READ_LIMITS
 
 __all__ = [
     "KineticLaw",
@@ -584,19 +587,34 @@ Side = tuple[RawParticipant, ...]
 
 
 def read_elements(
-    document: Any, file: str, sha256: str, problems: Problems, silent: frozenset[str] = frozenset()
+    document: Any,
+    file: str,
+    sha256: str,
+    problems: Problems,
+    data: bytes | None = None,
+    alike: Sequence[AlikeReaction | None] = (),
 ) -> RawModel:
     """All core elements of the model in ``document``; what stands in the way goes to ``problems``.
 
-    Elements named in ``silent`` are known to carry no descriptions and are not asked.
+    Parameters
+    ----------
+    data : bytes, optional
+        The text of the whole model: elements that carry no descriptions in it are not asked for any.
+    alike : sequence of AlikeReaction or None
+        For each reaction what its text tells of it.
     """
-    return _Reader(document, problems, silent).model(file, sha256)
+    return _Reader(document, problems, data, alike).model(file, sha256)
 
 
 class _Reader:
-    def __init__(self, document: Any, problems: Problems, silent: frozenset[str]) -> None:
+    def __init__(
+        self, document: Any, problems: Problems, data: bytes | None, alike: Sequence[AlikeReaction | None]
+    ) -> None:
         self.document = document
-        self.silent = silent
+        self.data = data
+        self.alike = alike
+        self.sides: dict[ReactionKind, tuple[Side, Side, tuple[str, ...]]] = {}  # of the reaction it was learnt from
+        self.first: dict[ReactionKind, RawReaction] = {}  # that reaction
         self.level: int = document.getLevel()
         self.math_optional = (self.level, document.getVersion()) >= (3, 2)
         self.problems = problems
@@ -607,6 +625,14 @@ class _Reader:
         self.claimed: set[Key] = set()
         self.raw: RawModel
         self.taken: set[str]  # ids, of whatever kind
+
+    @cached_property
+    def silent(self) -> frozenset[str]:
+        """Names of elements that are known to carry no descriptions; to look for them takes as long as some hundred
+        reactions do.
+        """
+        few = bool(self.alike) and sum(known is None for known in self.alike) < READ_LIMITS.kinds
+        return frozenset() if self.data is None or few else silent_elements(self.data)
 
     # -- the whole ------------------------------------------------------------------------------------
 
@@ -627,14 +653,20 @@ class _Reader:
             self._enter(self._species(item))
         for item in _items(source.getNumParameters, source.getParameter):
             self._enter(self._parameter(item, item.getId(), "parameter"))
-        reactions = list(_items(source.getNumReactions, source.getReaction))
-        for item in reactions:
-            self._claim(item)
+        alike = self.alike or [None] * source.getNumReactions()
+        for i, known in enumerate(alike):
+            if known is None or known.names[0] in self.taken:
+                self._claim(source.getReaction(i))
+            else:
+                self.taken.add(known.names[0])
         for item in _items(source.getNumInitialAssignments, source.getInitialAssignment):
             self._into(self.raw.initial, item.getSymbol(), item, "initial assignment")
         for item in _items(source.getNumRules, source.getRule):
             self._rule(item)
-        parts = [self._participants(item) for item in reactions]
+        parts = [
+            (None if known is None else self._participants_alike(known, i)) or self._participants(source.getReaction(i))
+            for i, known in enumerate(alike)
+        ]
         for i, item in enumerate(_items(source.getNumEvents, source.getEvent)):
             self._event(item, i)
         for item in _items(source.getNumConstraints, source.getConstraint):
@@ -644,7 +676,16 @@ class _Reader:
         packages = _carried_packages(self.document)
         self.taken.update(*(package.ids for package in packages))
         # last, when all ids are known: local parameters get new ones
-        self.raw.reactions = [self._reaction(item, *sides) for item, sides in zip(reactions, parts, strict=True)]
+        for i, (known, sides) in enumerate(zip(alike, parts, strict=True)):
+            first = None if known is None else self.first.get(known.kind)
+            if known is None or first is None:
+                reaction = self._reaction(source.getReaction(i), *sides)
+                if known is not None:
+                    self.first[known.kind] = reaction
+            else:
+                law = KineticLaw(known.kind.law(known.names), _NO_NAMES)
+                reaction = RawReaction(known.names[0], known.line, law, *sides, first.details)
+            self.raw.reactions.append(reaction)
         self._claim_descriptions()
         self.raw.origin = replace(
             origin,
@@ -847,6 +888,32 @@ class _Reader:
             tuple(self._modifier(item.getModifier(i), name, counts) for i in range(item.getNumModifiers())),
         )
 
+    def _participants_alike(self, reaction: AlikeReaction, number: int) -> tuple[Side, Side, tuple[str, ...]] | None:
+        """As :meth:`_participants`, of a reaction of a known kind; ``None`` where libSBML has to be asked."""
+        kind, names = reaction.kind, reaction.names
+        if number == kind.first:
+            item = self.document.getModel().getReaction(number)
+            self.sides[kind] = self._participants(item)
+        first = self.sides[kind]
+        species = iter(names[1:])
+        reactants = [self._plain(next(species), part.stoichiometry) for part in first[0]]
+        products = [self._plain(next(species), part.stoichiometry) for part in first[1]]
+        sides = tuple(part for part in reactants if part), tuple(part for part in products if part)
+        if len(sides[0]) < kind.reactants or len(sides[1]) < kind.products:
+            return None
+        return *sides, tuple(next(species) for _ in range(kind.modifiers))
+
+    def _plain(self, species: str, value: float | Fraction | None) -> RawParticipant | None:
+        """A participant with which nothing can be wrong: its place is not needed, and one will do for all of them."""
+        if value is None:
+            return None
+        known = self.plain.get((species, value))
+        if known is None:
+            entry = self.raw.entries.get(species)
+            if entry is not None and entry.quantity.kind == "species":
+                known = self.plain[species, value] = RawParticipant(species, None, value, None, 0)
+        return known
+
     def _reaction(self, item: Any, reactants: Side, products: Side, modifiers: tuple[str, ...]) -> RawReaction:
         name, line = item.getId(), item.getLine()
         if item.isSetFast() and item.getFast():
@@ -920,14 +987,9 @@ class _Reader:
             value = item.getStoichiometry()
             if not isfinite(value):  # NaN is what libSBML says where none is given
                 value = self._no_number(item, f"{value:g}") if item.isSetStoichiometry() else None
-        if name is None and program is None and value is not None:
-            # thousands of reactions share these; where nothing can be wrong with them, their place is not needed
-            known = self.plain.get((species, value))
-            if known is not None:
-                return known
-            entry = self.raw.entries.get(species)
-            if entry is not None and entry.quantity.kind == "species":
-                plain = self.plain[species, value] = RawParticipant(species, None, value, None, 0)
+        if name is None and program is None:
+            plain = self._plain(species, value)
+            if plain is not None:
                 return plain
         if name is not None:
             quantity = Quantity(

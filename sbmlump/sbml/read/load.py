@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.files import ModelFile
+from sbmlump.files import ModelFile, collector_paused
 from sbmlump.model.system import OdeSystem
+from sbmlump.sbml.read.alike import AlikeReaction, alike_reactions
 from sbmlump.sbml.read.assemble import Assembly
 from sbmlump.sbml.read.document import Opened, flatten, open_sbml, text_of
 from sbmlump.sbml.read.elements import Problems, RawModel, check_packages, is_flux_balance, read_elements
@@ -262,7 +263,8 @@ def read(
     InputError
         If it is not a readable SBML file; every other obstacle is a reason of the result.
     """
-    return read_opened(open_sbml(source, limits), unvalued, limits)
+    with collector_paused():
+        return read_opened(open_sbml(source, limits), unvalued, limits)
 
 
 def read_opened(
@@ -275,8 +277,11 @@ def read_opened(
     check_packages(document, problems)
     layered = document.getModel().isPackageEnabled("comp")
     # what submodels of other files carry does not show in the bytes of this one
-    silent = frozenset[str]() if flatten(opened, problems, limits) else opened.silent
-    raw = read_elements(document, opened.file, opened.sha256, problems, silent)
+    data = None if flatten(opened, problems, limits) else opened.data
+    alike: Sequence[AlikeReaction | None] = ()
+    if data is not None and opened.fast_path:
+        alike = alike_reactions(data.decode(), document.getModel(), limits)
+    raw = read_elements(document, opened.file, opened.sha256, problems, data, alike)
     raw.flux_balance = is_flux_balance(document, raw)
     if raw.flux_balance:
         text = "the model is one of flux balance: reactions have bounds but no kinetic laws, so it has no dynamics"
@@ -287,9 +292,10 @@ def read_opened(
     reasons, remarks = problems.reasons(), problems.remarks()
     if system is not None and remarks:
         system = replace(system, origin=replace(system.origin, remarks=(*system.origin.remarks, *remarks)))
-    data = opened.data
-    flat = text_of(document).encode() if layered else data
-    return ReadResult(system, reasons, raw.id, raw.name, level, version, opened.file, counts, remarks, data, flat, raw)
+    flat = text_of(document).encode() if layered else opened.data
+    return ReadResult(
+        system, reasons, raw.id, raw.name, level, version, opened.file, counts, remarks, opened.data, flat, raw
+    )
 
 
 def load_sbml(source: str | Path | ModelFile) -> OdeSystem:

@@ -10,8 +10,7 @@ a number stands for a truth value it is compared with 0 (both are allowed from L
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -320,7 +319,7 @@ def numbers_with_units(root: Any) -> tuple[tuple[Fraction, str | None], ...]:
 
 
 @lru_cache(maxsize=100_000)
-def _name_instruction(name: str) -> Instruction:
+def name_instruction(name: str) -> Instruction:
     """One record for all places where a name stands."""
     return Instruction("name", name, 0)
 
@@ -329,7 +328,7 @@ def _instruction(node: Any) -> tuple[Instruction, int]:
     """What one syntax node does, and how many of its children are to be computed first."""
     kind = _Node.getType(node)
     if kind == libsbml.AST_NAME:
-        return _name_instruction(_Node.getName(node)), 0
+        return name_instruction(_Node.getName(node)), 0
     name = _AST.get(kind)
     if name is not None:
         count = _Node.getNumChildren(node)
@@ -389,14 +388,10 @@ class _Frame:
     counter: int = 0
 
 
-@contextmanager
-def _as_math_error() -> Iterator[None]:
+def _math_error(error: LimitError) -> MathError:
     """An exact number that explodes is a problem of the mathematics it stands in."""
-    try:
-        yield
-    except LimitError as error:
-        reason = error.reasons[0]
-        raise MathError(reason.code, f"cannot be evaluated: {reason.message}") from None
+    reason = error.reasons[0]
+    return MathError(reason.code, f"cannot be evaluated: {reason.message}")
 
 
 class Builder:
@@ -437,13 +432,17 @@ class Builder:
         MathError
             If it cannot be read.
         """
-        with _as_math_error():
+        try:
             return as_number(self.graph, self._run(program, names))
+        except LimitError as error:
+            raise _math_error(error) from None
 
     def truth(self, program: Program, names: Mapping[str, str] | None = None) -> Node:
         """``program`` as a truth value; raises as :meth:`number`."""
-        with _as_math_error():
+        try:
             return as_truth(self.graph, self._run(program, names))
+        except LimitError as error:
+            raise _math_error(error) from None
 
     def body(self, name: str) -> Node | None:
         """The body of a function definition over symbols named like its arguments; ``None`` if it has none that can be
@@ -465,6 +464,7 @@ class Builder:
         values: list[Node] = []
         frames = [_Frame(program, arguments, None)]
         renamed = renamed or {}
+        symbols = self._symbols if arguments is None and not renamed else {}  # most names are known by now
         while frames:
             frame = frames[-1]
             if frame.counter == len(frame.program):
@@ -483,7 +483,8 @@ class Builder:
                     raise MathError("too-large", text)
             kind = step.kind
             if kind == "name":
-                values.append(self._name(step.payload, frame, renamed))
+                node = symbols.get(step.payload) if frame.names is None else None
+                values.append(self._name(step.payload, frame, renamed) if node is None else node)
             elif kind == "apply":
                 first = len(values) - step.arity
                 values[first:] = [OPERATORS[step.payload](self.graph, values[first:])]
