@@ -577,6 +577,7 @@ class Learned(MeasuredMethod):
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.learned.learn`."""
         from sbmlump.methods.learned import learn
+        from sbmlump.methods.user_lumping import read_lumping
 
         return learn(
             system,
@@ -584,7 +585,10 @@ class Learned(MeasuredMethod):
             max_size=self.max_size,
             max_error=self.max_error,
             rational=self.rational,
+            lumping=None if self.lumping is None else read_lumping(system, self.lumping),
+            work=self.work,
             trial=self.trial,
+            progress=context.progress,
         )
 
 
