@@ -21,12 +21,14 @@ Levenberg, Quart. Appl. Math. 2 (1944), doi 10.1090/qam/10666; Marquardt, SIAM J
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import qr
 
 from sbmlump.dynamics import Budget, Runs, Sample, StepControl, advance, exponentials, integrate
 from sbmlump.dynamics.rosenbrock import Observer
@@ -455,12 +457,10 @@ class WeakForm:
             design = np.concatenate([design, share * library.values(points)])
             goal = np.concatenate([goal, share * slopes])
         if rational:
-            found = [
-                self._quotients(features, target[..., i], design, goal[:, i], thresholds, many) for i in range(k)
-            ]
+            found = [self._quotients(features, target[..., i], design, goal[:, i], thresholds, many) for i in range(k)]
         else:
             # one triangle for all components and thresholds
-            triangle = np.linalg.qr(np.concatenate([design, goal], axis=1), mode="r")
+            triangle = _triangle(np.concatenate([design, goal], axis=1))
             zeros = np.zeros(many)
             found = [
                 [
@@ -495,7 +495,7 @@ class WeakForm:
         """The polynomial where the denominator would not stay positive."""
         below = -(self._bumps @ (features[:, :, 1:] * target[:, :, None])).reshape(-1, many - 1)
         below = np.concatenate([below, np.zeros((len(design) - len(below), many - 1))])
-        triangle = np.linalg.qr(np.concatenate([design, below, goal[:, None]], axis=1), mode="r")
+        triangle = _triangle(np.concatenate([design, below, goal[:, None]], axis=1))
         found = []
         for threshold in thresholds:
             both = _thresholded(triangle[:, :-1], triangle[:, -1], threshold, self.settings)
@@ -518,7 +518,7 @@ def _bumps(times: Array, resets: Array, settings: RegressionSettings) -> Array:
     rows = []
     # the value at the time of a reset is the one after it
     edges = [0, *np.searchsorted(times, np.unique(resets)).tolist(), m]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         for width in settings.widths:
             for begin in range(low, max(high - 2, low), max(1, width // 2)):
                 end = min(begin + width, high - 1)
@@ -531,6 +531,11 @@ def _bumps(times: Array, resets: Array, settings: RegressionSettings) -> Array:
                 row[begin : end + 1] = 16 * (share * (1 - share)) ** 2 * np.gradient(part)
                 rows.append(row / length**settings.even)
     return np.array(rows).reshape(len(rows), m)
+
+
+def _triangle(table: Array) -> Array:
+    """R of a QR decomposition: a least-squares problem has the same solution with it."""
+    return np.asarray(qr(table, mode="r", check_finite=False)[0][: table.shape[1]])
 
 
 def _thresholded(design: Array, goal: Array, threshold: float, settings: RegressionSettings) -> Array:
@@ -575,8 +580,11 @@ class TrajectoryFitSettings:
         Most steps of the integration of a trial; so many any may take.
     patience : float
         Times the steps that the original would need: a closure that asks for more has become stiffer than that.
-    relative_tolerance : float
-        Of the integration.
+    least_times : int
+        That all trajectories must reach for training to begin.
+    accuracy : float
+        Relative tolerance of the integration, times the error that is wanted or, if that is less, `least_accurate`.
+    least_accurate : float
     sharpness : float
         Errors are weighed by their own size to this power, so that the worst ones count most.
     least_weight : float
@@ -587,7 +595,7 @@ class TrajectoryFitSettings:
         Part of the error that a step must take away to count.
     """
 
-    ranks: tuple[int, ...] = (0, 2, 6, 14, 30, 60, 120, 240)
+    ranks: tuple[int, ...] = (0, 3, 10, 25, 60, 150)
     lengths: tuple[float, ...] = (1.0, 0.3)
     give_up: float = 2.0
     points: int = 100
@@ -595,7 +603,9 @@ class TrajectoryFitSettings:
     steps: int = 10_000
     least_steps: int = 200
     patience: float = 1.5
-    relative_tolerance: float = 1e-6
+    least_times: int = 3
+    accuracy: float = 1e-3
+    least_accurate: float = 0.1
     sharpness: float = 4.0
     least_weight: float = 1e-2
     idle: int = 3
@@ -635,7 +645,7 @@ class Course:
     @property
     def complete(self) -> bool:
         """Whether all trajectories reached the end time."""
-        return self.alive == self.errors.shape[1]
+        return bool(self.alive == self.errors.shape[1])
 
     @property
     def worst_each(self) -> Array:
@@ -661,6 +671,8 @@ class Training:
     library : Library
     runs : TrainingRuns
     budget : Budget
+    wanted : float
+        Error that is aimed at.
     fixed_map : bool
         Whether L stays as it is.
     settings, regression
@@ -672,12 +684,14 @@ class Training:
         runs: TrainingRuns,
         budget: Budget,
         *,
+        wanted: float = 1e-2,
         fixed_map: bool = False,
         settings: TrajectoryFitSettings = FITTING,
         regression: RegressionSettings = REGRESSION,
     ) -> None:
         self.library, self.runs, self.budget, self.settings = library, runs, budget, settings
         self._fixed, self._regression = fixed_map, regression
+        self._relative = settings.accuracy * min(wanted, settings.least_accurate)
         sample = runs.sample
         step = max(1, len(sample.times) // settings.points)
         index = np.unique(np.concatenate([np.arange(0, len(sample.times), step), [len(sample.times) - 1]]))
@@ -688,9 +702,9 @@ class Training:
         # what is negligible beside the other trajectories counts as zero
         self.sizes = np.maximum(largest, 1e-12 * max(float(largest.max(initial=0.0)), _TINY))
 
-    def courses(self, closures: Sequence[Closure], give_up: float | None = None) -> list[Course]:
-        """Follow closures side by side; what is off by more than ``give_up`` is not followed further."""
-        limit = self.settings.give_up if give_up is None else give_up
+    def courses(self, closures: Sequence[Closure], give_up: float | Array | None = None) -> list[Course]:
+        """Follow closures side by side; what is off by more than ``give_up`` (of each) is not followed further."""
+        limits = np.broadcast_to(self.settings.give_up if give_up is None else give_up, (len(closures),))
         library, runs, r = self.library, self.runs, len(self.states)
         p, m, k = len(runs.observed), len(self.times), library.size
         vector_field = ClosureField(library, closures, runs.given)
@@ -703,17 +717,15 @@ class Training:
             run = places % r
             with np.errstate(all="ignore"):
                 off = np.abs(values[:, :p] - self.wanted[run, index]) / self.sizes[run]
-            bad = ~(off.max(axis=1, initial=0.0) < limit)
+            bad = ~(off.max(axis=1, initial=0.0) < limits[places // r])
             failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
             return np.asarray(bad)
 
-        absolute = np.full(k + int(library.timed), 1e-2 * self.settings.relative_tolerance)
+        relative = self._relative
+        absolute = np.full(k + int(library.timed), 1e-2 * relative)
         if library.timed:
             absolute[-1] *= library.until
-        relative = self.settings.relative_tolerance
-        most = runs.sample.most_steps(
-            relative, self.settings.steps, self.settings.least_steps, self.settings.patience
-        )
+        most = runs.sample.most_steps(relative, self.settings.steps, self.settings.least_steps, self.settings.patience)
         control = StepControl(relative, absolute, most)
 
         def segment(x: Array, grid: Array, alive: Indices, watch: Observer | None) -> Runs:
@@ -894,46 +906,72 @@ def damped_steps(jacobian: Array, residual: Array, ranks: Sequence[int]) -> list
 
 def train(
     job: Training,
-    start: Closure,
+    starts: Sequence[Closure],
     iterations: int,
     target: float = 0.0,
     progress: Callable[[str], None] = lambda _: None,
-) -> Course:
-    """Improve a closure.
+) -> list[Course]:
+    """Improve closures side by side; the best one first.
 
     A trajectory that does not come through is followed as far as it goes: the time span that counts grows as the
-    closure improves.
+    closure improves. What all of them try is integrated as one batch.
 
     Parameters
     ----------
     job : Training
-    start : Closure
+    starts : sequence of Closure
     iterations : int
         Steps at most.
     target : float
-        Largest error at which training ends.
+        Largest error at which training ends: that of one of the closures.
     """
     settings = job.settings
-    course = job.courses([start])[0]
-    idle = 0
+    descents = [_Descent(course, settings) for course in job.courses(starts)]
     for iteration in range(iterations):
-        if course.alive < 3 or idle >= settings.idle or (course.complete and course.worst <= target):
+        going = [one for one in descents if one.goes_on]
+        if not going or any(one.course.complete and one.course.worst <= target for one in descents):
             break
         progress(f"training, step {iteration + 1}")
-        moved = job.step(course)
-        if not moved:
-            break
-        limit = min(settings.give_up, 2.0 * course.worst + 1e-3) if course.complete else settings.give_up
-        tried = job.courses(moved, limit)
+        moved = [job.step(one.course) for one in going]
+        limits = [one.limit for one, tries in zip(going, moved, strict=True) for _ in tries]
+        tried = job.courses([each for tries in moved for each in tries], np.array(limits)) if limits else []
+        for one, tries in zip(going, moved, strict=True):
+            one.take(tried[: len(tries)])
+            tried = tried[len(tries) :]
+    return sorted((one.course for one in descents), key=lambda course: course.order)
+
+
+class _Descent:
+    """One closure under training."""
+
+    def __init__(self, course: Course, settings: TrajectoryFitSettings) -> None:
+        self.course = course
+        self.goes_on = course.alive >= settings.least_times
+        self._settings = settings
+        self._idle = 0
+
+    @property
+    def limit(self) -> float:
+        """The error at which what is tried is given up."""
+        give_up = self._settings.give_up
+        return min(give_up, 2.0 * self.course.worst + 1e-3) if self.course.complete else give_up
+
+    def take(self, tried: Sequence[Course]) -> None:
+        """Go on with the best of what was tried, if it is better."""
+        course, settings = self.course, self._settings
+        if not tried:
+            self.goes_on = False
+            return
         old = course.cost(course.alive)
         best = min(tried, key=lambda one: one.order)
         if best.alive > course.alive and best.cost(course.alive) < 2 * old + 1e-3:
-            course, idle = best, 0
-            continue
+            self.course, self._idle = best, 0
+            return
         same = min(tried, key=lambda one: one.cost(course.alive))
         new = same.cost(course.alive)
         if not new < old:
-            break
-        idle = idle + 1 if new > (1 - settings.progress) * old else 0
-        course = same
-    return course
+            self.goes_on = False
+            return
+        self._idle = self._idle + 1 if new > (1 - settings.progress) * old else 0
+        self.course = same
+        self.goes_on = self._idle < settings.idle

@@ -3,7 +3,8 @@
 The reduction map y = Lx is the user's, or that of the balanced lumping, whose first rows are the observables. The rates
 of the lumps are regressed in weak form on a library of features of the lumps (and of conserved totals), sparsified, and
 then trained on the trajectories themselves (:mod:`sbmlump.methods.closures`). Where a trajectory of another draw is
-missed, training goes on with it. What is written is accepted by its errors from at least a hundred fresh initial values.
+missed, training goes on with it. What is written is accepted by its errors from at least a hundred fresh initial
+values.
 """
 
 from __future__ import annotations
@@ -37,7 +38,15 @@ from sbmlump.dynamics import (
     run_ensemble,
     time_span_of,
 )
-from sbmlump.dynamics.ensemble import DRAFT, STANDARD, Measurement, ReferenceEnsemble, estimate_of, refuse_events, values
+from sbmlump.dynamics.ensemble import (
+    DRAFT,
+    STANDARD,
+    Measurement,
+    ReferenceEnsemble,
+    estimate_of,
+    refuse_events,
+    values,
+)
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.files import write_atomically
 from sbmlump.linalg.rational import rank, right_inverse
@@ -92,8 +101,8 @@ class LearningSettings:
     thresholds : tuple of float
         Below which a term is dropped, as a share of the rate that is regressed.
     priors : tuple of float
-        Weights, beside the rates along the trajectories, of the rates that the balanced projection has around them: 0 is
-        regression alone, a large one the projection alone.
+        Weights, beside the rates along the trajectories, of the rates that the balanced projection has around them: 0
+        is regression alone, a large one the projection alone.
     prior_points : int
         At which the rates of the projection are taken.
     prior_spread : float
@@ -131,8 +140,6 @@ class LearningSettings:
         Times the wanted error, at which training ends.
     solver_accuracy : float
         Errors below this are those of the integration: nothing better is looked for.
-    work : float
-        Units of work where none are given; published models of up to 13 states take 5 to 60.
     """
 
     size: int = 6
@@ -162,7 +169,6 @@ class LearningSettings:
     hopeless: float = 30.0
     good: float = 0.3
     solver_accuracy: float = 1e-6
-    work: float = 120.0
 
 
 def learn(
@@ -173,7 +179,7 @@ def learn(
     max_error: float | None = None,
     rational: bool = False,
     lumping: Sequence[Row] | None = None,
-    work: float | None = None,
+    work: float = 120.0,
     trial: EnsembleSettings = STANDARD,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,
@@ -188,15 +194,15 @@ def learn(
     max_size : int, optional
         At most so many states (6 by default).
     max_error : float, optional
-        Take the smallest size of which at most one in twenty of the measured errors is above this, and none infinite. If
-        absent, the smallest with 0.01, or else the best.
+        Take the smallest size of which at most one in twenty of the measured errors is above this, and none infinite.
+        If absent, the smallest with 0.01, or else the best.
     rational : bool
         Try right-hand sides with denominators too.
     lumping : sequence of rows, optional
         L over all states, in the place of the balanced lumping; it stays as it is. The observables must be combinations
         of its rows; they are its first rows in what is learned.
-    work : float, optional
-        Units of work that the search may do (120 by default).
+    work : float
+        Units of work that the search may do; published models of 13 states take 10 to 60.
     trial : EnsembleSettings
         End time, spread and seed of the initial values on which the error is measured: at least 100 of them.
 
@@ -207,8 +213,8 @@ def learn(
     UsageError
         ``bad-option`` if the size is below the number of independent observables; ``bad-lumping``.
     LimitError
-        ``target-not-reached`` if there are as many independent observables as states, or no closure integrates to the end
-        time; ``not-simulated``; ``work-limit`` if the work is used up before there is any closure.
+        ``target-not-reached`` if there are as many independent observables as states, or no closure integrates to the
+        end time; ``not-simulated``; ``work-limit`` if the work is used up before there is any closure.
     UnreachableError
         ``target-not-reached`` and ``closure-limited`` if no size meets `max_error`; carries the best closure.
     """
@@ -233,7 +239,7 @@ def learn(
         replace(trial, until=until),
         wanted,
         rational,
-        Budget(settings.work if work is None else work),
+        Budget(work),
         progress,
         settings,
         lumping,
@@ -253,12 +259,14 @@ def learn(
 def _no_closure(job: _Job, most: int, used_up: bool) -> Reason:
     if used_up:
         message = (
-            f"no closure was learned before the {job.budget.limit:g} units of work that are allowed were used up; choose an "
-            "earlier end time (--until), or allow more work (--work)"
+            f"no closure was learned before the {job.limit:g} units of work that are allowed were used up; choose "
+            "an earlier end time (--until), or allow more work (--work)"
         )
         return Reason("work-limit", message)
     message = f"no learned system of at most {most} states integrates to the end time: every candidate diverges"
-    return Reason("target-not-reached", f"{message}; allow more with --max-size, or choose an earlier end time (--until)")
+    return Reason(
+        "target-not-reached", f"{message}; allow more with --max-size, or choose an earlier end time (--until)"
+    )
 
 
 def _why_not(job: _Job, best: _Measured, most: int, used_up: bool) -> list[Reason]:
@@ -270,13 +278,16 @@ def _why_not(job: _Job, best: _Measured, most: int, used_up: bool) -> list[Reaso
     )
     spent = " before the work that is allowed was used up (--work)" if used_up else ""
     message = f"no learned system of at most {most} states has an error of at most {job.wanted:g}{spent}: {have}"
-    reasons = [Reason("target-not-reached", f"{message}; allow more states (--max-size) or a larger error (--max-error)")]
+    reasons = [
+        Reason("target-not-reached", f"{message}; allow more states (--max-size) or a larger error (--max-error)")
+    ]
     missed = job.weak.left_over(best.library, best.closure)
     kind = "a quotient of polynomials" if best.closure.rational else "a polynomial"
     message = (
-        f"with {size} lumps their rates are {kind} of degree two of the lumps up to {missed:.2g} of their size only: the rest "
-        "hangs on what the lumps do not hold, and adds up along a trajectory; the method approximate evaluates the model's "
-        "own rates at the lifted state instead, which can be more accurate with as many states"
+        f"with {size} lumps their rates are {kind} of degree two of them up to {missed:.2g} of their size only: the "
+        "rest hangs on what the lumps do not hold, or on more than products of two of them, and adds up along a "
+        "trajectory; the method approximate evaluates the model's own rates at the lifted state instead, which can be "
+        "more accurate with as many states or with more"
     )
     reasons.append(Reason("closure-limited", message))
     return reasons
@@ -363,6 +374,7 @@ class _Job:
         assert trial.until is not None
         self.problem, self.trial, self.wanted, self.rational = problem, trial, wanted, rational
         self.budget, self.settings = budget, settings
+        self.limit = budget.limit  # the last measurement of a search may go beyond it
         self._progress = progress
         self._lumping = lumping
         self.until: float = trial.until
@@ -473,9 +485,7 @@ class _Job:
         }
         method = f"learned, measured from {len(found.errors)} initial values that were not used to learn"
         certificate = estimate_of(found, method, self.reference.trial, details)
-        return _Measured(
-            one.closure, one.library, replace(draft, certificate=certificate), found, share, accepted
-        )
+        return _Measured(one.closure, one.library, replace(draft, certificate=certificate), found, share, accepted)
 
     def _sized(self, library: Library) -> Iterator[_Trained]:
         """Trained closures of one size that are worth to be measured."""
@@ -491,14 +501,10 @@ class _Job:
         courses = sorted(whole.courses([one.closure for one in entrants]), key=lambda one: one.order)
         target = settings.good * self.wanted
         if not courses[0].complete or courses[0].worst > max(settings.solver_accuracy, 0.01 * self.wanted):
-            first = [train(whole, one.closure, settings.first_steps, target, self._progress) for one in courses]
-            courses = sorted(first, key=lambda one: one.order)
-            if courses[0].complete and courses[0].worst <= settings.hopeless * self.wanted:
-                last = [
-                    train(whole, one.closure, settings.steps, target, self._progress)
-                    for one in courses[: settings.finalists]
-                ]
-                courses = sorted([*last, *courses], key=lambda one: one.order)
+            courses = train(whole, [one.closure for one in courses], settings.first_steps, target, self._progress)
+            if courses[0].complete and target < courses[0].worst <= settings.hopeless * self.wanted:
+                finalists = [one.closure for one in courses[: settings.finalists]]
+                courses = train(whole, finalists, settings.steps, target, self._progress)
         best = courses[0]
         if not best.complete:
             return
@@ -523,7 +529,7 @@ class _Job:
                 break
             worst = np.argsort(-np.nan_to_num(errors, nan=np.inf), kind="stable")[: settings.missed]
             runs = runs.and_some(self.further, worst)
-            tried = train(self._on(library, runs), best.closure, settings.more_steps, target, self._progress)
+            (tried,) = train(self._on(library, runs), [best.closure], settings.more_steps, target, self._progress)
             new, errors = missed(tried.closure)
             if not tried.complete or new >= score:
                 break
@@ -534,7 +540,7 @@ class _Job:
         return self._on(library, self.runs.some(rows))
 
     def _on(self, library: Library, runs: TrainingRuns) -> Training:
-        return Training(library, runs, self.budget, fixed_map=self._lumping is not None)
+        return Training(library, runs, self.budget, wanted=self.wanted, fixed_map=self._lumping is not None)
 
     # -- what training starts from -------------------------------------------------------------------
 
@@ -796,9 +802,7 @@ class _Writer:
         bound = graph.substitute([o.expression for o in problem.observables], system.specialised())
         nodes = [graph.from_terms(graph.linear_terms(node)) for node in graph.substitute(bound, back)]
         return [
-            Assigned(o.id, node)
-            for o, node in zip(problem.observables, nodes, strict=True)
-            if o.id not in self.names
+            Assigned(o.id, node) for o, node in zip(problem.observables, nodes, strict=True) if o.id not in self.names
         ]
 
     def _quantities(self, ids: Sequence[str]) -> dict[str, Quantity]:
@@ -1050,7 +1054,7 @@ def learn_neural(
             Reason("bad-option", f"{len(observables)} observables need at least as many states, not {size}")
         )
     ruler = reference_ensemble(system, observables, trial)
-    ensemble = Ensemble(2 * ruler.trial.ensemble, LearningSettings().training_spread * ruler.trial.spread)
+    ensemble = Ensemble(2 * ruler.trial.ensemble, LearningSettings().spread * ruler.trial.spread)
     runs = ensemble_trajectories(system, ruler.times, ensemble, ruler.trial.seed + 1)[1]
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
