@@ -582,9 +582,6 @@ class TrajectoryFitSettings:
         Times the steps that the original would need: a closure that asks for more has become stiffer than that.
     least_times : int
         That all trajectories must reach for training to begin.
-    accuracy : float
-        Relative tolerance of the integration, times the error that is wanted or, if that is less, `least_accurate`.
-    least_accurate : float
     sharpness : float
         Errors are weighed by their own size to this power, so that the worst ones count most.
     least_weight : float
@@ -604,8 +601,6 @@ class TrajectoryFitSettings:
     least_steps: int = 200
     patience: float = 1.5
     least_times: int = 3
-    accuracy: float = 1e-3
-    least_accurate: float = 0.1
     sharpness: float = 4.0
     least_weight: float = 1e-2
     idle: int = 3
@@ -671,8 +666,8 @@ class Training:
     library : Library
     runs : TrainingRuns
     budget : Budget
-    wanted : float
-        Error that is aimed at.
+    relative : float
+        Tolerance of the integration.
     fixed_map : bool
         Whether L stays as it is.
     settings, regression
@@ -684,14 +679,14 @@ class Training:
         runs: TrainingRuns,
         budget: Budget,
         *,
-        wanted: float = 1e-2,
+        relative: float = 1e-6,
         fixed_map: bool = False,
         settings: TrajectoryFitSettings = FITTING,
         regression: RegressionSettings = REGRESSION,
     ) -> None:
         self.library, self.runs, self.budget, self.settings = library, runs, budget, settings
         self._fixed, self._regression = fixed_map, regression
-        self._relative = settings.accuracy * min(wanted, settings.least_accurate)
+        self._relative = relative
         sample = runs.sample
         step = max(1, len(sample.times) // settings.points)
         index = np.unique(np.concatenate([np.arange(0, len(sample.times), step), [len(sample.times) - 1]]))
@@ -862,6 +857,30 @@ class Training:
             jumps = self.jumps(matrix)
         moved = replace(one, matrix=matrix, top=top, bottom=bottom, jumps=jumps)
         return moved if all(np.isfinite(part).all() for part in (top, bottom, matrix, jumps)) else None
+
+    def without_small_terms(self, course: Course, share: float) -> Closure:
+        """Without the terms that are nowhere along the trajectories more than this part of the largest rate.
+
+        Parameters
+        ----------
+        course : Course
+        share : float
+        """
+        one, library = course.closure, self.library
+        r, m, _ = course.paths.shape
+        vector_field = ClosureField(library, [one], self.runs.given)
+        points = self._clocked(course.paths, self.times)
+        features, rates, below = vector_field.parts(points, np.repeat(np.arange(r), m))
+        largest = np.abs(features).max(axis=0)
+        top = np.abs(one.top) * largest < share * np.abs(rates * below).max(axis=0)[:, None]
+        bottom = np.abs(one.bottom) * largest < share * np.abs(below).max(axis=0)[:, None]
+        return replace(
+            one,
+            top=np.where(top, 0.0, one.top),
+            bottom=np.where(bottom, 0.0, one.bottom),
+            free_top=one.free_top & ~top,
+            free_bottom=one.free_bottom & ~bottom,
+        )
 
     def jumps(self, matrix: Array) -> Array:
         """What the state resets add to y = Lx."""

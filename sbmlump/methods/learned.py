@@ -99,7 +99,7 @@ class LearningSettings:
     error : float
         At which a size is good enough where none is asked for.
     thresholds : tuple of float
-        Below which a term is dropped, as a share of the rate that is regressed.
+        Below which a term is dropped, as a share of the rate that is regressed; the last one drops rounding only.
     priors : tuple of float
         Weights, beside the rates along the trajectories, of the rates that the balanced projection has around them: 0
         is regression alone, a large one the projection alone.
@@ -128,23 +128,30 @@ class LearningSettings:
         Conserved totals that may be factors of the features, those that matter most to the observables.
     few_runs : int
         Trajectories on which all regressions are compared.
-    entrants, first_steps : int
-        Of these so many are trained, by so many steps.
+    entrants, first_steps, first_runs : int
+        Of these so many are trained, by so many steps on so many trajectories.
     finalists, steps : int
         The best of those are trained further.
+    terms_below : tuple of float
+        After training, terms below these parts of the rate are dropped as long as the wanted error holds.
     rounds, missed, more_steps : int
         Of enrichment: the worst of the further trajectories are added, and training goes on.
     hopeless : float
         Times the wanted error: what is farther away after the first steps is not trained further.
     good : float
         Times the wanted error, at which training ends.
-    solver_accuracy : float
-        Errors below this are those of the integration: nothing better is looked for.
+    exact : float
+        Times the wanted error: what regression alone brings there is not trained.
+    accuracy, exact_accuracy : float
+        Relative tolerance of the integration, times the wanted error or `error` if that is less: in training, and where
+        it is asked whether a regression is exact.
+    least_tolerance : float
+        Of an integration.
     """
 
     size: int = 6
     error: float = 0.01
-    thresholds: tuple[float, ...] = (1e-2, 1e-4, 0.0)
+    thresholds: tuple[float, ...] = (1e-2, 1e-4, 1e-10)
     priors: tuple[float, ...] = (0.0, 0.1, 1e3)
     prior_points: int = 1500
     prior_spread: float = 0.1
@@ -161,14 +168,19 @@ class LearningSettings:
     few_runs: int = 4
     entrants: int = 6
     first_steps: int = 6
+    first_runs: int = 9
     finalists: int = 2
     steps: int = 20
+    terms_below: tuple[float, ...] = (1e-1, 3e-2, 1e-2, 1e-3, 1e-4)
     rounds: int = 2
     missed: int = 12
     more_steps: int = 12
     hopeless: float = 30.0
     good: float = 0.3
-    solver_accuracy: float = 1e-6
+    exact: float = 0.01
+    accuracy: float = 1e-3
+    exact_accuracy: float = 1e-5
+    least_tolerance: float = 1e-8
 
 
 def learn(
@@ -497,21 +509,43 @@ class _Job:
         rows = np.arange(len(self.training.states))
         few = self._training(library, rows[: settings.few_runs])
         entrants = sorted(few.courses(closures), key=lambda one: one.order)[: settings.entrants]
-        whole = self._training(library, rows)
-        courses = sorted(whole.courses([one.closure for one in entrants]), key=lambda one: one.order)
+        starts = [one.closure for one in entrants]
         target = settings.good * self.wanted
-        if not courses[0].complete or courses[0].worst > max(settings.solver_accuracy, 0.01 * self.wanted):
-            courses = train(whole, [one.closure for one in courses], settings.first_steps, target, self._progress)
-            if courses[0].complete and target < courses[0].worst <= settings.hopeless * self.wanted:
-                finalists = [one.closure for one in courses[: settings.finalists]]
+        whole = self._on(library, self.runs, exact=True)
+        courses = sorted(whole.courses(starts), key=lambda one: one.order)
+        if not courses[0].complete or courses[0].worst > settings.exact * self.wanted:
+            whole = self._on(library, self.runs)
+            some = self._training(library, rows[: settings.first_runs])
+            first = train(some, starts, settings.first_steps, target, self._progress)
+            courses = whole.courses([one.closure for one in first[: settings.finalists]])
+            courses = sorted(courses, key=lambda one: one.order)
+            if first[0].complete and first[0].worst <= settings.hopeless * self.wanted:
+                finalists = [one.closure for one in courses]
                 courses = train(whole, finalists, settings.steps, target, self._progress)
         best = courses[0]
         if not best.complete:
             return
+        if best.worst <= target:
+            best = self._pruned(whole, best, target)
         if best.worst <= settings.hopeless * self.wanted:
             yield self._enriched(library, best, target)
         else:
             yield _Trained(best.closure, library, best.worst, len(rows))
+
+    def _pruned(self, job: Training, course: Course, target: float) -> Course:
+        """With fewer terms, as long as the error stays below the target, or as small where it is far below."""
+        settings = self.settings
+        # an exact closure stays one
+        exact = course.worst <= settings.exact * self.wanted
+        allowed = (1 + job.settings.progress) * course.worst if exact else target
+        for share in settings.terms_below:
+            fewer = job.without_small_terms(course, share)
+            if fewer.terms == course.closure.terms:
+                continue
+            tried = train(job, [fewer], settings.first_steps, allowed, self._progress)[0]
+            if tried.complete and tried.worst <= allowed:
+                return tried
+        return course
 
     def _enriched(self, library: Library, course: Course, target: float) -> _Trained:
         """Training goes on with what is missed of further trajectories, as long as that helps them."""
@@ -539,21 +573,26 @@ class _Job:
     def _training(self, library: Library, rows: NDArray[np.int64]) -> Training:
         return self._on(library, self.runs.some(rows))
 
-    def _on(self, library: Library, runs: TrainingRuns) -> Training:
-        return Training(library, runs, self.budget, wanted=self.wanted, fixed_map=self._lumping is not None)
+    def _on(self, library: Library, runs: TrainingRuns, *, exact: bool = False) -> Training:
+        accuracy = self.settings.exact_accuracy if exact else self.settings.accuracy
+        relative = max(accuracy * min(self.wanted, self.settings.error), self.settings.least_tolerance)
+        return Training(library, runs, self.budget, relative=relative, fixed_map=self._lumping is not None)
 
     # -- what training starts from -------------------------------------------------------------------
 
     def _regressed(self, library: Library) -> Iterator[Closure]:
         """Closures of each map, each prior and each threshold, by weak regression."""
         settings = self.settings
+        seen: list[Array] = []
         for number, one in enumerate(self._maps(library.size)):
             matrix = self._scaled(one.matrix)
+            same = any(np.allclose(matrix * self.scale, other * self.scale) for other in seen)
+            seen.append(matrix)
             jumps = self.runs.resets.jumps(library, matrix, self.runs.given, self.weak.settings)
             for weight in settings.priors:
                 prior = self._prior(library, one, number) if weight else None
-                if weight and prior is None:
-                    continue
+                if (weight and prior is None) or (not weight and same):
+                    continue  # without a prior only L matters
                 thresholds = settings.thresholds if not weight else settings.thresholds[-1:]
                 for rational in (False, True) if self.rational and not weight else (False,):
                     self.budget.add(self.weak.work(library) * (1 + 2 * library.size * rational))
@@ -566,42 +605,51 @@ class _Job:
                     )
                     for threshold, (top, bottom) in zip(thresholds, fits, strict=True):
                         label = f"{one.label or 'given map'}; prior {weight:g}, threshold {threshold:g}"
-                        free = np.ones(top.shape, dtype=np.bool_) if threshold == 0.0 else top != 0
-                        found = Closure(matrix, top, bottom, free, bottom != 0, jumps, label)
+                        found = Closure(matrix, top, bottom, top != 0, bottom != 0, jumps, label)
                         if all(np.isfinite(part).all() for part in (matrix, top, bottom, jumps)):
                             yield found
 
     def _maps(self, size: int) -> list[Affine]:
         """Variants of the balanced lumping, or the user's."""
         if self._lumping is not None:
-            return [self._users_map(self._lumping)]
+            return [self._users_map()]
         found = self.search.candidates(size)
         if len(found) <= self.settings.maps:
             return found
         chosen = np.linspace(0, len(found) - 1, self.settings.maps).round().astype(np.int64)
         return [found[i] for i in chosen.tolist()]
 
-    def _users_map(self, lumping: Sequence[Row]) -> Affine:
-        """The observables, then those of the user's lumps that are independent of what is there."""
+    @cached_property
+    def given_rows(self) -> tuple[Row, ...]:
+        """Rows of the user's lumping over the states that matter: the observables, then what is independent of them."""
         problem = self.problem
         place = {j: i for i, j in enumerate(problem.kept)}
         rows: list[Row] = [dict(row) for row in problem.pinned]
-        for row in lumping:
+        for row in self._lumping or ():
             mine = {place[j]: value for j, value in row.items() if j in place}
             if mine and rank([*rows, mine], problem.size) > len(rows):
                 rows.append(mine)
-        matrix = np.zeros((len(rows), problem.size))
-        for i, row in enumerate(rows):
+        return tuple(rows)
+
+    def _users_map(self) -> Affine:
+        matrix = np.zeros((len(self.given_rows), self.problem.size))
+        for i, row in enumerate(self.given_rows):
             for j, value in row.items():
                 matrix[i, j] = float(value)
         lift = np.linalg.pinv(matrix * self.scale) * self.scale[:, None]
-        one = Affine(matrix, lift, np.zeros((problem.size, 1 + len(self.all_totals))))
-        return self.search.normalised(one)
+        return Affine(matrix, lift, np.zeros((self.problem.size, 1 + len(self.all_totals))))
+
+    def scales(self, size: int) -> Array:
+        """Largest value of each lump; the balanced lumping has lumps of size 1 beside the observables."""
+        scale = np.ones(size)
+        if self._lumping is not None:
+            largest = np.abs(self.training.states @ self._users_map().matrix.T).max(axis=(0, 1))
+            scale = np.where(largest > 0, largest, 1.0)
+        scale[: len(self.pinned_scale)] = self.pinned_scale
+        return scale
 
     def _scaled(self, matrix: Array) -> Array:
-        out = matrix.copy()
-        out[: len(self.observed)] = self.observed
-        return out
+        return np.asarray(matrix / self.scales(len(matrix))[:, None])
 
     def _prior(self, library: Library, one: Affine, number: int) -> tuple[Array, Array] | None:
         """Points around the trajectories, and the rates there of ẏ = L f(L̄y + c): z (N, 1 + k + c), ẏ (N, k)."""
@@ -613,8 +661,7 @@ class _Job:
         run, moment = np.divmod(chosen, m)
         y = sample.states[run, moment] @ matrix.T
         y = y + settings.prior_spread * generator.uniform(-1, 1, y.shape)
-        scale = np.ones(library.size)
-        scale[: len(self.pinned_scale)] = self.pinned_scale
+        scale = self.scales(library.size)
         constants = constants_of(self.all_totals, self.scale, sample.starts)[run]
         x = (y * scale) @ one.lift.T + constants @ one.offset.T
         given = self.runs.given[run]
@@ -662,10 +709,11 @@ class _Writer:
         problem = job.problem
         self.system: OdeSystem = problem.system
         self.graph = self.system.graph
-        kept, p, settings = problem.kept, len(problem.pinned), job.settings
-        self.rows: list[dict[int, Fraction]] = [{kept[j]: v for j, v in row.items()} for row in problem.pinned]
-        self.rows += [self._decimals(row) for row in closure.matrix[p:]]
-        self.scale = np.concatenate([job.pinned_scale, np.ones(library.size - p)])
+        kept = problem.kept
+        own = job.given_rows  # the observables, or all of the user's lumping
+        self.rows: list[dict[int, Fraction]] = [{kept[j]: v for j, v in row.items()} for row in own]
+        self.rows += [self._decimals(row) for row in closure.matrix[len(own) :]]
+        self.scale = job.scales(library.size)
         self.total_rows = [self._decimals(row / job.scale) for row in job.totals.rows]
         observed = {o.id for o in problem.observables}
         self.names = lump_names(self.system, self.rows, observed)
@@ -674,7 +722,7 @@ class _Writer:
         self.given_names = [claim_id(f"{name}_scaled", taken) for name in self.total_names]
         members = sorted({j for row in (*self.rows, *self.total_rows) for j in row})
         self.start_names = {j: claim_id(f"{self.system.states[j]}_at_start", taken) for j in members}
-        self._digits = settings.digits
+        self._digits = job.settings.digits
 
     def _decimals(self, row: Array) -> dict[int, Fraction]:
         """A row over the states of the problem as exact short decimals."""
