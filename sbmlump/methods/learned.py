@@ -490,8 +490,13 @@ class _Job:
             "training_runs": one.runs,
             "training_worst_error": finite_or_none(one.worst),
             "wanted_error": self.wanted,
-            "share_above": share,
-            "diverged": int((~np.isfinite(found.errors)).sum()),
+            "fresh": {
+                "initial_values": len(found.errors),
+                "worst": finite_or_none(float(found.errors.max())),
+                "median": finite_or_none(float(np.median(found.errors))),
+                "above": int((~(found.errors <= self.wanted)).sum()),
+                "diverged": int((~np.isfinite(found.errors)).sum()),
+            },
             "seed": self.trial.seed,
             "work": round(self.budget.spent, 1),
         }
