@@ -122,6 +122,8 @@ class LearningSettings:
         Fresh initial values on which a closure is accepted, at least.
     share : float
         Of them that may be above the wanted error; none may diverge.
+    same : float
+        Relative difference of the errors of two regressions that are taken for one.
     maps : int
         Variants of the balanced lumping that are tried for each size.
     given : int
@@ -163,8 +165,9 @@ class LearningSettings:
     spread: float = 1.25
     checks: int = 100
     share: float = 0.05
+    same: float = 1e-3
     maps: int = 6
-    given: int = 3
+    given: int = 4
     few_runs: int = 4
     entrants: int = 6
     first_steps: int = 6
@@ -293,13 +296,11 @@ def _why_not(job: _Job, best: _Measured, most: int, used_up: bool) -> list[Reaso
     reasons = [
         Reason("target-not-reached", f"{message}; allow more states (--max-size) or a larger error (--max-error)")
     ]
-    missed = job.weak.left_over(best.library, best.closure)
-    kind = "a quotient of polynomials" if best.closure.rational else "a polynomial"
     message = (
-        f"with {size} lumps their rates are {kind} of degree two of them up to {missed:.2g} of their size only: the "
-        "rest hangs on what the lumps do not hold, or on more than products of two of them, and adds up along a "
-        "trajectory; the method approximate evaluates the model's own rates at the lifted state instead, which can be "
-        "more accurate with as many states or with more"
+        f"with {size} lumps no polynomial of degree two of them gives more of their rates than all but a part of "
+        f"{job.left_over(best):.2g}, and they hold all but a part of {job.outside(size):.2g} of what moves the "
+        "observables (singular values of the balanced lumping); the rest hangs on other states and adds up along a "
+        "trajectory. The method approximate evaluates the model's own rates at the lifted state and looks at any number of states"
     )
     reasons.append(Reason("closure-limited", message))
     return reasons
@@ -451,6 +452,16 @@ class _Job:
         trial = replace(self.trial, ensemble=count)
         return ReferenceEnsemble(trial, problem.observables, sample.times, whole[:, 0], whole, expected)
 
+    def left_over(self, one: _Measured) -> float:
+        """The part of the lumps' rates that the best regression leaves (0 where there is an exact closure)."""
+        matrix, library = one.closure.matrix, one.library
+        ((top, bottom),) = self.weak.regressed(library, matrix, self.settings.thresholds[-1:])
+        return self.weak.left_over(library, replace(one.closure, top=top, bottom=bottom))
+
+    def outside(self, size: int) -> float:
+        """The part of the singular values of the balanced lumping that lumps beside the observables leave out."""
+        return self.search.left_out(size - len(self.observed))
+
     # -- search ------------------------------------------------------------------------------------
 
     def run(self, least: int, most: int) -> tuple[_Measured | None, bool]:
@@ -513,8 +524,7 @@ class _Job:
             return
         rows = np.arange(len(self.training.states))
         few = self._training(library, rows[: settings.few_runs])
-        entrants = sorted(few.courses(closures), key=lambda one: one.order)[: settings.entrants]
-        starts = [one.closure for one in entrants]
+        starts = _distinct(few.courses(closures), settings.same)[: settings.entrants]
         target = settings.good * self.wanted
         whole = self._on(library, self.runs, exact=True)
         courses = sorted(whole.courses(starts), key=lambda one: one.order)
@@ -680,6 +690,18 @@ class _Job:
         if not good.any():
             return None
         return library.factors(y, given)[good], rates[good]
+
+
+def _distinct(courses: Sequence[Course], same: float) -> list[Closure]:
+    """Closures, the best first, without those that do as the one before does: maps may span the same space."""
+    found: list[Closure] = []
+    last = (0, -1.0)
+    for one in sorted(courses, key=lambda course: course.order):
+        alive, cost = one.order
+        if alive != last[0] or abs(cost - last[1]) > same * cost:
+            found.append(one.closure)
+        last = alive, cost
+    return found
 
 
 @dataclass(frozen=True)

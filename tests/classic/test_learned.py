@@ -14,9 +14,14 @@ from sbmlump.dynamics import EnsembleSettings
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.methods import learn
 from sbmlump.methods.approximate.options import UnreachableError
+from sbmlump.methods.learned import LearningSettings
 from sbmlump.model import ErrorEstimate, Event, Graph, OdeSystem, ReducedSystem, parse_observables
 from sbmlump.model.text import parse_expression
 from sbmlump.sbml import write_reduction
+
+
+QUICK = LearningSettings(entrants=2, first_steps=2, first_runs=4)
+"""Sizes that are too small are given up soon."""
 
 
 def ode(texts: dict[str, str], initial: dict[str, float]) -> OdeSystem:
@@ -52,7 +57,7 @@ def by_roadrunner(found: ReducedSystem, name: str, times: np.ndarray, folder: Pa
 
 def test_an_oscillator_is_exact(tmp_path: Path) -> None:
     system = ode({"x": "v", "v": "-x", "s": "x - s"}, {"x": 1.0, "v": 0.0, "s": 1.0})
-    found = learn(system, parse_observables(system, ["x"]), trial=until(30.0))
+    found = learn(system, parse_observables(system, ["x"]), trial=until(30.0), settings=QUICK)
     assert found.system.size == 2
     assert estimate(found).worst_error < 1e-6
     assert estimate(found).details["terms"] <= 4
@@ -62,7 +67,7 @@ def test_an_oscillator_is_exact(tmp_path: Path) -> None:
 
 def test_a_chain_is_learned_with_the_states_that_matter() -> None:
     system = chain()
-    found = learn(system, parse_observables(system, ["C"]), max_error=1e-5, trial=until(8.0))
+    found = learn(system, parse_observables(system, ["C"]), max_error=1e-5, trial=until(8.0), settings=QUICK)
     assert found.system.size == 3  # D does not influence C
     assert estimate(found).worst_error < 1e-6
     assert estimate(found).ensemble > 100
@@ -72,11 +77,11 @@ def test_a_michaelis_menten_rate_has_a_denominator() -> None:
     """P' = 2(T − P)/(1 + T − P) with the conserved total T = S + P: one state, which polynomials only come near."""
     system = ode({"S": "-(2*S/(1 + S))", "P": "2*S/(1 + S)"}, {"S": 3.0, "P": 0.0})
     observed = parse_observables(system, ["P"])
-    found = learn(system, observed, max_size=1, rational=True, trial=until(4.0))
+    found = learn(system, observed, max_size=1, rational=True, trial=until(4.0), settings=QUICK)
     assert estimate(found).worst_error < 1e-5
     assert estimate(found).details["rational"]
     assert len(found.map.totals) == 1
-    plain = learn(system, observed, max_size=1, trial=until(4.0))
+    plain = learn(system, observed, max_size=1, trial=until(4.0), settings=QUICK)
     assert not estimate(plain).details["rational"]
     assert estimate(found).worst_error < estimate(plain).worst_error < 0.05
 
@@ -87,7 +92,7 @@ def test_an_event_is_carried_over(tmp_path: Path) -> None:
     trigger = graph.call("gt", (graph.time(), graph.number(1)))
     dose = Event(trigger, (("A", graph.add((graph.symbol("A"), graph.number(1)))),), id="dose")
     system = replace(system, events=(dose,))
-    found = learn(system, parse_observables(system, ["C"]), max_error=1e-4, trial=until(5.0))
+    found = learn(system, parse_observables(system, ["C"]), max_error=1e-4, trial=until(5.0), settings=QUICK)
     assert found.system.size == 3
     assert estimate(found).worst_error < 1e-6
     times = np.linspace(0.0, 5.0, 41)
@@ -114,11 +119,11 @@ def test_an_event_that_states_trigger_is_refused() -> None:
 def test_what_falls_short_says_why_and_gives_the_best() -> None:
     system = chain()
     with pytest.raises(UnreachableError) as caught:
-        learn(system, parse_observables(system, ["C"]), max_size=1, max_error=1e-3, trial=until(8.0))
+        learn(system, parse_observables(system, ["C"]), max_size=1, max_error=1e-3, trial=until(8.0), settings=QUICK)
     assert [one.code for one in caught.value.reasons] == ["target-not-reached", "closure-limited"]
     assert caught.value.reduction is not None
     assert estimate(caught.value.reduction).worst_error > 1e-3
-    found = learn(system, parse_observables(system, ["C"]), max_size=1, trial=until(8.0))
+    found = learn(system, parse_observables(system, ["C"]), max_size=1, trial=until(8.0), settings=QUICK)
     assert any("no learned system of at most 1 states" in text for text in found.remarks)
 
 
@@ -144,5 +149,5 @@ def test_the_map_may_be_given() -> None:
 def test_the_same_seed_gives_the_same_closure() -> None:
     system = chain()
     observed = parse_observables(system, ["C"])
-    first, second = (learn(system, observed, max_size=1, trial=until(8.0)) for _ in range(2))
+    first, second = (learn(system, observed, max_size=1, trial=until(8.0), settings=QUICK) for _ in range(2))
     assert write_reduction(first) == write_reduction(second)
