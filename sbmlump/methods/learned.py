@@ -278,7 +278,7 @@ def _no_closure(job: _Job, most: int, used_up: bool) -> Reason:
             "an earlier end time (--until), or allow more work (--work)"
         )
         return Reason("work-limit", message)
-    message = f"no learned system of at most {most} states integrates to the end time: every candidate diverges"
+    message = f"no learned system of at most {most} states integrates to the end time from all initial values"
     return Reason(
         "target-not-reached", f"{message}; allow more with --max-size, or choose an earlier end time (--until)"
     )
@@ -286,6 +286,7 @@ def _no_closure(job: _Job, most: int, used_up: bool) -> Reason:
 
 def _why_not(job: _Job, best: _Measured, most: int, used_up: bool) -> list[Reason]:
     """What was not reached, and why a closure with equations of its own is not better."""
+    job.budget.limit = float("inf")  # what is said of the search is not part of it
     size = best.reduction.system.size
     have = (
         f"the best has {size} states and errors of up to {best.worst:.3g} "
@@ -296,11 +297,15 @@ def _why_not(job: _Job, best: _Measured, most: int, used_up: bool) -> list[Reaso
     reasons = [
         Reason("target-not-reached", f"{message}; allow more states (--max-size) or a larger error (--max-error)")
     ]
+    missed, tried = job.left_over()
+    outside = job.outside(tried)
+    held = ""
+    if outside is not None:
+        held = f", and they leave out {outside:.2g} of what moves the observables (by the balanced lumping)"
     message = (
-        f"with {size} lumps no polynomial of degree two of them gives more of their rates than all but a part of "
-        f"{job.left_over(best):.2g}, and they hold all but a part of {job.outside(size):.2g} of what moves the "
-        "observables (singular values of the balanced lumping); the rest hangs on other states and adds up along a "
-        "trajectory. The method approximate evaluates the model's own rates at the lifted state and looks at any number of states"
+        f"with {tried} lumps, the most that were tried, regression leaves a part of {missed:.2g} of their rates{held}: "
+        "that hangs on other states, or is no polynomial of degree two, and adds up along a trajectory. The method "
+        "approximate evaluates the model's own rates at the lifted state and looks at any number of states"
     )
     reasons.append(Reason("closure-limited", message))
     return reasons
@@ -390,6 +395,7 @@ class _Job:
         self.limit = budget.limit  # the last measurement of a search may go beyond it
         self._progress = progress
         self._lumping = lumping
+        self._largest = Library(len(problem.pinned), 0)
         self.until: float = trial.until
         # wider than what is measured, but never as wide as to change a sign
         self._spread = min(settings.spread * trial.spread, 0.5 * (1.0 + trial.spread))
@@ -452,15 +458,14 @@ class _Job:
         trial = replace(self.trial, ensemble=count)
         return ReferenceEnsemble(trial, problem.observables, sample.times, whole[:, 0], whole, expected)
 
-    def left_over(self, one: _Measured) -> float:
-        """The part of the lumps' rates that the best regression leaves (0 where there is an exact closure)."""
-        matrix, library = one.closure.matrix, one.library
-        ((top, bottom),) = self.weak.regressed(library, matrix, self.settings.thresholds[-1:])
-        return self.weak.left_over(library, replace(one.closure, top=top, bottom=bottom))
+    def left_over(self) -> tuple[float, int]:
+        """The part of the lumps' rates that the best regression leaves at the largest size that was tried; that size."""
+        found = [self.weak.left_over(self._largest, one) for one in self._regressed(self._largest)]
+        return min(found, default=1.0), self._largest.size
 
-    def outside(self, size: int) -> float:
-        """The part of the singular values of the balanced lumping that lumps beside the observables leave out."""
-        return self.search.left_out(size - len(self.observed))
+    def outside(self, size: int) -> float | None:
+        """The part of the singular values of the balanced lumping that so many lumps leave out, if they are its own."""
+        return None if self._lumping is not None else self.search.left_out(size - len(self.observed))
 
     # -- search ------------------------------------------------------------------------------------
 
@@ -473,6 +478,7 @@ class _Job:
                 library = Library(size, len(self.totals.rows) + int(self.timed), self.timed, self.until)
                 if library.features > self.settings.most_features:
                     break
+                self._largest = library
                 for one in self._sized(library):
                     trained = one if trained is None or one.order < trained.order else trained
                     tried = self.measured(one, self.budget)

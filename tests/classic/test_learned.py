@@ -19,7 +19,6 @@ from sbmlump.model import ErrorEstimate, Event, Graph, OdeSystem, ReducedSystem,
 from sbmlump.model.text import parse_expression
 from sbmlump.sbml import write_reduction
 
-
 QUICK = LearningSettings(entrants=2, first_steps=2, first_runs=4)
 """Sizes that are too small are given up soon."""
 
