@@ -459,7 +459,7 @@ class _Job:
         return ReferenceEnsemble(trial, problem.observables, sample.times, whole[:, 0], whole, expected)
 
     def left_over(self) -> tuple[float, int]:
-        """The part of the lumps' rates that the best regression leaves at the largest size that was tried; that size."""
+        """The part of the lumps' rates that regression leaves at the largest size that was tried; and that size."""
         found = [self.weak.left_over(self._largest, one) for one in self._regressed(self._largest)]
         return min(found, default=1.0), self._largest.size
 
