@@ -272,7 +272,7 @@ class Resets:
         n = sample.states.shape[2]
         before, after = [], []
         now = 0.0
-        x = sample.with_time(sample.states[:, :1])[:, 0]
+        x = sample.with_time(sample.states)[:, 0]
         for reset in sample.resets:
             at = int(np.searchsorted(sample.times, reset.time)) - 1
             if sample.times[at] >= now:  # nothing happened since
@@ -417,7 +417,9 @@ class WeakForm:
 
     def __init__(self, runs: TrainingRuns, rates: Array, settings: RegressionSettings = REGRESSION) -> None:
         self.runs, self.settings = runs, settings
-        self._rates = rates
+        # where a rate is not defined, such as at the edge of a domain, nothing is asked of it
+        self._defined = np.isfinite(rates).all(axis=2, keepdims=True)
+        self._rates = np.where(self._defined, rates, 0.0)
         self._bumps = _bumps(runs.sample.times, runs.resets.times, settings)
 
     def regressed(
@@ -446,7 +448,7 @@ class WeakForm:
         k, many = library.size, library.features
         factors = self.runs.factors(library, matrix)
         r, m, width = factors.shape
-        features = library.values(factors.reshape(r * m, width)).reshape(r, m, many)
+        features = library.values(factors.reshape(r * m, width)).reshape(r, m, many) * self._defined
         target = self._rates @ matrix.T
         design = (self._bumps @ features).reshape(-1, many)
         goal = (self._bumps @ target).reshape(-1, k)
@@ -485,7 +487,7 @@ class WeakForm:
         features = library.values(factors.reshape(r * m, width))
         rates = (features @ closure.top.T) / (1.0 + features @ closure.bottom.T)
         target = self._rates @ closure.matrix.T
-        missed = self._bumps @ (target - rates.reshape(r, m, -1))
+        missed = self._bumps @ (target - rates.reshape(r, m, -1) * self._defined)
         whole = np.maximum(np.linalg.norm(self._bumps @ target, axis=(0, 1)), _TINY)
         return float((np.linalg.norm(missed, axis=(0, 1)) / whole).max(initial=0.0))
 

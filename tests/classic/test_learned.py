@@ -25,7 +25,7 @@ QUICK = LearningSettings(entrants=2, first_steps=2, first_runs=4)
 
 def ode(texts: dict[str, str], initial: dict[str, float]) -> OdeSystem:
     graph = Graph()
-    symbols = {name: graph.symbol(name) for name in initial}
+    symbols = {"t": graph.time(), **{name: graph.symbol(name) for name in initial}}
     rhs = tuple(parse_expression(graph, texts[name], symbols) for name in initial)
     return OdeSystem(graph, tuple(initial), tuple(graph.number(Fraction(str(v))) for v in initial.values()), rhs)
 
@@ -150,3 +150,13 @@ def test_the_same_seed_gives_the_same_closure() -> None:
     observed = parse_observables(system, ["C"])
     first, second = (learn(system, observed, max_size=1, trial=until(8.0), settings=QUICK) for _ in range(2))
     assert write_reduction(first) == write_reduction(second)
+
+
+def test_time_is_a_feature(tmp_path: Path) -> None:
+    system = ode({"x": "t - x", "y": "x - y", "z": "y - z"}, {"x": 0.0, "y": 0.0, "z": 1.0})
+    found = learn(system, parse_observables(system, ["y"]), trial=until(4.0), settings=QUICK)
+    assert found.system.size == 2
+    assert estimate(found).worst_error < 1e-6
+    times = np.linspace(0.0, 4.0, 21)
+    expected = times - 2 + (times + 2) * np.exp(-times)
+    np.testing.assert_allclose(by_roadrunner(found, "y", times, tmp_path), expected, atol=1e-6)
