@@ -228,7 +228,8 @@ def learn(
     UsageError
         ``bad-option`` if the size is below the number of independent observables; ``bad-lumping``.
     LimitError
-        ``target-not-reached`` if there are as many independent observables as states, or no closure integrates to the
+        ``target-not-reached`` if there are as many independent observables as states, or (with ``closure-limited``) no
+        closure integrates to the
         end time; ``not-simulated``; ``work-limit`` if the work is used up before there is any closure.
     UnreachableError
         ``target-not-reached`` and ``closure-limited`` if no size meets `max_error`; carries the best closure.
@@ -261,7 +262,8 @@ def learn(
     )
     best, used_up = job.run(least, most)
     if best is None or not np.isfinite(best.worst):
-        raise LimitError(_no_closure(job, most, used_up))
+        short = _no_closure(job, most, used_up)
+        raise LimitError(short if best is None and used_up else [short, _limited(job)])
     reduction = replace(best.reduction, seconds={"lump": clock() - begin})
     if best.accepted:
         return reduction
@@ -285,8 +287,7 @@ def _no_closure(job: _Job, most: int, used_up: bool) -> Reason:
 
 
 def _why_not(job: _Job, best: _Measured, most: int, used_up: bool) -> list[Reason]:
-    """What was not reached, and why a closure with equations of its own is not better."""
-    job.budget.limit = float("inf")  # what is said of the search is not part of it
+    """What was not reached, and why."""
     size = best.reduction.system.size
     have = (
         f"the best has {size} states and errors of up to {best.worst:.3g} "
@@ -297,6 +298,12 @@ def _why_not(job: _Job, best: _Measured, most: int, used_up: bool) -> list[Reaso
     reasons = [
         Reason("target-not-reached", f"{message}; allow more states (--max-size) or a larger error (--max-error)")
     ]
+    return [*reasons, _limited(job)]
+
+
+def _limited(job: _Job) -> Reason:
+    """Why a closure with equations of its own is not better."""
+    job.budget.limit = float("inf")  # what is said of the search is not part of it
     missed, tried = job.left_over()
     outside = job.outside(tried)
     held = ""
@@ -307,8 +314,7 @@ def _why_not(job: _Job, best: _Measured, most: int, used_up: bool) -> list[Reaso
         "that hangs on other states, or is no polynomial of degree two, and adds up along a trajectory. The method "
         "approximate evaluates the model's own rates at the lifted state and looks at any number of states"
     )
-    reasons.append(Reason("closure-limited", message))
-    return reasons
+    return Reason("closure-limited", message)
 
 
 def _size_of_lumping(problem: ReductionProblem, lumping: Sequence[Row], max_size: int | None) -> int:
