@@ -59,6 +59,30 @@ whole.
 
 OPTION_TABLE
 
+## Learned closures
+
+`learned` gives lumps y = Lx equations of their own, ẏ = Kφ(y, u), instead of evaluating the model's rates at a lifted
+state. The map is that of the balanced lumping, whose first rows are the observables, or the user's
+(`--method learned --lumping FILE`); u are up to four conserved totals, constants of a run (`total_1` …), and time
+where the model depends on it. The features φ are all products of two factors of (1, y, u); with `--rational` each rate
+is also tried as a quotient p/(1 + q) of such sums.
+
+1. *Regression in weak form*: L f(x(t)) − Kφ(Lx(t), u) is integrated along 25 trajectories against bump functions over
+   windows of several widths, and terms of little size are dropped. Rates that the balanced projection has around the
+   trajectories are a prior, of different weights.
+2. *Training*: the best of these are improved on the trajectories themselves by Levenberg–Marquardt, over K and the
+   rows of L beside the observables; then small terms are dropped as long as the error holds.
+3. *Enrichment*: of 48 further initial values those that are missed worst join the training, as long as that helps.
+4. *Acceptance*: at least 100 fresh initial values from ±`--spread`: none diverges, and at most one in twenty is above
+   the wanted error. The certificate says the worst and the median error and how many are above (`fresh`).
+
+Sizes are tried from the number of observables on, up to `--max-size` (6 by default), as long as `--work` lasts. Events
+that time triggers restart the closure: what they add to y is an affine function of y and u, fitted to what they do to
+the trajectories. Where no size is accurate enough the best one is given, with the reasons
+[`target-not-reached`](reasons.md) and [`closure-limited`](reasons.md): the latter says which part of the lumps' rates
+no closure of this kind gives, and how much of what moves the observables the lumps leave out. The error is measured,
+not proved.
+
 ## Four published models
 
 The methods that look for a size (`relation-graph`, `learned`, `approximate`) look for the smallest model with an error
@@ -66,9 +90,9 @@ of at most 5 % here; `qssa` and `quasi-equilibrium` take as much of what they fi
 leaves the error at most 5 %, or else the best choice they tried. Errors are the largest relative
 error of the observable over the whole [time span](end-time.md), from the initial values of the file and from four
 perturbed ones
-(±20 %; what is zero is raised by up to 20 % of what it reaches), all methods on the same runs. `relation-graph`,
-`learned` and the time-scale methods choose by these very runs;
-`approximate` validates on runs of its own, so its error may come out above what was looked for. Events
+(±20 %; what is zero is raised by up to 20 % of what it reaches), all methods on the same runs. `relation-graph`
+and the time-scale methods choose by these very runs;
+`approximate` and `learned` validate on runs of their own, so their error may come out above what was looked for. Events
 that time triggers are followed. Searches do a bounded amount of work ([approximate.md](approximate.md)), so on the two
 larger models there may be smaller reductions than those found.
 

@@ -92,6 +92,8 @@ def _tried(
 ) -> tuple[str, str]:
     name, _, keep = method.partition(" --keep-parameters ")
     options = {} if until is None or method in PROVED else {"until": until, "ensemble": 1}
+    if name == "learned":
+        options["work"] = 5.0
     try:
         reduction = sbmlump.reduce(system, [observable], name, keep_parameters=keep or "none", **options)
         with tempfile.TemporaryDirectory(prefix="sbmlump-test-") as folder:

@@ -555,6 +555,18 @@ class Pooling(ExactMethod):
         return pooled(reduction, self.seed)
 
 
+Lumping = Annotated[
+    str | None,
+    Option(
+        FILE,
+        "use the lumps in this file (CSV, or lines y = A + B), and say whether that is exact.",
+        "FILE",
+        needed=True,
+    ),
+]
+Work = Annotated[float, declared(ApproximateOptions)["work"].option]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned(MeasuredMethod):
     """Linear map and sparse right-hand side fitted to trajectories."""
@@ -564,6 +576,8 @@ class Learned(MeasuredMethod):
     max_size: MaxSize = None
     max_error: MaxError = None
     rational: Annotated[bool, Option(FLAG, "try right-hand sides with denominators too.")] = False
+    lumping: Lumping = None
+    work: Work = 120.0
     neural: Annotated[
         str | None,
         Option(
@@ -577,6 +591,7 @@ class Learned(MeasuredMethod):
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.learned.learn`."""
         from sbmlump.methods.learned import learn
+        from sbmlump.methods.user_lumping import read_lumping
 
         return learn(
             system,
@@ -584,7 +599,10 @@ class Learned(MeasuredMethod):
             max_size=self.max_size,
             max_error=self.max_error,
             rational=self.rational,
+            lumping=None if self.lumping is None else read_lumping(system, self.lumping),
+            work=self.work,
             trial=self.trial,
+            progress=context.progress,
         )
 
 
@@ -595,15 +613,7 @@ class UserLumping(MeasuredMethod):
     name = "lumping"
     vouched = "proof, or measured error"
 
-    lumping: Annotated[
-        str | None,
-        Option(
-            FILE,
-            "use the lumps in this file (CSV, or lines y = A + B), and say whether that is exact.",
-            "FILE",
-            needed=True,
-        ),
-    ] = None
+    lumping: Lumping = None
 
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.user_lumping.user_lumping`."""

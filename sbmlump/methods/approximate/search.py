@@ -506,6 +506,10 @@ class Search:
                         found.append(self.normalised(candidate))
         return self._distinct(found)
 
+    def left_out(self, directions: int) -> float:
+        """The part of the singular values beyond so many directions beside the pinned rows, where it is least."""
+        return min(one.left_out(directions) for one in self._decompositions)
+
     def _distinct(self, maps: list[Affine]) -> list[Affine]:
         """Without those that project as an earlier one does, to three digits."""
         if self.problem.size > MAX_DENSE:

@@ -172,6 +172,12 @@ class Decomposition:
         s = self._decomposed(alpha, beta)[1]
         return int((s > BALANCING.rank * s.max(initial=0.0)).sum()) if len(s) and s[0] > 0 else 0
 
+    def left_out(self, directions: int) -> float:
+        """The part of the singular values beyond the first ``directions``, without regularisation."""
+        s = self._decomposed(0.0, 0.0)[1]
+        whole = float(s.sum())
+        return float(s[directions:].sum()) / whole if whole > 0 else 0.0
+
     def _decomposed(self, alpha: float, beta: float) -> tuple[Array, Array, Array]:
         key = (alpha, beta)
         if key not in self._svd:
