@@ -17,6 +17,7 @@ Jiménez-Pastor, Jacob, Pogudin, CMSB 2022, arXiv 2201.13373: sampling for ratio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -60,8 +61,6 @@ class SpaceSettings:
         Operations at which what Python itself costs is put for each sweep.
     row_overhead : int
         The same for a row of a chain: two sparse products.
-    most_primes : int
-        As many residues of 31 bits are numbers of a thousand digits, which are of no use to anyone.
     prime_bits : int
         One BLAS product a step (see ``matmul_mod``); the proof uses 31 bits.
     long_prime_bits : int
@@ -87,7 +86,6 @@ class SpaceSettings:
     most_work: int = 20_000_000_000
     overhead: int = 1_000_000
     row_overhead: int = 40_000
-    most_primes: int = 128
     prime_bits: int = 23
     long_prime_bits: int = 31
     few_primes: int = 8
@@ -352,7 +350,7 @@ def smallest_invariant_space(
     more_primes : int
         Use at least this many primes beyond the first before believing a reconstruction.
     most_primes : int, optional
-        Give up beyond this many, instead of those of the settings.
+        Give up beyond this many; without, the work alone is bounded.
     settings : SpaceSettings
 
     Returns
@@ -374,8 +372,8 @@ def smallest_invariant_space(
     generator = np.random.default_rng([seed, 0x5B31])
     lift = _Lift(restricted.n_states)
     work = failures = 0
-    most_primes = settings.most_primes if most_primes is None else most_primes
-    while lift.primes < most_primes and work < settings.most_work and failures < settings.most_bad_primes:
+    most = math.inf if most_primes is None else most_primes
+    while lift.primes < most and work < settings.most_work and failures < settings.most_bad_primes:
         few = lift.primes < settings.few_primes
         bits = settings.prime_bits if few else settings.long_prime_bits
         search = _Search(restricted, program, generator, settings, bits)
