@@ -44,6 +44,7 @@ __all__ = [
     "error_estimate",
     "estimate_of",
     "gradients",
+    "joined",
     "largest_values",
     "measure",
     "perturbed_initial_values",
@@ -797,6 +798,15 @@ class Sample:
             return states
         clock = np.broadcast_to(self.times[:, None], (*states.shape[:-1], 1))
         return np.concatenate([states, clock], axis=-1)
+
+
+def joined(one: Sample, other: Sample, rows: NDArray[np.int64]) -> Sample:
+    """A sample with some runs of another one of the same call of :func:`run_ensemble` at its end."""
+    return replace(
+        one,
+        states=np.concatenate([one.states, other.states[rows]]),
+        numbers=np.concatenate([one.numbers, other.numbers[rows]]),
+    )
 
 
 def run_ensemble(

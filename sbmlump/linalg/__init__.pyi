@@ -8,6 +8,8 @@ from .finite_field import SparseResidues as SparseResidues
 from .finite_field import combined_residues as combined_residues
 from .finite_field import matmul_mod as matmul_mod
 from .finite_field import rational_from_residue as rational_from_residue
+from .least_squares import DampingSettings as DampingSettings
+from .least_squares import damped_steps as damped_steps
 from .polynomial import ExpansionLimits as ExpansionLimits
 from .polynomial import RationalFunctions as RationalFunctions
 from .polynomial import expand as expand

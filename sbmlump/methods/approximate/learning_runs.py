@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -14,6 +14,7 @@ from sbmlump.dynamics.ensemble import (
     Ensemble,
     ReductionProblem,
     Sample,
+    joined,
     pose,
     run_ensemble,
     time_span_of_problem,
@@ -29,7 +30,7 @@ from sbmlump.model.graph import Node
 from sbmlump.model.reduced import Observable
 from sbmlump.model.system import OdeSystem
 
-__all__ = ["conserved_totals", "LearningRuns", "learning_runs"]
+__all__ = ["conserved_totals", "FurtherRuns", "LearningRuns", "learning_runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,14 @@ class LearningRunSettings:
         Most runs to learn from for these.
     large_validation : int
         Runs to measure on for these.
-    wider : int
-        Times the ensemble: thorough refinement has far more freedom than the selection.
+    more : int
+        Further runs to refine on, which has far more freedom than the selection.
+    pool : int
+        Runs of which the hardest are added to those.
+    pool_spread : float
+        Their spread, times that of the others: what lies at the edge of the range is to be inside of what was learnt.
+    judges : int
+        Runs that train nothing and tell whether that was worth it.
     """
 
     most_totals: int = 24
@@ -60,7 +67,10 @@ class LearningRunSettings:
     large: int = 300
     large_ensemble: int = 6
     large_validation: int = 3
-    wider: int = 3
+    more: int = 72
+    pool: int = 300
+    pool_spread: float = 1.25
+    judges: int = 100
 
 
 LEARNING: Final = LearningRunSettings()
@@ -137,6 +147,25 @@ def _sparse_totals(entries: list[tuple[int, int, float]], n: int, terms: int, sc
 Progress = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class FurtherRuns:
+    """More trajectories of the original, all of one draw.
+
+    Attributes
+    ----------
+    training : Sample
+        To train on.
+    pool : Sample
+        Of a somewhat larger spread: the hardest of them are added to the training set.
+    judges : Sample
+        That train nothing: they tell whether an enrichment was worth it.
+    """
+
+    training: Sample
+    pool: Sample
+    judges: Sample
+
+
 @dataclass(frozen=True)
 class LearningRuns:
     """A problem with the runs of its full model.
@@ -197,18 +226,18 @@ class LearningRuns:
         except SbmlumpError:
             return None
 
-    def deeper(self, budget: Budget) -> Sample:
-        """Three times as many training runs, the nominal one first."""
+    def further(self, budget: Budget) -> FurtherRuns:
+        """Trajectories to refine on, those of :attr:`training` among them."""
         o = self.options
-        more = Ensemble(LEARNING.wider * o.ensemble, o.spread, o.perturb_parameters)
-        checks = Ensemble(len(self.checking.states), o.spread, o.perturb_parameters)  # as wide a range of values
-        return run_ensemble(self.problem, self.until, (more, checks), o.seed, budget)[0]
-
-    def wider(self, budget: Budget) -> Sample:
-        """Three times as many training runs, of a third draw."""
-        o = self.options
-        none, more = Ensemble(0), Ensemble(LEARNING.wider * o.ensemble, o.spread, o.perturb_parameters)
-        return run_ensemble(self.problem, self.until, (none, none, more), o.seed, budget)[-1]
+        none, usual = Ensemble(0), Ensemble(o.ensemble, o.spread, o.perturb_parameters)
+        more = replace(usual, count=LEARNING.more)
+        wider = min(LEARNING.pool_spread * o.spread, max(o.spread, 1.0))
+        pool = Ensemble(LEARNING.pool, wider, o.perturb_parameters)
+        judges = replace(usual, count=LEARNING.judges)
+        found = run_ensemble(self.problem, self.until, (usual, none, more, pool, judges), o.seed, budget)
+        first, _, others = found[:3]
+        training = joined(first, others, np.arange(len(others.states)))
+        return FurtherRuns(training, *found[3:])
 
 
 def learning_runs(

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.vector_field import Budget
 from sbmlump.errors import LimitError, Reason, UsageError
-from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
+from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
 from sbmlump.methods.approximate.options import ApproximateOptions, UnreachableError, check_options
 from sbmlump.methods.approximate.search import (
-    SIZES,
     Proposal,
     Readout,
     Search,
@@ -26,7 +25,6 @@ from sbmlump.methods.approximate.search import (
     constants_of,
     first_within,
     measured_errors,
-    refine,
     smallest_within,
 )
 from sbmlump.methods.approximate.subspaces import (
@@ -41,6 +39,7 @@ from sbmlump.methods.approximate.subspaces import (
     jacobian_span,
     pinned_projection,
 )
+from sbmlump.methods.approximate.training import Training
 from sbmlump.methods.approximate.validate import Try, certificate_of, validate
 from sbmlump.methods.approximate.write import write_projection
 from sbmlump.methods.method import Progress
@@ -69,31 +68,12 @@ class RefinementSettings:
 
     Attributes
     ----------
-    polishing_steps : int
-        That even an unrefined reduction gets: they cost a few times as much as its selection.
-    refining_steps : int
-        Of thorough refinement.
-    good : float
-        Times the wanted error: refinement stops there.
-    polished_one_in, refined_one_in : int
-        Where no candidate integrates to the end time, refinement starts from one in so many.
-    hopeless : float
-        Times the wanted error: another initial candidate will not bring it there either.
-    worth_more_runs : float
-        Times the wanted error: what is farther away from fewer runs is not learned again from more.
     default_error : float
         What is wanted where neither an error nor a size nor a tolerance is given.
     solver_accuracy : float
         Errors below this are those of the integration: larger sizes show nothing new.
     """
 
-    polishing_steps: int = 12
-    refining_steps: int = 25
-    good: float = 0.3
-    polished_one_in: int = 1_000
-    refined_one_in: int = 15
-    hopeless: float = 30.0
-    worth_more_runs: float = 3.0
     default_error: float = 0.01
     solver_accuracy: float = 2e-6
 
@@ -130,8 +110,7 @@ class Candidates:
         self._progress = progress
         self._wanted = wanted
         self._search: Search | None = None
-        self._wide: Search | None = None
-        self._deep: Search | None = None
+        self._training: Training | None = None
         self._span: JacobianSpan | None = None
 
     @property
@@ -143,21 +122,11 @@ class Candidates:
         return self._search
 
     @property
-    def wide(self) -> Search:
-        """The same decompositions, with errors on three times as many runs of another draw."""
-        if self._wide is None:
-            self._wide = self.search.on(self.runs.wider(self._budget))
-        return self._wide
-
-    @property
-    def deep(self) -> Search:
-        """Snapshots, gradients and decompositions from three times as many runs."""
-        if self._deep is None:
-            runs = self.runs
-            sample = runs.deeper(self._budget)
-            totals = conserved_totals(runs.problem, sample.scale)
-            self._deep = Search(runs.problem, sample, totals, self._progress, self._wanted, self._budget)
-        return self._deep
+    def training(self) -> Training:
+        """Refinement of the candidates of the search."""
+        if self._training is None:
+            self._training = Training(self.search, lambda: self.runs.further(self._budget), self._progress)
+        return self._training
 
     @property
     def span(self) -> JacobianSpan:
@@ -232,54 +201,15 @@ class Candidates:
 
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
         """The best candidate of one size, refined a little, and its worst training error."""
-        search = self.search
-        starts = [one.map for one in search.ranked(size)[:1]] or search.candidates(size)[
-            :: self.settings.polished_one_in
-        ][: SIZES.most_tried]
-        return self._refined(search, starts, self.settings.polishing_steps, wanted, bool(search.ranked(size)))
+        return self.training.improved(size, wanted)
 
     def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
-        """Refined from more runs, where what was learned from the fewer ones may not hold for others.
-
-        ``near`` is the training error that refinement reached on the fewer ones.
-        """
-        if near > self.settings.worth_more_runs * wanted:
-            return
-        first: dict[str, Affine] = {}  # the best candidate with each kind of offset
-        for one in self.search.ranked(size):
-            first.setdefault(one.map.label.partition(",")[0], one.map)
-        for start in list(first.values())[: SIZES.most_tried]:
-            yield from self._refined(self.wide, [start], self.settings.refining_steps, wanted, True)
+        """Refined on more runs, where what was learned from the fewer ones may not hold for others."""
+        return self.training.relearned(size, wanted, near)
 
     def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
-        """Refined from more runs and several starts, to the end; the best first."""
-        ranked = [one.map for one in self.deep.ranked(size)[: SIZES.most_tried]]
-        starts = ranked or self.deep.candidates(size)[:: self.settings.refined_one_in][: SIZES.most_tried]
-        found = self._refined(self.deep, starts, self.settings.refining_steps, wanted, bool(ranked))
-        yield from ((self._in_totals_of_runs(one), worst) for one, worst in found)
-
-    def _in_totals_of_runs(self, one: Affine) -> Affine:
-        """A reduction whose offset is a function of totals in the units of other runs, which span the same."""
-        runs = self.runs
-        if not len(runs.totals):
-            return one
-        theirs, own = self.deep.totals / self.deep.training.scale, runs.totals / runs.training.scale
-        weights = np.linalg.lstsq(own.T, theirs.T, rcond=None)[0].T  # theirs = weights · own
-        return replace(one, offset=np.concatenate([one.offset[:, :1], one.offset[:, 1:] @ weights], axis=1))
-
-    def _refined(
-        self, search: Search, starts: list[Affine], steps: int, wanted: float | None, ranked: bool
-    ) -> list[Proposal]:
-        found = []
-        rows = np.arange(len(search.training.states))
-        for start in starts:
-            better = refine(search, start, steps, self.settings.good * (wanted or 0.0), self._progress, wanted)
-            worst = float(search.errors([better], rows).max())
-            if np.isfinite(worst):
-                found.append((better, worst))
-            if wanted is not None and (worst <= 0.5 * wanted or (ranked and worst > self.settings.hopeless * wanted)):
-                break
-        return sorted(found, key=lambda pair: pair[1])
+        """Refined from many starts on more runs, to the end."""
+        return self.training.thorough(size, wanted)
 
 
 # -- one approximate reduction -----------------------------------------------------------------------

@@ -13,7 +13,7 @@ Rowley, Int. J. Bifurcation Chaos 15 (2005), doi 10.1142/S0218127405012429 (bala
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -96,6 +96,22 @@ class Affine:
     def size(self) -> int:
         """Number of reduced states k."""
         return len(self.matrix)
+
+    def features(self, y: Array, w: Array) -> Array:
+        """What the columns of G multiply, (r, m, k) and (r, 1 + c) to (r, m, f), or (r, 1, f) where y has no part."""
+        return w[:, None, :]
+
+    def lifted(self, y: Array, w: Array) -> Array:
+        """x̂ along r runs of m points, (r, m, k) and (r, 1 + c) to (r, m, n)."""
+        return np.asarray(y @ self.lift.T + self.features(y, w) @ self.offset.T)
+
+    def slopes(self, y: Array, w: Array) -> Array:
+        """∂x̂/∂y, (r, m, n, k), or what broadcasts to it."""
+        return self.lift
+
+    def rescaled(self, sizes: Array) -> Affine:
+        """The same projection with components y / sizes."""
+        return replace(self, matrix=self.matrix / sizes[:, None], lift=self.lift * sizes)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,607 @@
+"""Refinement of projections by least squares on the errors of trajectories: tournament, training, enrichment.
+
+The candidate that is best before refinement is often not the best one after it: a tournament gives several of them a
+few steps on few trajectories, then the best is trained on more. Where what it learnt does not hold for other initial
+values, those at which it is worst are put into the training set.
+
+All of L₂, L̄ and G move, within LL̄ = I, LG = 0 and the pinned rows. The derivative of every error at every end time with
+respect to all of them comes from one backward recursion of the small system: a change δL, δL̄, δG changes the reduced
+right-hand side by δL f(x̂) + LJ(x̂)(δL̄ y + δG ψ), ψ being what G multiplies, and the reduced adjoint carries that to the
+end times.
+
+A start that does not get through is followed as far as it goes: the time span of the objective grows as it improves.
+
+References
+----------
+Levenberg, Quart. Appl. Math. 2 (1944), doi 10.1090/qam/10666; Marquardt, SIAM J. 11 (1963), doi 10.1137/0111030.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.dynamics import StepControl
+from sbmlump.dynamics.ensemble import joined
+from sbmlump.dynamics.rosenbrock import advance
+from sbmlump.dynamics.solve import exponentials, sweep_back
+from sbmlump.dynamics.vector_field import PRODUCT, at_time_zero
+from sbmlump.linalg import damped_steps
+from sbmlump.methods.approximate.learning_runs import FurtherRuns
+from sbmlump.methods.approximate.search import Proposal, Search, lifted_field
+from sbmlump.methods.approximate.subspaces import Affine
+
+__all__ = ["Effort", "Training", "TrainingSettings", "refine"]
+
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much refinement a size gets.
+
+    Attributes
+    ----------
+    entrants : int
+        Candidates that take part in the tournament.
+    rounds : tuple of (steps, survivors)
+        Of the tournament.
+    polishing : int
+        Further steps of the survivors on the same trajectories; the best of them is the winner.
+    steps : int
+        Steps on more trajectories.
+    enrichments : int
+        Rounds of enrichment at most.
+    """
+
+    entrants: int
+    rounds: tuple[tuple[int, int], ...]
+    polishing: int
+    steps: int
+    enrichments: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """Tournament, training and enrichment.
+
+    Attributes
+    ----------
+    usual, thorough : Effort
+        Without and with ``--refine``.
+    runs : int
+        Trajectories of the tournament at most; where there are fewer, its winner is trained on more before it counts.
+    stride : int
+        Every so many output times take part in the tournament.
+    tournament_ends, ends : int
+        End times of adjoints in the tournament and in training.
+    most_numbers : int
+        In the table of derivatives (32 MB): fewer end times where there would be more.
+    block : int
+        Numbers in the largest table of one block of trajectories (64 MB).
+    enriching_steps : int
+        Steps after an enrichment.
+    hardest : int
+        Initial values that are added in a round.
+    good : float
+        Times the wanted error: refinement stops there.
+    hopeless : float
+        Times the wanted error: what is farther away after the tournament is not trained.
+    worth_more_runs : float
+        Times the wanted error: what is farther away from fewer runs is not learned again from more.
+    give_up : float
+        Relative error beyond which a run is not followed further.
+    accuracy, floor : float
+        Relative tolerance of trials, and absolute one in units of each component.
+    most_steps, least_steps : int
+        Steps of the integration of a trial: most, and so many in any case.
+    alike : float
+        Of the progress of the best damping: a larger damping is taken where it makes all but so much of it.
+    least_points : int
+        Output times that all runs have to reach.
+    look_back : int
+        Steps over which progress is judged.
+    idle : int
+        Steps in turn without progress (2 % less) that end a refinement.
+    sharpness : float
+        The errors are weighed by their own size so that their norm is of this power: the worst ones count most.
+    least_weight : float
+        Of the smallest errors beside the largest.
+    """
+
+    usual: Effort = Effort(6, ((2, 3), (2, 1)), 8, 15, 1)
+    thorough: Effort = Effort(12, ((2, 6), (4, 2)), 6, 25, 3)
+    runs: int = 25
+    stride: int = 2
+    tournament_ends: int = 16
+    ends: int = 32
+    most_numbers: int = 4_000_000
+    block: int = 8_000_000
+    enriching_steps: int = 15
+    hardest: int = 30
+    good: float = 0.3
+    hopeless: float = 30.0
+    worth_more_runs: float = 3.0
+    give_up: float = 2.0
+    accuracy: float = 1e-5
+    floor: float = 1e-7
+    most_steps: int = 400
+    least_steps: int = 150
+    alike: float = 0.1
+    least_points: int = 3
+    look_back: int = 3
+    idle: int = 3
+    sharpness: float = 4.0
+    least_weight: float = 1e-2
+
+
+TRAINING: Final = TrainingSettings()
+
+
+# -- Levenberg-Marquardt on one set of trajectories ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A projection with what its runs look like: reduced paths (r, m, k), errors (r, m, p), how far all came."""
+
+    map: Affine
+    paths: Array
+    errors: Array
+    alive: int
+    steps: int = 0
+
+    def cost(self, upto: int) -> float:
+        """Norm of the errors of the first points, the larger the error the more it counts."""
+        if upto > self.alive:
+            return np.inf
+        power = TRAINING.sharpness
+        return float(np.mean(np.abs(self.errors[:, :upto]) ** power) ** (1 / power))
+
+    def worst(self) -> float:
+        """Largest error; infinite where a run does not get through."""
+        return float(np.abs(self.errors).max(initial=0.0)) if self.alive == self.errors.shape[1] else np.inf
+
+    def rank(self) -> tuple[int, float]:
+        """Smaller is better."""
+        return -self.alive, self.cost(self.alive)
+
+
+@dataclass(slots=True)
+class _Course:
+    """One refinement among those that are made side by side."""
+
+    state: _State
+    history: list[float]
+    idle: int = 0
+    done: bool = False
+
+
+class _Descent:
+    """Refinement of candidates of one size on the trajectories of a search's training sample."""
+
+    def __init__(self, search: Search, stride: int, end_times: int, runs: int | None = None) -> None:
+        training = search.training
+        self.search = search
+        self.field = training.vector_field
+        index = np.unique(np.concatenate([np.arange(0, len(training.times), stride), [len(training.times) - 1]]))
+        self.rows = np.arange(len(training.states) if runs is None else min(runs, len(training.states)))
+        self.end_times = end_times
+        self.times = training.times[index]
+        self.states = training.states[np.ix_(self.rows, index)]
+        self.constants = search.constants[self.rows]
+        self.numbers = training.numbers[self.rows]
+        self.scale = training.scale
+        self.pinned = search.problem.pinned_array()
+        self.wanted = self.states @ self.pinned.T
+        size = np.abs(self.wanted).max(axis=1)
+        self.size = np.maximum(size, 1e-12 * max(float(size.max(initial=0.0)), 1e-300))
+
+    # -- simulation --------------------------------------------------------------------------------
+
+    def states_of(self, maps: Sequence[Affine], give_up: Array | None = None, steps: int | None = None) -> list[_State]:
+        """Simulate candidates side by side; runs that are off by more than ``give_up`` are not followed further."""
+        if not maps:
+            return []
+        r, p = len(self.rows), self.pinned.shape[0]
+        limits = np.full(len(maps), TRAINING.give_up) if give_up is None else give_up
+        field = lifted_field(self.field, maps, self.constants, self.numbers)
+        starts = np.concatenate([self.states[:, 0] @ m.matrix.T for m in maps])
+        magnitude = np.ones(maps[0].size)
+        magnitude[:p] = np.abs(self.wanted).max(axis=(0, 1), initial=0.0)
+        if field.timed:
+            starts = at_time_zero(starts, True)
+            magnitude = np.append(magnitude, self.times[-1])
+        failed = np.full(len(starts), len(self.times))
+
+        def watch(places: Indices, index: Indices, values: Array) -> NDArray[np.bool_]:
+            off = np.abs(values[:, :p] - self.wanted[places % r, index]) / self.size[places % r]
+            bad = ~(off.max(axis=1, initial=0.0) < limits[places // r])
+            failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
+            return np.asarray(bad)
+
+        most = TRAINING.most_steps if steps is None else steps
+        tolerances = StepControl(TRAINING.accuracy, TRAINING.floor * magnitude, most)
+        runs = advance(field, starts, self.times, None, tolerances, watch, self.search.budget)
+        paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
+        finite = np.isfinite(paths).all(axis=3)
+        finite &= np.arange(len(self.times)) < failed.reshape(len(maps), r, 1)
+        alive = np.where(finite.all(axis=2), len(self.times), np.argmin(finite, axis=2)).min(axis=1)
+        errors = (paths[..., :p] - self.wanted) / self.size[:, None, :]
+        return [
+            _State(m, path, error, int(a), runs.steps)
+            for m, path, error, a in zip(maps, paths, errors, alive, strict=True)
+        ]
+
+    # -- several refinements side by side ------------------------------------------------------------
+
+    def improved(
+        self,
+        starts: Sequence[_State],
+        steps: int,
+        target: float = 0.0,
+        wanted: float | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> list[_State]:
+        """So many steps of each, or fewer where no progress is made; the trials of all are simulated together.
+
+        ``target`` ends a refinement whose largest error is below it; ``wanted`` one that will not come below that.
+        """
+        courses = [_Course(state, []) for state in starts]
+        for iteration in range(steps):
+            active = [one for one in courses if not one.done]
+            if not active:
+                break
+            progress(f"refining {active[0].state.map.size} states, step {iteration + 1}")
+            trials: list[tuple[_Course, list[Affine], float]] = []
+            for one in active:
+                limit = self._limit(one, target, wanted, steps - iteration)
+                moved = [] if limit is None else self.trials(one.state)
+                if limit is None or not moved:
+                    one.done = True
+                else:
+                    trials.append((one, moved, limit))
+            if not trials:
+                break
+            most = 0 if any(not np.isfinite(limit) for *_, limit in trials) else max(c.state.steps for c, *_ in trials)
+            allowed = min(TRAINING.most_steps, max(TRAINING.least_steps, 2 * most)) if most else TRAINING.most_steps
+            limits = np.concatenate([np.full(len(m), min(TRAINING.give_up, limit)) for _, m, limit in trials])
+            tried = self.states_of([m for _, moved, _ in trials for m in moved], limits, allowed)
+            for one, moved, _ in trials:
+                self._take(one, tried[: len(moved)])
+                tried = tried[len(moved) :]
+        return [one.state for one in courses]
+
+    def _limit(self, one: _Course, target: float, wanted: float | None, left: int) -> float | None:
+        """Error at which trials are given up, infinite while not all runs get through; ``None`` where it is over."""
+        state = one.state
+        if state.alive < TRAINING.least_points or one.idle >= TRAINING.idle:
+            return None
+        worst = state.worst()
+        if not np.isfinite(worst):
+            return np.inf
+        if worst < target:
+            return None
+        one.history.append(worst)
+        if wanted is not None and _hopeless(one.history, wanted, left):
+            return None
+        return 2.0 * worst + 1e-3
+
+    def _take(self, one: _Course, tried: Sequence[_State]) -> None:
+        """Go on from the best trial: the one that comes farther, else the one with the smallest errors."""
+        state = one.state
+        old = state.cost(state.alive)
+        farthest = min(tried, key=_State.rank)
+        if farthest.alive > state.alive and farthest.cost(state.alive) < 2 * old + 1e-3:
+            one.state, one.idle = farthest, 0
+            return
+        costs = [trial.cost(state.alive) for trial in tried]
+        least = min(costs)
+        if not least < old:
+            one.done = True
+            return
+        # the most damped of those that are about as good: what the trajectories do not tell stays as it is
+        within = least + TRAINING.alike * (old - least)
+        best, new = next((trial, cost) for trial, cost in zip(tried, costs, strict=True) if cost <= within)
+        one.idle = one.idle + 1 if new > 0.98 * old else 0
+        one.state = best
+
+    # -- derivative ----------------------------------------------------------------------------------
+
+    def trials(self, state: _State) -> list[Affine]:
+        """The projections after a step, one for each damping."""
+        m = state.alive
+        p, n, k = len(self.pinned), len(self.scale), state.map.size
+        columns = (2 * k - p) * n + state.map.offset.size
+        most = TRAINING.most_numbers // max(1, len(self.rows) * p * columns)
+        count = max(2, min(self.end_times, m - 1, most))
+        ends = np.unique(np.linspace(1, m - 1, count).round().astype(np.int64))
+        self.search.budget.add(self._work(k, m, len(ends), columns))
+        try:
+            jacobian, residual = self._jacobian(state.map, state.paths, ends), state.errors[:, ends].reshape(-1)
+            if not np.isfinite(jacobian).all():
+                return []
+            weight = np.abs(residual) ** (TRAINING.sharpness / 2 - 1)
+            top = float(weight.max(initial=0.0))
+            weight = np.maximum(weight / top, TRAINING.least_weight) if top > 0 else np.ones_like(weight)
+            changes = damped_steps(jacobian * weight[:, None], residual * weight)
+        except np.linalg.LinAlgError:
+            return []
+        moved = [self._moved(state.map, change) for change in changes]
+        return [one for one in moved if one is not None]
+
+    def _work(self, k: int, m: int, ends: int, columns: int) -> float:
+        """Operations of a step: Jacobians along the runs, what they carry to the ends, and an eigenproblem."""
+        r, p, n = len(self.rows), len(self.pinned), len(self.scale)
+        rows = r * ends * p
+        least = min(rows, columns)
+        along = r * m * (0.25 * self.field.step_work(k).point + 1.5 * PRODUCT * ends * p * k * n)
+        return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
+
+    def _jacobian(self, one: Affine, paths: Array, ends: Indices) -> Array:
+        """Derivatives of scaled errors by the free changes of (L₂, L̄, G), rows: runs × ends × pinned."""
+        per_run = int(ends[-1]) * max(len(ends) * len(self.pinned) * len(self.scale), one.size * self.field.size)
+        block = max(1, TRAINING.block // per_run)
+        parts = [
+            self._block(one, paths, ends, np.arange(low, min(low + block, len(self.rows))))
+            for low in range(0, len(self.rows), block)
+        ]
+        return np.concatenate(parts)
+
+    def _block(self, one: Affine, paths: Array, ends: Indices, runs: Indices) -> Array:
+        s = self.scale
+        r, p, k, n = len(runs), len(self.pinned), one.size, len(self.scale)
+        last = int(ends[-1])
+        times = self.times[: last + 1]
+        h = np.diff(times)
+        y = paths[runs, : last + 1]
+        middle, w = 0.5 * (y[:, :-1] + y[:, 1:]), self.constants[runs]
+        points = one.lifted(middle, w).reshape(-1, n)
+        if self.field.timed:
+            clock = np.tile(0.5 * (times[:-1] + times[1:]), r)[:, None]
+            points = np.concatenate([points, clock], axis=1)
+        numbers = np.repeat(self.numbers[runs], last)
+        f = self.field.rates(points, numbers)[:, :n].reshape(r, last, n) / s
+        rows = np.zeros((len(points), k, self.field.size))
+        rows[:, :, :n] = one.matrix
+        lj = self.field.left_products(points, numbers, rows)[:, :, :n].reshape(r, last, k, n)
+        phi, psi = exponentials((lj @ one.slopes(middle, w)) * h[:, None, None], np.broadcast_to(h, (r, last)))
+        tips = np.zeros((r, len(ends), p, k))
+        tips[:, :, np.arange(p), np.arange(p)] = 1.0 / self.size[runs][:, None, :]
+        adjoint = sweep_back(phi, ends, tips).reshape(r, last + 1, -1, k)
+        carried = adjoint[:, 1:] @ psi  # (r, last, E·p, k)
+        onto = carried @ (lj * s)  # (r, last, E·p, n)
+        features = one.features(middle, w)
+        by_l = np.einsum("rtek,rtn->rekn", carried, f, optimize=True)
+        by_l += adjoint[:, 0, :, :, None] * (self.states[runs, 0] / s)[:, None, None, :]
+        by_lift = np.einsum("rten,rtk->renk", onto, middle, optimize=True)
+        if features.shape[1] == 1:
+            by_offset = onto.sum(axis=1)[..., None] * features[:, :, None, :]
+        else:
+            by_offset = np.einsum("rten,rtf->renf", onto, features, optimize=True)
+        return self._tangent(one, by_l, by_lift, by_offset)
+
+    def _tangent(self, one: Affine, by_l: Array, by_lift: Array, by_offset: Array) -> Array:
+        """Free changes only: dL̄ = −L̄ dL L̄ + QZ, dG = −L̄ dL G + QZ' with Q = I − L̄L."""
+        matrix, lift, offset = self._scaled(one)
+        p = len(self.pinned)
+        q = np.eye(len(lift)) - lift @ matrix
+        by_l = by_l - np.einsum("nk,renj,mj->rekm", lift, by_lift, lift, optimize=True)
+        by_l = by_l - np.einsum("nk,renw,mw->rekm", lift, by_offset, offset, optimize=True)
+        parts = [by_l[:, :, p:], np.einsum("nm,renk->remk", q, by_lift), np.einsum("nm,renw->remw", q, by_offset)]
+        return np.concatenate([part.reshape(part.shape[0] * part.shape[1], -1) for part in parts], axis=1)
+
+    def _scaled(self, one: Affine) -> tuple[Array, Array, Array]:
+        """L, L̄ and G in units of each state's scale."""
+        s = self.scale
+        return one.matrix * s, one.lift / s[:, None], one.offset / s[:, None]
+
+    def _moved(self, one: Affine, change: Array) -> Affine | None:
+        """The projection after a change, brought back onto the constraints: L̄ ← L̄(LL̄)⁻¹, G ← G − L̄LG."""
+        s, p = self.scale, len(self.pinned)
+        matrix, lift, offset = self._scaled(one)
+        k, n = matrix.shape
+        a, b = (k - p) * n, (k - p) * n + n * k
+        q = np.eye(n) - lift @ matrix
+        d_l = np.zeros((k, n))
+        d_l[p:] = change[:a].reshape(k - p, n)
+        d_lift = -lift @ d_l @ lift + q @ change[a:b].reshape(n, k)
+        d_offset = -lift @ d_l @ offset + q @ change[b:].reshape(n, -1)
+        matrix, lift, offset = matrix + d_l, lift + d_lift, offset + d_offset
+        with np.errstate(all="ignore"):
+            try:
+                lift = lift @ np.linalg.inv(matrix @ lift)
+            except np.linalg.LinAlgError:
+                return None
+            offset = offset - lift @ (matrix @ offset)
+        if not (np.isfinite(matrix).all() and np.isfinite(lift).all() and np.isfinite(offset).all()):
+            return None
+        return self.search.normalised(
+            replace(one, matrix=matrix / s, lift=lift * s[:, None], offset=offset * s[:, None])
+        )
+
+
+def _hopeless(course: Sequence[float], wanted: float, left: int) -> bool:
+    """Whether the error, falling twice as fast as in the last steps, would still be above what is wanted."""
+    if len(course) <= TRAINING.look_back or course[-1] <= wanted:
+        return False
+    rate = (course[-1] / course[-1 - TRAINING.look_back]) ** (2 / TRAINING.look_back)
+    return bool(course[-1] * min(rate, 1.0) ** left > wanted)
+
+
+def refine(search: Search, start: Affine, steps: int, *, target: float = 0.0, wanted: float | None = None) -> Affine:
+    """Improve one candidate on all trajectories of ``search``.
+
+    Parameters
+    ----------
+    search : Search
+    start : Affine
+    steps : int
+    target : float
+        Stop when the largest scaled error is below this.
+    wanted : float, optional
+        Stop when the error does not fall fast enough to come below this in the steps that are left.
+
+    Raises
+    ------
+    WorkLimitError
+    """
+    descent = _Descent(search, 1, TRAINING.ends)
+    state = descent.improved(descent.states_of([start]), steps, target, wanted)[0]
+    return _named(state.map, start)
+
+
+def _named(one: Affine, start: Affine) -> Affine:
+    label = start.label.removesuffix(_REFINED)
+    return replace(one, label=label + _REFINED)
+
+
+_REFINED: Final = ", refined"
+
+
+# -- Tournament, training, enrichment --------------------------------------------------------------
+
+
+class Training:
+    """Refined reductions of each size, from candidates of one search.
+
+    Parameters
+    ----------
+    search : Search
+    further : callable
+        Simulates more trajectories of the original, when they are asked for.
+    progress : callable
+    settings : TrainingSettings
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        further: Callable[[], FurtherRuns],
+        progress: Callable[[str], None] = lambda _: None,
+        settings: TrainingSettings = TRAINING,
+    ) -> None:
+        self.search = search
+        self.settings = settings
+        self._make_further = further
+        self._further: FurtherRuns | None = None
+        self._progress = progress
+        self._winners: dict[int, Affine] = {}  # of each size, refined on the usual trajectories
+
+    @property
+    def further(self) -> FurtherRuns:
+        """More trajectories."""
+        if self._further is None:
+            self._progress("simulating the original from further initial values")
+            self._further = self._make_further()
+        return self._further
+
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+        """The winner of a tournament of a few candidates, trained on the trajectories they were made from."""
+        if self.search.training.resets:
+            return []
+        winner = self._tournament(self.search.entrants(size, self.settings.usual.entrants), self.settings.usual, wanted)
+        if winner is None:
+            return []
+        search = self.search
+        if len(search.training.states) < self.settings.runs:  # too few to tell more than the decomposition does
+            search = search.on(self.further.training)
+            winner = self._refined(search, winner, self.settings.usual.steps, 0.0, wanted)
+        self._winners[size] = winner
+        worst = self._worst(search, winner)
+        return [(winner, worst)] if np.isfinite(worst) else []
+
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
+        """That winner trained on more trajectories, where what it learnt from the fewer ones does not hold.
+
+        ``near`` is the training error that refinement reached on the fewer ones.
+        """
+        if near > self.settings.worth_more_runs * wanted or size not in self._winners:
+            return
+        yield from self._trained(self._winners[size], self.settings.usual, wanted)
+
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """The winner of a tournament of many, trained on more trajectories, then enriched."""
+        if self.search.training.resets:
+            return
+        effort = self.settings.thorough
+        entrants = self.search.entrants(size, effort.entrants)
+        if size in self._winners:
+            entrants = [self._winners[size], *entrants]
+        winner = self._tournament(entrants, effort, wanted)
+        if winner is None:
+            return
+        if wanted is not None:
+            worst = self._worst(self.search, winner)
+            if worst > self.settings.hopeless * wanted:
+                yield winner, worst
+                return
+        yield from self._trained(winner, effort, wanted)
+
+    # -- steps -----------------------------------------------------------------------------------------
+
+    def _tournament(self, entrants: Sequence[Affine], effort: Effort, wanted: float | None) -> Affine | None:
+        """A few steps of each on few trajectories, the better half of them goes on."""
+        settings = self.settings
+        descent = _Descent(self.search, settings.stride, settings.tournament_ends, settings.runs)
+        states = descent.states_of(entrants)
+        names = {id(state): state.map for state in states}
+        target = settings.good * (wanted or 0.0)
+        for steps, survivors in effort.rounds:
+            better = descent.improved(states, steps, target, progress=self._progress)
+            names = {id(new): names[id(old)] for old, new in zip(states, better, strict=True)}
+            states = sorted(better, key=_State.rank)[:survivors]
+        states = [state for state in states if state.alive >= TRAINING.least_points]
+        if not states:
+            return None
+        last = descent.improved(states, effort.polishing, target, wanted, self._progress)
+        winner, start = min(zip(last, states, strict=True), key=lambda pair: pair[0].rank())
+        return _named(winner.map, names[id(start)])
+
+    def _trained(self, start: Affine, effort: Effort, wanted: float | None) -> Iterator[Proposal]:
+        """Trained on more trajectories; then with the hardest initial values of others, while that helps."""
+        settings, further = self.settings, self.further
+        target = settings.good * (wanted or 0.0)
+        sample = further.training
+        search = self.search.on(sample)
+        best = self._refined(search, start, effort.steps, target, wanted)
+        worst = self._worst(search, best)
+        yield best, worst
+        judged = self._judged(best, wanted)
+        left = np.arange(len(further.pool.states))
+        for _ in range(effort.enrichments):
+            if not np.isfinite(worst) or (wanted is not None and worst > settings.worth_more_runs * wanted):
+                return
+            errors = self.search.on(further.pool).errors([best], left)[0]
+            hardest = left[np.argsort(-errors, kind="stable")[: settings.hardest]]
+            left = np.setdiff1d(left, hardest)
+            sample = joined(sample, further.pool, hardest)
+            search = self.search.on(sample)
+            new = self._refined(search, best, settings.enriching_steps, target, None)
+            now = self._judged(new, wanted)
+            if not now < judged:
+                return
+            best, judged = new, now
+            worst = self._worst(search, best)
+            yield best, worst
+
+    def _refined(self, search: Search, start: Affine, steps: int, target: float, wanted: float | None) -> Affine:
+        descent = _Descent(search, 1, self.settings.ends)
+        state = descent.improved(descent.states_of([start]), steps, target, wanted, self._progress)[0]
+        return _named(state.map, start)
+
+    def _worst(self, search: Search, one: Affine) -> float:
+        return float(search.errors([one], np.arange(len(search.training.states))).max(initial=0.0))
+
+    def _judged(self, one: Affine, wanted: float | None) -> tuple[int, int, float]:
+        """How it does on runs that train nothing: failures, runs above the wanted error, the worst of the others."""
+        errors = self.search.on(self.further.judges).errors([one], np.arange(len(self.further.judges.states)))[0]
+        known = errors[np.isfinite(errors)]
+        above = 0 if wanted is None else int((errors > wanted).sum())
+        return len(errors) - len(known), above, float(known.max(initial=0.0))
