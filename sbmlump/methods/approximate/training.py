@@ -76,7 +76,7 @@ class TrainingSettings:
     usual, thorough : Effort
         Without and with ``--refine``.
     runs : int
-        Trajectories of the tournament at most; where there are fewer, its winner is trained on more before it counts.
+        Trajectories of the tournament; where the search has fewer, they are taken from the further ones.
     stride : int
         Every so many output times take part in the tournament.
     tournament_ends, ends : int
@@ -502,6 +502,12 @@ class Training:
             self._further = self._make_further()
         return self._further
 
+    @property
+    def _usual(self) -> Search:
+        """The search with the trajectories of tournaments."""
+        few = len(self.search.training.states) < self.settings.runs
+        return self.search.on(self.further.training) if few else self.search
+
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
         """The winner of a tournament of a few candidates, trained on the trajectories they were made from."""
         if self.search.training.resets:
@@ -509,12 +515,8 @@ class Training:
         winner = self._tournament(self.search.entrants(size, self.settings.usual.entrants), self.settings.usual, wanted)
         if winner is None:
             return []
-        search = self.search
-        if len(search.training.states) < self.settings.runs:  # too few to tell more than the decomposition does
-            search = search.on(self.further.training)
-            winner = self._refined(search, winner, self.settings.usual.steps, 0.0, wanted)
         self._winners[size] = winner
-        worst = self._worst(search, winner)
+        worst = self._worst(self._usual, winner)
         return [(winner, worst)] if np.isfinite(worst) else []
 
     def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
@@ -538,7 +540,7 @@ class Training:
         if winner is None:
             return
         if wanted is not None:
-            worst = self._worst(self.search, winner)
+            worst = self._worst(self._usual, winner)
             if worst > self.settings.hopeless * wanted:
                 yield winner, worst
                 return
@@ -549,7 +551,7 @@ class Training:
     def _tournament(self, entrants: Sequence[Affine], effort: Effort, wanted: float | None) -> Affine | None:
         """A few steps of each on few trajectories, the better half of them goes on."""
         settings = self.settings
-        descent = _Descent(self.search, settings.stride, settings.tournament_ends, settings.runs)
+        descent = _Descent(self._usual, settings.stride, settings.tournament_ends, settings.runs)
         states = descent.states_of(entrants)
         names = {id(state): state.map for state in states}
         target = settings.good * (wanted or 0.0)
