@@ -19,6 +19,8 @@ from .approximate.subspaces import epsilon_partition as epsilon_partition
 from .approximate.subspaces import jacobian_span as jacobian_span
 from .approximate.subspaces import pinned_projection as pinned_projection
 from .approximate.subspaces import tolerance_ceiling as tolerance_ceiling
+from .approximate.training import Descent as Descent
+from .approximate.training import Training as Training
 from .approximate.validate import Validation as Validation
 from .approximate.validate import deviation as deviation
 from .approximate.validate import error_bound as error_bound

@@ -30,12 +30,12 @@ from sbmlump.dynamics.ensemble import joined
 from sbmlump.dynamics.rosenbrock import advance
 from sbmlump.dynamics.solve import exponentials, sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT, at_time_zero
-from sbmlump.linalg import damped_steps
+from sbmlump.linalg import DampingSettings, damped_steps
 from sbmlump.methods.approximate.learning_runs import FurtherRuns
 from sbmlump.methods.approximate.search import Proposal, Search, lifted_field
 from sbmlump.methods.approximate.subspaces import Affine
 
-__all__ = ["Effort", "Training", "TrainingSettings", "refine"]
+__all__ = ["Descent", "Effort", "Training", "TrainingSettings", "Trial"]
 
 
 Array = NDArray[np.float64]
@@ -48,6 +48,8 @@ class Effort:
 
     Attributes
     ----------
+    dampings : int
+        Trials of a step.
     entrants : int
         Candidates that take part in the tournament.
     rounds : tuple of (steps, survivors)
@@ -60,6 +62,7 @@ class Effort:
         Rounds of enrichment at most.
     """
 
+    dampings: int
     entrants: int
     rounds: tuple[tuple[int, int], ...]
     polishing: int
@@ -115,8 +118,8 @@ class TrainingSettings:
         Of the smallest errors beside the largest.
     """
 
-    usual: Effort = Effort(6, ((2, 3), (2, 1)), 8, 15, 1)
-    thorough: Effort = Effort(12, ((2, 6), (4, 2)), 6, 25, 3)
+    usual: Effort = Effort(6, 6, ((2, 3), (2, 1)), 8, 15, 1)
+    thorough: Effort = Effort(12, 12, ((2, 6), (4, 2)), 6, 25, 3)
     runs: int = 25
     stride: int = 2
     tournament_ends: int = 16
@@ -148,7 +151,7 @@ TRAINING: Final = TrainingSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class Trial:
     """A projection with what its runs look like: reduced paths (r, m, k), errors (r, m, p), how far all came."""
 
     map: Affine
@@ -177,18 +180,34 @@ class _State:
 class _Course:
     """One refinement among those that are made side by side."""
 
-    state: _State
+    state: Trial
     history: list[float]
     idle: int = 0
     done: bool = False
 
 
-class _Descent:
-    """Refinement of candidates of one size on the trajectories of a search's training sample."""
+class Descent:
+    """Refinement of candidates of one size on the trajectories of a search's training sample.
 
-    def __init__(self, search: Search, stride: int, end_times: int, runs: int | None = None) -> None:
+    Parameters
+    ----------
+    search : Search
+    dampings : int
+        Trials of a step.
+    stride : int
+        Every so many output times take part.
+    end_times : int
+        Of adjoints, at most.
+    runs : int, optional
+        Trajectories that take part at most.
+    """
+
+    def __init__(
+        self, search: Search, dampings: int, stride: int = 1, end_times: int = TRAINING.ends, runs: int | None = None
+    ) -> None:
         training = search.training
         self.search = search
+        self._damping = DampingSettings(count=dampings)
         self.field = training.vector_field
         index = np.unique(np.concatenate([np.arange(0, len(training.times), stride), [len(training.times) - 1]]))
         self.rows = np.arange(len(training.states) if runs is None else min(runs, len(training.states)))
@@ -205,7 +224,7 @@ class _Descent:
 
     # -- simulation --------------------------------------------------------------------------------
 
-    def states_of(self, maps: Sequence[Affine], give_up: Array | None = None, steps: int | None = None) -> list[_State]:
+    def states_of(self, maps: Sequence[Affine], give_up: Array | None = None, steps: int | None = None) -> list[Trial]:
         """Simulate candidates side by side; runs that are off by more than ``give_up`` are not followed further."""
         if not maps:
             return []
@@ -235,7 +254,7 @@ class _Descent:
         alive = np.where(finite.all(axis=2), len(self.times), np.argmin(finite, axis=2)).min(axis=1)
         errors = (paths[..., :p] - self.wanted) / self.size[:, None, :]
         return [
-            _State(m, path, error, int(a), runs.steps)
+            Trial(m, path, error, int(a), runs.steps)
             for m, path, error, a in zip(maps, paths, errors, alive, strict=True)
         ]
 
@@ -243,12 +262,12 @@ class _Descent:
 
     def improved(
         self,
-        starts: Sequence[_State],
+        starts: Sequence[Trial],
         steps: int,
         target: float = 0.0,
         wanted: float | None = None,
         progress: Callable[[str], None] = lambda _: None,
-    ) -> list[_State]:
+    ) -> list[Trial]:
         """So many steps of each, or fewer where no progress is made; the trials of all are simulated together.
 
         ``target`` ends a refinement whose largest error is below it; ``wanted`` one that will not come below that.
@@ -293,11 +312,11 @@ class _Descent:
             return None
         return 2.0 * worst + 1e-3
 
-    def _take(self, one: _Course, tried: Sequence[_State]) -> None:
+    def _take(self, one: _Course, tried: Sequence[Trial]) -> None:
         """Go on from the best trial: the one that comes farther, else the one with the smallest errors."""
         state = one.state
         old = state.cost(state.alive)
-        farthest = min(tried, key=_State.rank)
+        farthest = min(tried, key=Trial.rank)
         if farthest.alive > state.alive and farthest.cost(state.alive) < 2 * old + 1e-3:
             one.state, one.idle = farthest, 0
             return
@@ -314,7 +333,7 @@ class _Descent:
 
     # -- derivative ----------------------------------------------------------------------------------
 
-    def trials(self, state: _State) -> list[Affine]:
+    def trials(self, state: Trial) -> list[Affine]:
         """The projections after a step, one for each damping."""
         m = state.alive
         p, n, k = len(self.pinned), len(self.scale), state.map.size
@@ -324,16 +343,16 @@ class _Descent:
         ends = np.unique(np.linspace(1, m - 1, count).round().astype(np.int64))
         self.search.budget.add(self._work(k, m, len(ends), columns))
         try:
-            jacobian, residual = self._jacobian(state.map, state.paths, ends), state.errors[:, ends].reshape(-1)
+            jacobian, residual = self.derivatives(state.map, state.paths, ends), state.errors[:, ends].reshape(-1)
             if not np.isfinite(jacobian).all():
                 return []
             weight = np.abs(residual) ** (TRAINING.sharpness / 2 - 1)
             top = float(weight.max(initial=0.0))
             weight = np.maximum(weight / top, TRAINING.least_weight) if top > 0 else np.ones_like(weight)
-            changes = damped_steps(jacobian * weight[:, None], residual * weight)
+            changes = damped_steps(jacobian * weight[:, None], residual * weight, self._damping)
         except np.linalg.LinAlgError:
             return []
-        moved = [self._moved(state.map, change) for change in changes]
+        moved = [self.moved(state.map, change) for change in changes]
         return [one for one in moved if one is not None]
 
     def _work(self, k: int, m: int, ends: int, columns: int) -> float:
@@ -344,7 +363,7 @@ class _Descent:
         along = r * m * (0.25 * self.field.step_work(k).point + 1.5 * PRODUCT * ends * p * k * n)
         return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
 
-    def _jacobian(self, one: Affine, paths: Array, ends: Indices) -> Array:
+    def derivatives(self, one: Affine, paths: Array, ends: Indices) -> Array:
         """Derivatives of scaled errors by the free changes of (L₂, L̄, G), rows: runs × ends × pinned."""
         per_run = int(ends[-1]) * max(len(ends) * len(self.pinned) * len(self.scale), one.size * self.field.size)
         block = max(1, TRAINING.block // per_run)
@@ -402,7 +421,7 @@ class _Descent:
         s = self.scale
         return one.matrix * s, one.lift / s[:, None], one.offset / s[:, None]
 
-    def _moved(self, one: Affine, change: Array) -> Affine | None:
+    def moved(self, one: Affine, change: Array) -> Affine | None:
         """The projection after a change, brought back onto the constraints: L̄ ← L̄(LL̄)⁻¹, G ← G − L̄LG."""
         s, p = self.scale, len(self.pinned)
         matrix, lift, offset = self._scaled(one)
@@ -433,28 +452,6 @@ def _hopeless(course: Sequence[float], wanted: float, left: int) -> bool:
         return False
     rate = (course[-1] / course[-1 - TRAINING.look_back]) ** (2 / TRAINING.look_back)
     return bool(course[-1] * min(rate, 1.0) ** left > wanted)
-
-
-def refine(search: Search, start: Affine, steps: int, *, target: float = 0.0, wanted: float | None = None) -> Affine:
-    """Improve one candidate on all trajectories of ``search``.
-
-    Parameters
-    ----------
-    search : Search
-    start : Affine
-    steps : int
-    target : float
-        Stop when the largest scaled error is below this.
-    wanted : float, optional
-        Stop when the error does not fall fast enough to come below this in the steps that are left.
-
-    Raises
-    ------
-    WorkLimitError
-    """
-    descent = _Descent(search, 1, TRAINING.ends)
-    state = descent.improved(descent.states_of([start]), steps, target, wanted)[0]
-    return _named(state.map, start)
 
 
 def _named(one: Affine, start: Affine) -> Affine:
@@ -551,14 +548,14 @@ class Training:
     def _tournament(self, entrants: Sequence[Affine], effort: Effort, wanted: float | None) -> Affine | None:
         """A few steps of each on few trajectories, the better half of them goes on."""
         settings = self.settings
-        descent = _Descent(self._usual, settings.stride, settings.tournament_ends, settings.runs)
+        descent = Descent(self._usual, effort.dampings, settings.stride, settings.tournament_ends, settings.runs)
         states = descent.states_of(entrants)
         names = {id(state): state.map for state in states}
         target = settings.good * (wanted or 0.0)
         for steps, survivors in effort.rounds:
             better = descent.improved(states, steps, target, progress=self._progress)
             names = {id(new): names[id(old)] for old, new in zip(states, better, strict=True)}
-            states = sorted(better, key=_State.rank)[:survivors]
+            states = sorted(better, key=Trial.rank)[:survivors]
         states = [state for state in states if state.alive >= TRAINING.least_points]
         if not states:
             return None
@@ -572,7 +569,7 @@ class Training:
         target = settings.good * (wanted or 0.0)
         sample = further.training
         search = self.search.on(sample)
-        best = self._refined(search, start, effort.steps, target, wanted)
+        best = self._refined(search, start, effort.dampings, effort.steps, target, wanted)
         worst = self._worst(search, best)
         yield best, worst
         judged = self._judged(best, wanted)
@@ -585,7 +582,7 @@ class Training:
             left = np.setdiff1d(left, hardest)
             sample = joined(sample, further.pool, hardest)
             search = self.search.on(sample)
-            new = self._refined(search, best, settings.enriching_steps, target, None)
+            new = self._refined(search, best, effort.dampings, settings.enriching_steps, target, None)
             now = self._judged(new, wanted)
             if not now < judged:
                 return
@@ -593,8 +590,10 @@ class Training:
             worst = self._worst(search, best)
             yield best, worst
 
-    def _refined(self, search: Search, start: Affine, steps: int, target: float, wanted: float | None) -> Affine:
-        descent = _Descent(search, 1, self.settings.ends)
+    def _refined(
+        self, search: Search, start: Affine, dampings: int, steps: int, target: float, wanted: float | None
+    ) -> Affine:
+        descent = Descent(search, dampings)
         state = descent.improved(descent.states_of([start]), steps, target, wanted, self._progress)[0]
         return _named(state.map, start)
 

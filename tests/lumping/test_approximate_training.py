@@ -1,0 +1,76 @@
+"""Refinement of projections: its derivative, its constraints, and what tournament and training make of candidates."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from sbmlump.examples import multisite, network_from_reactions
+from sbmlump.methods import Approximate, Descent, Job
+from sbmlump.model import OdeSystem, parse_observables
+
+
+def cascade() -> OdeSystem:
+    """A saturating cascade of five states in which nothing lumps exactly."""
+    return network_from_reactions(
+        [("A -> B", 1), ("B -> C", Fraction(3, 2)), ("C + D -> E", 2), ("E -> C + D", Fraction(1, 2)), ("C -> A", 1)],
+        initial={"A": Fraction(2), "B": Fraction(0), "C": Fraction(1, 2), "D": Fraction(1), "E": Fraction(0)},
+    )
+
+
+def job(system: OdeSystem, observe: str, **options: object) -> Job:
+    method = Approximate(**{"until": 2.0, "ensemble": 4, **options})
+    return Job(system, parse_observables(system, [observe]), method, lambda _: None)
+
+
+def test_the_derivative_is_that_of_the_errors() -> None:
+    """Against differences of simulated errors, for changes of everything that is free."""
+    search = job(cascade(), "E").candidates.search
+    descent = Descent(search, 6, runs=3)
+    start = search.candidates(2)[0]
+    state = descent.states_of([start])[0]
+    ends = np.array([40, 90, len(descent.times) - 1])
+    jacobian = descent.derivatives(state.map, state.paths, ends)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        change = rng.standard_normal(jacobian.shape[1])
+        size = 1e-3 / np.linalg.norm(jacobian @ change)
+        both = [descent.moved(start, sign * size * change) for sign in (1, -1)]
+        moved = descent.states_of([one for one in both if one is not None])
+        got = (moved[0].errors[:, ends] - moved[1].errors[:, ends]).reshape(-1) / (2 * size)
+        wanted = jacobian @ change
+        assert np.abs(got - wanted).max() <= 0.03 * np.abs(wanted).max()
+
+
+def test_a_change_keeps_the_constraints() -> None:
+    search = job(multisite(2, noise=Fraction(1, 20), seed=3), "kinase").candidates.search
+    start = search.candidates(3)[0]
+    descent = Descent(search, 6, runs=2)
+    state = descent.states_of([start])[0]
+    for one in descent.trials(state):
+        assert one.matrix @ one.lift == pytest.approx(np.eye(3), abs=1e-8)
+        assert one.matrix @ one.offset == pytest.approx(np.zeros((3, one.offset.shape[1])), abs=1e-8)
+        assert one.matrix[0] == pytest.approx(start.matrix[0], abs=1e-15)
+
+
+def test_refined_candidates_are_better_where_it_counts() -> None:
+    candidates = job(cascade(), "E", ensemble=24).candidates
+    before = candidates.search.ranked(2)[0].worst
+    (one, worst), *_ = candidates.improved(2)
+    assert one.label.endswith("refined")
+    assert worst < 0.7 * before
+    *_, (last, _) = candidates.thorough(2)
+    judges = candidates.search.on(candidates.training.further.judges)
+    rows = np.arange(len(judges.training.states))
+    unrefined, refined = judges.errors([candidates.search.ranked(2)[0].map, last], rows).max(axis=1)
+    assert refined < 0.7 * unrefined
+
+
+def test_entrants_are_of_each_kind_of_offset() -> None:
+    search = job(cascade(), "E").candidates.search
+    entrants = search.entrants(2, 6)
+    assert entrants[0] is search.ranked(2)[0].map
+    kinds = [one.label.partition(",")[0] for one in entrants]
+    assert len(set(kinds[: len(set(kinds))])) == len(set(kinds)) > 1
