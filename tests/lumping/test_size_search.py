@@ -30,6 +30,7 @@ class Table:
     refined: Mapping[int, float] = field(default_factory=dict)
     relearnt: Mapping[int, float] = field(default_factory=dict)
     deep: Mapping[int, float] = field(default_factory=dict)
+    curve: Mapping[int, float] = field(default_factory=dict)
     true: Mapping[tuple[str, int], float] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     visits: list[tuple[str, int]] = field(default_factory=list)
@@ -53,6 +54,9 @@ class Table:
 
     def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
         return iter(self._made("deep", self.deep, size))
+
+    def curved(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        return iter(self._made("curved", self.curve, size) if self.curve else [])
 
     def measured(self, one: Affine, training_worst: float) -> Told:
         worst = self.true.get((one.label, one.size), training_worst)
@@ -184,6 +188,18 @@ def test_the_default_comes_first_when_the_work_is_short() -> None:
     found = smallest_within(table, table, 0.01, 1, 3, lambda: short)
     assert found.best == Told(2, 0.005, "plain")
     assert found.used_up
+
+
+def test_a_lift_of_degree_two_is_tried_one_state_below() -> None:
+    plain, curve = {n: 1.0 if n < 6 else 0.005 for n in range(1, 20)}, {5: 0.004, 4: 0.004, 3: 0.5, 2: 0.001}
+    once = Table(plain, curve=curve)
+    found = smallest_within(once, once, 0.01, 1, 19)
+    assert found.best == Told(5, 0.004, "curved")
+    further = Table(plain, curve=curve)
+    assert smallest_within(further, further, 0.01, 1, 19, curved=19).best == Told(4, 0.004, "curved")
+    assert [n for kind, n in further.visits if kind == "curved"] == [5, 4, 3]
+    untrue = Table(plain, curve=curve, true={("curved", 5): 0.02})
+    assert smallest_within(untrue, untrue, 0.01, 1, 19).best == Told(6, 0.005, "plain")
 
 
 def test_one_by_one_without_refinement() -> None:

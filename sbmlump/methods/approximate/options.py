@@ -14,7 +14,7 @@ from sbmlump.options import FLAG, POSITIVE, Option, Seed, Until, choice, number
 
 __all__ = ["ALGORITHMS", "ApproximateOptions", "UnreachableError", "check_options"]
 
-ALGORITHMS: Final = ("balanced", "krylov", "forward-epsilon", "backward-epsilon")
+ALGORITHMS: Final = ("balanced", "quadratic", "krylov", "forward-epsilon", "backward-epsilon")
 
 
 class UnreachableError(LimitError):
@@ -43,7 +43,11 @@ class ApproximateOptions(Method):
     algorithm: Annotated[str, Option(choice(*ALGORITHMS), "how the lumping is found.")] = "balanced"
     tolerance: Annotated[
         float | None,
-        Option(number(0.0), "with another algorithm than balanced: its ε, the largest part to be left out.", "EPS"),
+        Option(
+            number(0.0),
+            "with another algorithm than balanced and quadratic: its ε, the largest part to be left out.",
+            "EPS",
+        ),
     ] = None
     max_size: MaxSize = None
     max_error: MaxError = None
@@ -68,6 +72,11 @@ class ApproximateOptions(Method):
         ),
     ] = 60.0
 
+    @property
+    def balances(self) -> bool:
+        """Whether candidates come from the balanced decomposition, and can be refined."""
+        return self.algorithm in ("balanced", "quadratic") and not self.non_negative
+
 
 def check_options(system: OdeSystem, options: ApproximateOptions) -> None:
     """Refuse requests that make no sense together or for this model, all at once.
@@ -80,11 +89,11 @@ def check_options(system: OdeSystem, options: ApproximateOptions) -> None:
     o = options
     if o.max_size is not None and o.max_size >= system.size:
         wrong.append(f"the model has {system.size} states; --max-size must be smaller, not {o.max_size}")
-    if o.tolerance is not None and o.algorithm == "balanced":
+    if o.tolerance is not None and o.algorithm in ("balanced", "quadratic"):
         wrong.append("--tolerance is the ε of the other algorithms; give --max-error or --max-size to the balanced one")
     if o.tolerance is not None and o.max_size is not None:
         wrong.append("give either --tolerance or --max-size: the one follows from the other")
-    if o.refine and (o.algorithm != "balanced" or o.non_negative):
+    if o.refine and not o.balances:
         wrong.append("--refine improves the balanced reduction only (it keeps neither orthonormality nor signs)")
     if o.non_negative and o.algorithm != "balanced":
         wrong.append("--non-negative is a variant of the balanced algorithm")

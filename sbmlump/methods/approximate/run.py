@@ -146,7 +146,7 @@ class Candidates:
             yield from self._with_errors(non_negative_projection(runs.problem, runs.training, size, self.options.seed))
         elif self.options.algorithm == "krylov":
             yield from self._with_errors(self._krylov(size))
-        elif self.options.algorithm != "balanced":
+        elif not self.options.balances:
             yield from self._with_errors(self._blocks(size))
         elif self.runs.large:
             yield from ((one, 0.0) for one in self.search.candidates(size))
@@ -211,6 +211,10 @@ class Candidates:
         """Refined from many starts on more runs, to the end."""
         return self.training.thorough(size, wanted)
 
+    def curved(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """Those with a lift of degree two."""
+        return self.training.curved(size, wanted, thorough=self.options.refine)
+
 
 # -- one approximate reduction -----------------------------------------------------------------------
 
@@ -221,6 +225,7 @@ class _Proposer:
     def __init__(self, candidates: Candidates, budget: Budget | None, progress: Progress) -> None:
         self.proposals: Callable[[int], Iterator[Proposal]] = candidates.proposals
         self.improved, self.relearned, self.thorough = candidates.improved, candidates.relearned, candidates.thorough
+        self.curved = candidates.curved
         self._runs = candidates.runs
         self._budget = budget
         self._progress = progress
@@ -298,10 +303,18 @@ class Job:
         if exact is not None:
             most = min(most, max(least, exact))  # with as many states the exact lumping has no error
         proposer, last = _Proposer(self.candidates, self.budget, self._progress), self._last()
-        if runs.large or o.algorithm != "balanced" or o.non_negative:
+        if runs.large or not o.balances:
             found = first_within(proposer, last, wanted, least, most)
         else:
-            found = smallest_within(proposer, last, wanted, least, most, self._more if o.refine else None)
+            found = smallest_within(
+                proposer,
+                last,
+                wanted,
+                least,
+                most,
+                self._more if o.refine else None,
+                most if o.algorithm == "quadratic" else 1,
+            )
         if found.best is None:
             raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
         reduction = self._finished(found.best, found.used_up)
@@ -313,7 +326,7 @@ class Job:
 
     def _best_up_to(self, least: int, most: int) -> SizeSearch[Try]:
         o, large = self.options, self.runs.large
-        balanced = o.algorithm == "balanced" and not o.non_negative and not large
+        balanced = o.balances and not large
         return best_up_to(
             _Proposer(self.candidates, self.budget, self._progress),
             self._last(),
@@ -321,6 +334,7 @@ class Job:
             most,
             every_size=not large,
             polish=balanced and most == o.max_size,
+            curved=balanced and o.algorithm == "quadratic",
             refine=self._more if o.refine and balanced else None,
         )
 
@@ -421,7 +435,7 @@ def curve(
     points: list[CurvePoint] = []
     runs: LearningRuns | None = None
     for algorithm in algorithms:
-        refined = options.refine and algorithm == "balanced"
+        refined = options.refine and algorithm in ("balanced", "quadratic")
         each = replace(options, algorithm=algorithm, max_size=None, refine=refined)
         check_options(system, each)
         if runs is None:
@@ -447,6 +461,7 @@ def _one_curve(candidates: Candidates, max_size: int | None, progress: Progress,
             yield CurvePoint(size, algorithm, best[0], best[1], 0.0)
             continue
         refined = candidates.improved(size) if options.refine and not runs.large else []
+        refined += list(candidates.curved(size)) if algorithm == "quadratic" and not runs.large else []
         for one, _ in [*refined, *itertools.islice(candidates.proposals(size), 1)]:
             errors = measured_errors(problem, readout, runs.checking, [one], constants, rows, 1e3)[0]
             found = (float(errors.max(initial=0.0)), float(np.median(errors)))

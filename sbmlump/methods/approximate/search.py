@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from sbmlump.dynamics.vector_field import (
     WorkLimitError,
     at_time_zero,
 )
+from sbmlump.methods.approximate.quadratic import QuadraticLift, product_slopes
 from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots
 from sbmlump.model.evaluate import Evaluator
 
@@ -73,7 +74,7 @@ def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, n
     field : Field
         Of the full system.
     maps : sequence of Affine
-        All with k states.
+        All with k states; all or none with products, and then with the same ones.
     constants : array (r, 1 + c)
         w of each start.
     numbers : array of int (r,)
@@ -81,10 +82,19 @@ def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, n
     """
     k = maps[0].size
     if (
-        isinstance(field, QuadraticField)
+        not isinstance(maps[0], QuadraticLift)
+        and isinstance(field, QuadraticField)
         and len(maps) * len(constants) * k * (k + 1) + len(maps) * k**3 <= SEARCH.most_numbers
     ):
         return TabledField(field, maps, constants)
+    return lifting_of(field, maps, constants, numbers)
+
+
+def lifting_of(field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> LiftedField:
+    """The reduced fields through their lifted points, which they can tell."""
+    curved = [one for one in maps if isinstance(one, QuadraticLift)]
+    if curved:
+        return QuadraticLiftField(field, curved, constants, numbers)
     return LiftedField(field, maps, constants, numbers)
 
 
@@ -176,6 +186,50 @@ def _with_clock(table: Array, timed: int) -> Array:
     out[:-1, :-1] = table
     out[-1, -1] = 1.0
     return out
+
+
+class QuadraticLiftField(LiftedField):
+    """Through a lifted point of degree two: rates L f(x̂), Jacobian L J(x̂) ∂x̂/∂y."""
+
+    def __init__(self, field: VectorField, maps: Sequence[QuadraticLift], constants: Array, numbers: Indices) -> None:
+        plain = [replace(m, offset=m.offset[:, : constants.shape[1]], products=()) for m in maps]
+        super().__init__(field, plain, constants, numbers)
+        self._states = maps[0].size
+        self._factors = maps[0].factors()
+        columns = np.stack([m.columns() for m in maps])
+        self._columns = np.pad(columns, ((0, 0), (0, int(field.timed)), (0, 0)))
+        self._totals = constants[:, 1:]
+
+    def lifted(self, y: Array, run: Indices) -> Array:
+        """x̂ of each point, (k, n)."""
+        out = super().lifted(y, run)
+        left, right = self._factors
+        v = self._variables(y, run)
+        products = v[:, left] * v[:, right]
+        for c, part in self._places(run).blocks:
+            out[part] += products[part] @ self._columns[c].T
+        return out
+
+    def jacobians(self, y: Array, run: Indices) -> Array:
+        """∂ẏ/∂y at each point."""
+        now = self._places(run)
+        rows = self._field.left_products(self.lifted(y, run), now.numbers, now.matrix)
+        slopes = product_slopes(self._variables(y, run), self._factors, self._states)
+        out = np.empty((len(y), self.size, self.size))
+        for c, part in now.blocks:
+            out[part] = rows[part] @ self._lift[c]
+            out[part, :, : self._states] += (rows[part] @ self._columns[c]) @ slopes[part]
+        return out
+
+    def step_work(self) -> StepWork:
+        """What a step costs: what it does without products, and those with their slopes."""
+        plain = super().step_work()
+        k, n, products = self.size, self._field.size, len(self._factors[0])
+        return StepWork(plain.call, plain.point + PRODUCT * (14 * n * products + k * n * products + k * k * products))
+
+    def _variables(self, y: Array, run: Indices) -> Array:
+        """Reduced states and totals of each point, (k, states + totals)."""
+        return np.concatenate([y[:, : self._states], self._totals[run % self._starts]], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +478,7 @@ def reduced_resets(
     """What each reset does to the reduced states: y ← y + L(R(x̂) − x̂)."""
     if not sample.resets:
         return []
-    lifting = LiftedField(sample.vector_field, maps, constants, sample.numbers[rows])
+    lifting = lifting_of(sample.vector_field, maps, constants, sample.numbers[rows])
 
     def of(reset: StateReset) -> Reset:
         def reduced(y: Array, run: NDArray[np.int64]) -> Array:
@@ -690,6 +744,10 @@ class Proposer(Protocol[M_co]):
         """Refined from more runs, more starts, to the end."""
         ...
 
+    def curved(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """Those with a lift of degree two."""
+        ...
+
     def measured(self, one: Affine, training_worst: float) -> M_co:
         """Write and measure one."""
         ...
@@ -797,11 +855,12 @@ def smallest_within(
     least: int,
     most: int,
     refine: Callable[[], Proposer[M]] | None = None,
+    curved: int = 1,
 ) -> SizeSearch[M]:
     """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
 
     First by the algorithm alone; then refined at the smaller sizes that come near; then refined downwards, size by
-    size, until two in turn fail.
+    size, until two in turn fail; then with a lift of degree two below that.
 
     Parameters
     ----------
@@ -810,17 +869,22 @@ def smallest_within(
     refine : callable, optional
         Gives the same one with more work, for thorough refinement: that begins where the search would end, so that it
         cannot do worse.
+    curved : int
+        So many sizes below what was found with affine lifts are tried with lifts of degree two, until one fails.
     """
     search = _Descent(proposer, wanted, least, most)
     used_up = False
     try:
         search.plain()
         search.downwards(search.refines)
+        if refine is None:
+            search.curves(curved)
     except WorkLimitError:
         used_up = True
     if refine is not None:
         try:
             search.go_on(refine())
+            search.curves(curved)
         except WorkLimitError:
             used_up = True
     return search.found(last, used_up)
@@ -838,6 +902,13 @@ class _Descent(_Pick[M]):
         self.downwards(lambda size: self.accepts(proposer.thorough(size, self.wanted), size))
         if before is not None and self.size == before:
             self.better(proposer.thorough(before))
+
+    def curves(self, most: int) -> None:
+        """Lifts of degree two below what was found, size by size."""
+        top = self._most + 1 if self.size is None else self.size
+        for size in range(top - 1, max(self._least, top - most) - 1, -1):
+            if not self.accepts(self._proposer.curved(size, self.wanted), size):
+                break
 
     def plain(self) -> None:
         """The algorithm alone: sizes one by one, later in doubling steps whose last gap is filled."""
@@ -913,6 +984,7 @@ def best_up_to(
     *,
     every_size: bool = True,
     polish: bool = True,
+    curved: bool = False,
     refine: Callable[[], Proposer[M]] | None = None,
 ) -> SizeSearch[M]:
     """The most accurate reduction with at most ``most`` states, by the training runs.
@@ -925,6 +997,8 @@ def best_up_to(
         Look at smaller sizes than ``most`` too.
     polish : bool
         Refine at the size ``most``.
+    curved : bool
+        Try lifts of degree two there, too.
     refine : callable, optional
         Gives the same one with more work, to refine thoroughly at the largest sizes; what comes of it is taken if it
         is the more accurate one on the validation runs.
@@ -934,6 +1008,7 @@ def best_up_to(
     try:
         for size in range(most, least - 1, -1) if every_size else (most,):
             extra = proposer.improved(size) if polish and size == most else []
+            extra += list(proposer.curved(size)) if curved and size == most else []
             for one in [*extra, *_first(proposer.proposals(size))]:
                 best = [one] if not best or one[1] < best[0][1] else best
     except WorkLimitError:

@@ -32,6 +32,7 @@ from sbmlump.dynamics.solve import exponentials, sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT, at_time_zero
 from sbmlump.linalg import DampingSettings, damped_steps
 from sbmlump.methods.approximate.learning_runs import FurtherRuns
+from sbmlump.methods.approximate.quadratic import QuadraticLift, with_products
 from sbmlump.methods.approximate.search import Proposal, Search, lifted_field
 from sbmlump.methods.approximate.subspaces import Affine
 
@@ -88,6 +89,12 @@ class TrainingSettings:
         In the table of derivatives (32 MB): fewer end times where there would be more.
     block : int
         Numbers in the largest table of one block of trajectories (64 MB).
+    most_products : int
+        In a lift of degree two to begin with.
+    near : float
+        Times the wanted error: an affine reduction that is farther away is not curved.
+    pruning : float
+        By how much the worst error may grow for a product that is left out.
     enriching_steps : int
         Steps after an enrichment.
     hardest : int
@@ -126,6 +133,9 @@ class TrainingSettings:
     ends: int = 32
     most_numbers: int = 4_000_000
     block: int = 8_000_000
+    most_products: int = 60
+    near: float = 10.0
+    pruning: float = 0.05
     enriching_steps: int = 15
     hardest: int = 30
     good: float = 0.3
@@ -257,6 +267,10 @@ class Descent:
             Trial(m, path, error, int(a), runs.steps)
             for m, path, error, a in zip(maps, paths, errors, alive, strict=True)
         ]
+
+    def mean_features(self, state: Trial) -> Array:
+        """Means of what the columns of G multiply along the reduced runs, (f,)."""
+        return np.asarray(state.map.features(state.paths, self.constants).mean(axis=(0, 1)))
 
     # -- several refinements side by side ------------------------------------------------------------
 
@@ -523,7 +537,7 @@ class Training:
         """
         if near > self.settings.worth_more_runs * wanted or size not in self._winners:
             return
-        yield from self._trained(self._winners[size], self.settings.usual, wanted)
+        yield from self._remembered(size, self._trained(self._winners[size], self.settings.usual, wanted))
 
     def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
         """The winner of a tournament of many, trained on more trajectories, then enriched."""
@@ -541,9 +555,57 @@ class Training:
             if worst > self.settings.hopeless * wanted:
                 yield winner, worst
                 return
-        yield from self._trained(winner, effort, wanted)
+        yield from self._remembered(size, self._trained(winner, effort, wanted))
+
+    def curved(self, size: int, wanted: float | None = None, *, thorough: bool = False) -> Iterator[Proposal]:
+        """Reductions with a lift of degree two, from the best affine one of this size.
+
+        Products are zero at first; those that turn out not to be needed are left out again.
+        """
+        if self.search.training.resets:
+            return
+        settings = self.settings
+        effort = settings.thorough if thorough else settings.usual
+        if size not in self._winners:
+            winner = self._tournament(self.search.entrants(size, effort.entrants), effort, wanted)
+            if winner is None:
+                return
+            self._winners[size] = winner
+        start = self._winners[size]
+        if wanted is not None and self._worst(self._usual, start) > settings.near * wanted:
+            return
+        target = settings.good * (wanted or 0.0)
+        descent = Descent(self._usual, effort.dampings, settings.stride, settings.tournament_ends, settings.runs)
+        lift = with_products(start, self.search.training.scale, settings.most_products)
+        state = descent.states_of([lift])[0]
+        state = descent.improved([state], effort.steps, target, wanted, self._progress)[0]
+        if wanted is not None and state.worst() > settings.worth_more_runs * wanted:
+            return
+        pruned = self._pruned(descent, state, settings.good * (wanted or 0.0))
+        yield from self._trained(pruned, effort, wanted)
 
     # -- steps -----------------------------------------------------------------------------------------
+
+    def _remembered(self, size: int, proposals: Iterator[Proposal]) -> Iterator[Proposal]:
+        """The proposals; the last one is what a lift of degree two would start from."""
+        for one, worst in proposals:
+            if np.isfinite(worst):
+                self._winners[size] = one
+            yield one, worst
+
+    def _pruned(self, descent: Descent, state: Trial, floor: float) -> Affine:
+        """Without as many products as can be left out together, those first whose loss is felt least."""
+        one = state.map
+        if not isinstance(one, QuadraticLift):
+            return one
+        means = descent.mean_features(state)[-len(one.products) :]
+        allowed = max(floor, (1 + self.settings.pruning) * state.worst())
+        places = range(len(one.products))
+        alone = [trial.worst() for trial in descent.states_of([one.zeroed([place], means) for place in places])]
+        order = [place for place in np.argsort(alone, kind="stable").tolist() if alone[place] <= allowed]
+        together = descent.states_of([one.zeroed(order[: i + 1], means) for i in range(len(order))])
+        count = max((i + 1 for i, trial in enumerate(together) if trial.worst() <= allowed), default=0)
+        return one.zeroed(order[:count], means).without(order[:count])
 
     def _tournament(self, entrants: Sequence[Affine], effort: Effort, wanted: float | None) -> Affine | None:
         """A few steps of each on few trajectories, the better half of them goes on."""

@@ -22,6 +22,7 @@ from sbmlump.dynamics.rosenbrock import Observer, advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, propagators
 from sbmlump.dynamics.vector_field import Budget, at_time_zero
 from sbmlump.methods.approximate.learning_runs import LearningRuns
+from sbmlump.methods.approximate.quadratic import QuadraticLift
 from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field, reduced_resets
 from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.methods.approximate.write import WrittenSystem
@@ -187,7 +188,7 @@ def _projected_rates(one: Affine, constants: Array, states: Array, sample: Sampl
     """L f(x̂) at all points, and the size of the terms it is the sum of, both (r, m, k)."""
     r, m, k = states.shape
     n = len(sample.scale)
-    x = sample.with_time(states @ one.lift.T + (constants @ one.offset.T)[:, None, :])
+    x = sample.with_time(one.lifted(states, constants))
     rates = sample.vector_field.rates(x.reshape(r * m, -1), np.repeat(sample.numbers, m))[:, :n]
     return (rates @ one.matrix.T).reshape(r, m, k), (np.abs(rates) @ np.abs(one.matrix.T)).reshape(r, m, k)
 
@@ -391,7 +392,7 @@ class _Paths:
         alive: NDArray[np.int64],
         lift: tuple[Array, Array] | None,
     ) -> _Paths:
-        m, shift = lift if lift is not None else (one.lift, one.offset)
+        m = lift[0] if lift is not None else one.lift
         y, w, numbers = reduced[alive], constants[alive], sample.numbers[alive]
         n = len(sample.scale)
 
@@ -399,10 +400,14 @@ class _Paths:
             flat = sample.with_time(points).reshape(-1, sample.vector_field.size)
             return sample.vector_field.rates(flat, np.repeat(numbers, len(sample.times)))[:, :n].reshape(points.shape)
 
-        x = y @ m.T + (w @ shift.T)[:, None, :]
+        x = one.lifted(y, w)
         f = rates(x)
-        own = f if lift is None else rates(y @ one.lift.T + (w @ one.offset.T)[:, None, :])
-        velocity = (own @ one.matrix.T) @ m.T
+        own = f @ one.matrix.T
+        if lift is None:
+            velocity = (one.slopes(y, w) @ own[..., None])[..., 0]
+        else:
+            x, velocity = y @ m.T + (w @ lift[1].T)[:, None, :], own @ m.T
+            f = rates(x)
         return cls(sample, m @ one.matrix, numbers, x, velocity, f - velocity, sample.starts[alive] - x[:, 0])
 
     def linear(self, i: int) -> Array:
@@ -623,10 +628,15 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
         "work": round(work, 1),
         "work_used_up": used_up,
     }
-    if o.algorithm != "balanced":
+    if isinstance(tried.map, QuadraticLift):
+        details["lift"] = "quadratic"
+        details["products"] = len(tried.map.products)
+    if o.algorithm not in ("balanced", "quadratic"):
         details["tolerance"] = float(tried.map.label.rpartition("=")[2])
     if o.bound and runs.checking.resets:
         details["bound_note"] = "Theorem 3 says nothing of models with events"
+    elif o.bound and isinstance(tried.map, QuadraticLift):
+        details["bound_note"] = "Theorem 3 says nothing of lifts of degree two"
     elif o.bound:
         bound = _krylov_bound(runs, tried.map)
         details["bound"] = finite_or_none(bound.value)
@@ -663,16 +673,16 @@ def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None
     pinned = runs.problem.pinned_array()
     found = closest_lift(one, pinned, constants, states, paths)
 
-    def distance(lift: Array, offset: Array) -> float:
-        off = (paths @ lift.T + (constants @ offset.T)[:, None, :] - states) / training.scale
-        return float(np.nanmean(off**2))
+    def distance(lifted: Array) -> float:
+        return float(np.nanmean(((lifted - states) / training.scale) ** 2))
 
-    return found if distance(*found) < 0.25 * distance(one.lift, one.offset) else None
+    closest = paths @ found[0].T + (constants @ found[1].T)[:, None, :]
+    return found if distance(closest) < 0.25 * distance(one.lifted(paths, constants)) else None
 
 
 def _lowest_lifted(runs: LearningRuns, one: Affine, constants: Array, reduced: Array) -> float:
     """Lowest value of the lifted state in units of each state's scale."""
-    x = reduced @ one.lift.T + (constants @ one.offset.T)[:, None, :]
+    x = one.lifted(reduced, constants)
     x = x / runs.training.scale
     return float(np.nanmin(x)) if np.isfinite(x).any() else math.nan
 

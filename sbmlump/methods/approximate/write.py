@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients
 from sbmlump.dynamics.vector_field import QuadraticField, QuadraticForm
 from sbmlump.linalg.rational import add_multiple, solve_rows
+from sbmlump.methods.approximate.quadratic import QuadraticLift
 from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.methods.exact.lump import initial_formulas, written_constants
 from sbmlump.model.graph import Graph, Node, Op
@@ -87,7 +88,7 @@ class WrittenSystem:
 def write_projection(
     problem: ReductionProblem, projection: Affine, totals: Array, scale: Array, *, keep_parameters: bool = False
 ) -> WrittenSystem:
-    """Write ẏ = L f(L̄y + c) as expressions.
+    """Write ẏ = L f(x̂) as expressions, x̂ = L̄y + c, or with products of states and totals where the lift has such.
 
     Parameters
     ----------
@@ -114,8 +115,12 @@ class _Writer:
         reduced_scale = np.abs(one.matrix) @ scale
         self.matrix = _cleaned(one.matrix, scale)
         self.lift = _cleaned(one.lift, reduced_scale)
-        self.offset = _cleaned(one.offset, np.concatenate([[1.0], np.abs(totals) @ scale]))
+        width = 1 + len(totals)
+        total_scale = np.abs(totals) @ scale
+        self.offset = _cleaned(one.offset[:, :width], np.concatenate([[1.0], total_scale]))
+        self.products, self.curved = _products(one, np.concatenate([reduced_scale, total_scale]))
         used = np.abs(self.offset[:, 1:]).max(axis=0, initial=0.0) > 0 if self.n else np.zeros(0, dtype=np.bool_)
+        used[[right - self.k for _, right in self.products if right >= self.k]] = True
         self.used_totals = np.flatnonzero(used)
         self.total_rows = [_fractions(_cleaned(totals[i : i + 1], scale)[0]) for i in self.used_totals]
         self.rows: list[dict[int, Fraction]] = [dict(row) for row in problem.pinned]
@@ -191,7 +196,16 @@ class _Writer:
             value = float(self.offset[j, 1 + column])
             if value:
                 terms.append(graph.mul((graph.decimal(value), w[1 + place])))
+        for value, product in zip(self.curved[j].tolist(), self._product_nodes(y, w), strict=True):
+            if value:
+                terms.append(graph.mul((graph.decimal(value), product)))
         return graph.add(terms)
+
+    def _product_nodes(self, y: Sequence[Node], w: Sequence[Node]) -> list[Node]:
+        """Products of reduced states, and of reduced states and totals."""
+        totals = {self.k + column: w[1 + place] for place, column in enumerate(self.used_totals.tolist())}
+        factors = dict(enumerate(y)) | totals
+        return [self.graph.mul((factors[left], factors[right])) for left, right in self.products]
 
     def _combination(self, row: Mapping[int, Fraction]) -> Node:
         graph = self.graph
@@ -272,7 +286,7 @@ class _Writer:
         graph, problem = self.graph, self.problem
         size = self.k + len(w)
         terms = self.k * size * (size + 1) // 2
-        if not self.keep_parameters and terms <= min(PROJECTION.most_terms, self._lifted_terms()):
+        if not self.keep_parameters and not self.products and terms <= min(PROJECTION.most_terms, self._lifted_terms()):
             field = problem.vector_field()
             form = field.form if isinstance(field, QuadraticField) else None
             if form is not None:
@@ -293,7 +307,7 @@ class _Writer:
     def _lifted_terms(self) -> int:
         """About how many terms the lifted form has."""
         graph = self.graph
-        points = int(np.count_nonzero(self.lift)) + int(np.count_nonzero(self.offset))
+        points = sum(int(np.count_nonzero(table)) for table in (self.lift, self.offset, self.curved))
         if points > PROJECTION.most_terms:
             return points
         fluxes = {term for root in self.problem.rhs() for term in graph.linear_terms(root)}
@@ -435,6 +449,20 @@ class _Writer:
             units = original.units if original is not None and original.kind != "species" else None
             kept[name] = Quantity(name, "parameter", name=text, units=units, written_constant=True)
         return kept
+
+
+def _products(one: Affine, sizes: Array) -> tuple[list[tuple[int, int]], Array]:
+    """The products that a lift needs and their columns; ``sizes`` are those of the reduced states and the totals."""
+    if not isinstance(one, QuadraticLift) or not one.products:
+        return [], np.zeros((len(one.lift), 0))
+    left, right = one.factors()
+    columns = one.columns() * (sizes[left] * sizes[right])
+    # beside the whole lift: what is rounding there is so whatever the other products are
+    most = (np.abs(one.lift) * sizes[: one.size]).max(axis=1, keepdims=True, initial=0.0)
+    least = PROJECTION.negligible * np.maximum(most, np.abs(columns).max(axis=1, keepdims=True))
+    table = np.where(np.abs(columns) > least, one.columns(), 0.0)
+    kept = np.flatnonzero(np.abs(table).max(axis=0) > 0).tolist()
+    return [one.products[i] for i in kept], table[:, kept]
 
 
 def _core(graph: Graph, node: Node) -> Node:
