@@ -1,5 +1,7 @@
 from .approximate.learning_runs import conserved_totals as conserved_totals
 from .approximate.options import UnreachableError as UnreachableError
+from .approximate.quadratic import QuadraticLift as QuadraticLift
+from .approximate.quadratic import with_products as with_products
 from .approximate.run import CurvePoint as CurvePoint
 from .approximate.run import Job as Job
 from .approximate.run import curve as curve
@@ -7,6 +9,7 @@ from .approximate.search import Proposal as Proposal
 from .approximate.search import best_up_to as best_up_to
 from .approximate.search import constants_of as constants_of
 from .approximate.search import first_within as first_within
+from .approximate.search import lifted_field as lifted_field
 from .approximate.search import sizes as sizes
 from .approximate.search import smallest_within as smallest_within
 from .approximate.subspaces import Affine as Affine
