@@ -234,10 +234,10 @@ class LearningRuns:
         wider = min(LEARNING.pool_spread * o.spread, max(o.spread, 1.0))
         pool = Ensemble(LEARNING.pool, wider, o.perturb_parameters)
         judges = replace(usual, count=LEARNING.judges)
-        found = run_ensemble(self.problem, self.until, (usual, none, more, pool, judges), o.seed, budget)
-        first, _, others = found[:3]
-        training = joined(first, others, np.arange(len(others.states)))
-        return FurtherRuns(training, *found[3:])
+        # draws of their own: neither of those that validate nor of those that decide
+        ensembles = (usual, none, more, none, pool, judges)
+        first, _, others, _, *rest = run_ensemble(self.problem, self.until, ensembles, o.seed, budget)
+        return FurtherRuns(joined(first, others, np.arange(len(others.states))), *rest)
 
 
 def learning_runs(
