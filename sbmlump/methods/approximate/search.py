@@ -389,6 +389,11 @@ class Readout:
         affine = affine and np.allclose(values[-1] - values[0], self._matrix.sum(axis=0), rtol=1e-9, atol=1e-300)
         self._affine = bool(affine and np.isfinite(values).all() and not graph.depends_on_time(roots))
 
+    @property
+    def used(self) -> Indices:
+        """Which pinned components the observables depend on, as far as that can be said."""
+        return np.flatnonzero(self._matrix.any(axis=1)) if self._affine else np.arange(len(self._matrix))
+
     def __call__(self, times: Array, pinned: Array) -> Array:
         """Values of the observables, (k, p) to (k, o), at k times."""
         if self._affine:

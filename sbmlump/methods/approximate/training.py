@@ -162,7 +162,10 @@ TRAINING: Final = TrainingSettings()
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A projection with what its runs look like: reduced paths (r, m, k), errors (r, m, p), how far all came."""
+    """A projection with what its runs look like: reduced paths (r, m, k), errors (r, m, p), how far all came.
+
+    Errors are those of the pinned components that the observables depend on.
+    """
 
     map: Affine
     paths: Array
@@ -228,7 +231,8 @@ class Descent:
         self.numbers = training.numbers[self.rows]
         self.scale = training.scale
         self.pinned = search.problem.pinned_array()
-        self.wanted = self.states @ self.pinned.T
+        self.observed = search.readout.used
+        self.wanted = self.states @ self.pinned[self.observed].T
         size = np.abs(self.wanted).max(axis=1)
         self.size = np.maximum(size, 1e-12 * max(float(size.max(initial=0.0)), 1e-300))
 
@@ -243,14 +247,14 @@ class Descent:
         field = lifted_field(self.field, maps, self.constants, self.numbers)
         starts = np.concatenate([self.states[:, 0] @ m.matrix.T for m in maps])
         magnitude = np.ones(maps[0].size)
-        magnitude[:p] = np.abs(self.wanted).max(axis=(0, 1), initial=0.0)
+        magnitude[:p] = np.abs(self.states @ self.pinned.T).max(axis=(0, 1), initial=0.0)
         if field.timed:
             starts = at_time_zero(starts, True)
             magnitude = np.append(magnitude, self.times[-1])
         failed = np.full(len(starts), len(self.times))
 
         def watch(places: Indices, index: Indices, values: Array) -> NDArray[np.bool_]:
-            off = np.abs(values[:, :p] - self.wanted[places % r, index]) / self.size[places % r]
+            off = np.abs(values[:, self.observed] - self.wanted[places % r, index]) / self.size[places % r]
             bad = ~(off.max(axis=1, initial=0.0) < limits[places // r])
             failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
             return np.asarray(bad)
@@ -262,7 +266,7 @@ class Descent:
         finite = np.isfinite(paths).all(axis=3)
         finite &= np.arange(len(self.times)) < failed.reshape(len(maps), r, 1)
         alive = np.where(finite.all(axis=2), len(self.times), np.argmin(finite, axis=2)).min(axis=1)
-        errors = (paths[..., :p] - self.wanted) / self.size[:, None, :]
+        errors = (paths[..., self.observed] - self.wanted) / self.size[:, None, :]
         return [
             Trial(m, path, error, int(a), runs.steps)
             for m, path, error, a in zip(maps, paths, errors, alive, strict=True)
@@ -352,7 +356,7 @@ class Descent:
         m = state.alive
         p, n, k = len(self.pinned), len(self.scale), state.map.size
         columns = (2 * k - p) * n + state.map.offset.size
-        most = TRAINING.most_numbers // max(1, len(self.rows) * p * columns)
+        most = TRAINING.most_numbers // max(1, len(self.rows) * len(self.observed) * columns)
         count = max(2, min(self.end_times, m - 1, most))
         ends = np.unique(np.linspace(1, m - 1, count).round().astype(np.int64))
         self.search.budget.add(self._work(k, m, len(ends), columns))
@@ -371,7 +375,7 @@ class Descent:
 
     def _work(self, k: int, m: int, ends: int, columns: int) -> float:
         """Operations of a step: Jacobians along the runs, what they carry to the ends, and an eigenproblem."""
-        r, p, n = len(self.rows), len(self.pinned), len(self.scale)
+        r, p, n = len(self.rows), len(self.observed), len(self.scale)
         rows = r * ends * p
         least = min(rows, columns)
         along = r * m * (0.25 * self.field.step_work(k).point + 1.5 * PRODUCT * ends * p * k * n)
@@ -379,7 +383,7 @@ class Descent:
 
     def derivatives(self, one: Affine, paths: Array, ends: Indices) -> Array:
         """Derivatives of scaled errors by the free changes of (L₂, L̄, G), rows: runs × ends × pinned."""
-        per_run = int(ends[-1]) * max(len(ends) * len(self.pinned) * len(self.scale), one.size * self.field.size)
+        per_run = int(ends[-1]) * max(len(ends) * len(self.observed) * len(self.scale), one.size * self.field.size)
         block = max(1, TRAINING.block // per_run)
         parts = [
             self._block(one, paths, ends, np.arange(low, min(low + block, len(self.rows))))
@@ -389,7 +393,7 @@ class Descent:
 
     def _block(self, one: Affine, paths: Array, ends: Indices, runs: Indices) -> Array:
         s = self.scale
-        r, p, k, n = len(runs), len(self.pinned), one.size, len(self.scale)
+        r, p, k, n = len(runs), len(self.observed), one.size, len(self.scale)
         last = int(ends[-1])
         times = self.times[: last + 1]
         h = np.diff(times)
@@ -406,7 +410,7 @@ class Descent:
         lj = self.field.left_products(points, numbers, rows)[:, :, :n].reshape(r, last, k, n)
         phi, psi = exponentials((lj @ one.slopes(middle, w)) * h[:, None, None], np.broadcast_to(h, (r, last)))
         tips = np.zeros((r, len(ends), p, k))
-        tips[:, :, np.arange(p), np.arange(p)] = 1.0 / self.size[runs][:, None, :]
+        tips[:, :, np.arange(p), self.observed] = 1.0 / self.size[runs][:, None, :]
         adjoint = sweep_back(phi, ends, tips).reshape(r, last + 1, -1, k)
         carried = adjoint[:, 1:] @ psi  # (r, last, E·p, k)
         onto = carried @ (lj * s)  # (r, last, E·p, n)
