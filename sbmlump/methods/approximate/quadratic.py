@@ -13,7 +13,7 @@ Geelen, Wright, Willcox, Comput. Methods Appl. Mech. Eng. 403 (2023), doi 10.101
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,4 +127,6 @@ def with_products(one: Affine, scale: Array, most: int) -> QuadraticLift:
     products = [(i, j) for i in range(k) for j in range(i, k)]
     products += [(i, k + j) for i in range(k) for j in totals]
     offset = np.concatenate([one.offset, np.zeros((len(one.offset), len(products)))], axis=1)
-    return QuadraticLift(one.matrix, one.lift, offset, f"{one.label}, quadratic", tuple(products))
+    same = {part.name: getattr(one, part.name) for part in fields(Affine)}
+    changed = {"offset": offset, "label": f"{one.label}, quadratic", "products": tuple(products)}
+    return QuadraticLift(**{**same, **changed})

@@ -585,7 +585,9 @@ class Training:
         state = descent.improved([state], effort.steps, target, wanted, self._progress)[0]
         if wanted is not None and state.worst() > settings.worth_more_runs * wanted:
             return
-        pruned = self._pruned(descent, state, settings.good * (wanted or 0.0))
+        pruned = self._pruned(descent, state, target)
+        if not pruned.products:  # what an affine lift does has been tried
+            return
         yield from self._trained(pruned, effort, wanted)
 
     # -- steps -----------------------------------------------------------------------------------------
@@ -597,11 +599,10 @@ class Training:
                 self._winners[size] = one
             yield one, worst
 
-    def _pruned(self, descent: Descent, state: Trial, floor: float) -> Affine:
+    def _pruned(self, descent: Descent, state: Trial, floor: float) -> QuadraticLift:
         """Without as many products as can be left out together, those first whose loss is felt least."""
         one = state.map
-        if not isinstance(one, QuadraticLift):
-            return one
+        assert isinstance(one, QuadraticLift)  # a refined one is of the kind that it was
         means = descent.mean_features(state)[-len(one.products) :]
         allowed = max(floor, (1 + self.settings.pruning) * state.worst())
         places = range(len(one.products))
