@@ -221,6 +221,9 @@ class QuadraticLiftField(LiftedField):
             out[part, :, : self._states] += (rows[part] @ self._columns[c]) @ slopes[part]
         return out
 
+    def tables(self) -> None:
+        """None for a compiled engine, which knows lifts without products only."""
+
     def step_work(self) -> StepWork:
         """What a step costs: what it does without products, and those with their slopes."""
         plain = super().step_work()
