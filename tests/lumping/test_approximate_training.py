@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from sbmlump.dynamics import Budget, joined
 from sbmlump.examples import multisite, network_from_reactions
 from sbmlump.methods import Approximate, Descent, Job
 from sbmlump.model import OdeSystem, parse_observables
@@ -74,3 +75,23 @@ def test_entrants_are_of_each_kind_of_offset() -> None:
     assert entrants[0] is search.ranked(2)[0].map
     kinds = [one.label.partition(",")[0] for one in entrants]
     assert len(set(kinds[: len(set(kinds))])) == len(set(kinds)) > 1
+
+
+def test_what_is_trained_on_takes_no_part_in_the_validation() -> None:
+    runs = job(cascade(), "E").runs
+    further = runs.further(Budget())
+    assert len(further.training.states) == 1 + 4 + 72
+    assert further.training.states[:5] == pytest.approx(runs.training.states, rel=1e-6, abs=1e-7)
+    direction = [sample.starts[:, :3] / runs.problem.start[None, :3] for sample in (further.pool, further.judges)]
+    for one in direction:
+        assert not (np.abs(one[:, None, 0] - runs.checking.starts[None, :, 0] / runs.problem.start[0]) < 1e-9).any()
+    assert 0.25 >= np.abs(direction[0][:, 0] - 1).max() > 0.2
+    assert np.abs(direction[1][:, 0] - 1).max() <= 0.2
+
+
+def test_the_hardest_initial_values_are_joined_to_the_others() -> None:
+    further = job(cascade(), "E").runs.further(Budget())
+    both = joined(further.training, further.pool, np.array([7, 3]))
+    assert len(both.states) == len(further.training.states) + 2
+    assert (both.starts[-2:] == further.pool.starts[[7, 3]]).all()
+    assert (both.numbers[-2:] == further.pool.numbers[[7, 3]]).all()
