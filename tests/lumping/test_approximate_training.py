@@ -50,7 +50,9 @@ def test_a_change_keeps_the_constraints() -> None:
     start = search.candidates(3)[0]
     descent = Descent(search, 6, runs=2)
     state = descent.states_of([start])[0]
-    for one in descent.trials(state):
+    changes = descent.changes(state)
+    assert len(changes) > 1
+    for one in [moved for moved in (descent.moved(start, change) for change in changes) if moved is not None]:
         assert one.matrix @ one.lift == pytest.approx(np.eye(3), abs=1e-8)
         assert one.matrix @ one.offset == pytest.approx(np.zeros((3, one.offset.shape[1])), abs=1e-8)
         assert one.matrix[0] == pytest.approx(start.matrix[0], abs=1e-15)

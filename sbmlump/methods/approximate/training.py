@@ -111,6 +111,11 @@ class TrainingSettings:
         Relative tolerance of trials, and absolute one in units of each component.
     most_steps, least_steps : int
         Steps of the integration of a trial: most, and so many in any case.
+    shorten, shortest, lengthen : float
+        A step of which no damping is an improvement is tried again at a tenth of its length, down to a thousandth;
+        after one that is, the next may be three times as long, up to a whole one.
+    first_length : float
+        Of the first step: far from a minimum whole ones lead astray.
     alike : float
         Of the progress of the best damping: a larger damping is taken where it makes all but so much of it.
     least_points : int
@@ -125,8 +130,8 @@ class TrainingSettings:
         Of the smallest errors beside the largest.
     """
 
-    usual: Effort = Effort(6, 6, ((2, 3), (2, 1)), 8, 15, 1)
-    thorough: Effort = Effort(12, 12, ((2, 6), (4, 2)), 6, 25, 3)
+    usual: Effort = Effort(6, 6, ((3, 3), (2, 1)), 8, 15, 1)
+    thorough: Effort = Effort(12, 12, ((3, 6), (3, 2)), 6, 25, 3)
     runs: int = 25
     stride: int = 2
     tournament_ends: int = 16
@@ -146,6 +151,10 @@ class TrainingSettings:
     floor: float = 1e-7
     most_steps: int = 400
     least_steps: int = 150
+    shorten: float = 0.1
+    shortest: float = 1e-3
+    lengthen: float = 3.0
+    first_length: float = 0.3
     alike: float = 0.1
     least_points: int = 3
     look_back: int = 3
@@ -164,7 +173,8 @@ TRAINING: Final = TrainingSettings()
 class Trial:
     """A projection with what its runs look like: reduced paths (r, m, k), errors (r, m, p), how far all came.
 
-    Errors are those of the pinned components that the observables depend on.
+    Errors are those of the pinned components that the observables depend on. ``length`` is the part of a step that is
+    tried next.
     """
 
     map: Affine
@@ -172,6 +182,7 @@ class Trial:
     errors: Array
     alive: int
     steps: int = 0
+    length: float = TRAINING.first_length
 
     def cost(self, upto: int) -> float:
         """Norm of the errors of the first points, the larger the error the more it counts."""
@@ -195,6 +206,7 @@ class _Course:
 
     state: Trial
     history: list[float]
+    changes: Array | None = None
     idle: int = 0
     done: bool = False
 
@@ -299,7 +311,7 @@ class Descent:
             trials: list[tuple[_Course, list[Affine], float]] = []
             for one in active:
                 limit = self._limit(one, target, wanted, steps - iteration)
-                moved = [] if limit is None else self.trials(one.state)
+                moved = [] if limit is None else self._next(one)
                 if limit is None or not moved:
                     one.done = True
                 else:
@@ -315,6 +327,13 @@ class Descent:
                 tried = tried[len(moved) :]
         return [one.state for one in courses]
 
+    def _next(self, one: _Course) -> list[Affine]:
+        """What is tried next: so much of each change."""
+        if one.changes is None:
+            one.changes = self.changes(one.state)
+        moved = [self.moved(one.state.map, one.state.length * change) for change in one.changes]
+        return [projection for projection in moved if projection is not None]
+
     def _limit(self, one: _Course, target: float, wanted: float | None, left: int) -> float | None:
         """Error at which trials are given up, infinite while not all runs get through; ``None`` where it is over."""
         state = one.state
@@ -325,7 +344,8 @@ class Descent:
             return np.inf
         if worst < target:
             return None
-        one.history.append(worst)
+        if one.changes is None:
+            one.history.append(worst)
         if wanted is not None and _hopeless(one.history, wanted, left):
             return None
         return 2.0 * worst + 1e-3
@@ -336,23 +356,24 @@ class Descent:
         old = state.cost(state.alive)
         farthest = min(tried, key=Trial.rank)
         if farthest.alive > state.alive and farthest.cost(state.alive) < 2 * old + 1e-3:
-            one.state, one.idle = farthest, 0
+            one.state, one.changes, one.idle = farthest, None, 0
             return
         costs = [trial.cost(state.alive) for trial in tried]
         least = min(costs)
         if not least < old:
-            one.done = True
+            one.state = replace(state, length=TRAINING.shorten * state.length)
+            one.done = one.state.length < TRAINING.shortest
             return
         # the most damped of those that are about as good: what the trajectories do not tell stays as it is
         within = least + TRAINING.alike * (old - least)
         best, new = next((trial, cost) for trial, cost in zip(tried, costs, strict=True) if cost <= within)
         one.idle = one.idle + 1 if new > 0.98 * old else 0
-        one.state = best
+        one.state, one.changes = replace(best, length=min(1.0, TRAINING.lengthen * state.length)), None
 
     # -- derivative ----------------------------------------------------------------------------------
 
-    def trials(self, state: Trial) -> list[Affine]:
-        """The projections after a step, one for each damping."""
+    def changes(self, state: Trial) -> Array:
+        """What is free changed by a whole step, one row for each damping; none where there is no derivative."""
         m = state.alive
         p, n, k = len(self.pinned), len(self.scale), state.map.size
         columns = (2 * k - p) * n + state.map.offset.size
@@ -363,15 +384,13 @@ class Descent:
         try:
             jacobian, residual = self.derivatives(state.map, state.paths, ends), state.errors[:, ends].reshape(-1)
             if not np.isfinite(jacobian).all():
-                return []
+                return np.empty((0, jacobian.shape[1]))
             weight = np.abs(residual) ** (TRAINING.sharpness / 2 - 1)
             top = float(weight.max(initial=0.0))
             weight = np.maximum(weight / top, TRAINING.least_weight) if top > 0 else np.ones_like(weight)
-            changes = damped_steps(jacobian * weight[:, None], residual * weight, self._damping)
+            return damped_steps(jacobian * weight[:, None], residual * weight, self._damping)
         except np.linalg.LinAlgError:
-            return []
-        moved = [self.moved(state.map, change) for change in changes]
-        return [one for one in moved if one is not None]
+            return np.empty((0, columns))
 
     def _work(self, k: int, m: int, ends: int, columns: int) -> float:
         """Operations of a step: Jacobians along the runs, what they carry to the ends, and an eigenproblem."""
