@@ -730,6 +730,7 @@ def reduced_initial_values(reduction: ReducedSystem, starts: Array) -> tuple[Arr
         new |= {name: Fraction(repr(float(v))) for name, v in zip(system.states, y, strict=True)}
         new |= fixed
         put = {graph.symbol(name): graph.number(Fraction(repr(float(x[i])))) for name, i in place.items()}
+        put[graph.time()] = graph.number(0)
         sums = values_of(graph, graph.substitute(list(totals.values()), {**known, **put}))
         new |= {name: Fraction(repr(float(v))) for name, v in zip(totals, sums, strict=True)}
         moved = system.with_values(new).constant_values

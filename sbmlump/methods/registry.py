@@ -278,30 +278,40 @@ def _lost_totals(
     starts: Mapping[str, Mapping[str, Fraction]],
     members: Mapping[str, Mapping[str, Fraction]],
 ) -> dict[str, Node]:
-    """Constants that the first step computes from initial values and the second does not, as formulas of the original.
+    """Constants that do not tell themselves what they are at all times, as formulas of the original.
 
-    The second step cannot compute them where a state that takes part is gone: a part of them is a number then.
+    Those that the first step computes from initial values and the second does not: it cannot where a state that takes
+    part is gone, a part of them is a number then. And those of which either step says so.
     """
     graph, original, states = first.system.graph, first.original, set(first.system.states)
     own = {c.id for c in original.constants}
     now = {c.id: c.value for c in second.system.constants}
+    values = {c.id: c.value for c in first.system.constants if c.id not in own}
     earlier = first.map.totals if isinstance(first.map, Elimination) else {}
-    found = {name: node for name, node in earlier.items() if name in now}
     rows = {**members, **starts}
-    for constant in first.system.constants:
-        moved, value = now.get(constant.id), constant.value
-        if constant.id in own or constant.id in starts or constant.id in found or value is None or moved is None:
+
+    def of_original(node: Node) -> Node:
+        """An expression of the first step's states and constants in those of the original."""
+        mapping = {graph.symbol(name): formula(name) for name in graph.symbols([node])}
+        return original.graph.transplant(graph, [node], mapping)[0]
+
+    def formula(name: str) -> Node:
+        if name in rows:
+            return row_expression(original.graph, rows[name])
+        value = values.get(name)
+        if name in earlier or value is None:
+            return earlier.get(name, original.graph.symbol(name))
+        return of_original(value)
+
+    found = {name: node for name, node in earlier.items() if name in now}
+    for name, value in values.items():
+        moved = now.get(name)
+        if name in starts or name in found or value is None or moved is None:
             continue
-        if not graph.symbols([value]) & states or moved == value:
-            continue
-        mapping = {
-            graph.symbol(name): row_expression(original.graph, rows[name])
-            if name in rows
-            else original.graph.symbol(name)
-            for name in graph.symbols([value])
-        }
-        found |= zip((constant.id,), original.graph.transplant(graph, [value], mapping), strict=True)
-    return found
+        if graph.symbols([value]) & states and moved != value:
+            found[name] = of_original(value)
+    later = second.map.totals if isinstance(second.map, Elimination) else {}
+    return found | {name: of_original(node) for name, node in later.items()}
 
 
 def _sum_of_states(system: OdeSystem, node: Node) -> dict[str, Fraction] | None:
@@ -455,6 +465,7 @@ class Conservation(ExactMethod):
             "--total",
         ),
     ] = ()
+    decaying: Annotated[bool, Option(FLAG, "eliminate by totals that decay at one rate, too.")] = False
     fast: Fast = AUTO
 
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
@@ -470,6 +481,7 @@ class Conservation(ExactMethod):
             system,
             observables,
             totals=self.totals,
+            decaying=self.decaying,
             stay=stay,
             rather_stay=bilinear_states(system) if context.before_fast else (),
             keep=self.keep(system, context),

@@ -145,9 +145,9 @@ class Elimination(LinearLumping):
     starts : mapping of str to row
         Constants of the reduced system that hold initial values, each as a combination of original states.
     totals : mapping of str to Node
-        Conserved totals among the constants that their own initial assignments no longer tell, because a later step of
-        a chain dropped states that take part: what each is in the original. Those whose weights are numbers stand among
-        ``starts``, too.
+        Constants whose own initial assignments do not tell what they are at all times: what each is in the original, an
+        expression of its states, constants and time. Conserved totals, because a later step of a chain dropped states
+        that take part (those whose weights are numbers stand among ``starts``, too), and totals that decay.
     """
 
     kind: str = "elimination"

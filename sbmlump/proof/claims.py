@@ -1123,7 +1123,8 @@ class EliminatedStates:
     Attributes
     ----------
     totals : mapping of str to Node
-        Constants of the reduced system and what each is in the original: an expression of its states and constants.
+        Constants of the reduced system and what each is in the original: an expression of its states and constants, and
+        of time for a total T that relaxes at one rate, a + (T − a)/exp(μt).
     initial_values : mapping of str to row
         Constants of the reduced system that hold initial values, as combinations of original states (only where read
         from files).
@@ -1286,9 +1287,15 @@ class EliminatedStates:
         """What is proved, in words, with at most so many constants by name."""
         original = claim.original
         states = set(original.states)
-        number = sum(not states.isdisjoint(original.graph.symbols([node])) for node in self.totals.values())
-        number += sum(c.id in states for c in claim.reduced.constants)
-        what = "1 total of states never changes" if number == 1 else f"{number} totals of states never change"
+        totals = [node for node in self.totals.values() if not states.isdisjoint(original.graph.symbols([node]))]
+        decaying = sum(original.graph.depends_on_time([node]) for node in totals)
+        number = len(totals) - decaying + sum(c.id in states for c in claim.reduced.constants)
+        parts = ["1 total of states never changes" if number == 1 else f"{number} totals of states never change"]
+        if decaying:
+            parts = parts if number else []
+            parts.append("1 relaxes at a constant rate" if decaying == 1 else f"{decaying} relax at constant rates")
+            parts[0] = parts[0] if number else parts[0].replace(" relax", f" total{'s' * (decaying > 1)} of states relax", 1)
+        what = " and ".join(parts)
         constants = {c.id for c in original.constants}
         fixed = sorted(constants - claim.symbolic)
         every = ""
