@@ -1290,12 +1290,13 @@ class EliminatedStates:
         totals = [node for node in self.totals.values() if not states.isdisjoint(original.graph.symbols([node]))]
         decaying = sum(original.graph.depends_on_time([node]) for node in totals)
         number = len(totals) - decaying + sum(c.id in states for c in claim.reduced.constants)
-        parts = ["1 total of states never changes" if number == 1 else f"{number} totals of states never change"]
-        if decaying:
-            parts = parts if number else []
-            parts.append("1 relaxes at a constant rate" if decaying == 1 else f"{decaying} relax at constant rates")
-            parts[0] = parts[0] if number else parts[0].replace(" relax", f" total{'s' * (decaying > 1)} of states relax", 1)
-        what = " and ".join(parts)
+        parts = [(number, "never changes", "never change"), (decaying, "relaxes at one rate", "relax at one rate each")]
+        said = [
+            f"1 total of states {singular}" if count == 1 else f"{count} totals of states {plural}"
+            for count, singular, plural in parts
+            if count or (singular == "never changes" and not decaying)
+        ]
+        what = " and ".join(said)
         constants = {c.id for c in original.constants}
         fixed = sorted(constants - claim.symbolic)
         every = ""

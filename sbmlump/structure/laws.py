@@ -106,6 +106,8 @@ class LawSettings:
         The search for totals that decay takes twice as many columns as there are states.
     most_affine_rows : int
         Dimension of the space of totals with affine rates: the work for its eigenvalues grows with the fourth power.
+    same_rate : float
+        Relative difference of rates that irrational constants in them may make: these were taken as doubles.
     most_weight_bits : int
         Of the weights of a total that decays: where they differ by more than a double holds, a total less its other
         members is no number any more.
@@ -117,6 +119,7 @@ class LawSettings:
     most_near: int = 20
     most_states_decaying: int = 1_000
     most_affine_rows: int = 120
+    same_rate: float = 1e-12
     most_weight_bits: int = 40
 
 
@@ -687,9 +690,9 @@ def _wrong_rows(program: Program, rows: Sequence[Mapping[int, Fraction]], seed: 
 
 # -- totals that decay --------------------------------------------------------------------------------
 # A row v with v·R = μ v·X + β, X the amounts and R their rates, for all states and at all times. At the values of the
-# file those are found over Q: the rows u with u·R + w·X + b ≡ 0 for some w and b form the left null space of (R, X, 1) at
-# random points; in it the largest space that u ↦ −w maps into itself, and there eigenvectors. Which of them hold for all
-# values of the constants is asked next, with the rate that the symbols of the rates give.
+# file those are found over Q: the rows u with u·R + w·X + b ≡ 0 for some w and b are the left null space of (R, X, 1)
+# at random points; in it lies the largest space that u ↦ −w maps into itself, and there eigenvectors. Which of them
+# hold for all values of the constants is asked next, with the rate that the symbols of the rates give.
 
 
 def decaying_totals(
@@ -744,9 +747,9 @@ class _DecayingTotals:
         """For each rate at the values of the file its rows, the slowest first."""
         n = self.system.size
         roots = [*self.rates, *self.amounts, self.graph.number(1)]
-        roots, _ = with_double_constants(self.graph, self.graph.substitute(roots, self.values))
         # amounts and 1 come last and so are what rates are expressed by
-        basis, free = _null_space_of(_program_of(self.system, roots), self.seed, self.settings)
+        program = self._program(self.graph.substitute(roots, self.values), doubles=True)
+        basis, free = _null_space_of(program, self.seed, self.settings)
         rows = [{j: v for j, v in row.items() if j < n} for row, column in zip(basis, free, strict=True) if column < n]
         images = [
             {j - n: -v for j, v in row.items() if n <= j < 2 * n}
@@ -786,9 +789,11 @@ class _DecayingTotals:
         candidates = [node for row in _readable_rows(rows, self.system.size) for node in self._symbolic(row, value)]
         covered: list[Row] = []
         for rate in sorted(dict.fromkeys([*candidates, self.graph.number(value)]), key=self._length):
-            weights, _ = _null_space_of(self._changes(rate, {}), self.seed, self.settings, rows)
-            space = [combined(rows, row) for row in weights]
-            for row in _readable_rows(space, self.system.size):
+            program = self._program(self._changes(rate, {}), doubles=True)
+            weights, _ = _null_space_of(program, self.seed, self.settings, rows)
+            space = _readable_rows([combined(rows, row) for row in weights], self.system.size)
+            good = _laws_among(self._program(self._changes(rate, {})), space, self.seed)
+            for row in (space[i] for i in sorted(good)):
                 if solve_rows(covered, row) is None:
                     covered.append(row)
                     yield row, rate
@@ -802,7 +807,7 @@ class _DecayingTotals:
         for rate in (*self._symbolic(row, value), self.graph.number(value)):
 
             def holds(fixed: frozenset[str], rate: Node = rate) -> bool:
-                program = self._changes(rate, self.system.specialised(every - fixed))
+                program = self._program(self._changes(rate, self.system.specialised(every - fixed)))
                 return not _wrong_rows(program, [primitive(row)], self.seed)
 
             if holds(frozenset(names)):
@@ -813,9 +818,7 @@ class _DecayingTotals:
                 return [self._total(row, rate, value, resting, set_by=set_by)]
         return []
 
-    def _total(
-        self, row: Row, rate: Node, value: Fraction, resting: Sequence[str], *, set_by: bool
-    ) -> DecayingTotal:
+    def _total(self, row: Row, rate: Node, value: Fraction, resting: Sequence[str], *, set_by: bool) -> DecayingTotal:
         graph, system = self.graph, self.system
         weights = {system.states[j]: v for j, v in sorted(primitive(row).items())}
         expression = law_expression(system, weights, self.measures)
@@ -863,10 +866,13 @@ class _DecayingTotals:
         return [
             node
             for node, number in dict(zip(ratios, numbers, strict=True)).items()
-            if graph.number_of(number) == value and graph.number_of(node) is None
+            if graph.number_of(node) is None and self._is_near(graph.number_of(number), value)
         ]
 
-    def _changes(self, rate: Node, fixed: Mapping[Node, Node]) -> Program:
+    def _is_near(self, number: Fraction | None, value: Fraction) -> bool:
+        return number is not None and abs(number - value) <= abs(value) * Fraction(self.settings.same_rate)
+
+    def _changes(self, rate: Node, fixed: Mapping[Node, Node]) -> list[Node]:
         """R − μX at one state less that at another, with the same constants: 0 for rows that decay at the rate μ."""
         graph = self.graph
         here = [graph.sub(r, graph.mul((rate, x))) for r, x in zip(self.rates, self.amounts, strict=True)]
@@ -874,9 +880,11 @@ class _DecayingTotals:
         # ids hold no spaces
         moved = {graph.symbol(name): graph.symbol(f"{name} elsewhere") for name in self.system.states}
         moved[graph.time()] = graph.symbol("time elsewhere")
-        roots = [graph.sub(a, b) for a, b in zip(here, graph.substitute(here, moved), strict=True)]
-        roots, _ = with_double_constants(graph, roots)
-        return _program_of(self.system, roots)
+        return [graph.sub(a, b) for a, b in zip(here, graph.substitute(here, moved), strict=True)]
+
+    def _program(self, roots: Sequence[Node], *, doubles: bool = False) -> Program:
+        """With doubles in the place of irrational constants, combinations are rational: to search, not to prove."""
+        return _program_of(self.system, with_double_constants(self.graph, roots)[0] if doubles else roots)
 
     def _length(self, node: Node) -> tuple[int, Node]:
         return len(self.graph.reachable([node])), node
@@ -895,9 +903,7 @@ def _invariant_part(
     return rows, images
 
 
-def _eigenspaces(
-    rows: Sequence[Row], images: Sequence[Row]
-) -> list[tuple[Fraction, list[dict[int, Fraction]]]]:
+def _eigenspaces(rows: Sequence[Row], images: Sequence[Row]) -> list[tuple[Fraction, list[dict[int, Fraction]]]]:
     """Rational eigenvalues but 0 of the map rows → images, and a basis of the space of each, the smallest first."""
     columns = sorted({j for row in (*rows, *images) for j in row})
     reduced, pivots = echelon(list(rows), columns)
@@ -905,9 +911,7 @@ def _eigenspaces(
     weights = [{i: row[p] for i, p in enumerate(pivots) if p in row} for row in rows]
     k = len(reduced)
     basis = flint.fmpq_mat(k, k, [of_fraction(row.get(i, Fraction(0))) for row in weights for i in range(k)])
-    moved = flint.fmpq_mat(
-        k, k, [of_fraction(row.get(pivot, Fraction(0))) for row in images for pivot in pivots]
-    )
+    moved = flint.fmpq_mat(k, k, [of_fraction(row.get(pivot, Fraction(0))) for row in images for pivot in pivots])
     matrix = basis.solve(moved) if k else basis  # images of the reduced rows
     found: list[tuple[Fraction, list[dict[int, Fraction]]]] = []
     for root, _ in matrix.charpoly().roots():

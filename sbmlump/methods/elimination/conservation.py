@@ -5,8 +5,8 @@ quantity under its own id. That holds for every initial state and for all values
 the certificate names: a total over a stoichiometry with an id is constant for the value that it has. A total that a
 source, a sink, an event or a rate rule changes is not taken for constant; it is reported as ``total-not-constant``.
 
-A total that decays at one rate (``--decaying``) serves as well: T(t) = a + (T(0) − a)·exp(μt) takes its place, with its
-value at time 0 as the constant. Where an event sets a member it is left alone: to begin anew at each event, the constant
+A total that decays at one rate (``--decaying``) serves as well: a + (T(0) − a)·exp(μt) takes its place, with its value
+at time 0 as the constant. Where an event sets a member it is left alone: to begin anew at each event, the constant
 would have to be a state.
 """
 
@@ -127,9 +127,7 @@ def conservation(
     reasons = tuple(refused)
     if not chosen:
         what = "no conserved total and none that decays at one rate" if decaying else "no conserved total"
-        proof = ExactProof(
-            f"there is {what}; nothing was eliminated", "identity", 0.0, symbolic=system.given_constants
-        )
+        proof = ExactProof(f"there is {what}; nothing was eliminated", "identity", 0.0, symbolic=system.given_constants)
         kept = with_observables(system, observables)
         return elimination_of(system, kept, observables, proof, "conservation", reasons=reasons)
     reduced, starts = eliminated_system(system, plan, observables)
@@ -182,9 +180,7 @@ def _all_laws(system: OdeSystem, keep: AbstractSet[str], seed: int) -> tuple[Con
         return tuple(law for law in stoichiometric_laws(system) if not set(law.rests_on) & keep)
 
 
-def _decaying(
-    system: OdeSystem, keep: AbstractSet[str], seed: int
-) -> tuple[tuple[ConservationLaw, ...], list[Reason]]:
+def _decaying(system: OdeSystem, keep: AbstractSet[str], seed: int) -> tuple[tuple[ConservationLaw, ...], list[Reason]]:
     """Totals that decay at one rate and that no event sets, and why others are not taken."""
     try:
         totals = decaying_totals(system, keep=keep, seed=seed)
