@@ -192,12 +192,15 @@ class AffineLumping:
         Non-zero entries of c, by column, for the initial values of the file.
     totals : tuple of (id, mapping of int to Fraction)
         Constants of the reduced model that hold conserved totals W x(0): id and row of W.
+    decaying : tuple of (id, mapping of int to Fraction)
+        Constants that hold the values at time 0 of totals that decay at one rate.
     """
 
     matrix: LumpingMatrix
     lift: LumpingMatrix
     offset: Mapping[int, Fraction] = field(default_factory=dict)
     totals: tuple[tuple[str, Mapping[int, Fraction]], ...] = ()
+    decaying: tuple[tuple[str, Mapping[int, Fraction]], ...] = ()
     kind: str = "affine"
 
 
@@ -455,7 +458,7 @@ def starts_of(reduction: ReducedSystem) -> dict[str, dict[str, Fraction]]:
         return found | {c.id: {c.id: Fraction(1)} for c in reduction.system.constants if c.id in states}
     if isinstance(kind, AffineLumping):
         names = reduction.original.states
-        return {name: {names[j]: value for j, value in row.items()} for name, row in kind.totals}
+        return {name: {names[j]: value for j, value in row.items()} for name, row in (*kind.totals, *kind.decaying)}
     return {}
 
 

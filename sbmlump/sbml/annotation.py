@@ -443,7 +443,7 @@ def _starts(reduced: ReducedSystem) -> dict[str, Mapping[str, Fraction]]:
         return dict(kind.starts)
     if isinstance(kind, AffineLumping):
         states = kind.matrix.states
-        return {name: {states[j]: value for j, value in row.items()} for name, row in kind.totals}
+        return {name: {states[j]: value for j, value in row.items()} for name, row in (*kind.totals, *kind.decaying)}
     return {}
 
 

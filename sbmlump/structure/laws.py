@@ -14,7 +14,7 @@ part acts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -60,12 +60,14 @@ from sbmlump.proof.identity import ModularRows, failure_bound, run_trials
 
 __all__ = [
     "ConservationLaw",
+    "DecayingRow",
     "DecayingTotal",
     "LawSettings",
     "Measure",
     "amount_factors",
     "changing_compartment",
     "conserved_laws",
+    "decaying_rows",
     "decaying_totals",
     "is_law",
     "law_expression",
@@ -723,6 +725,57 @@ def decaying_totals(
     return tuple(total for value, rows in search.spaces() for total in search.totals(value, rows))
 
 
+@dataclass(frozen=True, slots=True)
+class DecayingRow:
+    """v·x relaxes at one rate for the values of the file: (v·x)' = μ (v·x − a).
+
+    Attributes
+    ----------
+    row : mapping of int to Fraction
+        v, by position of the state.
+    rate, level : Fraction
+        μ and a.
+    """
+
+    row: Row
+    rate: Fraction
+    level: Fraction
+
+
+def decaying_rows(
+    system: OdeSystem,
+    states: Collection[int] | None = None,
+    *,
+    seed: int = 0,
+    settings: LawSettings = LawSettings(),
+) -> tuple[DecayingRow, ...]:
+    """As :func:`decaying_totals` for the values of the file alone, over states as they are; the slowest first.
+
+    Irrational constants stand for the doubles nearest to them; what an event sets takes no part.
+
+    Parameters
+    ----------
+    states : collection of int, optional
+        Positions of the states that may take part.
+
+    Raises
+    ------
+    LimitError, UnsupportedModelError
+        As :func:`decaying_totals`.
+    """
+    if not 0 < system.size <= settings.most_states_decaying:
+        return ()
+    search = _DecayingTotals(system, frozenset(), seed, settings)
+    left_out = set(search.touched) | (set(range(system.size)) - set(range(system.size) if states is None else states))
+    found: list[DecayingRow] = []
+    for value, rows in search.spaces():
+        for row in _readable_rows(_without(rows, sorted(left_out), system.size), system.size):
+            one = search.at_values(value, row)
+            if one is not None:
+                found.append(one)
+    return tuple(found)
+
+
 class _DecayingTotals:
     """The search of :func:`decaying_totals` in one system."""
 
@@ -783,6 +836,19 @@ class _DecayingTotals:
                     found += self._for_some_values(row, value, set_by=set_by)
         limit = self.settings.most_weight_bits
         return [one for one in found if all(v.numerator.bit_length() <= limit for v in one.weights.values())]
+
+    def at_values(self, value: Fraction, row: Row) -> DecayingRow | None:
+        """A row over states as they are; ``None`` where sizes of compartments that change weigh them."""
+        graph, system = self.graph, self.system
+        total = self._total(row, graph.number(value), value, (), set_by=False)
+        roots = graph.substitute([total.expression, total.inflow], self.values)
+        (expression, inflow), _ = with_double_constants(graph, roots)
+        source = graph.number_of(inflow)
+        place = {graph.symbol(name): j for j, name in enumerate(system.states)}
+        terms = graph.linear_terms(expression)
+        if source is None or not terms.keys() <= place.keys():
+            return None
+        return DecayingRow({place[term]: v for term, v in terms.items()}, value, -source / value)
 
     def _for_all_values(self, value: Fraction, rows: Sequence[Row]) -> Iterator[tuple[Row, Node]]:
         """Rows for which a rate over constants holds for all of their values, with it."""

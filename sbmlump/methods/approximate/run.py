@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.vector_field import Budget
 from sbmlump.errors import LimitError, Reason, UsageError
+from sbmlump.methods.approximate.decaying import BothCandidates, decaying_totals_of
 from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
 from sbmlump.methods.approximate.options import ApproximateOptions, UnreachableError, check_options
 from sbmlump.methods.approximate.search import (
@@ -282,31 +283,47 @@ class Candidates:
         return sorted(found, key=lambda pair: pair[1])
 
 
+def _candidates(
+    runs: LearningRuns,
+    budget: Budget,
+    progress: Progress,
+    wanted: float | None = None,
+    settings: RefinementSettings = STANDARD_REFINEMENT,
+) -> BothCandidates[Candidates]:
+    """Candidates, and such with totals that decay as known functions of time where there are any."""
+    decaying = decaying_totals_of(runs)
+    plain = Candidates(runs, budget, progress, wanted, settings)
+    if decaying is None:
+        return BothCandidates(plain)
+    others = Candidates(replace(runs, problem=decaying.problem), budget, progress, wanted, settings)
+    return BothCandidates(plain, decaying, others)
+
+
 # -- one approximate reduction -----------------------------------------------------------------------
 
 
 class _Proposer:
     """Candidates that are measured; with a budget, what that costs counts."""
 
-    def __init__(self, candidates: Candidates, budget: Budget | None, progress: Progress) -> None:
+    def __init__(self, candidates: BothCandidates[Candidates], budget: Budget | None, progress: Progress) -> None:
+        self._decaying = candidates.decaying
         self.proposals: Callable[[int], Iterator[Proposal]] = candidates.proposals
         self.improved, self.relearned, self.thorough = candidates.improved, candidates.relearned, candidates.thorough
-        self._runs = candidates.runs
+        self._runs = candidates.plain.runs
         self._budget = budget
         self._progress = progress
 
     def measured(self, one: Affine, training_worst: float) -> Try:
         """Write a projection as a system and measure it on the validation runs."""
         runs = self._runs
-        self._progress(f"validating {one.size} states")
+        self._progress(f"validating {one.size - one.decaying} states")
+        problem = self._decaying.problem if self._decaying is not None and one.decaying else runs.problem
         written = write_projection(
-            runs.problem,
-            one,
-            runs.totals,
-            runs.training.scale,
-            keep_parameters=runs.options.perturb_parameters > 0,
+            problem, one, runs.totals, runs.training.scale, keep_parameters=runs.options.perturb_parameters > 0
         )
-        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._budget)
+        validation = validate(problem, one, written, runs.totals, runs.checking, self._budget)
+        if self._decaying is not None and one.decaying:
+            written, validation = self._decaying.solved(written, validation, runs.checking)
         return Try(one, written, validation, training_worst)
 
 
@@ -336,7 +353,7 @@ class Job:
         wanted = options.max_error
         if wanted is None and options.max_size is None:
             wanted = self.settings.default_error
-        self.candidates = Candidates(self.runs, self.budget, progress, wanted, settings)
+        self.candidates = _candidates(self.runs, self.budget, progress, wanted, settings)
 
     def run(self) -> ReducedSystem:
         """What the options ask for.
@@ -352,7 +369,8 @@ class Job:
         """
         o, runs = self.options, self.runs
         if o.tolerance is not None:
-            return self._finished(self._last().measured(self.candidates.at_tolerance(o.tolerance), math.nan), False)
+            one = self.candidates.plain.at_tolerance(o.tolerance)
+            return self._finished(self._last().measured(one, math.nan), False)
         least = len(runs.problem.pinned)
         if o.max_size is not None and least > o.max_size:
             message = f"the observables alone need {least} states; --max-size {o.max_size} is too small"
@@ -420,7 +438,7 @@ class Job:
     def _why(self, wanted: float, most: int, exact: int | None, found: SizeSearch[Try]) -> list[Reason]:
         best = found.best
         assert best is not None
-        have = f"the best found has {best.map.size} states and {best.worst:.3g}"
+        have = f"the best found has {best.map.size - best.map.decaying} states and {best.worst:.3g}"
         reduces = exact is not None and exact < self.runs.problem.system.size
         known = f" (the exact lumping has {exact})" if reduces else ""
         if found.used_up:
@@ -496,14 +514,16 @@ def curve(
         check_options(system, each)
         if runs is None:
             runs = learning_runs(system, observables, each, Budget(), progress)
-        candidates = Candidates(replace(runs, options=each), Budget(), progress)
+        candidates = _candidates(replace(runs, options=each), Budget(), progress)
         points += _one_curve(candidates, options.max_size, progress, clock)
     assert runs is not None
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
 
 
-def _one_curve(candidates: Candidates, max_size: int | None, progress: Progress, clock: Clock) -> Iterator[CurvePoint]:
-    runs, options = candidates.runs, candidates.options
+def _one_curve(
+    candidates: BothCandidates[Candidates], max_size: int | None, progress: Progress, clock: Clock
+) -> Iterator[CurvePoint]:
+    runs, options = candidates.plain.runs, candidates.plain.options
     problem, algorithm = runs.problem, options.algorithm
     readout = Readout(problem)
     constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
@@ -513,7 +533,7 @@ def _one_curve(candidates: Candidates, max_size: int | None, progress: Progress,
     for size in range(len(problem.pinned), most + 1):
         begin = clock()
         progress(f"{algorithm}, {size} states")
-        if algorithm == "balanced" and best[0] <= candidates.settings.solver_accuracy:
+        if algorithm == "balanced" and best[0] <= candidates.plain.settings.solver_accuracy:
             yield CurvePoint(size, algorithm, best[0], best[1], 0.0)
             continue
         refined = candidates.improved(size) if options.refine and not runs.large else []

@@ -85,12 +85,15 @@ class Affine:
         G; all zero columns where no offset is used.
     label : str
         Which candidate it was.
+    decaying : int
+        Pinned rows behind those of the observables whose totals decay at one rate: functions of time, no states.
     """
 
     matrix: Array
     lift: Array
     offset: Array
     label: str = ""
+    decaying: int = 0
 
     @property
     def size(self) -> int:

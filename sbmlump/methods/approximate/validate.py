@@ -620,6 +620,7 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
         "perturb_parameters": o.perturb_parameters,
         "seed": o.seed,
         "refined": tried.map.label.endswith("refined"),
+        "decaying_totals": tried.map.decaying,
         "work": round(work, 1),
         "work_used_up": used_up,
     }

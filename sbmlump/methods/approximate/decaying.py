@@ -1,0 +1,267 @@
+"""Totals that decay at one rate as known functions of time beside the states of a reduced model.
+
+Rows v with v·f(x) = μ(v·x − a) for every x, as growth and turnover at one rate make them, are pinned in L beside the
+observables. Then v·x̂ = τ for the component τ = v·x of the reduced state, because L L̄ = I, so that its rate is μ(τ − a)
+whatever the rest of the projection is, and τ(t) = a + (v·x(0) − a)·exp(μt) exactly. What is written has a rule in time in
+the place of that component; x̂ = L̄y + Gw(t) with w(t) = (1, Wx(0), τ(t)) is all that is left of it. So the search, the
+refinement and the measuring treat such a component as a pinned state, and only sizes are counted without it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbmlump.dynamics.ensemble import ReductionProblem, Sample
+from sbmlump.errors import SbmlumpError
+from sbmlump.linalg.rational import solve_rows
+from sbmlump.methods.approximate.learning_runs import LearningRuns
+from sbmlump.methods.approximate.search import Proposal
+from sbmlump.methods.approximate.subspaces import Affine
+from sbmlump.methods.approximate.validate import Validation
+from sbmlump.methods.approximate.write import WrittenSystem
+from sbmlump.model.graph import Node
+from sbmlump.model.names import claim_id
+from sbmlump.model.reduced import AffineLumping, LumpingMatrix
+from sbmlump.model.system import Assigned, Constant, Quantity
+from sbmlump.structure.laws import DecayingRow, decaying_rows
+
+__all__ = ["BothCandidates", "DecayingTotals", "decaying_totals_of"]
+
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class DecayingSettings:
+    """Which totals take part.
+
+    Attributes
+    ----------
+    most_states : int
+        Of a model in which they are looked for.
+    most_rates : int
+        Different rates: a linear model has one a state, and is then solved rather than reduced.
+    most_totals : int
+        Each is a component that candidates are integrated with.
+    agreement : float
+        Of the magnitude of a total along the runs: so near its integrated course has to be to its function of time.
+    """
+
+    most_states: int = 200
+    most_rates: int = 3
+    most_totals: int = 8
+    agreement: float = 1e-4
+
+
+DECAYING: Final = DecayingSettings()
+
+
+def decaying_totals_of(runs: LearningRuns, settings: DecayingSettings = DECAYING) -> DecayingTotals | None:
+    """Totals of a problem that decay; ``None`` without any, or where they are of no use.
+
+    They are exact for one set of values of the constants, and hold between events only. At least one state has to be
+    left beside them and the observables.
+    """
+    options, problem = runs.options, runs.problem
+    usable = options.algorithm == "balanced" and not options.non_negative and not options.perturb_parameters
+    if not usable or problem.system.events or problem.size > settings.most_states or runs.large:
+        return None
+    try:
+        found = decaying_rows(problem.system, problem.kept, seed=options.seed)
+    except SbmlumpError:  # too large or too long numbers: an offset less
+        return None
+    place = {j: i for i, j in enumerate(problem.kept)}
+    sharing: dict[Fraction, list[DecayingRow]] = {}
+    for one in found:
+        moved = replace(one, row={place[j]: value for j, value in one.row.items()})
+        sharing.setdefault(one.rate, []).append(moved)
+    most = min(settings.most_totals, problem.size - len(problem.pinned) - len(runs.totals) - 1)
+    chosen: list[DecayingRow] = []
+    # rates that several share first: they make the most of one function of time
+    for rows in sorted(sharing.values(), key=len, reverse=True)[: settings.most_rates]:
+        for one in rows:
+            known = [*problem.pinned, *(other.row for other in chosen)]
+            if len(chosen) < most and solve_rows(known, one.row) is None:
+                chosen.append(one)
+    if not chosen:
+        return None
+    pinned = replace(problem, pinned=(*problem.pinned, *(one.row for one in chosen)))
+    return DecayingTotals(pinned, len(problem.pinned), tuple(chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class DecayingTotals:
+    """A problem whose pinned rows are those of the observables, and then totals that decay.
+
+    Attributes
+    ----------
+    problem : ReductionProblem
+    observed : int
+        Rows of the observables.
+    rows : tuple of DecayingRow
+        Over the columns of the problem.
+    """
+
+    problem: ReductionProblem
+    observed: int
+    rows: tuple[DecayingRow, ...]
+
+    def solved(
+        self, written: WrittenSystem, validation: Validation, sample: Sample
+    ) -> tuple[WrittenSystem, Validation]:
+        """The system with functions of time in the place of the totals; errors are infinite should these not agree.
+
+        Parameters
+        ----------
+        written : WrittenSystem
+            With the totals as states.
+        validation : Validation
+            Of that system.
+        sample : Sample
+            The runs of the validation.
+        """
+        errors = np.where(self._agree(validation.reduced, sample), validation.errors, np.inf)
+        return self._functions_of_time(written), replace(validation, errors=errors)
+
+    def _agree(self, reduced: Array, sample: Sample) -> NDArray[np.bool_]:
+        """For each run whether the integrated totals are the functions of time where they are finite."""
+        good = np.ones(len(reduced), dtype=np.bool_)
+        for i, one in enumerate(self.rows):
+            course = reduced[:, :, self.observed + i]
+            rate, level = float(one.rate), float(one.level)
+            wanted = level + (course[:, :1] - level) * np.exp(rate * sample.times)
+            off = np.nan_to_num(np.abs(course - wanted)).max(axis=1)
+            good &= off <= DECAYING.agreement * np.abs(wanted).max(axis=1)
+        return good
+
+    def _functions_of_time(self, written: WrittenSystem) -> WrittenSystem:
+        system, lumping = written.system, written.map
+        graph = system.graph
+        solved = range(self.observed, self.observed + len(self.rows))
+        kept = [i for i in range(system.size) if i not in solved]
+        taken = set(system.taken_ids)
+        functions: dict[Node, Node] = {}
+        constants: list[Constant] = []
+        quantities = dict(system.quantities)
+        decaying: list[tuple[str, Mapping[int, Fraction]]] = []
+        offset = dict(lumping.offset)
+        numbers = system.initial_state()
+        for one, i in zip(self.rows, solved, strict=True):
+            name, start = system.states[i], system.initial[i]
+            if not system.is_symbol(start):
+                id = claim_id(f"{name}_at_start", taken)
+                constants.append(Constant(id, start, computed=True))
+                quantities[id] = Quantity(id, "parameter", name=f"initial value of {name}", written_constant=True)
+                decaying.append((id, lumping.matrix.rows[i]))
+                start = graph.symbol(id)
+            level = graph.number(one.level)
+            factor = graph.call("exp", (graph.mul((graph.number(one.rate), graph.time())),))
+            functions[graph.symbol(name)] = graph.add((level, graph.mul((graph.sub(start, level), factor))))
+            for j, value in lumping.lift.rows[i].items():
+                offset[j] = offset.get(j, Fraction(0)) + value * Fraction(repr(float(numbers[i])))
+        rhs = graph.substitute([system.rhs[i] for i in kept], functions)
+        values = graph.substitute([one.value for one in system.assigned], functions)
+        assigned = [Assigned(graph.name(symbol), node) for symbol, node in functions.items()]
+        assigned += [replace(one, value=node) for one, node in zip(system.assigned, values, strict=True)]
+        smaller = replace(
+            system,
+            states=tuple(system.states[i] for i in kept),
+            initial=tuple(system.initial[i] for i in kept),
+            rhs=tuple(rhs),
+            constants=(*system.constants, *constants),
+            assigned=tuple(assigned),
+            quantities=quantities,
+        )
+        states = lumping.matrix.states
+        rows, lift = (
+            LumpingMatrix(states, tuple(table.rows[i] for i in kept)) for table in (lumping.matrix, lumping.lift)
+        )
+        return replace(
+            written,
+            system=smaller,
+            map=AffineLumping(rows, lift, {j: v for j, v in offset.items() if v}, lumping.totals, tuple(decaying)),
+            lumps=tuple(written.lumps[i] for i in kept),
+        )
+
+
+class _Candidates(Protocol):
+    """Reductions of each size; see :class:`sbmlump.methods.approximate.run.Candidates`."""
+
+    def proposals(self, size: int) -> Iterator[Proposal]: ...
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]: ...
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]: ...
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]: ...
+
+
+C = TypeVar("C", bound=_Candidates)
+
+
+@dataclass(frozen=True, slots=True)
+class BothCandidates(Generic[C]):
+    """Candidates with and without totals that decay; those with them have as many components more than their size.
+
+    Attributes
+    ----------
+    plain : Candidates
+    decaying : DecayingTotals or None
+    pinned : Candidates or None
+        Of the problem with these totals pinned, where there are any.
+    """
+
+    plain: C
+    decaying: DecayingTotals | None = None
+    pinned: C | None = None
+
+    def proposals(self, size: int) -> Iterator[Proposal]:
+        """Reductions of one size and their worst training errors, the best first."""
+        kinds = [(one.proposals(size + more), more) for one, more in self._kinds(size)]
+        yield from heapq.merge(*(self._marked(found, more) for found, more in kinds), key=lambda pair: pair[1])
+
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+        """The best candidate of one size, refined a little, and its worst training error."""
+        one, more = self._better(size)[0]
+        return list(self._marked(one.improved(size + more, wanted), more))
+
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
+        """The better kind refined from more runs."""
+        one, more = self._better(size)[0]
+        yield from self._marked(one.relearned(size + more, wanted, near), more)
+
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """Refined from more runs and several starts, to the end; the better kind first."""
+        for one, more in self._better(size):
+            yield from self._marked(one.thorough(size + more, wanted), more)
+
+    def _kinds(self, size: int) -> list[tuple[C, int]]:
+        """Kinds of candidates that have room for that size, and the components that each has more."""
+        found = [(self.plain, 0)]
+        if self.decaying is not None and self.pinned is not None:
+            more = len(self.decaying.rows)
+            if size + more <= self.decaying.problem.size:
+                found.insert(0, (self.pinned, more))
+        return found
+
+    def _better(self, size: int) -> list[tuple[C, int]]:
+        """The same, the one with the best candidate before refinement first."""
+        kinds = self._kinds(size)
+        if len(kinds) == 1:
+            return kinds
+        best = [next((worst for _, worst in one.proposals(size + more)), math.inf) for one, more in kinds]
+        return [kinds[i] for i in sorted(range(len(kinds)), key=best.__getitem__)]
+
+    @staticmethod
+    def _marked(found: Iterable[Proposal], more: int) -> Iterator[Proposal]:
+        return ((_as_decaying(one, more), worst) for one, worst in found)
+
+
+def _as_decaying(one: Affine, more: int) -> Affine:
+    return replace(one, decaying=more, label=f"decaying totals, {one.label}") if more else one
