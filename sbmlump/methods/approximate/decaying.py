@@ -2,9 +2,9 @@
 
 Rows v with v·f(x) = μ(v·x − a) for every x, as growth and turnover at one rate make them, are pinned in L beside the
 observables. Then v·x̂ = τ for the component τ = v·x of the reduced state, because L L̄ = I, so that its rate is μ(τ − a)
-whatever the rest of the projection is, and τ(t) = a + (v·x(0) − a)·exp(μt) exactly. What is written has a rule in time in
-the place of that component; x̂ = L̄y + Gw(t) with w(t) = (1, Wx(0), τ(t)) is all that is left of it. So the search, the
-refinement and the measuring treat such a component as a pinned state, and only sizes are counted without it.
+whatever the rest of the projection is, and τ(t) = a + (v·x(0) − a)·exp(μt). What is written has a rule in time in its
+place; x̂ = L̄y + Gw(t) with w(t) = (1, Wx(0), τ(t)) is all that is left of it. So the search, the refinement and the
+measuring treat such a component as a pinned state, and only sizes are counted without it.
 """
 
 from __future__ import annotations
