@@ -42,7 +42,7 @@ from sbmlump.linalg.rational import (
     without_zeros,
 )
 from sbmlump.model.domains import BadPrimeError, PrimeField
-from sbmlump.model.graph import Graph, Node
+from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.program import Program, Tape, where_defined
 from sbmlump.model.properties import with_double_constants
 from sbmlump.model.system import (
@@ -834,8 +834,29 @@ class _DecayingTotals:
                 if solve_rows(chosen, row) is None:
                     chosen.append(row)
                     found += self._for_some_values(row, value, set_by=set_by)
+        found = [other for one in found for other in self._without_conditions(one)]
         limit = self.settings.most_weight_bits
         return [one for one in found if all(v.numerator.bit_length() <= limit for v in one.weights.values())]
+
+    def _without_conditions(self, total: DecayingTotal) -> list[DecayingTotal]:
+        """The total with the constants that conditions in its rate and inflow ask about at their values.
+
+        No infix text holds conditions. Nothing where such a constant is kept.
+        """
+        graph = self.graph
+        conditional = [
+            node
+            for node in graph.reachable([total.rate, total.inflow])
+            if graph.op(node) is Op.PIECEWISE or (graph.op(node) is Op.CALL and graph.name(node) in LOGIC | RELATIONS)
+        ]
+        asked = graph.symbols(conditional)
+        if not conditional:
+            return [total]
+        if asked & self.keep:
+            return []
+        fixed = self.system.specialised({c.id for c in self.system.constants} - asked)
+        rate, inflow = graph.substitute([total.rate, total.inflow], fixed)
+        return [replace(total, rate=rate, inflow=inflow, rests_on=tuple(sorted({*total.rests_on, *asked})))]
 
     def at_values(self, value: Fraction, row: Row) -> DecayingRow | None:
         """A row over states as they are; ``None`` where sizes of compartments that change weigh them."""
