@@ -9,12 +9,10 @@ measuring treat such a component as a pinned state, and only sizes are counted w
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +21,6 @@ from sbmlump.dynamics.ensemble import ReductionProblem, Sample
 from sbmlump.errors import SbmlumpError
 from sbmlump.linalg.rational import solve_rows
 from sbmlump.methods.approximate.learning_runs import LearningRuns
-from sbmlump.methods.approximate.search import Proposal
-from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.methods.approximate.validate import Validation
 from sbmlump.methods.approximate.write import WrittenSystem
 from sbmlump.model.graph import Node
@@ -33,7 +29,7 @@ from sbmlump.model.reduced import AffineLumping, LumpingMatrix
 from sbmlump.model.system import Assigned, Constant, Quantity
 from sbmlump.structure.laws import DecayingRow, decaying_rows
 
-__all__ = ["BothCandidates", "DecayingTotals", "decaying_totals_of"]
+__all__ = ["DecayingTotals", "decaying_totals_of"]
 
 
 Array = NDArray[np.float64]
@@ -191,77 +187,3 @@ class DecayingTotals:
             map=AffineLumping(rows, lift, {j: v for j, v in offset.items() if v}, lumping.totals, tuple(decaying)),
             lumps=tuple(written.lumps[i] for i in kept),
         )
-
-
-class _Candidates(Protocol):
-    """Reductions of each size; see :class:`sbmlump.methods.approximate.run.Candidates`."""
-
-    def proposals(self, size: int) -> Iterator[Proposal]: ...
-    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]: ...
-    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]: ...
-    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]: ...
-
-
-C = TypeVar("C", bound=_Candidates)
-
-
-@dataclass(frozen=True, slots=True)
-class BothCandidates(Generic[C]):
-    """Candidates with and without totals that decay; those with them have as many components more than their size.
-
-    Attributes
-    ----------
-    plain : Candidates
-    decaying : DecayingTotals or None
-    pinned : Candidates or None
-        Of the problem with these totals pinned, where there are any.
-    """
-
-    plain: C
-    decaying: DecayingTotals | None = None
-    pinned: C | None = None
-
-    def proposals(self, size: int) -> Iterator[Proposal]:
-        """Reductions of one size and their worst training errors, the best first."""
-        kinds = [(one.proposals(size + more), more) for one, more in self._kinds(size)]
-        yield from heapq.merge(*(self._marked(found, more) for found, more in kinds), key=lambda pair: pair[1])
-
-    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
-        """The best candidate of one size, refined a little, and its worst training error."""
-        one, more = self._better(size)[0]
-        return list(self._marked(one.improved(size + more, wanted), more))
-
-    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
-        """The better kind refined from more runs."""
-        one, more = self._better(size)[0]
-        yield from self._marked(one.relearned(size + more, wanted, near), more)
-
-    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
-        """Refined from more runs and several starts, to the end; the better kind first."""
-        for one, more in self._better(size):
-            yield from self._marked(one.thorough(size + more, wanted), more)
-
-    def _kinds(self, size: int) -> list[tuple[C, int]]:
-        """Kinds of candidates that have room for that size, and the components that each has more."""
-        found = [(self.plain, 0)]
-        if self.decaying is not None and self.pinned is not None:
-            more = len(self.decaying.rows)
-            if size + more <= self.decaying.problem.size:
-                found.insert(0, (self.pinned, more))
-        return found
-
-    def _better(self, size: int) -> list[tuple[C, int]]:
-        """The same, the one with the best candidate before refinement first."""
-        kinds = self._kinds(size)
-        if len(kinds) == 1:
-            return kinds
-        best = [next((worst for _, worst in one.proposals(size + more)), math.inf) for one, more in kinds]
-        return [kinds[i] for i in sorted(range(len(kinds)), key=best.__getitem__)]
-
-    @staticmethod
-    def _marked(found: Iterable[Proposal], more: int) -> Iterator[Proposal]:
-        return ((_as_decaying(one, more), worst) for one, worst in found)
-
-
-def _as_decaying(one: Affine, more: int) -> Affine:
-    return replace(one, decaying=more, label=f"decaying totals, {one.label}") if more else one

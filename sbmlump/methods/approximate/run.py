@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.vector_field import Budget
 from sbmlump.errors import LimitError, Reason, UsageError
-from sbmlump.methods.approximate.decaying import BothCandidates, decaying_totals_of
+from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
 from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
 from sbmlump.methods.approximate.options import ApproximateOptions, UnreachableError, check_options
 from sbmlump.methods.approximate.search import (
@@ -133,6 +134,7 @@ class Candidates:
         self._search: Search | None = None
         self._wide: Search | None = None
         self._deep: Search | None = None
+        self.decaying: DecayingTotals | None = None
         self._span: JacobianSpan | None = None
 
     @property
@@ -283,20 +285,74 @@ class Candidates:
         return sorted(found, key=lambda pair: pair[1])
 
 
+class CandidatesWithTotals(Candidates):
+    """Candidates with and without totals that decay; those with them have as many components more than their size."""
+
+    def __init__(
+        self,
+        runs: LearningRuns,
+        decaying: DecayingTotals,
+        budget: Budget,
+        progress: Progress = lambda _: None,
+        wanted: float | None = None,
+        settings: RefinementSettings = STANDARD_REFINEMENT,
+    ) -> None:
+        super().__init__(runs, budget, progress, wanted, settings)
+        self.decaying = decaying
+        self._plain = Candidates(runs, budget, progress, wanted, settings)
+        self._pinned = Candidates(replace(runs, problem=decaying.problem), budget, progress, wanted, settings)
+
+    def proposals(self, size: int) -> Iterator[Proposal]:
+        """Reductions of one size and their worst training errors, the best first."""
+        found = [self._marked(one.proposals(size + more), more) for one, more in self._kinds(size)]
+        yield from heapq.merge(*found, key=lambda pair: pair[1])
+
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+        """The best candidate of one size, refined a little, and its worst training error."""
+        one, more = self._better(size)[0]
+        return list(self._marked(one.improved(size + more, wanted), more))
+
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
+        """The better kind refined from more runs."""
+        one, more = self._better(size)[0]
+        yield from self._marked(one.relearned(size + more, wanted, near), more)
+
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """Refined from more runs and several starts, to the end; the better kind first."""
+        for one, more in self._better(size):
+            yield from self._marked(one.thorough(size + more, wanted), more)
+
+    def _kinds(self, size: int) -> list[tuple[Candidates, int]]:
+        """Kinds of candidates that have room for that size, and the components that each has more."""
+        more = len(self.decaying.rows) if self.decaying is not None else 0
+        found = [(self._pinned, more), (self._plain, 0)]
+        return found if size + more <= self.runs.problem.size else found[1:]
+
+    def _better(self, size: int) -> list[tuple[Candidates, int]]:
+        """The same, the one with the best candidate before refinement first."""
+        best = {
+            more: next((worst for _, worst in one.proposals(size + more)), math.inf) for one, more in self._kinds(size)
+        }
+        return sorted(self._kinds(size), key=lambda kind: best[kind[1]])
+
+    @staticmethod
+    def _marked(found: Iterable[Proposal], more: int) -> Iterator[Proposal]:
+        for one, worst in found:
+            yield (replace(one, decaying=more, label=f"decaying totals, {one.label}") if more else one), worst
+
+
 def _candidates(
     runs: LearningRuns,
     budget: Budget,
     progress: Progress,
     wanted: float | None = None,
     settings: RefinementSettings = STANDARD_REFINEMENT,
-) -> BothCandidates[Candidates]:
-    """Candidates, and such with totals that decay as known functions of time where there are any."""
+) -> Candidates:
+    """Candidates, also with totals that decay as known functions of time where there are any."""
     decaying = decaying_totals_of(runs)
-    plain = Candidates(runs, budget, progress, wanted, settings)
     if decaying is None:
-        return BothCandidates(plain)
-    others = Candidates(replace(runs, problem=decaying.problem), budget, progress, wanted, settings)
-    return BothCandidates(plain, decaying, others)
+        return Candidates(runs, budget, progress, wanted, settings)
+    return CandidatesWithTotals(runs, decaying, budget, progress, wanted, settings)
 
 
 # -- one approximate reduction -----------------------------------------------------------------------
@@ -305,11 +361,11 @@ def _candidates(
 class _Proposer:
     """Candidates that are measured; with a budget, what that costs counts."""
 
-    def __init__(self, candidates: BothCandidates[Candidates], budget: Budget | None, progress: Progress) -> None:
+    def __init__(self, candidates: Candidates, budget: Budget | None, progress: Progress) -> None:
         self._decaying = candidates.decaying
         self.proposals: Callable[[int], Iterator[Proposal]] = candidates.proposals
         self.improved, self.relearned, self.thorough = candidates.improved, candidates.relearned, candidates.thorough
-        self._runs = candidates.plain.runs
+        self._runs = candidates.runs
         self._budget = budget
         self._progress = progress
 
@@ -369,8 +425,7 @@ class Job:
         """
         o, runs = self.options, self.runs
         if o.tolerance is not None:
-            one = self.candidates.plain.at_tolerance(o.tolerance)
-            return self._finished(self._last().measured(one, math.nan), False)
+            return self._finished(self._last().measured(self.candidates.at_tolerance(o.tolerance), math.nan), False)
         least = len(runs.problem.pinned)
         if o.max_size is not None and least > o.max_size:
             message = f"the observables alone need {least} states; --max-size {o.max_size} is too small"
@@ -520,10 +575,8 @@ def curve(
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
 
 
-def _one_curve(
-    candidates: BothCandidates[Candidates], max_size: int | None, progress: Progress, clock: Clock
-) -> Iterator[CurvePoint]:
-    runs, options = candidates.plain.runs, candidates.plain.options
+def _one_curve(candidates: Candidates, max_size: int | None, progress: Progress, clock: Clock) -> Iterator[CurvePoint]:
+    runs, options = candidates.runs, candidates.options
     problem, algorithm = runs.problem, options.algorithm
     readout = Readout(problem)
     constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
@@ -533,7 +586,7 @@ def _one_curve(
     for size in range(len(problem.pinned), most + 1):
         begin = clock()
         progress(f"{algorithm}, {size} states")
-        if algorithm == "balanced" and best[0] <= candidates.plain.settings.solver_accuracy:
+        if algorithm == "balanced" and best[0] <= candidates.settings.solver_accuracy:
             yield CurvePoint(size, algorithm, best[0], best[1], 0.0)
             continue
         refined = candidates.improved(size) if options.refine and not runs.large else []
