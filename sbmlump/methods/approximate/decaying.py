@@ -14,15 +14,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sbmlump.dynamics.ensemble import ReductionProblem, Sample
+from sbmlump.dynamics.ensemble import ReductionProblem
 from sbmlump.errors import SbmlumpError
 from sbmlump.linalg.rational import solve_rows
 from sbmlump.methods.approximate.learning_runs import LearningRuns
-from sbmlump.methods.approximate.validate import Validation
-from sbmlump.methods.approximate.write import WrittenSystem
+from sbmlump.methods.approximate.write import Course, WrittenSystem
 from sbmlump.model.graph import Node
 from sbmlump.model.names import claim_id
 from sbmlump.model.reduced import AffineLumping, LumpingMatrix
@@ -30,10 +26,6 @@ from sbmlump.model.system import Assigned, Constant, Quantity
 from sbmlump.structure.laws import DecayingRow, decaying_rows
 
 __all__ = ["DecayingTotals", "decaying_totals_of"]
-
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +40,11 @@ class DecayingSettings:
         Different rates: a linear model has one a state, and is then solved rather than reduced.
     most_totals : int
         Each is a component that candidates are integrated with.
-    agreement : float
-        Of the magnitude of a total along the runs: so near its integrated course has to be to its function of time.
     """
 
     most_states: int = 200
     most_rates: int = 3
     most_totals: int = 8
-    agreement: float = 1e-4
 
 
 DECAYING: Final = DecayingSettings()
@@ -111,35 +100,8 @@ class DecayingTotals:
     observed: int
     rows: tuple[DecayingRow, ...]
 
-    def solved(
-        self, written: WrittenSystem, validation: Validation, sample: Sample
-    ) -> tuple[WrittenSystem, Validation]:
-        """The system with functions of time in the place of the totals; errors are infinite should these not agree.
-
-        Parameters
-        ----------
-        written : WrittenSystem
-            With the totals as states.
-        validation : Validation
-            Of that system.
-        sample : Sample
-            The runs of the validation.
-        """
-        errors = np.where(self._agree(validation.reduced, sample), validation.errors, np.inf)
-        return self._functions_of_time(written), replace(validation, errors=errors)
-
-    def _agree(self, reduced: Array, sample: Sample) -> NDArray[np.bool_]:
-        """For each run whether the integrated totals are the functions of time where they are finite."""
-        good = np.ones(len(reduced), dtype=np.bool_)
-        for i, one in enumerate(self.rows):
-            course = reduced[:, :, self.observed + i]
-            rate, level = float(one.rate), float(one.level)
-            wanted = level + (course[:, :1] - level) * np.exp(rate * sample.times)
-            off = np.nan_to_num(np.abs(course - wanted)).max(axis=1)
-            good &= off <= DECAYING.agreement * np.abs(wanted).max(axis=1)
-        return good
-
-    def _functions_of_time(self, written: WrittenSystem) -> WrittenSystem:
+    def solved(self, written: WrittenSystem) -> WrittenSystem:
+        """The system with functions of time in the place of the totals, which are states of ``written``."""
         system, lumping = written.system, written.map
         graph = system.graph
         solved = range(self.observed, self.observed + len(self.rows))
@@ -186,4 +148,7 @@ class DecayingTotals:
             system=smaller,
             map=AffineLumping(rows, lift, {j: v for j, v in offset.items() if v}, lumping.totals, tuple(decaying)),
             lumps=tuple(written.lumps[i] for i in kept),
+            courses=tuple(
+                Course(i, float(one.rate), float(one.level)) for one, i in zip(self.rows, solved, strict=True)
+            ),
         )

@@ -377,9 +377,9 @@ class _Proposer:
         written = write_projection(
             problem, one, runs.totals, runs.training.scale, keep_parameters=runs.options.perturb_parameters > 0
         )
-        validation = validate(problem, one, written, runs.totals, runs.checking, self._budget)
         if self._decaying is not None and one.decaying:
-            written, validation = self._decaying.solved(written, validation, runs.checking)
+            written = self._decaying.solved(written)
+        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._budget)
         return Try(one, written, validation, training_worst)
 
 

@@ -96,7 +96,7 @@ class Validation:
     errors : ndarray (r,)
         Largest relative error over [0, T] and the observables, of each run; infinite where a run failed.
     reduced : ndarray (r, m, k)
-        Trajectories of the reduced states; NaN beyond a failure.
+        Trajectories of the components of the projection; NaN beyond a failure.
     why : tuple of str
         Failures.
     how : str
@@ -159,15 +159,21 @@ def validate(
         If there is a budget and its limit has been passed.
     """
     told = _Told(problem, written, sample)
+    starts = sample.starts @ one.matrix.T
+    starts[:, written.states] = told.starts
     if one.size + int(sample.vector_field.timed) <= MAX_DENSE:
         constants = constants_of(totals, sample.scale, sample.starts)
-        runs = _projected(one, constants, told.starts, sample, budget)
-        states = runs.states[:, :, : one.size]
-        rates_agree = told.agrees(states, _projected_rates(one, constants, states, sample))
+        runs = _projected(one, constants, starts, sample, budget)
+        states = runs.states[:, :, written.states]
+        whole = written.completed(states, starts, sample.times)
+        rates, terms = (table[:, :, written.states] for table in _projected_rates(one, constants, whole, sample))
+        rates_agree = told.agrees(states, (rates, terms))
         if rates_agree and told.events_agree(states, reduced_resets(sample, [one], constants, np.arange(len(states)))):
-            return told.validation(states, runs, "the projected equations; the written ones agree with them")
+            how = "the projected equations; the written ones agree with them"
+            return replace(told.validation(states, runs, how), reduced=whole)
     runs, states = told.integrated(budget)
-    return told.validation(states, runs, "the written equations")
+    whole = written.completed(states, starts, sample.times)
+    return replace(told.validation(states, runs, "the written equations"), reduced=whole)
 
 
 def _projected(one: Affine, constants: Array, starts: Array, sample: Sample, budget: Budget | None) -> Runs:
