@@ -115,7 +115,14 @@ class Candidates:
     wanted : float, optional
         The error that is aimed at; comparisons are as accurate as that needs.
     settings : RefinementSettings
+
+    Attributes
+    ----------
+    decaying : DecayingTotals or None
+        Totals that decay as functions of time in some of them.
     """
+
+    decaying: DecayingTotals | None = None
 
     def __init__(
         self,
@@ -134,7 +141,6 @@ class Candidates:
         self._search: Search | None = None
         self._wide: Search | None = None
         self._deep: Search | None = None
-        self.decaying: DecayingTotals | None = None
         self._span: JacobianSpan | None = None
 
     @property
@@ -362,12 +368,12 @@ class _Proposer:
     """Candidates that are measured; with a budget, what that costs counts."""
 
     def __init__(self, candidates: Candidates, budget: Budget | None, progress: Progress) -> None:
-        self._decaying = candidates.decaying
         self.proposals: Callable[[int], Iterator[Proposal]] = candidates.proposals
         self.improved, self.relearned, self.thorough = candidates.improved, candidates.relearned, candidates.thorough
         self._runs = candidates.runs
         self._budget = budget
         self._progress = progress
+        self._decaying = candidates.decaying
 
     def measured(self, one: Affine, training_worst: float) -> Try:
         """Write a projection as a system and measure it on the validation runs."""
