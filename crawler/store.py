@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from crawler.content import sha256
+from crawler.content import plain_text, sha256
 from crawler.errors import StoreError, busy_store, store_error
 
 __all__ = [
@@ -117,7 +117,7 @@ class Record:
     def line(self) -> bytes:
         """One line of JSON, newline included."""
         value = {_KEYS.get(key, key): item for key, item in asdict(self).items()}
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        return plain_text(json.dumps(value, ensure_ascii=False)).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
