@@ -412,6 +412,19 @@ class Session:
             The crawl was told to stop.
         """
         url = self.url(path, params)
+        return self.get_url(url, read=read, limit=limit, etag=etag, accept=accept, proof=proof)
+
+    def get_url(
+        self,
+        url: str,
+        *,
+        read: Callable[[Response], T],
+        limit: int,
+        etag: str | None = None,
+        accept: str = "*/*",
+        proof: Callable[[bytes], bool] | None = None,
+    ) -> ParsedResponse[T]:
+        """As :meth:`get`, for an address as it is written."""
         headers = {"Accept": accept} | ({"If-None-Match": etag} if etag else {})
         doubts: list[bytes] = []
         refusals = 0
