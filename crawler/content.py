@@ -7,6 +7,7 @@ import io
 import posixpath
 import re
 import stat
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -224,6 +225,35 @@ def is_archive(data: bytes) -> bool:
     return data.startswith(_ZIP_MARK)
 
 
+_ENTRY: Final = struct.Struct("<4s4xH18xHHH12x")  # of the directory: signature, flags, lengths of name, extra, comment
+_ENTRY_BYTES: Final = 46
+_NAME_IS_UTF_8: Final = 0x800
+
+
+def _opened(data: bytes) -> zipfile.ZipFile:
+    """A zip file whose directory may hold names that are not the UTF-8 they say to be."""
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(io.BytesIO(_readable_names(data)))
+
+
+def _readable_names(data: bytes) -> bytes:
+    """The archive with the flag of UTF-8 taken from each name that is not: only that member is unreadable then."""
+    changed = bytearray(data)
+    at = data.find(b"PK\x01\x02")
+    while at >= 0 and at + _ENTRY_BYTES <= len(data):
+        mark, flags, *lengths = _ENTRY.unpack_from(data, at)
+        if mark != b"PK\x01\x02":
+            break
+        try:
+            data[at + _ENTRY_BYTES : at + _ENTRY_BYTES + lengths[0]].decode()
+        except UnicodeDecodeError:
+            changed[at + 8 : at + 10] = (flags & ~_NAME_IS_UTF_8).to_bytes(2, "little")
+        at += _ENTRY_BYTES + sum(lengths)
+    return bytes(changed)
+
+
 class Archive:
     """A zip file in memory, checked as a whole when it is opened.
 
@@ -237,7 +267,7 @@ class Archive:
         self.name = name
         self._limits = limits or ArchiveLimits()
         try:
-            self._zip = zipfile.ZipFile(io.BytesIO(data))
+            self._zip = _opened(data)
         except (*ODD_DATA, OSError) as error:
             raise ArchiveError("broken-archive", f"{name} is not a readable zip file: {error}") from error
         self._check(len(data))

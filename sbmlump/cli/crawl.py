@@ -117,6 +117,7 @@ def _network(
         session = Session(base_url, hosts, manners)
         try:
             with Store.writable(store, wait) as opened, _progress(quiet or as_json) as progress:
+                _tell_remark(opened)
                 return crawl(make(session), session, opened, wish, progress)
         finally:
             session.close()
@@ -136,6 +137,7 @@ def _import(origin: Path, store: Path, limit: int | None, wait: float, as_json: 
 
     def work() -> CrawlSummary:
         with Store.writable(store, wait) as opened, _progress(quiet or as_json) as progress:
+            _tell_remark(opened)
             return import_files(opened, origin, limit, lambda done, total: progress.step(done, total, 0))
 
     return _told(work, as_json, again=False)
@@ -244,6 +246,11 @@ def _print_reasons(reasons: list[Reason]) -> None:
         say(f"  [{reason.code}] {reason.message}", err=True)
     if len(reasons) > _MOST_SHOWN:
         say(f"  … and {len(reasons) - _MOST_SHOWN} more (--json lists them)", err=True)
+
+
+def _tell_remark(store: Store) -> None:
+    if store.remark is not None:
+        say(store.remark, err=True)
 
 
 def _tell_damaged(lines: tuple[int, ...]) -> None:

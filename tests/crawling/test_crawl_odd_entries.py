@@ -29,6 +29,7 @@ from crawler import (
     crawl,
     import_files,
     is_page,
+    list_models,
     master_sbml,
     open_store,
     retry_after,
@@ -448,6 +449,15 @@ def test_a_damaged_member_is_one_entry_of_an_import(tmp_path: Path, method: int)
     assert (summary.present, codes(summary)) == (1, {"odd": "broken-archive"})
 
 
+def test_a_member_whose_name_is_not_utf_8_is_one_entry_of_an_import(tmp_path: Path) -> None:
+    data = zipped({"gr\u00fcn.xml": sbml("odd"), "bl\u00e4u.xml": sbml("blue"), "good.xml": sbml("good")})
+    (tmp_path / "in.zip").write_bytes(data.replace("gr\u00fcn".encode(), b"gr\xff\xfen"))
+    with Store.writable(tmp_path / "s") as store:
+        summary = import_files(store, tmp_path / "in.zip")
+    assert (summary.wanted, summary.present) == (3, 2)
+    assert list(codes(summary).values()) == ["broken-archive"]
+
+
 def test_a_name_that_is_not_utf_8_is_imported(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -460,6 +470,7 @@ def test_a_name_that_is_not_utf_8_is_imported(tmp_path: Path) -> None:
     assert sorted(records) == sorted(set(records))
     assert "plain" in records
     assert all(id.isascii() for id in records)
+    assert [model.id for model in list_models(tmp_path / "in")] == ["m\\xfe", "m\\xff\x1b[31m", "plain"]
     (tmp_path / "s" / "manifest.jsonl").read_text(encoding="utf-8")
 
 
