@@ -158,7 +158,7 @@ class BioModels:
             least = min(size, listed.matches - offset) if offset else 1
             try:
                 page = self._page(query, offset, known, least)
-            except ServiceError as error:
+            except (ServiceError, BadResponseError) as error:
                 if offset == 0 and error.code != "short-page":
                     raise
                 if offset or selection.query is None:
@@ -192,14 +192,14 @@ class BioModels:
         """A page as it comes, however short."""
         try:
             return self._page(query, offset, known, 0)
-        except ServiceError:
+        except (ServiceError, BadResponseError):
             return _Page(0, 0, ())
 
     def _read_identifiers(self, listed: _Listed) -> None:
         """What the search has not listed and the list of ids has."""
         try:
             found = self._all_identifiers(frozenset(listed.entries))
-        except ServiceError as error:
+        except (ServiceError, BadResponseError) as error:
             listed.gaps.append(f"the list of ids could not be read: {error.message}")
             return
         for id in found.ids:

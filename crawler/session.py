@@ -469,10 +469,9 @@ class Session:
                 self._admit()
                 answer = self._once(url, headers, limit)
                 if answer.status not in _REDIRECTS:
+                    if proof is not None and not self._known(urlsplit(url)):
+                        _prove(answer, proof)
                     self._judge(answer)
-                    if proof is not None and not self._known(urlsplit(url)) and not proof(answer.body):
-                        host = urlsplit(url).hostname
-                        raise _AgainError("foreign-file", f"{host}, to which it was redirected, sends another file")
                     return answer
                 url = self._redirected(url, answer, proved=proof is not None)
         except (requests.ConnectTimeout, requests.ReadTimeout) as error:
@@ -544,6 +543,8 @@ class Session:
     def _redirected(self, url: str, answer: Response, *, proved: bool = False) -> str:
         """Where a redirect leads; `proved`: what comes will be compared with a checksum."""
         location = answer.headers.get("location", "")
+        with contextlib.suppress(UnicodeError):  # headers are read as Latin-1, and some servers write UTF-8
+            location = location.encode("latin-1").decode("utf-8")
         try:
             parts = urlsplit(urljoin(url, location))
             place = _place_of(parts)
@@ -560,7 +561,9 @@ class Session:
         # BioModels drops format=json when it redirects to its new host
         before, after = parse_qsl(urlsplit(url).query), parse_qsl(parts.query)
         missing = [(key, value) for key, value in before if key == "format" and key not in dict(after)]
-        return urlunsplit(parts._replace(query=urlencode(after + missing, quote_via=quote)))
+        added = urlencode(missing, quote_via=quote)
+        # all else stays to the letter: it may be signed
+        return urlunsplit(parts._replace(query="&".join(part for part in (parts.query, added) if part)))
 
     def _may_lead_to(self, parts: SplitResult) -> bool:
         """Whether a redirect may lead to a host that is not known: never from outside into a network of ours."""
@@ -601,6 +604,15 @@ class Session:
     def _pause(self, seconds: float) -> None:
         if self.stop.wait(seconds):
             raise StoppedError("stopped", "stopped")
+
+
+def _prove(answer: Response, proof: Callable[[bytes], bool]) -> None:
+    """What another host says counts only if it is the file: neither other bytes nor that there are none."""
+    host = urlsplit(answer.url).hostname
+    if answer.status in (404, 410):
+        raise _AgainError("foreign-file", f"{host}, to which it was redirected, does not have it")
+    if answer.status == 200 and not proof(answer.body):
+        raise _AgainError("foreign-file", f"{host}, to which it was redirected, sends another file")
 
 
 def _place(scheme: str, netloc: str) -> tuple[str, int]:

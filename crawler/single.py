@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from crawler import biomodels
 from crawler.content import is_html, sha256
-from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError
+from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, store_error
 from crawler.fetch import crawl
 from crawler.repository import Selection
 from crawler.session import RequestPolicy, Response, Session, is_loopback
@@ -56,8 +56,13 @@ def stored_model(store: Path, id: str) -> SingleFile | None:
         The store is from a newer version, or cannot be read.
     """
     if not is_store(store):
-        files = (store / f"{id}{suffix}" for suffix in _MODEL)
-        return next((SingleFile(path.read_bytes(), path.name, path.parent) for path in files if path.is_file()), None)
+        try:
+            path = next(path for suffix in _MODEL if (path := store / f"{id}{suffix}").is_file())
+            return SingleFile(path.read_bytes(), path.name, path.parent)
+        except StopIteration:
+            return None
+        except OSError as error:
+            raise store_error(store, error) from error
     opened = open_store(store)
     records = [record for record in opened.records.values() if record.id == id and record.sha256]
     for record in sorted(records, key=lambda each: each.source != "biomodels"):
