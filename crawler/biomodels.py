@@ -200,7 +200,8 @@ class BioModels:
         try:
             found = self._all_identifiers(frozenset(listed.entries))
         except (ServiceError, BadResponseError) as error:
-            listed.gaps.append(f"the list of ids could not be read: {error.message}")
+            if error.code != "refused":  # a service without this list may say so by 403
+                listed.gaps.append(f"the list of ids could not be read: {error.message}")
             return
         for id in found.ids:
             listed.entries.setdefault(id, CatalogueEntry(id))
