@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sbmlump.dynamics import compiled
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.polynomial import Monomial, expand_doubles
 from sbmlump.model.domains import OneProgramDomain
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, Tape, row_colours
+
+if TYPE_CHECKING:
+    from sbmlump.dynamics.kernels import Tables
 
 __all__ = [
     "VectorField",
@@ -278,6 +283,25 @@ class QuadraticField:
         self._rows, self._columns = self._places // n, self._places % n
         self._pointers = np.searchsorted(self._rows, np.arange(n + 1))
 
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> Tables | None:
+        form = self.form
+        return compiled.quadratic_tables(
+            form.constant,
+            form.linear,
+            form.products,
+            form.left,
+            form.right,
+            self._rows,
+            self._columns,
+            self._base,
+            self._slopes,
+        )
+
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""
         return self.form.values(x)
@@ -323,13 +347,27 @@ class ProgramField:
         self._colour, self._colours = np.maximum(colour, 0), max(1, colours)
         self._width = max(1, _BYTES // (24 * max(program.size, 1)))
 
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> Tables | None:
+        return compiled.program_tables(
+            self.program, self._free, self._rows, self._columns, self._colour, self._colours
+        )
+
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""
+        if self._tables is not None:
+            return compiled.rates(self._tables, x, run)
         blocks = [self.program.outputs(tape).T for tape, _ in self._tapes(x, run, 1)]
         return np.ascontiguousarray(np.concatenate(blocks)) if blocks else np.empty((0, self.size))
 
     def jacobians(self, x: Array, run: Indices) -> Array:
         """Jacobians at k points, (k, n, n)."""
+        if self._tables is not None:
+            return compiled.jacobians(self._tables, x, run)
         n, colours = self.size, self._colours
         out = np.zeros((len(x), n, n))
         for tape, block in self._tapes(x, run, colours):
@@ -343,6 +381,8 @@ class ProgramField:
 
     def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
         """Row vectors times Jacobian, (k, q, n)."""
+        if self._tables is not None:
+            return compiled.left_products(self._tables, x, run, rows)
         q, n = rows.shape[1], self.size
         if q > self._colours:
             return np.asarray(rows @ self.jacobians(x, run))

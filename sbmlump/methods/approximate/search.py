@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import StateReset, StepControl
+from sbmlump.dynamics import StateReset, StepControl, compiled
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, largest_values, relative_error
 from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, sweep_back
@@ -26,6 +26,9 @@ from sbmlump.dynamics.vector_field import (
 )
 from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots
 from sbmlump.model.evaluate import Evaluator
+
+if TYPE_CHECKING:
+    from sbmlump.dynamics.kernels import Tables
 
 __all__ = [
     "Ranked",
@@ -113,6 +116,11 @@ class LiftedField:
         offsets = np.stack([constants @ m.offset.T for m in maps])
         self._offset = np.concatenate([offsets, np.zeros((*offsets.shape[:2], timed))], axis=2)
         self._now: _Places | None = None
+
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        full = compiled.tables_of(self._field)
+        return compiled.lifted_tables(full, self._matrix, self._lift, self._offset, self._numbers)
 
     def lifted(self, y: Array, run: Indices) -> Array:
         """x̂ of each point, (k, n)."""
@@ -218,6 +226,10 @@ class TabledField:
             self._linear[part] = linear + cross
             self._square[i] = square.reshape(k * k, k)
             self._slope[i] = (square + square.transpose(1, 0, 2)).transpose(0, 2, 1)
+
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        return compiled.candidate_tables(self._starts, self._constant, self._linear, self._square, self._slope)
 
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""
@@ -402,7 +414,7 @@ def measured_errors(
         with np.errstate(all="ignore"):
             off = relative_error(np.abs(readout(times[index], values[:, :p]) - reference[start, index]), size[start])
         now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
-        errors[places] = np.maximum(errors[places], now)
+        np.maximum.at(errors, places, now)
         return np.asarray(now > give_up)
 
     most = sample.most_steps(relative, SEARCH.steps, SEARCH.least_steps, SEARCH.patience)
@@ -1040,7 +1052,7 @@ class _Refinement:
         def watch(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
             off = np.abs(values[:, :p] - self.wanted[places % r, index]) / self.size[places % r]
             bad = ~(off.max(axis=1, initial=0.0) < give_up)
-            failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
+            np.minimum.at(failed, places[bad], index[bad])
             return np.asarray(bad)
 
         tolerances = StepControl(1e-5, 1e-7 * magnitude, steps)
