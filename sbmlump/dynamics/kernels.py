@@ -44,7 +44,13 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def _compiled(function: F) -> F:
     """Compile on first use; the result is kept in Numba's cache."""
-    made: F = njit(cache=True, error_model="numpy", nogil=True)(function)
+    made: F = njit(cache=True, error_model="numpy")(function)
+    return made
+
+
+def _inner(function: F) -> F:
+    """The same for what is called by compiled functions alone: without the wrappers for calls from Python."""
+    made: F = njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     return made
 
 
@@ -330,15 +336,29 @@ class _Space(NamedTuple):
     onto: Array  # (n, k): L times the Jacobian of the full field, transposed
 
 
+@_inner
+def _copy(source: Array, target: Array) -> None:
+    """Copy a vector (an assignment to a slice would bring with it, compiled, the texts of its errors)."""
+    for i in range(len(source)):
+        target[i] = source[i]
+
+
+@_inner
+def _clear(table: Array) -> None:
+    for i in range(len(table)):
+        for j in range(table.shape[1]):
+            table[i, j] = 0.0
+
+
 # -- programs --------------------------------------------------------------------------------------
 
 
-@_compiled
+@_inner
 def _truth(condition: bool) -> float:
     return 1.0 if condition else 0.0
 
 
-@_compiled
+@_inner
 def _forward(program: ProgramTables, first: int, values: Array) -> None:
     """Values of all nodes, from those of inputs and leaves, which are the slots up to ``first``."""
     codes, pointers, args = program.codes, program.pointers, program.args
@@ -369,7 +389,7 @@ def _forward(program: ProgramTables, first: int, values: Array) -> None:
         values[first + node] = value
 
 
-@_compiled
+@_inner
 def _function(code: int, low: int, high: int, args: Indices, values: Array) -> float:
     """Value of a function that is no rational operation."""
     a = values[args[low]]
@@ -437,7 +457,7 @@ def _function(code: int, low: int, high: int, args: Indices, values: Array) -> f
     return value
 
 
-@_compiled
+@_inner
 def _of_one(code: int, a: float) -> float:
     """Value of a function of one argument."""
     value = np.nan
@@ -498,7 +518,7 @@ def _of_one(code: int, a: float) -> float:
     return value
 
 
-@_compiled
+@_inner
 def _slope_of_one(code: int, u: float, f: float) -> float:
     """Derivative of a function of one argument, from the argument and the value."""
     slope = 0.0  # floor, ceiling, relations, logic
@@ -555,7 +575,7 @@ def _slope_of_one(code: int, u: float, f: float) -> float:
     return slope
 
 
-@_compiled
+@_inner
 def _passed_on(out: Array, slope: float, to: Array) -> None:
     """Add the adjoint times a slope; an adjoint of 0 passes nothing on, be the slope infinite."""
     if math.isfinite(slope):
@@ -567,7 +587,7 @@ def _passed_on(out: Array, slope: float, to: Array) -> None:
                 to[c] += out[c] * slope
 
 
-@_compiled
+@_inner
 def _backward(program: ProgramTables, first: int, values: Array, adjoint: Array) -> None:
     """Vector–Jacobian products, a column each: from the adjoints of the roots to those of the inputs."""
     codes, pointers, args = program.codes, program.pointers, program.args
@@ -633,25 +653,26 @@ def _backward(program: ProgramTables, first: int, values: Array, adjoint: Array)
             _passed_on(out, slope, adjoint[args[low]])
 
 
-@_compiled
+@_inner
 def _program_values(program: ProgramTables, x: Array, run: int, values: Array) -> int:
     """Values of all slots at a state; the number of slots before the first node is returned."""
     inputs = len(x) + len(program.free)
-    values[: len(x)] = x
+    _copy(x, values)
     for i in range(len(program.free)):
         values[len(x) + i] = program.free[i, run]
-    values[inputs : inputs + len(program.leaves)] = program.leaves
+    for i in range(len(program.leaves)):
+        values[inputs + i] = program.leaves[i]
     first = inputs + len(program.leaves)
     _forward(program, first, values)
     return first
 
 
-@_compiled
+@_inner
 def _program_jacobian(program: ProgramTables, x: Array, run: int, values: Array, adjoint: Array, entries: Array) -> None:
     """The entries of the Jacobian, by one backward sweep for all colours of rows."""
     first = _program_values(program, x, run, values)
     swept = adjoint[:, : program.colours]
-    swept[:] = 0.0
+    _clear(swept)
     for i in range(len(program.roots)):
         swept[program.roots[i], program.colour[i]] += 1.0
     _backward(program, first, values, swept)
@@ -662,7 +683,7 @@ def _program_jacobian(program: ProgramTables, x: Array, run: int, values: Array,
 # -- right-hand sides of degree two ----------------------------------------------------------------
 
 
-@_compiled
+@_inner
 def _quadratic_rates(form: QuadraticTables, x: Array, out: Array) -> None:
     for i in range(len(out)):
         value = form.constant[i]
@@ -674,7 +695,7 @@ def _quadratic_rates(form: QuadraticTables, x: Array, out: Array) -> None:
         out[i] = value
 
 
-@_compiled
+@_inner
 def _quadratic_jacobian(form: QuadraticTables, x: Array, entries: Array) -> None:
     for e in range(len(entries)):
         value = form.base[e]
@@ -686,7 +707,7 @@ def _quadratic_jacobian(form: QuadraticTables, x: Array, entries: Array) -> None
 # -- fields ----------------------------------------------------------------------------------------
 
 
-@_compiled
+@_inner
 def _space(tables: Tables, sweeps: int) -> _Space:
     entries = len(tables.program.rows) if tables.is_program else len(tables.quadratic.rows)
     slots = 0
@@ -704,7 +725,7 @@ def _space(tables: Tables, sweeps: int) -> _Space:
     )
 
 
-@_compiled
+@_inner
 def _full_rates(tables: Tables, x: Array, run: int, space: _Space, out: Array) -> None:
     if tables.is_program:
         _program_values(tables.program, x, run, space.values)
@@ -714,7 +735,7 @@ def _full_rates(tables: Tables, x: Array, run: int, space: _Space, out: Array) -
         _quadratic_rates(tables.quadratic, x, out)
 
 
-@_compiled
+@_inner
 def _full_jacobian(tables: Tables, x: Array, run: int, space: _Space) -> None:
     """Entries of the Jacobian of the full field, into ``space.entries``."""
     if tables.is_program:
@@ -723,7 +744,7 @@ def _full_jacobian(tables: Tables, x: Array, run: int, space: _Space) -> None:
         _quadratic_jacobian(tables.quadratic, x, space.entries)
 
 
-@_compiled
+@_inner
 def _lifted(lift: LiftTables, y: Array, candidate: int, start: int, out: Array) -> None:
     table = lift.lift[candidate]
     for i in range(len(out)):
@@ -733,7 +754,7 @@ def _lifted(lift: LiftTables, y: Array, candidate: int, start: int, out: Array) 
         out[i] = value
 
 
-@_compiled
+@_inner
 def _rates(tables: Tables, x: Array, run: int, space: _Space, out: Array) -> None:
     if tables.is_tabled:
         _tabled_rates(tables.candidates, x, run, out)
@@ -753,7 +774,7 @@ def _rates(tables: Tables, x: Array, run: int, space: _Space, out: Array) -> Non
         _full_rates(tables, x, run, space, out)
 
 
-@_compiled
+@_inner
 def _tabled_rates(tabled: CandidateTables, y: Array, run: int, out: Array) -> None:
     k = len(y)
     linear, square = tabled.linear[run], tabled.square[run // tabled.starts]
@@ -770,13 +791,14 @@ def _tabled_rates(tabled: CandidateTables, y: Array, run: int, out: Array) -> No
                 out[c] += weight * row[c]
 
 
-@_compiled
+@_inner
 def _jacobian(tables: Tables, x: Array, run: int, space: _Space, out: Array) -> None:
     """The Jacobian of the field, (k, k)."""
     if tables.is_tabled:
         tabled = tables.candidates
         slope = tabled.slope[run // tabled.starts]
-        out[:] = tabled.linear[run]
+        for i in range(len(x)):
+            _copy(tabled.linear[run, i], out[i])
         for i in range(len(x)):
             for j in range(len(x)):
                 for c in range(len(x)):
@@ -788,7 +810,7 @@ def _jacobian(tables: Tables, x: Array, run: int, space: _Space, out: Array) -> 
         _lifted(lift, x, candidate, start, space.point)
         _left_products(tables, space.point, lift.numbers[start], lift.matrix[candidate], space, space.onto)
         table = lift.lift[candidate]
-        out[:] = 0.0
+        _clear(out)
         for i in range(len(table)):
             for q in range(len(out)):
                 weight = space.onto[i, q]
@@ -797,7 +819,7 @@ def _jacobian(tables: Tables, x: Array, run: int, space: _Space, out: Array) -> 
                         out[q, j] += weight * table[i, j]
     else:
         _full_jacobian(tables, x, run, space)
-        out[:] = 0.0
+        _clear(out)
         if tables.is_program:
             rows, columns = tables.program.rows, tables.program.columns
         else:
@@ -806,7 +828,7 @@ def _jacobian(tables: Tables, x: Array, run: int, space: _Space, out: Array) -> 
             out[rows[e], columns[e]] = space.entries[e]
 
 
-@_compiled
+@_inner
 def _left_products(tables: Tables, x: Array, run: int, matrix: Array, space: _Space, out: Array) -> None:
     """Rows (q, n) times the Jacobian of the full field, transposed: (n, q)."""
     q = len(matrix)
@@ -814,7 +836,7 @@ def _left_products(tables: Tables, x: Array, run: int, matrix: Array, space: _Sp
         program = tables.program
         first = _program_values(program, x, run, space.values)
         swept = space.adjoint[:, :q]
-        swept[:] = 0.0
+        _clear(swept)
         for i in range(len(program.roots)):
             for c in range(q):
                 swept[program.roots[i], c] += matrix[c, i]
@@ -828,7 +850,7 @@ def _left_products(tables: Tables, x: Array, run: int, matrix: Array, space: _Sp
         rows, columns = tables.program.rows, tables.program.columns
     else:
         rows, columns = tables.quadratic.rows, tables.quadratic.columns
-    out[:] = 0.0
+    _clear(out)
     for e in range(len(rows)):
         value, i, j = space.entries[e], rows[e], columns[e]
         for c in range(q):
@@ -867,7 +889,7 @@ def many_left_products(tables: Tables, x: Array, run: Indices, rows: Array, out:
 # -- linear systems --------------------------------------------------------------------------------
 
 
-@_compiled
+@_inner
 def _factorised(a: Array, pivots: Indices) -> bool:
     """LU in place with partial pivoting; false if a pivot is 0 or not finite."""
     n = len(a)
@@ -895,7 +917,7 @@ def _factorised(a: Array, pivots: Indices) -> bool:
     return True
 
 
-@_compiled
+@_inner
 def _solved(a: Array, pivots: Indices, b: Array) -> None:
     """Solve in place by the factors."""
     n = len(a)
@@ -918,7 +940,7 @@ def _solved(a: Array, pivots: Indices, b: Array) -> None:
 # -- trajectories ----------------------------------------------------------------------------------
 
 
-@_compiled
+@_inner
 def _finite(x: Array) -> bool:
     for i in range(len(x)):
         if not math.isfinite(x[i]):
@@ -926,7 +948,7 @@ def _finite(x: Array) -> bool:
     return True
 
 
-@_compiled
+@_inner
 def _safe_rates(tables: Tables, x: Array, run: int, absolute: Array, space: _Space, near: Array, out: Array) -> bool:
     """Rates; where they are not defined, those with what is negative within the tolerance at 0. Whether finite."""
     _rates(tables, x, run, space, out)
@@ -938,7 +960,7 @@ def _safe_rates(tables: Tables, x: Array, run: int, absolute: Array, space: _Spa
     return _finite(out)
 
 
-@_compiled
+@_inner
 def _safe_jacobian(
     tables: Tables, x: Array, run: int, absolute: Array, space: _Space, near: Array, out: Array
 ) -> bool:
@@ -1032,7 +1054,7 @@ def follow(
             if good:
                 for stage in range(6):
                     if stage == 0:
-                        f[:] = where.f[place]
+                        _copy(where.f[place], f)
                     else:
                         # the last stages start where the method of lower order ends
                         for i in range(n):
@@ -1045,7 +1067,8 @@ def follow(
                                 y[i] += weight * u[s, i]
                         _safe_rates(tables, y, run, absolute, space, near, f)
                     right = u[stage]
-                    right[:] = 0.0
+                    for i in range(n):
+                        right[i] = 0.0
                     for s in range(stage):
                         for i in range(n):
                             right[i] += method.c[stage, s] * u[s, i]
@@ -1083,8 +1106,8 @@ def follow(
                     pointer += 1
                 where.pointer[place] = pointer
                 where.t[place] = end
-                x[:] = new
-                where.f[place] = rates
+                _copy(new, x)
+                _copy(rates, where.f[place])
                 fresh = False
             else:
                 factor = min(factor, 1.0)
