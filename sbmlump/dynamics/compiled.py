@@ -193,14 +193,14 @@ def _tables(
         program is not None,
         False,
         candidates is not None,
-        program
-        or module.ProgramTables(real, whole, whole, whole, real, real, whole, whole, whole, whole, 0, table),
+        program or module.ProgramTables(real, whole, whole, whole, real, real, whole, whole, whole, whole, 0, table),
         quadratic
         or module.QuadraticTables(
             real, whole, whole, real, whole, whole, real, whole, whole, whole, whole, real, whole, whole, real
         ),
         module.LiftTables(*(np.empty((0, 0, 0)) for _ in range(3)), whole),
-        candidates or module.CandidateTables(1, table, *(np.empty((0, 0, 0)) for _ in range(2)), np.empty((0, 0, 0, 0))),
+        candidates
+        or module.CandidateTables(1, table, *(np.empty((0, 0, 0)) for _ in range(2)), np.empty((0, 0, 0, 0))),
     )
     return made
 

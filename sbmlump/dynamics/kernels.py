@@ -336,6 +336,23 @@ class _Space(NamedTuple):
     onto: Array  # (n, k): L times the Jacobian of the full field, transposed
 
 
+def _reordered(function: F) -> F:
+    """Likewise, with sums in any order: many terms at once."""
+    made: F = njit(
+        cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"reassoc"}
+    )(function)
+    return made
+
+
+@_reordered
+def _dot(a: Array, b: Array, low: int, high: int) -> float:
+    """Σ a_j·b_j over low ≤ j < high."""
+    total = 0.0
+    for j in range(low, high):
+        total += a[j] * b[j]
+    return total
+
+
 @_inner
 def _copy(source: Array, target: Array) -> None:
     """Copy a vector (an assignment to a slice would bring with it, compiled, the texts of its errors)."""
@@ -607,9 +624,13 @@ def _backward(program: ProgramTables, first: int, values: Array, adjoint: Array)
         elif code == Code.PRODUCT:
             for i in range(low, high):
                 slope = 1.0
-                for j in range(low, high):
-                    if j != i and slope != 0.0:
-                        slope *= values[args[j]]
+                for j in range(low, i):
+                    slope = 0.0 if slope == 0.0 else slope * values[args[j]]
+                if slope != 0.0:
+                    after = 1.0
+                    for j in range(high - 1, i, -1):
+                        after *= values[args[j]]
+                    slope *= after
                 _passed_on(out, slope, adjoint[args[i]])
         elif code == Code.DIVISION:
             top = 1.0 / values[args[low + 1]]
@@ -668,7 +689,9 @@ def _program_values(program: ProgramTables, x: Array, run: int, values: Array) -
 
 
 @_inner
-def _program_jacobian(program: ProgramTables, x: Array, run: int, values: Array, adjoint: Array, entries: Array) -> None:
+def _program_jacobian(
+    program: ProgramTables, x: Array, run: int, values: Array, adjoint: Array, entries: Array
+) -> None:
     """The entries of the Jacobian, by one backward sweep for all colours of rows."""
     first = _program_values(program, x, run, values)
     swept = adjoint[:, : program.colours]
@@ -748,10 +771,7 @@ def _full_jacobian(tables: Tables, x: Array, run: int, space: _Space) -> None:
 def _lifted(lift: LiftTables, y: Array, candidate: int, start: int, out: Array) -> None:
     table = lift.lift[candidate]
     for i in range(len(out)):
-        value = lift.offset[candidate, start, i]
-        for j in range(len(y)):
-            value += table[i, j] * y[j]
-        out[i] = value
+        out[i] = lift.offset[candidate, start, i] + _dot(table[i], y, 0, len(y))
 
 
 @_inner
@@ -766,10 +786,7 @@ def _rates(tables: Tables, x: Array, run: int, space: _Space, out: Array) -> Non
         _full_rates(tables, space.point, lift.numbers[start], space, space.rates)
         table = lift.matrix[candidate]
         for i in range(len(out)):
-            value = 0.0
-            for j in range(len(space.rates)):
-                value += table[i, j] * space.rates[j]
-            out[i] = value
+            out[i] = _dot(table[i], space.rates, 0, len(space.rates))
     else:
         _full_rates(tables, x, run, space, out)
 
@@ -779,10 +796,7 @@ def _tabled_rates(tabled: CandidateTables, y: Array, run: int, out: Array) -> No
     k = len(y)
     linear, square = tabled.linear[run], tabled.square[run // tabled.starts]
     for i in range(k):
-        value = tabled.constant[run, i]
-        for j in range(k):
-            value += linear[i, j] * y[j]
-        out[i] = value
+        out[i] = tabled.constant[run, i] + _dot(linear[i], y, 0, k)
     for i in range(k):
         for j in range(k):
             weight = y[i] * y[j]
@@ -926,15 +940,9 @@ def _solved(a: Array, pivots: Indices, b: Array) -> None:
         if place != k:
             b[k], b[place] = b[place], b[k]
     for i in range(n):
-        value = b[i]
-        for j in range(i):
-            value -= a[i, j] * b[j]
-        b[i] = value
+        b[i] -= _dot(a[i], b, 0, i)
     for i in range(n - 1, -1, -1):
-        value = b[i]
-        for j in range(i + 1, n):
-            value -= a[i, j] * b[j]
-        b[i] = value / a[i, i]
+        b[i] = (b[i] - _dot(a[i], b, i + 1, n)) / a[i, i]
 
 
 # -- trajectories ----------------------------------------------------------------------------------
@@ -961,9 +969,7 @@ def _safe_rates(tables: Tables, x: Array, run: int, absolute: Array, space: _Spa
 
 
 @_inner
-def _safe_jacobian(
-    tables: Tables, x: Array, run: int, absolute: Array, space: _Space, near: Array, out: Array
-) -> bool:
+def _safe_jacobian(tables: Tables, x: Array, run: int, absolute: Array, space: _Space, near: Array, out: Array) -> bool:
     """The Jacobian; where it is infinite or not defined, that at states of at least the tolerance. Whether finite."""
     _jacobian(tables, x, run, space, out)
     for i in range(len(out)):
@@ -1086,7 +1092,9 @@ def follow(
                 good = _safe_rates(tables, new, run, absolute, space, near, rates)
             factor = method.retreat
             if good:
-                factor = method.grow if size == 0.0 else min(max(method.safety * size**-0.25, method.shrink), method.grow)
+                factor = (
+                    method.grow if size == 0.0 else min(max(method.safety * size**-0.25, method.shrink), method.grow)
+                )
             where.count[place] += 1
             if good and size <= 1.0:
                 pointer = where.pointer[place]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.compiled import kernels, owned, tables_of
-from sbmlump.dynamics.vector_field import PRODUCT, Budget, StepWork
+from sbmlump.dynamics.vector_field import PRODUCT, Budget
 from sbmlump.model.domains import ranges
 
 if TYPE_CHECKING:
@@ -106,8 +106,10 @@ class RosenbrockSettings:
         part at most, and a question costs as much as some steps.
     operations : float
         Elementary operations of compiled runs (about half a second) between two looks at interrupts and at the budget.
-    vectors : int
-        Passes over the states of a run in a round, for the budget.
+    squares, vectors : int
+        Passes over a matrix and over the states of a run in a step, for the budget.
+    overhead : float
+        Elementary operations of a step however small, for the budget.
     """
 
     safety: float = 0.9
@@ -118,7 +120,9 @@ class RosenbrockSettings:
     rounding: float = 4e-16
     parts: int = 16
     operations: float = 5e8
-    vectors: int = 150
+    squares: int = 8
+    vectors: int = 100
+    overhead: float = 500.0
 
 
 ROSENBROCK: Final = RosenbrockSettings()
@@ -138,8 +142,8 @@ class BatchField(Protocol):
         """Jacobians at k points, (k, n, n)."""
         ...
 
-    def step_work(self) -> StepWork:
-        """What a step costs."""
+    def step_work(self) -> float:
+        """Elementary operations of six rates and a Jacobian."""
         ...
 
 
@@ -363,9 +367,7 @@ class _Journey:
             while upto < last and (where.pointer[alive] > upto).all():
                 upto = min(upto + part, last)
 
-    def _given_up(
-        self, alive: Indices, seen: Indices, observer: Observer, why: list[str | None]
-    ) -> NDArray[np.bool_]:
+    def _given_up(self, alive: Indices, seen: Indices, observer: Observer, why: list[str | None]) -> NDArray[np.bool_]:
         """Show the outputs since ``seen`` to the observer, and take those runs back that it gives up, (alive,)."""
         where = self._where
         fresh = where.pointer[alive] - seen
@@ -398,8 +400,8 @@ def _padded(rows: tuple[tuple[float, ...], ...]) -> Array:
 def _work_of_step(vector_field: BatchField) -> float:
     """Elementary operations of a step of one run: the field's own, a factorisation and six solutions, some passes."""
     n = vector_field.size
-    own = vector_field.step_work().point
-    return own + 4 * PRODUCT * n**3 + 12 * n * n + ROSENBROCK.vectors * n
+    algebra = PRODUCT * n**3 + ROSENBROCK.squares * n * n + ROSENBROCK.vectors * n
+    return vector_field.step_work() + algebra + ROSENBROCK.overhead
 
 
 def _first_steps(initial: Array, f: Array, times: Array, tolerances: StepControl) -> Array:
@@ -446,7 +448,9 @@ def _round(
         size = np.sqrt(np.mean((error / scale) ** 2, axis=1))
         rates = _rates(vector_field, new, run, tolerances)
         bad = ~(np.isfinite(size) & np.isfinite(rates).all(axis=1))
-        factor = np.where(bad, ROSENBROCK.retreat, np.clip(ROSENBROCK.safety * size**-0.25, ROSENBROCK.shrink, ROSENBROCK.grow))
+        factor = np.where(
+            bad, ROSENBROCK.retreat, np.clip(ROSENBROCK.safety * size**-0.25, ROSENBROCK.shrink, ROSENBROCK.grow)
+        )
         factor = np.where(np.isfinite(factor), factor, ROSENBROCK.grow)
     accepted = (size <= 1.0) & ~bad
     batch.count += 1

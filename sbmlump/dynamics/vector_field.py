@@ -35,41 +35,24 @@ __all__ = [
     "CALL",
     "PRODUCT",
     "Budget",
-    "StepWork",
     "WorkLimitError",
 ]
 
 
 # -- How much work integrations may do -------------------------------------------------------------
 
-# A *unit* stands for about a thousand million elementary array operations: what a step costs is estimated from the size
-# of the right-hand side and the number of runs, never measured by a clock, so that a search that is ended by its limit
-# ends at the same place everywhere.
+# A *unit* stands for a thousand million elementary operations, about a second of one core by the compiled engine: what a
+# step costs is estimated from the size of the right-hand side, never measured by a clock, and the same whichever engine
+# makes it, so that a search that is ended by its limit ends at the same place everywhere.
 
 
 CALL: Final = 1e4  # operations that one call of an array routine is worth, however small its arrays
 PRODUCT: Final = 0.3  # operations that a multiplication within a matrix product is worth
-_UNIT: Final = 1e9  # operations in a unit of work: about a second of one core
+_UNIT: Final = 1e9  # operations in a unit of work
 
 
 class WorkLimitError(LimitError):
     """The work that was allowed is used up."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepWork:
-    """Elementary operations of one step of a stiff method: six right-hand sides and a Jacobian.
-
-    Attributes
-    ----------
-    call : float
-        However many runs make the step at once.
-    point : float
-        More for each run.
-    """
-
-    call: float
-    point: float
 
 
 class Budget:
@@ -207,8 +190,8 @@ class VectorField(Protocol):
         """Jacobian at one point, sparse (n, n)."""
         ...
 
-    def step_work(self, rows: int | None = None) -> StepWork:
-        """What a step costs; with so many rows times the Jacobian instead of all of it."""
+    def step_work(self, rows: int | None = None) -> float:
+        """Elementary operations of six rates and a Jacobian; with so many rows times it instead of all of it."""
         ...
 
     def rate_work(self) -> float:
@@ -325,11 +308,10 @@ class QuadraticField:
         """Elementary operations of the rates at one point."""
         return 2.0 * (self.form.products.nnz + self.form.linear.nnz + 3 * len(self.form.left))
 
-    def step_work(self, rows: int | None = None) -> StepWork:
-        """What a step costs."""
-        n = self.size
-        product = 0 if rows is None else PRODUCT * rows * n * n
-        return StepWork(7 * 5 * CALL, 6 * self.rate_work() + 2 * self._slopes.nnz + n * n + product)
+    def step_work(self, rows: int | None = None) -> float:
+        """Elementary operations of six rates and a Jacobian, or so many rows times it."""
+        product = self.size**2 if rows is None else rows * len(self._places)
+        return 6 * self.rate_work() + 2 * self._slopes.nnz + product
 
 
 class ProgramField:
@@ -353,9 +335,7 @@ class ProgramField:
 
     @cached_property
     def _tables(self) -> Tables | None:
-        return compiled.program_tables(
-            self.program, self._free, self._rows, self._columns, self._colour, self._colours
-        )
+        return compiled.program_tables(self.program, self._free, self._rows, self._columns, self._colour, self._colours)
 
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""
@@ -404,12 +384,11 @@ class ProgramField:
         """Elementary operations of the rates at one point."""
         return float(self.program.size * _SLOT)
 
-    def step_work(self, rows: int | None = None) -> StepWork:
-        """What a step costs: a backward sweep as much as two forward ones."""
+    def step_work(self, rows: int | None = None) -> float:
+        """Elementary operations of six rates and a Jacobian, or so many rows times it."""
         sweeps = self._colours if rows is None else min(rows, self._colours)
-        product = PRODUCT * rows * self.size**2 if rows is not None and rows > self._colours else 0
-        points = self.rate_work() * (6 + 1 + 2 * sweeps)
-        return StepWork(self.program.calls * CALL * (6 + 1 + 2), points + product)
+        product = rows * len(self._rows) if rows is not None and rows > self._colours else 0
+        return self.rate_work() * (6 + 1 + 1) + 2 * sweeps * self.program.size + product
 
     def _tapes(self, x: Array, run: Indices, copies: int) -> list[tuple[Tape[np.float64], slice]]:
         points = x.T

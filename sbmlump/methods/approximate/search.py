@@ -15,11 +15,9 @@ from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, large
 from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, sweep_back
 from sbmlump.dynamics.vector_field import (
-    CALL,
     PRODUCT,
     Budget,
     QuadraticField,
-    StepWork,
     VectorField,
     WorkLimitError,
     at_time_zero,
@@ -154,11 +152,10 @@ class LiftedField:
             out[part] = rows[part] @ self._lift[c]
         return out
 
-    def step_work(self) -> StepWork:
-        """What a step costs: the full program, k rows through its Jacobian, and the products with L and L̄."""
+    def step_work(self) -> float:
+        """Elementary operations of six rates and a Jacobian: of the full field, and the products with L and L̄."""
         k, n = self.size, self._field.size
-        full = self._field.step_work(k)
-        return StepWork(full.call + 14 * len(self._matrix) * CALL / 2, full.point + PRODUCT * (14 * n * k + n * k * k))
+        return self._field.step_work(k) + PRODUCT * (14 * n * k + n * k * k)
 
     def _places(self, run: Indices) -> _Places:
         """What belongs to these runs; an integrator asks many times for the same ones, by the same array."""
@@ -250,10 +247,10 @@ class TabledField:
             out[part] += (y[part] @ self._slope[c].reshape(k, k * k)).reshape(-1, k, k)
         return out
 
-    def step_work(self) -> StepWork:
-        """What a step costs."""
+    def step_work(self) -> float:
+        """Elementary operations of six rates and a Jacobian."""
         k = self.size
-        return StepWork(7 * (4 + len(self._slope) / 2) * CALL, PRODUCT * 7 * k**3 + 14 * k * k)
+        return PRODUCT * 7 * k**3 + 14 * k * k
 
     def _chosen(self, run: Indices) -> _Chosen:
         """The tables of these runs; an integrator asks many times for the same ones, by the same array."""
@@ -1103,7 +1100,7 @@ class _Refinement:
         r, p, n = len(self.rows), len(self.pinned), len(self.scale)
         rows, columns = r * ends * p, (2 * k - p) * n + n * self.constants.shape[1]
         least = min(rows, columns)
-        along = r * m * (0.25 * self.field.step_work(k).point + 1.5 * PRODUCT * ends * p * k * n)
+        along = r * m * (0.25 * self.field.step_work(k) + 1.5 * PRODUCT * ends * p * k * n)
         return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
 
     def _jacobian(self, state: _State, ends: NDArray[np.int64]) -> tuple[Array, Array] | None:
