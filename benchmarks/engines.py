@@ -3,7 +3,7 @@
     SBMLUMP_CORPUS=… OMP_NUM_THREADS=1 python benchmarks/engines.py
 
 The same field, starts and tolerances go through both engines of :func:`sbmlump.dynamics.advance`, so the steps are the
-same; only the time differs. libRoadRunner integrates the file with relative tolerance 1e-6. CPU time, the best of three.
+same; only the time differs. libRoadRunner integrates the file with relative tolerance 1e-6. CPU time, best of three.
 Without the corpus the model is multisite phosphorylation.
 
 The last line is the median ratio NumPy : compiled for 25 runs at once.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from unittest import mock
@@ -75,10 +76,9 @@ def main() -> None:
             ours = field(system)
             begin = np.pad(starts[:runs], ((0, 0), (0, int(ours.timed))))
             control = StepControl(1e-6, np.pad(1e-8 * size, (0, int(ours.timed)), constant_values=1e-8), 20_000)
-            fast = seconds(lambda f=ours, x=begin, c=control: advance(f, x, times, tolerances=c))
-            with mock.patch.object(compiled, "kernels", lambda: None):
-                plain = field(system)
-                slow = seconds(lambda f=plain, x=begin, c=control: advance(f, x, times, tolerances=c))
+            fast = seconds(partial(advance, ours, begin, times, tolerances=control))
+            with mock.patch.object(compiled, "kernels", return_value=None):
+                slow = seconds(partial(advance, field(system), begin, times, tolerances=control))
             other = f"{roadrunner_seconds(path):10.4f}" if runs == 1 and path is not None else ""
             print(f"{name:18}{len(start):7}{runs:6}{slow:10.4f}{fast:12.4f}{slow / fast:8.1f}{other}")
             if runs > 1:

@@ -169,7 +169,7 @@ def lifted_tables(full: Tables | None, matrix: Array, lift: Array, offset: Array
 
 
 def candidate_tables(starts: int, constant: Array, linear: Array, square: Array, slope: Array) -> Tables | None:
-    """Candidate reductions of degree two: constant (c·r, k), linear (c·r, k, k), square (c, k², k), slope (c, k, k, k)."""
+    """Candidate reductions as tables; see :class:`sbmlump.methods.approximate.search.TabledField`."""
     module = kernels()
     if module is None:
         return None

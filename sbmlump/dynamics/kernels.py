@@ -305,7 +305,7 @@ class Where(NamedTuple):
         Time and length of the next step.
     x, f : ndarray (r, n)
         State and rates.
-    pointer, count, status : ndarray of int (r,)
+    pointer, made, status : ndarray of int (r,)
         The next output, steps so far, a :class:`Status`.
     states : ndarray (r, m, n)
         Outputs.
@@ -319,7 +319,7 @@ class Where(NamedTuple):
     x: Array
     f: Array
     pointer: Indices
-    count: Indices
+    made: Indices
     status: Indices
     states: Array
     counts: Indices
@@ -950,10 +950,10 @@ def _solved(a: Array, pivots: Indices, b: Array) -> None:
 
 @_inner
 def _finite(x: Array) -> bool:
+    finite = True
     for i in range(len(x)):
-        if not math.isfinite(x[i]):
-            return False
-    return True
+        finite &= math.isfinite(x[i])
+    return finite
 
 
 @_inner
@@ -972,18 +972,12 @@ def _safe_rates(tables: Tables, x: Array, run: int, absolute: Array, space: _Spa
 def _safe_jacobian(tables: Tables, x: Array, run: int, absolute: Array, space: _Space, near: Array, out: Array) -> bool:
     """The Jacobian; where it is infinite or not defined, that at states of at least the tolerance. Whether finite."""
     _jacobian(tables, x, run, space, out)
-    for i in range(len(out)):
-        if not _finite(out[i]):
-            break
-    else:
+    if _finite(out.ravel()):
         return True
     for i in range(len(x)):
         near[i] = absolute[i] if abs(x[i]) <= absolute[i] else x[i]
     _jacobian(tables, near, run, space, out)
-    for i in range(len(out)):
-        if not _finite(out[i]):
-            return False
-    return True
+    return _finite(out.ravel())
 
 
 @_compiled
@@ -1095,7 +1089,7 @@ def follow(
                 factor = (
                     method.grow if size == 0.0 else min(max(method.safety * size**-0.25, method.shrink), method.grow)
                 )
-            where.count[place] += 1
+            where.made[place] += 1
             if good and size <= 1.0:
                 pointer = where.pointer[place]
                 while pointer < m and times[pointer] <= end:
@@ -1110,7 +1104,7 @@ def follow(
                                 c3 += method.d[0, stage] * u[stage, i]
                                 c4 += method.d[1, stage] * u[stage, i]
                             out[i] = x[i] * (1 - s) + s * (new[i] + (1 - s) * (c3 + s * c4))
-                    where.counts[place, pointer] = where.count[place]
+                    where.counts[place, pointer] = where.made[place]
                     pointer += 1
                 where.pointer[place] = pointer
                 where.t[place] = end
@@ -1122,7 +1116,7 @@ def follow(
             where.h[place] = h * factor
             if where.t[place] >= last:
                 where.status[place] = Status.DONE
-            elif where.count[place] >= most:
+            elif where.made[place] >= most:
                 where.status[place] = Status.MANY_STEPS
             elif where.h[place] < max(least, method.rounding * abs(where.t[place])):
                 where.status[place] = Status.SHORT_STEPS

@@ -328,7 +328,7 @@ class _Journey:
 
     def steps(self) -> int:
         """Most steps of a run."""
-        return int(self._where.count.max(initial=0))
+        return int(self._where.made.max(initial=0))
 
     def follow(
         self, alive: Indices, why: list[str | None], observer: Observer | None, work: float, budget: Budget | None
@@ -340,7 +340,7 @@ class _Journey:
         allowance = max(1, int(ROSENBROCK.operations / work))
         upto = min(part, last)
         while len(alive):
-            seen, before = where.pointer[alive], where.count[alive]
+            seen, before = where.pointer[alive], where.made[alive]
             self._module.follow(
                 self._tables,
                 self._method,
@@ -357,7 +357,7 @@ class _Journey:
             if observer is not None:
                 under_way &= ~self._given_up(alive, seen, observer, why)
             if budget is not None:
-                budget.add(float((where.count[alive] - before).sum()) * work)
+                budget.add(float((where.made[alive] - before).sum()) * work)
             for place in alive[~under_way].tolist():
                 if where.status[place] == status.MANY_STEPS:
                     why[place] = why[place] or f"more than {self._tolerances.steps} steps"
@@ -383,7 +383,7 @@ class _Journey:
             place = int(alive[i])
             where.states[place, at + 1 :] = np.nan
             where.t[place] = self._times[at]
-            where.count[place] = where.counts[place, at]
+            where.made[place] = where.mades[place, at]
             why[place] = "given up"
         out[given_up] = True
         return out

@@ -41,9 +41,9 @@ __all__ = [
 
 # -- How much work integrations may do -------------------------------------------------------------
 
-# A *unit* stands for a thousand million elementary operations, about a second of one core by the compiled engine: what a
-# step costs is estimated from the size of the right-hand side, never measured by a clock, and the same whichever engine
-# makes it, so that a search that is ended by its limit ends at the same place everywhere.
+# A *unit* stands for a thousand million elementary operations, about a second of one core by the compiled engine: what
+# a step costs is estimated from the size of the right-hand side, never measured by a clock, and the same whichever
+# engine makes it, so that a search that is ended by its limit ends at the same place everywhere.
 
 
 CALL: Final = 1e4  # operations that one call of an array routine is worth, however small its arrays
