@@ -122,7 +122,7 @@ class RosenbrockSettings:
     operations: float = 5e8
     squares: int = 8
     vectors: int = 100
-    overhead: float = 500.0
+    overhead: float = 1000.0
 
 
 ROSENBROCK: Final = RosenbrockSettings()
@@ -383,7 +383,7 @@ class _Journey:
             place = int(alive[i])
             where.states[place, at + 1 :] = np.nan
             where.t[place] = self._times[at]
-            where.made[place] = where.mades[place, at]
+            where.made[place] = where.counts[place, at]
             why[place] = "given up"
         out[given_up] = True
         return out

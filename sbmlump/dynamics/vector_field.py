@@ -164,7 +164,7 @@ def _sparse(entries: list[tuple[int, int, float]], shape: tuple[int, int]) -> sp
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-_SLOT: Final = 4  # operations that a node of a program is worth, with what it takes to read and write it
+_SLOT: Final = 5  # operations that a node of a program is worth, with what it takes to read and write it
 _BYTES: Final = 192 << 20  # of a tape; more points are done in turns
 
 
