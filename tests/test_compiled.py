@@ -60,7 +60,7 @@ def same(a: Array, b: Array) -> bool:
 POINTS = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 1.5, 3.0, 17.0])
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data())
 def test_programs_give_the_same_values_and_derivatives(data: st.DataObject) -> None:
     graph = Graph()
@@ -154,7 +154,7 @@ def both(
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(expressions(("x", "y", "z"), functions=(*SMOOTH, *JUMPING), max_steps=12), st.integers(0, 1000))
 def test_trajectories_of_random_systems(expression: Expression, seed: int) -> None:
     g, root = expression.graph, expression.root
