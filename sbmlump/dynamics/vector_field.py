@@ -365,7 +365,8 @@ class ProgramField:
             return compiled.left_products(self._tables, x, run, rows)
         q, n = rows.shape[1], self.size
         if q > self._colours:
-            return np.asarray(rows @ self.jacobians(x, run))
+            with np.errstate(all="ignore"):
+                return np.asarray(rows @ self.jacobians(x, run))
         out = np.empty((len(x), q, n))
         for tape, block in self._tapes(x, run, q):
             k = block.stop - block.start
