@@ -238,7 +238,8 @@ def _compressed(table: Array) -> Array:
     if columns <= n or n > 4 * MAX_DENSE:
         return table
     # of a wide table only the triangular factor counts: neither Q nor the long right vectors are formed
-    u, s, _ = np.linalg.svd(np.linalg.qr(table.T, mode="r").T)
+    triangle = np.asarray(np.linalg.qr(table.T, mode="r"))
+    u, s, _ = np.linalg.svd(triangle.T)
     return np.asarray(u * s)
 
 
