@@ -5,27 +5,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import StateReset, StepControl
+from sbmlump.dynamics import StateReset, StepControl, compiled
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, largest_values, relative_error
 from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, sweep_back
 from sbmlump.dynamics.vector_field import (
-    CALL,
     PRODUCT,
     Budget,
     QuadraticField,
-    StepWork,
     VectorField,
     WorkLimitError,
     at_time_zero,
 )
 from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots
 from sbmlump.model.evaluate import Evaluator
+
+if TYPE_CHECKING:
+    from sbmlump.dynamics.kernels import Tables
 
 __all__ = [
     "Ranked",
@@ -114,6 +115,11 @@ class LiftedField:
         self._offset = np.concatenate([offsets, np.zeros((*offsets.shape[:2], timed))], axis=2)
         self._now: _Places | None = None
 
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        full = compiled.tables_of(self._field)
+        return compiled.lifted_tables(full, self._matrix, self._lift, self._offset, self._numbers)
+
     def lifted(self, y: Array, run: Indices) -> Array:
         """x̂ of each point, (k, n)."""
         now = self._places(run)
@@ -146,11 +152,10 @@ class LiftedField:
             out[part] = rows[part] @ self._lift[c]
         return out
 
-    def step_work(self) -> StepWork:
-        """What a step costs: the full program, k rows through its Jacobian, and the products with L and L̄."""
+    def step_work(self) -> float:
+        """Elementary operations of six rates and a Jacobian: of the full field, and the products with L and L̄."""
         k, n = self.size, self._field.size
-        full = self._field.step_work(k)
-        return StepWork(full.call + 14 * len(self._matrix) * CALL / 2, full.point + PRODUCT * (14 * n * k + n * k * k))
+        return self._field.step_work(k) + PRODUCT * (14 * n * k + n * k * k)
 
     def _places(self, run: Indices) -> _Places:
         """What belongs to these runs; an integrator asks many times for the same ones, by the same array."""
@@ -219,6 +224,10 @@ class TabledField:
             self._square[i] = square.reshape(k * k, k)
             self._slope[i] = (square + square.transpose(1, 0, 2)).transpose(0, 2, 1)
 
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        return compiled.candidate_tables(self._starts, self._constant, self._linear, self._square, self._slope)
+
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""
         now = self._chosen(run)
@@ -238,10 +247,10 @@ class TabledField:
             out[part] += (y[part] @ self._slope[c].reshape(k, k * k)).reshape(-1, k, k)
         return out
 
-    def step_work(self) -> StepWork:
-        """What a step costs."""
+    def step_work(self) -> float:
+        """Elementary operations of six rates and a Jacobian."""
         k = self.size
-        return StepWork(7 * (4 + len(self._slope) / 2) * CALL, PRODUCT * 7 * k**3 + 14 * k * k)
+        return PRODUCT * 7 * k**3 + 14 * k * k
 
     def _chosen(self, run: Indices) -> _Chosen:
         """The tables of these runs; an integrator asks many times for the same ones, by the same array."""
@@ -402,7 +411,7 @@ def measured_errors(
         with np.errstate(all="ignore"):
             off = relative_error(np.abs(readout(times[index], values[:, :p]) - reference[start, index]), size[start])
         now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
-        errors[places] = np.maximum(errors[places], now)
+        np.maximum.at(errors, places, now)
         return np.asarray(now > give_up)
 
     most = sample.most_steps(relative, SEARCH.steps, SEARCH.least_steps, SEARCH.patience)
@@ -1040,7 +1049,7 @@ class _Refinement:
         def watch(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
             off = np.abs(values[:, :p] - self.wanted[places % r, index]) / self.size[places % r]
             bad = ~(off.max(axis=1, initial=0.0) < give_up)
-            failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
+            np.minimum.at(failed, places[bad], index[bad])
             return np.asarray(bad)
 
         tolerances = StepControl(1e-5, 1e-7 * magnitude, steps)
@@ -1091,7 +1100,7 @@ class _Refinement:
         r, p, n = len(self.rows), len(self.pinned), len(self.scale)
         rows, columns = r * ends * p, (2 * k - p) * n + n * self.constants.shape[1]
         least = min(rows, columns)
-        along = r * m * (0.25 * self.field.step_work(k).point + 1.5 * PRODUCT * ends * p * k * n)
+        along = r * m * (0.25 * self.field.step_work(k) + 1.5 * PRODUCT * ends * p * k * n)
         return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
 
     def _jacobian(self, state: _State, ends: NDArray[np.int64]) -> tuple[Array, Array] | None:

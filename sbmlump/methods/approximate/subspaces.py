@@ -237,7 +237,9 @@ def _compressed(table: Array) -> Array:
     n, columns = table.shape
     if columns <= n or n > 4 * MAX_DENSE:
         return table
-    u, s, _ = np.linalg.svd(table, full_matrices=False)
+    # of a wide table only the triangular factor counts: neither Q nor the long right vectors are formed
+    triangle = np.asarray(np.linalg.qr(table.T, mode="r"))
+    u, s, _ = np.linalg.svd(triangle.T)
     return np.asarray(u * s)
 
 

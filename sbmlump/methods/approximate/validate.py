@@ -627,7 +627,7 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
         "seed": o.seed,
         "refined": tried.map.label.endswith("refined"),
         "decaying_totals": tried.map.decaying,
-        "work": round(work, 1),
+        "work": float(f"{work:.3g}"),
         "work_used_up": used_up,
     }
     if o.algorithm != "balanced":
