@@ -31,11 +31,13 @@ __all__ = [
     "Embedding",
     "ErrorEstimate",
     "ExactProof",
+    "FreshErrors",
     "LinearLumping",
     "Lump",
     "LumpingMatrix",
     "Map",
     "Observable",
+    "OscillationErrors",
     "Proof",
     "ReducedSystem",
     "finite_or_none",
@@ -282,8 +284,101 @@ Proof = ExactProof
 
 
 @dataclass(frozen=True, slots=True)
+class OscillationErrors:
+    """Errors of an oscillation told apart: how far its shape is off, and how far its phase drifts.
+
+    Attributes
+    ----------
+    period : float
+        From the initial values of the file.
+    shape : float
+        Worst relative error over the runs when the time of each run is shifted and stretched as fits best.
+    drift : float
+        Largest difference in time at the end of a run that this takes, in periods.
+    """
+
+    period: float
+    shape: float
+    drift: float
+
+    def sentence(self) -> str:
+        """What was found, for people."""
+        return (
+            f"What is observed oscillates with a period of {self.period:.3g}: up to a time shift it is off by at most "
+            f"{self.shape:.3g}; its phase drifts by up to {self.drift:.2g} of a period."
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {"period": self.period, "shape": finite_or_none(self.shape), "drift": finite_or_none(self.drift)}
+
+
+@dataclass(frozen=True, slots=True)
+class FreshErrors:
+    """Errors from initial values that a reduction was neither made nor chosen from.
+
+    Attributes
+    ----------
+    initial_values : int
+        How many.
+    worst, median : float
+        Relative errors; infinite where too many diverge.
+    above : int
+        From how many the error is above the wanted one, diverging ones among them; 0 where no error was wanted.
+    diverged : int
+        From how many the reduced model does not reach the end time.
+    wanted : float or None
+    oscillation : OscillationErrors or None
+        Beside these errors, which are at equal times, where what is observed oscillates.
+    """
+
+    initial_values: int
+    worst: float
+    median: float
+    above: int
+    diverged: int
+    wanted: float | None = None
+    oscillation: OscillationErrors | None = None
+
+    @classmethod
+    def of(cls, errors: NDArray[np.float64], wanted: float | None) -> FreshErrors:
+        """From the largest relative error of each run, (r,)."""
+        return cls(
+            len(errors),
+            float(errors.max(initial=0.0)),
+            float(np.median(errors)) if len(errors) else 0.0,
+            0 if wanted is None else int((errors > wanted).sum()),
+            int((~np.isfinite(errors)).sum()),
+            wanted,
+        )
+
+    def sentence(self) -> str:
+        """What was found, for people."""
+        diverge = f"from {self.diverged} it diverges" if self.diverged else "it diverges from none"
+        above = "" if self.wanted is None else f", and is off by more than {self.wanted:g} from {self.above}"
+        errors = (
+            f"From {self.initial_values} fresh initial values {diverge}{above}; the worst relative error is "
+            f"{self.worst:.3g}, the median {self.median:.3g}."
+        )
+        return errors if self.oscillation is None else f"{errors} {self.oscillation.sentence()}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {
+            "initial_values": self.initial_values,
+            "worst": finite_or_none(self.worst),
+            "median": finite_or_none(self.median),
+            "above": self.above,
+            "diverged": self.diverged,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorEstimate:
-    """How far an approximate reduction is off, as measured: an estimate, not a bound."""
+    """How far an approximate reduction is off, as measured: an estimate, not a bound.
+
+    ``fresh`` is there where the reduction was held against initial values that took no part in making or choosing it.
+    """
 
     method: str
     horizon: float
@@ -294,6 +389,7 @@ class ErrorEstimate:
     estimate: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "error-estimate"
+    fresh: FreshErrors | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Fields as JSON values."""
@@ -307,6 +403,7 @@ class ErrorEstimate:
             "worst_error": self.worst_error,
             "median_error": self.median_error,
             "estimate": self.estimate,
+            "fresh": None if self.fresh is None else self.fresh.as_json(),
             **self.details,
         }
 

@@ -22,7 +22,7 @@ from sbmlump.dynamics.vector_field import (
     WorkLimitError,
     at_time_zero,
 )
-from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots
+from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots, usable_columns
 from sbmlump.model.evaluate import Evaluator
 
 if TYPE_CHECKING:
@@ -489,7 +489,8 @@ class Search:
         if n > MAX_DENSE:  # the decomposition is of a table columns × columns: a few times are enough
             few = training.states[:, :: -(-m // SEARCH.large_times)]
             adjoint = adjoint[:, :: -(-m // SEARCH.large_times)]
-        columns = adjoint.transpose(4, 0, 1, 2, 3).reshape(n, -1)
+        own = float(np.linalg.norm(c * training.scale / pinned_size[:, None], axis=1).max(initial=0.0))
+        columns = usable_columns(adjoint.transpose(4, 0, 1, 2, 3).reshape(n, -1), training.scale, own)
         states = few.transpose(2, 0, 1).reshape(n, -1)
         constants = np.repeat(self.constants, few.shape[1], axis=0).T
         self.snapshots = Snapshots(states, constants, columns, c, self.totals, training.scale)
@@ -499,7 +500,14 @@ class Search:
         if n > MAX_DENSE:
             return [Decomposition(self.snapshots, "totals" if len(self.totals) else "constant", columns, "plain")]
         offsets: list[Offset] = ["totals", "fixed-totals", "none"] if len(self.totals) else ["constant", "none"]
-        return [Decomposition(self.snapshots, offset, g, name) for offset in offsets for name, g in weightings]
+        made = []
+        for offset in offsets:
+            for name, g in weightings:
+                try:
+                    made.append(Decomposition(self.snapshots, offset, g, name))
+                except np.linalg.LinAlgError:
+                    continue  # the others may do
+        return made
 
     def candidates(self, size: int) -> list[Affine]:
         """Every candidate with ``size`` states, scaled so that each component stays within 1 in the training runs."""
@@ -510,7 +518,10 @@ class Search:
         for one in self._decompositions:
             for alpha in alphas:
                 for beta in betas:
-                    candidate = one.candidate(size, alpha, beta)
+                    try:
+                        candidate = one.candidate(size, alpha, beta)
+                    except np.linalg.LinAlgError:
+                        continue  # this metric's decomposition does not converge
                     if candidate is not None:
                         found.append(self.normalised(candidate))
         return self._distinct(found)
@@ -649,6 +660,10 @@ class Measured(Protocol):
         """Worst error there."""
         ...
 
+    def keeps(self, wanted: float) -> bool:
+        """Whether it is accepted for this error."""
+        ...
+
 
 M = TypeVar("M", bound=Measured)
 M_co = TypeVar("M_co", bound=Measured, covariant=True)
@@ -706,6 +721,7 @@ class _Pick(Generic[M]):
         self.accepted = False
         self.size: int | None = None  # the smallest one that was accepted
         self.seen: dict[int, float] = {}
+        self.measured: dict[int, float] = {}  # the smallest validation error of a size
         self._proposer = proposer
         self._spare: Proposal | None = None  # the best by the training runs, for when none was measured
 
@@ -722,10 +738,11 @@ class _Pick(Generic[M]):
             if worst > SIZES.worth_a_look * self.wanted:
                 return False
             tried = self._proposer.measured(one, worst)
-            if tried.worst <= self.wanted:
+            if tried.keeps(self.wanted):
                 self.best, self.accepted = tried, True
                 self.size = size if self.size is None else min(size, self.size)
                 return True
+            self.measured[size] = min(tried.worst, self.measured.get(size, np.inf))
             if self.best is None or tried.worst < self.best.worst:
                 self.best = tried
             if count + 1 >= SIZES.most_tried or worst > self.wanted:
@@ -738,7 +755,7 @@ class _Pick(Generic[M]):
         if one is None or self.best is None:
             return
         tried = self._proposer.measured(*one)
-        if tried.worst < self.best.worst:
+        if tried.keeps(self.wanted) and tried.worst < self.best.worst:
             self.best = tried
 
     def found(self, proposer: Proposer[M], used_up: bool) -> SizeSearch[M]:
@@ -780,6 +797,7 @@ def smallest_within(
     least: int,
     most: int,
     refine: Callable[[], Proposer[M]] | None = None,
+    rest: Callable[[], None] | None = None,
 ) -> SizeSearch[M]:
     """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
 
@@ -793,11 +811,19 @@ def smallest_within(
     refine : callable, optional
         Gives the same one with more work, for thorough refinement: that begins where the search would end, so that it
         cannot do worse.
+    rest : callable, optional
+        Frees the part of the work that is kept for refinement; without it there is no such part.
     """
     search = _Descent(proposer, wanted, least, most)
     used_up = False
     try:
-        search.plain()
+        try:
+            search.plain()
+        except WorkLimitError:
+            if rest is None:
+                raise
+        if rest is not None:
+            rest()
         search.downwards(search.refines)
     except WorkLimitError:
         used_up = True
@@ -844,12 +870,17 @@ class _Descent(_Pick[M]):
                 return
 
     def downwards(self, attempt: _Attempt) -> None:
-        """Sizes that came near, from below; then from what was found downwards, until two in turn fail."""
+        """Sizes that came near, from below; then from what was found downwards, until two in turn fail.
+
+        Where nothing was found, those come first that do best on the validation runs: by the training runs, what
+        diverges elsewhere may look best.
+        """
         top = self._most + 1 if self.size is None else self.size
         failed: set[int] = set()
-        for size in [
-            size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted
-        ]:
+        near = [size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted]
+        if self.size is None:
+            near.sort(key=lambda size: (self.measured.get(size, np.inf), self.seen[size]))
+        for size in near:
             if attempt(size):
                 break
             failed.add(size)
