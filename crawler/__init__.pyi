@@ -1,11 +1,15 @@
 from .biomodels import BioModels as BioModels
+from .biomodels import BioModelsSettings as BioModelsSettings
 from .content import Archive as Archive
 from .content import ArchiveLimits as ArchiveLimits
+from .content import ContentProblem as ContentProblem
 from .content import ExpectedFile as ExpectedFile
 from .content import digest_problem as digest_problem
+from .content import is_page as is_page
 from .content import master_sbml as master_sbml
 from .content import sbml_problem as sbml_problem
 from .content import sha256 as sha256
+from .content import whole_number as whole_number
 from .errors import ArchiveError as ArchiveError
 from .errors import BadResponseError as BadResponseError
 from .errors import CrawlError as CrawlError
@@ -19,6 +23,8 @@ from .fetch import CrawlSummary as CrawlSummary
 from .fetch import crawl as crawl
 from .fetch import import_files as import_files
 from .fetch import make_plan as make_plan
+from .odebase import OdeBase as OdeBase
+from .repository import Catalogue as Catalogue
 from .repository import CatalogueEntry as CatalogueEntry
 from .repository import Selection as Selection
 from .repository import settle as settle

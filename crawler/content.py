@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import io
+import posixpath
+import re
 import stat
+import struct
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final, NoReturn
+from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from crawler.errors import ArchiveError
+from crawler.errors import ODD_DATA, ArchiveError
 
 __all__ = [
     "ContentProblem",
     "ExpectedFile",
     "digest_problem",
     "is_html",
+    "is_page",
+    "plain_text",
     "sbml_in",
     "sbml_problem",
     "sha256",
@@ -28,11 +33,13 @@ __all__ = [
     "ArchiveLimits",
     "is_archive",
     "master_sbml",
+    "whole_number",
 ]
 
 
 _SBML_NAMESPACE: Final = "http://www.sbml.org/sbml/level"
 _ZIP_MARK: Final = b"PK\x03\x04"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,26 @@ class ExpectedFile:
     size: int | None = None
     sums: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def promised(self) -> bool:
+        """Whether the list says anything that bytes can be compared with."""
+        return self.size is not None or bool(self.sums)
+
+
+_WHOLE: Final = re.compile(r"[0-9]{1,18}")  # of ASCII, and no longer than any file is large
+_HALF: Final = re.compile("[\ud800-\udfff]")
+
+
+def whole_number(value: object) -> int | None:
+    """The number that a text or a number from outside is; ``None`` if it is none, or beyond 18 digits."""
+    text = str(value) if isinstance(value, str) or type(value) is int else ""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def plain_text(text: str) -> str:
+    """The text as valid Unicode: halves of surrogate pairs, which no file can hold, are replaced."""
+    return _HALF.sub("\ufffd", text)
+
 
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256."""
@@ -79,14 +106,35 @@ def digest_problem(data: bytes, expected: ExpectedFile) -> ContentProblem | None
     return None
 
 
+_BEFORE_ROOT: Final = ((b"<!--", b"-->"), (b"<?", b"?>"), (b"<!", b">"))  # comments, instructions, declarations
+_PAGE_ELEMENTS: Final = frozenset({b"html", b"head", b"body", b"title", b"center", b"h1", b"p", b"div", b"pre"})
+_ELEMENT: Final = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
+
+
 def is_html(data: bytes) -> bool:
-    """Whether the first bytes are those of a page, with which servers apologise."""
-    return _first_bytes(data)[:15].lower().startswith((b"<html", b"<!doctype html"))
+    """Whether the first element is one of a page, whatever comments and declarations stand before it."""
+    start = _first_bytes(data)
+    while start.startswith((b"<!", b"<?")):
+        if start[:14].lower() == b"<!doctype html":
+            return True
+        end = next(end for begin, end in _BEFORE_ROOT if start.startswith(begin))
+        _, found, start = start.partition(end)
+        start = start.lstrip() if found else b""
+    first = _ELEMENT.match(start)
+    return first is not None and first[1].lower() in _PAGE_ELEMENTS
+
+
+def is_page(data: bytes) -> bool:
+    """Whether this is what a busy server sends in place of a file: nothing, plain text, JSON, or a page."""
+    start = _first_bytes(data)
+    if start[:2] in _UTF_16 or is_archive(start):
+        return False
+    return not start.startswith(b"<") or is_html(data)
 
 
 def _first_bytes(data: bytes) -> bytes:
     """Without what may stand before a document: byte order mark and blanks."""
-    return data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
+    return data[: 1 << 16].lstrip(b"\xef\xbb\xbf \t\r\n")
 
 
 def sbml_problem(data: bytes, name: str) -> ContentProblem | None:
@@ -101,12 +149,16 @@ def sbml_problem(data: bytes, name: str) -> ContentProblem | None:
         return ContentProblem("not-sbml", f"{name} is an archive, not an SBML file")
     if is_html(data):
         return ContentProblem("html-page", f"{name} is an HTML page, not an SBML file")
-    if not (start.startswith(b"<") or data[:2] in (b"\xff\xfe", b"\xfe\xff")):
+    if not (start.startswith(b"<") or data[:2] in _UTF_16):
         return ContentProblem("not-sbml", f"{name} does not begin like an XML file")
     try:
         root = _root_of(data)
     except expat.ExpatError as error:
         return ContentProblem("not-well-formed", f"{name} is not well-formed XML: {error}")
+    except (LookupError, ValueError) as error:  # what expat says of an encoding that Python cannot give it
+        return ContentProblem(
+            "unknown-encoding", f"{name} is in an encoding that is not read ({error}); save it as UTF-8"
+        )
     except _RefusedEntityError as error:
         return ContentProblem(
             "entity-declaration", f"{name} declares the entity {error}; such a file can unfold without end"
@@ -173,6 +225,35 @@ def is_archive(data: bytes) -> bool:
     return data.startswith(_ZIP_MARK)
 
 
+_ENTRY: Final = struct.Struct("<4s4xH18xHHH12x")  # of the directory: signature, flags, lengths of name, extra, comment
+_ENTRY_BYTES: Final = 46
+_NAME_IS_UTF_8: Final = 0x800
+
+
+def _opened(data: bytes) -> zipfile.ZipFile:
+    """A zip file whose directory may hold names that are not the UTF-8 they say to be."""
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(io.BytesIO(_readable_names(data)))
+
+
+def _readable_names(data: bytes) -> bytes:
+    """The archive with the flag of UTF-8 taken from each name that is not: only that member is unreadable then."""
+    changed = bytearray(data)
+    at = data.find(b"PK\x01\x02")
+    while at >= 0 and at + _ENTRY_BYTES <= len(data):
+        mark, flags, *lengths = _ENTRY.unpack_from(data, at)
+        if mark != b"PK\x01\x02":
+            break
+        try:
+            data[at + _ENTRY_BYTES : at + _ENTRY_BYTES + lengths[0]].decode()
+        except UnicodeDecodeError:
+            changed[at + 8 : at + 10] = (flags & ~_NAME_IS_UTF_8).to_bytes(2, "little")
+        at += _ENTRY_BYTES + sum(lengths)
+    return bytes(changed)
+
+
 class Archive:
     """A zip file in memory, checked as a whole when it is opened.
 
@@ -186,8 +267,8 @@ class Archive:
         self.name = name
         self._limits = limits or ArchiveLimits()
         try:
-            self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError) as error:
+            self._zip = _opened(data)
+        except (*ODD_DATA, OSError) as error:
             raise ArchiveError("broken-archive", f"{name} is not a readable zip file: {error}") from error
         self._check(len(data))
         self._files = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
@@ -211,7 +292,7 @@ class Archive:
         try:
             with self._zip.open(info) as file:
                 data = file.read(self._limits.member_bytes + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        except (*ODD_DATA, OSError) as error:
             raise ArchiveError("broken-archive", f"the member {member} of {self.name} is damaged: {error}") from error
         if len(data) != info.file_size:
             raise ArchiveError("broken-archive", f"the member {member} of {self.name} is not as long as it says")
@@ -275,35 +356,49 @@ def sbml_in(data: bytes, name: str, *, archive: bool = False) -> bytes | Content
 def master_sbml(archive: Archive) -> tuple[str, bytes] | ContentProblem:
     """The SBML file of a COMBINE archive: the master, else the only SBML file the manifest or the names tell of.
 
+    What the manifest calls a file counts less than what the file is: a master may be listed as XML.
+
     Raises
     ------
     ArchiveError
         The archive is damaged.
     """
-    listed = _contents(archive)
-    sbml = [path for path, form, _ in listed if "/sbml" in form]
-    choices = [path for path, form, master in listed if master and "/sbml" in form]
-    choices = choices or sbml or [n for n in archive.names if n.lower().endswith((".sbml", ".xml")) and n != _MANIFEST]
-    models: list[tuple[str, bytes]] = []
     problem = ContentProblem("no-sbml-file", f"the archive {archive.name} holds no SBML file")
-    for path in choices:
-        if path not in archive.names:
-            problem = ContentProblem("no-sbml-file", f"the manifest of {archive.name} names {path}, which is not in it")
-            continue
-        data = archive.read(path)
-        wrong = sbml_problem(data, f"{path} in {archive.name}")
-        if wrong is None:
-            models.append((path, data))
-        else:
-            problem = wrong
-    if not models:
-        return problem
-    if len(models) > 1:
-        names = ", ".join(path for path, _ in models[:4])
-        return ContentProblem(
-            "several-models", f"the archive {archive.name} holds several SBML files and no master: {names}"
-        )
-    return models[0]
+    for paths, said in _candidates(archive):
+        models: list[tuple[str, bytes]] = []
+        for path in paths:
+            if path not in archive.names:
+                message = f"the manifest of {archive.name} names {path}, which is not in it"
+                problem = ContentProblem("no-sbml-file", message)
+                continue
+            data = archive.read(path)
+            wrong = sbml_problem(data, f"{path} in {archive.name}")
+            if wrong is None:
+                models.append((path, data))
+            elif said == "in the manifest" and wrong.code != "not-sbml":
+                return wrong  # it is the model, and damaged: another file is not to take its place
+            elif said:
+                problem = wrong
+        if len(models) > 1:
+            names = ", ".join(path for path, _ in models[:4])
+            return ContentProblem(
+                "several-models", f"the archive {archive.name} holds several SBML files and no master: {names}"
+            )
+        if models:
+            return models[0]
+    return problem
+
+
+def _candidates(archive: Archive) -> Iterator[tuple[Sequence[str], str]]:
+    """Where a model may be, the likeliest first, and where it is said that it is one; nowhere, if empty."""
+    contents = _contents(archive)
+    yield [path for path, form, master in contents if master and "/sbml" in form], "in the manifest"
+    yield [path for path, _, master in contents if master], ""
+    yield [path for path, form, _ in contents if "/sbml" in form], "in the manifest"
+    others = [name for name in archive.names if PurePosixPath(name).name != _MANIFEST]
+    named = [name for name in others if name.lower().endswith((".sbml", ".xml"))]
+    yield named, "in the name"
+    yield [name for name in others if name not in named], ""
 
 
 def _contents(archive: Archive) -> list[tuple[str, str, bool]]:
@@ -316,10 +411,29 @@ def _contents(archive: Archive) -> list[tuple[str, str, bool]]:
         raise ArchiveError("unsafe-archive", message)
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - declarations were refused above
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, *ODD_DATA) as error:
         raise ArchiveError("broken-archive", f"the manifest of {archive.name} is not XML: {error}") from error
+    members = {_normal(name): name for name in archive.names}
     return [
-        (str(PurePosixPath(item.get("location", ""))), item.get("format", ""), item.get("master") in ("true", "1"))
+        (
+            _member_at(item.get("location", ""), members),
+            item.get("format", ""),
+            item.get("master", "").strip() in ("true", "1"),
+        )
         for item in root
         if item.tag.rpartition("}")[2] == "content"
     ]
+
+
+def _member_at(location: str, members: Mapping[str, str]) -> str:
+    """The member that a manifest means; what it says where there is none.
+
+    A location is a relative reference (RFC 3986), so ``%20`` is a blank, but many programs write the name as it is.
+    """
+    plain = _normal(location)
+    return members.get(plain) or members.get(_normal(unquote(location))) or plain
+
+
+def _normal(name: str) -> str:
+    """Without what makes no difference: ``./a//b.xml``, ``/a/b.xml`` and with backslashes are one member."""
+    return posixpath.normpath(name.replace("\\", "/")).lstrip("/")

@@ -6,10 +6,16 @@ The crawler knows nothing of :mod:`sbmlump`; the command line turns these errors
 from __future__ import annotations
 
 import errno
+import lzma
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import ClassVar, Final
+from xml.parsers import expat
 
 __all__ = [
+    "ODD_DATA",
     "ArchiveError",
     "BadResponseError",
     "CrawlError",
@@ -87,6 +93,21 @@ class StoppedError(CrawlError):
     """The crawl was told to stop."""
 
     exit_code = 130
+
+
+ODD_DATA: Final = (
+    ValueError,  # also text that is not the encoding it says, and numbers too long to be read
+    LookupError,  # also encodings that nobody knows
+    ArithmeticError,
+    EOFError,
+    RuntimeError,  # also methods of packing that are not known, and nesting without end
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    expat.ExpatError,
+)
+"""What libraries raise on data that is not what it says. An entry that brings such data is one without a file."""
 
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections import Counter
@@ -20,20 +21,30 @@ from crawler.content import (
     ExpectedFile,
     digest_problem,
     is_archive,
+    plain_text,
     sbml_in,
     sbml_problem,
     sha256,
 )
 from crawler.errors import (
+    ODD_DATA,
     ArchiveError,
     BadResponseError,
-    GivenUpError,
     NotFoundError,
     SelectionError,
     ServiceError,
     StoppedError,
 )
-from crawler.repository import CatalogueEntry, FetchedFile, Known, Refused, Repository, Selection, Unchanged
+from crawler.repository import (
+    OF_THE_MODEL,
+    CatalogueEntry,
+    FetchedFile,
+    Known,
+    Refused,
+    Repository,
+    Selection,
+    Unchanged,
+)
 from crawler.session import Session
 from crawler.store import Record, Store, can_be_id, now
 
@@ -170,13 +181,22 @@ class Choice:
     archive: bool
 
 
-def choose(main: Sequence[ExpectedFile]) -> Choice | None:
-    """The first main file that is named like SBML, else the first archive; ``None`` if there is neither."""
-    for suffixes, archive in ((_SBML, False), (_ARCHIVES, True)):
-        for file in main:
-            if file.name.lower().endswith(suffixes):
-                return Choice(file, archive)
-    return None
+def choose(main: Sequence[ExpectedFile], most: int = 6) -> tuple[Choice, ...]:
+    """Main files that are named like SBML, then archives, in the order of the record.
+
+    Parameters
+    ----------
+    main : sequence of ExpectedFile
+    most : int
+        How many: of a model with hundreds of main files nobody knows which is the model, and each costs a download.
+    """
+    found = [
+        Choice(file, archive)
+        for suffixes, archive in ((_SBML, False), (_ARCHIVES, True))
+        for file in main
+        if file.name.lower().endswith(suffixes)
+    ]
+    return tuple(found[:most])
 
 
 @dataclass(slots=True)
@@ -187,29 +207,37 @@ class FileCheck:
     member: bytes | None
     held: bytes | None
     stored: Callable[[str], bytes | None]
-    choice: Choice | None = None
+    choices: tuple[Choice, ...] = ()
     accepted: bytes | None = None
     fresh: bool = True
-    _lists: list[Choice | None] = field(default_factory=list)
+    _position: int = 0
+    _lists: list[tuple[Choice, ...]] = field(default_factory=list)
     _list_is_sure: bool = False
-    _downloads: list[str] = field(default_factory=list)
-    _download: bytes | None = None
-    _download_is_sure: bool = False
+    _downloads: dict[str, _Downloads] = field(default_factory=dict)
+    _refused: Refused | None = None
     _absent: str | None = None
     _absent_after: int = 0
 
+    @property
+    def choice(self) -> Choice | None:
+        """The file that is looked at."""
+        return self.choices[self._position] if self.choices else None
+
     # -- what came -----------------------------------------------------------------------------------
 
-    def listed(self, choice: Choice | None, sure: bool) -> None:
+    def listed(self, choices: tuple[Choice, ...], sure: bool) -> None:
         """A record was read."""
-        self._lists.append(choice)
-        self.choice = choice
-        self._list_is_sure = sure or self._lists.count(choice) > 1
+        self._lists.append(choices)
+        if choices != self.choices:
+            self.choices, self._position, self._refused = choices, 0, None
+        self._list_is_sure = sure or self._lists.count(choices) > 1
 
     def downloaded(self, data: bytes, sure: bool) -> None:
         """The chosen file came, singly."""
-        self._downloads.append(sha256(data))
-        self._download, self._download_is_sure = data, sure or self._downloads.count(self._downloads[-1]) > 1
+        assert self.choice is not None
+        came = self._downloads.setdefault(self.choice.file.name, _Downloads())
+        came.digests.append(sha256(data))
+        came.data, came.sure = data, sure or came.digests.count(came.digests[-1]) > 1
         self._absent = None
 
     def not_there(self, message: str) -> None:
@@ -223,6 +251,9 @@ class FileCheck:
         choice = self.choice
         if choice is None:
             return self._refusal("no-sbml-file", f"{self.id} has no SBML file among its main files")
+        if plain_text(choice.file.name) != choice.file.name:
+            message = f"{self.id}: the name {plain_text(choice.file.name)} of its file holds what no URL can"
+            return self._next(self._refusal("bad-name", message))
         if self._try_what_is_here(choice):
             return choice
         if self._absent is not None:
@@ -233,52 +264,88 @@ class FileCheck:
                 self._absent = None
                 return "download"
             return Refused(self.id, "gone", f"{self._absent}; the record, read again, still lists it", lasting=False)
-        if self._download is None:
+        came = self._downloads.get(choice.file.name)
+        if came is None:
             # a bulk member that contradicts the record: the record may be the one that is wrong
             doubt = self.member is not None and not choice.archive and not self._list_is_sure
             return "read-list" if doubt else "download"
-        return self._judge_download(choice, self._download)
+        return self._judge_download(choice, came)
 
     def _try_what_is_here(self, choice: Choice) -> bool:
         """Accept a file of the store or of the bulk zip."""
         expected = choice.file
-        if choice.archive:
-            return False
         listed = expected.sums.get("sha256")
-        for data in (self.held, self.stored(listed) if listed else None):
+        for data in () if choice.archive else (self.held, self.stored(listed) if listed else None):
             if data is not None and expected.sums and not _problem(data, expected):
                 # an object without a record is left of a killed run, or another model's twin
                 self.accepted, self.fresh = data, data is not self.held
                 return True
-        if self.member is not None and not _problem(self.member, expected):
-            self.accepted = self.member
-            return True
-        return False
+        if self.member is not None:
+            self.accepted = _model_of(self.member, choice)
+        return self.accepted is not None
 
-    def _judge_download(self, choice: Choice, data: bytes) -> Choice | Refused | Literal["read-list", "download"]:
+    def _judge_download(self, choice: Choice, came: _Downloads) -> Choice | Refused | Literal["read-list", "download"]:
         expected = choice.file
-        wrong = digest_problem(data, expected)
+        wrong = digest_problem(came.data, expected)
         if wrong is not None:
-            if not self._download_is_sure:
+            if not came.sure:
                 return "download"
-            return self._refusal(wrong.code, f"{self.id}: {wrong.message}")
-        if not (expected.sums or self._download_is_sure or choice.archive):
+            return self._refusal(wrong.code, f"{self.id}: {wrong.message}", lasting=False)
+        if not (expected.sums or came.sure or choice.archive):
             return "download"
-        sbml = sbml_in(data, expected.name, archive=choice.archive)
+        sbml = sbml_in(came.data, expected.name, archive=choice.archive)
         if isinstance(sbml, bytes):
             self.accepted = sbml
             return choice
-        if not (expected.sums or self._download_is_sure):
+        if not (expected.sums or came.sure):
             return "download"
         # an overloaded server sends a page in place of the file; only a checksum says that the page is the file
-        return self._refusal(sbml.code, f"{self.id}: {sbml.message}", lasting=bool(expected.sums))
+        return self._next(self._refusal(sbml.code, f"{self.id}: {sbml.message}", lasting=bool(expected.sums)))
 
     def _refusal(self, code: str, message: str, lasting: bool = True) -> Refused | Literal["read-list"]:
         return Refused(self.id, code, message, lasting) if self._list_is_sure else "read-list"
 
+    def _next(self, verdict: Refused | Literal["read-list"]) -> Choice | Refused | Literal["read-list", "download"]:
+        """Look at the next main file, where this one is something else than a model; else the verdict on the first."""
+        if not isinstance(verdict, Refused) or verdict.code not in _SOMETHING_ELSE:
+            return verdict
+        self._refused = self._refused or verdict
+        if self._position + 1 == len(self.choices):
+            return self._refused
+        self._position += 1
+        self._absent, self._absent_after = None, 0
+        return self.verdict()
+
+
+_SOMETHING_ELSE: Final = frozenset({"not-sbml", "no-sbml-file", "bad-name"})
+"""Of a main file after which the next one is looked at: RDF, SED-ML. A damaged model is not replaced by another."""
+
+
+@dataclass(slots=True)
+class _Downloads:
+    """What came under one name: the digests of all, the last one, and whether it may be believed."""
+
+    digests: list[str] = field(default_factory=list)
+    data: bytes = b""
+    sure: bool = False
+
 
 def _problem(data: bytes, expected: ExpectedFile) -> ContentProblem | None:
     return digest_problem(data, expected) or sbml_problem(data, expected.name)
+
+
+def _model_of(member: bytes, choice: Choice) -> bytes | None:
+    """The model in a member of a bulk zip, if it is what the list says; the member may be an archive with it."""
+    expected = choice.file
+    if choice.archive:
+        wrong = not is_archive(member) or digest_problem(member, expected) is not None
+        model = None if wrong else sbml_in(member, expected.name)
+    elif is_archive(member):
+        inner = sbml_in(member, expected.name)
+        model = inner if isinstance(inner, bytes) and digest_problem(inner, expected) is None else None
+    else:
+        model = None if _problem(member, expected) else member
+    return model if isinstance(model, bytes) else None
 
 
 # -- Carry out a plan: ask, verify -----------------------------------------------------------------
@@ -341,6 +408,8 @@ class CrawlSummary:
         Lines of the manifest that could not be read when the store was opened.
     stopped : str or None
         Why it ended before everything was asked for.
+    gaps : tuple of str
+        Why the catalogue may not be all.
     """
 
     wanted: int = 0
@@ -354,11 +423,26 @@ class CrawlSummary:
     unlisted: tuple[str, ...] = ()
     damaged_lines: tuple[int, ...] = ()
     stopped: str | None = None
+    gaps: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every entry has a file or a reason that lies with the repository."""
-        return self.stopped is None and not any(miss.again for miss in self.misses)
+        """Whether the catalogue is all, and every entry has a file or a reason that lies with the model."""
+        return self.stopped is None and not self.gaps and not any(miss.again for miss in self.misses)
+
+    @property
+    def shortfall(self) -> str | None:
+        """Why it is not complete, in one sentence; ``None`` if it is."""
+        if self.complete:
+            return None
+        missing = Counter(miss.code for miss in self.misses if miss.again)
+        counts = ", ".join(f"{count} {code}" for code, count in missing.most_common())
+        came = f"{missing.total()} of {self.wanted} did not come ({counts})" if missing else None
+        why = [part for part in (came, self.stopped, *self.gaps) if part is not None]
+        return "; ".join(why) + ("" if "run the same command later" in why[-1] else "; run the same command later")
+
+    def _gap_problems(self) -> list[ContentProblem]:
+        return [ContentProblem("incomplete-list", gap) for gap in self.gaps]
 
     def as_json(self) -> dict[str, Any]:
         """The object of the command line's contract."""
@@ -371,7 +455,13 @@ class CrawlSummary:
             "bytes": self.bytes,
             "requests": self.requests,
             "seconds": round(self.seconds, 3),
-            "reasons": [{"code": m.code, "element": m.id, "message": m.message} for m in self.misses],
+            "reasons": [
+                {"code": code, "element": id, "message": message}
+                for code, id, message in (
+                    *((gap.code, None, gap.message) for gap in self._gap_problems()),
+                    *((miss.code, miss.id, miss.message) for miss in self.misses),
+                )
+            ],
         }
 
 
@@ -401,13 +491,13 @@ def crawl(
         for id, record in records.items()
     }
     try:
-        entries = repository.catalogue(selection, remembered)
+        catalogue = repository.catalogue(selection, remembered)
     except NotFoundError as error:
         raise ServiceError("no-catalogue", f"{error.message}; is the base URL that of the service?") from error
     except BadResponseError as error:
         raise ServiceError(error.code, error.message) from error
     intact = {id for id, record in records.items() if store.intact(record)}
-    plan = make_plan(entries, records, intact, selection, repository.bulk_size)
+    plan = make_plan(catalogue.entries, records, intact, selection, repository.bulk_size)
     if observer is not None:
         observer.planned(plan)
     run = _Run(store, repository, records, observer, session, settings, plan)
@@ -424,6 +514,7 @@ def crawl(
         unlisted=plan.unlisted,
         damaged_lines=store.manifest.damaged,
         stopped=run.stopped,
+        gaps=catalogue.gaps,
     )
 
 
@@ -449,7 +540,7 @@ class _Run:
         self._done = self._in_a_row = 0
         self.fetched = 0
         self.unchanged = len(plan.keep)
-        self.misses = [Miss(r.id, (r.reason or {})["code"], (r.reason or {})["message"], False) for r in plan.refused]
+        self.misses = [_miss(r.id, (r.reason or {})["code"], (r.reason or {})["message"]) for r in plan.refused]
         self.stopped: str | None = None
         self._waiting = {entry.id for batch in (plan.ask, *plan.batches) for entry in batch}
 
@@ -496,7 +587,11 @@ class _Run:
             digest = record.sha256
             etag = record.etag if self._store.intact(record) else None
             known = Known(record.revision, etag, lambda: self._store.bytes_of(digest))
-        result = self._repository.fetch(entry, known, member, self._store.bytes_of)
+        try:
+            result = self._repository.fetch(entry, known, member, self._store.bytes_of)
+        except ODD_DATA as error:
+            message = f"{entry.id}: what came of it cannot be read ({type(error).__name__}: {error})"
+            return Refused(entry.id, "odd-data", message, lasting=False)
         if isinstance(result, FetchedFile):
             new = self._record(
                 entry, revision=result.revision, name=result.name, url=result.url, file=result.file,
@@ -527,17 +622,17 @@ class _Run:
                 self.unchanged += 1
                 self._note_unchanged(entry)
             else:
-                self._note_refusal(entry, result, again=result.code == "unsettled")
+                self._note_refusal(entry, result)
         if self._observer is not None:
             self._observer.step(self._done, self._total, self._session.bytes)
 
     def _failed(self, entry: CatalogueEntry, error: ServiceError | BadResponseError) -> None:
-        again = isinstance(error, GivenUpError | BadResponseError)
-        self._note_refusal(entry, Refused(entry.id, error.code, error.message, lasting=False), again)
-        if again:
+        self._note_refusal(entry, Refused(entry.id, error.code, error.message, lasting=False))
+        if error.code not in OF_THE_MODEL:
             self._in_a_row += 1
             if self._in_a_row >= self._patience and self.stopped is None:
-                self.stopped = f"{self._patience} entries in a row got no answer; run the same command later"
+                what = f"{self._patience} entries in a row did not come, the last one as [{error.code}]"
+                self.stopped = f"{what}; run the same command later"
 
     def _note_unchanged(self, entry: CatalogueEntry) -> None:
         """Remember what the catalogue says now, so that the next run need not ask."""
@@ -551,19 +646,26 @@ class _Run:
         if fresh != record:
             self._store.note(fresh)
 
-    def _note_refusal(self, entry: CatalogueEntry, refused: Refused, again: bool) -> None:
-        """Record why there is no file; a file of an earlier crawl stays, and its record with it."""
-        self.misses.append(Miss(entry.id, refused.code, refused.message, again))
+    def _note_refusal(self, entry: CatalogueEntry, refused: Refused) -> None:
+        """Record why there is no file; a file of an earlier crawl stays, and its record with it.
+
+        A refusal lasts when a second run finds the same: within one run, a busy server says the same twice.
+        """
+        self.misses.append(_miss(entry.id, refused.code, refused.message))
         record = self._records.get(entry.id)
         if record is not None and record.sha256 is not None and self._store.intact(record):
             self.unchanged += 1
             return
-        reason = {"code": refused.code, "message": refused.message}
-        if record is not None and record.reason == reason and record.modified == entry.modified:
+        reason = {"code": refused.code, "message": plain_text(refused.message)}
+        same = record is not None and record.reason == reason and record.modified == entry.modified
+        lasting = same and refused.lasting
+        if same and record is not None and record.lasting == lasting:
             return
-        self._store.note(
-            self._record(entry, name=entry.name, modified=entry.modified, reason=reason, lasting=refused.lasting)
-        )
+        self._store.note(self._record(entry, name=entry.name, modified=entry.modified, reason=reason, lasting=lasting))
+
+
+def _miss(id: str, code: str, message: str) -> Miss:
+    return Miss(id, code, message, again=code not in OF_THE_MODEL)
 
 
 # -- Bring a folder or an archive of SBML files into a store, for those without a net ------------
@@ -607,8 +709,7 @@ def import_files(
     misses: list[Miss] = []
     fetched = unchanged = size = 0
     for number, (name, read) in enumerate(files, 1):
-        content = read()
-        data = content if isinstance(content, ContentProblem) else sbml_in(content, name)
+        data = _sbml_of(read, plain_text(name))
         id = _id_of(name, unique=stems[PurePosixPath(name).stem] == 1)
         held = records.get(id)
         if isinstance(data, ContentProblem):
@@ -633,6 +734,14 @@ def import_files(
         misses=tuple(misses),
         damaged_lines=store.manifest.damaged,
     )
+
+
+def _sbml_of(read: Callable[[], bytes | ContentProblem], name: str) -> bytes | ContentProblem:
+    try:
+        content = read()
+        return content if isinstance(content, ContentProblem) else sbml_in(content, name)
+    except ODD_DATA as error:
+        return ContentProblem("odd-data", f"{name} cannot be read ({type(error).__name__}: {error})")
 
 
 def _record(id: str, name: str, reason: dict[str, str] | None) -> Record:
@@ -688,4 +797,4 @@ def _id_of(name: str, unique: bool) -> str:
     if plain == wanted and can_be_id(plain):
         return plain
     # two names that differ only in what was replaced must not become one
-    return f"{plain or 'model'}-{sha256(wanted.encode())[:8]}"
+    return f"{plain or 'model'}-{sha256(os.fsencode(wanted))[:8]}"

@@ -16,10 +16,10 @@ from html.parser import HTMLParser
 from typing import Final
 
 from crawler.errors import BadResponseError, NotFoundError, SelectionError
-from crawler.repository import CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
-from crawler.session import ParsedResponse, Response, Session
+from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
+from crawler.session import ParsedResponse, Response, Session, hosts_if_asked
 
-__all__ = ["BASE_URL", "HOSTS", "OdeBase"]
+__all__ = ["BASE_URL", "HOSTS", "OdeBase", "hosts_of"]
 
 BASE_URL: Final = "https://www.odebase.org"
 HOSTS: Final = frozenset({"www.odebase.org", "odebase.org"})
@@ -27,7 +27,7 @@ HOSTS: Final = frozenset({"www.odebase.org", "odebase.org"})
 _ANY: Final = {"num_species_range": "-", "num_parameters_range": "-", "deficiency_range": "-"}
 # Whether the two flags of the table narrow or widen is not documented; the union of both is right either way.
 _TABLES: Final = ({"is_rational": "True", "is_polynomial": "True", **_ANY}, {"is_rational": "True", **_ANY})
-_DETAIL: Final = re.compile(r"/detail/(\d+)/?$")
+_DETAIL: Final = re.compile(r"/detail/([0-9]{1,18})/?$")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*\s*=\s*\S")
 TEXTS: Final = {
@@ -36,6 +36,11 @@ TEXTS: Final = {
     "species_map": "detail/species_map/{ref}/text",
     "parameter_map": "detail/parameter_map/{ref}/text",
 }
+
+
+def hosts_of(url: str) -> frozenset[str]:
+    """Where redirects from a base URL may lead besides its own host."""
+    return hosts_if_asked(url, HOSTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,14 @@ class _Row:
         return len(self.cells) > 8 and self.cells[8].strip().lower() == "yes"
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of the table; ``unknown`` is the text of those that are not as they were known to be."""
+
+    rows: tuple[_Row, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
 class OdeBase:
     """The repository over one session."""
 
@@ -58,7 +71,7 @@ class OdeBase:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def catalogue(self, selection: Selection, known: Mapping[str, CatalogueEntry]) -> tuple[CatalogueEntry, ...]:
+    def catalogue(self, selection: Selection, known: Mapping[str, CatalogueEntry]) -> Catalogue:
         """All polynomial and rational systems, in ascending order of their ids.
 
         Raises
@@ -72,17 +85,27 @@ class OdeBase:
             if not _ID.fullmatch(id):
                 raise SelectionError("usage", f"{id!r} is not an id of ODEbase, such as BIOMD0000000028")
         rows: dict[str, _Row] = {}
+        unknown: list[str] = []
         for params in _TABLES:
-            rows.update((row.id, row) for row in self._table(params, known))
+            table = self._table(params, known)
+            rows.update((row.id, row) for row in table.rows)
+            unknown += table.unknown
         entries = {row.id: _entry(row) for row in rows.values()}
+        gaps = []
+        if unknown:
+            what = f"{len(unknown)} rows of the table of ODEbase are not as they are known, such as {unknown[0]!r}"
+            gaps.append(f"{what}; their systems were not asked for")
+        if not entries and not unknown:
+            gaps.append("the table of ODEbase is empty")
         if selection.ids:
-            return tuple(entries.get(id, CatalogueEntry(id)) for id in dict.fromkeys(selection.ids))[: selection.limit]
-        return selection.first(entries)
+            named = (entries.get(id, CatalogueEntry(id)) for id in dict.fromkeys(selection.ids))
+            return Catalogue(tuple(named)[: selection.limit], tuple(gaps))
+        return Catalogue(selection.first(entries), tuple(gaps))
 
-    def _table(self, params: Mapping[str, str], known: Mapping[str, CatalogueEntry]) -> tuple[_Row, ...]:
+    def _table(self, params: Mapping[str, str], known: Mapping[str, CatalogueEntry]) -> _Rows:
         return settle(
             lambda: self._session.get("table/", params, read=_read_table),
-            lambda rows: bool(rows) and all(known.get(row.id) == _entry(row) for row in rows),
+            lambda table: bool(table.rows) and all(known.get(row.id) == _entry(row) for row in table.rows),
         )
 
     def bulk(self, ids: Sequence[str]) -> Mapping[str, bytes]:
@@ -105,7 +128,7 @@ class OdeBase:
             for what in TEXTS:
                 texts[what] = self._text(ref, what, new_etags)
         except NotFoundError as error:
-            listed = any(row.id == entry.id for row in self._table(_TABLES[1], {}))
+            listed = any(row.id == entry.id for row in self._table(_TABLES[1], {}).rows)
             context = "though the table, read again, still lists it" if listed else "and the table no longer lists it"
             return Refused(entry.id, "gone", f"{error.message}, {context}", lasting=False)
         document = {"format": 1, "id": entry.id, "ref": ref, "polynomial": entry.detail.get("polynomial") == "yes"}
@@ -153,7 +176,10 @@ def _entry(row: _Row) -> CatalogueEntry:
 def _split_etags(text: str | None) -> dict[str, str]:
     if text is None:
         return {}
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # a manifest that somebody has edited
+        return {}
     return value if isinstance(value, dict) and set(value) == set(TEXTS) else {}
 
 
@@ -194,19 +220,28 @@ def _page_text(answer: Response) -> str:
         raise BadResponseError("bad-answer", f"{answer.url}: the page is not UTF-8") from error
 
 
-def _read_table(answer: Response) -> tuple[_Row, ...]:
+def _parse(parser: HTMLParser, answer: Response) -> None:
+    try:
+        parser.feed(_page_text(answer))
+        parser.close()
+    except AssertionError as error:  # what the library raises on some declarations
+        raise BadResponseError("bad-answer", f"{answer.url}: the page is not HTML: {error}") from error
+
+
+def _read_table(answer: Response) -> _Rows:
     parser = _Table()
-    parser.feed(_page_text(answer))
-    parser.close()
-    rows = []
-    for cells, links in parser.rows:
+    _parse(parser, answer)
+    rows, unknown = [], []
+    for raw, links in parser.rows:
+        cells = tuple(cell.strip() for cell in raw)
         match = _DETAIL.search(links[0]) if links else None
-        id = cells[1].strip() if len(cells) > 1 else ""
-        if match and _ID.fullmatch(id):
-            rows.append(_Row(match[1], id, tuple(cell.strip() for cell in cells)))
+        if match and _ID.fullmatch(cells[1]) and len(cells) > 8 and cells[8].lower() in ("yes", "no"):
+            rows.append(_Row(match[1], cells[1], cells))
+        elif cells:  # a row of headings has none
+            unknown.append(" | ".join(cells)[:80])
     if not parser.has_table:
         raise BadResponseError("bad-answer", f"{answer.url}: the page holds no table")
-    return tuple(rows)
+    return _Rows(tuple(rows), tuple(unknown))
 
 
 class _Text(HTMLParser):
@@ -240,8 +275,7 @@ def _read_text(answer: Response, what: str) -> str:
     text = _page_text(answer)
     if "<" in text and re.search(r"<(html|pre|body|div)\b", text, re.IGNORECASE):
         parser = _Text()
-        parser.feed(text)
-        parser.close()
+        _parse(parser, answer)
         text = "".join(parser.preformatted or parser.pieces)
     text = text.strip()
     if what == "odes":

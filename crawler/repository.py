@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from crawler.errors import BadResponseError
 from crawler.session import ParsedResponse
 
 __all__ = [
+    "OF_THE_MODEL",
+    "Catalogue",
     "CatalogueEntry",
     "FetchedFile",
     "Known",
@@ -58,6 +60,21 @@ class CatalogueEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What a repository has of what is wanted.
+
+    Attributes
+    ----------
+    entries : tuple of CatalogueEntry
+    gaps : tuple of str
+        Why it may not be all: one sentence each. A crawl with such a catalogue is not complete.
+    """
+
+    entries: tuple[CatalogueEntry, ...]
+    gaps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the store has of an entry: revision, ETag, and its file's bytes on demand (``None``: damaged)."""
 
@@ -96,13 +113,23 @@ class Unchanged:
 class Refused:
     """No file, and why.
 
-    ``lasting``: asking again is of no use as long as the entry does not change.
+    ``lasting``: asking again is of no use as long as the entry does not change, if another run finds the same.
     """
 
     id: str
     code: str
     message: str
     lasting: bool = True
+
+
+OF_THE_MODEL: Final = frozenset(
+    {
+        "gone", "not-listed", "no-sbml-file", "several-models", "bad-name",
+        "empty-file", "html-page", "not-sbml", "not-well-formed", "entity-declaration", "unknown-encoding",
+        "unsafe-archive", "broken-archive",
+    }
+)  # fmt: skip
+"""Codes of reasons that lie with the model: with all others another run may bring the file."""
 
 
 class Repository(Protocol):
@@ -118,7 +145,7 @@ class Repository(Protocol):
         """Most entries of one bulk download; 0 if there is none."""
         ...
 
-    def catalogue(self, selection: Selection, known: Mapping[str, CatalogueEntry]) -> tuple[CatalogueEntry, ...]:
+    def catalogue(self, selection: Selection, known: Mapping[str, CatalogueEntry]) -> Catalogue:
         """What it has of what is wanted. ``known`` is what the store remembers of entries: it confirms an answer."""
         ...
 

@@ -15,6 +15,7 @@ killed at any moment leaves whole files and whole records, and at worst an objec
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -29,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from crawler.content import sha256
+from crawler.content import plain_text, sha256
 from crawler.errors import StoreError, busy_store, store_error
 
 __all__ = [
@@ -117,7 +118,7 @@ class Record:
     def line(self) -> bytes:
         """One line of JSON, newline included."""
         value = {_KEYS.get(key, key): item for key, item in asdict(self).items()}
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        return plain_text(json.dumps(value, ensure_ascii=False)).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,17 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _hold_lock(path: Path, wait: float) -> int:
+_NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP})
+
+
+def _hold_lock(path: Path, wait: float) -> tuple[int, str | None]:
     """Hold the lock file of a store; the kernel frees it when the process ends, however it ends.
+
+    Returns
+    -------
+    descriptor : int
+    remark : str or None
+        That the file system has no locks, so that it is not held.
 
     Raises
     ------
@@ -213,6 +223,12 @@ def _hold_lock(path: Path, wait: float) -> int:
                 os.close(descriptor)
                 raise busy_store(path.parent, f" (process {holder})" if holder else "", wait) from None
             time.sleep(0.1)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                os.close(descriptor)
+                raise
+            where = f"the file system of {path.parent} has no locks ({error.strerror})"
+            return descriptor, f"{where}: never run two crawls on this store at once"
         except BaseException:
             os.close(descriptor)
             raise
@@ -220,7 +236,7 @@ def _hold_lock(path: Path, wait: float) -> int:
             with contextlib.suppress(OSError):  # the number is a courtesy
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-            return descriptor
+            return descriptor, None
 
 
 # -- the store -----------------------------------------------------------------------------------------
@@ -282,12 +298,17 @@ def _plain_models(folder: Path) -> list[StoredModel]:
     twice = {stem for stem, count in Counter(stems).items() if count > 1}
     return [
         StoredModel(
-            str(path.relative_to(folder).with_suffix("")) if path.stem in twice else path.stem,
+            _as_text(path.relative_to(folder).with_suffix("") if path.stem in twice else path.stem),
             path,
             _digest(path),
         )
         for path in paths
     ]
+
+
+def _as_text(name: str | Path) -> str:
+    """A name with the bytes that are not UTF-8 spelled out, so that two of them do not become one."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _digest(path: Path) -> str | None:
@@ -355,6 +376,8 @@ class Store:
         self._sources = {source for source, _ in self._records}
         self._lock = threading.Lock()
         self._locked: int | None = None
+        self.remark: str | None = None
+        """What has to be said of a store that was opened for writing."""
 
     @property
     def records(self) -> Mapping[tuple[str, str], Record]:
@@ -386,11 +409,11 @@ class Store:
                         "not-a-store",
                         f"{path} holds other things ({foreign[0]}) and is not a store; choose an empty or new folder",
                     )
-            descriptor = _hold_lock(path / _LOCK, wait)
+            descriptor, remark = _hold_lock(path / _LOCK, wait)
         except OSError as error:
             raise store_error(path, error) from error
         try:
-            return cls._prepare(path, descriptor)
+            return cls._prepare(path, descriptor, remark)
         except OSError as error:
             os.close(descriptor)
             raise store_error(path, error) from error
@@ -399,15 +422,16 @@ class Store:
             raise
 
     @classmethod
-    def _prepare(cls, path: Path, descriptor: int) -> Self:
+    def _prepare(cls, path: Path, descriptor: int, remark: str | None) -> Self:
         (path / "objects").mkdir(exist_ok=True)
         (path / "tmp").mkdir(exist_ok=True)
         if is_store(path):
             _check_format(path)
-        for leftover in (path / "tmp").iterdir():  # of a crawl that was killed: we hold the lock, nobody writes there
+        # of a crawl that was killed: we hold the lock, nobody writes there
+        for leftover in (path / "tmp").iterdir() if remark is None else ():
             leftover.unlink()
         store = cls(path)
-        store._locked = descriptor
+        store._locked, store.remark = descriptor, remark
         if not is_store(path):
             store._write(path / _MARK, json.dumps({"format": FORMAT, "made_by": "sbmlump crawl"}).encode() + b"\n")
         return store

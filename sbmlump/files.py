@@ -20,16 +20,18 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import IO, Any, BinaryIO, Final
+from urllib.parse import unquote
 from xml.parsers import expat
 
 from sbmlump._version import __version__
 from sbmlump.errors import InputError, Reason, SbmlumpError, UsageError, some_names
+from sbmlump.remote import is_remote, read_remote
 
 __all__ = [
     "DiskFullError",
@@ -250,7 +252,9 @@ def refuse_output(target: str | Path, source: str | Path | None, *, force: bool)
 
 
 def _files_of(source: str | Path) -> tuple[Path, ...]:
-    """The files that an input may be: itself, or the archive before the name of a member."""
+    """The files that an input may be: itself, or the archive before the name of a member; none of what is elsewhere."""
+    if is_remote(str(source)):
+        return ()
     archive, mark, _ = str(source).partition("#")
     return (Path(source), Path(archive)) if mark else (Path(source),)
 
@@ -591,7 +595,8 @@ def read_model_file(path: str | Path, kind: str = "SBML") -> ModelFile:
     Parameters
     ----------
     path : str or Path
-        A file (also ``.gz``, ``.bz2``, ``.zip``, ``.omex``), ``archive#member``, or ``-`` for standard input.
+        A file (also ``.gz``, ``.bz2``, ``.zip``, ``.omex``), ``archive#member``, or ``-`` for standard input; an https
+        address of such a file, or an id of BioModels (see :mod:`sbmlump.remote`).
     kind : str
         Kind of file that is wanted, for messages.
 
@@ -600,11 +605,17 @@ def read_model_file(path: str | Path, kind: str = "SBML") -> ModelFile:
     InputError
         Codes of :func:`~sbmlump.files.read_whole`; ``unreadable-file`` for a damaged archive; ``too-large`` for what
         is larger than :data:`MAX_BYTES` when it is unpacked; ``no-model`` and ``several-models`` for archives that do
-        not hold just one, with a list of what they hold.
+        not hold just one, with a list of what they hold; ``no-such-file`` for what no server has.
+    UsageError, NotFetchedError
+        As :func:`~sbmlump.remote.read_remote`, for what lies elsewhere.
     """
     text = str(path)
     if text == "-":
         return _unpacked(ModelFile(_standard_input(), "standard input", "", None), None)
+    if is_remote(text):
+        found = read_remote(text, MAX_BYTES)
+        suffix = PurePosixPath(found.name).suffix.lower()
+        return _unpacked(ModelFile(found.data, found.name, suffix, found.folder), found.member)
     file, member = Path(text), None
     if "#" in text and not file.exists():
         outer, _, inner = text.partition("#")
@@ -706,9 +717,13 @@ def _from_zip(file: ModelFile, member: str | None) -> ModelFile:
 def _only_model(
     archive: str, names: Sequence[str], content: Callable[[str], bytes], head: Callable[[str], bytes]
 ) -> str:
-    stated = _contents(content(_MANIFEST)) if _MANIFEST in names else []
-    models = [one for one in stated if any(word in one.format for word in _SBML_FORMATS) and one.location in names]
-    chosen = [one.location for one in models if one.master] or [one.location for one in models]
+    stated = [_located(one, names) for one in (_contents(content(_MANIFEST)) if _MANIFEST in names else [])]
+    stated = [one for one in stated if one.location in names]
+    models = [one.location for one in stated if any(word in one.format for word in _SBML_FORMATS)]
+    masters = [one.location for one in stated if one.master]
+    chosen = [name for name in masters if name in models]
+    # a manifest may call its master XML
+    chosen = chosen or [name for name in masters if _looks_like_model(name, head(name))] or models
     if not chosen:  # no manifest, or one that does not say
         chosen = [name for name in names if name != _MANIFEST and _looks_like_model(name, head(name))]
     # the archives that sbmlump writes may hold a copy for the experiment, beside the model itself
@@ -722,6 +737,12 @@ def _only_model(
     example = f"{archive}#{_shown(chosen[0])}"
     text = f"{archive} is an archive of {len(chosen)} models: {_listed(chosen)}; name one, as {example}"
     raise InputError(Reason("several-models", text))
+
+
+def _located(content: _Content, names: Sequence[str]) -> _Content:
+    """The entry with the name of the member that it means: a location may be written as a URL, with ``%20``."""
+    decoded = _plain(unquote(content.location))
+    return content if content.location in names else replace(content, location=decoded)
 
 
 def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

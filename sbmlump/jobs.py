@@ -485,6 +485,8 @@ def run_reduction(
         if error.reduction is None:
             raise
         reduction, shortfall = error.reduction, error.reasons
+        if not options.best:  # a file that is not what was asked for would be taken for it
+            output = target = None
     times.append(clock())
     progress("writing")
     document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules)
@@ -504,7 +506,7 @@ def run_reduction(
         remarks.append(_what_to_try(options.chain))
     spent = [end - begin for begin, end in itertools.pairwise(times)]
     return Outcome(
-        "reduced" if reduction.reducible else "not-reducible",
+        "target-not-reached" if shortfall else "reduced" if reduction.reducible else "not-reducible",
         ModelFacts(system.id, str(path), system.size, kinetics(system)),
         options.method,
         reduction,

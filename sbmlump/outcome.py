@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.model.properties import Kinetics
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelFacts", "Outcome", "OutcomeName", "outcome_of_error"]
 
-OutcomeName = Literal["reduced", "not-reducible", "unsupported", "out-of-budget", "failed"]
+OutcomeName = Literal["reduced", "not-reducible", "target-not-reached", "unsupported", "out-of-budget", "failed"]
+_TARGETS: Final = frozenset({"max-error-not-reached", "target-not-reached", "no-reduction"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Outcome:
         if reduction is not None:
             matrix = reduction.matrix
             shape = {"kind": reduction.map.kind, "proper": matrix.proper, "non_negative": matrix.non_negative}
-            if self.name == "reduced":
+            if self.name in ("reduced", "target-not-reached"):
                 lumps = [
                     {"id": lump.id, "members": {k: str(v) for k, v in lump.members.items()}, "offset": None}
                     for lump in reduction.lumps
@@ -107,7 +108,8 @@ def outcome_of_error(error: SbmlumpError) -> OutcomeName:
     if isinstance(error, UnsupportedModelError):
         return "unsupported"
     if isinstance(error, LimitError):
-        return "out-of-budget"
+        missed = any(reason.code in _TARGETS for reason in error.reasons)
+        return "target-not-reached" if missed else "out-of-budget"
     if isinstance(error, InputError):
         return "failed"
     return "failed"

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FAULTS = "busy:.1,limit:.05,reset:.08,short:.08,corrupt:.08,html:.08,stall:.02"
+FAULTS = (
+    "busy:.1,limit:.05,reset:.08,short:.08,corrupt:.08,html:.08,stall:.02,"
+    "ftp-redirect:.1,bare-host:.08,bad-request:.08,big-file:.05,empty-page:.3"
+)
 
 
 def mirror_script(corpus: Path) -> Path | None:

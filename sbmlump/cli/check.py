@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.options import declared_options, isolation_options
+from sbmlump.cli.options import MODEL, declared_options, isolation_options, store_option
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import Reason
 from sbmlump.jobs import OPTIONS, check, verdict, verify
@@ -27,15 +27,16 @@ _MAX_ERROR = Declared(
 
 
 @click.command("check")
-@click.argument("original", type=click.Path(path_type=Path))
-@click.argument("reduced", type=click.Path(path_type=Path))
+@click.argument("original", type=MODEL)
+@click.argument("reduced", type=MODEL)
 @declared_options(*(OPTIONS[name] for name in ("until", "points", "simulator")), _MAX_ERROR)
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def check_command(
-    original: Path,
-    reduced: Path,
+    original: str | Path,
+    reduced: str | Path,
     until: float | None,
     points: int,
     simulator: str,
@@ -76,13 +77,14 @@ def _remarks(report: ErrorReport) -> list[dict[str, Any]]:
 
 
 @click.command("verify")
-@click.argument("original", type=click.Path(path_type=Path))
-@click.argument("reduced", type=click.Path(path_type=Path))
+@click.argument("original", type=MODEL)
+@click.argument("reduced", type=MODEL)
 @declared_options(OPTIONS["seed"])
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def verify_command(original: Path, reduced: Path, seed: int, as_json: bool) -> int:
+def verify_command(original: str | Path, reduced: str | Path, seed: int, as_json: bool) -> int:
     """Prove or refute, without simulation, that REDUCED is an exact lumping of ORIGINAL."""
     result = verify(original, reduced, seed=seed)
     outcome = verdict(result)

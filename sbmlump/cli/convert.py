@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.options import FORCE, isolation_options
+from sbmlump.cli.options import FORCE, MODEL, isolation_options, store_option
 from sbmlump.cli.output import DISPLAY, print_json, say
 from sbmlump.jobs import Inspection, convert_file, inspect_model
 from sbmlump.outcome import reason_json
@@ -16,15 +16,16 @@ __all__ = ["convert_command", "inspect_command"]
 
 
 @click.command("convert")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; its suffix decides."
 )
 @FORCE
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def convert_command(model: Path, output: Path, force: bool, as_json: bool) -> int:
+def convert_command(model: str | Path, output: Path, force: bool, as_json: bool) -> int:
     """Read MODEL and write it in a canonical form, by the suffix of the output."""
     done = convert_file(model, output, force=force)
     system = done.system
@@ -50,19 +51,22 @@ def convert_command(model: Path, output: Path, force: bool, as_json: bool) -> in
 
 
 @click.command("inspect")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--structure", "with_structure", is_flag=True, help="Conservation laws, deficiency, balance, signs.")
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=MODEL,
     metavar="ORIGINAL",
     help="MODEL is a reduced model of this one: also say which properties it kept and which it lost.",
 )
 @click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def inspect_command(model: Path, as_json: bool, with_structure: bool, against: Path | None, show_all: bool) -> int:
+def inspect_command(
+    model: str | Path, as_json: bool, with_structure: bool, against: str | Path | None, show_all: bool
+) -> int:
     """Say what is in MODEL, what can be observed, and what stops a reduction."""
     found = inspect_model(model, with_structure=with_structure, original=against)
     if as_json:
@@ -104,7 +108,7 @@ def _print(found: Inspection, show_all: bool) -> None:
         say(f"Next: sbmlump reduce {found.file} --observe {example} -o reduced.xml")
 
 
-def _print_kept(found: Inspection, original: Path | None) -> None:
+def _print_kept(found: Inspection, original: str | Path | None) -> None:
     kept = found.kept or ()
     say(f"Of the properties of {original}:")
     words = {True: "kept", False: "lost", None: "not known"}

@@ -53,6 +53,9 @@ def _shared(function: Command) -> Command:
         click.option("--rate", type=WAIT, help="Requests a second; 0: no limit.  [default: 1; on loopback 0]"),
         click.option("--at-once", type=click.IntRange(1, 8), default=2, show_default=True, help="Requests at once."),
         click.option("--timeout", type=SECONDS, default=30.0, show_default=True, help="Seconds without an answer."),
+        click.option(
+            "--deadline", type=SECONDS, default=900.0, show_default=True, help="Seconds for one request in all."
+        ),
         click.option("--tries", type=click.IntRange(1, 20), default=6, show_default=True, help="Tries for one thing."),
         click.option("--retry-wait", type=WAIT, default=0.5, show_default=True, help="Seconds before the second try."),
         click.option("--contact", metavar="ADDRESS", help="Your e-mail or URL, told to the host."),
@@ -71,7 +74,7 @@ def _shared(function: Command) -> Command:
 def _biomodels(query: str | None, base_url: str | None, **rest: Any) -> int:
     """Bring the models of BioModels."""
     url = base_url or biomodels.BASE_URL
-    return _network(biomodels.BioModels, url, _hosts(url, biomodels.HOSTS), query=query, **rest)
+    return _network(biomodels.BioModels, url, biomodels.hosts_of(url), query=query, **rest)
 
 
 @crawl_command.command("odebase")
@@ -79,12 +82,7 @@ def _biomodels(query: str | None, base_url: str | None, **rest: Any) -> int:
 def _odebase(base_url: str | None, **rest: Any) -> int:
     """Bring the polynomial and rational systems of ODEbase, with their parameter values and maps of names."""
     url = base_url or odebase.BASE_URL
-    return _network(odebase.OdeBase, url, _hosts(url, odebase.HOSTS), query=None, **rest)
-
-
-def _hosts(url: str, known: frozenset[str]) -> frozenset[str]:
-    """Where redirects may lead: between the known hosts, when one of them is asked; else nowhere."""
-    return known if any(f"//{host}" in url for host in known) else frozenset()
+    return _network(odebase.OdeBase, url, odebase.hosts_of(url), query=None, **rest)
 
 
 def _network(
@@ -101,6 +99,7 @@ def _network(
     rate: float | None,
     at_once: int,
     timeout: float,
+    deadline: float,
     tries: int,
     retry_wait: float,
     contact: str | None,
@@ -112,10 +111,13 @@ def _network(
         named = tuple(part.strip() for part in (ids or "").split(",") if part.strip())
         wish = Selection(named, query, curated, limit, recheck)
         speed = (0.0 if is_loopback(base_url) else 1.0) if rate is None else rate
-        manners = RequestPolicy(speed, at_once, timeout, tries=tries, first_wait=retry_wait, contact=contact)
+        manners = RequestPolicy(
+            speed, at_once, timeout, deadline, tries=tries, first_wait=retry_wait, contact=contact
+        )  # fmt: skip
         session = Session(base_url, hosts, manners)
         try:
             with Store.writable(store, wait) as opened, _progress(quiet or as_json) as progress:
+                _tell_remark(opened)
                 return crawl(make(session), session, opened, wish, progress)
         finally:
             session.close()
@@ -135,6 +137,7 @@ def _import(origin: Path, store: Path, limit: int | None, wait: float, as_json: 
 
     def work() -> CrawlSummary:
         with Store.writable(store, wait) as opened, _progress(quiet or as_json) as progress:
+            _tell_remark(opened)
             return import_files(opened, origin, limit, lambda done, total: progress.step(done, total, 0))
 
     return _told(work, as_json, again=False)
@@ -218,9 +221,9 @@ def _told(work: Callable[[], CrawlSummary], as_json: bool, again: bool) -> int:
     else:
         _print_summary(summary, again)
     _tell_damaged(summary.damaged_lines)
-    if summary.complete:
+    if summary.shortfall is None:
         return 0
-    say(summary.stopped or "some entries got no answer; run the same command later", err=True)
+    say(summary.shortfall, err=True)
     return 4
 
 
@@ -243,6 +246,11 @@ def _print_reasons(reasons: list[Reason]) -> None:
         say(f"  [{reason.code}] {reason.message}", err=True)
     if len(reasons) > _MOST_SHOWN:
         say(f"  … and {len(reasons) - _MOST_SHOWN} more (--json lists them)", err=True)
+
+
+def _tell_remark(store: Store) -> None:
+    if store.remark is not None:
+        say(store.remark, err=True)
 
 
 def _tell_damaged(lines: tuple[int, ...]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.options import OF_METHODS, declared_options, given
+from sbmlump.cli.options import MODEL, OF_METHODS, declared_options, given, store_option
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import ALGORITHMS, DEFAULT_CHAINS, OPTIONS, Approximate, Curve, compare_methods, curve
@@ -32,16 +32,17 @@ _ALGORITHMS = Declared(
 
 
 @click.command("curve")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.option("--observe", multiple=True, required=True, metavar="EXPR", help="What to keep; may be repeated.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for curve.csv and .svg.")
 @declared_options(
     _ALGORITHMS, *(_OPTIONS[name] for name in ("max_size", "until", "ensemble", "spread", "refine", "seed"))
 )
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def curve_command(
-    model: Path,
+    model: str | Path,
     observe: tuple[str, ...],
     output: Path | None,
     algorithm: tuple[str, ...],
@@ -113,7 +114,7 @@ _NOT_COMPARED = ("neural",)  # is no reduction
 
 
 @click.command("compare-methods")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.option(
     "--observe", multiple=True, metavar="EXPR", required=True, help="What to keep; several times for several."
 )
@@ -128,10 +129,11 @@ _NOT_COMPARED = ("neural",)  # is no reduction
     *(OPTIONS[name] for name in ("until", *(one for one in OF_METHODS if one not in _NOT_COMPARED), "seed"))
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write methods.svg there.")
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def compare_methods_command(
-    model: Path,
+    model: str | Path,
     observe: tuple[str, ...],
     methods: tuple[str, ...],
     output: Path | None,

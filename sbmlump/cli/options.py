@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -17,6 +18,7 @@ from sbmlump.errors import Reason
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS, Limits, prepare, run_isolated
 from sbmlump.jobs import METHODS, OPTIONS, methods_with
 from sbmlump.options import FLAG, Declared, Range, declared
+from sbmlump.remote import STORE, is_remote
 
 __all__ = [
     "OF_METHODS",
@@ -25,6 +27,7 @@ __all__ = [
     "given",
     "COUNT",
     "MEGABYTES",
+    "MODEL",
     "SECONDS",
     "WAIT",
     "ChildCommand",
@@ -33,6 +36,7 @@ __all__ = [
     "isolation_options",
     "requested",
     "run_in_child",
+    "store_option",
 ]
 
 
@@ -198,6 +202,37 @@ WAIT: Final = Number(min=0, max=MOST_SECONDS)
 """Seconds to wait, which may be none."""
 COUNT: Final = click.IntRange(1, 2**31 - 1)
 """How many of something to take."""
+
+
+class _Model(click.Path):
+    """A file, or what is read from elsewhere: an id of BioModels, an address."""
+
+    name = "model"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A path; what lies elsewhere stays as it is written."""
+        return value if isinstance(value, str) and is_remote(value) else super().convert(value, param, ctx)
+
+
+MODEL: Final = _Model(path_type=Path)
+"""A model: a file, ``archive#member``, ``-``, an id of BioModels, or an https address."""
+
+
+def store_option(command: Command) -> Command:
+    """Adds ``--store`` to a command that reads models: where those are that are named by their ids."""
+
+    def named(context: click.Context, _: click.Parameter, folder: Path | None) -> None:
+        token = STORE.set(folder)
+        context.call_on_close(lambda: STORE.reset(token))
+
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=named,
+        metavar="DIR",
+        help="Where models that are named by an id of BioModels are.  [default: SBMLUMP_STORE, or the user's cache]",
+    )(command)
 
 
 # -- ``--isolate``, ``--time-limit``, ``--memory-limit`` --------------------------------------------

@@ -250,7 +250,7 @@ def summarise(outcome: Outcome, page: Path | None = None) -> None:
     assert reduction is not None
     before, after = reduction.original.size, reduction.system.size
     kept = ", ".join(o.id for o in reduction.observables) or "everything"
-    if outcome.name == "reduced":
+    if outcome.name in ("reduced", "target-not-reached"):
         say(f"{outcome.model.id}: {before} states reduced to {after}, keeping {kept}")
         _print_lumps(reduction.lumps)
         if reduction.vanished:
@@ -295,7 +295,7 @@ def _print_certificate(outcome: Outcome) -> None:
     reduction = outcome.reduction
     assert reduction is not None
     proof = reduction.certificate
-    if outcome.name != "reduced":
+    if outcome.name not in ("reduced", "target-not-reached"):
         return
     data = proof.as_json()
     if isinstance(proof, ErrorEstimate):
@@ -303,6 +303,8 @@ def _print_certificate(outcome: Outcome) -> None:
             f"measured on {proof.ensemble} initial values (±{100 * proof.spread:g} %) until {proof.horizon:g}: "
             f"worst relative error {proof.worst_error:.1e}, median {proof.median_error:.1e}"
         )
+        if proof.fresh is not None:
+            say(f"  {proof.fresh.sentence()}")
         for line in _how_approximated(proof.details):
             say(f"  {line}")
         return

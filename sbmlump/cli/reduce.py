@@ -10,7 +10,16 @@ from typing import Any
 
 import click
 
-from sbmlump.cli.options import FORCE, OF_METHODS, OF_REDUCTIONS, declared_options, given, isolation_options
+from sbmlump.cli.options import (
+    FORCE,
+    MODEL,
+    OF_METHODS,
+    OF_REDUCTIONS,
+    declared_options,
+    given,
+    isolation_options,
+    store_option,
+)
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
@@ -21,7 +30,7 @@ __all__ = ["reduce_command", "demo_command"]
 
 
 @click.command("reduce")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=MODEL)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write the reduced SBML.")
 @FORCE
 @click.option(
@@ -33,11 +42,12 @@ __all__ = ["reduce_command", "demo_command"]
 )
 @declared_options(*(OPTIONS[name] for name in (*OF_REDUCTIONS, *OF_METHODS)))
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def reduce_command(
-    model: Path,
+    model: str | Path,
     output: Path | None,
     force: bool,
     observe: tuple[str, ...],
@@ -62,7 +72,7 @@ def reduce_command(
     return outcome.exit_code
 
 
-def _write_page(folder: Path | None, outcome: Outcome, model: Path, output: Path | None) -> Path | None:
+def _write_page(folder: Path | None, outcome: Outcome, model: str | Path, output: Path | None) -> Path | None:
     if folder is None or outcome.reduction is None:
         return None
     from sbmlump.report.model_page import write_model_page

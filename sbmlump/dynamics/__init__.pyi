@@ -1,5 +1,6 @@
 from .ensemble import Ensemble as Ensemble
 from .ensemble import EnsembleSettings as EnsembleSettings
+from .ensemble import NotIntegratedError as NotIntegratedError
 from .ensemble import ReductionProblem as ReductionProblem
 from .ensemble import Sample as Sample
 from .ensemble import difference as difference

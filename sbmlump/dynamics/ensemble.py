@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from sbmlump.dynamics.events import time_switches
 from sbmlump.dynamics.rosenbrock import Runs, StepControl
 from sbmlump.dynamics.solve import MAX_DENSE, StateReset, adjoints, integrate
-from sbmlump.dynamics.time_span import TIME_SPAN, TimeSpan, VectorFieldSimulation, choose_time_span
+from sbmlump.dynamics.time_span import TIME_SPAN, TimeSpan, VectorFieldSimulation, choose_time_span, likely_sizes
 from sbmlump.dynamics.vector_field import Budget, VectorField, at_time_zero, field_of
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.linalg.rational import Span
 from sbmlump.model.evaluate import Evaluator, values_of
-from sbmlump.model.graph import Node
+from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, ErrorEstimate, Observable, ReducedSystem, finite_or_none, starts_of
 from sbmlump.model.system import Event, OdeSystem, new_values, targets, time_bounds, values_are_old
@@ -34,6 +34,7 @@ __all__ = [
     "Ensemble",
     "EnsembleSettings",
     "Measurement",
+    "NotIntegratedError",
     "ReferenceEnsemble",
     "Sample",
     "TrajectorySettings",
@@ -44,6 +45,7 @@ __all__ = [
     "error_estimate",
     "estimate_of",
     "gradients",
+    "guarded",
     "joined",
     "largest_values",
     "measure",
@@ -101,6 +103,9 @@ class ReductionProblem:
     events : tuple of TimedEvent
         Those that touch the kept states.
     remarks : tuple of str
+    guards : mapping of Node to Node
+        Parts of right-hand sides that are not defined everywhere, and what takes their place where points may lie
+        outside of the domain (see :func:`guarded`).
     """
 
     system: OdeSystem
@@ -110,6 +115,7 @@ class ReductionProblem:
     start: Array
     events: tuple[TimedEvent, ...] = ()
     remarks: tuple[str, ...] = ()
+    guards: Mapping[Node, Node] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -136,7 +142,7 @@ class ReductionProblem:
         are zero are put in there, and where that is not enough (their differences are zero, say), all of them.
         """
         system, graph = self.system, self.system.graph
-        roots = [system.rhs[j] for j in self.kept]
+        roots = graph.substitute([system.rhs[j] for j in self.kept], self.guards)
         outside = set(system.states) - set(self.names)
         if outside.isdisjoint(graph.symbols(roots)):
             return roots
@@ -151,8 +157,9 @@ class ReductionProblem:
     @cached_property
     def bound(self) -> list[Node]:
         """Right-hand sides of the kept states with the values of all constants put in."""
-        rates = [self.system.rhs[j] for j in self.kept]
-        return self.system.graph.substitute(rates, self.system.specialised())
+        graph = self.system.graph
+        rates = graph.substitute([self.system.rhs[j] for j in self.kept], self.guards)
+        return graph.substitute(rates, self.system.specialised())
 
     @cached_property
     def _plain(self) -> VectorField:
@@ -227,6 +234,61 @@ def pose(system: OdeSystem, observables: Sequence[Observable], *, whole: bool = 
     problem = ReductionProblem(system, tuple(observables), kept, pinned, start, events, tuple(remarks))
     problem.__dict__["bound"] = [bound[j] for j in kept]  # known already
     return problem
+
+
+def guarded(problem: ReductionProblem, sample: Sample, floor: float) -> ReductionProblem:
+    """The same problem with powers and logarithms defined where their arguments become negative.
+
+    A state that is lifted from fewer ones may lie a little below 0, where a logarithm and a power with an exponent that
+    is not an integer have no value. Where such an argument was never negative along the runs, the larger of it and
+    ``floor`` times its largest value takes its place: no run notices, and the slope beyond is zero.
+
+    Parameters
+    ----------
+    problem : ReductionProblem
+    sample : Sample
+        Runs of the system itself.
+    floor : float
+    """
+    graph, system = problem.system.graph, problem.system
+    names, given = set(problem.names), system.specialised()
+    partial_nodes = [
+        node
+        for node in graph.reachable(problem.rhs())
+        if _has_gaps(graph, node, given, bool(sample.varied)) and names & graph.symbols([graph.args(node)[0]])
+    ]
+    if not partial_nodes:
+        return problem
+    arguments = list(dict.fromkeys(graph.args(node)[0] for node in partial_nodes))
+    varied = {name: column[sample.numbers] for name, column in sample.varied.items()}
+    seen = values(system, arguments, sample.times, sample.states, varied, problem.names)
+    lowest, highest = seen.min(axis=(0, 1)), seen.max(axis=(0, 1))
+    floors = {
+        argument: graph.decimal(floor * (float(high) or 1.0))
+        for argument, low, high in zip(arguments, lowest.tolist(), highest.tolist(), strict=True)
+        if np.isfinite(high) and low >= -floor * high
+    }
+    guards: dict[Node, Node] = {}
+    for node in partial_nodes:  # arguments have smaller numbers than what they stand in
+        argument, *others = graph.args(node)
+        if argument in floors:
+            inner = graph.substitute([argument, *others], guards)
+            clamped = graph.call("max", (inner[0], floors[argument]))
+            guards[node] = graph.rebuild(graph.op(node), (clamped, *inner[1:]), graph.payload(node))
+    return replace(problem, guards=guards) if guards else problem
+
+
+def _has_gaps(graph: Graph, node: Node, given: Mapping[Node, Node], varied: bool) -> bool:
+    """Whether the node is a logarithm or a power with an exponent that is not, or may not stay, an integer."""
+    if graph.op(node) is Op.CALL:
+        return graph.payload(node) == "ln"
+    if graph.op(node) is not Op.POW:
+        return False
+    exponent = graph.args(node)[1]
+    if varied and graph.symbols([exponent]):
+        return True
+    number = graph.number_of(graph.substitute([exponent], given)[0])
+    return number is None or number.denominator != 1
 
 
 def _reset_roots(system: OdeSystem, event: Event) -> list[Node]:
@@ -385,6 +447,17 @@ class TrajectorySettings:
         would make rounding errors count.
     end_times, end_times_large : int
         At which effects of disturbances are looked at, of small and of large systems.
+    absolute_tolerance : float
+        Of the size of each state, in ensembles.
+    small : float
+        Of the largest state: smaller ones are integrated as if they were as large as that.
+    ensemble_steps : int
+        Most steps of a run of an ensemble.
+    patience : float
+        Times the steps of the nominal run: perturbed initial values that need more are dropped where that is allowed,
+        since a few of them would cost as much as all others.
+    least_steps : int
+        So many steps are always allowed.
     """
 
     relative_tolerance: float = 1e-7
@@ -394,6 +467,11 @@ class TrajectorySettings:
     negligible: float = 1e-12
     end_times: int = 25
     end_times_large: int = 8
+    absolute_tolerance: float = 1e-9
+    small: float = 1e-6
+    ensemble_steps: int = 20_000
+    patience: float = 10.0
+    least_steps: int = 2_000
 
 
 TRAJECTORIES: Final = TrajectorySettings()
@@ -596,13 +674,7 @@ def time_span_of(system: OdeSystem, observables: Sequence[Observable]) -> TimeSp
 
 
 def time_span_of_problem(problem: ReductionProblem, budget: Budget | None = None) -> TimeSpan:
-    """The end time for the states of a problem and its pinned quantities.
-
-    Raises
-    ------
-    WorkLimitError
-        If there is a budget and it is exhausted.
-    """
+    """The end time for the states of a problem and its pinned quantities, as far as the budget lets it be seen."""
     if not problem.size:
         reason = f"nothing is integrated; {TIME_SPAN.conventional:g} units of time by convention"
         return TimeSpan(TIME_SPAN.conventional, reason)
@@ -624,12 +696,13 @@ class Ensemble:
 
     ``count`` perturbed runs beside the nominal one; initial values times 1 ± ``spread``, and where they are zero,
     plus at most ``spread`` times the largest value of that state along the nominal run; parameters times
-    1 ± ``parameters``.
+    1 ± ``parameters``. In the share ``resting`` of the runs, what is zero stays zero.
     """
 
     count: int = 24
     spread: float = 0.2
     parameters: float = 0.0
+    resting: float = 0.0
 
 
 def perturbed_initial_values(start: Array, size: Array, ensemble: Ensemble, generator: np.random.Generator) -> Array:
@@ -649,6 +722,8 @@ def perturbed_initial_values(start: Array, size: Array, ensemble: Ensemble, gene
     shape = (ensemble.count, len(start))
     factor = 1 + ensemble.spread * generator.uniform(-1, 1, shape)
     added = ensemble.spread * size * generator.uniform(0, 1, shape)
+    share = ensemble.resting * np.arange(ensemble.count + 1)
+    added[np.floor(share[1:]) > np.floor(share[:-1])] = 0.0  # evenly among the others: the first few runs stand for all
     return np.where(start == 0, added, start * factor)
 
 
@@ -731,6 +806,7 @@ def reduced_initial_values(reduction: ReducedSystem, starts: Array) -> tuple[Arr
         new |= {name: Fraction(repr(float(v))) for name, v in zip(system.states, y, strict=True)}
         new |= fixed
         put = {graph.symbol(name): graph.number(Fraction(repr(float(x[i])))) for name, i in place.items()}
+        put[graph.time()] = graph.number(0)
         sums = values_of(graph, graph.substitute(list(totals.values()), {**known, **put}))
         new |= {name: Fraction(repr(float(v))) for name, v in zip(totals, sums, strict=True)}
         moved = system.with_values(new).constant_values
@@ -766,6 +842,8 @@ class Sample:
         Tolerance of the integration.
     varied : mapping of str to array
         Values of constants that differ between runs, by the runs' numbers.
+    dropped : int
+        Perturbed initial values from which the system could not be integrated; they are not among the runs.
     """
 
     vector_field: VectorField
@@ -777,6 +855,7 @@ class Sample:
     steps: int = 0
     relative: float = TRAJECTORIES.relative_tolerance
     varied: Mapping[str, Array] = field(default_factory=dict)
+    dropped: int = 0
 
     @property
     def starts(self) -> Array:
@@ -809,26 +888,72 @@ def joined(one: Sample, other: Sample, rows: NDArray[np.int64]) -> Sample:
     )
 
 
+class NotIntegratedError(LimitError):
+    """The original cannot be integrated to an end time (``not-simulated``).
+
+    Attributes
+    ----------
+    reached : float
+        A time that the nominal run and enough of the perturbed ones reach.
+    nominal : bool
+        Whether already the nominal run does not reach the end time.
+    """
+
+    def __init__(self, reasons: Reason | Sequence[Reason], reached: float = 0.0, *, nominal: bool = False) -> None:
+        super().__init__(reasons)
+        self.reached, self.nominal = reached, nominal
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), nominal=self.nominal), (self.reasons, self.reached)
+
+
 def run_ensemble(
-    problem: ReductionProblem, until: float, ensembles: tuple[Ensemble, ...], seed: int, budget: Budget | None = None
+    problem: ReductionProblem,
+    until: float,
+    ensembles: tuple[Ensemble, ...],
+    seed: int,
+    budget: Budget | None = None,
+    *,
+    droppable: float = 0.0,
+    floor: float | None = None,
 ) -> tuple[Sample, ...]:
     """Simulate the nominal run and the perturbed ones of each ensemble; one sample an ensemble.
 
     The first sample begins with the nominal run. Draws of different ensembles are independent.
 
+    Parameters
+    ----------
+    problem : ReductionProblem
+    until : float
+    ensembles : tuple of Ensemble
+    seed : int
+    budget : Budget, optional
+    droppable : float
+        This share of the perturbed initial values may be dropped where the system cannot be integrated from them, or
+        only with far more steps than from its own.
+    floor : float, optional
+        As of :func:`guarded`, by the nominal run: perturbed runs that would leave the domain of a power by an error of
+        the integration go on.
+
     Raises
     ------
-    LimitError
-        ``not-simulated`` if a run does not reach ``until``: which one, when and why; ``work-limit`` if there is a
-        budget and it is exhausted.
+    NotIntegratedError
+        If the nominal run does not reach ``until``, or too many of the perturbed ones do not: which one, when and why.
+    WorkLimitError
+        If there is a budget and it is exhausted.
     """
     times = time_grid(until, 100)
     free = _perturbed_constants(problem, ensembles, seed)
     vector_field = problem.vector_field(free)
     resets = tuple(problem.resets(until, vector_field.timed, free))
-    first = _simulate(vector_field, problem.start[None, :], times, resets, np.array([0]), budget)
+    likely = likely_sizes(vector_field, at_time_zero(problem.start[None], vector_field.timed)[0])[: problem.size]
+    first = _simulate(vector_field, problem.start[None, :], times, resets, np.array([0]), budget, likely)
     _check(problem, first.why, first.reached, until, "from the initial values of the file")
-    size = np.abs(first.states[0, :, : problem.size]).max(axis=0)
+    nominal = first.states[:, :, : problem.size]
+    size = np.abs(nominal[0]).max(axis=0)
+    if floor is not None:
+        alone = Sample(vector_field, times, nominal, size, resets, np.array([0]), varied=free)
+        vector_field = guarded(problem, alone, floor).vector_field(free)
     starts, count = [problem.start[None, :]], 1
     slices: list[slice] = []
     for position, ensemble in enumerate(ensembles):
@@ -838,16 +963,32 @@ def run_ensemble(
         )
         count += ensemble.count
     everything = np.concatenate(starts)
-    others = _simulate(vector_field, everything[1:], times, resets, np.arange(1, count), budget)
-    _check(problem, others.why, others.reached, until, "from a perturbed initial state (a smaller --spread may help)")
+    most = TRAJECTORIES.ensemble_steps
+    if droppable and first.steps:
+        most = int(min(most, max(TRAJECTORIES.least_steps, TRAJECTORIES.patience * first.steps)))
+    others = _simulate(vector_field, everything[1:], times, resets, np.arange(1, count), budget, size, most)
     states = np.concatenate([first.states, others.states])[:, :, : problem.size]
-    scale = np.abs(states).max(axis=(0, 1))
+    good = np.concatenate([[True], others.complete]) & np.isfinite(states).all(axis=(1, 2))
+    if int((~good).sum()) > droppable * (count - 1):
+        where = "from a perturbed initial state (a smaller --spread may help)"
+        reached = float(np.quantile(others.reached, droppable, method="lower"))
+        _check(problem, others.why, others.reached, until, where, reached)
+        message = f"model {problem.system.id} has no finite values up to {until:g} {where}"
+        raise NotIntegratedError(Reason("not-simulated", message), reached)
+    scale = np.abs(states[good]).max(axis=(0, 1))
     scale = np.where(scale > 0, np.maximum(scale, TRAJECTORIES.negligible * scale.max(initial=0.0)), 1.0)
     steps = max(first.steps, others.steps)
     numbers = np.arange(count)
-    return tuple(
-        Sample(vector_field, times, states[part], scale, resets, numbers[part], steps, varied=free) for part in slices
-    )
+    samples = []
+    for part in slices:
+        kept = good[part]
+        dropped = int((~kept).sum())
+        own = states[part], numbers[part]
+        whole = own if not dropped else (own[0][kept], own[1][kept])
+        samples.append(
+            Sample(vector_field, times, whole[0], scale, resets, whole[1], steps, varied=free, dropped=dropped)
+        )
+    return tuple(samples)
 
 
 def _simulate(
@@ -857,21 +998,35 @@ def _simulate(
     resets: tuple[StateReset, ...],
     numbers: NDArray[np.int64],
     budget: Budget | None,
+    size: Array,
+    steps: int = TRAJECTORIES.ensemble_steps,
 ) -> Runs:
     starts = at_time_zero(starts, vector_field.timed)
-    size = np.maximum(np.abs(starts).max(initial=0.0), 1e-30)
-    tolerances = StepControl(TRAJECTORIES.relative_tolerance, 1e-9 * float(size))
+    # each state counts by its own size: of 1e7 molecules of one kind nothing follows for the accuracy of another
+    absolute = TRAJECTORIES.absolute_tolerance * np.maximum(size, max(TRAJECTORIES.small * float(size.max()), 1e-30))
+    if vector_field.timed:
+        absolute = np.append(absolute, TRAJECTORIES.absolute_tolerance * times[-1])
+    tolerances = StepControl(TRAJECTORIES.relative_tolerance, absolute, steps)
     return integrate(vector_field, starts, times, resets=resets, run=numbers, tolerances=tolerances, budget=budget)
 
 
-def _check(problem: ReductionProblem, why: tuple[str | None, ...], reached: Array, until: float, where: str) -> None:
+def _check(
+    problem: ReductionProblem,
+    why: tuple[str | None, ...],
+    reached: Array,
+    until: float,
+    where: str,
+    enough: float | None = None,
+) -> None:
     for reason, time in zip(why, reached.tolist(), strict=True):
         if reason is not None:
             message = (
                 f"model {problem.system.id} does not simulate to {until:g} {where}: at time {time:g}, {reason}; "
                 "choose an earlier end time with --until"
             )
-            raise LimitError(Reason("not-simulated", message))
+            raise NotIntegratedError(
+                Reason("not-simulated", message), time if enough is None else enough, nominal=enough is None
+            )
 
 
 def _perturbed_constants(problem: ReductionProblem, ensembles: tuple[Ensemble, ...], seed: int) -> dict[str, Array]:
@@ -906,7 +1061,7 @@ def gradients(sample: Sample, pinned: Array, runs: int) -> tuple[Array, NDArray[
     Returns
     -------
     adjoint : array (runs, m, E, p, n)
-        In units of the model.
+        In units of the model; NaN for a run whose propagators cannot be computed.
     ends : array of int (E,)
     """
     m, n = len(sample.times), sample.states.shape[2]
@@ -916,7 +1071,10 @@ def gradients(sample: Sample, pinned: Array, runs: int) -> tuple[Array, NDArray[
     tips[:, :, :n] = pinned
     out = np.empty((runs, m, len(ends), len(pinned), n))
     for i in range(runs):
-        out[i] = adjoint_of(sample, i, sample.states[i], ends, tips)[..., :n]
+        try:
+            out[i] = adjoint_of(sample, i, sample.states[i], ends, tips)[..., :n]
+        except np.linalg.LinAlgError:
+            out[i] = np.nan  # a propagator of this run is singular; the others have theirs
     return out, ends
 
 

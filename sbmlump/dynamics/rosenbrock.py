@@ -13,12 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.vector_field import CALL, PRODUCT, Budget, StepWork
+from sbmlump.dynamics.compiled import kernels, owned, tables_of
+from sbmlump.dynamics.vector_field import PRODUCT, Budget
+from sbmlump.model.domains import ranges
+
+if TYPE_CHECKING:
+    from sbmlump.dynamics.kernels import Tables
 
 __all__ = ["BatchField", "Observer", "Runs", "StepControl", "advance"]
 
@@ -26,27 +31,55 @@ __all__ = ["BatchField", "Observer", "Runs", "StepControl", "advance"]
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Observer = Callable[[Indices, Indices, Array], NDArray[np.bool_]]
-"""Runs, indices of output times, states there: which of these runs are to be given up."""
+"""Runs, indices of output times, states there: which of these runs are to be given up.
 
-_GAMMA: Final = 0.25
-_A: Final[tuple[tuple[float, ...], ...]] = (
-    (),
-    (1.544,),
-    (0.9466785280815826, 0.2557011698983284),
-    (3.314825187068521, 2.896124015972201, 0.9986419139977817),
-    (1.221224509226641, 6.019134481288629, 12.53708332932087, -0.6878860361058950),
-)
-_C: Final[tuple[tuple[float, ...], ...]] = (
-    (),
-    (-5.6688,),
-    (-2.430093356833875, -0.2063599157091915),
-    (-0.1073529058151375, -9.594562251023355, -20.47028614809616),
-    (7.496443313967647, -10.24680431464352, -33.99990352819905, 11.70890893206160),
-    (8.083246795921522, -7.981132988064893, -31.52159432874371, 16.31930543123136, -6.058818238834054),
-)
-_D: Final = (
-    (10.12623508344586, -7.487995877610167, -34.80091861555747, -7.992771707568823, 1.025137723295662),
-    (-0.6762803392801253, 6.087714651680015, 16.43084320892478, 24.76722511418386, -6.594389125716872),
+A run may stand there several times, in the order of its outputs; it ends at the first one at which it is given up, and
+what is said of later ones does not count.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tableau:
+    """Coefficients of a Rosenbrock method of six stages, as Hairer and Wanner give them.
+
+    Attributes
+    ----------
+    gamma : float
+    a : tuple of tuples
+        Where the stages are evaluated; the last two at the end of the method of lower order.
+    c : tuple of tuples
+        How earlier stages enter the right-hand sides of the linear systems.
+    d : tuple of tuples
+        Of the continuous output.
+    """
+
+    gamma: float
+    a: tuple[tuple[float, ...], ...]
+    c: tuple[tuple[float, ...], ...]
+    d: tuple[tuple[float, ...], ...]
+
+
+RODAS: Final = Tableau(
+    gamma=0.25,
+    a=(
+        (),
+        (1.544,),
+        (0.9466785280815826, 0.2557011698983284),
+        (3.314825187068521, 2.896124015972201, 0.9986419139977817),
+        (1.221224509226641, 6.019134481288629, 12.53708332932087, -0.6878860361058950),
+    ),
+    c=(
+        (),
+        (-5.6688,),
+        (-2.430093356833875, -0.2063599157091915),
+        (-0.1073529058151375, -9.594562251023355, -20.47028614809616),
+        (7.496443313967647, -10.24680431464352, -33.99990352819905, 11.70890893206160),
+        (8.083246795921522, -7.981132988064893, -31.52159432874371, 16.31930543123136, -6.058818238834054),
+    ),
+    d=(
+        (10.12623508344586, -7.487995877610167, -34.80091861555747, -7.992771707568823, 1.025137723295662),
+        (-0.6762803392801253, 6.087714651680015, 16.43084320892478, 24.76722511418386, -6.594389125716872),
+    ),
 )
 
 
@@ -62,17 +95,34 @@ class RosenbrockSettings:
         A step becomes at most so much shorter.
     grow : float
         A step becomes at most so many times as long.
-    calls : int
-        Array routines of a round, for the budget.
-    vectors : int
-        Passes over the states of a run in a round, for the budget.
+    retreat : float
+        And by that where something had no finite value.
+    least : float
+        Of the time span: a step that would be shorter has failed.
+    rounding : float
+        Of the time: likewise.
+    parts : int
+        An observer of compiled runs is asked after each of so many parts of the outputs: what is followed in vain is a
+        part at most, and a question costs as much as some steps.
+    operations : float
+        Elementary operations of compiled runs (about half a second) between two looks at interrupts and at the budget.
+    squares, vectors : int
+        Passes over a matrix and over the states of a run in a step, for the budget.
+    overhead : float
+        Elementary operations of a step however small, for the budget.
     """
 
     safety: float = 0.9
     shrink: float = 0.2
     grow: float = 6.0
-    calls: int = 100
-    vectors: int = 150
+    retreat: float = 0.1
+    least: float = 1e-20
+    rounding: float = 4e-16
+    parts: int = 16
+    operations: float = 5e8
+    squares: int = 8
+    vectors: int = 100
+    overhead: float = 1000.0
 
 
 ROSENBROCK: Final = RosenbrockSettings()
@@ -92,8 +142,8 @@ class BatchField(Protocol):
         """Jacobians at k points, (k, n, n)."""
         ...
 
-    def step_work(self) -> StepWork:
-        """What a step costs."""
+    def step_work(self) -> float:
+        """Elementary operations of six rates and a Jacobian."""
         ...
 
 
@@ -185,6 +235,7 @@ def advance(
     WorkLimitError
         If there is a budget and its limit has been passed.
     """
+    tables = tables_of(vector_field)
     r, n = initial.shape
     states = np.full((r, len(times), n), np.nan)
     states[:, 0] = initial
@@ -194,6 +245,16 @@ def advance(
     tolerances = tolerances or StepControl()
     f = vector_field.rates(initial, run)
     h = _first_steps(initial, f, times, tolerances)
+    good = np.asarray(np.isfinite(f).all(axis=1))
+    for place in np.flatnonzero(~good).tolist():
+        why[place] = "the right-hand side has no finite value at the start"
+    if len(times) < 2:
+        return Runs(times, states, reached, tuple(why))
+    work = _work_of_step(vector_field)
+    if tables is not None:
+        journey = _Journey(tables, run, initial, f, h, times, tolerances, states)
+        journey.follow(np.flatnonzero(good), why, observer, work, budget)
+        return Runs(times, states, journey.reached(), tuple(why), journey.steps())
     batch = _Batch(
         np.arange(r),
         run,
@@ -204,30 +265,143 @@ def advance(
         np.ones(r, dtype=np.int64),
         np.zeros(r, int),
     )
-    good = np.asarray(np.isfinite(f).all(axis=1))
-    for place in batch.place[~good].tolist():
-        why[place] = "the right-hand side has no finite value at the start"
     batch.keep(good)
-    if len(times) < 2:
-        return Runs(times, states, reached, tuple(why))
-    floor = 1e-14 * float(times[-1] - times[0])
     steps = 0
-    work = _round_work(vector_field)
     while len(batch.place):
         steps += 1
         if budget is not None:
-            budget.add(work.call + len(batch.place) * work.point)
-        _round(vector_field, batch, times, tolerances, states, observer, why)
-        _retire(batch, times, tolerances, floor, reached, why)
+            budget.add(len(batch.place) * work)
+        _round(vector_field, batch, times, tolerances, states, reached, observer, why)
+        _retire(batch, times, tolerances, reached, why)
     return Runs(times, states, reached, tuple(why), steps)
 
 
-def _round_work(vector_field: BatchField) -> StepWork:
-    """The field's own work and that of the method: an inverse, six products with it, some dozens of array routines."""
-    own, n = vector_field.step_work(), vector_field.size
-    return StepWork(
-        own.call + ROSENBROCK.calls * CALL, own.point + 4 * PRODUCT * n**3 + 12 * n * n + ROSENBROCK.vectors * n
-    )
+class _Journey:
+    """Runs in the compiled engine."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        run: Indices,
+        initial: Array,
+        f: Array,
+        h: Array,
+        times: Array,
+        tolerances: StepControl,
+        states: Array,
+    ) -> None:
+        r, n = initial.shape
+        self._module = kernels()
+        self._tables = tables
+        self._times = owned(times)
+        self._tolerances = tolerances
+        self._absolute = np.array(np.broadcast_to(np.asarray(tolerances.absolute, dtype=np.float64), (n,)))
+        self._where = self._module.Where(
+            owned(run, np.int64),
+            np.full(r, float(times[0])),
+            owned(h),
+            np.array(initial, dtype=np.float64, order="C"),
+            np.array(f, dtype=np.float64, order="C"),
+            np.ones(r, dtype=np.int64),
+            np.zeros(r, dtype=np.int64),
+            np.zeros(r, dtype=np.int64),
+            states,
+            np.zeros((r, len(times)), dtype=np.int64),
+        )
+        method, settings = RODAS, ROSENBROCK
+        self._method = self._module.Method(
+            method.gamma,
+            _padded(method.a),
+            _padded(method.c),
+            _padded(method.d),
+            settings.safety,
+            settings.shrink,
+            settings.grow,
+            settings.retreat,
+            settings.least,
+            settings.rounding,
+        )
+
+    def reached(self) -> Array:
+        """How far each run came, (r,)."""
+        return np.asarray(self._where.t)
+
+    def steps(self) -> int:
+        """Most steps of a run."""
+        return int(self._where.made.max(initial=0))
+
+    def follow(
+        self, alive: Indices, why: list[str | None], observer: Observer | None, work: float, budget: Budget | None
+    ) -> None:
+        """Follow runs to their ends, and say why those end that do not get to the last time."""
+        where, status = self._where, self._module.Status
+        last = len(self._times) - 1
+        part = last if observer is None else -(-last // ROSENBROCK.parts)
+        allowance = max(1, int(ROSENBROCK.operations / work))
+        upto = min(part, last)
+        while len(alive):
+            seen, before = where.pointer[alive], where.made[alive]
+            self._module.follow(
+                self._tables,
+                self._method,
+                where,
+                alive,
+                self._times,
+                self._tolerances.relative,
+                self._absolute,
+                self._tolerances.steps,
+                upto,
+                allowance,
+            )
+            under_way = where.status[alive] == status.UNDER_WAY
+            if observer is not None:
+                under_way &= ~self._given_up(alive, seen, observer, why)
+            if budget is not None:
+                budget.add(float((where.made[alive] - before).sum()) * work)
+            for place in alive[~under_way].tolist():
+                if where.status[place] == status.MANY_STEPS:
+                    why[place] = why[place] or f"more than {self._tolerances.steps} steps"
+                elif where.status[place] == status.SHORT_STEPS:
+                    why[place] = why[place] or "the step size went to zero"
+            alive = alive[under_way]
+            while upto < last and (where.pointer[alive] > upto).all():
+                upto = min(upto + part, last)
+
+    def _given_up(self, alive: Indices, seen: Indices, observer: Observer, why: list[str | None]) -> NDArray[np.bool_]:
+        """Show the outputs since ``seen`` to the observer, and take those runs back that it gives up, (alive,)."""
+        where = self._where
+        fresh = where.pointer[alive] - seen
+        out = np.zeros(len(alive), dtype=np.bool_)
+        if not fresh.any():
+            return out
+        owner = np.repeat(np.arange(len(alive)), fresh)
+        index = ranges(seen, fresh)
+        places = alive[owner]
+        bad = np.flatnonzero(observer(places, index, where.states[places, index]))
+        given_up, first = np.unique(owner[bad], return_index=True)
+        for i, at in zip(given_up.tolist(), index[bad[first]].tolist(), strict=True):
+            place = int(alive[i])
+            where.states[place, at + 1 :] = np.nan
+            where.t[place] = self._times[at]
+            where.made[place] = where.counts[place, at]
+            why[place] = "given up"
+        out[given_up] = True
+        return out
+
+
+def _padded(rows: tuple[tuple[float, ...], ...]) -> Array:
+    """Rows of different lengths, filled up with zeros to as many columns as rows or as the longest has."""
+    out = np.zeros((len(rows), max(len(rows), *map(len, rows))))
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
+
+
+def _work_of_step(vector_field: BatchField) -> float:
+    """Elementary operations of a step of one run: the field's own, a factorisation and six solutions, some passes."""
+    n = vector_field.size
+    algebra = PRODUCT * n**3 + ROSENBROCK.squares * n * n + ROSENBROCK.vectors * n
+    return vector_field.step_work() + algebra + ROSENBROCK.overhead
 
 
 def _first_steps(initial: Array, f: Array, times: Array, tolerances: StepControl) -> Array:
@@ -246,6 +420,7 @@ def _round(
     times: Array,
     tolerances: StepControl,
     states: Array,
+    reached: Array,
     observer: Observer | None,
     why: list[str | None],
 ) -> None:
@@ -257,28 +432,30 @@ def _round(
     with np.errstate(all="ignore"):
         matrices = -_jacobians(vector_field, x, run, tolerances)
         diagonal = np.arange(n)
-        matrices[:, diagonal, diagonal] += (1.0 / (_GAMMA * h))[:, None]
+        matrices[:, diagonal, diagonal] += (1.0 / (RODAS.gamma * h))[:, None]
         inverse = _inverses(matrices)
         u: list[Array] = []
         f = batch.f
         for i in range(5):
             if i:
-                f = _rates(vector_field, _combination(x, _A[i], u), run, tolerances)
+                f = _rates(vector_field, _combination(x, RODAS.a[i], u), run, tolerances)
             u.append(_stage(inverse, f, i, u, h))
         # the last stages start where the method of lower order ends
-        y = _combination(x, _A[4], u[:4]) + u[4]
+        y = _combination(x, RODAS.a[4], u[:4]) + u[4]
         error = _stage(inverse, _rates(vector_field, y, run, tolerances), 5, u, h)
         new = y + error
         scale = np.asarray(tolerances.absolute) + tolerances.relative * np.maximum(np.abs(x), np.abs(new))
         size = np.sqrt(np.mean((error / scale) ** 2, axis=1))
         rates = _rates(vector_field, new, run, tolerances)
         bad = ~(np.isfinite(size) & np.isfinite(rates).all(axis=1))
-        factor = np.where(bad, 0.1, np.clip(ROSENBROCK.safety * size**-0.25, ROSENBROCK.shrink, ROSENBROCK.grow))
+        factor = np.where(
+            bad, ROSENBROCK.retreat, np.clip(ROSENBROCK.safety * size**-0.25, ROSENBROCK.shrink, ROSENBROCK.grow)
+        )
         factor = np.where(np.isfinite(factor), factor, ROSENBROCK.grow)
     accepted = (size <= 1.0) & ~bad
     batch.count += 1
     if accepted.any():
-        _emit(batch, accepted, h, new, u, times, states, observer, why)
+        _emit(batch, accepted, h, new, u, times, states, reached, observer, why)
     batch.t = np.where(accepted, np.where(h >= last - batch.t, last, batch.t + h), batch.t)
     batch.x = np.where(accepted[:, None], new, x)
     batch.f = np.where(accepted[:, None], rates, batch.f)
@@ -330,8 +507,8 @@ def _combination(x: Array, weights: tuple[float, ...], u: list[Array]) -> Array:
 def _stage(inverse: Array, f: Array, i: int, u: list[Array], h: Array) -> Array:
     right = f
     if i:
-        coupled = _C[i][0] * u[0]
-        for weight, part in zip(_C[i][1:], u[1:], strict=True):
+        coupled = RODAS.c[i][0] * u[0]
+        for weight, part in zip(RODAS.c[i][1:], u[1:], strict=True):
             coupled = coupled + weight * part
         right = f + coupled / h[:, None]
     return np.asarray((inverse @ right[:, :, None])[:, :, 0])
@@ -358,6 +535,7 @@ def _emit(
     u: list[Array],
     times: Array,
     states: Array,
+    reached: Array,
     observer: Observer | None,
     why: list[str | None],
 ) -> None:
@@ -368,7 +546,7 @@ def _emit(
     due &= times[np.minimum(batch.pointer, last)] <= end
     if not due.any():
         return
-    c3, c4 = (_combination(np.zeros_like(new), weights, u[:5]) for weights in _D)
+    c3, c4 = (_combination(np.zeros_like(new), weights, u[:5]) for weights in RODAS.d)
     while due.any():
         rows = np.flatnonzero(due)
         index = batch.pointer[rows]
@@ -376,21 +554,25 @@ def _emit(
         values = batch.x[rows] * (1 - s) + s * (new[rows] + (1 - s) * (c3[rows] + s * c4[rows]))
         values = np.where(s >= 1, new[rows], values)
         states[batch.place[rows], index] = values
+        given_up = np.zeros(len(rows), dtype=np.bool_)
         if observer is not None:
-            for place in batch.place[rows][observer(batch.place[rows], index, values)].tolist():
-                why[place] = why[place] or "given up"
+            given_up |= observer(batch.place[rows], index, values)
+            for place, at in zip(batch.place[rows[given_up]].tolist(), times[index[given_up]].tolist(), strict=True):
+                why[place] = "given up"
+                reached[place] = at
         batch.pointer[rows] += 1
         due[rows] = (batch.pointer[rows] <= last) & (times[np.minimum(batch.pointer[rows], last)] <= end[rows])
+        due[rows[given_up]] = False
 
 
-def _retire(
-    batch: _Batch, times: Array, tolerances: StepControl, floor: float, reached: Array, why: list[str | None]
-) -> None:
+def _retire(batch: _Batch, times: Array, tolerances: StepControl, reached: Array, why: list[str | None]) -> None:
     """Take out what is done or has failed."""
-    reached[batch.place] = batch.t
+    under_way = np.array([why[place] is None for place in batch.place.tolist()], dtype=np.bool_)
+    reached[batch.place[under_way]] = batch.t[under_way]
     done = batch.t >= times[-1]
     slow = ~done & (batch.count >= tolerances.steps)
-    tiny = ~done & (batch.h < np.maximum(floor * 1e-6, 4e-16 * np.abs(batch.t)))
+    least = ROSENBROCK.least * float(times[-1] - times[0])
+    tiny = ~done & (batch.h < np.maximum(least, ROSENBROCK.rounding * np.abs(batch.t)))
     for mask, message in ((slow, f"more than {tolerances.steps} steps"), (tiny, "the step size went to zero")):
         for place in batch.place[mask].tolist():
             why[place] = why[place] or message

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.rosenbrock import StepControl
 from sbmlump.dynamics.solve import MAX_DENSE, StateReset, integrate
-from sbmlump.dynamics.vector_field import Budget, VectorField
+from sbmlump.dynamics.vector_field import Budget, VectorField, WorkLimitError
 
 __all__ = [
     "TIME_SPAN",
     "ObservedRun",
+    "Oscillation",
     "Simulation",
     "Stretch",
     "TimeSpan",
@@ -33,6 +34,8 @@ __all__ = [
     "choose_time_span",
     "decide",
     "fastest_scale",
+    "likely_sizes",
+    "oscillations",
     "round_above",
     "round_below",
 ]
@@ -231,11 +234,6 @@ def choose_time_span(
     -------
     TimeSpan
         ``until`` is 1, 2 or 5 times a power of ten, and was reached.
-
-    Raises
-    ------
-    WorkLimitError
-        If the simulation has a budget and that is exhausted.
     """
     begin = simulation.start()
     end = min([simulation.first_scale, *(time for time in changes if time > 0)])
@@ -327,23 +325,44 @@ def _unbounded(times: Array, values: Array, base: Array, settings: TimeSpanSetti
 
 def _oscillation(times: Array, values: Array, floor: Array, settings: TimeSpanSettings) -> TimeSpan | None:
     """Some periods of the quantity that oscillates most often."""
+    best: Oscillation | None = None
+    for found in oscillations(times, values, floor, settings):
+        if found is not None and (best is None or found.crossings > best.crossings):
+            best = found
+    if best is None:
+        return None
+    period, onset = best.period, best.onset
+    until = round_above(settings.periods * period + (onset if onset > period else 0.0))
+    message = f"what is observed oscillates with a period of {period:.2g}; {until:g} covers at least {settings.periods}"
+    return TimeSpan(until, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Oscillation:
+    """How often a quantity crosses the middle of its range late in a run, its period, and when it crosses first."""
+
+    crossings: int
+    period: float
+    onset: float
+
+
+def oscillations(
+    times: Array, values: Array, floor: Array, settings: TimeSpanSettings = TIME_SPAN
+) -> list[Oscillation | None]:
+    """For each quantity, (k, q), its oscillation, or ``None``; a range of at most ``floor`` (q,) is none."""
     late = times >= 0.25 * times[-1]
     window = values[late]
     top, bottom = window.max(axis=0), window.min(axis=0)
     swing = top - bottom
     swinging = (swing > settings.amplitude * np.ptp(values, axis=0)) & (swing > floor)
-    best: tuple[int, float, float] | None = None
+    found: list[Oscillation | None] = [None] * values.shape[1]
     for j in np.flatnonzero(swinging).tolist():
         crossed = _crossings(times, values[:, j], 0.5 * (top[j] + bottom[j]), settings.hysteresis * float(swing[j]))
         recent = crossed[crossed >= times[late][0]]
-        if len(recent) >= settings.crossings and (best is None or len(recent) > best[0]):
-            best = len(recent), 2.0 * float(recent[-1] - recent[0]) / (len(recent) - 1), float(crossed[0])
-    if best is None:
-        return None
-    _, period, onset = best
-    until = round_above(settings.periods * period + (onset if onset > period else 0.0))
-    message = f"what is observed oscillates with a period of {period:.2g}; {until:g} covers at least {settings.periods}"
-    return TimeSpan(until, message)
+        if len(recent) >= settings.crossings:
+            period = 2.0 * float(recent[-1] - recent[0]) / (len(recent) - 1)
+            found[j] = Oscillation(len(recent), period, float(crossed[0]))
+    return found
 
 
 def _crossings(times: Array, values: Array, middle: float, band: float) -> Array:
@@ -436,6 +455,15 @@ def fastest_scale(values: Array, rates: Array) -> float:
     return float(10.0 ** round(math.log10(min(max(scale, 1e-9), 1e9))))
 
 
+def likely_sizes(vector_field: VectorField, initial: Array) -> Array:
+    """How large each state is at the start or, where it begins at zero, becomes within the fastest time scale, (n,)."""
+    count = len(initial) - int(vector_field.timed)
+    rates = vector_field.rates(initial[None], np.array([0]))[0]
+    size = np.abs(initial)
+    guess = np.abs(np.nan_to_num(rates, posinf=0.0, neginf=0.0)) * fastest_scale(initial[:count], rates[:count])
+    return np.asarray(np.where(size > 0, size, guess))
+
+
 def round_above(value: float) -> float:
     """The smallest of 1, 2, 5 times a power of ten that is at least ``value`` (positive)."""
     decade = math.floor(math.log10(value))
@@ -474,6 +502,7 @@ class VectorFieldSimulation:
         Of the observed quantities.
     resets : sequence of StateReset
     budget : Budget, optional
+        Where it is exhausted the run ends.
     """
 
     def __init__(
@@ -492,12 +521,9 @@ class VectorFieldSimulation:
         self.ahead = 1 if vector_field.size <= MAX_DENSE else 3
         self._states = np.s_[: len(initial) - int(vector_field.timed)]  # without time as a state
         rates = vector_field.rates(initial[None], np.array([0]))[0]
-        size = np.abs(initial)
-        self.magnitude = float(size[self._states].max(initial=0.0))
+        self.magnitude = float(np.abs(initial)[self._states].max(initial=0.0))
         self.first_scale = fastest_scale(initial[self._states], rates[self._states])
-        # a state that begins at zero becomes as large as it does within the fastest time scale
-        guess = np.abs(np.nan_to_num(rates, posinf=0.0, neginf=0.0)) * self.first_scale
-        self._largest = np.where(size > 0, size, guess)
+        self._largest = likely_sizes(vector_field, initial)
 
     def start(self) -> Stretch:
         """See :class:`Simulation`."""
@@ -509,15 +535,19 @@ class VectorFieldSimulation:
         largest = self._largest
         # each state counts by its own size, as far as that is no trace of the largest
         absolute = 1e-3 * relative * np.maximum(largest, max(1e-4 * float(largest.max(initial=0.0)), 1e-30))
-        with np.errstate(all="ignore"):
-            run = integrate(
-                self._field,
-                self._state[None],
-                np.concatenate([[self._time], times]),
-                resets=self._resets,
-                tolerances=StepControl(relative, absolute, self._settings.steps),
-                budget=self._budget,
-            )
+        try:
+            with np.errstate(all="ignore"):
+                run = integrate(
+                    self._field,
+                    self._state[None],
+                    np.concatenate([[self._time], times]),
+                    resets=self._resets,
+                    tolerances=StepControl(relative, absolute, self._settings.steps),
+                    budget=self._budget,
+                )
+        except WorkLimitError:
+            # what was seen until here decides: an end time that takes all the work to reach is of no use
+            return self._stretch(self._state[None][:0], self._time, "more takes too much of the work that is allowed")
         states = run.states[0, 1:]
         finite = np.isfinite(states).all(axis=1)
         states = states[: len(times) if finite.all() else int(np.argmin(finite))]

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sbmlump.dynamics import compiled
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.polynomial import Monomial, expand_doubles
 from sbmlump.model.domains import OneProgramDomain
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, Tape, row_colours
+
+if TYPE_CHECKING:
+    from sbmlump.dynamics.kernels import Tables
 
 __all__ = [
     "VectorField",
@@ -30,41 +35,24 @@ __all__ = [
     "CALL",
     "PRODUCT",
     "Budget",
-    "StepWork",
     "WorkLimitError",
 ]
 
 
 # -- How much work integrations may do -------------------------------------------------------------
 
-# A *unit* stands for about a thousand million elementary array operations: what a step costs is estimated from the size
-# of the right-hand side and the number of runs, never measured by a clock, so that a search that is ended by its limit
-# ends at the same place everywhere.
+# A *unit* stands for a thousand million elementary operations, about a second of one core by the compiled engine: what
+# a step costs is estimated from the size of the right-hand side, never measured by a clock, and the same whichever
+# engine makes it, so that a search that is ended by its limit ends at the same place everywhere.
 
 
 CALL: Final = 1e4  # operations that one call of an array routine is worth, however small its arrays
 PRODUCT: Final = 0.3  # operations that a multiplication within a matrix product is worth
-_UNIT: Final = 1e9  # operations in a unit of work: about a second of one core
+_UNIT: Final = 1e9  # operations in a unit of work
 
 
 class WorkLimitError(LimitError):
     """The work that was allowed is used up."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepWork:
-    """Elementary operations of one step of a stiff method: six right-hand sides and a Jacobian.
-
-    Attributes
-    ----------
-    call : float
-        However many runs make the step at once.
-    point : float
-        More for each run.
-    """
-
-    call: float
-    point: float
 
 
 class Budget:
@@ -176,7 +164,7 @@ def _sparse(entries: list[tuple[int, int, float]], shape: tuple[int, int]) -> sp
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-_SLOT: Final = 4  # operations that a node of a program is worth, with what it takes to read and write it
+_SLOT: Final = 5  # operations that a node of a program is worth, with what it takes to read and write it
 _BYTES: Final = 192 << 20  # of a tape; more points are done in turns
 
 
@@ -202,8 +190,8 @@ class VectorField(Protocol):
         """Jacobian at one point, sparse (n, n)."""
         ...
 
-    def step_work(self, rows: int | None = None) -> StepWork:
-        """What a step costs; with so many rows times the Jacobian instead of all of it."""
+    def step_work(self, rows: int | None = None) -> float:
+        """Elementary operations of six rates and a Jacobian; with so many rows times it instead of all of it."""
         ...
 
     def rate_work(self) -> float:
@@ -278,6 +266,25 @@ class QuadraticField:
         self._rows, self._columns = self._places // n, self._places % n
         self._pointers = np.searchsorted(self._rows, np.arange(n + 1))
 
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> Tables | None:
+        form = self.form
+        return compiled.quadratic_tables(
+            form.constant,
+            form.linear,
+            form.products,
+            form.left,
+            form.right,
+            self._rows,
+            self._columns,
+            self._base,
+            self._slopes,
+        )
+
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""
         return self.form.values(x)
@@ -301,11 +308,10 @@ class QuadraticField:
         """Elementary operations of the rates at one point."""
         return 2.0 * (self.form.products.nnz + self.form.linear.nnz + 3 * len(self.form.left))
 
-    def step_work(self, rows: int | None = None) -> StepWork:
-        """What a step costs."""
-        n = self.size
-        product = 0 if rows is None else PRODUCT * rows * n * n
-        return StepWork(7 * 5 * CALL, 6 * self.rate_work() + 2 * self._slopes.nnz + n * n + product)
+    def step_work(self, rows: int | None = None) -> float:
+        """Elementary operations of six rates and a Jacobian, or so many rows times it."""
+        product = self.size**2 if rows is None else rows * len(self._places)
+        return 6 * self.rate_work() + 2 * self._slopes.nnz + product
 
 
 class ProgramField:
@@ -323,13 +329,25 @@ class ProgramField:
         self._colour, self._colours = np.maximum(colour, 0), max(1, colours)
         self._width = max(1, _BYTES // (24 * max(program.size, 1)))
 
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> Tables | None:
+        return compiled.program_tables(self.program, self._free, self._rows, self._columns, self._colour, self._colours)
+
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""
+        if self._tables is not None:
+            return compiled.rates(self._tables, x, run)
         blocks = [self.program.outputs(tape).T for tape, _ in self._tapes(x, run, 1)]
         return np.ascontiguousarray(np.concatenate(blocks)) if blocks else np.empty((0, self.size))
 
     def jacobians(self, x: Array, run: Indices) -> Array:
         """Jacobians at k points, (k, n, n)."""
+        if self._tables is not None:
+            return compiled.jacobians(self._tables, x, run)
         n, colours = self.size, self._colours
         out = np.zeros((len(x), n, n))
         for tape, block in self._tapes(x, run, colours):
@@ -343,9 +361,12 @@ class ProgramField:
 
     def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
         """Row vectors times Jacobian, (k, q, n)."""
+        if self._tables is not None:
+            return compiled.left_products(self._tables, x, run, rows)
         q, n = rows.shape[1], self.size
         if q > self._colours:
-            return np.asarray(rows @ self.jacobians(x, run))
+            with np.errstate(all="ignore"):
+                return np.asarray(rows @ self.jacobians(x, run))
         out = np.empty((len(x), q, n))
         for tape, block in self._tapes(x, run, q):
             k = block.stop - block.start
@@ -364,12 +385,11 @@ class ProgramField:
         """Elementary operations of the rates at one point."""
         return float(self.program.size * _SLOT)
 
-    def step_work(self, rows: int | None = None) -> StepWork:
-        """What a step costs: a backward sweep as much as two forward ones."""
+    def step_work(self, rows: int | None = None) -> float:
+        """Elementary operations of six rates and a Jacobian, or so many rows times it."""
         sweeps = self._colours if rows is None else min(rows, self._colours)
-        product = PRODUCT * rows * self.size**2 if rows is not None and rows > self._colours else 0
-        points = self.rate_work() * (6 + 1 + 2 * sweeps)
-        return StepWork(self.program.calls * CALL * (6 + 1 + 2), points + product)
+        product = rows * len(self._rows) if rows is not None and rows > self._colours else 0
+        return self.rate_work() * (6 + 1 + 1) + 2 * sweeps * self.program.size + product
 
     def _tapes(self, x: Array, run: Indices, copies: int) -> list[tuple[Tape[np.float64], slice]]:
         points = x.T

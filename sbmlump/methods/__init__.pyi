@@ -28,6 +28,7 @@ from .approximate.validate import Validation as Validation
 from .approximate.validate import deviation as deviation
 from .approximate.validate import error_bound as error_bound
 from .approximate.validate import estimate_errors as estimate_errors
+from .approximate.validate import oscillation_errors as oscillation_errors
 from .approximate.validate import validate as validate
 from .approximate.write import WrittenSystem as WrittenSystem
 from .approximate.write import write_projection as write_projection
@@ -60,6 +61,7 @@ from .learned import load_neural as load_neural
 from .learned import require_torch as require_torch
 from .method import WEIGHTINGS as WEIGHTINGS
 from .method import Context as Context
+from .method import identity as identity
 from .reactions import as_network as as_network
 from .reactions import pool_reactions as pool_reactions
 from .reactions import pooled as pooled
@@ -70,7 +72,6 @@ from .registry import Approximate as Approximate
 from .registry import ReduceOptions as ReduceOptions
 from .registry import chain_names as chain_names
 from .registry import composed as composed
-from .registry import identity as identity
 from .registry import method_alternatives as method_alternatives
 from .registry import methods_with as methods_with
 from .registry import reduce_options as reduce_options

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from sbmlump.errors import Reason, UsageError
-from sbmlump.model.reduced import Observable, ReducedSystem
+from sbmlump.model.reduced import (
+    ExactProof,
+    LinearLumping,
+    Lump,
+    LumpingMatrix,
+    Observable,
+    ReducedSystem,
+    with_observables,
+)
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import POSITIVE, Option, Options, Seed, Until, ids, names_in, number, whole_number
 
@@ -33,6 +42,7 @@ __all__ = [
     "TimeScaleMethod",
     "Weighting",
     "fast_of",
+    "identity",
     "kept_constants",
 ]
 
@@ -202,3 +212,14 @@ def kept_constants(system: OdeSystem, wanted: str) -> frozenset[str]:
             ]
         )
     return frozenset(names)
+
+
+def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSystem:
+    """Nothing is reduced; observables that have no id of the model become assigned quantities."""
+    matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
+    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
+    proof = ExactProof(
+        "the model was read and written back; nothing was reduced", "identity", 0.0, symbolic=system.given_constants
+    )
+    same = with_observables(system, observables)
+    return ReducedSystem(system, same, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "none")

@@ -33,6 +33,7 @@ from sbmlump.methods.method import (
     TimeScaleMethod,
     Weighting,
     fast_of,
+    identity,
 )
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import (
@@ -49,7 +50,6 @@ from sbmlump.model.reduced import (
     ReducedSystem,
     parse_observables,
     starts_of,
-    with_observables,
 )
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import (
@@ -91,7 +91,6 @@ __all__ = [
     "reduce_options",
     "apply_chain",
     "composed",
-    "identity",
 ]
 
 
@@ -99,17 +98,6 @@ __all__ = [
 
 
 Row = Mapping[int, Fraction]
-
-
-def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSystem:
-    """Nothing is reduced; observables that have no id of the model become assigned quantities."""
-    matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
-    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
-    proof = ExactProof(
-        "the model was read and written back; nothing was reduced", "identity", 0.0, symbolic=system.given_constants
-    )
-    same = with_observables(system, observables)
-    return ReducedSystem(system, same, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "none")
 
 
 def apply_chain(
@@ -278,30 +266,40 @@ def _lost_totals(
     starts: Mapping[str, Mapping[str, Fraction]],
     members: Mapping[str, Mapping[str, Fraction]],
 ) -> dict[str, Node]:
-    """Constants that the first step computes from initial values and the second does not, as formulas of the original.
+    """Constants that do not tell themselves what they are at all times, as formulas of the original.
 
-    The second step cannot compute them where a state that takes part is gone: a part of them is a number then.
+    Those that the first step computes from initial values and the second does not: it cannot where a state that takes
+    part is gone, a part of them is a number then. And those of which either step says so.
     """
     graph, original, states = first.system.graph, first.original, set(first.system.states)
     own = {c.id for c in original.constants}
     now = {c.id: c.value for c in second.system.constants}
+    values = {c.id: c.value for c in first.system.constants if c.id not in own}
     earlier = first.map.totals if isinstance(first.map, Elimination) else {}
-    found = {name: node for name, node in earlier.items() if name in now}
     rows = {**members, **starts}
-    for constant in first.system.constants:
-        moved, value = now.get(constant.id), constant.value
-        if constant.id in own or constant.id in starts or constant.id in found or value is None or moved is None:
+
+    def of_original(node: Node) -> Node:
+        """An expression of the first step's states and constants in those of the original."""
+        mapping = {graph.symbol(name): formula(name) for name in graph.symbols([node])}
+        return original.graph.transplant(graph, [node], mapping)[0]
+
+    def formula(name: str) -> Node:
+        if name in rows:
+            return row_expression(original.graph, rows[name])
+        value = values.get(name)
+        if name in earlier or value is None:
+            return earlier.get(name, original.graph.symbol(name))
+        return of_original(value)
+
+    found = {name: node for name, node in earlier.items() if name in now}
+    for name, value in values.items():
+        moved = now.get(name)
+        if name in starts or name in found or value is None or moved is None:
             continue
-        if not graph.symbols([value]) & states or moved == value:
-            continue
-        mapping = {
-            graph.symbol(name): row_expression(original.graph, rows[name])
-            if name in rows
-            else original.graph.symbol(name)
-            for name in graph.symbols([value])
-        }
-        found |= zip((constant.id,), original.graph.transplant(graph, [value], mapping), strict=True)
-    return found
+        if graph.symbols([value]) & states and moved != value:
+            found[name] = of_original(value)
+    later = second.map.totals if isinstance(second.map, Elimination) else {}
+    return found | {name: of_original(node) for name, node in later.items()}
 
 
 def _sum_of_states(system: OdeSystem, node: Node) -> dict[str, Fraction] | None:
@@ -381,32 +379,32 @@ class Approximate(ApproximateOptions):
         -------
         ReducedSystem
             Its map is an :class:`~sbmlump.model.reduced.AffineLumping`, its certificate an
-            :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it. Where fewer
-            than two states are left (after other methods of a chain) there is nothing to approximate.
+            :class:`~sbmlump.model.reduced.ErrorEstimate` measured on runs that were not used to make it. Where nothing
+            smaller is found, it is the exact lumping with its proof, or the model itself (``exact-instead``). Where
+            fewer than two states are left (after other methods of a chain) there is nothing to approximate.
 
         Raises
         ------
         UsageError
             A request that makes no sense (``bad-option``).
         UnreachableError
-            The wanted error was not reached; carries the best reduction (exit code 4).
+            The wanted error was not reached with as few states as ``max_size`` allows; carries the best reduction
+            (exit code 4).
         LimitError
-            The model does not simulate over the horizon (``not-simulated``), or no reduction works.
+            The model does not simulate to the end time that was asked for (``not-simulated``), or no reduction with as
+            few states as ``max_size`` allows works.
         UnsupportedModelError
             See :func:`sbmlump.dynamics.ensemble.pose`.
         """
-        from sbmlump.methods.approximate.run import Job
+        from sbmlump.methods.approximate.run import reduce_approximately
 
         if system.size < 2:
             remark = f"{system.size} states are left; there is nothing to approximate"
             return replace(identity(system, observables), method=self.name, remarks=(remark,))
         check_options(system, self)
         begin = time.perf_counter()
-        job = Job(system, observables, self, context.progress)
-        ready = time.perf_counter()
-        reduction = job.run()
-        seconds = {"simulate_training": ready - begin, "lump": time.perf_counter() - begin}
-        return replace(reduction, seconds=seconds)
+        reduction = reduce_approximately(system, observables, self, context.progress)
+        return replace(reduction, seconds={"lump": time.perf_counter() - begin})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -455,6 +453,7 @@ class Conservation(ExactMethod):
             "--total",
         ),
     ] = ()
+    decaying: Annotated[bool, Option(FLAG, "eliminate by totals that decay at one rate, too.")] = False
     fast: Fast = AUTO
 
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
@@ -470,6 +469,7 @@ class Conservation(ExactMethod):
             system,
             observables,
             totals=self.totals,
+            decaying=self.decaying,
             stay=stay,
             rather_stay=bilinear_states(system) if context.before_fast else (),
             keep=self.keep(system, context),
@@ -733,6 +733,9 @@ class ReduceOptions(Options):
     points: Points = 201
     check: Annotated[bool, Option(FLAG, "do not simulate.", flag="--no-check")] = True
     strict: Annotated[bool, Option(FLAG, "exit 1 if nothing could be reduced.")] = False
+    best: Annotated[
+        bool, Option(FLAG, "write the best found where --max-size and --max-error cannot both be kept (exit code 4).")
+    ] = False
     on_class: Annotated[bool, Option(FLAG, "take conserved totals that are left as constants.")] = False
     reconstruct: Annotated[
         str | None,

@@ -34,10 +34,12 @@ from .reduced import AffineLumping as AffineLumping
 from .reduced import Embedding as Embedding
 from .reduced import ErrorEstimate as ErrorEstimate
 from .reduced import ExactProof as ExactProof
+from .reduced import FreshErrors as FreshErrors
 from .reduced import LinearLumping as LinearLumping
 from .reduced import Lump as Lump
 from .reduced import LumpingMatrix as LumpingMatrix
 from .reduced import Observable as Observable
+from .reduced import OscillationErrors as OscillationErrors
 from .reduced import ReducedSystem as ReducedSystem
 from .reduced import observable_ids as observable_ids
 from .reduced import parse_observables as parse_observables

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from sbmlump.model.system import OdeSystem
 
-__all__ = ["claim_id", "free_id", "id_of_members", "lump_names", "numbered_ids", "pool_name"]
+__all__ = ["claim_id", "clock_id", "free_id", "id_of_members", "lump_names", "numbered_ids", "pool_name"]
 
 
 def lump_names(
@@ -63,6 +63,11 @@ def claim_id(wanted: str, taken: set[str]) -> str:
     name = free_id(wanted, taken)
     taken.add(name)
     return name
+
+
+def clock_id(taken: Container[str]) -> str:
+    """What the time is called in the text of an expression: ``time``, unless that is an id of the model."""
+    return free_id("time", taken)
 
 
 def numbered_ids(stem: str, taken: Container[str], first: int = 1) -> Iterator[str]:

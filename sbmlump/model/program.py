@@ -23,12 +23,14 @@ from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.model.domains import Domain, PrimeField, Scalar, below, ranges
 from sbmlump.model.graph import Graph, Node, Op
 
-__all__ = ["Program", "Tape", "branched_nodes", "row_colours", "where_defined"]
+__all__ = ["NodeList", "Program", "Tape", "branched_nodes", "row_colours", "where_defined"]
 
 
 _MAX_COEFFICIENT: Final = 1 << 20  # keeps Σ|c|·p below 2^63 for sums of a few thousand terms
 _MAX_ROW_WEIGHT: Final = 1 << 31  # Σ|c| of a sum, for the same reason
 _EXACT_POWER: Final = 1 << 16  # larger exponents are generic functions: they could not be written out
+
+_RATIONAL: Final = {"linear": "sum", "product": "product", "quotient": "division", "power": "whole-power"}
 
 Indices = NDArray[np.int64]
 
@@ -64,6 +66,34 @@ class Tape(Generic[Scalar]):
             return self
         inverses = {key: np.repeat(value, copies, axis=1) for key, value in self.inverses.items()}
         return Tape(np.repeat(self.values, copies, axis=1), inverses, np.repeat(self.bad, copies))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeList:
+    """A program node by node.
+
+    Attributes
+    ----------
+    leaves : tuple of Fraction or str
+        Numbers and named constants, in the slots behind those of the inputs.
+    kinds : tuple of str (g,)
+        ``sum``, ``product``, ``division``, ``whole-power``, or the name of a function.
+    pointers : ndarray of int (g + 1,)
+        Where the arguments of each node begin.
+    args : ndarray of int (a,)
+        Slots.
+    coefficients : ndarray of int (a,)
+        Of the terms of sums.
+    exponents : ndarray of int (g,)
+        Of powers.
+    """
+
+    leaves: tuple[Fraction | str, ...]
+    kinds: tuple[str, ...]
+    pointers: Indices
+    args: Indices
+    coefficients: Indices
+    exponents: Indices
 
 
 class Program:
@@ -292,6 +322,27 @@ class Program:
                 bits += leaf.numerator.bit_length() + leaf.denominator.bit_length()
         return float(
             bits + 2 * len(self._leaves) + sum(g.matrix.nnz for g in self._groups if g.matrix is not None) ** 0.5
+        )
+
+    def nodes(self) -> NodeList:
+        """Every node with its arguments, in the order of the slots behind those of inputs and leaves."""
+        kinds: list[str] = []
+        lengths, args, coefficients, exponents = ([np.empty(0, dtype=np.int64)] for _ in range(4))
+        for group in self._groups:
+            g = group.out.stop - group.out.start
+            kinds += [group.name if group.kind == "call" else _RATIONAL[group.kind]] * g
+            if group.matrix is not None:
+                lengths.append(np.diff(group.matrix.indptr))
+                args.append(group.sources[group.matrix.indices])
+                coefficients.append(group.matrix.data)
+            else:
+                lengths.append(np.full(g, len(group.args)))
+                args.append(group.args.T.ravel())
+                coefficients.append(np.ones(group.args.size, dtype=np.int64))
+            exponents.append(group.exponents if group.kind == "power" else np.zeros(g, dtype=np.int64))
+        pointers = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+        return NodeList(
+            tuple(self._leaves), tuple(kinds), pointers, *(np.concatenate(x) for x in (args, coefficients, exponents))
         )
 
     def function_names(self) -> frozenset[str]:

@@ -31,11 +31,13 @@ __all__ = [
     "Embedding",
     "ErrorEstimate",
     "ExactProof",
+    "FreshErrors",
     "LinearLumping",
     "Lump",
     "LumpingMatrix",
     "Map",
     "Observable",
+    "OscillationErrors",
     "Proof",
     "ReducedSystem",
     "finite_or_none",
@@ -145,9 +147,9 @@ class Elimination(LinearLumping):
     starts : mapping of str to row
         Constants of the reduced system that hold initial values, each as a combination of original states.
     totals : mapping of str to Node
-        Conserved totals among the constants that their own initial assignments no longer tell, because a later step of
-        a chain dropped states that take part: what each is in the original. Those whose weights are numbers stand among
-        ``starts``, too.
+        Constants whose own initial assignments do not tell what they are at all times: what each is in the original, an
+        expression of its states, constants and time. Conserved totals, because a later step of a chain dropped states
+        that take part (those whose weights are numbers stand among ``starts``, too), and totals that decay.
     """
 
     kind: str = "elimination"
@@ -192,12 +194,15 @@ class AffineLumping:
         Non-zero entries of c, by column, for the initial values of the file.
     totals : tuple of (id, mapping of int to Fraction)
         Constants of the reduced model that hold conserved totals W x(0): id and row of W.
+    decaying : tuple of (id, mapping of int to Fraction)
+        Constants that hold the values at time 0 of totals that decay at one rate.
     """
 
     matrix: LumpingMatrix
     lift: LumpingMatrix
     offset: Mapping[int, Fraction] = field(default_factory=dict)
     totals: tuple[tuple[str, Mapping[int, Fraction]], ...] = ()
+    decaying: tuple[tuple[str, Mapping[int, Fraction]], ...] = ()
     kind: str = "affine"
 
 
@@ -279,8 +284,101 @@ Proof = ExactProof
 
 
 @dataclass(frozen=True, slots=True)
+class OscillationErrors:
+    """Errors of an oscillation told apart: how far its shape is off, and how far its phase drifts.
+
+    Attributes
+    ----------
+    period : float
+        From the initial values of the file.
+    shape : float
+        Worst relative error over the runs when the time of each run is shifted and stretched as fits best.
+    drift : float
+        Largest difference in time at the end of a run that this takes, in periods.
+    """
+
+    period: float
+    shape: float
+    drift: float
+
+    def sentence(self) -> str:
+        """What was found, for people."""
+        return (
+            f"What is observed oscillates with a period of {self.period:.3g}: up to a time shift it is off by at most "
+            f"{self.shape:.3g}; its phase drifts by up to {self.drift:.2g} of a period."
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {"period": self.period, "shape": finite_or_none(self.shape), "drift": finite_or_none(self.drift)}
+
+
+@dataclass(frozen=True, slots=True)
+class FreshErrors:
+    """Errors from initial values that a reduction was neither made nor chosen from.
+
+    Attributes
+    ----------
+    initial_values : int
+        How many.
+    worst, median : float
+        Relative errors; infinite where too many diverge.
+    above : int
+        From how many the error is above the wanted one, diverging ones among them; 0 where no error was wanted.
+    diverged : int
+        From how many the reduced model does not reach the end time.
+    wanted : float or None
+    oscillation : OscillationErrors or None
+        Beside these errors, which are at equal times, where what is observed oscillates.
+    """
+
+    initial_values: int
+    worst: float
+    median: float
+    above: int
+    diverged: int
+    wanted: float | None = None
+    oscillation: OscillationErrors | None = None
+
+    @classmethod
+    def of(cls, errors: NDArray[np.float64], wanted: float | None) -> FreshErrors:
+        """From the largest relative error of each run, (r,)."""
+        return cls(
+            len(errors),
+            float(errors.max(initial=0.0)),
+            float(np.median(errors)) if len(errors) else 0.0,
+            0 if wanted is None else int((errors > wanted).sum()),
+            int((~np.isfinite(errors)).sum()),
+            wanted,
+        )
+
+    def sentence(self) -> str:
+        """What was found, for people."""
+        diverge = f"from {self.diverged} it diverges" if self.diverged else "it diverges from none"
+        above = "" if self.wanted is None else f", and is off by more than {self.wanted:g} from {self.above}"
+        errors = (
+            f"From {self.initial_values} fresh initial values {diverge}{above}; the worst relative error is "
+            f"{self.worst:.3g}, the median {self.median:.3g}."
+        )
+        return errors if self.oscillation is None else f"{errors} {self.oscillation.sentence()}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        return {
+            "initial_values": self.initial_values,
+            "worst": finite_or_none(self.worst),
+            "median": finite_or_none(self.median),
+            "above": self.above,
+            "diverged": self.diverged,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorEstimate:
-    """How far an approximate reduction is off, as measured: an estimate, not a bound."""
+    """How far an approximate reduction is off, as measured: an estimate, not a bound.
+
+    ``fresh`` is there where the reduction was held against initial values that took no part in making or choosing it.
+    """
 
     method: str
     horizon: float
@@ -291,6 +389,7 @@ class ErrorEstimate:
     estimate: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "error-estimate"
+    fresh: FreshErrors | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Fields as JSON values."""
@@ -304,6 +403,7 @@ class ErrorEstimate:
             "worst_error": self.worst_error,
             "median_error": self.median_error,
             "estimate": self.estimate,
+            "fresh": None if self.fresh is None else self.fresh.as_json(),
             **self.details,
         }
 
@@ -455,7 +555,7 @@ def starts_of(reduction: ReducedSystem) -> dict[str, dict[str, Fraction]]:
         return found | {c.id: {c.id: Fraction(1)} for c in reduction.system.constants if c.id in states}
     if isinstance(kind, AffineLumping):
         names = reduction.original.states
-        return {name: {names[j]: value for j, value in row.items()} for name, row in kind.totals}
+        return {name: {names[j]: value for j, value in row.items()} for name, row in (*kind.totals, *kind.decaying)}
     return {}
 
 

@@ -1123,7 +1123,8 @@ class EliminatedStates:
     Attributes
     ----------
     totals : mapping of str to Node
-        Constants of the reduced system and what each is in the original: an expression of its states and constants.
+        Constants of the reduced system and what each is in the original: an expression of its states and constants, and
+        of time for a total T that relaxes at one rate, a + (T − a)/exp(μt).
     initial_values : mapping of str to row
         Constants of the reduced system that hold initial values, as combinations of original states (only where read
         from files).
@@ -1286,9 +1287,16 @@ class EliminatedStates:
         """What is proved, in words, with at most so many constants by name."""
         original = claim.original
         states = set(original.states)
-        number = sum(not states.isdisjoint(original.graph.symbols([node])) for node in self.totals.values())
-        number += sum(c.id in states for c in claim.reduced.constants)
-        what = "1 total of states never changes" if number == 1 else f"{number} totals of states never change"
+        totals = [node for node in self.totals.values() if not states.isdisjoint(original.graph.symbols([node]))]
+        decaying = sum(original.graph.depends_on_time([node]) for node in totals)
+        number = len(totals) - decaying + sum(c.id in states for c in claim.reduced.constants)
+        parts = [(number, "never changes", "never change"), (decaying, "relaxes at one rate", "relax at one rate each")]
+        said = [
+            f"1 total of states {singular}" if count == 1 else f"{count} totals of states {plural}"
+            for count, singular, plural in parts
+            if count or (singular == "never changes" and not decaying)
+        ]
+        what = " and ".join(said)
         constants = {c.id for c in original.constants}
         fixed = sorted(constants - claim.symbolic)
         every = ""

@@ -12,6 +12,7 @@ from sbmlump.errors import Reason, UsageError
 from sbmlump.formats.load import read_model
 from sbmlump.linalg.rational import add_multiple, right_inverse, without_zeros
 from sbmlump.model.graph import Node
+from sbmlump.model.names import clock_id
 from sbmlump.model.reduced import (
     AffineLumping,
     Elimination,
@@ -289,14 +290,15 @@ def recorded_observables(before: OdeSystem, record: LumpingRecord) -> list[Obser
 
 
 def recorded_totals(before: OdeSystem, record: LumpingRecord) -> dict[str, Node]:
-    """Totals that the annotation gives as expressions of the original.
+    """Totals that the annotation gives as expressions of the original, of its states, constants and time.
 
     Raises
     ------
     UsageError
         ``bad-total`` if the text of one is no expression of the original.
     """
-    definitions, found = before.definitions, {}
+    found: dict[str, Node] = {}
+    definitions = {clock_id(before.definitions): before.graph.time(), **before.definitions}
     for name, text in record.totals.items():
         try:
             found[name] = parse_expression(before.graph, text, definitions)

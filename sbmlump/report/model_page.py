@@ -134,7 +134,7 @@ def _content(reduction: ReducedSystem, report: ErrorReport | None, settings: Mod
         "method": reduction.method,
         "observables": [{"id": o.id, "text": o.text, "name": _name(reduction, o.id)} for o in reduction.observables],
         "certificate": certificate_words(reduction.certificate),
-        "remarks": reduction.remarks,
+        "remarks": (*reduction.remarks, *(one.message for one in reduction.reasons if one.code == "exact-instead")),
         "report": None if report is None else _simulation(reduction, report, settings),
         "matrix": _matrix(reduction),
         "lumps": _lump_rows(reduction, settings.terms),
@@ -213,11 +213,12 @@ def certificate_words(certificate: Certificate) -> dict[str, Any]:
             f"with initial values and constants spread by {number(certificate.spread)} ({certificate.method})."
         )
         found = f"Worst relative error {number(certificate.worst_error)}, median {number(certificate.median_error)}."
+        fresh = [] if certificate.fresh is None else [certificate.fresh.sentence()]
         return {
             "exact": False,
             "headline": "Approximate: the error is estimated, not bounded",
             "short": "estimate",
-            "sentences": [runs, found],
+            "sentences": [runs, found, *fresh],
             "values": [],
         }
     if certificate.failure_probability == 0:

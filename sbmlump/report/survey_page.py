@@ -408,6 +408,7 @@ _OUTCOMES: Final = {
     "every": "every one reduces",
     "some": "some reduce",
     "none": "nothing reduces",
+    "target-not-reached": "the target was not reached",
     "unsupported": "unsupported",
     "failed": "failed",
     "out-of-budget": "out of budget",

@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 
 from sbmlump._version import __version__
 from sbmlump.errors import InputError, LimitError, Reason, UnsupportedModelError
+from sbmlump.model.names import clock_id
 from sbmlump.model.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.model.text import to_text
 
@@ -413,7 +414,9 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
     ]
     starts = [_row(name, row, place) for name, row in _starts(reduced).items()]
     lost = reduced.map.totals.items() if isinstance(reduced.map, Elimination) else ()
-    totals = [line("total", to_text(reduced.original.graph, node), id=name) for name, node in lost]
+    graph = reduced.original.graph
+    clock = {graph.time(): graph.symbol(clock_id(reduced.original.definitions))}
+    totals = [line("total", to_text(graph, graph.substitute([node], clock)[0]), id=name) for name, node in lost]
     observables = (line("observable", one.text, id=one.id) for one in reduced.observables)
     certificate = reduced.certificate
     constants = {} if isinstance(certificate, ErrorEstimate) else certificate.valid_for
@@ -440,7 +443,7 @@ def _starts(reduced: ReducedSystem) -> dict[str, Mapping[str, Fraction]]:
         return dict(kind.starts)
     if isinstance(kind, AffineLumping):
         states = kind.matrix.states
-        return {name: {states[j]: value for j, value in row.items()} for name, row in kind.totals}
+        return {name: {states[j]: value for j, value in row.items()} for name, row in (*kind.totals, *kind.decaying)}
     return {}
 
 

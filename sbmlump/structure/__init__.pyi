@@ -1,4 +1,7 @@
 from .laws import ConservationLaw as ConservationLaw
+from .laws import DecayingTotal as DecayingTotal
+from .laws import decaying_rows as decaying_rows
+from .laws import decaying_totals as decaying_totals
 from .laws import linear_integrals as linear_integrals
 from .laws import near_laws as near_laws
 from .laws import stoichiometric_laws as stoichiometric_laws

@@ -5,35 +5,46 @@ symbol, so that the law holds for every size, also for one that changes; over th
 different ones). Two ways lead to them: the left null space of the stoichiometric matrix, and, beyond it, all linear
 first integrals of the right-hand side, found at random points modulo random primes. Some hold for the values in the
 file only, such as that of a stoichiometry with an id; of those it is said on which constants they rest.
+
+A total that decays is the next best: T' = μT + β with one rate μ ≠ 0, as growth and turnover at one rate make it, so
+that T(t) = a + (T(0) − a)·exp(μt), a = −β/μ, is known at all times. Such rows are the left eigenvectors for rational
+eigenvalues of the affine part of the rates, in the largest space that it maps into itself and on which nothing but that
+part acts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import flint
 import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.finite_field import RowSpace, rows_from_residues
+from sbmlump.linalg.polynomial import expand, in_lowest_terms
 from sbmlump.linalg.rational import (
     add_to,
     combined,
     dot,
+    echelon,
+    fraction,
     kernel,
     left_null_space,
     null_space,
+    of_fraction,
     primitive,
     solve_rows,
     without_zeros,
 )
 from sbmlump.model.domains import BadPrimeError, PrimeField
-from sbmlump.model.graph import Node
-from sbmlump.model.program import Program, where_defined
+from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
+from sbmlump.model.program import Program, Tape, where_defined
+from sbmlump.model.properties import with_double_constants
 from sbmlump.model.system import (
     Event,
     OdeSystem,
@@ -45,15 +56,19 @@ from sbmlump.model.system import (
     values_are_old,
 )
 from sbmlump.model.text import to_text
-from sbmlump.proof.identity import failure_bound, run_trials
+from sbmlump.proof.identity import ModularRows, failure_bound, run_trials
 
 __all__ = [
     "ConservationLaw",
+    "DecayingRow",
+    "DecayingTotal",
     "LawSettings",
     "Measure",
     "amount_factors",
     "changing_compartment",
     "conserved_laws",
+    "decaying_rows",
+    "decaying_totals",
     "is_law",
     "law_expression",
     "law_measures",
@@ -72,6 +87,7 @@ __all__ = [
 
 
 Residues = NDArray[np.int64]
+Row = Mapping[int, Fraction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +104,25 @@ class LawSettings:
         The search is cubic in their number.
     most_near : int
         Totals that look conserved that are listed.
+    most_states_decaying : int
+        The search for totals that decay takes twice as many columns as there are states.
+    most_affine_rows : int
+        Dimension of the space of totals with affine rates: the work for its eigenvalues grows with the fourth power.
+    same_rate : float
+        Relative difference of rates that irrational constants in them may make: these were taken as doubles.
+    most_weight_bits : int
+        Of the weights of a total that decays: where they differ by more than a double holds, a total less its other
+        members is no number any more.
     """
 
     points: int = 128
     most_primes: int = 24
     most_states: int = 5_000
     most_near: int = 20
+    most_states_decaying: int = 1_000
+    most_affine_rows: int = 120
+    same_rate: float = 1e-12
+    most_weight_bits: int = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +154,49 @@ class ConservationLaw:
     def text(self, system: OdeSystem) -> str:
         """The law as people write it, such as ``E + ES``."""
         return to_text(system.graph, self.written)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecayingTotal(ConservationLaw):
+    """A combination T of states that relaxes at one rate: T' = μT + β along the flow, μ ≠ 0.
+
+    Attributes
+    ----------
+    rate : Node
+        μ, over constants.
+    inflow : Node
+        β, over constants, of ``expression``.
+    value : Fraction
+        μ at the values of the file.
+    set_by : str or None
+        The event that sets a member: then it holds between the events only.
+    """
+
+    rate: Node
+    inflow: Node
+    value: Fraction
+    set_by: str | None = None
+
+    def level(self, graph: Graph) -> Node:
+        """a = −β/μ, where the total comes to rest."""
+        return in_lowest_terms(graph, graph.div(graph.neg(self.inflow), self.rate))
+
+    def factor(self, graph: Graph) -> Node:
+        """exp(μt)."""
+        return graph.call("exp", (graph.mul((self.rate, graph.time())),))
+
+    def constant(self, graph: Graph) -> Node:
+        """a + (T − a)/exp(μt): the value of the total at time 0, which never changes, over states, constants and time.
+
+        The factor is divided by, not multiplied with exp(−μt), so that it is one function of one argument everywhere.
+        """
+        level = self.level(graph)
+        return graph.add((level, graph.div(graph.sub(self.expression, level), self.factor(graph))))
+
+    def at_time(self, graph: Graph, start: Node) -> Node:
+        """a + (T(0) − a)·exp(μt), the total at all times by its value at time 0."""
+        level = self.level(graph)
+        return graph.add((level, graph.mul((graph.sub(start, level), self.factor(graph)))))
 
 
 def amount_factors(system: OdeSystem) -> tuple[Node, ...]:
@@ -431,12 +503,18 @@ def rests_on(
     left = sorted((every & mentioned) - keep, key=lambda name: (name in last, name))
     if not is_law(system, weights, frozenset(left), seed):
         left = sorted(every - keep)  # constants that others are computed from matter too
+    return _least(left, lambda fixed: is_law(system, weights, fixed, seed))
+
+
+def _least(names: Sequence[str], holds: Callable[[frozenset[str]], bool]) -> tuple[str, ...]:
+    """Names of which none can be left out, out of some for which it holds: halves, quarters, … are left out first."""
+    left = list(names)
     size = max(1, len(left) // 2)
-    while True:  # leave out halves, quarters, … as long as it stays a law
+    while True:
         place = 0
         while place < len(left):
             rest = left[:place] + left[place + size :]
-            if is_law(system, weights, frozenset(rest), seed):
+            if holds(frozenset(rest)):
                 left = rest
             else:
                 place += size
@@ -463,10 +541,12 @@ def _law_rates(system: OdeSystem, measures: Sequence[Measure]) -> list[Node]:
 
 def _rates_program(system: OdeSystem, fixed: Mapping[Node, Node]) -> Program:
     """Rates of Vᵢ·xᵢ over states, constants and time, with some constants at their values."""
-    graph = system.graph
     roots = _law_rates(system, law_measures(system))
-    if fixed:
-        roots = graph.substitute(roots, fixed)
+    return _program_of(system, system.graph.substitute(roots, fixed) if fixed else roots)
+
+
+def _program_of(system: OdeSystem, roots: Sequence[Node]) -> Program:
+    graph = system.graph
     others = sorted(graph.symbols(roots) - set(system.states))
     inputs = [graph.symbol(name) for name in (*system.states, *others)]
     return Program(graph, roots, [*inputs, graph.time()])
@@ -475,46 +555,73 @@ def _rates_program(system: OdeSystem, fixed: Mapping[Node, Node]) -> Program:
 def _candidate_integrals(
     system: OdeSystem, fixed: Mapping[Node, Node], seed: int, settings: LawSettings
 ) -> tuple[list[dict[int, Fraction]], list[int]]:
-    program = _rates_program(system, fixed)
+    return _null_space_of(_rates_program(system, fixed), seed, settings)
+
+
+def _null_space_of(
+    program: Program,
+    seed: int,
+    settings: LawSettings,
+    rows: Sequence[Mapping[int, Fraction]] | None = None,
+) -> tuple[list[dict[int, Fraction]], list[int]]:
+    """Combinations of the outputs that vanish at random points modulo random primes, in echelon form, and its pivots.
+
+    Parameters
+    ----------
+    rows : sequence of mappings, optional
+        Combinations of outputs to take in the place of the outputs.
+    """
+    width = len(program.roots) if rows is None else len(rows)
+    weights = None if rows is None else ModularRows(rows, len(program.roots))
     generator = np.random.default_rng([seed, 0x1A75])
     spaces: list[tuple[tuple[int, ...], Residues, Residues, int]] = []
     for _ in range(settings.most_primes):
         field = PrimeField.random(generator)
         try:
-            space = _span_of_rates(program, field, generator, system.size, settings.points)
+            space = _span_of_outputs(program, field, generator, width, weights, settings.points)
         except BadPrimeError:
             continue
-        rows, pivots = space.sorted_rows()
+        found, pivots = space.sorted_rows()
         key = (-len(pivots), *pivots.tolist())
         if spaces and key != spaces[0][0]:
-            spaces = [min(spaces[0], (key, rows, pivots, field.prime), key=lambda one: one[0])]
+            spaces = [min(spaces[0], (key, found, pivots, field.prime), key=lambda one: one[0])]
             continue
         if any(prime == field.prime for *_, prime in spaces):
             continue
-        spaces.append((key, rows, pivots, field.prime))
-        if len(spaces) == 1 and len(pivots) < system.size:
+        spaces.append((key, found, pivots, field.prime))
+        if len(spaces) == 1 and len(pivots) < width:
             continue  # a prime of its own has to confirm every entry, if there are any
-        lifted = _null_space_over_q(spaces, system.size)
+        lifted = _null_space_over_q(spaces, width)
         if lifted is not None:
             return lifted
     message = f"the conservation laws need more than {settings.most_primes} primes of 31 bits"
     raise LimitError(Reason("coefficients-too-large", message))
 
 
-def _span_of_rates(
-    program: Program, field: PrimeField, generator: np.random.Generator, n: int, points: int
+def _span_of_outputs(
+    program: Program,
+    field: PrimeField,
+    generator: np.random.Generator,
+    width: int,
+    weights: ModularRows | None,
+    points: int,
 ) -> RowSpace:
-    """Span of the rate vectors, columns from the last state to the first."""
-    space = RowSpace(n, field.prime)
-    while len(space) < n:
-        rates = where_defined(
+    """Span of the vectors of outputs, columns from the last to the first."""
+    space = RowSpace(width, field.prime)
+
+    def result(tape: Tape[np.int64]) -> Residues:
+        outputs = program.outputs(tape)
+        return outputs if weights is None else weights.times(field, outputs)
+
+    while len(space) < width:
+        outputs = where_defined(
             program,
             field,
             lambda: field.draw(generator, len(program.inputs), points),
-            program.outputs,
+            result,
             "a denominator of the right-hand side is zero everywhere",
         )
-        if space.extend(rates[::-1].T.copy()) < rates.shape[1]:
+        if space.extend(outputs[::-1].T.copy()) < outputs.shape[1]:
             break  # random rows that all lie in the span: it is complete but with a tiny probability; laws are proved
     return space
 
@@ -583,13 +690,342 @@ def _wrong_rows(program: Program, rows: Sequence[Mapping[int, Fraction]], seed: 
     return set(trial.wrong) if trial.primes else set(range(len(rows)))
 
 
+# -- totals that decay --------------------------------------------------------------------------------
+# A row v with v·R = μ v·X + β, X the amounts and R their rates, for all states and at all times. At the values of the
+# file those are found over Q: the rows u with u·R + w·X + b ≡ 0 for some w and b are the left null space of (R, X, 1)
+# at random points; in it lies the largest space that u ↦ −w maps into itself, and there eigenvectors. Which of them
+# hold for all values of the constants is asked next, with the rate that the symbols of the rates give.
+
+
+def decaying_totals(
+    system: OdeSystem, *, keep: AbstractSet[str] = frozenset(), seed: int = 0, settings: LawSettings = LawSettings()
+) -> tuple[DecayingTotal, ...]:
+    """All rows whose total relaxes at one rate, for the values of the file and all values of the constants in ``keep``.
+
+    For each rate, the slowest first, a readable basis: rows that hold for all values of all constants, then others,
+    each with the constants that it rests on, then those that an event sets.
+
+    Raises
+    ------
+    LimitError
+        ``too-large``, ``coefficients-too-large``.
+    UnsupportedModelError
+        ``undefined-right-hand-side``.
+
+    References
+    ----------
+    Trefethen and Bau, Numerical Linear Algebra (1997): invariant subspaces.
+    """
+    if system.size > settings.most_states_decaying:
+        message = f"totals that decay are looked for up to {settings.most_states_decaying} states, not {system.size}"
+        raise LimitError(Reason("too-large", message))
+    if not system.size:
+        return ()
+    search = _DecayingTotals(system, keep, seed, settings)
+    return tuple(total for value, rows in search.spaces() for total in search.totals(value, rows))
+
+
+@dataclass(frozen=True, slots=True)
+class DecayingRow:
+    """v·x relaxes at one rate for the values of the file: (v·x)' = μ (v·x − a).
+
+    Attributes
+    ----------
+    row : mapping of int to Fraction
+        v, by position of the state.
+    rate, level : Fraction
+        μ and a.
+    """
+
+    row: Row
+    rate: Fraction
+    level: Fraction
+
+
+def decaying_rows(
+    system: OdeSystem,
+    states: Collection[int] | None = None,
+    *,
+    seed: int = 0,
+    settings: LawSettings = LawSettings(),
+) -> tuple[DecayingRow, ...]:
+    """As :func:`decaying_totals` for the values of the file alone, over states as they are; the slowest first.
+
+    Irrational constants stand for the doubles nearest to them; what an event sets takes no part.
+
+    Parameters
+    ----------
+    states : collection of int, optional
+        Positions of the states that may take part.
+
+    Raises
+    ------
+    LimitError, UnsupportedModelError
+        As :func:`decaying_totals`.
+    """
+    if not 0 < system.size <= settings.most_states_decaying:
+        return ()
+    search = _DecayingTotals(system, frozenset(), seed, settings)
+    left_out = set(search.touched) | (set(range(system.size)) - set(range(system.size) if states is None else states))
+    found: list[DecayingRow] = []
+    for value, rows in search.spaces():
+        for row in _readable_rows(_without(rows, sorted(left_out), system.size), system.size):
+            one = search.at_values(value, row)
+            if one is not None:
+                found.append(one)
+    return tuple(found)
+
+
+class _DecayingTotals:
+    """The search of :func:`decaying_totals` in one system."""
+
+    def __init__(self, system: OdeSystem, keep: AbstractSet[str], seed: int, settings: LawSettings) -> None:
+        self.system, self.keep, self.seed, self.settings = system, keep, seed, settings
+        self.graph = system.graph
+        self.measures = law_measures(system)
+        self.rates = _law_rates(system, self.measures)
+        self.amounts = [
+            self.graph.mul((one.factor, self.graph.symbol(name)))
+            for name, one in zip(system.states, self.measures, strict=True)
+        ]
+        self.values = system.specialised()
+        set_by_events = {name for event in system.events for name in targets(event)}
+        self.touched = [
+            j
+            for j, (name, measure) in enumerate(zip(system.states, self.measures, strict=True))
+            if name in set_by_events or not set_by_events.isdisjoint(self.graph.symbols([measure.factor]))
+        ]
+
+    def spaces(self) -> list[tuple[Fraction, list[dict[int, Fraction]]]]:
+        """For each rate at the values of the file its rows, the slowest first."""
+        n = self.system.size
+        roots = [*self.rates, *self.amounts, self.graph.number(1)]
+        # amounts and 1 come last and so are what rates are expressed by
+        program = self._program(self.graph.substitute(roots, self.values), doubles=True)
+        basis, free = _null_space_of(program, self.seed, self.settings)
+        rows = [{j: v for j, v in row.items() if j < n} for row, column in zip(basis, free, strict=True) if column < n]
+        images = [
+            {j - n: -v for j, v in row.items() if n <= j < 2 * n}
+            for row, column in zip(basis, free, strict=True)
+            if column < n
+        ]
+        rows, images = _invariant_part(rows, images, n)
+        if len(rows) > self.settings.most_affine_rows:
+            message = (
+                f"totals that decay are looked for where at most {self.settings.most_affine_rows} totals have rates "
+                f"that are linear in them, not {len(rows)}"
+            )
+            raise LimitError(Reason("too-large", message))
+        return _eigenspaces(rows, images) if rows else []
+
+    def totals(self, value: Fraction, rows: Sequence[Row]) -> list[DecayingTotal]:
+        """Readable totals that span the rows of one rate."""
+        found: list[DecayingTotal] = []
+        chosen: list[Row] = []
+        untouched = _without(rows, self.touched, self.system.size) if self.touched else rows
+        for space, set_by in ((untouched, False), (rows, True)):
+            if len(chosen) == len(space):
+                continue
+            for row, rate in self._for_all_values(value, space):
+                if solve_rows(chosen, row) is None:
+                    chosen.append(row)
+                    found.append(self._total(row, rate, value, (), set_by=set_by))
+            for row in _readable_rows(space, self.system.size):
+                if solve_rows(chosen, row) is None:
+                    chosen.append(row)
+                    found += self._for_some_values(row, value, set_by=set_by)
+        found = [other for one in found for other in self._without_conditions(one)]
+        limit = self.settings.most_weight_bits
+        return [one for one in found if all(v.numerator.bit_length() <= limit for v in one.weights.values())]
+
+    def _without_conditions(self, total: DecayingTotal) -> list[DecayingTotal]:
+        """The total with the constants that conditions in its rate and inflow ask about at their values.
+
+        No infix text holds conditions. Nothing where such a constant is kept.
+        """
+        graph = self.graph
+        conditional = [
+            node
+            for node in graph.reachable([total.rate, total.inflow])
+            if graph.op(node) is Op.PIECEWISE or (graph.op(node) is Op.CALL and graph.name(node) in LOGIC | RELATIONS)
+        ]
+        asked = graph.symbols(conditional)
+        if not conditional:
+            return [total]
+        if asked & self.keep:
+            return []
+        fixed = self.system.specialised({c.id for c in self.system.constants} - asked)
+        rate, inflow = graph.substitute([total.rate, total.inflow], fixed)
+        return [replace(total, rate=rate, inflow=inflow, rests_on=tuple(sorted({*total.rests_on, *asked})))]
+
+    def at_values(self, value: Fraction, row: Row) -> DecayingRow | None:
+        """A row over states as they are; ``None`` where sizes of compartments that change weigh them."""
+        graph, system = self.graph, self.system
+        total = self._total(row, graph.number(value), value, (), set_by=False)
+        roots = graph.substitute([total.expression, total.inflow], self.values)
+        (expression, inflow), _ = with_double_constants(graph, roots)
+        source = graph.number_of(inflow)
+        place = {graph.symbol(name): j for j, name in enumerate(system.states)}
+        terms = graph.linear_terms(expression)
+        if source is None or not terms.keys() <= place.keys():
+            return None
+        return DecayingRow({place[term]: v for term, v in terms.items()}, value, -source / value)
+
+    def _for_all_values(self, value: Fraction, rows: Sequence[Row]) -> Iterator[tuple[Row, Node]]:
+        """Rows for which a rate over constants holds for all of their values, with it."""
+        candidates = [node for row in _readable_rows(rows, self.system.size) for node in self._symbolic(row, value)]
+        covered: list[Row] = []
+        for rate in sorted(dict.fromkeys([*candidates, self.graph.number(value)]), key=self._length):
+            program = self._program(self._changes(rate, {}), doubles=True)
+            weights, _ = _null_space_of(program, self.seed, self.settings, rows)
+            space = _readable_rows([combined(rows, row) for row in weights], self.system.size)
+            good = _laws_among(self._program(self._changes(rate, {})), space, self.seed)
+            for row in (space[i] for i in sorted(good)):
+                if solve_rows(covered, row) is None:
+                    covered.append(row)
+                    yield row, rate
+            if len(covered) == len(rows):
+                return
+
+    def _for_some_values(self, row: Row, value: Fraction, *, set_by: bool) -> list[DecayingTotal]:
+        """The total of a row that does not hold for all values; nothing if it rests on a constant that is kept."""
+        every = frozenset(c.id for c in self.system.constants)
+        names = sorted(every - self.keep)
+        for rate in (*self._symbolic(row, value), self.graph.number(value)):
+
+            def holds(fixed: frozenset[str], rate: Node = rate) -> bool:
+                program = self._program(self._changes(rate, self.system.specialised(every - fixed)))
+                return not _wrong_rows(program, [primitive(row)], self.seed)
+
+            if holds(frozenset(names)):
+                # those that the members' rates mention are enough, but for what others are computed from
+                mentioned = self.graph.symbols([self.rates[j] for j in row])
+                near = [name for name in names if name in mentioned]
+                resting = _least(near if holds(frozenset(near)) else names, holds)
+                return [self._total(row, rate, value, resting, set_by=set_by)]
+        return []
+
+    def _total(self, row: Row, rate: Node, value: Fraction, resting: Sequence[str], *, set_by: bool) -> DecayingTotal:
+        graph, system = self.graph, self.system
+        weights = {system.states[j]: v for j, v in sorted(primitive(row).items())}
+        expression = law_expression(system, weights, self.measures)
+        fixed = system.specialised({c.id for c in system.constants} - set(resting)) if resting else {}
+        flow = self._flow(expression)
+        rate, inflow = graph.substitute([rate, graph.sub(flow, graph.mul((rate, expression)))], fixed)
+        inflow = in_lowest_terms(graph, graph.from_terms(graph.linear_terms(inflow)))
+        # it hangs on no state and not on time, so that it has its value wherever it has one
+        anywhere = {graph.symbol(name): graph.number(1) for name in system.states} | {graph.time(): graph.number(0)}
+        (inflow,) = graph.substitute([inflow], anywhere)
+        event = next((one for one in system.events if targets(one) & set(weights)), None) if set_by else None
+        return DecayingTotal(
+            weights,
+            expression,
+            law_expression(system, weights, self.measures, written=True),
+            tuple(resting),
+            rate=rate,
+            inflow=inflow,
+            value=value,
+            set_by=None if event is None else event.id or "an event",
+        )
+
+    def _flow(self, expression: Node) -> Node:
+        (flow,) = self.system.along_flow([expression])
+        return self.graph.from_terms(self.graph.linear_terms(flow))
+
+    def _symbolic(self, row: Row, value: Fraction) -> list[Node]:
+        """Rates over constants that the coefficients of members give, and that have the value of the file."""
+        graph, states = self.graph, self.system.states
+        weights = {states[j]: v for j, v in row.items()}
+        expression = law_expression(self.system, weights, self.measures)
+        flow = self._flow(expression)
+        image = expand(graph, flow, states)
+        if image is None:
+            image = expand(graph, in_lowest_terms(graph, flow), states)
+        own = expand(graph, expression, states)
+        if image is None or own is None:
+            return []
+        ratios = [
+            in_lowest_terms(graph, graph.div(image[monomial], factor))
+            for monomial, factor in own.items()
+            if monomial in image
+        ]
+        numbers, _ = with_double_constants(graph, graph.substitute(ratios, self.values))
+        return [
+            node
+            for node, number in dict(zip(ratios, numbers, strict=True)).items()
+            if graph.number_of(node) is None and self._is_near(graph.number_of(number), value)
+        ]
+
+    def _is_near(self, number: Fraction | None, value: Fraction) -> bool:
+        return number is not None and abs(number - value) <= abs(value) * Fraction(self.settings.same_rate)
+
+    def _changes(self, rate: Node, fixed: Mapping[Node, Node]) -> list[Node]:
+        """R − μX at one state less that at another, with the same constants: 0 for rows that decay at the rate μ."""
+        graph = self.graph
+        here = [graph.sub(r, graph.mul((rate, x))) for r, x in zip(self.rates, self.amounts, strict=True)]
+        here = graph.substitute(here, fixed) if fixed else here
+        # ids hold no spaces
+        moved = {graph.symbol(name): graph.symbol(f"{name} elsewhere") for name in self.system.states}
+        moved[graph.time()] = graph.symbol("time elsewhere")
+        return [graph.sub(a, b) for a, b in zip(here, graph.substitute(here, moved), strict=True)]
+
+    def _program(self, roots: Sequence[Node], *, doubles: bool = False) -> Program:
+        """With doubles in the place of irrational constants, combinations are rational: to search, not to prove."""
+        return _program_of(self.system, with_double_constants(self.graph, roots)[0] if doubles else roots)
+
+    def _length(self, node: Node) -> tuple[int, Node]:
+        return len(self.graph.reachable([node])), node
+
+
+def _invariant_part(
+    rows: list[dict[int, Fraction]], images: list[dict[int, Fraction]], width: int
+) -> tuple[list[dict[int, Fraction]], list[dict[int, Fraction]]]:
+    """The largest part of a space of rows whose images lie in it, and these images."""
+    while rows:
+        relations, _ = left_null_space([*images, *rows], width)
+        weights = [{i: v for i, v in row.items() if i < len(rows)} for row in relations]
+        if len(weights) == len(rows):
+            break
+        rows, images = [combined(rows, row) for row in weights], [combined(images, row) for row in weights]
+    return rows, images
+
+
+def _eigenspaces(rows: Sequence[Row], images: Sequence[Row]) -> list[tuple[Fraction, list[dict[int, Fraction]]]]:
+    """Rational eigenvalues but 0 of the map rows → images, and a basis of the space of each, the smallest first."""
+    columns = sorted({j for row in (*rows, *images) for j in row})
+    reduced, pivots = echelon(list(rows), columns)
+    # in reduced echelon form the coordinates of a row are its entries at the pivots
+    weights = [{i: row[p] for i, p in enumerate(pivots) if p in row} for row in rows]
+    k = len(reduced)
+    basis = flint.fmpq_mat(k, k, [of_fraction(row.get(i, Fraction(0))) for row in weights for i in range(k)])
+    moved = flint.fmpq_mat(k, k, [of_fraction(row.get(pivot, Fraction(0))) for row in images for pivot in pivots])
+    matrix = basis.solve(moved) if k else basis  # images of the reduced rows
+    found: list[tuple[Fraction, list[dict[int, Fraction]]]] = []
+    for root, _ in matrix.charpoly().roots():
+        value = fraction(root)
+        if not value:
+            continue
+        shifted = [
+            without_zeros({j: fraction(matrix[i, j]) - (value if i == j else 0) for j in range(k)}) for i in range(k)
+        ]
+        kernel_rows, _ = left_null_space(shifted, k)
+        found.append((value, [combined(reduced, row) for row in kernel_rows]))
+    return sorted(found, key=lambda one: (abs(one[0]), one[0]))
+
+
+def _readable_rows(rows: Sequence[Row], width: int) -> list[dict[int, Fraction]]:
+    """A readable basis of coprime integers."""
+    if not rows:
+        return []
+    orthogonal, _ = null_space(rows, width)
+    basis, pivots = null_space(orthogonal, width)
+    return [primitive(row) for row in choose_basis(basis, pivots).rows]
+
+
 # -- which laws the events keep -----------------------------------------------------------------------
 # An event keeps Σ nᵢXᵢ if what it sets the states to has the same sum, for every state and all values of the constants.
 # Where it assigns values of its trigger that may have changed by its execution, what it sets and what it leaves belong
 # to two moments: then it keeps a law only if all members are set, or none is.
-
-
-Row = Mapping[int, Fraction]
 
 
 def rows_kept_by_events(system: OdeSystem, rows: Sequence[Row]) -> list[dict[int, Fraction]]:

@@ -16,10 +16,13 @@ from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import AffineLumping, Elimination, Embedding, ExactProof, ReducedSystem
 from sbmlump.model.system import OdeSystem, targets
+from sbmlump.model.text import to_text
 from sbmlump.structure.laws import (
     ConservationLaw,
+    DecayingTotal,
     changing_event,
     conserved_laws,
+    decaying_totals,
     law_measures,
     law_of,
     linear_integrals,
@@ -56,6 +59,8 @@ class Structure:
         How many of them (as a dimension) the stoichiometry alone gives.
     at_values : int
         Number of independent linear first integrals with the values of the file.
+    decaying : tuple of DecayingTotal
+        Totals that relax at one rate.
     near : tuple of (text, element, kind)
         Totals that look conserved but are fed or drained.
     network : Network or None
@@ -72,6 +77,7 @@ class Structure:
     laws: tuple[ConservationLaw, ...]
     from_stoichiometry: int
     at_values: int
+    decaying: tuple[DecayingTotal, ...]
     near: tuple[tuple[str, str, str], ...]
     network: Network | None
     balance: Balance
@@ -89,6 +95,14 @@ class Structure:
             f"  (between events: {event} sets it)" if event is not None else ""
         )
 
+    def _decaying_line(self, total: DecayingTotal) -> str:
+        """The total, and its rate of change: the total is written T in it."""
+        graph = self.system.graph
+        rate = to_text(graph, total.rate)
+        rate = rate if graph.number_of(total.rate) is not None or rate.replace("_", "").isalnum() else f"({rate})"
+        inflow = "" if graph.number_of(total.inflow) == 0 else f" + {to_text(graph, total.inflow)}"
+        return self._line(total, total.set_by) + f"  (T' = {rate}*T{inflow})"
+
     def as_json(self) -> dict[str, Any]:
         """The object that ``inspect --structure --json`` adds."""
         network = self.network
@@ -103,6 +117,18 @@ class Structure:
                     "rests_on": list(law.rests_on),
                 }
                 for law, event in self._laws()
+            ],
+            "decaying_totals": [
+                {
+                    "expression": total.text(self.system),
+                    "weights": {name: str(value) for name, value in total.weights.items()},
+                    "rate": to_text(self.system.graph, total.rate),
+                    "inflow": to_text(self.system.graph, total.inflow),
+                    "rate_at_these_values": str(total.value),
+                    "set_by_event": total.set_by,
+                    "rests_on": list(total.rests_on),
+                }
+                for total in self.decaying
             ],
             "laws_from_stoichiometry": self.from_stoichiometry,
             "first_integrals_at_these_values": self.at_values,
@@ -143,6 +169,11 @@ class Structure:
         if len(self.laws) > most:
             lines.append(f"    … and {len(self.laws) - most} more")
         lines += [f"    not conserved: {text} ({kind} {element})" for text, element, kind in self.near[:most]]
+        if self.decaying:
+            lines.append(f"  totals that decay at one rate      {len(self.decaying)}")
+            lines += [self._decaying_line(total) for total in self.decaying[:most]]
+            if len(self.decaying) > most:
+                lines.append(f"    … and {len(self.decaying) - most} more")
         lines += self._network_lines()
         doubtful = [name for name, fine in self.non_negative.items() if not fine]
         shown = "shown for all states" if not doubtful else "not shown for " + ", ".join(doubtful[:8])
@@ -179,6 +210,11 @@ def structure_of(system: OdeSystem, balance: BalanceSettings | None = None) -> S
     except SbmlumpError as error:
         remarks += [reason.message for reason in error.reasons]
         laws = stoichiometric_laws(system)
+    try:
+        decaying = decaying_totals(system)
+    except SbmlumpError as error:
+        remarks += [reason.message for reason in error.reasons if reason.message not in remarks]
+        decaying = ()
     rows = stoichiometry(system) if system.reactions else None
     distinct = () if rows is None else {tuple(sorted(row.items())): row for row in rows if row}.values()
     network = network_of(system)
@@ -192,6 +228,7 @@ def structure_of(system: OdeSystem, balance: BalanceSettings | None = None) -> S
         laws,
         len(stoichiometric_laws(system)),
         len(laws),
+        decaying,
         near,
         network,
         balance_of(network_for_balance(system), balance or BalanceSettings()),

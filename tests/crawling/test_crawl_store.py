@@ -451,3 +451,17 @@ def test_import_of_what_is_nothing(tmp_path: Path) -> None:
                 import_files(store, tmp_path / name)
     assert list_models(tmp_path / "s") == []
     assert not (tmp_path / "x.xml").exists()
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    fill(tmp_path, "A")
+    with Store.writable(tmp_path) as store:
+        assert store.remark is not None
+        assert "has no locks (Function not implemented): never run two crawls on this store at once" in store.remark
+    assert [model.id for model in list_models(tmp_path)] == ["A"]

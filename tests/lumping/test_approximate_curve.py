@@ -74,17 +74,29 @@ def reduce_words(model: Path, *more: str) -> list[str]:
     return [*words, *more, "--no-check", "--json"]
 
 
-def test_little_work_leaves_with_4_and_the_best_so_far(
+def test_little_work_leaves_with_the_exact_lumping_or_with_4_where_that_is_too_large(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "small.xml"
-    assert run(reduce_words(model, "--max-error", "1e-9", "-o", str(output))) in (0, 4)
-    whole = json.loads(capsys.readouterr().out)["certificate"]["work"]
-    words = reduce_words(model, "--max-error", "1e-9", "--work", str(whole / 3), "-o", str(output))
-    assert run(words) == 4
+    assert run(reduce_words(model, "--max-error", "1e-3", "-o", str(output))) == 0
+    certificate = json.loads(capsys.readouterr().out)["certificate"]
+    assert certificate["fresh"]["initial_values"] >= 100
+    assert certificate["fresh"]["diverged"] == 0
+    assert certificate["fresh"]["worst"] == certificate["worst_error"]
+    words = reduce_words(model, "--max-error", "1e-9", "--work", str(certificate["work"] / 3), "-o", str(output))
+    assert run(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["method"], found["certificate"]["kind"]) == ("approximate", "exact-proof")
+    assert "--work" in next(r["message"] for r in found["reasons"] if r["code"] == "exact-instead")
+    output.unlink()
+    assert run([*words, "--max-size", "3"]) == 4
     found = json.loads(capsys.readouterr().out)
     assert found["certificate"]["work_used_up"] is True
     assert "--work" in next(r["message"] for r in found["reasons"] if r["code"] == "max-error-not-reached")
+    assert (found["outcome"], found["output"]) == ("target-not-reached", None)
+    assert not output.exists()
+    assert run([*words, "--max-size", "3", "--best"]) == 4
+    assert json.loads(capsys.readouterr().out)["reduced_size"] <= 3
     assert output.exists()
 
 

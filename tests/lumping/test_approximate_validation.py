@@ -23,7 +23,7 @@ from sbmlump.methods import (
     validate,
     write_projection,
 )
-from sbmlump.model import Constant, ErrorEstimate, Event, Graph, OdeSystem, parse_observables
+from sbmlump.model import Constant, ErrorEstimate, Event, ExactProof, Graph, OdeSystem, parse_observables
 
 
 def chain(event: bool = False) -> OdeSystem:
@@ -156,23 +156,31 @@ def test_a_search_that_may_do_little_ends_with_the_best_so_far() -> None:
     whole = Approximate(until=2.0, max_error=1e-7, ensemble=4).reduce(system, observables)
     assert isinstance(whole.certificate, ErrorEstimate)
     work = whole.certificate.details["work"] / 4
+    little = Approximate(until=2.0, max_error=1e-7, ensemble=4, work=work)
+    found = little.reduce(system, observables)
+    assert isinstance(found.certificate, ExactProof)
+    (reason,) = (reason for reason in found.reasons if reason.code == "exact-instead")
+    assert "--work" in reason.message
+    assert "exhausted" in reason.message
     with pytest.raises(UnreachableError) as caught:
-        Approximate(until=2.0, max_error=1e-7, ensemble=4, work=work).reduce(system, observables)
+        replace(little, max_size=whole.system.size).reduce(system, observables)
     best = caught.value.reduction
     assert caught.value.exit_code == 4
     assert [reason.code for reason in caught.value.reasons] == ["max-error-not-reached"]
-    assert "--work" in str(caught.value)
-    assert "exhausted" in str(caught.value)
     assert best is not None
     assert isinstance(best.certificate, ErrorEstimate)
     assert best.certificate.details["work_used_up"] is True
-    assert best.system.size < whole.system.size
+    assert best.certificate.fresh is not None
+    assert best.certificate.fresh.above > 5
 
 
 def test_a_simulation_that_takes_all_the_work_says_so() -> None:
     system = multisite(2, noise=Fraction(1, 20), seed=3)
+    found = Approximate(until=2.0, work=1e-6).reduce(system, parse_observables(system, ["kinase"]))
+    assert isinstance(found.certificate, ExactProof)
+    assert any("units of work" in reason.message for reason in found.reasons if reason.code == "exact-instead")
     with pytest.raises(LimitError) as caught:
-        Approximate(until=2.0, work=1e-6).reduce(system, parse_observables(system, ["kinase"]))
+        Approximate(until=2.0, work=1e-6, max_size=2).reduce(system, parse_observables(system, ["kinase"]))
     assert [reason.code for reason in caught.value.reasons] == ["work-limit"]
 
 

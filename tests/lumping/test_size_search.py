@@ -21,6 +21,9 @@ class Told:
     worst: float
     label: str
 
+    def keeps(self, wanted: float) -> bool:
+        return self.worst <= wanted
+
 
 @dataclass
 class Table:

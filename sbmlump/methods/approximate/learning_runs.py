@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -12,20 +14,24 @@ import numpy as np
 from sbmlump.dynamics.ensemble import (
     Array,
     Ensemble,
+    NotIntegratedError,
     ReductionProblem,
     Sample,
+    guarded,
     joined,
     pose,
     run_ensemble,
     time_span_of_problem,
 )
 from sbmlump.dynamics.solve import MAX_DENSE
-from sbmlump.dynamics.time_span import TimeSpan
+from sbmlump.dynamics.time_span import TimeSpan, round_below
 from sbmlump.dynamics.vector_field import Budget, WorkLimitError
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import ApproximateOptions
+from sbmlump.methods.approximate.subspaces import singular_values
 from sbmlump.methods.exact.lump import closure_problem
 from sbmlump.methods.exact.space import invariant_dimension
+from sbmlump.methods.method import kept_constants
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import Observable
 from sbmlump.model.system import OdeSystem
@@ -44,7 +50,25 @@ class LearningRunSettings:
     conserved : float
         Of the norm: what is left of a row where it is taken for conserved.
     validation : int
-        Runs that a reduction is measured on.
+        Runs that a reduction is measured on first.
+    fresh : int
+        Runs that decide about what passed there: an error from one initial value in twenty shows among a hundred.
+    resting : float
+        Share of all perturbed runs in which what is zero stays zero, as it does where a user moves the other initial
+        values only; in the others it is raised, as some substance is there in most experiments.
+    floor : float
+        Of its largest value: an argument of a power or logarithm that is never negative in the runs is lifted to no
+        less.
+    droppable : float
+        Share of the perturbed initial values that may be dropped where the original cannot be integrated from them.
+    droppable_later : float
+        The same of runs that are simulated later, of which there are more: by chance their share may be the larger one.
+    shortened : int
+        How often the end time is shortened where more cannot be, or where simulating takes more than its share.
+    shorter : float
+        What of the time that was reached is tried next.
+    set_up : float
+        Share of the work that choosing the end time may take, and that simulating the original may take.
     large : int
         From so many states on a single variant is made, instead of dozens that are compared.
     large_ensemble : int
@@ -64,6 +88,14 @@ class LearningRunSettings:
     most_totals: int = 24
     conserved: float = 1e-8
     validation: int = 10
+    fresh: int = 100
+    resting: float = 0.5
+    floor: float = 1e-12
+    droppable: float = 0.3
+    droppable_later: float = 0.5
+    shortened: int = 3
+    shorter: float = 0.7
+    set_up: float = 0.25
     large: int = 300
     large_ensemble: int = 6
     large_validation: int = 3
@@ -104,7 +136,7 @@ def conserved_totals(problem: ReductionProblem, scale: Array) -> Array:
     table = np.concatenate([table / scale[:, None], resets / scale[:, None]], axis=1)
     norms = np.linalg.norm(table, axis=0)
     table = table[:, norms > 0] / norms[norms > 0]
-    u, s, _ = np.linalg.svd(table, full_matrices=True)
+    u, s, _ = singular_values(table, full=True)
     rank = int((s > 1e-9 * s.max(initial=1e-300)).sum())
     return np.ascontiguousarray(u[:, rank:].T)
 
@@ -172,7 +204,8 @@ class LearningRuns:
 
     Attributes
     ----------
-    problem : Problem
+    problem : ReductionProblem
+        With guards: its right-hand side is defined at lifted points, too.
     until : float
         End time, in the model's unit of time.
     horizon_reason : str
@@ -198,6 +231,11 @@ class LearningRuns:
         return self.problem.size > LEARNING.large
 
     @property
+    def dropped(self) -> int:
+        """Perturbed initial values from which the original cannot be integrated."""
+        return self.training.dropped + self.checking.dropped
+
+    @property
     def clock(self) -> int:
         """1 where time is a component of the field: its row is pinned and not counted."""
         return int(self.problem.vector_field().timed)
@@ -220,8 +258,11 @@ class LearningRuns:
     @cached_property
     def exact_size(self) -> int | None:
         """Size of the exact lumping (modulo a prime); ``None`` where that cannot be said."""
+        system = self.problem.system
+        # what is to hold for other parameters has to do so for all of them
+        keep = kept_constants(system, "all" if self.options.perturb_parameters else "none")
         try:
-            closure = closure_problem(self.problem.system, self.problem.observables, frozenset())
+            closure = closure_problem(system, self.problem.observables, keep)
             return invariant_dimension(closure, self.options.seed)
         except SbmlumpError:
             return None
@@ -229,15 +270,38 @@ class LearningRuns:
     def further(self, budget: Budget) -> FurtherRuns:
         """Trajectories to refine on, those of :attr:`training` among them."""
         o = self.options
-        none, usual = Ensemble(0), Ensemble(o.ensemble, o.spread, o.perturb_parameters)
+        none, usual = Ensemble(0), _perturbed(o, o.ensemble)
         more = replace(usual, count=LEARNING.more)
         wider = min(LEARNING.pool_spread * o.spread, max(o.spread, 1.0))
-        pool = Ensemble(LEARNING.pool, wider, o.perturb_parameters)
+        pool = replace(usual, count=LEARNING.pool, spread=wider)
         judges = replace(usual, count=LEARNING.judges)
         # draws of their own: neither of those that validate nor of those that decide
         ensembles = (usual, none, more, none, pool, judges)
-        first, _, others, _, *rest = run_ensemble(self.problem, self.until, ensembles, o.seed, budget)
+        first, _, others, _, *rest = self._simulated(ensembles, budget)
         return FurtherRuns(joined(first, others, np.arange(len(others.states))), *rest)
+
+    def fresh(self, budget: Budget) -> Sample:
+        """Runs that decide, of a fourth draw: at least a hundred, unless too many have to be dropped.
+
+        Raises
+        ------
+        NotIntegratedError
+            If the original cannot be integrated from too many of them.
+        """
+        none = Ensemble(0)
+        count = LEARNING.fresh
+        for _ in range(LEARNING.shortened):
+            sample = self._simulated((none, none, none, _perturbed(self.options, count)), budget)[-1]
+            if len(sample.states) >= LEARNING.fresh:
+                break
+            count += 2 * (LEARNING.fresh - len(sample.states))
+        # totals act on states in units of the scale of the training runs
+        return replace(sample, scale=self.training.scale)
+
+    def _simulated(self, ensembles: tuple[Ensemble, ...], budget: Budget) -> tuple[Sample, ...]:
+        return run_ensemble(
+            self.problem, self.until, ensembles, self.options.seed, budget, droppable=LEARNING.droppable_later
+        )
 
 
 def learning_runs(
@@ -248,6 +312,9 @@ def learning_runs(
     progress: Progress,
 ) -> LearningRuns:
     """Pose the problem, choose the end time and simulate.
+
+    An end time that nobody asked for is shortened, a few times, where the original cannot be integrated to it from
+    enough of the perturbed initial values, or where that would take more than its share of the work.
 
     Raises
     ------
@@ -261,29 +328,71 @@ def learning_runs(
     problem = pose(system, observables)
     if not problem.pinned:
         raise UsageError(Reason("constant-observable", "what is observed does not depend on any state"))
-    try:
-        span = TimeSpan(options.until, "as asked for") if options.until else time_span_of_problem(problem, budget)
-    except WorkLimitError as error:
-        message = (
-            f"choosing an end time for model {system.id} takes more than the {budget.limit:g} units of work allowed; "
-            "give one (--until), or more work (--work)"
-        )
-        raise WorkLimitError(Reason("work-limit", message)) from error
-    until, why = span.until, span.reason
-    progress("simulating the original")
+    span = _end_time(problem, options, budget)
     large = problem.size > LEARNING.large
     count = min(options.ensemble, LEARNING.large_ensemble) if large else options.ensemble
     checks = LEARNING.large_validation if large else LEARNING.validation
-    p = options.perturb_parameters
-    ensembles = (Ensemble(count, options.spread, p), Ensemble(checks, options.spread, p))
-    try:
-        training, checking = run_ensemble(problem, until, ensembles, options.seed, budget)
-    except WorkLimitError as error:
-        message = (
-            f"simulating model {system.id} to {until:g} ({why}) from {1 + count + checks} starts takes more than the "
-            f"{budget.limit:g} units of work that are allowed; choose an earlier end time (--until), a smaller "
-            "--ensemble, or more work (--work)"
-        )
-        raise WorkLimitError(Reason("work-limit", message)) from error
+    ensembles = (_perturbed(options, count), _perturbed(options, checks))
+    for attempt in itertools.count():
+        last = options.until is not None or attempt == LEARNING.shortened
+        share = 1.0 if last else LEARNING.set_up
+        progress("simulating the original")
+        try:
+            with _part(budget, share) as own:
+                training, checking = run_ensemble(
+                    problem,
+                    span.until,
+                    ensembles,
+                    options.seed,
+                    own,
+                    droppable=LEARNING.droppable,
+                    floor=LEARNING.floor,
+                )
+            break
+        except NotIntegratedError as error:
+            if last or not error.reached > 0:
+                raise
+            span = _shortened(span, min(error.reached, span.until), "the original cannot be integrated farther")
+        except WorkLimitError as error:
+            if last:
+                raise _too_much(system, span, 1 + count + checks, budget) from error
+            span = _shortened(span, 0.5 * span.until, "simulating the original takes too much of the work allowed")
     totals = conserved_totals(problem, training.scale)
-    return LearningRuns(problem, until, why, training, checking, totals, options)
+    nominal = replace(training, states=training.states[:1], numbers=training.numbers[:1])
+    lifted = guarded(problem, nominal, LEARNING.floor)
+    return LearningRuns(lifted, span.until, span.reason, training, checking, totals, options)
+
+
+def _perturbed(options: ApproximateOptions, count: int) -> Ensemble:
+    return Ensemble(count, options.spread, options.perturb_parameters, LEARNING.resting)
+
+
+def _end_time(problem: ReductionProblem, options: ApproximateOptions, budget: Budget) -> TimeSpan:
+    if options.until:
+        return TimeSpan(options.until, "as asked for")
+    with _part(budget, LEARNING.set_up) as own:
+        return time_span_of_problem(problem, own)
+
+
+def _shortened(span: TimeSpan, reached: float, why: str) -> TimeSpan:
+    until = round_below(LEARNING.shorter * reached)
+    return TimeSpan(until, f"{span.reason}; shortened to {until:g}: {why}")
+
+
+def _too_much(system: OdeSystem, span: TimeSpan, runs: int, budget: Budget) -> WorkLimitError:
+    message = (
+        f"simulating model {system.id} to {span.until:g} ({span.reason}) from {runs} initial values takes more than "
+        f"the {budget.limit:g} units of work that are allowed; choose an earlier end time (--until), a smaller "
+        "--ensemble, or more work (--work)"
+    )
+    return WorkLimitError(Reason("work-limit", message))
+
+
+@contextmanager
+def _part(budget: Budget, share: float) -> Iterator[Budget]:
+    """At most this share of all the work, of what is left of it; counted when it ends."""
+    own = Budget(min(budget.limit - budget.spent, share * budget.limit))
+    try:
+        yield own
+    finally:
+        budget.spent += own.spent

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.ensemble import NotIntegratedError, Sample
 from sbmlump.dynamics.vector_field import Budget
-from sbmlump.errors import LimitError, Reason, UsageError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
 from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
 from sbmlump.methods.approximate.options import ApproximateOptions, UnreachableError, check_options
 from sbmlump.methods.approximate.search import (
@@ -42,8 +45,9 @@ from sbmlump.methods.approximate.subspaces import (
 from sbmlump.methods.approximate.training import Training
 from sbmlump.methods.approximate.validate import Try, certificate_of, validate
 from sbmlump.methods.approximate.write import write_projection
-from sbmlump.methods.method import Progress
-from sbmlump.model.reduced import Observable, ReducedSystem
+from sbmlump.methods.exact.lump import lump_exactly
+from sbmlump.methods.method import Progress, identity, kept_constants
+from sbmlump.model.reduced import FreshErrors, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
 
 __all__ = [
@@ -53,6 +57,7 @@ __all__ = [
     "Job",
     "Candidates",
     "RefinementSettings",
+    "reduce_approximately",
 ]
 
 
@@ -72,10 +77,13 @@ class RefinementSettings:
         What is wanted where neither an error nor a size nor a tolerance is given.
     solver_accuracy : float
         Errors below this are those of the integration: larger sizes show nothing new.
+    plain_share : float
+        Of the work that is left when the original has been simulated: what the sizes without refinement may take.
     """
 
     default_error: float = 0.01
     solver_accuracy: float = 2e-6
+    plain_share: float = 0.5
 
 
 STANDARD_REFINEMENT: Final = RefinementSettings()
@@ -93,7 +101,14 @@ class Candidates:
     wanted : float, optional
         The error that is aimed at; comparisons are as accurate as that needs.
     settings : RefinementSettings
+
+    Attributes
+    ----------
+    decaying : DecayingTotals or None
+        Totals that decay as functions of time in some of them.
     """
+
+    decaying: DecayingTotals | None = None
 
     def __init__(
         self,
@@ -111,6 +126,7 @@ class Candidates:
         self._wanted = wanted
         self._search: Search | None = None
         self._training: Training | None = None
+        self._fresh: Sample | None = None
         self._span: JacobianSpan | None = None
 
     @property
@@ -127,6 +143,26 @@ class Candidates:
         if self._training is None:
             self._training = Training(self.search, lambda: self.runs.further(self._budget), self._progress)
         return self._training
+
+    @property
+    def wanted(self) -> float | None:
+        """The error that is aimed at."""
+        return self._wanted
+
+    @property
+    def fresh(self) -> Sample:
+        """Runs that decide, made once for all sizes, when a candidate has passed on fewer.
+
+        They are counted as work, but are not ended by its limit: what was found so far would be lost for them.
+        """
+        if self._fresh is None:
+            self._progress("simulating the original from fresh initial values")
+            own = Budget()
+            try:
+                self._fresh = self.runs.fresh(own)
+            finally:
+                self._budget.spent += own.spent
+        return self._fresh
 
     @property
     def span(self) -> JacobianSpan:
@@ -216,33 +252,159 @@ class Candidates:
         return self.training.curved(size, wanted, thorough=self.options.refine)
 
 
+class CandidatesWithTotals(Candidates):
+    """Candidates with and without totals that decay; those with them have as many components more than their size."""
+
+    def __init__(
+        self,
+        runs: LearningRuns,
+        decaying: DecayingTotals,
+        budget: Budget,
+        progress: Progress = lambda _: None,
+        wanted: float | None = None,
+        settings: RefinementSettings = STANDARD_REFINEMENT,
+    ) -> None:
+        super().__init__(runs, budget, progress, wanted, settings)
+        self.decaying = decaying
+        self._plain = Candidates(runs, budget, progress, wanted, settings)
+        self._pinned = Candidates(replace(runs, problem=decaying.problem), budget, progress, wanted, settings)
+
+    def proposals(self, size: int) -> Iterator[Proposal]:
+        """Reductions of one size and their worst training errors, the best first."""
+        found = [self._marked(one.proposals(size + more), more) for one, more in self._kinds(size)]
+        yield from heapq.merge(*found, key=lambda pair: pair[1])
+
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+        """The best candidate of one size, refined a little, and its worst training error."""
+        one, more = self._better(size)[0]
+        return list(self._marked(one.improved(size + more, wanted), more))
+
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
+        """The better kind refined from more runs."""
+        one, more = self._better(size)[0]
+        yield from self._marked(one.relearned(size + more, wanted, near), more)
+
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """Refined from more runs and several starts, to the end; the better kind first."""
+        for one, more in self._better(size):
+            yield from self._marked(one.thorough(size + more, wanted), more)
+
+    def curved(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """The better kind with a lift of degree two."""
+        one, more = self._better(size)[0]
+        yield from self._marked(one.curved(size + more, wanted), more)
+
+    def _kinds(self, size: int) -> list[tuple[Candidates, int]]:
+        """Kinds of candidates that have room for that size, and the components that each has more."""
+        more = len(self.decaying.rows) if self.decaying is not None else 0
+        found = [(self._pinned, more), (self._plain, 0)]
+        return found if size + more <= self.runs.problem.size else found[1:]
+
+    def _better(self, size: int) -> list[tuple[Candidates, int]]:
+        """The same, the one with the best candidate before refinement first."""
+        best = {
+            more: next((worst for _, worst in one.proposals(size + more)), math.inf) for one, more in self._kinds(size)
+        }
+        return sorted(self._kinds(size), key=lambda kind: best[kind[1]])
+
+    @staticmethod
+    def _marked(found: Iterable[Proposal], more: int) -> Iterator[Proposal]:
+        for one, worst in found:
+            yield (replace(one, decaying=more, label=f"decaying totals, {one.label}") if more else one), worst
+
+
+def _candidates(
+    runs: LearningRuns,
+    budget: Budget,
+    progress: Progress,
+    wanted: float | None = None,
+    settings: RefinementSettings = STANDARD_REFINEMENT,
+) -> Candidates:
+    """Candidates, also with totals that decay as known functions of time where there are any."""
+    decaying = decaying_totals_of(runs)
+    if decaying is None:
+        return Candidates(runs, budget, progress, wanted, settings)
+    return CandidatesWithTotals(runs, decaying, budget, progress, wanted, settings)
+
+
 # -- one approximate reduction -----------------------------------------------------------------------
 
 
 class _Proposer:
-    """Candidates that are measured; with a budget, what that costs counts."""
+    """Candidates that are measured; with a budget, what that costs counts.
+
+    A decomposition that does not converge loses the candidates that need it, and nothing else.
+    """
 
     def __init__(self, candidates: Candidates, budget: Budget | None, progress: Progress) -> None:
-        self.proposals: Callable[[int], Iterator[Proposal]] = candidates.proposals
-        self.improved, self.relearned, self.thorough = candidates.improved, candidates.relearned, candidates.thorough
-        self.curved = candidates.curved
+        self._candidates = candidates
         self._runs = candidates.runs
         self._budget = budget
         self._progress = progress
+        self._decaying = candidates.decaying
+
+    def proposals(self, size: int) -> Iterator[Proposal]:
+        """See :meth:`Candidates.proposals`."""
+        return _converging(self._candidates.proposals(size))
+
+    def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+        """See :meth:`Candidates.improved`."""
+        try:
+            return self._candidates.improved(size, wanted)
+        except np.linalg.LinAlgError:
+            return []
+
+    def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
+        """See :meth:`Candidates.relearned`."""
+        return _converging(self._candidates.relearned(size, wanted, near))
+
+    def thorough(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """See :meth:`Candidates.thorough`."""
+        return _converging(self._candidates.thorough(size, wanted))
+
+    def curved(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
+        """See :meth:`Candidates.curved`."""
+        return _converging(self._candidates.curved(size, wanted))
 
     def measured(self, one: Affine, training_worst: float) -> Try:
-        """Write a projection as a system and measure it on the validation runs."""
+        """Write a projection as a system and measure it: on a few runs, and on many what passes there."""
+        wanted = self._candidates.wanted
+        tried = self._measured(one, training_worst)
+        return tried if wanted is not None and not tried.may_keep(wanted) else self.decided(tried)
+
+    def decided(self, tried: Try) -> Try:
+        """The same measured on the fresh runs, as all that is given away is."""
+        if tried.fresh is not None:
+            return tried
+        runs, wanted = self._runs, self._candidates.wanted
+        sample = self._candidates.fresh
+        self._progress(f"validating {tried.written.system.size} states on {len(sample.states)} fresh runs")
+        own = Budget()
+        validation = validate(runs.problem, tried.map, tried.written, runs.totals, sample, own, wanted=wanted)
+        if self._budget is not None:
+            self._budget.spent += own.spent
+        return replace(tried, validation=validation, fresh=FreshErrors.of(validation.errors, wanted))
+
+    def _measured(self, one: Affine, training_worst: float) -> Try:
         runs = self._runs
-        self._progress(f"validating {one.size} states")
+        self._progress(f"validating {one.size - one.decaying} states")
+        problem = self._decaying.problem if self._decaying is not None and one.decaying else runs.problem
         written = write_projection(
-            runs.problem,
-            one,
-            runs.totals,
-            runs.training.scale,
-            keep_parameters=runs.options.perturb_parameters > 0,
+            problem, one, runs.totals, runs.training.scale, keep_parameters=runs.options.perturb_parameters > 0
         )
-        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._budget)
+        if self._decaying is not None and one.decaying:
+            written = self._decaying.solved(written)
+        wanted = self._candidates.wanted
+        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._budget, wanted=wanted)
         return Try(one, written, validation, training_worst)
+
+
+def _converging(proposals: Iterator[Proposal]) -> Iterator[Proposal]:
+    """The proposals until a decomposition does not converge."""
+    try:
+        yield from proposals
+    except np.linalg.LinAlgError:
+        return
 
 
 class Job:
@@ -271,7 +433,7 @@ class Job:
         wanted = options.max_error
         if wanted is None and options.max_size is None:
             wanted = self.settings.default_error
-        self.candidates = Candidates(self.runs, self.budget, progress, wanted, settings)
+        self.candidates = _candidates(self.runs, self.budget, progress, wanted, settings)
 
     def run(self) -> ReducedSystem:
         """What the options ask for.
@@ -281,7 +443,8 @@ class Job:
         UsageError
             The observables alone need more states than allowed.
         UnreachableError
-            The wanted error was not reached; carries the best reduction.
+            No reduction smaller than the exact one, or with as few states as allowed, is as accurate as was wanted;
+            carries the best one.
         LimitError
             No reduction integrates to the end time (``no-reduction``).
         """
@@ -292,37 +455,44 @@ class Job:
         if o.max_size is not None and least > o.max_size:
             message = f"the observables alone need {least} states; --max-size {o.max_size} is too small"
             raise UsageError(Reason("bad-option", message))
-        most = min(runs.problem.size, o.max_size if o.max_size is not None else runs.problem.system.size - 1)
+        exact = None if runs.large else runs.exact_size
+        most = min(runs.problem.size, runs.problem.system.size - 1)
+        if exact is not None:
+            most = min(most, exact - 1)  # with as many states the exact lumping has no error
+        if o.max_size is not None:
+            most = min(most, o.max_size)
+        if most < least:
+            raise LimitError(Reason("no-reduction", f"the observables alone need {least} states"))
         if o.max_size is not None and o.max_error is None:
             found = self._best_up_to(least, most)
             if found.best is None:
                 raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
             return self._finished(found.best, found.used_up)
         wanted = o.max_error if o.max_error is not None else self.settings.default_error
-        exact = None if runs.large else runs.exact_size
-        if exact is not None:
-            most = min(most, max(least, exact))  # with as many states the exact lumping has no error
-        proposer, last = _Proposer(self.candidates, self.budget, self._progress), self._last()
-        if runs.large or not o.balances:
-            found = first_within(proposer, last, wanted, least, most)
-        else:
-            found = smallest_within(
-                proposer,
-                last,
-                wanted,
-                least,
-                most,
-                self._more if o.refine else None,
-                most if o.algorithm == "quadratic" else 1,
-            )
+        found = self._smallest_within(wanted, least, most)
         if found.best is None:
             raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
-        reduction = self._finished(found.best, found.used_up)
         if not found.accepted:
-            raise UnreachableError(self._why(wanted, most, exact, found), reduction)
-        return reduction
+            best = self._finished(found.best, found.used_up) if o.max_size is not None else None
+            raise UnreachableError(self._why(wanted, most, exact, found), best)
+        return self._finished(found.best, found.used_up)
 
     # -- searches ------------------------------------------------------------------------------------
+
+    def _smallest_within(self, wanted: float, least: int, most: int) -> SizeSearch[Try]:
+        o, budget = self.options, self.budget
+        proposer, last = _Proposer(self.candidates, budget, self._progress), self._last()
+        if self.runs.large or not o.balances:
+            return first_within(proposer, last, wanted, least, most)
+        whole = budget.limit
+        budget.limit = budget.spent + self.settings.plain_share * (whole - budget.spent)
+
+        curved = most if o.algorithm == "quadratic" else 1
+
+        def rest() -> None:
+            budget.limit = whole
+
+        return smallest_within(proposer, last, wanted, least, most, self._more if o.refine else None, rest, curved)
 
     def _best_up_to(self, least: int, most: int) -> SizeSearch[Try]:
         o, large = self.options, self.runs.large
@@ -350,8 +520,17 @@ class Job:
     # -- results -------------------------------------------------------------------------------------
 
     def _finished(self, tried: Try, used_up: bool) -> ReducedSystem:
-        certificate = certificate_of(self.runs, tried, self.budget.spent, used_up)
-        return tried.written.reduction(self.runs.problem, certificate, "approximate")
+        decided = self._last().decided(tried)
+        certificate = certificate_of(self.runs, decided, self.candidates.fresh, self.budget.spent, used_up)
+        reduction = decided.written.reduction(self.runs.problem, certificate, "approximate")
+        dropped = self.runs.dropped + self.candidates.fresh.dropped
+        if not dropped:
+            return reduction
+        remark = (
+            f"the original cannot be integrated to {self.runs.until:g} from {dropped} of the perturbed initial values; "
+            "nothing is said of these"
+        )
+        return replace(reduction, remarks=(*reduction.remarks, remark))
 
     def _nothing(self, most: int, used_up: bool) -> str:
         if used_up:
@@ -364,15 +543,15 @@ class Job:
     def _why(self, wanted: float, most: int, exact: int | None, found: SizeSearch[Try]) -> list[Reason]:
         best = found.best
         assert best is not None
-        have = f"the best found has {best.map.size} states and {best.worst:.3g}"
+        have = f"the best found has {best.map.size - best.map.decaying} states and {best.worst:.3g}"
         reduces = exact is not None and exact < self.runs.problem.system.size
         known = f" (the exact lumping has {exact})" if reduces else ""
         if found.used_up:
             message = f"no reduction with an error of at most {wanted:g} was found before {self._used()}: {have}{known}"
             return [Reason("max-error-not-reached", f"{message}; {_ADVICE}")]
         message = (
-            f"no reduction with at most {most} states{known} has an error of at most {wanted:g} on the validation "
-            f"runs; {have}. Allow a larger error, a smaller --spread, an earlier end time, or try --refine"
+            f"no reduction with at most {most} states{known} has an error of at most {wanted:g} on fresh initial "
+            f"values; {have}. Allow a larger error, a smaller --spread, an earlier end time, or try --refine"
         )
         return [Reason("max-error-not-reached", message)]
 
@@ -380,6 +559,71 @@ class Job:
 _ADVICE: Final = (
     "choose an earlier end time (--until), allow at most so many states (--max-size), or more work (--work)"
 )
+
+
+# -- never worse than exact --------------------------------------------------------------------------
+
+
+def reduce_approximately(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    options: ApproximateOptions,
+    progress: Progress,
+    settings: RefinementSettings = STANDARD_REFINEMENT,
+) -> ReducedSystem:
+    """The smallest reduction that was found, or the exact lumping, which keeps every error.
+
+    Whatever ends a search (no candidate is accurate enough, an original that cannot be simulated from enough initial
+    values, exhausted work, a decomposition that does not converge) ends in the exact lumping with its proof, or in the
+    model itself where that does not reduce, with the reason why there is nothing smaller.
+
+    Raises
+    ------
+    UsageError
+        A request that makes no sense.
+    UnreachableError
+        ``--max-size`` allows fewer states than the exact lumping has, and nothing as accurate was found.
+    LimitError
+        The model does not simulate to the end time that was asked for (``not-simulated``); with ``--max-size`` also
+        ``no-reduction`` and ``work-limit``.
+    UnsupportedModelError
+        ``missing-value``: the model cannot be simulated.
+    """
+    try:
+        return Job(system, observables, options, progress, settings).run()
+    except NotIntegratedError as error:
+        if error.nominal and options.until is not None:
+            raise
+        failure: SbmlumpError = error
+    except UnsupportedModelError as error:
+        if any(reason.code != "event-not-lumpable" for reason in error.reasons):
+            raise
+        failure = error
+    except LimitError as error:
+        failure = error
+    except np.linalg.LinAlgError as error:
+        failure = LimitError(Reason("no-reduction", f"a decomposition does not converge ({error})"))
+    exact = _exactly(system, observables, options, progress)
+    if options.max_size is not None and exact.system.size > options.max_size:
+        raise failure
+    kept = f"the exact lumping to {exact.system.size} states" if exact.reducible else "the model itself"
+    message = f"nothing smaller than {kept} was found, which keeps every error: {failure}"
+    return replace(exact, method="approximate", reasons=(*exact.reasons, Reason("exact-instead", message)))
+
+
+def _exactly(
+    system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, progress: Progress
+) -> ReducedSystem:
+    """The exact lumping, or the model itself where there is none or it is not what was asked for."""
+    # what is to hold for other parameters has to be proved for all of them
+    keep = kept_constants(system, "all" if options.perturb_parameters else "none")
+    try:
+        exact = lump_exactly(system, observables, keep=keep, seed=options.seed, progress=progress)
+    except (LimitError, UnsupportedModelError) as error:
+        same = identity(system, observables)
+        return replace(same, remarks=(*same.remarks, f"there is no exact lumping either: {error}"))
+    signs = not options.non_negative or (exact.matrix.proper and exact.matrix.non_negative)
+    return exact if signs and exact.reducible else identity(system, observables)
 
 
 Clock = Callable[[], float]
@@ -440,7 +684,7 @@ def curve(
         check_options(system, each)
         if runs is None:
             runs = learning_runs(system, observables, each, Budget(), progress)
-        candidates = Candidates(replace(runs, options=each), Budget(), progress)
+        candidates = _candidates(replace(runs, options=each), Budget(), progress)
         points += _one_curve(candidates, options.max_size, progress, clock)
     assert runs is not None
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})

@@ -5,28 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics import StateReset, StepControl
+from sbmlump.dynamics import StateReset, StepControl, compiled
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, largest_values, relative_error
 from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
 from sbmlump.dynamics.solve import MAX_DENSE, piecewise
 from sbmlump.dynamics.vector_field import (
-    CALL,
     PRODUCT,
     Budget,
     QuadraticField,
-    StepWork,
     VectorField,
     WorkLimitError,
     at_time_zero,
 )
 from sbmlump.methods.approximate.quadratic import QuadraticLift, product_slopes
-from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots
+from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots, usable_columns
 from sbmlump.model.evaluate import Evaluator
+
+if TYPE_CHECKING:
+    from sbmlump.dynamics.kernels import Tables
 
 __all__ = [
     "Ranked",
@@ -123,6 +124,11 @@ class LiftedField:
         self._offset = np.concatenate([offsets, np.zeros((*offsets.shape[:2], timed))], axis=2)
         self._now: _Places | None = None
 
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        full = compiled.tables_of(self._field)
+        return compiled.lifted_tables(full, self._matrix, self._lift, self._offset, self._numbers)
+
     def lifted(self, y: Array, run: Indices) -> Array:
         """x̂ of each point, (k, n)."""
         now = self._places(run)
@@ -155,11 +161,10 @@ class LiftedField:
             out[part] = rows[part] @ self._lift[c]
         return out
 
-    def step_work(self) -> StepWork:
-        """What a step costs: the full program, k rows through its Jacobian, and the products with L and L̄."""
+    def step_work(self) -> float:
+        """Elementary operations of six rates and a Jacobian: of the full field, and the products with L and L̄."""
         k, n = self.size, self._field.size
-        full = self._field.step_work(k)
-        return StepWork(full.call + 14 * len(self._matrix) * CALL / 2, full.point + PRODUCT * (14 * n * k + n * k * k))
+        return self._field.step_work(k) + PRODUCT * (14 * n * k + n * k * k)
 
     def _places(self, run: Indices) -> _Places:
         """What belongs to these runs; an integrator asks many times for the same ones, by the same array."""
@@ -224,11 +229,10 @@ class QuadraticLiftField(LiftedField):
     def tables(self) -> None:
         """None for a compiled engine, which knows lifts without products only."""
 
-    def step_work(self) -> StepWork:
+    def step_work(self) -> float:
         """What a step costs: what it does without products, and those with their slopes."""
-        plain = super().step_work()
         k, n, products = self.size, self._field.size, len(self._factors[0])
-        return StepWork(plain.call, plain.point + PRODUCT * (14 * n * products + k * n * products + k * k * products))
+        return super().step_work() + PRODUCT * products * (14 * n + k * n + k * k)
 
     def _variables(self, y: Array, run: Indices) -> Array:
         """Reduced states and totals of each point, (k, states + totals)."""
@@ -275,6 +279,10 @@ class TabledField:
             self._square[i] = square.reshape(k * k, k)
             self._slope[i] = (square + square.transpose(1, 0, 2)).transpose(0, 2, 1)
 
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        return compiled.candidate_tables(self._starts, self._constant, self._linear, self._square, self._slope)
+
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""
         now = self._chosen(run)
@@ -294,10 +302,10 @@ class TabledField:
             out[part] += (y[part] @ self._slope[c].reshape(k, k * k)).reshape(-1, k, k)
         return out
 
-    def step_work(self) -> StepWork:
-        """What a step costs."""
+    def step_work(self) -> float:
+        """Elementary operations of six rates and a Jacobian."""
         k = self.size
-        return StepWork(7 * (4 + len(self._slope) / 2) * CALL, PRODUCT * 7 * k**3 + 14 * k * k)
+        return PRODUCT * 7 * k**3 + 14 * k * k
 
     def _chosen(self, run: Indices) -> _Chosen:
         """The tables of these runs; an integrator asks many times for the same ones, by the same array."""
@@ -463,7 +471,7 @@ def measured_errors(
         with np.errstate(all="ignore"):
             off = relative_error(np.abs(readout(times[index], values[:, :p]) - reference[start, index]), size[start])
         now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
-        errors[places] = np.maximum(errors[places], now)
+        np.maximum.at(errors, places, now)
         return np.asarray(now > give_up)
 
     most = sample.most_steps(relative, SEARCH.steps, SEARCH.least_steps, SEARCH.patience)
@@ -542,7 +550,8 @@ class Search:
         if n > MAX_DENSE:  # the decomposition is of a table columns × columns: a few times are enough
             few = training.states[:, :: -(-m // SEARCH.large_times)]
             adjoint = adjoint[:, :: -(-m // SEARCH.large_times)]
-        columns = adjoint.transpose(4, 0, 1, 2, 3).reshape(n, -1)
+        own = float(np.linalg.norm(c * training.scale / pinned_size[:, None], axis=1).max(initial=0.0))
+        columns = usable_columns(adjoint.transpose(4, 0, 1, 2, 3).reshape(n, -1), training.scale, own)
         states = few.transpose(2, 0, 1).reshape(n, -1)
         constants = np.repeat(self.constants, few.shape[1], axis=0).T
         self.snapshots = Snapshots(states, constants, columns, c, self.totals, training.scale)
@@ -552,7 +561,14 @@ class Search:
         if n > MAX_DENSE:
             return [Decomposition(self.snapshots, "totals" if len(self.totals) else "constant", columns, "plain")]
         offsets: list[Offset] = ["totals", "fixed-totals", "none"] if len(self.totals) else ["constant", "none"]
-        return [Decomposition(self.snapshots, offset, g, name) for offset in offsets for name, g in weightings]
+        made = []
+        for offset in offsets:
+            for name, g in weightings:
+                try:
+                    made.append(Decomposition(self.snapshots, offset, g, name))
+                except np.linalg.LinAlgError:
+                    continue  # the others may do
+        return made
 
     def candidates(self, size: int) -> list[Affine]:
         """Every candidate with ``size`` states, scaled so that each component stays within 1 in the training runs."""
@@ -563,7 +579,10 @@ class Search:
         for one in self._decompositions:
             for alpha in alphas:
                 for beta in betas:
-                    candidate = one.candidate(size, alpha, beta)
+                    try:
+                        candidate = one.candidate(size, alpha, beta)
+                    except np.linalg.LinAlgError:
+                        continue  # this metric's decomposition does not converge
                     if candidate is not None:
                         found.append(self.normalised(candidate))
         return self._distinct(found)
@@ -728,6 +747,10 @@ class Measured(Protocol):
         """Worst error there."""
         ...
 
+    def keeps(self, wanted: float) -> bool:
+        """Whether it is accepted for this error."""
+        ...
+
 
 M = TypeVar("M", bound=Measured)
 M_co = TypeVar("M_co", bound=Measured, covariant=True)
@@ -789,6 +812,7 @@ class _Pick(Generic[M]):
         self.accepted = False
         self.size: int | None = None  # the smallest one that was accepted
         self.seen: dict[int, float] = {}
+        self.measured: dict[int, float] = {}  # the smallest validation error of a size
         self._proposer = proposer
         self._spare: Proposal | None = None  # the best by the training runs, for when none was measured
 
@@ -805,10 +829,11 @@ class _Pick(Generic[M]):
             if worst > SIZES.worth_a_look * self.wanted:
                 return False
             tried = self._proposer.measured(one, worst)
-            if tried.worst <= self.wanted:
+            if tried.keeps(self.wanted):
                 self.best, self.accepted = tried, True
                 self.size = size if self.size is None else min(size, self.size)
                 return True
+            self.measured[size] = min(tried.worst, self.measured.get(size, np.inf))
             if self.best is None or tried.worst < self.best.worst:
                 self.best = tried
             if count + 1 >= SIZES.most_tried or worst > self.wanted:
@@ -821,7 +846,7 @@ class _Pick(Generic[M]):
         if one is None or self.best is None:
             return
         tried = self._proposer.measured(*one)
-        if tried.worst < self.best.worst:
+        if tried.keeps(self.wanted) and tried.worst < self.best.worst:
             self.best = tried
 
     def found(self, proposer: Proposer[M], used_up: bool) -> SizeSearch[M]:
@@ -863,6 +888,7 @@ def smallest_within(
     least: int,
     most: int,
     refine: Callable[[], Proposer[M]] | None = None,
+    rest: Callable[[], None] | None = None,
     curved: int = 1,
 ) -> SizeSearch[M]:
     """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
@@ -877,13 +903,21 @@ def smallest_within(
     refine : callable, optional
         Gives the same one with more work, for thorough refinement: that begins where the search would end, so that it
         cannot do worse.
+    rest : callable, optional
+        Frees the part of the work that is kept for refinement; without it there is no such part.
     curved : int
         So many sizes below what was found with affine lifts are tried with lifts of degree two, until one fails.
     """
     search = _Descent(proposer, wanted, least, most)
     used_up = False
     try:
-        search.plain()
+        try:
+            search.plain()
+        except WorkLimitError:
+            if rest is None:
+                raise
+        if rest is not None:
+            rest()
         search.downwards(search.refines)
         if refine is None:
             search.curves(curved)
@@ -940,12 +974,17 @@ class _Descent(_Pick[M]):
                 return
 
     def downwards(self, attempt: _Attempt) -> None:
-        """Sizes that came near, from below; then from what was found downwards, until two in turn fail."""
+        """Sizes that came near, from below; then from what was found downwards, until two in turn fail.
+
+        Where nothing was found, those come first that do best on the validation runs: by the training runs, what
+        diverges elsewhere may look best.
+        """
         top = self._most + 1 if self.size is None else self.size
         failed: set[int] = set()
-        for size in [
-            size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted
-        ]:
+        near = [size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted]
+        if self.size is None:
+            near.sort(key=lambda size: (self.measured.get(size, np.inf), self.seen[size]))
+        for size in near:
             if attempt(size):
                 break
             failed.add(size)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.solve import MAX_DENSE
@@ -35,11 +36,13 @@ __all__ = [
     "bisect_tolerance",
     "jacobian_span",
     "pinned_projection",
+    "singular_values",
     "tolerance_ceiling",
     "Kind",
     "bisect_epsilon",
     "block_projection",
     "epsilon_partition",
+    "usable_columns",
 ]
 
 
@@ -61,12 +64,17 @@ class BalancingSettings:
         Singular values below this part of the largest are rounding.
     ridge : float
         Added to the diagonal of the Gram matrix in the least squares of the offset: solvable also where rows depend.
+    outlying : float
+        Times the norm of the gradients at their own end times (and of the median one): longer ones come from
+        propagators that rounding has blown up (end times of 1e8 and more in stiff models), and would be all that a
+        decomposition sees.
     """
 
     alphas: tuple[float, ...] = (0.0, 1e-3, 1e-2, 0.1, 0.5)
     betas: tuple[float, ...] = (0.0, 1e-3, 1e-2)
     rank: float = 1e-11
     ridge: float = 1e-8
+    outlying: float = 1e6
 
 
 BALANCING: Final = BalancingSettings()
@@ -85,12 +93,15 @@ class Affine:
         G; all zero columns where no offset is used.
     label : str
         Which candidate it was.
+    decaying : int
+        Pinned rows behind those of the observables whose totals decay at one rate: functions of time, no states.
     """
 
     matrix: Array
     lift: Array
     offset: Array
     label: str = ""
+    decaying: int = 0
 
     @property
     def size(self) -> int:
@@ -198,7 +209,7 @@ class Decomposition:
         key = (alpha, beta)
         if key not in self._svd:
             y, x = self._augmented(alpha, beta)
-            u, s, vt = np.linalg.svd(y.T @ x, full_matrices=False)
+            u, s, vt = singular_values(y.T @ x)
             keep = min(len(s), self._c.shape[1])
             self._svd[key] = (y @ u[:, :keep], s[:keep], x @ vt[:keep].T)
         return self._svd[key]
@@ -250,8 +261,46 @@ def _compressed(table: Array) -> Array:
     n, columns = table.shape
     if columns <= n or n > 4 * MAX_DENSE:
         return table
-    u, s, _ = np.linalg.svd(table, full_matrices=False)
+    # of a wide table only the triangular factor counts: neither Q nor the long right vectors are formed
+    triangle = np.asarray(np.linalg.qr(table.T, mode="r"))
+    u, s, _ = singular_values(triangle.T)
     return np.asarray(u * s)
+
+
+def singular_values(table: Array, *, full: bool = False) -> tuple[Array, Array, Array]:
+    """U, s, Vᵀ by divide and conquer; by the slower QR iteration where that does not converge.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If neither converges: the table is not finite.
+    """
+    try:
+        u, s, vt = np.linalg.svd(table, full_matrices=full)
+    except np.linalg.LinAlgError:
+        if not np.isfinite(table).all():
+            raise
+        u, s, vt = scipy.linalg.svd(table, full_matrices=full, lapack_driver="gesvd")
+    return np.asarray(u), np.asarray(s), np.asarray(vt)
+
+
+def usable_columns(columns: Array, scale: Array, own: float) -> Array:
+    """Gradients (n, M) without those that are zero, not finite, or far too long.
+
+    Parameters
+    ----------
+    columns : array (n, M)
+    scale : array (n,)
+        Units in which they are measured.
+    own : float
+        Largest norm of a gradient at its own end time, in these units.
+    """
+    with np.errstate(all="ignore"):
+        norms = np.linalg.norm(columns * scale[:, None], axis=0)
+    good = np.isfinite(norms) & (norms > 0)
+    if good.any():
+        good &= norms <= BALANCING.outlying * max(own, float(np.median(norms[good])))
+    return columns[:, good]
 
 
 # -- The published approximate constrained lumping -------------------------------------------------

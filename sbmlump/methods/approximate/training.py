@@ -397,7 +397,7 @@ class Descent:
         r, p, n = len(self.rows), len(self.observed), len(self.scale)
         rows = r * ends * p
         least = min(rows, columns)
-        along = r * m * (0.25 * self.field.step_work(k).point + 1.5 * PRODUCT * ends * p * k * n)
+        along = r * m * (0.25 * self.field.step_work(k) + 1.5 * PRODUCT * ends * p * k * n)
         return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
 
     def derivatives(self, one: Affine, paths: Array, ends: Indices) -> Array:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from sbmlump.dynamics import Runs, StateReset, StepControl, integrate
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, largest_values, pose, relative_errors, values
 from sbmlump.dynamics.multistep import forward_large
 from sbmlump.dynamics.rosenbrock import Observer, advance
 from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, propagators
+from sbmlump.dynamics.time_span import oscillations
 from sbmlump.dynamics.vector_field import Budget, at_time_zero
 from sbmlump.methods.approximate.learning_runs import LearningRuns
 from sbmlump.methods.approximate.quadratic import QuadraticLift
@@ -27,12 +29,13 @@ from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field
 from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.methods.approximate.write import WrittenSystem
 from sbmlump.model.evaluate import Evaluator
-from sbmlump.model.reduced import ErrorEstimate, Observable, finite_or_none
+from sbmlump.model.reduced import ErrorEstimate, FreshErrors, Observable, OscillationErrors, finite_or_none
 from sbmlump.model.system import OdeSystem
 
 __all__ = [
     "Validation",
     "observed",
+    "oscillation_errors",
     "validate",
     "Bound",
     "closest_lift",
@@ -55,7 +58,14 @@ class ValidationSettings:
     Attributes
     ----------
     relative_tolerance : float
-        Of the integration: below the smallest errors that are said.
+        Of the integration.
+    accuracy : float
+        The same, times the error that is wanted: the integration is as exact as that needs.
+    least_tolerance : float
+        No integration is more exact than that of the original.
+    absolute_tolerance : float
+        Of the largest value of each reduced state, Lx, along the trajectories of the original. (Of the initial ones,
+        which may be zero, took 17 of 60 units of work for a single check of BIOMD0000000516.)
     agreement : float
         Of the terms that a rate is the sum of: so near written and projected rates are equal.
     steps : int
@@ -63,7 +73,19 @@ class ValidationSettings:
     least_steps : int
         So many steps any reduction may take.
     patience : float
-        Times the steps that the original would need.
+        Times the steps that the original would need: a reduction that needs more has become stiffer than that.
+    few_above : int
+        Of the first, few runs: so many may be above the wanted error before a hundred decide.
+    share_above : float
+        Of the runs that decide: so many may be above the wanted error.
+    stretches : int
+        Stretches of time from which the best one for an oscillation is sought: every eighth of a period at the end.
+    most_drift : float
+        Periods by which the end of an oscillation may be moved.
+    alignments : int
+        Gauss-Newton steps of that search, which converges in a few.
+    estimated : int
+        Runs whose error is estimated from the reduced run alone, those with the largest errors.
     ridge : float
         Of the least squares of the closest lift, in columns of norm 1: rounding.
     close : float
@@ -74,11 +96,20 @@ class ValidationSettings:
         Most steps of the reduced runs for that.
     """
 
-    relative_tolerance: float = 1e-7
+    relative_tolerance: float = 1e-6
+    accuracy: float = 1e-3
+    least_tolerance: float = 1e-7
+    absolute_tolerance: float = 1e-8
     agreement: float = 1e-8
     steps: int = 20_000
     least_steps: int = 2_000
-    patience: float = 5.0
+    patience: float = 2.5
+    few_above: int = 1
+    share_above: float = 0.05
+    stretches: int = 17
+    most_drift: float = 1.0
+    alignments: int = 10
+    estimated: int = 10
     ridge: float = 1e-10
     close: float = 0.02
     lifted_runs: int = 10
@@ -97,17 +128,20 @@ class Validation:
     errors : ndarray (r,)
         Largest relative error over [0, T] and the observables, of each run; infinite where a run failed.
     reduced : ndarray (r, m, k)
-        Trajectories of the reduced states; NaN beyond a failure.
+        Trajectories of the components of the projection; NaN beyond a failure.
     why : tuple of str
         Failures.
     how : str
         What was integrated.
+    observed : ndarray (r, m, o)
+        Observables along the reduced runs.
     """
 
     errors: Array
     reduced: Array
     why: tuple[str, ...] = ()
     how: str = ""
+    observed: Array = field(default_factory=lambda: np.empty((0, 0, 0)))
 
     @property
     def worst(self) -> float:
@@ -134,6 +168,8 @@ def validate(
     totals: Array,
     sample: Sample,
     budget: Budget | None = None,
+    *,
+    wanted: float | None = None,
 ) -> Validation:
     """Compare a written reduction with the runs of ``sample``.
 
@@ -153,30 +189,47 @@ def validate(
     sample : Sample
     budget : Budget, optional
         Counts the work.
+    wanted : float, optional
+        The error that is aimed at: the integration is more exact where that needs it.
 
     Raises
     ------
     WorkLimitError
         If there is a budget and its limit has been passed.
     """
+    relative = VALIDATION.relative_tolerance
+    if wanted is not None:
+        relative = max(min(relative, VALIDATION.accuracy * wanted), VALIDATION.least_tolerance)
+    tolerances = _tolerances(one, sample, relative)
     told = _Told(problem, written, sample)
+    starts = sample.starts @ one.matrix.T
+    starts[:, written.states] = told.starts
     if one.size + int(sample.vector_field.timed) <= MAX_DENSE:
         constants = constants_of(totals, sample.scale, sample.starts)
-        runs = _projected(one, constants, told.starts, sample, budget)
-        states = runs.states[:, :, : one.size]
-        rates_agree = told.agrees(states, _projected_rates(one, constants, states, sample))
+        runs = _projected(one, constants, starts, sample, tolerances, budget)
+        states = runs.states[:, :, written.states]
+        whole = written.completed(states, starts, sample.times)
+        rates, terms = (table[:, :, written.states] for table in _projected_rates(one, constants, whole, sample))
+        rates_agree = told.agrees(states, (rates, terms))
         if rates_agree and told.events_agree(states, reduced_resets(sample, [one], constants, np.arange(len(states)))):
-            return told.validation(states, runs, "the projected equations; the written ones agree with them")
-    runs, states = told.integrated(budget)
-    return told.validation(states, runs, "the written equations")
+            how = "the projected equations; the written ones agree with them"
+            return replace(told.validation(states, runs, how), reduced=whole)
+    absolute = np.asarray(tolerances.absolute)[written.states]
+    runs, states = told.integrated(replace(tolerances, absolute=absolute), budget)
+    whole = written.completed(states, starts, sample.times)
+    return replace(told.validation(states, runs, "the written equations"), reduced=whole)
 
 
-def _projected(one: Affine, constants: Array, starts: Array, sample: Sample, budget: Budget | None) -> Runs:
+def _projected(
+    one: Affine, constants: Array, starts: Array, sample: Sample, tolerances: StepControl, budget: Budget | None
+) -> Runs:
     numbers = np.arange(len(sample.states))
     field = lifted_field(sample.vector_field, [one], constants, sample.numbers)
     begin = at_time_zero(starts, field.timed)
-    tolerances = _tolerances(starts, sample)
     resets = reduced_resets(sample, [one], constants, numbers)
+    if field.timed:
+        last = VALIDATION.absolute_tolerance * sample.times[-1]
+        tolerances = replace(tolerances, absolute=np.append(tolerances.absolute, last))
 
     def segment(x: Array, grid: Array, alive: Indices, _: Observer | None) -> Runs:
         return advance(field, x, grid, alive, tolerances, None, budget)
@@ -193,14 +246,12 @@ def _projected_rates(one: Affine, constants: Array, states: Array, sample: Sampl
     return (rates @ one.matrix.T).reshape(r, m, k), (np.abs(rates) @ np.abs(one.matrix.T)).reshape(r, m, k)
 
 
-def _tolerances(starts: Array, sample: Sample) -> StepControl:
-    size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
-    if sample.vector_field.timed:
-        size = np.append(size, sample.times[-1])
-    most = sample.most_steps(
-        VALIDATION.relative_tolerance, VALIDATION.steps, VALIDATION.least_steps, VALIDATION.patience
-    )
-    return StepControl(VALIDATION.relative_tolerance, 1e-8 * size, most)
+def _tolerances(one: Affine, sample: Sample, relative: float) -> StepControl:
+    """For the reduced states, without time."""
+    size = np.abs(sample.states @ one.matrix.T).max(axis=(0, 1), initial=0.0)
+    size = np.maximum(size, 1e-6 * size.max(initial=1e-300))
+    most = sample.most_steps(relative, VALIDATION.steps, VALIDATION.least_steps, VALIDATION.patience)
+    return StepControl(relative, VALIDATION.absolute_tolerance * size, most)
 
 
 class _Told:
@@ -269,7 +320,7 @@ class _Told:
                 return False
         return True
 
-    def integrated(self, budget: Budget | None) -> tuple[Runs, Array]:
+    def integrated(self, tolerances: StepControl, budget: Budget | None) -> tuple[Runs, Array]:
         """Runs of the written equations, and their states in the order of the system, (r, m, k)."""
         reduced, sample = self.reduced, self._sample
         posed = pose(replace(reduced, assigned=()), self._wanted)
@@ -278,11 +329,10 @@ class _Told:
         field = posed.vector_field({name: column for name, column in self._free.items() if name in used})
         resets = posed.resets(float(sample.times[-1]), field.timed, self._free)
         start = self.starts[:, columns]
-        tolerances = _tolerances(start, sample)
-        absolute = np.asarray(tolerances.absolute)[: len(columns)]
+        absolute = np.asarray(tolerances.absolute)[columns]
         if field.timed:
             start = at_time_zero(start, True)
-            absolute = np.append(absolute, 1e-8 * sample.times[-1])
+            absolute = np.append(absolute, VALIDATION.absolute_tolerance * sample.times[-1])
         runs = integrate(
             field, start, sample.times, resets=resets, tolerances=replace(tolerances, absolute=absolute), budget=budget
         )
@@ -302,7 +352,72 @@ class _Told:
         errors = relative_errors(got, wanted, largest_values(wanted, sample.states)).max(axis=1, initial=0.0)
         errors[~runs.complete] = np.inf
         why = tuple(f"{reason} at {t:.3g}" for reason, t in zip(runs.why, runs.reached.tolist(), strict=True) if reason)
-        return Validation(errors, states, why, how)
+        return Validation(errors, states, why, how, got)
+
+
+# -- Oscillations ----------------------------------------------------------------------------------
+
+
+def oscillation_errors(times: Array, got: Array, expected: Array, sizes: Array) -> OscillationErrors | None:
+    """Shape and phase of oscillating observables, told apart.
+
+    At equal times a phase that drifts by a percent of a period looks like a wrong shape. Here the reduced run is read
+    at t + a + bt, with a and b of each run by least squares (Gauss–Newton, from a few b).
+
+    Parameters
+    ----------
+    times : array (m,)
+    got, expected : array (r, m, o)
+        Observables of the reduced runs and of those of the original.
+    sizes : array (r, o)
+        By which errors are divided.
+
+    Returns
+    -------
+    OscillationErrors or None
+        ``None`` where no observable oscillates in the first of the runs of the original, or none integrates.
+    """
+    found = oscillations(times, expected[0], np.zeros(expected.shape[2]))
+    shape, drift = 0.0, 0.0
+    period = max((one.period for one in found if one is not None), default=0.0)
+    alive = np.flatnonzero(np.isfinite(got).all(axis=(1, 2)))
+    if not period or not len(alive):
+        return None
+    for j, one in enumerate(found):
+        if one is None:
+            continue
+        for i in alive.tolist():
+            off, shift = _aligned(times, got[i, :, j], expected[i, :, j], one.period)
+            shape, drift = max(shape, off / float(sizes[i, j])), max(drift, abs(shift) / one.period)
+    return OscillationErrors(period, shape, drift)
+
+
+def _aligned(times: Array, got: Array, expected: Array, period: float) -> tuple[float, float]:
+    """Largest difference after the best shift and stretch of time, and how far the end is moved by it."""
+    curve = CubicSpline(times, got)
+    slope = curve.derivative()
+    end = float(times[-1])
+
+    def differences(a: float, b: float) -> tuple[Array, NDArray[np.bool_], Array]:
+        moved = times + a + b * times
+        inside = (moved >= 0) & (moved <= end)
+        return np.where(inside, curve(np.clip(moved, 0, end)) - expected, 0.0), inside, moved
+
+    def cost(a: float, b: float) -> float:
+        off, inside, _ = differences(a, b)
+        return float((off**2).sum() / max(int(inside.sum()), 1))
+
+    stretches = np.linspace(-1, 1, VALIDATION.stretches) * VALIDATION.most_drift * period / end
+    best = min(((0.0, float(b)) for b in stretches), key=lambda pair: cost(*pair))
+    for _ in range(VALIDATION.alignments):
+        off, inside, moved = differences(*best)
+        rates = np.where(inside, slope(np.clip(moved, 0, end)), 0.0)
+        step = np.linalg.lstsq(np.stack([rates, rates * times], axis=1), -off, rcond=None)[0]
+        new = best[0] + float(step[0]), best[1] + float(step[1])
+        if not cost(*new) < cost(*best) or abs(new[0] + new[1] * end) > VALIDATION.most_drift * period:
+            break
+        best = new
+    return float(np.abs(differences(*best)[0]).max(initial=0.0)), best[0] + best[1] * end
 
 
 # -- The error of a reduction estimated ------------------------------------------------------------
@@ -575,26 +690,53 @@ def error_bound(eta: float, lipschitz: float, matrix: Array, lift: Array, until:
 
 @dataclass(frozen=True)
 class Try:
-    """A reduction that was written and validated."""
+    """A reduction that was written and validated.
+
+    Attributes
+    ----------
+    map : Affine
+    written : WrittenSystem
+    validation : Validation
+        On the fresh runs where it came so far, else on the few ones.
+    training_worst : float
+    fresh : FreshErrors or None
+        What the fresh runs say.
+    """
 
     map: Affine
     written: WrittenSystem
     validation: Validation
     training_worst: float
+    fresh: FreshErrors | None = None
 
     @property
     def worst(self) -> float:
         """Worst error over the validation runs."""
         return self.validation.worst
 
+    def may_keep(self, wanted: float) -> bool:
+        """Whether it passed on the few runs, so that it is worth while to look at the fresh ones."""
+        errors = self.validation.errors
+        return bool(np.isfinite(errors).all() and (errors > wanted).sum() <= VALIDATION.few_above)
 
-def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -> ErrorEstimate:
+    def keeps(self, wanted: float) -> bool:
+        """Whether it is accepted: from none of the fresh initial values it diverges, from few it is too far off."""
+        found = self.fresh
+        if found is None or found.diverged or not found.initial_values:
+            return False
+        above = int((self.validation.errors > wanted).sum())
+        return above <= VALIDATION.share_above * found.initial_values
+
+
+def certificate_of(runs: LearningRuns, tried: Try, checked: Sample, work: float, used_up: bool) -> ErrorEstimate:
     """The certificate of a reduction.
 
     Parameters
     ----------
     runs : LearningRuns
     tried : Try
+    checked : Sample
+        The runs of its validation.
     work : float
         Units of work that the search took.
     used_up : bool
@@ -602,22 +744,34 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
     """
     o = runs.options
     validation = tried.validation
-    constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
-    count = len(runs.checking.states) if not runs.large else 1
+    constants = constants_of(runs.totals, runs.training.scale, checked.starts)
+    count = VALIDATION.estimated if not runs.large else 1
     lift = _closest_lift(runs, tried.map) if not runs.large else None
-    estimates = estimate_errors(runs.problem, tried.map, constants, runs.checking, validation.reduced, count, lift)
+    finite = np.where(np.isfinite(validation.errors), validation.errors, -1.0)
+    rows = np.argsort(-finite, kind="stable")[:count]
+    far = replace(checked, states=checked.states[rows], numbers=checked.numbers[rows])
+    estimates = estimate_errors(
+        runs.problem, tried.map, constants[rows], far, validation.reduced[rows], len(rows), lift
+    )
     known = estimates[np.isfinite(estimates)]
     lifted = _lowest_lifted(runs, tried.map, constants, validation.reduced)
+    expected = observed(runs.problem, checked)
+    sizes = largest_values(expected, checked.states)
+    oscillation = oscillation_errors(checked.times, validation.observed, expected, sizes)
+    fresh = None if tried.fresh is None else replace(tried.fresh, oscillation=oscillation)
     details: dict[str, Any] = {
         "algorithm": o.algorithm,
         "candidate": tried.map.label,
         "form": tried.written.form,
         "horizon_reason": runs.horizon_reason,
         "training_runs": len(runs.training.states),
-        "validation_runs": len(runs.checking.states),
+        "validation_runs": len(checked.states),
+        "oscillation": None if oscillation is None else oscillation.as_json(),
+        "dropped_initial_values": runs.dropped + checked.dropped,
         "validated": validation.how,
         "training_worst_error": finite_or_none(tried.training_worst),
         "validation_errors": [finite_or_none(e) for e in validation.errors.tolist()],
+        "estimated_runs": rows.tolist(),
         "estimates": [finite_or_none(e) for e in estimates.tolist()],
         "estimate_note": "by the error equation along the reduced runs: an estimate, not a bound",
         "lowest_lifted_state": finite_or_none(lifted),
@@ -625,7 +779,8 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
         "perturb_parameters": o.perturb_parameters,
         "seed": o.seed,
         "refined": tried.map.label.endswith("refined"),
-        "work": round(work, 1),
+        "decaying_totals": tried.map.decaying,
+        "work": float(f"{work:.3g}"),
         "work_used_up": used_up,
     }
     if isinstance(tried.map, QuadraticLift):
@@ -643,14 +798,15 @@ def certificate_of(runs: LearningRuns, tried: Try, work: float, used_up: bool) -
         details["bound_log10"] = finite_or_none(bound.log10)
         details["bound_note"] = "Theorem 3 with the largest Jacobian norm seen on the runs; often of no use"
     return ErrorEstimate(
-        f"{o.algorithm}, measured on {len(runs.checking.states)} runs that were not used to make the reduction",
+        f"{o.algorithm}, measured on {len(checked.states)} runs that were not used to make the reduction",
         runs.until,
-        len(runs.checking.states),
+        len(checked.states),
         o.spread,
         validation.worst,
         validation.median,
         float(known.max()) if len(known) else None,
         details,
+        fresh=fresh,
     )
 
 

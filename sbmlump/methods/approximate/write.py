@@ -32,7 +32,7 @@ from sbmlump.model.names import claim_id, lump_names
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Quantity, new_values, with_trigger_values
 
-__all__ = ["Form", "WrittenSystem", "write_projection", "non_negative_projection"]
+__all__ = ["Course", "Form", "WrittenSystem", "write_projection", "non_negative_projection"]
 
 
 Array = NDArray[np.float64]
@@ -62,14 +62,62 @@ PROJECTION: Final = WrittenProjection()
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """A component of a projection that is a known function of time: a + (τ(0) − a)·exp(μt).
+
+    Attributes
+    ----------
+    component : int
+        Its place in y.
+    rate, level : float
+        μ and a.
+    """
+
+    component: int
+    rate: float
+    level: float
+
+    def along(self, start: Array, times: Array) -> Array:
+        """Its values, (r,) and (m,) to (r, m)."""
+        return np.asarray(self.level + (start[:, None] - self.level) * np.exp(self.rate * times))
+
+
+@dataclass(frozen=True, slots=True)
 class WrittenSystem:
-    """A reduced system without its certificate yet, and which form its equations have."""
+    """A reduced system without its certificate yet, and which form its equations have.
+
+    Attributes
+    ----------
+    system : OdeSystem
+    map : AffineLumping
+    lumps : tuple of Lump
+    form : Form
+    starts : mapping of str to str
+        For each original state the constant that holds its initial value.
+    courses : tuple of Course
+        Components of the projection that are functions of time here, no states.
+    """
 
     system: OdeSystem
     map: AffineLumping
     lumps: tuple[Lump, ...]
     form: Form
     starts: Mapping[str, str]
+    courses: tuple[Course, ...] = ()
+
+    @property
+    def states(self) -> list[int]:
+        """Components of the projection that are states."""
+        known = {one.component for one in self.courses}
+        return [i for i in range(self.system.size + len(known)) if i not in known]
+
+    def completed(self, states: Array, starts: Array, times: Array) -> Array:
+        """All components from those that are states, (r, m, k) to (r, m, k + d), by the starts of all, (r, k + d)."""
+        out = np.empty((*states.shape[:2], starts.shape[1]))
+        out[:, :, self.states] = states
+        for one in self.courses:
+            out[:, :, one.component] = one.along(starts[:, one.component], times)
+        return out
 
     def reduction(self, problem: ReductionProblem, certificate: ErrorEstimate, method: str) -> ReducedSystem:
         """With its certificate."""

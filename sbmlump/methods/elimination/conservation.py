@@ -4,6 +4,10 @@ The total becomes a constant with an initial assignment from the initial values,
 quantity under its own id. That holds for every initial state and for all values of the constants, but for those that
 the certificate names: a total over a stoichiometry with an id is constant for the value that it has. A total that a
 source, a sink, an event or a rate rule changes is not taken for constant; it is reported as ``total-not-constant``.
+
+A total that decays at one rate (``--decaying``) serves as well: a + (T(0) − a)·exp(μt) takes its place, with its value
+at time 0 as the constant. Where an event sets a member it is left alone: to begin anew at each event, the constant
+would have to be a state.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.polynomial import Monomial, expand
 from sbmlump.linalg.rational import null_space, solve_rows, solved_in_order
@@ -30,9 +34,11 @@ from sbmlump.model.text import ExpressionError, parse_expression, to_text
 from sbmlump.proof.claims import Claim, EliminatedStates, certify, symbolic_but
 from sbmlump.structure.laws import (
     ConservationLaw,
+    DecayingTotal,
     Measure,
     changing_event,
     conserved_laws,
+    decaying_totals,
     is_law,
     law_measures,
     law_of,
@@ -58,6 +64,7 @@ def conservation(
     observables: Sequence[Observable] = (),
     *,
     totals: Sequence[str] = (),
+    decaying: bool = False,
     stay: Collection[str] = (),
     rather_stay: Collection[str] = (),
     keep: AbstractSet[str] = frozenset(),
@@ -73,6 +80,8 @@ def conservation(
         Stay available; observed states are eliminated last.
     totals : sequence of str
         Only these totals (expressions such as ``A + B``); all that are conserved if empty.
+    decaying : bool
+        Whether totals that decay at one rate are taken, too.
     stay : collection of str
         States that are eliminated only where a law has no other member.
     rather_stay : collection of str
@@ -106,16 +115,19 @@ def conservation(
     refused += without_start
     if totals and refused:
         raise UnsupportedModelError(refused)
+    if decaying:
+        others, reasons_against = _decaying(system, keep, seed)
+        laws = (*laws, *others)
+        refused += reasons_against
     found = clock()
     chosen = _choose(system, laws, observables, stay, rather_stay)
     plan, definitions = _plan(system, laws, chosen, measures)
     if not totals:
-        refused = [*refused, *_resting_on_kept(system, laws, keep, seed), *_near_reasons(system)]
+        refused = [*refused, *_resting_on_kept(system, laws, keep, seed), *_near_reasons(system, laws)]
     reasons = tuple(refused)
     if not chosen:
-        proof = ExactProof(
-            "there is no conserved total; nothing was eliminated", "identity", 0.0, symbolic=system.given_constants
-        )
+        what = "no conserved total and none that decays at one rate" if decaying else "no conserved total"
+        proof = ExactProof(f"there is {what}; nothing was eliminated", "identity", 0.0, symbolic=system.given_constants)
         kept = with_observables(system, observables)
         return elimination_of(system, kept, observables, proof, "conservation", reasons=reasons)
     reduced, starts = eliminated_system(system, plan, observables)
@@ -129,7 +141,15 @@ def conservation(
         )
     seconds = {"lump": found - begin, "certify": clock() - found}
     return elimination_of(
-        system, reduced, observables, outcome, "conservation", starts=starts, seconds=seconds, reasons=reasons
+        system,
+        reduced,
+        observables,
+        outcome,
+        "conservation",
+        starts=starts,
+        totals={name: node for name, node in definitions.items() if system.graph.depends_on_time([node])},
+        seconds=seconds,
+        reasons=reasons,
     )
 
 
@@ -158,6 +178,24 @@ def _all_laws(system: OdeSystem, keep: AbstractSet[str], seed: int) -> tuple[Con
     except SbmlumpError:
         # too large for the search at random points: the stoichiometry still gives most laws, each one proved
         return tuple(law for law in stoichiometric_laws(system) if not set(law.rests_on) & keep)
+
+
+def _decaying(system: OdeSystem, keep: AbstractSet[str], seed: int) -> tuple[tuple[ConservationLaw, ...], list[Reason]]:
+    """Totals that decay at one rate and that no event sets, and why others are not taken."""
+    try:
+        totals = decaying_totals(system, keep=keep, seed=seed)
+    except LimitError as error:
+        return (), list(error.reasons)
+    reasons: list[Reason] = []
+    for total in totals:
+        if total.set_by is not None:
+            message = (
+                f"the total {_short(total.text(system))} decays at one rate between the events only: {total.set_by} "
+                "sets a member; no state is eliminated by it"
+            )
+            reasons.append(Reason(_CODE, message, total.set_by))
+    kept, without_start = _with_start(system, [total for total in totals if total.set_by is None])
+    return kept, [*reasons, *without_start]
 
 
 # -- totals that were asked for ----------------------------------------------------------------------
@@ -360,7 +398,8 @@ def _with_start(system: OdeSystem, laws: Sequence[ConservationLaw]) -> tuple[tup
         missing = sorted(lost & set(law.weights))
         if missing:
             text = _short(law.text(system))
-            message = f"the total {text} is constant, but {missing[0]} has no initial value to compute it from"
+            what = "decays at one rate" if isinstance(law, DecayingTotal) else "is constant"
+            message = f"the total {text} {what}, but {missing[0]} has no initial value to compute it from"
             reasons.append(Reason("missing-value", message, missing[0]))
         else:
             kept.append(law)
@@ -393,10 +432,14 @@ def _short(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 2]} …"
 
 
-def _near_reasons(system: OdeSystem) -> list[Reason]:
+def _near_reasons(system: OdeSystem, laws: Sequence[ConservationLaw]) -> list[Reason]:
     reasons: list[Reason] = []
     measures = law_measures(system)
+    taken = _law_rows(system, laws)
     for weights, element, kind in near_laws(system):
+        row = {system.state_index[name]: value for name, value in weights.items()}
+        if solve_rows(taken, row) is not None:
+            continue  # it decays, and a state was eliminated by it
         text = _short(law_of(system, weights, measures).text(system))
         what = {
             "source": f"the source {element} changes it",
@@ -488,6 +531,7 @@ def _plan(
         law_name: i
         for i, law in enumerate(laws)
         if len(law.weights) == 1
+        and not isinstance(law, DecayingTotal)
         and (law_name := next(iter(law.weights))) in {system.states[s.state] for s in chosen}
         and measures[index[law_name]].growth is None  # an amount at rest in a compartment that changes is diluted
     }
@@ -506,8 +550,9 @@ def _plan(
         taken.add(name)
         names[i] = name
         constants.append(Constant(name, law.written, computed=True))
-        quantities[name] = Quantity(name, "parameter", name=f"total {law.text(system)}"[:200])
-        definitions[name] = law.expression
+        when = " at time 0" if isinstance(law, DecayingTotal) else ""
+        quantities[name] = Quantity(name, "parameter", name=f"total {law.text(system)}"[: 200 - len(when)] + when)
+        definitions[name] = law.constant(graph) if isinstance(law, DecayingTotal) else law.expression
         common = {measures[index[member]] for member in law.weights}
         # a constant factor that all share is not in the total
         scale[i] = next(iter(common)).factor if len(common) == 1 and all(m.growth is None for m in common) else one_node
@@ -520,10 +565,12 @@ def _plan(
         own = factors[one.state]
         terms = []
         for i, value in one.totals.items():
-            symbol = graph.symbol(back[i]) if i in back else graph.symbol(names[i])
+            symbol = graph.symbol(back[i] if i in back else names[i])
+            law = laws[i]
+            now = law.at_time(graph, symbol) if isinstance(law, DecayingTotal) else symbol
             amount = factors[index[back[i]]] if i in back else scale[i]
             weight = value * (laws[i].weights[back[i]] if i in back else 1)
-            terms.append(_scaled(graph, weight, symbol, amount, own))
+            terms.append(_scaled(graph, weight, now, amount, own))
         terms += [
             _scaled(graph, value, graph.symbol(system.states[j]), factors[j], own) for j, value in one.members.items()
         ]

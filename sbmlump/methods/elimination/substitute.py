@@ -241,6 +241,7 @@ def elimination_of(
     method: str,
     *,
     starts: Mapping[str, str] | None = None,
+    totals: Mapping[str, Node] | None = None,
     members: Mapping[str, Mapping[str, Fraction]] | None = None,
     seconds: Mapping[str, float] | None = None,
     reasons: Sequence[Reason] = (),
@@ -251,6 +252,8 @@ def elimination_of(
     ----------
     starts : mapping of str to str, optional
         Constants that hold initial values, as :func:`eliminated_system` returns them.
+    totals : mapping of str to Node, optional
+        Constants whose initial assignments do not tell what they are at all times: what each is in the original.
     members : mapping of state id to its members, optional
         For states of the reduced system that are not states of the original.
     reasons : sequence of Reason
@@ -275,6 +278,7 @@ def elimination_of(
             lift,
             assigned=assigned,
             starts={name: {state: Fraction(1)} for name, state in (starts or {}).items()},
+            totals=dict(totals or {}),
         ),
         certificate,
         method,

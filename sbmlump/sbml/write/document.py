@@ -187,8 +187,12 @@ def _summary(reduced: ReducedSystem, settings: MetadataSettings) -> str:
             f"The reduction is approximate: the largest relative error measured over {certificate.ensemble} initial "
             f"states up to time {certificate.horizon:g} is {certificate.worst_error:.3g}."
         )
+        if certificate.fresh is not None:
+            claim += f" {certificate.fresh.sentence()}"
     else:
         claim = f"The reduction is exact: {certificate.statement.rstrip('.')}. {certificate.scope(settings.members)}"
+        instead = [one.message.rstrip(".") for one in reduced.reasons if one.code == "exact-instead"]
+        claim += "".join(f" {one[0].upper()}{one[1:]}." for one in instead)
     made = (
         f"This is a reduced version of the model {name}{source}, made by sbmlump {__version__} "
         f"with the method {reduced.method}: {reduced.original.size} states became {reduced.system.size}."

@@ -1,0 +1,322 @@
+"""The compiled engine against NumPy: programs, fields of all kinds, trajectories, observers, work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from strategies import JUMPING, SMOOTH, Expression, any_expressions, expressions
+
+from sbmlump.dynamics import (
+    Budget,
+    ProgramField,
+    QuadraticField,
+    Runs,
+    StepControl,
+    VectorField,
+    WorkLimitError,
+    advance,
+    compiled,
+    field_of,
+)
+from sbmlump.dynamics.rosenbrock import BatchField, Observer
+from sbmlump.methods.approximate.search import LiftedField, TabledField
+from sbmlump.methods.approximate.subspaces import Affine
+from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
+
+Array = NDArray[np.float64]
+
+pytest.importorskip("numba", reason="the compiled engine needs the extra 'compiled'")
+
+
+@contextmanager
+def by_numpy() -> Iterator[None]:
+    """Fields have no tables as long as this lasts."""
+    with mock.patch.object(compiled, "kernels", return_value=None):
+        yield
+
+
+def program_field(graph: Graph, roots: list[int], names: tuple[str, ...], *, timed: bool) -> ProgramField:
+    inputs = [graph.symbol(name) for name in names] + ([graph.time()] if timed else [])
+    return ProgramField(Program(graph, roots, inputs), np.empty((0, 0)), timed)
+
+
+def same(a: Array, b: Array) -> bool:
+    """Equal to rounding, not finite alike; intermediate results may cancel."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    return bool((np.isfinite(a) == np.isfinite(b)).all()) and np.allclose(a[finite], b[finite], rtol=1e-8, atol=1e-8)
+
+
+POINTS = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 1.5, 3.0, 17.0])
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_programs_give_the_same_values_and_derivatives(data: st.DataObject) -> None:
+    graph = Graph()
+    names = ("x", "y")
+    roots = [data.draw(any_expressions(graph, names)) for _ in range(2)] + [graph.symbol("x")]
+    x = np.array([[data.draw(POINTS) for _ in range(3)] for _ in range(4)])
+    rows = np.array([[[1.0, 0.0, 0.0], [0.5, -2.0, 1.0]]] * 4)
+    run = np.arange(4)
+    with by_numpy():
+        plain = program_field(graph, roots, names, timed=True)
+        wanted = plain.rates(x, run), plain.jacobians(x, run), plain.left_products(x, run, rows)
+    field = program_field(graph, roots, names, timed=True)
+    if field.tables() is None:
+        assert field.program.function_names() & {"factorial"}
+        return
+    found = field.rates(x, run), field.jacobians(x, run), field.left_products(x, run, rows)
+    assert np.array_equal(np.isnan(found[0]), np.isnan(wanted[0]))
+    with np.errstate(all="ignore"):
+        size = np.abs(wanted[0])
+        for a, b in zip(found, wanted, strict=True):
+            # where huge numbers cancel, rounding errors are what is left
+            assume(not (np.abs(b[np.isfinite(b)]) > 1e12).any() and not (size[np.isfinite(size)] > 1e12).any())
+            assert same(a, b)
+
+
+@pytest.mark.parametrize("name", sorted({*FUNCTIONS, *LOGIC, *RELATIONS} - {"factorial"}))
+def test_every_function_alone(name: str) -> None:
+    graph = Graph()
+    x, y = graph.symbol("x"), graph.symbol("y")
+    two = name in {"min", "max", "rem", "quotient", *LOGIC, *RELATIONS} - {"not"}
+    truths = [graph.call("neq", [one, graph.number(0)]) for one in (x, y)] if name in LOGIC else [x, y]
+    node = graph.call(name, truths if two else truths[:1])
+    grid = np.array([-np.inf, -3.0, -1.0, -0.4, 0.0, 0.3, 1.0, 2.5, 4.0, np.inf, np.nan])
+    points = np.array([(a, b) for a in grid for b in grid])
+    run = np.zeros(len(points), dtype=np.int64)
+    roots = [node, y]
+    with by_numpy():
+        plain = program_field(graph, roots, ("x", "y"), timed=False)
+        wanted = plain.rates(points, run), plain.jacobians(points, run)
+    field = program_field(graph, roots, ("x", "y"), timed=False)
+    assert field.tables() is not None
+    for found, of_numpy in zip((field.rates(points, run), field.jacobians(points, run)), wanted, strict=True):
+        assert np.allclose(found, of_numpy, rtol=1e-13, atol=1e-15, equal_nan=True)
+
+
+def test_powers_and_pieces_at_their_edges() -> None:
+    graph = Graph()
+    x, y = graph.symbol("x"), graph.symbol("y")
+    roots = [
+        graph.pow(x, y),
+        graph.pow(x, graph.number(-3)),
+        graph.piecewise([(x, graph.call("lt", [x, y])), (graph.pow(x, graph.number(4)), graph.call("gt", [x, y]))]),
+        graph.mul((x, y, graph.pow(x, graph.number(-1)), graph.call("exp", [y]))),
+    ]
+    grid = np.array([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0, np.nan])
+    points = np.array([(a, b) for a in grid for b in grid])
+    points = np.concatenate([points, np.zeros((len(points), 2))], axis=1)
+    run = np.zeros(len(points), dtype=np.int64)
+    names = ("x", "y", "u", "v")
+    with by_numpy():
+        plain = program_field(graph, roots, names, timed=False)
+        wanted = plain.rates(points, run), plain.jacobians(points, run)
+    field = program_field(graph, roots, names, timed=False)
+    for found, of_numpy in zip((field.rates(points, run), field.jacobians(points, run)), wanted, strict=True):
+        assert np.allclose(found, of_numpy, rtol=1e-12, equal_nan=True)
+
+
+class Plain:
+    """A field without tables."""
+
+    def __init__(self, field: BatchField) -> None:
+        self._field = field
+        self.size, self.timed = field.size, field.timed
+        self.rates, self.jacobians, self.step_work = field.rates, field.jacobians, field.step_work
+
+
+def both(
+    field: BatchField, starts: Array, times: Array, control: StepControl, observer: Observer | None = None
+) -> Runs:
+    """Runs by the compiled engine, which have to be those of NumPy, with as much work."""
+    assert compiled.tables_of(field) is not None
+    ours, plain = Budget(), Budget()
+    found = advance(field, starts, times, None, control, observer, ours)
+    wanted = advance(Plain(field), starts, times, None, control, observer, plain)
+    assert found.why == wanted.why
+    assert found.steps == wanted.steps
+    assert np.allclose(found.reached, wanted.reached, rtol=1e-6)
+    assert np.array_equal(np.isnan(found.states), np.isnan(wanted.states))
+    assert np.allclose(found.states, wanted.states, rtol=1e-7, atol=1e-9, equal_nan=True)
+    assert ours.spent == pytest.approx(plain.spent, rel=1e-9)
+    return found
+
+
+@settings(max_examples=20)
+@given(expressions(("x", "y", "z"), functions=(*SMOOTH, *JUMPING), max_steps=12), st.integers(0, 1000))
+def test_trajectories_of_random_systems(expression: Expression, seed: int) -> None:
+    g, root = expression.graph, expression.root
+    x, y, z = (g.symbol(name) for name in "xyz")
+    bounded = g.call("tanh", [root])
+    rhs = [g.sub(bounded, x), g.sub(g.mul((x, z)), g.mul((g.number(2), y))), g.sub(bounded, g.mul((g.number(50), z)))]
+    field = field_of(g, rhs, ("x", "y", "z"), {})
+    starts = np.random.default_rng(seed).uniform(0.1, 1.5, (3, 3))
+    times = np.concatenate([[0.0], np.geomspace(1e-3, 2.0, 12)])
+    control = StepControl(1e-5, 1e-8, 400)
+    found = advance(field, starts, times, None, control)
+    wanted = advance(Plain(field), starts, times, None, control)
+    # a kink may be met from one side or the other: then both are right within the tolerance
+    assert np.allclose(found.states, wanted.states, rtol=1e-3, atol=1e-4, equal_nan=True)
+    assert [w is None for w in found.why] == [w is None for w in wanted.why]
+
+
+def cascade(n: int = 6, *, saturating: bool = False) -> VectorField:
+    """x1 → x2 → …, each step speeded up by the last state; of degree two, or with a denominator."""
+    g = Graph()
+    x = [g.symbol(f"x{i}") for i in range(n)]
+    flows = [g.mul((g.number(i + 1), x[i], g.add((g.number(1), x[-1])))) for i in range(n)]
+    if saturating:
+        flows = [g.div(flow, g.add((g.number(2), x[0]))) for flow in flows]
+    rhs = [g.sub(flows[i - 1] if i else g.number(1), flows[i]) for i in range(n)]
+    return field_of(g, rhs, [f"x{i}" for i in range(n)], {})
+
+
+STARTS = np.random.default_rng(3).uniform(0.0, 2.0, (4, 6))
+TIMES = np.concatenate([[0.0], np.geomspace(1e-4, 5.0, 40)])
+CONTROL = StepControl(1e-6, 1e-9, 500)
+
+
+def candidates(count: int, k: int) -> tuple[list[Affine], Array]:
+    """Projections near the leading coordinates, and the constants of four starts."""
+    random = np.random.default_rng(5)
+    maps = []
+    for _ in range(count):
+        matrix = np.eye(k, 6) + 0.1 * random.uniform(-1, 1, (k, 6))
+        maps.append(Affine(matrix, np.linalg.pinv(matrix), 0.1 * random.uniform(0, 1, (6, 2)), "test"))
+    return maps, np.concatenate([np.ones((4, 1)), random.uniform(0, 1, (4, 1))], axis=1)
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+def test_trajectories_of_full_fields(saturating: bool) -> None:
+    field = cascade(saturating=saturating)
+    assert isinstance(field, ProgramField if saturating else QuadraticField)
+    assert both(field, STARTS, TIMES, CONTROL).complete.all()
+    # absolute tolerances of each component
+    both(field, STARTS, TIMES, StepControl(1e-4, np.geomspace(1e-9, 1e-5, 6), 500))
+
+
+@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize("saturating", [False, True])
+def test_trajectories_through_a_lift(saturating: bool, k: int) -> None:
+    maps, constants = candidates(3, k)
+    field = LiftedField(cascade(saturating=saturating), maps, constants, np.arange(4))
+    starts = np.concatenate([STARTS @ one.matrix.T for one in maps])
+    both(field, starts, TIMES, CONTROL)
+
+
+def test_trajectories_from_tables() -> None:
+    maps, constants = candidates(3, 4)
+    full = cascade()
+    assert isinstance(full, QuadraticField)
+    starts = np.concatenate([STARTS @ one.matrix.T for one in maps])
+    tabled = both(TabledField(full, maps, constants), starts, TIMES, CONTROL)
+    lifted = both(LiftedField(full, maps, constants, np.arange(4)), starts, TIMES, CONTROL)
+    assert np.allclose(tabled.states, lifted.states, rtol=1e-5, atol=1e-7)
+
+
+def test_constants_of_runs_and_the_clock() -> None:
+    g = Graph()
+    x, v = g.symbol("x"), g.symbol("v")
+    field = field_of(g, [g.sub(g.mul((v, g.time())), x)], ("x",), {"v": g.number(0)}, {"v": np.array([1.0, 2.0, 3.0])})
+    runs = both(field, np.array([[1.0, 0.0]] * 3), np.linspace(0, 2, 9), CONTROL)
+    t = runs.times
+    for i, rate in enumerate((1.0, 2.0, 3.0)):
+        assert np.allclose(runs.states[i, :, 0], rate * (t - 1) + (1 + rate) * np.exp(-t), rtol=1e-5)
+
+
+def test_what_ends_a_run() -> None:
+    g = Graph()
+    x = g.symbol("x")
+    pole = field_of(g, [g.pow(x, g.number(3))], ("x",), {})
+    runs = both(pole, np.array([[1.0], [0.1]]), np.linspace(0, 2, 11), StepControl(1e-7, 1e-12, 5000))
+    assert runs.why == ("the step size went to zero", None)
+    few = both(cascade(), STARTS, np.array([0.0, 100.0]), StepControl(1e-9, 1e-13, 7))
+    assert few.why == ("more than 7 steps",) * 4
+    logarithm = field_of(g, [g.call("ln", [x])], ("x",), {})
+    none = both(logarithm, np.array([[-1.0], [2.0]]), np.linspace(0, 1, 3), CONTROL)
+    assert none.why == ("the right-hand side has no finite value at the start", None)
+
+
+def test_a_root_at_zero() -> None:
+    # the slope of the root is infinite at 0, and a stage a little below 0 has no root
+    g = Graph()
+    x, y = g.symbol("x"), g.symbol("y")
+    root = g.pow(x, g.symbol("e"))
+    rhs = [g.sub(g.number(0), root), g.sub(root, y)]
+    field = field_of(g, rhs, ("x", "y"), {"e": g.div(g.number(1), g.number(2))})
+    both(field, np.array([[0.0, 1.0], [1.0, 0.0]]), np.linspace(0, 1, 6), StepControl(1e-6, 1e-8, 2000))
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 2.0])
+def test_an_observer_gives_the_same_runs_up(threshold: float) -> None:
+    maps, constants = candidates(3, 3)
+    field = LiftedField(cascade(saturating=True), maps, constants, np.arange(4))
+    starts = np.concatenate([STARTS @ one.matrix.T for one in maps])
+    seen: list[tuple[int, int]] = []
+
+    def observer(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        seen.extend(zip(places.tolist(), index.tolist(), strict=True))
+        return np.asarray(np.abs(values[:, 0] - starts[places, 0]) > threshold)
+
+    runs = both(field, starts, TIMES, CONTROL, observer)
+    off = np.abs(runs.states[:, :, 0] - starts[:, None, 0]) > threshold
+    for place, why in enumerate(runs.why):
+        assert (why == "given up") == off[place].any()
+        if why == "given up":
+            first = int(np.argmax(off[place]))
+            assert runs.reached[place] == runs.times[first]
+            assert np.isnan(runs.states[place, first + 1 :]).all()
+        else:
+            assert seen.count((place, len(TIMES) - 1)) == 2  # once by each engine
+
+
+def test_work_is_limited_alike() -> None:
+    field = cascade()
+    spent = Budget()
+    advance(field, STARTS, TIMES, None, CONTROL, None, spent)
+    for one in (field, Plain(field)):
+        advance(one, STARTS, TIMES, None, CONTROL, None, Budget(1.001 * spent.spent))
+        with pytest.raises(WorkLimitError):
+            advance(one, STARTS, TIMES, None, CONTROL, None, Budget(0.999 * spent.spent))
+
+
+def test_without_numba_all_goes_through_numpy() -> None:
+    with by_numpy():
+        field = cascade(saturating=True)
+        assert compiled.tables_of(field) is None
+        plain = advance(field, STARTS, TIMES, None, CONTROL)
+    assert np.allclose(plain.states, advance(cascade(saturating=True), STARTS, TIMES, None, CONTROL).states, rtol=1e-8)
+
+
+def test_importing_the_package_does_not_import_numba() -> None:
+    code = "import sys, sbmlump, sbmlump.methods.approximate.search; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_without_a_folder_for_its_cache_nothing_is_compiled(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    code = "from sbmlump.dynamics.compiled import kernels; print(kernels())"
+    off = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=off)
+    assert done.stdout.strip() == "None"
+    nowhere = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(blocked / "folder"),
+        "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
+    }
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=nowhere)
+    assert done.stdout.strip() == "None"
