@@ -65,7 +65,9 @@ def test_refined_candidates_are_better_where_it_counts() -> None:
     assert one.label.endswith("refined")
     assert worst < 0.7 * before
     *_, (last, _) = candidates.thorough(2)
-    judges = candidates.search.on(candidates.training.further.judges)
+    further = candidates.training.further
+    assert further is not None
+    judges = candidates.search.on(further.judges)
     rows = np.arange(len(judges.training.states))
     unrefined, refined = judges.errors([candidates.search.ranked(2)[0].map, last], rows).max(axis=1)
     assert refined < 0.7 * unrefined

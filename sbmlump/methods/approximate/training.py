@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import StepControl
-from sbmlump.dynamics.ensemble import joined
+from sbmlump.dynamics.ensemble import NotIntegratedError, Sample, joined
 from sbmlump.dynamics.rosenbrock import advance
 from sbmlump.dynamics.solve import exponentials, sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT, at_time_zero
@@ -525,22 +525,28 @@ class Training:
         self.settings = settings
         self._make_further = further
         self._further: FurtherRuns | None = None
+        self._none_further = False
         self._progress = progress
         self._winners: dict[int, Affine] = {}  # of each size, refined on the usual trajectories
 
     @property
-    def further(self) -> FurtherRuns:
-        """More trajectories."""
-        if self._further is None:
+    def further(self) -> FurtherRuns | None:
+        """More trajectories; ``None`` where the original cannot be integrated from enough initial values."""
+        if self._further is None and not self._none_further:
             self._progress("simulating the original from further initial values")
-            self._further = self._make_further()
+            try:
+                self._further = self._make_further()
+            except NotIntegratedError:
+                self._none_further = True
         return self._further
 
     @property
     def _usual(self) -> Search:
         """The search with the trajectories of tournaments."""
-        few = len(self.search.training.states) < self.settings.runs
-        return self.search.on(self.further.training) if few else self.search
+        if len(self.search.training.states) >= self.settings.runs:
+            return self.search
+        further = self.further
+        return self.search if further is None else self.search.on(further.training)
 
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
         """The winner of a tournament of a few candidates, trained on the trajectories they were made from."""
@@ -652,13 +658,17 @@ class Training:
     def _trained(self, start: Affine, effort: Effort, wanted: float | None) -> Iterator[Proposal]:
         """Trained on more trajectories; then with the hardest initial values of others, while that helps."""
         settings, further = self.settings, self.further
+        if further is None:
+            worst = self._worst(self.search, start)
+            yield start, worst
+            return
         target = settings.good * (wanted or 0.0)
         sample = further.training
         search = self.search.on(sample)
         best = self._refined(search, start, effort.dampings, effort.steps, target, wanted)
         worst = self._worst(search, best)
         yield best, worst
-        judged = self._judged(best, wanted)
+        judged = self._judged(best, further.judges, wanted)
         left = np.arange(len(further.pool.states))
         for _ in range(effort.enrichments):
             if not np.isfinite(worst) or (wanted is not None and worst > settings.worth_more_runs * wanted):
@@ -669,7 +679,7 @@ class Training:
             sample = joined(sample, further.pool, hardest)
             search = self.search.on(sample)
             new = self._refined(search, best, effort.dampings, settings.enriching_steps, target, None)
-            now = self._judged(new, wanted)
+            now = self._judged(new, further.judges, wanted)
             if not now < judged:
                 return
             best, judged = new, now
@@ -686,9 +696,9 @@ class Training:
     def _worst(self, search: Search, one: Affine) -> float:
         return float(search.errors([one], np.arange(len(search.training.states))).max(initial=0.0))
 
-    def _judged(self, one: Affine, wanted: float | None) -> tuple[int, int, float]:
+    def _judged(self, one: Affine, judges: Sample, wanted: float | None) -> tuple[int, int, float]:
         """How it does on runs that train nothing: failures, runs above the wanted error, the worst of the others."""
-        errors = self.search.on(self.further.judges).errors([one], np.arange(len(self.further.judges.states)))[0]
+        errors = self.search.on(judges).errors([one], np.arange(len(judges.states)))[0]
         known = errors[np.isfinite(errors)]
         above = 0 if wanted is None else int((errors > wanted).sum())
         return len(errors) - len(known), above, float(known.max(initial=0.0))
