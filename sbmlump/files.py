@@ -46,10 +46,12 @@ __all__ = [
     "temporary_folder",
     "write_atomically",
     "MAX_BYTES",
+    "NO_LOCKS",
     "UNPACKING",
     "ModelFile",
     "UnpackLimits",
     "read_model_file",
+    "unpacked",
 ]
 
 
@@ -343,6 +345,9 @@ def _as_output_error(path: str | Path, error: OSError) -> OutputError:
 
 # -- locks -------------------------------------------------------------------------------------------
 
+NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+"""What a file system that has no locks answers."""
+
 
 def lock(descriptor: int, *, shared: bool = False, wait: bool = True) -> bool:
     """Lock an open file; the system frees it when it is closed or the process ends, however it ends.
@@ -471,7 +476,12 @@ def _make_own(base: Path) -> _Own:
         if os.name != "posix":
             return _Own(os.getpid(), path, None)  # open folders cannot be locked there
         descriptor = os.open(path, os.O_RDONLY)
-        lock(descriptor)
+        try:
+            lock(descriptor)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:  # where there are none, nobody takes a folder for abandoned either
+                os.close(descriptor)
+                raise
         if path.is_dir():
             return _Own(os.getpid(), path, descriptor)
         os.close(descriptor)  # taken for abandoned in the moment between its making and its lock
@@ -632,6 +642,17 @@ def _standard_input() -> bytes:
     if len(data) > MAX_BYTES:
         raise InputError(_too_large("standard input"))
     return data
+
+
+def unpacked(data: bytes, path: Path) -> ModelFile:
+    """The model in what was read of the file at ``path``: as it is, or unpacked.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_model_file` where the bytes are there.
+    """
+    return _unpacked(ModelFile(data, path.name, path.suffix.lower(), path.parent), None)
 
 
 def _unpacked(file: ModelFile, member: str | None) -> ModelFile:

@@ -5,26 +5,37 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from crawler.errors import CrawlError
-from crawler.store import list_models
+from crawler.store import is_store, list_models, open_store
 from sbmlump.cli.options import COUNT, OF_METHODS, declared_options, given
 from sbmlump.cli.output import print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text
 from sbmlump.files import write_atomically
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
 from sbmlump.jobs import OPTIONS, method_alternatives
+from sbmlump.outcome import reason_json
 from sbmlump.report.survey_page import SurveySummary, summarise, summary_markdown, write_survey_page
 from sbmlump.survey.job import Settings, SurveyModel, folder_lock, parse_observe, parse_shard, read_identity
 from sbmlump.survey.run import Progress, SurveyRequest, read_rows, run_survey
 
-__all__ = ["survey_command", "survey_report_command", "exit_code", "make_page", "print_summary", "summary_json"]
+__all__ = [
+    "Results",
+    "exit_code",
+    "make_page",
+    "print_summary",
+    "read_results",
+    "summary_json",
+    "survey_command",
+    "survey_report_command",
+]
 
 
 # -- ``sbmlump survey-report`` ---------------------------------------------------------------------
@@ -39,31 +50,43 @@ _CONTRADICTED = "proof-contradicted"
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def survey_report_command(folder: Path, summary: Path | None, as_json: bool) -> int:
     """Write the page of the survey in DIR: index.html and what belongs to it."""
-    identity, found = _read(folder)
-    page = make_page(folder)
+    results, page = make_page(folder)
     if summary is not None:
-        write_atomically(summary, as_shown(summary_markdown(identity, found)).encode())
+        write_atomically(summary, as_shown(summary_markdown(results.identity, results.summary)).encode())
     if as_json:
-        print_json(summary_json(folder, page))
+        print_json(summary_json(results, page))
     else:
-        print_summary(folder, page)
-    return exit_code(folder)
+        print_summary(results, page)
+    return exit_code(results)
 
 
-def _read(folder: Path) -> tuple[Mapping[str, Any], SurveySummary]:
-    return read_identity(folder), summarise(read_rows(folder))
+@dataclass(frozen=True)
+class Results:
+    """What a folder held at one moment, however many shards were still writing into it."""
+
+    folder: Path
+    identity: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    summary: SurveySummary
 
 
-def make_page(folder: Path) -> Path:
-    """Write the page of a survey."""
-    identity = read_identity(folder)
+def read_results(folder: Path) -> Results:
+    """Read all results of a survey, once for everything that is told of them."""
+    identity, rows = read_identity(folder), read_rows(folder)
+    return Results(folder, identity, rows, summarise(rows))
+
+
+def make_page(folder: Path) -> tuple[Results, Path]:
+    """Write the page of a survey; the results that it shows."""
+    read_identity(folder)  # where there is no survey, no lock is made
     with folder_lock(folder, name=".page.lock"):  # of shards that end at one moment, the last one knows all rows
-        return write_survey_page(folder, identity, read_rows(folder))
+        results = read_results(folder)
+        return results, write_survey_page(folder, results.identity, results.rows)
 
 
-def exit_code(folder: Path) -> int:
+def exit_code(results: Results) -> int:
     """0, or 70 where rows tell of a fault that makes others doubtful: a proof that simulations contradict."""
-    count = sum(row["reason"] == _CONTRADICTED for row in read_rows(folder))
+    count = sum(row["reason"] == _CONTRADICTED for row in results.rows)
     if not count:
         return 0
     rows = "1 row tells" if count == 1 else f"{count} rows tell"
@@ -72,32 +95,33 @@ def exit_code(folder: Path) -> int:
     return 70
 
 
-def summary_json(folder: Path, page: Path | None) -> dict[str, Any]:
+def summary_json(results: Results, page: Path | None, remarks: Sequence[Reason] = ()) -> dict[str, Any]:
     """Counts by outcome and method, and where everything is."""
-    identity, found = _read(folder)
-    complete = found.files == identity.get("models")
+    found = results.summary
+    complete = found.files == results.identity.get("models")
     return {
         "outcome": "done" if complete else "incomplete",
-        "folder": str(folder),
+        "folder": str(results.folder),
         "page": None if page is None else str(page),
         "complete": complete,
         **found.as_json(),
-        "identity": dict(identity),
-        "reasons": [],
+        "identity": dict(results.identity),
+        "reasons": [reason_json(reason) for reason in remarks],
     }
 
 
-def print_summary(folder: Path, page: Path | None) -> None:
+def print_summary(results: Results, page: Path | None, remarks: Sequence[Reason] = ()) -> None:
     """The same in words."""
-    identity, found = _read(folder)
-    total = identity.get("models")
+    found, total = results.summary, results.identity.get("models")
     say(f"{found.files} of {total} models, {found.rows} rows; {found.supported} became ODE systems")
     for method, counts in found.counts.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
         some, every = found.reducible[method]
         say(f"{method}: {told}")
         say(f"  {some} models have an observable that allows a reduction, in {every} every observable does")
-    say(f"results: {folder}" + ("" if page is None else f", page: {page}"))
+    for reason in remarks:
+        say(f"warning: {reason.message} [{reason.code}]", err=True)
+    say(f"results: {results.folder}" + ("" if page is None else f", page: {page}"))
 
 
 # -- ``sbmlump survey``: every model of a store ----------------------------------------------------
@@ -177,15 +201,15 @@ def survey_command(
     )
     with _progress(quiet or as_json) as progress:
         done = run_survey(request, progress)
-    page = None if no_page else make_page(output)
+    results, page = (read_results(output), None) if no_page else make_page(output)
     seconds = time.perf_counter() - begin
     if as_json:
-        print_json({**summary_json(output, page), "new": done.now, "seconds": seconds})
+        print_json({**summary_json(results, page, done.remarks), "new": done.now, "seconds": seconds})
     else:
-        print_summary(output, page)
+        print_summary(results, page, done.remarks)
         told = f"{done.now} models surveyed in {seconds:.0f} s"
         say(told + (f", {done.before} had been before" if done.before else ""))
-    return exit_code(output)
+    return exit_code(results)
 
 
 def _settings(
@@ -216,6 +240,7 @@ def _observed(observe: str) -> tuple[Mapping[str, tuple[str, ...]] | None, str]:
 def _listed(store: Path) -> list[SurveyModel]:
     try:
         found = list_models(store)
+        kept = open_store(store).object_path if is_store(store) else None
     except CrawlError as error:
         kind: type[SbmlumpError] = {2: UsageError, 3: InputError}.get(error.exit_code, LimitError)
         raise kind(Reason(error.code, error.message)) from error
@@ -227,8 +252,9 @@ def _listed(store: Path) -> list[SurveyModel]:
         while file in taken:
             file += "_"
         taken.add(file)
+        content = None if kept is None or model.sha256 is None else kept(model.sha256).absolute()
         # not resolved: the files of a store may be links to their objects
-        models.append(SurveyModel(as_text(model.id), file, model.path.absolute(), model.sha256))
+        models.append(SurveyModel(as_text(model.id), file, model.path.absolute(), model.sha256, content))
     return models
 
 

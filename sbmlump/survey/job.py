@@ -26,28 +26,42 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sbmlump._version import __version__
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError
-from sbmlump.files import OutputError, lock, make_folder, write_atomically
+from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.files import (
+    MAX_BYTES,
+    NO_LOCKS,
+    OutputError,
+    lock,
+    make_folder,
+    read_whole,
+    unpacked,
+    write_atomically,
+)
 from sbmlump.isolate import Ended, Limits, run_isolated
 from sbmlump.jobs import ContradictedError, simulate_reduction, written_as_sbml
 from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
 from sbmlump.methods.registry import ReduceOptions, reduce_by, reduce_options
 from sbmlump.model.properties import kinetics_of
-from sbmlump.model.reduced import ReducedSystem
+from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import combination
 from sbmlump.outcome import outcome_of_error
 from sbmlump.simulators.protocol import SimulatedModel, simulated_result
+from sbmlump.survey.versions import library_versions
 
 if TYPE_CHECKING:
     from sbmlump.sbml.read.load import ReadResult
     from sbmlump.simulators.comparison import ErrorReport
 
 __all__ = [
+    "ERROR_PERCENTS",
     "PRELOAD",
+    "PROVISIONAL",
+    "SIZES_AT_ERRORS",
     "Begun",
     "ModelRow",
     "Pair",
+    "listed_bytes",
     "survey_model",
     "checked",
     "SurveyIdentity",
@@ -85,12 +99,15 @@ class SurveyModel:
         Where it is.
     sha256 : str or None
         Of its bytes; ``None`` if it cannot be read.
+    content : Path or None
+        Where the store keeps these bytes under their digest, whatever it puts at ``path`` later.
     """
 
     id: str
     file: str
     path: Path
     sha256: str | None
+    content: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +146,11 @@ class Task:
     settings: Settings
 
 
+ERROR_PERCENTS: Final = (1, 5, 10)
+"""Largest relative errors, in percent, for which a row tells the size that is enough."""
+SIZES_AT_ERRORS: Final = tuple(f"size_at_{percent}_percent" for percent in ERROR_PERCENTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the results; the columns are described in ``docs/survey.md``."""
@@ -149,6 +171,10 @@ class Row:
     non_negative: bool | None = None
     exact: bool | None = None
     certified: bool = False
+    size_at_1_percent: int | None = None
+    size_at_5_percent: int | None = None
+    size_at_10_percent: int | None = None
+    worst_error: float | None = None
     singles: int | None = None
     pools: str | None = None
     kept: str | None = None
@@ -342,6 +368,9 @@ def checked(
 # -- one model ---------------------------------------------------------------------------------------
 
 
+_CHANGED: Final = "file-changed"
+PROVISIONAL: Final = frozenset({_CHANGED, "worker-unfit"})
+"""Reasons that say nothing of a model, but that its bytes were not those listed: the next run looks again."""
 PRELOAD: Final = ("sbmlump.survey.job", "sbmlump.sbml.read.load", "sbmlump.sbml.write.document", "sbmlump.simulators")
 Pair = tuple[str | None, str]
 Source = SimulatedModel | tuple[Reason, ...]
@@ -418,7 +447,7 @@ def _read(task: Task, base: Row) -> tuple[ReadResult | None, Row, tuple[Reason, 
     from sbmlump.sbml.read.load import read
 
     try:
-        result = read(task.model.path)
+        result = read(unpacked(listed_bytes(task.model), task.model.path))
     except SbmlumpError as error:
         return None, base, error.reasons
     counts = result.counts
@@ -439,6 +468,33 @@ def _read(task: Task, base: Row) -> tuple[ReadResult | None, Row, tuple[Reason, 
         features = _features(counts) + ([] if system.autonomous else ["time-dependent"])
         base = replace(base, kinetics=kinetics, original_size=system.size, features=",".join(features))
     return result, base, result.reasons
+
+
+def listed_bytes(model: SurveyModel) -> bytes:
+    """The bytes of a model, which are those that were listed: no row has one file's digest and another's numbers.
+
+    Raises
+    ------
+    InputError
+        Code ``file-changed`` where other bytes are found, or none any more; ``too-large``; for a file that could not be
+        read when the models were listed, why it still cannot.
+    """
+    kept = [model.path] if model.content is None else [model.path, model.content]
+    for path in kept:
+        try:
+            data = read_whole(path, MAX_BYTES, "SBML")
+        except InputError as error:
+            if model.sha256 is None or error.reasons[0].code == "too-large":
+                raise
+            found = error.reasons[0].message
+        else:
+            digest = hashlib.sha256(data).hexdigest()
+            if digest == model.sha256:
+                return data
+            found = f"what is there now has the SHA-256 {digest}"
+    listed = "it could not be read" if model.sha256 is None else f"it had the SHA-256 {model.sha256}"
+    message = f"{model.file} changed since the survey listed it ({listed}; {found}); survey while nobody writes there"
+    raise InputError(Reason(_CHANGED, message))
 
 
 def _features(counts: Mapping[str, int]) -> list[str]:
@@ -510,17 +566,25 @@ def _sized(system: OdeSystem, row: Row, size: StateSize) -> Row:
         exact=True,
         singles=size.singles,
     )
+    row = _with_sizes(row, size.size, 0.0)
     if size.size == system.size:
         return with_reasons(row, [_EVERY_STATE_NEEDED])
     kept = _cut(", ".join(system.states[j] for j in size.kept))
     return replace(row, kept=kept, pools=None if size.pools is None else _pools_text(system, size.pools))
 
 
+def _with_sizes(row: Row, size: int, error: float) -> Row:
+    """The row with the sizes at 1, 5 and 10 % of one reduction, whose largest relative error is known."""
+    one, five, ten = (size if error <= percent / 100 else None for percent in ERROR_PERCENTS)
+    return replace(row, size_at_1_percent=one, size_at_5_percent=five, size_at_10_percent=ten)
+
+
 def _without_reduction(row: Row) -> Row:
     """The row without what a refuted reduction said."""
     return replace(
         row, reduced_size=None, ratio=None, kept=None, pools=None, proper=None, non_negative=None, exact=None,
-        certified=False, singles=None,
+        certified=False, singles=None, worst_error=None,
+        size_at_1_percent=None, size_at_5_percent=None, size_at_10_percent=None,
     )  # fmt: skip
 
 
@@ -589,11 +653,13 @@ def _row_of(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source)
 
 def _reduced(system: OdeSystem, row: Row, reduction: ReducedSystem) -> Row:
     rows = reduction.matrix.rows
-    exact = reduction.certificate.kind == "exact-proof"
+    certificate = reduction.certificate
+    worst = certificate.worst_error if isinstance(certificate, ErrorEstimate) else None
+    exact = worst is None
     pools = [row for row in rows if len(row) > 1]
     kept = ", ".join(system.states[next(iter(row))] for row in rows if len(row) == 1)
     return replace(
-        row,
+        _with_sizes(row, reduction.system.size, 0.0 if worst is None else worst),
         kept=_cut(kept) if reduction.reducible else None,
         outcome="reduced" if reduction.reducible else "not-reducible",
         reduced_size=reduction.system.size,
@@ -602,6 +668,7 @@ def _reduced(system: OdeSystem, row: Row, reduction: ReducedSystem) -> Row:
         non_negative=reduction.matrix.non_negative,
         exact=exact,
         certified=exact,
+        worst_error=worst,
         singles=len(rows) - len(pools),
         pools=_pools_text(system, pools) if reduction.reducible and len(pools) <= _ROWS.most_pools else None,
     )
@@ -628,6 +695,8 @@ class _Emitted:
 
     def __call__(self, message: Any) -> None:
         if isinstance(message, ModelRow):
+            if self.model is not None and message.pairs != self.model.pairs:
+                self.rows.clear()  # the file changed between two processes: what the first one said is of other bytes
             self.model = message
         elif isinstance(message, Begun):
             self.current = message.pair
@@ -714,7 +783,7 @@ def _fill(task: Task, emitted: _Emitted, lost: list[Pair], ended: Ended) -> None
 
 _FILE: Final = "run.json"
 _OWN: Final = frozenset({_FILE, "parts", "index.html", "models", "assets"})
-_FORMAT: Final = 1  # of run.json
+_FORMAT: Final = 2  # of run.json and of the columns beside it
 
 
 def store_digest(models: Sequence[SurveyModel]) -> str:
@@ -769,8 +838,13 @@ class SurveyIdentity:
 _LOCK: Final = ".survey.lock"
 
 
-def claim_folder(folder: Path, identity: SurveyIdentity) -> None:
+def claim_folder(folder: Path, identity: SurveyIdentity) -> tuple[Reason, ...]:
     """Make ``folder`` the place of this survey, or find that it is so already.
+
+    Returns
+    -------
+    tuple of Reason
+        What is to be remarked: ``no-locks`` where the file system has none.
 
     Raises
     ------
@@ -780,8 +854,12 @@ def claim_folder(folder: Path, identity: SurveyIdentity) -> None:
         If it cannot be written.
     """
     make_folder(folder)
-    with folder_lock(folder):  # of two that claim it at one moment, the second finds the first
+    with folder_lock(folder) as locked:  # of two that claim it at one moment, the second finds the first
         _claim(folder, identity.as_json())
+    if locked:
+        return ()
+    message = f"{folder} lies where files cannot be locked; start no two surveys of one shard into it at once"
+    return (Reason("no-locks", message),)
 
 
 def _claim(folder: Path, wanted: Mapping[str, Any]) -> None:
@@ -802,7 +880,7 @@ def _claim(folder: Path, wanted: Mapping[str, Any]) -> None:
         raise UsageError(Reason("not-a-survey", message))
     began = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    record = {**wanted, "began": began, "machine": machine}
+    record = {**wanted, "began": began, "machine": machine, "libraries": dict(library_versions())}
     write_atomically(folder / _FILE, json.dumps(record, indent=1).encode() + b"\n")
 
 
@@ -833,7 +911,7 @@ def read_identity(folder: Path) -> Mapping[str, Any]:
 
 
 @contextmanager
-def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK, wait: bool = True) -> Iterator[None]:
+def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK, wait: bool = True) -> Iterator[bool]:
     """Hold a survey's folder for a moment, against other shards: while parts move into a shard, nobody may list them.
 
     Parameters
@@ -845,6 +923,11 @@ def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK, wait: 
         Of the file that is locked: that of the results by default.
     wait : bool
         Until it is free.
+
+    Yields
+    ------
+    bool
+        Whether it is held: not on a file system that has no locks, which :func:`claim_folder` tells once.
 
     Raises
     ------
@@ -862,11 +945,14 @@ def folder_lock(folder: Path, *, shared: bool = False, name: str = _LOCK, wait: 
         try:
             held = lock(descriptor, shared=shared, wait=wait)
         except OSError as error:
+            if error.errno in NO_LOCKS:
+                yield False
+                return
             message = f"{folder} lies where files cannot be locked ({error.strerror}); choose another folder with -o"
             raise OutputError(Reason("cannot-write", message)) from error
         if not held:
             message = f"another survey is at work on {folder}; wait for it, or take another shard with --shard"
             raise LimitError(Reason("survey-busy", message))
-        yield
+        yield True
     finally:
         os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 import threading
@@ -23,6 +22,8 @@ from sbmlump.isolate import prepare
 from sbmlump.survey.job import (
     _LOCK,
     PRELOAD,
+    PROVISIONAL,
+    SIZES_AT_ERRORS,
     Row,
     Settings,
     SurveyIdentity,
@@ -36,6 +37,7 @@ from sbmlump.survey.job import (
     store_digest,
     survey_model,
 )
+from sbmlump.survey.versions import library_versions
 
 __all__ = [
     "Done",
@@ -69,7 +71,10 @@ __all__ = [
 _TEXT: Final = (
     "file model_id sha256 observable method outcome reason message element pools kept name kinetics features".split()
 )
-_WHOLE: Final = "original_size reduced_size singles level version reactions parameters events".split()
+_WHOLE: Final = (
+    *"original_size reduced_size singles level version reactions parameters events".split(),
+    *SIZES_AT_ERRORS,
+)
 _TRUTH: Final = "proper non_negative exact certified".split()
 
 
@@ -93,13 +98,16 @@ _SHARD: Final = re.compile(r"shard-\d+-of-\d+\.parquet")
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """Keep parts where they are while they are read; where there is nothing to lock, nobody moves any."""
+def _reading(folder: Path) -> Iterator[bool]:
+    """Keep parts where they are while they are read, and say whether they are sure to stay there.
+
+    In a folder that nobody may write, and where there is nothing to lock, nobody moves any.
+    """
     if not os.access(folder, os.W_OK) or not (folder / _LOCK).exists():
-        yield
+        yield True
         return
-    with folder_lock(folder, shared=True):
-        yield
+    with folder_lock(folder, shared=True) as locked:
+        yield locked
 
 
 def shard_name(index: int, count: int) -> str:
@@ -127,9 +135,10 @@ def write_part(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    write_atomically(path, buffer.getvalue())
+    versions = {f"sbmlump.{name}": value for name, value in library_versions().items()}
+    output = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(versions), output, compression="zstd")
+    write_atomically(path, output.getvalue().to_pybytes())
 
 
 def result_files(folder: Path) -> list[Path]:
@@ -142,7 +151,7 @@ def result_files(folder: Path) -> list[Path]:
 def _tables(paths: Iterable[Path], columns: list[str] | None = None) -> Iterator[pa.Table]:
     for path in paths:
         try:
-            table = pq.read_table(io.BytesIO(path.read_bytes()), columns=columns)
+            table = _table(path, columns)
         except pa.ArrowInvalid as error:
             message = f"{path} is damaged ({error}); remove it and run the survey again"
             raise InputError(Reason("damaged-results", message)) from error
@@ -152,17 +161,60 @@ def _tables(paths: Iterable[Path], columns: list[str] | None = None) -> Iterator
         yield table
 
 
+def _table(path: Path, columns: list[str] | None) -> pa.Table:
+    """The table in a file, read in this thread and from memory of Arrow's own.
+
+    Arrow's threads give the buffers of Python objects back when they please, also while the interpreter is shutting
+    down, which ends the process by SIGABRT after all its work is done.
+    """
+    data = path.read_bytes()
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return pq.ParquetFile(pa.BufferReader(buffer), pre_buffer=False).read(columns, use_threads=False)
+
+
+def _all_tables(folder: Path, columns: list[str] | None = None) -> list[pa.Table]:
+    """All results of a survey as they were at one moment.
+
+    Where files cannot be locked, a part may move into a shard between the look into the folder and the reading; then
+    the shard has it.
+    """
+    while True:
+        with _reading(folder) as staying:
+            try:
+                return list(_tables(result_files(folder), columns))
+            except FileNotFoundError:
+                if staying:
+                    raise
+
+
+def _by_file(tables: Iterable[pa.Table]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Rows of each file, once: of several results the first that says something of the model."""
+    chosen: dict[str, list[dict[str, Any]]] = {}
+    for table in tables:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in table.to_pylist():
+            found.setdefault(row["file"], []).append(row)
+        for file, rows in found.items():
+            if file not in chosen or (_provisional(chosen[file]) and not _provisional(rows)):
+                chosen[file] = rows
+    yield from chosen.items()
+
+
+def _provisional(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row["reason"] in PROVISIONAL for row in rows)
+
+
 def finished_files(folder: Path) -> frozenset[str]:
-    """Files of the store whose rows are all there.
+    """Files of the store whose rows are all there, and are about the bytes that were listed.
 
     Raises
     ------
     InputError
         If a result cannot be read (``damaged-results``).
     """
-    with _reading(folder):
-        tables = list(_tables(result_files(folder), ["file"]))
-    return frozenset(name for table in tables for name in table["file"].to_pylist())
+    found = _by_file(_all_tables(folder, ["file", "reason"]))
+    return frozenset(file for file, rows in found if not _provisional(rows))
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -173,15 +225,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     InputError
         If a result cannot be read (``damaged-results``).
     """
-    rows: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    with _reading(folder):
-        tables = list(_tables(result_files(folder)))
-    for table in tables:
-        new = [row for row in table.to_pylist() if row["file"] not in seen]
-        seen.update(row["file"] for row in new)
-        rows += new
-    return sorted(rows, key=lambda row: row["file"])  # stable: the order of observables stays
+    return [row for _, rows in sorted(_by_file(_all_tables(folder))) for row in rows]
 
 
 def merge(folder: Path, files: Sequence[str], name: str) -> None:
@@ -191,30 +235,23 @@ def merge(folder: Path, files: Sequence[str], name: str) -> None:
     ------
     OutputError, InputError
     """
-    with folder_lock(folder):
-        _merge(folder, files, name)
+    with folder_lock(folder) as locked:
+        _merge(folder, files, name, remove_folder=locked)
 
 
-def _merge(folder: Path, files: Sequence[str], name: str) -> None:
+def _merge(folder: Path, files: Sequence[str], name: str, *, remove_folder: bool) -> None:
     parts = {file: _part_path(folder, file) for file in sorted(files)}
     present = [path for path in parts.values() if path.exists()]
     if not present:
         return
     earlier = [folder / name] if (folder / name).exists() else []
-    known: set[str] = set()
-    tables: list[pa.Table] = []
-    for table in _tables([*earlier, *present]):
-        new = set(table["file"].to_pylist()) - known
-        known |= new
-        keep = pa.array([file in new for file in table["file"].to_pylist()], pa.bool_())
-        tables.append(table.filter(keep))
-    whole = pa.concat_tables(tables)
-    order = sorted(range(whole.num_rows), key=whole["file"].to_pylist().__getitem__)
-    _write(folder / name, whole.take(pa.array(order, pa.int64())))
+    rows = [row for _, rows in sorted(_by_file(_tables([*earlier, *present]))) for row in rows]
+    _write(folder / name, pa.Table.from_pylist(rows, SCHEMA))
     try:
         for path in present:
             path.unlink()
-        if not any((folder / "parts").iterdir()):
+        # without locks, somebody may be about to write into it
+        if remove_folder and not any((folder / "parts").iterdir()):
             (folder / "parts").rmdir()
     except OSError as error:  # nothing is lost: the shard is there, and what is in both is read once
         message = f"{folder / 'parts'} cannot be emptied ({error.strerror}); its rows are in {name}"
@@ -266,11 +303,24 @@ class SurveyRequest:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a run did: models of its shard, models that had been finished before, models it finished."""
+    """What a run did.
+
+    Attributes
+    ----------
+    models : int
+        Of its shard.
+    before : int
+        Models that had been finished before.
+    now : int
+        Models it finished.
+    remarks : tuple of Reason
+        What the user should know of the run, such as ``no-locks``.
+    """
 
     models: int
     before: int
     now: int
+    remarks: tuple[Reason, ...] = ()
 
 
 def run_survey(request: SurveyRequest, progress: Progress = lambda *_: None, job: Job = survey_model) -> Done:
@@ -296,7 +346,7 @@ def run_survey(request: SurveyRequest, progress: Progress = lambda *_: None, job
     models = choose_models(request.models, request.observe, request.sample, request.settings.seed)
     sample = None if len(models) == len(request.models) or request.sample is None else f"{request.sample} at random"
     identity = SurveyIdentity(request.settings, request.observe_digest, len(models), store_digest(models), sample)
-    claim_folder(request.folder, identity)
+    remarks = claim_folder(request.folder, identity)
     name = shard_name(*request.shard)
     with folder_lock(request.folder, name=f".{name}.lock", wait=False):
         mine, tasks = plan_tasks(
@@ -309,7 +359,7 @@ def run_survey(request: SurveyRequest, progress: Progress = lambda *_: None, job
             done += 1
             progress(done, len(mine), rows[0].model_id)
         merge(request.folder, [model.file for model in mine], name)
-    return Done(len(mine), before, len(tasks))
+    return Done(len(mine), before, len(tasks), remarks)
 
 
 def _results(request: SurveyRequest, tasks: Sequence[Task], job: Job) -> Iterator[tuple[Row, ...]]:
