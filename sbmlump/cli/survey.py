@@ -24,6 +24,7 @@ from sbmlump.jobs import OPTIONS, method_alternatives
 from sbmlump.outcome import reason_json
 from sbmlump.report.survey_page import SurveySummary, summarise, summary_markdown, write_survey_page
 from sbmlump.survey.job import Settings, SurveyModel, folder_lock, parse_observe, parse_shard, read_identity
+from sbmlump.survey.on_dask import scheduler_address
 from sbmlump.survey.run import Progress, SurveyRequest, read_rows, run_survey
 
 __all__ = [
@@ -151,6 +152,12 @@ _OF_METHODS = tuple(name for name in OF_METHODS if name not in ("lumping", "neur
 @click.option("--check", is_flag=True, help="Prove each reduction, simulate it and compare.")
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes side by side.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
+@click.option(
+    "--scheduler-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file that 'dask scheduler --scheduler-file' wrote.",
+)
 @click.option("--time-limit", type=float, default=120.0, show_default=True, help="Seconds for a model.")
 @click.option("--memory-limit", type=int, default=2000, show_default=True, help="MB for a model.")
 @click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Survey the I-th of N parts.")
@@ -167,6 +174,7 @@ def survey_command(
     check: bool,
     workers: int,
     scheduler: str | None,
+    scheduler_file: Path | None,
     time_limit: float,
     memory_limit: int,
     shard: str,
@@ -195,7 +203,7 @@ def survey_command(
         wanted,
         digest,
         workers,
-        scheduler,
+        scheduler_address(scheduler, scheduler_file),
         parse_shard(shard),
         sample,
     )
@@ -209,7 +217,8 @@ def survey_command(
         print_summary(results, page, done.remarks)
         told = f"{done.now} models surveyed in {seconds:.0f} s"
         say(told + (f", {done.before} had been before" if done.before else ""))
-    return exit_code(results)
+    unfit = any(reason.code == "worker-unfit" for reason in done.remarks)
+    return exit_code(results) or (LimitError.exit_code if unfit else 0)
 
 
 def _settings(

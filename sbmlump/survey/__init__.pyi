@@ -10,7 +10,9 @@ from .job import parse_shard as parse_shard
 from .job import plan_tasks as plan_tasks
 from .job import read_identity as read_identity
 from .job import survey_model as survey_model
+from .on_dask import DaskSettings as DaskSettings
 from .on_dask import run_on_dask as run_on_dask
+from .on_dask import scheduler_address as scheduler_address
 from .run import SCHEMA as SCHEMA
 from .run import SurveyRequest as SurveyRequest
 from .run import finished_files as finished_files
@@ -20,3 +22,4 @@ from .run import result_files as result_files
 from .run import run_survey as run_survey
 from .run import shard_name as shard_name
 from .run import write_part as write_part
+from .versions import library_versions as library_versions

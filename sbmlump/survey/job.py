@@ -61,6 +61,7 @@ __all__ = [
     "Begun",
     "ModelRow",
     "Pair",
+    "file_size",
     "listed_bytes",
     "survey_model",
     "checked",
@@ -203,6 +204,14 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """Columns by name."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def file_size(model: SurveyModel) -> int:
+    """Bytes of the file of a model; 0 where nobody knows, and the job will say what is wrong with the file."""
+    try:
+        return model.path.stat().st_size
+    except OSError:
+        return 0
 
 
 # -- which models a run surveys, and what it observes in each -----------------------------------------

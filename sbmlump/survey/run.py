@@ -31,6 +31,7 @@ from sbmlump.survey.job import (
     Task,
     choose_models,
     claim_folder,
+    file_size,
     folder_lock,
     plan_tasks,
     run_task,
@@ -353,12 +354,19 @@ def run_survey(request: SurveyRequest, progress: Progress = lambda *_: None, job
             models, request.observe, request.settings, request.shard, finished_files(request.folder)
         )
         done = before = len(mine) - len(tasks)
+        unfit = 0
         progress(done, len(mine), "")
         for rows in _results(request, tasks, job):
             write_part(request.folder, rows)
             done += 1
             progress(done, len(mine), rows[0].model_id)
+            unfit += rows[0].reason in PROVISIONAL
         merge(request.folder, [model.file for model in mine], name)
+    if unfit:
+        what = "1 model" if unfit == 1 else f"{unfit} models"
+        code = "file-changed" if request.scheduler is None else "worker-unfit"
+        message = f"{what} had other bytes than were listed, as the rows say; the same command looks at them again"
+        remarks = (*remarks, Reason(code, message))
     return Done(len(mine), before, len(tasks), remarks)
 
 
@@ -377,7 +385,7 @@ def _locally(tasks: Sequence[Task], workers: int, job: Job) -> Iterator[tuple[Ro
     waiting: set[Future[tuple[Row, ...]]] = set()
     pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="survey")
     # larger files first: a long one at the end would leave the other workers idle
-    queue = iter(sorted(tasks, key=_size, reverse=True))
+    queue = iter(sorted(tasks, key=lambda task: file_size(task.model), reverse=True))
     try:
         while True:
             while len(waiting) < workers and (task := next(queue, None)) is not None:
@@ -390,10 +398,3 @@ def _locally(tasks: Sequence[Task], workers: int, job: Job) -> Iterator[tuple[Ro
     finally:
         stop.set()  # after an interrupt, a full disk or a fault: what runs is given up
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _size(task: Task) -> int:
-    try:
-        return task.model.path.stat().st_size
-    except OSError:
-        return 0  # the job will say what is wrong with the file

@@ -118,9 +118,9 @@ def test_another_version_on_a_worker(tmp_path):
 
 
 def test_no_scheduler(tmp_path):
-    from sbmlump.survey import run_on_dask
+    from sbmlump.survey import DaskSettings, run_on_dask
 
     models = jobs.write_models(tmp_path / "in", ["one"])
     with pytest.raises(LimitError) as caught:
-        list(run_on_dask("tcp://127.0.0.1:9", [Task(models[0], None, Settings())], patience=1))
+        list(run_on_dask("tcp://127.0.0.1:9", [Task(models[0], None, Settings())], DaskSettings(connect=1)))
     assert caught.value.reasons[0].code == "no-scheduler"
