@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import platform
 import re
 from collections import Counter
@@ -11,19 +13,18 @@ from html import escape
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import numpy as np
 
 from sbmlump._version import __version__
-from sbmlump.errors import Reason, as_shown
+from sbmlump.errors import Reason, as_shown, some_names
 from sbmlump.files import OutputError, make_folder, write_atomically
 from sbmlump.model.names import claim_id
-from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE
-from sbmlump.report.model_page import environment, svg_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from sbmlump.report.link_chart import Axis, Bar, Curve, Mark, bars, both_forms, curves, histograms, scatter
+from sbmlump.report.model_page import environment
+from sbmlump.survey.job import ERROR_PERCENTS
 
 __all__ = [
     "write_survey_page",
@@ -32,7 +33,9 @@ __all__ = [
     "SurveySummary",
     "summarise",
     "summary_markdown",
+    "curve_svg",
     "funnel_svg",
+    "gains_svg",
     "ratios_svg",
     "sizes_svg",
     "times_svg",
@@ -54,12 +57,15 @@ class ModelSummary:
     rows : list of mappings
     by_method : mapping of method to counter of outcomes
     best : mapping of method to the smallest reduced size over observables
+    smallest : mapping of observable to mapping of error in percent to size
+        Smallest over methods; 0 is exact.
     """
 
     first: Mapping[str, Any]
     rows: list[Mapping[str, Any]] = field(default_factory=list)
     by_method: dict[str, Counter[str]] = field(default_factory=dict)
     best: dict[str, int] = field(default_factory=dict)
+    smallest: dict[str, dict[int, int]] = field(default_factory=dict)
 
     @property
     def supported(self) -> bool:
@@ -79,6 +85,36 @@ class ModelSummary:
     def asked(self, method: str) -> int:
         """Number of observables that were tried with the method."""
         return sum(self.by_method.get(method, Counter()).values())
+
+    def observables(self) -> list[str]:
+        """What was observed, in order."""
+        return list(self.smallest)
+
+    def size_at(self, observable: str, error: int) -> int | None:
+        """The smallest size that any method found at a largest relative error in percent; 0 is exact."""
+        return self.smallest[observable].get(error)
+
+    def best_share(self, error: int) -> float | None:
+        """The smallest reduced over original size over all observables, at a largest relative error in percent."""
+        size = self.best_size(error)
+        return size / self.size if size is not None and self.size else None
+
+    def best_size(self, error: int) -> int | None:
+        """The smallest size over all observables at a largest relative error in percent."""
+        return min((found[error] for found in self.smallest.values() if error in found), default=None)
+
+    def take(self, row: Mapping[str, Any]) -> None:
+        """Add a row of an observable."""
+        self.by_method.setdefault(row["method"], Counter())[row["outcome"]] += 1
+        size = row["reduced_size"]
+        if size is not None:
+            self.best[row["method"]] = min(size, self.best.get(row["method"], size))
+        found = self.smallest.setdefault(row["observable"], {})
+        sizes = {error: row[f"size_at_{error}_percent"] for error in ERROR_PERCENTS}
+        sizes[0] = size if row["exact"] else None
+        for error, size_there in sizes.items():
+            if size_there is not None:
+                found[error] = min(size_there, found.get(error, size_there))
 
     def outcome(self, method: str) -> str:
         """One word for the model: every, some, none, or how it failed."""
@@ -104,6 +140,8 @@ class SurveySummary:
         Models whose SBML could be read.
     supported : int
         Models that became ODE systems.
+    observables, answered, reduced : int
+        Of all models: what was observed, that with a size by some method, and that with a smaller one.
     counts : mapping of method to mapping of outcome to number of rows
     reducible : mapping of method to (models with a reducing observable, models where every observable reduces)
     by_kinetics : mapping of method to mapping of kinetics to (models, some, every)
@@ -118,6 +156,9 @@ class SurveySummary:
     rows: int
     readable: int
     supported: int
+    observables: int
+    answered: int
+    reduced: int
     counts: Mapping[str, Mapping[str, int]]
     reducible: Mapping[str, tuple[int, int]]
     by_kinetics: Mapping[str, Mapping[str, tuple[int, int, int]]]
@@ -126,6 +167,21 @@ class SurveySummary:
     seconds: float
     peak_memory_mb: float
 
+    @property
+    def approximated(self) -> bool:
+        """Whether some row is approximate, so that sizes at an error may be smaller than exact ones."""
+        return any(row["exact"] is False for model in self.models.values() for row in model.rows)
+
+    def sizes(self, error: int) -> list[tuple[int, int]]:
+        """Reduced and original size of each observable at a largest relative error in percent, where they are known."""
+        return [
+            (size, model.size)
+            for model in self.models.values()
+            if model.size
+            for observable in model.smallest
+            if (size := model.size_at(observable, error)) is not None
+        ]
+
     def as_json(self) -> dict[str, Any]:
         """What ``survey --json`` prints of it."""
         return {
@@ -133,6 +189,9 @@ class SurveySummary:
             "rows": self.rows,
             "readable": self.readable,
             "supported": self.supported,
+            "observables": self.observables,
+            "answered_observables": self.answered,
+            "reduced_observables": self.reduced,
             "counts": {method: dict(counts) for method, counts in self.counts.items()},
             "reducible_models": {m: {"some": some, "every": every} for m, (some, every) in self.reducible.items()},
             "by_kinetics": {
@@ -161,11 +220,14 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> SurveySummary:
         counts.setdefault(row["method"], Counter())[row["outcome"]] += 1
         if row["observable"] is None:
             continue
-        model.by_method.setdefault(row["method"], Counter())[row["outcome"]] += 1
-        size = row["reduced_size"]
-        if size is not None:
-            model.best[row["method"]] = min(size, model.best.get(row["method"], size))
+        model.take(row)
     methods = sorted({m for model in models.values() for m in model.by_method}) or sorted(counts)
+    sizes = [
+        (file, min(found.values()) < (model.size or 0))
+        for file, model in models.items()
+        for found in model.smallest.values()
+        if found
+    ]
     reasons: Counter[str] = Counter()
     for model in models.values():
         reasons.update({row["reason"] for row in model.rows if row["reason"] not in (None, "not-reducible")})
@@ -174,6 +236,9 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> SurveySummary:
         len(rows),
         sum(model.first["level"] is not None for model in models.values()),
         sum(model.supported for model in models.values()),
+        sum(len(model.smallest) for model in models.values()),
+        len(sizes),
+        sum(smaller for _, smaller in sizes),
         counts,
         {method: _some_and_every(models.values(), method)[1:] for method in methods},
         {method: _by_kinetics(models, method) for method in methods},
@@ -239,108 +304,173 @@ def summary_markdown(identity: Mapping[str, Any], found: SurveySummary) -> str:
 # -- Figures of a survey ----------------------------------------------------------------------------
 
 
-_KINETICS_COLOURS: Final = {"polynomial": BLUE, "rational": ORANGE, "analytic": GREEN}
-_MARKS: Final = {"polynomial": "o", "rational": "s", "analytic": "^"}
+_KINETICS: Final = ("polynomial", "rational", "analytic")
+_KEY: Final = '<span class="key">{}</span>'.format(" ".join(f'<span class="{k}"></span> {k}' for k in _KINETICS))
+
+
+@dataclass(frozen=True, slots=True)
+class ChartSettings:
+    """What the charts divide into.
+
+    Attributes
+    ----------
+    shares : tuple of float
+        Reduced over original size, for the first chart: a tenth, a fifth, half, all but what is not reduced.
+    bins : int
+        Of a histogram of the same share.
+    shown : int
+        Observables that a title names.
+    """
+
+    shares: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0)
+    bins: int = 20
+    shown: int = 12
+
+
+CHARTS: Final = ChartSettings()
+
+
+def _table_link(**filters: object) -> str:
+    """The table of models with filters set, which stand behind the name of its heading in the address."""
+    query = urlencode({name: value for name, value in filters.items() if value not in (None, "")})
+    return f"#models?{query}" if query else "#models"
+
+
+def gains_svg(found: SurveySummary, settings: ChartSettings = CHARTS) -> str:
+    """How small models become for an exact answer, and for one that is 1, 5 or 10 % off, over all observables."""
+    rows = []
+    errors = (0, *ERROR_PERCENTS) if found.approximated else (0,)
+    for error in errors:
+        name = "exact" if not error else f"{error} % error"
+        ratios = [size / original for size, original in found.sizes(error)]
+        if not ratios:
+            continue
+        parts: list[tuple[float, str, str, str]] = []
+        below = 0
+        for k, share in enumerate(settings.shares):
+            count = sum(ratio < 1 if share >= 1 else ratio <= share for ratio in ratios)
+            what = "fewer states than the original" if share >= 1 else f"at most {share:.0%} of the states"
+            title = f"{name}: {count:,} of {len(ratios):,} observables keep {what}"
+            parts.append((count - below, f"share{k}", title, _table_link(error=error, share=share)))
+            below = count
+        left = len(ratios) - below
+        parts.append((left, "whole", f"{name}: {left:,} observables need every state", _table_link(result="remains")))
+        rows.append(Bar(name, parts, f"{below / len(ratios):.0%} smaller"))
+    told = "; ".join(f"{row.name}: {row.told}" for row in rows)
+    label = f"Observables by reduced over original size. {told}. Each part is a link to the models."
+    return both_forms(lambda form: bars(rows, label, form))
 
 
 def funnel_svg(found: SurveySummary) -> str:
     """From files to models in which everything reduces, as bars."""
-    steps: list[tuple[str, int, str]] = [
-        ("files", found.files, GREY),
-        ("can be read as SBML", found.readable, GREY),
-        ("become ODE systems", found.supported, GREY),
+    steps: list[tuple[str, int, str, str]] = [
+        ("files", found.files, "plain", _table_link()),
+        ("readable as SBML", found.readable, "plain", _table_link(result="read")),
+        ("ODE systems", found.supported, "plain", _table_link(result="ode")),
     ]
+    several = len(found.reducible) > 1
     for method, (some, every) in found.reducible.items():
-        steps.append((f"{method}: some observable reduces", some, BLUE))
-        steps.append((f"{method}: every observable reduces", every, "#1c5f8d"))
-    figure = PAGE.figure(0.42 * len(steps) + 0.5)
-    axes = figure.add_subplot()
-    places = list(range(len(steps)))
-    axes.barh(places, [count for _, count, _ in steps], color=[colour for *_, colour in steps], height=0.66)
-    axes.set_yticks(places, [name for name, *_ in steps], parse_math=False)
-    axes.invert_yaxis()
-    for place, (_, count, _) in zip(places, steps, strict=True):
-        share = f"  ({count / found.files:.0%})" if found.files else ""
-        axes.text(count + 0.008 * found.files, place, f"{count}{share}", va="center", fontsize=10, color=PAGE.ink)
-    axes.set_xlim(0, 1.16 * max(1, found.files))
-    PAGE.quiet(axes, "x")
-    axes.set_xlabel("models")
-    told = "; ".join(f"{name}: {count}" for name, count, _ in steps)
-    return svg_of(figure, f"From files to reductions. {told}", "funnel")
+        by = f"{method}: " if several else ""
+        steps.append((f"{by}some reduce", some, "strong", _table_link(result="reduces")))
+        steps.append((f"{by}all reduce", every, "stronger", _table_link(result="every")))
+    rows = []
+    for name, count, css, link in steps:
+        share = f" ({count / found.files:.0%})" if found.files else ""
+        title = f"{name}: {count} of {found.files} files{share}"
+        rows.append(Bar(name, [(count, css, title, link)], f"{count}{share}"))
+    told = "; ".join(f"{row.name}: {row.told}" for row in rows)
+    return both_forms(lambda form: bars(rows, f"From files to reductions, in models. {told}", form))
 
 
-def ratios_svg(found: SurveySummary, method: str) -> str:
-    """Histograms of reduced over original size, a panel for each class of kinetics, and lines by size of the model."""
-    by_kinetics: dict[str, list[tuple[float, int]]] = {}
+def ratios_svg(found: SurveySummary, method: str, settings: ChartSettings = CHARTS) -> str:
+    """Histograms of reduced over original size, a panel for each class of kinetics; the last bar is not reduced."""
+    by_kinetics: dict[str, list[float]] = {}
     for model in found.models.values():
         for row in model.rows:
             if row["method"] == method and row["ratio"] is not None and model.first["kinetics"]:
-                by_kinetics.setdefault(model.first["kinetics"], []).append((row["ratio"], row["original_size"]))
-    names = [name for name in _KINETICS_COLOURS if name in by_kinetics]
-    figure = PAGE.figure(2.9)
-    bins = np.linspace(0, 1, 21).tolist()
-    for k, name in enumerate(names):
-        axes = figure.add_subplot(1, len(names), k + 1)
-        values = np.array([ratio for ratio, _ in by_kinetics[name]])
-        smaller = values[values < 1]
-        axes.hist(smaller, bins=bins, color=_KINETICS_COLOURS[name], rwidth=0.9)
-        axes.bar([1.06], [int((values >= 1).sum())], width=0.045, color=GREY)
-        axes.set_xticks([0, 0.5, 1.06], ["0", "0.5", "not\nreduced"])
-        axes.set_title(f"{name}: {len(smaller):,} of {len(values):,} reduced", loc="left")
-        PAGE.quiet(axes, "y")
-        axes.set_xlabel("reduced / original size")
-        if k == 0:
-            axes.set_ylabel("observables")
-    label = "; ".join(f"{name}: {sum(r < 1 for r, _ in by_kinetics[name])} observables reduced" for name in names)
-    return svg_of(figure, f"Distribution of the reduced size over the original size. {label}", "ratios")
+                by_kinetics.setdefault(model.first["kinetics"], []).append(row["ratio"])
+    panels = []
+    for name in (name for name in _KINETICS if name in by_kinetics):
+        ratios = by_kinetics[name]
+        smaller = [ratio for ratio in ratios if ratio < 1]
+        counts, edges = np.histogram(smaller, bins=settings.bins, range=(0, 1))
+        bins = []
+        for low, up, count in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True):
+            title = f"{name}: {count:,} observables keep {low:.0%} to {up:.0%} of the states"
+            bins.append((low, up, count, title, _table_link(kinetics=name, error=0, share=f"{up:.2g}")))
+        width = 1 / settings.bins
+        left = len(ratios) - len(smaller)
+        title = f"{name}: {left:,} observables need every state"
+        bins.append((1 + width / 2, 1 + 3 * width / 2, left, title, _table_link(kinetics=name, result="remains")))
+        panels.append((f"{name}: {len(smaller):,} of {len(ratios):,} reduced", name, bins))
+    axis = Axis("reduced / original size", 0, 1 + 2 / settings.bins, at=(0, 0.2, 0.5, 1))
+    told = "; ".join(title for title, *_ in panels)
+    label = f"Distribution of the reduced size over the original size. {told}; the bar beyond 1 is what is not reduced"
+    return both_forms(lambda form: histograms(panels, axis, "observables", label, form))
 
 
-def sizes_svg(found: SurveySummary, method: str) -> str:
-    """Median and smallest reduced share of each model against its number of states."""
-    groups: dict[str, list[tuple[int, float]]] = {}
-    for model in found.models.values():
+def sizes_svg(found: SurveySummary, method: str, names: Mapping[str, str]) -> str:
+    """Median reduced share of each model against its number of states; ``names`` are those of the models' pages."""
+    marks = []
+    for file, model in found.models.items():
         ratios = [row["ratio"] for row in model.rows if row["method"] == method and row["ratio"] is not None]
         if ratios and model.first["kinetics"]:
-            groups.setdefault(model.first["kinetics"], []).append((model.size or 1, float(np.median(ratios))))
-    figure = PAGE.figure(3.6)
-    axes = figure.add_subplot()
-    _scatter(axes, groups)
-    axes.set_xscale("log")
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel("states of the model")
-    axes.set_ylabel("median of reduced / original size")
-    PAGE.quiet(axes)
-    return svg_of(figure, f"Median reduced share against number of states, {_count(groups)} models", "sizes")
+            size, share = model.size or 1, float(np.median(ratios))
+            title = f"{model.first['model_id']}: {_states(size)}, the median observable keeps {share:.0%}"
+            marks.append(Mark(size, share, model.first["kinetics"], title, _page_link(names[file])))
+    x = Axis.around("states of the model", (mark.x for mark in marks))
+    y = Axis("median of reduced / original size", 0, 1.04, at=(0, 0.2, 0.5, 1))
+    label = (
+        f"Median reduced share against number of states, {len(marks)} models; the table of models has the same links"
+    )
+    return both_forms(lambda form: scatter(marks, x, y, label, form))
 
 
-def times_svg(found: SurveySummary) -> str:
+def times_svg(found: SurveySummary, names: Mapping[str, str]) -> str:
     """Time in the process of each model against its number of states, both logarithmic."""
-    groups: dict[str, list[tuple[int, float]]] = {}
-    for model in found.models.values():
-        if model.first["kinetics"] and model.size and model.first["seconds_model"]:
-            groups.setdefault(model.first["kinetics"], []).append((model.size, model.first["seconds_model"]))
-    figure = PAGE.figure(3.6)
-    axes = figure.add_subplot()
-    _scatter(axes, groups)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("states of the model")
-    axes.set_ylabel("seconds for the whole model")
-    PAGE.quiet(axes)
-    return svg_of(figure, f"Time against number of states, {_count(groups)} models", "times")
+    marks = []
+    for file, model in found.models.items():
+        seconds = model.first["seconds_model"]
+        if model.first["kinetics"] and model.size and seconds:
+            title = f"{model.first['model_id']}: {_states(model.size)}, {_seconds(seconds)}"
+            marks.append(Mark(model.size, seconds, model.first["kinetics"], title, _page_link(names[file])))
+    x = Axis.around("states of the model", (mark.x for mark in marks))
+    y = Axis.around("seconds for the whole model", (mark.y for mark in marks))
+    label = f"Time against number of states, {len(marks)} models; the table of models has the same links"
+    return both_forms(lambda form: scatter(marks, x, y, label, form))
 
 
-def _count(groups: Mapping[str, Sequence[Any]]) -> int:
-    return sum(map(len, groups.values()))
+def curve_svg(model: ModelSummary, settings: ChartSettings = CHARTS) -> str:
+    """Sizes of one model at an exact answer and at 1, 5 and 10 % error: a line for observables that go together."""
+    together: dict[tuple[int | None, ...], list[str]] = {}
+    for observable in model.observables():
+        sizes = tuple(model.size_at(observable, error) for error in (0, *ERROR_PERCENTS))
+        if any(size is not None for size in sizes):
+            together.setdefault(sizes, []).append(observable)
+    lines = []
+    for sizes, group in sorted(together.items(), key=lambda item: len(item[1])):
+        points = [(float(k), float(size)) for k, size in enumerate(sizes) if size is not None]
+        told = " → ".join("?" if size is None else str(size) for size in sizes)
+        title = f"{some_names(group, settings.shown)}: {told} states"
+        lines.append(Curve(points, title, f"#{_anchor(model, group[0])}", len(group)))
+    words = ["exact", *(f"{error} %" for error in ERROR_PERCENTS)]
+    x = Axis("largest relative error", -0.15, len(words) - 0.85, at=range(len(words)), words=words)
+    y = Axis("states", 0, max(1, model.size or 1))
+    told = f"{len(lines)} lines for {sum(line.count for line in lines)} observables of a model of {_states(model.size)}"
+    return both_forms(lambda form: curves(lines, x, y, f"Size against error: {told}", form))
 
 
-def _scatter(axes: Axes, groups: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    for name, colour in _KINETICS_COLOURS.items():
-        if name in groups:
-            x, y = zip(*groups[name], strict=True)
-            axes.plot(x, y, _MARKS[name], color=colour, markersize=4, alpha=0.65, markeredgewidth=0, label=name)
-    if groups:
-        PAGE.legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+def _states(count: int | None) -> str:
+    return "1 state" if count == 1 else f"{count} states"
+
+
+def _page_link(page: str) -> str:
+    return f"models/{quote(page)}"
+
+
+def _anchor(model: ModelSummary, observable: str) -> str:
+    """The row of an observable in the table of its model's page."""
+    return f"o{model.observables().index(observable)}"
 
 
 # -- Small pictures of trajectories, written as SVG by hand -----------------------------------------
@@ -415,6 +545,14 @@ _OUTCOMES: Final = {
 }
 
 
+_GROUPS: Final = {
+    "read": "readable as SBML",
+    "ode": "ODE systems",
+    "reduces": "some or all reduce",
+    "remains": "not all reduce",
+}
+
+
 def write_survey_page(
     folder: Path,
     identity: Mapping[str, Any],
@@ -459,9 +597,38 @@ def write_survey_page(
     for leftover in {path.name for path in (folder / "models").glob("*.html")} - set(names.values()):
         _remove(folder / "models" / leftover)
     page = folder / "index.html"
-    content = _index_content(found, identity, names)
+    _write(folder / _CSV, _csv(rows))
+    content = _index_content(found, identity, names, _data_files(folder))
     _write(page, jinja.get_template("survey_index.html").render(version=__version__, **content))
     return page
+
+
+_CSV: Final = "survey.csv"
+_CSV_COLUMNS: Final = (
+    *"file model_id sha256 observable method outcome reason kinetics original_size reduced_size ratio exact".split(),
+    *(f"size_at_{error}_percent" for error in ERROR_PERCENTS),
+    *"worst_error max_relative_error seconds_model".split(),
+)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Sizes and codes of all rows, for spreadsheets; the rest is in the Parquet files."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    writer.writerows([_cell(row[name]) for name in _CSV_COLUMNS] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A value that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+
+
+def _data_files(folder: Path) -> list[str]:
+    """The files with the rows, as links; parts of a survey that is at work are not told one by one."""
+    shards = sorted(path.name for path in folder.glob("*.parquet"))
+    return shards + (["parts/"] if any(folder.glob("parts/*.parquet")) else [])
 
 
 def _write(path: Path, text: str) -> None:
@@ -491,7 +658,9 @@ def _page_names(models: Sequence[str]) -> dict[str, str]:
 # -- index -----------------------------------------------------------------------------------------------------------
 
 
-def _index_content(found: SurveySummary, identity: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _index_content(
+    found: SurveySummary, identity: Mapping[str, Any], names: Mapping[str, str], data: Sequence[str]
+) -> dict[str, Any]:
     methods = list(found.reducible)
     first = methods[0] if methods else ""
     some, every = found.reducible.get(first, (0, 0))
@@ -503,13 +672,20 @@ def _index_content(found: SurveySummary, identity: Mapping[str, Any], names: Map
         "first": first,
         "some": some,
         "every": every,
+        "errors": list(ERROR_PERCENTS) if found.approximated else [],
+        "shares": CHARTS.shares[:-1],
+        "data": data,
+        "csv": _CSV,
+        "key": _KEY,
+        "gains": gains_svg(found),
         "funnel": funnel_svg(found),
         "ratios": [(method, ratios_svg(found, method)) for method in methods],
-        "sizes": [(method, sizes_svg(found, method)) for method in methods],
-        "times": times_svg(found),
+        "sizes": [(method, sizes_svg(found, method, names)) for method in methods],
+        "times": times_svg(found, names),
         "by_kinetics": found.by_kinetics,
         "rows": rows,
         "outcomes": [(key, text) for key, text in _OUTCOMES.items() if any(row["result"] == key for row in rows)],
+        "groups": _GROUPS,
         "kinetics": [k for k in ("polynomial", "rational", "analytic") if any(row["kinetics"] == k for row in rows)],
         "reasons": _reasons(found, names),
         "observe_each": identity.get("observe") == "each",
@@ -533,7 +709,19 @@ def _index_row(file: str, model: ModelSummary, methods: Sequence[str], page: str
         "kinetics": model.first["kinetics"] or "",
         "size": model.size,
         "cells": cells,
+        "shares": {error: _share_text(model.best_share(error)) for error in (0, *ERROR_PERCENTS)},
+        "sizes": {error: model.best_size(error) for error in (0, *ERROR_PERCENTS)},
         "result": best,
+        "groups": [
+            name
+            for name, holds in {
+                "read": model.first["level"] is not None,
+                "ode": model.supported,
+                "reduces": best in ("every", "some"),
+                "remains": best in ("some", "none") and model.supported,
+            }.items()
+            if holds
+        ],
         "result_text": _OUTCOMES.get(best, best),
         "reason": reasons[0] if reasons else "",
         "seconds": model.first["seconds_model"],
@@ -558,6 +746,10 @@ def _reasons(found: SurveySummary, names: Mapping[str, str]) -> list[dict[str, A
             }
         )
     return out
+
+
+def _share_text(share: float | None) -> str:
+    return "" if share is None else f"{share:.4f}"
 
 
 def _clip(text: str, length: int) -> str:
@@ -588,6 +780,7 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any], settings: S
         ("time", _seconds(first["seconds_model"])),
     ]
     drawn = [row for row in model.rows if row.get("trajectory_time")][: settings.panels]
+    approximated = any(row["exact"] is False for row in model.rows)
     return {
         "id": first["model_id"],
         "name": first["name"],
@@ -597,6 +790,9 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any], settings: S
         "problem": first["message"] if first["observable"] is None else None,
         "problem_code": first["reason"],
         "rows": _model_rows(model, settings.text),
+        "errors": list(ERROR_PERCENTS) if approximated else [],
+        "curve": curve_svg(model) if approximated else "",
+        "allowed": _allowed(model) if approximated else [],
         "checked": bool(identity.get("check")),
         "several": len(model.by_method) > 1,
         "summary": [(m, model.reduced(m), model.asked(m), model.best.get(m)) for m in model.by_method],
@@ -604,9 +800,24 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any], settings: S
     }
 
 
+def _allowed(model: ModelSummary) -> list[tuple[str, list[str]]]:
+    """Which observables need the fewest states, at an exact answer and at each error."""
+    told = []
+    for error in (0, *ERROR_PERCENTS):
+        known = {name: size for name in model.observables() if (size := model.size_at(name, error)) is not None}
+        smaller = [name for name, size in known.items() if size < (model.size or 0)]
+        least = min(known.values(), default=0)
+        best = [name for name, size in known.items() if size == least and name in smaller]
+        name = "exact" if not error else f"{error} % error"
+        what = f"{len(smaller)} of {len(known)} observables allow fewer states"
+        told.append((f"{name}: {what}" + (f"; {_states(least)} for" if best else ""), best))
+    return told
+
+
 def _model_rows(model: ModelSummary, room: int) -> list[dict[str, Any]]:
     """Rows of the table; what a lumping consists of is told once for all observables that share it."""
     told: dict[tuple[str, str, str], str] = {}
+    anchors = {name: f"o{k}" for k, name in enumerate(model.observables())}  # the first row of each
     rows = []
     for row in model.rows:
         if row["observable"] is None:
@@ -626,6 +837,8 @@ def _model_rows(model: ModelSummary, room: int) -> list[dict[str, Any]]:
         rows.append(
             {
                 "observable": row["observable"],
+                "anchor": anchors.pop(row["observable"], None),
+                "sizes": [row[f"size_at_{error}_percent"] for error in ERROR_PERCENTS],
                 "method": row["method"],
                 "outcome": row["outcome"],
                 "size": row["reduced_size"],

@@ -13,6 +13,7 @@ its row says so, and the next run looks at it again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import queue
@@ -20,6 +21,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -169,6 +171,7 @@ def run_on_dask(
         message = "--scheduler needs Dask: pip install 'sbmlump[dask]'"
         raise UsageError(Reason("dask-missing", message)) from error
     _reachable(scheduler, protocol, host, port, settings)
+    _greeted(scheduler, settings)
     with _connected(Client, scheduler, settings) as client:
         _preflight(client, scheduler, tasks, settings)
         yield from _Cluster(client, scheduler, tasks, settings).rows()
@@ -209,6 +212,42 @@ def _no_answer(scheduler: str, error: BaseException | str) -> Reason:
     )
 
 
+def _greeted(scheduler: str, settings: DaskSettings) -> None:
+    """Whether it is a scheduler that listens there.
+
+    Dask's client waits for ever for something that takes the connection and says nothing.
+
+    Raises
+    ------
+    LimitError
+        Code ``no-scheduler``.
+    """
+    from dask.distributed import Security
+    from distributed.comm import connect
+
+    async def identity() -> Any:
+        arguments = Security().get_connection_args("client")
+        connection = await connect(scheduler, timeout=settings.connect, **arguments)
+        try:
+            await connection.write({"op": "identity", "n_workers": 0, "reply": True})
+            return await connection.read()
+        finally:
+            connection.abort()
+
+    async def in_time() -> Any:
+        return await asyncio.wait_for(identity(), settings.connect)
+
+    try:
+        with ThreadPoolExecutor(1) as pool:  # the caller may be a notebook, whose thread has a loop already
+            answer = pool.submit(asyncio.run, in_time()).result()
+    except (OSError, ImportError, ValueError, TypeError, RuntimeError, MemoryError, AssertionError) as error:
+        # whatever listens there may be no scheduler, or one of another version or protocol
+        raise LimitError(_no_answer(scheduler, error)) from error
+    kind = answer.get("type") if isinstance(answer, dict) else None
+    if kind != "Scheduler":
+        raise LimitError(_no_answer(scheduler, f"what listens there is {kind or 'something else'}"))
+
+
 @contextmanager
 def _connected(kind: type[Client], scheduler: str, settings: DaskSettings) -> Iterator[Client]:
     """A client of the scheduler, which is left within a bounded time also where the scheduler is gone.
@@ -221,8 +260,7 @@ def _connected(kind: type[Client], scheduler: str, settings: DaskSettings) -> It
     try:
         # a scheduler that is lost later is looked for as long as this, too
         client = kind(scheduler, timeout=settings.connect, set_as_default=False)
-    except (OSError, ImportError, ValueError, TypeError, RuntimeError, MemoryError) as error:
-        # whatever listens there may be no scheduler, or one of another version or protocol
+    except (OSError, ImportError, ValueError, TypeError, RuntimeError) as error:
         raise LimitError(_no_answer(scheduler, error)) from error
     try:
         yield client

@@ -21,6 +21,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       };
       const rows = [...table.tBodies[0].rows].sort(compare);
       table.tBodies[0].append(...rows);
+      table.dispatchEvent(new CustomEvent("sorted", { detail: { column, up } }));
     });
   });
 }
