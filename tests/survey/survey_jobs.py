@@ -130,3 +130,23 @@ def timeless(rows):
         {key: value for key, value in row.items() if not key.startswith("seconds") and key != "peak_memory_mb"}
         for row in rows
     ]
+
+
+def one_by_one():
+    """Settings whose method goes through observables one after the other, in a process that may die at each."""
+    from sbmlump.survey import Settings
+
+    return Settings(methods=("forward-equivalence",))
+
+
+def changes_and_dies_at_b(task, skip, emit):
+    """The real job; while it is at B, the file changes and the process crashes."""
+    from sbmlump.survey import Begun
+
+    def listen(message):
+        emit(message)
+        if isinstance(message, Begun) and message.pair[0] == "B":
+            task.model.path.write_text(chain("another"), encoding="utf-8")
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+    survey_model(task, skip, listen)
