@@ -55,7 +55,7 @@ class ChartForm:
 #: The width of the text of a page, and that of a phone held upright, where 14 units stay 14 pixels.
 FORMS: Final = (
     ChartForm("wide", 720, 270, 190, 12, 46, 16, 30, True, 9, 3.4),
-    ChartForm("phone", 340, 260, 150, 12, 46, 14, 46, False, 5, 4.2),
+    ChartForm("phone", 340, 260, 186, 12, 46, 14, 46, False, 5, 4.2),
 )
 
 

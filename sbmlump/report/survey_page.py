@@ -320,11 +320,14 @@ class ChartSettings:
         Of a histogram of the same share.
     shown : int
         Observables that a title names.
+    lines : int
+        Of the curves of a model: those of most observables, as many as can be told apart.
     """
 
     shares: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0)
     bins: int = 20
     shown: int = 12
+    lines: int = 40
 
 
 CHARTS: Final = ChartSettings()
@@ -402,7 +405,7 @@ def ratios_svg(found: SurveySummary, method: str, settings: ChartSettings = CHAR
         left = len(ratios) - len(smaller)
         title = f"{name}: {left:,} observables need every state"
         bins.append((1 + width / 2, 1 + 3 * width / 2, left, title, _table_link(kinetics=name, result="remains")))
-        panels.append((f"{name}: {len(smaller):,} of {len(ratios):,} reduced", name, bins))
+        panels.append((f"{name}: {len(smaller):,} of {len(ratios):,}", name, bins))
     axis = Axis("reduced / original size", 0, 1 + 2 / settings.bins, at=(0, 0.2, 0.5, 1))
     told = "; ".join(title for title, *_ in panels)
     label = f"Distribution of the reduced size over the original size. {told}; the bar beyond 1 is what is not reduced"
@@ -448,7 +451,7 @@ def curve_svg(model: ModelSummary, settings: ChartSettings = CHARTS) -> str:
         if any(size is not None for size in sizes):
             together.setdefault(sizes, []).append(observable)
     lines = []
-    for sizes, group in sorted(together.items(), key=lambda item: len(item[1])):
+    for sizes, group in sorted(together.items(), key=lambda item: len(item[1]))[-settings.lines :]:
         points = [(float(k), float(size)) for k, size in enumerate(sizes) if size is not None]
         told = " → ".join("?" if size is None else str(size) for size in sizes)
         title = f"{some_names(group, settings.shown)}: {told} states"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import json
 import re
 import shutil
@@ -64,6 +66,94 @@ def test_offline_and_complete(survey):
     assert "polyline" in (survey.parent / "models" / "every.html").read_text(encoding="utf-8")
 
 
+class Charts(HTMLParser):
+    """Shapes of charts outside links, and links without a title."""
+
+    def __init__(self):
+        super().__init__()
+        self.chart = self.link = False
+        self.links, self.bare, self.untitled, self.boxes = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "svg" and given.get("class") == "links":
+            self.chart = True
+            self.boxes.append(given["viewbox"])
+        if self.chart and tag == "a":
+            self.link, self.title = given["href"], False
+            self.links.append(given["href"])
+        if self.chart and tag == "title":
+            self.title = True
+        if self.chart and tag in ("rect", "circle", "path", "polyline"):
+            if not self.link:
+                self.bare.append(self.get_starttag_text())
+            elif not self.title:
+                self.untitled.append(self.link)
+
+    def handle_endtag(self, tag):
+        if tag == "a":
+            self.link = False
+        if tag == "svg":
+            self.chart = False
+
+
+def charts(page):
+    found = Charts()
+    found.feed(page.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_mark_is_a_link_with_a_title(survey):
+    found = charts(survey)
+    assert len(found.boxes) == 10  # five charts, each for wide pages and for phones
+    assert {int(box.split()[2]) for box in found.boxes} == {720, 340}
+    assert (found.bare, found.untitled) == ([], [])
+    assert "models/every.html" in found.links
+    assert "#models?result=every" in found.links
+    targets = set(re.findall(r'id="([^"]+)"', survey.read_text(encoding="utf-8")))
+    for link in found.links:
+        file, _, place = link.partition("#")
+        assert (survey.parent / file).exists()
+        assert not place or place.split("?")[0] in targets
+
+
+def test_sizes_at_errors(tmp_path):
+    """Exact sizes beside those at 1, 5 and 10 %, on the first chart and on the model's page."""
+    rows = [row("m", name, "reduced", 3, size_at_1_percent=3, size_at_5_percent=3, size_at_10_percent=3, exact=True)
+            for name in "AB"]  # fmt: skip
+    rows.append(Row("m.xml", "m", "0" * 64, "A", "approximate", "reduced", original_size=4, reduced_size=2, ratio=0.5,
+                    exact=False, worst_error=0.03, size_at_5_percent=2, size_at_10_percent=1, kinetics="polynomial",
+                    level=3, seconds_model=1.0))  # fmt: skip
+    write_part(tmp_path, rows)
+    page = write_survey_page(tmp_path, IDENTITY, read_rows(tmp_path))
+    found = summarise(read_rows(tmp_path))
+    assert [sorted(size for size, _ in found.sizes(error)) for error in (0, 1, 5, 10)] == [
+        [3, 3],
+        [3, 3],
+        [2, 3],
+        [1, 3],
+    ]
+    assert (found.observables, found.answered, found.reduced) == (2, 2, 2)
+    text = page.read_text(encoding="utf-8")
+    assert "What one gets for 1 %" in text
+    assert "5 % error: 1 of 2 observables keep at most 50% of the states" in text
+    model = tmp_path / "models" / "m.html"
+    assert "A: 3 → 3 → 2 → 1 states" in model.read_text(encoding="utf-8")
+    assert set(charts(model).links) == {"#o0", "#o1"}
+    assert 'id="o0"' in model.read_text(encoding="utf-8")
+
+
+def test_the_data_beside_the_page(survey):
+    text = survey.read_text(encoding="utf-8")
+    assert 'href="survey.csv"' in text
+    with (survey.parent / "survey.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(r["file"], r["observable"], r["reduced_size"]) for r in rows][1:3] == [
+        ("every.xml", "A", "1"),
+        ("every.xml", "B", "2"),
+    ]
+
+
 def test_accessible(survey):
     class Checker(HTMLParser):
         def __init__(self):
@@ -76,6 +166,10 @@ def test_accessible(survey):
                 self.problems.append("no language")
             if tag == "svg" and not given.get("aria-label"):
                 self.problems.append("a picture without a label")
+            if "scroll" in given.get("class", "").split() and not (
+                given.get("tabindex") == "0" and given["aria-label"]
+            ):
+                self.problems.append("what scrolls and cannot be reached by keyboard")
             if tag == "th" and not given.get("scope"):
                 self.problems.append("a head without scope")
 
@@ -103,6 +197,11 @@ window.addEventListener("load", () => {
   set("filter-text", "delay"); out.push(shown()); set("filter-text", "");
   const head = document.querySelectorAll("#models-table thead th button")[5];
   head.click(); out.push(shown()); head.click(); out.push(shown());
+  out.push(location.hash);
+  set("filter-kinetics", "polynomial"); out.push(location.hash); set("filter-kinetics", "");
+  location.hash = "#models?result=remains&sort=0&order=descending"; window.dispatchEvent(new Event("hashchange"));
+  out.push(shown()); location.hash = "#models?error=0&share=0.25"; window.dispatchEvent(new Event("hashchange"));
+  out.push(shown()); out.push(document.querySelector(".chart.phone").offsetHeight === 0);
   document.body.dataset.probe = JSON.stringify({ out, wrong: window.wrong });
 });
 </script></head>"""
@@ -117,11 +216,16 @@ window.addEventListener("load", () => {
     assert "CONSOLE" not in done.stderr, done.stderr
     found = re.search(r'data-probe="([^"]*)"', done.stdout)
     assert found, done.stderr[-2000:]
-    told = json.loads(found[1].replace("&quot;", '"'))
+    told = json.loads(html.unescape(found[1]))
     assert told["wrong"] == []
     assert told["out"][:4] == ["bad,every,none,page,some", "some", "every", "bad"]
     assert told["out"][4].split(",")[:3] == ["every", "some", "none"]
     assert told["out"][5] == "none,some,every,bad,page"  # what is not known comes last either way
+    assert told["out"][6:8] == [
+        "#models?sort=5&order=descending",
+        "#models?kinetics=polynomial&sort=5&order=descending",
+    ]
+    assert told["out"][8:] == ["some,none", "every", True]
     shot = tmp_path / "page.png"
     picture = [*command[:-2], f"--screenshot={shot}", survey.as_uri()]
     subprocess.run(picture, capture_output=True, timeout=120, check=True)
