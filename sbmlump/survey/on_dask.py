@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import multiprocessing
 import queue
 import re
@@ -257,18 +258,33 @@ def _connected(kind: type[Client], scheduler: str, settings: DaskSettings) -> It
     LimitError
         Code ``no-scheduler``.
     """
+    with _quiet():
+        try:
+            # a scheduler that is lost later is looked for as long as this, too
+            client = kind(scheduler, timeout=settings.connect, set_as_default=False)
+        except (OSError, ImportError, ValueError, TypeError, RuntimeError) as error:
+            raise LimitError(_no_answer(scheduler, error)) from error
+        try:
+            yield client
+        except OSError as error:  # what Dask raises where a connection breaks or is waited for too long
+            raise LimitError(_no_answer(scheduler, error)) from error
+        finally:
+            with suppress(OSError, RuntimeError):
+                client.close(timeout=settings.leave)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the log of Dask's client, which prints a traceback of each try to reach a scheduler that is gone."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("distributed", "asyncio")]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        # a scheduler that is lost later is looked for as long as this, too
-        client = kind(scheduler, timeout=settings.connect, set_as_default=False)
-    except (OSError, ImportError, ValueError, TypeError, RuntimeError) as error:
-        raise LimitError(_no_answer(scheduler, error)) from error
-    try:
-        yield client
-    except OSError as error:  # what Dask raises where a connection breaks or is waited for too long
-        raise LimitError(_no_answer(scheduler, error)) from error
+        yield
     finally:
-        with suppress(OSError, RuntimeError):
-            client.close(timeout=settings.leave)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 # -- what is looked at before anything is submitted --------------------------------------------------
@@ -357,8 +373,9 @@ def _lacks(answer: Any) -> str | None:
     here, there = library_versions(), answer["versions"]
     different = [name for name in MUST_AGREE if here[name] != there.get(name)]
     if different == ["source"]:
-        commits = f"commit {_short(there.get('commit'))} there, {_short(here.get('commit'))} here"
-        return f"has another state of sbmlump {__version__} ({commits}); install the same there"
+        name = "commit" if "commit" in here and "commit" in there else "source"
+        states = f"{name} {there.get(name, 'unknown')[:12]} there, {here[name][:12]} here"
+        return f"has another state of sbmlump {__version__} ({states}); install the same there"
     told = [f"{name} {there.get(name)}, not {here[name]}" for name in different if name != "source"]
     if told:
         return f"has {'; '.join(told)}; install the same there"
@@ -369,10 +386,6 @@ def _lacks(answer: Any) -> str | None:
 
 
 _SAME_PATH: Final = "the store must be under the same path on every worker"
-
-
-def _short(commit: str | None) -> str:
-    return "unknown" if commit is None else commit[:12]
 
 
 # -- models on their way -----------------------------------------------------------------------------
@@ -424,19 +437,22 @@ class _Cluster:
 
     def rows_of(self, future: Future, task: Task) -> tuple[Row, ...] | None:
         """What came of a model; ``None`` if it was sent once more."""
-        if future.status == "finished":
-            result = future.result()
-            if isinstance(result, Reason):
-                raise LimitError(result)
-            return None if self.sent_elsewhere(task, result[0]) else result
-        from dask.distributed import KilledWorker
+        from dask.distributed import CancelledError, KilledWorker
 
+        if future.status == "finished":
+            # the connection may break now, or the worker that holds the result go away
+            with suppress(OSError, CancelledError):
+                result = future.result(timeout=self.settings.answer)
+                if isinstance(result, Reason):
+                    raise LimitError(result)
+                return None if self.sent_elsewhere(task, result[0]) else result
         # an exception is asked for only where there is one: that of a future that was cancelled is none of ours
         error = future.exception() if future.status == "error" else None
         if error is not None and not isinstance(error, KilledWorker):
             raise _unfit(self.scheduler, error)
-        if error is None:
-            self.reconnected()
+        if error is None and self.reconnected():
+            self.submit(task)
+            return None
         self.tries[task.model.file] += 1
         if self.tries[task.model.file] > self.settings.retries:
             return (_lost(task, error),)
@@ -484,19 +500,21 @@ class _Cluster:
         if now - self.peopled > self.settings.first_worker:
             raise LimitError(_no_workers(self.scheduler, self.settings))
 
-    def reconnected(self) -> None:
-        """Wait for the connection, where that is why models were given up.
+    def reconnected(self) -> bool:
+        """Wait for the connection, where that may be why models were given up; whether it was.
 
         Raises
         ------
         LimitError
             Code ``no-scheduler``.
         """
-        begin = time.monotonic()
+        begin, lost = time.monotonic(), False
         while self.client.status != "running":
+            lost = True
             if self.client.status == "closed" or time.monotonic() - begin > self.settings.gone:
                 raise LimitError(self.gone())
             time.sleep(self.settings.look)
+        return lost
 
     def gone(self) -> Reason:
         """What is said where the scheduler is lost."""

@@ -24,7 +24,7 @@ IDENTITY = {
 def row(model, observable, outcome, size=None, **rest):
     base = {"original_size": 4, "kinetics": "polynomial", "seconds_model": 0.5, "level": 3, "version": 1}
     ratio = None if size is None else size / 4
-    values = {**base, "reduced_size": size, "ratio": ratio, **rest}
+    values = {**base, "reduced_size": size, "ratio": ratio, "exact": None if size is None else True, **rest}
     return Row(f"{model}.xml", model, "0" * 64, observable, "exact", outcome, **values)
 
 
