@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,3 +146,28 @@ def test_shards_at_once(tmp_path):
     assert len(list((tmp_path / "out" / "models").iterdir())) == 8
     assert "of 8 models" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert not (tmp_path / "out" / "parts").exists()
+
+
+@pytest.mark.slow
+def test_the_recipe_for_a_job_array(tmp_path):
+    """The script of the documentation, run as Slurm runs it, but one task after the other."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "survey.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```sh\n(#!/bin/sh\n.*?)```", text, flags=re.DOTALL)
+    jobs.write_models(tmp_path / "models", [f"m{k}" for k in range(4)])
+    program = tmp_path / "bin" / "sbmlump"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c 'from sbmlump.cli import main; raise SystemExit(main())' \"$@\"\n"
+    )
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    for task in ("1", "2"):
+        array = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_COUNT": "2"}
+        done = subprocess.run(
+            ["sh", "-c", script], cwd=tmp_path, env={**environment, **array}, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    names = [path.name for path in result_files(tmp_path / "results")]
+    assert names == ["shard-0001-of-0002.parquet", "shard-0002-of-0002.parquet"]
+    assert len({row["file"] for row in read_rows(tmp_path / "results")}) == 4
+    assert run_command(["survey-report", str(tmp_path / "results")]) == 0
