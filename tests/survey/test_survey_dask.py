@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +15,19 @@ import pytest
 import survey_jobs as jobs
 
 import sbmlump
-from sbmlump.errors import LimitError
-from sbmlump.survey import Settings, SurveyRequest, Task, read_rows, run_survey
+from sbmlump.cli import run as run_command
+from sbmlump.errors import LimitError, UsageError
+from sbmlump.survey import (
+    DaskSettings,
+    Settings,
+    SurveyRequest,
+    Task,
+    library_versions,
+    read_rows,
+    run_on_dask,
+    run_survey,
+    scheduler_address,
+)
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
@@ -66,7 +79,7 @@ def cluster(tmp_path):
     with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
         address = client.scheduler.address
-    yield address, workers
+    yield address, workers, started[0]
     for process in started:
         process.kill()
     for process in started:
@@ -75,7 +88,7 @@ def cluster(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_is_killed(tmp_path, cluster):
-    address, workers = cluster
+    address, workers, _ = cluster
     names = [f"m{k}" for k in range(12)]
     models = jobs.write_models(tmp_path / "in", names)
     killed = []
@@ -95,7 +108,7 @@ def test_a_worker_is_killed(tmp_path, cluster):
 
 def test_a_worker_that_cannot_do_the_job_ends_the_survey(tmp_path, cluster):
     """Rows about the cluster must not stand for rows about models."""
-    address, _ = cluster
+    address, *_ = cluster
     models = jobs.write_models(tmp_path / "in", ["here", "away"])
     models[1].path.rename(tmp_path / "away.xml")
     request = SurveyRequest(models, tmp_path / "out", scheduler=address)
@@ -118,9 +131,85 @@ def test_another_version_on_a_worker(tmp_path):
 
 
 def test_no_scheduler(tmp_path):
-    from sbmlump.survey import DaskSettings, run_on_dask
-
     models = jobs.write_models(tmp_path / "in", ["one"])
     with pytest.raises(LimitError) as caught:
         list(run_on_dask("tcp://127.0.0.1:9", [Task(models[0], None, Settings())], DaskSettings(connect=1)))
+    assert caught.value.reasons[0].code == "no-scheduler"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "tcp://127.0.0.1:0", "foo://127.0.0.1:8786", "a b:1"],
+)
+def test_what_is_no_address(address):
+    with pytest.raises(UsageError) as caught:
+        scheduler_address(address)
+    assert caught.value.reasons[0].code == "bad-scheduler"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8786", "tcp://host:8786", "tls://host.example:1", "tcp://[::1]:8786"])
+def test_what_is_an_address(address):
+    assert scheduler_address(address) == address
+
+
+def test_a_scheduler_file(tmp_path):
+    file = tmp_path / "scheduler.json"
+    for content in ("", "{", "[]", "{}", '{"address": 5}'):
+        file.write_text(content)
+        with pytest.raises(UsageError) as caught:
+            scheduler_address(None, file)
+        assert caught.value.reasons[0].code == "bad-scheduler-file"
+    file.write_text(json.dumps({"address": "tcp://127.0.0.1:8786", "type": "Scheduler"}))
+    assert scheduler_address(None, file) == "tcp://127.0.0.1:8786"
+    with pytest.raises(UsageError):
+        scheduler_address("tcp://127.0.0.1:8786", file)
+
+
+def one_task(tmp_path):
+    return [Task(jobs.write_models(tmp_path / "in", ["one"])[0], None, Settings())]
+
+
+def test_what_takes_the_connection_and_says_nothing(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(LimitError) as caught:
+        list(run_on_dask(f"tcp://127.0.0.1:{server.getsockname()[1]}", one_task(tmp_path), DaskSettings(connect=1)))
+    assert caught.value.reasons[0].code == "no-scheduler"
+
+
+def test_tls_without_certificates(tmp_path):
+    with pytest.raises(UsageError, match=r"distributed\.comm\.tls\.ca-file") as caught:
+        list(run_on_dask("tls://127.0.0.1:9", one_task(tmp_path)))
+    assert caught.value.reasons[0].code == "no-certificates"
+
+
+def test_what_a_worker_lacks():
+    from sbmlump.survey.on_dask import _lacks, _probe
+
+    own = _probe()([__file__])
+    assert _lacks(own) is None
+    assert own["versions"] == dict(library_versions())
+    assert "does not see /nowhere" in _lacks(_probe()(["/nowhere"]))
+    assert "cannot run sbmlump" in _lacks({**own, "error": "ModuleNotFoundError: No module named 'sbmlump'"})
+    assert "libsbml 1.0, not" in _lacks({**own, "versions": {**own["versions"], "libsbml": "1.0"}})
+    assert "another state of sbmlump" in _lacks({**own, "versions": {**own["versions"], "source": "0" * 64}})
+    assert "cannot say what it has" in _lacks(AttributeError("old"))
+
+
+@pytest.mark.slow
+def test_a_cluster_that_goes_away(tmp_path, cluster):
+    """Without workers, and then without a scheduler: a sentence each, within the time that is given."""
+    address, workers, scheduler = cluster
+    tasks = [Task(model, None, Settings()) for model in jobs.write_models(tmp_path / "in", ["a", "b", "c", "d"])]
+    rows = run_on_dask(address, tasks, DaskSettings(connect=3, first_worker=3, look=0.2))
+    next(rows)
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    with pytest.raises(LimitError) as caught:
+        list(rows)
+    assert caught.value.reasons[0].code == "no-workers"
+    assert run_command(["survey", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--scheduler", "x", "--json"]) == 2
+    scheduler.kill()
+    scheduler.wait()
+    with pytest.raises(LimitError) as caught:
+        list(run_on_dask(address, tasks, DaskSettings(connect=3)))
     assert caught.value.reasons[0].code == "no-scheduler"
