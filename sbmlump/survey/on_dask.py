@@ -66,10 +66,12 @@ class DaskSettings:
         Workers that a model may lose, each after as many tries of Dask itself.
     longest_list : int
         Bytes of a scheduler file that are read.
+    shown : int
+        Workers that a message names.
     """
 
     connect: float = 20.0
-    first_worker: float = 45.0
+    first_worker: float = 55.0
     answer: float = 60.0
     gone: float = 60.0
     look: float = 1.0
@@ -77,6 +79,10 @@ class DaskSettings:
     files: int = 100
     retries: int = 3
     longest_list: int = 1 << 20
+    shown: int = 4
+
+
+_UNFIT: Final = "worker-unfit"
 
 
 # -- the address of a scheduler ----------------------------------------------------------------------
@@ -318,13 +324,21 @@ def _preflight(client: Client, scheduler: str, tasks: Sequence[Task], settings: 
         answers, others = client.sync(asked, callback_timeout=settings.answer)
     except TimeoutError as error:
         message = f"the workers of {scheduler} do not say what they have within {settings.answer:g} s; restart them"
-        raise LimitError(Reason("worker-unfit", message)) from error
+        raise LimitError(Reason(_UNFIT, message)) from error
     lacking = {address: f"runs Python {_minor(python)}; {_SAME}" for address, python in others.items()}
     lacking |= {address: what for address, answer in answers.items() if (what := _lacks(answer))}
-    if lacking:
-        raise LimitError(
-            [Reason("worker-unfit", f"the Dask worker {name} {what}", name) for name, what in sorted(lacking.items())]
-        )
+    together: dict[str, list[str]] = {}
+    for address, what in sorted(lacking.items()):
+        together.setdefault(what, []).append(address)
+    if together:
+        raise LimitError([_unfit_workers(names, what, settings) for what, names in together.items()])
+
+
+def _unfit_workers(names: Sequence[str], what: str, settings: DaskSettings) -> Reason:
+    """One sentence for all workers that lack the same."""
+    if len(names) == 1:
+        return Reason(_UNFIT, f"the Dask worker {names[0]} {what}", names[0])
+    return Reason(_UNFIT, f"each of {len(names)} Dask workers ({some_names(names, settings.shown)}) {what}", names[0])
 
 
 _SAME: Final = "workers need what is installed here"
@@ -523,9 +537,6 @@ class _Cluster:
             "start it, and run the same command again"
         )
         return Reason("no-scheduler", message)
-
-
-_UNFIT: Final = "worker-unfit"
 
 
 def _unfit(scheduler: str, error: BaseException) -> LimitError:
