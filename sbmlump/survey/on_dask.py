@@ -14,6 +14,7 @@ its row says so, and the next run looks at it again.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import multiprocessing
@@ -289,6 +290,7 @@ def _quiet() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()  # tasks whose exceptions nobody asked for are told of when they are removed
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
 
