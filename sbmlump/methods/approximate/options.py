@@ -61,7 +61,7 @@ class ApproximateOptions(Method):
         bool, Option(FLAG, "disjoint lumps with non-negative weights: the lifted state stays non-negative.")
     ] = False
     bound: Annotated[bool, Option(FLAG, "report the published bound of the error (Theorem 3), too.")] = False
-    # searches on published models of up to 90 states take 5 to 60 units, a unit about a second
+    # a unit is one to two seconds of compiled integration; searches on published models take 0.3 to 10 units
     work: Annotated[
         float,
         Option(
@@ -70,7 +70,7 @@ class ApproximateOptions(Method):
             "N",
             default_of_method=True,
         ),
-    ] = 60.0
+    ] = 6.0
 
     @property
     def balances(self) -> bool:
