@@ -61,16 +61,16 @@ class ApproximateOptions(Method):
         bool, Option(FLAG, "disjoint lumps with non-negative weights: the lifted state stays non-negative.")
     ] = False
     bound: Annotated[bool, Option(FLAG, "report the published bound of the error (Theorem 3), too.")] = False
-    # a unit is one to two seconds of compiled integration; searches on published models take 0.3 to 10 units
+    # a unit is two to three seconds of compiled integration; more found the same sizes on models of 10 to 20 states
     work: Annotated[
         float,
         Option(
             POSITIVE,
-            "units of work that the search may do, about a second each; --refine allows as many again.",
+            "units of work that the search may do, some seconds each; --refine allows as many again.",
             "N",
             default_of_method=True,
         ),
-    ] = 6.0
+    ] = 3.0
 
     @property
     def balances(self) -> bool:
