@@ -438,10 +438,10 @@ def test_output_is_replaced_whole_or_not_at_all(sbmlump, model, tmp_path):
     out = tmp_path / "out" / "r.xml"
     out.parent.mkdir()
     out.write_text("precious")
-    assert sbmlump("reduce", model, "--observe", "nosuch", "-o", out).code == 2
-    assert sbmlump("reduce", tmp_path / "nothing.xml", "--observe", "x1", "-o", out).code == 3
+    assert sbmlump("reduce", model, "--observe", "nosuch", "-o", out, "--force").code == 2
+    assert sbmlump("reduce", tmp_path / "nothing.xml", "--observe", "x1", "-o", out, "--force").code == 3
     assert out.read_text(encoding="utf-8") == "precious"
-    assert sbmlump("reduce", model, "--observe", "x1", "-o", out, "--no-check").code == 0
+    assert sbmlump("reduce", model, "--observe", "x1", "-o", out, "--no-check", "--force").code == 0
     assert out.read_text(encoding="utf-8").startswith("<?xml")
     assert list(out.parent.iterdir()) == [out]
 

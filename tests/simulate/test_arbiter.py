@@ -38,7 +38,7 @@ def test_a_proof_that_simulations_contradict_is_an_internal_error(tmp_path, fact
     assert not output.exists()
     output.write_text("what stood there before", encoding="utf-8")
     with pytest.raises(ContradictedError):
-        run_reduction(path, ["C"], reduce_options("exact"), output)
+        run_reduction(path, ["C"], reduce_options("exact"), output, force=True)
     assert output.read_text(encoding="utf-8") == "what stood there before"
 
 
