@@ -11,6 +11,7 @@ import io
 import lzma
 import os
 import posixpath
+import re
 import secrets
 import shutil
 import stat
@@ -771,6 +772,9 @@ def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         return stream.read(UNPACKING.head)
 
 
+_SBML_ELEMENT: Final = re.compile(rb"<(?:[\w.-]+:)?sbml[\s>/]")
+
+
 def _looks_like_model(name: str, head: bytes) -> bool:
     if name.startswith("__MACOSX/"):
         return False
@@ -779,7 +783,8 @@ def _looks_like_model(name: str, head: bytes) -> bool:
         return len(suffixes) > 1 and suffixes[-2].lower() in (".xml", ".sbml", ".ode", ".net", ".ant")
     if name.lower().endswith((".ode", ".net")):
         return b"begin" in head
-    return b"<sbml" in head.replace(b"\0", b"") or b":sbml" in head.replace(b"\0", b"")
+    # as an element, not as a word: SED-ML names the language urn:sedml:language:sbml
+    return _SBML_ELEMENT.search(head.replace(b"\0", b"")) is not None
 
 
 def _contents(manifest: bytes) -> list[_Content]:

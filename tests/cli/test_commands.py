@@ -699,3 +699,12 @@ def test_names_that_do_not_tell_what_is_observed(sbmlump, named_model, given, co
     (reason,) = result.json["reasons"]
     assert reason["code"] == code
     assert said in reason["message"]
+
+
+def test_models_of_an_archive_that_was_written_are_named(sbmlump, model, tmp_path):
+    """Its experiment, which is the master, speaks of SBML but is none."""
+    archive = tmp_path / "out.omex"
+    assert sbmlump("reduce", model, "--observe", "x1", "--until", "0.5", "-o", archive).code == 0
+    several = sbmlump("inspect", archive, "--json")
+    assert [reason["code"] for reason in several.json["reasons"]] == ["several-models"]
+    assert sbmlump("inspect", f"{archive}#reduced.xml").code == 0
