@@ -472,10 +472,13 @@ class Job:
         found = self._smallest_within(wanted, least, most)
         if found.best is None:
             raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
+        # whatever a search believes: what is given away has passed on the fresh runs
+        decided = self._last().decided(found.best)
+        found = replace(found, best=decided, accepted=found.accepted and decided.keeps(wanted))
         if not found.accepted:
-            best = self._finished(found.best, found.used_up) if o.max_size is not None else None
+            best = self._finished(decided, found.used_up) if o.max_size is not None else None
             raise UnreachableError(self._why(wanted, most, exact, found), best)
-        return self._finished(found.best, found.used_up)
+        return self._finished(decided, found.used_up)
 
     # -- searches ------------------------------------------------------------------------------------
 
