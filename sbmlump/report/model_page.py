@@ -207,10 +207,12 @@ def number(value: float | None) -> str:
 def certificate_words(certificate: Certificate) -> dict[str, Any]:
     """Kind, headline and sentences of a certificate."""
     if isinstance(certificate, ErrorEstimate):
+        parameters = certificate.details.get("perturb_parameters")
+        too = f", parameters by ±{100 * parameters:g} %" if parameters else ""
         runs = (
             f"The error was measured on {_count(certificate.ensemble, 'run')} up to time "
-            f"{number(certificate.horizon)}, "
-            f"with initial values and constants spread by {number(certificate.spread)} ({certificate.method})."
+            f"{number(certificate.horizon)}, with initial values spread by ±{100 * certificate.spread:g} %{too} "
+            f"({certificate.method})."
         )
         found = f"Worst relative error {number(certificate.worst_error)}, median {number(certificate.median_error)}."
         fresh = [] if certificate.fresh is None else [certificate.fresh.sentence()]
