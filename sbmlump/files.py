@@ -270,7 +270,7 @@ def _is_own_output(path: Path) -> bool:
         try:
             with zipfile.ZipFile(path) as archive:
                 return b"sbmlump" in archive.open("metadata.rdf").read(_HEAD)
-        except (KeyError, zipfile.BadZipFile, NotImplementedError, zlib.error, OSError, EOFError):
+        except (KeyError, *_DAMAGED):  # no archive of ours can be read so little: it is the user's
             return False
     table = head.startswith(b"lump,") and path.suffix.lower() == ".csv"
     return not head or table or _CREATED.encode() in head or b"https://sbmlump.github.io/ns/" in head

@@ -54,7 +54,7 @@ from .exact.per_species import per_species_sizes as per_species_sizes
 from .exact.space import invariant_dimension as invariant_dimension
 from .exact.space import smallest_invariant_space as smallest_invariant_space
 from .learned import NeuralClosure as NeuralClosure
-from .learned import TrainingSettings as TrainingSettings
+from .learned import NeuralTrainingSettings as NeuralTrainingSettings
 from .learned import learn as learn
 from .learned import learn_neural as learn_neural
 from .learned import load_neural as load_neural

@@ -36,13 +36,13 @@ from sbmlump.dynamics.solve import piecewise, sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT
 
 __all__ = [
-    "Closure",
+    "RateClosure",
     "ClosureField",
-    "Course",
+    "ClosureRun",
     "Library",
     "RegressionSettings",
     "Resets",
-    "Training",
+    "ClosureTraining",
     "TrainingRuns",
     "TrajectoryFitSettings",
     "WeakForm",
@@ -105,7 +105,7 @@ class Library:
 
 
 @dataclass(frozen=True, slots=True)
-class Closure:
+class RateClosure:
     """ẏ_i = (top_i·φ)/(1 + bottom_i·φ) from y(0) = Lx(0), in scaled units.
 
     Attributes
@@ -162,12 +162,12 @@ class ClosureField:
     Parameters
     ----------
     library : Library
-    closures : sequence of Closure
+    closures : sequence of RateClosure
     given : array (r, c)
         u of each initial value, without time.
     """
 
-    def __init__(self, library: Library, closures: Sequence[Closure], given: Array) -> None:
+    def __init__(self, library: Library, closures: Sequence[RateClosure], given: Array) -> None:
         self.library = library
         self.timed = library.timed
         self.size = library.size + int(library.timed)
@@ -480,7 +480,7 @@ class WeakForm:
         rows = r * len(self._bumps)
         return float(PRODUCT * library.features * (rows * m + 2 * rows * library.features) + r * m * library.features)
 
-    def left_over(self, library: Library, closure: Closure) -> float:
+    def left_over(self, library: Library, closure: RateClosure) -> float:
         """The part of the lumps' rates, integrated against the bumps, that the closure leaves: 0 where it is exact."""
         factors = self.runs.factors(library, closure.matrix)
         r, m, width = factors.shape
@@ -613,12 +613,12 @@ FITTING: Final = TrajectoryFitSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class ClosureRun:
     """A closure with its trajectories.
 
     Attributes
     ----------
-    closure : Closure
+    closure : RateClosure
     paths : ndarray (r, m, k)
     errors : ndarray (r, m, p)
         Signed relative errors of the observed quantities; infinite where a trajectory was given up.
@@ -627,7 +627,7 @@ class Course:
     sharpness : float
     """
 
-    closure: Closure
+    closure: RateClosure
     paths: Array
     errors: Array
     alive: int
@@ -660,7 +660,7 @@ class Course:
         return -self.alive, self.cost(self.alive)
 
 
-class Training:
+class ClosureTraining:
     """Closures of one size on one set of trajectories.
 
     Parameters
@@ -699,7 +699,7 @@ class Training:
         # what is negligible beside the other trajectories counts as zero
         self.sizes = np.maximum(largest, 1e-12 * max(float(largest.max(initial=0.0)), _TINY))
 
-    def courses(self, closures: Sequence[Closure], give_up: float | Array | None = None) -> list[Course]:
+    def courses(self, closures: Sequence[RateClosure], give_up: float | Array | None = None) -> list[ClosureRun]:
         """Follow closures side by side; what is off by more than ``give_up`` (of each) is not followed further."""
         limits = np.broadcast_to(self.settings.give_up if give_up is None else give_up, (len(closures),))
         library, runs, r = self.library, self.runs, len(self.states)
@@ -745,7 +745,7 @@ class Training:
         errors = (paths[..., :p] - self.wanted) / self.sizes[:, None, :]
         errors[~finite] = np.inf
         return [
-            Course(one, path, error, int(reached), self.settings.sharpness)
+            ClosureRun(one, path, error, int(reached), self.settings.sharpness)
             for one, path, error, reached in zip(closures, paths, errors, alive, strict=True)
         ]
 
@@ -754,7 +754,7 @@ class Training:
             return given
         return np.concatenate([given, np.full((len(given), 1), time / self.library.until)], axis=1)
 
-    def step(self, course: Course) -> list[Closure]:
+    def step(self, course: ClosureRun) -> list[RateClosure]:
         """A Levenberg–Marquardt step for each damping and length."""
         m = course.alive
         ends = np.unique(np.linspace(1, m - 1, min(self.settings.end_times, m - 1)).round().astype(np.int64))
@@ -769,7 +769,7 @@ class Training:
         moved = (self._moved(course.closure, length * one) for one in changes for length in self.settings.lengths)
         return [one for one in moved if one is not None]
 
-    def _step_work(self, closure: Closure, m: int, ends: int) -> float:
+    def _step_work(self, closure: RateClosure, m: int, ends: int) -> float:
         """Operations of a step: derivatives along the trajectories, and an eigenproblem."""
         r, p, n = len(self.states), len(self.runs.observed), self.states.shape[2]
         rows = r * ends * p
@@ -778,7 +778,7 @@ class Training:
         along = PRODUCT * rows * m * closure.size * self.library.features
         return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
 
-    def _derivative(self, course: Course, ends: Indices) -> Array | None:
+    def _derivative(self, course: ClosureRun, ends: Indices) -> Array | None:
         """Of the errors at the end times by what may change, (r·E·p, parameters)."""
         one, library, k = course.closure, self.library, self.library.size
         r, p, last = len(self.states), len(self.runs.observed), int(ends[-1])
@@ -811,7 +811,7 @@ class Training:
         carried = (adjoint[:, 1:] @ psi) / below.reshape(r, last, 1, k)
         return np.concatenate(self._columns(one, carried, features, rates, adjoint), axis=1)
 
-    def _columns(self, one: Closure, carried: Array, features: Array, rates: Array, adjoint: Array) -> list[Array]:
+    def _columns(self, one: RateClosure, carried: Array, features: Array, rates: Array, adjoint: Array) -> list[Array]:
         r, last, many, k = carried.shape
         phi = features.reshape(r, last, -1)
 
@@ -844,7 +844,7 @@ class Training:
         clock = np.broadcast_to(times[None, :, None], (r, m, 1))
         return np.concatenate([y, clock], axis=2).reshape(r * m, k + 1)
 
-    def _moved(self, one: Closure, change: Array) -> Closure | None:
+    def _moved(self, one: RateClosure, change: Array) -> RateClosure | None:
         """The closure after a change of what may change."""
         top, bottom, matrix = one.top.copy(), one.bottom.copy(), one.matrix
         a = int(one.free_top.sum())
@@ -860,12 +860,12 @@ class Training:
         moved = replace(one, matrix=matrix, top=top, bottom=bottom, jumps=jumps)
         return moved if all(np.isfinite(part).all() for part in (top, bottom, matrix, jumps)) else None
 
-    def without_small_terms(self, course: Course, share: float) -> Closure:
+    def without_small_terms(self, course: ClosureRun, share: float) -> RateClosure:
         """Without the terms that are nowhere along the trajectories more than this part of the largest rate.
 
         Parameters
         ----------
-        course : Course
+        course : ClosureRun
         share : float
         """
         one, library = course.closure, self.library
@@ -926,12 +926,12 @@ def damped_steps(jacobian: Array, residual: Array, ranks: Sequence[int]) -> list
 
 
 def train(
-    job: Training,
-    starts: Sequence[Closure],
+    job: ClosureTraining,
+    starts: Sequence[RateClosure],
     iterations: int,
     target: float = 0.0,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Course]:
+) -> list[ClosureRun]:
     """Improve closures side by side; the best one first.
 
     A trajectory that does not come through is followed as far as it goes: the time span that counts grows as the
@@ -939,8 +939,8 @@ def train(
 
     Parameters
     ----------
-    job : Training
-    starts : sequence of Closure
+    job : ClosureTraining
+    starts : sequence of RateClosure
     iterations : int
         Steps at most.
     target : float
@@ -965,7 +965,7 @@ def train(
 class _Descent:
     """One closure under training."""
 
-    def __init__(self, course: Course, settings: TrajectoryFitSettings) -> None:
+    def __init__(self, course: ClosureRun, settings: TrajectoryFitSettings) -> None:
         self.course = course
         self.goes_on = course.alive >= settings.least_times
         self._settings = settings
@@ -977,7 +977,7 @@ class _Descent:
         give_up = self._settings.give_up
         return min(give_up, 2.0 * self.course.worst + 1e-3) if self.course.complete else give_up
 
-    def take(self, tried: Sequence[Course]) -> None:
+    def take(self, tried: Sequence[ClosureRun]) -> None:
         """Go on with the best of what was tried, if it is better."""
         course, settings = self.course, self._settings
         if not tried:

@@ -54,7 +54,16 @@ from sbmlump.methods.approximate.learning_runs import conserved_totals
 from sbmlump.methods.approximate.options import UnreachableError
 from sbmlump.methods.approximate.search import Search, constants_of
 from sbmlump.methods.approximate.subspaces import Affine
-from sbmlump.methods.closures import Closure, Course, Library, Resets, Training, TrainingRuns, WeakForm, train
+from sbmlump.methods.closures import (
+    ClosureRun,
+    ClosureTraining,
+    Library,
+    RateClosure,
+    Resets,
+    TrainingRuns,
+    WeakForm,
+    train,
+)
 from sbmlump.methods.exact.lump import initial_formulas
 from sbmlump.model.graph import Node
 from sbmlump.model.names import claim_id, lump_names
@@ -72,7 +81,7 @@ from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Quantity,
 __all__ = [
     "LearningSettings",
     "NeuralClosure",
-    "TrainingSettings",
+    "NeuralTrainingSettings",
     "learn",
     "learn_neural",
     "load_neural",
@@ -340,7 +349,7 @@ def _size_of_lumping(problem: ReductionProblem, lumping: Sequence[Row], max_size
 class _Measured:
     """A closure that was written, and its errors from fresh initial values."""
 
-    closure: Closure
+    closure: RateClosure
     library: Library
     reduction: ReducedSystem
     measurement: Measurement
@@ -559,7 +568,7 @@ class _Job:
         else:
             yield _Trained(best.closure, library, best.worst, len(rows))
 
-    def _pruned(self, job: Training, course: Course, target: float) -> Course:
+    def _pruned(self, job: ClosureTraining, course: ClosureRun, target: float) -> ClosureRun:
         """With fewer terms, as long as the error stays below the target, or as small where it is far below."""
         settings = self.settings
         # an exact closure stays one
@@ -574,12 +583,12 @@ class _Job:
                 return tried
         return course
 
-    def _enriched(self, library: Library, course: Course, target: float) -> _Trained:
+    def _enriched(self, library: Library, course: ClosureRun, target: float) -> _Trained:
         """Training goes on with what is missed of further trajectories, as long as that helps them."""
         settings = self.settings
         further = self._on(library, self.further)
 
-        def missed(closure: Closure) -> tuple[tuple[int, float], Array]:
+        def missed(closure: RateClosure) -> tuple[tuple[int, float], Array]:
             errors = further.courses([closure], give_up=1e3)[0].worst_each
             return (int((~(errors <= self.wanted)).sum()), float(np.median(errors))), errors
 
@@ -597,17 +606,17 @@ class _Job:
             best, score, count = tried, new, len(runs.given)
         return _Trained(best.closure, library, best.worst, count)
 
-    def _training(self, library: Library, rows: NDArray[np.int64]) -> Training:
+    def _training(self, library: Library, rows: NDArray[np.int64]) -> ClosureTraining:
         return self._on(library, self.runs.some(rows))
 
-    def _on(self, library: Library, runs: TrainingRuns, *, exact: bool = False) -> Training:
+    def _on(self, library: Library, runs: TrainingRuns, *, exact: bool = False) -> ClosureTraining:
         accuracy = self.settings.exact_accuracy if exact else self.settings.accuracy
         relative = max(accuracy * min(self.wanted, self.settings.error), self.settings.least_tolerance)
-        return Training(library, runs, self.budget, relative=relative, fixed_map=self._lumping is not None)
+        return ClosureTraining(library, runs, self.budget, relative=relative, fixed_map=self._lumping is not None)
 
     # -- what training starts from -------------------------------------------------------------------
 
-    def _regressed(self, library: Library) -> Iterator[Closure]:
+    def _regressed(self, library: Library) -> Iterator[RateClosure]:
         """Closures of each map, each prior and each threshold, by weak regression."""
         settings = self.settings
         seen: list[Array] = []
@@ -632,7 +641,7 @@ class _Job:
                     )
                     for threshold, (top, bottom) in zip(thresholds, fits, strict=True):
                         label = f"{one.label or 'given map'}; prior {weight:g}, threshold {threshold:g}"
-                        found = Closure(matrix, top, bottom, top != 0, bottom != 0, jumps, label)
+                        found = RateClosure(matrix, top, bottom, top != 0, bottom != 0, jumps, label)
                         if all(np.isfinite(part).all() for part in (matrix, top, bottom, jumps)):
                             yield found
 
@@ -704,9 +713,9 @@ class _Job:
         return library.factors(y, given)[good], rates[good]
 
 
-def _distinct(courses: Sequence[Course], same: float) -> list[Closure]:
+def _distinct(courses: Sequence[ClosureRun], same: float) -> list[RateClosure]:
     """Closures, the best first, without those that do as the one before does: maps may span the same space."""
-    found: list[Closure] = []
+    found: list[RateClosure] = []
     last = (0, -1.0)
     for one in sorted(courses, key=lambda course: course.order):
         alive, cost = one.order
@@ -720,7 +729,7 @@ def _distinct(courses: Sequence[Course], same: float) -> list[Closure]:
 class _Trained:
     """A closure, its largest error over the trajectories it was trained on, and how many those are."""
 
-    closure: Closure
+    closure: RateClosure
     library: Library
     worst: float
     runs: int
@@ -743,7 +752,7 @@ def _events_of_resets(problem: ReductionProblem, until: float) -> tuple[int, ...
 class _Writer:
     """ẏ = Kφ(y, u) in units of the model; initial values of the original are constants ``…_at_start``."""
 
-    def __init__(self, job: _Job, closure: Closure, library: Library) -> None:
+    def __init__(self, job: _Job, closure: RateClosure, library: Library) -> None:
         self.job, self.closure, self.library = job, closure, library
         problem = job.problem
         self.system: OdeSystem = problem.system
@@ -948,7 +957,7 @@ def _right_inverse(rows: Sequence[Row], width: int) -> tuple[dict[int, Fraction]
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSettings:
+class NeuralTrainingSettings:
     """How a neural closure is trained.
 
     Attributes
@@ -1107,7 +1116,7 @@ def learn_neural(
     observables: Sequence[Observable],
     *,
     size: int,
-    training: TrainingSettings = TrainingSettings(),
+    training: NeuralTrainingSettings = NeuralTrainingSettings(),
     trial: EnsembleSettings = STANDARD,
 ) -> NeuralClosure:
     """Train ℒ(x) = (observables, network(x)) and g(y) on runs of the model.
@@ -1121,7 +1130,7 @@ def learn_neural(
         Differentiable functions of the states; they need not be linear.
     size : int
         Components of y.
-    training : TrainingSettings
+    training : NeuralTrainingSettings
     trial : EnsembleSettings
         End time, and the initial values of the validation trajectories; the training trajectories have others.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
-__all__ = ["Axis", "Bar", "ChartForm", "Curve", "Mark", "bars", "both_forms", "curves", "histograms", "scatter"]
+__all__ = ["Axis", "Bar", "ChartForm", "ChartCurve", "Mark", "bars", "both_forms", "curves", "histograms", "scatter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class ChartCurve:
     """A line through points, with a title and a link."""
 
     points: Sequence[tuple[float, float]]
@@ -246,7 +246,7 @@ def histograms(
     return _svg("".join(out), label, form.width, high * -(-len(panels) // across))
 
 
-def curves(lines: Sequence[Curve], x: Axis, y: Axis, label: str, form: ChartForm) -> str:
+def curves(lines: Sequence[ChartCurve], x: Axis, y: Axis, label: str, form: ChartForm) -> str:
     """Lines, the broader the more things each stands for."""
     left, right = form.left // 3, form.width - form.right
     bottom = form.height - form.bottom

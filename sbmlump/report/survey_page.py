@@ -22,7 +22,7 @@ from sbmlump._version import __version__
 from sbmlump.errors import Reason, as_shown, some_names
 from sbmlump.files import OutputError, make_folder, write_atomically
 from sbmlump.model.names import claim_id
-from sbmlump.report.link_chart import Axis, Bar, Curve, Mark, bars, both_forms, curves, histograms, scatter
+from sbmlump.report.link_chart import Axis, Bar, ChartCurve, Mark, bars, both_forms, curves, histograms, scatter
 from sbmlump.report.model_page import environment
 from sbmlump.survey.job import ERROR_PERCENTS
 
@@ -455,7 +455,7 @@ def curve_svg(model: ModelSummary, settings: ChartSettings = CHARTS) -> str:
         points = [(float(k), float(size)) for k, size in enumerate(sizes) if size is not None]
         told = " → ".join("?" if size is None else str(size) for size in sizes)
         title = f"{some_names(group, settings.shown)}: {told} states"
-        lines.append(Curve(points, title, f"#{_anchor(model, group[0])}", len(group)))
+        lines.append(ChartCurve(points, title, f"#{_anchor(model, group[0])}", len(group)))
     words = ["exact", *(f"{error} %" for error in ERROR_PERCENTS)]
     x = Axis("largest relative error", -0.15, len(words) - 0.85, at=range(len(words)), words=words)
     y = Axis("states", 0, max(1, model.size or 1))

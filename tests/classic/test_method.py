@@ -28,7 +28,7 @@ from sbmlump.methods import (
     METHODS,
     OPTIONS,
     NeuralClosure,
-    TrainingSettings,
+    NeuralTrainingSettings,
     chain_names,
     compare_methods,
     composed,
@@ -152,7 +152,7 @@ def test_a_neural_closure_is_trained_saved_and_read(tmp_path: Path) -> None:
         system,
         observables,
         size=2,
-        training=TrainingSettings(width=8, steps=400),
+        training=NeuralTrainingSettings(width=8, steps=400),
         trial=EnsembleSettings(until=4.0, ensemble=2),
     )
     assert closure.closure_error < 0.2

@@ -145,7 +145,7 @@ FILES: Mapping[str, bytes] = {
 @pytest.fixture
 def site() -> Iterator[StandIn]:
     world = StandIn()
-    world.route = lambda path, query: (200, FILES[path[1:]]) if path[1:] in FILES else (404, b"no")  # type: ignore[method-assign]
+    world.route = lambda path, query: (200, FILES[path[1:]]) if path[1:] in FILES else (404, b"no")
     with serving(world) as served:
         yield served
 

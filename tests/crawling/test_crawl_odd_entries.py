@@ -79,7 +79,7 @@ def answer(world: StandIn, part: str, reply: Callable[[Mapping[str, str], int], 
             return usual(path, query) if given is None else given
         return usual(path, query)
 
-    world.route = route  # type: ignore[method-assign]
+    world.route = route
 
 
 def of_json(value: object) -> tuple[int, bytes]:
