@@ -141,15 +141,16 @@ def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
     return suffix
 
 
-def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> bytes:
+def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False, groups: bool = False) -> bytes:
     """The bytes of :func:`written_as_sbml`."""
-    return written_as_sbml(reduction, as_rate_rules=as_rate_rules).data
+    return written_as_sbml(reduction, as_rate_rules=as_rate_rules, groups=groups).data
 
 
-def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False) -> WrittenOutput:
+def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False, groups: bool = False) -> WrittenOutput:
     """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced.
 
-    Reactions where the mathematics allows them, unless ``as_rate_rules``. The reasons say what the document leaves out.
+    Reactions where the mathematics allows them, unless ``as_rate_rules``; lumps as groups, too, with ``groups``. The
+    reasons say what the document leaves out.
     """
     from sbmlump.methods.reactions import as_network
     from sbmlump.sbml.write.document import reduction_document, system_document
@@ -157,7 +158,7 @@ def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False) ->
     if not reduction.reducible:
         document = system_document(reduction.original)
     else:
-        document = reduction_document(reduction if as_rate_rules else as_network(reduction))
+        document = reduction_document(reduction if as_rate_rules else as_network(reduction), groups=groups)
     return WrittenOutput(document.data, document.reasons, document.read_back)
 
 
@@ -489,7 +490,7 @@ def run_reduction(
             output = target = None
     times.append(clock())
     progress("writing")
-    document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules)
+    document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules, groups=options.groups)
     remarks = [*system.origin.remarks, *shortfall, *original.reasons]
     if target is not None:
         remarks += target.hold(reduction, document, original, options.until, options.points)

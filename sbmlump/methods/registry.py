@@ -746,6 +746,9 @@ class ReduceOptions(Options):
         bool,
         Option(FLAG, "what the equations are written as.", flag="--as", words={"reactions": False, "rate-rules": True}),
     ] = False
+    groups: Annotated[
+        bool, Option(FLAG, "write lumps as groups of the SBML package groups, too (not for libRoadRunner's moieties).")
+    ] = False
     simulator: Annotated[str, SIMULATOR] = "roadrunner"
     seed: Seed = 0
     chain: tuple[Method, ...] = (Exact(),)

@@ -12,11 +12,12 @@ from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
 from sbmlump.errors import UsageError
+from sbmlump.cli import run
 from sbmlump.jobs import sbml_of
 from sbmlump.methods import reconstruct
 from sbmlump.model import ExactProof, ReducedSystem
 from sbmlump.proof import verify
-from sbmlump.sbml import derived_from, load_sbml, resources_of
+from sbmlump.sbml import derived_from, load_sbml, read_lumping_annotation, resources_of
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "annotation.xsd"
 MODEL = "http://biomodels.net/model-qualifiers/"
@@ -46,8 +47,39 @@ def test_a_lump_has_its_members_as_parts(reduction: ReducedSystem) -> None:
     assert document.getModel().getSpecies("C").getCVTerm(0).getBiologicalQualifierType() == libsbml.BQB_IS
 
 
+def test_groups_of_lumps_are_written_where_they_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, plain, grouped = saved(tmp_path, twin_chains()), tmp_path / "plain.xml", tmp_path / "grouped.xml"
+    for out, options in ((plain, []), (grouped, ["--groups"])):
+        assert run(["reduce", str(path), "--observe", "C", "--no-check", "-o", str(out), *options]) == 0
+    capsys.readouterr()
+    assert b"groups" not in plain.read_bytes()
+    assert document_of(grouped.read_bytes()).getModel().getPlugin("groups").getNumGroups() == 1
+    # what the groups say is in the annotation in any case
+    first, second = (read_lumping_annotation(out.read_bytes()) for out in (plain, grouped))
+    assert first is not None
+    assert first == second
+    assert {"pool_A1_A2": {"A1": 1, "A2": 1}}.items() <= {one.id: one.members for one in first.lumps}.items()
+
+
+def test_steady_states_by_conserved_moieties(data: Path) -> None:
+    """LibRoadRunner's converter takes no SBML package: what is written by itself needs none."""
+    roadrunner = pytest.importorskip("roadrunner", reason="libRoadRunner is not installed")
+    path = data / "multisite_2.xml"
+    reduction = sbmlump.reduce(sbmlump.load(path), ["kinase", "phosphatase"])
+    found = []
+    for text in (path.read_text(), sbml_of(reduction).decode()):
+        runner = roadrunner.RoadRunner(text)
+        runner.conservedMoietyAnalysis = True
+        assert runner.steadyState() < 1e-6
+        assert runner.getReducedStoichiometryMatrix().shape[0] < runner.getFullStoichiometryMatrix().shape[0]
+        found.append([runner.getValue("[kinase]"), runner.getValue("[phosphatase]")])
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
 def test_lumps_are_a_group_that_other_tools_may_leave_aside(reduction: ReducedSystem) -> None:
-    document = document_of(sbml_of(reduction))
+    document = document_of(sbml_of(reduction, groups=True))
     assert document.getPackageRequired("groups") is False
     groups = document.getModel().getPlugin("groups")
     members = groups.getGroup(0)
@@ -58,7 +90,7 @@ def test_lumps_are_a_group_that_other_tools_may_leave_aside(reduction: ReducedSy
 def test_parts_that_are_observed_form_a_group(tmp_path: Path) -> None:
     path = saved(tmp_path, twin_chains())
     whole = sbmlump.reduce(sbmlump.load(path), ["C", "A1 + A2", "A1"])
-    document = document_of(sbml_of(whole))
+    document = document_of(sbml_of(whole, groups=True))
     lumps = {lump.id: set(lump.members) for lump in whole.lumps if not lump.is_single}
     groups = document.getModel().getPlugin("groups")
     for i in range(1, groups.getNumGroups()):
@@ -71,7 +103,7 @@ def test_parts_that_are_observed_form_a_group(tmp_path: Path) -> None:
 def test_a_model_without_lumps_needs_no_package(tmp_path: Path) -> None:
     path = saved(tmp_path, twin_chains())
     single = sbmlump.reduce(sbmlump.load(path), ["A1"])
-    assert b"groups" not in sbml_of(single)
+    assert b"groups" not in sbml_of(single, groups=True)
 
 
 def test_annotation_follows_its_schema(reduction: ReducedSystem) -> None:

@@ -647,9 +647,9 @@ def write_system(system: OdeSystem, settings: WritingSettings = SETTINGS) -> byt
     return system_document(system, settings).data
 
 
-def write_reduction(reduced: ReducedSystem, settings: WritingSettings = SETTINGS) -> bytes:
+def write_reduction(reduced: ReducedSystem, settings: WritingSettings = SETTINGS, *, groups: bool = False) -> bytes:
     """The bytes of :func:`reduction_document`."""
-    return reduction_document(reduced, settings).data
+    return reduction_document(reduced, settings, groups=groups).data
 
 
 def system_document(system: OdeSystem, settings: WritingSettings = SETTINGS) -> WrittenSbml:
@@ -670,8 +670,13 @@ def system_document(system: OdeSystem, settings: WritingSettings = SETTINGS) -> 
     return _render(system, settings, all_rate_rules=False)
 
 
-def reduction_document(reduced: ReducedSystem, settings: WritingSettings = SETTINGS) -> WrittenSbml:
-    """The reduced model, with notes for people, the lumping as an annotation, and lumps as groups.
+def reduction_document(
+    reduced: ReducedSystem, settings: WritingSettings = SETTINGS, *, groups: bool = False
+) -> WrittenSbml:
+    """The reduced model, with notes for people and the lumping as an annotation.
+
+    With ``groups`` lumps are groups of the SBML package groups, too. They are not by default: libRoadRunner's conserved
+    moieties, and with them its steady states and control coefficients, are not there for a model with that package.
 
     A state is written with the reactions of the reduced system where they give its right-hand side (see
     ``as_network``), else with a rate rule; a lump is a parameter unless the reduced system
@@ -684,12 +689,17 @@ def reduction_document(reduced: ReducedSystem, settings: WritingSettings = SETTI
     """
     kept, lost = carried_constraints(reduced)
     system = replace(with_metadata(reduced), constraints=kept)
-    written = _render(system, settings, all_rate_rules=True, reduced=reduced)
+    written = _render(system, settings, all_rate_rules=True, reduced=reduced, with_groups=groups)
     return replace(written, reasons=(*lost_constraints(system.graph, lost), *written.reasons))
 
 
 def _render(
-    system: OdeSystem, settings: WritingSettings, *, all_rate_rules: bool, reduced: ReducedSystem | None = None
+    system: OdeSystem,
+    settings: WritingSettings,
+    *,
+    all_rate_rules: bool,
+    reduced: ReducedSystem | None = None,
+    with_groups: bool = False,
 ) -> WrittenSbml:
     _check_ids(system)
     graph = system.graph
@@ -750,7 +760,9 @@ def _render(
         section("listOfReactions", dynamics.reactions()),
         section("listOfEvents", dynamics.events()),
     ]
-    groups = "" if reduced is None else groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
+    groups = ""
+    if reduced is not None and with_groups:
+        groups = groups_of(reduced, by_id.keys() - hidden, {*taken, *helpers.values()})
     data = _document(system, ids, units, "".join(body), groups, described, packages).encode()
     read_back = check_written(data, _as_written(system, by_id), numbers.plain, elements.values, settings)
     return WrittenSbml(data, (*described.lost(), *packages.lost()), read_back)
