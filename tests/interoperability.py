@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
+import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,6 +234,46 @@ def _apart(file: Path, names: list[str], until: float, tolerances: Tolerances) -
     engines = (simulator_named(name) for name in ("roadrunner", "copasi"))
     runs = [engine.load(model).run(selections, until, 201, tolerances) for engine in engines]
     return _difference(runs[0].values, runs[1].values)
+
+
+def biosimulators() -> str | None:
+    """A Python that has biosimulators-utils: this one, or the one that SBMLUMP_BIOSIMULATORS names.
+
+    Its 0.2.3 needs ``setuptools<80``, so it may live in an environment of its own.
+    """
+    named = os.environ.get("SBMLUMP_BIOSIMULATORS")
+    if named:
+        return named
+    return sys.executable if importlib.util.find_spec("biosimulators_utils") is not None else None
+
+
+_VALIDATE = """
+import json, sys, tempfile, warnings
+warnings.simplefilter("ignore")
+from biosimulators_utils.combine.data_model import CombineArchiveContentFormat as Format
+from biosimulators_utils.combine.io import CombineArchiveReader
+from biosimulators_utils.combine.validation import validate
+from biosimulators_utils.config import Config
+found = {}
+for path in sys.argv[1:]:
+    with tempfile.TemporaryDirectory() as folder:
+        archive = CombineArchiveReader().run(path, folder)
+        formats = [Format.SED_ML, Format.SBML, Format.OMEX_METADATA]
+        found[path] = validate(archive, folder, formats_to_validate=formats, config=Config())[0]
+print(json.dumps(found))
+"""
+
+
+def faults_of_archives(files: Sequence[Path]) -> dict[str, list[Any]]:
+    """What biosimulators-utils finds wrong in each archive: the experiment, its models, and the metadata."""
+    python = biosimulators()
+    assert python is not None
+    command = [python, "-W", "ignore", "-c", _VALIDATE, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip()[-500:])
+    found: dict[str, list[Any]] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
 
 
 def _tellurium(

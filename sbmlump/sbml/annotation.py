@@ -21,8 +21,11 @@ from sbmlump.model.reduced import AffineLumping, Elimination, ErrorEstimate, Lum
 from sbmlump.model.text import to_text
 
 __all__ = [
+    "MODEL_QUALIFIERS",
     "NAMESPACE",
     "LumpingRecord",
+    "biomodels_address",
+    "biomodels_id",
     "derived_from",
     "lumping_annotation",
     "parts_annotation",
@@ -660,7 +663,7 @@ class _Reading:
 
 
 _BIOLOGY: Final = "http://biomodels.net/biology-qualifiers/"
-_MODEL: Final = "http://biomodels.net/model-qualifiers/"
+MODEL_QUALIFIERS: Final = "http://biomodels.net/model-qualifiers/"
 _MODEL_ID: Final = re.compile(r"(?:BIOMD|MODEL)[0-9]{10}")
 _OF_PARTS: Final = ("is", "isVersionOf", "hasVersion", "hasPart")
 
@@ -725,11 +728,11 @@ def derived_from(annotation: str | None, metaid: str, model_id: str) -> str | No
     if not _MODEL_ID.fullmatch(model_id):
         return annotation
     if annotation is not None:
-        known = resources_of(annotation, _MODEL, ["isDerivedFrom"])
+        known = resources_of(annotation, MODEL_QUALIFIERS, ["isDerivedFrom"])
         if any(model_id in uri for uri in known):
             return annotation
-    bag = _bag([f"https://identifiers.org/biomodels.db:{model_id}"])
-    spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:bqmodel": _MODEL})
+    bag = _bag([biomodels_address(model_id)])
+    spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:bqmodel": MODEL_QUALIFIERS})
     statement = element("bqmodel:isDerivedFrom", spaces, bag)
     place = None if annotation is None else _end_of_description(annotation, metaid)
     if annotation is not None and place is not None:
@@ -739,6 +742,17 @@ def derived_from(annotation: str | None, metaid: str, model_id: str) -> str | No
         return fragment("annotation", whole)
     # one RDF element to an annotation is all that SBML allows
     return annotation if "rdf-syntax-ns" in annotation else join_content(annotation, whole, first=True)
+
+
+def biomodels_address(model_id: str) -> str:
+    """The address of an entry of BioModels."""
+    return f"https://identifiers.org/biomodels.db:{model_id}"
+
+
+def biomodels_id(text: str) -> str | None:
+    """The id of an entry of BioModels that ``text`` is, or ends in if it is an address."""
+    found = text.rstrip("/").replace(":", "/").rpartition("/")[2]
+    return found if _MODEL_ID.fullmatch(found) else None
 
 
 def _bag(uris: Iterable[str]) -> str:

@@ -7,11 +7,13 @@ extra) are only needed to read an archive back (:func:`read_back`).
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from xml.etree import ElementTree
 from xml.parsers import expat
 
 from sbmlump._version import __version__
@@ -21,15 +23,31 @@ from sbmlump.model.graph import Graph, Node
 from sbmlump.model.names import claim_id
 from sbmlump.model.properties import explodes
 from sbmlump.model.reduced import ReducedSystem
-from sbmlump.model.system import Assigned, OdeSystem, Quantity
-from sbmlump.sbml.annotation import DECLARATION, RDF, attributes, block, element, leaf, line, section
+from sbmlump.model.system import Assigned, OdeSystem, Origin, Quantity
+from sbmlump.sbml.annotation import (
+    DECLARATION,
+    MODEL_QUALIFIERS,
+    RDF,
+    XHTML,
+    attributes,
+    biomodels_address,
+    biomodels_id,
+    block,
+    element,
+    leaf,
+    line,
+    resources_of,
+    section,
+)
 from sbmlump.sbml.read.load import parse_sbml
 from sbmlump.sbml.read.precheck import prepare_bytes
 from sbmlump.sbml.write.document import write_system
 from sbmlump.sbml.write.mathml import MATHML, FactorOrder, MathmlPrinter, NumberTexts
 
 __all__ = [
+    "Provenance",
     "model_archive",
+    "provenance_of",
     "read_back",
     "reduction_archive",
     "SedmlCurve",
@@ -65,6 +83,10 @@ class Targets:
     version: int
     paths: Mapping[str, str]
 
+    def path(self, name: str, prefix: str) -> str:
+        """The XPath of ``name`` where ``prefix`` stands for the namespace."""
+        return re.sub(r"(?<=/)sbml:", f"{prefix}:", self.paths[name])
+
 
 @dataclass(frozen=True, slots=True)
 class SedmlModel:
@@ -77,12 +99,23 @@ class SedmlModel:
 
 @dataclass(frozen=True, slots=True)
 class SedmlCurve:
-    """One curve: which model, its label, the ids it needs, and content MathML over them."""
+    """One curve: which model, its label, and an expression over ids of the model."""
 
     model: str
     label: str
-    needs: tuple[str, ...]
-    mathml: str
+    graph: Graph
+    node: Node
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids in the expression."""
+        return tuple(sorted(self.graph.symbols([self.node])))
+
+    def mathml(self, names: Mapping[str, str]) -> str:
+        """Content MathML of the expression over other names."""
+        graph = self.graph
+        swap = {graph.symbol(name): graph.symbol(new) for name, new in names.items()}
+        return _mathml(graph, graph.substitute([self.node], swap)[0])
 
 
 def targets_of(data: bytes) -> Targets:
@@ -111,10 +144,14 @@ def sedml_text(
 ) -> str:
     """The experiment.
 
+    No two elements of it have one id, though SED-ML lets variables of different generators share one: BioSimulators
+    takes none that does. Prefixes of targets are declared at the top, where libSEDML looks for them.
+
     Parameters
     ----------
-    models : sequence of ModelFile
-    curves : sequence of Curve
+    models : sequence of SedmlModel
+        In the order in which they are listed: COPASI imports the first one only.
+    curves : sequence of SedmlCurve
         All go into one plot and one report.
     until : float
         End time, in the models' unit of time.
@@ -137,8 +174,9 @@ def sedml_text(
         leaf("task", id=f"run_{one.id}", modelReference=one.id, simulationReference="time_course") for one in models
     )
     by_id = {one.id: one for one in models}
+    prefixes = _prefixes(models)
     generators = [_time(one.id) for one in models]
-    generators += [_generator(i, curve, by_id[curve.model]) for i, curve in enumerate(curves)]
+    generators += [_generator(i, curve, by_id[curve.model], prefixes) for i, curve in enumerate(curves)]
     lists = (
         section("listOfModels", sources),
         section("listOfSimulations", [element("uniformTimeCourse", grid, algorithm)]),
@@ -146,7 +184,14 @@ def sedml_text(
         section("listOfDataGenerators", generators),
         section("listOfOutputs", [_plot(curves, title), _report(models, curves)]),
     )
-    return DECLARATION + block("sedML", lists, attributes(xmlns=NAMESPACE, level="1", version="4"))
+    declared = {f"xmlns:{prefix}": namespace for namespace, prefix in prefixes.items()}
+    return DECLARATION + block("sedML", lists, attributes(xmlns=NAMESPACE, level="1", version="4", **declared))
+
+
+def _prefixes(models: Sequence[SedmlModel]) -> dict[str, str]:
+    """A prefix for each namespace of SBML in which there are models."""
+    spaces = dict.fromkeys(one.targets.namespace for one in models)
+    return {space: "sbml" if index == 0 else f"sbml{index + 1}" for index, space in enumerate(spaces)}
 
 
 def _language(model: SedmlModel) -> str:
@@ -154,22 +199,18 @@ def _language(model: SedmlModel) -> str:
 
 
 def _time(model: str) -> str:
-    variable = leaf("variable", id="time", symbol=_TIME, taskReference=f"run_{model}")
-    return _data(f"time_{model}", "time", [variable], _name("time"))
+    name = f"clock_{model}"
+    variable = leaf("variable", id=name, symbol=_TIME, taskReference=f"run_{model}")
+    return _data(f"time_{model}", "time", [variable], f"<ci> {name} </ci>")
 
 
-def _generator(index: int, curve: SedmlCurve, model: SedmlModel) -> str:
+def _generator(index: int, curve: SedmlCurve, model: SedmlModel, prefixes: Mapping[str, str]) -> str:
+    names = {need: f"value_{index}_{need}" for need in curve.needs}
+    targets = {need: model.targets.path(need, prefixes[model.targets.namespace]) for need in names}
     variables = [
-        leaf(
-            "variable",
-            id=need,
-            target=model.targets.paths[need],
-            taskReference=f"run_{model.id}",
-            **{"xmlns:sbml": model.targets.namespace},
-        )
-        for need in curve.needs
+        leaf("variable", id=name, target=targets[need], taskReference=f"run_{model.id}") for need, name in names.items()
     ]
-    return _data(f"data_{index}", curve.label, variables, curve.mathml)
+    return _data(f"data_{index}", curve.label, variables, curve.mathml(names))
 
 
 def _data(name: str, label: str, variables: list[str], mathml: str) -> str:
@@ -253,20 +294,21 @@ def reduction_archive(
     values = reduced.original.specialised()
     nodes = {one.id: graph.substitute([one.expression], values)[0] for one in observed}
     wanted = {one.text for one in observed} | graph.symbols(nodes.values())
-    first = _Source.of("original", original, reduced.original, wanted)
-    second = _Source.of("reduced", data, written or parse_sbml(data, file="reduced.xml"), {one.id for one in observed})
+    before = _Source.of("original", original, reduced.original, wanted)
+    after = _Source.of("reduced", data, written or parse_sbml(data, file="reduced.xml"), {one.id for one in observed})
     curves: list[SedmlCurve] = []
     for one in observed:
         label = f"{one.id} (original)"
-        curve = first.curve(one.text, label) or first.combination(graph, nodes[one.id], label)
-        curves += [found for found in (curve, second.curve(one.id, f"{one.id} (reduced)")) if found is not None]
+        curve = before.curve(one.text, label) or before.combination(graph, nodes[one.id], label)
+        curves += [found for found in (curve, after.curve(one.id, f"{one.id} (reduced)")) if found is not None]
     title = f"{reduced.original.name or reduced.original.id}: original and reduced"
     text = (
         f"{reduced.original.name or reduced.original.id}, reduced by sbmlump {__version__} with the method "
         f"{reduced.method}: {reduced.original.size} states became {reduced.system.size}. The experiment simulates both "
         "models on one grid and plots what was to be kept."
     )
-    return _archive([first, second], curves, until, points, title, text)
+    # the reduced model first: it is what the archive is about, and all that COPASI imports
+    return _archive([after, before], curves, until, points, _Told.of(title, text, reduced.original))
 
 
 def model_archive(
@@ -278,7 +320,7 @@ def model_archive(
     curves = [curve for curve in found if curve is not None]
     title = system.name or system.id
     text = f"{title}, written by sbmlump {__version__}, with a time course of its states."
-    return _archive([source], curves, until, points, title, text)
+    return _archive([source], curves, until, points, _Told.of(title, text, system))
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +333,9 @@ class _Source:
 
     Attributes
     ----------
-    model : ModelFile
+    model : SedmlModel
         What the experiment runs.
+    graph : Graph
     files : mapping of str to bytes
         What goes into the archive: the model, and its copy if there is one.
     amounts : mapping of str to str
@@ -300,8 +343,14 @@ class _Source:
     """
 
     model: SedmlModel
+    graph: Graph
     files: Mapping[str, bytes]
     amounts: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        """Of the model in the experiment; its file is called so."""
+        return self.model.id
 
     @staticmethod
     def of(id: str, data: bytes, system: OdeSystem, wanted: AbstractSet[str]) -> _Source:
@@ -313,7 +362,7 @@ class _Source:
             if _is_odd_amount(system, name):
                 amounts[name] = claim_id(f"{name}_amount", taken)
         if not amounts:
-            return _Source(SedmlModel(id, file, targets_of(data)), {file: data}, {})
+            return _Source(SedmlModel(id, file, targets_of(data)), system.graph, {file: data}, {})
         values = system.definitions
         more = tuple(Assigned(new, values[name]) for name, new in amounts.items())
         labels = {
@@ -324,6 +373,7 @@ class _Source:
         copy = write_system(extended)
         return _Source(
             SedmlModel(id, f"{id}_with_amounts.xml", targets_of(copy)),
+            system.graph,
             {file: data, f"{id}_with_amounts.xml": copy},
             amounts,
         )
@@ -331,18 +381,20 @@ class _Source:
     def curve(self, name: str, label: str) -> SedmlCurve | None:
         """The quantity ``name``, if it can be addressed."""
         own = self.amounts.get(name, name)
-        return SedmlCurve(self.model.id, label, (own,), _name(own)) if own in self.model.targets.paths else None
+        if own not in self.model.targets.paths:
+            return None
+        return SedmlCurve(self.model.id, label, self.graph, self.graph.symbol(own))
 
     def combination(self, graph: Graph, node: Node, label: str) -> SedmlCurve | None:
         """An expression, if everything in it can be addressed."""
         swap = {graph.symbol(name): graph.symbol(new) for name, new in self.amounts.items()}
         own = graph.substitute([node], swap)[0]
-        needs = tuple(sorted(graph.symbols([own])))
-        if graph.depends_on_time([own]) or not needs or any(need not in self.model.targets.paths for need in needs):
+        curve = SedmlCurve(self.model.id, label, graph, own)
+        paths = self.model.targets.paths
+        if graph.depends_on_time([own]) or not curve.needs or any(need not in paths for need in curve.needs):
             return None
-        if explodes(graph, [own]):  # an experiment has no names for parts of an expression
-            return None
-        return SedmlCurve(self.model.id, label, needs, _mathml(graph, own))
+        # an experiment has no names for parts of an expression
+        return None if explodes(graph, [own]) else curve
 
 
 def _is_odd_amount(system: OdeSystem, name: str) -> bool:
@@ -358,27 +410,22 @@ def _mathml(graph: Graph, node: Node) -> str:
     return MathmlPrinter(graph, {}, NumberTexts(), FactorOrder(graph, [node], {})).text(node)
 
 
-def _name(name: str) -> str:
-    return f"<ci> {name} </ci>"
-
-
 def _archive(
     sources: Sequence[_Source],
     curves: Sequence[SedmlCurve],
     until: float,
     points: int,
-    title: str,
-    text: str,
+    told: _Told,
 ) -> bytes:
     if not curves:
         message = "nothing that was observed can be addressed in the SBML files, so there is nothing to plot"
         raise UnsupportedModelError(Reason("nothing-to-plot", message + "; write .xml instead"))
-    experiment = sedml_text([source.model for source in sources], curves, until, points, title)
+    experiment = sedml_text([source.model for source in sources], curves, until, points, told.title)
     files = {name: data for source in sources for name, data in source.files.items()}
     entries = {
         **files,
         _EXPERIMENT: experiment.encode(),
-        "metadata.rdf": _metadata(text).encode(),
+        "metadata.rdf": told.rdf([source.id for source in sources]).encode(),
     }
     targets = {name: targets_of(data) for name, data in files.items()}
     formats = {name: f"{_SPEC}sbml.level-{one.level}.version-{one.version}" for name, one in targets.items()}
@@ -404,10 +451,180 @@ def _manifest(formats: Mapping[str, str]) -> str:
     return DECLARATION + block("omexManifest", lines, attributes(xmlns=_MANIFEST))
 
 
-def _metadata(text: str) -> str:
-    spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:dcterms": "http://purl.org/dc/terms/"})
-    description = element("rdf:Description", attributes(**{"rdf:about": "."}), line("dcterms:description", text))
-    return DECLARATION + element("rdf:RDF", spaces, description)
+# -- Where a model comes from, for those it is given to ---------------------------------------------
+
+
+_DUBLIN_CORE: Final = ("http://purl.org/dc/elements/1.1/", "http://purl.org/dc/terms/")
+_LICENCES: Final = (*(f"{space} license" for space in _DUBLIN_CORE), "http://creativecommons.org/ns# license")
+_CREATORS: Final = tuple(f"{space} creator" for space in _DUBLIN_CORE)
+_CREATED: Final = tuple(f"{space} created" for space in _DUBLIN_CORE)
+_GIVEN: Final = ("Given", "given-name", "givenName")
+_FAMILY: Final = ("Family", "family-name", "familyName")
+_FULL: Final = ("FN", "fn")
+_ORGANISATION: Final = ("Orgname", "organization-name", "hasOrganizationName")
+_DATE: Final = re.compile(
+    r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01])"
+    r"(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?(Z|[+-][0-9]{2}:[0-9]{2}))?)?)?"
+)
+"""A date by the W3C's note, as SBML's model history has it."""
+_CC0: Final = "//creativecommons.org/publicdomain/zero/"
+_ADDRESS: Final = re.compile(r"https?://[^\s<>\"{}|\\^`]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What the file of a model says of its origin.
+
+    Attributes
+    ----------
+    creators : tuple of str
+        Their names, or their organisation where there is no name.
+    created : str or None
+        When the model was made (W3C date).
+    licence : (str, str) or None
+        Its name and its address.
+    entries : tuple of (str, str)
+        Entries of BioModels that the model is or is derived from: id and address.
+    """
+
+    creators: tuple[str, ...] = ()
+    created: str | None = None
+    licence: tuple[str, str] | None = None
+    entries: tuple[tuple[str, str], ...] = ()
+
+
+def provenance_of(origin: Origin, model_id: str) -> Provenance:
+    """What notes and annotation of a model say of its origin; what is not there, or not as SBML has it, is left out.
+
+    A licence is one stated in RDF, or a link in the notes: in the part that BioModels marks as ``dc:license``, or to
+    CC0, which is a dedication of data. Any other link may speak of a paper or a figure.
+    """
+    described = [] if origin.annotation is None else _descriptions(origin.annotation, origin.metaid)
+    creators: dict[str, None] = {}
+    dates: list[str] = []
+    licences: list[tuple[str, str]] = []
+    for statement in (child for description in described for child in description):
+        if statement.tag in _CREATORS:
+            creators.update(dict.fromkeys(filter(None, map(_person, _each(statement)))))
+        elif statement.tag in _CREATED:
+            dates.append("".join(statement.itertext()).strip())
+        elif statement.tag in _LICENCES:
+            found = [one.get(f"{RDF} resource") or _text(one) for one in statement.iter()]
+            licences += [(uri, uri) for uri in found if _ADDRESS.fullmatch(uri)]
+    if not licences and origin.notes is not None:
+        licences = _licences_in_notes(origin.notes)
+    known = () if origin.annotation is None else resources_of(origin.annotation, MODEL_QUALIFIERS, _OWN_ENTRIES)
+    ids = dict.fromkeys(filter(None, map(biomodels_id, (model_id, *known))))
+    return Provenance(
+        tuple(creators),
+        next((date for date in dates if _DATE.fullmatch(date)), None),
+        licences[0] if licences else None,
+        tuple((one, biomodels_address(one)) for one in ids),
+    )
+
+
+_OWN_ENTRIES: Final = ("is", "isDerivedFrom")
+
+
+def _tree(fragment: str) -> ElementTree.Element | None:
+    """The tree of a fragment of a file that has been read (no DOCTYPE, not deep), with names "space name"."""
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate(encoding="UTF-8", namespace_separator=" ")
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(fragment.encode(), True)
+    except expat.ExpatError:
+        return None
+    return builder.close()
+
+
+def _descriptions(annotation: str, metaid: str | None) -> list[ElementTree.Element]:
+    """RDF descriptions of the model itself."""
+    root = _tree(annotation)
+    parts = [] if root is None else [one for one in root if one.tag == f"{RDF} RDF"]
+    found = [one for part in parts for one in part if one.tag == f"{RDF} Description"]
+    return [one for one in found if one.get(f"{RDF} about", "") in ("", f"#{metaid}")]
+
+
+def _each(statement: ElementTree.Element) -> list[ElementTree.Element]:
+    """The things that a statement names: the items of its list, or itself."""
+    return list(statement.iter(f"{RDF} li")) or [statement]
+
+
+def _person(one: ElementTree.Element) -> str:
+    """The name in a vCard (of 1999, 2001 or 2006), or the text where there is no card."""
+
+    def first(*names: str) -> str:
+        return next((_text(part) for part in one.iter() if part.tag.rpartition(" ")[2] in names and _text(part)), "")
+
+    name = " ".join(filter(None, (first(*_GIVEN), first(*_FAMILY))))
+    return name or first(*_FULL) or first(*_ORGANISATION) or (_text(one) if len(one) == 0 else "")
+
+
+def _licences_in_notes(notes: str) -> list[tuple[str, str]]:
+    root = _tree(notes)
+    if root is None:
+        return []
+    marked = [one for one in root.iter() if "dc:license" in one.get("class", "").split()]
+    links = [link for part in marked for link in part.iter(f"{XHTML} a")]
+    links += [link for link in root.iter(f"{XHTML} a") if _CC0 in link.get("href", "")]
+    return [(_text(a) or a.get("href", ""), a.get("href", "")) for a in links if _ADDRESS.fullmatch(a.get("href", ""))]
+
+
+def _text(one: ElementTree.Element) -> str:
+    """All text in an element, on one line."""
+    return " ".join("".join(one.itertext()).split())
+
+
+# -- Metadata, in the words of OMEX Metadata that BioSimulators reads -------------------------------
+
+
+_DC: Final = "http://purl.org/dc/elements/1.1/"
+_LABELS: Final = "http://www.w3.org/2000/01/rdf-schema#"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an archive says of itself: title and description, and what the file of the model says of its origin."""
+
+    title: str
+    description: str
+    provenance: Provenance
+
+    @classmethod
+    def of(cls, title: str, description: str, system: OdeSystem) -> _Told:
+        """Of an archive that is made of ``system``."""
+        provenance = provenance_of(system.origin, system.id)
+        if provenance.creators or provenance.created is not None:
+            # no date of today: equal models give equal archives
+            description += " Creators and date are those that the file of the model names."
+        return cls(title, description, provenance)
+
+    def rdf(self, models: Sequence[str]) -> str:
+        """The file of metadata; the first of several models is derived from the others."""
+        found = self.provenance
+        spaces = {"xmlns:rdf": RDF, "xmlns:rdfs": _LABELS, "xmlns:dc": _DC, "xmlns:bqmodel": MODEL_QUALIFIERS}
+        lines = [line("dc:title", self.title), line("dc:description", self.description)]
+        lines += [_object("dc:creator", name) for name in found.creators]
+        lines += [line("dc:created", found.created)] if found.created is not None else []
+        lines += [_object("dc:license", *found.licence)] if found.licence is not None else []
+        lines += [_object("bqmodel:isDerivedFrom", name, uri) for name, uri in found.entries]
+        first, *others = (f"{name}.xml" for name in models)
+        derived = [_object("bqmodel:isDerivedFrom", name, f"./{name}") for name in others]
+        text = _subject(".", lines) + (_subject(f"./{first}", derived) if derived else "")
+        return DECLARATION + element("rdf:RDF", attributes(**spaces), text)
+
+
+def _subject(about: str, lines: Sequence[str]) -> str:
+    return block("rdf:Description", lines, attributes(**{"rdf:about": about}))
+
+
+def _object(predicate: str, label: str, uri: str | None = None) -> str:
+    """A statement on something with a label and, where it has one, an address."""
+    identifier = "" if uri is None else leaf("dc:identifier", **{"rdf:resource": uri})
+    return element(predicate, attributes(**{"rdf:parseType": "Resource"}), identifier + line("rdfs:label", label))
 
 
 def read_back(data: bytes) -> dict[str, str]:

@@ -11,8 +11,8 @@ import pytest
 from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
-from sbmlump.errors import UsageError
 from sbmlump.cli import run
+from sbmlump.errors import UsageError
 from sbmlump.jobs import sbml_of
 from sbmlump.methods import reconstruct
 from sbmlump.model import ExactProof, ReducedSystem

@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from interoperability import biosimulators, faults_of_archives
 from network_models import saved, twin_chains
 
 import sbmlump
@@ -205,3 +206,153 @@ def test_the_original_lies_in_the_archive_in_utf_8(tmp_path: Path) -> None:
         reduction = sbmlump.reduce(sbmlump.load(path), ["P"])
         with zipfile.ZipFile(io.BytesIO(reduction_archive(reduction, data, sbml_of(reduction)))) as archive:
             assert "Flasche für α" in archive.read("original.xml").decode()
+
+
+# -- What other programs ask of an archive -----------------------------------------------------------
+
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+LEVEL_2 = """<?xml version="1.0" encoding="UTF-8"?>
+<sbml xmlns="http://www.sbml.org/sbml/level2/version4" level="2" version="4"><model id="{id}" metaid="m0" name="Twins">
+{said}<listOfCompartments><compartment id="cell" size="2"/></listOfCompartments><listOfSpecies>
+<species id="time_original" compartment="cell" initialConcentration="1"/>
+<species id="plot" compartment="cell" initialConcentration="2"/>
+<species id="C" compartment="cell" initialConcentration="0"/>
+</listOfSpecies><listOfParameters><parameter id="k" value="0.5"/></listOfParameters><listOfReactions>
+{reactions}</listOfReactions></model></sbml>"""
+FEED = """<reaction id="r_{0}" reversible="false"><listOfReactants><speciesReference species="{0}"/></listOfReactants>
+<listOfProducts><speciesReference species="C"/></listOfProducts><kineticLaw>
+<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>cell</ci><ci>k</ci><ci>{0}</ci></apply></math>
+</kineticLaw></reaction>"""
+
+
+def level_2(said: str = "", id: str = "twins") -> str:
+    """Two species with ids that an experiment might use for something else flow into C."""
+    return LEVEL_2.format(said=said, id=id, reactions="".join(FEED.format(one) for one in ("time_original", "plot")))
+
+
+def level_2_archive(folder: Path, said: str = "", id: str = "twins") -> bytes:
+    path = saved(folder, level_2(said, id))
+    reduction = sbmlump.reduce(sbmlump.load(path), ["C", "both = time_original + plot", "plot"])
+    return archive_of(path, reduction)
+
+
+def member(data: bytes, name: str) -> str:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(name).decode()
+
+
+def test_ids_of_an_experiment_are_unique_and_prefixes_are_declared_at_its_top(tmp_path: Path) -> None:
+    data = level_2_archive(tmp_path)
+    text = member(data, "experiment.sedml")
+    ids = re.findall(r'\sid="([^"]*)"', text)
+    assert len(ids) == len(set(ids)) > 20
+    head = text[text.index("<sedML") :].partition(">")[0]
+    declared = dict(re.findall(r'xmlns:(\w+)="([^"]*)"', head))
+    assert "xmlns:" not in text.partition(head)[2]
+    root = ElementTree.fromstring(text)
+    space = {"s": root.tag.partition("}")[0][1:], "m": "http://www.w3.org/1998/Math/MathML"}
+    sources = {one.get("id"): one.get("source") for one in root.iterfind(".//s:model", space)}
+    models = {name: ElementTree.fromstring(member(data, source)) for name, source in sources.items()}
+    for generator in root.iterfind(".//s:dataGenerator", space):
+        variables = {one.get("id"): one for one in generator.iterfind(".//s:variable", space)}
+        assert {one.text.strip() for one in generator.iterfind(".//m:ci", space)} == set(variables)
+        for variable in variables.values():
+            if (target := variable.get("target")) is not None:
+                model = models[variable.get("taskReference").removeprefix("run_")]
+                steps = target.removeprefix("/").split("/")
+                assert model.tag == f"{{{declared[steps[0].partition(':')[0]]}}}sbml"
+                assert len(model.findall("./" + "/".join(steps[1:]), declared)) == 1
+
+
+def test_the_reduced_model_comes_first(tmp_path: Path) -> None:
+    data = level_2_archive(tmp_path)
+    sources = re.findall(r'source="([^"]*)"', member(data, "experiment.sedml"))
+    assert sources == ["reduced.xml", "original.xml"]
+    locations = re.findall(r'location="./([^"]*\.xml)"', member(data, "manifest.xml"))
+    assert locations == ["manifest.xml", "reduced.xml", "original.xml"]
+
+
+OPEN = """
+import sys
+import COPASI
+model = COPASI.CRootContainer.addDatamodel()
+assert model.openCombineArchive(sys.argv[1]), COPASI.CCopasiMessage.getAllMessageText()
+print(sorted(model.getModel().getMetabolite(i).getObjectName() for i in range(model.getModel().getNumMetabs())))
+"""
+
+
+def test_copasi_opens_the_reduced_model(tmp_path: Path) -> None:
+    needs("COPASI")
+    path = saved(tmp_path, level_2())
+    file = tmp_path / "reduction.omex"
+    file.write_bytes(archive_of(path, sbmlump.reduce(sbmlump.load(path), ["C"])))
+    assert in_child(OPEN, file) == "['C', 'time_original + plot']"
+
+
+def test_biosimulators_takes_it(tmp_path: Path, path: Path, reduction: ReducedSystem) -> None:
+    if not biosimulators():
+        pytest.skip("biosimulators-utils is not installed (SBMLUMP_BIOSIMULATORS may name a Python that has it)")
+    files = []
+    given = LICENCE + CARDS
+    for name, data in (
+        ("levels", level_2_archive(tmp_path)),
+        ("described", level_2_archive(tmp_path, given, "BIOMD0000000012")),
+        ("both", archive_of(path, reduction)),
+        ("one", written_system(reduction.original, ".omex").data),
+    ):
+        files.append(tmp_path / f"{name}.omex")
+        files[-1].write_bytes(data)
+    assert faults_of_archives(files) == {str(file): [] for file in files}
+
+
+CARDS = f"""<annotation><r:RDF xmlns:r="{RDF}" xmlns:dc="http://purl.org/dc/elements/1.1/"
+xmlns:t="http://purl.org/dc/terms/" xmlns:v="http://www.w3.org/2001/vcard-rdf/3.0#" xmlns:w="http://www.w3.org/2006/vcard/ns#"
+xmlns:q="http://biomodels.net/model-qualifiers/"><r:Description r:about="#m0">
+<dc:creator><r:Bag>
+<r:li r:parseType="Resource"><v:N r:parseType="Resource"><v:Family>Čech &amp; Co</v:Family><v:Given>Eva
+Marie</v:Given></v:N><v:EMAIL>eva@example.org</v:EMAIL></r:li>
+<r:li r:parseType="Resource"><w:hasName r:parseType="Resource"><w:family-name>Ito</w:family-name></w:hasName></r:li>
+<r:li r:parseType="Resource"><v:ORG r:parseType="Resource"><v:Orgname>A team</v:Orgname></v:ORG></r:li>
+</r:Bag></dc:creator><t:creator>Plain Name</t:creator>
+<t:created r:parseType="Resource"><t:W3CDTF>2005-02-12T00:18:12Z</t:W3CDTF></t:created>
+<q:is><r:Bag><r:li r:resource="urn:miriam:biomodels.db:MODEL1234567890"/><r:li r:resource="urn:other:thing"/></r:Bag>
+</q:is></r:Description><r:Description r:about="#other"><dc:creator>Somebody Else</dc:creator></r:Description></r:RDF>
+</annotation>"""
+LICENCE = """<notes><div xmlns="http://www.w3.org/1999/xhtml"><p><a href="https://creativecommons.org/licenses/by/4.0/">The
+paper</a></p><div class="dc:license"><a href="https://creativecommons.org/licenses/by-sa/4.0/">CC BY-SA</a></div>
+</div></notes>"""
+
+
+def test_metadata_are_what_the_file_of_the_model_says(tmp_path: Path) -> None:
+    text = member(level_2_archive(tmp_path, LICENCE + CARDS, "BIOMD0000000012"), "metadata.rdf")
+    root = ElementTree.fromstring(text)
+    dc, label = "{http://purl.org/dc/elements/1.1/}", ".//{http://www.w3.org/2000/01/rdf-schema#}label"
+    archive, reduced = root
+    assert (archive.get(f"{{{RDF}}}about"), reduced.get(f"{{{RDF}}}about")) == (".", "./reduced.xml")
+    assert archive.findtext(f"{dc}title") == "Twins: original and reduced"
+    creators = [one.findtext(label) for one in archive.iterfind(f"{dc}creator")]
+    assert creators == ["Eva Marie Čech & Co", "Ito", "A team", "Plain Name"]
+    assert archive.findtext(f"{dc}created") == "2005-02-12T00:18:12Z"
+    derived = "{http://biomodels.net/model-qualifiers/}isDerivedFrom"
+    address = f".//{dc}identifier"
+
+    def named(one: ElementTree.Element, tag: str) -> list[tuple[str | None, str]]:
+        found = [(part.findtext(label), part.find(address)) for part in one.iterfind(tag)]
+        return [(name, part.get(f"{{{RDF}}}resource", "")) for name, part in found if part is not None]
+
+    assert named(archive, f"{dc}license") == [("CC BY-SA", "https://creativecommons.org/licenses/by-sa/4.0/")]
+    assert named(archive, derived) == [
+        (one, f"https://identifiers.org/biomodels.db:{one}") for one in ("BIOMD0000000012", "MODEL1234567890")
+    ]
+    assert named(reduced, derived) == [("original.xml", "./original.xml")]
+    assert "example.org" not in text
+
+
+def test_metadata_that_the_file_has_not_are_left_out(tmp_path: Path) -> None:
+    broken = CARDS.replace("2005-02-12", "the year 2005-02-12").replace("#m0", "#elsewhere")
+    notes = '<notes><p xmlns="http://www.w3.org/1999/xhtml"><a href="https://creativecommons.org/licenses/by/4.0/">p</a></p></notes>'
+    for said in ("", notes + broken):
+        text = member(level_2_archive(tmp_path, said), "metadata.rdf")
+        assert "dc:title" in text
+        assert not re.search("dc:creat|dc:license|Creators|biomodels.db:BIO", text)
