@@ -22,22 +22,37 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         UsageError,
     )
-    from sbmlump.jobs import check, convert, load, reduce
+    from sbmlump.jobs import (
+        Curve,
+        Inspection,
+        MethodComparison,
+        check,
+        compare,
+        compare_methods,
+        convert,
+        curve,
+        inspect,
+        load,
+        reduce,
+    )
     from sbmlump.methods.user_lumping import Closure, closure
     from sbmlump.model.reduced import ErrorEstimate, ExactProof, LumpingMatrix, Proof, ReducedSystem
     from sbmlump.model.system import OdeSystem
     from sbmlump.proof.claims import Refutation
     from sbmlump.proof.files import verify
-    from sbmlump.simulators.comparison import ErrorReport, compare
+    from sbmlump.simulators.comparison import ErrorReport
 
 __all__ = [
     "Closure",
+    "Curve",
     "ErrorEstimate",
     "ErrorReport",
     "ExactProof",
     "InputError",
+    "Inspection",
     "LimitError",
     "LumpingMatrix",
+    "MethodComparison",
     "OdeSystem",
     "Proof",
     "Reason",
@@ -50,7 +65,10 @@ __all__ = [
     "check",
     "closure",
     "compare",
+    "compare_methods",
     "convert",
+    "curve",
+    "inspect",
     "load",
     "reduce",
     "verify",
@@ -59,7 +77,8 @@ __all__ = [
 # Imported on first use: libSBML, SciPy and libRoadRunner cost more than most jobs.
 _HOMES: Final = {
     **dict.fromkeys(("Closure", "closure"), "sbmlump.methods.user_lumping"),
-    **dict.fromkeys(("check", "convert", "load", "reduce"), "sbmlump.jobs"),
+    **dict.fromkeys(("Curve", "Inspection", "MethodComparison", "check", "compare", "compare_methods"), "sbmlump.jobs"),
+    **dict.fromkeys(("convert", "curve", "inspect", "load", "reduce"), "sbmlump.jobs"),
     "verify": "sbmlump.proof.files",
     **dict.fromkeys(
         ("ErrorEstimate", "ExactProof", "LumpingMatrix", "Proof", "ReducedSystem"), "sbmlump.model.reduced"
@@ -67,7 +86,7 @@ _HOMES: Final = {
     **dict.fromkeys(
         ("InputError", "LimitError", "Reason", "SbmlumpError", "UnsupportedModelError", "UsageError"), "sbmlump.errors"
     ),
-    **dict.fromkeys(("ErrorReport", "compare"), "sbmlump.simulators.comparison"),
+    "ErrorReport": "sbmlump.simulators.comparison",
     "OdeSystem": "sbmlump.model.system",
     "Refutation": "sbmlump.proof.claims",
 }
@@ -81,4 +100,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -22,6 +22,7 @@ __all__ = [
     "as_json_text",
     "as_shown",
     "as_text",
+    "counted",
     "near_matches",
     "some_names",
 ]
@@ -60,6 +61,11 @@ def near_matches(word: str, known: Iterable[str], most: int = 3, *, likeness: fl
     import difflib  # not at the top: the command line imports this module at every start
 
     return difflib.get_close_matches(word, list(itertools.islice(known, 20_000)), most, likeness)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 model``, ``12 models``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def some_names(names: Sequence[str], most: int) -> str:

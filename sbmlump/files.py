@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.util import Finalize
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import IO, Any, BinaryIO, Final
@@ -42,6 +43,7 @@ __all__ = [
     "make_folder",
     "own_folder",
     "read_whole",
+    "is_text_of_model",
     "refuse_output",
     "with_mark",
     "temporary_folder",
@@ -108,6 +110,12 @@ def make_folder(path: str | Path) -> Path:
         message = f"{str(path)!r} is not the name of a folder: {error}; choose another output"
         raise OutputError(Reason("cannot-write", message)) from error
     return Path(path)
+
+
+def is_text_of_model(given: str | bytes) -> bool:
+    """Whether a text that was given in place of a file's name is what stands in such a file: XML, or several lines."""
+    text = given.decode("utf-8", "replace") if isinstance(given, bytes) else given
+    return text.lstrip().startswith("<") or "\n" in text.strip()
 
 
 def read_whole(path: str | Path, limit: int, kind: str) -> bytes:
@@ -620,7 +628,10 @@ def read_model_file(path: str | Path, kind: str = "SBML") -> ModelFile:
     UsageError, NotFetchedError
         As :func:`~sbmlump.remote.read_remote`, for what lies elsewhere.
     """
-    text = str(path)
+    text = _name_of(path)
+    if is_text_of_model(text):
+        message = "this is the text of a model, not the name of a file; write it to a file and name that"
+        raise InputError(Reason("no-such-file", message))
     if text == "-":
         return _unpacked(ModelFile(_standard_input(), "standard input", "", None), None)
     if is_remote(text):
@@ -634,6 +645,14 @@ def read_model_file(path: str | Path, kind: str = "SBML") -> ModelFile:
             file, member = Path(outer), inner
     data = read_whole(file, MAX_BYTES, kind)
     return _unpacked(ModelFile(data, file.name, file.suffix.lower(), file.parent), member)
+
+
+def _name_of(given: object) -> str:
+    """The name of a file as a text; what is given may come from Python, and be anything."""
+    if isinstance(given, str | PathLike):
+        return str(given)
+    message = f"the name of a file is wanted, not a {type(given).__name__}; a reduction is written by its write(file)"
+    raise UsageError(Reason("not-a-file", message))
 
 
 @cache

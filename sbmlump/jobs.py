@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
-from sbmlump.files import refuse_output, with_mark, write_atomically
+from sbmlump.files import is_text_of_model, refuse_output, with_mark, write_atomically
 from sbmlump.formats.load import load, read_model
 from sbmlump.isolate import Limits
 from sbmlump.methods.approximate.options import ALGORITHMS, UnreachableError
@@ -22,6 +22,7 @@ from sbmlump.methods.registry import (
     OPTIONS,
     Approximate,
     Exact,
+    ForwardEquivalence,
     Learned,
     ReduceOptions,
     method_alternatives,
@@ -43,7 +44,7 @@ from sbmlump.model.reduced import (
     parse_observables,
 )
 from sbmlump.model.system import OdeSystem
-from sbmlump.options import POINTS, SIMULATOR, UNTIL
+from sbmlump.options import OBSERVE, POINTS, SIMULATOR, UNTIL
 from sbmlump.outcome import ModelFacts, Outcome, reason_json
 from sbmlump.proof.files import NoLumping, recorded_observables, verify
 
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from sbmlump.proof.claims import Refutation
     from sbmlump.sbml.read.load import ReadResult
     from sbmlump.simulators.comparison import Definition, ErrorReport
-    from sbmlump.simulators.protocol import SimulatedModel
+    from sbmlump.simulators.protocol import SimulatedModel, Simulator
     from sbmlump.structure.summary import Kept, Structure
 
 __all__ = [
@@ -71,12 +72,13 @@ __all__ = [
     "Observed",
     "ReduceOptions",
     "check",
+    "compare",
     "compare_methods",
     "convert",
     "convert_file",
     "curve",
     "definitions_of",
-    "inspect_model",
+    "inspect",
     "kinetics",
     "load",
     "method_alternatives",
@@ -147,7 +149,7 @@ def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False, groups: bo
 
 
 def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False, groups: bool = False) -> WrittenOutput:
-    """SBML of the reduced model; of the original, unchanged in content, where nothing was reduced.
+    """SBML of the reduced model; of the original and what is observed of it, where nothing was reduced.
 
     Reactions where the mathematics allows them, unless ``as_rate_rules``; lumps as groups, too, with ``groups``. The
     reasons say what the document leaves out.
@@ -156,7 +158,7 @@ def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False, gr
     from sbmlump.sbml.write.document import reduction_document, system_document
 
     if not reduction.reducible:
-        document = system_document(reduction.original)
+        document = system_document(reduction.written)
     else:
         document = reduction_document(reduction if as_rate_rules else as_network(reduction), groups=groups)
     return WrittenOutput(document.data, document.reasons, document.read_back)
@@ -210,7 +212,7 @@ def written_reduction(
         return WrittenOutput(latex_reduction(reduction))
     if suffix in (".xml", ".sbml"):
         return WrittenOutput(sbml.data)
-    return _WRITERS[suffix](reduction.system if reduction.reducible else reduction.original, sbml)
+    return _WRITERS[suffix](reduction.written, sbml)
 
 
 def written_system(system: OdeSystem, suffix: str) -> WrittenOutput:
@@ -344,12 +346,14 @@ class Inspection:
         return found
 
 
-def inspect_model(path: str | Path, *, with_structure: bool = False, original: str | Path | None = None) -> Inspection:
-    """Look into a file.
+def inspect(
+    model: str | Path | OdeSystem, *, with_structure: bool = False, original: str | Path | None = None
+) -> Inspection:
+    """What is in a model.
 
     Parameters
     ----------
-    path : str or Path
+    model : path or OdeSystem
     with_structure : bool
         Also find conservation laws, deficiency, balance and signs.
     original : str or Path, optional
@@ -360,7 +364,12 @@ def inspect_model(path: str | Path, *, with_structure: bool = False, original: s
     SbmlumpError
         If it is not a readable model, or not a reduced model of ``original``.
     """
-    result = read_model(path)
+    if isinstance(model, OdeSystem):
+        from sbmlump.sbml.read.load import ReadResult
+
+        result, path = ReadResult.of_system(model, model.origin.file or model.id), model.origin.file or model.id
+    else:
+        result, path = read_model(model), str(model)
     found = _inspected(result, path)
     if original is not None and found.supported:
         from sbmlump.proof.files import reduction_of_files
@@ -437,7 +446,29 @@ def reduce(
         Also with code ``unknown-option``, for a name that is no option of a reduction.
     UnsupportedModelError, LimitError
     """
+    refuse_other_than_systems(system)
     return reduce_by(system, observe, reduce_options(method, **options), progress)
+
+
+def refuse_other_than_systems(given: object) -> None:
+    """Say what to do with what is no system: the name of a file, the text of a model, a reduction.
+
+    Raises
+    ------
+    UsageError
+        Code ``not-a-system``.
+    """
+    if isinstance(given, OdeSystem):
+        return
+    if isinstance(given, ReducedSystem):
+        advice = "this is a reduction; give its system (reduction.system)"
+    elif isinstance(given, str | bytes) and is_text_of_model(given):
+        advice = "this is the text of a model; write it to a file and read that: sbmlump.load(file)"
+    elif isinstance(given, str | Path):
+        advice = f"read the file first: sbmlump.reduce(sbmlump.load({str(given)!r}), observe=…)"
+    else:
+        advice = f"not a {type(given).__name__}; sbmlump.load(file) gives one, and so does OdeSystem.from_sympy"
+    raise UsageError(Reason("not-a-system", f"an OdeSystem is wanted: {advice}"))
 
 
 def run_reduction(
@@ -504,7 +535,8 @@ def run_reduction(
     times.append(clock())
     remarks += [*reduction.reasons, *(Reason("reduction-remark", text) for text in reduction.remarks)]
     if not reduction.reducible and options.method != "none":
-        remarks.append(_what_to_try(options.chain))
+        progress("looking for what would reduce it")
+        remarks.append(_what_to_try(reduction, options))
     spent = [end - begin for begin, end in itertools.pairwise(times)]
     return Outcome(
         "target-not-reached" if shortfall else "reduced" if reduction.reducible else "not-reducible",
@@ -514,7 +546,7 @@ def run_reduction(
         report,
         None if output is None else str(output),
         dict(zip(("read", "lump", "write", "simulate", "total"), (*spent, times[-1] - times[0]), strict=True)),
-        tuple(remarks),
+        tuple(dict.fromkeys(remarks)),
         exit_code=4 if shortfall else 1 if options.strict and not reduction.reducible else 0,
     )
 
@@ -665,13 +697,73 @@ def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
     write_atomically(path, with_mark(content.data, known))
 
 
-def _what_to_try(chain: Sequence[Method]) -> Reason:
-    message = chain[0].nothing_found if len(chain) == 1 else Method.nothing_found
-    if len(chain) == 1 and message == Exact.nothing_found:
-        message += "; observe fewer or other quantities, or accept a measured error (--method approximate)"
-        if isinstance(chain[0], ExactMethod) and chain[0].keep_parameters != "none":
+@dataclass(frozen=True, slots=True)
+class AdviceSettings:
+    """What is tried by itself where a method found nothing to reduce.
+
+    Attributes
+    ----------
+    most_states : int
+        Of a model that is tried: conserved totals of 500 states are found, and proved, in about ten seconds.
+    """
+
+    most_states: int = 500
+
+
+def _what_to_try(
+    reduction: ReducedSystem, options: ReduceOptions, settings: AdviceSettings = AdviceSettings()
+) -> Reason:
+    """Why nothing was reduced, and what would: tried, not guessed, where that is cheap."""
+    chain = options.chain
+    if len(chain) > 1:
+        return Reason("not-reducible", Method.nothing_found)
+    method, message = chain[0], chain[0].nothing_found
+    small = reduction.original.size <= settings.most_states
+    if message == Exact.nothing_found:
+        smaller = _with_totals(reduction, options) if small else None
+        message += " as they are" if smaller else ""
+        message += f"; {smaller}" if smaller else "; observe fewer or other quantities"
+        message += ", or accept a measured error (--method approximate)"
+        if isinstance(method, ExactMethod) and method.keep_parameters != "none":
             message += ", or use the values of the parameters (--keep-parameters none)"
+    elif message == ForwardEquivalence.nothing_found and small:
+        found = _tried(reduction, options, "exact")
+        if found is not None and found.reducible:
+            message += f"; with other combinations of them {found.system.size} states do (--method exact)"
+        else:
+            message += ", and no other combinations of them (--method exact) do"
     return Reason("not-reducible", message)
+
+
+def _with_totals(reduction: ReducedSystem, options: ReduceOptions) -> str | None:
+    """By how much conserved totals that are taken as constants would reduce a model of which every state is needed."""
+    size = reduction.original.size
+    alone = _tried(reduction, options, "conservation")
+    if alone is None or not alone.reducible:
+        return None
+    both = _tried(reduction, options, "conservation+exact")
+    command, left = "--on-class", alone.system.size
+    if both is not None and both.system.size < left:
+        command, left = "--method conservation+exact", both.system.size
+    return f"with the conserved totals as constants {left} of the {size} states do: {command}"
+
+
+def _tried(reduction: ReducedSystem, options: ReduceOptions, method: str) -> ReducedSystem | None:
+    """The same request by another method; ``None`` where that cannot do it."""
+    first = options.chain[0]
+    keep = first.keep_parameters if isinstance(first, ExactMethod) else "none"
+    other = reduce_options(method, keep_parameters=keep, seed=options.seed)
+    try:
+        return reduce_by(reduction.original, [_request(one) for one in reduction.observables], other)
+    except SbmlumpError:  # the answer that was asked for is there; this one would have been more
+        return None
+
+
+def _request(observable: Observable) -> str:
+    """An observable as it is asked for."""
+    if observable.text == observable.id or observable.id.startswith("observable_"):
+        return observable.text
+    return f"{observable.id} = {observable.text}"
 
 
 SIMULATION: Final = Limits(seconds=600.0)
@@ -732,9 +824,7 @@ def simulate_reduction(
     from sbmlump.simulators.comparison import compare
     from sbmlump.simulators.protocol import simulated_result
 
-    # where nothing was reduced, the file is the original, which defines no combination that was observed
-    written = reduction.system if reduction.reducible else reduction.original
-    names = [o.id for o in reduction.observables if o.id in written.definitions]
+    names = [o.id for o in reduction.observables if o.id in reduction.written.definitions]
     if not names:
         return None, []
     definitions = definitions_of(reduction.original, reduction.observables)
@@ -782,6 +872,10 @@ def definitions_of(system: OdeSystem, observables: Sequence[Observable]) -> dict
 # -- several reductions of one model -----------------------------------------------------------------
 
 
+def _system_of(model: str | Path | OdeSystem) -> OdeSystem:
+    return model if isinstance(model, OdeSystem) else load(model)
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """Size against error of one model.
@@ -814,9 +908,9 @@ class Curve:
 
 
 def curve(
-    path: str | Path,
-    observe: Sequence[str],
-    algorithms: Sequence[str] = (),
+    model: str | Path | OdeSystem,
+    observe: str | Sequence[str],
+    algorithms: str | Sequence[str] = (),
     *,
     progress: Progress = _quiet,
     **options: Any,
@@ -825,7 +919,10 @@ def curve(
 
     Parameters
     ----------
-    algorithms : sequence of str
+    model : path or OdeSystem
+    observe : str or sequence of str
+        What to keep.
+    algorithms : str or sequence of str
         Of :data:`ALGORITHMS`; ``balanced`` and ``krylov`` if there are none.
     **options
         Of the method ``approximate``; ``max_size`` is the largest size of the curve.
@@ -837,9 +934,11 @@ def curve(
     from sbmlump.methods.approximate.run import curve as curve_of
 
     chosen = Approximate(**options)
+    observe = OBSERVE.read("observe", observe)
+    algorithms = (algorithms,) if isinstance(algorithms, str) else tuple(algorithms)
     for name in algorithms:
         replace(chosen, algorithm=name)  # refuses what is none
-    system = load(path)
+    system = _system_of(model)
     observables = parse_observables(system, observe)
     names = [name for name in ALGORITHMS if name in algorithms] or ["balanced", "krylov"]
     result = curve_of(system, observables, chosen, names, progress=progress)
@@ -890,9 +989,9 @@ class MethodComparison:
 
 
 def compare_methods(
-    path: str | Path,
-    observe: Sequence[str],
-    methods: Sequence[str] = (),
+    model: str | Path | OdeSystem,
+    observe: str | Sequence[str],
+    methods: str | Sequence[str] = (),
     *,
     progress: Progress = _quiet,
     **options: Any,
@@ -901,7 +1000,10 @@ def compare_methods(
 
     Parameters
     ----------
-    methods : sequence of str
+    model : path or OdeSystem
+    observe : str or sequence of str
+        What to keep.
+    methods : str or sequence of str
         Alternatives: names, ``a+b`` for a chain, also several with commas between them; a choice of all if none.
     **options
         Any of :data:`OPTIONS`; each goes to the methods that take it.
@@ -912,14 +1014,20 @@ def compare_methods(
     """
     from sbmlump.methods import comparison as side_by_side
 
+    observe = OBSERVE.read("observe", observe)
+    methods = (methods,) if isinstance(methods, str) else tuple(methods)
     chains = method_alternatives(methods) if methods else DEFAULT_CHAINS
     trial = options_of(MeasuredMethod, read_options(**options)).trial
-    system = load(path)
+    system = _system_of(model)
     observables = parse_observables(system, observe)
     rows = side_by_side.compare_methods(system, observables, chains, progress=progress, **options)
     apart = side_by_side.differences(rows, trial)
     return MethodComparison(
-        ModelFacts(system.id, str(path), system.size), system.name or system.id, tuple(observables), rows, apart
+        ModelFacts(system.id, system.origin.file if isinstance(model, OdeSystem) else str(model), system.size),
+        system.name or system.id,
+        tuple(observables),
+        rows,
+        apart,
     )
 
 
@@ -970,6 +1078,76 @@ def convert(source: str | Path, target: str | Path) -> OdeSystem:
     return convert_file(source, target, force=True).system
 
 
+def compare(
+    original: str | Path,
+    reduced: str | Path,
+    *,
+    until: float | None = None,
+    points: int = 201,
+    observables: str | Sequence[str] | None = None,
+    definitions: Mapping[str, Definition] | None = None,
+    simulator: str | Simulator = "roadrunner",
+    limits: Limits | None = None,
+) -> ErrorReport:
+    """Simulate two files and compare what they share: first what the reduced one says was observed, then the rest.
+
+    Parameters
+    ----------
+    original, reduced : path
+        Files of any format that is read.
+    until : float, optional
+        End time in the model's unit of time; chosen from the time scale of what is compared when absent.
+    points : int
+        Points of the uniform grid, both ends included (at least 2).
+    observables : str or sequence of str, optional
+        Ids in the reduced file; all that both files share, and all that it says was observed, when absent.
+    definitions : mapping from observable to Definition, optional
+        How observables follow from quantities of the original; as the reduced file says when absent.
+    simulator : str or Simulator
+        ``roadrunner``, ``copasi``, ``scipy``, ``own``, or an object that runs SBML files; what is too large for the
+        first is simulated by the last, with a remark.
+    limits : Limits, optional
+        Where given, the simulations run in a child process with these limits.
+
+    Returns
+    -------
+    ErrorReport
+        ``plot()`` makes a figure of it.
+
+    Raises
+    ------
+    UsageError, InputError, UnsupportedModelError, LimitError
+        As :func:`sbmlump.simulators.comparison.compare`.
+    """
+    # before anything is read
+    UNTIL.read("until", until, optional=True)
+    POINTS.read("points", points)
+    if isinstance(simulator, str):
+        SIMULATOR.read("simulator", simulator)
+    from sbmlump.sbml.annotation import read_lumping_annotation
+    from sbmlump.simulators.comparison import compare as compare_simulated
+    from sbmlump.simulators.protocol import simulated_result
+
+    result = read_model(original)
+    first, second = simulated_result(result, original), simulated_result(read_model(reduced), reduced)
+    record = read_lumping_annotation(second.text.encode())
+    observed = () if record is None else tuple(name for name, _ in record.observables)
+    if definitions is None and record is not None:
+        system = result.required()
+        definitions = definitions_of(system, recorded_observables(system, record))
+    return compare_simulated(
+        first,
+        second,
+        until=until,
+        points=points,
+        observables=observables,
+        definitions=definitions,
+        leading=observed,
+        simulator=simulator,
+        limits=limits,
+    )
+
+
 def check(
     original: str | Path,
     reduced: str | Path,
@@ -978,30 +1156,10 @@ def check(
     points: int = 201,
     simulator: str = "roadrunner",
 ) -> ErrorReport:
-    """Simulate both files and compare what they share, and the observables that the reduced file names.
-
-    ``simulator`` is one of ``roadrunner``, ``copasi``, ``scipy``, ``own``; what is too large for the first is simulated
-    by the last, with a remark.
+    """As :func:`compare`, with the simulations in a child process: a simulator that crashes takes nothing along.
 
     Raises
     ------
     UsageError, InputError, UnsupportedModelError, LimitError
     """
-    # before anything is read
-    UNTIL.read("until", until, optional=True)
-    POINTS.read("points", points)
-    SIMULATOR.read("simulator", simulator)
-    from sbmlump.sbml.annotation import read_lumping_annotation
-    from sbmlump.simulators.comparison import compare
-    from sbmlump.simulators.protocol import simulated_result
-
-    result = read_model(original)
-    first, second = simulated_result(result, original), simulated_result(read_model(reduced), reduced)
-    record = read_lumping_annotation(second.text.encode())
-    definitions: Mapping[str, Definition] = {}
-    if record is not None:
-        system = result.required()
-        definitions = definitions_of(system, recorded_observables(system, record))
-    return compare(
-        first, second, until=until, points=points, definitions=definitions, simulator=simulator, limits=SIMULATION
-    )
+    return compare(original, reduced, until=until, points=points, simulator=simulator, limits=SIMULATION)

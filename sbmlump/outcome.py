@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.model.properties import Kinetics
-from sbmlump.model.reduced import ReducedSystem
+from sbmlump.model.reduced import TARGETS, ReducedSystem
 
 if TYPE_CHECKING:
     from sbmlump.simulators.comparison import ErrorReport
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["ModelFacts", "Outcome", "OutcomeName", "outcome_of_error"]
 
 OutcomeName = Literal["reduced", "not-reducible", "target-not-reached", "unsupported", "out-of-budget", "failed"]
-_TARGETS: Final = frozenset({"max-error-not-reached", "target-not-reached", "no-reduction"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def outcome_of_error(error: SbmlumpError) -> OutcomeName:
     if isinstance(error, UnsupportedModelError):
         return "unsupported"
     if isinstance(error, LimitError):
-        missed = any(reason.code in _TARGETS for reason in error.reasons)
+        missed = any(reason.code in TARGETS for reason in error.reasons)
         return "target-not-reached" if missed else "out-of-budget"
     if isinstance(error, InputError):
         return "failed"

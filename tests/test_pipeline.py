@@ -77,7 +77,7 @@ def test_constants_to_keep(wanted, kept):
 def test_missing_files(tmp_path, data):
     for job in (
         lambda: sbmlump.load(tmp_path / "no.xml"),
-        lambda: jobs.inspect_model(tmp_path / "no.xml"),
+        lambda: jobs.inspect(tmp_path / "no.xml"),
         lambda: sbmlump.verify(data / "ring.xml", tmp_path / "no.xml"),
         lambda: jobs.check(data / "ring.xml", tmp_path / "no.xml"),
         lambda: jobs.convert(tmp_path / "no.xml", tmp_path / "c.xml"),

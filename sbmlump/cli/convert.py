@@ -9,7 +9,8 @@ import click
 
 from sbmlump.cli.options import FORCE, MODEL, isolation_options, store_option
 from sbmlump.cli.output import DISPLAY, print_json, say
-from sbmlump.jobs import Inspection, convert_file, inspect_model
+from sbmlump.errors import counted
+from sbmlump.jobs import Inspection, convert_file, inspect
 from sbmlump.outcome import reason_json
 
 __all__ = ["convert_command", "inspect_command"]
@@ -43,7 +44,7 @@ def convert_command(model: str | Path, output: Path, force: bool, as_json: bool)
     else:
         for reason in done.reasons:
             say(f"{reason.message} [{reason.code}]", err=True)
-        say(f"{system.id}: {system.size} states, written to {output}")
+        say(f"{system.id}: {counted(system.size, 'state')}, written to {output}")
     return 0
 
 
@@ -68,7 +69,7 @@ def inspect_command(
     model: str | Path, as_json: bool, with_structure: bool, against: str | Path | None, show_all: bool
 ) -> int:
     """Say what is in MODEL, what can be observed, and what stops a reduction."""
-    found = inspect_model(model, with_structure=with_structure, original=against)
+    found = inspect(model, with_structure=with_structure, original=against)
     if as_json:
         print_json(found.as_json())
     else:
@@ -87,8 +88,8 @@ def _print(found: Inspection, show_all: bool) -> None:
         say(f"  SBML Level {found.level} Version {found.version}")
     kinetics = f", {found.kinetics} kinetics" if found.kinetics else ""
     say(
-        f"  {_count(found.states, 'state')}, {_count(found.parameters, 'parameter')}, "
-        f"{_count(found.reactions, 'reaction')}, {_count(found.events, 'event')}{kinetics}"
+        f"  {counted(found.states, 'state')}, {counted(found.parameters, 'parameter')}, "
+        f"{counted(found.reactions, 'reaction')}, {counted(found.events, 'event')}{kinetics}"
     )
     if found.reasons:
         say("This model cannot be made an ODE system here:")
@@ -133,7 +134,3 @@ def _print_reasons(found: Inspection, show_all: bool) -> None:
             say(f"  [{reason.code}{place}] {reason.message}")
         elif seen[reason.code] == DISPLAY.reasons_of_a_code + 1:
             say(f"  [{reason.code}] … and {total[reason.code] - DISPLAY.reasons_of_a_code} more (--all lists them)")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

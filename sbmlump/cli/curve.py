@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sbmlump.cli.options import MODEL, OF_METHODS, declared_options, given, store_option
-from sbmlump.cli.output import print_json, progress_reporter, say
+from sbmlump.cli.output import DISPLAY, print_json, progress_reporter, say
+from sbmlump.errors import some_names
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import ALGORITHMS, DEFAULT_CHAINS, OPTIONS, Approximate, Curve, compare_methods, curve
 from sbmlump.options import Declared, Option, choice, declared
@@ -80,10 +81,24 @@ def _print_curve(found: Curve) -> None:
             cells.append(f"{point.max_relative_error:>12.2e}" if point is not None and works else f"{'–':>12}")
         mark = "  exact" if size == exact else ""
         say(f"{size:>4}  " + "  ".join(cells) + mark)
+    for name, sizes in _useless(found).items():
+        say(
+            f"{name}: an error of about 1 (size {some_names(sizes, DISPLAY.members)}) says that what is observed is "
+            "not followed at all: it is as far off as it is large"
+        )
     if exact is not None:
         say(f"the smallest exact reduction has {exact} states")
     for reason in found.reasons:
         say(reason.message, err=True)
+
+
+def _useless(found: Curve) -> dict[str, list[str]]:
+    """Sizes at which an algorithm gives a model that says nothing of what is observed."""
+    sizes: dict[str, list[str]] = {}
+    for point in found.result.points:
+        if DISPLAY.nothing_followed <= point.max_relative_error < float("inf"):
+            sizes.setdefault(point.algorithm, []).append(str(point.size))
+    return sizes
 
 
 def csv_of(found: Curve) -> str:

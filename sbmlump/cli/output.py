@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sbmlump.errors import Reason, SbmlumpError, as_json_text, as_shown, some_names
+from sbmlump.errors import Reason, SbmlumpError, as_json_text, as_shown, counted, some_names
 from sbmlump.model.reduced import ErrorEstimate, Lump
 from sbmlump.model.text import combination
 from sbmlump.outcome import Outcome, outcome_of_error, reason_json
@@ -62,6 +62,8 @@ class Display:
         Fractions with a larger one are printed as decimals.
     patience : float
         Seconds before progress is shown: what takes less is over before it could be read.
+    nothing_followed : float
+        Relative error from which a reduced model is as far off as one that stays at 0.
     """
 
     reasons: int = 12
@@ -71,6 +73,7 @@ class Display:
     members: int = 6
     denominator: int = 1_000
     patience: float = 1.0
+    nothing_followed: float = 0.9
 
 
 DISPLAY: Final = Display()
@@ -250,19 +253,32 @@ def summarise(outcome: Outcome, page: Path | None = None) -> None:
     assert reduction is not None
     before, after = reduction.original.size, reduction.system.size
     kept = ", ".join(o.id for o in reduction.observables) or "everything"
+    for reason in reduction.shortfall:
+        say(f"not reached: {reason.message}")
+    if reduction.shortfall:
+        say(
+            "The best that was found, which is not what was asked for:"
+            if outcome.output
+            else "The best that was found:"
+        )
     if outcome.name in ("reduced", "target-not-reached"):
-        say(f"{outcome.model.id}: {before} states reduced to {after}, keeping {kept}")
+        say(f"{outcome.model.id}: {counted(before, 'state')} reduced to {after}, keeping {kept}")
         _print_lumps(reduction.lumps)
         if reduction.vanished:
             say(f"  gone, without influence on what is kept: {_listed(reduction.vanished)}")
     else:
-        say(f"{outcome.model.id}: {before} states, none could be removed while keeping {kept}")
+        say(f"{outcome.model.id}: {counted(before, 'state')}, none could be removed while keeping {kept}")
     _print_certificate(outcome)
     _print_simulation(outcome)
     for reason in outcome.reasons:
-        say(reason.message)
+        if reason not in reduction.shortfall:
+            say(reason.message)
     if outcome.output:
         say(f"written to {outcome.output}")
+    elif reduction.shortfall:
+        say("no model was written (--best writes this one)")
+    elif page is None:
+        say("nothing was written; -o reduced.xml writes the model, --report DIR a page about it")
     if page:
         say(f"page: {page}")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,7 +17,7 @@ from crawler.errors import CrawlError
 from crawler.store import is_store, list_models, open_store
 from sbmlump.cli.options import COUNT, OF_METHODS, declared_options, given
 from sbmlump.cli.output import print_json, say
-from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text
+from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text, counted
 from sbmlump.files import write_atomically
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
 from sbmlump.jobs import OPTIONS, method_alternatives
@@ -114,12 +114,17 @@ def summary_json(results: Results, page: Path | None, remarks: Sequence[Reason] 
 def print_summary(results: Results, page: Path | None, remarks: Sequence[Reason] = ()) -> None:
     """The same in words."""
     found, total = results.summary, results.identity.get("models")
-    say(f"{found.files} of {total} models, {found.rows} rows; {found.supported} became ODE systems")
+    of = f"{found.files} of {total} models" if total != 1 else counted(found.files, "model")
+    became = "became an ODE system" if found.supported == 1 else "became ODE systems"
+    say(f"{of}, {counted(found.rows, 'row')}; {found.supported} {became}")
     for method, counts in found.counts.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
         some, every = found.reducible[method]
         say(f"{method}: {told}")
-        say(f"  {some} models have an observable that allows a reduction, in {every} every observable does")
+        have = "has" if some == 1 else "have"
+        say(
+            f"  {counted(some, 'model')} {have} an observable that allows a reduction, in {every} every observable does"
+        )
     for reason in remarks:
         say(f"warning: {reason.message} [{reason.code}]", err=True)
     say(f"results: {results.folder}" + ("" if page is None else f", page: {page}"))
@@ -127,11 +132,18 @@ def print_summary(results: Results, page: Path | None, remarks: Sequence[Reason]
 
 # -- ``sbmlump survey``: every model of a store ----------------------------------------------------
 
+_EXAMPLES: Final = (
+    "\b\n"
+    "Examples:\n"
+    "  sbmlump survey models -o results --workers 4\n"
+    "  sbmlump survey models -o results --method exact,approximate --check --sample 100"
+)
+
 
 _OF_METHODS = tuple(name for name in OF_METHODS if name not in ("lumping", "neural"))  # files belong to one model
 
 
-@click.command("survey")
+@click.command("survey", epilog=_EXAMPLES)
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option(
@@ -185,13 +197,9 @@ def survey_command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    r"""Survey the models of STORE, a store made by 'sbmlump crawl' or a folder of SBML files.
+    """Survey the models of STORE, a store made by 'sbmlump crawl' or a folder of SBML files.
 
     A survey that was stopped goes on where it was when the same command is given again.
-
-    \b
-    sbmlump survey models -o results --workers 4
-    sbmlump survey models -o results --method exact,approximate --check --sample 100
     """
     begin = time.perf_counter()
     settings = _settings(method, check, time_limit, memory_limit, seed, given(options))
@@ -215,7 +223,7 @@ def survey_command(
         print_json({**summary_json(results, page, done.remarks), "new": done.now, "seconds": seconds})
     else:
         print_summary(results, page, done.remarks)
-        told = f"{done.now} models surveyed in {seconds:.0f} s"
+        told = f"{counted(done.now, 'model')} surveyed in {seconds:.0f} s"
         say(told + (f", {done.before} had been before" if done.before else ""))
     unfit = any(reason.code == "worker-unfit" for reason in done.remarks)
     return exit_code(results) or (LimitError.exit_code if unfit else 0)

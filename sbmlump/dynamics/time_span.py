@@ -430,14 +430,14 @@ def beyond_times(span: TimeSpan, changes: Iterable[float], settings: TimeSpanSet
     if not relevant:
         return span
     until = round_above(settings.event * max(relevant))
-    reason = f"{span.reason}; the model changes at the time {max(relevant):g}: simulated to {until:g}, beyond it"
+    reason = f"the model changes at the time {max(relevant):g}, and {until:g} lies beyond it"
     return TimeSpan(until, reason)
 
 
 def before_failure(span: TimeSpan, reached: float, settings: TimeSpanSettings = TIME_SPAN) -> TimeSpan:
     """A span that ends before the time at which an integration to the end of ``span`` failed."""
-    until = round_below(settings.safe * reached)
-    return TimeSpan(until, f"{span.reason}; a run fails at {_short(reached)}, so it ends at {until:g}")
+    until = round_below(min(settings.safe * reached, span.until))
+    return TimeSpan(until, f"a run fails at {_short(reached)}, so it ends at {until:g}")
 
 
 def fastest_scale(values: Array, rates: Array) -> float:

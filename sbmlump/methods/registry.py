@@ -413,7 +413,7 @@ class ForwardEquivalence(ExactMethod):
     """The coarsest partition of the states whose sums follow equations of their own."""
 
     name = "forward-equivalence"
-    nothing_found = EVERY_STATE
+    nothing_found = "no sums of states keep the observables exactly"
 
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
         """See :func:`sbmlump.methods.exact.partition.reduce_forward`."""
@@ -883,4 +883,22 @@ def reduce_by(
 
         reduction = reconstruct(reduction, options.reconstruct)
     refuse_undefined(reduction)
-    return replace(reduction, reasons=(*reduction.reasons, *options.reasons)) if options.reasons else reduction
+    reasons = (*_constant(system, observables), *options.reasons)
+    return replace(reduction, reasons=(*reduction.reasons, *reasons)) if reasons else reduction
+
+
+def _constant(system: OdeSystem, observables: Sequence[Observable]) -> list[Reason]:
+    """What is said of observables that no state stands in: they are kept by any model, even by one without states."""
+    found: list[Reason] = []
+    states = set(system.states)
+    for one in observables:
+        symbols, time = system.graph.leaves([one.expression])
+        if time or symbols & states:
+            continue
+        quantity = system.quantities.get(one.id)
+        what = (
+            f"a constant of the model ({quantity.kind})" if quantity is not None else "made of constants of the model"
+        )
+        message = f"{one.id} is {what}: no state is needed for it; observe something that changes"
+        found.append(Reason("constant-observable", message, one.id))
+    return found

@@ -40,6 +40,7 @@ __all__ = [
     "OscillationErrors",
     "Proof",
     "ReducedSystem",
+    "TARGETS",
     "finite_or_none",
     "with_observables",
     "starts_of",
@@ -51,6 +52,8 @@ __all__ = [
 _MOST_SHOWN: Final = 20  # of lumps, members and values, in a sentence or a table
 _WRITER: Final = "sbmlump.jobs"
 """The module above this one that knows every format."""
+TARGETS: Final = frozenset({"max-error-not-reached", "target-not-reached", "no-reduction"})
+"""Codes of reasons why a reduction is not as small, or not as accurate, as was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,6 +471,16 @@ class ReducedSystem:
         return self.system.size < self.original.size
 
     @property
+    def written(self) -> OdeSystem:
+        """What is written: the smaller system; where there is none, the original and what is observed of it."""
+        return self.system if self.reducible else with_observables(self.original, self.observables)
+
+    @property
+    def shortfall(self) -> tuple[Reason, ...]:
+        """Why this is not what was asked for: a size or an error that was not reached."""
+        return tuple(reason for reason in self.reasons if reason.code in TARGETS)
+
+    @property
     def vanished(self) -> tuple[str, ...]:
         """Original states that are in no lump and follow from none: they do not influence the observables."""
         if self.map.kind != "linear" or not isinstance(self.certificate, ExactProof):
@@ -570,7 +583,7 @@ def observable_ids(system: OdeSystem) -> tuple[str, ...]:
     return (*system.states, *(a.id for a in system.assigned), *(r.id for r in system.reactions))
 
 
-def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observable, ...]:
+def parse_observables(system: OdeSystem, texts: str | Sequence[str]) -> tuple[Observable, ...]:
     """Read ``EXPR`` or ``name = EXPR``, each over ids of the model.
 
     In place of an id alone, the name that only one element has may stand, and ``[S]`` for the concentration of a
@@ -582,6 +595,8 @@ def parse_observables(system: OdeSystem, texts: Sequence[str]) -> tuple[Observab
         With every text that is wrong: codes ``unknown-observable`` (near matches named), ``ambiguous-name``,
         ``bad-observable``, ``name-taken``, ``no-observable``.
     """
+    if isinstance(texts, str):
+        texts = (texts,)  # its letters are meant by nobody
     if not texts:
         raise UsageError(Reason("no-observable", "nothing is observed: name a quantity to keep with --observe"))
     reasons: list[Reason] = []

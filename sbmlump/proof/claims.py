@@ -906,9 +906,13 @@ class LumpedStates:
 
     def statement(self, claim: Claim) -> str:
         """What is proved, in words."""
+        reduced = claim.reduced
+        still = sum(rate == reduced.graph.number(0) for rate in reduced.rhs)  # conserved totals among them
+        moving = reduced.size - still
+        both = f" and {still} that never change" if still and moving else " that never change" if still else ""
         return (
-            f"{claim.reduced.size} linear combinations of the {claim.original.size} states obey equations of their "
-            "own, from which every observable follows exactly"
+            f"{moving or still} linear combinations{both} of the {claim.original.size} states obey equations of "
+            "their own, from which every observable follows exactly"
         )
 
 

@@ -752,6 +752,7 @@ def compare(
     points: int = 201,
     observables: Sequence[str] | None = None,
     definitions: Mapping[str, Definition] | None = None,
+    leading: Sequence[str] = (),
     simulator: str | Simulator = "roadrunner",
     limits: Limits | None = None,
 ) -> ErrorReport:
@@ -772,6 +773,9 @@ def compare(
         of ``definitions``.
     definitions : mapping from observable to Definition, optional
         How observables follow from quantities of the original, for those that it does not hold under the same id.
+    leading : sequence of str
+        Ids that come first where ``observables`` does not say which are compared; those that are not shared are left
+        out.
     simulator : str or Simulator
         A name in :data:`~sbmlump.simulators.comparison.SIMULATORS`, or an object that runs SBML files. A model that is
         too large for ``roadrunner`` to compile is simulated by ``own``; a remark says so.
@@ -801,7 +805,7 @@ def compare(
     if isinstance(simulator, str):
         engine, why = simulator_for(simulator, index, second.index)
         remarks = (*remarks, *why)
-    pairs = _pairs(first, second, observables, dict(definitions or {}))
+    pairs = _pairs(first, second, observables, dict(definitions or {}), leading)
     triggers, conditions = triggers_of(first.system), conditions_of(first.system)
     needs = index.selections(need for pair in pairs.values() for need in pair.definition.needs)
     wanted = {**needs, **index.selections((*index.species, *triggers.needs, *conditions.needs))}
@@ -834,14 +838,16 @@ def _pairs(
     second: SimulatedModel,
     observables: Sequence[str] | None,
     definitions: dict[str, Definition],
+    leading: Sequence[str],
 ) -> dict[str, _Pair]:
     original, reduced = first.path, second.path
     index, reduced_index = first.index, second.index
-    names = (
-        list(dict.fromkeys(observables))
-        if observables is not None
-        else [*definitions, *(n for n in reduced_index.moving if n in index.kinds and n not in definitions)]
-    )
+    if observables is not None:
+        names = list(dict.fromkeys(observables))
+    else:
+        shared = [*definitions, *(name for name in reduced_index.moving if name in index.kinds)]
+        ahead = [n for n in leading if n in definitions or (n in index.kinds and n in reduced_index.kinds)]
+        names = list(dict.fromkeys((*ahead, *shared)))
     if not names:
         message = f"{original} and {reduced} share no quantity that changes; name what to compare."
         raise UsageError(Reason("nothing-to-compare", message))

@@ -681,5 +681,5 @@ def beyond_events(
             until = round_above(TIME_SPAN.event * min(late))
             label = triggers.labels[int(np.argmax(fired == min(late)))]
             comes = f"{label} comes at about {float(f'{min(late):.2g}'):g}"
-            return TimeSpan(until, f"{span.reason}; {comes}: simulated to {until:g}")
+            return TimeSpan(until, f"{comes}, and {until:g} lies beyond it")
     return span

@@ -352,11 +352,11 @@ def learning_runs(
         except NotIntegratedError as error:
             if last or not error.reached > 0:
                 raise
-            span = _shortened(span, min(error.reached, span.until), "the original cannot be integrated farther")
+            span = _shortened(min(error.reached, span.until), "the original cannot be integrated farther")
         except WorkLimitError as error:
             if last:
                 raise _too_much(system, span, 1 + count + checks, budget) from error
-            span = _shortened(span, 0.5 * span.until, "simulating the original takes too much of the work allowed")
+            span = _shortened(0.5 * span.until, "simulating the original takes too much of the work allowed")
     totals = conserved_totals(problem, training.scale)
     nominal = replace(training, states=training.states[:1], numbers=training.numbers[:1])
     lifted = guarded(problem, nominal, LEARNING.floor)
@@ -374,9 +374,9 @@ def _end_time(problem: ReductionProblem, options: ApproximateOptions, budget: Bu
         return time_span_of_problem(problem, own)
 
 
-def _shortened(span: TimeSpan, reached: float, why: str) -> TimeSpan:
+def _shortened(reached: float, why: str) -> TimeSpan:
     until = round_below(LEARNING.shorter * reached)
-    return TimeSpan(until, f"{span.reason}; shortened to {until:g}: {why}")
+    return TimeSpan(until, f"shortened: {why}")
 
 
 def _too_much(system: OdeSystem, span: TimeSpan, runs: int, budget: Budget) -> WorkLimitError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from sbmlump.errors import LimitError, Reason, UsageError
@@ -27,6 +27,8 @@ class UnreachableError(LimitError):
 
     def __init__(self, reasons: Reason | Sequence[Reason], reduction: ReducedSystem | None = None) -> None:
         super().__init__(reasons)
+        if reduction is not None and not reduction.shortfall:  # whoever writes it says so in the file
+            reduction = replace(reduction, reasons=(*self.reasons, *reduction.reasons))
         self.reduction = reduction
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -101,6 +101,9 @@ READ_LIMITS: Final = ReadLimits()
 
 _SBML: Final = "http://www.sbml.org/sbml/level"
 _MATHML: Final = "http://www.w3.org/1998/Math/MathML"
+_WEB_PAGE: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+)?html[\s>]", re.IGNORECASE | re.DOTALL
+)
 _CN, _SEP = f"{_MATHML} cn", f"{_MATHML} sep"
 #: Elements about which there is nothing to ask but their depth; half of a large file are such.
 _UNQUESTIONED: Final = frozenset(
@@ -151,6 +154,9 @@ def prepared(data: bytes, *, file: str, limits: ReadLimits = READ_LIMITS, fast_p
     if len(data) > MAX_BYTES:
         raise InputError(Reason("too-large", f"{file} has more than the {MAX_BYTES >> 20} MB that are read"))
     data = as_utf8(data, file=file, limits=limits)
+    if _WEB_PAGE.match(data):
+        message = f"{file} is a web page (HTML), not a model: a page was saved in its place; fetch the file itself"
+        raise InputError(Reason("not-sbml", message))
     scan = _Scan(file, limits)
     if fast_path and is_on_fast_path(data, limits):
         scan.parser.Parse(data[: data.index(b">", data.index(b"<sbml")) + 1], False)

@@ -193,6 +193,7 @@ def _summary(reduced: ReducedSystem, settings: MetadataSettings) -> str:
         claim = f"The reduction is exact: {certificate.statement.rstrip('.')}. {certificate.scope(settings.members)}"
         instead = [one.message.rstrip(".") for one in reduced.reasons if one.code == "exact-instead"]
         claim += "".join(f" {one[0].upper()}{one[1:]}." for one in instead)
+    missed = "; ".join(one.message.rstrip(".") for one in reduced.shortfall)
     made = (
         f"This is a reduced version of the model {name}{source}, made by sbmlump {__version__} "
         f"with the method {reduced.method}: {reduced.original.size} states became {reduced.system.size}."
@@ -200,6 +201,7 @@ def _summary(reduced: ReducedSystem, settings: MetadataSettings) -> str:
     sentences = (
         made,
         f"It keeps: {kept}." if kept else "",
+        f"It is not what was asked for: {missed}." if missed else "",
         claim,
         "The notes and the description of the original, where they follow, speak of the original model.",
     )
