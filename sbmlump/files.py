@@ -23,7 +23,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing.util import Finalize
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -459,6 +458,8 @@ def own_folder(base: Path | None = None) -> Path:
     OutputError
         Code ``no-temporary-folder``.
     """
+    from multiprocessing.util import Finalize
+
     process = os.getpid()
     with _MAKING:
         own = _OWN.get((process, base))  # a copy of a process makes its own

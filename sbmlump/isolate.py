@@ -21,9 +21,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_all_start_methods, get_context, parent_process
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -32,7 +29,9 @@ from sbmlump.errors import Reason
 from sbmlump.files import OutputError, own_folder, temporary_folder
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from multiprocessing.context import ForkContext, ForkServerContext, SpawnContext  # not all exist on Windows
+    from multiprocessing.process import BaseProcess
 
 __all__ = [
     "MOST_MEGABYTES",
@@ -135,6 +134,8 @@ def prepare(modules: Sequence[str]) -> None:
 
     The server is started with one thread for linear algebra: jobs run side by side already.
     """
+    from multiprocessing import get_all_start_methods, get_context
+
     for name in _THREADS:
         os.environ.setdefault(name, "1")
     if "forkserver" in get_all_start_methods():
@@ -159,6 +160,8 @@ def _no_main_module() -> Iterator[None]:
 
 def _context() -> ForkServerContext | SpawnContext:
     """Children of a server that has loaded the modules; fresh interpreters where the system has no such (Windows)."""
+    from multiprocessing import get_all_start_methods, get_context
+
     return get_context("forkserver") if "forkserver" in get_all_start_methods() else get_context("spawn")
 
 
@@ -205,6 +208,8 @@ def _uninterrupted() -> Iterator[None]:
 
 def _forked() -> ForkContext | ForkServerContext | SpawnContext:
     """Children that are copies of this process, where the system makes such copies safely; else those of the server."""
+    from multiprocessing import get_context
+
     return get_context("fork") if sys.platform == "linux" else _context()
 
 
@@ -265,6 +270,8 @@ def _follow(
     watch: WatchSettings,
 ) -> Ended:
     """Read what the child says until it ends or has to be ended."""
+    from multiprocessing.connection import wait
+
     peak = 0
     # the first child waits for the server to load its modules: that time is not the job's
     begin, allowed = time.monotonic(), None if limits.seconds is None else limits.seconds + watch.startup
@@ -318,6 +325,8 @@ def _died(process: BaseProcess, limits: Limits, seconds: float, peak: int, watch
 
 def _reap(process: BaseProcess, watch: WatchSettings) -> int | None:
     """Give the child a moment to leave, else kill it; its exit code."""
+    from multiprocessing.connection import wait
+
     if process.pid is None:
         return None
     with _CHILDREN:
@@ -436,6 +445,9 @@ def silent_output() -> Iterator[None]:
 
 def _leave_with_parent() -> None:
     """End when the process that asked for the job is gone; foreign code that never lets go ends by its CPU limit."""
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -571,10 +571,10 @@ class _Original:
 
     @classmethod
     def of(cls, result: ReadResult, path: str | Path, options: ReduceOptions) -> _Original:
-        from sbmlump.simulators.protocol import simulated_result
-
         if not options.check:
             return cls(None, result.data or None)
+        from sbmlump.simulators.protocol import simulated_result
+
         try:
             return cls(simulated_result(result, path), result.data or None)
         except SbmlumpError as error:

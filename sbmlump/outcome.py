@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UnsupportedModelError
-from sbmlump.model.properties import Kinetics
-from sbmlump.model.reduced import TARGETS, ReducedSystem
 
 if TYPE_CHECKING:
+    from sbmlump.model.properties import Kinetics
+    from sbmlump.model.reduced import ReducedSystem
     from sbmlump.simulators.comparison import ErrorReport
 
 __all__ = ["ModelFacts", "Outcome", "OutcomeName", "outcome_of_error"]
@@ -107,6 +107,8 @@ def outcome_of_error(error: SbmlumpError) -> OutcomeName:
     if isinstance(error, UnsupportedModelError):
         return "unsupported"
     if isinstance(error, LimitError):
+        from sbmlump.model.reduced import TARGETS
+
         missed = any(reason.code in TARGETS for reason in error.reasons)
         return "target-not-reached" if missed else "out-of-budget"
     if isinstance(error, InputError):

@@ -9,25 +9,59 @@ from collections.abc import Sequence
 import click
 
 from sbmlump._version import __version__
-from sbmlump.cli.options import requested, run_in_child
 from sbmlump.cli.output import EXIT_OUTPUT, Failure, lost_output, open_streams, print_failure, print_json, say
 from sbmlump.errors import Reason, SbmlumpError, near_matches
 
 __all__ = ["main"]
 
+# Where each command is, and the first sentence of its help, for the list of all of them: a test holds them together.
 _COMMANDS = {
-    "demo": ("sbmlump.cli.reduce", "demo_command"),
-    "inspect": ("sbmlump.cli.convert", "inspect_command"),
-    "reduce": ("sbmlump.cli.reduce", "reduce_command"),
-    "convert": ("sbmlump.cli.convert", "convert_command"),
-    "check": ("sbmlump.cli.check", "check_command"),
-    "verify": ("sbmlump.cli.check", "verify_command"),
-    "curve": ("sbmlump.cli.curve", "curve_command"),
-    "compare-methods": ("sbmlump.cli.curve", "compare_methods_command"),
-    "crawl": ("sbmlump.cli.crawl", "crawl_command"),
-    "survey": ("sbmlump.cli.survey", "survey_command"),
-    "survey-report": ("sbmlump.cli.survey", "survey_report_command"),
+    "demo": (
+        "sbmlump.cli.reduce:demo_command",
+        "Reduce a bundled model, check it, and write the reduced SBML and an HTML page.",
+    ),
+    "inspect": (
+        "sbmlump.cli.convert:inspect_command",
+        "Say what is in MODEL, what can be observed, and what stops a reduction.",
+    ),
+    "reduce": (
+        "sbmlump.cli.reduce:reduce_command",
+        "Reduce MODEL to the smallest model that keeps what is observed, and write it as SBML.",
+    ),
+    "convert": (
+        "sbmlump.cli.convert:convert_command",
+        "Read MODEL and write it in a canonical form, by the suffix of the output.",
+    ),
+    "check": (
+        "sbmlump.cli.check:check_command",
+        "Simulate ORIGINAL and REDUCED on one grid and report the errors of what they share.",
+    ),
+    "verify": (
+        "sbmlump.cli.check:verify_command",
+        "Prove or refute, without simulation, that REDUCED is an exact lumping of ORIGINAL.",
+    ),
+    "curve": (
+        "sbmlump.cli.curve:curve_command",
+        "Say how the error of the best reduction of MODEL falls with its size.",
+    ),
+    "compare-methods": (
+        "sbmlump.cli.curve:compare_methods_command",
+        "Run the reduction methods on MODEL side by side: size, error on the same runs, time, what is preserved.",
+    ),
+    "crawl": (
+        "sbmlump.cli.crawl:crawl_command",
+        "Bring published models to the disk: whole, once, verified, and as a polite guest.",
+    ),
+    "survey": (
+        "sbmlump.cli.survey:survey_command",
+        "Survey the models of STORE, a store made by 'sbmlump crawl' or a folder of SBML files.",
+    ),
+    "survey-report": (
+        "sbmlump.cli.survey:survey_report_command",
+        "Write the page of the survey in DIR: index.html and what belongs to it.",
+    ),
 }
+_IN_CHILD = ("--isolate", "--time-limit", "--memory-limit")
 
 
 class _Commands(click.Group):
@@ -36,13 +70,19 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = formatter.width - 6 - max(map(len, _COMMANDS))
+        listed = ((name, click.Command(name, help=words)) for name, (_, words) in _COMMANDS.items())
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(width)) for name, command in listed])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from importlib import import_module
 
         home = _COMMANDS.get(cmd_name)
         if home is None:
             return None
-        module, name = home
+        module, name = home[0].split(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
@@ -84,9 +124,12 @@ def run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         try:
-            request = requested(arguments)
-            if request is not None:
-                return run_in_child(request, lambda reason, code: _not_finished(reason, code, as_json))
+            if any(argument.startswith(_IN_CHILD) for argument in arguments):
+                from sbmlump.cli.options import requested, run_in_child
+
+                request = requested(arguments)
+                if request is not None:
+                    return run_in_child(request, lambda reason, code: _not_finished(reason, code, as_json))
             code = cli.main(args=arguments, prog_name="sbmlump", standalone_mode=False)
         except Exception as error:  # noqa: BLE001  the last line of defence: told as an internal error, never hidden
             return _failed(error, as_json)

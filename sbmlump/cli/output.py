@@ -14,19 +14,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from sbmlump.errors import Reason, SbmlumpError, as_json_text, as_shown, counted, some_names
-from sbmlump.model.reduced import ErrorEstimate, Lump
-from sbmlump.model.text import combination
-from sbmlump.outcome import Outcome, outcome_of_error, reason_json
+from sbmlump.outcome import outcome_of_error, reason_json
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from _typeshed import ReadableBuffer
+
+    from sbmlump.model.reduced import Lump
+    from sbmlump.outcome import Outcome
 
 __all__ = [
     "DISPLAY",
@@ -300,6 +302,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def lump_text(lump: Lump, most: int = DISPLAY.members) -> str:
     """``A + 2·B − C``, cut after a few members."""
+    from sbmlump.model.text import combination
+
     return combination(lump.members.items(), most, times="·", minus="−", number=_readable)
 
 
@@ -308,6 +312,8 @@ def _readable(value: Fraction) -> str:
 
 
 def _print_certificate(outcome: Outcome) -> None:
+    from sbmlump.model.reduced import ErrorEstimate
+
     reduction = outcome.reduction
     assert reduction is not None
     proof = reduction.certificate

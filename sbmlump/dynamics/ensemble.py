@@ -305,7 +305,7 @@ def _influential(system: OdeSystem, bound: Sequence[Node], resets: Sequence[Sequ
     if graph.depends_on_time([*bound, *(node for reset in resets for node in reset)]):
         variables.append(graph.time())
     program = Program(graph, [*bound, *(node for reset in resets for node in reset)], variables)
-    pattern = program.dependencies()[:, :n].tocsr()
+    pattern = program.dependencies().first_columns(n).scipy()
     count = len(bound) - n
     reached = np.zeros(n, dtype=np.bool_)
     frontier = np.unique(pattern[n : n + count].indices)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.compiled import kernels, owned, tables_of
 from sbmlump.dynamics.vector_field import PRODUCT, Budget
-from sbmlump.model.domains import ranges
+from sbmlump.model.sparse import ranges
 
 if TYPE_CHECKING:
     from sbmlump.dynamics.kernels import Tables

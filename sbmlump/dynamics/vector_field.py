@@ -323,8 +323,8 @@ class ProgramField:
         self.timed = timed
         self.size = len(program.roots)
         self._free = free
-        pattern = program.dependencies()[:, : self.size].tocsr()
-        self._rows, self._columns = (part.astype(np.int64) for part in pattern.nonzero())
+        pattern = program.dependencies().first_columns(self.size)
+        self._rows, self._columns = pattern.owners, pattern.indices
         colour, colours = row_colours(pattern)
         self._colour, self._colours = np.maximum(colour, 0), max(1, colours)
         self._width = max(1, _BYTES // (24 * max(program.size, 1)))

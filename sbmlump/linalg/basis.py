@@ -20,7 +20,6 @@ from typing import Final
 import flint
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from sbmlump.linalg.finite_field import RowSpace, combined_residues
 from sbmlump.linalg.rational import (
@@ -456,6 +455,8 @@ def _non_negative_rows(rows: Sequence[IntegerRow], settings: BasisSettings) -> l
     kinds = _column_kinds(rows)
     if m * len(kinds) ** 2 > settings.linear_program_work or _longest(rows) > settings.linear_program_bits:
         return None
+    from scipy.optimize import linprog
+
     directions = list(kinds)
     table = np.array([[float(direction[i]) for direction in directions] for i in range(m)])
     multiplicity = np.array([float(kinds[direction]) for direction in directions])

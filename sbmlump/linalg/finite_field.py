@@ -13,9 +13,10 @@ from functools import cache
 from math import isqrt, prod
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
+
+from sbmlump.model.sparse import SparseMatrix
 
 __all__ = [
     "Confirmed",
@@ -80,12 +81,12 @@ class SparseResidues:
         self.entries = len(values)
         # halves of 16 bits, as in matmul_mod: sums of a column's products stay below 2^63
         self._high, self._low = (
-            sp.csr_array((half, (columns, rows)), shape=shape[::-1]) for half in (values >> 16, values & 0xFFFF)
+            SparseMatrix.of(half, columns, rows, shape[::-1]) for half in (values >> 16, values & 0xFFFF)
         )
 
     def after(self, row: Residues) -> Residues:
         """``row`` times the matrix."""
-        high, low = np.asarray(self._high @ row), np.asarray(self._low @ row)
+        high, low = self._high @ row, self._low @ row
         return np.asarray(((high % self._prime << 16) + low) % self._prime)
 
 

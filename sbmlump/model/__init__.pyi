@@ -43,6 +43,9 @@ from .reduced import OscillationErrors as OscillationErrors
 from .reduced import ReducedSystem as ReducedSystem
 from .reduced import observable_ids as observable_ids
 from .reduced import parse_observables as parse_observables
+from .sparse import SparseMatrix as SparseMatrix
+from .sparse import SparseSettings as SparseSettings
+from .sparse import union_of_rows as union_of_rows
 from .symbolic import from_sympy as from_sympy
 from .symbolic import to_sympy as to_sympy
 from .system import Assigned as Assigned

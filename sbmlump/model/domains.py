@@ -25,9 +25,9 @@ from typing import Final, Protocol, Self, TypeVar
 
 import flint
 import numpy as np
-import scipy.sparse as sp
-import scipy.special
 from numpy.typing import NDArray
+
+from sbmlump.model.sparse import SparseMatrix, ranges
 
 __all__ = [
     "BadPrimeError",
@@ -41,7 +41,6 @@ __all__ = [
     "FLOAT_FUNCTIONS",
     "FLOAT_SLOPES",
     "below",
-    "ranges",
 ]
 
 
@@ -68,6 +67,18 @@ def _inverse_cotangent(x: Array) -> Array:
     return np.arctan(1.0 / x)
 
 
+def _factorial(x: Array) -> Array:
+    from scipy.special import gamma  # a large library for a rare function
+
+    return np.asarray(gamma(x + 1.0))
+
+
+def _factorial_slope(x: Array, value: Array) -> Array:
+    from scipy.special import digamma
+
+    return np.asarray(value * digamma(x + 1.0))
+
+
 FLOAT_FUNCTIONS: Final[Mapping[str, Callable[..., Array]]] = {
     "exp": np.exp,
     "ln": np.log,
@@ -75,7 +86,7 @@ FLOAT_FUNCTIONS: Final[Mapping[str, Callable[..., Array]]] = {
     "abs": np.abs,
     "floor": np.floor,
     "ceiling": np.ceil,
-    "factorial": lambda x: scipy.special.gamma(x + 1.0),
+    "factorial": _factorial,
     "sin": np.sin,
     "cos": np.cos,
     "tan": np.tan,
@@ -165,7 +176,7 @@ FLOAT_SLOPES: Final[Mapping[str, _Slopes]] = {
     "ln": _one(lambda u, f: 1 / u),
     "generic-ln": _one(lambda u, f: 1 / u),
     "abs": _one(lambda u, f: np.sign(u)),
-    "factorial": _one(lambda u, f: f * scipy.special.digamma(u + 1.0)),
+    "factorial": _one(_factorial_slope),
     "sin": _one(lambda u, f: np.cos(u)),
     "cos": _one(lambda u, f: -np.sin(u)),
     "tan": _one(lambda u, f: 1 + f * f),
@@ -217,8 +228,8 @@ class Domain(Protocol[Scalar]):
     dtype: type[Scalar]
 
     def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[Scalar]: ...
-    def linear(self, matrix: sp.csr_array, values: NDArray[Scalar]) -> NDArray[Scalar]: ...
-    def accumulate(self, total: NDArray[Scalar], matrix: sp.csr_array, values: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def linear(self, matrix: SparseMatrix, values: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    def accumulate(self, total: NDArray[Scalar], matrix: SparseMatrix, values: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def negative(self, a: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def times(self, a: NDArray[Scalar], b: NDArray[Scalar]) -> NDArray[Scalar]: ...
     def weigh(self, adjoint: NDArray[Scalar], slope: NDArray[Scalar]) -> NDArray[Scalar]: ...
@@ -242,12 +253,12 @@ class FloatDomain:
         """Doubles nearest to numbers, and named constants."""
         return np.array([_FLOAT_CONSTANTS[x] if isinstance(x, str) else nearest_double(x) for x in leaves])
 
-    def linear(self, matrix: sp.csr_array, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def linear(self, matrix: SparseMatrix, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Matrix times values."""
         return np.asarray(matrix @ values)
 
     def accumulate(
-        self, total: NDArray[np.float64], matrix: sp.csr_array, values: NDArray[np.float64]
+        self, total: NDArray[np.float64], matrix: SparseMatrix, values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Total + matrix times values."""
         return np.asarray(total + matrix @ values)
@@ -384,12 +395,12 @@ class PrimeField:
             raise BadPrimeError(f"{self.prime} divides a denominator")
         return value.numerator * pow(bottom, -1, self.prime) % self.prime
 
-    def linear(self, matrix: sp.csr_array, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    def linear(self, matrix: SparseMatrix, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Small-integer matrix times values."""
         return np.asarray((matrix @ values) % self.prime)
 
     def accumulate(
-        self, total: NDArray[np.int64], matrix: sp.csr_array, values: NDArray[np.int64]
+        self, total: NDArray[np.int64], matrix: SparseMatrix, values: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Total + small-integer matrix times values (one division for both)."""
         return np.asarray((total + matrix @ values) % self.prime)
@@ -553,13 +564,6 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 # -- walks over a graph given as arrays ---------------------------------------------------------------
 # Arguments are in CSR layout; a level of the walk at a time.
-
-
-def ranges(starts: Indices, lengths: Indices) -> Indices:
-    """Concatenation of arange(start, start + length)."""
-    total = int(lengths.sum())
-    offsets = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
-    return offsets + np.arange(total)
 
 
 def below(roots: Indices, pointers: Indices, args: Indices, stop: NDArray[np.bool_]) -> Indices:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.model.domains import FloatDomain, OneProgramDomain, nearest_double
 from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.program import Program, row_colours
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 __all__ = ["Evaluator", "values_of", "PRIME", "field_values", "symbol_value", "resolve_initial_values"]
 
@@ -78,8 +80,10 @@ class Evaluator:
         out = np.concatenate(blocks, axis=1).T
         return out[0] if single else np.ascontiguousarray(out)
 
-    def jacobian(self, t: float, x: ArrayLike) -> sp.csr_array:
+    def jacobian(self, t: float, x: ArrayLike) -> scipy.sparse.csr_array:
         """∂outputs/∂x at one point, (r, n) sparse, with the structural pattern."""
+        from scipy.sparse import csr_array
+
         points, _ = self._points(t, np.asarray(x, dtype=np.float64))
         rows, columns, colour, colours = self._pattern
         weights = np.zeros((len(self._program.roots), colours))
@@ -88,7 +92,7 @@ class Evaluator:
             tape = self._program.run(self._domain, points)
             rates = self._program.pull_back(self._domain, tape, weights)
         data = rates[columns, colour[rows]]
-        return sp.csr_array((data, (rows, columns)), shape=(len(self._program.roots), self._n))
+        return csr_array((data, (rows, columns)), shape=(len(self._program.roots), self._n))
 
     def _points(self, t: ArrayLike, x: ArrayLike) -> tuple[NDArray[np.float64], bool]:
         x = np.asarray(x, dtype=np.float64)
@@ -102,10 +106,9 @@ class Evaluator:
     @cached_property
     def _pattern(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
         """Non-zero places, and a colour for each row."""
-        pattern = self._program.dependencies()[:, : self._n].tocsr()
-        rows, columns = pattern.nonzero()
+        pattern = self._program.dependencies().first_columns(self._n)
         colour, colours = row_colours(pattern)
-        return rows.astype(np.int64), columns.astype(np.int64), colour, max(1, colours)
+        return pattern.owners, pattern.indices, colour, max(1, colours)
 
 
 # -- values at one pseudo-random point of a prime field ----------------------------------------------

@@ -16,12 +16,12 @@ from fractions import Fraction
 from typing import Final, Generic
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError
-from sbmlump.model.domains import Domain, PrimeField, Scalar, below, ranges
+from sbmlump.model.domains import Domain, PrimeField, Scalar, below
 from sbmlump.model.graph import Graph, Node, Op
+from sbmlump.model.sparse import Pattern, SparseMatrix, distinct, ranges, union_of_rows
 
 __all__ = ["NodeList", "Program", "Tape", "branched_nodes", "row_colours", "where_defined"]
 
@@ -44,8 +44,8 @@ class _Group:
     name: str
     args: Indices  # (arity, g) slots; empty for linear
     sources: Indices  # distinct slots the group reads
-    matrix: sp.csr_array | None  # linear: (g, len(sources)), integer coefficients
-    scatter: sp.csr_array  # (len(sources), g) for linear, (len(sources), arity·g) else
+    matrix: SparseMatrix | None  # linear: (g, len(sources)), integer coefficients
+    scatter: SparseMatrix  # (len(sources), g) for linear, (len(sources), arity·g) else
     exponents: Indices  # power: (g,)
 
 
@@ -229,28 +229,24 @@ class Program:
 
     # -- structure -----------------------------------------------------------------------------------
 
-    def dependencies(self) -> sp.csr_array:
+    def dependencies(self) -> SparseMatrix:
         """Boolean (r, n): which inputs each root mentions, after folding."""
         n = len(self.inputs)
-        place = np.arange(n)
-        shape = (n + len(self._leaves), n)
-        table = sp.csr_array((np.ones(n, dtype=np.int8), (place, place)), shape=shape)
+        lengths = np.zeros(n + len(self._leaves), dtype=np.int64)
+        lengths[:n] = 1
+        columns = np.arange(n)
         for group in self._groups:
-            incidence = group.scatter.T.tocsr()
+            g = group.out.stop - group.out.start
             # structure, not values: a symbol that cancels in a sum (b + c − c) is still read
-            incidence.data = np.ones_like(incidence.data)
-            if group.kind != "linear":  # (arity·g, sources) summed over the arguments
-                g = group.out.stop - group.out.start
-                arity = group.args.shape[0]
-                fold = sp.csr_array(
-                    (np.ones(arity * g, dtype=np.int8), (np.tile(np.arange(g), arity), np.arange(arity * g))),
-                    shape=(g, arity * g),
-                )
-                incidence = fold @ incidence
-            reach = incidence @ table[group.sources]
-            reach.data = np.ones_like(reach.data, dtype=np.int8)
-            table = sp.vstack([table, reach.astype(np.int8)], format="csr")
-        return sp.csr_array(table[self.root_slots])
+            if group.matrix is not None:
+                owners, sources = group.matrix.owners, group.sources[group.matrix.indices]
+            else:
+                owners, sources = np.tile(np.arange(g), len(group.args)), group.args.ravel()
+            added, found = union_of_rows(owners, sources, g, lengths, columns, n)
+            lengths, columns = np.concatenate([lengths, added]), np.concatenate([columns, found])
+        pointers = np.concatenate([[0], np.cumsum(lengths)])
+        table = SparseMatrix(np.ones(len(columns), dtype=np.int8), columns, pointers, (len(lengths), n))
+        return table.rows(self.root_slots)
 
     def degree(self) -> float:
         """Upper bound on the degree, in the inputs, of numerator plus denominator over all roots together.
@@ -263,13 +259,10 @@ class Program:
         for group in self._groups:
             if group.kind == "linear":
                 assert group.matrix is not None
-                pattern = abs(group.matrix)
-                pattern.data = np.ones(len(pattern.data))
-                total = pattern @ bottom[group.sources]
+                total = group.matrix.sums(bottom[group.sources])
                 bottom[group.out] = total
                 excess = np.maximum(top[group.sources] - bottom[group.sources], 0)
-                weighted = pattern.multiply(excess[None, :]).tocsr()
-                top[group.out] = total + weighted.max(axis=1).toarray().ravel()
+                top[group.out] = total + group.matrix.largest(excess)
             elif group.kind == "product":
                 top[group.out] = top[group.args].sum(axis=0)
                 bottom[group.out] = bottom[group.args].sum(axis=0)
@@ -284,7 +277,7 @@ class Program:
                 bottom[group.out] = size * np.where(e > 0, bottom[a], top[a])
             else:
                 top[group.out] = 1
-        slots = np.unique(self.root_slots)
+        slots = distinct(self.root_slots)
         return float(top[slots].max(initial=0) + bottom[slots].sum()) if len(slots) else 0.0
 
     def jacobian_is_constant(self, roots: slice) -> bool:
@@ -297,11 +290,7 @@ class Program:
         for group in self._groups:
             if group.kind == "linear":
                 assert group.matrix is not None
-                pattern = abs(group.matrix)
-                pattern.data = np.ones(len(pattern.data))
-                degree[group.out] = (
-                    pattern.multiply(degree[group.sources][None, :]).tocsr().max(axis=1).toarray().ravel()
-                )
+                degree[group.out] = group.matrix.largest(degree[group.sources])
             elif group.kind == "product":
                 degree[group.out] = degree[group.args].sum(axis=0)
             elif group.kind == "power":
@@ -350,7 +339,7 @@ class Program:
         return frozenset(group.name for group in self._groups if group.kind == "call")
 
 
-def row_colours(pattern: sp.csr_array, *, fullest_first: bool = False) -> tuple[Indices, int]:
+def row_colours(pattern: Pattern, *, fullest_first: bool = False) -> tuple[Indices, int]:
     """A colour for each row of a Jacobian, and how many there are; −1 for empty rows.
 
     Rows of one colour share no column, so that one backward sweep gives them all. Greedy, row by row or the fullest
@@ -535,7 +524,7 @@ class _Layout:
                 names[codes[key]] = (kind, name)
             return codes[key]
 
-        for width in np.unique(arity[op == Op.MUL]).tolist():
+        for width in distinct(arity[op == Op.MUL]).tolist():
             kinds[(op == Op.MUL) & (arity == width)] = code("product", "product", width)
         for position in np.flatnonzero((op == Op.POW) | (op == Op.CALL) | (op == Op.PIECEWISE)).tolist():
             node = int(working[position])
@@ -561,17 +550,16 @@ class _Layout:
         sources, columns = np.unique(slots, return_inverse=True)
         rows = np.repeat(np.arange(len(members)), lengths)
         shape = (len(members), len(sources))
-        matrix = sp.csr_array((coefficients[entries], (rows, columns)), shape=shape)
-        matrix.sum_duplicates()
+        matrix = SparseMatrix.of(coefficients[entries], rows, columns, shape)
         empty = np.empty((0, len(members)), dtype=np.int64)
-        return _Group("linear", out, "sum", empty, sources, matrix, matrix.T.tocsr(), empty[:0, 0])
+        return _Group("linear", out, "sum", empty, sources, matrix, matrix.transposed(), empty[:0, 0])
 
     @staticmethod
     def _other(kind: str, name: str, out: slice, args: Indices, exponents: Indices) -> _Group:
         sources, columns = np.unique(args.ravel(), return_inverse=True)
         entries = np.arange(args.size)
         ones = np.ones(args.size, dtype=np.int64)
-        scatter = sp.csr_array((ones, (columns.ravel(), entries)), shape=(len(sources), args.size))
+        scatter = SparseMatrix.of(ones, columns.ravel(), entries, (len(sources), args.size))
         return _Group(kind, out, name, args, sources, None, scatter, exponents)
 
 

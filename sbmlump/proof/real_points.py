@@ -21,7 +21,6 @@ from math import lcm
 from typing import Final
 
 import numpy as np
-import scipy.sparse as sp
 from flint import arb, ctx
 from numpy.typing import NDArray
 
@@ -30,6 +29,7 @@ from sbmlump.model.balls import Ball, BallProgram, Missing, ball_of
 from sbmlump.model.domains import FloatDomain, nearest_double
 from sbmlump.model.graph import RELATIONS, Graph, Node, Op
 from sbmlump.model.program import Program
+from sbmlump.model.sparse import SparseMatrix
 from sbmlump.proof.identity import Sides, Stream
 
 __all__ = [
@@ -583,11 +583,11 @@ def _between(t: Points, surfaces: Points, most: int) -> Points:
     return np.concatenate(added)
 
 
-def _matrix(rows: Sequence[Row], width: int) -> sp.csr_array:
+def _matrix(rows: Sequence[Row], width: int) -> SparseMatrix:
     entries = [(i, j, nearest_double(value)) for i, row in enumerate(rows) for j, value in row.items()]
     data = np.array([value for _, _, value in entries], dtype=np.float64)
-    where = (np.array([i for i, _, _ in entries], dtype=np.int64), np.array([j for _, j, _ in entries], dtype=np.int64))
-    return sp.csr_array((data, where), shape=(len(rows), width))
+    owners, columns = (np.array([entry[k] for entry in entries], dtype=np.int64) for k in (0, 1))
+    return SparseMatrix.of(data, owners, columns, (len(rows), width))
 
 
 # -- Arguments of roots and logarithms as powers ---------------------------------------------------

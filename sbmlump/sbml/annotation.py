@@ -12,7 +12,6 @@ from fractions import Fraction
 from pathlib import PurePath
 from typing import Any, Final, NoReturn
 from xml.parsers import expat
-from xml.sax.saxutils import escape
 
 from sbmlump._version import __version__
 from sbmlump.errors import InputError, LimitError, Reason, UnsupportedModelError
@@ -70,14 +69,15 @@ __all__ = [
 DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 XHTML: Final = "http://www.w3.org/1999/xhtml"
 RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_WHITESPACE: Final = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+_MARKUP: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # xml.sax.saxutils imports urllib.request
+_WHITESPACE: Final = str.maketrans({'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
 _WHOLE_TAG: Final = re.compile(rb"<(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def escaped(text: str) -> str:
     """``text`` as character data; characters that XML 1.0 cannot hold become U+FFFD."""
-    return escape(_NOT_XML.sub("\ufffd", text))
+    return _NOT_XML.sub("\ufffd", text).translate(_MARKUP)
 
 
 def attributes(**values: str | None) -> str:
@@ -95,7 +95,7 @@ def fragment(tag: str, content: str) -> str:
 
 
 def _quotable(value: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", value), _WHITESPACE)
+    return escaped(value).translate(_WHITESPACE)
 
 
 def truth(value: bool) -> str:

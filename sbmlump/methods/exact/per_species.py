@@ -110,10 +110,9 @@ class SampledJacobians:
         self._field = PrimeField.random(generator, self._settings.prime_bits)
         self.prime: int = self._field.prime
         self.n: int = problem.n_states
-        pattern = sp.csr_array(program.dependencies()[:, : self.n])
-        pattern.sort_indices()
-        self.indptr: Indices = pattern.indptr.astype(np.int64)
-        self.indices: Indices = pattern.indices.astype(np.int64)
+        pattern = program.dependencies().first_columns(self.n)
+        self.indptr: Indices = pattern.indptr
+        self.indices: Indices = pattern.indices
         self._rows: Indices = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
         self._colour, self._colours = row_colours(pattern, fullest_first=True)
         self._data: list[Residues] = []

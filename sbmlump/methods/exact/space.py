@@ -23,17 +23,16 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import breadth_first_order
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import components, short_integer_rows
 from sbmlump.linalg.finite_field import Confirmed, RowSpace, SparseResidues, has_residues, single_threaded
-from sbmlump.model.domains import BadPrimeError, PrimeField
+from sbmlump.model.domains import BadPrimeError, PrimeField, below
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, branched_nodes, row_colours, where_defined
 from sbmlump.model.properties import with_double_constants
+from sbmlump.model.sparse import SparseMatrix
 from sbmlump.proof.real_points import with_positive_arguments
 
 __all__ = [
@@ -170,17 +169,13 @@ class ClosureProblem:
         n = self.n_states
         maps = (self.rhs, *self.resets)
         program = Program(self.graph, self.roots(), self.variables, self.opaque)
-        pattern = program.dependencies()[:, :n].tocsr()
+        pattern = program.dependencies().first_columns(n)
         count = len(self.seeds)
-        edges = sp.csr_array((n, n), dtype=np.int32)
-        for k in range(len(maps)):
-            edges = edges + pattern[count + k * n : count + (k + 1) * n].astype(np.int32)
-        start = sp.csr_array(pattern[:count].astype(np.int32).sum(axis=0)[None, :])
-        rows, reached = sp.vstack([edges, start], format="csr").nonzero()
         # the last node stands for the seeds
-        full = sp.csr_array((np.ones(len(rows), dtype=np.int8), (rows, reached)), shape=(n + 1, n + 1))
-        order = breadth_first_order(full, n, directed=True, return_predecessors=False)
-        states = np.sort(order[order < n]).astype(np.int64)
+        nodes = np.concatenate([np.full(count, n), np.tile(np.arange(n), len(maps))])
+        steps = SparseMatrix.of(pattern.data, nodes[pattern.owners], pattern.indices, (n + 1, n + 1))
+        reached = below(np.array([n]), steps.indptr, steps.indices, np.zeros(n + 1, dtype=np.bool_))
+        states = reached[reached < n]
         columns = np.concatenate([states, np.arange(n, len(self.variables))])
         if len(states) == n:
             return self, columns, program
@@ -265,9 +260,9 @@ class _Search:
     def _jacobian(self, roots: slice) -> SparseResidues:
         """The Jacobian of some roots where it is the same at all points."""
         program, field = self._program, self._field
-        pattern = program.dependencies()[roots]
+        pattern = program.dependencies().rows(np.arange(roots.start, roots.stop))
         colours, count = row_colours(pattern, fullest_first=True)
-        rows, columns = (places.astype(np.int64) for places in pattern.nonzero())
+        rows, columns = pattern.owners, pattern.indices
         values = np.zeros(len(rows), dtype=np.int64)
         for low in range(0, count, self._width):
             width = min(self._width, count - low)
