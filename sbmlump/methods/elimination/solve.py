@@ -18,6 +18,7 @@ from typing import Final
 import flint
 
 from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.linalg.groebner import BasisLimits, groebner_basis
 from sbmlump.linalg.polynomial import Quotient, RationalFunctions
 from sbmlump.model.graph import Graph, Node
 
@@ -39,16 +40,19 @@ class SolveSettings:
     terms : int
         That putting one expression into another may give, before like terms are collected.
     groebner_symbols : mapping of int to int
-        For so many coupled unknowns, the symbols beside them up to which a Gröbner basis is computed: with more it may
-        take for ever.
+        For so many coupled unknowns, the symbols beside them up to which a Gröbner basis is computed: with more its
+        coefficients have no reader.
     groebner_terms : int
         Of one of its equations.
+    groebner : BasisLimits
+        Where its computation ends.
     """
 
     unknowns: int = 40
     terms: int = 20_000
     groebner_symbols: Mapping[int, int] = field(default_factory=lambda: {2: 10, 3: 0})
     groebner_terms: int = 40
+    groebner: BasisLimits = field(default_factory=BasisLimits)
 
 
 _SETTINGS: Final = SolveSettings()
@@ -309,7 +313,7 @@ class _Solver:
         too_many = len(others) > settings.groebner_symbols.get(len(rest), -1)
         if too_many or max(len(p) for p in self._open) > settings.groebner_terms:
             raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
-        triangular = _groebner(self._open, [self._place(name) for name in rest])
+        triangular = groebner_basis(self._open, [self._place(name) for name in rest], settings.groebner)
         if triangular is None:
             raise _refusal(self._unknowns, f"{len(rest)} coupled non-linear equations remain")
         self._open = triangular
@@ -388,32 +392,3 @@ def _without(polynomial: flint.fmpq_mpoly, divisor: flint.fmpq_mpoly) -> flint.f
             break
         polynomial = polynomial // common
     return polynomial
-
-
-def _groebner(polynomials: Sequence[flint.fmpq_mpoly], places: Sequence[int]) -> list[flint.fmpq_mpoly] | None:
-    """By SymPy, over the rational functions of the other variables; ``None`` if it is not zero-dimensional."""
-    import sympy
-
-    context = polynomials[0].context()
-    width = context.nvars()
-    symbols = sympy.symbols([f"v{i}" for i in range(width)])
-    wanted = [symbols[place] for place in places]
-
-    def to_sympy(polynomial: flint.fmpq_mpoly) -> sympy.Expr:
-        return sympy.Add(
-            *(
-                sympy.Rational(int(c.p), int(c.q))
-                * sympy.Mul(*(s ** int(e) for s, e in zip(symbols, exps, strict=True)))
-                for exps, c in polynomial.terms()
-            )
-        )
-
-    basis = sympy.groebner([to_sympy(p) for p in polynomials], *wanted, order="lex", domain=None)
-    if not basis.is_zero_dimensional:
-        return None
-    result = []
-    for one in basis.exprs:
-        top = sympy.numer(sympy.together(one))
-        table = sympy.Poly(top, *symbols).terms()
-        result.append(context.from_dict({tuple(map(int, exps)): flint.fmpq(int(c.p), int(c.q)) for exps, c in table}))
-    return result
