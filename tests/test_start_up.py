@@ -46,7 +46,7 @@ def imported(statement: str) -> set[str]:
         (["reduce", "--help"], OPTIONS),
         (["inspect", MODEL], READING),
         (["verify", MODEL, MODEL], READING),
-        (["reduce", MODEL, "--observe", "P", "--no-check", "--json"], READING),
+        (["reduce", str(DATA / "clue_example.xml"), "--observe", "x1", "--no-check", "--json"], READING),
         (["convert", MODEL, "-o", "OUT"], READING),
     ],
     ids=lambda one: " ".join(one[:2]) if isinstance(one, list) else "",
