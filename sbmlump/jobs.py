@@ -38,6 +38,7 @@ from sbmlump.model.properties import Kinetics, kinetics_of, require_writable_sys
 from sbmlump.model.reduced import (
     ErrorEstimate,
     ExactProof,
+    Meaning,
     Observable,
     ReducedSystem,
     observable_ids,
@@ -148,19 +149,29 @@ def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False, groups: bo
     return written_as_sbml(reduction, as_rate_rules=as_rate_rules, groups=groups).data
 
 
-def written_as_sbml(reduction: ReducedSystem, *, as_rate_rules: bool = False, groups: bool = False) -> WrittenOutput:
+def written_as_sbml(
+    reduction: ReducedSystem,
+    *,
+    as_rate_rules: bool = False,
+    groups: bool = False,
+    meanings: Mapping[str, Meaning] | None = None,
+) -> WrittenOutput:
     """SBML of the reduced model; of the original and what is observed of it, where nothing was reduced.
 
-    Reactions where the mathematics allows them, unless ``as_rate_rules``; lumps as groups, too, with ``groups``. The
-    reasons say what the document leaves out.
+    Reactions where the mathematics allows them, unless ``as_rate_rules``; lumps as groups, too, with ``groups``;
+    ``meanings`` of the lumps in notes and names (found here where none are given). The reasons say what the document
+    leaves out.
     """
     from sbmlump.methods.reactions import as_network
     from sbmlump.sbml.write.document import reduction_document, system_document
+    from sbmlump.structure.meaning import meanings_of
 
     if not reduction.reducible:
         document = system_document(reduction.written)
     else:
-        document = reduction_document(reduction if as_rate_rules else as_network(reduction), groups=groups)
+        means = meanings_of(reduction) if meanings is None else meanings
+        network = reduction if as_rate_rules else as_network(reduction)
+        document = reduction_document(network, groups=groups, meanings=means)
     return WrittenOutput(document.data, document.reasons, document.read_back)
 
 

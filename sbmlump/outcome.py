@@ -63,7 +63,7 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """The object that ``reduce --json`` prints."""
         reduction = self.reduction
-        lumps = None
+        lumps = meanings = None
         shape: dict[str, Any] = {"kind": None, "proper": None, "non_negative": None}
         if reduction is not None:
             matrix = reduction.matrix
@@ -72,6 +72,12 @@ class Outcome:
                 lumps = [
                     {"id": lump.id, "members": {k: str(v) for k, v in lump.members.items()}, "offset": None}
                     for lump in reduction.lumps
+                ]
+                from sbmlump.structure import meanings_of
+
+                meanings = [
+                    {"id": name, "kind": one.kind, "label": one.label, "sentence": one.sentence}
+                    for name, one in meanings_of(reduction).items()
                 ]
         times = {key: self.seconds.get(key) for key in ("read", "lump", "write", "simulate", "total")}
         return {
@@ -84,6 +90,7 @@ class Outcome:
             "exact": reduction.certificate.kind == "exact-proof" if reduction else None,
             "map": shape,
             "lumping": lumps,
+            "meanings": meanings,
             "vanished": list(reduction.vanished) if reduction else None,
             "merged": list(reduction.merged) if reduction else None,
             "certificate": reduction.certificate.as_json() if reduction else None,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-    from sbmlump.model.reduced import Lump
+    from sbmlump.model.reduced import Lump, Meaning
     from sbmlump.outcome import Outcome
 
 __all__ = [
@@ -264,8 +264,10 @@ def summarise(outcome: Outcome, page: Path | None = None) -> None:
             else "The best that was found:"
         )
     if outcome.name in ("reduced", "target-not-reached"):
+        from sbmlump.structure import meanings_of
+
         say(f"{outcome.model.id}: {counted(before, 'state')} reduced to {after}, keeping {kept}")
-        _print_lumps(reduction.lumps)
+        _print_lumps(reduction.lumps, meanings_of(reduction))
         if reduction.vanished:
             say(f"  gone, without influence on what is kept: {_listed(reduction.vanished)}")
     else:
@@ -285,13 +287,15 @@ def summarise(outcome: Outcome, page: Path | None = None) -> None:
         say(f"page: {page}")
 
 
-def _print_lumps(lumps: tuple[Lump, ...]) -> None:
+def _print_lumps(lumps: tuple[Lump, ...], meanings: Mapping[str, Meaning]) -> None:
     pools = [lump for lump in lumps if not lump.is_single]
     singles = [lump.id for lump in lumps if lump.is_single]
     for lump in pools[: DISPLAY.lumps]:
         say(f"  {lump.id} = {lump_text(lump)}")
+        if meanings[lump.id].label is not None:
+            say(f"    {meanings[lump.id].sentence}")
     if len(pools) > DISPLAY.lumps:
-        say(f"  … and {len(pools) - DISPLAY.lumps} more pools")
+        say(f"  … and {len(pools) - DISPLAY.lumps} more lumps")
     if singles:
         say(f"  unchanged: {_listed(singles)}")
 

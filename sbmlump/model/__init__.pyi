@@ -38,6 +38,7 @@ from .reduced import FreshErrors as FreshErrors
 from .reduced import LinearLumping as LinearLumping
 from .reduced import Lump as Lump
 from .reduced import LumpingMatrix as LumpingMatrix
+from .reduced import Meaning as Meaning
 from .reduced import Observable as Observable
 from .reduced import OscillationErrors as OscillationErrors
 from .reduced import ReducedSystem as ReducedSystem

@@ -18,14 +18,16 @@ def lump_names(
 ) -> tuple[str, ...]:
     """A valid, new, readable SId for each row.
 
-    Ids of the original model are never given to something else, so nobody mistakes a pool for a species.
+    Ids of the original model are never given to something else, so nobody mistakes a pool for a species; what is
+    subtracted from is a difference and no pool.
     """
     taken = set(reserved) | system.taken_ids
     names: list[str] = []
     for row in rows:
         name = _single(system, row)
         if name is None:
-            name = pool_name([system.states[j] for j in sorted(row)], taken)
+            members = [system.states[j] for j in sorted(row)]
+            name = pool_name(members, taken, _kind(row))
             taken.add(name)
         names.append(name)
     return tuple(names)
@@ -39,9 +41,15 @@ def _single(system: OdeSystem, row: Mapping[int, Fraction]) -> str | None:
     return None
 
 
-def pool_name(members: Sequence[str], taken: AbstractSet[str]) -> str:
+def _kind(row: Mapping[int, Fraction]) -> str:
+    if len(row) == 1:
+        return "scaled"
+    return "difference" if any(value < 0 for value in row.values()) else "pool"
+
+
+def pool_name(members: Sequence[str], taken: AbstractSet[str], kind: str = "pool") -> str:
     """A free id: ``pool_A_B`` for few short members, else ``pool_A_and_12_more``."""
-    return free_id(id_of_members("pool", [re.sub(r"[^A-Za-z0-9_]", "_", name) for name in members]), taken)
+    return free_id(id_of_members(kind, [re.sub(r"[^A-Za-z0-9_]", "_", name) for name in members]), taken)
 
 
 def id_of_members(prefix: str, members: Sequence[str], longest: int = 60, cut: int | None = 40) -> str:

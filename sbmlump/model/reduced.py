@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,7 @@ __all__ = [
     "Lump",
     "LumpingMatrix",
     "Map",
+    "Meaning",
     "Observable",
     "OscillationErrors",
     "Proof",
@@ -116,6 +117,26 @@ class Lump:
     def is_single(self) -> bool:
         """Whether it is one original state under its own id."""
         return self.members == {self.id: Fraction(1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a state of a reduced system means in the words of the original model.
+
+    Attributes
+    ----------
+    kind : str
+        ``retained`` (a state of the original), ``sum``, ``difference``, ``multiple`` (of one state), ``block`` (states
+        that are equal at all times), ``coordinate`` (of an approximate reduction: no species).
+    sentence : str
+    label : str or None
+        A few words that name the state, where what they say holds of its members and of no other states; of a
+        coordinate, what it mostly is.
+    """
+
+    kind: Literal["retained", "sum", "difference", "multiple", "block", "coordinate"]
+    sentence: str
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

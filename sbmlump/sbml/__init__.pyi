@@ -30,6 +30,7 @@ from .read.precheck import prepare_bytes as prepare_bytes
 from .write.document import WrittenSbml as WrittenSbml
 from .write.document import check_written as check_written
 from .write.document import formula as formula
+from .write.document import reduction_notes as reduction_notes
 from .write.document import system_document as system_document
 from .write.document import write_reduction as write_reduction
 from .write.document import write_system as write_system

@@ -22,6 +22,7 @@ from sbmlump.model.text import to_text
 __all__ = [
     "MODEL_QUALIFIERS",
     "NAMESPACE",
+    "biological_resources",
     "LumpingRecord",
     "biomodels_address",
     "biomodels_id",
@@ -698,6 +699,11 @@ def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list
     return list(dict.fromkeys(found))
 
 
+def biological_resources(annotation: str) -> list[str]:
+    """URIs of what an element is, a version of, or has as a part."""
+    return resources_of(annotation, _BIOLOGY, _OF_PARTS)
+
+
 def parts_annotation(metaid: str, annotations: Iterable[str | None], most: int = 200) -> str | None:
     """An ``annotation`` that says by ``bqbiol:hasPart`` what the members of a lump were annotated with.
 
@@ -713,7 +719,7 @@ def parts_annotation(metaid: str, annotations: Iterable[str | None], most: int =
     uris: dict[str, None] = {}
     for annotation in annotations:
         if annotation is not None:
-            uris.update(dict.fromkeys(resources_of(annotation, _BIOLOGY, _OF_PARTS)))
+            uris.update(dict.fromkeys(biological_resources(annotation)))
     if not uris:
         return None
     spaces = attributes(**{"xmlns:rdf": RDF, "xmlns:bqbiol": _BIOLOGY})

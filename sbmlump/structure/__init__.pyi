@@ -6,6 +6,10 @@ from .laws import linear_integrals as linear_integrals
 from .laws import near_laws as near_laws
 from .laws import stoichiometric_laws as stoichiometric_laws
 from .laws import stoichiometry as stoichiometry
+from .meaning import MeaningSettings as MeaningSettings
+from .meaning import meanings_of as meanings_of
+from .meaning import resource_name as resource_name
+from .meaning import what_vanished as what_vanished
 from .network import Balance as Balance
 from .network import BalanceSettings as BalanceSettings
 from .network import Network as Network

@@ -366,7 +366,7 @@ def checked(
         return None, [Reason("too-large-to-simulate", message)]
     try:
         # in this process: it is one that may die already
-        return simulate_reduction(source, written_as_sbml(reduction), reduction, options, limits=None)
+        return simulate_reduction(source, written_as_sbml(reduction, meanings={}), reduction, options, limits=None)
     except ContradictedError:
         raise
     except SbmlumpError as error:

@@ -12,13 +12,13 @@ from typing import Any, Final
 import libsbml
 
 from sbmlump._version import __version__
-from sbmlump.errors import InputError, Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.errors import InputError, Reason, SbmlumpError, UnsupportedModelError, some_names
 from sbmlump.files import ModelFile
 from sbmlump.model.equality import refuse_differences
 from sbmlump.model.evaluate import field_values
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.names import claim_id, free_id
-from sbmlump.model.reduced import ErrorEstimate, Lump, ReducedSystem
+from sbmlump.model.reduced import AffineLumping, ErrorEstimate, Lump, Meaning, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Event, Key, OdeSystem, Quantity, event_expressions
 from sbmlump.model.text import combination
 from sbmlump.sbml.annotation import (
@@ -116,6 +116,8 @@ class MetadataSettings:
         Of a coefficient that is written exactly: thirty digits can still be read.
     name : int
         Characters of a formula that becomes the name of a lump.
+    few : int
+        Members up to which a lump is called by its formula.
     """
 
     lumps: int = 200
@@ -124,9 +126,14 @@ class MetadataSettings:
     parts: int = 200
     bits: int = 100
     name: int = 80
+    few: int = 3
 
 
 _SETTINGS: Final = MetadataSettings()
+_NONE: Final[Mapping[str, Meaning]] = {}
+_COORDINATES: Final = (
+    "Its states are coordinates, not species: they have no reactions, and control analysis does not apply to them."
+)
 
 
 # -- What a reduced model says of itself to people -----------------------------------------------
@@ -147,8 +154,13 @@ def _brief(value: Fraction, bits: int) -> str:
         return "(a very large number)"
 
 
-def reduction_notes(reduced: ReducedSystem, original: str | None, settings: MetadataSettings = _SETTINGS) -> str:
-    """A ``notes`` element: what was reduced, how, what each lump is; the notes of the original follow.
+def reduction_notes(
+    reduced: ReducedSystem,
+    original: str | None,
+    settings: MetadataSettings = _SETTINGS,
+    meanings: Mapping[str, Meaning] = _NONE,
+) -> str:
+    """A ``notes`` element: what was reduced, how, what each lump is and means; the notes of the original follow.
 
     Parameters
     ----------
@@ -156,7 +168,9 @@ def reduction_notes(reduced: ReducedSystem, original: str | None, settings: Meta
     original : str or None
         The ``notes`` element of the original model.
     """
-    own = block("div", (_summary(reduced, settings), _lumps(reduced.lumps, settings)), attributes(xmlns=XHTML))
+    own = block(
+        "div", (_summary(reduced, settings), _lumps(reduced.lumps, settings, meanings)), attributes(xmlns=XHTML)
+    )
     if original is None:
         return fragment("notes", own)
     original = notes_text(original)
@@ -198,28 +212,38 @@ def _summary(reduced: ReducedSystem, settings: MetadataSettings) -> str:
         f"This is a reduced version of the model {name}{source}, made by sbmlump {__version__} "
         f"with the method {reduced.method}: {reduced.original.size} states became {reduced.system.size}."
     )
+    gone = some_names(reduced.vanished, settings.members)
     sentences = (
         made,
         f"It keeps: {kept}." if kept else "",
         f"It is not what was asked for: {missed}." if missed else "",
         claim,
+        _COORDINATES if isinstance(reduced.map, AffineLumping) else "",
+        f"Left out because they do not influence what is observed: {gone}." if gone else "",
         "The notes and the description of the original, where they follow, speak of the original model.",
     )
     return "".join(line("p", text) for text in sentences if text)
 
 
-def _lumps(lumps: tuple[Lump, ...], settings: MetadataSettings) -> str:
+def _lumps(lumps: tuple[Lump, ...], settings: MetadataSettings, meanings: Mapping[str, Meaning]) -> str:
     most = settings.lumps
     made = [lump for lump in lumps if not lump.is_single]
     if not made:
         return line("p", "Every state of it is a state of the original model.")
     items = (
-        line("li", f"{lump.id} = {formula(lump.members, settings.members, settings.bits)}") for lump in made[:most]
+        line(
+            "li", f"{_meant(meanings.get(lump.id))}{lump.id} = {formula(lump.members, settings.members, settings.bits)}"
+        )
+        for lump in made[:most]
     )
     more = line("p", f"{len(made) - most} more are in the annotation.") if len(made) > most else ""
     single = len(lumps) - len(made)
     rest = f" ({single} of {len(lumps)} states are states of the original model)" if single else ""
     return line("p", f"What each lump is made of{rest}:") + block("ul", items) + more
+
+
+def _meant(meaning: Meaning | None) -> str:
+    return "" if meaning is None else f"{meaning.sentence} "
 
 
 # -- Lumps as groups of the SBML package groups -----------------------------------------------------
@@ -277,11 +301,14 @@ def _group(name: str, kind: str, text: str, members: list[str]) -> str:
 _QUALIFIERS: Final = re.compile(r"xmlns:([A-Za-z_][\w.-]*)=[\"']http://biomodels\.net/model-qualifiers/[\"']")
 
 
-def with_metadata(reduced: ReducedSystem, settings: MetadataSettings = _SETTINGS) -> OdeSystem:
+def with_metadata(
+    reduced: ReducedSystem, settings: MetadataSettings = _SETTINGS, meanings: Mapping[str, Meaning] = _NONE
+) -> OdeSystem:
     """The reduced system with a record of each id, notes, and annotation.
 
     One original species stays what it was under its own id; a lump is a parameter unless the reduced system says
-    otherwise, and says what its members were annotated with; everything else is what it was in the original.
+    otherwise, and says what its members were annotated with; everything else is what it was in the original. A lump is
+    called after what its members share if a formula would be long.
     """
     original, system = reduced.original, reduced.system
     lumps = {lump.id: lump for lump in reduced.lumps if not lump.is_single}
@@ -312,13 +339,13 @@ def with_metadata(reduced: ReducedSystem, settings: MetadataSettings = _SETTINGS
             quantities[name] = replace(quantity, boundary=quantity.boundary and bool(system.reactions))
     for constant in added:
         quantities[constant.id] = original.quantities[constant.id]
-    quantities = _with_parts(quantities, lumps, original, settings)
+    quantities = _with_labels(_with_parts(quantities, lumps, original, settings), lumps, meanings, settings)
     metaid = original.origin.metaid or free_id("sbmlump_model", _metaids(original))
     known = derived_from(_derived(original.origin.annotation), metaid, original.id)
     origin = replace(
         original.origin,
         metaid=metaid if known is not None else original.origin.metaid,
-        notes=reduction_notes(reduced, original.origin.notes, settings),
+        notes=reduction_notes(reduced, original.origin.notes, settings, meanings),
         annotation=_annotation(reduced, known),
     )
     return replace(system, constants=constants, quantities=quantities, origin=origin)
@@ -436,6 +463,21 @@ def _with_parts(
         if annotation is not None:
             taken.add(metaid)
             table[name] = replace(table[name], metaid=metaid, annotation=annotation)
+    return table
+
+
+def _with_labels(
+    quantities: Mapping[str, Quantity],
+    lumps: Mapping[str, Lump],
+    meanings: Mapping[str, Meaning],
+    settings: MetadataSettings,
+) -> dict[str, Quantity]:
+    """Lumps of more members than are read at a glance with what these share as a name."""
+    table = dict(quantities)
+    for name, lump in lumps.items():
+        meaning = meanings.get(name)
+        if name in table and meaning is not None and meaning.label is not None and len(lump.members) > settings.few:
+            table[name] = replace(table[name], name=meaning.label)
     return table
 
 
@@ -673,7 +715,11 @@ def system_document(system: OdeSystem, settings: WritingSettings = SETTINGS) -> 
 
 
 def reduction_document(
-    reduced: ReducedSystem, settings: WritingSettings = SETTINGS, *, groups: bool = False
+    reduced: ReducedSystem,
+    settings: WritingSettings = SETTINGS,
+    *,
+    groups: bool = False,
+    meanings: Mapping[str, Meaning] = _NONE,
 ) -> WrittenSbml:
     """The reduced model, with notes for people and the lumping as an annotation.
 
@@ -682,7 +728,7 @@ def reduction_document(
 
     A state is written with the reactions of the reduced system where they give its right-hand side (see
     ``as_network``), else with a rate rule; a lump is a parameter unless the reduced system
-    says that it is a species.
+    says that it is a species. ``meanings`` of lumps, by id, are told in the notes and by names.
 
     Raises
     ------
@@ -690,7 +736,7 @@ def reduction_document(
         As :func:`system_document`.
     """
     kept, lost = carried_constraints(reduced)
-    system = replace(with_metadata(reduced), constraints=kept)
+    system = replace(with_metadata(reduced, meanings=meanings), constraints=kept)
     written = _render(system, settings, all_rate_rules=True, reduced=reduced, with_groups=groups)
     return replace(written, reasons=(*lost_constraints(system.graph, lost), *written.reasons))
 
