@@ -24,6 +24,7 @@ __all__ = [
     "as_text",
     "counted",
     "near_matches",
+    "shortened",
     "some_names",
 ]
 
@@ -66,6 +67,11 @@ def near_matches(word: str, known: Iterable[str], most: int = 3, *, likeness: fl
 def counted(number: int, noun: str) -> str:
     """``1 model``, ``12 models``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, cut after ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def some_names(names: Sequence[str], most: int) -> str:

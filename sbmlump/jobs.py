@@ -7,12 +7,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.files import is_text_of_model, refuse_output, with_mark, write_atomically
 from sbmlump.formats.load import load, read_model
+from sbmlump.inspection import Element, Inspection, costs_of, elements_of, nothing_observed, publications_of
 from sbmlump.isolate import Limits
 from sbmlump.methods.approximate.options import ALGORITHMS, UnreachableError
 from sbmlump.methods.method import ExactMethod, MeasuredMethod, Method, Progress
@@ -23,6 +25,7 @@ from sbmlump.methods.registry import (
     Approximate,
     Exact,
     ForwardEquivalence,
+    Identity,
     Learned,
     ReduceOptions,
     method_alternatives,
@@ -41,15 +44,18 @@ from sbmlump.model.reduced import (
     Meaning,
     Observable,
     ReducedSystem,
-    observable_ids,
     parse_observables,
 )
 from sbmlump.model.system import OdeSystem
+from sbmlump.model.tables import frame_of, html_table
+from sbmlump.model.units import time_unit_of
 from sbmlump.options import OBSERVE, POINTS, SIMULATOR, UNTIL
 from sbmlump.outcome import ModelFacts, Outcome, reason_json
 from sbmlump.proof.files import NoLumping, recorded_observables, verify
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from sbmlump.dynamics.time_span import TimeSpan
     from sbmlump.methods.approximate.run import CurveResult
     from sbmlump.methods.comparison import MethodRow
@@ -57,7 +63,6 @@ if TYPE_CHECKING:
     from sbmlump.sbml.read.load import ReadResult
     from sbmlump.simulators.comparison import Definition, ErrorReport
     from sbmlump.simulators.protocol import SimulatedModel, Simulator
-    from sbmlump.structure.summary import Kept, Structure
 
 __all__ = [
     "ALGORITHMS",
@@ -68,9 +73,9 @@ __all__ = [
     "Conversion",
     "Curve",
     "DEFAULT_CHAINS",
+    "Element",
     "Inspection",
     "MethodComparison",
-    "Observed",
     "ReduceOptions",
     "check",
     "compare",
@@ -306,59 +311,13 @@ def kinetics(system: OdeSystem) -> Kinetics:
     return kinetics_of(system.graph, system.rhs, frozenset(system.states))
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Something that can be observed."""
-
-    id: str
-    name: str | None
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What is in a file: counts, kinetics, what can be observed, what stops a reduction (``reasons``), and what had
-    to be assumed on reading (``remarks``).
-    """
-
-    id: str
-    name: str | None
-    file: str
-    level: int | None
-    version: int | None
-    states: int
-    parameters: int
-    reactions: int
-    events: int
-    kinetics: Kinetics | None
-    observables: tuple[Observed, ...]
-    reasons: tuple[Reason, ...]
-    remarks: tuple[Reason, ...] = ()
-    structure: Structure | None = None
-    kept: tuple[Kept, ...] | None = None
-
-    @property
-    def supported(self) -> bool:
-        """Whether it became an ODE system."""
-        return not self.reasons
-
-    def as_json(self) -> dict[str, Any]:
-        """The object that ``inspect --json`` prints."""
-        found = {
-            name: getattr(self, name)
-            for name in "id name file level version states parameters reactions events kinetics supported".split()
-        }
-        found["observables"] = [{"id": o.id, "name": o.name, "kind": o.kind} for o in self.observables]
-        found["reasons"] = [reason_json(reason) for reason in (*self.reasons, *self.remarks)]
-        if self.structure is not None:
-            found["structure"] = self.structure.as_json()
-        if self.kept is not None:
-            found["kept"] = [each.as_json() for each in self.kept]
-        return found
-
-
 def inspect(
-    model: str | Path | OdeSystem, *, with_structure: bool = False, original: str | Path | None = None
+    model: str | Path | OdeSystem,
+    *,
+    with_structure: bool = False,
+    original: str | Path | None = None,
+    with_costs: bool = True,
+    every_cost: bool = False,
 ) -> Inspection:
     """What is in a model.
 
@@ -369,6 +328,10 @@ def inspect(
         Also find conservation laws, deficiency, balance and signs.
     original : str or Path, optional
         The file is a reduced model of this one: also say which properties it kept.
+    with_costs : bool
+        Also find the exact size that each observable needs, as far as that is quick.
+    every_cost : bool
+        Of all observables, however long it takes.
 
     Raises
     ------
@@ -378,46 +341,47 @@ def inspect(
     if isinstance(model, OdeSystem):
         from sbmlump.sbml.read.load import ReadResult
 
-        result, path = ReadResult.of_system(model, model.origin.file or model.id), model.origin.file or model.id
+        path = model.origin.file or model.id
+        result = ReadResult.of_system(model, path)
     else:
         result, path = read_model(model), str(model)
-    found = _inspected(result, path)
-    if original is not None and found.supported:
+    system = result.system
+    found = Inspection(
+        result.id,
+        result.name,
+        path,
+        result.level,
+        result.version,
+        result.counts["states"] if system is None else system.size,
+        result.counts["parameters"] + result.counts["local_parameters"],
+        result.counts["reactions"],
+        result.counts["events"],
+        None,
+        (),
+        result.reasons,
+        result.remarks,
+    )
+    if system is None:
+        return found
+    observables, constants = elements_of(system, costs_of(system, every=every_cost) if with_costs else None)
+    found = replace(
+        found,
+        kinetics=kinetics(system),
+        observables=observables,
+        constants=constants,
+        time_unit=time_unit_of(system),
+        publications=publications_of(system),
+    )
+    if original is not None:
         from sbmlump.proof.files import reduction_of_files
         from sbmlump.structure.summary import kept_properties
 
         found = replace(found, kept=kept_properties(reduction_of_files(original, path)))
-    if with_structure and result.system is not None:
+    if with_structure:
         from sbmlump.structure import structure_of
 
-        found = replace(found, structure=structure_of(result.system))
+        found = replace(found, structure=structure_of(system))
     return found
-
-
-def _inspected(result: ReadResult, path: str | Path) -> Inspection:
-    return Inspection(
-        result.id,
-        result.name,
-        str(path),
-        result.level,
-        result.version,
-        result.counts["states"] if result.system is None else result.system.size,
-        result.counts["parameters"] + result.counts["local_parameters"],
-        result.counts["reactions"],
-        result.counts["events"],
-        None if result.system is None else kinetics(result.system),
-        () if result.system is None else _observed(result.system),
-        result.reasons,
-        result.remarks,
-    )
-
-
-def _observed(system: OdeSystem) -> tuple[Observed, ...]:
-    names = {r.id: r.name for r in system.reactions}
-    names.update((q.id, q.name) for q in system.quantities.values())
-    kinds = {r.id: "reaction (flux)" for r in system.reactions}
-    kinds.update((q.id, q.kind) for q in system.quantities.values())
-    return tuple(Observed(o, names.get(o), kinds.get(o, "quantity")) for o in observable_ids(system))
 
 
 # -- one reduction -----------------------------------------------------------------------------------
@@ -458,7 +422,15 @@ def reduce(
     UnsupportedModelError, LimitError
     """
     refuse_other_than_systems(system)
-    return reduce_by(system, observe, reduce_options(method, **options), progress)
+    chosen = reduce_options(method, **options)
+    _refuse_nothing(system, observe, chosen)
+    return reduce_by(system, observe, chosen, progress)
+
+
+def _refuse_nothing(system: OdeSystem, observe: str | Sequence[str], options: ReduceOptions) -> None:
+    """Where nothing is observed, and something has to be: say which observables give the smallest models."""
+    if not OBSERVE.read("observe", observe) and not all(isinstance(one, Identity) for one in options.chain):
+        raise nothing_observed(system)
 
 
 def refuse_other_than_systems(given: object) -> None:
@@ -521,6 +493,7 @@ def run_reduction(
     original = _Original.of(result, path, options)
     del result  # the records of a large file are large
     times.append(clock())
+    _refuse_nothing(system, observe, options)
     shortfall: tuple[Reason, ...] = ()
     try:
         reduction = reduce_by(system, observe, options, progress)
@@ -883,6 +856,11 @@ def definitions_of(system: OdeSystem, observables: Sequence[Observable]) -> dict
 # -- several reductions of one model -----------------------------------------------------------------
 
 
+_FIGURES: Final = "sbmlump.report.model_page"  # by name: pages know jobs, by way of surveys
+_OF_POINT: Final = ("size", "algorithm", "max_relative_error", "median_relative_error", "seconds")
+_OF_METHOD: Final = ("method", "size", "worst_error", "exact", "seconds", "remark")
+
+
 def _system_of(model: str | Path | OdeSystem) -> OdeSystem:
     return model if isinstance(model, OdeSystem) else load(model)
 
@@ -907,13 +885,35 @@ class Curve:
     exact_size: int | None
     reasons: tuple[Reason, ...] = ()
 
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return [tuple(getattr(point, name) for name in _OF_POINT) for point in self.result.points]
+
+    def _repr_html_(self) -> str:
+        """A table of sizes and errors, for notebooks."""
+        exact = "" if self.exact_size is None else f"; the smallest exact reduction has {self.exact_size} states"
+        return html_table(f"{self.title}, until {self.result.until:g}{exact}", _OF_POINT, self._rows())
+
+    def to_pandas(self) -> Any:
+        """Sizes and errors as a data frame of pandas.
+
+        Raises
+        ------
+        UnsupportedModelError
+            Code ``extra-missing`` where pandas is not installed.
+        """
+        return frame_of(_OF_POINT, self._rows())
+
+    def plot(self) -> Figure:
+        """Error against size, as a new matplotlib figure."""
+        figure: Figure = import_module(_FIGURES).curve_figure(self.result.points, self.exact_size, self.title)
+        return figure
+
     def as_json(self) -> dict[str, Any]:
         """The object that ``curve --json`` prints."""
-        columns = ("size", "algorithm", "max_relative_error", "median_relative_error", "seconds")
         return {
             "exact_size": self.exact_size,
             "until": self.result.until,
-            "points": [{name: getattr(point, name) for name in columns} for point in self.result.points],
+            "points": [{name: getattr(point, name) for name in _OF_POINT} for point in self.result.points],
             "reasons": [reason_json(reason) for reason in self.reasons],
         }
 
@@ -982,6 +982,31 @@ class MethodComparison:
     observables: tuple[Observable, ...]
     rows: tuple[MethodRow, ...]
     differences: Mapping[tuple[str, str], float]
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return [
+            (one.method, one.size, one.error, one.exact, one.seconds, one.reason.message if one.reason else None)
+            for one in self.rows
+        ]
+
+    def _repr_html_(self) -> str:
+        """A table of the methods, for notebooks."""
+        return html_table(self.title, _OF_METHOD, self._rows())
+
+    def to_pandas(self) -> Any:
+        """The methods, their sizes and errors, as a data frame of pandas.
+
+        Raises
+        ------
+        UnsupportedModelError
+            Code ``extra-missing`` where pandas is not installed.
+        """
+        return frame_of(_OF_METHOD, self._rows())
+
+    def plot(self) -> Figure:
+        """Error against size of each method, as a new matplotlib figure."""
+        figure: Figure = import_module(_FIGURES).methods_figure(self.rows, self.model.states or 0, self.title)
+        return figure
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``compare-methods --json`` prints, but for the name of the picture."""

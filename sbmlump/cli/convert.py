@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from sbmlump.cli.options import FORCE, MODEL, isolation_options, store_option
 from sbmlump.cli.output import DISPLAY, print_json, say
-from sbmlump.errors import counted
-from sbmlump.jobs import Inspection, convert_file, inspect
+from sbmlump.errors import counted, some_names
+from sbmlump.jobs import Element, Inspection, convert_file, inspect
 from sbmlump.outcome import reason_json
 
 __all__ = ["convert_command", "inspect_command"]
@@ -53,6 +54,7 @@ def convert_command(model: str | Path, output: Path, force: bool, as_json: bool)
 
 @click.command("inspect")
 @click.argument("model", type=MODEL)
+@click.argument("words", nargs=-1, metavar="[WORD]…")
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--structure", "with_structure", is_flag=True, help="Conservation laws, deficiency, balance, signs.")
@@ -62,18 +64,28 @@ def convert_command(model: str | Path, output: Path, force: bool, as_json: bool)
     metavar="ORIGINAL",
     help="MODEL is a reduced model of this one: also say which properties it kept and which it lost.",
 )
-@click.option("--all", "show_all", is_flag=True, help="List every observable and every reason.")
+@click.option("--all", "show_all", is_flag=True, help="List every observable with its exact size, and every reason.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
 def inspect_command(
-    model: str | Path, as_json: bool, with_structure: bool, against: str | Path | None, show_all: bool
+    model: str | Path,
+    words: tuple[str, ...],
+    as_json: bool,
+    with_structure: bool,
+    against: str | Path | None,
+    show_all: bool,
 ) -> int:
-    """Say what is in MODEL, what can be observed, and what stops a reduction."""
-    found = inspect(model, with_structure=with_structure, original=against)
+    """Say what is in MODEL, what can be observed and at which cost, and what stops a reduction.
+
+    With WORDs only what has each of them in its id, name, compartment, kind or annotation: sbmlump inspect MODEL kinase
+    """
+    found = inspect(model, with_structure=with_structure, original=against, every_cost=show_all)
+    if words:
+        found = found.matching(" ".join(words))
     if as_json:
         print_json(found.as_json())
     else:
-        _print(found, show_all)
+        _print(found, " ".join(words), show_all)
         if found.structure is not None:
             say(found.structure.as_text())
         if found.kept is not None:
@@ -81,7 +93,7 @@ def inspect_command(
     return 0 if found.supported else 1
 
 
-def _print(found: Inspection, show_all: bool) -> None:
+def _print(found: Inspection, words: str, show_all: bool) -> None:
     title = f"{found.id}: {found.name}" if found.name else found.id
     say(title)
     if found.level is not None:
@@ -91,22 +103,65 @@ def _print(found: Inspection, show_all: bool) -> None:
         f"  {counted(found.states, 'state')}, {counted(found.parameters, 'parameter')}, "
         f"{counted(found.reactions, 'reaction')}, {counted(found.events, 'event')}{kinetics}"
     )
+    if found.time_unit:
+        say(f"  time in {found.time_unit}")
+    for address in found.publications:
+        say(f"  described by {address}")
     if found.reasons:
         say("This model cannot be made an ODE system here:")
         _print_reasons(found, show_all)
     for remark in found.remarks:
         say(f"  [{remark.code}] {remark.message}")
+    if words and found.supported and not (found.observables or found.constants):
+        say(f"Nothing in it has {words!r} in its id, name, compartment, kind or annotation.")
     if found.observables:
-        say("Can be observed:")
-        limit = len(found.observables) if show_all else DISPLAY.observables
-        width = min(40, max(len(o.id) for o in found.observables[:limit]))
-        for o in found.observables[:limit]:
-            say(f"  {o.id:<{width}}  {o.kind:<17}  {o.name or ''}".rstrip())
-        if len(found.observables) > limit:
-            say(f"  … and {len(found.observables) - limit} more (--all lists them)")
+        say("Can be observed (exact: states of the smallest exact model that keeps it alone):")
+        _print_table(found.observables, DISPLAY.observables, show_all, annotated=bool(words))
+    if found.constants:
+        say("Constants (--keep-parameters takes their ids):")
+        _print_table(found.constants, DISPLAY.constants, show_all, annotated=bool(words))
     if found.supported and found.observables:
-        example = found.observables[0].id
-        say(f"Next: sbmlump reduce {found.file} --observe {example} -o reduced.xml")
+        say(f"Next: sbmlump reduce {found.file} --observe {_example(found)} -o reduced.xml")
+
+
+def _example(found: Inspection) -> str:
+    """An observable that makes a smaller model, the first where none does."""
+    sizes = [(one.exact_size, place) for place, one in enumerate(found.observables) if one.exact_size]
+    place = min(sizes)[1] if sizes else 0
+    return found.observables[place].id
+
+
+def _print_table(elements: Sequence[Element], most: int, show_all: bool, *, annotated: bool) -> None:
+    shown = elements if show_all else elements[:most]
+    titles = ("id", "name", "kind", "compartment", "unit", "value", "exact")
+    rows = [
+        (
+            one.id,
+            one.name or "",
+            one.kind,
+            one.compartment or "",
+            one.unit or "",
+            "" if one.value is None else f"{one.value:.6g}",
+            "" if one.exact_size is None else str(one.exact_size),
+        )
+        for one in shown
+    ]
+    used = [k for k in range(len(titles)) if any(row[k] for row in rows)]
+    widths = {k: min(DISPLAY.column, max(len(titles[k]), *(len(row[k]) for row in rows))) for k in used}
+    right = (5, 6)
+
+    def line(cells: Sequence[str]) -> str:
+        parts = (cells[k].rjust(widths[k]) if k in right else cells[k].ljust(widths[k]) for k in used)
+        return "  " + "  ".join(parts).rstrip()
+
+    say(line(titles))
+    for one, row in zip(shown, rows, strict=True):
+        say(line(row))
+        if annotated and one.annotation:
+            named = [address.rpartition("identifiers.org/")[2] for address in one.annotation]
+            say(f"      is {some_names(named, DISPLAY.members)}")
+    if len(elements) > len(shown):
+        say(f"  … and {len(elements) - len(shown)} more (--all lists them, a word after the model searches them)")
 
 
 def _print_kept(found: Inspection, original: str | Path | None) -> None:

@@ -58,8 +58,10 @@ class Display:
     ----------
     reasons, reasons_of_a_code : int
         Why a command did not do its job; of one code where they are sorted by codes.
-    observables, lumps, members : int
+    observables, constants, lumps, members : int
         Lines of a list; members of a sum.
+    column : int
+        Characters of a column of a table, longer cells stick out.
     denominator : int
         Fractions with a larger one are printed as decimals.
     patience : float
@@ -71,6 +73,8 @@ class Display:
     reasons: int = 12
     reasons_of_a_code: int = 8
     observables: int = 60
+    constants: int = 20
+    column: int = 40
     lumps: int = 20
     members: int = 6
     denominator: int = 1_000

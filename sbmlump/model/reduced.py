@@ -72,6 +72,11 @@ class LumpingMatrix:
     states: tuple[str, ...]
     rows: tuple[Mapping[int, Fraction], ...]
 
+    def __repr__(self) -> str:
+        """In a line: the rows of a large model fill screens."""
+        entries = sum(map(len, self.rows))
+        return f"<LumpingMatrix: {len(self.rows)} lumps of {len(self.states)} states, {entries} entries>"
+
     @property
     def shape(self) -> tuple[int, int]:
         """(m, n)."""
@@ -481,6 +486,14 @@ class ReducedSystem:
     remarks: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
 
+    def __repr__(self) -> str:
+        """In a line."""
+        kind = "exact" if isinstance(self.certificate, ExactProof) else "approximate"
+        how = kind if self.method == kind else f"{self.method}, {kind}"
+        kept = some_names([one.id for one in self.observables], _MOST_SHOWN)
+        sizes = f"{self.original.size} → {self.system.size} states"
+        return f"<ReducedSystem {self.original.id!r}: {sizes}, {how}, keeps {kept or 'everything'}>"
+
     @property
     def matrix(self) -> LumpingMatrix:
         """L, m × n over Q."""
@@ -540,6 +553,8 @@ class ReducedSystem:
         """A table for notebooks: sizes, certificate, and what each lump is made of."""
         from html import escape
 
+        from sbmlump.model.tables import html_table
+
         certificate = self.certificate
         if isinstance(certificate, ErrorEstimate):
             claim = f"approximate, largest relative error measured {certificate.worst_error:.3g}"
@@ -547,16 +562,34 @@ class ReducedSystem:
             claim = f"exact: {certificate.statement}"
         name = self.original.name or self.original.id
         head = f"{name}: {self.original.size} states became {self.system.size} ({self.method})"
-        made = [lump for lump in self.lumps if not lump.is_single]
-        rows = []
-        for lump in made[:_MOST_SHOWN]:
-            text = combination(lump.members.items(), _MOST_SHOWN)
-            rows.append(f"<tr><td>{escape(lump.id)}</td><td>{escape(text)}</td></tr>")
-        if len(made) > _MOST_SHOWN:
-            rows.append(f"<tr><td colspan='2'>… and {len(made) - _MOST_SHOWN} more lumps</td></tr>")
-        table = f"<table><tr><th>lump</th><th>made of</th></tr>{''.join(rows)}</table>" if rows else ""
+        merged_first = sorted(self.lumps, key=lambda lump: lump.is_single)
+        start = dict(zip(self.system.states, self.system.initial_state().tolist(), strict=True))
+        rows = [
+            (
+                lump.id,
+                "itself" if lump.is_single else combination(lump.members.items(), _MOST_SHOWN),
+                start.get(lump.id),
+            )
+            for lump in merged_first
+        ]
+        table = html_table("States of the reduced model", ("id", "made of", "value at time 0"), rows) if rows else ""
+        if self.vanished:
+            names = escape(some_names(self.vanished, _MOST_SHOWN))
+            table += f"<p>without influence on what is kept: {names}</p>"
         kept = ", ".join(one.id for one in self.observables)
         return f"<p><b>{escape(head)}</b><br>keeps {escape(kept)}<br>{escape(claim)}</p>{table}"
+
+    def to_pandas(self) -> Any:
+        """The lumping matrix as a data frame of pandas: a row for each state of the reduced model, doubles.
+
+        Raises
+        ------
+        UnsupportedModelError
+            Code ``extra-missing`` where pandas is not installed.
+        """
+        from sbmlump.model.tables import frame_of
+
+        return frame_of(self.matrix.states, self.matrix.array().tolist(), [lump.id for lump in self.lumps])
 
     def to_sympy(self) -> SympySystem:
         """The reduced system as SymPy expressions; see :meth:`OdeSystem.to_sympy`."""

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.errors import Reason, UnsupportedModelError, counted
 from sbmlump.model.evaluate import resolve_initial_values
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 
@@ -82,6 +82,8 @@ Key = tuple[str, ...]
 
 
 _SYMBOLIC: Final = "sbmlump.model.symbolic"  # imported by name on first use: imports go one way, and SymPy is large
+_UNITS: Final = "sbmlump.model.units"  # likewise: it asks systems
+_EVALUATE: Final = "sbmlump.model.evaluate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +408,49 @@ class OdeSystem:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__dict__["quantities"] = MappingProxyType(state["quantities"])
+
+    def __repr__(self) -> str:
+        """In a line: the mathematics of a model fills screens."""
+        parts = ((self.size, "state"), (len(self.constants), "constant"), (len(self.reactions), "reaction"))
+        events = ((len(self.events), "event"),) if self.events else ()
+        return f"<OdeSystem {self.id!r}: {', '.join(counted(*part) for part in (*parts, *events))}>"
+
+    # -- tables --------------------------------------------------------------------------------------
+
+    def _rows(self) -> list[tuple[str, str | None, str, str | None, float | None]]:
+        """Id, name, what it is, unit and value at time 0 of the states, then of the constants."""
+        unit_of = import_module(_UNITS).unit_of
+        values = [*self.initial_values, *(self.constant_values.get(one.id) for one in self.constants)]
+        numbers = iter(import_module(_EVALUATE).values_of(self.graph, [node for node in values if node is not None]))
+        names = [*self.states, *(one.id for one in self.constants)]
+        rows: list[tuple[str, str | None, str, str | None, float | None]] = []
+        for place, (id, node) in enumerate(zip(names, values, strict=True)):
+            quantity = self.quantities.get(id)
+            kind = "state" if place < self.size else "constant"
+            value = None if node is None else float(next(numbers))
+            rows.append((id, None if quantity is None else quantity.name, kind, unit_of(self, id), value))
+        return rows
+
+    def _repr_html_(self) -> str:
+        """Tables of states and constants, for notebooks."""
+        from sbmlump.model.tables import html_table
+
+        rows, titles = self._rows(), ("id", "name", "unit", "value at time 0")
+        head = f"{self.name or self.id}: {counted(self.size, 'state')}, {counted(len(self.reactions), 'reaction')}"
+        states, constants = ([(*row[:2], *row[3:]) for row in rows if row[2] == kind] for kind in ("state", "constant"))
+        return html_table(head, titles, states) + (html_table("Constants", titles, constants) if constants else "")
+
+    def to_pandas(self) -> Any:
+        """States and constants with names, units and values at time 0, as a data frame of pandas.
+
+        Raises
+        ------
+        UnsupportedModelError
+            Code ``extra-missing`` where pandas is not installed.
+        """
+        from sbmlump.model.tables import frame_of
+
+        return frame_of(("id", "name", "role", "unit", "value"), self._rows())
 
     # -- structure -----------------------------------------------------------------------------------
 

@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.ensemble import relative_error
 from sbmlump.dynamics.time_span import TimeSpan
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, some_names
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, shortened, some_names
 from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
 from sbmlump.model.graph import Graph, Node
+from sbmlump.model.system import OdeSystem
+from sbmlump.model.tables import frame_of
+from sbmlump.model.units import time_unit_of, unit_of
 from sbmlump.options import POINTS, SIMULATOR, UNTIL
 from sbmlump.plot_style import ORIGINAL, PAPER, REDUCED, SERIES
 from sbmlump.simulators.copasi import CopasiSimulator
@@ -373,7 +376,10 @@ def draw_trajectory(axes: Axes, report: ErrorReport, name: str) -> None:
         solid_capstyle="round",
     )
     axes.plot(shown.times, shown.reduced[name], color=REDUCED, linewidth=1.9, dashes=(5, 2.5), label="reduced")
-    axes.set_title(name, loc="left", parse_math=False)
+    axes.set_title(report.title_of(name), loc="left", parse_math=False)
+    unit = report.units.get(name)
+    if unit is not None:
+        axes.set_ylabel(unit, parse_math=False)
     axes.margins(x=0.0)
     both = np.concatenate([shown.original[name], shown.reduced[name]])
     if float(both[np.isfinite(both)].min(initial=0.0)) >= 0:
@@ -411,7 +417,7 @@ def report_figure(report: ErrorReport) -> Figure:
             PAPER.legend(axes)
     axes = figure.add_subplot(grid[rows, :])
     draw_error(axes, report, list(report.original)[: len(SERIES)])
-    axes.set_xlabel("time")
+    axes.set_xlabel(f"time ({report.time_unit})" if report.time_unit else "time", parse_math=False)
     axes.set_title("relative error", loc="left")
     PAPER.quiet(axes)
     return figure
@@ -647,6 +653,7 @@ def _pair_job(request: PairRequest, _emit: Any) -> PairRun | SbmlumpError:
 
 
 Array = NDArray[np.float64]
+_LONGEST_NAME = 32  # in the title of a panel
 _MOST_NAMED = 5  # events and quantities that a remark lists
 
 
@@ -691,6 +698,9 @@ class ErrorReport:
         What differs from what was asked for, such as loosened tolerances.
     resolved : Comparison, optional
         Trajectories with the points that were put between those of the grid; errors are the largest over these.
+    names, units : mapping of observable to str
+        As the original has them, where it does.
+    time_unit : str or None
     """
 
     until: float
@@ -707,6 +717,14 @@ class ErrorReport:
     simulator: str = "roadrunner"
     remarks: tuple[str, ...] = ()
     resolved: Comparison | None = field(default=None, repr=False)
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    units: Mapping[str, str] = field(default_factory=dict, repr=False)
+    time_unit: str | None = None
+
+    def title_of(self, id: str) -> str:
+        """``Erk2-PP (MAPK_PP)`` where the model has a name for it; the id alone elsewhere."""
+        name = self.names.get(id)
+        return id if name is None or name == id else f"{shortened(name, _LONGEST_NAME)} ({id})"
 
     @property
     def compared(self) -> Comparison:
@@ -738,6 +756,19 @@ class ErrorReport:
         remarks = "".join(f"<br>{escape(remark)}" for remark in self.remarks)
         titles = "<tr><th>quantity</th><th>max relative</th><th>at the end</th><th>max absolute</th></tr>"
         return f"<p>{escape(head)}{remarks}</p><table>{titles}{rows}</table>"
+
+    def to_pandas(self) -> Any:
+        """Both trajectories on the uniform grid, as a data frame of pandas, a row for each time.
+
+        Raises
+        ------
+        UnsupportedModelError
+            Code ``extra-missing`` where pandas is not installed.
+        """
+        columns = [(name, model) for name in self.original for model in ("original", "reduced")]
+        sides = {"original": self.original, "reduced": self.reduced}
+        rows = np.stack([sides[model][name] for name, model in columns], axis=1)
+        return frame_of([f"{name} ({model})" for name, model in columns], rows.tolist(), self.times.tolist())
 
     def plot(self) -> Figure:
         """Trajectories, original against reduced, and the error over time, as a new matplotlib figure."""
@@ -822,7 +853,16 @@ def compare(
     )
     run = simulate_pair(request, limits)
     report = _report(run, pairs, index, points, triggers, conditions)
-    return replace(report, remarks=(*remarks, *report.remarks))
+    report = replace(report, remarks=(*remarks, *report.remarks))
+    return report if first.system is None else _with_words(report, first.system)
+
+
+def _with_words(report: ErrorReport, system: OdeSystem) -> ErrorReport:
+    """The report with the names and units of the original."""
+    called = {one.id: one.name for one in system.quantities.values()} | {one.id: one.name for one in system.reactions}
+    names = {id: name for id in report.original if (name := called.get(id))}
+    units = {id: unit for id in report.original if (unit := unit_of(system, id))}
+    return replace(report, names=names, units=units, time_unit=time_unit_of(system))
 
 
 @dataclass(frozen=True, slots=True)
