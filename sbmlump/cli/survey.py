@@ -25,7 +25,7 @@ from sbmlump.outcome import reason_json
 from sbmlump.report.survey_page import SurveySummary, summarise, summary_markdown, write_survey_page
 from sbmlump.survey.job import Settings, SurveyModel, folder_lock, parse_observe, parse_shard, read_identity
 from sbmlump.survey.on_dask import scheduler_address
-from sbmlump.survey.run import Progress, SurveyRequest, read_rows, run_survey
+from sbmlump.survey.run import Progress, SurveyRequest, read_rows, run_survey, write_sizes
 
 __all__ = [
     "Results",
@@ -48,12 +48,20 @@ _CONTRADICTED = "proof-contradicted"
 @click.command("survey-report")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--summary", type=click.Path(path_type=Path), metavar="FILE", help="Write a summary in Markdown too.")
+@click.option(
+    "--sizes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write sizes and codes of all rows too, as Parquet.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def survey_report_command(folder: Path, summary: Path | None, as_json: bool) -> int:
+def survey_report_command(folder: Path, summary: Path | None, sizes: Path | None, as_json: bool) -> int:
     """Write the page of the survey in DIR: index.html and what belongs to it."""
     results, page = make_page(folder)
     if summary is not None:
         write_atomically(summary, as_shown(summary_markdown(results.identity, results.summary)).encode())
+    if sizes is not None:
+        write_sizes(results.rows, results.identity, sizes)
     if as_json:
         print_json(summary_json(results, page))
     else:

@@ -1,3 +1,7 @@
+from .approximate.each import EachSettings as EachSettings
+from .approximate.each import SizeAtError as SizeAtError
+from .approximate.each import StateSizesAtErrors as StateSizesAtErrors
+from .approximate.each import reduce_approximately_each as reduce_approximately_each
 from .approximate.learning_runs import conserved_totals as conserved_totals
 from .approximate.options import UnreachableError as UnreachableError
 from .approximate.quadratic import QuadraticLift as QuadraticLift

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import platform
 import re
 from collections import Counter
@@ -293,12 +294,58 @@ def summary_markdown(identity: Mapping[str, Any], found: SurveySummary) -> str:
             lines.append(f"| {method} | {name} | {count} | {some} | {every} |")
         some, every = found.reducible[method]
         lines.append(f"| {method} | all | {found.supported} | {some} | {every} |")
+    lines += _gains_markdown(found)
     lines += ["", "| method | outcome | rows |", "|---|---|---:|"]
     for method, counts in found.counts.items():
         lines += [f"| {method} | {name} | {count} |" for name, count in sorted(counts.items())]
     lines += ["", "| reason | models with it |", "|---|---:|"]
     lines += [f"| `{code}` | {count} |" for code, count in found.reasons.items()]
     return "\n".join(lines) + "\n"
+
+
+def _gains_markdown(found: SurveySummary) -> list[str]:
+    """What one gets for an error, over all observables with a size, and over the models."""
+    if not found.approximated:
+        return []
+    lines = [
+        "",
+        "What one gets for a largest relative error, over observables (the smallest size that any method found;",
+        "the last two columns are the median of sizes, and of sizes over numbers of states):",
+        "",
+        "| error | observables | a tenth of the states or less | a fifth | half | fewer than all | median | of all |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for error in (0, *ERROR_PERCENTS):
+        sizes = found.sizes(error)
+        if not sizes:
+            continue
+        ratios = np.array([size / original for size, original in sizes])
+        parts = [float((ratios <= share).mean()) for share in CHARTS.shares[:-1]] + [float((ratios < 1).mean())]
+        median = float(np.median([size for size, _ in sizes]))
+        shares = " | ".join(f"{part:.0%}" for part in parts)
+        name = f"{error} %" if error else "exact"
+        lines.append(f"| {name} | {len(sizes):,} | {shares} | {median:g} | {float(np.median(ratios)):.0%} |")
+    lines += [
+        "",
+        "The same by the number of states of the model, as the median share of the states:",
+        "",
+        "| states | observables | exact | " + " | ".join(f"{error} %" for error in ERROR_PERCENTS) + " |",
+        "|---|---:|---:|" + "---:|" * len(ERROR_PERCENTS),
+    ]
+    for low, high in itertools.pairwise(CHARTS.classes):
+        told, count = [], 0
+        for error in (0, *ERROR_PERCENTS):
+            ratios = np.array([size / original for size, original in found.sizes(error) if low <= original < high])
+            count = max(count, len(ratios))
+            told.append(f"{float(np.median(ratios)):.0%}" if len(ratios) else "–")
+        if count:
+            name = f"{low} to {high - 1}" if isfinite(high) else f"{low} and more"
+            lines.append(f"| {name} | {count:,} | {' | '.join(told)} |")
+    seconds = [row["cpu_seconds"] for model in found.models.values() for row in model.rows if row["exact"] is False]
+    known = [value for value in seconds if value is not None]
+    if known:
+        lines += ["", f"CPU of a row with an approximate size: {float(np.mean(known)):.2f} s in the mean."]
+    return lines
 
 
 # -- Figures of a survey ----------------------------------------------------------------------------
@@ -322,12 +369,15 @@ class ChartSettings:
         Observables that a title names.
     lines : int
         Of the curves of a model: those of most observables, as many as can be told apart.
+    classes : tuple of float
+        Models by their numbers of states, in a summary.
     """
 
     shares: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0)
     bins: int = 20
     shown: int = 12
     lines: int = 40
+    classes: tuple[float, ...] = (1, 5, 10, 20, 50, 100, float("inf"))
 
 
 CHARTS: Final = ChartSettings()
@@ -610,7 +660,7 @@ _CSV: Final = "survey.csv"
 _CSV_COLUMNS: Final = (
     *"file model_id sha256 observable method outcome reason kinetics original_size reduced_size ratio exact".split(),
     *(f"size_at_{error}_percent" for error in ERROR_PERCENTS),
-    *"worst_error max_relative_error seconds_model".split(),
+    *"worst_error end_time max_relative_error cpu_seconds seconds_model".split(),
 )
 
 
@@ -781,6 +831,7 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any], settings: S
         ("holds", ", ".join(features)),
         ("SBML", None if first["level"] is None else f"level {first['level']} version {first['version']}"),
         ("time", _seconds(first["seconds_model"])),
+        ("end time of approximations", next((f"{end:g}" for row in model.rows if (end := row.get("end_time"))), None)),
     ]
     drawn = [row for row in model.rows if row.get("trajectory_time")][: settings.panels]
     approximated = any(row["exact"] is False for row in model.rows)

@@ -40,16 +40,18 @@ from sbmlump.files import (
 from sbmlump.isolate import Ended, Limits, run_isolated
 from sbmlump.jobs import ContradictedError, simulate_reduction, written_as_sbml
 from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
-from sbmlump.methods.registry import ReduceOptions, reduce_by, reduce_options
+from sbmlump.methods.registry import Approximate, Exact, ReduceOptions, reduce_by, reduce_options
 from sbmlump.model.properties import kinetics_of
 from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import combination
+from sbmlump.options import declared
 from sbmlump.outcome import outcome_of_error
 from sbmlump.simulators.protocol import SimulatedModel, simulated_result
 from sbmlump.survey.versions import library_versions
 
 if TYPE_CHECKING:
+    from sbmlump.methods.approximate.each import StateSizesAtErrors
     from sbmlump.sbml.read.load import ReadResult
     from sbmlump.simulators.comparison import ErrorReport
 
@@ -191,6 +193,8 @@ class Row:
     final_relative_error: float | None = None
     max_absolute_error: float | None = None
     until: float | None = None
+    end_time: float | None = None
+    cpu_seconds: float | None = None
     seconds_read: float | None = None
     seconds_lump: float | None = None
     seconds_simulate: float | None = None
@@ -526,25 +530,80 @@ def _rows(
     system: OdeSystem, task: Task, base: Row, wanted: Sequence[str], emit: Emit, deadline: float, source: Source
 ) -> Iterator[Row]:
     """Rows of one method, in the order of ``wanted``."""
-    together = base.method == "exact" and not task.settings.check and not task.settings.options
-    states = wanted if together and all(name in system.state_index for name in wanted) else ()
-    if states:
-        yield from _per_species_rows(system, task, base, states)
-        return
+    if not task.settings.check and all(name in system.state_index for name in wanted):
+        given = {name for name, _ in task.settings.options}
+        if base.method == "exact" and given.isdisjoint(declared(Exact)):
+            yield from _per_species_rows(system, task, base, wanted)
+            return
+        if base.method == "approximate" and given <= _OF_EACH:
+            yield from _approximate_rows(system, task, base, wanted, emit, deadline)
+            return
     for name in wanted:
         if time.perf_counter() > deadline:
-            message = "the time for this model was used up before this observable; a larger time limit may help"
-            late = Reason("time-limit", message)
-            yield with_reasons(replace(base, observable=name, outcome="out-of-budget"), [late])
+            yield _late(base, name)
             continue
         emit(Begun((name, base.method)))
-        yield _row_of(system, task, replace(base, observable=name), emit, source)
+        start = time.process_time()
+        row = _row_of(system, task, replace(base, observable=name), emit, source)
+        yield replace(row, cpu_seconds=time.process_time() - start)
+
+
+def _late(base: Row, name: str) -> Row:
+    message = "the time for this model was used up before this observable; a larger time limit may help"
+    return with_reasons(replace(base, observable=name, outcome="out-of-budget"), [Reason("time-limit", message)])
+
+
+_OF_EACH: Final = frozenset({"until", "ensemble", "spread", "work", "max_error"})
+"""Options of approximate reductions with which the sizes of all states come from one set of trajectories."""
+
+
+def _approximate_rows(
+    system: OdeSystem, task: Task, base: Row, states: Sequence[str], emit: Emit, deadline: float
+) -> Iterator[Row]:
+    """Approximate sizes of all states from one set of trajectories."""
+    from sbmlump.methods.approximate.each import reduce_approximately_each
+
+    options = Approximate(seed=task.settings.seed, **dict(task.settings.options))
+    wanted = options.max_error if options.max_error is not None else ERROR_PERCENTS[0] / 100
+    errors = {wanted, *(percent / 100 for percent in ERROR_PERCENTS)}
+    found = reduce_approximately_each(system, states, options, tuple(errors))
+    for name in states:
+        if time.perf_counter() > deadline:
+            yield _late(base, name)
+            continue
+        emit(Begun((name, base.method)))
+        start = time.perf_counter()
+        one = next(found)
+        row = replace(base, observable=name, cpu_seconds=one.seconds, end_time=one.until)
+        seconds = time.perf_counter() - start
+        yield (
+            _refused(row, one.failure, seconds)
+            if one.failure is not None
+            else replace(_with_found(system, row, one, wanted), seconds_lump=seconds)
+        )
+
+
+def _with_found(system: OdeSystem, row: Row, one: StateSizesAtErrors, wanted: float) -> Row:
+    """The row with sizes at 1, 5 and 10 %; its own size is that at the wanted error."""
+    first = one.at(wanted)
+    assert first is not None
+    sizes = {name: one.at(percent / 100) for name, percent in zip(SIZES_AT_ERRORS, ERROR_PERCENTS, strict=True)}
+    row = replace(
+        row,
+        outcome="reduced" if first.size < system.size else "not-reducible",
+        reduced_size=first.size,
+        ratio=first.size / system.size,
+        exact=first.exact,
+        worst_error=None if first.fresh is None else first.fresh.worst,
+        **{name: None if found is None else found.size for name, found in sizes.items()},
+    )
+    return with_reasons(row, one.reasons or ([] if first.size < system.size else [_EVERY_STATE_NEEDED]))
 
 
 def _per_species_rows(system: OdeSystem, task: Task, base: Row, states: Sequence[str]) -> Iterator[Row]:
     """Exact sizes of all states at once."""
     missing = dict.fromkeys(states)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     try:
         for size in per_species_sizes(system, states, task.settings.seed):
             seconds = time.perf_counter() - start
@@ -552,9 +611,9 @@ def _per_species_rows(system: OdeSystem, task: Task, base: Row, states: Sequence
             if isinstance(size, StateFailure):
                 yield _refused(row, size.error, seconds)
             else:
-                yield replace(_sized(system, row, size), seconds_lump=seconds)
+                yield replace(_sized(system, row, size), seconds_lump=seconds, cpu_seconds=time.process_time() - cpu)
             del missing[size.state]
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
     except SbmlumpError as error:
         for name in missing:
             yield _refused(replace(base, observable=name), error, time.perf_counter() - start)
@@ -669,6 +728,7 @@ def _reduced(system: OdeSystem, row: Row, reduction: ReducedSystem) -> Row:
     kept = ", ".join(system.states[next(iter(row))] for row in rows if len(row) == 1)
     return replace(
         _with_sizes(row, reduction.system.size, 0.0 if worst is None else worst),
+        end_time=certificate.horizon if isinstance(certificate, ErrorEstimate) else None,
         kept=_cut(kept) if reduction.reducible else None,
         outcome="reduced" if reduction.reducible else "not-reducible",
         reduced_size=reduction.system.size,
@@ -792,7 +852,7 @@ def _fill(task: Task, emitted: _Emitted, lost: list[Pair], ended: Ended) -> None
 
 _FILE: Final = "run.json"
 _OWN: Final = frozenset({_FILE, "parts", "index.html", "models", "assets"})
-_FORMAT: Final = 2  # of run.json and of the columns beside it
+_FORMAT: Final = 3  # of run.json and of the columns beside it
 
 
 def store_digest(models: Sequence[SurveyModel]) -> str:

@@ -52,6 +52,7 @@ __all__ = [
     "result_files",
     "shard_name",
     "write_part",
+    "write_sizes",
 ]
 
 
@@ -227,6 +228,39 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         If a result cannot be read (``damaged-results``).
     """
     return [row for _, rows in sorted(_by_file(_all_tables(folder))) for row in rows]
+
+
+_OF_SIZES: Final = (
+    *"file model_id sha256 observable method outcome reason kinetics original_size reduced_size exact".split(),
+    *SIZES_AT_ERRORS,
+    *"worst_error end_time cpu_seconds".split(),
+)
+
+
+def write_sizes(rows: Sequence[Mapping[str, Any]], identity: Mapping[str, Any], path: Path) -> None:
+    """Write sizes and codes alone of all rows, as one small Parquet file.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        What :func:`read_rows` gives.
+    identity : mapping
+        What :func:`~sbmlump.survey.job.read_identity` gives: versions, machine and digest of the store become metadata.
+    path : Path
+
+    Raises
+    ------
+    OutputError
+        If the disk does not take it.
+    """
+    exact = [field for field in SCHEMA if field.name in _OF_SIZES]
+    narrow = pa.schema([field.with_type(pa.float32()) if field.type == pa.float64() else field for field in exact])
+    made = {f"sbmlump.{name}": str(identity.get(name)) for name in ("version", "began", "machine", "store", "models")}
+    made |= {f"sbmlump.{name}": str(value) for name, value in dict(identity.get("libraries") or {}).items()}
+    table = pa.Table.from_pylist([{name: row[name] for name in narrow.names} for row in rows], narrow)
+    output = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(made), output, compression="zstd", compression_level=19)
+    write_atomically(path, output.getvalue().to_pybytes())
 
 
 def merge(folder: Path, files: Sequence[str], name: str) -> None:

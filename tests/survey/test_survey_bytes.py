@@ -16,7 +16,7 @@ import pytest
 import survey_jobs as jobs
 
 from sbmlump.cli import run as run_command
-from sbmlump.survey import SurveyRequest, read_rows, result_files, run_survey
+from sbmlump.survey import Settings, SurveyRequest, read_rows, result_files, run_survey
 
 
 def changed(path: Path) -> None:
@@ -125,6 +125,44 @@ def test_sizes_at_errors(tmp_path):
     run_survey(SurveyRequest(models, tmp_path / "out"))
     for row in read_rows(tmp_path / "out"):
         assert [row[f"size_at_{error}_percent"] for error in (1, 5, 10)] == [row["reduced_size"]] * 3
+
+
+def test_approximate_sizes_of_every_state(tmp_path):
+    """One set of trajectories for a model; a chain and another approximate method go one by one, and have sizes too."""
+    models = jobs.write_models(tmp_path / "in", ["one"])
+    options = (("until", 5.0),)
+    settings = Settings(("exact", "approximate", "conservation+exact", "qssa"), options=options)
+    run_survey(SurveyRequest(models, tmp_path / "out", settings))
+    rows = read_rows(tmp_path / "out")
+    exact = {row["observable"]: row["reduced_size"] for row in rows if row["method"] == "exact"}
+    approximate = {row["observable"]: row for row in rows if row["method"] == "approximate"}
+    assert set(approximate) == set(exact)
+    for name, row in approximate.items():
+        sizes = [row[f"size_at_{error}_percent"] for error in (1, 5, 10)]
+        assert sizes == sorted(sizes, reverse=True)
+        assert row["reduced_size"] == sizes[0] <= exact[name]
+        assert row["end_time"] == 5.0
+        assert row["cpu_seconds"] > 0
+        assert row["exact"] is (row["worst_error"] is None)
+    assert {row["method"] for row in rows} == set(settings.methods)
+    assert all(row["cpu_seconds"] is not None for row in rows)
+
+
+def test_sizes_and_codes_alone(tmp_path, capsys):
+    jobs.write_models(tmp_path / "in", ["one"])
+    assert run_command(["survey", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--no-page", "-q"]) == 0
+    path = tmp_path / "sizes.parquet"
+    summary = tmp_path / "summary.md"
+    assert run_command(["survey-report", str(tmp_path / "out"), "--sizes", str(path), "--summary", str(summary)]) == 0
+    capsys.readouterr()
+    table = pq.read_table(path)
+    assert [row["observable"] for row in table.to_pylist()] == [
+        row["observable"] for row in read_rows(tmp_path / "out")
+    ]
+    assert "pools" not in table.column_names
+    assert {"exact", "size_at_1_percent", "reason", "cpu_seconds"} <= set(table.column_names)
+    metadata = {key.decode() for key in table.schema.metadata}
+    assert {"sbmlump.version", "sbmlump.store", "sbmlump.libsbml"} <= metadata
 
 
 @pytest.mark.slow
