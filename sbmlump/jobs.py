@@ -16,7 +16,7 @@ from sbmlump.files import is_text_of_model, refuse_output, with_mark, write_atom
 from sbmlump.formats.load import load, read_model
 from sbmlump.inspection import Element, Inspection, costs_of, elements_of, nothing_observed, publications_of
 from sbmlump.isolate import Limits
-from sbmlump.methods.approximate.options import ALGORITHMS, UnreachableError
+from sbmlump.methods.approximate.options import ALGORITHMS, CURVE_ALGORITHMS, UnreachableError
 from sbmlump.methods.method import ExactMethod, MeasuredMethod, Method, Progress
 from sbmlump.methods.registry import (
     DEFAULT_CHAINS,
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALGORITHMS",
+    "CURVE_ALGORITHMS",
     "METHODS",
     "OPTIONS",
     "Approximate",
@@ -914,6 +915,8 @@ class Curve:
             "exact_size": self.exact_size,
             "until": self.result.until,
             "points": [{name: getattr(point, name) for name in _OF_POINT} for point in self.result.points],
+            "starts": self.result.details.get("runs"),
+            "min_relative_errors": [point.min_relative_error for point in self.result.points],
             "reasons": [reason_json(reason) for reason in self.reasons],
         }
 
@@ -934,7 +937,7 @@ def curve(
     observe : str or sequence of str
         What to keep.
     algorithms : str or sequence of str
-        Of :data:`ALGORITHMS`; ``balanced`` and ``krylov`` if there are none.
+        Of :data:`CURVE_ALGORITHMS`; ``balanced``, ``krylov`` and ``non-negative`` if there are none.
     **options
         Of the method ``approximate``; ``max_size`` is the largest size of the curve.
 
@@ -942,17 +945,19 @@ def curve(
     ------
     SbmlumpError
     """
+    from sbmlump.methods.approximate.run import CURVES
     from sbmlump.methods.approximate.run import curve as curve_of
 
     chosen = Approximate(**options)
     observe = OBSERVE.read("observe", observe)
     algorithms = (algorithms,) if isinstance(algorithms, str) else tuple(algorithms)
     for name in algorithms:
-        replace(chosen, algorithm=name)  # refuses what is none
+        if name not in CURVE_ALGORITHMS:
+            replace(chosen, algorithm=name)  # refuses what is none
     system = _system_of(model)
     observables = parse_observables(system, observe)
-    names = [name for name in ALGORITHMS if name in algorithms] or ["balanced", "krylov"]
-    result = curve_of(system, observables, chosen, names, progress=progress)
+    names = [name for name in CURVE_ALGORITHMS if name in algorithms]
+    result = curve_of(system, observables, chosen, names or CURVES, progress=progress)
     exact: int | None = None
     reasons: tuple[Reason, ...] = ()
     try:

@@ -13,7 +13,7 @@ from sbmlump.cli.options import MODEL, OF_METHODS, declared_options, given, stor
 from sbmlump.cli.output import DISPLAY, print_json, progress_reporter, say
 from sbmlump.errors import some_names
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.jobs import ALGORITHMS, DEFAULT_CHAINS, OPTIONS, Approximate, Curve, compare_methods, curve
+from sbmlump.jobs import CURVE_ALGORITHMS, DEFAULT_CHAINS, OPTIONS, Approximate, Curve, compare_methods, curve
 from sbmlump.options import Declared, Option, choice, declared
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ _OPTIONS = declared(Approximate)
 _ALGORITHMS = Declared(
     "algorithm",
     Option(
-        replace(choice(*ALGORITHMS), several=True), "One or several; balanced and krylov if absent.", flag="--algorithm"
+        replace(choice(*CURVE_ALGORITHMS), several=True),
+        "One or several; balanced, krylov and non-negative if absent.",
+        flag="--algorithm",
     ),
     (),
 )
@@ -69,16 +71,19 @@ def curve_command(
 
 def _print_curve(found: Curve) -> None:
     result, exact = found.result, found.exact_size
-    say(f"until {result.until:g} ({result.horizon_reason}); worst error over unseen starts")
+    say(f"until {result.until:g} ({result.horizon_reason}); worst error over unseen starts, and the least in brackets")
     names = list(dict.fromkeys(p.algorithm for p in result.points))
     table = {(p.size, p.algorithm): p for p in result.points}
-    say("size  " + "  ".join(f"{name:>12}" for name in names))
+    say("size  " + "  ".join(f"{name:>19}" for name in names))
     for size in sorted({p.size for p in result.points}):
         cells = []
         for name in names:
             point = table.get((size, name))
             works = point is not None and point.max_relative_error < float("inf")
-            cells.append(f"{point.max_relative_error:>12.2e}" if point is not None and works else f"{'–':>12}")
+            told = "–"
+            if point is not None and works:
+                told = f"{point.max_relative_error:.2e} ({point.min_relative_error:.1e})"
+            cells.append(f"{told:>19}")
         mark = "  exact" if size == exact else ""
         say(f"{size:>4}  " + "  ".join(cells) + mark)
     for name, sizes in _useless(found).items():
@@ -103,10 +108,11 @@ def _useless(found: Curve) -> dict[str, list[str]]:
 
 def csv_of(found: Curve) -> str:
     """The points as CSV; an error is empty where no reduction works."""
-    lines = ["size,algorithm,max_relative_error,median_relative_error,seconds"]
+    lines = ["size,algorithm,max_relative_error,median_relative_error,seconds,min_relative_error"]
     for p in found.result.points:
-        errors = [repr(e) if e < float("inf") else "" for e in (p.max_relative_error, p.median_relative_error)]
-        lines.append(f"{p.size},{p.algorithm},{errors[0]},{errors[1]},{p.seconds:.3f}")
+        found_errors = (p.max_relative_error, p.median_relative_error, p.min_relative_error)
+        errors = [repr(error) if error < float("inf") else "" for error in found_errors]
+        lines.append(f"{p.size},{p.algorithm},{errors[0]},{errors[1]},{p.seconds:.3f},{errors[2]}")
     return "\n".join(lines) + "\n"
 
 

@@ -365,6 +365,7 @@ class CurveDrawing:
     floor: float = 1e-8
     ceiling: float = 10.0
     proved: float = 1e-12  # where an exact reduction is put, which has no error
+    band: float = 0.15  # how dark the band between the errors of the starts is
 
 
 def svg_of(figure: Figure, label: str, prefix: str) -> str:
@@ -569,7 +570,9 @@ _COLOURS: Final = {"balanced": ORANGE, "krylov": BLUE, "balanced, refined": GREE
 def curve_figure(
     points: Sequence[CurvePoint], exact_size: int | None, title: str, drawing: CurveDrawing = CurveDrawing()
 ) -> Figure:
-    """Worst error of each size, one line an algorithm; sizes without a working reduction have no mark.
+    """Worst error of each size, one line an algorithm, and a band down to the least of the unseen starts.
+
+    Sizes without a working reduction have no mark.
 
     Parameters
     ----------
@@ -590,6 +593,8 @@ def curve_figure(
         axes.semilogy(
             [p.size for p in mine], worst, color=colour, marker="o", markersize=4, linewidth=1.6, label=algorithm
         )
+        least = [min(max(p.min_relative_error, drawing.floor), drawing.ceiling) for p in mine]
+        axes.fill_between([p.size for p in mine], least, worst, color=colour, alpha=drawing.band, linewidth=0)
     if exact_size is not None:
         axes.axvline(exact_size, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
@@ -604,7 +609,7 @@ def curve_figure(
         )
     axes.set_title(title, loc="left")
     axes.set_xlabel("states of the reduced model")
-    axes.set_ylabel("worst relative error, unseen starts")
+    axes.set_ylabel("relative error, worst and least of unseen starts")
     PAPER.quiet(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if points:

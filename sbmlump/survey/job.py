@@ -587,7 +587,7 @@ def _with_found(system: OdeSystem, row: Row, one: StateSizesAtErrors, wanted: fl
     """The row with sizes at 1, 5 and 10 %; its own size is that at the wanted error."""
     first = one.at(wanted)
     assert first is not None
-    sizes = {name: one.at(percent / 100) for name, percent in zip(SIZES_AT_ERRORS, ERROR_PERCENTS, strict=True)}
+    sizes = [None if (found := one.at(percent / 100)) is None else found.size for percent in ERROR_PERCENTS]
     row = replace(
         row,
         outcome="reduced" if first.size < system.size else "not-reducible",
@@ -595,7 +595,9 @@ def _with_found(system: OdeSystem, row: Row, one: StateSizesAtErrors, wanted: fl
         ratio=first.size / system.size,
         exact=first.exact,
         worst_error=None if first.fresh is None else first.fresh.worst,
-        **{name: None if found is None else found.size for name, found in sizes.items()},
+        size_at_1_percent=sizes[0],
+        size_at_5_percent=sizes[1],
+        size_at_10_percent=sizes[2],
     )
     return with_reasons(row, one.reasons or ([] if first.size < system.size else [_EVERY_STATE_NEEDED]))
 

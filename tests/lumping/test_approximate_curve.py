@@ -29,7 +29,12 @@ def test_json(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert code == 0
     assert 1 < found["exact_size"] <= 6
-    assert {p["algorithm"] for p in found["points"]} == {"balanced", "krylov"}
+    assert {p["algorithm"] for p in found["points"]} == {"balanced", "krylov", "non-negative"}
+    assert found["starts"] == 10
+    assert len(found["min_relative_errors"]) == len(found["points"])
+    for point, least in zip(found["points"], found["min_relative_errors"], strict=True):
+        worst, median = point["max_relative_error"], point["median_relative_error"]
+        assert worst is None or least <= median <= worst
     assert set(found["points"][0]) == {
         "size",
         "algorithm",

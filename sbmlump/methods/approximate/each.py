@@ -220,7 +220,7 @@ def reduce_approximately_each(
     progress("exact sizes")
     exact = _exact_sizes(system, wanted, options.seed)
     posed: dict[str, ReductionProblem] = {}
-    untold: dict[str, UnsupportedModelError] = {}
+    untold: dict[str, SbmlumpError] = {}
     for name in wanted:
         try:
             posed[name] = pose(system, (Observable(name, system.graph.symbol(name), name),))

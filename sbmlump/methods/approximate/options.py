@@ -12,9 +12,12 @@ from sbmlump.model.reduced import ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import FLAG, POSITIVE, Option, Seed, Until, choice, number
 
-__all__ = ["ALGORITHMS", "ApproximateOptions", "UnreachableError", "check_options"]
+__all__ = ["ALGORITHMS", "CURVE_ALGORITHMS", "NON_NEGATIVE", "ApproximateOptions", "UnreachableError", "check_options"]
 
 ALGORITHMS: Final = ("balanced", "quadratic", "krylov", "forward-epsilon", "backward-epsilon")
+NON_NEGATIVE: Final = "non-negative"
+CURVE_ALGORITHMS: Final = (*ALGORITHMS, NON_NEGATIVE)
+"""Lines of a curve: the algorithms, and the balanced one's variant with disjoint lumps without minus signs."""
 
 
 class UnreachableError(LimitError):

@@ -18,7 +18,7 @@ from sbmlump.dynamics.vector_field import Budget
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
 from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
-from sbmlump.methods.approximate.options import ApproximateOptions, UnreachableError, check_options
+from sbmlump.methods.approximate.options import NON_NEGATIVE, ApproximateOptions, UnreachableError, check_options
 from sbmlump.methods.approximate.search import (
     Proposal,
     Readout,
@@ -51,6 +51,7 @@ from sbmlump.model.reduced import FreshErrors, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
 
 __all__ = [
+    "CURVES",
     "CurvePoint",
     "CurveResult",
     "curve",
@@ -128,6 +129,7 @@ class Candidates:
         self._training: Training | None = None
         self._fresh: Sample | None = None
         self._span: JacobianSpan | None = None
+        self._weights: Array | None = None
 
     @property
     def search(self) -> Search:
@@ -176,10 +178,15 @@ class Candidates:
     def proposals(self, size: int) -> Iterator[Proposal]:
         """Reductions of one size and their worst training errors, the best first."""
         if self.options.non_negative:
-            from sbmlump.methods.approximate.write import non_negative_projection
+            from sbmlump.methods.approximate.write import lump_weights, non_negative_projection
 
             runs = self.runs
-            yield from self._with_errors(non_negative_projection(runs.problem, runs.training, size, self.options.seed))
+            if self._weights is None:
+                self._weights = lump_weights(runs.problem, runs.training)
+            seed = self.options.seed
+            yield from self._with_errors(
+                non_negative_projection(runs.problem, runs.training, size, seed, self._weights, 1 + len(runs.totals))
+            )
         elif self.options.algorithm == "krylov":
             yield from self._with_errors(self._krylov(size))
         elif not self.options.balances:
@@ -630,6 +637,8 @@ def _exactly(
 
 
 Clock = Callable[[], float]
+CURVES: Final = ("balanced", "krylov", NON_NEGATIVE)
+"""The lines of a curve where none is named."""
 
 
 # -- curve -------------------------------------------------------------------------------------------
@@ -644,6 +653,7 @@ class CurvePoint:
     max_relative_error: float
     median_relative_error: float
     seconds: float
+    min_relative_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -660,7 +670,7 @@ def curve(
     system: OdeSystem,
     observables: Sequence[Observable],
     options: ApproximateOptions,
-    algorithms: Sequence[str] = ("balanced", "krylov"),
+    algorithms: Sequence[str] = CURVES,
     *,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,
@@ -674,6 +684,7 @@ def curve(
     options : ApproximateOptions
         Its ``max_size`` is the largest size of the curve; ``refine`` is for the balanced algorithm.
     algorithms : sequence of str
+        Of :data:`~sbmlump.methods.approximate.options.ALGORITHMS`, and ``non-negative``: disjoint lumps without signs.
 
     Raises
     ------
@@ -683,34 +694,38 @@ def curve(
     runs: LearningRuns | None = None
     for algorithm in algorithms:
         refined = options.refine and algorithm in ("balanced", "quadratic")
-        each = replace(options, algorithm=algorithm, max_size=None, refine=refined)
+        signs = algorithm == NON_NEGATIVE
+        name = "balanced" if signs else algorithm
+        each = replace(options, algorithm=name, max_size=None, refine=refined, non_negative=signs)
         check_options(system, each)
         if runs is None:
             runs = learning_runs(system, observables, each, Budget(), progress)
         candidates = _candidates(replace(runs, options=each), Budget(), progress)
-        points += _one_curve(candidates, options.max_size, progress, clock)
+        points += _one_curve(candidates, algorithm, options.max_size, progress, clock)
     assert runs is not None
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
 
 
-def _one_curve(candidates: Candidates, max_size: int | None, progress: Progress, clock: Clock) -> Iterator[CurvePoint]:
+def _one_curve(
+    candidates: Candidates, algorithm: str, max_size: int | None, progress: Progress, clock: Clock
+) -> Iterator[CurvePoint]:
     runs, options = candidates.runs, candidates.options
-    problem, algorithm = runs.problem, options.algorithm
+    problem = runs.problem
     readout = Readout(problem)
     constants = constants_of(runs.totals, runs.training.scale, runs.checking.starts)
     rows = np.arange(len(runs.checking.states))
     most = problem.size if max_size is None else min(max_size, problem.size)
-    best: tuple[float, float] = (math.inf, math.inf)
+    best: tuple[float, float, float] = (math.inf, math.inf, math.inf)
     for size in range(len(problem.pinned), most + 1):
         begin = clock()
         progress(f"{algorithm}, {size} states")
         if algorithm == "balanced" and best[0] <= candidates.settings.solver_accuracy:
-            yield CurvePoint(size, algorithm, best[0], best[1], 0.0)
+            yield CurvePoint(size, algorithm, best[0], best[1], 0.0, best[2])
             continue
         refined = candidates.improved(size) if options.refine and not runs.large else []
         refined += list(candidates.curved(size)) if algorithm == "quadratic" and not runs.large else []
         for one, _ in [*refined, *itertools.islice(candidates.proposals(size), 1)]:
             errors = measured_errors(problem, readout, runs.checking, [one], constants, rows, 1e3)[0]
-            found = (float(errors.max(initial=0.0)), float(np.median(errors)))
+            found = (float(errors.max(initial=0.0)), float(np.median(errors)), float(errors.min(initial=math.inf)))
             best = min(best, found)
-        yield CurvePoint(size, algorithm, best[0], best[1], clock() - begin)
+        yield CurvePoint(size, algorithm, best[0], best[1], clock() - begin, best[2])

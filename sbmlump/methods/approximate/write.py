@@ -32,7 +32,7 @@ from sbmlump.model.names import claim_id, lump_names
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Quantity, new_values, with_trigger_values
 
-__all__ = ["Course", "Form", "WrittenSystem", "write_projection", "non_negative_projection"]
+__all__ = ["Course", "Form", "WrittenSystem", "lump_weights", "non_negative_projection", "write_projection"]
 
 
 Array = NDArray[np.float64]
@@ -560,11 +560,23 @@ _STARTS: Final = 6
 _RUNS: Final = 3
 
 
-def non_negative_projection(problem: ReductionProblem, sample: Sample, size: int, seed: int) -> Affine | None:
+def non_negative_projection(
+    problem: ReductionProblem, sample: Sample, size: int, seed: int, weight: Array, constants: int
+) -> Affine | None:
     """The projection with ``size`` states, or ``None`` if the observables leave no room.
 
     Observables must be non-negative combinations of disjoint states; each is a lump. Where one is a sum, its members
     share it.
+
+    Parameters
+    ----------
+    problem : ReductionProblem
+    sample : Sample
+    size, seed : int
+    weight : array (n,)
+        How much each state matters, by :func:`lump_weights`.
+    constants : int
+        Of a run: columns of the offset, all zero.
     """
     c = problem.pinned_array()
     p, n = c.shape
@@ -572,7 +584,6 @@ def non_negative_projection(problem: ReductionProblem, sample: Sample, size: int
         return None
     s = sample.scale
     x = (sample.states / s).transpose(2, 0, 1).reshape(n, -1)
-    weight = _weights(problem, sample)
     fixed = np.full(n, -1)
     for i in range(p):
         fixed[c[i] > 0] = i
@@ -588,16 +599,10 @@ def non_negative_projection(problem: ReductionProblem, sample: Sample, size: int
         if best is None or cost < best[0]:
             best = (cost, owner)
     assert best is not None
-    return _projection(x, best[1], p + count, c, s, 1 + _offset_width(sample, problem))
+    return _projection(x, best[1], p + count, c, s, constants)
 
 
-def _offset_width(sample: Sample, problem: ReductionProblem) -> int:
-    from sbmlump.methods.approximate.learning_runs import conserved_totals
-
-    return len(conserved_totals(problem, sample.scale))
-
-
-def _weights(problem: ReductionProblem, sample: Sample) -> Array:
+def lump_weights(problem: ReductionProblem, sample: Sample) -> Array:
     """How much a relative change of each state moves the observables, largest over a few runs, above a floor."""
     adjoint, _ = gradients(sample, problem.pinned_array(), min(_RUNS, len(sample.states)))
     moved = np.abs(adjoint).max(axis=(0, 1, 2, 3)) * sample.scale
