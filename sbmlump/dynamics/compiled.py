@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -168,12 +168,24 @@ def lifted_tables(full: Tables | None, matrix: Array, lift: Array, offset: Array
     return full._replace(size=matrix.shape[1], is_lifted=True, lift=made)
 
 
-def candidate_tables(starts: int, constant: Array, linear: Array, square: Array, slope: Array) -> Tables | None:
-    """Candidate reductions as tables; see :class:`sbmlump.methods.approximate.search.TabledField`."""
+def candidate_tables(starts: int, constant: Array, linear: Array, square: Array) -> Tables | None:
+    """Candidate reductions as tables; see :class:`sbmlump.methods.approximate.search.TabledField`.
+
+    Parameters
+    ----------
+    starts : int
+    constant : array (c·r, k)
+    linear : array (c·r, k, k)
+    square : array (c, k·k, k)
+        For all pairs of states; both orders of a pair become one.
+    """
     module = kernels()
     if module is None:
         return None
-    made = module.CandidateTables(starts, owned(constant), owned(linear), owned(square), owned(slope))
+    k = constant.shape[1]
+    left, right = np.triu_indices(k)
+    both = square[:, left * k + right] + np.where(left < right, 1.0, 0.0)[:, None] * square[:, right * k + left]
+    made = module.CandidateTables(starts, owned(constant), owned(linear), owned(both))
     return _tables(module, constant.shape[1], candidates=made)
 
 
@@ -199,8 +211,7 @@ def _tables(
             real, whole, whole, real, whole, whole, real, whole, whole, whole, whole, real, whole, whole, real
         ),
         module.LiftTables(*(np.empty((0, 0, 0)) for _ in range(3)), whole),
-        candidates
-        or module.CandidateTables(1, table, *(np.empty((0, 0, 0)) for _ in range(2)), np.empty((0, 0, 0, 0))),
+        candidates or module.CandidateTables(1, table, *(np.empty((0, 0, 0)) for _ in range(2))),
     )
     return made
 
@@ -208,22 +219,25 @@ def _tables(
 # -- entry points ----------------------------------------------------------------------------------
 
 
+_NO_ROWS: Final = np.empty((0, 0, 0))
+
+
 def rates(tables: Tables, x: Array, run: Indices) -> Array:
     """Rates at k points, (k, n)."""
-    out = np.empty((len(x), tables.size))
-    kernels().many_rates(tables, owned(x), owned(run, np.int64), out)
-    return out
+    return _evaluated(tables, kernels().Wanted.RATES, x, run, _NO_ROWS, (len(x), 1, tables.size))[:, 0]
 
 
 def jacobians(tables: Tables, x: Array, run: Indices) -> Array:
     """Jacobians at k points, (k, n, n)."""
-    out = np.empty((len(x), tables.size, tables.size))
-    kernels().many_jacobians(tables, owned(x), owned(run, np.int64), out)
-    return out
+    return _evaluated(tables, kernels().Wanted.JACOBIANS, x, run, _NO_ROWS, (len(x), tables.size, tables.size))
 
 
 def left_products(tables: Tables, x: Array, run: Indices, rows: Array) -> Array:
     """Row vectors times the Jacobian of a full field, (k, q, n)."""
-    out = np.empty(rows.shape)
-    kernels().many_left_products(tables, owned(x), owned(run, np.int64), owned(rows), out)
+    return _evaluated(tables, kernels().Wanted.LEFT_PRODUCTS, x, run, owned(rows), rows.shape)
+
+
+def _evaluated(tables: Tables, wanted: int, x: Array, run: Indices, rows: Array, shape: tuple[int, ...]) -> Array:
+    out = np.empty(shape)
+    kernels().evaluate(tables, int(wanted), owned(x), owned(run, np.int64), rows, out)
     return out

@@ -281,7 +281,7 @@ class TabledField:
 
     def tables(self) -> Tables | None:
         """For the compiled engine."""
-        return compiled.candidate_tables(self._starts, self._constant, self._linear, self._square, self._slope)
+        return compiled.candidate_tables(self._starts, self._constant, self._linear, self._square)
 
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""
