@@ -7,9 +7,11 @@ all goes through NumPy.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,7 +22,7 @@ from sbmlump.model.domains import FloatDomain
 from sbmlump.model.program import Program
 
 if TYPE_CHECKING:
-    from sbmlump.dynamics.kernels import ProgramTables, QuadraticTables, Tables
+    from sbmlump.dynamics.kernels import CandidateTables, Tables
 
 __all__ = [
     "Tabulated",
@@ -28,6 +30,7 @@ __all__ = [
     "jacobians",
     "kernels",
     "left_products",
+    "memory",
     "lifted_tables",
     "owned",
     "program_tables",
@@ -102,21 +105,27 @@ def program_tables(
     if codes is None:
         return None
     free = free if len(free) else np.empty((0, 1))
-    made = module.ProgramTables(
-        owned(FloatDomain().leaves(nodes.leaves)),
-        owned(codes, np.int64),
-        owned(nodes.pointers, np.int64),
-        owned(nodes.args, np.int64),
-        owned(nodes.coefficients),
-        owned(nodes.exponents),
-        owned(program.root_slots, np.int64),
-        owned(rows, np.int64),
-        owned(columns, np.int64),
-        owned(colour, np.int64),
-        colours,
-        owned(free),
-    )
-    return _tables(module, len(program.roots), program=made)
+    at, leaves = module.At, FloatDomain().leaves(nodes.leaves)
+    counts = {
+        at.IS_PROGRAM: 1,
+        at.FREE: len(free),
+        at.LEAVES: len(leaves),
+        at.NODES: len(codes),
+        at.ENTRIES: len(rows),
+        at.COLOURS: colours,
+        at.SLOTS: len(program.roots) + len(free) + len(leaves) + len(codes),
+    }
+    whole = {
+        at.CODES: codes,
+        at.POINTERS: nodes.pointers,
+        at.ARGS: nodes.args,
+        at.ROOTS: program.root_slots,
+        at.COLOUR: colour,
+        at.ROWS: rows,
+        at.COLUMNS: columns,
+    }
+    real = {at.LEAF_VALUES: leaves, at.COEFFICIENTS: nodes.coefficients, at.EXPONENTS: nodes.exponents}
+    return _tables(module, len(program.roots), counts, whole, real, free=free)
 
 
 def quadratic_tables(
@@ -134,19 +143,28 @@ def quadratic_tables(
     module = kernels()
     if module is None:
         return None
-    made = module.QuadraticTables(
-        owned(constant),
-        *_compressed(linear),
-        *_compressed(products),
-        *(owned(part, np.int64) for part in (left, right, rows, columns)),
-        owned(base),
-        *_compressed(slopes),
-    )
-    return _tables(module, len(constant), quadratic=made)
-
-
-def _compressed(matrix: sp.csr_array) -> tuple[Indices, Indices, Array]:
-    return owned(matrix.indptr, np.int64), owned(matrix.indices, np.int64), owned(matrix.data)
+    at = module.At
+    counts = {at.ENTRIES: len(rows)}
+    whole = {
+        at.LINEAR_POINTERS: linear.indptr,
+        at.LINEAR_COLUMNS: linear.indices,
+        at.PRODUCT_POINTERS: products.indptr,
+        at.PRODUCT_COLUMNS: products.indices,
+        at.LEFT: left,
+        at.RIGHT: right,
+        at.SLOPE_POINTERS: slopes.indptr,
+        at.SLOPE_COLUMNS: slopes.indices,
+        at.ROWS: rows,
+        at.COLUMNS: columns,
+    }
+    real = {
+        at.CONSTANT: constant,
+        at.LINEAR: linear.data,
+        at.PRODUCTS: products.data,
+        at.BASE: base,
+        at.SLOPES: slopes.data,
+    }
+    return _tables(module, len(constant), counts, whole, real)
 
 
 def lifted_tables(full: Tables | None, matrix: Array, lift: Array, offset: Array, numbers: Indices) -> Tables | None:
@@ -165,7 +183,9 @@ def lifted_tables(full: Tables | None, matrix: Array, lift: Array, offset: Array
     if module is None or full is None:
         return None
     made = module.LiftTables(owned(matrix), owned(lift), owned(offset), owned(numbers, np.int64))
-    return full._replace(size=matrix.shape[1], is_lifted=True, lift=made)
+    at = full.at.copy()
+    at[module.At.SIZE], at[module.At.IS_LIFTED] = matrix.shape[1], 1
+    return full._replace(at=at, lift=made)
 
 
 def candidate_tables(starts: int, constant: Array, linear: Array, square: Array) -> Tables | None:
@@ -186,32 +206,36 @@ def candidate_tables(starts: int, constant: Array, linear: Array, square: Array)
     left, right = np.triu_indices(k)
     both = square[:, left * k + right] + np.where(left < right, 1.0, 0.0)[:, None] * square[:, right * k + left]
     made = module.CandidateTables(starts, owned(constant), owned(linear), owned(both))
-    return _tables(module, constant.shape[1], candidates=made)
+    return _tables(module, k, {module.At.IS_TABLED: 1}, candidates=made)
 
 
 def _tables(
     module: Any,
     size: int,
-    program: ProgramTables | None = None,
-    quadratic: QuadraticTables | None = None,
-    candidates: Any = None,
+    counts: Mapping[int, int],
+    whole: Mapping[int, Any] = MappingProxyType({}),
+    real: Mapping[int, Any] = MappingProxyType({}),
+    free: Array | None = None,
+    candidates: CandidateTables | None = None,
 ) -> Tables:
-    """All tables, those that are not given empty: the loops are compiled for one type."""
-    real, whole = np.empty(0), np.empty(0, dtype=np.int64)
-    table = np.empty((0, 0))
+    """Tables one behind the other, and where each begins; what is not given is empty: the loops know one type."""
+    at = np.zeros(len(module.At), dtype=np.int64)
+    at[module.At.SIZE] = at[module.At.FULL] = size
+    for place, count in counts.items():
+        at[place] = count
+    for parts in (whole, real):
+        begin = 0
+        for place, part in parts.items():
+            at[place] = begin
+            begin += len(part)
+    none = np.empty((0, 0, 0))
     made: Tables = module.Tables(
-        size,
-        size,
-        program is not None,
-        False,
-        candidates is not None,
-        program or module.ProgramTables(real, whole, whole, whole, real, real, whole, whole, whole, whole, 0, table),
-        quadratic
-        or module.QuadraticTables(
-            real, whole, whole, real, whole, whole, real, whole, whole, whole, whole, real, whole, whole, real
-        ),
-        module.LiftTables(*(np.empty((0, 0, 0)) for _ in range(3)), whole),
-        candidates or module.CandidateTables(1, table, *(np.empty((0, 0, 0)) for _ in range(2))),
+        at,
+        owned(np.concatenate([np.empty(0, dtype=np.int64), *whole.values()]), np.int64),
+        owned(np.concatenate([np.empty(0), *real.values()])),
+        owned(np.empty((0, 1)) if free is None else free),
+        module.LiftTables(none, none, none, np.empty(0, dtype=np.int64)),
+        candidates or module.CandidateTables(1, np.empty((0, 0)), none, none),
     )
     return made
 
@@ -220,24 +244,40 @@ def _tables(
 
 
 _NO_ROWS: Final = np.empty((0, 0, 0))
+_ALIGNED: Final = 64  # bytes that a processor loads at once; a vector that lies across two of these costs two loads
+
+
+def memory(rows: int) -> Array:
+    """So many rows with a column for each lane."""
+    lanes = kernels().LANES
+    held = np.zeros(rows * lanes + _ALIGNED // 8)
+    begin = -held.ctypes.data % _ALIGNED // 8
+    return held[begin : begin + rows * lanes].reshape(rows, lanes)
 
 
 def rates(tables: Tables, x: Array, run: Indices) -> Array:
     """Rates at k points, (k, n)."""
-    return _evaluated(tables, kernels().Wanted.RATES, x, run, _NO_ROWS, (len(x), 1, tables.size))[:, 0]
+    module = kernels()
+    return _evaluated(tables, module.layout(tables.at), module.Wanted.RATES, x, run, _NO_ROWS, 1)[:, 0]
 
 
 def jacobians(tables: Tables, x: Array, run: Indices) -> Array:
     """Jacobians at k points, (k, n, n)."""
-    return _evaluated(tables, kernels().Wanted.JACOBIANS, x, run, _NO_ROWS, (len(x), tables.size, tables.size))
+    module = kernels()
+    return _evaluated(
+        tables, module.layout(tables.at, squares=1), module.Wanted.JACOBIANS, x, run, _NO_ROWS, x.shape[1]
+    )
 
 
 def left_products(tables: Tables, x: Array, run: Indices, rows: Array) -> Array:
     """Row vectors times the Jacobian of a full field, (k, q, n)."""
-    return _evaluated(tables, kernels().Wanted.LEFT_PRODUCTS, x, run, owned(rows), rows.shape)
+    module, q = kernels(), rows.shape[1]
+    return _evaluated(tables, module.layout(tables.at, sweeps=q), module.Wanted.LEFT_PRODUCTS, x, run, owned(rows), q)
 
 
-def _evaluated(tables: Tables, wanted: int, x: Array, run: Indices, rows: Array, shape: tuple[int, ...]) -> Array:
-    out = np.empty(shape)
-    kernels().evaluate(tables, int(wanted), owned(x), owned(run, np.int64), rows, out)
+def _evaluated(
+    tables: Tables, layout: tuple[Indices, int], wanted: int, x: Array, run: Indices, rows: Array, count: int
+) -> Array:
+    out = np.empty((len(x), count, x.shape[1]))
+    kernels().evaluate(tables, layout[0], memory(layout[1]), int(wanted), owned(x), owned(run, np.int64), rows, out)
     return out

@@ -32,11 +32,10 @@ from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 __all__ = [
+    "At",
     "Code",
     "LiftTables",
     "Method",
-    "ProgramTables",
-    "QuadraticTables",
     "Status",
     "CandidateTables",
     "Tables",
@@ -45,6 +44,7 @@ __all__ = [
     "Wanted",
     "evaluate",
     "follow",
+    "layout",
 ]
 
 Array = NDArray[np.float64]
@@ -165,81 +165,128 @@ class Status(IntEnum):
     SHORT_STEPS = 3
 
 
-class ProgramTables(NamedTuple):
-    """A straight-line program, node by node; see :class:`sbmlump.model.program.Program` for its slots.
+class At(IntEnum):
+    """What stands where: counts, and where tables begin in the arrays of whole numbers, of reals, and of lanes."""
 
-    Attributes
+    # what the field is
+    SIZE = 0
+    FULL = 1
+    IS_PROGRAM = 2
+    IS_LIFTED = 3
+    IS_TABLED = 4
+    # counts
+    FREE = 5
+    LEAVES = 6
+    NODES = 7
+    ENTRIES = 8
+    COLOURS = 9
+    SLOTS = 10
+    # whole numbers: of a program, node by node (see :class:`sbmlump.model.program.Program` for its slots)
+    CODES = 11
+    POINTERS = 12
+    ARGS = 13
+    ROOTS = 14
+    COLOUR = 15
+    # of the Jacobian: entries that are not 0 for all x
+    ROWS = 16
+    COLUMNS = 17
+    # of a field of degree two, as compressed rows
+    LINEAR_POINTERS = 18
+    LINEAR_COLUMNS = 19
+    PRODUCT_POINTERS = 20
+    PRODUCT_COLUMNS = 21
+    LEFT = 22
+    RIGHT = 23
+    SLOPE_POINTERS = 24
+    SLOPE_COLUMNS = 25
+    # reals
+    LEAF_VALUES = 26
+    COEFFICIENTS = 27
+    EXPONENTS = 28
+    CONSTANT = 29
+    LINEAR = 30
+    PRODUCTS = 31
+    BASE = 32
+    SLOPES = 33
+    # rows of lanes: memory of an evaluation
+    VALUES = 34
+    ADJOINT = 35
+    POINT = 36
+    RATES = 37
+    ENTRY = 38
+    ONTO = 39
+    SCRATCH = 40
+    KNOWN = 41
+    # what belongs to a run, put there when it takes its lane
+    MATRIX = 42
+    LIFT = 43
+    OFFSET = 44
+    OWN_CONSTANT = 45
+    OWN_LINEAR = 46
+    SQUARE = 47
+    # memory of a step
+    X = 48
+    F = 49
+    NEAR = 50
+    Y = 51
+    STAGE = 52
+    NEW = 53
+    NEW_F = 54
+    U = 55
+    JACOBIAN = 56
+    FACTORS = 57
+    INVERSE = 58
+    REGULAR = 59
+    STEP = 60
+    DENSE = 61
+    GIVEN = 62
+
+
+def layout(at: Indices, sweeps: int = 0, squares: int = 0) -> tuple[Indices, int]:
+    """Where the tables of lanes begin, in a copy of ``at``, and how many rows there are.
+
+    Parameters
     ----------
-    leaves : ndarray (l,)
-        Numbers in the slots behind those of the inputs.
-    codes : ndarray of int (g,)
-        A :class:`Code` for each node, in the order of the slots.
-    pointers : ndarray of int (g + 1,)
-        Where the arguments of each node begin.
-    args : ndarray of int (a,)
-        Slots.
-    coefficients : ndarray (a,)
-        Of the terms of sums.
-    exponents : ndarray (g,)
-        Whole ones.
-    roots : ndarray of int (n,)
-        Slots of the components.
-    rows, columns : ndarray of int (z,)
-        Entries of the Jacobian that are not 0 for all x.
-    colour : ndarray of int (n,)
-        Of each row; rows of one colour share no column.
-    colours : int
-    free : ndarray (c, runs)
-        Inputs behind those of the state, which differ between runs.
+    at : array of int
+        Of a field, by :class:`At`.
+    sweeps : int
+        Row vectors that the Jacobian of the full field is multiplied by.
+    squares : int
+        Jacobians that are held: none for rates, one for itself, two for steps.
     """
-
-    leaves: Array
-    codes: Indices
-    pointers: Indices
-    args: Indices
-    coefficients: Array
-    exponents: Array
-    roots: Indices
-    rows: Indices
-    columns: Indices
-    colour: Indices
-    colours: int
-    free: Array
-
-
-class QuadraticTables(NamedTuple):
-    """A right-hand side a + A·x + Q·(x_i x_j) and its Jacobian, as compressed rows.
-
-    Attributes
-    ----------
-    constant : ndarray (n,)
-    linear_pointers, linear_columns, linear : ndarrays
-    product_pointers, product_columns, products : ndarrays
-    left, right : ndarray of int (p,)
-        Factors of the products.
-    rows, columns : ndarray of int (z,)
-        Entries of the Jacobian.
-    base : ndarray (z,)
-        What they are at 0.
-    slope_pointers, slope_columns, slopes : ndarrays
-        And how they change with x, (z, n).
-    """
-
-    constant: Array
-    linear_pointers: Indices
-    linear_columns: Indices
-    linear: Array
-    product_pointers: Indices
-    product_columns: Indices
-    products: Array
-    left: Indices
-    right: Indices
-    rows: Indices
-    columns: Indices
-    base: Array
-    slope_pointers: Indices
-    slope_columns: Indices
-    slopes: Array
+    at = at.copy()
+    k, n = int(at[At.SIZE]), int(at[At.FULL])
+    lifted, tabled = int(at[At.IS_LIFTED]), int(at[At.IS_TABLED])
+    slots, colours = int(at[At.SLOTS]), int(at[At.COLOURS])
+    onto = max(sweeps, lifted * k)
+    rows = 0
+    for place, count in (
+        (At.VALUES, slots),  # the first one: slots of a program are rows
+        (At.ADJOINT, slots * max(onto, colours) if onto or squares else 0),
+        (At.POINT, n),
+        (At.RATES, n),
+        (At.ENTRY, int(at[At.ENTRIES])),
+        (At.ONTO, n * onto),
+        (At.SCRATCH, 2),
+        (At.KNOWN, 2),
+        (At.MATRIX, lifted * n * k),
+        (At.LIFT, lifted * n * k),
+        (At.OFFSET, lifted * n),
+        (At.OWN_CONSTANT, tabled * k),
+        (At.OWN_LINEAR, tabled * k * k),
+        (At.SQUARE, tabled * k * (k * (k + 1) // 2)),
+        *((one, k) for one in (At.X, At.F, At.NEAR, At.Y, At.STAGE, At.NEW, At.NEW_F, At.INVERSE)),
+        (At.U, 6 * k),
+        (At.JACOBIAN, k * k if squares else 0),
+        (At.FACTORS, k * k if squares > 1 else 0),
+        (At.REGULAR, 3),
+        (At.STEP, 2),
+        (At.DENSE, 2 * k),
+        (At.GIVEN, n * sweeps),
+    ):
+        at[place] = rows
+        rows += count
+    return at, rows
 
 
 class LiftTables(NamedTuple):
@@ -282,24 +329,29 @@ class CandidateTables(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """A field: which of the tables hold it, and all of them (what is not used is empty).
+    """A field.
 
     Attributes
     ----------
-    size : int
-        Components of the field.
-    full : int
-        Components of the full field below a lift, else ``size``.
-    is_program, is_lifted, is_tabled : bool
+    at : ndarray of int
+        Counts, and where tables begin, by :class:`At`.
+    whole : ndarray of int
+        All tables of whole numbers, one behind the other. (One array costs a compiled call what seven words cost, and
+        nothing to count its users; sixty of them cost more than the evaluation.)
+    real : ndarray
+        All tables of reals of the full field.
+    free : ndarray (c, runs)
+        Inputs of a program behind those of the state, which differ between runs.
+    lift : LiftTables
+        Of candidates through the lifted point, else empty.
+    candidates : CandidateTables
+        Of candidates as tables, else empty.
     """
 
-    size: int
-    full: int
-    is_program: bool
-    is_lifted: bool
-    is_tabled: bool
-    program: ProgramTables
-    quadratic: QuadraticTables
+    at: Indices
+    whole: Indices
+    real: Array
+    free: Array
     lift: LiftTables
     candidates: CandidateTables
 
@@ -467,130 +519,68 @@ _any: Final = _of_vectors(1, _emit_any, types.boolean)
 """Whether a lane is not 0."""
 
 
-class _Space(NamedTuple):
-    """Memory of eight runs; all tables have a column for each lane.
-
-    What belongs to a run is put there when it takes its lane: leaves and free inputs of a program, and the matrices of
-    its candidate.
-    """
-
-    values: Array  # (slots,)
-    adjoint: Array  # (slots · sweeps,)
-    point: Array  # (n,) of the full field
-    rates: Array  # (n,) of the full field
-    entries: Array  # (z,) of the Jacobian of the full field
-    onto: Array  # (n · k,): L times the Jacobian of the full field, transposed
-    scratch: Array  # (2,)
-    matrix: Array  # (k · n,) of candidates through a lift
-    lift: Array  # (n · k,)
-    offset: Array  # (n,)
-    constant: Array  # (k,) of candidates as tables
-    linear: Array  # (k · k,)
-    square: Array  # (k (k + 1) / 2 · k,), with both orders of a pair in one
-    seated: Indices  # (lanes,) the run in each
-
-
 @_inner
-def _lanes_of(rows: int) -> Array:
-    return np.zeros((rows, 8))
-
-
-@_inner
-def _space(tables: Tables, sweeps: int) -> _Space:
-    k, n = tables.size, tables.full
-    slots = 0
-    entries = len(tables.quadratic.rows)
-    if tables.is_program:
-        program = tables.program
-        slots = n + len(program.free) + len(program.leaves) + len(program.codes)
-        sweeps = max(sweeps, program.colours)
-        entries = len(program.rows)
-    if tables.is_tabled:
-        slots, entries = 0, 0
-    lifted = 1 if tables.is_lifted else 0
-    tabled = 1 if tables.is_tabled else 0
-    space = _Space(
-        _lanes_of(slots),
-        _lanes_of(slots * sweeps),
-        _lanes_of(n),
-        _lanes_of(n),
-        _lanes_of(entries),
-        _lanes_of(n * max(k, sweeps)),
-        _lanes_of(2),
-        _lanes_of(lifted * n * k),
-        _lanes_of(lifted * n * k),
-        _lanes_of(lifted * n),
-        _lanes_of(tabled * k),
-        _lanes_of(tabled * k * k),
-        _lanes_of(tabled * k * k * (k + 1) // 2),
-        np.full(8, -1, dtype=np.int64),
-    )
-    if slots:
-        first = n + len(tables.program.free)
-        for i in range(len(tables.program.leaves)):
-            _store(space.values, first + i, _splat(tables.program.leaves[i]))
-    return space
-
-
-@_inner
-def _seat(tables: Tables, run: int, lane: int, space: _Space) -> None:
-    """Put what belongs to a run into a lane."""
-    if space.seated[lane] == run:
+def _seat(tables: Tables, at: Indices, lanes: Array, run: int, before: int, lane: int) -> None:
+    """Put what belongs to a run into a lane, in which another one was ``before`` (-1: none)."""
+    if before == run:
         return
-    before = space.seated[lane]
-    space.seated[lane] = run
-    k, n = tables.size, tables.full
+    k, n = at[At.SIZE], at[At.FULL]
     number = run
-    if tables.is_tabled:
+    if at[At.IS_TABLED]:
         tabled = tables.candidates
         candidate = run // tabled.starts
         for i in range(k):
-            space.constant[i, lane] = tabled.constant[run, i]
+            lanes[at[At.OWN_CONSTANT] + i, lane] = tabled.constant[run, i]
             for j in range(k):
-                space.linear[i * k + j, lane] = tabled.linear[run, i, j]
+                lanes[at[At.OWN_LINEAR] + i * k + j, lane] = tabled.linear[run, i, j]
         if before < 0 or before // tabled.starts != candidate:
-            square = tabled.square[candidate]
-            for i in range(len(square)):
+            for i in range(tabled.square.shape[1]):
                 for j in range(k):
-                    space.square[i * k + j, lane] = square[i, j]
-    elif tables.is_lifted:
+                    lanes[at[At.SQUARE] + i * k + j, lane] = tabled.square[candidate, i, j]
+    elif at[At.IS_LIFTED]:
         lift = tables.lift
         starts = len(lift.numbers)
         candidate, start = run // starts, run % starts
         number = lift.numbers[start]
         for i in range(n):
-            space.offset[i, lane] = lift.offset[candidate, start, i]
+            lanes[at[At.OFFSET] + i, lane] = lift.offset[candidate, start, i]
         if before < 0 or before // starts != candidate:
             for i in range(n):
                 for j in range(k):
-                    space.lift[i * k + j, lane] = lift.lift[candidate, i, j]
-                    space.matrix[j * n + i, lane] = lift.matrix[candidate, j, i]
-    if tables.is_program and not tables.is_tabled:
-        for i in range(len(tables.program.free)):
-            space.values[n + i, lane] = tables.program.free[i, number]
+                    lanes[at[At.LIFT] + i * k + j, lane] = lift.lift[candidate, i, j]
+                    lanes[at[At.MATRIX] + j * n + i, lane] = lift.matrix[candidate, j, i]
+    for i in range(at[At.FREE]):
+        lanes[at[At.VALUES] + n + i, lane] = tables.free[i, number]
 
 
 @_inner
-def _copy(source: Array, target: Array, count: int) -> None:
+def _leaves(at: Indices, real: Array, lanes: Array) -> None:
+    """Put the numbers of a program into their slots."""
+    for i in range(at[At.LEAVES]):
+        _store(lanes, at[At.VALUES] + at[At.FULL] + at[At.FREE] + i, _splat(real[at[At.LEAF_VALUES] + i]))
+
+
+@_inner
+def _copy(lanes: Array, source: int, target: int, count: int) -> None:
     for i in range(count):
-        _store(target, i, _load(source, i))
+        _store(lanes, target + i, _load(lanes, source + i))
 
 
 @_inner
-def _clear(table: Array, count: int) -> None:
+def _clear(lanes: Array, target: int, count: int) -> None:
     nothing = _splat(0.0)
     for i in range(count):
-        _store(table, i, nothing)
+        _store(lanes, target + i, nothing)
 
 
 @_inner
-def _finite(table: Array, count: int, row: Array) -> bool:
-    """Whether all numbers of all lanes are finite; ``row[0]`` is 0 in lanes where they are, else NaN."""
+def _finite(lanes: Array, source: int, count: int, target: int) -> bool:
+    """Whether all numbers of all lanes are finite; row ``target`` is 0 in lanes where they are, else NaN."""
     nothing = _splat(0.0)
     total = nothing
     for i in range(count):
-        total = _fma(_load(table, i), nothing, total)
-    _store(row, 0, total)
+        total = _fma(_load(lanes, source + i), nothing, total)
+    _store(lanes, target, total)
     return not _any(total)
 
 
@@ -603,13 +593,12 @@ def _truth(condition: bool) -> float:
 
 
 @_inner
-def _whole_power(values: Array, slot: int, exponent: float, row: Array, place: int) -> None:
-    """A power with a whole exponent, into a row."""
-    a = _load(values, slot)
+def _whole_power(lanes: Array, source: int, exponent: float, target: int) -> None:
+    """A power with a whole exponent; a small one by multiplications."""
     size = abs(exponent)
     if size <= 16.0:
         count = int(size)
-        square, product = a, _splat(1.0)
+        square, product = _load(lanes, source), _splat(1.0)
         while count > 0:
             if count % 2:
                 product = _mul(product, square)
@@ -617,43 +606,46 @@ def _whole_power(values: Array, slot: int, exponent: float, row: Array, place: i
             count //= 2
         if exponent < 0.0:
             product = _div(_splat(1.0), product)
-        _store(row, place, product)
+        _store(lanes, target, product)
     else:
         for lane in range(8):
-            row[place, lane] = values[slot, lane] ** exponent
+            lanes[target, lane] = lanes[source, lane] ** exponent
 
 
 @_inner
-def _forward(program: ProgramTables, first: int, values: Array) -> None:
-    """Values of all nodes, from those of inputs and leaves, which are the slots up to ``first``."""
-    codes, pointers, args = program.codes, program.pointers, program.args
-    coefficients, exponents = program.coefficients, program.exponents
-    for node in range(len(codes)):
-        code, low, high = codes[node], pointers[node], pointers[node + 1]
+def _forward(at: Indices, whole: Indices, real: Array, lanes: Array) -> None:
+    """Values of all nodes of a program, from those of inputs and leaves; arguments are slots from ``At.VALUES`` on."""
+    codes, pointers, args = at[At.CODES], at[At.POINTERS], at[At.ARGS]
+    coefficients, exponents = at[At.COEFFICIENTS], at[At.EXPONENTS]
+    target = at[At.VALUES] + at[At.SLOTS] - at[At.NODES]
+    for node in range(at[At.NODES]):
+        code = whole[codes + node]
+        low, high = args + whole[pointers + node], args + whole[pointers + node + 1]
         if code == Code.SUM:
-            value = _mul(_splat(coefficients[low]), _load(values, args[low]))
+            shift = coefficients - args
+            value = _mul(_splat(real[shift + low]), _load(lanes, whole[low]))
             for i in range(low + 1, high):
-                value = _fma(_splat(coefficients[i]), _load(values, args[i]), value)
-            _store(values, first + node, value)
+                value = _fma(_splat(real[shift + i]), _load(lanes, whole[i]), value)
+            _store(lanes, target + node, value)
         elif code == Code.PRODUCT:
-            value = _load(values, args[low])
+            value = _load(lanes, whole[low])
             for i in range(low + 1, high):
-                value = _mul(value, _load(values, args[i]))
-            _store(values, first + node, value)
+                value = _mul(value, _load(lanes, whole[i]))
+            _store(lanes, target + node, value)
         elif code == Code.DIVISION:
-            _store(values, first + node, _div(_load(values, args[low]), _load(values, args[low + 1])))
+            _store(lanes, target + node, _div(_load(lanes, whole[low]), _load(lanes, whole[low + 1])))
         elif code == Code.WHOLE_POWER:
-            _whole_power(values, args[low], exponents[node], values, first + node)
+            _whole_power(lanes, whole[low], real[exponents + node], target + node)
         else:
             for lane in range(8):
-                values[first + node, lane] = _function(code, low, high, args, values, lane)
+                lanes[target + node, lane] = _function(code, low, high, whole, lanes, lane)
 
 
 @_inner
-def _function(code: int, low: int, high: int, args: Indices, values: Array, lane: int) -> float:
-    """Value of a function that is no rational operation, in a lane."""
-    a = values[args[low], lane]
-    b = values[args[low + 1], lane] if high > low + 1 else 0.0
+def _function(code: int, low: int, high: int, whole: Indices, lanes: Array, lane: int) -> float:
+    """Value of a function that is no rational operation, in a lane; its arguments stand at low … high."""
+    a = lanes[whole[low], lane]
+    b = lanes[whole[low + 1], lane] if high > low + 1 else 0.0
     value = np.nan
     if code == Code.POWER:
         value = a**b
@@ -662,10 +654,10 @@ def _function(code: int, low: int, high: int, args: Indices, values: Array, lane
     elif code == Code.LN:
         value = np.log(a)
     elif code == Code.PIECEWISE:
-        value = values[args[high - 1], lane]
+        value = lanes[whole[high - 1], lane]
         for i in range(low, high - 1, 2):
-            if values[args[i + 1], lane] != 0:
-                value = values[args[i], lane]
+            if lanes[whole[i + 1], lane] != 0:
+                value = lanes[whole[i], lane]
                 break
     elif code == Code.LT:
         value = _truth(a < b)
@@ -682,30 +674,30 @@ def _function(code: int, low: int, high: int, args: Indices, values: Array, lane
     elif code == Code.AND:
         value = 1.0
         for i in range(low, high):
-            if values[args[i], lane] == 0:
+            if lanes[whole[i], lane] == 0:
                 value = 0.0
     elif code == Code.OR:
         value = 0.0
         for i in range(low, high):
-            if values[args[i], lane] != 0:
+            if lanes[whole[i], lane] != 0:
                 value = 1.0
     elif code == Code.XOR:
         value = 0.0
         for i in range(low, high):
-            if values[args[i], lane] != 0:
+            if lanes[whole[i], lane] != 0:
                 value = 1.0 - value
     elif code == Code.NOT:
         value = _truth(a == 0)
     elif code == Code.MIN:
         value = a
         for i in range(low + 1, high):
-            other = values[args[i], lane]
+            other = lanes[whole[i], lane]
             if not (value <= other or value != value):
                 value = other
     elif code == Code.MAX:
         value = a
         for i in range(low + 1, high):
-            other = values[args[i], lane]
+            other = lanes[whole[i], lane]
             if not (value >= other or value != value):
                 value = other
     elif code == Code.QUOTIENT:
@@ -836,68 +828,13 @@ def _slope_of_one(code: int, u: float, f: float) -> float:
 
 
 @_inner
-def _passed_on(adjoint: Array, out: int, slopes: Array, row: int, to: int, sweeps: int) -> None:
-    """Add adjoints times a slope; an adjoint of 0 passes nothing on, be the slope infinite."""
-    slope = _load(slopes, row)
-    for c in range(sweeps):
-        value = _load(adjoint, out + c)
-        _store(adjoint, to + c, _add(_load(adjoint, to + c), _unless_zero(value, _mul(value, slope))))
-
-
-@_inner
-def _backward(program: ProgramTables, first: int, values: Array, adjoint: Array, sweeps: int, scratch: Array) -> None:
-    """Vector–Jacobian products, ``sweeps`` of them: from the adjoints of the roots to those of the inputs."""
-    codes, pointers, args = program.codes, program.pointers, program.args
-    for node in range(len(codes) - 1, -1, -1):
-        out = (first + node) * sweeps
-        idle = True
-        for c in range(sweeps):
-            if _any(_load(adjoint, out + c)):
-                idle = False
-                break
-        if idle:
-            continue
-        code, low, high = codes[node], pointers[node], pointers[node + 1]
-        if code == Code.SUM:
-            for i in range(low, high):
-                slope, to = _splat(program.coefficients[i]), args[i] * sweeps
-                for c in range(sweeps):
-                    _store(adjoint, to + c, _fma(_load(adjoint, out + c), slope, _load(adjoint, to + c)))
-        elif code == Code.PRODUCT:
-            for i in range(low, high):
-                slope, after = _splat(1.0), _splat(1.0)
-                for j in range(low, i):
-                    slope = _unless_zero(slope, _mul(slope, _load(values, args[j])))
-                for j in range(high - 1, i, -1):
-                    after = _mul(after, _load(values, args[j]))
-                _store(scratch, 0, _unless_zero(slope, _mul(slope, after)))
-                _passed_on(adjoint, out, scratch, 0, args[i] * sweeps, sweeps)
-        elif code == Code.DIVISION:
-            top = _div(_splat(1.0), _load(values, args[low + 1]))
-            _store(scratch, 0, top)
-            _store(scratch, 1, _sub(_splat(0.0), _unless_zero(top, _mul(top, _load(values, first + node)))))
-            _passed_on(adjoint, out, scratch, 0, args[low] * sweeps, sweeps)
-            _passed_on(adjoint, out, scratch, 1, args[low + 1] * sweeps, sweeps)
-        elif code == Code.WHOLE_POWER:
-            e = program.exponents[node]
-            _whole_power(values, args[low], e - 1.0, scratch, 0)
-            _store(scratch, 0, _mul(_splat(e), _load(scratch, 0)))
-            _passed_on(adjoint, out, scratch, 0, args[low] * sweeps, sweeps)
-        else:
-            for i in range(low, high):
-                for lane in range(8):
-                    scratch[0, lane] = _slope(code, low, high, args, values, first + node, i, lane)
-                _passed_on(adjoint, out, scratch, 0, args[i] * sweeps, sweeps)
-
-
-@_inner
-def _slope(code: int, low: int, high: int, args: Indices, values: Array, slot: int, i: int, lane: int) -> float:
+def _slope(code: int, low: int, high: int, whole: Indices, lanes: Array, slot: int, i: int, lane: int) -> float:
     """Derivative of a function that is no rational operation with respect to argument ``i``, in a lane."""
-    a = values[args[low], lane]
-    value = values[slot, lane]
+    a = lanes[whole[low], lane]
+    value = lanes[slot, lane]
     slope = 0.0  # relations, logic, quotient: constant but for jumps
     if code == Code.POWER:
-        e = values[args[low + 1], lane]
+        e = lanes[whole[low + 1], lane]
         if i == low:
             slope = e * a ** (e - 1.0)
         else:
@@ -906,177 +843,241 @@ def _slope(code: int, low: int, high: int, args: Indices, values: Array, slot: i
     elif code == Code.PIECEWISE:
         taken = high - 1
         for j in range(low, high - 1, 2):
-            if values[args[j + 1], lane] != 0:
+            if lanes[whole[j + 1], lane] != 0:
                 taken = j
                 break
         slope = _truth(i == taken)
     elif code == Code.MIN or code == Code.MAX:
         taken = -1
         for j in range(low, high):
-            if values[args[j], lane] == value:
+            if lanes[whole[j], lane] == value:
                 taken = j
                 break
         slope = _truth(i == taken)
     elif code == Code.REM:
-        slope = 1.0 if i == low else -np.trunc(a / values[args[low + 1], lane])
+        slope = 1.0 if i == low else -np.trunc(a / lanes[whole[low + 1], lane])
     elif high == low + 1:
         slope = _slope_of_one(code, a, value)
     return slope
 
 
 @_inner
-def _program_values(program: ProgramTables, x: Array, n: int, values: Array) -> int:
-    """Values of all slots at a state; the number of slots before the first node is returned."""
-    _copy(x, values, n)
-    first = n + len(program.free) + len(program.leaves)
-    _forward(program, first, values)
-    return first
+def _passed_on(lanes: Array, out: int, slopes: int, to: int, sweeps: int) -> None:
+    """Add adjoints times a slope; an adjoint of 0 passes nothing on, be the slope infinite."""
+    slope = _load(lanes, slopes)
+    for c in range(sweeps):
+        value = _load(lanes, out + c)
+        _store(lanes, to + c, _add(_load(lanes, to + c), _unless_zero(value, _mul(value, slope))))
+
+
+@_inner
+def _backward(at: Indices, whole: Indices, real: Array, lanes: Array, sweeps: int) -> None:
+    """Vector–Jacobian products, ``sweeps`` of them: from the adjoints of the roots to those of the inputs."""
+    codes, pointers, args = at[At.CODES], at[At.POINTERS], at[At.ARGS]
+    shift, scratch = at[At.COEFFICIENTS] - args, at[At.SCRATCH]
+    values, adjoint = at[At.VALUES], at[At.ADJOINT]
+    first = at[At.SLOTS] - at[At.NODES]
+    for node in range(at[At.NODES] - 1, -1, -1):
+        out = adjoint + (first + node) * sweeps
+        idle = True
+        for c in range(sweeps):
+            if _any(_load(lanes, out + c)):
+                idle = False
+                break
+        if idle:
+            continue
+        code = whole[codes + node]
+        low, high = args + whole[pointers + node], args + whole[pointers + node + 1]
+        if code == Code.SUM:
+            for i in range(low, high):
+                slope, to = _splat(real[shift + i]), adjoint + (whole[i] - values) * sweeps
+                for c in range(sweeps):
+                    _store(lanes, to + c, _fma(_load(lanes, out + c), slope, _load(lanes, to + c)))
+        elif code == Code.PRODUCT:
+            for i in range(low, high):
+                slope, after = _splat(1.0), _splat(1.0)
+                for j in range(low, i):
+                    slope = _unless_zero(slope, _mul(slope, _load(lanes, whole[j])))
+                for j in range(high - 1, i, -1):
+                    after = _mul(after, _load(lanes, whole[j]))
+                _store(lanes, scratch, _unless_zero(slope, _mul(slope, after)))
+                _passed_on(lanes, out, scratch, adjoint + (whole[i] - values) * sweeps, sweeps)
+        elif code == Code.DIVISION:
+            top = _div(_splat(1.0), _load(lanes, whole[low + 1]))
+            _store(lanes, scratch, top)
+            bottom = _unless_zero(top, _mul(top, _load(lanes, values + first + node)))
+            _store(lanes, scratch + 1, _sub(_splat(0.0), bottom))
+            for i in range(2):
+                _passed_on(lanes, out, scratch + i, adjoint + (whole[low + i] - values) * sweeps, sweeps)
+        elif code == Code.WHOLE_POWER:
+            e = real[at[At.EXPONENTS] + node]
+            _whole_power(lanes, whole[low], e - 1.0, scratch)
+            _store(lanes, scratch, _mul(_splat(e), _load(lanes, scratch)))
+            _passed_on(lanes, out, scratch, adjoint + (whole[low] - values) * sweeps, sweeps)
+        else:
+            for i in range(low, high):
+                for lane in range(8):
+                    lanes[scratch, lane] = _slope(code, low, high, whole, lanes, values + first + node, i, lane)
+                _passed_on(lanes, out, scratch, adjoint + (whole[i] - values) * sweeps, sweeps)
 
 
 # -- fields ----------------------------------------------------------------------------------------
 
 
 @_inner
-def _full_rates(tables: Tables, x: Array, space: _Space, out: Array) -> None:
-    if tables.is_program:
-        _program_values(tables.program, x, tables.full, space.values)
-        for i in range(tables.full):
-            _store(out, i, _load(space.values, tables.program.roots[i]))
+def _full_rates(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, out: int) -> None:
+    n = at[At.FULL]
+    if at[At.IS_PROGRAM]:
+        _copy(lanes, x, at[At.VALUES], n)
+        _forward(at, whole, real, lanes)
+        for i in range(n):
+            _store(lanes, out + i, _load(lanes, whole[at[At.ROOTS] + i]))
     else:
-        form = tables.quadratic
-        for i in range(tables.full):
-            value = _splat(form.constant[i])
-            for e in range(form.linear_pointers[i], form.linear_pointers[i + 1]):
-                value = _fma(_splat(form.linear[e]), _load(x, form.linear_columns[e]), value)
-            for e in range(form.product_pointers[i], form.product_pointers[i + 1]):
-                p = form.product_columns[e]
-                product = _mul(_load(x, form.left[p]), _load(x, form.right[p]))
-                value = _fma(_splat(form.products[e]), product, value)
-            _store(out, i, value)
+        linear_pointers, linear_columns = at[At.LINEAR_POINTERS], at[At.LINEAR_COLUMNS]
+        product_pointers, product_columns = at[At.PRODUCT_POINTERS], at[At.PRODUCT_COLUMNS]
+        left, right, linear, products = at[At.LEFT], at[At.RIGHT], at[At.LINEAR], at[At.PRODUCTS]
+        for i in range(n):
+            value = _splat(real[at[At.CONSTANT] + i])
+            for e in range(whole[linear_pointers + i], whole[linear_pointers + i + 1]):
+                value = _fma(_splat(real[linear + e]), _load(lanes, x + whole[linear_columns + e]), value)
+            for e in range(whole[product_pointers + i], whole[product_pointers + i + 1]):
+                p = whole[product_columns + e]
+                product = _mul(_load(lanes, x + whole[left + p]), _load(lanes, x + whole[right + p]))
+                value = _fma(_splat(real[products + e]), product, value)
+            _store(lanes, out + i, value)
 
 
 @_inner
-def _full_jacobian(tables: Tables, x: Array, space: _Space) -> None:
-    """Entries of the Jacobian of the full field, into ``space.entries``."""
-    entries = space.entries
-    if tables.is_program:  # one backward sweep for all colours of rows
-        program = tables.program
-        colours = program.colours
-        first = _program_values(program, x, tables.full, space.values)
-        _clear(space.adjoint, len(space.values) * colours)
-        for i in range(tables.full):
-            place = program.roots[i] * colours + program.colour[i]
-            _store(space.adjoint, place, _add(_load(space.adjoint, place), _splat(1.0)))
-        _backward(program, first, space.values, space.adjoint, colours, space.scratch)
-        for e in range(len(program.rows)):
-            place = program.columns[e] * colours + program.colour[program.rows[e]]
-            _store(entries, e, _load(space.adjoint, place))
+def _full_jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int) -> None:
+    """Entries of the Jacobian of the full field, into ``At.ENTRY``."""
+    entries = at[At.ENTRY]
+    if at[At.IS_PROGRAM]:  # one backward sweep for all colours of rows
+        n, colours, adjoint = at[At.FULL], at[At.COLOURS], at[At.ADJOINT]
+        _copy(lanes, x, at[At.VALUES], n)
+        _forward(at, whole, real, lanes)
+        _clear(lanes, adjoint, at[At.SLOTS] * colours)
+        for i in range(n):
+            root = whole[at[At.ROOTS] + i] - at[At.VALUES]
+            place = adjoint + root * colours + whole[at[At.COLOUR] + i]
+            _store(lanes, place, _add(_load(lanes, place), _splat(1.0)))
+        _backward(at, whole, real, lanes, colours)
+        for e in range(at[At.ENTRIES]):
+            colour = whole[at[At.COLOUR] + whole[at[At.ROWS] + e]]
+            _store(lanes, entries + e, _load(lanes, adjoint + whole[at[At.COLUMNS] + e] * colours + colour))
     else:
-        form = tables.quadratic
-        for e in range(len(form.rows)):
-            value = _splat(form.base[e])
-            for i in range(form.slope_pointers[e], form.slope_pointers[e + 1]):
-                value = _fma(_splat(form.slopes[i]), _load(x, form.slope_columns[i]), value)
-            _store(entries, e, value)
+        pointers, columns, slopes = at[At.SLOPE_POINTERS], at[At.SLOPE_COLUMNS], at[At.SLOPES]
+        for e in range(at[At.ENTRIES]):
+            value = _splat(real[at[At.BASE] + e])
+            for i in range(whole[pointers + e], whole[pointers + e + 1]):
+                value = _fma(_splat(real[slopes + i]), _load(lanes, x + whole[columns + i]), value)
+            _store(lanes, entries + e, value)
 
 
 @_inner
-def _times(table: Array, x: Array, rows: int, columns: int, offset: Array, out: Array) -> None:
-    """A table times a vector plus an offset (0 where that is empty), each lane with its own."""
+def _times(lanes: Array, table: int, x: int, rows: int, columns: int, offset: int, out: int) -> None:
+    """A table times a vector plus an offset (-1: none), each lane with its own."""
     for i in range(rows):
-        value = _load(offset, i) if len(offset) else _splat(0.0)
+        value = _load(lanes, offset + i) if offset >= 0 else _splat(0.0)
         for j in range(columns):
-            value = _fma(_load(table, i * columns + j), _load(x, j), value)
-        _store(out, i, value)
+            value = _fma(_load(lanes, table + i * columns + j), _load(lanes, x + j), value)
+        _store(lanes, out + i, value)
 
 
 @_inner
-def _rates(tables: Tables, x: Array, space: _Space, out: Array) -> None:
-    k = tables.size
-    if tables.is_tabled:
-        _times(space.linear, x, k, k, space.constant, out)
-        pair = 0
+def _rates(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, out: int) -> None:
+    k, n = at[At.SIZE], at[At.FULL]
+    if at[At.IS_TABLED]:
+        _times(lanes, at[At.OWN_LINEAR], x, k, k, at[At.OWN_CONSTANT], out)
+        place = at[At.SQUARE]
         for i in range(k):
             for j in range(i, k):
-                weight = _mul(_load(x, i), _load(x, j))
+                weight = _mul(_load(lanes, x + i), _load(lanes, x + j))
                 for c in range(k):
-                    _store(out, c, _fma(weight, _load(space.square, pair * k + c), _load(out, c)))
-                pair += 1
-    elif tables.is_lifted:
-        _times(space.lift, x, tables.full, k, space.offset, space.point)
-        _full_rates(tables, space.point, space, space.rates)
-        _times(space.matrix, space.rates, k, tables.full, space.rates[:0], out)
+                    _store(lanes, out + c, _fma(weight, _load(lanes, place + c), _load(lanes, out + c)))
+                place += k
+    elif at[At.IS_LIFTED]:
+        _times(lanes, at[At.LIFT], x, n, k, at[At.OFFSET], at[At.POINT])
+        _full_rates(at, whole, real, lanes, at[At.POINT], at[At.RATES])
+        _times(lanes, at[At.MATRIX], at[At.RATES], k, n, -1, out)
     else:
-        _full_rates(tables, x, space, out)
+        _full_rates(at, whole, real, lanes, x, out)
 
 
 @_inner
-def _jacobian(tables: Tables, x: Array, space: _Space, out: Array) -> None:
+def _jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, out: int) -> None:
     """The Jacobian of the field, (k · k,)."""
-    k = tables.size
-    if tables.is_tabled:
-        _copy(space.linear, out, k * k)
-        pair = 0
+    k, n = at[At.SIZE], at[At.FULL]
+    if at[At.IS_TABLED]:
+        _copy(lanes, at[At.OWN_LINEAR], out, k * k)
+        place = at[At.SQUARE]
         for i in range(k):
             for j in range(i, k):
-                a, b = _load(x, i), _load(x, j)
+                a, b = _load(lanes, x + i), _load(lanes, x + j)
                 for c in range(k):
-                    slope = _load(space.square, pair * k + c)
-                    _store(out, c * k + j, _fma(a, slope, _load(out, c * k + j)))
-                    _store(out, c * k + i, _fma(b, slope, _load(out, c * k + i)))
-                pair += 1
-    elif tables.is_lifted:
-        _times(space.lift, x, tables.full, k, space.offset, space.point)
-        _left_products(tables, space.point, space.matrix, k, space, space.onto)
-        _clear(out, k * k)
-        for i in range(tables.full):
+                    slope, by_i, by_j = _load(lanes, place + c), out + c * k + i, out + c * k + j
+                    _store(lanes, by_j, _fma(a, slope, _load(lanes, by_j)))
+                    _store(lanes, by_i, _fma(b, slope, _load(lanes, by_i)))
+                place += k
+    elif at[At.IS_LIFTED]:
+        onto, lift = at[At.ONTO], at[At.LIFT]
+        _times(lanes, lift, x, n, k, at[At.OFFSET], at[At.POINT])
+        _left_products(at, whole, real, lanes, at[At.POINT], at[At.MATRIX], k, onto)
+        _clear(lanes, out, k * k)
+        for i in range(n):
             for q in range(k):
-                weight = _load(space.onto, i * k + q)
+                weight = _load(lanes, onto + i * k + q)
                 if _any(weight):
                     for j in range(k):
-                        place = q * k + j
-                        _store(out, place, _fma(weight, _load(space.lift, i * k + j), _load(out, place)))
+                        place = out + q * k + j
+                        _store(lanes, place, _fma(weight, _load(lanes, lift + i * k + j), _load(lanes, place)))
     else:
-        _full_jacobian(tables, x, space)
-        _clear(out, k * k)
-        rows = tables.program.rows if tables.is_program else tables.quadratic.rows
-        columns = tables.program.columns if tables.is_program else tables.quadratic.columns
-        for e in range(len(rows)):
-            _store(out, rows[e] * k + columns[e], _load(space.entries, e))
+        _full_jacobian(at, whole, real, lanes, x)
+        _clear(lanes, out, k * k)
+        for e in range(at[At.ENTRIES]):
+            place = out + whole[at[At.ROWS] + e] * k + whole[at[At.COLUMNS] + e]
+            _store(lanes, place, _load(lanes, at[At.ENTRY] + e))
 
 
 @_inner
-def _left_products(tables: Tables, x: Array, matrix: Array, q: int, space: _Space, out: Array) -> None:
+def _left_products(
+    at: Indices, whole: Indices, real: Array, lanes: Array, x: int, matrix: int, q: int, out: int
+) -> None:
     """Rows (q · n) times the Jacobian of the full field, transposed: (n · q)."""
-    n = tables.full
-    if tables.is_program and q <= tables.program.colours:
-        program = tables.program
-        first = _program_values(program, x, n, space.values)
-        _clear(space.adjoint, len(space.values) * q)
+    n = at[At.FULL]
+    if at[At.IS_PROGRAM] and q <= at[At.COLOURS]:
+        adjoint = at[At.ADJOINT]
+        _copy(lanes, x, at[At.VALUES], n)
+        _forward(at, whole, real, lanes)
+        _clear(lanes, adjoint, at[At.SLOTS] * q)
         for i in range(n):
+            root = adjoint + (whole[at[At.ROOTS] + i] - at[At.VALUES]) * q
             for c in range(q):
-                place = program.roots[i] * q + c
-                _store(space.adjoint, place, _add(_load(space.adjoint, place), _load(matrix, c * n + i)))
-        _backward(program, first, space.values, space.adjoint, q, space.scratch)
-        _copy(space.adjoint, out, n * q)
+                _store(lanes, root + c, _add(_load(lanes, root + c), _load(lanes, matrix + c * n + i)))
+        _backward(at, whole, real, lanes, q)
+        _copy(lanes, adjoint, out, n * q)
         return
-    _full_jacobian(tables, x, space)
-    rows = tables.program.rows if tables.is_program else tables.quadratic.rows
-    columns = tables.program.columns if tables.is_program else tables.quadratic.columns
-    _clear(out, n * q)
-    for e in range(len(rows)):
-        value, i, j = _load(space.entries, e), rows[e], columns[e]
+    _full_jacobian(at, whole, real, lanes, x)
+    _clear(lanes, out, n * q)
+    for e in range(at[At.ENTRIES]):
+        value, i = _load(lanes, at[At.ENTRY] + e), whole[at[At.ROWS] + e]
+        to = out + whole[at[At.COLUMNS] + e] * q
         for c in range(q):
-            _store(out, j * q + c, _fma(value, _load(matrix, c * n + i), _load(out, j * q + c)))
+            _store(lanes, to + c, _fma(value, _load(lanes, matrix + c * n + i), _load(lanes, to + c)))
 
 
 @_compiled
-def evaluate(tables: Tables, wanted: int, x: Array, run: Indices, rows: Array, out: Array) -> None:
+def evaluate(
+    tables: Tables, at: Indices, lanes: Array, wanted: int, x: Array, run: Indices, rows: Array, out: Array
+) -> None:
     """Rates, Jacobians or left products at k points.
 
     Parameters
     ----------
     tables : Tables
+    at : array of int
+        By :func:`layout`.
+    lanes : array
+        Memory.
     wanted : int
         A :class:`Wanted`; products are those with the full field.
     x : array (k, n)
@@ -1085,142 +1086,212 @@ def evaluate(tables: Tables, wanted: int, x: Array, run: Indices, rows: Array, o
         For products.
     out : array (k, 1, n), (k, n, n) or (k, q, n)
     """
+    whole, real = tables.whole, tables.real
     q, n = out.shape[1], out.shape[2]
-    space = _space(tables, q)
-    point = _lanes_of(n)
-    found = _lanes_of(q * n)
-    weights = _lanes_of(q * n if wanted == Wanted.LEFT_PRODUCTS else 0)
+    point, given = at[At.X], at[At.GIVEN]
+    found = at[At.Y] if wanted == Wanted.RATES else at[At.JACOBIAN] if wanted == Wanted.JACOBIANS else at[At.ONTO]
+    _leaves(at, real, lanes)
+    seats = np.full(8, -1, dtype=np.int64)
     for low in range(0, len(x), 8):
         for lane in range(8):
             place = min(low + lane, len(x) - 1)
-            _seat(tables, run[place], lane, space)
+            _seat(tables, at, lanes, run[place], seats[lane], lane)
+            seats[lane] = run[place]
             for i in range(n):
-                point[i, lane] = x[place, i]
+                lanes[point + i, lane] = x[place, i]
             if wanted == Wanted.LEFT_PRODUCTS:
                 for c in range(q):
                     for i in range(n):
-                        weights[c * n + i, lane] = rows[place, c, i]
+                        lanes[given + c * n + i, lane] = rows[place, c, i]
         if wanted == Wanted.RATES:
-            _rates(tables, point, space, found)
+            _rates(at, whole, real, lanes, point, found)
         elif wanted == Wanted.JACOBIANS:
-            _jacobian(tables, point, space, found)
+            _jacobian(at, whole, real, lanes, point, found)
         else:
-            _left_products(tables, point, weights, q, space, found)
+            _left_products(at, whole, real, lanes, point, given, q, found)
         for lane in range(min(8, len(x) - low)):
             for c in range(q):
                 for i in range(n):
-                    at = i * q + c if wanted == Wanted.LEFT_PRODUCTS else c * n + i
-                    out[low + lane, c, i] = found[at, lane]
+                    row = i * q + c if wanted == Wanted.LEFT_PRODUCTS else c * n + i
+                    out[low + lane, c, i] = lanes[found + row, lane]
 
 
 # -- linear systems --------------------------------------------------------------------------------
 
 
 @_inner
-def _factorised(a: Array, n: int, pivots: Indices, moved: Indices, inverse: Array, regular: Array) -> None:
-    """LU in place with partial pivoting; ``regular`` becomes 0 in lanes where a pivot is 0 or not finite.
+def _factorised(at: Indices, lanes: Array, pivots: Indices) -> None:
+    """LU of ``At.FACTORS`` in place with partial pivoting.
 
-    ``moved`` says for each column whether rows were exchanged in a lane, ``pivots`` which.
+    The last row of ``At.REGULAR`` becomes 0 in lanes where a pivot is 0 or not finite. A row of ``pivots`` says which
+    row each lane took, and in its last column whether any of them took another one than its own.
     """
-    one = _splat(1.0)
+    n, a, inverse, regular = at[At.SIZE], at[At.FACTORS], at[At.INVERSE], at[At.REGULAR]
+    one, nothing = _splat(1.0), _splat(0.0)
     for k in range(n):
-        best, place = _magnitude(_load(a, k * n + k)), _splat(float(k))
+        best, place = _magnitude(_load(lanes, a + k * n + k)), _splat(float(k))
         for i in range(k + 1, n):
-            size = _magnitude(_load(a, i * n + k))
+            size = _magnitude(_load(lanes, a + i * n + k))
             place = _where_larger(size, best, _splat(float(i)), place)
             best = _where_larger(size, best, size, best)
-        _store(regular, 0, best)
-        _store(regular, 1, place)
-        moved[k] = 0
+        _store(lanes, regular, best)
+        _store(lanes, regular + 1, place)
+        moved = 0
         for lane in range(8):
-            if not (regular[0, lane] > 0.0 and math.isfinite(regular[0, lane])):
-                regular[2, lane] = 0.0
-            row = int(regular[1, lane])
-            pivots[k * 8 + lane] = row
+            if not (lanes[regular, lane] > 0.0 and math.isfinite(lanes[regular, lane])):
+                lanes[regular + 2, lane] = 0.0
+            row = int(lanes[regular + 1, lane])
+            pivots[k * 9 + lane] = row
             if row != k:
-                moved[k] = 1
+                moved = 1
+                here, there = a + k * n, a + row * n
                 for j in range(n):
-                    a[k * n + j, lane], a[row * n + j, lane] = a[row * n + j, lane], a[k * n + j, lane]
-        scale = _div(one, _load(a, k * n + k))
-        _store(inverse, k, scale)
+                    kept = lanes[here + j, lane]
+                    lanes[here + j, lane] = lanes[there + j, lane]
+                    lanes[there + j, lane] = kept
+        pivots[k * 9 + 8] = moved
+        scale = _div(one, _load(lanes, a + k * n + k))
+        _store(lanes, inverse + k, scale)
+        above = a + k * n
         for i in range(k + 1, n):
-            below = _load(a, i * n + k)
+            row = a + i * n
+            below = _load(lanes, row + k)
             if _any(below):  # most entries of the Jacobian of a network are 0
                 factor = _mul(below, scale)
-                _store(a, i * n + k, factor)
-                factor = _sub(_splat(0.0), factor)
+                _store(lanes, row + k, factor)
+                factor = _sub(nothing, factor)
                 for j in range(k + 1, n):
-                    _store(a, i * n + j, _fma(factor, _load(a, k * n + j), _load(a, i * n + j)))
+                    _store(lanes, row + j, _fma(factor, _load(lanes, above + j), _load(lanes, row + j)))
 
 
 @_inner
-def _solved(a: Array, n: int, pivots: Indices, moved: Indices, inverse: Array, b: Array, base: int) -> None:
-    """Solve in place by the factors, for the right-hand side in the rows from ``base`` on."""
+def _solved(at: Indices, lanes: Array, pivots: Indices, b: int) -> None:
+    """Solve in place by the factors."""
+    n, a, inverse = at[At.SIZE], at[At.FACTORS], at[At.INVERSE]
     for k in range(n):
-        if moved[k]:
+        if pivots[k * 9 + 8]:
             for lane in range(8):
-                row = pivots[k * 8 + lane]
-                b[base + k, lane], b[base + row, lane] = b[base + row, lane], b[base + k, lane]
+                other = b + pivots[k * 9 + lane]
+                kept = lanes[b + k, lane]
+                lanes[b + k, lane] = lanes[other, lane]
+                lanes[other, lane] = kept
     nothing = _splat(0.0)
-    for i in range(n):
+    for i in range(1, n):
         value = nothing
         for j in range(i):
-            value = _fma(_load(a, i * n + j), _load(b, base + j), value)
-        _store(b, base + i, _sub(_load(b, base + i), value))
+            value = _fma(_load(lanes, a + i * n + j), _load(lanes, b + j), value)
+        _store(lanes, b + i, _sub(_load(lanes, b + i), value))
     for i in range(n - 1, -1, -1):
         value = nothing
         for j in range(i + 1, n):
-            value = _fma(_load(a, i * n + j), _load(b, base + j), value)
-        _store(b, base + i, _mul(_sub(_load(b, base + i), value), _load(inverse, i)))
+            value = _fma(_load(lanes, a + i * n + j), _load(lanes, b + j), value)
+        _store(lanes, b + i, _mul(_sub(_load(lanes, b + i), value), _load(lanes, inverse + i)))
 
 
 # -- trajectories ----------------------------------------------------------------------------------
 
 
 @_inner
-def _safe_rates(
-    tables: Tables, x: Array, absolute: Array, space: _Space, near: Array, out: Array, known: Array
-) -> None:
+def _safe_rates(at: Indices, whole: Indices, real: Array, lanes: Array, absolute: Array, x: int, out: int) -> None:
     """Rates; where they are not defined, those with what is negative within the tolerance at 0.
 
-    ``known[0]`` is 0 in lanes where they are finite.
+    ``At.KNOWN`` is 0 in lanes where they are finite.
     """
-    k = tables.size
-    _rates(tables, x, space, out)
-    if _finite(out, k, known):
+    k, near, known = at[At.SIZE], at[At.NEAR], at[At.KNOWN]
+    _rates(at, whole, real, lanes, x, out)
+    if _finite(lanes, out, k, known):
         return
     for i in range(k):
         for lane in range(8):
-            value = x[i, lane]
-            bad = known[0, lane] != 0.0
-            near[i, lane] = 0.0 if bad and value < 0 and value >= -absolute[i] else value
-    _rates(tables, near, space, out)
-    _finite(out, k, known)
+            value = lanes[x + i, lane]
+            outside = lanes[known, lane] != 0.0 and value < 0.0 and value >= -absolute[i]
+            lanes[near + i, lane] = 0.0 if outside else value
+    _rates(at, whole, real, lanes, near, out)
+    _finite(lanes, out, k, known)
 
 
 @_inner
-def _safe_jacobian(
-    tables: Tables, x: Array, absolute: Array, space: _Space, near: Array, out: Array, known: Array
-) -> None:
+def _safe_jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, absolute: Array) -> None:
     """The Jacobian; where it is infinite or not defined, that at states of at least the tolerance.
 
-    ``known[0]`` is 0 in lanes where it is finite.
+    ``At.KNOWN`` is 0 in lanes where it is finite.
     """
-    k = tables.size
-    _jacobian(tables, x, space, out)
-    if _finite(out, k * k, known):
+    k, x, near, known, out = at[At.SIZE], at[At.X], at[At.NEAR], at[At.KNOWN], at[At.JACOBIAN]
+    _jacobian(at, whole, real, lanes, x, out)
+    if _finite(lanes, out, k * k, known):
         return
     for i in range(k):
         for lane in range(8):
-            value = x[i, lane]
-            near[i, lane] = absolute[i] if known[0, lane] != 0.0 and abs(value) <= absolute[i] else value
-    _jacobian(tables, near, space, out)
-    _finite(out, k * k, known)
+            value = lanes[x + i, lane]
+            small = lanes[known, lane] != 0.0 and abs(value) <= absolute[i]
+            lanes[near + i, lane] = absolute[i] if small else value
+    _jacobian(at, whole, real, lanes, near, out)
+    _finite(lanes, out, k * k, known)
+
+
+@_inner
+def _stages(
+    at: Indices, whole: Indices, real: Array, lanes: Array, absolute: Array, method: Method, pivots: Indices
+) -> None:
+    """The six stages of a step from ``At.X``, into ``At.U``; the last one is evaluated at ``At.Y``."""
+    n, u, x, y, rates = at[At.SIZE], at[At.U], at[At.X], at[At.Y], at[At.STAGE]
+    nothing = _splat(0.0)
+    per_step = _load(lanes, at[At.STEP] + 1)
+    _copy(lanes, at[At.F], u, n)
+    _solved(at, lanes, pivots, u)
+    for stage in range(1, 6):
+        # the last stages start where the method of lower order ends
+        for i in range(n):
+            value = _load(lanes, x + i)
+            for s in range(stage):
+                weight = 1.0 if stage == 5 and s == 4 else method.a[min(stage, 4), s]
+                value = _fma(_splat(weight), _load(lanes, u + s * n + i), value)
+            _store(lanes, y + i, value)
+        _safe_rates(at, whole, real, lanes, absolute, y, rates)
+        right = u + stage * n
+        for i in range(n):
+            value = nothing
+            for s in range(stage):
+                value = _fma(_splat(method.c[stage, s]), _load(lanes, u + s * n + i), value)
+            _store(lanes, right + i, _fma(value, per_step, _load(lanes, rates + i)))
+        _solved(at, lanes, pivots, right)
+
+
+@_inner
+def _distance(at: Indices, lanes: Array, absolute: Array, relative: float) -> None:
+    """Where the step ends, into ``At.NEW``, and the sum of the squares of its errors into ``At.STEP``."""
+    n, x, y, new, last = at[At.SIZE], at[At.X], at[At.Y], at[At.NEW], at[At.U] + 5 * at[At.SIZE]
+    total = _splat(0.0)
+    for i in range(n):
+        change, before = _load(lanes, last + i), _magnitude(_load(lanes, x + i))
+        moved = _add(_load(lanes, y + i), change)
+        _store(lanes, new + i, moved)
+        after = _magnitude(moved)
+        size = _where_larger(after, before, after, before)
+        ratio = _div(change, _fma(_splat(relative), size, _splat(absolute[i])))
+        total = _fma(ratio, ratio, total)
+    _store(lanes, at[At.STEP], total)
+
+
+@_inner
+def _dense(at: Indices, lanes: Array, method: Method) -> None:
+    """Coefficients of the continuous output, into ``At.DENSE``."""
+    n, u, out = at[At.SIZE], at[At.U], at[At.DENSE]
+    for i in range(n):
+        third, fourth = _splat(0.0), _splat(0.0)
+        for stage in range(5):
+            rise = _load(lanes, u + stage * n + i)
+            third = _fma(_splat(method.d[0, stage]), rise, third)
+            fourth = _fma(_splat(method.d[1, stage]), rise, fourth)
+        _store(lanes, out + i, third)
+        _store(lanes, out + n + i, fourth)
 
 
 @_compiled
 def follow(
     tables: Tables,
+    at: Indices,
+    lanes: Array,
     method: Method,
     where: Where,
     alive: Indices,
@@ -1236,6 +1307,10 @@ def follow(
     Parameters
     ----------
     tables : Tables
+    at : array of int
+        By :func:`layout`.
+    lanes : array
+        Memory.
     method : Method
     where : Where
     alive : array of int (a,)
@@ -1257,31 +1332,20 @@ def follow(
     int
         Steps made.
     """
-    n = where.x.shape[1]
-    m = len(times)
+    whole, real = tables.whole, tables.real
+    n, m = at[At.SIZE], len(times)
     last = times[m - 1]
     least = method.least * (last - times[0])
-    space = _space(tables, n)
-    jacobian, factors, inverse = _lanes_of(n * n), _lanes_of(n * n), _lanes_of(n)
-    pivots, moved = np.zeros(n * 8, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    u = _lanes_of(6 * n)
-    x, f, near, y, stage_rates, new, rates = (
-        _lanes_of(n),
-        _lanes_of(n),
-        _lanes_of(n),
-        _lanes_of(n),
-        _lanes_of(n),
-        _lanes_of(n),
-        _lanes_of(n),
-    )
-    c3, c4 = _lanes_of(n), _lanes_of(n)
-    known, regular, good, step, scaled = _lanes_of(1), _lanes_of(3), _lanes_of(1), _lanes_of(2), _lanes_of(1)
-    seats = np.full(8, -1, dtype=np.int64)
-    begin, end, h = np.zeros(8), np.zeros(8), np.zeros(8)
+    x, f, new, new_f, dense = at[At.X], at[At.F], at[At.NEW], at[At.NEW_F], at[At.DENSE]
+    jacobian, factors, regular, step, known = at[At.JACOBIAN], at[At.FACTORS], at[At.REGULAR], at[At.STEP], at[At.KNOWN]
+    pivots = np.zeros(n * 9, dtype=np.int64)
+    seats, runs = np.full(8, -1, dtype=np.int64), np.full(8, -1, dtype=np.int64)
+    begin, end, h = np.zeros(8), np.zeros(8), np.ones(8)
     made, waiting, fresh = 0, 0, False
     gamma = 1.0 / method.gamma
+    _leaves(at, real, lanes)
     while made < allowance:
-        # -- runs take the lanes that are free
+        # runs take the lanes that are free
         active = 0
         for lane in range(8):
             while seats[lane] < 0 and waiting < len(alive):
@@ -1289,78 +1353,50 @@ def follow(
                 waiting += 1
                 if where.status[place] == Status.UNDER_WAY and where.pointer[place] <= upto:
                     seats[lane] = place
-                    _seat(tables, where.run[place], lane, space)
+                    _seat(tables, at, lanes, where.run[place], runs[lane], lane)
+                    runs[lane] = where.run[place]
                     for i in range(n):
-                        x[i, lane] = where.x[place, i]
-                        f[i, lane] = where.f[place, i]
+                        lanes[x + i, lane] = where.x[place, i]
+                        lanes[f + i, lane] = where.f[place, i]
                     fresh = False
             if seats[lane] >= 0:
                 active += 1
         if active == 0:
             break
         made += active
-        # -- one step of each
+        # one step of each
         if not fresh:
-            _safe_jacobian(tables, x, absolute, space, near, jacobian, known)
-            _copy(known, scaled, 1)
+            _safe_jacobian(at, whole, real, lanes, absolute)
+            _copy(lanes, known, known + 1, 1)
             fresh = True
         for lane in range(8):
             place = seats[lane]
-            begin[lane], end[lane], h[lane] = 0.0, 1.0, 1.0
             if place >= 0:
-                t = where.t[place]
-                h[lane] = min(where.h[place], last - t)
-                begin[lane] = t
-                end[lane] = last if where.h[place] >= last - t else t + h[lane]
-            step[0, lane] = gamma / h[lane]
-            step[1, lane] = 1.0 / h[lane]
-            regular[2, lane] = 1.0 if scaled[0, lane] == 0.0 else 0.0
-        nothing = _splat(0.0)
+                begin[lane] = where.t[place]
+                h[lane] = min(where.h[place], last - begin[lane])
+                end[lane] = last if where.h[place] >= last - begin[lane] else begin[lane] + h[lane]
+            lanes[step, lane] = gamma / h[lane]
+            lanes[step + 1, lane] = 1.0 / h[lane]
+            lanes[regular + 2, lane] = 1.0 if lanes[known + 1, lane] == 0.0 else 0.0
+        nothing, diagonal = _splat(0.0), _load(lanes, step)
         for i in range(n * n):
-            _store(factors, i, _sub(nothing, _load(jacobian, i)))
+            _store(lanes, factors + i, _sub(nothing, _load(lanes, jacobian + i)))
         for i in range(n):
-            _store(factors, i * n + i, _add(_load(factors, i * n + i), _load(step, 0)))
-        _factorised(factors, n, pivots, moved, inverse, regular)
-        for stage in range(6):
-            if stage == 0:
-                for i in range(n):
-                    _store(u, i, _load(f, i))
-            else:
-                # the last stages start where the method of lower order ends
-                for i in range(n):
-                    value = _load(x, i)
-                    for s in range(stage):
-                        weight = 1.0 if stage == 5 and s == 4 else method.a[min(stage, 4), s]
-                        value = _fma(_splat(weight), _load(u, s * n + i), value)
-                    _store(y, i, value)
-                _safe_rates(tables, y, absolute, space, near, stage_rates, known)
-                per_step = _load(step, 1)
-                for i in range(n):
-                    value = nothing
-                    for s in range(stage):
-                        value = _fma(_splat(method.c[stage, s]), _load(u, s * n + i), value)
-                    _store(u, stage * n + i, _fma(value, per_step, _load(stage_rates, i)))
-            _solved(factors, n, pivots, moved, inverse, u, stage * n)
-        total = nothing
-        for i in range(n):
-            change = _load(u, 5 * n + i)
-            moved_to = _add(_load(y, i), change)
-            _store(new, i, moved_to)
-            before, after = _magnitude(_load(x, i)), _magnitude(moved_to)
-            size = _where_larger(after, before, after, before)
-            ratio = _div(change, _fma(_splat(relative), size, _splat(absolute[i])))
-            total = _fma(ratio, ratio, total)
-        _store(good, 0, total)
-        _safe_rates(tables, new, absolute, space, near, rates, known)
-        # -- what became of it
+            place = factors + i * n + i
+            _store(lanes, place, _add(_load(lanes, place), diagonal))
+        _factorised(at, lanes, pivots)
+        _stages(at, whole, real, lanes, absolute, method, pivots)
+        _distance(at, lanes, absolute, relative)
+        _safe_rates(at, whole, real, lanes, absolute, new, new_f)
+        # what became of it
         shown = False
         for lane in range(8):
             place = seats[lane]
             if place < 0:
                 continue
             t = begin[lane]
-            size = np.sqrt(good[0, lane] / n)
-            fine = regular[2, lane] > 0.0 and math.isfinite(size) and known[0, lane] == 0.0
+            size = np.sqrt(lanes[step, lane] / n)
+            fine = lanes[regular + 2, lane] > 0.0 and math.isfinite(size) and lanes[known, lane] == 0.0
             factor = method.retreat
             if fine:
                 factor = (
@@ -1371,30 +1407,22 @@ def follow(
                 pointer = where.pointer[place]
                 if not shown and pointer < m and times[pointer] <= end[lane]:
                     shown = True
-                    for i in range(n):
-                        third, fourth = nothing, nothing
-                        for stage in range(5):
-                            rise = _load(u, stage * n + i)
-                            third = _fma(_splat(method.d[0, stage]), rise, third)
-                            fourth = _fma(_splat(method.d[1, stage]), rise, fourth)
-                        _store(c3, i, third)
-                        _store(c4, i, fourth)
+                    _dense(at, lanes, method)
                 while pointer < m and times[pointer] <= end[lane]:
                     s = (times[pointer] - t) / h[lane]
                     for i in range(n):
-                        if s >= 1.0:
-                            where.states[place, pointer, i] = new[i, lane]
-                        else:
-                            where.states[place, pointer, i] = x[i, lane] * (1 - s) + s * (
-                                new[i, lane] + (1 - s) * (c3[i, lane] + s * c4[i, lane])
-                            )
+                        value = lanes[new + i, lane]
+                        if s < 1.0:
+                            bent = lanes[dense + i, lane] + s * lanes[dense + n + i, lane]
+                            value = lanes[x + i, lane] * (1 - s) + s * (value + (1 - s) * bent)
+                        where.states[place, pointer, i] = value
                     where.counts[place, pointer] = where.made[place]
                     pointer += 1
                 where.pointer[place] = pointer
                 where.t[place] = end[lane]
                 for i in range(n):
-                    x[i, lane] = new[i, lane]
-                    f[i, lane] = rates[i, lane]
+                    lanes[x + i, lane] = lanes[new + i, lane]
+                    lanes[f + i, lane] = lanes[new_f + i, lane]
                 fresh = False
             else:
                 factor = min(factor, 1.0)
@@ -1407,11 +1435,13 @@ def follow(
                 where.status[place] = Status.SHORT_STEPS
             if where.status[place] != Status.UNDER_WAY or where.pointer[place] > upto:
                 for i in range(n):
-                    where.x[place, i], where.f[place, i] = x[i, lane], f[i, lane]
+                    where.x[place, i] = lanes[x + i, lane]
+                    where.f[place, i] = lanes[f + i, lane]
                 seats[lane] = -1
     for lane in range(8):
         place = seats[lane]
         if place >= 0:
             for i in range(n):
-                where.x[place, i], where.f[place, i] = x[i, lane], f[i, lane]
+                where.x[place, i] = lanes[x + i, lane]
+                where.f[place, i] = lanes[f + i, lane]
     return made

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.compiled import kernels, owned, tables_of
+from sbmlump.dynamics.compiled import kernels, memory, owned, tables_of
 from sbmlump.dynamics.vector_field import PRODUCT, Budget
 from sbmlump.model.sparse import ranges
 
@@ -293,6 +293,8 @@ class _Journey:
         r, n = initial.shape
         self._module = kernels()
         self._tables = tables
+        self._at, rows = self._module.layout(tables.at, squares=2)
+        self._lanes = memory(rows)
         self._times = owned(times)
         self._tolerances = tolerances
         self._absolute = np.array(np.broadcast_to(np.asarray(tolerances.absolute, dtype=np.float64), (n,)))
@@ -343,6 +345,8 @@ class _Journey:
             seen, before = where.pointer[alive], where.made[alive]
             self._module.follow(
                 self._tables,
+                self._at,
+                self._lanes,
                 self._method,
                 where,
                 alive,
