@@ -112,14 +112,16 @@ def test_powers_and_pieces_at_their_edges() -> None:
     roots = [
         graph.pow(x, y),
         graph.pow(x, graph.number(-3)),
+        graph.pow(y, graph.number(19)),
+        graph.pow(y, graph.number(-20)),
         graph.piecewise([(x, graph.call("lt", [x, y])), (graph.pow(x, graph.number(4)), graph.call("gt", [x, y]))]),
         graph.mul((x, y, graph.pow(x, graph.number(-1)), graph.call("exp", [y]))),
     ]
     grid = np.array([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0, np.nan])
     points = np.array([(a, b) for a in grid for b in grid])
-    points = np.concatenate([points, np.zeros((len(points), 2))], axis=1)
+    points = np.concatenate([points, np.zeros((len(points), 4))], axis=1)
     run = np.zeros(len(points), dtype=np.int64)
-    names = ("x", "y", "u", "v")
+    names = ("x", "y", "u", "v", "w", "z")
     with by_numpy():
         plain = program_field(graph, roots, names, timed=False)
         wanted = plain.rates(points, run), plain.jacobians(points, run)
@@ -320,3 +322,32 @@ def test_without_a_folder_for_its_cache_nothing_is_compiled(tmp_path: Path) -> N
     }
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=nowhere)
     assert done.stdout.strip() == "None"
+
+
+@pytest.mark.slow
+def test_a_cache_that_names_a_class_of_before_is_compiled_anew(tmp_path: Path) -> None:
+    text = """
+from typing import NamedTuple
+from sbmlump.dynamics.compiled import kernels
+
+class {name}(NamedTuple):
+    first: float
+    second: float
+
+@kernels().cached
+def total(pair):
+    return pair.first {sign} pair.second
+
+print(total({name}(1.0, 2.0)), sum(total.stats.cache_hits.values()))
+"""
+    script = tmp_path / "sums.py"
+    found = []
+    for name, sign in (("Pair", "+"), ("Pair", "+"), ("Two", "-"), ("Two", "-")):
+        script.write_text(text.format(name=name, sign=sign))
+        date = 1e9 if name == "Pair" else 2e9
+        os.utime(script, (date, date))
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import sums"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        found.append(done.stdout.strip())
+    assert found == ["3.0 0", "3.0 1", "-1.0 0", "-1.0 1"]

@@ -25,7 +25,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core.caching import FunctionCache
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, models, register_model
 from numba.np.arrayobj import make_array
@@ -42,6 +41,7 @@ __all__ = [
     "Where",
     "codes_of",
     "Wanted",
+    "cached",
     "evaluate",
     "follow",
     "layout",
@@ -52,27 +52,29 @@ Indices = NDArray[np.int64]
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class _Cache(FunctionCache):
-    """Numba's cache on disk, in which what cannot be read is compiled anew.
+UNREADABLE: Final = (AttributeError, ImportError, EOFError, ValueError, pickle.UnpicklingError)
+"""What unpickling raises where a class was renamed or moved, or a file was cut short."""
 
-    An entry names classes of this module; after one was renamed it cannot be read any more.
+
+def cached(function: F) -> F:
+    """Compile on first use; the result is kept in Numba's cache on disk.
+
+    An entry there names classes of this module; one that cannot be read any more is compiled anew.
     """
+    made: Any = njit(cache=True, error_model="numpy")(function)
+    kept = made._cache
+    load = kept.load_overload
 
-    def load_overload(self, sig: object, target_context: object) -> object:
-        """See the base class."""
+    def load_overload(signature: object, target: object) -> object:
         try:
-            return super().load_overload(sig, target_context)
-        except (AttributeError, ImportError, EOFError, pickle.UnpicklingError):
-            self.flush()
+            return load(signature, target)
+        except UNREADABLE:
+            kept.flush()
             return None
 
-
-def _compiled(function: F) -> F:
-    """Compile on first use; the result is kept in Numba's cache."""
-    made: Any = njit(cache=True, error_model="numpy")(function)
-    made._cache = _Cache(function)
-    kept: F = made
-    return kept
+    kept.load_overload = load_overload
+    same: F = made
+    return same
 
 
 def _inner(function: F) -> F:
@@ -419,20 +421,15 @@ _UNDEFINED: Final = ir.Constant(_VECTOR, ir.Undefined)
 _ZERO: Final = ir.Constant(_VECTOR, [0.0] * LANES)
 
 
-class LanesType(types.Type):
-    """A number in each lane."""
-
-    def __init__(self) -> None:
-        super().__init__(name="Lanes")
+LanesType: Final[Any] = type("LanesType", (types.Type,), {"__doc__": "A number in each lane."})
+_LANES: Final = LanesType("lanes")
 
 
-_LANES: Final = LanesType()
+def _set_up(self: Any, manager: Any, kind: Any) -> None:
+    models.PrimitiveModel.__init__(self, manager, kind, _VECTOR)
 
 
-@register_model(LanesType)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+register_model(LanesType)(type("_LanesModel", (models.PrimitiveModel,), {"__init__": _set_up}))
 
 
 def _row(context: Any, builder: Any, kind: Any, table: Any, row: Any) -> Any:
@@ -608,7 +605,7 @@ def _whole_power(lanes: Array, source: int, exponent: float, target: int) -> Non
             product = _div(_splat(1.0), product)
         _store(lanes, target, product)
     else:
-        for lane in range(8):
+        for lane in range(LANES):
             lanes[target, lane] = lanes[source, lane] ** exponent
 
 
@@ -637,7 +634,7 @@ def _forward(at: Indices, whole: Indices, real: Array, lanes: Array) -> None:
         elif code == Code.WHOLE_POWER:
             _whole_power(lanes, whole[low], real[exponents + node], target + node)
         else:
-            for lane in range(8):
+            for lane in range(LANES):
                 lanes[target + node, lane] = _function(code, low, high, whole, lanes, lane)
 
 
@@ -916,7 +913,7 @@ def _backward(at: Indices, whole: Indices, real: Array, lanes: Array, sweeps: in
             _passed_on(lanes, out, scratch, adjoint + (whole[low] - values) * sweeps, sweeps)
         else:
             for i in range(low, high):
-                for lane in range(8):
+                for lane in range(LANES):
                     lanes[scratch, lane] = _slope(code, low, high, whole, lanes, values + first + node, i, lane)
                 _passed_on(lanes, out, scratch, adjoint + (whole[i] - values) * sweeps, sweeps)
 
@@ -1065,7 +1062,7 @@ def _left_products(
             _store(lanes, to + c, _fma(value, _load(lanes, matrix + c * n + i), _load(lanes, to + c)))
 
 
-@_compiled
+@cached
 def evaluate(
     tables: Tables, at: Indices, lanes: Array, wanted: int, x: Array, run: Indices, rows: Array, out: Array
 ) -> None:
@@ -1091,9 +1088,9 @@ def evaluate(
     point, given = at[At.X], at[At.GIVEN]
     found = at[At.Y] if wanted == Wanted.RATES else at[At.JACOBIAN] if wanted == Wanted.JACOBIANS else at[At.ONTO]
     _leaves(at, real, lanes)
-    seats = np.full(8, -1, dtype=np.int64)
-    for low in range(0, len(x), 8):
-        for lane in range(8):
+    seats = np.full(LANES, -1, dtype=np.int64)
+    for low in range(0, len(x), LANES):
+        for lane in range(LANES):
             place = min(low + lane, len(x) - 1)
             _seat(tables, at, lanes, run[place], seats[lane], lane)
             seats[lane] = run[place]
@@ -1109,7 +1106,7 @@ def evaluate(
             _jacobian(at, whole, real, lanes, point, found)
         else:
             _left_products(at, whole, real, lanes, point, given, q, found)
-        for lane in range(min(8, len(x) - low)):
+        for lane in range(min(LANES, len(x) - low)):
             for c in range(q):
                 for i in range(n):
                     row = i * q + c if wanted == Wanted.LEFT_PRODUCTS else c * n + i
@@ -1137,11 +1134,11 @@ def _factorised(at: Indices, lanes: Array, pivots: Indices) -> None:
         _store(lanes, regular, best)
         _store(lanes, regular + 1, place)
         moved = 0
-        for lane in range(8):
+        for lane in range(LANES):
             if not (lanes[regular, lane] > 0.0 and math.isfinite(lanes[regular, lane])):
                 lanes[regular + 2, lane] = 0.0
             row = int(lanes[regular + 1, lane])
-            pivots[k * 9 + lane] = row
+            pivots[k, lane] = row
             if row != k:
                 moved = 1
                 here, there = a + k * n, a + row * n
@@ -1149,7 +1146,7 @@ def _factorised(at: Indices, lanes: Array, pivots: Indices) -> None:
                     kept = lanes[here + j, lane]
                     lanes[here + j, lane] = lanes[there + j, lane]
                     lanes[there + j, lane] = kept
-        pivots[k * 9 + 8] = moved
+        pivots[k, LANES] = moved
         scale = _div(one, _load(lanes, a + k * n + k))
         _store(lanes, inverse + k, scale)
         above = a + k * n
@@ -1169,9 +1166,9 @@ def _solved(at: Indices, lanes: Array, pivots: Indices, b: int) -> None:
     """Solve in place by the factors."""
     n, a, inverse = at[At.SIZE], at[At.FACTORS], at[At.INVERSE]
     for k in range(n):
-        if pivots[k * 9 + 8]:
-            for lane in range(8):
-                other = b + pivots[k * 9 + lane]
+        if pivots[k, LANES]:
+            for lane in range(LANES):
+                other = b + pivots[k, lane]
                 kept = lanes[b + k, lane]
                 lanes[b + k, lane] = lanes[other, lane]
                 lanes[other, lane] = kept
@@ -1202,7 +1199,7 @@ def _safe_rates(at: Indices, whole: Indices, real: Array, lanes: Array, absolute
     if _finite(lanes, out, k, known):
         return
     for i in range(k):
-        for lane in range(8):
+        for lane in range(LANES):
             value = lanes[x + i, lane]
             outside = lanes[known, lane] != 0.0 and value < 0.0 and value >= -absolute[i]
             lanes[near + i, lane] = 0.0 if outside else value
@@ -1221,7 +1218,7 @@ def _safe_jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, absol
     if _finite(lanes, out, k * k, known):
         return
     for i in range(k):
-        for lane in range(8):
+        for lane in range(LANES):
             value = lanes[x + i, lane]
             small = lanes[known, lane] != 0.0 and abs(value) <= absolute[i]
             lanes[near + i, lane] = absolute[i] if small else value
@@ -1287,7 +1284,7 @@ def _dense(at: Indices, lanes: Array, method: Method) -> None:
         _store(lanes, out + n + i, fourth)
 
 
-@_compiled
+@cached
 def follow(
     tables: Tables,
     at: Indices,
@@ -1338,16 +1335,16 @@ def follow(
     least = method.least * (last - times[0])
     x, f, new, new_f, dense = at[At.X], at[At.F], at[At.NEW], at[At.NEW_F], at[At.DENSE]
     jacobian, factors, regular, step, known = at[At.JACOBIAN], at[At.FACTORS], at[At.REGULAR], at[At.STEP], at[At.KNOWN]
-    pivots = np.zeros(n * 9, dtype=np.int64)
-    seats, runs = np.full(8, -1, dtype=np.int64), np.full(8, -1, dtype=np.int64)
-    begin, end, h = np.zeros(8), np.zeros(8), np.ones(8)
+    pivots = np.zeros((n, LANES + 1), dtype=np.int64)
+    seats, runs = np.full(LANES, -1, dtype=np.int64), np.full(LANES, -1, dtype=np.int64)
+    begin, end, h = np.zeros(LANES), np.zeros(LANES), np.ones(LANES)
     made, waiting, fresh = 0, 0, False
     gamma = 1.0 / method.gamma
     _leaves(at, real, lanes)
     while made < allowance:
         # runs take the lanes that are free
         active = 0
-        for lane in range(8):
+        for lane in range(LANES):
             while seats[lane] < 0 and waiting < len(alive):
                 place = alive[waiting]
                 waiting += 1
@@ -1369,7 +1366,7 @@ def follow(
             _safe_jacobian(at, whole, real, lanes, absolute)
             _copy(lanes, known, known + 1, 1)
             fresh = True
-        for lane in range(8):
+        for lane in range(LANES):
             place = seats[lane]
             if place >= 0:
                 begin[lane] = where.t[place]
@@ -1390,7 +1387,7 @@ def follow(
         _safe_rates(at, whole, real, lanes, absolute, new, new_f)
         # what became of it
         shown = False
-        for lane in range(8):
+        for lane in range(LANES):
             place = seats[lane]
             if place < 0:
                 continue
@@ -1438,7 +1435,7 @@ def follow(
                     where.x[place, i] = lanes[x + i, lane]
                     where.f[place, i] = lanes[f + i, lane]
                 seats[lane] = -1
-    for lane in range(8):
+    for lane in range(LANES):
         place = seats[lane]
         if place >= 0:
             for i in range(n):
