@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
-
-from jupyter_client.connect import ConnectionFileMixin
 
 from sbmlump._version import __version__
 
@@ -35,9 +34,14 @@ myst_heading_anchors = 3
 # error ends the build, as does a cell that takes too long
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["SBMLUMP_DOCS_DATA"] = str(ROOT / "data")
+os.environ["TERM"] = "dumb"  # no progress, which a page would show as many lines
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+# kernels warn that they talk over ports, on a machine that nobody else need be on
 logging.getLogger("traitlets").setLevel(logging.WARNING)
-ConnectionFileMixin.transport.default_value = "ipc"  # sockets of this user instead of ports, of which kernels warn
+PROFILE = Path(tempfile.mkdtemp(prefix="sbmlump-docs-")) / "profile_default"
+PROFILE.mkdir()
+(PROFILE / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n", encoding="utf-8")
+os.environ["IPYTHONDIR"] = str(PROFILE.parent)
 nb_execution_mode = os.environ.get("SBMLUMP_DOCS_EXECUTION", "force")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
