@@ -66,15 +66,13 @@ ENTRIES: tuple[Entry, ...] = (
         "receptors alone cannot, either.",
     ),
     Entry(
-        "BIOMD0000000635",
-        "mw9bcba6bc_9788_4f7f_afb5_1c8f3b33c3d1",
-        "Acetylcholine in a D1 neuron",
-        "The inhibitory G protein with GDP. Of 72 states, 7 remain besides one sum: all nine forms of the"
-        " active G protein, free or at adenylyl cyclase. Everything about dopamine, cAMP and DARPP-32 "
-        "lies downstream. It holds for the values in the file: GTP is hydrolysed as fast without the "
-        "cyclase as with it (two constants of 30). With `--keep-parameters all` the two stay apart, and "
-        "20 states are needed.",
-        until=100.0,
+        "BIOMD0000000448",
+        "IRS1",
+        "Insulin in fat cells",
+        "The insulin receptor substrate, unphosphorylated. To follow it one needs the receptor, Akt (here PKB), both "
+        "mTOR complexes and what feeds back from them, but not AS160 and the glucose transporter, nor S6 and its "
+        "kinase: these are readouts.",
+        until=30.0,
     ),
     Entry(
         "BIOMD0000000243",
@@ -86,9 +84,9 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry(
         "BIOMD0000000437",
-        "L_WCC",
+        "frq_mRNA",
         "Circadian clock of Neurospora",
-        "The light-activated complex. Half of the states are counters of what was degraded, and others "
+        "The messenger of the clock gene frq. Half of the states are counters of what was degraded, and others "
         "that nothing reads; the clock itself has twenty states. Such counters are common in models that "
         "were drawn in an editor.",
         until=48.0,
@@ -175,6 +173,7 @@ def made(entry: Entry, path: Path) -> dict[str, Any]:
         report = sbmlump.compare(path, smaller, observables=[observable.id], until=entry.until)
     draw(entry, system, reduction, report, observable.id)
     return {
+        "name": name_in(system, entry.observe),
         "states": system.size,
         "reduced": reduction.system.size,
         "holds_for": reduction.certificate.holds_for,
@@ -203,7 +202,7 @@ def draw(
         report.times, report.reduced[observable], color=REDUCED, linewidth=1.6, label=f"{reduction.system.size} states"
     )
     left.set_xlabel("time")
-    left.set_ylabel(entry.observe if len(entry.observe) < 24 else observable)
+    left.set_ylabel(name_in(system, entry.observe))
     left.legend(frameon=False)
     left.margins(x=0.01)
     left.ticklabel_format(style="sci", axis="both", scilimits=(-3, 4))
@@ -229,7 +228,7 @@ def page(memory: dict[str, Any]) -> str:
     lines = [INTRODUCTION.rstrip()]
     for entry in ENTRIES:
         facts = memory[entry.model]
-        shown = entry.observe if len(entry.observe) < 40 else entry.observe.split("=")[0].strip()
+        shown = entry.observe if facts["name"] == entry.observe else f"{entry.observe} ({facts['name']})"
         lines.append(
             f"| [{entry.title}](#{anchor(entry)}) | `{shown}` | {facts['states']} | {facts['reduced']} "
             f"| {words[facts['holds_for']]} | {facts['difference']:.0e} |"
@@ -258,6 +257,12 @@ def page(memory: dict[str, Any]) -> str:
             "```",
         ]
     return "\n".join([*lines, ""])
+
+
+def name_in(system: sbmlump.OdeSystem, observable: str) -> str:
+    """The name that the model has for an observable, else its id."""
+    quantity = system.quantities.get(observable)
+    return (quantity.name if quantity is not None else None) or observable
 
 
 def anchor(entry: Entry) -> str:
