@@ -8,7 +8,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SILENT:
-.PHONY: help demo test test-corpus check lint format wheel-test data images survey clean
+.PHONY: help demo test test-corpus check lint format wheel-test data images docs survey clean
 
 WORKERS ?= 2
 ARGS ?=
@@ -48,6 +48,7 @@ help:
 	echo "make wheel-test   build the wheel, install it by itself, run the tests against it"
 	echo "make data         write data/*.xml again"
 	echo "make images       draw the pictures of the README again"
+	echo "make docs         build the site: build/site/index.html (notebooks are run, links are checked)"
 	echo "make survey       survey the corpus and write reports/ again (SBMLUMP_CORPUS=DIR)"
 	echo "make clean        remove environments, builds and caches"
 
@@ -100,6 +101,13 @@ data: $(VENV)/run.stamp
 images: $(VENV)/run.stamp
 	MPLBACKEND=Agg $(BIN)/python docs/make_images.py
 
+# Warnings end it. Nothing here needs the network, once docs.stamp is there.
+docs: $(VENV)/docs.stamp
+	rm -rf build/site
+	env -u PYTHONPATH -u SBMLUMP_CORPUS $(ONE_THREAD) $(BIN)/python -m sphinx -b html -W --keep-going -q \
+		-d build/site-cache docs build/site
+	$(BIN)/python docs/check_site.py build/site
+
 survey: $(VENV)/run.stamp
 	if [ ! -d "$$SBMLUMP_CORPUS/biomodels" ]; then \
 		echo "Name the folder of the corpus: make survey SBMLUMP_CORPUS=/path/to/corpus" >&2; exit 2; \
@@ -132,6 +140,11 @@ $(VENV)/run.stamp: pyproject.toml | $(VENV)/made.stamp
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/made.stamp
 	echo "Installing sbmlump and what its tests need into $(VENV) …" >&2
 	$(PIP_QUIET) $(BIN)/python -m pip install -qq -e '.[test]'
+	touch $(VENV)/run.stamp $@
+
+$(VENV)/docs.stamp: pyproject.toml | $(VENV)/made.stamp
+	echo "Installing sbmlump and what its site needs into $(VENV) …" >&2
+	$(PIP_QUIET) $(BIN)/python -m pip install -qq -e '.[docs]'
 	touch $(VENV)/run.stamp $@
 
 $(VENV)/lint.stamp: pyproject.toml | $(VENV)/made.stamp

@@ -77,6 +77,9 @@ def main() -> None:
     if given.sites is None:
         for name, text in small_models().items():
             write(folder / f"{name}.xml", text)
+        for name, text in tutorial_models().items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            write(folder / name, text)
         if given.output is None:
             BUNDLED.mkdir(exist_ok=True)
             write(BUNDLED / "multisite_3.xml", multisite(3))
@@ -98,6 +101,11 @@ def small_models() -> dict[str, str]:
         "sir_age_groups": sir_age_groups(),
         "squares_example": squares_example(),
     }
+
+
+def tutorial_models() -> dict[str, str]:
+    """Texts of the models of the tutorials, by the names of their files."""
+    return {"tutorials/receptor.xml": receptor(), "tutorials/scaffold.net": scaffold()}
 
 
 # -- the models ------------------------------------------------------------------------------------------------------
@@ -143,6 +151,132 @@ def multisite_reactions(words: Sequence[str]) -> Iterator[str]:
                     [target, freed] if freed else [target],
                     ("times", constant, taken, source) if taken else ("times", constant, source),
                 )
+
+
+RECEPTOR_RATES = {
+    # value, unit, what it is
+    "k_on": (0.5, "litre_per_umol_per_s", "binding of EGF"),
+    "k_off": (0.05, "per_s", "release of EGF"),
+    "k_phos": (0.5, "per_s", "phosphorylation of a site, with EGF bound"),
+    "k_dephos": (0.3, "per_s", "dephosphorylation of a free site"),
+    "k_grb2_on": (1, "litre_per_umol_per_s", "binding of GRB2"),
+    "k_grb2_off": (0.2, "per_s", "release of GRB2"),
+    "k_shc1_on": (2, "litre_per_umol_per_s", "binding of SHC1"),
+    "k_shc1_off": (0.4, "per_s", "release of SHC1"),
+    "k_exchange": (0.8, "per_s", "nucleotide exchange at a receptor with GRB2"),
+    "K_exchange": (0.5, "umol_per_litre", "half saturation of the exchange"),
+    "k_hydrolysis": (0.08, "per_s", "hydrolysis of GTP by RAS"),
+}
+UNIPROT = {"EGF": "P01133", "receptor": "P00533", "GRB2": "P62993", "SHC1": "P29353", "RAS": "P01112"}
+
+
+def receptor() -> str:
+    """Growth factor receptor with two docking sites that know nothing of each other, and RAS behind one of them."""
+    sites = {"U": "free", "P": "phosphorylated", "G": "with GRB2", "S": "with SHC1"}
+    forms = [(ligand, a, b) for ligand in ("R", "LR") for a in "UPG" for b in "UPS"]
+    pools = []
+    for ligand, a, b in forms:
+        words = f"receptor{' with EGF' if ligand == 'LR' else ''}, site 1 {sites[a]}, site 2 {sites[b]}"
+        start = 0.3 if (ligand, a, b) == ("R", "U", "U") else 0
+        held = {"LR": ["EGF"], "R": []}[ligand] + {"G": ["GRB2"]}.get(a, []) + {"S": ["SHC1"]}.get(b, [])
+        pools.append(identified(concentration(f"{ligand}_{a}{b}", start, words), ["receptor", *held]))
+    pools += [
+        identified(concentration("EGF", 0.6, "EGF"), ["EGF"]),
+        identified(concentration("GRB2", 0.4, "GRB2 with SOS"), ["GRB2"]),
+        identified(concentration("SHC1", 0.2, "SHC1"), ["SHC1"]),
+        identified(concentration("RAS_GDP", 1, "RAS, inactive"), ["RAS"]),
+        identified(concentration("RAS_GTP", 0, "RAS, active"), ["RAS"]),
+    ]
+    reactions = []
+
+    def step(id: str, before: list[str], after: list[str], constant: str) -> None:
+        reactions.append(reaction(id, before, after, ("times", "cell", constant, *before)))
+
+    for ligand, a, b in forms:
+        here = f"{ligand}_{a}{b}"
+        if ligand == "R":
+            step(f"bind_{here}", ["EGF", here], [f"LR_{a}{b}"], "k_on")
+            step(f"release_{here}", [f"LR_{a}{b}"], ["EGF", here], "k_off")
+        for site, letter, adaptor, held in ((0, a, "GRB2", "G"), (1, b, "SHC1", "S")):
+
+            def with_site(letter: str, ligand: str = ligand, pair: str = a + b, site: int = site) -> str:
+                return f"{ligand}_{pair[:site]}{letter}{pair[site + 1 :]}"
+
+            rate = f"k_{adaptor.lower()}"
+            if letter == "U" and ligand == "LR":
+                step(f"phosphorylate_{site + 1}_{here}", [here], [with_site("P")], "k_phos")
+            if letter == "P":
+                step(f"dephosphorylate_{site + 1}_{here}", [here], [with_site("U")], "k_dephos")
+                step(f"dock_{adaptor}_{here}", [adaptor, here], [with_site(held)], f"{rate}_on")
+            if letter == held:
+                step(f"undock_{adaptor}_{here}", [here], [adaptor, with_site("P")], f"{rate}_off")
+    holding = [f"{ligand}_{a}{b}" for ligand, a, b in forms if a == "G"]
+    exchange = ("times", "cell", "k_exchange", ("plus", *holding), "RAS_GDP")
+    exchange = ("divide", exchange, ("plus", "K_exchange", "RAS_GDP"))
+    reactions.append(reaction("exchange", ["RAS_GDP"], ["RAS_GTP"], exchange, holding))
+    step("hydrolysis", ["RAS_GTP"], ["RAS_GDP"], "k_hydrolysis")
+    notes = (
+        "A receptor binds EGF; with EGF bound its two docking sites are phosphorylated, each by itself. Site 1, "
+        "phosphorylated, binds GRB2 (with SOS), site 2 binds SHC1. Receptors with GRB2 activate RAS. R is the receptor "
+        "without EGF, LR with it; the two letters are the sites: U free, P phosphorylated, G with GRB2, S with SHC1. "
+        "The numbers are invented, of the magnitude of measured ones."
+    )
+    units = CONCENTRATION_UNITS.replace(
+        "    </listOfUnitDefinitions>",
+        """\
+      <unitDefinition id="umol_per_litre"><listOfUnits>
+        <unit kind="mole" exponent="1" scale="-6" multiplier="1"/>
+        <unit kind="litre" exponent="-1" scale="0" multiplier="1"/>
+      </listOfUnits></unitDefinition>
+    </listOfUnitDefinitions>""",
+    )
+    parameters = [
+        parameter(id, value, unit).replace(" value=", f' name="{name}" value=')
+        for id, (value, unit, name) in RECEPTOR_RATES.items()
+    ]
+    title = "Growth factor receptor with two docking sites"
+    return model("receptor", title, notes, units, [compartment()], pools, parameters, reactions)
+
+
+def scaffold(sites: int = 3) -> str:
+    """A network as BioNetGen generates it from rules: a scaffold with sites that bind partners, each by itself."""
+    words = ["".join(word) for word in product("UPB", repeat=sites)]
+    patterns = {}
+    for word in words:
+        inside = ",".join(
+            f"s{k + 1}~{'U' if x == 'U' else 'P'}" + (f"!{k + 1}" if x == "B" else "") for k, x in enumerate(word)
+        )
+        partners = "".join(f".Partner{k + 1}(s!{k + 1})" for k, x in enumerate(word) if x == "B")
+        patterns[word] = f"Scaffold({inside}){partners}"
+    number = {word: k for k, word in enumerate(words, 1)}
+    lines = [
+        "# A scaffold with independent sites, as rules of BioNetGen would generate it; written by data/make_models.py"
+    ]
+    lines += ["begin parameters"]
+    rates = [("k_kinase", 0.2), ("k_phosphatase", 0.1), ("k_bind", 0.05), ("k_unbind", 0.3)]
+    lines += [f"  {k} {name} {value}" for k, (name, value) in enumerate(rates, 1)]
+    lines += ["end parameters", "begin species"]
+    lines += [f"  {number[word]} {patterns[word]} {10 if word == 'U' * sites else 0}" for word in words]
+    lines += [f"  {len(words) + k} Partner{k}(s) {4 * k}" for k in range(1, sites + 1)]
+    lines += ["end species", "begin reactions"]
+    count = 0
+    for word in words:
+        for k, letter in enumerate(word):
+            for before, after, rate in (("U", "P", "k_kinase"), ("P", "U", "k_phosphatase")):
+                if letter == before:
+                    count += 1
+                    changed = number[word[:k] + after + word[k + 1 :]]
+                    lines.append(f"  {count} {number[word]} {changed} {rate}")
+            if letter == "P":
+                bound, partner = number[word[:k] + "B" + word[k + 1 :]], len(words) + k + 1
+                lines.append(f"  {count + 1} {number[word]},{partner} {bound} k_bind")
+                lines.append(f"  {count + 2} {bound} {number[word]},{partner} k_unbind")
+                count += 2
+    lines += ["end reactions", "begin groups"]
+    for k in range(sites):
+        members = ",".join(str(number[word]) for word in words if word[k] == "B")
+        lines.append(f"  {k + 1} Bound{k + 1} {members}")
+    return "\n".join([*lines, "end groups", ""])
 
 
 def sir_age_groups(groups: int = 3) -> str:
@@ -317,6 +451,21 @@ def concentration(id: str, value: float, name: str) -> str:
         f'<species id="{id}" name="{name}" compartment="cell" initialConcentration="{value}" '
         'hasOnlySubstanceUnits="false" boundaryCondition="false" constant="false"/>'
     )
+
+
+def identified(text: str, proteins: Sequence[str]) -> str:
+    """The species with what it is, or is made of, in UniProt."""
+    id = text.split('id="', 1)[1].split('"', 1)[0]
+    relation = "is" if len(proteins) == 1 else "hasPart"
+    items = "".join(f'<rdf:li rdf:resource="https://identifiers.org/uniprot:{UNIPROT[p]}"/>' for p in proteins)
+    about = (
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+        'xmlns:bqbiol="http://biomodels.net/biology-qualifiers/">'
+        f'<rdf:Description rdf:about="#meta_{id}"><bqbiol:{relation}><rdf:Bag>{items}</rdf:Bag></bqbiol:{relation}>'
+        "</rdf:Description></rdf:RDF>"
+    )
+    opened = text.replace(f'id="{id}"', f'id="{id}" metaid="meta_{id}"', 1).removesuffix("/>")
+    return f"{opened}>\n  <annotation>{about}</annotation>\n</species>"
 
 
 def parameter(id: str, value: float, units: str, *, constant: bool = True) -> str:

@@ -132,12 +132,14 @@ def test_committed_files_are_what_the_script_writes(data: Path) -> None:
     texts = script["small_models"]() | {f"multisite_{m}": script["multisite"](m) for m in (1, 2, 3, 4)}
     for name, text in texts.items():
         assert (data / f"{name}.xml").read_bytes() == text.encode(), f"{name}.xml: run make data"
+    for name, text in script["tutorial_models"]().items():
+        assert (data / name).read_bytes() == text.encode(), f"{name}: run make data"
     bundled = Path(sbmlump.__file__).parent / "data_models" / "multisite_3.xml"
     assert bundled.read_bytes() == texts["multisite_3"].encode()
 
 
 def test_files_are_valid_sbml_units_included(data: Path) -> None:
-    for path in sorted(data.glob("*.xml")):
+    for path in sorted(data.rglob("*.xml")):
         document = libsbml.readSBML(str(path))
         document.checkConsistency()
         assert [document.getError(i).getMessage() for i in range(document.getNumErrors())] == [], path.name

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,24 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(sbmlump._version.__file__).parent
 CODE = re.compile(r"[a-z]+(-[a-z]+)*(:[A-Z]+)?")
 MAKERS = {"Reason", "_fail", "MathProblem"}
-TEXT_SUFFIXES = {".cff", ".css", ".html", ".ipynb", ".js", ".md", ".py", ".svg", ".toml", ".txt", ".xml", ".yml", ""}
+TEXT_SUFFIXES = {
+    ".bib",
+    ".cff",
+    ".css",
+    ".html",
+    ".ipynb",
+    ".js",
+    ".json",
+    ".md",
+    ".py",
+    ".svg",
+    ".toml",
+    ".txt",
+    ".xml",
+    ".yaml",
+    ".yml",
+    "",
+}
 
 
 def codes_in(path: Path) -> Iterator[str]:
@@ -43,11 +62,44 @@ def test_every_code_is_documented() -> None:
 
 def test_versions_agree() -> None:
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert json.loads((ROOT / "codemeta.json").read_text(encoding="utf-8"))["version"] == __version__
+    assert f'set version = "{__version__}"' in (ROOT / "packaging/conda/meta.yaml").read_text(encoding="utf-8")
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_the_recipe_asks_for_what_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    recipe = (
+        (ROOT / "packaging/conda/meta.yaml")
+        .read_text(encoding="utf-8")
+        .partition("  run:\n")[2]
+        .partition("\ntest:")[0]
+    )
+    asked = {line.strip("- ").replace(" ", "") for line in recipe.splitlines() if line.startswith("    - ")}
+    assert asked == {"python>=3.11", *(each.replace(" ", "") for each in project["dependencies"])}
+
+
+def test_every_citation_of_the_paper_has_a_reference() -> None:
+    cited = set(re.findall(r"@([A-Za-z]+\d{4}\w*)", (ROOT / "paper/paper.md").read_text(encoding="utf-8")))
+    listed = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "paper/paper.bib").read_text(encoding="utf-8"), re.MULTILINE))
+    assert cited == listed
+
+
+def test_every_page_of_the_site_can_be_found() -> None:
+    """Each is in a table of contents."""
+    docs = ROOT / "docs"
+    named: set[Path] = {docs / "index.md"}
+    for page in docs.rglob("*.md"):
+        for tree in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            entries = [line for line in tree.splitlines() if line and not line.startswith(":")]
+            named |= {(page.parent / f"{entry}.md").resolve() for entry in entries}
+    assert sorted(set(docs.rglob("*.md")) - named) == []
+
+
 def own_texts() -> list[Path]:
-    folders = [ROOT / name for name in ("benchmarks", "data", "docs", "reports", "tests")] + [PACKAGE]
+    folders = [ROOT / name for name in ("benchmarks", "data", "docs", "packaging", "paper", "reports", "tests")] + [
+        PACKAGE
+    ]
     paths = [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
     paths += [path for path in ROOT.iterdir() if path.is_file()]
     return [path for path in paths if path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts]
