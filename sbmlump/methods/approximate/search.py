@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics import StateReset, StepControl, compiled
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, largest_values, relative_error
-from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
-from sbmlump.dynamics.solve import MAX_DENSE, piecewise
+from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance, piecewise
+from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.vector_field import (
     PRODUCT,
     Budget,
@@ -475,7 +475,7 @@ def measured_errors(
         return np.asarray(now > give_up)
 
     most = sample.most_steps(relative, SEARCH.steps, SEARCH.least_steps, SEARCH.patience)
-    tolerances = StepControl(relative, 1e-2 * relative * magnitude, most)
+    tolerances = StepControl(relative, 1e-2 * relative * magnitude, most, sample.stops)
     resets = reduced_resets(sample, maps, constants[rows], rows)
 
     def segment(x: Array, grid: Array, alive: Indices, observe: Observer | None) -> Runs:

@@ -272,7 +272,7 @@ class Descent:
             return np.asarray(bad)
 
         most = TRAINING.most_steps if steps is None else steps
-        tolerances = StepControl(TRAINING.accuracy, TRAINING.floor * magnitude, most)
+        tolerances = StepControl(TRAINING.accuracy, TRAINING.floor * magnitude, most, self.search.training.stops)
         runs = advance(field, starts, self.times, None, tolerances, watch, self.search.budget)
         paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
         finite = np.isfinite(paths).all(axis=3)
