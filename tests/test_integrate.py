@@ -23,6 +23,7 @@ from sbmlump.dynamics import (
     advance,
     advance_large,
     backward_large,
+    between_stops,
     choose_time_span,
     exponentials,
     field_of,
@@ -146,6 +147,51 @@ def test_time_is_a_component() -> None:
     assert field.timed
     runs = integrate(field, np.array([[0.0, 0.0]]), np.array([0.0, 1.0, 3.0]))
     assert runs.states[0, :, 0] == pytest.approx([0.0, 1.0, 9.0], abs=1e-6)
+
+
+def pulsed(begin: float, length: float, height: float) -> VectorField:
+    """y' = −y + a pulse of time."""
+    g = Graph()
+    y, t = g.symbol("y"), g.time()
+    inside = g.call("and", [g.call("gt", [t, g.decimal(begin)]), g.call("lt", [t, g.decimal(begin + length)])])
+    pulse = g.piecewise([(g.decimal(height), inside)], g.number(0))
+    return field_of(g, [g.sub(pulse, y)], ("y",), {})
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_short_pulse_is_not_stepped_over(large: bool) -> None:
+    begin, length, height = 50.0, 1e-3, 1e4
+    field = pulsed(begin, length, height)
+    times = np.array([0.0, 10.0, 49.0, begin, begin + 0.5 * length, begin + length, 51.0, 60.0])
+    stops = (begin, begin + length)
+    start = np.array([[1.0, 0.0], [2.0, 0.0]])
+    control = StepControl(1e-9, np.array([1e-12, 1e-9]), stops=stops)
+    if large:
+        runs = between_stops(
+            lambda x, grid, alive, _: advance_large(field, x, grid, alive, control), start, times, stops
+        )
+    else:
+        runs = integrate(field, start, times, tolerances=control)
+    since = np.clip(times - begin, 0.0, length)
+    given = height * (1 - np.exp(-since)) * np.exp(-np.clip(times - begin - length, 0.0, None))
+    exact = start[:, :1] * np.exp(-times) + given
+    np.testing.assert_allclose(runs.states[:, :, 0], exact, rtol=2e-7, atol=1e-9)
+    np.testing.assert_allclose(runs.states[:, :, 1], np.broadcast_to(times, (2, len(times))), rtol=1e-11)
+    missed = integrate(field, start, times, tolerances=StepControl(1e-9, np.array([1e-12, 1e-9])))
+    assert (missed.states[:, -1, 0] < 1e-3 * exact[:, -1]).all()  # what a long step passes over
+
+
+def test_an_observer_sees_every_output_beside_stops() -> None:
+    times = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    seen: list[tuple[int, int]] = []
+
+    def observer(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        seen.extend(zip(places.tolist(), index.tolist(), strict=True))
+        return np.zeros(len(places), dtype=np.bool_)
+
+    control = StepControl(1e-7, 1e-10, stops=(1.5, 2.0))
+    advance(pulsed(1.5, 0.5, 3.0), np.zeros((2, 2)), times, None, control, observer)
+    assert sorted(set(seen)) == [(run, index) for run in range(2) for index in range(1, 5)]
 
 
 def test_jumps() -> None:

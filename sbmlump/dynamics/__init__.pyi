@@ -20,6 +20,7 @@ from .multistep import backward_large as backward_large
 from .rosenbrock import Runs as Runs
 from .rosenbrock import StepControl as StepControl
 from .rosenbrock import advance as advance
+from .rosenbrock import between_stops as between_stops
 from .solve import StateReset as StateReset
 from .solve import adjoints as adjoints
 from .solve import exponentials as exponentials

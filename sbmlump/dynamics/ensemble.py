@@ -171,6 +171,10 @@ class ReductionProblem:
             return self._plain
         return field_of(self.system.graph, self.rhs(), self.names, self.system.constant_values, free)
 
+    def stops(self, until: float) -> tuple[float, ...]:
+        """Times up to ``until`` at which the right-hand side changes by itself, ascending; none of very many."""
+        return stops_of(self.system, until) if self._plain.timed else ()
+
     def resets(self, until: float, timed: bool, free: Mapping[str, Array] | None = None) -> list[StateReset]:
         """What the events do up to ``until``, in order of time."""
         graph = self.system.graph
@@ -453,6 +457,11 @@ class TrajectorySettings:
         Of the largest state: smaller ones are integrated as if they were as large as that.
     ensemble_steps : int
         Most steps of a run of an ensemble.
+    most_stops : int
+        Times at which the right-hand side jumps: each costs a start of the integrator and some output times. Beyond,
+        a model switches as fast as others oscillate, and the integrator finds its way by its steps.
+    after_stops : tuple of float
+        Output times after each, as parts of the time to the next one: what it sets off may be short.
     patience : float
         Times the steps of the nominal run: perturbed initial values that need more are dropped where that is allowed,
         since a few of them would cost as much as all others.
@@ -470,6 +479,8 @@ class TrajectorySettings:
     absolute_tolerance: float = 1e-9
     small: float = 1e-6
     ensemble_steps: int = 20_000
+    most_stops: int = 100
+    after_stops: tuple[float, ...] = (0.001, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75)
     patience: float = 10.0
     least_steps: int = 2_000
 
@@ -553,12 +564,21 @@ def timed_problem(system: OdeSystem) -> ReductionProblem | None:
 # -- trajectories ----------------------------------------------------------------------------------
 
 
-def time_grid(until: float, points: int = 80) -> Array:
-    """0 and the union of logarithmic and uniform times up to ``until``."""
+def time_grid(until: float, points: int = 80, stops: Sequence[float] = ()) -> Array:
+    """0 and the union of logarithmic and uniform times up to ``until``; ``stops``, and times after each of them."""
     logarithmic = np.geomspace(until * 10.0**-TRAJECTORIES.decades, until, points)
-    times = np.unique(np.concatenate([logarithmic, np.linspace(0.0, until, points + 1)]))
+    inside = np.array([stop for stop in stops if 0 < stop < until])
+    gaps = np.diff(np.append(inside, until))
+    after = inside[:, None] + gaps[:, None] * np.array(TRAJECTORIES.after_stops)
+    times = np.unique(np.concatenate([logarithmic, np.linspace(0.0, until, points + 1), inside, after.ravel()]))
     keep = np.concatenate([[True], np.diff(times) > 1e-9 * until])
     return np.asarray(times[keep])
+
+
+def stops_of(system: OdeSystem, until: float) -> tuple[float, ...]:
+    """Times in (0, ``until``) at which a right-hand side changes by itself, ascending; none of very many."""
+    found = time_switches(system).until(until)
+    return found if len(found) <= TRAJECTORIES.most_stops else ()
 
 
 def trajectories(
@@ -610,8 +630,9 @@ def trajectories(
     absolute = np.concatenate([1e-4 * relative * scale, [1e-9]]) if vector_field.timed else 1e-4 * relative * scale
     problem = timed_problem(system)
     resets = [] if problem is None else problem.resets(float(times[-1]), vector_field.timed, constants)
+    stops = stops_of(system, float(times[-1])) if vector_field.timed else ()
     with np.errstate(all="ignore"):
-        tolerances = StepControl(relative, absolute, steps)
+        tolerances = StepControl(relative, absolute, steps, stops)
         runs = integrate(
             vector_field,
             at_time_zero(starts, vector_field.timed),
@@ -834,6 +855,8 @@ class Sample:
         Largest magnitude of each state over all runs, at least 10⁻¹² of the
         largest of all states (see :class:`TrajectorySettings`); 1 where a state is always zero.
     resets : tuple of StateReset
+    stops : tuple of float
+        Times at which the right-hand side is discontinuous, or a short pulse begins (see :class:`StepControl`).
     numbers : ndarray of int (r,)
         Numbers of the runs in the vector field.
     steps : int
@@ -856,6 +879,7 @@ class Sample:
     relative: float = TRAJECTORIES.relative_tolerance
     varied: Mapping[str, Array] = field(default_factory=dict)
     dropped: int = 0
+    stops: tuple[float, ...] = ()
 
     @property
     def starts(self) -> Array:
@@ -942,12 +966,13 @@ def run_ensemble(
     WorkLimitError
         If there is a budget and it is exhausted.
     """
-    times = time_grid(until, 100)
+    stops = problem.stops(until)
+    times = time_grid(until, 100, stops)
     free = _perturbed_constants(problem, ensembles, seed)
     vector_field = problem.vector_field(free)
     resets = tuple(problem.resets(until, vector_field.timed, free))
     likely = likely_sizes(vector_field, at_time_zero(problem.start[None], vector_field.timed)[0])[: problem.size]
-    first = _simulate(vector_field, problem.start[None, :], times, resets, np.array([0]), budget, likely)
+    first = _simulate(vector_field, problem.start[None, :], times, resets, np.array([0]), budget, likely, stops=stops)
     _check(problem, first.why, first.reached, until, "from the initial values of the file")
     nominal = first.states[:, :, : problem.size]
     size = np.abs(nominal[0]).max(axis=0)
@@ -966,7 +991,7 @@ def run_ensemble(
     most = TRAJECTORIES.ensemble_steps
     if droppable and first.steps:
         most = int(min(most, max(TRAJECTORIES.least_steps, TRAJECTORIES.patience * first.steps)))
-    others = _simulate(vector_field, everything[1:], times, resets, np.arange(1, count), budget, size, most)
+    others = _simulate(vector_field, everything[1:], times, resets, np.arange(1, count), budget, size, most, stops)
     states = np.concatenate([first.states, others.states])[:, :, : problem.size]
     good = np.concatenate([[True], others.complete]) & np.isfinite(states).all(axis=(1, 2))
     if int((~good).sum()) > droppable * (count - 1):
@@ -986,7 +1011,9 @@ def run_ensemble(
         own = states[part], numbers[part]
         whole = own if not dropped else (own[0][kept], own[1][kept])
         samples.append(
-            Sample(vector_field, times, whole[0], scale, resets, whole[1], steps, varied=free, dropped=dropped)
+            Sample(
+                vector_field, times, whole[0], scale, resets, whole[1], steps, varied=free, dropped=dropped, stops=stops
+            )
         )
     return tuple(samples)
 
@@ -1000,13 +1027,14 @@ def _simulate(
     budget: Budget | None,
     size: Array,
     steps: int = TRAJECTORIES.ensemble_steps,
+    stops: tuple[float, ...] = (),
 ) -> Runs:
     starts = at_time_zero(starts, vector_field.timed)
     # each state counts by its own size: of 1e7 molecules of one kind nothing follows for the accuracy of another
     absolute = TRAJECTORIES.absolute_tolerance * np.maximum(size, max(TRAJECTORIES.small * float(size.max()), 1e-30))
     if vector_field.timed:
         absolute = np.append(absolute, TRAJECTORIES.absolute_tolerance * times[-1])
-    tolerances = StepControl(TRAJECTORIES.relative_tolerance, absolute, steps)
+    tolerances = StepControl(TRAJECTORIES.relative_tolerance, absolute, steps, stops)
     return integrate(vector_field, starts, times, resets=resets, run=numbers, tolerances=tolerances, budget=budget)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.multistep import SolvedRun, solve_cvode, solve_lsoda
-from sbmlump.dynamics.rosenbrock import StepControl
+from sbmlump.dynamics.rosenbrock import ROSENBROCK, StepControl
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.system import Event, OdeSystem
@@ -58,13 +58,10 @@ class EventSettings:
         Executions at one time: more are a cascade that does not end.
     most_pieces : int
         Starts of the solver in one run.
-    skip : float
-        Of a time: how far after a discontinuity of the right-hand side a run begins anew.
     """
 
     most_at_once: int = 10_000
     most_pieces: int = 20_000
-    skip: float = 1e-12
 
 
 EVENTS: Final = EventSettings()
@@ -317,7 +314,7 @@ def single_run(
     until = float(grid[-1])
     if not len(initial):
         return SingleRun(np.empty((len(grid), 0)), until)
-    skip = EVENTS.skip
+    skip = ROSENBROCK.skip
     stops = [stop for stop in stops if skip * until < stop < until * (1 - skip)]
     queue = EventQueue(system) if system.events else None
     run = SingleRun(None, 0.0)

@@ -11,8 +11,8 @@ the method RODAS of order 4(3), stiffly accurate and L-stable, with its continuo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ from sbmlump.model.sparse import ranges
 if TYPE_CHECKING:
     from sbmlump.dynamics.kernels import Tables
 
-__all__ = ["BatchField", "Observer", "Runs", "StepControl", "advance"]
+__all__ = ["BatchField", "Observer", "Runs", "StepControl", "advance", "between_stops", "piecewise"]
 
 
 Array = NDArray[np.float64]
@@ -101,6 +101,8 @@ class RosenbrockSettings:
         Of the time span: a step that would be shorter has failed.
     rounding : float
         Of the time: likewise.
+    skip : float
+        Of a time: how far after a discontinuity of the right-hand side a run begins anew, and ends before it.
     parts : int
         An observer of compiled runs is asked after each of so many parts of the outputs: what is followed in vain is a
         part at most, and a question costs as much as some steps.
@@ -118,6 +120,7 @@ class RosenbrockSettings:
     retreat: float = 0.1
     least: float = 1e-20
     rounding: float = 4e-16
+    skip: float = 1e-12
     parts: int = 16
     operations: float = 5e8
     squares: int = 8
@@ -151,12 +154,15 @@ class BatchField(Protocol):
 class StepControl:
     """Error control and caps of an integration.
 
-    ``absolute`` is one number or one a component, (n,); ``steps`` counts accepted and rejected ones of a run.
+    ``absolute`` is one number or one a component, (n,); ``steps`` counts accepted and rejected ones of a run, between
+    two of the ``stops`` where there are any: times at which a right-hand side with a clock is discontinuous, or where a
+    short pulse begins that a long step would pass over; the integration begins anew there.
     """
 
     relative: float = 1e-7
     absolute: float | Array = 1e-12
     steps: int = 20_000
+    stops: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +230,7 @@ def advance(
         Increasing; the first is the time of ``initial``.
     run : array of int (r,), optional
         What the field is told of each; 0 … r − 1 by default.
-    tolerances : Tolerances
+    tolerances : StepControl
     observer : callable, optional
         Asked at every output which runs are to be given up.
     budget : Budget, optional
@@ -235,14 +241,33 @@ def advance(
     WorkLimitError
         If there is a budget and its limit has been passed.
     """
+    numbers = np.arange(len(initial)) if run is None else run
+    control = tolerances or StepControl()
+    if not (control.stops and vector_field.timed):
+        return _advance(vector_field, initial, times, numbers, control, observer, budget)
+    plain = replace(control, stops=())
+
+    def segment(x: Array, grid: Array, alive: Indices, watch: Observer | None) -> Runs:
+        return _advance(vector_field, x, grid, numbers[alive], plain, watch, budget)
+
+    return between_stops(segment, initial, times, control.stops, observer)
+
+
+def _advance(
+    vector_field: BatchField,
+    initial: Array,
+    times: Array,
+    run: Indices,
+    tolerances: StepControl,
+    observer: Observer | None,
+    budget: Budget | None,
+) -> Runs:
     tables = tables_of(vector_field)
     r, n = initial.shape
     states = np.full((r, len(times), n), np.nan)
     states[:, 0] = initial
     reached = np.full(r, float(times[0]))
     why: list[str | None] = [None] * r
-    run = np.arange(r) if run is None else run
-    tolerances = tolerances or StepControl()
     f = vector_field.rates(initial, run)
     h = _first_steps(initial, f, times, tolerances)
     good = np.asarray(np.isfinite(f).all(axis=1))
@@ -274,6 +299,116 @@ def advance(
         _round(vector_field, batch, times, tolerances, states, reached, observer, why)
         _retire(batch, times, tolerances, reached, why)
     return Runs(times, states, reached, tuple(why), steps)
+
+
+Segment = Callable[[Array, Array, NDArray[np.int64], Observer | None], Runs]
+"""Initial states, times, numbers of the runs and their observer, to an integration without resets."""
+
+
+def piecewise(
+    segment: Segment,
+    initial: Array,
+    times: Array,
+    stops: Sequence[float],
+    after: Callable[[int, Array, NDArray[np.int64]], Array],
+    observer: Observer | None = None,
+) -> Runs:
+    """Integrate from state reset to state reset.
+
+    Parameters
+    ----------
+    segment : callable
+        See :data:`Segment`.
+    initial : array (r, n)
+    times : array (m,)
+    stops : sequence of float
+        Times of the resets within ``times``, ascending.
+    after : callable (number of the reset, states, runs) → states
+        The states after a reset.
+    observer : callable, optional
+        As of :func:`sbmlump.dynamics.rosenbrock.advance`, for the whole of the runs; at a reset it sees the states
+        after it.
+    """
+    if not len(stops):
+        return segment(initial, times, np.arange(len(initial)), observer)
+    r, n = initial.shape
+    states = np.full((r, len(times), n), np.nan)
+    states[:, 0] = initial
+    reached = np.full(r, float(times[0]))
+    why: list[str | None] = [None] * r
+    alive = np.arange(r)
+    x, now = initial, float(times[0])
+    steps = 0
+    for number, end in enumerate([*stops, float(times[-1])]):
+        resets = number < len(stops)
+        wanted = np.flatnonzero((times > now) & ((times < end) if resets else (times <= end)))
+        grid = np.concatenate([[now], times[wanted], [end] if not len(wanted) or times[wanted[-1]] < end else []])
+        if end > now:
+            part = segment(x, grid, alive, None if observer is None else _of_part(observer, alive, wanted))
+            states[alive[:, None], wanted[None, :]] = part.states[:, 1 : 1 + len(wanted)]
+            reached[alive] = part.reached
+            steps += part.steps
+            for place, reason in zip(alive.tolist(), part.why, strict=True):
+                why[place] = reason
+            x = part.states[part.complete, -1]
+            alive = alive[part.complete]
+        now = end
+        if resets:
+            x = after(number, x, alive)
+            at = np.flatnonzero(times == end)
+            states[alive[:, None], at[None, :]] = x[:, None, :]
+            if observer is not None and len(at) and len(alive):
+                observer(alive, np.full(len(alive), at[0]), x)
+    return Runs(times, states, reached, tuple(why), steps)
+
+
+def _of_part(observer: Observer, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Observer:
+    """``observer`` for the runs and output times of one segment; its end is no output time where a reset follows."""
+
+    def observe(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+        inside = index - 1 < len(wanted)
+        bad = np.zeros(len(places), dtype=np.bool_)
+        if inside.any():
+            bad[inside] = observer(alive[places[inside]], wanted[index[inside] - 1], values[inside])
+        return bad
+
+    return observe
+
+
+def between_stops(
+    segment: Segment, initial: Array, times: Array, stops: Sequence[float], observer: Observer | None = None
+) -> Runs:
+    """Integrate a field with a clock from stop to stop, each piece from just after one to just before the next.
+
+    On the stop itself the right-hand side is still that of before, and a step that ends there may be rounded beyond it.
+
+    Parameters
+    ----------
+    segment : callable
+        See :data:`Segment`.
+    initial : array (r, n)
+        The last component is the clock.
+    times : array (m,)
+    stops : sequence of float
+        Times at which the right-hand side is discontinuous, ascending.
+    observer : callable, optional
+    """
+    skip = ROSENBROCK.skip
+    known = np.asarray(stops, dtype=np.float64)
+
+    def at_stop(time: float) -> bool:
+        return bool((np.abs(known - time) <= skip * abs(time)).any())
+
+    def apart(x: Array, grid: Array, alive: Indices, watch: Observer | None) -> Runs:
+        moved = grid.copy()
+        moved[0] += skip * moved[0] if at_stop(moved[0]) else 0.0
+        moved[-1] -= skip * moved[-1] if at_stop(moved[-1]) else 0.0
+        begin = x.copy()
+        begin[:, -1] = moved[0]
+        return segment(begin, moved, alive, watch)
+
+    inside = [stop for stop in known.tolist() if times[0] < stop < times[-1] and not stop >= times[-1] * (1 - 4 * skip)]
+    return piecewise(apart, initial, times, inside, lambda _, x, __: x, observer)
 
 
 class _Journey:

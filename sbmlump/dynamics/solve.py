@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.multistep import advance_large, backward_large
-from sbmlump.dynamics.rosenbrock import Observer, Runs, StepControl, advance
+from sbmlump.dynamics.rosenbrock import Observer, Runs, StepControl, advance, between_stops, piecewise
 from sbmlump.dynamics.vector_field import Budget, VectorField
 
-__all__ = ["MAX_DENSE", "StateReset", "integrate", "piecewise", "adjoints", "exponentials", "propagators", "sweep_back"]
+__all__ = ["MAX_DENSE", "StateReset", "integrate", "adjoints", "exponentials", "propagators", "sweep_back"]
 
 
 Array = NDArray[np.float64]
@@ -68,86 +68,19 @@ def integrate(
     def segment(x: Array, grid: Array, alive: NDArray[np.int64], _: Observer | None) -> Runs:
         if vector_field.size <= MAX_DENSE:
             return advance(vector_field, x, grid, numbers[alive], tolerances, None, budget)
-        return advance_large(vector_field, x, grid, numbers[alive], tolerances, budget)
+        if not (tolerances.stops and vector_field.timed):
+            return advance_large(vector_field, x, grid, numbers[alive], tolerances, budget)
+        return between_stops(
+            lambda y, times, left, _: advance_large(vector_field, y, times, numbers[alive][left], tolerances, budget),
+            x,
+            grid,
+            tolerances.stops,
+        )
 
     def after(i: int, x: Array, alive: NDArray[np.int64]) -> Array:
         return inside[i].new_state.rates(x, numbers[alive])
 
     return piecewise(segment, initial, times, [reset.time for reset in inside], after)
-
-
-Segment = Callable[[Array, Array, NDArray[np.int64], Observer | None], Runs]
-"""Initial states, times, numbers of the runs and their observer, to an integration without resets."""
-
-
-def piecewise(
-    segment: Segment,
-    initial: Array,
-    times: Array,
-    stops: Sequence[float],
-    after: Callable[[int, Array, NDArray[np.int64]], Array],
-    observer: Observer | None = None,
-) -> Runs:
-    """Integrate from state reset to state reset.
-
-    Parameters
-    ----------
-    segment : callable
-        See :data:`Segment`.
-    initial : array (r, n)
-    times : array (m,)
-    stops : sequence of float
-        Times of the resets within ``times``, ascending.
-    after : callable (number of the reset, states, runs) → states
-        The states after a reset.
-    observer : callable, optional
-        As of :func:`sbmlump.dynamics.rosenbrock.advance`, for the whole of the runs; at a reset it sees the states
-        after it.
-    """
-    if not len(stops):
-        return segment(initial, times, np.arange(len(initial)), observer)
-    r, n = initial.shape
-    states = np.full((r, len(times), n), np.nan)
-    states[:, 0] = initial
-    reached = np.full(r, float(times[0]))
-    why: list[str | None] = [None] * r
-    alive = np.arange(r)
-    x, now = initial, float(times[0])
-    steps = 0
-    for number, end in enumerate([*stops, float(times[-1])]):
-        resets = number < len(stops)
-        wanted = np.flatnonzero((times > now) & ((times < end) if resets else (times <= end)))
-        grid = np.concatenate([[now], times[wanted], [end] if not len(wanted) or times[wanted[-1]] < end else []])
-        if end > now:
-            part = segment(x, grid, alive, None if observer is None else _of_part(observer, alive, wanted))
-            states[alive[:, None], wanted[None, :]] = part.states[:, 1 : 1 + len(wanted)]
-            reached[alive] = part.reached
-            steps += part.steps
-            for place, reason in zip(alive.tolist(), part.why, strict=True):
-                why[place] = reason
-            x = part.states[part.complete, -1]
-            alive = alive[part.complete]
-        now = end
-        if resets:
-            x = after(number, x, alive)
-            at = np.flatnonzero(times == end)
-            states[alive[:, None], at[None, :]] = x[:, None, :]
-            if observer is not None and len(at) and len(alive):
-                observer(alive, np.full(len(alive), at[0]), x)
-    return Runs(times, states, reached, tuple(why), steps)
-
-
-def _of_part(observer: Observer, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Observer:
-    """``observer`` for the runs and output times of one segment; its end is no output time where a reset follows."""
-
-    def observe(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
-        inside = index - 1 < len(wanted)
-        bad = np.zeros(len(places), dtype=np.bool_)
-        if inside.any():
-            bad[inside] = observer(alive[places[inside]], wanted[index[inside] - 1], values[inside])
-        return bad
-
-    return observe
 
 
 # -- Adjoints: how much a disturbance --------------------------------------------------------------

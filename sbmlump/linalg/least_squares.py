@@ -29,12 +29,16 @@ class DampingSettings:
         Dampings of a step: they are simulated side by side, and a dozen costs little more than one.
     most_rank : int
         Directions that move freely at the smallest damping.
+    felt : float
+        Of the largest column: smaller ones do not count for the median, so that unknowns without any effect, be they the
+        most, do not decide how far the others may go.
     rounding : float
         Squares of singular values below this part of the largest are rounding.
     """
 
     count: int = 12
     most_rank: int = 250
+    felt: float = 1e-3
     rounding: float = 1e-14
 
 
@@ -44,7 +48,8 @@ DAMPING: Final = DampingSettings()
 def damped_steps(jacobian: Array, residual: Array, settings: DampingSettings = DAMPING) -> Array:
     """Changes of the unknowns, the most damped first.
 
-    Unknowns are measured in units of (‖column‖² + median²)^½, so that those with hardly any effect do not run away. The
+    Unknowns are measured in units of (‖column‖² + median²)^½, the median of those that are felt, so that unknowns with
+    hardly any effect do not run away. The
     damping is the square of a singular value of the scaled matrix: so many directions move freely.
 
     Parameters
@@ -64,10 +69,10 @@ def damped_steps(jacobian: Array, residual: Array, settings: DampingSettings = D
         If the decomposition does not converge.
     """
     sizes = np.linalg.norm(jacobian, axis=0)
-    seen = sizes[sizes > 0]
-    if not len(seen):
+    largest = float(sizes.max(initial=0.0))
+    if not largest > 0:
         return np.empty((0, jacobian.shape[1]))
-    units = np.sqrt(sizes**2 + float(np.median(seen)) ** 2)
+    units = np.sqrt(sizes**2 + float(np.median(sizes[sizes > settings.felt * largest])) ** 2)
     scaled = jacobian / units
     wide = len(scaled) < scaled.shape[1]
     values, vectors = np.linalg.eigh(scaled @ scaled.T if wide else scaled.T @ scaled)

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 
 from sbmlump.dynamics import Budget, Runs, Sample, StepControl, advance, exponentials, integrate
-from sbmlump.dynamics.rosenbrock import Observer
-from sbmlump.dynamics.solve import piecewise, sweep_back
+from sbmlump.dynamics.rosenbrock import Observer, piecewise
+from sbmlump.dynamics.solve import sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT
 
 __all__ = [
@@ -723,7 +723,7 @@ class ClosureTraining:
         if library.timed:
             absolute[-1] *= library.until
         most = runs.sample.most_steps(relative, self.settings.steps, self.settings.least_steps, self.settings.patience)
-        control = StepControl(relative, absolute, most)
+        control = StepControl(relative, absolute, most, runs.sample.stops)
 
         def segment(x: Array, grid: Array, alive: Indices, watch: Observer | None) -> Runs:
             with np.errstate(all="ignore"):

@@ -479,6 +479,8 @@ class Job:
         found = self._smallest_within(wanted, least, most)
         if found.best is None:
             raise LimitError(Reason("no-reduction", self._nothing(most, found.used_up)))
+        if not found.accepted and o.max_size is None:  # nothing of it is given away: the fresh runs would tell nothing
+            raise UnreachableError(self._why(wanted, most, exact, found))
         # whatever a search believes: what is given away has passed on the fresh runs
         decided = self._last().decided(found.best)
         found = replace(found, best=decided, accepted=found.accepted and decided.keeps(wanted))

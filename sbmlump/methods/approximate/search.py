@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics import StateReset, StepControl, compiled
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, largest_values, relative_error
-from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance
-from sbmlump.dynamics.solve import MAX_DENSE, piecewise
+from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance, piecewise
+from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.vector_field import (
     PRODUCT,
     Budget,
@@ -352,6 +352,9 @@ class SearchSettings:
         Candidates that the first round, on the nominal run, leaves over.
     second : int
         Candidates that the second round leaves over.
+    far : float
+        Times the wanted error: where all candidates of a size are farther away on the runs of a round, they are not
+        followed on more, and refinement would not bring them there.
     many_states : int
         From that size on fewer candidates are left over: a step grows with the cube of the size, and the
         variants of a large size differ little.
@@ -373,8 +376,9 @@ class SearchSettings:
     accuracy: float = 1e-3
     give_up: float = 1.0
     few_runs: int = 4
-    first: int = 30
-    second: int = 8
+    first: int = 16
+    second: int = 4
+    far: float = 10.0
     many_states: int = 20
     fewer: int = 4
     large_times: int = 50
@@ -475,7 +479,7 @@ def measured_errors(
         return np.asarray(now > give_up)
 
     most = sample.most_steps(relative, SEARCH.steps, SEARCH.least_steps, SEARCH.patience)
-    tolerances = StepControl(relative, 1e-2 * relative * magnitude, most)
+    tolerances = StepControl(relative, 1e-2 * relative * magnitude, most, sample.stops)
     resets = reduced_resets(sample, maps, constants[rows], rows)
 
     def segment(x: Array, grid: Array, alive: Indices, observe: Observer | None) -> Runs:
@@ -523,6 +527,7 @@ class Search:
         self.problem = problem
         self.budget = Budget() if budget is None else budget
         self._progress = progress
+        self._wanted = wanted
         self._relative = (
             SEARCH.relative_tolerance
             if wanted is None
@@ -623,11 +628,15 @@ class Search:
         return other
 
     def ranked(self, size: int) -> list[Ranked]:
-        """The best candidates with ``size`` states, the best first, with their errors over all training runs."""
+        """The best candidates with ``size`` states, the best first, with their errors over all training runs.
+
+        Of a size whose candidates are all far from what is wanted, with the errors on the runs that showed it.
+        """
         if size not in self._ranked:
             self._progress(f"comparing reductions to {size} states")
-            self._coarse[size] = self._first_round(self.candidates(size))
-            self._ranked[size] = self._rank(self._coarse[size])
+            first = self._first_round(self.candidates(size))
+            self._coarse[size] = [one.map for one in first]
+            self._ranked[size] = first if self._far(first) else self._rank(self._coarse[size])
         return self._ranked[size]
 
     def entrants(self, size: int, count: int) -> list[Affine]:
@@ -664,16 +673,21 @@ class Search:
             self.problem, self.readout, self.training, maps, self.constants, rows, give_up, accuracy, self.budget
         )
 
-    def _first_round(self, maps: list[Affine]) -> list[Affine]:
+    def _far(self, found: list[Ranked]) -> bool:
+        """Whether the best one is too far from the wanted error to be of use."""
+        return bool(found) and self._wanted is not None and found[0].worst > SEARCH.far * self._wanted
+
+    def _first_round(self, maps: list[Affine]) -> list[Ranked]:
         """The better ones on the nominal run, coarsely."""
         return self._best(maps, np.arange(1), SEARCH.first // self._share(maps))
 
     def _rank(self, maps: list[Affine]) -> list[Ranked]:
         """What the first round left over: the better ones on a few runs, the best ones on all."""
         r = len(self.training.states)
-        maps = self._best(maps, np.arange(min(SEARCH.few_runs, r)), SEARCH.second // self._share(maps))
-        if not maps:
-            return []
+        few = self._best(maps, np.arange(min(SEARCH.few_runs, r)), SEARCH.second // self._share(maps))
+        if not few or self._far(few):
+            return few
+        maps = [one.map for one in few]
         errors = self.errors(maps, np.arange(r))
         full = [Ranked(one, row) for one, row in zip(maps, errors, strict=True)]
         return sorted((one for one in full if np.isfinite(one.worst)), key=lambda one: one.worst)
@@ -683,12 +697,13 @@ class Search:
         """By how much fewer candidates of this size are left over."""
         return 1 if not maps or maps[0].size <= SEARCH.many_states else SEARCH.fewer
 
-    def _best(self, maps: list[Affine], rows: NDArray[np.int64], count: int) -> list[Affine]:
+    def _best(self, maps: list[Affine], rows: NDArray[np.int64], count: int) -> list[Ranked]:
         """The ``count`` candidates with the smallest worst errors on some runs; none that does not come through."""
         if not maps:
             return []
-        worst = self.errors(maps, rows, relative=max(self._relative, SEARCH.coarse)).max(axis=1)
-        return [maps[i] for i in np.argsort(worst, kind="stable")[:count].tolist() if np.isfinite(worst[i])]
+        errors = self.errors(maps, rows, relative=max(self._relative, SEARCH.coarse))
+        order = np.argsort(errors.max(axis=1), kind="stable")[:count].tolist()
+        return [Ranked(maps[i], errors[i]) for i in order if np.isfinite(errors[i].max())]
 
 
 # -- The search for the smallest size that is accurate enough --------------------------------------

@@ -120,6 +120,12 @@ class TrainingSettings:
         Of the progress of the best damping: a larger damping is taken where it makes all but so much of it.
     least_points : int
         Output times that all runs have to reach.
+    sifting_runs : int
+        Once all runs get through, the dampings of a step are tried on so many runs first, those that are farthest off.
+    sifted : int
+        Dampings that are then tried on all runs.
+    worth_sifting : float
+        From so many times as many runs on: with fewer it would cost as much as it saves.
     look_back : int
         Steps over which progress is judged.
     idle : int
@@ -157,6 +163,9 @@ class TrainingSettings:
     first_length: float = 0.3
     alike: float = 0.1
     least_points: int = 3
+    sifting_runs: int = 6
+    sifted: int = 2
+    worth_sifting: float = 3.0
     look_back: int = 3
     idle: int = 3
     sharpness: float = 4.0
@@ -250,14 +259,25 @@ class Descent:
 
     # -- simulation --------------------------------------------------------------------------------
 
-    def states_of(self, maps: Sequence[Affine], give_up: Array | None = None, steps: int | None = None) -> list[Trial]:
-        """Simulate candidates side by side; runs that are off by more than ``give_up`` are not followed further."""
+    def states_of(
+        self,
+        maps: Sequence[Affine],
+        give_up: Array | None = None,
+        steps: int | None = None,
+        rows: Indices | None = None,
+    ) -> list[Trial]:
+        """Simulate candidates side by side; runs that are off by more than ``give_up`` are not followed further.
+
+        With ``rows``, from these of the runs alone.
+        """
         if not maps:
             return []
-        r, p = len(self.rows), self.pinned.shape[0]
+        rows = np.arange(len(self.rows)) if rows is None else rows
+        r, p = len(rows), self.pinned.shape[0]
         limits = np.full(len(maps), TRAINING.give_up) if give_up is None else give_up
-        field = lifted_field(self.field, maps, self.constants, self.numbers)
-        starts = np.concatenate([self.states[:, 0] @ m.matrix.T for m in maps])
+        field = lifted_field(self.field, maps, self.constants[rows], self.numbers[rows])
+        starts = np.concatenate([self.states[rows, 0] @ m.matrix.T for m in maps])
+        wanted, size = self.wanted[rows], self.size[rows]
         magnitude = np.ones(maps[0].size)
         magnitude[:p] = np.abs(self.states @ self.pinned.T).max(axis=(0, 1), initial=0.0)
         if field.timed:
@@ -266,19 +286,19 @@ class Descent:
         failed = np.full(len(starts), len(self.times))
 
         def watch(places: Indices, index: Indices, values: Array) -> NDArray[np.bool_]:
-            off = np.abs(values[:, self.observed] - self.wanted[places % r, index]) / self.size[places % r]
+            off = np.abs(values[:, self.observed] - wanted[places % r, index]) / size[places % r]
             bad = ~(off.max(axis=1, initial=0.0) < limits[places // r])
             failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
             return np.asarray(bad)
 
         most = TRAINING.most_steps if steps is None else steps
-        tolerances = StepControl(TRAINING.accuracy, TRAINING.floor * magnitude, most)
+        tolerances = StepControl(TRAINING.accuracy, TRAINING.floor * magnitude, most, self.search.training.stops)
         runs = advance(field, starts, self.times, None, tolerances, watch, self.search.budget)
         paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
         finite = np.isfinite(paths).all(axis=3)
         finite &= np.arange(len(self.times)) < failed.reshape(len(maps), r, 1)
         alive = np.where(finite.all(axis=2), len(self.times), np.argmin(finite, axis=2)).min(axis=1)
-        errors = (paths[..., self.observed] - self.wanted) / self.size[:, None, :]
+        errors = (paths[..., self.observed] - wanted) / size[:, None, :]
         return [
             Trial(m, path, error, int(a), runs.steps)
             for m, path, error, a in zip(maps, paths, errors, alive, strict=True)
@@ -320,12 +340,23 @@ class Descent:
                 break
             most = 0 if any(not np.isfinite(limit) for *_, limit in trials) else max(c.state.steps for c, *_ in trials)
             allowed = min(TRAINING.most_steps, max(TRAINING.least_steps, 2 * most)) if most else TRAINING.most_steps
+            trials = [(one, self._sifted(one.state, moved, limit, allowed), limit) for one, moved, limit in trials]
             limits = np.concatenate([np.full(len(m), min(TRAINING.give_up, limit)) for _, m, limit in trials])
             tried = self.states_of([m for _, moved, _ in trials for m in moved], limits, allowed)
             for one, moved, _ in trials:
                 self._take(one, tried[: len(moved)])
                 tried = tried[len(moved) :]
         return [one.state for one in courses]
+
+    def _sifted(self, state: Trial, moved: list[Affine], limit: float, steps: int) -> list[Affine]:
+        """The better trials by the runs that are farthest off now, in their order; all where there are few runs."""
+        count = TRAINING.sifting_runs
+        if len(moved) <= TRAINING.sifted or len(self.rows) < TRAINING.worth_sifting * count or not np.isfinite(limit):
+            return moved
+        hardest = np.sort(np.argsort(-np.abs(state.errors).max(axis=(1, 2)), kind="stable")[:count])
+        tried = self.states_of(moved, np.full(len(moved), min(TRAINING.give_up, limit)), steps, hardest)
+        order = np.argsort([trial.cost(state.alive) for trial in tried], kind="stable")[: TRAINING.sifted]
+        return [moved[i] for i in np.sort(order).tolist()]
 
     def _next(self, one: _Course) -> list[Affine]:
         """What is tried next: so much of each change."""

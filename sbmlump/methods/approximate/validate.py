@@ -19,8 +19,8 @@ from scipy.interpolate import CubicSpline
 from sbmlump.dynamics import Runs, StateReset, StepControl, integrate
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, largest_values, pose, relative_errors, values
 from sbmlump.dynamics.multistep import forward_large
-from sbmlump.dynamics.rosenbrock import Observer, advance
-from sbmlump.dynamics.solve import MAX_DENSE, exponentials, piecewise, propagators
+from sbmlump.dynamics.rosenbrock import Observer, advance, piecewise
+from sbmlump.dynamics.solve import MAX_DENSE, exponentials, propagators
 from sbmlump.dynamics.time_span import oscillations
 from sbmlump.dynamics.vector_field import Budget, at_time_zero
 from sbmlump.methods.approximate.learning_runs import LearningRuns
@@ -251,7 +251,7 @@ def _tolerances(one: Affine, sample: Sample, relative: float) -> StepControl:
     size = np.abs(sample.states @ one.matrix.T).max(axis=(0, 1), initial=0.0)
     size = np.maximum(size, 1e-6 * size.max(initial=1e-300))
     most = sample.most_steps(relative, VALIDATION.steps, VALIDATION.least_steps, VALIDATION.patience)
-    return StepControl(relative, VALIDATION.absolute_tolerance * size, most)
+    return StepControl(relative, VALIDATION.absolute_tolerance * size, most, sample.stops)
 
 
 class _Told:
@@ -822,7 +822,7 @@ def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None
     starts = at_time_zero(starts, field.timed)
     size = np.maximum(np.abs(starts).max(axis=0), 1e-6 * np.abs(starts).max(initial=1e-300))
     paths = advance(
-        field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, VALIDATION.steps_of_lift)
+        field, starts, training.times, None, StepControl(1e-5, 1e-6 * size, VALIDATION.steps_of_lift, training.stops)
     ).states
     paths = paths[:, :, : one.size]
     states = training.states[rows]
