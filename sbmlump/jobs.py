@@ -16,7 +16,12 @@ from sbmlump.files import is_text_of_model, refuse_output, with_mark, write_atom
 from sbmlump.formats.load import load, read_model
 from sbmlump.inspection import Element, Inspection, costs_of, elements_of, nothing_observed, publications_of
 from sbmlump.isolate import Limits
-from sbmlump.methods.approximate.options import ALGORITHMS, CURVE_ALGORITHMS, UnreachableError
+from sbmlump.methods.approximate.options import (
+    ALGORITHMS,
+    CURVE_ALGORITHMS,
+    ApproximateOptions,
+    UnreachableError,
+)
 from sbmlump.methods.method import ExactMethod, MeasuredMethod, Method, Progress
 from sbmlump.methods.registry import (
     DEFAULT_CHAINS,
@@ -52,6 +57,7 @@ from sbmlump.model.units import time_unit_of
 from sbmlump.options import OBSERVE, POINTS, SIMULATOR, UNTIL
 from sbmlump.outcome import ModelFacts, Outcome, reason_json
 from sbmlump.proof.files import NoLumping, recorded_observables, verify
+from sbmlump.stopping import stop_request
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,12 +76,14 @@ __all__ = [
     "METHODS",
     "OPTIONS",
     "Approximate",
+    "ApproximateOptions",
     "ContradictedError",
     "Conversion",
     "Curve",
     "DEFAULT_CHAINS",
     "Element",
     "Inspection",
+    "Learned",
     "MethodComparison",
     "ReduceOptions",
     "check",
@@ -505,6 +513,8 @@ def run_reduction(
         if not options.best:  # a file that is not what was asked for would be taken for it
             output = target = None
     times.append(clock())
+    if (stopped := stop_request()) is not None:  # what was found has been measured; a simulation takes time, too
+        original = replace(original, source=None, reasons=(*original.reasons, stopped))
     progress("writing")
     document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules, groups=options.groups)
     remarks = [*system.origin.remarks, *shortfall, *original.reasons]
@@ -878,13 +888,16 @@ class Curve:
     exact_size : int or None
         Size of the smallest exact reduction, if it is known.
     reasons : tuple of Reason
-        Why it is not.
+        Why it is not; that the work was stopped.
+    complete : bool
+        Whether all sizes were looked at.
     """
 
     title: str
     result: CurveResult
     exact_size: int | None
     reasons: tuple[Reason, ...] = ()
+    complete: bool = True
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return [tuple(getattr(point, name) for name in _OF_POINT) for point in self.result.points]
@@ -960,11 +973,14 @@ def curve(
     result = curve_of(system, observables, chosen, names or CURVES, progress=progress)
     exact: int | None = None
     reasons: tuple[Reason, ...] = ()
+    title = f"{system.id}: {', '.join(o.id for o in observables)}"
+    if (stopped := stop_request()) is not None:
+        return Curve(title, result, None, (stopped,), complete=False)
     try:
         exact = reduce_by(system, observe, reduce_options(seed=chosen.seed), progress).system.size
     except SbmlumpError as error:
         reasons = (Reason("exact-size-unknown", f"the exact size is not known: {error}"),)
-    return Curve(f"{system.id}: {', '.join(o.id for o in observables)}", result, exact, reasons)
+    return Curve(title, result, exact, reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -980,6 +996,8 @@ class MethodComparison:
     rows : tuple of MethodRow
     differences : mapping of (method, method) to float
         How far time-scale approximations are apart.
+    reasons : tuple of Reason
+        That the work was stopped.
     """
 
     model: ModelFacts
@@ -987,6 +1005,7 @@ class MethodComparison:
     observables: tuple[Observable, ...]
     rows: tuple[MethodRow, ...]
     differences: Mapping[tuple[str, str], float]
+    reasons: tuple[Reason, ...] = ()
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return [
@@ -1026,6 +1045,7 @@ class MethodComparison:
                 {"methods": list(pair), "max_relative_difference": value if math.isfinite(value) else None}
                 for pair, value in self.differences.items()
             ],
+            "reasons": [reason_json(reason) for reason in self.reasons],
         }
 
 
@@ -1062,13 +1082,15 @@ def compare_methods(
     system = _system_of(model)
     observables = parse_observables(system, observe)
     rows = side_by_side.compare_methods(system, observables, chains, progress=progress, **options)
-    apart = side_by_side.differences(rows, trial)
+    stopped = stop_request()
+    apart = side_by_side.differences(rows, trial) if stopped is None else {}
     return MethodComparison(
         ModelFacts(system.id, system.origin.file if isinstance(model, OdeSystem) else str(model), system.size),
         system.name or system.id,
         tuple(observables),
         rows,
         apart,
+        () if stopped is None else (stopped,),
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.options import MODEL, OF_METHODS, declared_options, given, store_option
+from sbmlump.cli.options import MODEL, OF_METHODS, TIME_LIMIT, declared_options, given, store_option
 from sbmlump.cli.output import DISPLAY, print_json, progress_reporter, say
-from sbmlump.errors import some_names
+from sbmlump.errors import LimitError, some_names
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import CURVE_ALGORITHMS, DEFAULT_CHAINS, OPTIONS, Approximate, Curve, compare_methods, curve
 from sbmlump.options import Declared, Option, choice, declared
+from sbmlump.stopping import Stop, stoppable
 
 if TYPE_CHECKING:
     from sbmlump.methods.comparison import MethodRow
@@ -42,6 +44,7 @@ _ALGORITHMS = Declared(
     _ALGORITHMS, *(_OPTIONS[name] for name in ("max_size", "until", "ensemble", "spread", "refine", "seed"))
 )
 @store_option
+@TIME_LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def curve_command(
@@ -49,6 +52,7 @@ def curve_command(
     observe: tuple[str, ...],
     output: Path | None,
     algorithm: tuple[str, ...],
+    time_limit: float | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -56,17 +60,22 @@ def curve_command(
     """Say how the error of the best reduction of MODEL falls with its size."""
     if output is not None and output.exists() and not output.is_dir():
         raise click.UsageError(f"{output} is not a folder; name one with -o")
-    with progress_reporter(quiet or as_json) as progress:
+    with _stoppable(time_limit), progress_reporter(quiet or as_json) as progress:
         found = curve(model, observe, algorithm, progress=progress, **options)
         if output is not None:
             _write(output, found)
+    code = 0 if found.complete else LimitError.exit_code
     if as_json:
         print_json(found.as_json())
-        return 0
+        return code
     _print_curve(found)
     if output is not None:
         say(f"written: {output / 'curve.csv'}, {output / 'curve.svg'}")
-    return 0
+    return code
+
+
+def _stoppable(seconds: float | None) -> AbstractContextManager[Stop]:
+    return stoppable(seconds, lambda text: say(text, err=True))
 
 
 def _print_curve(found: Curve) -> None:
@@ -151,6 +160,7 @@ _NOT_COMPARED = ("neural",)  # is no reduction
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write methods.svg there.")
 @store_option
+@TIME_LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def compare_methods_command(
@@ -158,27 +168,31 @@ def compare_methods_command(
     observe: tuple[str, ...],
     methods: tuple[str, ...],
     output: Path | None,
+    time_limit: float | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
 ) -> int:
     """Run the reduction methods on MODEL side by side: size, error on the same runs, time, what is preserved."""
-    with progress_reporter(quiet or as_json) as progress:
+    with _stoppable(time_limit), progress_reporter(quiet or as_json) as progress:
         found = compare_methods(model, observe, methods, progress=progress, **given(options))
     size = found.model.states or 0
     picture = None
     if output is not None:
         picture = make_folder(output) / "methods.svg"
         write_atomically(picture, draw(found.rows, size, found.title))
+    code = LimitError.exit_code if found.reasons else 0
     if as_json:
         print_json({**found.as_json(), "picture": None if picture is None else str(picture)})
-        return 0
+        return code
     _print_methods(found.rows, size)
     for (a, b), value in found.differences.items():
         say(f"{a} and {b} differ by {value:.3g} (largest relative difference of what is observed)")
+    for reason in found.reasons:
+        say(reason.message, err=True)
     if picture is not None:
         say(f"picture: {picture}")
-    return 0
+    return code
 
 
 def _print_methods(rows: Sequence[MethodRow], size: int) -> None:

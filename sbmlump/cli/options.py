@@ -7,13 +7,15 @@ import io
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from sbmlump.cli.output import say
+from sbmlump.cli.output import progress_lines, say
 from sbmlump.errors import Reason
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS, Limits, prepare, run_isolated
 from sbmlump.jobs import METHODS, OPTIONS, methods_with
@@ -33,6 +35,8 @@ __all__ = [
     "ChildCommand",
     "Number",
     "FORCE",
+    "SEARCH_SECONDS",
+    "TIME_LIMIT",
     "isolation_options",
     "requested",
     "run_in_child",
@@ -243,6 +247,23 @@ _PRELOADED: Final = ("numpy", "scipy.sparse", "libsbml", "sbmlump.jobs", "sbmlum
 _EXIT: Final = {"time-limit": 4, "out-of-memory": 4, "stopped": 130}
 
 
+SEARCH_SECONDS: Final[ContextVar[float | None]] = ContextVar("SEARCH_SECONDS", default=None)
+"""After how many seconds a search of a command in a child is to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How much of a time limit a search may take.
+
+    Attributes
+    ----------
+    share : float
+        The rest is for proving or measuring what was found and for writing it; the limit itself ends the process.
+    """
+
+    share: float = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class ChildCommand:
     """A command to be run in a child: its arguments without the options of this module, and the limits."""
@@ -251,6 +272,9 @@ class ChildCommand:
     limits: Limits
 
 
+TIME_LIMIT: Final = click.option(
+    "--time-limit", type=SECONDS, metavar="S", help="Stop after so many seconds and keep what was found until then."
+)
 FORCE: Final = click.option("--force", is_flag=True, help="Replace a file that sbmlump did not write.")
 
 
@@ -263,7 +287,8 @@ def isolation_options(command: Command) -> Command:
             type=SECONDS,
             expose_value=False,
             metavar="S",
-            help="End the command after so many seconds; implies --isolate.",
+            help="End the command after so many seconds; implies --isolate. A search for an approximate reduction "
+            "stops in time, and what it has found is kept.",
         ),
         click.option(
             "--memory-limit",
@@ -331,7 +356,11 @@ def run_in_child(request: ChildCommand, tell: Callable[[Reason, int], int]) -> i
         Says how a child ended that did not finish.
     """
     prepare(_PRELOADED)
-    ended = run_isolated(_job, (list(request.arguments),), request.limits)
+    arguments, seconds = list(request.arguments), request.limits.seconds
+    search = None if seconds is None else SearchSettings().share * seconds
+    quiet = not {"-q", "--quiet", "--json"}.isdisjoint(arguments)
+    with nullcontext() if quiet else progress_lines(f"{arguments[0]} in a child process"):
+        ended = run_isolated(_job, (arguments, search), request.limits)
     if ended.how != "finished":
         reason = Reason(ended.how, f"{request.arguments[0]}: {ended.message}")
         return tell(reason, _EXIT.get(ended.how, 70))
@@ -341,10 +370,11 @@ def run_in_child(request: ChildCommand, tell: Callable[[Reason, int], int]) -> i
     return int(code)
 
 
-def _job(arguments: list[str], _emit: Callable[[object], None]) -> tuple[int, str, str]:
-    """In the child: run the command with its output captured."""
+def _job(arguments: list[str], search: float | None, _emit: Callable[[object], None]) -> tuple[int, str, str]:
+    """In the child: run the command with its output captured; the parent tells of progress."""
     from sbmlump.cli import run
 
+    SEARCH_SECONDS.set(search)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(arguments)

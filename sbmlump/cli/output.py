@@ -39,6 +39,7 @@ __all__ = [
     "open_streams",
     "print_failure",
     "print_json",
+    "progress_lines",
     "progress_reporter",
     "say",
     "lump_text",
@@ -66,6 +67,8 @@ class Display:
         Fractions with a larger one are printed as decimals.
     patience : float
         Seconds before progress is shown: what takes less is over before it could be read.
+    interval : float
+        Seconds between lines of progress where standard error is not a terminal.
     nothing_followed : float
         Relative error from which a reduced model is as far off as one that stays at 0.
     """
@@ -79,6 +82,7 @@ class Display:
     members: int = 6
     denominator: int = 1_000
     patience: float = 1.0
+    interval: float = 10.0
     nothing_followed: float = 0.9
 
 
@@ -213,9 +217,16 @@ def print_failure(failure: Failure, *, as_json: bool) -> int:
 
 @contextmanager
 def progress_reporter(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Progress on standard error, only on a terminal and only for what takes over a second."""
-    if quiet or not sys.stderr.isatty():
+    """Progress on standard error: what is being done on a terminal, a plain line now and then elsewhere.
+
+    Either only for what takes long enough that somebody would wonder.
+    """
+    if quiet:
         yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        with progress_lines() as told:
+            yield told
         return
     from rich.console import Console
     from rich.markup import escape
@@ -238,6 +249,30 @@ def progress_reporter(quiet: bool) -> Iterator[Callable[[str], None]]:
     finally:
         timer()
         status.stop()
+
+
+@contextmanager
+def progress_lines(doing: str = "working") -> Iterator[Callable[[str], None]]:
+    """A line every ten seconds with what is being done, for logs of long work."""
+    from threading import Event, Thread
+
+    begin, ended, now = time.monotonic(), Event(), doing
+
+    def report(message: str) -> None:
+        nonlocal now
+        now = as_shown(message, one_line=True)
+
+    def lines() -> None:
+        while not ended.wait(DISPLAY.interval):
+            say(f"{time.monotonic() - begin:.0f} s: {now}", err=True)
+
+    thread = Thread(target=lines, daemon=True)
+    thread.start()
+    try:
+        yield report
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _after(seconds: float, act: Callable[[], None]) -> Callable[[], None]:

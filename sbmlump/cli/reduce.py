@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sbmlump.cli.options import (
     MODEL,
     OF_METHODS,
     OF_REDUCTIONS,
+    SEARCH_SECONDS,
     declared_options,
     given,
     isolation_options,
@@ -23,8 +25,9 @@ from sbmlump.cli.options import (
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
 from sbmlump.errors import SbmlumpError
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.jobs import OPTIONS, reduce_options, run_reduction
+from sbmlump.jobs import OPTIONS, ApproximateOptions, Learned, reduce_options, run_reduction
 from sbmlump.outcome import ModelFacts, Outcome
+from sbmlump.stopping import stoppable
 
 __all__ = ["reduce_command", "demo_command"]
 
@@ -59,7 +62,10 @@ def reduce_command(
     """Reduce MODEL to the smallest model that keeps what is observed, and write it as SBML."""
     try:
         chosen = reduce_options(**given(options))
-        with progress_reporter(quiet or as_json) as progress:
+        searches = any(isinstance(method, ApproximateOptions | Learned) for method in chosen.chain)
+        stops = stoppable(SEARCH_SECONDS.get(), lambda text: say(text, err=True)) if searches else nullcontext()
+        in_child = SEARCH_SECONDS.get() is not None
+        with stops, progress_reporter(quiet or as_json or in_child) as progress:
             outcome = run_reduction(model, observe, chosen, output, force=force, progress=progress)
             page = _write_page(report_folder, outcome, model, output)
     except SbmlumpError as error:

@@ -21,6 +21,7 @@ from sbmlump.linalg.polynomial import Monomial, expand_doubles
 from sbmlump.model.domains import OneProgramDomain
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, Tape, row_colours
+from sbmlump.stopping import stop_request
 
 if TYPE_CHECKING:
     from sbmlump.dynamics.kernels import Tables
@@ -35,6 +36,7 @@ __all__ = [
     "CALL",
     "PRODUCT",
     "Budget",
+    "StoppedError",
     "WorkLimitError",
 ]
 
@@ -55,6 +57,10 @@ class WorkLimitError(LimitError):
     """The work that was allowed is used up."""
 
 
+class StoppedError(WorkLimitError):
+    """The work has been asked to stop: see :mod:`sbmlump.stopping`."""
+
+
 class Budget:
     """Counts work up to a limit.
 
@@ -62,11 +68,14 @@ class Budget:
     ----------
     limit : float
         In units; infinite by default.
+    stoppable : bool
+        Whether a request to stop ends the work, too: where what has been found until then is kept.
     """
 
-    def __init__(self, limit: float = float("inf")) -> None:
+    def __init__(self, limit: float = float("inf"), *, stoppable: bool = False) -> None:
         self.limit = limit
         self.spent = 0.0
+        self.stoppable = stoppable
 
     def add(self, operations: float) -> None:
         """Count elementary operations.
@@ -75,7 +84,11 @@ class Budget:
         ------
         WorkLimitError
             If the limit has been passed.
+        StoppedError
+            If the work has been asked to stop.
         """
+        if self.stoppable and (reason := stop_request()) is not None:
+            raise StoppedError(reason)
         self.spent += operations / _UNIT
         if self.spent > self.limit:
             raise WorkLimitError(

@@ -27,6 +27,7 @@ from sbmlump.methods.registry import (
 from sbmlump.model.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.options import names_in
+from sbmlump.stopping import stop_request
 from sbmlump.structure.summary import kept_properties
 
 __all__ = ["MethodRow", "compare_methods", "differences"]
@@ -127,6 +128,9 @@ def compare_methods(
         names = chain_names(chain)
         asked = {**values, "fast": _fast_for(system, names, fast)}
         methods = [options_of(METHODS[name], asked) for name in names]
+        if (stopped := stop_request()) is not None:
+            rows.append(MethodRow(chain, None, None, False, 0.0, reason=replace(stopped, message="not run: stopped")))
+            continue
         progress(f"method {chain}")
         begin = clock()
         short: Reason | None = None

@@ -264,7 +264,7 @@ def learn(
         replace(trial, until=until),
         wanted,
         rational,
-        Budget(work),
+        Budget(work, stoppable=True),
         progress,
         settings,
         lumping,

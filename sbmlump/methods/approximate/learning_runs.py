@@ -391,7 +391,7 @@ def _too_much(system: OdeSystem, span: TimeSpan, runs: int, budget: Budget) -> W
 @contextmanager
 def _part(budget: Budget, share: float) -> Iterator[Budget]:
     """At most this share of all the work, of what is left of it; counted when it ends."""
-    own = Budget(min(budget.limit - budget.spent, share * budget.limit))
+    own = Budget(min(budget.limit - budget.spent, share * budget.limit), stoppable=budget.stoppable)
     try:
         yield own
     finally:

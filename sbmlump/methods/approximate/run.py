@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample
-from sbmlump.dynamics.vector_field import Budget
+from sbmlump.dynamics.vector_field import Budget, StoppedError
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
 from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
@@ -49,6 +49,7 @@ from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.method import Progress, identity, kept_constants
 from sbmlump.model.reduced import FreshErrors, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
+from sbmlump.stopping import stop_request
 
 __all__ = [
     "CURVES",
@@ -434,7 +435,7 @@ class Job:
         settings: RefinementSettings = STANDARD_REFINEMENT,
     ) -> None:
         self.options, self.settings = options, settings
-        self.budget = Budget(options.work)
+        self.budget = Budget(options.work, stoppable=True)
         self._progress = progress
         self.runs: LearningRuns = learning_runs(system, observables, options, self.budget, progress)
         wanted = options.max_error
@@ -550,6 +551,8 @@ class Job:
         return f"no reduction with at most {most} states integrates to the end time on all runs"
 
     def _used(self) -> str:
+        if (stopped := stop_request()) is not None:
+            return stopped.message.partition("; ")[0]
         return f"the {self.budget.limit:g} units of work that a search may do are exhausted"
 
     def _why(self, wanted: float, most: int, exact: int | None, found: SizeSearch[Try]) -> list[Reason]:
@@ -702,8 +705,14 @@ def curve(
         check_options(system, each)
         if runs is None:
             runs = learning_runs(system, observables, each, Budget(), progress)
-        candidates = _candidates(replace(runs, options=each), Budget(), progress)
-        points += _one_curve(candidates, algorithm, options.max_size, progress, clock)
+        if stop_request() is not None:
+            break
+        candidates = _candidates(replace(runs, options=each), Budget(stoppable=True), progress)
+        try:
+            for point in _one_curve(candidates, algorithm, options.max_size, progress, clock):
+                points += [point]  # what was yielded before a stop is kept
+        except StoppedError:
+            break
     assert runs is not None
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
 
@@ -720,6 +729,8 @@ def _one_curve(
     best: tuple[float, float, float] = (math.inf, math.inf, math.inf)
     for size in range(len(problem.pinned), most + 1):
         begin = clock()
+        if (stopped := stop_request()) is not None:
+            raise StoppedError(stopped)
         progress(f"{algorithm}, {size} states")
         if algorithm == "balanced" and best[0] <= candidates.settings.solver_accuracy:
             yield CurvePoint(size, algorithm, best[0], best[1], 0.0, best[2])
