@@ -108,7 +108,7 @@ docs: $(VENV)/docs.stamp
 		-d build/site-cache docs build/site
 	$(BIN)/python docs/check_site.py build/site
 
-survey: $(VENV)/run.stamp
+survey: $(VENV)/survey.stamp
 	if [ ! -d "$$SBMLUMP_CORPUS/biomodels" ]; then \
 		echo "Name the folder of the corpus: make survey SBMLUMP_CORPUS=/path/to/corpus" >&2; exit 2; \
 	fi
@@ -136,6 +136,11 @@ $(VENV)/run.stamp: pyproject.toml | $(VENV)/made.stamp
 	echo "Installing sbmlump into $(VENV) …" >&2
 	$(PIP_QUIET) $(BIN)/python -m pip install -qq -e .
 	touch $@
+
+$(VENV)/survey.stamp: pyproject.toml | $(VENV)/made.stamp
+	echo "Installing sbmlump and what surveys need into $(VENV) …" >&2
+	$(PIP_QUIET) $(BIN)/python -m pip install -qq -e '.[compiled,cvode,survey]'
+	touch $(VENV)/run.stamp $@
 
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/made.stamp
 	echo "Installing sbmlump and what its tests need into $(VENV) …" >&2

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 __all__ = [
+    "extra_missing",
     "InputError",
     "LimitError",
     "Reason",
@@ -52,6 +53,11 @@ class Reason:
 
     def __str__(self) -> str:
         return self.message
+
+
+def extra_missing(what: str, extra: str) -> Reason:
+    """The reason ``extra-missing``: what is not installed, and what it is wanted for; the extra that brings it."""
+    return Reason("extra-missing", f"{what}; install it with: pip install 'sbmlump[{extra}]'")
 
 
 def near_matches(word: str, known: Iterable[str], most: int = 3, *, likeness: float = 0.6) -> list[str]:

@@ -529,6 +529,8 @@ def run_reduction(
         remarks += found
     times.append(clock())
     remarks += [*reduction.reasons, *(Reason("reduction-remark", text) for text in reduction.remarks)]
+    if isinstance(reduction.certificate, ErrorEstimate):
+        remarks += _without_cvode(reduction)
     if not reduction.reducible and options.method != "none":
         progress("looking for what would reduce it")
         remarks.append(_what_to_try(reduction, options))
@@ -631,6 +633,21 @@ def _simulated(
         # an archive holds an experiment: its end time is known now
         target.hold(reduction, document, original, report.until, options.points)
     return report, found
+
+
+def _without_cvode(reduction: ReducedSystem) -> list[Reason]:
+    """What a measured reduction of a large system did without."""
+    from sbmlump.dynamics.multistep import cvode_installed
+    from sbmlump.dynamics.solve import MAX_DENSE
+
+    size = reduction.original.size
+    if size <= MAX_DENSE or cvode_installed():
+        return []
+    message = (
+        f"{size} states were integrated by a method whose cost grows with the third power of their number, as CVODE is "
+        "not installed; pip install 'sbmlump[cvode]' makes it quicker"
+    )
+    return [Reason("cvode-missing", message)]
 
 
 def _with_closure(options: ReduceOptions) -> Learned | None:

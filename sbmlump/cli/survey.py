@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,10 +22,11 @@ from sbmlump.files import write_atomically
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
 from sbmlump.jobs import OPTIONS, method_alternatives
 from sbmlump.outcome import reason_json
-from sbmlump.report.survey_page import SurveySummary, summarise, summary_markdown, write_survey_page
-from sbmlump.survey.job import Settings, SurveyModel, folder_lock, parse_observe, parse_shard, read_identity
-from sbmlump.survey.on_dask import scheduler_address
-from sbmlump.survey.run import Progress, SurveyRequest, read_rows, run_survey, write_sizes
+
+if TYPE_CHECKING:
+    from sbmlump.report.survey_page import SurveySummary
+    from sbmlump.survey.job import Settings, SurveyModel
+    from sbmlump.survey.run import Progress
 
 __all__ = [
     "Results",
@@ -59,8 +60,12 @@ def survey_report_command(folder: Path, summary: Path | None, sizes: Path | None
     """Write the page of the survey in DIR: index.html and what belongs to it."""
     results, page = make_page(folder)
     if summary is not None:
+        from sbmlump.report.survey_page import summary_markdown
+
         write_atomically(summary, as_shown(summary_markdown(results.identity, results.summary)).encode())
     if sizes is not None:
+        from sbmlump.survey.run import write_sizes
+
         write_sizes(results.rows, results.identity, sizes)
     if as_json:
         print_json(summary_json(results, page))
@@ -81,12 +86,19 @@ class Results:
 
 def read_results(folder: Path) -> Results:
     """Read all results of a survey, once for everything that is told of them."""
+    from sbmlump.report.survey_page import summarise
+    from sbmlump.survey.job import read_identity
+    from sbmlump.survey.run import read_rows
+
     identity, rows = read_identity(folder), read_rows(folder)
     return Results(folder, identity, rows, summarise(rows))
 
 
 def make_page(folder: Path) -> tuple[Results, Path]:
     """Write the page of a survey; the results that it shows."""
+    from sbmlump.report.survey_page import write_survey_page
+    from sbmlump.survey.job import folder_lock, read_identity
+
     read_identity(folder)  # where there is no survey, no lock is made
     with folder_lock(folder, name=".page.lock"):  # of shards that end at one moment, the last one knows all rows
         results = read_results(folder)
@@ -209,6 +221,10 @@ def survey_command(
 
     A survey that was stopped goes on where it was when the same command is given again.
     """
+    from sbmlump.survey.job import parse_shard
+    from sbmlump.survey.on_dask import scheduler_address
+    from sbmlump.survey.run import SurveyRequest, run_survey
+
     begin = time.perf_counter()
     settings = _settings(method, check, time_limit, memory_limit, seed, given(options))
     wanted, digest = _observed(observe)
@@ -241,6 +257,8 @@ def _settings(
     method: str, check: bool, time_limit: float, memory_limit: int, seed: int, options: Mapping[str, Any]
 ) -> Settings:
     """Refuse what makes no sense before anything is done."""
+    from sbmlump.survey.job import Settings
+
     methods = method_alternatives((method,))
     if not 0 < time_limit <= MOST_SECONDS:
         raise UsageError(Reason("bad-limit", f"the time limit must be a positive number of seconds, not {time_limit}"))
@@ -252,6 +270,8 @@ def _settings(
 
 def _observed(observe: str) -> tuple[Mapping[str, tuple[str, ...]] | None, str]:
     """What to observe, and its digest."""
+    from sbmlump.survey.job import parse_observe
+
     if observe == "each":
         return None, "each"
     try:
@@ -263,6 +283,8 @@ def _observed(observe: str) -> tuple[Mapping[str, tuple[str, ...]] | None, str]:
 
 
 def _listed(store: Path) -> list[SurveyModel]:
+    from sbmlump.survey.job import SurveyModel
+
     try:
         found = list_models(store)
         kept = open_store(store).object_path if is_store(store) else None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.rosenbrock import Runs, StepControl
 from sbmlump.dynamics.vector_field import CALL, Budget, VectorField
+from sbmlump.errors import UnsupportedModelError, extra_missing
 from sbmlump.isolate import silent_output
 
 __all__ = [
@@ -88,6 +90,15 @@ class SolvedRun:
     passed: tuple[float, Array, Array] | None = None
 
 
+def cvode_installed() -> bool:
+    """Whether there is CVODE (extra ``cvode``).
+
+    Without it the batched Rosenbrock method takes systems of any size, at a cost that grows with the third power of it,
+    and LSODA single runs without events.
+    """
+    return find_spec("sksundae") is not None
+
+
 def solve_cvode(
     rates: Callable[[float, Array, Array], None],
     times: Array,
@@ -119,9 +130,16 @@ def solve_cvode(
         Differences: the integration ends where one of them passes zero.
     own_steps : bool
         Give the steps of the solver, where there are two times.
-    """
-    from sksundae.cvode import CVODE, CVODEJacTimes
 
+    Raises
+    ------
+    UnsupportedModelError
+        ``extra-missing`` if CVODE is not installed.
+    """
+    try:
+        from sksundae.cvode import CVODE, CVODEJacTimes
+    except ImportError as error:
+        raise UnsupportedModelError(extra_missing("CVODE (scikit-sundae) is not installed", "cvode")) from error
     options: dict[str, Any] = {"linsolver": "dense"}
     if products is not None:
         options = {"linsolver": "gmres", "krylov_dim": CVODE_SETTINGS.krylov, "jactimes": CVODEJacTimes(*products)}

@@ -9,17 +9,32 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.multistep import advance_large, backward_large
+from sbmlump.dynamics.multistep import advance_large, backward_large, cvode_installed
 from sbmlump.dynamics.rosenbrock import Observer, Runs, StepControl, advance, between_stops, piecewise
 from sbmlump.dynamics.vector_field import Budget, VectorField
+from sbmlump.errors import UnsupportedModelError, extra_missing
 
-__all__ = ["MAX_DENSE", "StateReset", "integrate", "adjoints", "exponentials", "propagators", "sweep_back"]
+__all__ = [
+    "MAX_DENSE",
+    "StateReset",
+    "adjoints",
+    "by_krylov",
+    "exponentials",
+    "integrate",
+    "propagators",
+    "sweep_back",
+]
 
 
 Array = NDArray[np.float64]
 MAX_DENSE: Final = 120
 """Up to here all runs go through the batched method with dense linear algebra: at 87 states 25 runs take 20 ms a step
 that way; the cubic growth makes one run at a time by a Krylov method faster from about 150 states on."""
+
+
+def by_krylov(size: int) -> bool:
+    """Whether systems of that size are integrated by CVODE with a Krylov method: they are large, and it is there."""
+    return size > MAX_DENSE and cvode_installed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ def integrate(
     inside = [reset for reset in resets if times[0] < reset.time <= times[-1]]
 
     def segment(x: Array, grid: Array, alive: NDArray[np.int64], _: Observer | None) -> Runs:
-        if vector_field.size <= MAX_DENSE:
+        if not by_krylov(vector_field.size):
             return advance(vector_field, x, grid, numbers[alive], tolerances, None, budget)
         if not (tolerances.stops and vector_field.timed):
             return advance_large(vector_field, x, grid, numbers[alive], tolerances, budget)
@@ -104,10 +119,13 @@ class AdjointSettings:
         Intervals whose propagators are made at once: 400 matrices of 120 rows are 46 MB.
     large_tolerance : float
         Relative tolerance for large systems: gradients rank directions, no figure comes from them.
+    most_bytes : int
+        Of all propagators of one run, where large systems have to do without CVODE: 500 states at 250 times.
     """
 
     block: int = 400
     large_tolerance: float = 1e-4
+    most_bytes: int = 1 << 30
 
 
 ADJOINT: Final = AdjointSettings()
@@ -147,7 +165,7 @@ def adjoints(
     array (m, E, p, n)
         Zero after its own end time.
     """
-    if vector_field.size > MAX_DENSE:
+    if by_krylov(vector_field.size):
         return backward_large(vector_field, run, times, states, ends, gradients, ADJOINT.large_tolerance)
     phi, _ = propagators(vector_field, run, times, states, middles)
     for reset in resets:
@@ -161,14 +179,24 @@ def adjoints(
 def propagators(
     vector_field: VectorField, run: int, times: Array, states: Array, middles: Array | None = None
 ) -> tuple[Array, Array]:
-    """Φ_i of each interval, and Ψ_i, what a constant force over it adds; both (m − 1, n, n)."""
-    if middles is None:
-        middles = _middles(vector_field, run, times, states)
+    """Φ_i of each interval, and Ψ_i, what a constant force over it adds; both (m − 1, n, n).
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``extra-missing`` if the system is too large for that, which CVODE would follow.
+    """
     n = vector_field.size
     steps = np.diff(times)
+    if n > MAX_DENSE and 16 * len(steps) * n * n > ADJOINT.most_bytes:
+        what = f"how errors grow along runs of {n} states takes CVODE (scikit-sundae), which is not installed"
+        raise UnsupportedModelError(extra_missing(what, "cvode"))
+    if middles is None:
+        middles = _middles(vector_field, run, times, states)
     out = np.empty((2, len(steps), n, n))
-    for low in range(0, len(steps), ADJOINT.block):
-        block = slice(low, low + ADJOINT.block)
+    together = max(1, ADJOINT.block * MAX_DENSE**2 // max(n, MAX_DENSE) ** 2)
+    for low in range(0, len(steps), together):
+        block = slice(low, low + together)
         z = vector_field.jacobians(middles[block], np.full(len(middles[block]), run)) * steps[block, None, None]
         out[:, block] = exponentials(z, steps[block])
     return out[0], out[1]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from sbmlump.errors import InputError, Reason, UnsupportedModelError
+from sbmlump.errors import InputError, Reason, UnsupportedModelError, extra_missing
 from sbmlump.files import ModelFile
 from sbmlump.model.names import numbered_ids
 from sbmlump.model.text import (
@@ -385,8 +385,7 @@ def sbml_of_antimony(text: str) -> bytes:
     try:
         import antimony
     except ImportError as error:
-        message = "antimony is not installed; install it with: pip install 'sbmlump[antimony]'"
-        raise UnsupportedModelError(Reason("extra-missing", message)) from error
+        raise UnsupportedModelError(extra_missing("antimony is not installed", "antimony")) from error
     antimony.clearPreviousLoads()
     try:
         if antimony.loadAntimonyString(text) < 0:

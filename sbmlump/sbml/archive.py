@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from sbmlump._version import __version__
-from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, extra_missing
 from sbmlump.files import temporary_folder
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.names import claim_id
@@ -646,8 +646,7 @@ def read_back(data: bytes) -> dict[str, str]:
         import libcombine
         import libsedml
     except ImportError as error:
-        message = f"{error.name} is not installed; install it with: pip install 'sbmlump[tellurium]'"
-        raise UnsupportedModelError(Reason("extra-missing", message)) from error
+        raise UnsupportedModelError(extra_missing(f"{error.name} is not installed", "tellurium")) from error
     with temporary_folder() as folder:
         path = folder / "archive.omex"
         path.write_bytes(data)

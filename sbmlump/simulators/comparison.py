@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.ensemble import relative_error
+from sbmlump.dynamics.multistep import cvode_installed
 from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, shortened, some_names
 from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
@@ -145,7 +146,8 @@ def simulator_for(
     if name != "roadrunner" or (reactions <= limits.reactions and operands <= limits.operands):
         return name, ()
     what = f"{reactions} reactions" if reactions > limits.reactions else f"formulas of {operands} operands"
-    remark = f"simulated by sbmlump itself (CVODE): libRoadRunner would compile {what} for minutes."
+    by = "CVODE" if cvode_installed() else "LSODA"
+    remark = f"simulated by sbmlump itself ({by}): libRoadRunner would compile {what} for minutes."
     return OwnSimulator.name, (remark,)
 
 

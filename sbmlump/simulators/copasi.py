@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import Reason, UnsupportedModelError, UsageError
+from sbmlump.errors import Reason, UnsupportedModelError, UsageError, extra_missing
 from sbmlump.simulators.protocol import (
     LEAST_STEPS,
     PRECISE,
@@ -83,8 +83,7 @@ class CopasiSimulator:
         try:
             import basico
         except ImportError as error:
-            message = "COPASI is not installed; install it with: pip install 'sbmlump[copasi]'"
-            raise UnsupportedModelError(Reason("extra-missing", message)) from error
+            raise UnsupportedModelError(extra_missing("COPASI is not installed", "copasi")) from error
         import COPASI
 
         if not COPASI.CRootContainer.getDatamodelList().size():

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.events import SingleRun, Solve, by_cvode, by_lsoda, single_run, unsupported_events
+from sbmlump.dynamics.multistep import cvode_installed
 from sbmlump.dynamics.rosenbrock import StepControl
-from sbmlump.errors import Reason, UnsupportedModelError, UsageError
+from sbmlump.errors import Reason, UnsupportedModelError, UsageError, extra_missing
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Node
 from sbmlump.simulators.protocol import (
@@ -78,9 +79,17 @@ class OwnSimulator:
         InputError
             If the file cannot be read.
         UnsupportedModelError
-            If it cannot become an ODE system, or has events (code ``simulator-refused``).
+            If it cannot become an ODE system, or has events that are not executed here (code ``simulator-refused``), or
+            any without CVODE (``extra-missing``).
         """
-        return OwnModel(simulated_file(model), by_cvode)
+        source = simulated_file(model)
+        if cvode_installed():
+            return OwnModel(source, by_cvode)
+        if source.system is not None and source.system.events:
+            what = f"{source.path} has events, which CVODE (scikit-sundae) finds; it is not installed"
+            raise UnsupportedModelError(extra_missing(what, "cvode"))
+        remark = "integrated by SciPy's LSODA, as CVODE is not installed (pip install 'sbmlump[cvode]')."
+        return OwnModel(source, by_lsoda, remark)
 
 
 class ScipySimulator:
@@ -96,9 +105,10 @@ class ScipySimulator:
 class OwnModel(ModelOfSource):
     """One model as an ODE system."""
 
-    def __init__(self, source: SimulatedModel, solve: Solve) -> None:
+    def __init__(self, source: SimulatedModel, solve: Solve, remark: str = "") -> None:
         super().__init__(source)
         self._solve = solve
+        self._remarks = (f"{source.path.name}: {remark}",) if remark else ()
         system = source.system
         if system is None:
             message = f"{source.path}: sbmlump does not read this model as differential equations (see sbmlump inspect)"
@@ -160,7 +170,7 @@ class OwnModel(ModelOfSource):
                 return done
             remark = f"{self._path.name}: the integrator failed at time {first.reached:.6g}; the run used a relative "
             remark += f"tolerance of {asked.relative:g}."
-            return Trajectory(done.times, done.values, done.seconds, (remark,))
+            return Trajectory(done.times, done.values, done.seconds, (*done.remarks, remark))
         assert first is not None
         raise first
 
@@ -191,7 +201,7 @@ class OwnModel(ModelOfSource):
             raise IntegrationError.at(self._path, run.reached, float(grid[-1]), run.failure)
         values = evaluator.values(grid, run.states)
         columns = {label: np.ascontiguousarray(values[:, i]) for i, label in enumerate(readings)}
-        return Trajectory(grid, columns, seconds)
+        return Trajectory(grid, columns, seconds, self._remarks)
 
     def _single_run(
         self, start: Array, grid: Array, tolerances: Tolerances, scales: Array, *, own_steps: bool = False

@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from sbmlump.errors import InputError, Reason
+from sbmlump.errors import InputError, Reason, UsageError, extra_missing
 from sbmlump.files import OutputError, make_folder, write_atomically
 from sbmlump.isolate import prepare
 from sbmlump.survey.job import (
@@ -39,6 +36,13 @@ from sbmlump.survey.job import (
     survey_model,
 )
 from sbmlump.survey.versions import library_versions
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ImportError as error:
+    what = "pyarrow, which reads and writes the results of surveys, is not installed"
+    raise UsageError(extra_missing(what, "survey")) from error
 
 __all__ = [
     "Done",

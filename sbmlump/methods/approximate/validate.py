@@ -20,7 +20,7 @@ from sbmlump.dynamics import Runs, StateReset, StepControl, integrate
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, largest_values, pose, relative_errors, values
 from sbmlump.dynamics.multistep import forward_large
 from sbmlump.dynamics.rosenbrock import Observer, advance, piecewise
-from sbmlump.dynamics.solve import MAX_DENSE, exponentials, propagators
+from sbmlump.dynamics.solve import MAX_DENSE, by_krylov, exponentials, propagators
 from sbmlump.dynamics.time_span import oscillations
 from sbmlump.dynamics.vector_field import Budget, at_time_zero
 from sbmlump.methods.approximate.learning_runs import LearningRuns
@@ -539,7 +539,7 @@ class _Paths:
         n = self.states.shape[2]
         error = np.zeros(points.shape)
         error[0, :n] = self.first[i]
-        if field.size > MAX_DENSE:
+        if by_krylov(field.size):
             return forward_large(field, run, times, points, force, error[0])[:, :n]
         resets = _resets(self.sample)
         phi, psi = propagators(field, run, times, points)
