@@ -33,9 +33,9 @@ def without(folder: Path, package: str, *arguments: str) -> tuple[int, dict[str,
         [sys.executable, "-m", "sbmlump", *arguments, "--json"],
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=240,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
     )
     return done.returncode, json.loads(done.stdout)
 

@@ -96,6 +96,18 @@ def test_every_page_of_the_site_can_be_found() -> None:
     assert sorted(set(docs.rglob("*.md")) - named) == []
 
 
+def test_the_sdist_holds_everything() -> None:
+    """Every folder and file of the working copy that is no build and no package stands in MANIFEST.in."""
+    lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    named = {name for line in lines if line.startswith(("graft ", "include ")) for name in line.split()[1:]}
+    of_itself = {"sbmlump", "crawler", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"}
+    made = {"build", "dist", "demo"}
+    there = {
+        path.name for path in ROOT.iterdir() if not path.name.startswith((".", "_")) and path.suffix != ".egg-info"
+    }
+    assert there - of_itself - made - named == set()
+
+
 def own_texts() -> list[Path]:
     folders = [ROOT / name for name in ("benchmarks", "data", "docs", "packaging", "paper", "reports", "tests")] + [
         PACKAGE
