@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sbmlump.errors import Reason, SbmlumpError, UsageError, counted
-from sbmlump.methods.exact.per_species import StateFailure, per_species_sizes
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.names import numbered_ids
@@ -24,7 +23,9 @@ from sbmlump.model.tables import frame_of, html_table
 from sbmlump.model.units import unit_of
 from sbmlump.outcome import reason_json
 from sbmlump.sbml.annotation import MODEL_QUALIFIERS, resources_of
-from sbmlump.structure.summary import Kept, Structure
+
+if TYPE_CHECKING:
+    from sbmlump.structure.summary import Kept, Structure
 
 __all__ = [
     "CostSettings",
@@ -305,6 +306,8 @@ def costs_of(
 def _sizes(system: OdeSystem, states: Sequence[str]) -> dict[str, int]:
     if not states:
         return {}
+    from sbmlump.methods.exact.per_species import StateFailure, per_species_sizes
+
     sizes = per_species_sizes(system, states)
     return {one.state: one.size for one in sizes if not isinstance(one, StateFailure)}
 

@@ -22,7 +22,7 @@ _COMMANDS = {
     ),
     "inspect": (
         "sbmlump.cli.convert:inspect_command",
-        "Say what is in MODEL, what can be observed, and what stops a reduction.",
+        "Say what is in MODEL, what can be observed and at which cost, and what stops a reduction.",
     ),
     "reduce": (
         "sbmlump.cli.reduce:reduce_command",

@@ -14,8 +14,6 @@ from math import log
 from typing import Final, Literal
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from sbmlump.linalg.polynomial import Monomial, expand, monomial_node
 from sbmlump.linalg.rational import add_to, left_null_space, null_space, primitive, rank, without_zeros
@@ -127,6 +125,9 @@ class Network:
         size = len(self.complexes)
         if not size:
             return []
+        import scipy.sparse as sp
+        from scipy.sparse.csgraph import connected_components
+
         source = [one.source for one in self.directions]
         target = [one.target for one in self.directions]
         table = sp.csr_array((np.ones(len(source), dtype=np.int8), (source, target)), shape=(size, size))

@@ -22,18 +22,17 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import breadth_first_order
 
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
 from sbmlump.linalg.basis import choose_basis, components
 from sbmlump.linalg.finite_field import RowSpace, rows_from_residues, single_threaded
 from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
 from sbmlump.methods.exact.space import ClosureProblem
-from sbmlump.model.domains import BadPrimeError, PrimeField
+from sbmlump.model.domains import BadPrimeError, PrimeField, below
 from sbmlump.model.program import Program, Tape, branched_nodes, row_colours, where_defined
 from sbmlump.model.reduced import LumpingMatrix, Observable
+from sbmlump.model.sparse import SETTINGS, SparseMatrix
 from sbmlump.model.system import OdeSystem
 
 __all__ = ["PerSpeciesSettings", "StateFailure", "StateSize", "per_species_sizes", "SampledJacobians"]
@@ -116,7 +115,7 @@ class SampledJacobians:
         self._rows: Indices = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
         self._colour, self._colours = row_colours(pattern, fullest_first=True)
         self._data: list[Residues] = []
-        self._moves: dict[int, sp.csr_array] = {}
+        self._moves: dict[int, SparseMatrix] = {}
 
     def entries(self, position: int) -> Residues:
         """Entries, in the order of the pattern, at the sample of that number.
@@ -133,14 +132,14 @@ class SampledJacobians:
             self._sample(max(1, min(self._settings.most_samples, fitting)))
         return self._data[position]
 
-    def moves(self, position: int, low: int, maps: int) -> sp.csr_array:
+    def moves(self, position: int, low: int, maps: int) -> SparseMatrix:
         """Transposed Jacobians of ``maps`` maps with n roots each, from root ``low`` on, at a sample; (maps·n, n)."""
         if position not in self._moves:
             n = self.n
             begin = self.indptr[low]
             rows = self._rows[begin:] - low
-            places = ((rows // n) * n + self.indices[begin:], rows % n)
-            self._moves[position] = sp.csr_array((self.entries(position)[begin:], places), shape=(maps * n, n))
+            targets = (rows // n) * n + self.indices[begin:]
+            self._moves[position] = SparseMatrix.of(self.entries(position)[begin:], targets, rows % n, (maps * n, n))
         return self._moves[position]
 
     def _sample(self, count: int) -> None:
@@ -453,13 +452,18 @@ class _Reach:
         rows = np.concatenate([np.repeat(np.arange(n), counts), np.full(len(seeds), n)])
         columns = np.array([*flat, *seeds], dtype=np.int64)
         ones = np.ones(len(rows), dtype=np.int8)
-        self._graph = sp.csr_array((ones, (rows, columns)), shape=(n + 1, n + 1))
+        self._graph = SparseMatrix.of(ones, rows, columns, (n + 1, n + 1))
         self._n = n
         self._from_seeds = self._follow(n)
 
     def _follow(self, i: int) -> Mask:
         mask = np.zeros(self._n + 1, dtype=np.bool_)
-        mask[breadth_first_order(self._graph, i, directed=True, return_predecessors=False)] = True
+        if self._n**2 > SETTINGS.most_work:  # a graph of that depth is followed from each of its nodes
+            from scipy.sparse.csgraph import breadth_first_order
+
+            mask[breadth_first_order(self._graph.scipy(), i, directed=True, return_predecessors=False)] = True
+        else:
+            mask[below(np.array([i]), self._graph.indptr, self._graph.indices, np.zeros_like(mask))] = True
         return mask[: self._n]
 
     def of(self, i: int) -> Mask:
