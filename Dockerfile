@@ -1,7 +1,7 @@
 # sbmlump in a container: docker build -t sbmlump . && docker run --rm -v "$PWD:/models" sbmlump reduce model.xml --observe X -o small.xml
 FROM python:3.12-slim AS build
 COPY . /source
-RUN python -m venv /opt/sbmlump && /opt/sbmlump/bin/pip install --no-cache-dir "/source[antimony,compiled]"
+RUN python -m venv /opt/sbmlump && /opt/sbmlump/bin/pip install --no-cache-dir "/source[antimony,compiled,cvode,survey]"
 
 FROM python:3.12-slim
 # what the simulators' libraries need beside the C library

@@ -103,6 +103,7 @@ def test_the_sdist_holds_everything() -> None:
     of_itself = {"sbmlump", "crawler", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"}
     made = {"build", "dist", "demo"}
     kinds = {"", ".cff", ".in", ".md", ".toml", ".yml"}
+    kinds = {"", ".cff", ".in", ".json", ".md", ".toml", ".yml"}
     there = {path.name for path in ROOT.iterdir() if not path.name.startswith((".", "_")) and path.suffix in kinds}
     assert there - of_itself - made - named == set()
 
