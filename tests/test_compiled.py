@@ -29,7 +29,7 @@ from sbmlump.dynamics import (
     compiled,
     field_of,
 )
-from sbmlump.dynamics.rosenbrock import BatchField, Observer
+from sbmlump.dynamics.rosenbrock import BatchField, DeviationObserver, Observer
 from sbmlump.methods.approximate.search import LiftedField, TabledField
 from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
@@ -282,6 +282,30 @@ def test_an_observer_gives_the_same_runs_up(threshold: float) -> None:
             assert np.isnan(runs.states[place, first + 1 :]).all()
         else:
             assert seen.count((place, len(TIMES) - 1)) == 2  # once by each engine
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.3, 5.0])
+def test_what_is_off_by_too_much_is_given_up_alike(limit: float) -> None:
+    maps, constants = candidates(3, 3)
+    field = LiftedField(cascade(saturating=True), maps, constants, np.arange(4))
+    starts = np.concatenate([STARTS @ one.matrix.T for one in maps])
+    wanted = advance(field, starts[:4], TIMES, None, CONTROL).states[:, :, :2]
+    limits = np.array([limit, 2 * limit, 3 * limit])
+    sizes = np.abs(wanted).max(axis=1)
+    affine = np.array([[1.0, 0.5], [0.0, 2.0]]), np.array([0.1, -0.2])
+
+    def read(_: Array, y: Array) -> Array:
+        return np.asarray(y[:, :2] @ affine[0] + affine[1])
+
+    wanted = read(TIMES, wanted.reshape(-1, 2)).reshape(wanted.shape)
+    inside = both(field, starts, TIMES, CONTROL, DeviationObserver(TIMES, read, wanted, sizes, limits, affine))
+    asked = both(field, starts, TIMES, CONTROL, DeviationObserver(TIMES, read, wanted, sizes, limits))
+    assert inside.why == asked.why
+    assert np.array_equal(np.isnan(inside.states), np.isnan(asked.states))
+    errors = DeviationObserver(TIMES, read, wanted, sizes, limits).errors(inside.states)
+    for place, why in enumerate(inside.why):
+        assert (why == "given up") == bool(inside.reached[place] < TIMES[-1])
+        assert why == "given up" or errors[place] <= limits[place // 4]
 
 
 def test_work_is_limited_alike() -> None:

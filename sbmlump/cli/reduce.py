@@ -66,7 +66,8 @@ def reduce_command(
         stops = stoppable(SEARCH_SECONDS.get(), lambda text: say(text, err=True)) if searches else nullcontext()
         in_child = SEARCH_SECONDS.get() is not None
         with stops, progress_reporter(quiet or as_json or in_child) as progress:
-            outcome = run_reduction(model, observe, chosen, output, force=force, progress=progress)
+            shown = report_folder is not None
+            outcome = run_reduction(model, observe, chosen, output, force=force, shown=shown, progress=progress)
             page = _write_page(report_folder, outcome, model, output)
     except SbmlumpError as error:
         empty = Outcome("failed", ModelFacts(file=str(model)), options["method"])

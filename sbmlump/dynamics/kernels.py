@@ -38,6 +38,7 @@ __all__ = [
     "Status",
     "CandidateTables",
     "Tables",
+    "WatchTables",
     "Where",
     "codes_of",
     "Wanted",
@@ -165,6 +166,7 @@ class Status(IntEnum):
     DONE = 1
     MANY_STEPS = 2
     SHORT_STEPS = 3
+    GIVEN_UP = 4
 
 
 class At(IntEnum):
@@ -380,6 +382,27 @@ class Method(NamedTuple):
     retreat: float
     least: float
     rounding: float
+
+
+class WatchTables(NamedTuple):
+    """What ends a run that is off by too much; see :class:`sbmlump.dynamics.rosenbrock.DeviationObserver`.
+
+    Attributes
+    ----------
+    is_on : bool
+    matrix : ndarray (p, o)
+    base : ndarray (o,)
+    wanted : ndarray (s, m, o)
+    sizes : ndarray (s, o)
+    limits : ndarray (c,)
+    """
+
+    is_on: bool
+    matrix: Array
+    base: Array
+    wanted: Array
+    sizes: Array
+    limits: Array
 
 
 class Where(NamedTuple):
@@ -1284,6 +1307,19 @@ def _dense(at: Indices, lanes: Array, method: Method) -> None:
         _store(lanes, out + n + i, fourth)
 
 
+@_inner
+def _is_off(watch: WatchTables, where: Where, place: int, output: int) -> bool:
+    """Whether a run is off by too much at an output, or has no value there."""
+    start, limit = place % len(watch.wanted), watch.limits[place // len(watch.wanted)]
+    for o in range(len(watch.base)):
+        value = watch.base[o]
+        for i in range(len(watch.matrix)):
+            value += where.states[place, output, i] * watch.matrix[i, o]
+        if not abs(value - watch.wanted[start, output, o]) <= limit * watch.sizes[start, o]:
+            return True
+    return False
+
+
 @cached
 def follow(
     tables: Tables,
@@ -1298,6 +1334,7 @@ def follow(
     most: int,
     upto: int,
     allowance: int,
+    watch: WatchTables,
 ) -> int:
     """Follow runs until each has passed an output, is done or has failed, or a number of steps has been made.
 
@@ -1323,6 +1360,7 @@ def follow(
         The output.
     allowance : int
         Steps of all runs together in this call.
+    watch : WatchTables
 
     Returns
     -------
@@ -1415,8 +1453,12 @@ def follow(
                         where.states[place, pointer, i] = value
                     where.counts[place, pointer] = where.made[place]
                     pointer += 1
+                    if watch.is_on and _is_off(watch, where, place, pointer - 1):
+                        where.status[place] = Status.GIVEN_UP
+                        break
                 where.pointer[place] = pointer
-                where.t[place] = end[lane]
+                given_up = where.status[place] == Status.GIVEN_UP
+                where.t[place] = times[pointer - 1] if given_up else end[lane]
                 for i in range(n):
                     lanes[x + i, lane] = lanes[new + i, lane]
                     lanes[f + i, lane] = lanes[new_f + i, lane]
@@ -1424,7 +1466,9 @@ def follow(
             else:
                 factor = min(factor, 1.0)
             where.h[place] = h[lane] * factor
-            if where.t[place] >= last:
+            if where.status[place] == Status.GIVEN_UP:
+                pass
+            elif where.t[place] >= last:
                 where.status[place] = Status.DONE
             elif where.made[place] >= most:
                 where.status[place] = Status.MANY_STEPS

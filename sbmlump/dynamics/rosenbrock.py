@@ -23,9 +23,18 @@ from sbmlump.dynamics.vector_field import PRODUCT, Budget
 from sbmlump.model.sparse import ranges
 
 if TYPE_CHECKING:
-    from sbmlump.dynamics.kernels import Tables
+    from sbmlump.dynamics.kernels import Tables, WatchTables
 
-__all__ = ["BatchField", "Observer", "Runs", "StepControl", "advance", "between_stops", "piecewise"]
+__all__ = [
+    "BatchField",
+    "DeviationObserver",
+    "Observer",
+    "Runs",
+    "StepControl",
+    "advance",
+    "between_stops",
+    "piecewise",
+]
 
 
 Array = NDArray[np.float64]
@@ -36,6 +45,51 @@ Observer = Callable[[Indices, Indices, Array], NDArray[np.bool_]]
 A run may stand there several times, in the order of its outputs; it ends at the first one at which it is given up, and
 what is said of later ones does not count.
 """
+
+
+@dataclass(frozen=True)
+class DeviationObserver:
+    """Gives up the runs of which a quantity is off by too much, or has no value.
+
+    Run i·s + j is candidate i from initial value j. Where the quantities are affine functions of the state, the
+    compiled engine looks at them itself.
+
+    Attributes
+    ----------
+    times : ndarray (m,)
+    read : callable
+        Values of the quantities, (k, o), at k times and states.
+    wanted : ndarray (s, m, o)
+        What they should be.
+    sizes : ndarray (s, o)
+        What errors are relative to.
+    limits : ndarray (c,)
+        Largest relative error of each candidate.
+    linear : tuple of ndarrays (p, o) and (o,), optional
+        Coefficients of the first p components of the state, and constants.
+    """
+
+    times: Array
+    read: Callable[[Array, Array], Array]
+    wanted: Array
+    sizes: Array
+    limits: Array
+    linear: tuple[Array, Array] | None = None
+
+    def __call__(self, places: Indices, index: Indices, values: Array) -> NDArray[np.bool_]:
+        """See :data:`Observer`."""
+        start = places % len(self.wanted)
+        with np.errstate(all="ignore"):
+            off = np.abs(self.read(self.times[index], values) - self.wanted[start, index])
+            return np.asarray(~(off <= self.limits[places // len(self.wanted), None] * self.sizes[start]).all(axis=1))
+
+    def errors(self, states: Array) -> Array:
+        """The largest relative error of each run, (r,), from its states (r, m, n); NaN beyond its end."""
+        r, m, n = states.shape
+        values = self.read(np.tile(self.times, r), states.reshape(r * m, n)).reshape(-1, *self.wanted.shape)
+        with np.errstate(all="ignore"):
+            off = np.abs(values - self.wanted).max(axis=2, initial=0.0) / self.sizes
+        return np.asarray(off.max(axis=2, initial=0.0).reshape(r))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +183,7 @@ class RosenbrockSettings:
 
 
 ROSENBROCK: Final = RosenbrockSettings()
+_GIVEN_UP: Final = "given up"
 
 
 class BatchField(Protocol):
@@ -473,6 +528,8 @@ class _Journey:
         """Follow runs to their ends, and say why those end that do not get to the last time."""
         where, status = self._where, self._module.Status
         last = len(self._times) - 1
+        watch = self._watch(observer)
+        observer = None if watch.is_on else observer
         part = last if observer is None else -(-last // ROSENBROCK.parts)
         allowance = max(1, int(ROSENBROCK.operations / work))
         upto = min(part, last)
@@ -491,20 +548,35 @@ class _Journey:
                 self._tolerances.steps,
                 upto,
                 allowance,
+                watch,
             )
             under_way = where.status[alive] == status.UNDER_WAY
             if observer is not None:
                 under_way &= ~self._given_up(alive, seen, observer, why)
             if budget is not None:
                 budget.add(float((where.made[alive] - before).sum()) * work)
-            for place in alive[~under_way].tolist():
-                if where.status[place] == status.MANY_STEPS:
-                    why[place] = why[place] or f"more than {self._tolerances.steps} steps"
-                elif where.status[place] == status.SHORT_STEPS:
-                    why[place] = why[place] or "the step size went to zero"
+            ended = alive[~under_way]
+            for kind, reason in (
+                (status.MANY_STEPS, f"more than {self._tolerances.steps} steps"),
+                (status.SHORT_STEPS, "the step size went to zero"),
+                (status.GIVEN_UP, _GIVEN_UP),
+            ):
+                for place in ended[where.status[ended] == kind].tolist():
+                    why[place] = why[place] or reason
             alive = alive[under_way]
             while upto < last and (where.pointer[alive] > upto).all():
                 upto = min(upto + part, last)
+
+    def _watch(self, observer: Observer | None) -> WatchTables:
+        """The observer as tables, where it can be; else none."""
+        if isinstance(observer, DeviationObserver) and observer.linear is not None:
+            matrix, base = observer.linear
+            parts = (matrix, base, observer.wanted, observer.sizes, observer.limits)
+            made: WatchTables = self._module.WatchTables(True, *(owned(part) for part in parts))
+            return made
+        table = np.empty((0, 0))
+        none: WatchTables = self._module.WatchTables(False, table, np.empty(0), np.empty((0, 0, 0)), table, np.empty(0))
+        return none
 
     def _given_up(self, alive: Indices, seen: Indices, observer: Observer, why: list[str | None]) -> NDArray[np.bool_]:
         """Show the outputs since ``seen`` to the observer, and take those runs back that it gives up, (alive,)."""
@@ -523,7 +595,7 @@ class _Journey:
             where.states[place, at + 1 :] = np.nan
             where.t[place] = self._times[at]
             where.made[place] = where.counts[place, at]
-            why[place] = "given up"
+            why[place] = _GIVEN_UP
         out[given_up] = True
         return out
 
@@ -697,7 +769,7 @@ def _emit(
         if observer is not None:
             given_up |= observer(batch.place[rows], index, values)
             for place, at in zip(batch.place[rows[given_up]].tolist(), times[index[given_up]].tolist(), strict=True):
-                why[place] = "given up"
+                why[place] = _GIVEN_UP
                 reached[place] = at
         batch.pointer[rows] += 1
         due[rows] = (batch.pointer[rows] <= last) & (times[np.minimum(batch.pointer[rows], last)] <= end[rows])

@@ -186,6 +186,14 @@ def test_a_combination_of_a_model_that_is_not_reducible_is_simulated(sbmlump, da
     assert out.exists()
 
 
+def test_nothing_is_simulated_where_nothing_was_reduced_but_for_a_page(sbmlump, data, tmp_path):
+    flags = ["reduce", data / "michaelis_menten.xml", "--json", "--observe", "S", "--observe", "E", "--observe", "P"]
+    plain = sbmlump(*flags)
+    assert (plain.json["outcome"], plain.json["simulation"]) == ("not-reducible", None)
+    shown = sbmlump(*flags, "--report", tmp_path / "page")
+    assert shown.json["simulation"]["max_relative_error"] == 0.0
+
+
 def test_method_none_writes_the_model_back(sbmlump, model, tmp_path):
     out = tmp_path / "same.xml"
     result = sbmlump("reduce", model, "--method", "none", "-o", out, "--json")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import StateReset, StepControl, compiled
-from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, largest_values, relative_error
-from sbmlump.dynamics.rosenbrock import BatchField, Observer, Runs, advance, piecewise
+from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, largest_values
+from sbmlump.dynamics.rosenbrock import BatchField, DeviationObserver, Observer, Runs, advance, piecewise
 from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.vector_field import (
     PRODUCT,
@@ -269,10 +269,10 @@ class TabledField:
             self._constant[part] = form.values(offset) @ one.matrix.T
             linear = one.matrix @ (form.linear @ one.lift)
             if len(form.left):
-                a, b = offset[:, form.left], offset[:, form.right]
-                cross = np.einsum("kp,rp,pj->rkj", lq, a, right, optimize=True)
-                cross += np.einsum("kp,rp,pj->rkj", lq, b, left, optimize=True)
-                square = np.einsum("kp,pi,pj->ijk", lq, left, right, optimize=True)
+                a, b = offset[:, None, form.left], offset[:, None, form.right]
+                cross = (lq * a) @ right + (lq * b) @ left
+                both = left[:, :, None] * right[:, None, :]
+                square = (both.reshape(len(left), k * k).T @ lq.T).reshape(k, k, k)
             else:
                 cross, square = np.zeros((r, k, k)), np.zeros((k, k, k))
             self._linear[part] = linear + cross
@@ -409,6 +409,11 @@ class Readout:
         """Which pinned components the observables depend on, as far as that can be said."""
         return np.flatnonzero(self._matrix.any(axis=1)) if self._affine else np.arange(len(self._matrix))
 
+    @property
+    def linear(self) -> tuple[Array, Array] | None:
+        """Coefficients of the pinned components, (p, o), and constants, (o,), where the observables are affine."""
+        return (self._matrix, self._base) if self._affine else None
+
     def __call__(self, times: Array, pinned: Array) -> Array:
         """Values of the observables, (k, p) to (k, o), at k times."""
         if self._affine:
@@ -468,16 +473,9 @@ def measured_errors(
     if field.timed:
         starts = at_time_zero(starts, True)
         magnitude = np.append(magnitude, times[-1])
-    errors = np.zeros(len(starts))
-
-    def observer(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
-        start = places % len(rows)
-        with np.errstate(all="ignore"):
-            off = relative_error(np.abs(readout(times[index], values[:, :p]) - reference[start, index]), size[start])
-        now = np.nan_to_num(off.max(axis=1, initial=0.0), nan=np.inf)
-        np.maximum.at(errors, places, now)
-        return np.asarray(now > give_up)
-
+    observer = DeviationObserver(
+        times, lambda t, y: readout(t, y[:, :p]), reference, size, np.full(len(maps), give_up), readout.linear
+    )
     most = sample.most_steps(relative, SEARCH.steps, SEARCH.least_steps, SEARCH.patience)
     tolerances = StepControl(relative, 1e-2 * relative * magnitude, most, sample.stops)
     resets = reduced_resets(sample, maps, constants[rows], rows)
@@ -488,7 +486,8 @@ def measured_errors(
     done = piecewise(
         segment, starts, times, [time for time, _ in resets], lambda i, x, run: resets[i][1](x, run), observer
     )
-    errors[~done.complete] = np.inf
+    errors = np.full(len(starts), np.inf)
+    errors[done.complete] = observer.errors(done.states)[done.complete]
     return errors.reshape(len(maps), len(rows))
 
 

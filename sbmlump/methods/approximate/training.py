@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics import StepControl
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample, joined
-from sbmlump.dynamics.rosenbrock import advance
+from sbmlump.dynamics.rosenbrock import DeviationObserver, advance
 from sbmlump.dynamics.solve import exponentials, sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT, at_time_zero
 from sbmlump.linalg import DampingSettings, damped_steps
@@ -277,32 +277,37 @@ class Descent:
         limits = np.full(len(maps), TRAINING.give_up) if give_up is None else give_up
         field = lifted_field(self.field, maps, self.constants[rows], self.numbers[rows])
         starts = np.concatenate([self.states[rows, 0] @ m.matrix.T for m in maps])
-        wanted, size = self.wanted[rows], self.size[rows]
         magnitude = np.ones(maps[0].size)
         magnitude[:p] = np.abs(self.states @ self.pinned.T).max(axis=(0, 1), initial=0.0)
         if field.timed:
             starts = at_time_zero(starts, True)
             magnitude = np.append(magnitude, self.times[-1])
-        failed = np.full(len(starts), len(self.times))
-
-        def watch(places: Indices, index: Indices, values: Array) -> NDArray[np.bool_]:
-            off = np.abs(values[:, self.observed] - wanted[places % r, index]) / size[places % r]
-            bad = ~(off.max(axis=1, initial=0.0) < limits[places // r])
-            failed[places[bad]] = np.minimum(failed[places[bad]], index[bad])
-            return np.asarray(bad)
-
+        observer = self._observer(limits, rows)
         most = TRAINING.most_steps if steps is None else steps
         tolerances = StepControl(TRAINING.accuracy, TRAINING.floor * magnitude, most, self.search.training.stops)
-        runs = advance(field, starts, self.times, None, tolerances, watch, self.search.budget)
+        runs = advance(field, starts, self.times, None, tolerances, observer, self.search.budget)
         paths = runs.states[:, :, : maps[0].size].reshape(len(maps), r, len(self.times), -1)
+        errors = (paths[..., self.observed] - observer.wanted) / observer.sizes[:, None, :]
         finite = np.isfinite(paths).all(axis=3)
-        finite &= np.arange(len(self.times)) < failed.reshape(len(maps), r, 1)
+        finite &= np.abs(errors).max(axis=3, initial=0.0) <= limits[:, None, None]
         alive = np.where(finite.all(axis=2), len(self.times), np.argmin(finite, axis=2)).min(axis=1)
-        errors = (paths[..., self.observed] - wanted) / size[:, None, :]
         return [
             Trial(m, path, error, int(a), runs.steps)
             for m, path, error, a in zip(maps, paths, errors, alive, strict=True)
         ]
+
+    def _observer(self, limits: Array, rows: Indices) -> DeviationObserver:
+        """Gives up what is off by more than the limit of its candidate."""
+        read = np.zeros((self.pinned.shape[0], len(self.observed)))
+        read[self.observed, np.arange(len(self.observed))] = 1.0
+        return DeviationObserver(
+            self.times,
+            lambda _, y: y[:, self.observed],
+            self.wanted[rows],
+            self.size[rows],
+            limits,
+            (read, np.zeros(len(self.observed))),
+        )
 
     def mean_features(self, state: Trial) -> Array:
         """Means of what the columns of G multiply along the reduced runs, (f,)."""
