@@ -1,6 +1,8 @@
 """Writes docs/interoperability.md from published models: ``SBMLUMP_CORPUS=… python docs/make_interoperability.py``.
 
-Each model runs in a child process with a time limit: libraries crash and hang on some of them.
+Each model runs in a child process with a time limit: libraries crash and hang on some of them. It needs Tellurium and
+COPASI (extras) and a Python that has biosimulators-utils (extra ``biosimulators``), which ``SBMLUMP_BIOSIMULATORS``
+names.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
+from control_analysis import CLOSE, Comparison  # noqa: E402
 from corpus_files import biomodels, corpus_folder  # noqa: E402
-from interoperability import AGREEMENT, Result, examine, reducible_observable  # noqa: E402
+from interoperability import AGREEMENT, TOOLS, Result, analyse, biosimulators, examine, reducible_observable  # noqa: E402
 
 MODELS = 100
 SEED = 20240229
-SECONDS = 120.0
+SECONDS = 300.0
 INTRODUCTION = """\
 # What other tools make of reduced models
 
@@ -31,13 +34,24 @@ Made by `docs/make_interoperability.py`; not edited by hand.
 one of eight states (drawn by the name of the file) can be observed with fewer states. Each is reduced with the method
 `exact` and written as SBML; what comes out is checked by libSBML, proved again by `sbmlump verify`, simulated, and
 given to the other tools.
+
+Steady states and control coefficients are those of the observed species. The original counts as having one in a tool
+that finds the same from its state at the end time and at twice that time; the reduced model starts at the end time,
+too. Reactions count by what they do to the lumps: the coefficients of all reactions that change the lumps in one
+direction add up to that of the reaction into which they are pooled.
 """
 
 
 def worker(path: Path, pipe: Connection) -> None:
-    """Child process: all checks of one model."""
+    """Child process: all checks of one model, then its steady states tool by tool."""
     reduction = reducible_observable(path)
-    pipe.send(None if reduction is None else examine(path, reduction))
+    if reduction is None:
+        pipe.send(None)
+        return
+    result = examine(path, reduction)
+    pipe.send(result)
+    for found in analyse(path, reduction, result.until or 100.0):
+        pipe.send(found)
 
 
 def examined(path: Path) -> Result | str | None:
@@ -49,7 +63,8 @@ def examined(path: Path) -> Result | str | None:
     try:
         if not ours.poll(SECONDS):
             return "time"
-        return ours.recv()
+        result = ours.recv()
+        return _with_analyses(result, ours) if isinstance(result, Result) else result
     except EOFError:
         return "crash"
     finally:
@@ -57,11 +72,28 @@ def examined(path: Path) -> Result | str | None:
         child.join()
 
 
+def _with_analyses(result: Result, pipe: Connection) -> Result:
+    """The result with what a tool finds of steady states; a tool that dies or hangs says nothing."""
+    for name in TOOLS:
+        try:
+            if not pipe.poll(SECONDS):
+                result.remarks.append(f"{name}: no steady state in {SECONDS:g} s")
+                break
+            tool, found = pipe.recv()
+            result.analyses[tool] = found
+        except EOFError:
+            result.remarks.append(f"{name}: looking for a steady state ends the process")
+            break
+    return result
+
+
 def main() -> None:
     """Examine the models and write the page."""
     folder = corpus_folder()
     if folder is None:
         raise SystemExit("set SBMLUMP_CORPUS to the folder of the corpus")
+    if biosimulators() is None:
+        raise SystemExit("set SBMLUMP_BIOSIMULATORS to a Python that has biosimulators-utils 0.2.3")
     files = biomodels(folder)
     random.Random(SEED).shuffle(files)
     results: list[Result] = []
@@ -115,7 +147,20 @@ def page_of(results: list[Result], ends: Counter[str]) -> str:
             sum(r.omex is True for r in simulated),
             len(simulated),
         ),
+        (
+            "the archive passes the validation of BioSimulators (`biosimulators-utils` 0.2.3)",
+            sum(r.biosimulators is True for r in results),
+            len(results),
+        ),
+        (
+            "… or it is the original that does not",
+            sum(r.biosimulators is True or r.original_is_at_fault for r in results),
+            len(results),
+        ),
+        ("COPASI opens the reduced model of the archive", sum(r.copasi_opens is True for r in results), len(results)),
     ]
+    for name in TOOLS:
+        rows += _analysis_rows(name, [r.analyses[name] for r in results if name in r.analyses])
     table = "\n".join(f"| {name} | {count} of {total} |" for name, count, total in rows)
     lines = [INTRODUCTION.format(count=len(results)), "| check | models |", "|---|---|", table, ""]
     lines += [
@@ -158,6 +203,19 @@ def page_of(results: list[Result], ends: Counter[str]) -> str:
     return "\n".join(lines)
 
 
+def _analysis_rows(tool: str, found: list[Comparison]) -> list[tuple[str, int, int]]:
+    """Of the models for which the original has them: how many have the same."""
+    rows = []
+    for what, name in (
+        ("steady", f"{tool}: steady state, original against reduced: ≤ 1e-6"),
+        ("concentration", "… scaled concentration control coefficients: ≤ 1e-6"),
+        ("flux", "… scaled flux control coefficients: ≤ 1e-6"),
+    ):
+        values = [value for one in found if (value := getattr(one, what)) is not None]
+        rows.append((name, sum(value <= CLOSE for value in values), len(values)))
+    return rows
+
+
 def good(result: Result) -> bool:
     """Whether nothing is to be said of a model."""
     return not said(result)
@@ -178,6 +236,12 @@ def said(result: Result) -> str:
         original = result.original_copasi_tight
         beside = "unknown" if original is None else f"{original:.1e}"
         words.append(f"COPASI differs by {result.copasi_tight or result.copasi:.1e}, on the original by {beside}")
+    for name, one in result.analyses.items():
+        apart = {"steady state": one.steady, "concentration control": one.concentration, "flux control": one.flux}
+        words += [f"{name}: {what} differs by {v:.1e}" for what, v in apart.items() if v is not None and not v <= CLOSE]
+        words += [f"{name}: {remark}" for remark in one.remarks if remark.startswith("reduced")]
+    if result.copasi_opens is False:
+        words.append("COPASI opens another model of the archive")
     words += result.remarks
     return "; ".join(words).replace("|", "/").replace("\n", " ")
 

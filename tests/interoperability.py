@@ -20,13 +20,14 @@ from typing import Any
 
 import libsbml
 import numpy as np
+from control_analysis import Analyse, Comparison, compare_analyses, copasi_analysis, roadrunner_analysis
 
 import sbmlump
 from sbmlump.errors import SbmlumpError
 from sbmlump.jobs import WrittenOutput, definitions_of, written_as_sbml, written_reduction
 from sbmlump.model import ExactProof, ReducedSystem
 from sbmlump.proof import verify
-from sbmlump.sbml import read_back, write_system
+from sbmlump.sbml import prepare_bytes, read_back, write_system
 from sbmlump.simulators import PRECISE, Tolerances, compare, simulated_file, simulator_named
 
 MOST_STATES = 120
@@ -43,7 +44,7 @@ class Result:
 
     ``copasi`` is how far libRoadRunner and COPASI are apart on the reduced file at the usual tolerances. Where that is
     more than ``AGREEMENT``, ``copasi_tight`` is the same at tighter ones, and ``original_copasi_tight`` that of the
-    original.
+    original. ``original_is_at_fault``: BioSimulators finds fault with the original in the archive, too.
     """
 
     file: str
@@ -55,6 +56,7 @@ class Result:
     verified: bool | None = None
     errors: int = -1
     new_warnings: dict[int, int] = field(default_factory=dict)
+    until: float | None = None
     error: float | None = None
     self_error: float | None = None
     copasi: float | None = None
@@ -63,6 +65,10 @@ class Result:
     tellurium: bool | None = None
     antimony: bool | None = None
     omex: bool | None = None
+    biosimulators: bool | None = None
+    original_is_at_fault: bool = False
+    copasi_opens: bool | None = None
+    analyses: dict[str, Comparison] = field(default_factory=dict)
     literals: int = 0
     literals_with_units: int = 0
     remarks: list[str] = field(default_factory=list)
@@ -120,13 +126,32 @@ def examine(path: Path, reduction: ReducedSystem) -> Result:
         reduced.write_bytes(data)
         result.verified = isinstance(verify(path, reduced), ExactProof)
         _consistency(path, reduction, data, result)
-        until = _against_original(path, reduced, reduction, result)
+        until = result.until = _against_original(path, reduced, reduction, result)
         _against_copasi(path, reduced, reduction, until, result)
         _tellurium(Path(folder), path, reduction, written, until, result)
         places = (f"{path.parent}/", f"{folder}/")
     for place in places:  # a page of the project names no folder of one machine
         result.remarks = [remark.replace(place, "") for remark in result.remarks]
     return result
+
+
+TOOLS: dict[str, Analyse] = {
+    "Tellurium": roadrunner_analysis(moieties=False),
+    "Tellurium, `conservedMoietyAnalysis`": roadrunner_analysis(moieties=True),
+    "COPASI": copasi_analysis,
+}
+
+
+def analyse(path: Path, reduction: ReducedSystem, until: float) -> Iterator[tuple[str, Comparison]]:
+    """Steady state and control coefficients of one model, tool by tool."""
+    written = written_as_sbml(reduction)
+    assert written.read_back is not None
+    original = prepare_bytes(path.read_bytes(), file=path.name).decode()
+    reduced, system = written.data.decode(), written.read_back.required()
+    for name, tool in TOOLS.items():
+        with quiet():
+            found = compare_analyses(reduction, original, reduced, system, until, tool)
+        yield name, found
 
 
 def form_of(data: bytes) -> str:
@@ -276,6 +301,39 @@ def faults_of_archives(files: Sequence[Path]) -> dict[str, list[Any]]:
     return found
 
 
+def _with_others(archive: Path, written: WrittenOutput, result: Result) -> None:
+    """What BioSimulators finds, and which model COPASI opens."""
+    if biosimulators() is not None:
+        try:
+            (faults,) = faults_of_archives([archive]).values()
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            faults = [[str(error)]]
+        text = " ".join(" ".join(_words(faults)).split())
+        result.biosimulators = not faults
+        result.original_is_at_fault = "Model `original` is invalid" in text
+        if faults:
+            result.remarks.append(f"BioSimulators: {text[:300]}")
+    import COPASI
+
+    assert written.read_back is not None
+    model = COPASI.CRootContainer.addDatamodel()
+    opened = model.openCombineArchive(str(archive))
+    found = model.getModel()
+    ids = {found.getMetabolite(i).getSBMLId() for i in range(found.getNumMetabs())} if opened else set()
+    quantities = written.read_back.required().quantities.values()
+    result.copasi_opens = opened and ids == {one.id for one in quantities if one.kind == "species"}
+    COPASI.CRootContainer.removeDatamodel(model)
+
+
+def _words(nested: Any) -> Iterator[str]:
+    """All texts in nested lists."""
+    if isinstance(nested, str):
+        yield nested
+    else:
+        for one in nested:
+            yield from _words(one)
+
+
 def _tellurium(
     folder: Path, path: Path, reduction: ReducedSystem, written: WrittenOutput, until: float | None, result: Result
 ) -> None:
@@ -296,14 +354,15 @@ def _tellurium(
         except (RuntimeError, SbmlumpError) as error:
             result.antimony = False
             result.remarks.append(f"Antimony: {str(error)[:300]}")
-        if until is None:
-            return
         archive = folder / "reduction.omex"
         work = folder / "work"
         work.mkdir()
         try:
             content = written_reduction(reduction, ".omex", written, original=path.read_bytes(), until=until).data
             archive.write_bytes(content)
+            _with_others(archive, written, result)
+            if until is None:
+                return
             read_back(content)
             out = executeCombineArchive(str(archive), workingDir=str(work), createOutputs=False, saveOutputs=False)
             columns = next(iter(out.values()))["dataGenerators"]

@@ -94,6 +94,8 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenR
     system : OdeSystem
     all_rate_rules : bool
         Write a rate rule even for states that do not move by themselves, so that they are states again when read.
+        What has a rule beside reactions is a boundary species then: libRoadRunner has no conserved moieties of a model
+        with another species that a rule determines.
     """
     taking_part = participants(system)
     jumping = {name for event in system.events for name, _ in event.assignments}
@@ -101,6 +103,7 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenR
     normal, added = _quantities(system, taking_part)
     explained = _Explanation(system, normal, taking_part)
     zero = system.graph.number(0)
+    ruled = all_rate_rules and bool(system.reactions)
     roles: dict[str, Role] = {}
     for name, value, rhs in zip(system.states, system.initial, system.rhs, strict=True):
         quantity = normal[name]
@@ -112,7 +115,7 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenR
             rule = not (moved and explained.holds(name, rhs, by_reactions=by_reactions))
         else:
             rule = not moved or rhs != zero
-        boundary = quantity.boundary or (part and rule)
+        boundary = quantity.boundary or (rule and (part or ruled))
         roles[name] = Role(quantity, "state", value, varies=True, boundary=boundary, rate_rule=rule)
     held = _constant_amounts(system, normal)
     amounts = {amount for amount, _ in held.values()}
@@ -126,9 +129,10 @@ def assign_roles(system: OdeSystem, *, all_rate_rules: bool = False) -> WrittenR
     computed = {constant.id for constant in system.constants if constant.computed}
     for assigned in system.assigned:
         quantity = normal[assigned.id]
-        boundary = quantity.boundary or assigned.id in taking_part
+        boundary = quantity.boundary or assigned.id in taking_part or ruled
         if assigned.id in held:
             amount, start = held[assigned.id]
+            boundary = quantity.boundary or assigned.id in taking_part
             roles[assigned.id] = Role(quantity, "implicit", start, amount in computed, varies=True, boundary=boundary)
         else:
             roles[assigned.id] = Role(quantity, "assigned", varies=True, boundary=boundary)
