@@ -71,7 +71,6 @@ def roadrunner_analysis(*, moieties: bool) -> Analyse:
         runner = roadrunner.RoadRunner(text)
         runner.conservedMoietyAnalysis = moieties
         runner.setDiffStepSize(_STEP)
-        runner.getSteadyStateSolver().setValue("allow_presimulation", True)
         runner.integrator.setValue("relative_tolerance", 1e-10)
         runner.integrator.setValue("maximum_num_steps", 100_000)
         course = runner.simulate(0.0, before, _POINTS)

@@ -508,7 +508,7 @@ class _Network:
             elif i not in touched:
                 explained.add(i)
                 left[i] = amount[i]
-        # a state that nothing moves needs no reaction: its rule says that it is a state
+        # a state that nothing moves needs no reaction of its own (see `_with_catalysts`)
         still_zero = {i for i in explained if graph.number_of(system.rhs[i]) == 0}
         return explained - still_zero, left
 
@@ -565,7 +565,7 @@ class _Network:
 
     def _with(self, reactions: Sequence[Reaction], explained: Collection[int]) -> ReducedSystem:
         system, graph = self.reduced.system, self.graph
-        reactions = _distinct(reactions)
+        reactions = self._with_catalysts(_distinct(reactions))
         place = system.state_index
         totals: dict[int, dict[Node, Fraction]] = {i: {} for i in explained}
         for reaction in reactions:
@@ -590,6 +590,24 @@ class _Network:
                 quantities.setdefault(inside, original.quantities[inside])
         made = replace(system, rhs=tuple(rhs), reactions=tuple(reactions), quantities=quantities)
         return replace(self.reduced, system=made)
+
+    def _with_catalysts(self, reactions: list[Reaction]) -> list[Reaction]:
+        """Lumps that nothing changes, as reactant and product of the first reaction that they drive.
+
+        So they are states of the network, as in the original, and need no rate rule of 0: with one, libRoadRunner finds
+        neither a steady state nor conserved moieties.
+        """
+        graph, system = self.graph, self.reduced.system
+        resting = [system.states[i] for i in sorted(self.places) if graph.number_of(system.rhs[i]) == 0]
+        drivers = [graph.symbols([reaction.flux]) for reaction in reactions] if resting else []
+        made = list(reactions)
+        for name in resting:
+            place = next((k for k, names in enumerate(drivers) if name in names), None)
+            if place is not None:
+                part = (Participant(name, graph.number(1)),)
+                one = made[place]
+                made[place] = replace(one, reactants=(*one.reactants, *part), products=(*one.products, *part))
+        return made
 
     def _prove_same(self, rhs: Sequence[Node], explained: Collection[int]) -> None:
         """The new right-hand sides against those that were proved; they are made of the same parts."""

@@ -14,7 +14,7 @@ from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
 from sbmlump.jobs import sbml_of
-from sbmlump.methods import as_network
+from sbmlump.methods import as_network, reconstruct
 from sbmlump.model import ExactProof, ReducedSystem
 from sbmlump.proof import verify
 from sbmlump.sbml import load_sbml
@@ -158,6 +158,40 @@ def test_a_state_at_rest_is_still_a_state(tmp_path: Path) -> None:
     reduction = reduction_of(path, "total = A + B")
     assert reduction.system.size == 1
     written(path, reduction)
+
+
+def test_a_catalyst_takes_part_in_what_it_drives(tmp_path: Path) -> None:
+    """A rate rule of 0 would make it a state as well, but leaves libRoadRunner no steady state."""
+    reactions = {
+        "a": ({"A1": 1, "E": 1}, {"B": 1, "E": 1}, "cell * k * E * A1"),
+        "b": ({"A2": 1, "E": 1}, {"B": 1, "E": 1}, "cell * k * E * A2"),
+        "back1": ({"B": 1}, {"A1": 1}, "cell * k * B"),
+        "back2": ({"B": 1}, {"A2": 1}, "cell * k * B"),
+    }
+    path = saved(tmp_path, sbml_model({"A1": 1, "A2": 2, "B": 0, "E": 3}, reactions, {"k": 0.5}))
+    reduction = reduction_of(path, "B")
+    assert set(reduction.system.states) == {"pool_A1_A2", "B", "E"}
+    model = written(path, reduction)
+    assert model.getNumRules() == 0
+    parts = [stoichiometry(model, model.getReaction(i).getId()) for i in range(model.getNumReactions())]
+    assert [(left["E"], right["E"]) for left, right in parts if "E" in left] == [(1, 1)]
+    assert not any("E" in left or "E" in right for left, right in parts if "B" in left)
+
+
+def test_moieties_are_found_beside_a_species_with_a_rule(tmp_path: Path) -> None:
+    """An observed species that is no lump has an assignment rule; it must not be a floating species then."""
+    roadrunner = pytest.importorskip("roadrunner", reason="libRoadRunner is not installed")
+    path = saved(tmp_path, twin_chains())
+    reduction = reduction_of(path, "C", "A1 + A2")
+    whole = reconstruct(reduction, "all")
+    out = tmp_path / "reduced.xml"
+    out.write_bytes(sbml_of(whole))
+    runner = roadrunner.RoadRunner(out.read_text())
+    runner.conservedMoietyAnalysis = True
+    runner.steadyState()
+    model = libsbml.readSBMLFromFile(str(out)).getModel()
+    ruled = [model.getSpecies(model.getRule(i).getVariable()) for i in range(model.getNumRules())]
+    assert all(one.getBoundaryCondition() for one in ruled if one is not None)
 
 
 def test_embeddings_and_eliminations_are_networks_too(tmp_path: Path) -> None:
