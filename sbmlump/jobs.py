@@ -54,7 +54,7 @@ from sbmlump.model.reduced import (
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.tables import frame_of, html_table
 from sbmlump.model.units import time_unit_of
-from sbmlump.options import OBSERVE, POINTS, SIMULATOR, UNTIL
+from sbmlump.options import LEVEL, OBSERVE, POINTS, SIMULATOR, UNTIL
 from sbmlump.outcome import ModelFacts, Outcome, reason_json
 from sbmlump.proof.files import NoLumping, recorded_observables, verify
 from sbmlump.stopping import stop_request
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from sbmlump.methods.comparison import MethodRow
     from sbmlump.proof.claims import Refutation
     from sbmlump.sbml.read.load import ReadResult
+    from sbmlump.sbml.write.document import WrittenSbml
     from sbmlump.simulators.comparison import Definition, ErrorReport
     from sbmlump.simulators.protocol import SimulatedModel, Simulator
 
@@ -109,6 +110,7 @@ __all__ = [
     "SBML_SUFFIXES",
     "SYSTEM_SUFFIXES",
     "WrittenOutput",
+    "check_level",
     "check_suffix",
     "sbml_of",
     "written_as_sbml",
@@ -158,9 +160,11 @@ def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
     return suffix
 
 
-def sbml_of(reduction: ReducedSystem, *, as_rate_rules: bool = False, groups: bool = False) -> bytes:
+def sbml_of(
+    reduction: ReducedSystem, *, as_rate_rules: bool = False, groups: bool = False, level: str = "3.2"
+) -> bytes:
     """The bytes of :func:`written_as_sbml`."""
-    return written_as_sbml(reduction, as_rate_rules=as_rate_rules, groups=groups).data
+    return written_as_sbml(reduction, as_rate_rules=as_rate_rules, groups=groups, level=level).data
 
 
 def written_as_sbml(
@@ -168,14 +172,27 @@ def written_as_sbml(
     *,
     as_rate_rules: bool = False,
     groups: bool = False,
+    level: str = "3.2",
     meanings: Mapping[str, Meaning] | None = None,
 ) -> WrittenOutput:
     """SBML of the reduced model; of the original and what is observed of it, where nothing was reduced.
 
-    Reactions where the mathematics allows them, unless ``as_rate_rules``; lumps as groups, too, with ``groups``;
-    ``meanings`` of the lumps in notes and names (found here where none are given). The reasons say what the document
-    leaves out.
+    Reactions where the mathematics allows them, unless ``as_rate_rules``; lumps as groups, too, with ``groups``; in a
+    level and version; ``meanings`` of the lumps in notes and names (found here where none are given). The reasons say
+    what the document leaves out.
+
+    Raises
+    ------
+    UsageError
+        Code ``bad-option`` for a level that is not written, and for groups in one that has none.
+    UnsupportedModelError
+        Code ``level-not-writable`` for what an older level cannot say.
     """
+    level = LEVEL.read("level", level)
+    if groups and level.startswith("2"):
+        raise UsageError(
+            Reason("bad-option", f"--groups: SBML Level {level[0]} has no groups; leave out one of the two")
+        )
     from sbmlump.methods.reactions import as_network
     from sbmlump.sbml.write.document import reduction_document, system_document
     from sbmlump.structure.meaning import meanings_of
@@ -186,7 +203,31 @@ def written_as_sbml(
         means = meanings_of(reduction) if meanings is None else meanings
         network = reduction if as_rate_rules else as_network(reduction)
         document = reduction_document(network, groups=groups, meanings=means)
+    document = _at_level(document, level)
     return WrittenOutput(document.data, document.reasons, document.read_back)
+
+
+def _at_level(document: WrittenSbml, level: str) -> WrittenSbml:
+    if level == LEVEL.kind.choices[0]:
+        return document
+    from sbmlump.sbml.write.levels import at_level
+
+    return at_level(document, level)
+
+
+def check_level(level: str, suffix: str) -> str:
+    """The level and version, which only outputs have that hold SBML.
+
+    Raises
+    ------
+    UsageError
+        Code ``bad-option``.
+    """
+    level = LEVEL.read("level", level)
+    if level != LEVEL.kind.choices[0] and suffix not in SBML_SUFFIXES:
+        message = f"--level is of SBML, not of {suffix}; leave it out, or write {', '.join(SBML_SUFFIXES)}"
+        raise UsageError(Reason("bad-option", message))
+    return level
 
 
 def written_reduction(
@@ -240,19 +281,22 @@ def written_reduction(
     return _WRITERS[suffix](reduction.written, sbml)
 
 
-def written_system(system: OdeSystem, suffix: str) -> WrittenOutput:
-    """A model in the format of a suffix, one of :data:`SYSTEM_SUFFIXES`.
+def written_system(system: OdeSystem, suffix: str, level: str = "3.2") -> WrittenOutput:
+    """A model in the format of a suffix, one of :data:`SYSTEM_SUFFIXES`; SBML in a level and version.
 
     Raises
     ------
+    UsageError
+        As :func:`check_level`.
     UnsupportedModelError, SbmlumpError
         As :func:`written_reduction`.
     """
     from sbmlump.sbml.write.document import system_document
 
+    level = check_level(level, suffix)
     if suffix in (".ode", ".tex"):
         return _WRITERS[suffix](system, WrittenOutput(b""))
-    document = system_document(system)
+    document = _at_level(system_document(system), level)
     sbml = WrittenOutput(document.data, document.reasons, document.read_back)
     if suffix == ".omex":
         from sbmlump.sbml.archive import model_archive
@@ -496,6 +540,8 @@ def run_reduction(
     """
     learned = _with_closure(options)
     target = None if output is None else _Target(output, check_suffix(output, REDUCTION_SUFFIXES))
+    if target is not None:
+        check_level(options.level, target.suffix)
     if output is not None:
         refuse_output(output, path, force=force)
     times = [clock()]
@@ -519,7 +565,9 @@ def run_reduction(
     if (stopped := stop_request()) is not None:  # what was found has been measured; a simulation takes time, too
         original = replace(original, source=None, reasons=(*original.reasons, stopped))
     progress("writing")
-    document = written_as_sbml(reduction, as_rate_rules=options.as_rate_rules, groups=options.groups)
+    document = written_as_sbml(
+        reduction, as_rate_rules=options.as_rate_rules, groups=options.groups, level=options.level
+    )
     remarks = [*system.origin.remarks, *shortfall, *original.reasons]
     if target is not None:
         remarks += target.hold(reduction, document, original, options.until, options.points)
@@ -703,17 +751,24 @@ def _with_neural(
     return replace(reduction, certificate=certificate), reasons
 
 
-def write_reduced_model(reduction: ReducedSystem, path: str | Path) -> None:
+def write_reduced_model(
+    reduction: ReducedSystem, path: str | Path, *, groups: bool = False, level: str = "3.2"
+) -> None:
     """Write a reduction by the suffix of the file (SBML where it is none that is known), whole or not at all.
+
+    ``groups`` and ``level`` as of :func:`written_as_sbml`.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
+    UsageError, UnsupportedModelError
+        As :func:`written_as_sbml`, :func:`check_level`.
     """
     suffix = Path(path).suffix.lower()
     known = suffix if suffix in REDUCTION_SUFFIXES else ".xml"
-    content = written_reduction(reduction, known, written_as_sbml(reduction))
+    sbml = written_as_sbml(reduction, groups=groups, level=check_level(level, known))
+    content = written_reduction(reduction, known, sbml)
     write_atomically(path, with_mark(content.data, known))
 
 
@@ -1138,8 +1193,8 @@ class Conversion:
     reasons: tuple[Reason, ...]
 
 
-def convert_file(source: str | Path, target: str | Path, *, force: bool = False) -> Conversion:
-    """Read a model and write it back, by suffix.
+def convert_file(source: str | Path, target: str | Path, *, force: bool = False, level: str = "3.2") -> Conversion:
+    """Read a model and write it back, by suffix; SBML in a level and version.
 
     ``force``: a file that this program did not write may be replaced.
 
@@ -1147,24 +1202,25 @@ def convert_file(source: str | Path, target: str | Path, *, force: bool = False)
     ------
     UsageError
         If the suffix of the target is not known (code ``unknown-suffix``), or it must not be written over
-        (``output-is-input``, ``output-exists``).
+        (``output-is-input``, ``output-exists``), or the level is not one (``bad-option``).
     SbmlumpError
         If the model cannot be read, or the format cannot hold it.
     """
     suffix = check_suffix(target, SYSTEM_SUFFIXES)
+    check_level(level, suffix)
     refuse_output(target, source, force=force)
     system = load(source)
-    written = written_system(system, suffix)
+    written = written_system(system, suffix, level)
     write_atomically(target, with_mark(written.data, suffix))
     return Conversion(system, (*system.origin.remarks, *written.reasons))
 
 
-def convert(source: str | Path, target: str | Path) -> OdeSystem:
+def convert(source: str | Path, target: str | Path, *, level: str = "3.2") -> OdeSystem:
     """The system that was read, after it has been written (over what stood there, but never over the input).
 
     See :func:`convert_file`, which says more.
     """
-    return convert_file(source, target, force=True).system
+    return convert_file(source, target, force=True, level=level).system
 
 
 def compare(

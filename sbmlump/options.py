@@ -30,6 +30,7 @@ from sbmlump.errors import Reason, UsageError
 __all__ = [
     "FILE",
     "FLAG",
+    "LEVEL",
     "OBSERVE",
     "POINTS",
     "POSITIVE",
@@ -311,6 +312,10 @@ SIMULATOR: Final = Option(
     choice("roadrunner", "copasi", "scipy", "own"),
     "What simulates; scipy and own integrate sbmlump's right-hand side.",
     code="unknown-simulator",
+)
+LEVEL: Final = Option(
+    choice("3.2", "3.1", "2.4"),
+    "Level and version of the SBML that is written; what an older one cannot say is refused.",
 )
 
 Until = Annotated[float | None, UNTIL]

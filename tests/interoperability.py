@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import json
@@ -65,6 +66,7 @@ class Result:
     tellurium: bool | None = None
     antimony: bool | None = None
     omex: bool | None = None
+    archive: bytes | None = field(default=None, repr=False)
     biosimulators: bool | None = None
     original_is_at_fault: bool = False
     copasi_opens: bool | None = None
@@ -294,25 +296,15 @@ def faults_of_archives(files: Sequence[Path]) -> dict[str, list[Any]]:
     python = biosimulators()
     assert python is not None
     command = [python, "-W", "ignore", "-c", _VALIDATE, *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip()[-500:])
     found: dict[str, list[Any]] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
-def _with_others(archive: Path, written: WrittenOutput, result: Result) -> None:
-    """What BioSimulators finds, and which model COPASI opens."""
-    if biosimulators() is not None:
-        try:
-            (faults,) = faults_of_archives([archive]).values()
-        except (RuntimeError, subprocess.TimeoutExpired) as error:
-            faults = [[str(error)]]
-        text = " ".join(" ".join(_words(faults)).split())
-        result.biosimulators = not faults
-        result.original_is_at_fault = "Model `original` is invalid" in text
-        if faults:
-            result.remarks.append(f"BioSimulators: {text[:300]}")
+def _with_copasi(archive: Path, written: WrittenOutput, result: Result) -> None:
+    """Which model of an archive COPASI opens."""
     import COPASI
 
     assert written.read_back is not None
@@ -323,6 +315,23 @@ def _with_others(archive: Path, written: WrittenOutput, result: Result) -> None:
     quantities = written.read_back.required().quantities.values()
     result.copasi_opens = opened and ids == {one.id for one in quantities if one.kind == "species"}
     COPASI.CRootContainer.removeDatamodel(model)
+
+
+def validate_archives(results: Sequence[Result]) -> None:
+    """What BioSimulators finds in the archives, all at once: it takes seconds to start."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for index, result in enumerate(results):
+            if result.archive is not None:
+                files[str(Path(folder) / f"{index}.omex")] = result
+        for name, result in files.items():
+            Path(name).write_bytes(result.archive or b"")
+        for name, faults in faults_of_archives([Path(name) for name in files]).items():
+            text = " ".join(" ".join(_words(faults)).split())
+            files[name].biosimulators = not faults
+            files[name].original_is_at_fault = "Model `original` is invalid" in text
+            if faults:
+                files[name].remarks.append(f"BioSimulators: {text[:300]}")
 
 
 def _words(nested: Any) -> Iterator[str]:
@@ -360,7 +369,8 @@ def _tellurium(
         try:
             content = written_reduction(reduction, ".omex", written, original=path.read_bytes(), until=until).data
             archive.write_bytes(content)
-            _with_others(archive, written, result)
+            result.archive = content
+            _with_copasi(archive, written, result)
             if until is None:
                 return
             read_back(content)
@@ -392,6 +402,13 @@ def _alone(path: Path, until: float) -> str:
         return "; the original by itself runs"
     causes = [line for line in done.stderr.splitlines() if line.startswith("RuntimeError")]
     return f"; the original by itself ends so too: {' '.join(causes)[:100]}"
+
+
+def preload() -> None:
+    """Import the large libraries in a process whose children are to have them."""
+    with quiet():
+        for name in ("basico", "tellurium", "tellurium.sedml.tesedml"):
+            importlib.import_module(name)
 
 
 @contextlib.contextmanager

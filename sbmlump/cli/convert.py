@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.options import FORCE, MODEL, isolation_options, store_option
+from sbmlump.cli.options import FORCE, MODEL, declared_options, isolation_options, store_option
 from sbmlump.cli.output import DISPLAY, print_json, say
 from sbmlump.errors import counted, some_names
-from sbmlump.jobs import Element, Inspection, convert_file, inspect
+from sbmlump.jobs import OPTIONS, Element, Inspection, convert_file, inspect
 from sbmlump.outcome import reason_json
 
 __all__ = ["convert_command", "inspect_command"]
@@ -23,13 +23,14 @@ __all__ = ["convert_command", "inspect_command"]
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write; its suffix decides."
 )
 @FORCE
+@declared_options(OPTIONS["level"])
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
-def convert_command(model: str | Path, output: Path, force: bool, as_json: bool) -> int:
+def convert_command(model: str | Path, output: Path, force: bool, level: str, as_json: bool) -> int:
     """Read MODEL and write it in a canonical form, by the suffix of the output."""
-    done = convert_file(model, output, force=force)
+    done = convert_file(model, output, force=force, level=level)
     system = done.system
     if as_json:
         reasons = [reason_json(reason) for reason in done.reasons]

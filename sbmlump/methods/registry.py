@@ -55,6 +55,7 @@ from sbmlump.model.system import OdeSystem
 from sbmlump.options import (
     FILE,
     FLAG,
+    LEVEL,
     OBSERVE,
     SIMULATOR,
     Declared,
@@ -749,6 +750,7 @@ class ReduceOptions(Options):
     groups: Annotated[
         bool, Option(FLAG, "write lumps as groups of the SBML package groups, too (not for libRoadRunner's moieties).")
     ] = False
+    level: Annotated[str, LEVEL] = "3.2"
     simulator: Annotated[str, SIMULATOR] = "roadrunner"
     seed: Seed = 0
     chain: tuple[Method, ...] = (Exact(),)

@@ -595,10 +595,13 @@ class ReducedSystem:
         """The reduced system as SymPy expressions; see :meth:`OdeSystem.to_sympy`."""
         return self.system.to_sympy()
 
-    def write(self, path: str | Path) -> None:
-        """Write the reduced model as SBML Level 3 Version 2 (the whole file appears, or nothing does)."""
+    def write(self, path: str | Path, *, groups: bool = False, level: str = "3.2") -> None:
+        """Write the reduced model, as SBML if the suffix says nothing else (the whole file appears, or nothing does).
+
+        ``groups`` writes lumps as SBML groups, too; ``level`` is the level and version, ``3.2``, ``3.1`` or ``2.4``.
+        """
         # by name and on first use: imports go one way, and a reduction that was sent to another process writes, too
-        import_module(_WRITER).write_reduced_model(self, path)
+        import_module(_WRITER).write_reduced_model(self, path, groups=groups, level=level)
 
 
 def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> OdeSystem:

@@ -558,11 +558,11 @@ def check_written(
         _refuse([reason.message for reason in result.reasons])
     else:
         refuse_differences(system, result.system, "SBML")
-        _refuse_other_participants(system, result.system, settings.errors_listed)
+        refuse_other_participants(system, result.system, settings.errors_listed)
     return result
 
 
-def _refuse_other_participants(written: OdeSystem, read: OdeSystem, most: int) -> None:
+def refuse_other_participants(written: OdeSystem, read: OdeSystem, most: int) -> None:
     """Refuse reactions with other reactants or products, also where no rate shows it (boundary species)."""
     known = {constant.id for constant in written.constants}
     start = read.at_start()
