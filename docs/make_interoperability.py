@@ -51,8 +51,9 @@ given to the other tools.
 
 Steady states and control coefficients are those of the observed species. The original counts as having one in a tool
 that finds the same from its state at the end time and at twice that time; the reduced model starts at the end time,
-too, in Tellurium with presimulation where the solver fails without. Reactions count by what they do to the lumps: the coefficients of all reactions that change the lumps in one
-direction add up to that of the reaction into which they are pooled.
+too, in Tellurium with presimulation where the solver fails without. Reactions count by what they do to the lumps: the
+coefficients of all reactions that change the lumps in one direction add up to that of the reaction into which they
+are pooled.
 """
 
 

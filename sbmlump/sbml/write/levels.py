@@ -119,7 +119,7 @@ def _refusals(errors: list[Any], source: str, name: str, most: int) -> list[Reas
         before = "\n".join(lines[: error.getLine()])
         ids = re.findall(r'\s(?:id|variable|symbol)="([^"]*)"', before)
         place = ids[-1] if ids and error.getLine() else None
-        text = _first_sentence(error.getMessage())
+        text = " ".join(error.getMessage().split()).rstrip(".")  # its second sentence may name the element
         where = "" if place is None else f" (at {place})"
         advice = "write Level 3 Version 2 (without --level)"
         reasons[Reason("level-not-writable", f"SBML {name} cannot say it: {text}{where}; {advice}", place)] = None
@@ -175,7 +175,7 @@ def _with_digits(text: str, source: str) -> str:
     The same numbers stand in both in the same order; where they do not, nothing is put in, and the comparison with
     what is read back decides.
     """
-    text = _restored(text, source, _ATTRIBUTE, lambda m: m[2], lambda new, old: f'{new[1]}="{old[2]}"')
+    text = _restored(text, source, _ATTRIBUTE, lambda m: m[2], lambda new, old: f'{new[1]}="{old[2]}"', lambda m: m[1])
     return _restored(text, source, _CN, _decimal_of, _content_of)
 
 
@@ -185,21 +185,24 @@ def _restored(
     pattern: re.Pattern[str],
     decimal: Callable[[re.Match[str]], str | None],
     put: Callable[[re.Match[str], re.Match[str]], str],
+    kind: Callable[[re.Match[str]], str] = lambda _: "",
 ) -> str:
-    """``text`` with what matches in it replaced by what matches in ``source`` and looks the same in 15 digits."""
+    """``text`` with what matches in it replaced by what matches in ``source``, if it is of the same kind and looks the
+    same in 15 digits.
+    """
 
-    def by_digits(where: str) -> dict[str, list[re.Match[str]]]:
-        found: dict[str, list[re.Match[str]]] = {}
+    def by_digits(where: str) -> dict[tuple[str, str], list[re.Match[str]]]:
+        found: dict[tuple[str, str], list[re.Match[str]]] = {}
         for match in pattern.finditer(where):
             number = decimal(match)
             if number is not None:
-                found.setdefault(f"{float(number):.15g}", []).append(match)
+                found.setdefault((kind(match), f"{float(number):.15g}"), []).append(match)
         return found
 
     ours, theirs = by_digits(source), by_digits(text)
     pieces: dict[int, tuple[int, str]] = {}
-    for digits, matches in theirs.items():
-        originals = ours.get(digits, [])
+    for key, matches in theirs.items():
+        originals = ours.get(key, [])
         same = len(originals) == len(matches) or len({decimal(one) for one in originals}) == 1
         if originals and same:
             for k, match in enumerate(matches):
