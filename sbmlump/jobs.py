@@ -55,7 +55,7 @@ from sbmlump.model.system import OdeSystem
 from sbmlump.model.tables import frame_of, html_table
 from sbmlump.model.units import time_unit_of
 from sbmlump.options import LEVEL, OBSERVE, POINTS, SIMULATOR, UNTIL
-from sbmlump.outcome import ModelFacts, Outcome, reason_json
+from sbmlump.outcome import ModelFacts, Outcome, WrittenOutput, reason_json
 from sbmlump.proof.files import NoLumping, recorded_observables, verify
 from sbmlump.stopping import stop_request
 
@@ -97,6 +97,7 @@ __all__ = [
     "inspect",
     "kinetics",
     "load",
+    "page_files",
     "method_alternatives",
     "methods_with",
     "reduce",
@@ -131,18 +132,6 @@ REDUCTION_SUFFIXES: Final = (*SYSTEM_SUFFIXES, ".csv")
 """What a reduction can be written as; ``.csv`` is the lumping matrix."""
 SBML_SUFFIXES: Final = (".xml", ".sbml", ".omex")
 """Outputs that hold SBML, for which the reasons of :func:`written_as_sbml` are to be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenOutput:
-    """The content of an output, read back and compared, and what has to be said of it (ids that had to change …).
-
-    ``read_back`` is what the reader makes of it, where it is SBML.
-    """
-
-    data: bytes
-    reasons: tuple[Reason, ...] = ()
-    read_back: ReadResult | None = None
 
 
 def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
@@ -600,6 +589,7 @@ def run_reduction(
         None if output is None else str(output),
         dict(zip(("read", "lump", "write", "simulate", "total"), (*spent, times[-1] - times[0]), strict=True)),
         tuple(dict.fromkeys(remarks)),
+        document=document,
         exit_code=4 if shortfall else 1 if options.strict and not reduction.reducible else 0,
     )
 
@@ -783,6 +773,29 @@ class AdviceSettings:
     """
 
     most_states: int = 500
+
+
+def page_files(outcome: Outcome) -> tuple[dict[str, bytes], tuple[Reason, ...]]:
+    """What stands beside the page of a reduction, by file name: SBML, Antimony, the lumping matrix.
+
+    Returns
+    -------
+    files : dict of str to bytes
+        None where nothing may be written, because it is not what was asked for.
+    reasons : tuple of Reason
+        Why one is not there.
+    """
+    reduction, document = outcome.reduction, outcome.document
+    if reduction is None or document is None or (reduction.shortfall and outcome.output is None):
+        return {}, ()
+    files: dict[str, bytes] = {}
+    reasons: list[Reason] = []
+    for name, suffix in (("reduced.xml", ".xml"), ("reduced.ant", ".ant"), ("lumping.csv", ".csv")):
+        try:
+            files[name] = with_mark(written_reduction(reduction, suffix, document).data, suffix)
+        except SbmlumpError as error:
+            reasons += error.reasons
+    return files, tuple(reasons)
 
 
 def _what_to_try(

@@ -11,9 +11,10 @@ from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, Unsuppo
 if TYPE_CHECKING:
     from sbmlump.model.properties import Kinetics
     from sbmlump.model.reduced import ReducedSystem
+    from sbmlump.sbml.read.load import ReadResult
     from sbmlump.simulators.comparison import ErrorReport
 
-__all__ = ["ModelFacts", "Outcome", "OutcomeName", "outcome_of_error"]
+__all__ = ["ModelFacts", "Outcome", "OutcomeName", "WrittenOutput", "outcome_of_error"]
 
 OutcomeName = Literal["reduced", "not-reducible", "target-not-reached", "unsupported", "out-of-budget", "failed"]
 
@@ -32,6 +33,18 @@ class ModelFacts:
         return {"id": self.id, "file": self.file, "states": self.states, "kinetics": self.kinetics}
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenOutput:
+    """The content of an output, read back and compared, and what has to be said of it (ids that had to change …).
+
+    ``read_back`` is what the reader makes of it, where it is SBML.
+    """
+
+    data: bytes
+    reasons: tuple[Reason, ...] = ()
+    read_back: ReadResult | None = None
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The end of one reduction job.
@@ -46,6 +59,8 @@ class Outcome:
         ``read``, ``lump``, ``write``, ``simulate``, ``total``.
     reasons : tuple of Reason
         Why it went no further, and remarks on what it did.
+    document : WrittenOutput or None
+        The SBML of the reduced model, also where no file was written.
     exit_code : int
         For the command line.
     """
@@ -58,6 +73,7 @@ class Outcome:
     output: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
+    document: WrittenOutput | None = None
     exit_code: int = 0
 
     def as_json(self) -> dict[str, Any]:

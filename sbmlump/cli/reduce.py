@@ -68,7 +68,7 @@ def reduce_command(
         with stops, progress_reporter(quiet or as_json or in_child) as progress:
             shown = report_folder is not None
             outcome = run_reduction(model, observe, chosen, output, force=force, shown=shown, progress=progress)
-            page = _write_page(report_folder, outcome, model, output)
+            page = _write_page(report_folder, outcome, model)
     except SbmlumpError as error:
         empty = Outcome("failed", ModelFacts(file=str(model)), options["method"])
         return print_failure(Failure.of(error, empty.as_json()), as_json=as_json)
@@ -79,19 +79,12 @@ def reduce_command(
     return outcome.exit_code
 
 
-def _write_page(folder: Path | None, outcome: Outcome, model: str | Path, output: Path | None) -> Path | None:
+def _write_page(folder: Path | None, outcome: Outcome, model: str | Path) -> Path | None:
     if folder is None or outcome.reduction is None:
         return None
-    from sbmlump.report.model_page import write_model_page
+    from sbmlump.report.model_page import write_outcome_page
 
-    return write_model_page(
-        folder,
-        outcome.reduction,
-        outcome.report,
-        original_file=model,
-        reduced_file=output,
-        command=["sbmlump", *sys.argv[1:]],
-    )
+    return write_outcome_page(folder, outcome, original_file=model, command=["sbmlump", *sys.argv[1:]])
 
 
 # -- ``sbmlump demo``: a striking reduction of a bundled model -----------------------------------
@@ -106,7 +99,7 @@ _OBSERVE = ("kinase",)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def demo_command(output: Path | None, quiet: bool) -> int:
     """Reduce a bundled model, check it, and write the reduced SBML and an HTML page."""
-    from sbmlump.report.model_page import write_model_page
+    from sbmlump.report.model_page import write_outcome_page
 
     folder = output if output is not None else Path(tempfile.mkdtemp(prefix="sbmlump-demo-"))
     make_folder(folder)
@@ -117,7 +110,7 @@ def demo_command(output: Path | None, quiet: bool) -> int:
     with progress_reporter(quiet) as progress:
         outcome = run_reduction(original, _OBSERVE, reduce_options(), reduced, force=True, progress=progress)
         assert outcome.reduction is not None
-        page = write_model_page(folder, outcome.reduction, outcome.report, original_file=original, reduced_file=reduced)
+        page = write_outcome_page(folder, outcome, original_file=original)
     summarise(outcome, page)
     say("\nTry next:")
     say(f"  sbmlump inspect {original}")

@@ -16,3 +16,6 @@ from .ode_write import write_ode as write_ode
 from .odebase import compare_systems as compare_systems
 from .odebase import load_odebase as load_odebase
 from .odebase import parse_odebase as parse_odebase
+from .presentation import Equations as Equations
+from .presentation import EquationSettings as EquationSettings
+from .presentation import equations_of as equations_of

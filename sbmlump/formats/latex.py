@@ -25,7 +25,7 @@ from sbmlump.model.text import (
     one_line,
 )
 
-__all__ = ["LatexSettings", "latex_equations", "latex_reduction", "lumping_csv", "node_to_latex"]
+__all__ = ["LatexSettings", "latex_equations", "latex_reduction", "lumping_csv", "node_to_latex", "PartPrinter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _text(text: str) -> str:
 
 
 def _equations(system: OdeSystem, settings: LatexSettings) -> str:
-    printer = _Printer(system.graph, settings.part)
+    printer = _LatexPrinter(system.graph, settings.part)
     rates = [
         rf"\frac{{\mathrm{{d}} {_id(name)}}}{{\mathrm{{d}} t}} &= {printer.text(rhs)}"
         for name, rhs in zip(system.states, system.rhs, strict=True)
@@ -137,7 +137,7 @@ def _equations(system: OdeSystem, settings: LatexSettings) -> str:
     return "".join(f"{title}\n{_align(lines)}" for title, lines in parts if lines)
 
 
-def _event(event: Event, printer: _Printer) -> list[str]:
+def _event(event: Event, printer: _LatexPrinter) -> list[str]:
     """When it happens, and what it sets."""
     first = rf"&\text{{when }} {printer.text(event.trigger)} \text{{ becomes true}}"
     if event.delay is not None:
@@ -187,11 +187,23 @@ def _number(value: Fraction) -> str:
 
 def node_to_latex(graph: Graph, node: Node) -> str:
     """One expression, opened down to its ids."""
-    return _Printer(graph, None).text(node)
+    return _LatexPrinter(graph, None).text(node)
 
 
-class _Printer(GraphPrinter):
-    """Prints nodes of one graph; long parts are named ``e_1`` and so on, so texts are kept instead of streamed."""
+class PartPrinter(GraphPrinter):
+    """Prints nodes of one graph; long parts are named ``e_1`` and so on, so texts are kept instead of streamed.
+
+    Parameters
+    ----------
+    graph : Graph
+    longest : int or None
+        Characters from which a part gets a name of its own; ``None``: none does.
+
+    Attributes
+    ----------
+    named : dict of Node to (str, str)
+        Name and text of each of these parts, in an order in which each needs earlier ones only.
+    """
 
     def __init__(self, graph: Graph, longest: int | None) -> None:
         super().__init__(graph)
@@ -200,13 +212,13 @@ class _Printer(GraphPrinter):
         self.named: dict[Node, tuple[str, str]] = {}
 
     def text(self, root: Node) -> str:
-        """LaTeX of ``root``."""
+        """The expression ``root``, with names for its long parts."""
         for node in self.graph.reachable([root]):
             if node not in self._texts:
                 level, pieces = self.spell(node)
                 text = "".join(piece if isinstance(piece, str) else self._wrapped(*piece) for piece in pieces)
                 if self._longest is not None and len(text) > self._longest and node != root:
-                    name = f"e_{{{len(self.named) + 1}}}"
+                    name = self.part_name(len(self.named) + 1)
                     self.named[node] = (name, text)
                     level, text = ATOM, name
                 self._texts[node] = level, text
@@ -214,7 +226,23 @@ class _Printer(GraphPrinter):
 
     def _wrapped(self, node: Node, level: int) -> str:
         own, text = self._texts[node]
-        return text if own >= level else rf"\left({text}\right)"
+        return text if own >= level else self.bracketed(text)
+
+    def known(self, node: Node) -> tuple[int, str]:
+        """How tightly a part that was spelled before holds together, and its text."""
+        return self._texts[node]
+
+    def part_name(self, number: int) -> str:
+        """What the part that is the ``number``-th to get a name is called."""
+        return f"e_{{{number}}}"
+
+    def bracketed(self, text: str) -> str:
+        """``text`` in parentheses."""
+        return rf"\left({text}\right)"
+
+
+class _LatexPrinter(PartPrinter):
+    """LaTeX of nodes."""
 
     def number(self, value: Fraction) -> Spelling[Node]:
         return SUM if value < 0 else PRODUCT if value.denominator != 1 else ATOM, [_number(value)]

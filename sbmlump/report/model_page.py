@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import math
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
@@ -18,14 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump._version import __version__
-from sbmlump.errors import as_shown
-from sbmlump.files import make_folder, write_atomically
+from sbmlump.errors import UsageError, as_shown
+from sbmlump.files import make_folder, refuse_output, write_atomically
+from sbmlump.formats.presentation import equations_of
+from sbmlump.jobs import page_files
+from sbmlump.linalg.rational import content
 from sbmlump.methods.approximate.run import CurvePoint
 from sbmlump.methods.comparison import MethodRow
-from sbmlump.model.reduced import Certificate, ErrorEstimate, Lump, LumpingMatrix, ReducedSystem
-from sbmlump.model.text import signed_terms
+from sbmlump.model.domains import nearest_double
+from sbmlump.model.reduced import Certificate, ErrorEstimate, LumpingMatrix, Meaning, ReducedSystem
+from sbmlump.model.system import OdeSystem
+from sbmlump.model.text import one_line, signed_terms
+from sbmlump.outcome import Outcome
 from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE, PAPER, SERIES
 from sbmlump.simulators.comparison import ErrorReport, draw_error, draw_trajectory
+from sbmlump.structure.meaning import meanings_of, what_vanished
 
 if TYPE_CHECKING:
     import jinja2
@@ -36,11 +44,12 @@ __all__ = [
     "ModelPageSettings",
     "environment",
     "write_model_page",
+    "write_outcome_page",
     "MatrixPicture",
     "error_svg",
     "matrix_svg",
     "svg_of",
-    "trajectories_svg",
+    "trajectory_svgs",
     "curve_figure",
     "methods_figure",
 ]
@@ -58,11 +67,23 @@ class ModelPageSettings:
         Lines in the plot of errors: as many as there are colours.
     terms : int
         Of a lump, before the rest has to be unfolded.
+    sentences : int
+        Lumps told in words before the table of all.
+    filtered : int
+        Lumps from which on the table has a filter.
+    title : int
+        Characters of a title over a panel.
+    digits : int
+        Significant ones of a coefficient that was measured.
     """
 
     panels: int = 12
     lines: int = 8
     terms: int = 8
+    sentences: int = 8
+    filtered: int = 9
+    title: int = 34
+    digits: int = 3
 
 
 def write_model_page(
@@ -73,6 +94,9 @@ def write_model_page(
     original_file: str | Path | None = None,
     reduced_file: str | Path | None = None,
     command: Sequence[str] = (),
+    written: OdeSystem | None = None,
+    files: Mapping[str, bytes] | None = None,
+    notes: Sequence[str] = (),
     settings: ModelPageSettings = ModelPageSettings(),
 ) -> Path:
     """Write ``index.html`` into ``folder`` (made if it is not there) and return its path.
@@ -90,6 +114,12 @@ def write_model_page(
         Files of the two models, as the page is to name them.
     command : sequence of str
         The command that made the reduction, program first; empty if it was not made from the command line.
+    written : OdeSystem, optional
+        The reduced model as its file is read, which may have reactions where ``reduction`` has none.
+    files : mapping of str to bytes, optional
+        What is written beside the page, by name; nothing over files of the user's.
+    notes : sequence of str
+        What else is to be said of these files.
     settings : ModelPageSettings
 
     Raises
@@ -99,11 +129,107 @@ def write_model_page(
     """
     target = make_folder(folder)
     page = target / "index.html"
+    beside, said = _written_beside(target, files or {}, original_file)
     where = {"original": _shown(original_file), "reduced": _shown(reduced_file)}
-    content = {**_content(reduction, report, settings), "files": where, "command": shlex.join(command)}
+    content = {
+        **_content(reduction, report, written or reduction.system, settings),
+        "files": where,
+        "command": shlex.join(command),
+        "downloads": [{"name": name, "what": _DOWNLOADS.get(Path(name).suffix, "")} for name in beside],
+        "download_notes": [*notes, *said],
+        "uses": _uses("reduced.xml" if "reduced.xml" in beside else where["reduced"], reduction),
+    }
     text = environment().get_template("model_page.html").render(**content)
     write_atomically(page, as_shown(text).encode())
     return page
+
+
+def write_outcome_page(
+    folder: str | Path, outcome: Outcome, *, original_file: str | Path, command: Sequence[str] = ()
+) -> Path:
+    """The page of a job, with the reduced model as SBML, as Antimony and its matrix beside it.
+
+    Raises
+    ------
+    OutputError
+        As :func:`write_model_page`.
+    """
+    assert outcome.reduction is not None
+    document = outcome.document
+    files, reasons = page_files(outcome)
+    return write_model_page(
+        folder,
+        outcome.reduction,
+        outcome.report,
+        original_file=original_file,
+        reduced_file=outcome.output,
+        command=command,
+        written=None if document is None or document.read_back is None else document.read_back.system,
+        files=files,
+        notes=[reason.message for reason in reasons],
+    )
+
+
+_DOWNLOADS: Final = {
+    ".xml": "the reduced model as SBML Level 3 Version 2",
+    ".ant": "the same as Antimony text",
+    ".csv": "the lumping matrix: a row for each reduced state, a column for each original one",
+}
+
+
+def _written_beside(
+    folder: Path, files: Mapping[str, bytes], original: str | Path | None
+) -> tuple[list[str], list[str]]:
+    """Write files; the names of those that are there, and why others are not."""
+    names: list[str] = []
+    said: list[str] = []
+    for name, data in files.items():
+        place = folder / name
+        table = place.suffix == ".csv" and place.is_file() and place.read_bytes().startswith(data[:5])
+        try:
+            refuse_output(place, original, force=table)  # a table has no comment that tells whose it is
+        except UsageError as error:
+            said += [reason.message for reason in error.reasons]
+            continue
+        write_atomically(place, data)
+        names.append(name)
+    return names, said
+
+
+def _uses(file: str | None, reduction: ReducedSystem) -> list[dict[str, str]]:
+    """What to type in other programs to work with the reduced model."""
+    if file is None or not file.endswith((".xml", ".sbml")):
+        return []
+    name = shlex.quote(file)
+    shown = [one.id for one in reduction.observables]
+    selections = ", ".join(map(repr, ["time", *shown]))
+    return [
+        {
+            "where": "COPASI",
+            "how": "File, Import SBML …; or from a terminal:",
+            "text": f"CopasiUI {name}\nCopasiSE --importSBML {name} --save reduced.cps",
+        },
+        {
+            "where": "Tellurium",
+            "how": "In Python:",
+            "text": (
+                "import tellurium as te\n"
+                f"model = te.loadSBMLModel({file!r})\n"
+                f"model.simulate(0, 100, 201, [{selections}])\n"
+                "model.plot()"
+            ),
+        },
+        {
+            "where": "PEtab",
+            "how": "In problem.yaml of a problem of version 1, whose observables use ids that the reduced model has:",
+            "text": f"problems:\n- sbml_files: [{json.dumps(file)}]",
+        },
+        {
+            "where": "sbmlump",
+            "how": "Prove the reduction again from the two files, without simulation; simulate both:",
+            "text": f"sbmlump verify ORIGINAL {name}\nsbmlump check ORIGINAL {name}",
+        },
+    ]
 
 
 def _shown(path: str | Path | None) -> str | None:
@@ -123,29 +249,54 @@ def environment() -> jinja2.Environment:
     )
 
 
-def _content(reduction: ReducedSystem, report: ErrorReport | None, settings: ModelPageSettings) -> dict[str, Any]:
+def _content(
+    reduction: ReducedSystem, report: ErrorReport | None, written: OdeSystem, settings: ModelPageSettings
+) -> dict[str, Any]:
     original = reduction.original
+    meanings = meanings_of(reduction)
+    told = _told(meanings, settings)
+    coordinates = any(one.kind == "coordinate" for one in meanings.values())
     return {
         "version": __version__,
         "model": {"id": original.id, "name": original.name, "sha256": original.origin.sha256},
         "before": original.size,
         "after": reduction.system.size,
         "reducible": reduction.reducible,
+        "shortfall": [one.message for one in reduction.shortfall],
+        "coordinates": coordinates,
+        "vanished": _vanished(reduction),
+        "meanings": told,
+        "equations": equations_of(reduction.system, [one.id for one in reduction.observables]),
         "method": reduction.method,
         "observables": [{"id": o.id, "text": o.text, "name": _name(reduction, o.id)} for o in reduction.observables],
         "certificate": certificate_words(reduction.certificate),
         "remarks": (*reduction.remarks, *(one.message for one in reduction.reasons if one.code == "exact-instead")),
         "report": None if report is None else _simulation(reduction, report, settings),
-        "matrix": _matrix(reduction),
-        "lumps": _lump_rows(reduction, settings.terms),
-        "sizes": _sizes(reduction),
+        "matrix": _matrix(reduction, meanings),
+        **_lump_rows(reduction, meanings, settings, {one["id"] for one in told}),
+        "filtered": settings.filtered,
+        "sizes": _sizes(reduction, written),
         "times": _times(reduction.seconds, report),
     }
 
 
 def _name(reduction: ReducedSystem, name: str) -> str | None:
     quantity = reduction.original.quantities.get(name)
-    return quantity.name if quantity is not None and quantity.name not in (None, "", name) else None
+    return one_line(quantity.name) if quantity is not None and quantity.name not in (None, "", name) else None
+
+
+def _vanished(reduction: ReducedSystem) -> dict[str, Any] | None:
+    names = reduction.vanished
+    if not names:
+        return None
+    return {"sentence": what_vanished(reduction), "states": [{"id": n, "name": _name(reduction, n)} for n in names]}
+
+
+def _told(meanings: Mapping[str, Meaning], settings: ModelPageSettings) -> list[dict[str, Any]]:
+    """Lumps in words; those first of which more can be said than what they are made of."""
+    made = [(name, one) for name, one in meanings.items() if one.kind != "retained"]
+    made.sort(key=lambda item: item[1].label is None)
+    return [{"id": name, "label": one.label, "sentence": one.sentence} for name, one in made[: settings.sentences]]
 
 
 # -- simulation ----------------------------------------------------------------------------------------------------
@@ -160,7 +311,7 @@ def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPa
     unit = reduction.original.origin.model_units.get("time")
     unit = None if unit == "time" else unit  # the built-in id says nothing of seconds or hours
     return {
-        "trajectories": trajectories_svg(report, shown, unit),
+        "trajectories": trajectory_svgs(report, shown, unit, {n: _title(reduction, n, settings) for n in shown}),
         "error": error_svg(report, shown[: settings.lines], unit),
         "left_out": len(names) - len(shown),
         "lines_left_out": len(shown) - len(shown[: settings.lines]),
@@ -185,8 +336,19 @@ def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPa
     }
 
 
-def number(value: float | None) -> str:
-    """A number for a reader: two or three significant digits, a power of ten where the number is far from 1."""
+def _title(reduction: ReducedSystem, name: str, settings: ModelPageSettings) -> str:
+    """What is drawn, by name and id and with its unit, on one line."""
+    called = _name(reduction, name)
+    text = name if called is None else f"{called} ({name})"
+    if len(text) > settings.title:
+        text = f"{(called or name)[: settings.title - 1]}…" if len(called or name) > settings.title else called or name
+    quantity = reduction.original.quantities.get(name)
+    unit = quantity.units if quantity is not None and (quantity.amount or quantity.kind != "species") else None
+    return f"{text} [{unit}]" if unit not in (None, "dimensionless") else text
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for a reader: two or three significant ``digits``, a power of ten where the number is far from 1."""
     if value is None or value != value:
         return "unknown"
     if value == 0:
@@ -194,14 +356,21 @@ def number(value: float | None) -> str:
     if value in (float("inf"), float("-inf")):
         return "∞" if value > 0 else "−∞"
     if 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:.0f}"
     mantissa, _, exponent = f"{value:.1e}".partition("e")
-    digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     mantissa = mantissa.removesuffix(".0")
-    return f"10{digits}" if mantissa == "1" else f"{mantissa}·10{digits}"
+    return f"10{raised}" if mantissa == "1" else f"{mantissa}·10{raised}"
 
 
 # -- certificate ---------------------------------------------------------------------------------------------------
+
+
+_HOLDS_FOR: Final = {
+    "all-parameter-values": "This holds for all values of the parameters.",
+    "file-values": "This holds for the values that the file gives to some parameters.",
+    "domain": "This holds on a piece of the state space.",
+}
 
 
 def certificate_words(certificate: Certificate) -> dict[str, Any]:
@@ -220,6 +389,7 @@ def certificate_words(certificate: Certificate) -> dict[str, Any]:
             "exact": False,
             "headline": "Approximate: the error is estimated, not bounded",
             "short": "estimate",
+            "scope": "",
             "sentences": [runs, found, *fresh],
             "values": [],
         }
@@ -233,10 +403,19 @@ def certificate_words(certificate: Certificate) -> dict[str, Any]:
     sentences = [_sentence(certificate.statement), chance]
     if certificate.heuristic:
         sentences.append(_sentence(certificate.heuristic))
+    if certificate.domain is not None:
+        sentences.append(_sentence(f"It holds on a piece of the state space: {certificate.domain}"))
     values = [f"{name} = {value}" for name, value in certificate.valid_for.items()]
     if not values:  # else the page lists them
         sentences.append(certificate.scope())
-    return {"exact": True, "headline": "Exact: proved", "short": "proved", "sentences": sentences, "values": values}
+    return {
+        "exact": True,
+        "headline": "Exact: proved",
+        "short": "proved",
+        "scope": _HOLDS_FOR[certificate.holds_for],
+        "sentences": sentences,
+        "values": values,
+    }
 
 
 def _sentence(text: str) -> str:
@@ -250,18 +429,21 @@ def _count(n: int, noun: str) -> str:
 # -- lumps ---------------------------------------------------------------------------------------------------------
 
 
-def _matrix(reduction: ReducedSystem) -> dict[str, Any] | None:
-
+def _matrix(reduction: ReducedSystem, meanings: Mapping[str, Meaning]) -> dict[str, Any] | None:
     matrix = reduction.matrix
-    if 0 in matrix.shape:
+    if 0 in matrix.shape or not reduction.reducible:
         return None
-    picture = matrix_svg(
-        matrix, [lump.id for lump in reduction.lumps] if _matches(reduction) else _numbers(matrix.shape)
-    )
+    if _matches(reduction):
+        rows = [meanings[lump.id].label or _name(reduction, lump.id) or lump.id for lump in reduction.lumps]
+    else:
+        rows = _numbers(matrix.shape)
+    columns = [_name(reduction, name) or name for name in matrix.states]
+    picture = matrix_svg(matrix, rows, columns)
     return {
         "svg": picture.svg,
         "note": picture.note,
         "proper": matrix.proper,
+        "many": len(matrix.rows),
         "non_negative": matrix.non_negative,
     }
 
@@ -274,26 +456,73 @@ def _numbers(shape: tuple[int, int]) -> list[str]:
     return [str(i + 1) for i in range(shape[0])]
 
 
-def _lump_rows(reduction: ReducedSystem, most: int) -> list[dict[str, Any]]:
-    rows = []
-    for lump in reduction.lumps:
-        terms = list(_terms(lump))
+def _lump_rows(
+    reduction: ReducedSystem, meanings: Mapping[str, Meaning], settings: ModelPageSettings, told: Container[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Lumps of several states, the largest first, and states that are kept as they are."""
+    rows: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    for position, lump in enumerate(reduction.lumps):
+        meaning = meanings[lump.id]
+        row = {"id": lump.id, "name": _name(reduction, lump.id)}
+        if meaning.kind == "retained":
+            kept.append(row)
+            continue
+        members: Mapping[str, Fraction] = lump.members
+        if meaning.kind == "block":
+            states = reduction.original.states
+            members = {states[j]: Fraction(1) for j in sorted(reduction.map.lift.rows[position])}
+        if meaning.kind == "coordinate":
+            lift = reduction.map.lift.rows[position]
+            place = reduction.original.state_index
+            shares = {name: abs(value * lift.get(place[name], 0)) for name, value in members.items()}
+            factor, terms = _measured_terms(members, shares, settings.digits)
+        else:
+            factor, terms = _coprime_terms(members)
+        opening, closing = ("", "") if factor is None else (f"{factor} × (", ")")
+        few = " ".join(terms[: settings.terms])
+        folded = len(terms) > settings.terms
         rows.append(
             {
-                "id": lump.id,
-                "name": _name(reduction, lump.id),
+                **row,
+                "label": meaning.label,
+                "meaning": meaning.sentence,
+                "told": lump.id in told,
                 "size": len(terms),
-                "single": lump.is_single,
-                "short": " ".join(terms[:most]),
-                "long": " ".join(terms) if len(terms) > most else None,
+                "short": f"{opening}{few} + …{closing}" if folded else f"{opening}{few}{closing}",
+                "long": f"{opening}{' '.join(terms)}{closing}" if folded else None,
             }
         )
-    return rows
+    rows.sort(key=lambda row: -row["size"])
+    return {"lumps": rows, "kept": kept}
 
 
-def _terms(lump: Lump) -> Iterable[str]:
-    """Signed terms such as ``A``, ``+ 2·B``, ``− 1/2·C``."""
-    return signed_terms(lump.members.items(), times="·", minus="−", number=_exact)
+def _coprime_terms(members: Mapping[str, Fraction]) -> tuple[str | None, list[str]]:
+    """A factor where it is not 1, and terms such as ``A``, ``+ 2·B`` whose coefficients are coprime integers."""
+    if not members:
+        return None, []
+    factor = content(list(members.values()))
+    if all(value < 0 for value in members.values()):
+        factor = -factor
+    if len(members) == 1 or factor == 1:
+        return None, list(signed_terms(members.items(), times="·", minus="−", number=_exact))
+    scaled = [(name, value / factor) for name, value in members.items()]
+    return _exact(factor).replace("-", "−"), list(signed_terms(scaled, times="·", minus="−", number=_exact))
+
+
+def _measured_terms(
+    members: Mapping[str, Fraction], shares: Mapping[str, Fraction], digits: int
+) -> tuple[str | None, list[str]]:
+    """The same of coefficients that were computed: by shares, the first one with the coefficient 1."""
+    ranked = sorted(members, key=lambda name: -shares[name])
+    factor = members[ranked[0]]
+
+    def shown(value: Fraction) -> str:
+        return number(nearest_double(value), digits)
+
+    terms = [(name, members[name] / factor) for name in ranked]
+    texts = list(signed_terms(terms, times="·", minus="−", number=shown))
+    return None if factor == 1 else shown(factor).replace("-", "−"), texts
 
 
 def _exact(value: Fraction) -> str:
@@ -305,10 +534,11 @@ def _exact(value: Fraction) -> str:
 # -- sizes and times -----------------------------------------------------------------------------------------------
 
 
-def _sizes(reduction: ReducedSystem) -> list[tuple[str, int, int]]:
-    before, after = reduction.original, reduction.system
+def _sizes(reduction: ReducedSystem, written: OdeSystem) -> list[tuple[str, int, int]]:
+    """Counts of the original, and of the file that was written (its reactions are made of the equations)."""
+    before, after = reduction.original, written
     return [
-        ("states (differential equations)", before.size, after.size),
+        ("states (differential equations)", before.size, reduction.system.size),
         ("assigned quantities", len(before.assigned), len(after.assigned)),
         ("reactions", len(before.reactions), len(after.reactions)),
         ("constants", len(before.constants), len(after.constants)),
@@ -345,6 +575,10 @@ class MatrixDrawing:
     ----------
     labels : int
         Rows or columns up to which ids are legible in the width of a page.
+    name : int
+        Characters of a name beside a row or below a column.
+    letter : float
+        Inches of one of them.
     cells : int
         Entries, zeros included, up to which each is a rectangle: more make a page heavy.
     pixels : (int, int)
@@ -352,6 +586,8 @@ class MatrixDrawing:
     """
 
     labels: int = 60
+    name: int = 28
+    letter: float = 0.085
     cells: int = 6_000
     pixels: tuple[int, int] = (240, 480)
 
@@ -366,6 +602,18 @@ class CurveDrawing:
     ceiling: float = 10.0
     proved: float = 1e-12  # where an exact reduction is put, which has no error
     band: float = 0.15  # how dark the band between the errors of the starts is
+
+
+@dataclass(frozen=True, slots=True)
+class PanelDrawing:
+    """Inches of a panel and of the plot of errors, at 72 dots: text keeps its size in the width of a phone."""
+
+    width: float = 4.4
+    height: float = 2.7
+    error: float = 6.4
+
+
+_PANEL: Final = PanelDrawing()
 
 
 def svg_of(figure: Figure, label: str, prefix: str) -> str:
@@ -403,34 +651,36 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def trajectories_svg(report: ErrorReport, names: Sequence[str], time_unit: str | None) -> str:
-    """Small panels, one for each of ``names``: original and reduced."""
-    columns = 1 if len(names) == 1 else 2 if len(names) in (2, 4) else 3
-    rows = -(-len(names) // columns)
-    figure = PAGE.figure(3.4 if rows == 1 and columns < 3 else 2.5 * rows + 0.3)
+def trajectory_svgs(
+    report: ErrorReport, names: Sequence[str], time_unit: str | None, titles: Mapping[str, str]
+) -> list[str]:
+    """A panel for each of ``names``: original and reduced. Each is a figure that a phone shows in its width."""
+    made = []
     for i, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, i + 1)
+        figure = PAGE.figure(_PANEL.height, _PANEL.width)
+        axes = figure.add_subplot()
         draw_trajectory(axes, report, name)
+        axes.set_title(titles.get(name, name), loc="left", parse_math=False)
         PAGE.quiet(axes)
-        axes.locator_params(axis="both", nbins=5)
-        if i + columns >= len(names):
-            axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
+        axes.locator_params(axis="both", nbins=4)
+        axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
         if i == 0:
             PAGE.legend(axes, loc="best")
-    label = "Trajectories of the original and the reduced model: " + ", ".join(names)
-    return svg_of(figure, label, "trajectories")
+        made.append(svg_of(figure, f"Trajectory of {name} in the original and in the reduced model", f"run{i}"))
+    return made
 
 
 def error_svg(report: ErrorReport, names: Sequence[str], time_unit: str | None) -> str:
     """Relative error of each of ``names`` over time, logarithmic."""
-    figure = PAGE.figure(3.0)
+    below = 0.22 * -(-len(names) // 2) if len(names) > 1 else 0.0
+    figure = PAGE.figure(2.8 + below, _PANEL.error)
     axes = figure.add_subplot()
     draw_error(axes, report, names)
     PAGE.quiet(axes)
     axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
     axes.set_ylabel("relative error")
     if len(names) > 1:
-        PAGE.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        PAGE.legend(axes, loc="upper left", bbox_to_anchor=(0.0, -0.22), ncols=2, handlelength=1.2, columnspacing=1.0)
     worst = f"{report.max_relative_error:.2g}"
     return svg_of(figure, f"Relative error over time, logarithmic axis; the largest is {worst}", "error")
 
@@ -443,31 +693,38 @@ class MatrixPicture:
     note: str
 
 
-def matrix_svg(matrix: LumpingMatrix, lumps: Sequence[str], drawing: MatrixDrawing = MatrixDrawing()) -> MatrixPicture:
-    """Heat map of ``matrix`` (m × n), columns ordered by the first lump they belong to, so that blocks show.
+def matrix_svg(
+    matrix: LumpingMatrix,
+    lumps: Sequence[str],
+    states: Sequence[str] | None = None,
+    drawing: MatrixDrawing = MatrixDrawing(),
+) -> MatrixPicture:
+    """Heat map of ``matrix`` (m × n); rows called ``lumps``, columns ``states`` (by their ids if absent).
 
-    Small matrices are drawn cell by cell with ids; in large ones each pixel stands for a block of entries and takes
-    the one of largest magnitude.
+    Columns are ordered by the first lump they belong to, so that blocks show. Small matrices are drawn cell by cell
+    with names; in large ones each pixel stands for a block of entries and takes the one of largest magnitude.
     """
     order = _column_order(matrix)
+    columns = [_cut(text, drawing.name) for text in (states or matrix.states)]
     place = {column: i for i, column in enumerate(order)}
     entries = [(i, place[j], float(value)) for i, row in enumerate(matrix.rows) for j, value in row.items()]
     m, n = matrix.shape
     notes = ["Columns are ordered by the first lump they belong to."] if order != sorted(order) else []
     values = np.array([value for *_, value in entries])
     shade = _shades(values)
-    height = min(max(0.24 * m + 1.2, 2.0), 7.0)
-    figure = PAGE.figure(height)
+    small = m * n <= drawing.cells and m <= drawing.labels
+    below = drawing.letter * max(map(len, columns), default=0) if small and n <= drawing.labels else 0.0
+    figure = PAGE.figure(min(max(0.24 * m + 1.0, 1.8), 7.0) + below)
     axes = figure.add_subplot()
-    if m * n <= drawing.cells and m <= drawing.labels:
+    if small:
         _draw_cells(axes, entries, shade)
         labelled = n <= drawing.labels
         if labelled:
-            axes.set_xticks(range(n), [matrix.states[j] for j in order], rotation=90, parse_math=False)
+            axes.set_xticks(range(n), [columns[j] for j in order], rotation=90, parse_math=False)
         else:
             axes.set_xticks([])
-            notes.append("The ids of the columns are left out for lack of space.")
-        axes.set_yticks(range(m), list(lumps), parse_math=False)
+            notes.append("The names of the columns are left out for lack of space.")
+        axes.set_yticks(range(m), [_cut(text, drawing.name) for text in lumps], parse_math=False)
     else:
         labelled = False
         grid, block = _downsample(entries, shade, (m, n), drawing.pixels)
@@ -484,10 +741,14 @@ def matrix_svg(matrix: LumpingMatrix, lumps: Sequence[str], drawing: MatrixDrawi
         colors=PAGE.ink, color=PAGE.faint, labelsize=9 if max(m, n if labelled else 0) <= 40 else 7, length=2
     )
     axes.set_xlabel(f"{n} original states", fontsize=10, color=PAGE.ink)
-    axes.set_ylabel(f"{m} lumps", fontsize=10, color=PAGE.ink)
+    axes.set_ylabel(f"{m} reduced states", fontsize=10, color=PAGE.ink)
     notes.append(_legend_of(values))
     label = f"Lumping matrix with {m} rows (lumps) and {n} columns (original states), {len(entries)} entries not zero"
     return MatrixPicture(svg_of(figure, label, "matrix"), " ".join(notes))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _column_order(matrix: LumpingMatrix) -> list[int]:

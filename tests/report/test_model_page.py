@@ -3,13 +3,19 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import sbmlump
+from sbmlump.errors import Reason
+from sbmlump.jobs import reduce_options, run_reduction
 from sbmlump.model import (
+    AffineLumping,
     ErrorEstimate,
     ExactProof,
     Graph,
@@ -21,7 +27,7 @@ from sbmlump.model import (
     Quantity,
     ReducedSystem,
 )
-from sbmlump.report import certificate_words, matrix_svg, number, write_model_page
+from sbmlump.report import certificate_words, matrix_svg, number, write_model_page, write_outcome_page
 from sbmlump.simulators import ErrorReport, quantity_errors
 
 HOSTILE = '<script>alert("x")</script> & "quotes"'
@@ -107,18 +113,29 @@ def test_the_page_holds_what_it_must(tmp_path):
     for wanted in [
         "12 → 4", "proved", "10⁻³⁰", "Statement with <angle> brackets.", "Chosen because <b>",
         "sbmlump reduce 'a model.xml' --observe 'A + B'", "simulate the original", "0.5 s", "2 ms", "R&D", "r.xml",
-        "S0 − 2·S4 + 3·S8", "1/2·S1 − S5 + 3/2·S9",
+        "S0 − 2·S4 + 3·S8", "1/2 × (S1 − 2·S5 + 3·S9)", "Difference: the weighted sum of",
     ]:  # fmt: skip
         assert wanted in page.text
     headings = [tag for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert headings[0] == "h1"
-    assert set(headings[1:]) == {"h2"}
+    assert set(headings[1:]) == {"h2", "h3"}
+    assert headings[1] == "h2"
 
 
 def test_nothing_of_the_model_becomes_markup(tmp_path):
     text, page = page_of(tmp_path, reduction(), report())
     assert HOSTILE in page.text
     assert "alert(" not in "".join(re.findall(r"<script>(.*?)</script>", text, re.DOTALL))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    text, page = page_of(
+        tmp_path,
+        reduction(),
+        None,
+        original_file=HOSTILE,
+        reduced_file=f"{HOSTILE}.xml",
+        command=[HOSTILE],
+        notes=[HOSTILE],
+    )
     assert [tag for tag, _ in page.tags].count("script") == 1
 
 
@@ -201,6 +218,84 @@ def test_matrices_of_any_size_are_drawn(n, m):
     assert root.get("viewBox")
     assert len(picture.svg) < 400_000
     assert ("Each pixel stands for" in picture.note) == (n > 480 or m > 240)
+
+
+def test_combinations_first_states_that_stay_in_one_line(tmp_path):
+    one = reduction(12, 4)
+    kept = replace(one, lumps=(*one.lumps[:3], Lump("lump3", {"lump3": Fraction(1)})))
+    _, page = page_of(tmp_path, kept, None)
+    assert "1 state is kept as it is" in page.text
+    assert [a.get("data-filter") for tag, a in page.tags if tag == "input"] == []
+    _, page = page_of(tmp_path, reduction(40, 12), None)
+    assert [a.get("data-filter") for tag, a in page.tags if tag == "input"] == ["lump-table"]
+
+
+def test_what_vanished_is_listed(tmp_path):
+    one = reduction(14, 4)
+    rows = tuple({j: v for j, v in row.items() if j < 8} for row in one.matrix.rows)
+    matrix = LumpingMatrix(one.matrix.states, rows)
+    lumps = tuple(
+        Lump(lump.id, {one.matrix.states[j]: v for j, v in row.items()})
+        for lump, row in zip(one.lumps, rows, strict=True)
+    )
+    _, page = page_of(tmp_path, replace(one, map=LinearLumping(matrix, matrix), lumps=lumps), None)
+    assert (
+        "6 states are left out because they do not influence what is observed: S8, S9, S10, S11 and 2 more."
+        in page.text
+    )
+    assert "All 6 states that are left out" in page.text
+    assert "S13" in page.text
+
+
+def test_a_target_that_was_not_reached_is_the_first_thing_said(tmp_path):
+    missed = replace(reduction(), reasons=(Reason("target-not-reached", "the smallest that was found has 4 states"),))
+    _, page = page_of(tmp_path, missed, None)
+    assert "Not what was asked for. the smallest that was found has 4 states" in page.text
+    assert "no model was written" in page.text
+    _, page = page_of(tmp_path, missed, None, reduced_file="best.xml")
+    assert "no model was written" not in page.text
+    _, page = page_of(tmp_path, reduction(), None)
+    assert "Not what was asked for" not in page.text
+
+
+def test_coordinates_are_called_so(tmp_path):
+    one = reduction(certificate=ErrorEstimate("balanced", 10.0, 20, 0.1, 0.03, 0.002))
+    way = AffineLumping(one.matrix, one.matrix)
+    _, page = page_of(tmp_path, replace(one, map=way), None)
+    assert "coordinates, not species" in page.text
+    assert "control analysis" in page.text
+    assert "mostly S8 (64 %)" in page.text
+    assert "control analysis" not in page_of(tmp_path, reduction(), None)[1].text
+
+
+def test_counts_are_those_of_the_file_that_was_written(tmp_path):
+    source = Path(__file__).parents[2] / "data" / "multisite_3.xml"
+    outcome = run_reduction(source, ["kinase"], reduce_options(check=False))
+    text = write_outcome_page(tmp_path, outcome, original_file=source).read_text(encoding="utf-8")
+    page = Page(text)
+    written = sbmlump.load(tmp_path / "reduced.xml")
+    assert f"reactions 288 {len(written.reactions)}" in page.text
+    assert len(written.reactions) > 0
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "reduced.xml", "reduced.ant", "lumping.csv"}
+    assert {a["href"] for tag, a in page.tags if tag == "a" and "download" in a} == {
+        "reduced.xml",
+        "reduced.ant",
+        "lumping.csv",
+    }
+    # again: what is ours may be replaced
+    write_outcome_page(tmp_path, outcome, original_file=source)
+    # and what is not stays
+    (tmp_path / "reduced.xml").write_text("mine", encoding="utf-8")
+    again = write_outcome_page(tmp_path, outcome, original_file=source).read_text(encoding="utf-8")
+    assert (tmp_path / "reduced.xml").read_text(encoding="utf-8") == "mine"
+    assert "was not written by sbmlump" in Page(again).text
+
+
+def test_what_is_typed_elsewhere_names_the_file(tmp_path):
+    _, page = page_of(tmp_path, reduction(), None, reduced_file="my model.xml")
+    for wanted in ("CopasiUI 'my model.xml'", "te.loadSBMLModel('my model.xml')", 'sbml_files: ["my model.xml"]'):
+        assert wanted in page.text
+    assert "COPASI" not in page_of(tmp_path, reduction(), None, reduced_file="model.ode")[1].text
 
 
 def test_a_deterministic_proof_says_so():
