@@ -109,7 +109,7 @@ _TIMES: Final = "<mo>⋅</mo>"
 
 
 def _pieces(left: str, terms: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"<math><mrow>{text}</mrow></math>" for text in (f"{left}<mo>=</mo>{terms[0]}", *terms[1:]))
+    return tuple(f"<math><mrow>{text}</mrow></math>" for text in (f"{left}<mo>=</mo>", *terms))
 
 
 def _short_names(system: OdeSystem, longest: int) -> dict[str, str]:

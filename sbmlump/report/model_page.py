@@ -337,14 +337,12 @@ def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPa
 
 
 def _title(reduction: ReducedSystem, name: str, settings: ModelPageSettings) -> str:
-    """What is drawn, by name and id and with its unit, on one line."""
+    """What is drawn, by name and id, on one line."""
     called = _name(reduction, name)
     text = name if called is None else f"{called} ({name})"
     if len(text) > settings.title:
-        text = f"{(called or name)[: settings.title - 1]}…" if len(called or name) > settings.title else called or name
-    quantity = reduction.original.quantities.get(name)
-    unit = quantity.units if quantity is not None and (quantity.amount or quantity.kind != "species") else None
-    return f"{text} [{unit}]" if unit not in (None, "dimensionless") else text
+        text = _cut(called or name, settings.title)
+    return text
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -610,7 +608,7 @@ class PanelDrawing:
 
     width: float = 4.4
     height: float = 2.7
-    error: float = 6.4
+    error: float = 5.0
 
 
 _PANEL: Final = PanelDrawing()
