@@ -169,8 +169,14 @@ class _MathPrinter(PartPrinter):
 
     def terms(self, root: Node) -> list[str]:
         """Of a sum that was spelled, each with its sign; anything else as one."""
-        parts = self.graph.args(root) if self.graph.op(root) is Op.ADD else (root,)
-        texts = [self._term(part) for part in parts]
+        texts: list[str] = []
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            if self.graph.op(node) is Op.ADD and (node == root or node not in self.named):
+                stack += reversed(self.graph.args(node))
+            else:
+                texts.append(self._term(node))
         return [texts[0], *(text if text.startswith(_MINUS) else f"<mo>+</mo>{text}" for text in texts[1:])]
 
     def _term(self, node: Node) -> str:
