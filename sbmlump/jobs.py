@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.files import is_text_of_model, refuse_output, with_mark, write_atomically
-from sbmlump.formats.load import load, read_model
+from sbmlump.formats.load import load as load_file
+from sbmlump.formats.load import read_model
 from sbmlump.inspection import Element, Inspection, costs_of, elements_of, nothing_observed, publications_of
 from sbmlump.isolate import Limits
 from sbmlump.methods.approximate.options import (
@@ -343,6 +344,30 @@ _WRITERS: Final[Mapping[str, Callable[[OdeSystem, WrittenOutput], WrittenOutput]
 
 
 # -- The jobs: load, reduce, verify ----------------------------------------------------------------
+
+
+def load(path: str | Path, *, fast_reactions: str | None = None) -> OdeSystem:
+    """Read a model, by the suffix of its file.
+
+    Parameters
+    ----------
+    path : str or Path
+        As on the command line: a file, also compressed or in an archive, ``-``, an id of BioModels, an https address.
+    fast_reactions : str, optional
+        What becomes of reactions that are declared fast (SBML up to Level 3 Version 1): ``"refuse"``, ``"equilibrium"``
+        or ``"ordinary"``.
+
+    Raises
+    ------
+    InputError
+        If the file is not a readable model.
+    UnsupportedModelError
+        If it holds what cannot become an ODE system; every reason at once.
+    """
+    from sbmlump.sbml.read.load import fast_reactions_as
+
+    with fast_reactions_as(fast_reactions):
+        return load_file(path)
 
 
 # -- what is in a file -------------------------------------------------------------------------------

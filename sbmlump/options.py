@@ -28,6 +28,7 @@ from typing import Annotated, Any, Final, get_type_hints
 from sbmlump.errors import Reason, UsageError
 
 __all__ = [
+    "FAST_REACTIONS",
     "FILE",
     "FLAG",
     "LEVEL",
@@ -316,6 +317,16 @@ SIMULATOR: Final = Option(
 LEVEL: Final = Option(
     choice("3.2", "3.1", "2.4"),
     "Level and version of the SBML that is written; what an older one cannot say is refused.",
+)
+
+FAST_REACTIONS: Final = Declared(
+    "fast_reactions",
+    Option(
+        choice("refuse", "equilibrium", "ordinary"),
+        "Reactions declared fast (SBML up to Level 3 Version 1): refuse them, hold them at equilibrium as SBML says, "
+        "or take them for ordinary ones as most simulators do.",
+    ),
+    "refuse",
 )
 
 Until = Annotated[float | None, UNTIL]

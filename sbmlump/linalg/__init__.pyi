@@ -36,3 +36,4 @@ from .rational import right_inverse as right_inverse
 from .rational import solve_rows as solve_rows
 from .rational import solved_in_order as solved_in_order
 from .rational import without_zeros as without_zeros
+from .solve import solve as solve

@@ -43,7 +43,6 @@ from .elimination.conservation import conservation as conservation
 from .elimination.quasi_equilibrium import fast_reactions as fast_reactions
 from .elimination.quasi_equilibrium import quasi_equilibrium as quasi_equilibrium
 from .elimination.quasi_steady import quasi_steady_state as quasi_steady_state
-from .elimination.solve import solve as solve
 from .elimination.timescales import nominal_run as nominal_run
 from .elimination.timescales import time_scales as time_scales
 from .exact.lump import closure_problem as closure_problem

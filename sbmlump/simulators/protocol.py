@@ -147,8 +147,9 @@ def simulated_result(result: ReadResult, path: str | Path) -> SimulatedModel:
     if refused:
         raise UnsupportedModelError(refused)
     index, system = result.index(), result.system
-    if system is not None and (index.old_rate_of or index.algebraic):
+    if system is not None and (index.old_rate_of or index.algebraic or index.fast):
         why = "its algebraic rules are solved" if index.algebraic else "its function rateOf means a derivative"
+        why = "simulators know no fast reactions" if index.fast else why
         remark = f"{path.name} is simulated as 'sbmlump convert' writes it: {why}."
         return replace(simulated_system(system, path), remarks=(remark,))
     return SimulatedModel(path, result.flat.decode(), index, time_switches(system), (), system)

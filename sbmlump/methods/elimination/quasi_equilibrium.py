@@ -41,7 +41,7 @@ from sbmlump.methods.elimination.quasi_steady import (
     positive_constants,
     short_text,
 )
-from sbmlump.methods.elimination.solve import Branch, solve
+from sbmlump.linalg.solve import Branch, solve
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, finite_along
 from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_run
 from sbmlump.model.evaluate import values_of

@@ -31,7 +31,7 @@ from sbmlump.dynamics.ensemble import (
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.linalg.polynomial import simplified
 from sbmlump.linalg.rational import echelon
-from sbmlump.methods.elimination.solve import Chooser, Solution, solve
+from sbmlump.linalg.solve import Chooser, Solution, solve
 from sbmlump.methods.elimination.substitute import (
     EliminationPlan,
     eliminated_system,

@@ -161,7 +161,7 @@ class RawModel:
 
     ``ids`` are all that are taken, of whatever kind; ``ruled`` are the targets of assignment and rate rules;
     ``old_rate_of`` says whether a function definition stands for the derivative of its argument (before Level 3
-    Version 2).
+    Version 2); ``fast`` are the reactions that are declared fast, with their lines.
     """
 
     id: str
@@ -180,6 +180,7 @@ class RawModel:
     ids: set[str] = field(default_factory=set)
     flux_balance: bool = False
     old_rate_of: bool = False
+    fast: dict[str, int] = field(default_factory=dict)
 
     @property
     def conversion_factor(self) -> str | None:
@@ -917,8 +918,7 @@ class _Reader:
     def _reaction(self, item: Any, reactants: Side, products: Side, modifiers: tuple[str, ...]) -> RawReaction:
         name, line = item.getId(), item.getLine()
         if item.isSetFast() and item.getFast():
-            text = f"reaction {name!r} is fast: it is to be in equilibrium at all times, which is not an ODE; unset it"
-            self.problems.add("fast-reaction", text, name, line)
+            self.raw.fast[name] = line
         details = self.describer.fields(item)
         details["compartment"] = item.getCompartment() or None if self.level > 2 else None
         details["reversible"] = bool(item.getReversible())

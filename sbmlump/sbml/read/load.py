@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from sbmlump.errors import Reason, UnsupportedModelError
+from sbmlump.errors import Reason, UnsupportedModelError, some_names
 from sbmlump.files import ModelFile, collector_paused
 from sbmlump.model.system import OdeSystem
+from sbmlump.options import FAST_REACTIONS
 from sbmlump.sbml.read.alike import AlikeReaction, alike_reactions
 from sbmlump.sbml.read.assemble import Assembly
 from sbmlump.sbml.read.document import Opened, flatten, open_sbml, text_of
@@ -21,6 +24,7 @@ from sbmlump.sbml.read.precheck import READ_LIMITS, ReadLimits
 
 __all__ = [
     "ReadResult",
+    "fast_reactions_as",
     "load_sbml",
     "parse_sbml",
     "read",
@@ -74,6 +78,8 @@ class ModelIndex:
         Species that a rate rule changes as concentrations, in compartments whose size changes: by the specification the
         rule is all that changes them. libRoadRunner (where the size has an assignment rule) and COPASI (where it has
         any) dilute them besides.
+    fast : bool
+        Whether reactions are declared fast, which simulators know nothing of.
     operands : int
         Numbers and ids in the mathematics with every assignment rule written out where its target stands and every
         function definition where it is called, at most 10⁹: what a simulator that compiles models so has to compile.
@@ -85,6 +91,7 @@ class ModelIndex:
     algebraic: bool = False
     events: bool = False
     undiluted: tuple[str, ...] = ()
+    fast: bool = False
     operands: int = 0
 
     @property
@@ -133,6 +140,7 @@ def index_of(raw: RawModel) -> ModelIndex:
             for name, kind in kinds.items()
             if kind == "concentration" and name in raw.rates and raw.entries[name].quantity.compartment in moving
         ),
+        fast=bool(raw.fast),
         operands=_written_out(raw),
     )
 
@@ -242,6 +250,29 @@ class ReadResult:
         return index_of(self._raw)
 
 
+_FAST_REACTIONS: Final[ContextVar[str]] = ContextVar("FAST_REACTIONS", default=str(FAST_REACTIONS.default))
+"""What is made of reactions that are declared fast, by every reading of a command or a call."""
+
+
+@contextlib.contextmanager
+def fast_reactions_as(choice: str | None) -> Iterator[None]:
+    """Within this context, reactions that are declared fast are read so; ``None`` changes nothing.
+
+    Raises
+    ------
+    UsageError
+        Code ``bad-option`` if it is not one of ``refuse``, ``equilibrium``, ``ordinary``.
+    """
+    if choice is None:
+        yield
+        return
+    token = _FAST_REACTIONS.set(FAST_REACTIONS.read(choice))
+    try:
+        yield
+    finally:
+        _FAST_REACTIONS.reset(token)
+
+
 def read(
     source: str | Path | ModelFile,
     unvalued: AbstractSet[str] = frozenset(),
@@ -286,9 +317,17 @@ def read_opened(
     if raw.flux_balance:
         text = "the model is one of flux balance: reactions have bounds but no kinetic laws, so it has no dynamics"
         problems.add("flux-balance-only", text)
+    choice = _FAST_REACTIONS.get()
+    if raw.fast and choice == "refuse":
+        _refuse_fast(raw, problems, limits)
     assembly = Assembly(raw, problems, unvalued, limits)
     counts = _counts(raw) | {"states": len(assembly.roles.states)}
     system = assembly.system()
+    if system is not None and raw.fast:
+        system = _with_fast_reactions(system, raw, problems, limits) if choice == "equilibrium" else system
+        if choice == "ordinary":
+            text = f"{_fast_ones(raw, limits)}; taken for ordinary here, as most simulators do"
+            problems.remark("fast-as-ordinary", text)
     reasons, remarks = problems.reasons(), problems.remarks()
     if system is not None and remarks:
         system = replace(system, origin=replace(system.origin, remarks=(*system.origin.remarks, *remarks)))
@@ -296,6 +335,48 @@ def read_opened(
     return ReadResult(
         system, reasons, raw.id, raw.name, level, version, opened.file, counts, remarks, opened.data, flat, raw
     )
+
+
+def _fast_ones(raw: RawModel, limits: ReadLimits) -> str:
+    names = list(raw.fast)
+    if len(names) == 1:
+        return f"reaction {names[0]!r} is declared fast"
+    return f"{len(names)} of {len(raw.reactions)} reactions are declared fast ({some_names(names, limits.named)})"
+
+
+def _refuse_fast(raw: RawModel, problems: Problems, limits: ReadLimits) -> None:
+    name, line = next(iter(raw.fast.items()))
+    text = (
+        f"{_fast_ones(raw, limits)}: at equilibrium at all times, which is not an ODE; choose --fast-reactions "
+        "equilibrium (as SBML says) or ordinary (as most simulators take them)"
+    )
+    problems.add("fast-reaction", text, name, line)
+
+
+def _with_fast_reactions(
+    system: OdeSystem, raw: RawModel, problems: Problems, limits: ReadLimits
+) -> OdeSystem | None:
+    """The system with fast reactions at equilibrium; ``None``, with problems, where that cannot be written down."""
+    from sbmlump.sbml.read.fast import at_equilibrium
+
+    for _, program, names in raw.formulas():
+        for step in program:
+            if step.kind == "rate-of":
+                text = f"rateOf({step.payload}) means no value where fast reactions are at equilibrium; remove it"
+                problems.add("no-fast-equilibrium", text, step.payload)
+            elif step.kind == "name" and step.payload in raw.fast and step.payload not in names:
+                text = f"the rate of the fast reaction {step.payload!r} stands in a formula, but at equilibrium it has none"
+                problems.add("no-fast-equilibrium", f"{text}; remove it", step.payload, raw.fast[step.payload])
+    if problems:
+        return None
+    try:
+        found, remark = at_equilibrium(system, list(raw.fast))
+    except UnsupportedModelError as error:
+        for reason in error.reasons:
+            problems.add(reason.code, reason.message, reason.element, raw.fast.get(reason.element or ""))
+        return None
+    problems.remark(remark.code, remark.message)
+    return found
 
 
 def load_sbml(source: str | Path | ModelFile) -> OdeSystem:
