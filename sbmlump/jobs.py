@@ -55,7 +55,7 @@ from sbmlump.model.reduced import (
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.tables import frame_of, html_table
 from sbmlump.model.units import time_unit_of
-from sbmlump.options import LEVEL, OBSERVE, POINTS, SIMULATOR, UNTIL
+from sbmlump.options import LEVEL, OBSERVE, POINTS, SIMULATOR, UNTIL, fast_reactions_as
 from sbmlump.outcome import ModelFacts, Outcome, WrittenOutput, reason_json
 from sbmlump.proof.files import NoLumping, recorded_observables, verify
 from sbmlump.stopping import stop_request
@@ -364,8 +364,6 @@ def load(path: str | Path, *, fast_reactions: str | None = None) -> OdeSystem:
     UnsupportedModelError
         If it holds what cannot become an ODE system; every reason at once.
     """
-    from sbmlump.sbml.read.load import fast_reactions_as
-
     with fast_reactions_as(fast_reactions):
         return load_file(path)
 
@@ -1253,12 +1251,15 @@ def convert_file(source: str | Path, target: str | Path, *, force: bool = False,
     return Conversion(system, (*system.origin.remarks, *written.reasons))
 
 
-def convert(source: str | Path, target: str | Path, *, level: str = "3.2") -> OdeSystem:
+def convert(
+    source: str | Path, target: str | Path, *, level: str = "3.2", fast_reactions: str | None = None
+) -> OdeSystem:
     """The system that was read, after it has been written (over what stood there, but never over the input).
 
-    See :func:`convert_file`, which says more.
+    See :func:`convert_file`, which says more, and :func:`load` for ``fast_reactions``.
     """
-    return convert_file(source, target, force=True, level=level).system
+    with fast_reactions_as(fast_reactions):
+        return convert_file(source, target, force=True, level=level).system
 
 
 def compare(
@@ -1271,6 +1272,7 @@ def compare(
     definitions: Mapping[str, Definition] | None = None,
     simulator: str | Simulator = "roadrunner",
     limits: Limits | None = None,
+    fast_reactions: str | None = None,
 ) -> ErrorReport:
     """Simulate two files and compare what they share: first what the reduced one says was observed, then the rest.
 
@@ -1291,6 +1293,8 @@ def compare(
         first is simulated by the last, with a remark.
     limits : Limits, optional
         Where given, the simulations run in a child process with these limits.
+    fast_reactions : str, optional
+        See :func:`load`.
 
     Returns
     -------
@@ -1311,8 +1315,9 @@ def compare(
     from sbmlump.simulators.comparison import compare as compare_simulated
     from sbmlump.simulators.protocol import simulated_result
 
-    result = read_model(original)
-    first, second = simulated_result(result, original), simulated_result(read_model(reduced), reduced)
+    with fast_reactions_as(fast_reactions):
+        result, other = read_model(original), read_model(reduced)
+    first, second = simulated_result(result, original), simulated_result(other, reduced)
     record = read_lumping_annotation(second.text.encode())
     observed = () if record is None else tuple(name for name, _ in record.observables)
     if definitions is None and record is not None:
@@ -1338,6 +1343,7 @@ def check(
     until: float | None = None,
     points: int = 201,
     simulator: str = "roadrunner",
+    fast_reactions: str | None = None,
 ) -> ErrorReport:
     """As :func:`compare`, with the simulations in a child process: a simulator that crashes takes nothing along.
 
@@ -1345,4 +1351,12 @@ def check(
     ------
     UsageError, InputError, UnsupportedModelError, LimitError
     """
-    return compare(original, reduced, until=until, points=points, simulator=simulator, limits=SIMULATION)
+    return compare(
+        original,
+        reduced,
+        until=until,
+        points=points,
+        simulator=simulator,
+        limits=SIMULATION,
+        fast_reactions=fast_reactions,
+    )

@@ -15,10 +15,12 @@ the same code and sentence wherever it comes from.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, fields
 from numbers import Integral, Real
 from os import PathLike
@@ -47,6 +49,8 @@ __all__ = [
     "Until",
     "choice",
     "declared",
+    "fast_reactions",
+    "fast_reactions_as",
     "ids",
     "names_in",
     "number",
@@ -333,3 +337,32 @@ Until = Annotated[float | None, UNTIL]
 Points = Annotated[int, POINTS]
 # up to what every generator of random numbers, and every column of a result, takes
 Seed = Annotated[int, Option(whole_number(0, 2**63 - 1), "Of the random numbers.")]
+
+
+# -- what holds for every reading of a command or a call ---------------------------------------------
+
+_FAST_REACTIONS: Final[ContextVar[str]] = ContextVar("FAST_REACTIONS", default=str(FAST_REACTIONS.default))
+
+
+def fast_reactions() -> str:
+    """What becomes of reactions that are declared fast: ``refuse``, ``equilibrium`` or ``ordinary``."""
+    return _FAST_REACTIONS.get()
+
+
+@contextlib.contextmanager
+def fast_reactions_as(chosen: str | None) -> Iterator[None]:
+    """Within this context, reactions that are declared fast are read so; ``None`` changes nothing.
+
+    Raises
+    ------
+    UsageError
+        Code ``bad-option`` if it is none of the three.
+    """
+    if chosen is None:
+        yield
+        return
+    token = _FAST_REACTIONS.set(FAST_REACTIONS.read(chosen))
+    try:
+        yield
+    finally:
+        _FAST_REACTIONS.reset(token)

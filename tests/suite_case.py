@@ -100,8 +100,8 @@ def _child(folder: Path, sender: Connection) -> None:
 
 def check_case(folder: Path) -> CaseResult:
     """Run one case here."""
-    from sbmlump.errors import SbmlumpError
     from sbmlump import load
+    from sbmlump.errors import SbmlumpError
     from sbmlump.sbml import write_system
 
     try:

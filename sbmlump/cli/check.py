@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.options import MODEL, declared_options, isolation_options, store_option
+from sbmlump.cli.options import MODEL, declared_options, fast_reactions_option, isolation_options, store_option
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import Reason
 from sbmlump.jobs import OPTIONS, check, verdict, verify
@@ -31,6 +31,7 @@ _MAX_ERROR = Declared(
 @click.argument("reduced", type=MODEL)
 @declared_options(*(OPTIONS[name] for name in ("until", "points", "simulator")), _MAX_ERROR)
 @store_option
+@fast_reactions_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -81,6 +82,7 @@ def _remarks(report: ErrorReport) -> list[dict[str, Any]]:
 @click.argument("reduced", type=MODEL)
 @declared_options(OPTIONS["seed"])
 @store_option
+@fast_reactions_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from sbmlump.cli.options import FORCE, MODEL, declared_options, isolation_options, store_option
+from sbmlump.cli.options import (
+    FORCE,
+    MODEL,
+    declared_options,
+    fast_reactions_option,
+    isolation_options,
+    store_option,
+)
 from sbmlump.cli.output import DISPLAY, print_json, say
 from sbmlump.errors import counted, some_names
 from sbmlump.jobs import OPTIONS, Element, Inspection, convert_file, inspect
@@ -25,6 +32,7 @@ __all__ = ["convert_command", "inspect_command"]
 @FORCE
 @declared_options(OPTIONS["level"])
 @store_option
+@fast_reactions_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress.")
@@ -57,6 +65,7 @@ def convert_command(model: str | Path, output: Path, force: bool, level: str, as
 @click.argument("model", type=MODEL)
 @click.argument("words", nargs=-1, metavar="[WORD]…")
 @store_option
+@fast_reactions_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--structure", "with_structure", is_flag=True, help="Conservation laws, deficiency, balance, signs.")
 @click.option(

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sbmlump.cli.options import MODEL, OF_METHODS, TIME_LIMIT, declared_options, given, store_option
+from sbmlump.cli.options import (
+    MODEL,
+    OF_METHODS,
+    TIME_LIMIT,
+    declared_options,
+    fast_reactions_option,
+    given,
+    store_option,
+)
 from sbmlump.cli.output import DISPLAY, print_json, progress_reporter, say
 from sbmlump.errors import LimitError, some_names
 from sbmlump.files import make_folder, write_atomically
@@ -44,6 +52,7 @@ _ALGORITHMS = Declared(
     _ALGORITHMS, *(_OPTIONS[name] for name in ("max_size", "until", "ensemble", "spread", "refine", "seed"))
 )
 @store_option
+@fast_reactions_option
 @TIME_LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -160,6 +169,7 @@ _NOT_COMPARED = ("neural",)  # is no reduction
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write methods.svg there.")
 @store_option
+@fast_reactions_option
 @TIME_LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")

@@ -19,13 +19,14 @@ from sbmlump.cli.output import progress_lines, say
 from sbmlump.errors import Reason
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS, Limits, prepare, run_isolated
 from sbmlump.jobs import METHODS, OPTIONS, methods_with
-from sbmlump.options import FLAG, Declared, Range, declared
+from sbmlump.options import FAST_REACTIONS, FLAG, Declared, Range, declared, fast_reactions_as
 from sbmlump.remote import STORE, is_remote
 
 __all__ = [
     "OF_METHODS",
     "OF_REDUCTIONS",
     "declared_options",
+    "fast_reactions_option",
     "given",
     "COUNT",
     "MEGABYTES",
@@ -236,6 +237,24 @@ def store_option(command: Command) -> Command:
         callback=named,
         metavar="DIR",
         help="Where models that are named by an id of BioModels are.  [default: SBMLUMP_STORE, or the user's cache]",
+    )(command)
+
+
+def fast_reactions_option(command: Command) -> Command:
+    """Adds ``--fast-reactions`` to a command that reads models: what becomes of those that are declared fast."""
+
+    def chosen(context: click.Context, _: click.Parameter, choice: str) -> None:
+        if choice != FAST_REACTIONS.default:
+            context.with_resource(fast_reactions_as(choice))
+
+    return click.option(
+        FAST_REACTIONS.flag,
+        type=_type(FAST_REACTIONS),
+        default=FAST_REACTIONS.default,
+        show_default=True,
+        expose_value=False,
+        callback=chosen,
+        help=FAST_REACTIONS.option.help,
     )(command)
 
 

@@ -18,6 +18,7 @@ from sbmlump.cli.options import (
     OF_REDUCTIONS,
     SEARCH_SECONDS,
     declared_options,
+    fast_reactions_option,
     given,
     isolation_options,
     store_option,
@@ -46,6 +47,7 @@ __all__ = ["reduce_command", "demo_command"]
 @declared_options(*(OPTIONS[name] for name in (*OF_REDUCTIONS, *OF_METHODS)))
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")
 @store_option
+@fast_reactions_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")

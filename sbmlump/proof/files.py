@@ -29,6 +29,7 @@ from sbmlump.model.reduced import (
 )
 from sbmlump.model.system import Constant, OdeSystem, event_expressions
 from sbmlump.model.text import ExpressionError, parse_expression
+from sbmlump.options import fast_reactions_as
 from sbmlump.proof.claims import (
     Claim,
     CopiedStates,
@@ -90,13 +91,19 @@ def _record(data: bytes) -> LumpingRecord | None:
     return read_lumping_annotation(data) if data else None
 
 
-def verify(original: str | Path, reduced: str | Path, *, seed: int = 0) -> ExactProof | Refutation | NoLumping:
+def verify(
+    original: str | Path, reduced: str | Path, *, seed: int = 0, fast_reactions: str | None = None
+) -> ExactProof | Refutation | NoLumping:
     """Prove or refute, without simulation, that one file is an exact lumping of the other.
 
     The lumping is taken from the reduced file's annotation, else it is the identity on the states that have the
     same id in both. An annotation that the original carries too is of an earlier reduction and says nothing here.
+    ``fast_reactions`` says what becomes of reactions that the original declares fast (``refuse``, ``equilibrium``,
+    ``ordinary``).
     """
-    return _verify(_Files.read(original, reduced), seed)
+    with fast_reactions_as(fast_reactions):
+        files = _Files.read(original, reduced)
+    return _verify(files, seed)
 
 
 def _verify(files: _Files, seed: int) -> ExactProof | Refutation | NoLumping:

@@ -12,14 +12,13 @@ import pytest
 from sbmlump.dynamics import EnsembleSettings, difference, trajectories
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, network_from_reactions, sir_age_groups
-from sbmlump.linalg import expand_over_q
+from sbmlump.linalg import expand_over_q, solve
 from sbmlump.methods import (
     fast_reactions,
     nominal_run,
     pruned,
     quasi_equilibrium,
     quasi_steady_state,
-    solve,
     time_scales,
 )
 from sbmlump.methods.elimination import timescales

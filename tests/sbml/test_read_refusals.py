@@ -55,6 +55,12 @@ def test_fast_reactions(tmp_path: Path) -> None:
     one = reaction("r", "A", "", "A").replace('reversible="false"', 'reversible="false" fast="true"')
     plain = AROUND + listed("Reactions", one)
     assert codes_of(tmp_path, sbml(plain, version=1)) == ["fast-reaction"]
+    many = "".join(one.replace('id="r"', f'id="r{i}"') for i in range(70))
+    (reason,) = read_text(tmp_path, sbml(AROUND + listed("Reactions", many), version=1)).reasons
+    assert (reason.code, reason.element) == ("fast-reaction", "r0")
+    assert "70 of 70 reactions are declared fast" in reason.message
+    assert "equilibrium" in reason.message
+    assert "ordinary" in reason.message
 
 
 @pytest.mark.parametrize(

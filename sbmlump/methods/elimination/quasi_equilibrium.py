@@ -32,6 +32,7 @@ from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.polynomial import expand, monomial_node, polynomial_node, simplified
 from sbmlump.linalg.rational import Span, add_multiple, add_to, left_null_space, primitive, rank, without_zeros
+from sbmlump.linalg.solve import Branch, solve
 from sbmlump.methods.elimination.quasi_steady import (
     AUTO,
     approximate_certificate,
@@ -41,7 +42,6 @@ from sbmlump.methods.elimination.quasi_steady import (
     positive_constants,
     short_text,
 )
-from sbmlump.linalg.solve import Branch, solve
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, finite_along
 from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_run
 from sbmlump.model.evaluate import values_of

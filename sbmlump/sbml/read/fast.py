@@ -69,6 +69,8 @@ class EquilibriumSettings:
         ``accuracy`` then.
     steps : int
         Of the integrator, for one such run.
+    relative, absolute : float
+        Its tolerances, well below ``accuracy``; the absolute one relative to the largest species.
     accuracy : float
         Difference that is taken for none, relative to the largest value of the state.
     families : int
@@ -84,6 +86,8 @@ class EquilibriumSettings:
     seed: int = 20_091
     horizon: float = 1e11
     steps: int = 50_000
+    relative: float = 1e-8
+    absolute: float = 1e-12
     accuracy: float = 1e-5
     families: int = 32
     conditions: int = 3
@@ -157,9 +161,8 @@ def at_equilibrium(
     names = [name for one in found for name in one.values]
     pools = [name for one in found if one.switch is None for name in one.pools]
     text = (
-        f"{_count(len(fast), 'reaction')} declared fast ({_listed(list(fast))}) held at equilibrium at all times: "
-        f"{_listed(names) or 'nothing'} given by formulas"
-        + (f" of what they conserve ({_listed(pools)})" if pools else "")
+        f"{_count(len(fast), 'reaction')} declared fast ({_listed(list(fast))}) and held at equilibrium at all times: "
+        f"formulas give {_listed(names) or 'nothing'}" + (f" of what they conserve ({_listed(pools)})" if pools else "")
     )
     return made, Reason("fast-at-equilibrium", text)
 
@@ -292,9 +295,7 @@ class _Group:
             name = pool_name(list(row), taken)
             taken.add(name)
             self.pools[name] = total
-        rates = {
-            name: self._slow_rate(row, total) for (name, total), row in zip(self.pools.items(), rows, strict=True)
-        }
+        rates = {name: self._slow_rate(row, total) for (name, total), row in zip(self.pools.items(), rows, strict=True)}
         switch = self._switch()
         values = self._values(switch)
         return _Equilibrium(values, dict(self.pools), rates, switch)
@@ -322,9 +323,7 @@ class _Group:
         below = one.change[pivot]
         one_ = graph.number(1)
         return [
-            {name: one_, pivot: graph.neg(graph.div(one.change[name], below))}
-            for name in self.species
-            if name != pivot
+            {name: one_, pivot: graph.neg(graph.div(one.change[name], below))} for name in self.species if name != pivot
         ]
 
     def _slow_rate(self, row: Mapping[str, Node], total: Node) -> Node:
@@ -370,14 +369,17 @@ class _Group:
             name
             for event in system.events
             for name in new_values(event)
-            if system.rhs[system.state_index[name]] == zero and name not in self.species
+            if system.rhs[system.state_index[name]] == zero and name not in self.species and not self._is_size(name)
         }
-        factors = [
-            node for node in self._factors(one.flux) if not graph.symbols([node]) & set(self.species)
-        ]
+        factors = [node for node in self._factors(one.flux) if not graph.symbols([node]) & set(self.species)]
         factors = [node for node in factors if (names := graph.symbols([node])) and names <= set_by_events]
         factors = [node for node in factors if self._may_vanish(node)]
         return graph.mul(factors) if factors else None
+
+    def _is_size(self, name: str) -> bool:
+        """Whether it is the size of a compartment, which is never 0."""
+        quantity = self.system.quantities.get(name)
+        return quantity is not None and quantity.kind == "compartment"
 
     def _may_vanish(self, node: Node) -> bool:
         """Whether an event, or the initial value, makes a factor 0; also where that is not known."""
@@ -446,7 +448,6 @@ class _Group:
 
     def _in_one_piece(self, fluxes: Sequence[Node], samples: _Samples, where: NDArray[np.bool_]) -> list[Node]:
         """The family, or the families by their conditions, that the fast flow leads to at the samples."""
-        graph = self.graph
         choices = [self._choices(node) for node in self._net(fluxes)]
         number = int(np.prod([len(one) for one in choices]))
         if number > self.settings.families:
@@ -504,7 +505,9 @@ class _Group:
             if attracting:
                 (one,) = self.reactions
                 seeds = {
-                    graph.symbol(n): graph.div(one.change[n], _measure(self.system, n)) for n in self.species if n in one.change
+                    graph.symbol(n): graph.div(one.change[n], _measure(self.system, n))
+                    for n in self.species
+                    if n in one.change
                 }
                 slope = graph.derivative(fluxes[0], seeds)
                 here = graph.substitute([slope], self._mapping(family))[0]
@@ -628,10 +631,13 @@ class _Samples:
             on = self._switch.values(moments, states)[:, 0] != 0
             states, moments = states[on], moments[on]
         self._states, self._times = states, moments
-        self._limits = np.array([self._limit(x, t) for x, t in zip(states, moments, strict=True)])
         table = self._pools.values(moments, states) if group.pools else np.empty((len(states), 0))
         self._inputs = np.concatenate([table, states[:, len(here) :]], axis=1)
-        self._scales = np.abs(self._limits).max(axis=1, initial=0.0) + np.abs(states[:, : len(here)]).max(axis=1)
+
+    @cached_property
+    def _limits(self) -> Array:
+        """Of the fast flow from each sample, (samples, species); slow, so after what is refused at once."""
+        return np.array([self._limit(x, t) for x, t in zip(self._states, self._times, strict=True)])
 
     def _limit(self, state: Array, moment: float) -> Array:
         """Where the fast flow leads from one state."""
@@ -651,9 +657,9 @@ class _Samples:
             return begin
         scale = float(np.abs(begin).max(initial=0.0)) or 1.0
         end = settings.horizon * scale / float(np.abs(first).max())
-        control = StepControl(1e-8, 1e-12 * scale, settings.steps)
+        control = StepControl(settings.relative, settings.absolute * scale, settings.steps)
         run = solve_cvode(flow, np.array([0.0, end]), begin.copy(), control)
-        last = run.states[-1]
+        last: Array = run.states[-1]
         ended = run.failure is None and bool(np.isfinite(last).all())
         if not ended or (last < -settings.accuracy * scale).any():
             raise _refused(group.ids, "from some states they come to no end, or make something negative")
@@ -675,8 +681,10 @@ class _Samples:
     def close(self, family: Sequence[Node]) -> NDArray[np.bool_]:
         """At which samples a solution is where the fast flow leads to."""
         found = self.values(family)
+        width = len(self._group.species)
+        scales = np.abs(self._limits).max(axis=1, initial=0.0) + np.abs(self._states[:, :width]).max(axis=1)
         off = np.abs(found - self._limits).max(axis=1, initial=0.0)
-        return np.asarray(off <= self._group.settings.accuracy * self._scales)
+        return np.asarray(off <= self._group.settings.accuracy * scales)
 
 
 def _all_changes(group: _Group) -> list[Node]:
@@ -850,8 +858,8 @@ def _refuse_moments(before: OdeSystem, after: OdeSystem) -> None:
         if changed and event.use_trigger_values and values_may_change(after, event):
             message = (
                 f"{event_label(event)} acts on what fast reactions conserve ({_listed(sorted(changed))}) with values "
-                'of its trigger, and something may happen in between; write useValuesFromTriggerTime="false" if that is '
-                "meant"
+                'of its trigger, and something may happen in between; write useValuesFromTriggerTime="false" if that '
+                "is meant"
             )
             reasons.append(Reason("event-not-lumpable", message, event.id))
     if reasons:

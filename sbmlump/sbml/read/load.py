@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -14,7 +12,7 @@ from typing import Final, Literal
 from sbmlump.errors import Reason, UnsupportedModelError, some_names
 from sbmlump.files import ModelFile, collector_paused
 from sbmlump.model.system import OdeSystem
-from sbmlump.options import FAST_REACTIONS
+from sbmlump.options import fast_reactions
 from sbmlump.sbml.read.alike import AlikeReaction, alike_reactions
 from sbmlump.sbml.read.assemble import Assembly
 from sbmlump.sbml.read.document import Opened, flatten, open_sbml, text_of
@@ -24,7 +22,6 @@ from sbmlump.sbml.read.precheck import READ_LIMITS, ReadLimits
 
 __all__ = [
     "ReadResult",
-    "fast_reactions_as",
     "load_sbml",
     "parse_sbml",
     "read",
@@ -250,29 +247,6 @@ class ReadResult:
         return index_of(self._raw)
 
 
-_FAST_REACTIONS: Final[ContextVar[str]] = ContextVar("FAST_REACTIONS", default=str(FAST_REACTIONS.default))
-"""What is made of reactions that are declared fast, by every reading of a command or a call."""
-
-
-@contextlib.contextmanager
-def fast_reactions_as(choice: str | None) -> Iterator[None]:
-    """Within this context, reactions that are declared fast are read so; ``None`` changes nothing.
-
-    Raises
-    ------
-    UsageError
-        Code ``bad-option`` if it is not one of ``refuse``, ``equilibrium``, ``ordinary``.
-    """
-    if choice is None:
-        yield
-        return
-    token = _FAST_REACTIONS.set(FAST_REACTIONS.read(choice))
-    try:
-        yield
-    finally:
-        _FAST_REACTIONS.reset(token)
-
-
 def read(
     source: str | Path | ModelFile,
     unvalued: AbstractSet[str] = frozenset(),
@@ -317,14 +291,14 @@ def read_opened(
     if raw.flux_balance:
         text = "the model is one of flux balance: reactions have bounds but no kinetic laws, so it has no dynamics"
         problems.add("flux-balance-only", text)
-    choice = _FAST_REACTIONS.get()
+    choice = fast_reactions()
     if raw.fast and choice == "refuse":
         _refuse_fast(raw, problems, limits)
     assembly = Assembly(raw, problems, unvalued, limits)
     counts = _counts(raw) | {"states": len(assembly.roles.states)}
     system = assembly.system()
     if system is not None and raw.fast:
-        system = _with_fast_reactions(system, raw, problems, limits) if choice == "equilibrium" else system
+        system = _with_fast_reactions(system, raw, problems) if choice == "equilibrium" else system
         if choice == "ordinary":
             text = f"{_fast_ones(raw, limits)}; taken for ordinary here, as most simulators do"
             problems.remark("fast-as-ordinary", text)
@@ -353,19 +327,22 @@ def _refuse_fast(raw: RawModel, problems: Problems, limits: ReadLimits) -> None:
     problems.add("fast-reaction", text, name, line)
 
 
-def _with_fast_reactions(
-    system: OdeSystem, raw: RawModel, problems: Problems, limits: ReadLimits
-) -> OdeSystem | None:
+def _with_fast_reactions(system: OdeSystem, raw: RawModel, problems: Problems) -> OdeSystem | None:
     """The system with fast reactions at equilibrium; ``None``, with problems, where that cannot be written down."""
     from sbmlump.sbml.read.fast import at_equilibrium
 
+    changed = {part.species for one in raw.reactions if one.id in raw.fast for part in (*one.reactants, *one.products)}
+    if raw.old_rate_of:
+        problems.add(
+            "no-fast-equilibrium", "a function that means rateOf has no value beside fast reactions; remove it"
+        )
     for _, program, names in raw.formulas():
         for step in program:
-            if step.kind == "rate-of":
+            if step.kind == "rate-of" and (step.payload in changed or step.payload in raw.assignments):
                 text = f"rateOf({step.payload}) means no value where fast reactions are at equilibrium; remove it"
                 problems.add("no-fast-equilibrium", text, step.payload)
             elif step.kind == "name" and step.payload in raw.fast and step.payload not in names:
-                text = f"the rate of the fast reaction {step.payload!r} stands in a formula, but at equilibrium it has none"
+                text = f"the rate of the fast reaction {step.payload!r} is in a formula, but at equilibrium it has none"
                 problems.add("no-fast-equilibrium", f"{text}; remove it", step.payload, raw.fast[step.payload])
     if problems:
         return None
