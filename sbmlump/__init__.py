@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sbmlump.methods.user_lumping import Closure, closure
     from sbmlump.model.reduced import ErrorEstimate, ExactProof, LumpingMatrix, Proof, ReducedSystem
     from sbmlump.model.system import OdeSystem
+    from sbmlump.petab import reduce_petab
     from sbmlump.proof.claims import Refutation
     from sbmlump.proof.files import verify
     from sbmlump.simulators.comparison import ErrorReport
@@ -71,6 +72,7 @@ __all__ = [
     "inspect",
     "load",
     "reduce",
+    "reduce_petab",
     "verify",
 ]
 
@@ -89,6 +91,7 @@ _HOMES: Final = {
     "ErrorReport": "sbmlump.simulators.comparison",
     "OdeSystem": "sbmlump.model.system",
     "Refutation": "sbmlump.proof.claims",
+    "reduce_petab": "sbmlump.petab",
 }
 
 

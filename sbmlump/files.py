@@ -215,6 +215,7 @@ _COMMENTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         ".ode": ("// ", ""),
         ".ant": ("// ", ""),
         ".tex": ("% ", ""),
+        ".yaml": ("# ", ""),
     }
 )
 _CREATED: Final = "Created by sbmlump"

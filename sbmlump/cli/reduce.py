@@ -24,9 +24,10 @@ from sbmlump.cli.options import (
     store_option,
 )
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
-from sbmlump.errors import SbmlumpError
+from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.jobs import OPTIONS, ApproximateOptions, Learned, reduce_options, run_reduction
+from sbmlump.jobs import OPTIONS, ApproximateOptions, Learned, ReduceOptions, reduce_options, run_reduction
+from sbmlump.methods.method import Progress
 from sbmlump.outcome import ModelFacts, Outcome
 from sbmlump.stopping import stoppable
 
@@ -34,8 +35,15 @@ __all__ = ["reduce_command", "demo_command"]
 
 
 @click.command("reduce")
-@click.argument("model", type=MODEL)
+@click.argument("model", type=MODEL, required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write the reduced SBML.")
+@click.option(
+    "--petab",
+    "problem",
+    type=click.Path(path_type=Path),
+    metavar="YAML",
+    help="In place of MODEL: a PEtab problem, which is written with the reduced model into the folder OUTPUT.",
+)
 @FORCE
 @click.option(
     "--observe",
@@ -52,8 +60,9 @@ __all__ = ["reduce_command", "demo_command"]
 @isolation_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def reduce_command(
-    model: str | Path,
+    model: str | Path | None,
     output: Path | None,
+    problem: Path | None,
     force: bool,
     observe: tuple[str, ...],
     report_folder: Path | None,
@@ -62,23 +71,56 @@ def reduce_command(
     **options: Any,
 ) -> int:
     """Reduce MODEL to the smallest model that keeps what is observed, and write it as SBML."""
+    if model is None and problem is None:
+        raise click.UsageError("Missing argument 'MODEL' (or --petab YAML).")
+    page: Path | None = None
     try:
         chosen = reduce_options(**given(options))
         searches = any(isinstance(method, ApproximateOptions | Learned) for method in chosen.chain)
         stops = stoppable(SEARCH_SECONDS.get(), lambda text: say(text, err=True)) if searches else nullcontext()
         in_child = SEARCH_SECONDS.get() is not None
         with stops, progress_reporter(quiet or as_json or in_child) as progress:
-            shown = report_folder is not None
-            outcome = run_reduction(model, observe, chosen, output, force=force, shown=shown, progress=progress)
-            page = _write_page(report_folder, outcome, model)
+            if model is None:
+                assert problem is not None
+                outcome = _reduce_problem(problem, output, observe, chosen, report_folder, force, progress)
+            else:
+                if problem is not None:
+                    raise _only_one("MODEL", "its model is in its files")
+                shown = report_folder is not None
+                outcome = run_reduction(model, observe, chosen, output, force=force, shown=shown, progress=progress)
+                page = _write_page(report_folder, outcome, model)
     except SbmlumpError as error:
-        empty = Outcome("failed", ModelFacts(file=str(model)), options["method"])
+        empty = Outcome("failed", ModelFacts(file=str(model or problem)), options["method"])
         return print_failure(Failure.of(error, empty.as_json()), as_json=as_json)
     if as_json:
         print_json(outcome.as_json())
     else:
         summarise(outcome, page)
     return outcome.exit_code
+
+
+def _reduce_problem(
+    problem: Path,
+    output: Path | None,
+    observe: tuple[str, ...],
+    options: ReduceOptions,
+    report_folder: Path | None,
+    force: bool,
+    progress: Progress,
+) -> Outcome:
+    from sbmlump.petab import reduce_petab
+
+    if output is None:
+        raise UsageError(Reason("no-output", "a PEtab problem is written into a folder; name one with -o"))
+    if observe:
+        raise _only_one("--observe", "what is observed stands in its observable table")
+    if report_folder is not None:
+        raise _only_one("--report", "a page is written of a model alone")
+    return reduce_petab(problem, output, options, force=force, progress=progress)
+
+
+def _only_one(option: str, why: str) -> UsageError:
+    return UsageError(Reason("petab-alone", f"--petab takes no {option}: {why}"))
 
 
 def _write_page(folder: Path | None, outcome: Outcome, model: str | Path) -> Path | None:

@@ -15,6 +15,7 @@ import sbmlump
 from sbmlump.dynamics import EnsembleSettings, field_of, integrate, measure
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, network_from_reactions
+from sbmlump.linalg import solve
 from sbmlump.methods import (
     closure,
     compare_methods,
@@ -23,7 +24,6 @@ from sbmlump.methods import (
     pruned,
     quasi_equilibrium,
     quasi_steady_state,
-    solve,
     time_scales,
 )
 from sbmlump.model import (
