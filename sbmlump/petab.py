@@ -208,7 +208,7 @@ def _read(petab: Any, path: Path) -> Any:
 
 def _model_file(problem: Any) -> Path:
     """The SBML file of a problem."""
-    return Path(problem.model.base_path or "") / problem.model.rel_path
+    return Path(str(problem.model.base_path or ""), str(problem.model.rel_path))
 
 
 class _Collected(logging.Handler):
@@ -398,7 +398,7 @@ class _Tables:
         if not reduction.reducible:
             return
         if preequilibrated and reduction.map.kind == "elimination":
-            why = "constants of the reduced model would hold initial values before the preequilibration; take method exact"
+            why = "constants would hold initial values before the preequilibration; take the method exact"
             raise self._not_kept([self.original.id], why)
         alone = {lump.id for lump in reduction.lumps if set(lump.members) == {lump.id}}
         mixed = {name for lump in reduction.lumps if lump.id not in alone for name in lump.members}

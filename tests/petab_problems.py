@@ -163,7 +163,7 @@ PROBLEMS = {
         ],
         size=(9, 5),
     ),
-    # ligand is made and lost; at steady state of one condition another begins, which sets the ligand, a state of its own
+    # ligand is made and lost; at steady state of one condition another begins, which sets the ligand
     "after a preequilibration": Problem(
         two_sites(
             extra=[reaction("make", "", "L", "c*ks"), reaction("lose", "L", "", "c*0.1*L")],

@@ -46,11 +46,12 @@ def likelihood(problem: Any, parameters: dict[str, float]) -> float:
 
 
 def drawn(problem: Any, count: int) -> list[dict[str, float]]:
-    """Values of the estimated parameters within their bounds, by PEtab; as they are, not on their scales."""
-    np.random.seed(5)
-    points = problem.sample_parameter_startpoints(count)
-    ids = problem.x_free_ids
-    return [problem.unscale_parameters(dict(zip(ids, point, strict=True))) for point in points]
+    """Values of the estimated parameters within their bounds, uniform on their scales."""
+    rng = np.random.default_rng(5)
+    points = rng.uniform(problem.lb_scaled, problem.ub_scaled, (count, len(problem.x_ids)))
+    estimated = set(problem.x_free_ids)
+    found = [problem.unscale_parameters(dict(zip(problem.x_ids, point, strict=True))) for point in points]
+    return [{name: value for name, value in values.items() if name in estimated} for values in found]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
