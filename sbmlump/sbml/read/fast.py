@@ -601,6 +601,9 @@ class _Samples:
             terms = [graph.mul((one.change[name], one.flux)) for one in group.reactions if name in one.change]
             rates.append(graph.div(graph.add(terms), _measure(system, name)))
         self._rates = Evaluator(graph, rates, names, constants)
+        one = graph.number(1)
+        slopes = [graph.derivative(rate, {graph.symbol(name): one}) for rate in rates for name in group.species]
+        self._slopes = Evaluator(graph, slopes, names, constants)
         self._pools = Evaluator(graph, list(group.pools.values()), names, constants)
         self._truths = Evaluator(graph, list(conditions), names, constants)
         self._switch = None if switch is None else Evaluator(graph, [switch], names, constants)
@@ -636,34 +639,29 @@ class _Samples:
 
     @cached_property
     def _limits(self) -> Array:
-        """Of the fast flow from each sample, (samples, species); slow, so after what is refused at once."""
-        return np.array([self._limit(x, t) for x, t in zip(self._states, self._times, strict=True)])
-
-    def _limit(self, state: Array, moment: float) -> Array:
-        """Where the fast flow leads from one state."""
-        from sbmlump.dynamics.multistep import solve_cvode
-        from sbmlump.dynamics.rosenbrock import StepControl
+        """Where the fast flow leads from each sample, (samples, species); slow, so after what is refused at once."""
+        from sbmlump.dynamics.rosenbrock import StepControl, advance
 
         group, settings = self._group, self._group.settings
         width = len(group.species)
-        begin, rest = state[:width], state[width:]
-        rates = self._rates
-
-        def flow(_: float, x: Array, out: Array) -> None:
-            out[:] = rates.values(moment, np.concatenate([x, rest]))
-
-        first = rates.values(moment, state)
-        if not first.any():
-            return begin
-        scale = float(np.abs(begin).max(initial=0.0)) or 1.0
-        end = settings.horizon * scale / float(np.abs(first).max())
-        control = StepControl(settings.relative, settings.absolute * scale, settings.steps)
-        run = solve_cvode(flow, np.array([0.0, end]), begin.copy(), control)
-        last: Array = run.states[-1]
-        ended = run.failure is None and bool(np.isfinite(last).all())
-        if not ended or (last < -settings.accuracy * scale).any():
+        limits = self._states[:, :width].copy()
+        first = np.abs(self._rates.values(self._times, self._states)).max(axis=1, initial=0.0)
+        if not np.isfinite(first).all():
+            raise _refused(group.ids, "their fluxes have no finite values at some states")
+        moving = np.flatnonzero(first > 0)
+        if not len(moving):
+            return limits
+        scales = np.abs(limits[moving]).max(axis=1)
+        scales[scales == 0] = 1.0
+        others = self._states[moving, width:]
+        flow = _FastFlow(width, self._rates, self._slopes, self._times[moving], others, scales, first[moving])
+        control = StepControl(settings.relative, settings.absolute, settings.steps)
+        runs = advance(flow, limits[moving] / scales[:, None], np.array([0.0, settings.horizon]), tolerances=control)
+        last = runs.states[:, -1]
+        if not np.isfinite(last).all() or (last < -settings.accuracy).any():
             raise _refused(group.ids, "from some states they come to no end, or make something negative")
-        return last
+        limits[moving] = last * scales[:, None]
+        return limits
 
     def where(self, truths: Sequence[bool]) -> NDArray[np.bool_]:
         """The samples at which the conditions have these truth values."""
@@ -685,6 +683,43 @@ class _Samples:
         scales = np.abs(self._limits).max(axis=1, initial=0.0) + np.abs(self._states[:, :width]).max(axis=1)
         off = np.abs(found - self._limits).max(axis=1, initial=0.0)
         return np.asarray(off <= self._group.settings.accuracy * scales)
+
+
+class _FastFlow:
+    """The fast flow from several states at once, in units in which each begins with size 1 and speed 1."""
+
+    timed = False
+
+    def __init__(
+        self,
+        width: int,
+        rates: Evaluator,
+        slopes: Evaluator,
+        moments: Array,
+        others: Array,
+        scales: Array,
+        speeds: Array,
+    ) -> None:
+        self._rates, self._slopes = rates, slopes
+        self._moments, self._others = moments, others
+        self._scales, self._speeds = scales, speeds
+        self.size = width
+
+    def _points(self, x: Array, run: NDArray[np.int64]) -> Array:
+        return np.concatenate([x * self._scales[run, None], self._others[run]], axis=1)
+
+    def rates(self, x: Array, run: NDArray[np.int64]) -> Array:
+        """See :class:`sbmlump.dynamics.rosenbrock.BatchField`."""
+        return self._rates.values(self._moments[run], self._points(x, run)) / self._speeds[run, None]
+
+    def jacobians(self, x: Array, run: NDArray[np.int64]) -> Array:
+        """See :class:`sbmlump.dynamics.rosenbrock.BatchField`."""
+        found = self._slopes.values(self._moments[run], self._points(x, run))
+        return found.reshape(len(x), self.size, self.size) * (self._scales / self._speeds)[run, None, None]
+
+    def step_work(self) -> float:
+        """Nobody counts it."""
+        return 0.0
 
 
 def _all_changes(group: _Group) -> list[Node]:
