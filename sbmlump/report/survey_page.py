@@ -346,8 +346,8 @@ def _gains_markdown(found: SurveySummary) -> list[str]:
         rows = [row for model in found.models.values() for row in model.rows if row["method"] == method]
         seconds = [row["cpu_seconds"] for row in rows if row["cpu_seconds"] is not None]
         if seconds:
-            told = f"{float(np.mean(seconds)):.2f} s of CPU in the mean, {max(seconds):.1f} s at most"
-            lines += ["", f"A row of {method}: {told}."]
+            cpu = f"{float(np.mean(seconds)):.2f} s of CPU in the mean, {max(seconds):.1f} s at most"
+            lines += ["", f"A row of {method}: {cpu}."]
     return lines
 
 
