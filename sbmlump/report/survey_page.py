@@ -341,10 +341,13 @@ def _gains_markdown(found: SurveySummary) -> list[str]:
         if count:
             name = f"{low} to {high - 1}" if isfinite(high) else f"{low} and more"
             lines.append(f"| {name} | {count:,} | {' | '.join(told)} |")
-    seconds = [row["cpu_seconds"] for model in found.models.values() for row in model.rows if row["exact"] is False]
-    known = [value for value in seconds if value is not None]
-    if known:
-        lines += ["", f"CPU of a row with an approximate size: {float(np.mean(known)):.2f} s in the mean."]
+    approximate = {row["method"] for model in found.models.values() for row in model.rows if row["exact"] is False}
+    for method in sorted(approximate):
+        rows = [row for model in found.models.values() for row in model.rows if row["method"] == method]
+        seconds = [row["cpu_seconds"] for row in rows if row["cpu_seconds"] is not None]
+        if seconds:
+            cpu = f"{float(np.mean(seconds)):.2f} s of CPU in the mean, {max(seconds):.1f} s at most"
+            lines += ["", f"A row of {method}: {cpu}."]
     return lines
 
 

@@ -36,7 +36,7 @@ from sbmlump.dynamics.vector_field import Budget, VectorField, WorkLimitError
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError
 from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
 from sbmlump.methods.approximate.options import ApproximateOptions
-from sbmlump.methods.approximate.search import SEARCH, Ranked, Search, constants_of, measured_errors, sizes
+from sbmlump.methods.approximate.search import SEARCH, Ranked, Search, constants_of, measured_errors
 from sbmlump.methods.approximate.subspaces import Affine, Decomposition, Offset, Snapshots, usable_columns
 from sbmlump.methods.approximate.validate import VALIDATION
 from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
@@ -57,7 +57,8 @@ class EachSettings:
     Attributes
     ----------
     work_share : float
-        Of the work that a single reduction may do: the most that one observable may take.
+        Of the work that a single reduction may do: when an observable has taken so much, its search ends; what is
+        being measured on fresh initial values then is measured to the end.
     shared_share : float
         Of that work: what each observable adds to the work that may be done for all of them, beside that of one.
     offsets : tuple of str
@@ -78,6 +79,8 @@ class EachSettings:
     many_states : int
     propagator_bytes : int
         Of the matrices that are exponentiated at once.
+    runs : int
+        Trajectories that candidates are compared on, at most: nothing is refined, so few parameters are fitted to them.
     few_runs : int
         Runs of the second round.
     first, second : int
@@ -90,6 +93,11 @@ class EachSettings:
         Relative error at a fresh initial value above which a candidate counts as diverged: off by its own magnitude.
     accuracy : float
         Relative tolerance of the integration there, times the smallest error.
+    one_by_one : int
+        Sizes from the smallest on that are gone through one by one.
+    growth : float
+        What follows one that failed is so many times as large: a size that fails costs little, as its candidates are
+        given up early, while one that is far too large may cost all the work.
     screen : int
         Fresh initial values that are looked at first: most of what is not accepted shows there.
     """
@@ -105,6 +113,7 @@ class EachSettings:
     dense_runs: int = 1
     many_states: int = 120
     propagator_bytes: int = 64 << 20
+    runs: int = 13
     few_runs: int = 4
     first: int = 6
     second: int = 2
@@ -112,6 +121,8 @@ class EachSettings:
     judged: int = 2
     beyond: float = 1.0
     accuracy: float = 1e-3
+    one_by_one: int = 6
+    growth: float = 1.25
     screen: int = 20
 
 
@@ -452,7 +463,7 @@ class _EachSearch(Search):
     def contenders(self, size: int, most: float) -> list[Ranked]:
         """Candidates that stay within an error over all runs they were made from, the best first."""
         settings = self._group.settings
-        r = len(self.training.states)
+        r = min(settings.runs, len(self.training.states))
         maps = self.candidates(size)
         for runs, count in ((1, settings.first), (min(settings.few_runs, r), settings.second)):
             if not maps:
@@ -467,6 +478,11 @@ class _EachSearch(Search):
         return sorted((one for one in full if one.worst <= most), key=lambda one: one.worst)
 
 
+def _keeps(fresh: FreshErrors) -> bool:
+    """Whether a reduction is accepted for its wanted error."""
+    return not fresh.diverged and fresh.above <= VALIDATION.share_above * fresh.initial_values
+
+
 class _Descent:
     """The sizes of one observable, from below."""
 
@@ -477,15 +493,25 @@ class _Descent:
         self._judged: dict[int, list[tuple[Affine, Array]]] = {}
 
     def run(self, most: int) -> None:
-        """Sizes one by one, later in doubling steps whose gaps are halved, until every error is kept."""
+        """Sizes one by one, later in growing steps whose gaps are halved, until every error is kept."""
         below = 0
-        for size in sizes(1, most):
-            for level in sorted(self._levels, reverse=True):
-                if level not in self.found and self._accepts(size, level):
-                    self._narrow(below, size, level)
+        for size in self._sizes(most):
+            waiting = [level for level in sorted(self._levels, reverse=True) if level not in self.found]
+            # all errors that this size keeps, before the work may end at a smaller one
+            for level in [level for level in waiting if self._accepts(size, level)]:
+                self._narrow(below, size, level)
             if len(self.found) == len(self._levels):
                 return
             below = size
+
+    def _sizes(self, most: int) -> Iterator[int]:
+        settings = self._group.settings
+        size = 1
+        while size < most:
+            yield size
+            size += 1 if size < settings.one_by_one else max(1, int((settings.growth - 1) * size))
+        if most > 0:
+            yield most
 
     def _narrow(self, below: int, above: int, level: float) -> None:
         while above - below > 1:
@@ -499,7 +525,7 @@ class _Descent:
         """Whether a reduction to that size keeps an error: remembered if it is the smallest one."""
         for one, errors in self._errors(size):
             fresh = FreshErrors.of(errors, level)
-            if not fresh.diverged and fresh.above <= VALIDATION.share_above * fresh.initial_values:
+            if _keeps(fresh):
                 known = self.found.get(level)
                 if known is None or size < known.size:
                     self.found[level] = SizeAtError(level, size, one, fresh)
@@ -516,12 +542,24 @@ class _Descent:
                 errors = self._fresh_errors(one.map, max(waiting or self._levels))
                 if errors is not None:
                     self._judged[size].append((one.map, errors))
+                    if _keeps(FreshErrors.of(errors, min(self._levels))):
+                        break  # no other one can do better
         return self._judged[size]
 
     def _fresh_errors(self, one: Affine, level: float) -> Array | None:
-        """Errors from the fresh initial values; ``None`` where a few of them tell that no error is kept."""
+        """Errors from the fresh initial values; ``None`` where a few of them tell that no error is kept.
+
+        They are counted as work, but are not ended by its limit: what was found so far would be lost for them.
+        """
+        own = Budget()
+        try:
+            return self._decided(one, level, own)
+        finally:
+            self._search.budget.spent += own.spent
+
+    def _decided(self, one: Affine, level: float, budget: Budget) -> Array | None:
         settings, fresh = self._group.settings, self._group.fresh
-        few = self._measured(one, self._group.checking, np.arange(len(self._group.checking.states)))
+        few = self._measured(one, self._group.checking, np.arange(len(self._group.checking.states)), budget)
         if not np.isfinite(few).all() or int((few > level).sum()) > VALIDATION.few_above:
             return None
         count = len(fresh.states)
@@ -529,12 +567,12 @@ class _Descent:
         found = np.empty(0)
         for low, high in ((0, min(settings.screen, count)), (settings.screen, count)):
             if low < high:
-                found = np.concatenate([found, self._measured(one, fresh, np.arange(low, high))])
+                found = np.concatenate([found, self._measured(one, fresh, np.arange(low, high), budget)])
             if not np.isfinite(found).all() or int((found > level).sum()) > most:
                 return None
         return found
 
-    def _measured(self, one: Affine, sample: Sample, rows: Indices) -> Array:
+    def _measured(self, one: Affine, sample: Sample, rows: Indices, budget: Budget) -> Array:
         search, settings = self._search, self._group.settings
         constants = constants_of(self._group.totals, self._group.training.scale, sample.starts)
         errors = measured_errors(
@@ -546,6 +584,6 @@ class _Descent:
             rows,
             settings.beyond,
             float(np.clip(settings.accuracy * min(self._levels), VALIDATION.relative_tolerance, SEARCH.coarse)),
-            search.budget,
+            budget,
         )
         return np.asarray(errors[0])
