@@ -47,7 +47,7 @@ _ALGORITHMS = Declared(
 
 @click.command("curve")
 @click.argument("model", type=MODEL)
-@observe_option(required=True)
+@observe_option()
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for curve.csv and .svg.")
 @declared_options(
     _ALGORITHMS, *(_OPTIONS[name] for name in ("max_size", "until", "ensemble", "spread", "refine", "seed"))
@@ -155,7 +155,7 @@ _NOT_COMPARED = ("neural",)  # is no reduction
 
 @click.command("compare-methods")
 @click.argument("model", type=MODEL)
-@observe_option(required=True)
+@observe_option()
 @click.option(
     "--method",
     "methods",

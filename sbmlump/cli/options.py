@@ -102,13 +102,12 @@ _COMPLETED: Final[Mapping[str, Complete]] = {
 }
 
 
-def observe_option(*, required: bool = False) -> Callable[[Command], Command]:
+def observe_option() -> Callable[[Command], Command]:
     """``--observe``, whose ids a shell completes."""
     return click.option(
         "--observe",
         multiple=True,
         metavar="EXPR",
-        required=required,
         help="What to keep: an id, a name that one element has, 'A + 2*B', or 'total = A + B'; may be repeated.",
         shell_complete=completed_observables,
     )
