@@ -278,7 +278,12 @@ def list_models(folder: str | Path) -> list[StoredModel]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise StoreError("no-such-folder", f"there is no folder {folder}")
+        what = (
+            f"{folder} is a file; name its folder"
+            if folder.exists()
+            else f"there is no folder {folder}; check the path"
+        )
+        raise StoreError("no-such-folder", what)
     if is_store(folder):
         records = open_store(folder).records.values()
         by_path = {  # two sources may name one file

@@ -31,7 +31,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from sbmlump._version import __version__
-from sbmlump.errors import InputError, Reason, SbmlumpError, UsageError, some_names
+from sbmlump.errors import InputError, Reason, SbmlumpError, UsageError, near_matches, some_names
 from sbmlump.remote import is_remote, read_remote
 
 __all__ = [
@@ -101,7 +101,7 @@ def make_folder(path: str | Path) -> Path:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        message = f"{error.filename or path} is a file, and {path} was to be a folder; choose another name"
+        message = f"{error.filename or path} is a file where a folder is wanted; choose another name"
         raise OutputError(Reason("not-a-folder", message)) from error
     except OSError as error:
         raise _as_output_error(path, error) from error
@@ -158,11 +158,21 @@ def read_whole(path: str | Path, limit: int, kind: str) -> bytes:
                 raise InputError(Reason("not-a-regular-file", message))
             return b""
     except FileNotFoundError:
-        raise InputError(Reason("no-such-file", f"there is no file {path}")) from None
+        raise InputError(Reason("no-such-file", f"there is no file {path}; {_instead_of(path)}")) from None
     except PermissionError:
         raise InputError(Reason("no-permission", f"{path} may not be read by this user")) from None
     except (OSError, ValueError) as error:
         raise InputError(Reason("unreadable-file", f"{path} cannot be read: {error}")) from None
+
+
+def _instead_of(path: Path) -> str:
+    """What may have been meant by a file that is not there."""
+    try:
+        present = [other.name for other in path.parent.iterdir()]
+    except OSError:
+        return f"there is no folder {path.parent} either; check the path"
+    near = near_matches(path.name, present, 2, likeness=0.8)
+    return f"did you mean {' or '.join(str(path.with_name(name)) for name in near)}?" if near else "check the path"
 
 
 def _gives_nothing(stream: BinaryIO) -> bool:

@@ -144,6 +144,9 @@ def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
         Code ``unknown-suffix`` if it is not among ``known``.
     """
     suffix = Path(path).suffix.lower()
+    if Path(path).is_dir():
+        message = f"{path} is a folder; name the file to be written, such as {Path(path) / 'reduced.xml'}"
+        raise UsageError(Reason("unknown-suffix", message))
     if suffix not in known:
         message = f"cannot tell what to write from the suffix of {path}; known: {', '.join(known)}"
         raise UsageError(Reason("unknown-suffix", message))
@@ -1085,6 +1088,8 @@ def curve(
         if name not in CURVE_ALGORITHMS:
             replace(chosen, algorithm=name)  # refuses what is none
     system = _system_of(model)
+    if not observe:
+        raise nothing_observed(system)
     observables = parse_observables(system, observe)
     names = [name for name in CURVE_ALGORITHMS if name in algorithms]
     result = curve_of(system, observables, chosen, names or CURVES, progress=progress)
@@ -1197,6 +1202,8 @@ def compare_methods(
     chains = method_alternatives(methods) if methods else DEFAULT_CHAINS
     trial = options_of(MeasuredMethod, read_options(**options)).trial
     system = _system_of(model)
+    if not observe:
+        raise nothing_observed(system)
     observables = parse_observables(system, observe)
     rows = side_by_side.compare_methods(system, observables, chains, progress=progress, **options)
     stopped = stop_request()

@@ -200,7 +200,8 @@ class Option:
     def wrong(self, name: str, value: object, *, optional: bool = False) -> Reason:
         """Why ``value`` is refused."""
         none = ", or None" if optional else ""
-        return Reason(self.code, f"{name} ({self.flag_of(name)}) is {self.kind.says}{none}, not {value!r}")
+        meant = _of_percent(value) if self.kind.numbers is not None else ""
+        return Reason(self.code, f"{name} ({self.flag_of(name)}) is {self.kind.says}{none}, not {value!r}{meant}")
 
     def read(self, name: str, value: object, *, optional: bool = False) -> Any:
         """The value of the option called ``name`` in its one form.
@@ -216,6 +217,16 @@ class Option:
         if taken is None:
             raise UsageError(self.wrong(name, value, optional=optional))
         return taken
+
+
+def _of_percent(value: object) -> str:
+    """What ``5%`` is as a number."""
+    if not isinstance(value, str) or not value.rstrip().endswith("%"):
+        return ""
+    try:
+        return f"; write {float(value.rstrip()[:-1]) / 100:g}"
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,10 +71,8 @@ class _Commands(click.Group):
         return list(_COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = formatter.width - 6 - max(map(len, _COMMANDS))
-        listed = ((name, click.Command(name, help=words)) for name, (_, words) in _COMMANDS.items())
         with formatter.section("Commands"):
-            formatter.write_dl([(name, command.get_short_help_str(width)) for name, command in listed])
+            formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from importlib import import_module
@@ -132,7 +130,7 @@ def run(arguments: list[str]) -> int:
                     return run_in_child(request, lambda reason, code: _not_finished(reason, code, as_json))
             code = cli.main(args=arguments, prog_name="sbmlump", standalone_mode=False)
         except Exception as error:  # noqa: BLE001  the last line of defence: told as an internal error, never hidden
-            return _failed(error, as_json)
+            return _failed(error, as_json, arguments)
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         say("interrupted", err=True)
@@ -142,7 +140,7 @@ def run(arguments: list[str]) -> int:
         return _cannot_print(error)
 
 
-def _failed(error: Exception, as_json: bool) -> int:
+def _failed(error: Exception, as_json: bool, arguments: Sequence[str]) -> int:
     """Say why a command did not end as it should; the exit code."""
     match error:
         case click.exceptions.Exit():
@@ -151,7 +149,7 @@ def _failed(error: Exception, as_json: bool) -> int:
             say("interrupted", err=True)
             return 130
         case click.ClickException():
-            return _misused(error, as_json)
+            return _misused(error, as_json, arguments)
         case SbmlumpError():
             return print_failure(Failure.of(error), as_json=as_json)
         case MemoryError():
@@ -162,14 +160,27 @@ def _failed(error: Exception, as_json: bool) -> int:
     return _internal_error(error, as_json)
 
 
-def _misused(error: click.ClickException, as_json: bool) -> int:
+def _misused(error: click.ClickException, as_json: bool, arguments: Sequence[str]) -> int:
     """Wrong options or arguments."""
+    hint = _hint(error.format_message(), arguments)
     if as_json:
-        return print_failure(Failure("failed", (Reason("usage", error.format_message()),)), as_json=True)
+        return print_failure(Failure("failed", (Reason("usage", f"{error.format_message()}{hint}"),)), as_json=True)
     text = io.StringIO()
     error.show(text)
-    say(text.getvalue(), err=True, newline=False)
+    say(f"{text.getvalue().rstrip()}{hint}", err=True)
     return 2
+
+
+def _hint(message: str, arguments: Sequence[str]) -> str:
+    """What was probably meant by words that a command does not take."""
+    if "unexpected extra argument" not in message:
+        return ""
+    for place, word in enumerate(arguments):
+        if word.startswith("-") and not word.startswith("--") and len(word) > 2:
+            return f": write -{word} with two hyphens"
+        if word == "--observe" and place + 1 < len(arguments) and arguments[place + 1].startswith("-"):
+            return ": --observe needs a value, such as --observe A"
+    return ': what has blanks in it stands in quotes, such as --observe "A + B"'
 
 
 def _cannot_print(error: OSError) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sbmlump.cli.help import completed_observables
 from sbmlump.cli.options import (
     FORCE,
     MODEL,
@@ -63,7 +64,7 @@ def convert_command(model: str | Path, output: Path, force: bool, level: str, as
 
 @click.command("inspect")
 @click.argument("model", type=MODEL)
-@click.argument("words", nargs=-1, metavar="[WORD]…")
+@click.argument("words", nargs=-1, metavar="[WORD]…", shell_complete=completed_observables)
 @store_option
 @fast_reactions_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -18,6 +18,7 @@ from crawler.fetch import CrawlPlan, CrawlSummary, crawl, import_files
 from crawler.repository import Repository, Selection
 from crawler.session import RequestPolicy, Session, is_loopback
 from crawler.store import Store, inventory, open_store, verify
+from sbmlump.cli.help import Commands
 from sbmlump.cli.options import COUNT, SECONDS, WAIT, Number
 from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
@@ -33,7 +34,7 @@ _MOST_SHOWN: Final = 20
 Command = Callable[..., Any]
 
 
-@click.group("crawl")
+@click.group("crawl", cls=Commands)
 def crawl_command() -> None:
     """Bring published models to the disk: whole, once, verified, and as a polite guest.
 

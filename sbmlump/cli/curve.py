@@ -17,6 +17,7 @@ from sbmlump.cli.options import (
     declared_options,
     fast_reactions_option,
     given,
+    observe_option,
     store_option,
 )
 from sbmlump.cli.output import DISPLAY, print_json, progress_reporter, say
@@ -46,7 +47,7 @@ _ALGORITHMS = Declared(
 
 @click.command("curve")
 @click.argument("model", type=MODEL)
-@click.option("--observe", multiple=True, required=True, metavar="EXPR", help="What to keep; may be repeated.")
+@observe_option()
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for curve.csv and .svg.")
 @declared_options(
     _ALGORITHMS, *(_OPTIONS[name] for name in ("max_size", "until", "ensemble", "spread", "refine", "seed"))
@@ -154,9 +155,7 @@ _NOT_COMPARED = ("neural",)  # is no reduction
 
 @click.command("compare-methods")
 @click.argument("model", type=MODEL)
-@click.option(
-    "--observe", multiple=True, metavar="EXPR", required=True, help="What to keep; several times for several."
-)
+@observe_option()
 @click.option(
     "--method",
     "methods",

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from sbmlump.cli.help import Complete, completed_constants, completed_observables
 from sbmlump.cli.output import progress_lines, say
 from sbmlump.errors import Reason
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS, Limits, prepare, run_isolated
@@ -39,6 +40,7 @@ __all__ = [
     "SEARCH_SECONDS",
     "TIME_LIMIT",
     "isolation_options",
+    "observe_option",
     "requested",
     "run_in_child",
     "store_option",
@@ -89,6 +91,25 @@ def _click_option(each: Declared) -> Callable[[Command], Command]:
         multiple=kind.several,
         metavar=option.metavar,
         help=_help(each),
+        shell_complete=_COMPLETED.get(each.name),
+    )
+
+
+_COMPLETED: Final[Mapping[str, Complete]] = {
+    "keep_parameters": completed_constants,
+    "fast": completed_observables,
+    "reconstruct": completed_observables,
+}
+
+
+def observe_option() -> Callable[[Command], Command]:
+    """``--observe``, whose ids a shell completes."""
+    return click.option(
+        "--observe",
+        multiple=True,
+        metavar="EXPR",
+        help="What to keep: an id, a name that one element has, 'A + 2*B', or 'total = A + B'; may be repeated.",
+        shell_complete=completed_observables,
     )
 
 

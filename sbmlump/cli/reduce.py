@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from sbmlump.cli.help import SectionedCommand, examples, methods_in_a_line
 from sbmlump.cli.options import (
     FORCE,
     MODEL,
@@ -21,6 +22,7 @@ from sbmlump.cli.options import (
     fast_reactions_option,
     given,
     isolation_options,
+    observe_option,
     store_option,
 )
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
@@ -34,9 +36,18 @@ from sbmlump.stopping import stoppable
 __all__ = ["reduce_command", "demo_command"]
 
 
-@click.command("reduce")
+_EXAMPLES = examples(
+    (
+        "sbmlump reduce model.xml --observe A -o reduced.xml --report page",
+        'sbmlump reduce BIOMD0000000010 --observe "total = MAPK_P + MAPK_PP" --method conservation+exact -o small.xml',
+        "sbmlump reduce model.xml --observe A --method approximate --max-error 0.01 -o small.xml",
+    )
+)
+
+
+@click.command("reduce", cls=SectionedCommand, listed=methods_in_a_line(), epilog=_EXAMPLES)
 @click.argument("model", type=MODEL, required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write the reduced SBML.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; its suffix decides.")
 @click.option(
     "--petab",
     "problem",
@@ -45,13 +56,7 @@ __all__ = ["reduce_command", "demo_command"]
     help="In place of MODEL: a PEtab problem, which is written with the reduced model into the folder OUTPUT.",
 )
 @FORCE
-@click.option(
-    "--observe",
-    "observe",
-    multiple=True,
-    metavar="EXPR",
-    help="What to keep: an id, 'A + 2*B', or 'total = A + B'. May be given several times.",
-)
+@observe_option()
 @declared_options(*(OPTIONS[name] for name in (*OF_REDUCTIONS, *OF_METHODS)))
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), metavar="DIR", help="Write an HTML page.")
 @store_option
@@ -70,7 +75,10 @@ def reduce_command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Reduce MODEL to the smallest model that keeps what is observed, and write it as SBML."""
+    """Reduce MODEL to the smallest model that keeps what is observed, and write it as SBML.
+
+    Without --observe it names the observables that give the smallest models.
+    """
     if model is None and problem is None:
         raise click.UsageError("Missing argument 'MODEL' (or --petab YAML).")
     page: Path | None = None

@@ -15,6 +15,7 @@ import click
 
 from crawler.errors import CrawlError
 from crawler.store import is_store, list_models, open_store
+from sbmlump.cli.help import examples
 from sbmlump.cli.options import COUNT, OF_METHODS, declared_options, given
 from sbmlump.cli.output import print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text, counted
@@ -152,11 +153,11 @@ def print_summary(results: Results, page: Path | None, remarks: Sequence[Reason]
 
 # -- ``sbmlump survey``: every model of a store ----------------------------------------------------
 
-_EXAMPLES: Final = (
-    "\b\n"
-    "Examples:\n"
-    "  sbmlump survey models -o results --workers 4\n"
-    "  sbmlump survey models -o results --method exact,approximate --check --sample 100"
+_EXAMPLES: Final = examples(
+    (
+        "sbmlump survey models -o results --workers 4",
+        "sbmlump survey models -o results --method exact,approximate --check --sample 100",
+    )
 )
 
 

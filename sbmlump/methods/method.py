@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
-from sbmlump.errors import Reason, UsageError
+from sbmlump.errors import Reason, UsageError, near_matches
 from sbmlump.model.reduced import (
     ExactProof,
     LinearLumping,
@@ -207,11 +207,21 @@ def kept_constants(system: OdeSystem, wanted: str) -> frozenset[str]:
     if unknown:
         raise UsageError(
             [
-                Reason("unknown-parameter", f"{name!r} is not a constant of model {system.id}; it cannot be kept", name)
+                Reason(
+                    "unknown-parameter",
+                    f"{name!r} is not a constant of model {system.id}; {_meant(name, constants)}",
+                    name,
+                )
                 for name in unknown
             ]
         )
     return frozenset(names)
+
+
+def _meant(name: str, constants: Collection[str]) -> str:
+    near = near_matches(name, sorted(constants))
+    hint = f"near matches: {', '.join(near)}; " if near else ""
+    return f"{hint}'sbmlump inspect' lists the constants"
 
 
 def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSystem:

@@ -51,6 +51,7 @@ __all__ = [
 
 
 _MOST_SHOWN: Final = 20  # of lumps, members and values, in a sentence or a table
+_MOST_NEAR: Final = 5  # that a message names for something that does not exist
 _WRITER: Final = "sbmlump.jobs"
 """The module above this one that knows every format."""
 TARGETS: Final = frozenset({"max-error-not-reached", "target-not-reached", "no-reduction"})
@@ -730,18 +731,27 @@ def _concentration_of(system: OdeSystem, text: str, id: str) -> str | Reason:
 
 def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
     if error.name is None:
-        return Reason(
-            "bad-observable", f"cannot read the observable {text!r}: {error} (character {error.position + 1})"
-        )
+        advice = "write it as 'A', 'A + 2*B' or 'total = A + B'"
+        if "," in text and "(" not in text:
+            advice = "several observables are several options: --observe A --observe B"
+        message = f"cannot read the observable {text!r}: {error} (character {error.position + 1}); {advice}"
+        return Reason("bad-observable", message)
     wanted = error.name
     known = observable_ids(system)
     near = near_matches(wanted, known, 4) or near_matches(wanted, known, likeness=0.3)
     lowered = {name.lower(): name for name in known}
     near += [lowered[wanted.lower()]] if wanted.lower() in lowered and lowered[wanted.lower()] not in near else []
-    near += [q.id for q in system.quantities.values() if q.name and q.name.lower() == wanted.lower() and q.id in known]
+    called: dict[str, list[str]] = {}
+    for id in known:
+        if id in system.quantities and system.quantities[id].name:
+            called.setdefault(str(system.quantities[id].name).casefold(), []).append(id)
+    # a word of a formula, or all of what was asked for, may be a name that is not quite right
+    words = dict.fromkeys((wanted.casefold(), text.casefold()))
+    names = [id for word in words for name in near_matches(word, called, 2, likeness=0.7) for id in called[name]]
     hint = "'sbmlump inspect' lists what can be observed"
-    if near:
-        hint = f"near matches: {', '.join(dict.fromkeys(near))}; {hint}"
+    shown = [f"{id} ({system.quantities[id].name})" if id in names else id for id in dict.fromkeys((*names, *near))]
+    if shown:
+        hint = f"near matches: {', '.join(shown[:_MOST_NEAR])}; {hint}"
     return Reason("unknown-observable", f"there is no {wanted!r} in model {system.id}; {hint}", wanted)
 
 

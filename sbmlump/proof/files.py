@@ -138,6 +138,8 @@ def _verify_shared_states(files: _Files, seed: int) -> ExactProof | Refutation |
     if foreign or not after.states:
         listed = ", ".join(foreign[:5]) or "none at all"
         message = f"{files.reduced_path} carries no lumping, and its states are not those of the original ({listed})"
+        if set(before.states) <= set(after.definitions):
+            message += "; name the original first, then the reduced model"
         return NoLumping((Reason("no-lumping", message),))
     rows = {name: {name: Fraction(1)} for name in after.states}
     claim = Claim(before, after, LumpedStates(rows, rows), _shared_ids(before, after, rows))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from click.shell_completion import ShellComplete
 
 import sbmlump
-from sbmlump.cli import run
+from sbmlump.cli import cli, run
+from sbmlump.jobs import METHODS
 from sbmlump.model import parse_observables
 
 WEB_PAGE = "<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>404</title></head><body>Not found</body></html>\n"
@@ -124,6 +126,44 @@ def test_nothing_written_is_said(call, model, tmp_path):
 def test_a_useless_row_of_a_curve_is_explained(call, model):
     _, told, _ = call("curve", model, "--observe", "S", "--algorithm", "krylov", "--until", "20")
     assert "krylov: an error of about 1 (size 1, 2) says that what is observed is not followed at all" in told
+
+
+# -- help and completion ----------------------------------------------------------------------------------
+
+
+def test_help_is_whole_and_in_sections(call):
+    _, told, _ = call("--help")
+    assert "..." not in told.partition("Commands:")[2]
+    assert "Prove or refute, without simulation, that REDUCED is an exact lumping of ORIGINAL." in " ".join(
+        told.split()
+    )
+    _, told, _ = call("reduce", "--help")
+    titles = [line for line in told.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [
+        "Methods:", "What to keep:", "How:", "What is written:", "Methods approximate and learned:", "Other methods:",
+        "Comparison by simulation:", "Printing and limits:",
+    ]  # fmt: skip
+    assert "Examples:\n    sbmlump reduce model.xml --observe A -o reduced.xml" in told
+    assert all(f"\n  {name} " in told for name in METHODS)
+    _, told, _ = call("survey", "--help")
+    assert "\\b" not in told
+    assert "Examples:\n    sbmlump survey models" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "completed"),
+    [
+        (["reduce", "MODEL", "--observe"], "E", ["E", "ES"]),
+        (["curve", "MODEL", "--observe", "S", "--observe"], "2*E", ["2*E", "2*ES"]),
+        (["reduce", "MODEL", "--keep-parameters"], "k2,k1", ["k2,k1", "k2,k1r"]),
+        (["inspect", "MODEL"], "rel", ["release"]),
+        (["reduce", "no.xml", "--observe"], "E", []),
+    ],
+)
+def test_the_shell_completes_ids_of_the_model(model, words, incomplete, completed):
+    given = [str(model) if word == "MODEL" else word for word in words]
+    complete = ShellComplete(cli, {}, "sbmlump", "_SBMLUMP_COMPLETE").get_completions(given, incomplete)
+    assert [item.value for item in complete] == completed
 
 
 # -- Python -----------------------------------------------------------------------------------------------

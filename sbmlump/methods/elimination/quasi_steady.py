@@ -28,7 +28,7 @@ from sbmlump.dynamics.ensemble import (
     time_span_of,
     values,
 )
-from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError, near_matches
 from sbmlump.linalg.polynomial import simplified
 from sbmlump.linalg.rational import echelon
 from sbmlump.linalg.solve import Chooser, Solution, solve
@@ -218,6 +218,12 @@ def short_text(system: OdeSystem, node: Node) -> str:
     return text if len(text) <= 400 else text[:399] + "…"
 
 
+def _no_such_state(system: OdeSystem, name: str) -> str:
+    near = near_matches(name, system.states)
+    hint = f"near matches: {', '.join(near)}" if near else "'sbmlump inspect' lists the states"
+    return f"there is no state {name!r} in model {system.id} that could be fast; {hint}"
+
+
 def known_states(system: OdeSystem, names: Sequence[str]) -> tuple[str, ...]:
     """The ids, each once.
 
@@ -228,12 +234,7 @@ def known_states(system: OdeSystem, names: Sequence[str]) -> tuple[str, ...]:
     """
     unknown = [name for name in names if name not in system.state_index]
     if unknown:
-        raise UsageError(
-            [
-                Reason("unknown-fast", f"there is no state {name!r} in model {system.id} that could be fast", name)
-                for name in unknown
-            ]
-        )
+        raise UsageError([Reason("unknown-fast", _no_such_state(system, name), name) for name in unknown])
     if not names:
         raise UsageError(Reason("no-fast-quantity", "no fast quantity is named; use --fast ID,… or --fast auto"))
     return tuple(dict.fromkeys(names))

@@ -101,6 +101,14 @@ READ_LIMITS: Final = ReadLimits()
 
 _SBML: Final = "http://www.sbml.org/sbml/level"
 _MATHML: Final = "http://www.w3.org/1998/Math/MathML"
+_SUFFIXES: Final = ".ode, .ant, .net, .omex"
+_RELATIVES: Final = {
+    "sedml": "this is SED-ML, which describes a simulation; name the SBML file that it simulates",
+    "cellml": "this is CellML; convert it to SBML first",
+    "omexmanifest": "this is the manifest of an archive; name the archive or the model in it",
+    "numl": "this is NuML, which holds data; name the SBML file",
+    "biopax": "this is BioPAX, which has no rates; name an SBML file",
+}
 _WEB_PAGE: Final = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+)?html[\s>]", re.IGNORECASE | re.DOTALL
 )
@@ -157,6 +165,9 @@ def prepared(data: bytes, *, file: str, limits: ReadLimits = READ_LIMITS, fast_p
     if _WEB_PAGE.match(data):
         message = f"{file} is a web page (HTML), not a model: a page was saved in its place; fetch the file itself"
         raise InputError(Reason("not-sbml", message))
+    if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        message = f"{file} is not XML: name an SBML file, or one that its suffix tells ({_SUFFIXES})"
+        raise InputError(Reason("not-xml", message))
     scan = _Scan(file, limits)
     if fast_path and is_on_fast_path(data, limits):
         scan.parser.Parse(data[: data.index(b">", data.index(b"<sbml")) + 1], False)
@@ -238,7 +249,9 @@ class _Scan:
     def _root(self, name: str, attributes: dict[str, str]) -> None:
         uri, _, local = name.rpartition(" ")
         if local != "sbml" or not uri.startswith(_SBML):
-            raise self._fail("not-sbml", f"the outermost element is {local!r}, not <sbml>: this is XML but not SBML")
+            relative = next((text for word, text in _RELATIVES.items() if word in f"{uri} {local}".lower()), None)
+            what = relative or "this is XML but not SBML; name an SBML file"
+            raise self._fail("not-sbml", f"the outermost element is {local!r}, not <sbml>: {what}")
         given = attributes.get("level", ""), attributes.get("version", "")
         if uri not in _NAMESPACES.get((given[0].strip(), given[1].strip()), ()):  # libSBML aborts on some of these
             known = any(uri in uris for uris in _NAMESPACES.values())
