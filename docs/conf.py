@@ -34,13 +34,15 @@ myst_heading_anchors = 3
 # error ends the build, as does a cell that takes too long
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["SBMLUMP_DOCS_DATA"] = str(ROOT / "data")
-os.environ["TERM"] = "dumb"  # no progress, which a page would show as many lines
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 # kernels warn that they talk over ports, on a machine that nobody else need be on
 logging.getLogger("traitlets").setLevel(logging.WARNING)
 PROFILE = Path(tempfile.mkdtemp(prefix="sbmlump-docs-")) / "profile_default"
 PROFILE.mkdir()
 (PROFILE / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n", encoding="utf-8")
+# and say that they are a terminal that can move its cursor, for which commands show progress that a page cannot show
+(PROFILE / "startup").mkdir()
+(PROFILE / "startup" / "terminal.py").write_text('import os; os.environ["TERM"] = "dumb"\n', encoding="utf-8")
 os.environ["IPYTHONDIR"] = str(PROFILE.parent)
 nb_execution_mode = os.environ.get("SBMLUMP_DOCS_EXECUTION", "force")
 nb_execution_raise_on_error = True

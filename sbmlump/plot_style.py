@@ -56,9 +56,9 @@ class PlotStyle:
 
     def figure(self, height: float, width: float | None = None) -> Figure:
         """An empty figure, without any global state of matplotlib's pyplot."""
-        from matplotlib.figure import Figure
+        from sbmlump.figure import ShownFigure
 
-        return Figure(figsize=(width or self.width, height), layout="constrained", dpi=self.dpi)
+        return ShownFigure(figsize=(width or self.width, height), layout="constrained", dpi=self.dpi)
 
     def quiet(self, axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
         """Thin lines, no box, light grid; ids in titles and labels are no formulas."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import sbmlump
 import sbmlump._version
 from sbmlump._version import __version__
 
@@ -83,6 +84,12 @@ def test_every_citation_of_the_paper_has_a_reference() -> None:
     cited = set(re.findall(r"@([A-Za-z]+\d{4}\w*)", (ROOT / "paper/paper.md").read_text(encoding="utf-8")))
     listed = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "paper/paper.bib").read_text(encoding="utf-8"), re.MULTILINE))
     assert cited == listed
+
+
+def test_the_reference_of_python_has_every_name() -> None:
+    text = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\.\. auto(?:function|class|exception):: (\w+)", text, re.MULTILINE))
+    assert listed == set(sbmlump.__all__) - {"__version__"}
 
 
 def test_every_page_of_the_site_can_be_found() -> None:
