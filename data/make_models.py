@@ -172,11 +172,11 @@ UNIPROT = {"EGF": "P01133", "receptor": "P00533", "GRB2": "P62993", "SHC1": "P29
 
 def receptor() -> str:
     """Growth factor receptor with two docking sites that know nothing of each other, and RAS behind one of them."""
-    sites = {"U": "free", "P": "phosphorylated", "G": "with GRB2", "S": "with SHC1"}
+    sites = {"U": "free", "P": "P", "G": "GRB2", "S": "SHC1"}
     forms = [(ligand, a, b) for ligand in ("R", "LR") for a in "UPG" for b in "UPS"]
     pools = []
     for ligand, a, b in forms:
-        words = f"receptor{' with EGF' if ligand == 'LR' else ''}, site 1 {sites[a]}, site 2 {sites[b]}"
+        words = f"{'EGF-' if ligand == 'LR' else ''}receptor, site 1 {sites[a]}, site 2 {sites[b]}"
         start = 0.3 if (ligand, a, b) == ("R", "U", "U") else 0
         held = {"LR": ["EGF"], "R": []}[ligand] + {"G": ["GRB2"]}.get(a, []) + {"S": ["SHC1"]}.get(b, [])
         pools.append(identified(concentration(f"{ligand}_{a}{b}", start, words), ["receptor", *held]))
