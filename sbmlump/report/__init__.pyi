@@ -4,5 +4,8 @@ from .model_page import matrix_svg as matrix_svg
 from .model_page import number as number
 from .model_page import write_model_page as write_model_page
 from .model_page import write_outcome_page as write_outcome_page
+from .network_picture import NetworkDrawing as NetworkDrawing
+from .network_picture import NetworkPicture as NetworkPicture
+from .network_picture import network_pictures as network_pictures
 from .survey_page import summarise as summarise
 from .survey_page import write_survey_page as write_survey_page

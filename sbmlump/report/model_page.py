@@ -32,6 +32,7 @@ from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import one_line, signed_terms
 from sbmlump.outcome import Outcome
 from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE, PAPER, SERIES
+from sbmlump.report.network_picture import network_pictures
 from sbmlump.simulators.comparison import ErrorReport, draw_error, draw_trajectory
 from sbmlump.structure.meaning import meanings_of, what_vanished
 
@@ -266,6 +267,7 @@ def _content(
         "coordinates": coordinates,
         "vanished": _vanished(reduction),
         "meanings": told,
+        "networks": network_pictures(reduction, written, meanings) if reduction.reducible else (),
         "equations": equations_of(reduction.system, [one.id for one in reduction.observables]),
         "method": reduction.method,
         "observables": [{"id": o.id, "text": o.text, "name": _name(reduction, o.id)} for o in reduction.observables],
