@@ -243,7 +243,10 @@ def _summary(
             node = _Node(f"{size} left out", "without influence on what is observed", None, gone=True)
         elif name in colours:
             label = _named(reduction, meanings, name)
-            node = _Node(f"{_cut(label, drawing.label)}: {size}", f"{label}: {size} states", colours[name])
+            short = _cut(label, drawing.label)
+            # a state of several lumps would be counted in one of them only
+            texts = (f"{short}: {size}", f"{label}: {size} states") if reduction.matrix.proper else (short, label)
+            node = _Node(*texts, colours[name])
         else:
             shown = _shown(system, name)
             node = _Node(_cut(shown, drawing.label), name if shown == name else f"{shown} ({name})")

@@ -162,7 +162,7 @@ def test_ids_are_unique_and_references_lead_somewhere(tmp_path):
 def test_pictures_and_tables_can_be_heard(tmp_path):
     _, page = page_of(tmp_path, reduction(), report())
     pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
-    assert len(pictures) == 3
+    assert len(pictures) == 5  # networks, a trajectory, the errors, the matrix
     assert all(a["role"] == "img" and a["aria-label"] for a in pictures)
     assert all(a.get("scope") in ("col", "row") for tag, a in page.tags if tag == "th")
     assert ("html", {"lang": "en"}) in page.tags
