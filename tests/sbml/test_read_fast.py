@@ -249,6 +249,27 @@ def test_what_has_no_closed_form_is_refused(model: Model, code: str, says: str, 
     assert says in result.reasons[0].message
 
 
+@pytest.mark.parametrize(("drained", "readable"), [(False, True), (True, False)])
+def test_the_past_of_a_species_is_known_where_only_time_0_changes_it(
+    drained: bool, readable: bool, tmp_path: Path
+) -> None:
+    model = Model(
+        {"A": 2, "B": 1},
+        [("A", "B", "c*k*(A - 0.5*B)")],
+        [("B", "", "c*B")] if drained else [],
+        others=parameter("q", "0", constant=False),
+        rules=rule("assignmentRule", "q", "delay(A, 1.5)"),
+    )
+    with fast_reactions_as("equilibrium"):
+        result = read_text(tmp_path, model.text())
+    if not readable:
+        assert [reason.code for reason in result.reasons] == ["delay"]
+        return
+    system = result.required()
+    times = np.array([0.0, 1.0, 2.0, 3.0])
+    assert values_along(system, ["A", "q"], times).tolist() == [[1.0, 2.0], [1.0, 2.0], [1.0, 1.0], [1.0, 1.0]]
+
+
 def test_commands_take_the_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def command(*arguments: str) -> tuple[int, str]:
         code = run([*arguments, "-q"])

@@ -793,6 +793,8 @@ class Assembly:
         problems: Problems,
         unvalued: AbstractSet[str] = frozenset(),
         limits: ReadLimits = READ_LIMITS,
+        *,
+        past: bool = False,
     ) -> None:
         self.raw = raw
         self.limits = limits
@@ -802,7 +804,7 @@ class Assembly:
         self.roles: _Roles = _classify(raw, problems)
         known = {name for name, entry in raw.entries.items() if entry.quantity.kind != "local-parameter"}
         known.update(reaction.id for reaction in raw.reactions)
-        self.builder = Builder(self.graph, raw.functions, frozenset(known), limits)
+        self.builder = Builder(self.graph, raw.functions, frozenset(known), limits, past=past)
         self.definitions: dict[str, Node] = {}
         self.implicit: dict[str, str] = {}  # constant concentration in a varying compartment -> constant of its amount
         self.solved: list[tuple[Node, str]] = []

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -95,6 +96,7 @@ class EquilibriumSettings:
 
 
 _SETTINGS: Final = EquilibriumSettings()
+_NO_PAST: Final[Mapping[str, tuple[str, Fraction]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,10 @@ class _Equilibrium:
 
 
 def at_equilibrium(
-    system: OdeSystem, fast: Sequence[str], settings: EquilibriumSettings = _SETTINGS
+    system: OdeSystem,
+    fast: Sequence[str],
+    past: Mapping[str, tuple[str, Fraction]] = _NO_PAST,
+    settings: EquilibriumSettings = _SETTINGS,
 ) -> tuple[OdeSystem, Reason]:
     """The system with some of its reactions at equilibrium at all times.
 
@@ -139,6 +144,9 @@ def at_equilibrium(
         As if all its reactions were ordinary ones.
     fast : sequence of str
         Ids of reactions.
+    past : mapping of symbol to (id, time)
+        Symbols that stand for the value of an id some time ago. They are known where the id has one value before time
+        0 and one after it, as species of fast reactions may have.
     settings : EquilibriumSettings
 
     Returns
@@ -150,14 +158,24 @@ def at_equilibrium(
     Raises
     ------
     UnsupportedModelError
-        Codes ``no-fast-equilibrium``, ``no-closed-form``, ``event-not-lumpable``.
+        Codes ``no-fast-equilibrium``, ``event-not-lumpable``, ``delay``.
     """
     wanted = set(fast)
     moving = [_changes(system, one) for one in system.reactions if one.id in wanted]
+    early = [
+        *system.initial,
+        *(c.value for c in system.constants if c.value is not None),
+        *(one.flux for one in moving),
+    ]
+    for symbol in sorted(system.graph.symbols(early) & past.keys()):
+        raise _unknown_past(past[symbol][0])
     groups = _groups(system, [one for one in moving if one.change and not _never(system, one)])
     taken = set(system.taken_ids)
     found = [_Group(system, group, wanted, settings).equilibrium(taken) for group in groups]
-    made = _rewritten(system, wanted, found)
+    made = _rewritten(system, wanted, found, past)
+    given = [*made.initial, *(constant.value for constant in made.constants if constant.value is not None)]
+    for symbol in sorted(system.graph.symbols(given) & past.keys()):
+        raise _unknown_past(past[symbol][0])
     names = [name for one in found for name in one.values]
     pools = [name for one in found if one.switch is None for name in one.pools]
     text = (
@@ -729,7 +747,9 @@ def _all_changes(group: _Group) -> list[Node]:
 # -- the system at equilibrium -----------------------------------------------------------------------
 
 
-def _rewritten(system: OdeSystem, fast: set[str], found: Sequence[_Equilibrium]) -> OdeSystem:
+def _rewritten(
+    system: OdeSystem, fast: set[str], found: Sequence[_Equilibrium], past: Mapping[str, tuple[str, Fraction]]
+) -> OdeSystem:
     """The system with what was found in the place of species."""
     graph = system.graph
     gone = {name for one in found if one.switch is None for name in one.values}
@@ -739,6 +759,8 @@ def _rewritten(system: OdeSystem, fast: set[str], found: Sequence[_Equilibrium])
         return graph.substitute([node], mapping)[0]
 
     before = _BeforeEquilibrium(system, {name for one in found for name in one.values}, fast)
+    known = {symbol: _past_value(system, found, before, put, *which) for symbol, which in past.items()}
+    mapping |= {graph.symbol(symbol): node for symbol, node in known.items()}
     states: list[str] = []
     initial: list[Node] = []
     rhs: list[Node] = []
@@ -782,6 +804,37 @@ def _rewritten(system: OdeSystem, fast: set[str], found: Sequence[_Equilibrium])
     )
     _refuse_moments(system, made)
     return made
+
+
+def _unknown_past(name: str) -> UnsupportedModelError:
+    message = f"delay() of {name!r}, which changes with time, makes it a delay differential equation; replace it"
+    return UnsupportedModelError(Reason("delay", message, name))
+
+
+def _past_value(
+    system: OdeSystem,
+    found: Sequence[_Equilibrium],
+    before: _BeforeEquilibrium,
+    put: Callable[[Node], Node],
+    name: str,
+    by: Fraction,
+) -> Node:
+    """The value that an id had some time ago: its initial value, or the one that it has ever since."""
+    graph = system.graph
+    now = put(system.definitions[name])
+    at_rest = {constant.id for constant in system.constants}
+    touched = {target for event in system.events for target in new_values(event)}
+    for one in found:
+        for pool, total in one.pools.items():
+            if one.switch is None and one.rates[pool] == graph.number(0) and not graph.symbols([total]) & touched:
+                at_rest.add(pool)
+    place = system.state_index.get(name)
+    first = graph.substitute([system.definitions[name]], {graph.time(): graph.number(0)})[0]
+    begin = before.of(first if place is None else system.initial[place])
+    constants = {constant.id for constant in system.constants}
+    if graph.depends_on_time([now]) or not graph.symbols([now]) <= at_rest or not graph.symbols([begin]) <= constants:
+        raise _unknown_past(name)
+    return graph.piecewise([(begin, graph.call("lt", (graph.time(), graph.number(by))))], now)
 
 
 class _BeforeEquilibrium:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Final, Literal
 
@@ -294,11 +295,13 @@ def read_opened(
     choice = fast_reactions()
     if raw.fast and choice == "refuse":
         _refuse_fast(raw, problems, limits)
-    assembly = Assembly(raw, problems, unvalued, limits)
+    at_equilibrium = bool(raw.fast) and choice == "equilibrium"
+    assembly = Assembly(raw, problems, unvalued, limits, past=at_equilibrium)
     counts = _counts(raw) | {"states": len(assembly.roles.states)}
     system = assembly.system()
     if system is not None and raw.fast:
-        system = _with_fast_reactions(system, raw, problems) if choice == "equilibrium" else system
+        past = assembly.builder.past or {}
+        system = _with_fast_reactions(system, raw, problems, past) if at_equilibrium else system
         if choice == "ordinary":
             text = f"{_fast_ones(raw, limits)}; taken for ordinary here, as most simulators do"
             problems.remark("fast-as-ordinary", text)
@@ -327,7 +330,9 @@ def _refuse_fast(raw: RawModel, problems: Problems, limits: ReadLimits) -> None:
     problems.add("fast-reaction", text, name, line)
 
 
-def _with_fast_reactions(system: OdeSystem, raw: RawModel, problems: Problems) -> OdeSystem | None:
+def _with_fast_reactions(
+    system: OdeSystem, raw: RawModel, problems: Problems, past: Mapping[str, tuple[str, Fraction]]
+) -> OdeSystem | None:
     """The system with fast reactions at equilibrium; ``None``, with problems, where that cannot be written down."""
     from sbmlump.sbml.read.fast import at_equilibrium
 
@@ -347,7 +352,7 @@ def _with_fast_reactions(system: OdeSystem, raw: RawModel, problems: Problems) -
     if problems:
         return None
     try:
-        found, remark = at_equilibrium(system, list(raw.fast))
+        found, remark = at_equilibrium(system, list(raw.fast), past)
     except UnsupportedModelError as error:
         for reason in error.reasons:
             problems.add(reason.code, reason.message, reason.element, raw.fast.get(reason.element or ""))

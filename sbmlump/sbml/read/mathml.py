@@ -348,6 +348,13 @@ def _instruction(node: Any) -> tuple[Instruction, int]:
         if child is None or _Node.getType(child) != libsbml.AST_NAME:
             return Instruction("problem", ("rate-of", "uses rateOf of something that is not an id"), 0), 0
         return Instruction("rate-of", _Node.getName(child), 0), 0
+    if kind == libsbml.AST_FUNCTION_DELAY and _Node.getNumChildren(node) == 2:
+        what, by = _Node.getChild(node, 0), _Node.getChild(node, 1)
+        value = _number(by, _Node.getType(by))
+        if _Node.getType(what) == libsbml.AST_NAME and value is not None and isfinite(value) and value > 0:
+            return Instruction(
+                "past", (_Node.getName(what), Fraction(repr(value) if isinstance(value, float) else value)), 0
+            ), 0
     return Instruction("problem", _problem(node, kind), 0), 0
 
 
@@ -406,6 +413,8 @@ class Builder:
     known : container of str
         Ids that may stand in the mathematics; others raise :class:`MathError` (``unknown-id``).
     limits : ReadLimits
+    past : bool
+        Whether ``delay`` of an id by a number is read, as a symbol that :attr:`past` explains; else it is refused.
     """
 
     def __init__(
@@ -414,8 +423,12 @@ class Builder:
         functions: Mapping[str, Function],
         known: frozenset[str],
         limits: ReadLimits = READ_LIMITS,
+        *,
+        past: bool = False,
     ) -> None:
         self.limits = limits
+        self.past: dict[str, tuple[str, Fraction]] | None = {} if past else None
+        """Symbols that stand for the value of an id some time ago, with the id and the time."""
         self.graph = graph
         self.functions = functions
         self.known = known
@@ -450,7 +463,7 @@ class Builder:
         """
         function = self.functions[name]
         program = function.body
-        if program is None or any(step.kind in ("rate-of", "problem") for step in program):
+        if program is None or any(step.kind in ("rate-of", "past", "problem") for step in program):
             return None
         arguments = {argument: self.graph.symbol(argument) for argument in function.arguments}
         try:
@@ -521,6 +534,15 @@ class Builder:
             if graph.op(target) is not Op.SYMBOL:
                 raise MathError("rate-of", "uses rateOf of something that is not an id")
             return graph.symbol(rate_of(graph.name(target)))
+        if step.kind == "past" and (self.past is None or frame.names is not None):
+            raise MathError(*_DELAY)
+        if step.kind == "past":
+            assert self.past is not None
+            name, by = step.payload
+            self._name(name, frame, renamed)
+            symbol = f"delay({name}, {by})"
+            self.past[symbol] = (name, by)
+            return graph.symbol(symbol)
         code, message = step.payload
         raise MathError(code, message)
 
