@@ -112,8 +112,6 @@ survey: $(VENV)/survey.stamp
 	if [ ! -d "$$SBMLUMP_CORPUS/biomodels" ]; then \
 		echo "Name the folder of the corpus: make survey SBMLUMP_CORPUS=/path/to/corpus" >&2; exit 2; \
 	fi
-	# the compiled engine makes the approximate part ten times as fast
-	$(PIP_QUIET) $(BIN)/python -m pip install -qq -e '.[compiled]'
 	# the limit is generous, so that what is reported does not depend on what else the machine does; what is
 	# interrupted goes on where it was when the target is made again
 	$(ONE_THREAD) $(BIN)/sbmlump survey "$$SBMLUMP_CORPUS/biomodels" -o build/survey --observe each \
