@@ -28,7 +28,17 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "What to keep": ("observe", "keep_parameters", "reconstruct"),
     "How": ("method", "on_class", "seed"),
-    "What is written": ("output", "force", "as_rate_rules", "groups", "level", "problem", "report_folder", "best", "strict"),
+    "What is written": (
+        "output",
+        "force",
+        "as_rate_rules",
+        "groups",
+        "level",
+        "problem",
+        "report_folder",
+        "best",
+        "strict",
+    ),
     "Comparison by simulation": ("until", "points", "check", "simulator"),
     "Printing and limits": ("as_json", "quiet", "store", "isolate", "time_limit", "memory_limit", "help"),
 }

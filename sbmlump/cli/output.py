@@ -355,7 +355,7 @@ def _readable(value: Fraction) -> str:
 
 
 def _print_certificate(outcome: Outcome) -> None:
-    from sbmlump.model.reduced import ErrorEstimate
+    from sbmlump.model.reduced import AffineLumping, ErrorEstimate
 
     reduction = outcome.reduction
     assert reduction is not None
@@ -372,6 +372,8 @@ def _print_certificate(outcome: Outcome) -> None:
             say(f"  {proof.fresh.sentence()}")
         for line in _how_approximated(proof.details):
             say(f"  {line}")
+        if isinstance(reduction.map, AffineLumping):
+            say("  its states are parameters with rate rules, not species: control analysis does not apply to them")
         return
     how = {
         "expansion": "by expanding both sides over the rationals",

@@ -542,7 +542,8 @@ class _Network:
         products = tuple(Participant(names[i], graph.number(v)) for i, v in group.direction if v > 0)
         known = {r.id: r for r in original.reactions}
         listed = list(group.members)
-        if len(listed) == 1 and group.members[listed[0]] == 1 and listed[0] not in system.definitions:
+        alone = len(listed) == 1 and group.members[listed[0]] == 1
+        if alone and (listed[0] not in system.definitions or self._is_flux(listed[0], group.rate)):
             source = known[listed[0]]
             same = {p.species for p in (*source.reactants, *source.products)} == {names[i] for i, _ in group.direction}
             return replace(
@@ -558,6 +559,18 @@ class _Network:
         homes_of = {known[one].compartment for one in listed}
         home = homes_of.pop() if len(homes_of) == 1 else None
         return Reaction(name, group.rate, reactants, products, (), group.reversible, text, home)
+
+    def _is_flux(self, id: str, rate: Node) -> bool:
+        """Whether an assigned quantity, a flux that is observed, is the rate of the one reaction that carries it.
+
+        Then the reaction has its id again, with what it is annotated with, and control coefficients are found under it.
+        """
+        value = next((one.value for one in self.reduced.system.assigned if one.id == id), None)
+        if value is None:
+            return False
+        both = self.graph.substitute([value, rate], self.fixed)
+        values = field_values(self.graph, both)
+        return values[both[0]] % PRIME == values[both[1]] % PRIME
 
     def _moves(self, reaction: Reaction, explained: Collection[int]) -> bool:
         place = self.reduced.system.state_index
@@ -588,7 +601,9 @@ class _Network:
             inside = home.quantity.compartment
             if inside is not None and inside in original.quantities:
                 quantities.setdefault(inside, original.quantities[inside])
-        made = replace(system, rhs=tuple(rhs), reactions=tuple(reactions), quantities=quantities)
+        carried = {reaction.id for reaction in reactions}
+        assigned = tuple(one for one in system.assigned if one.id not in carried)
+        made = replace(system, rhs=tuple(rhs), reactions=tuple(reactions), quantities=quantities, assigned=assigned)
         return replace(self.reduced, system=made)
 
     def _with_catalysts(self, reactions: list[Reaction]) -> list[Reaction]:

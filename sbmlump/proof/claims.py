@@ -1307,4 +1307,5 @@ class EliminatedStates:
         if claim.symbolic or not constants:
             listed = ", ".join(fixed[:most]) + (", …" if len(fixed) > most else "")
             every = ", for all values of the constants" + (f" but {listed}" if fixed else "")
-        return f"{what}; what is eliminated follows from them and from the states that stay, exactly{every}"
+        left = f"the {claim.reduced.size} of {original.size} states that stay"
+        return f"{what}; what is eliminated follows from them and from {left}, exactly{every}"

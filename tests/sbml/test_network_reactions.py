@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,27 @@ def test_copies_of_a_network_pool_into_one(
         if model.getRule(i).isRate() and libsbml.formulaToL3String(model.getRule(i).getMath()) != "0"
     ]
     assert moving == []
+
+
+def test_an_observed_flux_keeps_its_reaction(data, tmp_path):
+    """Its id, metaid and annotation stay at a reaction, so that control coefficients are found under the enzyme."""
+    text = (data / "michaelis_menten.xml").read_text()
+    assert '<reaction id="catalysis"' in text
+    told = (
+        '<reaction metaid="meta_c" id="catalysis"',
+        '<annotation><mine xmlns="http://example.org/mine">kept</mine></annotation>',
+    )
+    head = re.search('<reaction id="catalysis"[^>]*>', text)[0]
+    (tmp_path / "in.xml").write_text(text.replace(head, head.replace('<reaction id="catalysis"', told[0]) + told[1]))
+    reduction = sbmlump.reduce(sbmlump.load(tmp_path / "in.xml"), "catalysis")
+    assert reduction.system.size == 3
+    reduction.write(tmp_path / "out.xml")
+    written = (tmp_path / "out.xml").read_text()
+    assert 'metaid="meta_c" id="catalysis"' in written
+    assert ">kept</mine>" in written
+    assert "pooled_catalysis" not in written
+    assert 'assignmentRule variable="catalysis"' not in written
+    assert isinstance(sbmlump.verify(tmp_path / "in.xml", tmp_path / "out.xml"), sbmlump.ExactProof)
+    report = sbmlump.compare(tmp_path / "in.xml", tmp_path / "out.xml", until=5.0)
+    assert next(iter(report.per_observable)) == "catalysis"
+    assert report.max_relative_error < 1e-6
