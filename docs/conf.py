@@ -45,6 +45,8 @@ PROFILE.mkdir()
 (PROFILE / "startup" / "terminal.py").write_text('import os; os.environ["TERM"] = "dumb"\n', encoding="utf-8")
 os.environ["IPYTHONDIR"] = str(PROFILE.parent)
 nb_execution_mode = os.environ.get("SBMLUMP_DOCS_EXECUTION", "force")
+if nb_execution_mode == "off":  # what begins with "!" is known to be no Python once a kernel has said what it runs
+    suppress_warnings = ["misc.highlighting_failure"]
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_execution_show_tb = True
