@@ -30,7 +30,8 @@ from sbmlump.dynamics import (
     field_of,
 )
 from sbmlump.dynamics.rosenbrock import BatchField, DeviationObserver, Observer
-from sbmlump.methods.approximate.search import LiftedField, TabledField
+from sbmlump.methods.approximate.quadratic import QuadraticLift
+from sbmlump.methods.approximate.search import LiftedField, TabledField, lifted_field
 from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
 
@@ -215,6 +216,26 @@ def test_trajectories_through_a_lift(saturating: bool, k: int) -> None:
     maps, constants = candidates(3, k)
     field = LiftedField(cascade(saturating=saturating), maps, constants, np.arange(4))
     starts = np.concatenate([STARTS @ one.matrix.T for one in maps])
+    both(field, starts, TIMES, CONTROL)
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+def test_trajectories_through_a_lift_of_degree_two(saturating: bool) -> None:
+    maps, constants = candidates(3, 2)
+    random = np.random.default_rng(8)
+    constants = np.concatenate([constants, random.uniform(0, 1, (4, 1))], axis=1)
+    products = ((0, 0), (0, 1), (0, 2), (1, 3))  # of two states and two totals
+    lifts = []
+    for one in maps:
+        offset = 0.1 * random.uniform(-1, 1, (6, 3 + len(products)))
+        lifts.append(QuadraticLift(one.matrix, one.lift, offset, one.label, products=products))
+    field = lifted_field(cascade(saturating=saturating), lifts, constants, np.arange(4))
+    points, run = random.uniform(-1, 1, (12, 2)), np.arange(12)
+    tables = compiled.tables_of(field)
+    assert tables is not None
+    assert np.allclose(compiled.rates(tables, points, run), field.rates(points, run), rtol=1e-12)
+    assert np.allclose(compiled.jacobians(tables, points, run), field.jacobians(points, run), rtol=1e-12)
+    starts = np.concatenate([STARTS @ one.matrix.T for one in lifts])
     both(field, starts, TIMES, CONTROL)
 
 

@@ -167,7 +167,14 @@ def quadratic_tables(
     return _tables(module, len(constant), counts, whole, real)
 
 
-def lifted_tables(full: Tables | None, matrix: Array, lift: Array, offset: Array, numbers: Indices) -> Tables | None:
+def lifted_tables(
+    full: Tables | None,
+    matrix: Array,
+    lift: Array,
+    offset: Array,
+    numbers: Indices,
+    products: tuple[Array, Indices, Array, int] | None = None,
+) -> Tables | None:
     """Candidate reductions through the lifted point.
 
     Parameters
@@ -178,14 +185,26 @@ def lifted_tables(full: Tables | None, matrix: Array, lift: Array, offset: Array
     lift : array (c, n, k)
     offset : array (c, r, n)
     numbers : array of int (r,)
+    products : tuple, optional
+        Of a lift of degree two: columns (c, n, P), factors (2, P), totals (r, t), and how many states come before
+        these among the variables.
     """
     module = kernels()
     if module is None or full is None:
         return None
-    made = module.LiftTables(owned(matrix), owned(lift), owned(offset), owned(numbers, np.int64))
-    at = full.at.copy()
+    at, whole = full.at.copy(), full.whole
     at[module.At.SIZE], at[module.At.IS_LIFTED] = matrix.shape[1], 1
-    return full._replace(at=at, lift=made)
+    columns, totals = np.empty((0, 0, 0)), np.empty((0, 0))
+    if products is not None and products[0].shape[2]:
+        columns, (left, right), totals, states = products
+        at[module.At.LIFT_STATES], at[module.At.LIFT_TOTALS] = states, totals.shape[1]
+        at[module.At.LIFT_PRODUCTS] = len(left)
+        at[module.At.LIFT_LEFT], at[module.At.LIFT_RIGHT] = len(whole), len(whole) + len(left)
+        whole = owned(np.concatenate([whole, left, right]), np.int64)
+    made = module.LiftTables(
+        owned(matrix), owned(lift), owned(offset), owned(numbers, np.int64), owned(columns), owned(totals)
+    )
+    return full._replace(at=at, whole=whole, lift=made)
 
 
 def candidate_tables(starts: int, constant: Array, linear: Array, square: Array) -> Tables | None:
@@ -234,7 +253,7 @@ def _tables(
         owned(np.concatenate([np.empty(0, dtype=np.int64), *whole.values()]), np.int64),
         owned(np.concatenate([np.empty(0), *real.values()])),
         owned(np.empty((0, 1)) if free is None else free),
-        module.LiftTables(none, none, none, np.empty(0, dtype=np.int64)),
+        module.LiftTables(none, none, none, np.empty(0, dtype=np.int64), none, np.empty((0, 0))),
         candidates or module.CandidateTables(1, np.empty((0, 0)), none, none),
     )
     return made

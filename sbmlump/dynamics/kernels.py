@@ -244,6 +244,15 @@ class At(IntEnum):
     STEP = 60
     DENSE = 61
     GIVEN = 62
+    # of a lift of degree two: counts, factors of its products, rows of lanes
+    LIFT_STATES = 63
+    LIFT_TOTALS = 64
+    LIFT_PRODUCTS = 65
+    LIFT_LEFT = 66
+    LIFT_RIGHT = 67
+    VARIABLES = 68
+    OWN_COLUMNS = 69
+    BENT = 70
 
 
 def layout(at: Indices, sweeps: int = 0, squares: int = 0) -> tuple[Indices, int]:
@@ -263,6 +272,7 @@ def layout(at: Indices, sweeps: int = 0, squares: int = 0) -> tuple[Indices, int
     lifted, tabled = int(at[At.IS_LIFTED]), int(at[At.IS_TABLED])
     slots, colours = int(at[At.SLOTS]), int(at[At.COLOURS])
     onto = max(sweeps, lifted * k)
+    products = int(at[At.LIFT_PRODUCTS])
     rows = 0
     for place, count in (
         (At.VALUES, slots),  # the first one: slots of a program are rows
@@ -276,6 +286,9 @@ def layout(at: Indices, sweeps: int = 0, squares: int = 0) -> tuple[Indices, int
         (At.MATRIX, lifted * n * k),
         (At.LIFT, lifted * n * k),
         (At.OFFSET, lifted * n),
+        (At.VARIABLES, int(at[At.LIFT_STATES] + at[At.LIFT_TOTALS])),
+        (At.OWN_COLUMNS, products * n),
+        (At.BENT, n * k if products else 0),
         (At.OWN_CONSTANT, tabled * k),
         (At.OWN_LINEAR, tabled * k * k),
         (At.SQUARE, tabled * k * (k * (k + 1) // 2)),
@@ -305,12 +318,18 @@ class LiftTables(NamedTuple):
     offset : ndarray (c, r, n)
     numbers : ndarray of int (r,)
         Runs of the full field that the starts belong to.
+    columns : ndarray (c, n, P)
+        Of the products of a lift of degree two.
+    totals : ndarray (r, t)
+        Variables of such products behind the reduced states.
     """
 
     matrix: Array
     lift: Array
     offset: Array
     numbers: Indices
+    columns: Array
+    totals: Array
 
 
 class CandidateTables(NamedTuple):
@@ -564,11 +583,15 @@ def _seat(tables: Tables, at: Indices, lanes: Array, run: int, before: int, lane
         number = lift.numbers[start]
         for i in range(n):
             lanes[at[At.OFFSET] + i, lane] = lift.offset[candidate, start, i]
+        for i in range(at[At.LIFT_TOTALS]):
+            lanes[at[At.VARIABLES] + at[At.LIFT_STATES] + i, lane] = lift.totals[start, i]
         if before < 0 or before // starts != candidate:
             for i in range(n):
                 for j in range(k):
                     lanes[at[At.LIFT] + i * k + j, lane] = lift.lift[candidate, i, j]
                     lanes[at[At.MATRIX] + j * n + i, lane] = lift.matrix[candidate, j, i]
+                for p in range(at[At.LIFT_PRODUCTS]):
+                    lanes[at[At.OWN_COLUMNS] + p * n + i, lane] = lift.columns[candidate, i, p]
     for i in range(at[At.FREE]):
         lanes[at[At.VALUES] + n + i, lane] = tables.free[i, number]
 
@@ -1004,6 +1027,41 @@ def _times(lanes: Array, table: int, x: int, rows: int, columns: int, offset: in
 
 
 @_inner
+def _lifted(at: Indices, whole: Indices, lanes: Array, x: int) -> None:
+    """The lifted point, into ``At.POINT``."""
+    n, point, variables, column = at[At.FULL], at[At.POINT], at[At.VARIABLES], at[At.OWN_COLUMNS]
+    _times(lanes, at[At.LIFT], x, n, at[At.SIZE], at[At.OFFSET], point)
+    if at[At.LIFT_PRODUCTS]:
+        _copy(lanes, x, variables, at[At.LIFT_STATES])
+    for p in range(at[At.LIFT_PRODUCTS]):
+        left, right = whole[at[At.LIFT_LEFT] + p], whole[at[At.LIFT_RIGHT] + p]
+        product = _mul(_load(lanes, variables + left), _load(lanes, variables + right))
+        for i in range(n):
+            _store(lanes, point + i, _fma(product, _load(lanes, column + i), _load(lanes, point + i)))
+        column += n
+
+
+@_inner
+def _slopes_of_lift(at: Indices, whole: Indices, lanes: Array) -> int:
+    """Where the derivatives of the lifted point stand that was lifted last, (n · k)."""
+    if at[At.LIFT_PRODUCTS] == 0:
+        return int(at[At.LIFT])
+    n, k, bent, column = at[At.FULL], at[At.SIZE], at[At.BENT], at[At.OWN_COLUMNS]
+    variables, states = at[At.VARIABLES], at[At.LIFT_STATES]
+    _copy(lanes, at[At.LIFT], bent, n * k)
+    for p in range(at[At.LIFT_PRODUCTS]):
+        left, right = whole[at[At.LIFT_LEFT] + p], whole[at[At.LIFT_RIGHT] + p]
+        for j, other in ((left, right), (right, left)):
+            if j < states:
+                value = _load(lanes, variables + other)
+                for i in range(n):
+                    place = bent + i * k + j
+                    _store(lanes, place, _fma(value, _load(lanes, column + i), _load(lanes, place)))
+        column += n
+    return int(bent)
+
+
+@_inner
 def _rates(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, out: int) -> None:
     k, n = at[At.SIZE], at[At.FULL]
     if at[At.IS_TABLED]:
@@ -1016,7 +1074,7 @@ def _rates(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, out: 
                     _store(lanes, out + c, _fma(weight, _load(lanes, place + c), _load(lanes, out + c)))
                 place += k
     elif at[At.IS_LIFTED]:
-        _times(lanes, at[At.LIFT], x, n, k, at[At.OFFSET], at[At.POINT])
+        _lifted(at, whole, lanes, x)
         _full_rates(at, whole, real, lanes, at[At.POINT], at[At.RATES])
         _times(lanes, at[At.MATRIX], at[At.RATES], k, n, -1, out)
     else:
@@ -1039,8 +1097,9 @@ def _jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, ou
                     _store(lanes, by_i, _fma(b, slope, _load(lanes, by_i)))
                 place += k
     elif at[At.IS_LIFTED]:
-        onto, lift = at[At.ONTO], at[At.LIFT]
-        _times(lanes, lift, x, n, k, at[At.OFFSET], at[At.POINT])
+        onto = at[At.ONTO]
+        _lifted(at, whole, lanes, x)
+        lift = _slopes_of_lift(at, whole, lanes)
         _left_products(at, whole, real, lanes, at[At.POINT], at[At.MATRIX], k, onto)
         _clear(lanes, out, k * k)
         for i in range(n):

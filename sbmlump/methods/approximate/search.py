@@ -226,8 +226,11 @@ class QuadraticLiftField(LiftedField):
             out[part, :, : self._states] += (rows[part] @ self._columns[c]) @ slopes[part]
         return out
 
-    def tables(self) -> None:
-        """None for a compiled engine, which knows lifts without products only."""
+    def tables(self) -> Tables | None:
+        """For the compiled engine."""
+        full = compiled.tables_of(self._field)
+        products = self._columns, self._factors, self._totals, self._states
+        return compiled.lifted_tables(full, self._matrix, self._lift, self._offset, self._numbers, products)
 
     def step_work(self) -> float:
         """What a step costs: what it does without products, and those with their slopes."""

@@ -88,7 +88,8 @@ class TrainingSettings:
     most_numbers : int
         In the table of derivatives (32 MB): fewer end times where there would be more.
     block : int
-        Numbers in the largest table of one block of trajectories (64 MB).
+        Numbers in the largest table of one block of trajectories (4 MB, what a processor keeps at hand: a third of the
+        time of blocks of 64 MB).
     most_products : int
         In a lift of degree two to begin with.
     near : float
@@ -143,7 +144,7 @@ class TrainingSettings:
     tournament_ends: int = 16
     ends: int = 32
     most_numbers: int = 4_000_000
-    block: int = 8_000_000
+    block: int = 500_000
     most_products: int = 60
     near: float = 10.0
     pruning: float = 0.05
@@ -470,13 +471,16 @@ class Descent:
         carried = adjoint[:, 1:] @ psi  # (r, last, E·p, k)
         onto = carried @ (lj * s)  # (r, last, E·p, n)
         features = one.features(middle, w)
-        by_l = np.einsum("rtek,rtn->rekn", carried, f, optimize=True)
+        count = adjoint.shape[2]
+        # sums over the intervals, as products of matrices
+        by_l = (carried.reshape(r, last, count * k).transpose(0, 2, 1) @ f).reshape(r, count, k, n)
         by_l += adjoint[:, 0, :, :, None] * (self.states[runs, 0] / s)[:, None, None, :]
-        by_lift = np.einsum("rten,rtk->renk", onto, middle, optimize=True)
+        along = onto.reshape(r, last, count * n).transpose(0, 2, 1)
+        by_lift = (along @ middle).reshape(r, count, n, k)
         if features.shape[1] == 1:
             by_offset = onto.sum(axis=1)[..., None] * features[:, :, None, :]
         else:
-            by_offset = np.einsum("rten,rtf->renf", onto, features, optimize=True)
+            by_offset = (along @ features).reshape(r, count, n, features.shape[2])
         return self._tangent(one, by_l, by_lift, by_offset)
 
     def _tangent(self, one: Affine, by_l: Array, by_lift: Array, by_offset: Array) -> Array:
@@ -484,9 +488,8 @@ class Descent:
         matrix, lift, offset = self._scaled(one)
         p = len(self.pinned)
         q = np.eye(len(lift)) - lift @ matrix
-        by_l = by_l - np.einsum("nk,renj,mj->rekm", lift, by_lift, lift, optimize=True)
-        by_l = by_l - np.einsum("nk,renw,mw->rekm", lift, by_offset, offset, optimize=True)
-        parts = [by_l[:, :, p:], np.einsum("nm,renk->remk", q, by_lift), np.einsum("nm,renw->remw", q, by_offset)]
+        by_l = by_l - lift.T @ (by_lift @ lift.T + by_offset @ offset.T)
+        parts = [by_l[:, :, p:], q.T @ by_lift, q.T @ by_offset]
         return np.concatenate([part.reshape(part.shape[0] * part.shape[1], -1) for part in parts], axis=1)
 
     def _scaled(self, one: Affine) -> tuple[Array, Array, Array]:
