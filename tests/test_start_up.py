@@ -9,6 +9,7 @@ import click
 import pytest
 
 from sbmlump.cli import cli
+from sbmlump.cli.help import Commands
 
 DATA = Path(__file__).parents[1] / "data"
 SHOWN = """
@@ -68,4 +69,4 @@ def test_the_list_of_commands_says_what_each_command_says():
         return formatter.getvalue()
 
     for width in (50, 80, 300):
-        assert listed(type(cli).format_commands, width) == listed(click.Group.format_commands, width)
+        assert listed(type(cli).format_commands, width) == listed(Commands.format_commands, width)
