@@ -13,6 +13,7 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -60,6 +61,12 @@ are pooled.
 def worker(path: Path, pipe: Connection) -> None:
     """Child process: all checks of one model, then its steady states tool by tool."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder  # Tellurium runs an experiment from a file of a fixed name there
+        _checks(path, pipe)
+
+
+def _checks(path: Path, pipe: Connection) -> None:
     reduction = reducible_observable(path)
     if reduction is None:
         pipe.send(None)
