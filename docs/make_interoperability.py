@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import random
 import resource
 import signal
@@ -77,6 +78,21 @@ def _checks(path: Path, pipe: Connection) -> None:
         pipe.send(found)
 
 
+def known(path: Path) -> Result | str | None:
+    """The result of one model, from the folder ``RESULTS`` if it is there: an interrupted run goes on."""
+    folder = os.environ.get("RESULTS")
+    if folder is None:
+        return examined(path)
+    kept = Path(folder) / f"{path.stem}.pickle"
+    if not kept.exists():
+        content = pickle.dumps(examined(path))
+        half = kept.with_suffix(f".{os.getpid()}")
+        half.write_bytes(content)
+        half.replace(kept)
+    found: Result | str | None = pickle.loads(kept.read_bytes())
+    return found
+
+
 def examined(path: Path) -> Result | str | None:
     """The result of one model, ``None`` if it is not one of those looked for, or how the child ended."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
@@ -98,15 +114,16 @@ def examined(path: Path) -> Result | str | None:
 
 def _with_analyses(result: Result, pipe: Connection) -> Result:
     """The result with what a tool finds of steady states; a tool that dies or hangs says nothing."""
-    for name in TOOLS:
+    for _ in TOOLS:
         try:
             if not pipe.poll(SECONDS):
-                result.remarks.append(f"{name}: no steady state in {SECONDS:g} s")
+                result.remarks.append(f"no steady state in {SECONDS:g} s")
                 break
             tool, found = pipe.recv()
             result.analyses[tool] = found
         except EOFError:
-            result.remarks.append(f"{name}: looking for a steady state takes too long or ends the process")
+            if "Tellurium" not in result.analyses:
+                result.remarks.append("a steady state in Tellurium takes too long or ends the process")
             break
     return result
 
@@ -125,7 +142,7 @@ def main() -> None:
     preload()
     wanted = int(os.environ.get("MODELS", MODELS))
     with ThreadPoolExecutor(int(os.environ.get("WORKERS", "1"))) as pool:
-        for path, found in zip(files, pool.map(examined, files), strict=True):
+        for path, found in zip(files, pool.map(known, files), strict=True):
             if isinstance(found, Result):
                 results.append(found)
                 print(len(results), found, flush=True)

@@ -125,7 +125,7 @@ def copasi_analysis(text: str, before: float, *, again: bool = False) -> Analysi
         course = basico.run_time_course(
             duration=before, intervals=_POINTS, update_model=True, use_sbml_id=True, model=model, **accuracy
         )
-        peaks = {str(name): float(course[name].abs().max()) for name in course.columns}
+        peaks = {str(name): float(np.abs(np.asarray(course[name])).max()) for name in course.columns}
         basico.set_task_settings(
             "Metabolic Control Analysis", {"method": {"Modulation Factor": _MODULATION}}, model=model
         )

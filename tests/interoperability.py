@@ -150,7 +150,7 @@ def analyse(path: Path, reduction: ReducedSystem, until: float) -> Iterator[tupl
     assert written.read_back is not None
     original = prepare_bytes(path.read_bytes(), file=path.name).decode()
     reduced, system = written.data.decode(), written.read_back.required()
-    for name, tool in TOOLS.items():
+    for name, tool in reversed(TOOLS.items()):  # libRoadRunner ends the process on some models without reactions
         with quiet():
             found = compare_analyses(reduction, original, reduced, system, until, tool)
         yield name, found
