@@ -131,10 +131,10 @@ def reduce_petab(
     times = [clock()]
     progress("reading the problem")
     problem = _read(petab, Path(path))
-    nominal = (
-        problem.parameter_df[petab.C.NOMINAL_VALUE].to_dict() if petab.C.NOMINAL_VALUE in problem.parameter_df else {}
-    )
-    named = frozenset(map(str, (*nominal, *problem.condition_df.columns)))
+    from sbmlump.simulators.petab import nominal_values
+
+    nominal = nominal_values(problem)
+    named = frozenset(map(str, (*problem.parameter_df.index, *problem.condition_df.columns)))
     result = read(read_model_file(_model_file(problem)), unvalued=named)
     system = _with_nominal_values(result.required(), nominal)
     times.append(clock())
@@ -507,18 +507,20 @@ def _agreement(original: Any, reduced: Any, seed: int, settings: PetabSettings) 
     ContradictedError
         Code ``proof-contradicted`` if that is more than the integrator explains.
     """
-    from sbmlump.simulators.petab import simulated_measurements
+    from sbmlump.simulators.petab import nominal_values, simulated_measurements
 
-    worst, compared = 0.0, 0
-    for parameters in [{}, *drawn_parameters(original, settings.draws, seed)]:
+    worst, compared, why = 0.0, 0, ""
+    complete = len(nominal_values(original)) == len(original.parameter_df)
+    for parameters in [*([{}] if complete else []), *drawn_parameters(original, settings.draws, seed)]:
         try:
             first, second = (simulated_measurements(problem, parameters) for problem in (original, reduced))
         except LimitError as error:
-            if not parameters:
-                return Reason("petab-not-compared", f"the two problems were not compared: {error}")
-            continue  # a draw at which the model does not integrate
+            why = str(error)
+            continue  # values at which the model does not integrate
         compared += 1
         worst = max(worst, _difference(first, second))
+    if not compared:
+        return Reason("petab-not-compared", f"the two problems were not compared: {why}")
     if not worst <= settings.tolerance:
         message = (
             f"observables of the reduced problem differ by {worst:.2g} from those of the original, although the "

@@ -116,6 +116,14 @@ def test_what_conditions_leave_is_what_the_model_has(tmp_path: Path) -> None:
     assert float(written.condition_df.loc["low", "initial_L"]) == 0.4
 
 
+def test_parameters_may_be_without_nominal_values(tmp_path: Path) -> None:
+    problem = PROBLEMS["dose response"]
+    rows = [{name: value for name, value in row.items() if name != "nominalValue"} for row in problem.parameters]
+    outcome = sbmlump.reduce_petab(replace(problem, parameters=rows).write(tmp_path / "in"), tmp_path / "out")
+    (compared,) = [reason.message for reason in outcome.reasons if reason.code == "petab-compared"]
+    assert compared.endswith("at 2 values of the parameters")  # those that are drawn
+
+
 def test_a_model_that_does_not_get_smaller_keeps_its_tables(tmp_path: Path) -> None:
     path = DECAY.write(tmp_path / "in")
     outcome = sbmlump.reduce_petab(path, tmp_path / "out")

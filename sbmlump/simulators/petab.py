@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sbmlump.errors import LimitError, Reason
 from sbmlump.sbml.values import with_values
 
-__all__ = ["PetabSimulationSettings", "condition_values", "simulated_measurements"]
+__all__ = ["PetabSimulationSettings", "condition_values", "nominal_values", "simulated_measurements"]
 
 Array = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def simulated_measurements(
     """
     import petab.v1 as petab
 
-    known = {**problem.parameter_df[petab.C.NOMINAL_VALUE].to_dict(), **(parameters or {})}
+    known = {**nominal_values(problem), **(parameters or {})}
     table = problem.measurement_df.rename(columns={petab.C.MEASUREMENT: petab.C.SIMULATION}).copy()
     table[petab.C.SIMULATION] = np.nan
     experiments = problem.get_simulation_conditions_from_measurement_df()
@@ -93,6 +93,12 @@ def simulated_measurements(
         for index, value in zip(rows.index, run.values(rows), strict=True):
             table.loc[index, petab.C.SIMULATION] = value
     return table
+
+
+def nominal_values(problem: Any) -> dict[str, float]:
+    """What the parameter table gives; estimated parameters may be without."""
+    column = problem.parameter_df.get("nominalValue")
+    return {} if column is None else {str(name): float(value) for name, value in column.dropna().items()}
 
 
 def condition_values(problem: Any, condition: str, known: Mapping[str, float]) -> dict[str, float]:
