@@ -267,6 +267,7 @@ def _content(
         "coordinates": coordinates,
         "vanished": _vanished(reduction),
         "meanings": told,
+        "patterns": any("*" in (one["label"] or "") for one in told),
         "networks": network_pictures(reduction, written, meanings) if reduction.reducible else (),
         "equations": equations_of(reduction.system, [one.id for one in reduction.observables]),
         "method": reduction.method,

@@ -250,7 +250,7 @@ def test_what_vanished_is_listed(tmp_path):
 def test_a_target_that_was_not_reached_is_the_first_thing_said(tmp_path):
     missed = replace(reduction(), reasons=(Reason("target-not-reached", "the smallest that was found has 4 states"),))
     _, page = page_of(tmp_path, missed, None)
-    assert "Not what was asked for. the smallest that was found has 4 states" in page.text
+    assert "Not what was asked for. The smallest that was found has 4 states" in page.text
     assert "no model was written" in page.text
     _, page = page_of(tmp_path, missed, None, reduced_file="best.xml")
     assert "no model was written" not in page.text
