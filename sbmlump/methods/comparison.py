@@ -119,6 +119,7 @@ def compare_methods(
     if fast != (AUTO,):
         _check_fast(system, fast)
     measured_by = options_of(MeasuredMethod, values)
+    progress("simulating the original from perturbed initial values")
     ruler, obstacle = _ruler(system, observables, measured_by.trial)
     if ruler is not None:
         measured_by = replace(measured_by, until=ruler.trial.until)
