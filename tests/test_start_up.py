@@ -34,7 +34,7 @@ def imported(statement: str) -> set[str]:
     )
     *printed, names = done.stdout.splitlines()
     if "--json" in statement:
-        assert json.loads("".join(printed))["outcome"]
+        assert json.loads("".join(printed))["outcome"]  # and HiGHS prints nothing beside it
     names = {name for name in json.loads(names) if not name.startswith("_")}
     return names - COMPILED
 
@@ -48,6 +48,11 @@ def imported(statement: str) -> set[str]:
         (["inspect", MODEL], READING),
         (["verify", MODEL, MODEL], READING),
         (["reduce", str(DATA / "clue_example.xml"), "--observe", "x1", "--no-check", "--json"], READING),
+        (["reduce", MODEL, "--observe", "P", "--no-check", "--json"], READING | {"highspy"}),
+        (
+            ["reduce", str(DATA / "multisite_2.xml"), "--observe", "kinase", "--no-check", "--json"],
+            READING | {"highspy"},
+        ),
         (["convert", MODEL, "-o", "OUT"], READING),
     ],
     ids=lambda one: " ".join(one[:2]) if isinstance(one, list) else "",

@@ -12,6 +12,7 @@ from .groebner import BasisLimits as BasisLimits
 from .groebner import groebner_basis as groebner_basis
 from .least_squares import DampingSettings as DampingSettings
 from .least_squares import damped_steps as damped_steps
+from .linear_program import least_combination as least_combination
 from .polynomial import ExpansionLimits as ExpansionLimits
 from .polynomial import RationalFunctions as RationalFunctions
 from .polynomial import expand as expand

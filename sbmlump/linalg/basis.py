@@ -455,7 +455,7 @@ def _non_negative_rows(rows: Sequence[IntegerRow], settings: BasisSettings) -> l
     kinds = _column_kinds(rows)
     if m * len(kinds) ** 2 > settings.linear_program_work or _longest(rows) > settings.linear_program_bits:
         return None
-    from scipy.optimize import linprog
+    from sbmlump.linalg.linear_program import least_combination
 
     directions = list(kinds)
     table = np.array([[float(direction[i]) for direction in directions] for i in range(m)])
@@ -463,18 +463,10 @@ def _non_negative_rows(rows: Sequence[IntegerRow], settings: BasisSettings) -> l
     cost = table @ multiplicity
     candidates: dict[tuple[int, ...], list[int]] = {}
     for k in range(len(directions)):
-        solution = linprog(
-            cost,
-            A_ub=-table.T,
-            b_ub=np.zeros(len(directions)),
-            A_eq=table[:, [k]].T,
-            b_eq=[1.0],
-            bounds=(None, None),
-            method="highs-ds",
-        )
-        if solution.status != 0:
+        weights = least_combination(cost, table, k)
+        if weights is None:
             return None  # no non-negative vector of the space touches this column
-        image = table.T @ solution.x
+        image = table.T @ weights
         tiny = settings.zero * max(1.0, float(np.abs(image).max()))
         outside = [j for j in range(len(directions)) if image[j] <= tiny]
         exact = _combination_vanishing_on([directions[j] for j in outside], m)
