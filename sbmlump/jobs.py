@@ -795,7 +795,7 @@ class AdviceSettings:
     Attributes
     ----------
     most_states : int
-        Of a model that is tried: conserved totals of 500 states are found, and proved, in about ten seconds.
+        Of a model that is tried: conserved totals of 500 states are found, and proved, in three seconds.
     """
 
     most_states: int = 500
