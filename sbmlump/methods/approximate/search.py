@@ -381,7 +381,7 @@ class SearchSettings:
     few_runs: int = 4
     first: int = 16
     second: int = 4
-    far: float = 10.0
+    far: float = 20.0
     many_states: int = 20
     fewer: int = 4
     large_times: int = 50
@@ -747,7 +747,7 @@ class SizeSettings:
     most_tried: int = 3
     worth_a_look: float = 3.0
     failures_in_turn: int = 2
-    near: float = 10.0
+    near: float = 20.0
     one_by_one: int = 6
     gap: int = 8
     enough: int = 2
