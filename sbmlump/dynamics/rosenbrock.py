@@ -167,7 +167,8 @@ class RosenbrockSettings:
     overhead : float
         Elementary operations of a step however small, for the budget.
     worth : float
-        What an operation of a step counts in the budget: by that a unit of work is about a second of the compiled engine.
+        What an operation of a step counts in the budget: by that a unit of work is about a second of the compiled
+        engine.
     """
 
     safety: float = 0.9

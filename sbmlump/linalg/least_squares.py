@@ -30,8 +30,8 @@ class DampingSettings:
     most_rank : int
         Directions that move freely at the smallest damping.
     felt : float
-        Of the largest column: smaller ones do not count for the median, so that unknowns without any effect, be they the
-        most, do not decide how far the others may go.
+        Of the largest column: smaller ones do not count for the median, so that unknowns without any effect, be they
+        the most, do not decide how far the others may go.
     rounding : float
         Squares of singular values below this part of the largest are rounding.
     """

@@ -261,3 +261,23 @@ def test_refinement_does_not_forget_that_the_search_was_cut_off() -> None:
     found = smallest_within(proposer, more, 0.01, 1, 8, lambda: more)
     assert found.used_up
     assert not found.accepted
+
+
+def test_sizes_above_one_that_came_close_are_refined_whatever_they_look_like() -> None:
+    plain = {1: 1.0, 2: 1.0, 3: 0.1, 20: 0.001}  # nothing of 4 to 19 states comes through before it is refined
+    refined = {3: 0.009, 4: 0.004}
+    table = Table(plain, refined, true={("refined", 3): 0.02})
+    found = smallest_within(table, table, 0.01, 1, 30)
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (4, "refined")
+    visited = [size for kind, size in table.visits if kind == "refined"]
+    assert visited.index(4) == visited.index(3) + 1
+
+
+def test_sizes_above_one_that_is_far_off_are_not() -> None:
+    plain = {1: 1.0, 2: 1.0, 3: 0.1, 20: 0.001}
+    table = Table(plain, {3: 0.08, 4: 0.004})
+    found = smallest_within(table, table, 0.01, 1, 30)
+    assert found.best is not None
+    assert found.best.size == 20
+    assert 4 not in {size for kind, size in table.visits if kind == "refined"}

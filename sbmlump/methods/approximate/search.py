@@ -736,6 +736,9 @@ class SizeSettings:
         The error is not monotone in the size: so many sizes in turn may fail.
     near : float
         Times the wanted error: refinement may bring it there.
+    climb : int
+        Where refinement came as near as what is worth a look, so many sizes above that are refined next, whatever they
+        look like before.
     one_by_one : int
         Sizes from the smallest on that are gone through one by one.
     gap : int
@@ -748,6 +751,7 @@ class SizeSettings:
     worth_a_look: float = 3.0
     failures_in_turn: int = 2
     near: float = 20.0
+    climb: int = 2
     one_by_one: int = 6
     gap: int = 8
     enough: int = 2
@@ -1005,6 +1009,11 @@ class _Descent(_Pick[M]):
             if attempt(size):
                 break
             failed.add(size)
+        else:
+            for size in self._above_closest(top):
+                if size not in failed and attempt(size):
+                    break
+                failed.add(size)
         failures = 0
         start = self._most if self.size is None else self.size - 1
         for size in range(start, self._least - 1, -1):
@@ -1014,6 +1023,14 @@ class _Descent(_Pick[M]):
             failures += 1
             if failures >= SIZES.failures_in_turn:
                 break
+
+    def _above_closest(self, top: int) -> range:
+        """Sizes next to the one that came closest on the validation runs, where that is close."""
+        close = {size: worst for size, worst in self.measured.items() if worst <= SIZES.worth_a_look * self.wanted}
+        if not close:
+            return range(0)
+        closest = min(close, key=lambda size: (close[size], size))
+        return range(closest + 1, min(closest + 1 + SIZES.climb, top))
 
     def refines(self, size: int) -> bool:
         """Whether refinement reaches the wanted error; from more runs where it only does on those it learnt from."""
