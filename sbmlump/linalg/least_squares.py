@@ -38,7 +38,7 @@ class DampingSettings:
 
     count: int = 12
     most_rank: int = 250
-    felt: float = 1e-3
+    felt: float = 1e-5
     rounding: float = 1e-14
 
 

@@ -108,12 +108,21 @@ def test_refinement_stops_after_two_failures_in_turn() -> None:
     assert ("refined", 3) not in table.visits
 
 
-def test_sizes_that_come_near_are_refined_from_below() -> None:
+def test_promising_sizes_are_refined_from_below_then_others_that_come_near() -> None:
     table = Table({1: 1.0, 2: 0.09, 3: 0.05, 4: 0.05, 5: 0.005}, refined={2: 0.004, 1: 0.5})
     found = smallest_within(table, table, 0.01, 1, 8)
     assert found.best is not None
     assert found.best.size == 2
-    assert [n for kind, n in table.visits if kind == "refined"] == [2, 1]
+    assert [n for kind, n in table.visits if kind == "refined"] == [3, 4, 2, 1]
+
+
+def test_from_a_promising_size_refinement_goes_on_downwards() -> None:
+    plain = {1: 1.0, 2: 0.15, 3: 0.09, 4: 0.06, 5: 0.03, 6: 0.02, 7: 0.005}
+    table = Table(plain, refined={5: 0.004, 4: 0.008, 3: 0.05, 2: 0.1})
+    found = smallest_within(table, table, 0.01, 1, 9)
+    assert found.best is not None
+    assert found.best.size == 4
+    assert [n for kind, n in table.visits if kind == "refined"] == [5, 4, 3, 2]
 
 
 def test_what_does_not_hold_on_the_validation_runs_is_not_accepted() -> None:

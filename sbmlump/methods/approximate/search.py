@@ -736,6 +736,9 @@ class SizeSettings:
         The error is not monotone in the size: so many sizes in turn may fail.
     near : float
         Times the wanted error: refinement may bring it there.
+    promising : float
+        Times the wanted error: what refinement mostly makes up for. Sizes that are so near are refined first, the
+        smallest one first; of the others the largest one first.
     climb : int
         Where refinement came as near as what is worth a look, so many sizes above that are refined next, whatever they
         look like before.
@@ -751,6 +754,7 @@ class SizeSettings:
     worth_a_look: float = 3.0
     failures_in_turn: int = 2
     near: float = 20.0
+    promising: float = 5.0
     climb: int = 2
     one_by_one: int = 6
     gap: int = 8
@@ -995,7 +999,7 @@ class _Descent(_Pick[M]):
                 return
 
     def downwards(self, attempt: _Attempt) -> None:
-        """Sizes that came near, from below; then from what was found downwards, until two in turn fail.
+        """Sizes that came near, the promising ones from below; then from what was found down, until two in turn fail.
 
         Where nothing was found, those come first that do best on the validation runs: by the training runs, what
         diverges elsewhere may look best.
@@ -1005,6 +1009,9 @@ class _Descent(_Pick[M]):
         near = [size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted]
         if self.size is None:
             near.sort(key=lambda size: (self.measured.get(size, np.inf), self.seen[size]))
+        else:
+            promising = SIZES.promising * self.wanted
+            near.sort(key=lambda size: (0, size) if self.seen[size] <= promising else (1, -size))
         for size in near:
             if attempt(size):
                 break
