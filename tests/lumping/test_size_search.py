@@ -117,7 +117,7 @@ def test_promising_sizes_are_refined_from_below_then_others_that_come_near() -> 
 
 
 def test_from_a_promising_size_refinement_goes_on_downwards() -> None:
-    plain = {1: 1.0, 2: 0.15, 3: 0.09, 4: 0.06, 5: 0.03, 6: 0.02, 7: 0.005}
+    plain = {1: 1.0, 2: 0.15, 3: 0.09, 4: 0.06, 5: 0.04, 6: 0.035, 7: 0.005, 8: 0.005}
     table = Table(plain, refined={5: 0.004, 4: 0.008, 3: 0.05, 2: 0.1})
     found = smallest_within(table, table, 0.01, 1, 9)
     assert found.best is not None
