@@ -66,7 +66,7 @@ class ApproximateOptions(Method):
         bool, Option(FLAG, "disjoint lumps with non-negative weights: the lifted state stays non-negative.")
     ] = False
     bound: Annotated[bool, Option(FLAG, "report the published bound of the error (Theorem 3), too.")] = False
-    # a unit is about a second of compiled integration: what a person waits for
+    # a unit is about a second of compiled integration: what a person waits for; with more, sizes become smaller slowly
     work: Annotated[
         float,
         Option(
@@ -75,7 +75,7 @@ class ApproximateOptions(Method):
             "N",
             default_of_method=True,
         ),
-    ] = 10.0
+    ] = 4.0
 
     @property
     def balances(self) -> bool:
