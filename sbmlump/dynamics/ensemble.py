@@ -446,6 +446,11 @@ class TrajectorySettings:
         Of a reduced model: one that needs more than that has become stiffer than what it stands for.
     decades : float
         From the first to the last of the logarithmic times of a grid.
+    early_decades, early_points : float
+        Before the first of the logarithmic times: so many decades, and points in each, are looked at in the nominal
+        run; a model that is followed for years may do what matters within seconds.
+    before_motion : float
+        Of the time at which the observables begin to move: the points from there on stay in the grid.
     negligible : float
         Of the largest value over all runs: what is smaller in one of them is zero within rounding, and dividing by it
         would make rounding errors count.
@@ -473,6 +478,9 @@ class TrajectorySettings:
     steps: int = 50_000
     reduced_steps: int = 10_000
     decades: float = 5.0
+    early_decades: float = 9.0
+    early_points: float = 12.0
+    before_motion: float = 0.1
     negligible: float = 1e-12
     end_times: int = 25
     end_times_large: int = 8
@@ -579,6 +587,26 @@ def stops_of(system: OdeSystem, until: float) -> tuple[float, ...]:
     """Times in (0, ``until``) at which a right-hand side changes by itself, ascending; none of very many."""
     found = time_switches(system).until(until)
     return found if len(found) <= TRAJECTORIES.most_stops else ()
+
+
+def early_times(until: float) -> Array:
+    """Times before the logarithmic ones of a grid, for what may happen within the fastest scales of a stiff model."""
+    count = round(TRAJECTORIES.early_decades * TRAJECTORIES.early_points)
+    last = until * 10.0**-TRAJECTORIES.decades
+    return np.asarray(np.geomspace(last * 10.0**-TRAJECTORIES.early_decades, last, count, endpoint=False))
+
+
+def first_motion(values: Array, times: Array) -> float:
+    """The first time at which a quantity has moved by more than rest allows, by its range; infinite if none does.
+
+    Parameters
+    ----------
+    values : array (m, p)
+    times : array (m,)
+    """
+    reach = np.ptp(values, axis=0)
+    moved = (np.abs(values - values[0]) > TIME_SPAN.at_rest * reach).any(axis=1)
+    return float(times[int(np.argmax(moved))]) if moved.any() else np.inf
 
 
 def trajectories(
@@ -967,13 +995,17 @@ def run_ensemble(
         If there is a budget and it is exhausted.
     """
     stops = problem.stops(until)
-    times = time_grid(until, 100, stops)
+    usual = time_grid(until, 100, stops)
+    times = np.union1d(usual, early_times(until))
     free = _perturbed_constants(problem, ensembles, seed)
     vector_field = problem.vector_field(free)
     resets = tuple(problem.resets(until, vector_field.timed, free))
     likely = likely_sizes(vector_field, at_time_zero(problem.start[None], vector_field.timed)[0])[: problem.size]
     first = _simulate(vector_field, problem.start[None, :], times, resets, np.array([0]), budget, likely, stops=stops)
     _check(problem, first.why, first.reached, until, "from the initial values of the file")
+    begin = first_motion(first.states[0, :, : problem.size] @ problem.pinned_array().T, times)
+    kept_times = np.isin(times, usual) | (times >= TRAJECTORIES.before_motion * begin)
+    times, first = times[kept_times], replace(first, times=times[kept_times], states=first.states[:, kept_times])
     nominal = first.states[:, :, : problem.size]
     size = np.abs(nominal[0]).max(axis=0)
     if floor is not None:
@@ -1109,7 +1141,8 @@ def gradients(sample: Sample, pinned: Array, runs: int) -> tuple[Array, NDArray[
 def end_times(sample: Sample) -> NDArray[np.int64]:
     """Indices of the times at which effects are looked at: half of them logarithmic, half uniform."""
     count = TRAJECTORIES.end_times if sample.states.shape[2] <= MAX_DENSE else TRAJECTORIES.end_times_large
-    early, even = np.geomspace(1e-3, 1, count // 2), np.linspace(0, 1, count - count // 2 + 1)[1:]
+    first = min(1e-3, 10 * float(sample.times[1] / sample.times[-1]))  # a grid that begins earlier has its reason
+    early, even = np.geomspace(first, 1, count // 2), np.linspace(0, 1, count - count // 2 + 1)[1:]
     wanted = np.unique(np.concatenate([early, even])) * sample.times[-1] * (1 - 1e-12)
     return np.unique(np.searchsorted(sample.times, wanted).clip(1, len(sample.times) - 1))
 

@@ -166,6 +166,9 @@ class RosenbrockSettings:
         Passes over a matrix and over the states of a run in a step, for the budget.
     overhead : float
         Elementary operations of a step however small, for the budget.
+    worth : float
+        What an operation of a step counts in the budget: by that a unit of work is about a second of the compiled
+        engine.
     """
 
     safety: float = 0.9
@@ -180,6 +183,7 @@ class RosenbrockSettings:
     squares: int = 8
     vectors: int = 100
     overhead: float = 1000.0
+    worth: float = 0.25
 
 
 ROSENBROCK: Final = RosenbrockSettings()
@@ -612,7 +616,7 @@ def _work_of_step(vector_field: BatchField) -> float:
     """Elementary operations of a step of one run: the field's own, a factorisation and six solutions, some passes."""
     n = vector_field.size
     algebra = PRODUCT * n**3 + ROSENBROCK.squares * n * n + ROSENBROCK.vectors * n
-    return vector_field.step_work() + algebra + ROSENBROCK.overhead
+    return ROSENBROCK.worth * (vector_field.step_work() + algebra + ROSENBROCK.overhead)
 
 
 def _first_steps(initial: Array, f: Array, times: Array, tolerances: StepControl) -> Array:

@@ -30,15 +30,15 @@ class DampingSettings:
     most_rank : int
         Directions that move freely at the smallest damping.
     felt : float
-        Of the largest column: smaller ones do not count for the median, so that unknowns without any effect, be they the
-        most, do not decide how far the others may go.
+        Of the largest column: smaller ones do not count for the median, so that unknowns without any effect, be they
+        the most, do not decide how far the others may go.
     rounding : float
         Squares of singular values below this part of the largest are rounding.
     """
 
     count: int = 12
     most_rank: int = 250
-    felt: float = 1e-3
+    felt: float = 1e-5
     rounding: float = 1e-14
 
 

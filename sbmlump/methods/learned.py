@@ -203,7 +203,7 @@ def learn(
     max_error: float | None = None,
     rational: bool = False,
     lumping: Sequence[Row] | None = None,
-    work: float = 120.0,
+    work: float = 30.0,
     trial: EnsembleSettings = STANDARD,
     progress: Progress = lambda _: None,
     clock: Clock = time.perf_counter,

@@ -586,7 +586,7 @@ class Learned(MeasuredMethod):
     max_error: MaxError = None
     rational: Annotated[bool, Option(FLAG, "try right-hand sides with denominators too.")] = False
     lumping: Lumping = None
-    work: Work = 120.0
+    work: Work = 30.0
     neural: Annotated[
         str | None,
         Option(

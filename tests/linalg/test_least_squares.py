@@ -11,7 +11,7 @@ from sbmlump.linalg import DampingSettings, damped_steps
 
 def problem(rows: int, columns: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
-    return rng.standard_normal((rows, columns)) * np.geomspace(1e-3, 1e3, columns), rng.standard_normal(rows)
+    return rng.standard_normal((rows, columns)) * np.geomspace(1e-2, 1e2, columns), rng.standard_normal(rows)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 6), (12, 30), (5, 5)])
@@ -50,3 +50,14 @@ def test_wide_and_tall_agree() -> None:
 
 def test_what_has_no_effect_is_not_changed() -> None:
     assert damped_steps(np.zeros((4, 3)), np.ones(4)).shape == (0, 3)
+
+
+def test_unknowns_without_effect_do_not_decide_how_far_others_go() -> None:
+    rng = np.random.default_rng(4)
+    felt = rng.standard_normal((30, 5))
+    residual = rng.standard_normal(30)
+    unfelt = 1e-12 * rng.standard_normal((30, 40))  # rounding, and the most
+    few = damped_steps(felt, residual)
+    many = damped_steps(np.concatenate([felt, unfelt], axis=1), residual)
+    assert np.abs(many[:, 5:]).max() < 1e-6 * np.abs(few).max()
+    assert np.abs(many[-1, :5] - few[-1]).max() < 1e-3 * np.abs(few).max()

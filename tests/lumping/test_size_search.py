@@ -108,12 +108,21 @@ def test_refinement_stops_after_two_failures_in_turn() -> None:
     assert ("refined", 3) not in table.visits
 
 
-def test_sizes_that_come_near_are_refined_from_below() -> None:
+def test_promising_sizes_are_refined_from_below_then_others_that_come_near() -> None:
     table = Table({1: 1.0, 2: 0.09, 3: 0.05, 4: 0.05, 5: 0.005}, refined={2: 0.004, 1: 0.5})
     found = smallest_within(table, table, 0.01, 1, 8)
     assert found.best is not None
     assert found.best.size == 2
-    assert [n for kind, n in table.visits if kind == "refined"] == [2, 1]
+    assert [n for kind, n in table.visits if kind == "refined"] == [3, 4, 2, 1]
+
+
+def test_from_a_promising_size_refinement_goes_on_downwards() -> None:
+    plain = {1: 1.0, 2: 0.15, 3: 0.09, 4: 0.06, 5: 0.04, 6: 0.035, 7: 0.005, 8: 0.005}
+    table = Table(plain, refined={5: 0.004, 4: 0.008, 3: 0.05, 2: 0.1})
+    found = smallest_within(table, table, 0.01, 1, 9)
+    assert found.best is not None
+    assert found.best.size == 4
+    assert [n for kind, n in table.visits if kind == "refined"] == [5, 4, 3, 2]
 
 
 def test_what_does_not_hold_on_the_validation_runs_is_not_accepted() -> None:
@@ -261,3 +270,23 @@ def test_refinement_does_not_forget_that_the_search_was_cut_off() -> None:
     found = smallest_within(proposer, more, 0.01, 1, 8, lambda: more)
     assert found.used_up
     assert not found.accepted
+
+
+def test_sizes_above_one_that_came_close_are_refined_whatever_they_look_like() -> None:
+    plain = {1: 1.0, 2: 1.0, 3: 0.1, 20: 0.001}  # nothing of 4 to 19 states comes through before it is refined
+    refined = {3: 0.009, 4: 0.004}
+    table = Table(plain, refined, true={("refined", 3): 0.02})
+    found = smallest_within(table, table, 0.01, 1, 30)
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (4, "refined")
+    visited = [size for kind, size in table.visits if kind == "refined"]
+    assert visited.index(4) == visited.index(3) + 1
+
+
+def test_sizes_above_one_that_is_far_off_are_not() -> None:
+    plain = {1: 1.0, 2: 1.0, 3: 0.1, 20: 0.001}
+    table = Table(plain, {3: 0.08, 4: 0.004})
+    found = smallest_within(table, table, 0.01, 1, 30)
+    assert found.best is not None
+    assert found.best.size == 20
+    assert 4 not in {size for kind, size in table.visits if kind == "refined"}

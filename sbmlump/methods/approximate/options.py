@@ -66,16 +66,16 @@ class ApproximateOptions(Method):
         bool, Option(FLAG, "disjoint lumps with non-negative weights: the lifted state stays non-negative.")
     ] = False
     bound: Annotated[bool, Option(FLAG, "report the published bound of the error (Theorem 3), too.")] = False
-    # a unit is one to three seconds of compiled integration; with 6, BIOMD0000000448 ends with 12 states instead of 4
+    # a unit is about a second of compiled integration: what a person waits for; with more, sizes become smaller slowly
     work: Annotated[
         float,
         Option(
             POSITIVE,
-            "units of work that the search may do, some seconds each; --refine allows as many again.",
+            "units of work that the search may do, about a second each; --refine allows as many again.",
             "N",
             default_of_method=True,
         ),
-    ] = 10.0
+    ] = 4.0
 
     @property
     def balances(self) -> bool:

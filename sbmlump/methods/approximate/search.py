@@ -381,7 +381,7 @@ class SearchSettings:
     few_runs: int = 4
     first: int = 16
     second: int = 4
-    far: float = 10.0
+    far: float = 20.0
     many_states: int = 20
     fewer: int = 4
     large_times: int = 50
@@ -736,6 +736,12 @@ class SizeSettings:
         The error is not monotone in the size: so many sizes in turn may fail.
     near : float
         Times the wanted error: refinement may bring it there.
+    promising : float
+        Times the wanted error: what refinement mostly makes up for. Sizes that are so near are refined first, the
+        smallest one first; of the others the largest one first.
+    climb : int
+        Where refinement came as near as what is worth a look, so many sizes above that are refined next, whatever they
+        look like before.
     one_by_one : int
         Sizes from the smallest on that are gone through one by one.
     gap : int
@@ -747,7 +753,9 @@ class SizeSettings:
     most_tried: int = 3
     worth_a_look: float = 3.0
     failures_in_turn: int = 2
-    near: float = 10.0
+    near: float = 20.0
+    promising: float = 5.0
+    climb: int = 2
     one_by_one: int = 6
     gap: int = 8
     enough: int = 2
@@ -991,7 +999,7 @@ class _Descent(_Pick[M]):
                 return
 
     def downwards(self, attempt: _Attempt) -> None:
-        """Sizes that came near, from below; then from what was found downwards, until two in turn fail.
+        """Sizes that came near, the promising ones from below; then from what was found down, until two in turn fail.
 
         Where nothing was found, those come first that do best on the validation runs: by the training runs, what
         diverges elsewhere may look best.
@@ -1001,10 +1009,18 @@ class _Descent(_Pick[M]):
         near = [size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted]
         if self.size is None:
             near.sort(key=lambda size: (self.measured.get(size, np.inf), self.seen[size]))
+        else:
+            promising = SIZES.promising * self.wanted
+            near.sort(key=lambda size: (0, size) if self.seen[size] <= promising else (1, -size))
         for size in near:
             if attempt(size):
                 break
             failed.add(size)
+        else:
+            for size in self._above_closest(top):
+                if size not in failed and attempt(size):
+                    break
+                failed.add(size)
         failures = 0
         start = self._most if self.size is None else self.size - 1
         for size in range(start, self._least - 1, -1):
@@ -1014,6 +1030,14 @@ class _Descent(_Pick[M]):
             failures += 1
             if failures >= SIZES.failures_in_turn:
                 break
+
+    def _above_closest(self, top: int) -> range:
+        """Sizes next to the one that came closest on the validation runs, where that is close."""
+        close = {size: worst for size, worst in self.measured.items() if worst <= SIZES.worth_a_look * self.wanted}
+        if not close:
+            return range(0)
+        closest = min(close, key=lambda size: (close[size], size))
+        return range(closest + 1, min(closest + 1 + SIZES.climb, top))
 
     def refines(self, size: int) -> bool:
         """Whether refinement reaches the wanted error; from more runs where it only does on those it learnt from."""
