@@ -23,6 +23,10 @@ _STEP = 1e-3
 """Relative step of libRoadRunner's differences of fourth order: errors of 1e-12."""
 _MODULATION = 1e-5
 """Relative step of COPASI's central differences: errors of 1e-10."""
+_NO_FLUX = 1e-9
+"""Of the largest flux: less is the rounding of a steady state without flux."""
+_LONGER = 10.0
+"""Times the end time, where COPASI finds no steady state at first."""
 _POINTS = 51
 """On the way to the end time."""
 _VANISHING = 1e-3
@@ -129,7 +133,13 @@ def copasi_analysis(text: str, before: float, *, again: bool = False) -> Analysi
         basico.set_task_settings(
             "Metabolic Control Analysis", {"method": {"Modulation Factor": _MODULATION}}, model=model
         )
-        if basico.run_steadystate(update_model=True, model=model) not in _FOUND:
+        found = basico.run_steadystate(update_model=True, model=model)
+        if found not in _FOUND and again:
+            basico.run_time_course(
+                duration=_LONGER * before, intervals=_POINTS, update_model=True, model=model, **accuracy
+            )
+            found = basico.run_steadystate(update_model=True, model=model)
+        if found not in _FOUND:
             raise RuntimeError("COPASI finds no steady state")
         species, reactions = basico.get_species(model=model), basico.get_reactions(model=model)
         if species is None or reactions is None:
@@ -213,12 +223,17 @@ def directions(
 def _pooled(
     analysis: Analysis, groups: Mapping[Direction, Mapping[str, float]], observed: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Concentration control coefficients of ``observed``, and flux control coefficients, by groups of reactions."""
+    """Concentration control coefficients of ``observed``, and flux control coefficients, by groups of reactions.
+
+    A flux that is 0 beside the others has no coefficients (NaN).
+    """
     fluxes = {key: sum(w * analysis.fluxes[name] for name, w in group.items()) for key, group in groups.items()}
+    least = _NO_FLUX * max(map(abs, fluxes.values()))
+    fluxes = {key: flux if abs(flux) > least else np.nan for key, flux in fluxes.items()}
     own = [sum(analysis.concentration[observed, name] for name in group) for group in groups.values()]
     rows = []
     for key, group in groups.items():
-        shares = {name: w * analysis.fluxes[name] / fluxes[key] if fluxes[key] else np.nan for name, w in group.items()}
+        shares = {name: w * analysis.fluxes[name] / fluxes[key] for name, w in group.items()}
         rows.append(
             [
                 sum(share * sum(analysis.flux[name, other] for other in others) for name, share in shares.items())
@@ -293,12 +308,11 @@ def compare_analyses(
 
 
 def _apart(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The largest difference, relative to the largest coefficient where that is above 1."""
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        both = np.isfinite(first) == np.isfinite(second)
-        if not both.all() or not np.isfinite(first).any():
-            return np.inf
-        first, second = first[np.isfinite(first)], second[np.isfinite(second)]
+    """The largest difference of what the first has, relative to the largest coefficient where that is above 1."""
+    there = np.isfinite(first)
+    if not there.any() or not np.isfinite(second[there]).all():
+        return np.inf
+    first, second = first[there], second[there]
     return float(np.abs(first - second).max() / max(1.0, float(np.abs(first).max())))
 
 

@@ -25,7 +25,14 @@ from control_analysis import Analyse, Comparison, compare_analyses, copasi_analy
 
 import sbmlump
 from sbmlump.errors import SbmlumpError
-from sbmlump.jobs import WrittenOutput, definitions_of, written_as_sbml, written_reduction
+from sbmlump.jobs import (
+    WrittenOutput,
+    definitions_of,
+    reduce_options,
+    simulate_reduction,
+    written_as_sbml,
+    written_reduction,
+)
 from sbmlump.model import ExactProof, ReducedSystem
 from sbmlump.proof import verify
 from sbmlump.sbml import prepare_bytes, read_back, write_system
@@ -45,7 +52,8 @@ class Result:
 
     ``copasi`` is how far libRoadRunner and COPASI are apart on the reduced file at the usual tolerances. Where that is
     more than ``AGREEMENT``, ``copasi_tight`` is the same at tighter ones, and ``original_copasi_tight`` that of the
-    original. ``original_is_at_fault``: BioSimulators finds fault with the original in the archive, too.
+    original. ``explained`` is the code by which `sbmlump reduce` explains a difference beside a proof.
+    ``original_is_at_fault``: BioSimulators finds fault with the original in the archive, too.
     """
 
     file: str
@@ -60,6 +68,7 @@ class Result:
     until: float | None = None
     error: float | None = None
     self_error: float | None = None
+    explained: str | None = None
     copasi: float | None = None
     copasi_tight: float | None = None
     original_copasi_tight: float | None = None
@@ -80,7 +89,8 @@ class Result:
         """Whether the reduced model follows the original as closely as asked for."""
         if self.error is None:
             return None
-        return self.error <= 1e-6 or (self.self_error is not None and self.error <= 10 * self.self_error)
+        itself = self.self_error is not None and self.error <= 10 * self.self_error
+        return self.error <= 1e-6 or itself or self.explained is not None
 
     @property
     def agrees(self) -> bool | None:
@@ -128,7 +138,7 @@ def examine(path: Path, reduction: ReducedSystem) -> Result:
         reduced.write_bytes(data)
         result.verified = isinstance(verify(path, reduced), ExactProof)
         _consistency(path, reduction, data, result)
-        until = result.until = _against_original(path, reduced, reduction, result)
+        until = result.until = _against_original(path, reduced, reduction, written, result)
         _against_copasi(path, reduced, reduction, until, result)
         _tellurium(Path(folder), path, reduction, written, until, result)
         places = (f"{path.parent}/", f"{folder}/")
@@ -184,7 +194,9 @@ def _consistency(path: Path, reduction: ReducedSystem, data: bytes, result: Resu
     result.new_warnings = {number: count for number, count in found.items() if number not in known}
 
 
-def _against_original(path: Path, reduced: Path, reduction: ReducedSystem, result: Result) -> float | None:
+def _against_original(
+    path: Path, reduced: Path, reduction: ReducedSystem, written: WrittenOutput, result: Result
+) -> float | None:
     names = [one.id for one in reduction.observables]
     definitions = definitions_of(reduction.original, reduction.observables)
     try:
@@ -198,6 +210,9 @@ def _against_original(path: Path, reduced: Path, reduction: ReducedSystem, resul
             result.self_error = _self_error(path, names, report.until)
         except SbmlumpError as error:
             result.remarks.append(f"the original does not run at tighter tolerances: {error}")
+        options = reduce_options(until=report.until)
+        _, reasons = simulate_reduction(simulated_file(path), written, reduction, options, limits=None)
+        result.explained = next((one.code for one in reasons if one.code == "sensitive-model"), None)
     return report.until
 
 
