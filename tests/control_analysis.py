@@ -24,14 +24,15 @@ _STEP = 1e-3
 _MODULATION = 1e-5
 """Relative step of COPASI's central differences: errors of 1e-10."""
 _NO_FLUX = 1e-9
-"""Of the largest flux: less is the rounding of a steady state without flux."""
+"""Of the largest flux, or of what would move the largest species within the end time: less is rounding."""
 _LONGER = 10.0
 """Times the end time, where COPASI finds no steady state at first."""
 _POINTS = 51
 """On the way to the end time."""
 _VANISHING = 1e-3
 """Of its peak: a species below that is measured by its peak, as in ``sbmlump check``; a part of 1e-6 of it is 0."""
-_FOUND = (1, 2)
+_EQUILIBRIUM = 2
+_FOUND = (1, _EQUILIBRIUM)
 """What COPASI calls a steady state: one, or an equilibrium (all fluxes 0); not one with negative values."""
 
 
@@ -39,9 +40,10 @@ _FOUND = (1, 2)
 class Analysis:
     """A steady state by one tool: values of species, fluxes, scaled coefficients by (species or reaction, reaction).
 
-    ``peaks`` are the largest values of species on the way to the end time.
+    ``peaks`` are the largest values of species on the way to the end time ``end``.
     """
 
+    end: float
     peaks: Mapping[str, float]
     values: Mapping[str, float]
     fluxes: Mapping[str, float]
@@ -101,6 +103,7 @@ def roadrunner_analysis(*, moieties: bool) -> Analyse:
         fluxes = {name: float(runner.getValue(name)) for name in runner.model.getReactionIds()}
         try:
             return Analysis(
+                before,
                 peaks,
                 values,
                 fluxes,
@@ -108,7 +111,7 @@ def roadrunner_analysis(*, moieties: bool) -> Analyse:
                 _table(runner.getScaledFluxControlCoefficientMatrix()),
             )
         except RuntimeError:
-            return Analysis(peaks, values, fluxes, {}, {})
+            return Analysis(before, peaks, values, fluxes, {}, {})
 
     return analyse
 
@@ -148,10 +151,12 @@ def copasi_analysis(text: str, before: float, *, again: bool = False) -> Analysi
         rates = {str(name): str(row["sbml_id"]) for name, row in reactions.iterrows()}
         values = {str(row["sbml_id"]): float(row["concentration"]) for _, row in species.iterrows()}
         fluxes = {str(row["sbml_id"]): float(row["flux"]) for _, row in reactions.iterrows()}
+        if found == _EQUILIBRIUM:  # nothing flows; what COPASI gives then as coefficients was never computed
+            return Analysis(before, peaks, values, fluxes, {}, {})
         basico.run_mca(model=model)
         concentration = basico.get_concentration_control_coefficients(scaled=True, run_first=False, model=model)
         flux = basico.get_flux_control_coefficients(scaled=True, run_first=False, model=model)
-        return Analysis(peaks, values, fluxes, _frame(concentration, ids, rates), _frame(flux, rates, rates))
+        return Analysis(before, peaks, values, fluxes, _frame(concentration, ids, rates), _frame(flux, rates, rates))
     finally:
         basico.remove_datamodel(model)
 
@@ -228,7 +233,10 @@ def _pooled(
     A flux that is 0 beside the others has no coefficients (NaN).
     """
     fluxes = {key: sum(w * analysis.fluxes[name] for name, w in group.items()) for key, group in groups.items()}
-    least = _NO_FLUX * max(map(abs, fluxes.values()))
+    turnover = (
+        max((peak for name, peak in analysis.peaks.items() if name in analysis.values), default=0.0) / analysis.end
+    )
+    least = _NO_FLUX * max(turnover, *map(abs, fluxes.values()))
     fluxes = {key: flux if abs(flux) > least else np.nan for key, flux in fluxes.items()}
     own = [sum(analysis.concentration[observed, name] for name in group) for group in groups.values()]
     rows = []

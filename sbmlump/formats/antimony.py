@@ -369,7 +369,8 @@ def antimony_text(sbml: bytes) -> AntimonyText:
     UnsupportedModelError
         Code ``not-writable`` if Antimony cannot hold the model; every reason at once.
     """
-    return _Writer(_tree(sbml)[0]).run()
+    # notes and an annotation of the whole document may stand before the model
+    return _Writer(next(one for one in _tree(sbml) if _tag(one) == "model")).run()
 
 
 def sbml_of_antimony(text: str) -> bytes:

@@ -287,6 +287,16 @@ def test_species_units_and_descriptions() -> None:
     assert set(kept) == {"not-kept"}
 
 
+def test_an_annotation_of_the_whole_document_stands_in_nobodys_way() -> None:
+    about = '<annotation><tool xmlns="urn:a:tool">made it</tool></annotation>'
+    text = written_system(equations(x="-x"), ".xml").data.decode()
+    head, model, rest = text.partition("<model")
+    head = head.replace('version="2"', 'version="2" metaid="top"')
+    system = parse_sbml((head + about + model + rest).encode())
+    assert "<tool" in written_system(system, ".xml").data.decode()
+    assert again(written_system(system, ".ant")).states == system.states
+
+
 @settings(max_examples=12, deadline=None)
 @given(systems_of_anything(words=sorted(RESERVED), expressions=6))
 def test_anything_comes_back(system: OdeSystem) -> None:
