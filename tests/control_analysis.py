@@ -24,7 +24,7 @@ _STEP = 1e-3
 _MODULATION = 1e-5
 """Relative step of COPASI's central differences: errors of 1e-10."""
 _NO_FLUX = 1e-9
-"""Of the largest flux, or of what would move the largest species within the end time: less is rounding."""
+"""Of the largest flux to and fro, or of what would move the largest species within the end time: less is rounding."""
 _LONGER = 10.0
 """Times the end time, where COPASI finds no steady state at first."""
 _POINTS = 51
@@ -233,10 +233,9 @@ def _pooled(
     A flux that is 0 beside the others has no coefficients (NaN).
     """
     fluxes = {key: sum(w * analysis.fluxes[name] for name, w in group.items()) for key, group in groups.items()}
-    turnover = (
-        max((peak for name, peak in analysis.peaks.items() if name in analysis.values), default=0.0) / analysis.end
-    )
-    least = _NO_FLUX * max(turnover, *map(abs, fluxes.values()))
+    gross = [sum(abs(w * analysis.fluxes[name]) for name, w in group.items()) for group in groups.values()]
+    peaks = [peak for name, peak in analysis.peaks.items() if name in analysis.values]
+    least = _NO_FLUX * max(*gross, max(peaks, default=0.0) / analysis.end)
     fluxes = {key: flux if abs(flux) > least else np.nan for key, flux in fluxes.items()}
     own = [sum(analysis.concentration[observed, name] for name in group) for group in groups.values()]
     rows = []
