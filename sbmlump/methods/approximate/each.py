@@ -102,8 +102,8 @@ class EachSettings:
         Fresh initial values that are looked at first: most of what is not accepted shows there.
     """
 
-    work_share: float = 0.125
-    shared_share: float = 0.04
+    work_share: float = 0.06
+    shared_share: float = 0.02
     offsets: tuple[Offset, ...] = ("totals", "constant")
     metrics: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1e-2, 0.0), (1e-2, 1e-3), (0.1, 1e-2))
     gradient_runs: int = 4

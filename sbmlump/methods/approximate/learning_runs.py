@@ -179,7 +179,7 @@ def _sparse_totals(entries: list[tuple[int, int, float]], n: int, terms: int, sc
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FurtherRuns:
     """More trajectories of the original, all of one draw.
 
@@ -187,15 +187,26 @@ class FurtherRuns:
     ----------
     training : Sample
         To train on.
-    pool : Sample
-        Of a somewhat larger spread: the hardest of them are added to the training set.
-    judges : Sample
-        That train nothing: they tell whether an enrichment was worth it.
+    others : callable
+        Simulates the pool and the judges, when an enrichment asks for them.
     """
 
     training: Sample
-    pool: Sample
-    judges: Sample
+    others: Callable[[], tuple[Sample, Sample]]
+
+    @cached_property
+    def _others(self) -> tuple[Sample, Sample]:
+        return self.others()
+
+    @property
+    def pool(self) -> Sample:
+        """Runs of a somewhat larger spread: the hardest of them are added to the training set."""
+        return self._others[0]
+
+    @property
+    def judges(self) -> Sample:
+        """Runs that train nothing: they tell whether an enrichment was worth it."""
+        return self._others[1]
 
 
 @dataclass(frozen=True)
@@ -276,9 +287,17 @@ class LearningRuns:
         pool = replace(usual, count=LEARNING.pool, spread=wider)
         judges = replace(usual, count=LEARNING.judges)
         # draws of their own: neither of those that validate nor of those that decide
-        ensembles = (usual, none, more, none, pool, judges)
-        first, _, others, _, *rest = self._simulated(ensembles, budget)
-        return FurtherRuns(joined(first, others, np.arange(len(others.states))), *rest)
+        if o.perturb_parameters:  # runs of different parameters belong together if they are of one call
+            first, _, others, _, *rest = self._simulated((usual, none, more, none, pool, judges), budget)
+            later = (rest[0], rest[1])
+            return FurtherRuns(joined(first, others, np.arange(len(others.states))), lambda: later)
+        first, _, others = self._simulated((usual, none, more), budget)
+
+        def enriching() -> tuple[Sample, Sample]:
+            *_, hard, judging = self._simulated((none, none, none, none, pool, judges), budget)
+            return hard, judging
+
+        return FurtherRuns(joined(first, others, np.arange(len(others.states))), enriching)
 
     def fresh(self, budget: Budget) -> Sample:
         """Runs that decide, of a fourth draw: at least a hundred, unless too many have to be dropped.

@@ -75,7 +75,7 @@ class ApproximateOptions(Method):
             "N",
             default_of_method=True,
         ),
-    ] = 4.0
+    ] = 8.0
 
     @property
     def balances(self) -> bool:

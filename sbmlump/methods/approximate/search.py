@@ -379,8 +379,8 @@ class SearchSettings:
     accuracy: float = 1e-3
     give_up: float = 1.0
     few_runs: int = 4
-    first: int = 16
-    second: int = 4
+    first: int = 30
+    second: int = 8
     far: float = 20.0
     many_states: int = 20
     fewer: int = 4

@@ -435,7 +435,7 @@ class Descent:
         rows = r * ends * p
         least = min(rows, columns)
         along = r * m * (0.25 * self.field.step_work(k) + 1.5 * PRODUCT * ends * p * k * n)
-        return float(along + 0.5 * PRODUCT * rows * columns * least + 2.5 * PRODUCT * least**3)
+        return float(along + 0.25 * PRODUCT * rows * columns * least + 0.8 * PRODUCT * least**3)
 
     def derivatives(self, one: Affine, paths: Array, ends: Indices) -> Array:
         """Derivatives of scaled errors by the free changes of (L₂, L̄, G), rows: runs × ends × pinned."""
@@ -707,11 +707,16 @@ class Training:
         best = self._refined(search, start, effort.dampings, effort.steps, target, wanted)
         worst = self._worst(search, best)
         yield best, worst
-        judged = self._judged(best, further.judges, wanted)
-        left = np.arange(len(further.pool.states))
+        judged: tuple[int, int, float] | None = None
+        left = np.empty(0, dtype=np.int64)
         for _ in range(effort.enrichments):
             if not np.isfinite(worst) or (wanted is not None and worst > settings.worth_more_runs * wanted):
                 return
+            if judged is None:
+                try:
+                    left, judged = np.arange(len(further.pool.states)), self._judged(best, further.judges, wanted)
+                except NotIntegratedError:
+                    return  # there are no more runs to be had
             errors = self.search.on(further.pool).errors([best], left)[0]
             hardest = left[np.argsort(-errors, kind="stable")[: settings.hardest]]
             left = np.setdiff1d(left, hardest)
