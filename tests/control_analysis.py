@@ -24,7 +24,7 @@ _STEP = 1e-3
 _MODULATION = 1e-5
 """Relative step of COPASI's central differences: errors of 1e-10."""
 _NO_FLUX = 1e-9
-"""Of the largest flux to and fro, or of what would move the largest species within the end time: less is rounding."""
+"""Of the largest gross flux, or of what would move the largest species within the end time: less is rounding."""
 _LONGER = 10.0
 """Times the end time, where COPASI finds no steady state at first."""
 _POINTS = 51
