@@ -292,7 +292,7 @@ SEARCH_SECONDS: Final[ContextVar[float | None]] = ContextVar("SEARCH_SECONDS", d
 
 
 @dataclass(frozen=True, slots=True)
-class SearchSettings:
+class TimeLimitSettings:
     """How much of a time limit a search may take.
 
     Attributes
@@ -397,7 +397,7 @@ def run_in_child(request: ChildCommand, tell: Callable[[Reason, int], int]) -> i
     """
     prepare(_PRELOADED)
     arguments, seconds = list(request.arguments), request.limits.seconds
-    search = None if seconds is None else SearchSettings().share * seconds
+    search = None if seconds is None else TimeLimitSettings().share * seconds
     quiet = not {"-q", "--quiet", "--json"}.isdisjoint(arguments)
     with nullcontext() if quiet else progress_lines(f"{arguments[0]} in a child process"):
         ended = run_isolated(_job, (arguments, search), request.limits)

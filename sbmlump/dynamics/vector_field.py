@@ -36,7 +36,7 @@ __all__ = [
     "CALL",
     "PRODUCT",
     "Budget",
-    "StoppedError",
+    "StopRequestedError",
     "WorkLimitError",
 ]
 
@@ -57,7 +57,7 @@ class WorkLimitError(LimitError):
     """The work that was allowed is used up."""
 
 
-class StoppedError(WorkLimitError):
+class StopRequestedError(WorkLimitError):
     """The work has been asked to stop: see :mod:`sbmlump.stopping`."""
 
 
@@ -84,11 +84,11 @@ class Budget:
         ------
         WorkLimitError
             If the limit has been passed.
-        StoppedError
+        StopRequestedError
             If the work has been asked to stop.
         """
         if self.stoppable and (reason := stop_request()) is not None:
-            raise StoppedError(reason)
+            raise StopRequestedError(reason)
         self.spent += operations / _UNIT
         if self.spent > self.limit:
             raise WorkLimitError(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample
-from sbmlump.dynamics.vector_field import Budget, StoppedError
+from sbmlump.dynamics.vector_field import Budget, StopRequestedError
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
 from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
@@ -711,7 +711,7 @@ def curve(
         try:
             for point in _one_curve(candidates, algorithm, options.max_size, progress, clock):
                 points += [point]  # what was yielded before a stop is kept
-        except StoppedError:
+        except StopRequestedError:
             break
     assert runs is not None
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
@@ -730,7 +730,7 @@ def _one_curve(
     for size in range(len(problem.pinned), most + 1):
         begin = clock()
         if (stopped := stop_request()) is not None:
-            raise StoppedError(stopped)
+            raise StopRequestedError(stopped)
         progress(f"{algorithm}, {size} states")
         if algorithm == "balanced" and best[0] <= candidates.settings.solver_accuracy:
             yield CurvePoint(size, algorithm, best[0], best[1], 0.0, best[2])
