@@ -290,3 +290,23 @@ def test_sizes_above_one_that_is_far_off_are_not() -> None:
     assert found.best is not None
     assert found.best.size == 20
     assert 4 not in {size for kind, size in table.visits if kind == "refined"}
+
+
+def test_what_is_accepted_is_not_given_up_for_what_is_not() -> None:
+    """A reduction is accepted by how often it is off; one that is not accepted may have the smaller worst error."""
+
+    @dataclass(frozen=True)
+    class Often(Told):
+        def keeps(self, wanted: float) -> bool:
+            return self.size >= 3
+
+    @dataclass
+    class Counted(Table):
+        def measured(self, one: Affine, training_worst: float) -> Told:
+            return Often(one.size, 0.02 if one.size == 3 else 0.015, one.label)
+
+    table = Counted({1: 1.0, 2: 0.02, 3: 0.005, 4: 0.005}, refined={2: 0.009})
+    found = smallest_within(table, table, 0.01, 1, 4)
+    assert found.accepted
+    assert found.best is not None
+    assert found.best.size == 3

@@ -127,7 +127,11 @@ def write_models(folder: Path, names):
 def timeless(rows):
     """Rows without what differs from run to run."""
     return [
-        {key: value for key, value in row.items() if not key.startswith("seconds") and key != "peak_memory_mb"}
+        {
+            key: value
+            for key, value in row.items()
+            if not key.startswith("seconds") and key not in ("cpu_seconds", "peak_memory_mb")
+        }
         for row in rows
     ]
 

@@ -358,6 +358,8 @@ class SearchSettings:
     far : float
         Times the wanted error: where all candidates of a size are farther away on the runs of a round, they are not
         followed on more, and refinement would not bring them there.
+    integration : float
+        Times the tolerance ``coarse``: smaller errors may be those of the integration, and rule out nothing.
     many_states : int
         From that size on fewer candidates are left over: a step grows with the cube of the size, and the
         variants of a large size differ little.
@@ -382,6 +384,7 @@ class SearchSettings:
     first: int = 30
     second: int = 8
     far: float = 20.0
+    integration: float = 100.0
     many_states: int = 20
     fewer: int = 4
     large_times: int = 50
@@ -677,7 +680,9 @@ class Search:
 
     def _far(self, found: list[Ranked]) -> bool:
         """Whether the best one is too far from the wanted error to be of use."""
-        return bool(found) and self._wanted is not None and found[0].worst > SEARCH.far * self._wanted
+        if not found or self._wanted is None:
+            return False
+        return found[0].worst > max(SEARCH.far * self._wanted, SEARCH.integration * SEARCH.coarse)
 
     def _first_round(self, maps: list[Affine]) -> list[Ranked]:
         """The better ones on the nominal run, coarsely."""
@@ -859,8 +864,8 @@ class _Pick(Generic[M]):
                 self.size = size if self.size is None else min(size, self.size)
                 return True
             self.measured[size] = min(tried.worst, self.measured.get(size, np.inf))
-            if self.best is None or tried.worst < self.best.worst:
-                self.best = tried
+            if not self.accepted and (self.best is None or tried.worst < self.best.worst):
+                self.best = tried  # what was accepted stays, even where its worst error is the larger one
             if count + 1 >= SIZES.most_tried or worst > self.wanted:
                 return False
         return False
