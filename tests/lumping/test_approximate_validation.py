@@ -155,7 +155,7 @@ def test_a_search_that_may_do_little_ends_with_the_best_so_far() -> None:
     observables = parse_observables(system, ["kinase"])
     whole = Approximate(until=2.0, max_error=1e-5, ensemble=4).reduce(system, observables)
     assert isinstance(whole.certificate, ErrorEstimate)
-    work = whole.certificate.details["work"] / 16
+    work = whole.certificate.details["work"] / 200
     little = Approximate(until=2.0, max_error=1e-5, ensemble=4, work=work)
     found = little.reduce(system, observables)
     assert isinstance(found.certificate, ExactProof)
