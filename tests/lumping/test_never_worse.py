@@ -187,3 +187,19 @@ def test_the_phase_of_an_oscillation_is_told_apart_from_its_shape(drift: float, 
     assert found.shape == pytest.approx(shape, abs=5e-3)
     assert "oscillates" in found.sentence()
     assert oscillation_errors(times, got**0, expected**0, np.ones((1, 1))) is None
+
+
+def test_formulas_that_became_much_longer_are_told() -> None:
+    """Twelve coupled saturating steps: six coordinates need every rate at every lifted state."""
+    g = Graph()
+    names = tuple(f"x{i}" for i in range(12))
+    symbols = [g.symbol(name) for name in names]
+    fluxes = [g.div(s, g.add((g.decimal(0.5 + 0.1 * i), s))) for i, s in enumerate(symbols)]
+    rhs = tuple(g.sub(fluxes[i - 1], fluxes[i]) for i in range(12))
+    system = OdeSystem(g, names, tuple(g.decimal(1.0 if i == 0 else 0.1) for i in range(12)), rhs, id="ring")
+    found = reduced(system, "x3", max_size=6, until=5.0)
+    told = [remark for remark in found.remarks if "longer formulas" in remark]
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert len(told) == 1
+    few = reduced(system, "x3", max_size=1, until=5.0)
+    assert not any("longer formulas" in remark for remark in few.remarks)

@@ -47,6 +47,7 @@ from sbmlump.methods.approximate.validate import Try, certificate_of, validate
 from sbmlump.methods.approximate.write import write_projection
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.method import Progress, identity, kept_constants
+from sbmlump.model.properties import written_sizes
 from sbmlump.model.reduced import FreshErrors, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.stopping import stop_request
@@ -79,12 +80,15 @@ class RefinementSettings:
         What is wanted where neither an error nor a size nor a tolerance is given.
     solver_accuracy : float
         Errors below this are those of the integration: larger sizes show nothing new.
+    long_formulas : float
+        Times the operations and operands of the original: beyond, it is said that the formulas are longer.
     plain_share : float
         Of the work that is left when the original has been simulated: what the sizes without refinement may take.
     """
 
     default_error: float = 0.01
     solver_accuracy: float = 2e-6
+    long_formulas: float = 5.0
     plain_share: float = 0.5
 
 
@@ -536,14 +540,20 @@ class Job:
         decided = self._last().decided(tried)
         certificate = certificate_of(self.runs, decided, self.candidates.fresh, self.budget.spent, used_up)
         reduction = decided.written.reduction(self.runs.problem, certificate, "approximate")
+        remarks = list(reduction.remarks)
         dropped = self.runs.dropped + self.candidates.fresh.dropped
-        if not dropped:
-            return reduction
-        remark = (
-            f"the original cannot be integrated to {self.runs.until:g} from {dropped} of the perturbed initial values; "
-            "nothing is said of these"
-        )
-        return replace(reduction, remarks=(*reduction.remarks, remark))
+        if dropped:
+            remarks.append(
+                f"the original cannot be integrated to {self.runs.until:g} from {dropped} of the perturbed initial "
+                "values; nothing is said of these"
+            )
+        before, after = (sum(written_sizes(one.graph, one.rhs)) for one in (reduction.original, reduction.system))
+        if after > self.settings.long_formulas * before:
+            remarks.append(
+                f"there are fewer states, but longer formulas: {after} operations and operands where the original has "
+                f"{before}; simulating them takes longer. A larger --max-error or smaller --max-size gives shorter ones"
+            )
+        return replace(reduction, remarks=tuple(remarks))
 
     def _nothing(self, most: int, used_up: bool) -> str:
         if used_up:
