@@ -8,7 +8,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sbmlump.dynamics import Budget, Ensemble, ReductionProblem, Sample, WorkLimitError, integrate, pose, run_ensemble
+from sbmlump.dynamics import (
+    Budget,
+    Ensemble,
+    ReductionProblem,
+    Sample,
+    WorkLimitError,
+    integrate,
+    pose,
+    run_ensemble,
+    trajectories,
+)
 from sbmlump.errors import LimitError
 from sbmlump.examples import multisite, network_from_reactions
 from sbmlump.methods import (
@@ -216,3 +226,19 @@ def test_a_state_behind_a_zero_constant_does_not_stay_in_the_equations() -> None
         )
         mentioned = [*found.system.rhs, *(one.value for one in found.system.assigned)]
         assert "w" not in g.symbols(mentioned)
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_what_is_given_comes_through_with_short_steps_too(size: int | None) -> None:
+    """Saturating steps: denominators at lifted points have poles that a long step may pass over."""
+    g = Graph()
+    names = tuple(f"x{i}" for i in range(8))
+    symbols = [g.symbol(name) for name in names]
+    fluxes = [g.div(s, g.add((g.decimal(0.05 + 0.02 * i), s))) for i, s in enumerate(symbols)]
+    rhs = tuple(g.sub(fluxes[i - 1], g.mul((g.number(1 + i), fluxes[i]))) for i in range(8))
+    start = tuple(g.decimal(1.0 if i == 0 else 0.01) for i in range(8))
+    system = OdeSystem(g, names, start, rhs, id="saturating")
+    found = Approximate(until=5.0, max_size=size).reduce(system, parse_observables(system, ["x4"]))
+    times = np.linspace(0.0, 5.0, 51)
+    paths = trajectories(found.system, found.system.initial_state()[None], times, relative=1e-10)
+    assert np.isfinite(paths).all()

@@ -43,7 +43,7 @@ from sbmlump.methods.approximate.subspaces import (
     pinned_projection,
 )
 from sbmlump.methods.approximate.training import Training
-from sbmlump.methods.approximate.validate import Try, certificate_of, validate
+from sbmlump.methods.approximate.validate import VALIDATION, Try, certificate_of, validate
 from sbmlump.methods.approximate.write import write_projection
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.method import Progress, identity, kept_constants
@@ -393,9 +393,26 @@ class _Proposer:
         self._progress(f"validating {tried.written.system.size} states on {len(sample.states)} fresh runs")
         own = Budget()
         validation = validate(runs.problem, tried.map, tried.written, runs.totals, sample, own, wanted=wanted)
+        decided = replace(tried, validation=validation, fresh=FreshErrors.of(validation.errors, wanted))
+        if (wanted is None or decided.keeps(wanted)) and (failed := self._fails_strictly(tried, own)):
+            errors = np.sort(validation.errors)
+            errors[-failed:] = np.inf
+            decided = replace(
+                decided, validation=replace(validation, errors=errors), fresh=FreshErrors.of(errors, wanted)
+            )
         if self._budget is not None:
             self._budget.spent += own.spent
-        return replace(tried, validation=validation, fresh=FreshErrors.of(validation.errors, wanted))
+        return decided
+
+    def _fails_strictly(self, tried: Try, budget: Budget) -> int:
+        """How many runs do not come through when they are integrated as exactly as any user would."""
+        runs, training = self._runs, self._runs.training
+        count = min(VALIDATION.strict_runs, len(training.states))
+        sample = replace(training, states=training.states[:count], numbers=training.numbers[:count])
+        strict = validate(
+            runs.problem, tried.map, tried.written, runs.totals, sample, budget, relative=VALIDATION.strict_tolerance
+        )
+        return int((~np.isfinite(strict.errors)).sum())
 
     def _measured(self, one: Affine, training_worst: float) -> Try:
         runs = self._runs

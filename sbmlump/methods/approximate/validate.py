@@ -66,6 +66,11 @@ class ValidationSettings:
     absolute_tolerance : float
         Of the largest value of each reduced state, Lx, along the trajectories of the original. (Of the initial ones,
         which may be zero, took 17 of 60 units of work for a single check of BIOMD0000000516.)
+    strict_tolerance : float
+        With which what is accepted has to come through: a longer step may pass over a pole of a lifted denominator,
+        where every simulator of a user's would end.
+    strict_runs : int
+        From so many of the training runs, the nominal one first.
     agreement : float
         Of the terms that a rate is the sum of: so near written and projected rates are equal.
     steps : int
@@ -100,6 +105,8 @@ class ValidationSettings:
     accuracy: float = 1e-3
     least_tolerance: float = 1e-7
     absolute_tolerance: float = 1e-8
+    strict_tolerance: float = 1e-9
+    strict_runs: int = 25
     agreement: float = 1e-8
     steps: int = 20_000
     least_steps: int = 2_000
@@ -170,6 +177,7 @@ def validate(
     budget: Budget | None = None,
     *,
     wanted: float | None = None,
+    relative: float | None = None,
 ) -> Validation:
     """Compare a written reduction with the runs of ``sample``.
 
@@ -191,15 +199,18 @@ def validate(
         Counts the work.
     wanted : float, optional
         The error that is aimed at: the integration is more exact where that needs it.
+    relative : float, optional
+        Relative tolerance of the integration, in place of the one that the wanted error needs.
 
     Raises
     ------
     WorkLimitError
         If there is a budget and its limit has been passed.
     """
-    relative = VALIDATION.relative_tolerance
-    if wanted is not None:
-        relative = max(min(relative, VALIDATION.accuracy * wanted), VALIDATION.least_tolerance)
+    if relative is None:
+        relative = VALIDATION.relative_tolerance
+        if wanted is not None:
+            relative = max(min(relative, VALIDATION.accuracy * wanted), VALIDATION.least_tolerance)
     tolerances = _tolerances(one, sample, relative)
     told = _Told(problem, written, sample)
     starts = sample.starts @ one.matrix.T
@@ -251,7 +262,8 @@ def _tolerances(one: Affine, sample: Sample, relative: float) -> StepControl:
     size = np.abs(sample.states @ one.matrix.T).max(axis=(0, 1), initial=0.0)
     size = np.maximum(size, 1e-6 * size.max(initial=1e-300))
     most = sample.most_steps(relative, VALIDATION.steps, VALIDATION.least_steps, VALIDATION.patience)
-    return StepControl(relative, VALIDATION.absolute_tolerance * size, most, sample.stops)
+    absolute = min(VALIDATION.absolute_tolerance, relative) * size
+    return StepControl(relative, absolute, most, sample.stops)
 
 
 class _Told:
