@@ -17,7 +17,6 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +47,8 @@ class NetworkDrawing:
         Pixels between neighbours, before nodes are pushed apart.
     stretch : float
         Of the width: names are wider than high.
+    dot : float
+        Pixels of the width and the height of a reaction.
     letter, height, gap : float
         Pixels of a character, of a node, and between nodes.
     rounds, pushes : int
@@ -69,6 +70,7 @@ class NetworkDrawing:
     stretch: float = 1.35
     letter: float = 6.7
     height: float = 22.0
+    dot: float = 7.0
     gap: float = 12.0
     rounds: int = 120
     pushes: int = 150
@@ -416,9 +418,6 @@ def _by_graphviz(network: _Network, sizes: Array, drawing: NetworkDrawing) -> Ar
 # -- how it looks ----------------------------------------------------------------------------------
 
 
-_DOT: Final = 7.0
-
-
 def _picture(
     network: _Network | None,
     what: str,
@@ -435,7 +434,9 @@ def _picture(
         return NetworkPicture(None, 0, f"There is nothing to draw of {what}: {counts}.")
     sizes = np.array(
         [
-            (_DOT, _DOT) if node.is_reaction else (max(len(node.label), 2) * drawing.letter + 12, drawing.height)
+            (drawing.dot, drawing.dot)
+            if node.is_reaction
+            else (max(len(node.label), 2) * drawing.letter + 12, drawing.height)
             for node in network.nodes
         ]
     )

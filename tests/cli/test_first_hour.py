@@ -8,22 +8,11 @@ import pytest
 from click.shell_completion import ShellComplete
 
 import sbmlump
-from sbmlump.cli import cli, run
+from sbmlump.cli import cli
 from sbmlump.jobs import METHODS
 from sbmlump.model import parse_observables
 
 WEB_PAGE = "<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>404</title></head><body>Not found</body></html>\n"
-
-
-@pytest.fixture
-def call(capsys):
-    def run_it(*arguments):
-        capsys.readouterr()
-        code = run([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_it
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 import sbmlump
-from sbmlump.cli import run
 from sbmlump.inspection import CostSettings, costs_of
 from sbmlump.model import observable_ids
 
@@ -49,17 +48,6 @@ UNITS = """<?xml version="1.0"?>
 <math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>k</ci><ci>A</ci></apply></math></kineticLaw>
 </reaction></listOfReactions></model></sbml>
 """
-
-
-@pytest.fixture
-def call(capsys):
-    def run_it(*arguments):
-        capsys.readouterr()
-        code = run([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_it
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_to
 from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.approximate.search import SEARCH, Ranked, Search, constants_of, measured_errors
 from sbmlump.methods.approximate.subspaces import Affine, Decomposition, Offset, Snapshots, usable_columns
-from sbmlump.methods.approximate.validate import VALIDATION
+from sbmlump.methods.approximate.validate import VALIDATION, accepted
 from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
 from sbmlump.methods.method import Progress
 from sbmlump.model.reduced import FreshErrors, Observable
@@ -478,11 +478,6 @@ class _EachSearch(Search):
         return sorted((one for one in full if one.worst <= most), key=lambda one: one.worst)
 
 
-def _keeps(fresh: FreshErrors) -> bool:
-    """Whether a reduction is accepted for its wanted error."""
-    return not fresh.diverged and fresh.above <= VALIDATION.share_above * fresh.initial_values
-
-
 class _Descent:
     """The sizes of one observable, from below."""
 
@@ -525,7 +520,7 @@ class _Descent:
         """Whether a reduction to that size keeps an error: remembered if it is the smallest one."""
         for one, errors in self._errors(size):
             fresh = FreshErrors.of(errors, level)
-            if _keeps(fresh):
+            if accepted(fresh, fresh.above):
                 known = self.found.get(level)
                 if known is None or size < known.size:
                     self.found[level] = SizeAtError(level, size, one, fresh)
@@ -542,7 +537,8 @@ class _Descent:
                 errors = self._fresh_errors(one.map, max(waiting or self._levels))
                 if errors is not None:
                     self._judged[size].append((one.map, errors))
-                    if _keeps(FreshErrors.of(errors, min(self._levels))):
+                    best = FreshErrors.of(errors, min(self._levels))
+                    if accepted(best, best.above):
                         break  # no other one can do better
         return self._judged[size]
 

@@ -700,6 +700,11 @@ def error_bound(eta: float, lipschitz: float, matrix: Array, lift: Array, until:
 # The certificate of an approximate reduction: what was measured, what was estimated, how it was found.
 
 
+def accepted(fresh: FreshErrors, above: int) -> bool:
+    """Whether a reduction is accepted: from no fresh initial value it diverges, from few it is ``above`` the error."""
+    return fresh.initial_values > 0 and not fresh.diverged and above <= VALIDATION.share_above * fresh.initial_values
+
+
 @dataclass(frozen=True)
 class Try:
     """A reduction that was written and validated.
@@ -733,11 +738,7 @@ class Try:
 
     def keeps(self, wanted: float) -> bool:
         """Whether it is accepted: from none of the fresh initial values it diverges, from few it is too far off."""
-        found = self.fresh
-        if found is None or found.diverged or not found.initial_values:
-            return False
-        above = int((self.validation.errors > wanted).sum())
-        return above <= VALIDATION.share_above * found.initial_values
+        return self.fresh is not None and accepted(self.fresh, int((self.validation.errors > wanted).sum()))
 
 
 def certificate_of(runs: LearningRuns, tried: Try, checked: Sample, work: float, used_up: bool) -> ErrorEstimate:
