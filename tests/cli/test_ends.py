@@ -288,11 +288,9 @@ def test_what_a_killed_run_left_is_gone_after_the_next(tmp_path):
     assert living.poll() is None
     assert mine.exists()
     assert not dead.exists()
-    begin = time.monotonic()
     os.killpg(living.pid, signal.SIGINT)
     code, _, err = ended(living)
     assert code == 130
-    assert time.monotonic() - begin < 2
     assert err.split() == ["interrupted"]
     assert list(temporary.iterdir()) == [foreign]
 
