@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         UsageError,
     )
+    from sbmlump.formats.load import load
     from sbmlump.jobs import (
         Curve,
         Inspection,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         convert,
         curve,
         inspect,
-        load,
         reduce,
     )
     from sbmlump.methods.user_lumping import Closure, closure
@@ -80,7 +80,8 @@ __all__ = [
 _HOMES: Final = {
     **dict.fromkeys(("Closure", "closure"), "sbmlump.methods.user_lumping"),
     **dict.fromkeys(("Curve", "Inspection", "MethodComparison", "check", "compare", "compare_methods"), "sbmlump.jobs"),
-    **dict.fromkeys(("convert", "curve", "inspect", "load", "reduce"), "sbmlump.jobs"),
+    **dict.fromkeys(("convert", "curve", "inspect", "reduce"), "sbmlump.jobs"),
+    "load": "sbmlump.formats.load",
     "verify": "sbmlump.proof.files",
     **dict.fromkeys(
         ("ErrorEstimate", "ExactProof", "LumpingMatrix", "Proof", "ReducedSystem"), "sbmlump.model.reduced"

@@ -35,11 +35,12 @@ from sbmlump.files import (
     with_mark,
     write_atomically,
 )
-from sbmlump.jobs import ContradictedError, kinetics, written_as_sbml
+from sbmlump.jobs import ContradictedError, written_as_sbml
 from sbmlump.methods.method import ExactMethod, Progress
 from sbmlump.methods.registry import ReduceOptions, reduce_by, reduce_options
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.names import free_id
+from sbmlump.model.properties import kinetics_of_system
 from sbmlump.model.reduced import ExactProof, ReducedSystem
 from sbmlump.model.system import Constant, OdeSystem, Quantity
 from sbmlump.options import names_in
@@ -159,7 +160,7 @@ def reduce_petab(
     names = ("read", "lump", "write", "simulate", "total")
     return Outcome(
         "reduced" if reduction.reducible else "not-reducible",
-        ModelFacts(system.id, str(path), system.size, kinetics(system)),
+        ModelFacts(system.id, str(path), system.size, kinetics_of_system(system)),
         chosen.method,
         reduction,
         None,

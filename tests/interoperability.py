@@ -26,14 +26,14 @@ from control_analysis import Analyse, Comparison, compare_analyses, copasi_analy
 import sbmlump
 from sbmlump.errors import SbmlumpError
 from sbmlump.jobs import (
-    WrittenOutput,
     definitions_of,
-    reduce_options,
     simulate_reduction,
     written_as_sbml,
     written_reduction,
 )
+from sbmlump.methods import reduce_options
 from sbmlump.model import ExactProof, ReducedSystem
+from sbmlump.outcome import WrittenOutput
 from sbmlump.proof import verify
 from sbmlump.sbml import prepare_bytes, read_back, write_system
 from sbmlump.simulators import PRECISE, Tolerances, compare, simulated_file, simulator_named

@@ -17,7 +17,8 @@ from network_models import saved, sbml_model
 
 import sbmlump
 from sbmlump.examples import multisite
-from sbmlump.jobs import reduce_options, run_reduction, sbml_of
+from sbmlump.jobs import run_reduction, sbml_of
+from sbmlump.methods import reduce_options
 from sbmlump.model import (
     AffineLumping,
     Embedding,

@@ -10,10 +10,12 @@ import click
 from sbmlump.cli.options import MODEL, declared_options, fast_reactions_option, isolation_options, store_option
 from sbmlump.cli.output import print_json, progress_reporter, say
 from sbmlump.errors import Reason
-from sbmlump.jobs import OPTIONS, check, verdict, verify
+from sbmlump.jobs import check, verdict
+from sbmlump.methods.registry import OPTIONS
 from sbmlump.model.reduced import ExactProof
 from sbmlump.options import Declared, Option, number
 from sbmlump.outcome import reason_json
+from sbmlump.proof.files import verify
 
 if TYPE_CHECKING:
     from sbmlump.simulators.comparison import ErrorReport

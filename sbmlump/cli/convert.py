@@ -19,7 +19,8 @@ from sbmlump.cli.options import (
 )
 from sbmlump.cli.output import DISPLAY, print_json, say
 from sbmlump.errors import counted, some_names
-from sbmlump.jobs import OPTIONS, Element, Inspection, convert_file, inspect
+from sbmlump.jobs import Element, Inspection, convert_file, inspect
+from sbmlump.methods.registry import OPTIONS
 from sbmlump.outcome import reason_json
 
 __all__ = ["convert_command", "inspect_command"]

@@ -23,7 +23,9 @@ from sbmlump.cli.options import (
 from sbmlump.cli.output import DISPLAY, print_json, progress_reporter, say
 from sbmlump.errors import LimitError, some_names
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.jobs import CURVE_ALGORITHMS, DEFAULT_CHAINS, OPTIONS, Approximate, Curve, compare_methods, curve
+from sbmlump.jobs import Curve, compare_methods, curve
+from sbmlump.methods.approximate.options import CURVE_ALGORITHMS
+from sbmlump.methods.registry import DEFAULT_CHAINS, OPTIONS, Approximate
 from sbmlump.options import Declared, Option, choice, declared
 from sbmlump.stopping import Stop, stoppable
 

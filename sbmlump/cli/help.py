@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from sbmlump.errors import SbmlumpError
-from sbmlump.jobs import METHODS, methods_with
+from sbmlump.methods.registry import METHODS, methods_with
 
 __all__ = [
     "Commands",
@@ -140,7 +140,7 @@ def _model_of(ctx: click.Context) -> Any:
     model = next((one for one in given if isinstance(one, str | Path) and Path(one).is_file()), None)
     if model is None:
         return None  # a shell does not wait for the network
-    from sbmlump.jobs import load
+    from sbmlump.formats.load import load
 
     try:
         return load(model)

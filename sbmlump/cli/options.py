@@ -19,7 +19,7 @@ from sbmlump.cli.help import Complete, completed_constants, completed_observable
 from sbmlump.cli.output import progress_lines, say
 from sbmlump.errors import Reason
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS, Limits, prepare, run_isolated
-from sbmlump.jobs import METHODS, OPTIONS, methods_with
+from sbmlump.methods.registry import METHODS, OPTIONS, methods_with
 from sbmlump.options import FAST_REACTIONS, FLAG, Declared, Range, declared, fast_reactions_as
 from sbmlump.remote import STORE, is_remote
 
@@ -283,7 +283,7 @@ def fast_reactions_option(command: Command) -> Command:
 
 
 _COMMANDS: Final = frozenset({"inspect", "reduce", "convert", "check", "verify"})
-_PRELOADED: Final = ("numpy", "scipy.sparse", "libsbml", "sbmlump.jobs", "sbmlump.sbml.read.load")
+_PRELOADED: Final = ("numpy", "scipy.sparse", "libsbml", "sbmlump.jobs.reduction", "sbmlump.sbml.read.load")
 _EXIT: Final = {"time-limit": 4, "out-of-memory": 4, "stopped": 130}
 
 

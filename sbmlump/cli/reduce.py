@@ -28,8 +28,10 @@ from sbmlump.cli.options import (
 from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.files import make_folder, write_atomically
-from sbmlump.jobs import OPTIONS, ApproximateOptions, Learned, ReduceOptions, reduce_options, run_reduction
+from sbmlump.jobs import run_reduction
+from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.method import Progress
+from sbmlump.methods.registry import OPTIONS, Learned, ReduceOptions, reduce_options
 from sbmlump.outcome import ModelFacts, Outcome
 from sbmlump.stopping import stoppable
 

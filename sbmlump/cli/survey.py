@@ -21,7 +21,7 @@ from sbmlump.cli.output import print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text, counted
 from sbmlump.files import write_atomically
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
-from sbmlump.jobs import OPTIONS, method_alternatives
+from sbmlump.methods.registry import OPTIONS, method_alternatives
 from sbmlump.outcome import reason_json
 
 if TYPE_CHECKING:

@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING
 
 from sbmlump.files import ModelFile, read_model_file
 from sbmlump.model.system import OdeSystem
+from sbmlump.options import fast_reactions_as
 
 if TYPE_CHECKING:
     from sbmlump.sbml.read.load import ReadResult
 
-__all__ = ["load", "read_model"]
+__all__ = ["load", "read_model", "system_of"]
 
 
-def load(path: str | Path | ModelFile) -> OdeSystem:
+def load(path: str | Path | ModelFile, *, fast_reactions: str | None = None) -> OdeSystem:
     """Read a model, by the suffix of its file.
 
     Parameters
     ----------
     path : str, Path or ModelFile
-        A file, also compressed (``.gz``, ``.bz2``) or in an archive (``.zip``, ``.omex``; ``archive.omex#member``), or
-        ``-`` for standard input; or what has been read of one.
+        As on the command line: a file, also compressed (``.gz``, ``.bz2``) or in an archive (``.zip``, ``.omex``;
+        ``archive.omex#member``), ``-`` for standard input, an id of BioModels, an https address; or what has been read
+        of one.
+    fast_reactions : str, optional
+        What becomes of reactions that are declared fast (SBML up to Level 3 Version 1): ``"refuse"``, ``"equilibrium"``
+        or ``"ordinary"``.
 
     Raises
     ------
@@ -30,7 +35,13 @@ def load(path: str | Path | ModelFile) -> OdeSystem:
     UnsupportedModelError
         If it holds what cannot become an ODE system; every reason at once.
     """
-    return read_model(path).required()
+    with fast_reactions_as(fast_reactions):
+        return read_model(path).required()
+
+
+def system_of(model: str | Path | OdeSystem) -> OdeSystem:
+    """The system of a model that is given as such, or as the file to read it from; see :func:`load`."""
+    return model if isinstance(model, OdeSystem) else load(model)
 
 
 def read_model(path: str | Path | ModelFile) -> ReadResult:

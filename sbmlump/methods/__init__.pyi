@@ -69,6 +69,7 @@ from .reactions import as_network as as_network
 from .reactions import pool_reactions as pool_reactions
 from .reactions import pooled as pooled
 from .reactions import reconstruct as reconstruct
+from .registry import DEFAULT_CHAINS as DEFAULT_CHAINS
 from .registry import METHODS as METHODS
 from .registry import OPTIONS as OPTIONS
 from .registry import Approximate as Approximate

@@ -14,7 +14,7 @@ from sbmlump.dynamics.ensemble import EnsembleSettings, ReferenceEnsemble, diffe
 from sbmlump.dynamics.vector_field import Budget, WorkLimitError
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import UnreachableError
-from sbmlump.methods.method import AUTO, MeasuredMethod
+from sbmlump.methods.method import AUTO, MeasuredMethod, Progress, unheard
 from sbmlump.methods.registry import (
     DEFAULT_CHAINS,
     METHODS,
@@ -89,7 +89,7 @@ def compare_methods(
     observables: Sequence[Observable],
     chains: Sequence[str] = DEFAULT_CHAINS,
     *,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = unheard,
     clock: Callable[[], float] = time.perf_counter,
     **options: Any,
 ) -> tuple[MethodRow, ...]:

@@ -38,6 +38,7 @@ __all__ = [
     "Method",
     "Observables",
     "Progress",
+    "unheard",
     "Spread",
     "TimeScaleMethod",
     "Weighting",
@@ -47,6 +48,12 @@ __all__ = [
 ]
 
 Progress = Callable[[str], None]
+
+
+def unheard(_: str) -> None:
+    """Progress that nobody follows."""
+
+
 Observables = Sequence[Observable]
 AUTO: Final = "auto"
 Weighting = Literal["maximum", "average", "turnover"]
@@ -86,7 +93,7 @@ class Context:
         Inside a chain: the original, whose constants ``keep_parameters`` names and whose states ``fast`` names.
     """
 
-    progress: Progress = lambda _: None
+    progress: Progress = unheard
     measured: bool = True
     before_fast: bool = False
     first: OdeSystem | None = None

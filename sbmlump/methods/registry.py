@@ -34,6 +34,7 @@ from sbmlump.methods.method import (
     Weighting,
     fast_of,
     identity,
+    unheard,
 )
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import (
@@ -869,7 +870,7 @@ def _without_effect(values: Mapping[str, Any], names: Sequence[str]) -> list[Rea
 
 
 def reduce_by(
-    system: OdeSystem, observe: Sequence[str], options: ReduceOptions, progress: Progress = lambda _: None
+    system: OdeSystem, observe: Sequence[str], options: ReduceOptions, progress: Progress = unheard
 ) -> ReducedSystem:
     """Reduce ``system`` by the methods of ``options``, keeping what is observed.
 

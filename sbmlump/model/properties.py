@@ -16,6 +16,7 @@ from sbmlump.model.system import OdeSystem
 __all__ = [
     "Kinetics",
     "kinetics_of",
+    "kinetics_of_system",
     "with_double_constants",
     "WritingLimits",
     "explodes",
@@ -57,6 +58,11 @@ def kinetics_of(graph: Graph, roots: Sequence[Node], variables: Collection[str])
         else:
             return "analytic"
     return "rational" if rational else "polynomial"
+
+
+def kinetics_of_system(system: OdeSystem) -> Kinetics:
+    """Class of the right-hand sides as functions of the states."""
+    return kinetics_of(system.graph, system.rhs, frozenset(system.states))
 
 
 # -- irrational constants ------------------------------------------------------------------------------

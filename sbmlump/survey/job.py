@@ -41,7 +41,7 @@ from sbmlump.isolate import Ended, Limits, run_isolated
 from sbmlump.jobs import ContradictedError, simulate_reduction, written_as_sbml
 from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
 from sbmlump.methods.registry import Approximate, Exact, ReduceOptions, reduce_by, reduce_options
-from sbmlump.model.properties import kinetics_of
+from sbmlump.model.properties import kinetics_of_system
 from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import combination
@@ -477,7 +477,7 @@ def _read(task: Task, base: Row) -> tuple[ReadResult | None, Row, tuple[Reason, 
     )
     system = result.system
     if system is not None:
-        kinetics = kinetics_of(system.graph, system.rhs, frozenset(system.states))
+        kinetics = kinetics_of_system(system)
         features = _features(counts) + ([] if system.autonomous else ["time-dependent"])
         base = replace(base, kinetics=kinetics, original_size=system.size, features=",".join(features))
     return result, base, result.reasons

@@ -14,6 +14,7 @@ import pytest
 
 from sbmlump import __version__
 from sbmlump.cli import run
+from sbmlump.jobs import reduction
 
 MODELS = [
     "clue_example",
@@ -481,17 +482,11 @@ def test_help_version_and_faults(sbmlump, monkeypatch, model):
     def broken(*_, **__):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(sbmlump_pipeline(), "read_model", broken)
+    monkeypatch.setattr(reduction, "read_model", broken)
     result = sbmlump("reduce", model, "--observe", "x1", "--json")
     assert result.code == 70
     assert result.json["reasons"][0]["code"] == "fault"
     assert "boom" in result.err
-
-
-def sbmlump_pipeline():
-    import importlib
-
-    return importlib.import_module("sbmlump.jobs")
 
 
 def test_no_number_that_is_not_finite_reaches_the_json(capsys):

@@ -9,7 +9,7 @@ from click.shell_completion import ShellComplete
 
 import sbmlump
 from sbmlump.cli import cli
-from sbmlump.jobs import METHODS
+from sbmlump.methods import METHODS
 from sbmlump.model import parse_observables
 
 WEB_PAGE = "<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>404</title></head><body>Not found</body></html>\n"

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import sbmlump
-from sbmlump.inspection import CostSettings, costs_of
+from sbmlump.jobs import CostSettings, costs_of
 from sbmlump.model import observable_ids
 
 UNITS = """<?xml version="1.0"?>

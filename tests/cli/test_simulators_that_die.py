@@ -12,9 +12,9 @@ import time
 import pytest
 from network_models import saved, twin_chains
 
-from sbmlump import jobs
 from sbmlump.cli import run
 from sbmlump.isolate import Limits
+from sbmlump.jobs import checking, reduction
 from sbmlump.simulators import RoadRunnerSimulator
 
 
@@ -45,7 +45,8 @@ def test_the_proved_reduction_is_written_whatever_becomes_of_the_simulator(
     model, tmp_path, monkeypatch, capsys, how, code
 ):
     monkeypatch.setattr(RoadRunnerSimulator, "load", how)
-    monkeypatch.setattr(jobs, "SIMULATION", Limits(seconds=0.5))
+    for module in (checking, reduction):
+        monkeypatch.setattr(module, "SIMULATION", Limits(seconds=0.5))
     output = tmp_path / "reduced.xml"
     assert run(["reduce", str(model), "--observe", "C", "-o", str(output), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 import sbmlump
-from sbmlump import jobs
 from sbmlump.cli import output, run
+from sbmlump.methods import DEFAULT_CHAINS
 from sbmlump.stopping import Stop, stop_request, stoppable
 
 
@@ -90,7 +90,7 @@ def test_a_time_limit_that_is_reached_exits_4_with_what_there_is(capsys, model, 
     found = json.loads(capsys.readouterr().out)
     assert code == 4
     assert [reason["code"] for reason in found["reasons"]] == ["time-limit"]
-    assert "points" in found or len(found["methods"]) == len(jobs.DEFAULT_CHAINS)
+    assert "points" in found or len(found["methods"]) == len(DEFAULT_CHAINS)
 
 
 def test_lines_of_progress_where_there_is_no_terminal(capsys, monkeypatch):

@@ -20,8 +20,9 @@ from sbmlump.cli import run
 from sbmlump.errors import InputError, SbmlumpError, UnsupportedModelError
 from sbmlump.formats import RESERVED, antimony_text, number_text, sbml_of_antimony
 from sbmlump.formats import antimony as formats_antimony
-from sbmlump.jobs import WrittenOutput, written_system
+from sbmlump.jobs import written_system
 from sbmlump.model import Assigned, Constant, Constraint, Event, Graph, OdeSystem, Quantity, parse_expression
+from sbmlump.outcome import WrittenOutput
 from sbmlump.sbml import parse_sbml
 
 pytest.importorskip("antimony")

@@ -13,7 +13,8 @@ import pytest
 
 import sbmlump
 from sbmlump.errors import Reason
-from sbmlump.jobs import reduce_options, run_reduction
+from sbmlump.jobs import run_reduction
+from sbmlump.methods import reduce_options
 from sbmlump.model import (
     AffineLumping,
     ErrorEstimate,

@@ -10,8 +10,8 @@ from network_models import saved, sbml_model, twin_chains
 from simulate.simulation_models import math_of, number, ode, scaled
 
 import sbmlump
-from sbmlump import jobs
 from sbmlump.jobs import ContradictedError, run_reduction, simulate_reduction, written_as_sbml
+from sbmlump.jobs import reduction as job
 from sbmlump.methods import reduce_options
 from sbmlump.simulators import simulated_file
 
@@ -28,7 +28,7 @@ def wrong_reduction(path, observe, factor):
 def test_a_proof_that_simulations_contradict_is_an_internal_error(tmp_path, factor, monkeypatch):
     path = saved(tmp_path, twin_chains())
     wrong = wrong_reduction(path, "C", factor)
-    monkeypatch.setattr(jobs, "reduce_by", lambda *_: wrong)
+    monkeypatch.setattr(job, "reduce_by", lambda *_: wrong)
     output = tmp_path / "reduced.xml"
     with pytest.raises(ContradictedError) as caught:
         run_reduction(path, ["C"], reduce_options("exact"), output)
@@ -109,6 +109,6 @@ def test_events_are_part_of_what_is_settled(tmp_path, monkeypatch):
     outcome = run_reduction(path, ["x"], options)
     assert outcome.report is not None
     assert outcome.report.max_relative_error < 1e-6
-    monkeypatch.setattr(jobs, "reduce_by", lambda *_: replace(right, system=replace(right.system, events=())))
+    monkeypatch.setattr(job, "reduce_by", lambda *_: replace(right, system=replace(right.system, events=())))
     with pytest.raises(ContradictedError):
         run_reduction(path, ["x"], options)

@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sbmlump.errors import Reason, SbmlumpError, UsageError, counted
+from sbmlump.formats.load import read_model
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.names import numbered_ids
-from sbmlump.model.properties import Kinetics
+from sbmlump.model.properties import Kinetics, kinetics_of_system
 from sbmlump.model.reduced import observable_ids
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.tables import frame_of, html_table
-from sbmlump.model.units import unit_of
+from sbmlump.model.units import time_unit_of, unit_of
 from sbmlump.outcome import reason_json
 from sbmlump.sbml.annotation import MODEL_QUALIFIERS, resources_of
 
@@ -33,6 +35,7 @@ __all__ = [
     "Inspection",
     "costs_of",
     "elements_of",
+    "inspect",
     "nothing_observed",
     "publications_of",
 ]
@@ -352,3 +355,76 @@ def _called(system: OdeSystem, id: str) -> str:
     reaction = next((one for one in system.reactions if one.id == id), None)
     name = quantity.name if quantity is not None else None if reaction is None else reaction.name
     return f"{id} ({name})" if name and name != id else id
+
+
+def inspect(
+    model: str | Path | OdeSystem,
+    *,
+    with_structure: bool = False,
+    original: str | Path | None = None,
+    with_costs: bool = True,
+    every_cost: bool = False,
+) -> Inspection:
+    """What is in a model.
+
+    Parameters
+    ----------
+    model : path or OdeSystem
+    with_structure : bool
+        Also find conservation laws, deficiency, balance and signs.
+    original : str or Path, optional
+        The file is a reduced model of this one: also say which properties it kept.
+    with_costs : bool
+        Also find the exact size that each observable needs, as far as that is quick.
+    every_cost : bool
+        Of all observables, however long it takes.
+
+    Raises
+    ------
+    SbmlumpError
+        If it is not a readable model, or not a reduced model of ``original``.
+    """
+    if isinstance(model, OdeSystem):
+        from sbmlump.sbml.read.load import ReadResult
+
+        path = model.origin.file or model.id
+        result = ReadResult.of_system(model, path)
+    else:
+        result, path = read_model(model), str(model)
+    system = result.system
+    found = Inspection(
+        result.id,
+        result.name,
+        path,
+        result.level,
+        result.version,
+        result.counts["states"] if system is None else system.size,
+        result.counts["parameters"] + result.counts["local_parameters"],
+        result.counts["reactions"],
+        result.counts["events"],
+        None,
+        (),
+        result.reasons,
+        result.remarks,
+    )
+    if system is None:
+        return found
+    observables, constants = elements_of(system, costs_of(system, every=every_cost) if with_costs else None)
+    found = replace(
+        found,
+        kinetics=kinetics_of_system(system),
+        observables=observables,
+        constants=constants,
+        time_unit=time_unit_of(system),
+        publications=publications_of(system),
+    )
+    if original is not None:
+        from sbmlump.proof.files import reduction_of_files
+        from sbmlump.structure.summary import kept_properties
+
+        found = replace(found, kept=kept_properties(reduction_of_files(original, path)))
+    if with_structure:
+        from sbmlump.structure import structure_of
+
+        found = replace(found, structure=structure_of(system))
+    return found
