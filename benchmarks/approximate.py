@@ -289,7 +289,7 @@ def write_docs(results: dict[str, Any]) -> None:
     DOCUMENT.write_text(text)
     import matplotlib
 
-    from sbmlump.report import curve_figure
+    from sbmlump.jobs import curve_figure
 
     for case in CASES:
         if case.name not in results:

@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sbmlump.cli.curve import draw
 from sbmlump.formats.load import load
-from sbmlump.methods import METHODS, OPTIONS, MethodRow, compare_methods, methods_with
+from sbmlump.jobs import MethodRow, method_rows, methods_figure
+from sbmlump.methods import METHODS, OPTIONS, methods_with
 from sbmlump.model import OdeSystem, parse_observables
 from sbmlump.options import declared
+from sbmlump.plot_style import svg_file
 
 HERE = Path(__file__).parent
 MEMORY = HERE / "images" / "methods.json"
@@ -163,7 +164,7 @@ def compared(path: Path, name: str, observable: str, until: float, why: str) -> 
     """Run the methods on one model and draw the picture."""
     system = load(path)
     observables = parse_observables(system, [observable])
-    rows = compare_methods(
+    rows = method_rows(
         system,
         observables,
         CHAINS,
@@ -173,7 +174,7 @@ def compared(path: Path, name: str, observable: str, until: float, why: str) -> 
         ensemble=4,
     )
     picture = HERE / "images" / f"methods-{name}.svg"
-    picture.write_bytes(draw(rows, system.size, f"{name}, {observable}"))
+    picture.write_bytes(svg_file(methods_figure(rows, system.size, f"{name}, {observable}"), "methods"))
     return {"title": system.name or system.id, "what": what(system, observable, until, why), "rows": listed(rows)}
 
 

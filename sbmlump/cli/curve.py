@@ -30,9 +30,9 @@ from sbmlump.options import Declared, Option, choice, declared
 from sbmlump.stopping import Stop, stoppable
 
 if TYPE_CHECKING:
-    from sbmlump.methods.comparison import MethodRow
+    from sbmlump.jobs import MethodRow
 
-__all__ = ["curve_command", "csv_of", "compare_methods_command", "draw"]
+__all__ = ["curve_command", "csv_of", "compare_methods_command"]
 
 
 _OPTIONS = declared(Approximate)
@@ -139,12 +139,10 @@ def csv_of(found: Curve) -> str:
 
 def _write(folder: Path, found: Curve) -> None:
     from sbmlump.plot_style import svg_file
-    from sbmlump.report.model_page import curve_figure
 
     make_folder(folder)
     write_atomically(folder / "curve.csv", csv_of(found).encode())
-    figure = curve_figure(found.result.points, found.exact_size, found.title)
-    write_atomically(folder / "curve.svg", svg_file(figure, "curve"))
+    write_atomically(folder / "curve.svg", svg_file(found.plot(), "curve"))
 
 
 # -- ``sbmlump compare-methods`` -------------------------------------------------------------------
@@ -190,8 +188,10 @@ def compare_methods_command(
     size = found.model.states or 0
     picture = None
     if output is not None:
+        from sbmlump.plot_style import svg_file
+
         picture = make_folder(output) / "methods.svg"
-        write_atomically(picture, draw(found.rows, size, found.title))
+        write_atomically(picture, svg_file(found.plot(), "methods"))
     code = LimitError.exit_code if found.reasons else 0
     if as_json:
         print_json({**found.as_json(), "picture": None if picture is None else str(picture)})
@@ -218,11 +218,3 @@ def _print_methods(rows: Sequence[MethodRow], size: int) -> None:
         error = "proved" if row.exact else "not known" if row.error is None else f"{row.error:.3g}"
         lost = f"all but {', '.join(row.lost)}" if row.lost else ("all" if row.kept else "nothing was reduced")
         say(f"{row.method:<{width}}  {states:>9}  {error:>11}  {row.seconds:>7.2f}  {lost}")
-
-
-def draw(rows: Sequence[MethodRow], size: int, title: str) -> bytes:
-    """Size against error as SVG."""
-    from sbmlump.plot_style import svg_file
-    from sbmlump.report.model_page import methods_figure
-
-    return svg_file(methods_figure(rows, size, title), "methods")

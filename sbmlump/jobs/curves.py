@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,19 +20,24 @@ from sbmlump.model.system import OdeSystem
 from sbmlump.model.tables import frame_of, html_table
 from sbmlump.options import OBSERVE
 from sbmlump.outcome import reason_json
+from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAPER, SERIES
 from sbmlump.stopping import stop_request
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from sbmlump.methods.approximate.run import CurveResult
+    from sbmlump.methods.approximate.run import CurvePoint, CurveResult
 
 __all__ = [
     "Curve",
+    "CURVE_DRAWING",
+    "CurveDrawing",
     "curve",
+    "curve_figure",
 ]
 
 
+_COLOURS: Final = {"balanced": ORANGE, "krylov": BLUE, "balanced, refined": GREEN}
 _OF_POINT: Final = ("size", "algorithm", "max_relative_error", "median_relative_error", "seconds")
 
 
@@ -78,9 +84,7 @@ class Curve:
 
     def plot(self) -> Figure:
         """Error against size, as a new matplotlib figure."""
-        pages = import_module("sbmlump.report.model_page")  # by name: pages know jobs
-        figure: Figure = pages.curve_figure(self.result.points, self.exact_size, self.title)
-        return figure
+        return curve_figure(self.result.points, self.exact_size, self.title)
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``curve --json`` prints."""
@@ -143,3 +147,68 @@ def curve(
     except SbmlumpError as error:
         reasons = (Reason("exact-size-unknown", f"the exact size is not known: {error}"),)
     return Curve(title, result, exact, reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class CurveDrawing:
+    """The range of errors that is drawn: below the floor they are what integrators leave, above the ceiling all that is
+    to be said is that a reduction is no good.
+    """
+
+    floor: float = 1e-8
+    ceiling: float = 10.0
+    proved: float = 1e-12  # where an exact reduction is put, which has no error
+    band: float = 0.15  # how dark the band between the errors of the starts is
+
+
+CURVE_DRAWING: Final = CurveDrawing()
+
+
+def curve_figure(
+    points: Sequence[CurvePoint], exact_size: int | None, title: str, drawing: CurveDrawing = CURVE_DRAWING
+) -> Figure:
+    """Worst error of each size, one line an algorithm, and a band down to the least of the unseen starts.
+
+    Sizes without a working reduction have no mark.
+
+    Parameters
+    ----------
+    points : sequence of CurvePoint
+    exact_size : int or None
+        States of the smallest exact reduction.
+    title : str
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = PAPER.figure(4.0)
+    axes = figure.add_subplot()
+    others = itertools.cycle(colour for colour in SERIES if colour not in _COLOURS.values())
+    for algorithm in dict.fromkeys(point.algorithm for point in points):
+        mine = [p for p in points if p.algorithm == algorithm and math.isfinite(p.max_relative_error)]
+        colour = _COLOURS.get(algorithm) or next(others)
+        worst = [min(max(p.max_relative_error, drawing.floor), drawing.ceiling) for p in mine]
+        axes.semilogy(
+            [p.size for p in mine], worst, color=colour, marker="o", markersize=4, linewidth=1.6, label=algorithm
+        )
+        least = [min(max(p.min_relative_error, drawing.floor), drawing.ceiling) for p in mine]
+        axes.fill_between([p.size for p in mine], least, worst, color=colour, alpha=drawing.band, linewidth=0)
+    if exact_size is not None:
+        axes.axvline(exact_size, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"exact: {exact_size}",
+            (exact_size, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4, -12),
+            textcoords="offset points",
+            ha="right",
+            fontsize=PAPER.text,
+            color=PAPER.ink,
+        )
+    axes.set_title(title, loc="left")
+    axes.set_xlabel("states of the reduced model")
+    axes.set_ylabel("relative error, worst and least of unseen starts")
+    PAPER.quiet(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if points:
+        PAPER.legend(axes)
+    return figure

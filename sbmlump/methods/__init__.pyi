@@ -36,9 +36,6 @@ from .approximate.validate import oscillation_errors as oscillation_errors
 from .approximate.validate import validate as validate
 from .approximate.write import WrittenSystem as WrittenSystem
 from .approximate.write import write_projection as write_projection
-from .comparison import MethodRow as MethodRow
-from .comparison import compare_methods as compare_methods
-from .comparison import differences as differences
 from .elimination.conservation import conservation as conservation
 from .elimination.quasi_equilibrium import fast_reactions as fast_reactions
 from .elimination.quasi_equilibrium import quasi_equilibrium as quasi_equilibrium

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
-import math
 import re
 import shlex
 from collections.abc import Container, Mapping, Sequence
@@ -24,14 +22,12 @@ from sbmlump.files import make_folder, refuse_output, write_atomically
 from sbmlump.formats.presentation import equations_of
 from sbmlump.jobs import page_files
 from sbmlump.linalg.rational import content
-from sbmlump.methods.approximate.run import CurvePoint
-from sbmlump.methods.comparison import MethodRow
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.reduced import Certificate, ErrorEstimate, LumpingMatrix, Meaning, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import one_line, signed_terms
 from sbmlump.outcome import Outcome
-from sbmlump.plot_style import BLUE, GREEN, GREY, ORANGE, PAGE, PAPER, SERIES
+from sbmlump.plot_style import BLUE, ORANGE, PAGE
 from sbmlump.report.network_picture import network_pictures
 from sbmlump.simulators.comparison import ErrorReport, draw_error, draw_trajectory
 from sbmlump.structure.meaning import meanings_of, what_vanished
@@ -51,8 +47,6 @@ __all__ = [
     "matrix_svg",
     "svg_of",
     "trajectory_svgs",
-    "curve_figure",
-    "methods_figure",
 ]
 
 
@@ -594,18 +588,6 @@ class MatrixDrawing:
 
 
 @dataclass(frozen=True, slots=True)
-class CurveDrawing:
-    """The range of errors that is drawn: below the floor they are what integrators leave, above the ceiling all that is
-    to be said is that a reduction is no good.
-    """
-
-    floor: float = 1e-8
-    ceiling: float = 10.0
-    proved: float = 1e-12  # where an exact reduction is put, which has no error
-    band: float = 0.15  # how dark the band between the errors of the starts is
-
-
-@dataclass(frozen=True, slots=True)
 class PanelDrawing:
     """Inches of a panel and of the plot of errors, at 72 dots: text keeps its size in the width of a phone."""
 
@@ -821,92 +803,3 @@ def _draw_image(axes: Axes, grid: NDArray[np.float64], shape: tuple[int, int]) -
     image[..., 3] = np.abs(grid)
     m, n = shape
     axes.imshow(image, aspect="auto", interpolation="nearest", extent=(-0.5, n - 0.5, m - 0.5, -0.5))
-
-
-# -- The picture of ``sbmlump curve`` --------------------------------------------------------------
-
-
-_COLOURS: Final = {"balanced": ORANGE, "krylov": BLUE, "balanced, refined": GREEN}
-
-
-def curve_figure(
-    points: Sequence[CurvePoint], exact_size: int | None, title: str, drawing: CurveDrawing = CurveDrawing()
-) -> Figure:
-    """Worst error of each size, one line an algorithm, and a band down to the least of the unseen starts.
-
-    Sizes without a working reduction have no mark.
-
-    Parameters
-    ----------
-    points : sequence of CurvePoint
-    exact_size : int or None
-        States of the smallest exact reduction.
-    title : str
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    figure = PAPER.figure(4.0)
-    axes = figure.add_subplot()
-    others = itertools.cycle(colour for colour in SERIES if colour not in _COLOURS.values())
-    for algorithm in dict.fromkeys(point.algorithm for point in points):
-        mine = [p for p in points if p.algorithm == algorithm and math.isfinite(p.max_relative_error)]
-        colour = _COLOURS.get(algorithm) or next(others)
-        worst = [min(max(p.max_relative_error, drawing.floor), drawing.ceiling) for p in mine]
-        axes.semilogy(
-            [p.size for p in mine], worst, color=colour, marker="o", markersize=4, linewidth=1.6, label=algorithm
-        )
-        least = [min(max(p.min_relative_error, drawing.floor), drawing.ceiling) for p in mine]
-        axes.fill_between([p.size for p in mine], least, worst, color=colour, alpha=drawing.band, linewidth=0)
-    if exact_size is not None:
-        axes.axvline(exact_size, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.annotate(
-            f"exact: {exact_size}",
-            (exact_size, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4, -12),
-            textcoords="offset points",
-            ha="right",
-            fontsize=PAPER.text,
-            color=PAPER.ink,
-        )
-    axes.set_title(title, loc="left")
-    axes.set_xlabel("states of the reduced model")
-    axes.set_ylabel("relative error, worst and least of unseen starts")
-    PAPER.quiet(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if points:
-        PAPER.legend(axes)
-    return figure
-
-
-def methods_figure(rows: Sequence[MethodRow], size: int, title: str, drawing: CurveDrawing = CurveDrawing()) -> Figure:
-    """Size against error, one mark for the methods that end in the same place; proved ones stand on the lower edge.
-
-    Parameters
-    ----------
-    rows : sequence of MethodRow
-    size : int
-        States of the original.
-    title : str
-    drawing : CurveDrawing
-    """
-    figure = PAPER.figure(4.2)
-    axes = figure.add_subplot()
-    places: dict[tuple[int, float, bool], list[str]] = {}
-    for row in rows:
-        if row.size is not None and (row.error is not None or row.exact):
-            error = drawing.proved if row.exact else max(row.error or 0.0, drawing.proved)
-            places.setdefault((row.size or 0, error, row.exact), []).append(row.method)
-    for number, ((states, error, exact), names) in enumerate(places.items()):
-        lines = [", ".join(names[k : k + 2]) for k in range(0, len(names), 2)]
-        label = ",\n".join(lines) + f": {states}"
-        axes.plot(states, error, "s" if exact else "o", color=SERIES[number % len(SERIES)], label=label)
-    axes.set_yscale("log")
-    axes.set_xlim(0, size * 1.05 + 0.5)
-    axes.set_xlabel(f"states (the original has {size})")
-    axes.set_ylabel("worst relative error (squares: proved exact)")
-    axes.set_title(title[:80], loc="left")
-    PAPER.quiet(axes)
-    if places:
-        PAPER.legend(axes, loc="best")
-    return figure

@@ -22,7 +22,7 @@ from sbmlump.dynamics import (
     time_span_of,
 )
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
-from sbmlump.methods import compare_methods, differences
+from sbmlump.jobs import method_rows, row_differences
 from sbmlump.methods.elimination import quasi_steady, timescales
 from sbmlump.model import AffineLumping, ErrorEstimate, OdeSystem, parse_observables
 from sbmlump.proof import reduction_of_files
@@ -87,11 +87,11 @@ def test_too_much_work_is_no_figure() -> None:
     system = drained()
     observables = parse_observables(system, ["C"])
     methods = ("qssa", "quasi-equilibrium")
-    rows = compare_methods(system, observables, methods, fast=("B", "r1", "r2"), until=10.0, ensemble=1)
+    rows = method_rows(system, observables, methods, fast=("B", "r1", "r2"), until=10.0, ensemble=1)
     first, second = (row.reduction for row in rows)
     assert first is not None
     assert second is not None
-    assert len(differences(rows, EnsembleSettings(until=10.0, ensemble=1))) == 1
+    assert len(row_differences(rows, EnsembleSettings(until=10.0, ensemble=1))) == 1
     with pytest.raises(WorkLimitError):
         difference(first, second, EnsembleSettings(until=10.0, ensemble=0), budget=Budget(1e-9))
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.cli.curve import compare_methods_command, draw
+from sbmlump.cli.curve import compare_methods_command
 from sbmlump.dynamics import EnsembleSettings, measure
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import (
@@ -24,15 +24,14 @@ from sbmlump.examples import (
     rational_example,
     sir_age_groups,
 )
+from sbmlump.jobs import method_rows, methods_figure, row_differences
 from sbmlump.methods import (
     METHODS,
     OPTIONS,
     NeuralClosure,
     NeuralTrainingSettings,
     chain_names,
-    compare_methods,
     composed,
-    differences,
     learn,
     learn_neural,
     load_neural,
@@ -42,6 +41,7 @@ from sbmlump.methods import (
 )
 from sbmlump.model import ErrorEstimate, Event, ExactProof, parse_observables, to_text
 from sbmlump.options import declared
+from sbmlump.plot_style import svg_file
 from sbmlump.sbml import load_sbml, write_reduction
 
 SHORT_RUN = {"until": 10.0, "ensemble": 1}
@@ -178,14 +178,14 @@ def test_without_pytorch_the_extra_is_named() -> None:
 def test_methods_side_by_side() -> None:
     system = michaelis_menten()
     chains = ("exact", "conservation", "qssa", "quasi-equilibrium")
-    rows = compare_methods(system, parse_observables(system, ["P"]), chains, fast=("ES",), **SHORT_RUN)
+    rows = method_rows(system, parse_observables(system, ["P"]), chains, fast=("ES",), **SHORT_RUN)
     table = {row.method: row for row in rows}
     assert [table[name].size for name in chains] == [4, 2, 2, None]
     assert table["conservation"].exact
     assert table["conservation"].error < 1e-5
     assert 1e-4 < table["qssa"].error < 0.1
     assert table["quasi-equilibrium"].reason.code == "unknown-fast"
-    assert b"<svg" in draw(rows, 4, "enzyme")
+    assert b"<svg" in svg_file(methods_figure(rows, 4, "enzyme"), "methods")
 
 
 def test_the_command_prints_a_table_and_an_object(data: Path, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_model_with_events_that_states_trigger_is_compared_by_proofs_only() ->
     for trigger, measured in ((graph.time(), True), (graph.symbol("B"), False)):
         event = Event(graph.call("gt", (trigger, graph.number(1))), (("A", graph.number(5)),), id="dose")
         dosed = replace(system, events=(event,))
-        rows = compare_methods(dosed, parse_observables(dosed, ["A", "C"]), ("conservation", "qssa"))
+        rows = method_rows(dosed, parse_observables(dosed, ["A", "C"]), ("conservation", "qssa"))
         assert rows[0].exact
         assert (rows[0].error is not None) == measured
         assert (rows[1].reason.code == "event-not-lumpable") == (not measured)
@@ -244,16 +244,16 @@ def test_fast_quantities_go_to_the_method_that_can_use_them() -> None:
     kept = parse_observables(system, ["C"])
     reaction = system.reactions[0].id
     options = {"fast": ("B", reaction), **SHORT_RUN}
-    rows = compare_methods(system, kept, ("qssa", "quasi-equilibrium"), **options)
+    rows = method_rows(system, kept, ("qssa", "quasi-equilibrium"), **options)
     assert [row.size for row in rows] == [2, 2]
-    apart = differences(rows, SHORT)
+    apart = row_differences(rows, SHORT)
     assert set(apart) == {("qssa", "quasi-equilibrium")}
     assert 0 < apart["qssa", "quasi-equilibrium"] < 1
-    assert differences(rows[:1], SHORT) == {}
+    assert row_differences(rows[:1], SHORT) == {}
     with pytest.raises(UsageError, match="neither a state nor a reaction"):
-        compare_methods(system, kept, ("qssa",), fast=("nothing",), **SHORT_RUN)
+        method_rows(system, kept, ("qssa",), fast=("nothing",), **SHORT_RUN)
     with pytest.raises(UsageError, match="there is no method"):
-        compare_methods(system, kept, ("qsssa",), **options)
+        method_rows(system, kept, ("qsssa",), **options)
 
 
 def test_a_learned_system_is_smaller_than_the_original() -> None:

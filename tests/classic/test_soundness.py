@@ -15,10 +15,10 @@ import sbmlump
 from sbmlump.dynamics import EnsembleSettings, field_of, integrate, measure
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, network_from_reactions
+from sbmlump.jobs import method_rows
 from sbmlump.linalg import solve
 from sbmlump.methods import (
     closure,
-    compare_methods,
     fast_reactions,
     learn,
     pruned,
@@ -324,7 +324,7 @@ def test_constants_of_the_original_keep_their_values_in_other_runs() -> None:
         rhs=(*system.rhs[:3], graph.sub(system.rhs[3], graph.mul((graph.symbol("q"), graph.symbol("D"))))),
         reactions=(),
     )
-    (row,) = compare_methods(made, parse_observables(made, ["D"]), ["conservation"], **SHORT_RUN)
+    (row,) = method_rows(made, parse_observables(made, ["D"]), ["conservation"], **SHORT_RUN)
     assert row.exact
     assert row.size == 3
     assert row.error is not None
@@ -349,7 +349,7 @@ def test_embeddings_are_measured_where_they_hold() -> None:
     system = network_from_reactions(
         [("A -> A + C", 3), ("A -> A + D", 3), ("C ->", 2), ("D ->", 2)], initial={"A": 1, "C": 1, "D": 1}
     )
-    (row,) = compare_methods(system, parse_observables(system, ["y=C+D"]), ["backward-equivalence"], **SHORT_RUN)
+    (row,) = method_rows(system, parse_observables(system, ["y=C+D"]), ["backward-equivalence"], **SHORT_RUN)
     assert row.exact
     assert row.error is not None
     assert row.error < 1e-6

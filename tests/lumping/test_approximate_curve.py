@@ -11,9 +11,9 @@ import pytest
 
 from sbmlump.cli import run
 from sbmlump.examples import multisite
+from sbmlump.jobs import curve_figure
 from sbmlump.methods import Approximate, CurvePoint, curve
 from sbmlump.model import parse_observables
-from sbmlump.report import curve_figure
 from sbmlump.sbml import write_system
 
 
