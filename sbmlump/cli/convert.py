@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +21,7 @@ from sbmlump.cli.options import (
     store_option,
 )
 from sbmlump.cli.output import DISPLAY, print_json, say
-from sbmlump.errors import counted, some_names
+from sbmlump.errors import as_shown, counted, some_names
 from sbmlump.jobs import Element, Inspection, convert_file, inspect
 from sbmlump.methods.registry import OPTIONS
 from sbmlump.outcome import reason_json
@@ -146,34 +149,81 @@ def _example(found: Inspection) -> str:
 def _print_table(elements: Sequence[Element], most: int, show_all: bool, *, annotated: bool) -> None:
     shown = elements if show_all else elements[:most]
     titles = ("id", "name", "kind", "compartment", "unit", "value", "exact")
+    cut, right = (1, 2, 3, 4), (5, 6)  # an id is copied, a number read: those are never cut
     rows = [
-        (
-            one.id,
-            one.name or "",
-            one.kind,
-            one.compartment or "",
-            one.unit or "",
-            "" if one.value is None else f"{one.value:.6g}",
-            "" if one.exact_size is None else str(one.exact_size),
+        tuple(
+            as_shown(cell, one_line=True)
+            for cell in (
+                one.id,
+                one.name or "",
+                one.kind,
+                one.compartment or "",
+                one.unit or "",
+                "" if one.value is None else f"{one.value:.6g}",
+                "" if one.exact_size is None else str(one.exact_size),
+            )
         )
         for one in shown
     ]
     used = [k for k in range(len(titles)) if any(row[k] for row in rows)]
-    widths = {k: min(DISPLAY.column, max(len(titles[k]), *(len(row[k]) for row in rows))) for k in used}
-    right = (5, 6)
+    widths = {k: max(len(titles[k]), *(len(row[k]) for row in rows)) for k in used}
+    wide = _width()
+    if wide is not None:
+        if sum(widths.values()) + 2 * len(used) > wide:  # what is the same everywhere goes first
+            used = [k for k in used if k not in (3, 4) or len({row[k] for row in rows if row[k]}) > 1]
+            widths = {k: widths[k] for k in used}
+        for columns in ((1, 3, 4), (2,)):  # kinds last: there are few, and each is known by its whole word
+            _narrow(widths, [k for k in columns if k in widths], wide - 2 * len(used))
 
     def line(cells: Sequence[str]) -> str:
-        parts = (cells[k].rjust(widths[k]) if k in right else cells[k].ljust(widths[k]) for k in used)
+        fitting = {k: cells[k] if k not in cut else _cut(cells[k], widths[k]) for k in used}
+        parts = (fitting[k].rjust(widths[k]) if k in right else fitting[k].ljust(widths[k]) for k in used)
         return "  " + "  ".join(parts).rstrip()
 
     say(line(titles))
     for one, row in zip(shown, rows, strict=True):
         say(line(row))
-        if annotated and one.annotation:
-            named = [address.rpartition("identifiers.org/")[2] for address in one.annotation]
-            say(f"      is {some_names(named, DISPLAY.members)}")
+        if annotated:
+            for text in _annotation_lines(one):
+                say(f"      {text if wide is None else _cut(text, wide - 6)}")
     if len(elements) > len(shown):
         say(f"  … and {len(elements) - len(shown)} more (--all lists them, a word after the model searches them)")
+
+
+def _width() -> int | None:
+    """Columns of the terminal; ``None`` where the text goes elsewhere, which gets all of it."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _narrow(widths: dict[int, int], cut: Sequence[int], room: int) -> None:
+    """Make the widest of some columns narrower until all of them take no more than ``room``."""
+    while cut and sum(widths.values()) > room:
+        widest = max(cut, key=lambda k: widths[k])
+        if widths[widest] <= DISPLAY.column:
+            return
+        widths[widest] -= 1
+
+
+def _cut(text: str, width: int) -> str:
+    """At most ``width`` characters, of a longer text its two ends: names of complexes differ at either."""
+    if len(text) <= width:
+        return text
+    tail = max(0, width - 1) // 2
+    return f"{text[: max(0, width - 1 - tail)]}…{text[len(text) - tail :]}"
+
+
+def _annotation_lines(one: Element) -> list[str]:
+    """What the annotation says, a line for each qualifier: ``is encoded by: UniProt P12345``."""
+    from sbmlump.structure import resource_name
+
+    def words(qualifier: str) -> str:
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", qualifier).lower()
+
+    return [
+        f"{as_shown(words(qualifier), one_line=True)}: {as_shown(some_names(named, DISPLAY.members), one_line=True)}"
+        for qualifier, uris in one.resources.items()
+        if (named := list(dict.fromkeys(map(resource_name, uris))))
+    ]
 
 
 def _print_kept(found: Inspection, original: str | Path | None) -> None:

@@ -62,7 +62,7 @@ class Display:
     observables, constants, lumps, members : int
         Lines of a list; members of a sum.
     column : int
-        Characters of a column of a table, longer cells stick out.
+        Characters down to which a column of a table is narrowed where the terminal is.
     denominator : int
         Fractions with a larger one are printed as decimals.
     patience : float
@@ -77,7 +77,7 @@ class Display:
     reasons_of_a_code: int = 8
     observables: int = 60
     constants: int = 20
-    column: int = 40
+    column: int = 8
     lumps: int = 20
     members: int = 6
     denominator: int = 1_000

@@ -50,6 +50,7 @@ from .exact.partition import reduce_backward as reduce_backward
 from .exact.partition import reduce_forward as reduce_forward
 from .exact.per_species import StateFailure as StateFailure
 from .exact.per_species import StateSize as StateSize
+from .exact.per_species import exact_sizes as exact_sizes
 from .exact.per_species import per_species_sizes as per_species_sizes
 from .exact.space import invariant_dimension as invariant_dimension
 from .exact.space import smallest_invariant_space as smallest_invariant_space

@@ -29,6 +29,7 @@ __all__ = [
     "derived_from",
     "lumping_annotation",
     "parts_annotation",
+    "qualified_resources",
     "read_lumping_annotation",
     "resources_of",
     "CARRIED",
@@ -674,21 +675,35 @@ def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list
 
     Nothing of one that is no well-formed XML.
     """
-    wanted = {f"{space} {name}" for name in qualifiers}
-    found: list[str] = []
-    inside = 0
+    wanted = set(qualifiers)
+    return list(dict.fromkeys(uri for name, uri in _statements(annotation, space) if name in wanted))
+
+
+def qualified_resources(annotation: str | None) -> dict[str, tuple[str, ...]]:
+    """URIs by qualifier of biology (``is``, ``hasPart``, ``isEncodedBy`` …), both in their order."""
+    found: dict[str, dict[str, None]] = {}
+    for name, uri in () if annotation is None else _statements(annotation, _BIOLOGY):
+        found.setdefault(name, {})[uri] = None
+    return {name: tuple(uris) for name, uris in found.items()}
+
+
+def _statements(annotation: str, space: str) -> list[tuple[str, str]]:
+    """Qualifiers of a namespace with the URIs below them, in the order of the annotation."""
+    found: list[tuple[str, str]] = []
+    inside: list[str] = []
     parser = expat.ParserCreate(namespace_separator=" ")
 
     def start(name: str, given: dict[str, str]) -> None:
-        nonlocal inside
-        inside += name in wanted
+        own, _, tag = name.rpartition(" ")
+        if own == space:
+            inside.append(tag)
         uri = given.get(f"{RDF} resource")
         if inside and uri is not None:
-            found.append(uri)
+            found.extend((qualifier, uri) for qualifier in inside)
 
     def end(name: str) -> None:
-        nonlocal inside
-        inside -= name in wanted
+        if name.rpartition(" ")[0] == space:
+            inside.pop()
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -696,7 +711,7 @@ def resources_of(annotation: str, space: str, qualifiers: Iterable[str]) -> list
         parser.Parse(annotation.encode(), True)
     except expat.ExpatError:
         return []
-    return list(dict.fromkeys(found))
+    return found
 
 
 def biological_resources(annotation: str) -> list[str]:

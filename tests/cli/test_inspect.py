@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -36,7 +42,8 @@ UNITS = """<?xml version="1.0"?>
  boundaryCondition="false" constant="false"><annotation>
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:b="http://biomodels.net/biology-qualifiers/">
  <rdf:Description rdf:about="#_A"><b:is><rdf:Bag><rdf:li rdf:resource="http://identifiers.org/uniprot/P12345"/>
- </rdf:Bag></b:is></rdf:Description></rdf:RDF></annotation></species>
+ </rdf:Bag></b:is><b:hasPart><rdf:Bag><rdf:li rdf:resource="urn:miriam:obo.go:GO%3A0005886"/></rdf:Bag></b:hasPart>
+ </rdf:Description></rdf:RDF></annotation></species>
 <species id="B" compartment="c" initialAmount="0" hasOnlySubstanceUnits="true" boundaryCondition="false"
  constant="false"/>
 </listOfSpecies>
@@ -73,12 +80,54 @@ def test_names_units_values_and_papers(call, model):
 
 
 @pytest.mark.parametrize(
-    ("words", "left"), [(["KINASE"], ["A"]), (["p12345"], ["A"]), (["cell", "species"], ["A", "B"])]
+    ("words", "left"),
+    [(["KINASE"], ["A"]), (["p12345"], ["A"]), (["go:0005886"], ["A"]), (["cell", "species"], ["A", "B"])],
 )
 def test_it_is_searchable(call, model, words, left):
     found = json.loads(call("inspect", model, *words, "--json")[1])
     assert [one["id"] for one in found["observables"]] == left
     assert call("inspect", model, "nonsense")[1].count("Nothing in it has 'nonsense'") == 1
+
+
+def test_an_annotation_is_told_with_its_qualifier(call, model):
+    told = call("inspect", model, "kinase")[1].splitlines()
+    place = next(k for k, line in enumerate(told) if line.split()[:1] == ["A"])
+    assert told[place + 1 : place + 3] == ["      is: UniProt P12345", "      has part: GO 0005886"]
+    found = json.loads(call("inspect", model, "--json")[1])["observables"][0]
+    assert found["resources"] == {
+        "is": ["http://identifiers.org/uniprot/P12345"],
+        "hasPart": ["urn:miriam:obo.go:GO%3A0005886"],
+    }
+
+
+def test_a_table_fits_the_terminal(model, tmp_path):
+    """On 80 columns, both ends of a long name are seen; elsewhere all of it."""
+    name = "phosphorylated receptor, dimer, with adaptor and exchange factor, bound to the first of three kinases"
+    model.write_text(UNITS.replace("Kinase one", name).replace("the cell", "cytosol"))
+    command = [sys.executable, "-m", "sbmlump", "inspect", str(model)]
+    assert name in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        told = b""
+        while piece := _read(ours):
+            told += piece
+    os.close(ours)
+    assert process.returncode == 0
+    rows = [line for line in told.decode().splitlines() if line.startswith("  ")]
+    assert max(map(len, rows)) <= 80
+    (row,) = (line for line in rows if line.split()[0] == "A")
+    assert "A   phosph" in row
+    assert "kinases  " in row
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # the other end was closed
+        return b""
 
 
 def test_constants_are_what_keep_parameters_takes(call, model):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lumping_cases import make
 
-from sbmlump.methods import StateFailure, StateSize, lump_exactly, per_species_sizes
+from sbmlump.methods import StateFailure, StateSize, exact_sizes, lump_exactly, per_species_sizes
 from sbmlump.model import Observable
 
 
 def compare(system):
     found = {size.state: size for size in per_species_sizes(system)}
     assert set(found) == set(system.states)
+    assert exact_sizes(system) == {name: one.size for name, one in found.items()}
     for name in system.states:
         observable = Observable(name, system.graph.symbol(name), name)
         matrix = lump_exactly(system, (observable,)).matrix
@@ -53,9 +56,19 @@ def test_some_states_only():
     assert [(size.state, size.size) for size in found] == [("C", 3)]
 
 
+def test_a_long_chain_with_cycles():
+    """Components of every kind: what reaches what is found without recursion."""
+    names = [f"s{k}" for k in range(150)]
+    rates = {name: f"{before}*{before} - {name}" for before, name in pairwise(names)}
+    rates = {"s0": "s3 - s0", **rates}  # s0 to s3 are one cycle
+    found = exact_sizes(make(rates))
+    assert [found[name] for name in names] == [4, 4, 4, 4, *range(5, 151)]
+
+
 def test_undefined_right_hand_side_fails_only_where_it_matters():
     system = make({"A": "-A", "B": "A/(C - C)", "C": "1"})
     found = {size.state: size for size in per_species_sizes(system)}
+    assert exact_sizes(system) == {"A": 1, "C": 1}
     assert found["A"].size == 1
     assert isinstance(found["B"], StateFailure)
     assert found["B"].error.reasons[0].code == "undefined-right-hand-side"

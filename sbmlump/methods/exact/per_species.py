@@ -29,13 +29,13 @@ from sbmlump.linalg.basis import choose_basis, components
 from sbmlump.linalg.finite_field import RowSpace, rows_from_residues, single_threaded
 from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
 from sbmlump.methods.exact.space import ClosureProblem
-from sbmlump.model.domains import BadPrimeError, PrimeField, below
+from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.program import Program, Tape, branched_nodes, row_colours, where_defined
 from sbmlump.model.reduced import LumpingMatrix, Observable
-from sbmlump.model.sparse import SETTINGS, SparseMatrix
+from sbmlump.model.sparse import SparseMatrix
 from sbmlump.model.system import OdeSystem
 
-__all__ = ["PerSpeciesSettings", "StateFailure", "StateSize", "per_species_sizes", "SampledJacobians"]
+__all__ = ["PerSpeciesSettings", "StateFailure", "StateSize", "exact_sizes", "per_species_sizes", "SampledJacobians"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ class PerSpeciesSettings:
         rows · columns² of a component whose signs are looked for by linear programs.
     most_components : int
         Remembered at a time.
+    most_states_in_sets : int
+        Up to which what every state reaches is found at once and remembered, in 32 MB.
     """
 
     prime_bits: int = 23
@@ -75,6 +77,7 @@ class PerSpeciesSettings:
     most_primes: tuple[tuple[int, int], ...] = ((60, 12), (200, 4), (1 << 62, 2))
     basis_work: int = 60_000
     most_components: int = 1_000
+    most_states_in_sets: int = 1 << 14
 
 
 Row = Mapping[int, Fraction]
@@ -243,6 +246,43 @@ def per_species_sizes(
     UnsupportedModelError
         If no lumping of the system can be found whatever is observed (``missing-value``, ``event-not-lumpable``).
     """
+    signs = _Signs(amount_scale(system), settings)
+    for name, found in _spaces_of(system, states, seed, settings):
+        if found is None:
+            yield _by_whole_reduction(system, name, seed)
+        else:
+            with single_threaded():
+                yield found.describe(name, system.state_index[name], signs)
+
+
+def exact_sizes(
+    system: OdeSystem,
+    states: Sequence[str] | None = None,
+    seed: int = 0,
+    settings: PerSpeciesSettings = PerSpeciesSettings(),
+) -> dict[str, int]:
+    """Only the sizes that :func:`per_species_sizes` finds: no row is made explicit, states that fail are left out.
+
+    Raises
+    ------
+    UnsupportedModelError
+        As :func:`per_species_sizes`.
+    """
+    sizes: dict[str, int] = {}
+    for name, found in _spaces_of(system, states, seed, settings):
+        if found is not None:
+            sizes[name] = found.size(system.state_index[name])
+            continue
+        whole = _by_whole_reduction(system, name, seed)
+        if isinstance(whole, StateSize):
+            sizes[name] = whole.size
+    return sizes
+
+
+def _spaces_of(
+    system: OdeSystem, states: Sequence[str] | None, seed: int, settings: PerSpeciesSettings
+) -> Iterator[tuple[str, _Spaces | None]]:
+    """States with where their spaces are found; ``None``: by a whole reduction of its own."""
     wanted = tuple(system.states if states is None else states)
     problem = closure_problem(system, (), frozenset())
     try:
@@ -250,15 +290,13 @@ def per_species_sizes(
             spaces = _Spaces(problem, seed, settings)
             others = [_Spaces(other, seed + 1, settings) for other in _other_problems(problem)]
     except UnsupportedModelError:  # undefined somewhere, which need not be where a state depends on
-        yield from (_by_whole_reduction(system, name, seed) for name in wanted)
+        yield from ((name, None) for name in wanted)
         return
-    signs = _Signs(amount_scale(system), settings)
     for i in spaces.order([system.state_index[name] for name in dict.fromkeys(wanted)]):
-        name = system.states[i]
         with single_threaded():
             size = spaces.size(i)
             agreed = all(other.size(i) == size for other in others)
-            yield spaces.describe(name, i, signs) if agreed else _by_whole_reduction(system, name, seed)
+        yield system.states[i], spaces if agreed else None
 
 
 def _other_problems(problem: ClosureProblem) -> Iterator[ClosureProblem]:
@@ -342,16 +380,16 @@ class _OnePrime:
         self._of_state: dict[int, _Space] = {}
         spans = [self._span_of(self._roots_of(i)) for i in range(n)]
         self._wide = [wide for _, wide in spans]
-        steps = [units for units, _ in spans]
+        self._steps = steps = [units for units, _ in spans]
         seeds = [self._span_of([k]) for k in range(self._seeds)]
         self._seed_rows = [row for _, wide in seeds for row in wide]
-        self._unit_reach = _Reach(n, steps, [j for units, _ in seeds for j in units])
+        self._unit_reach = _Reach(n, steps, [j for units, _ in seeds for j in units], settings)
         pointer, flat = self._samples.indptr, self._samples.indices
         edges = [
             np.unique(np.concatenate([flat[pointer[r] : pointer[r + 1]] for r in self._roots_of(i)])).tolist()
             for i in range(n)
         ]
-        self._reach = _Reach(n, edges, np.unique(flat[: pointer[self._seeds]]).tolist())
+        self._reach = _Reach(n, edges, np.unique(flat[: pointer[self._seeds]]).tolist(), settings)
 
     def _roots_of(self, i: int) -> list[int]:
         return [self._seeds + m * self._n + i for m in range(self._maps)]
@@ -378,9 +416,29 @@ class _OnePrime:
         units = self._unit_reach.of(i)
         key = units.tobytes()
         if key not in self._spaces:
-            self._spaces[key] = self._close(units, self._reach.of(i))
+            joined = self._joined(i, units)
+            self._spaces[key] = self._close(units, self._reach.of(i)) if joined is None else joined
         self._of_state[i] = self._spaces[key]
         return self._spaces[key]
+
+    def fills(self, i: int) -> bool:
+        """Whether the space of state ``i`` is all that it depends on: it cannot be larger over Q."""
+        return self.space(i).size == int(self._reach.of(i).sum())
+
+    def _joined(self, i: int, units: Mask) -> _Space | None:
+        """The space of a state whose rate depends on single states, all with known spaces that it is in none of:
+        itself and the sum of those, which needs no search.
+        """
+        below = [j for j in self._steps[i] if j != i]
+        if self._wide[i] or not below or any(j not in self._of_state or self._of_state[j].units[i] for j in below):
+            return None
+        largest_first = sorted({id(one): one for one in map(self._of_state.get, below) if one}.values(), key=_by_size)
+        columns = np.flatnonzero(self._reach.of(i) & ~units)
+        space = self._adopted(largest_first[0], units, columns)
+        for one in largest_first[1:]:
+            space.extend(self._all_rows(one)[:, columns])
+        rows, pivots = space.sorted_rows()
+        return _Space(units, columns, rows.astype(np.int32), pivots)
 
     def order(self, states: Sequence[int]) -> list[int]:
         """States with few dependencies first (spaces that hold others are made from them), space by space."""
@@ -393,22 +451,30 @@ class _OnePrime:
 
     def _start(self, units: Mask, columns: NDArray[np.int64]) -> RowSpace:
         """Rows that are known to be in the space of ``units``, over ``columns``."""
-        space = RowSpace(len(columns), self.prime)
         if not len(columns):
-            return space
+            return RowSpace(0, self.prime)
         inside = np.flatnonzero(units).tolist()
         held = [self._of_state[j] for j in inside if j in self._of_state]
-        if held:
-            largest = max(held, key=lambda space: space.size)
-            wide = np.zeros((len(largest.rows), self._n), dtype=np.int64)
-            wide[:, largest.columns] = largest.rows
-            # rows whose pivot is still a column stay reduced when other columns are dropped
-            pivots = largest.columns[largest.pivots]
-            retained = ~units[pivots]
-            space.adopt(wide[np.ix_(retained, columns)], np.searchsorted(columns, pivots[retained]))
-            space.extend(wide[np.ix_(~retained, columns)])
+        space = self._adopted(min(held, key=_by_size), units, columns) if held else RowSpace(len(columns), self.prime)
         own = [row for j in inside for row in self._wide[j]] + self._seed_rows
         space.extend(_dense(own, self._n)[:, columns])
+        return space
+
+    def _all_rows(self, space: _Space) -> Residues:
+        """Rows of a space beside its units, over all states."""
+        wide = np.zeros((len(space.rows), self._n), dtype=np.int64)
+        wide[:, space.columns] = space.rows
+        return wide
+
+    def _adopted(self, held: _Space, units: Mask, columns: NDArray[np.int64]) -> RowSpace:
+        """The rows of a space over ``columns``, what is in ``units`` left out."""
+        space = RowSpace(len(columns), self.prime)
+        wide = self._all_rows(held)
+        # rows whose pivot is still a column stay reduced when other columns are dropped
+        pivots = held.columns[held.pivots]
+        retained = ~units[pivots]
+        space.adopt(wide[np.ix_(retained, columns)], np.searchsorted(columns, pivots[retained]))
+        space.extend(wide[np.ix_(~retained, columns)])
         return space
 
     def _close(self, units: Mask, reach: Mask) -> _Space:
@@ -435,6 +501,10 @@ class _OnePrime:
         return rows
 
 
+def _by_size(space: _Space) -> int:
+    return -space.size
+
+
 def _dense(rows: Sequence[tuple[NDArray[np.int64], Residues]], n: int) -> Residues:
     out = np.zeros((len(rows), n), dtype=np.int64)
     for k, (columns, row) in enumerate(rows):
@@ -445,30 +515,70 @@ def _dense(rows: Sequence[tuple[NDArray[np.int64], Residues]], n: int) -> Residu
 class _Reach:
     """What each state reaches along given steps, together with what the seeds reach; itself included."""
 
-    def __init__(self, n: int, steps: Sequence[Sequence[int]], seeds: Sequence[int]) -> None:
-        counts = [len(targets) for targets in steps]
-        flat = [j for targets in steps for j in targets]
-        # a further node stands for the seeds, of which there need be none
-        rows = np.concatenate([np.repeat(np.arange(n), counts), np.full(len(seeds), n)])
-        columns = np.array([*flat, *seeds], dtype=np.int64)
-        ones = np.ones(len(rows), dtype=np.int8)
-        self._graph = SparseMatrix.of(ones, rows, columns, (n + 1, n + 1))
+    def __init__(
+        self, n: int, steps: Sequence[Sequence[int]], seeds: Sequence[int], settings: PerSpeciesSettings
+    ) -> None:
         self._n = n
+        everything = [*steps, seeds]  # a further node stands for the seeds, of which there need be none
+        self._sets = _reached(everything) if n <= settings.most_states_in_sets else None
+        if self._sets is None:
+            counts = [len(targets) for targets in everything]
+            rows, columns = np.repeat(np.arange(n + 1), counts), np.array([j for one in everything for j in one], int)
+            self._graph = SparseMatrix.of(np.ones(len(rows), dtype=np.int8), rows, columns, (n + 1, n + 1))
         self._from_seeds = self._follow(n)
 
     def _follow(self, i: int) -> Mask:
-        mask = np.zeros(self._n + 1, dtype=np.bool_)
-        if self._n**2 > SETTINGS.most_work:  # a graph of that depth is followed from each of its nodes
-            from scipy.sparse.csgraph import breadth_first_order
+        if self._sets is not None:
+            packed = np.frombuffer(self._sets[i].to_bytes(self._n // 8 + 1, "little"), dtype=np.uint8)
+            return np.unpackbits(packed, bitorder="little")[: self._n].view(np.bool_)
+        from scipy.sparse.csgraph import breadth_first_order
 
-            mask[breadth_first_order(self._graph.scipy(), i, directed=True, return_predecessors=False)] = True
-        else:
-            mask[below(np.array([i]), self._graph.indptr, self._graph.indices, np.zeros_like(mask))] = True
+        mask = np.zeros(self._n + 1, dtype=np.bool_)
+        mask[breadth_first_order(self._graph.scipy(), i, directed=True, return_predecessors=False)] = True
         return mask[: self._n]
 
     def of(self, i: int) -> Mask:
         """Boolean (n,)."""
         return self._follow(i) | self._from_seeds
+
+
+def _reached(steps: Sequence[Sequence[int]]) -> list[int]:
+    """What each node reaches, itself included, as the bits of a number: component by component (Tarjan 1972)."""
+    order, low, sets = [-1] * len(steps), [0] * len(steps), [0] * len(steps)
+    stack: list[int] = []
+    count = 0
+    for root in range(len(steps)):
+        path = [] if order[root] >= 0 else [(root, iter(steps[root]))]
+        while path:
+            node, targets = path[-1]
+            if order[node] < 0:
+                order[node] = low[node] = count
+                count += 1
+                stack.append(node)
+            fresh = None
+            for target in targets:
+                if order[target] < 0:
+                    fresh = target
+                    break
+                if not sets[target]:  # its component is still open
+                    low[node] = min(low[node], order[target])
+            if fresh is not None:
+                path.append((fresh, iter(steps[fresh])))
+                continue
+            path.pop()
+            if path:
+                low[path[-1][0]] = min(low[path[-1][0]], low[node])
+            if low[node] == order[node]:
+                members = stack[stack.index(node) :] if stack[-1] != node else [node]
+                del stack[-len(members) :]
+                bits = 0
+                for member in members:
+                    bits |= 1 << member
+                    for target in steps[member]:
+                        bits |= sets[target]
+                for member in members:
+                    sets[member] = bits
+    return sets
 
 
 class _Spaces:
@@ -497,10 +607,8 @@ class _Spaces:
         return self._prime(0).order(states)
 
     def size(self, i: int) -> int:
-        return self._best(i, 2)[0].size if self._reducible(i) else self._problem.n_states
-
-    def _reducible(self, i: int) -> bool:
-        return self._prime(0).space(i).size < self._problem.n_states
+        first = self._prime(0)
+        return first.space(i).size if first.fills(i) else self._best(i, 2)[0].size
 
     def _best(self, i: int, count: int) -> list[_Space]:
         """Spaces over the first ``count`` primes that agree with the best of them, with their primes in order."""
