@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sbmlump.errors import Reason, SbmlumpError, UsageError
+from sbmlump.errors import Reason, SbmlumpError, UsageError, counted
 from sbmlump.files import is_text_of_model, refuse_output, with_mark, write_atomically
 from sbmlump.formats.load import read_model
 from sbmlump.jobs.checking import SIMULATION, ContradictedError, simulate_reduction
@@ -201,6 +201,8 @@ def run_reduction(
     if not reduction.reducible and options.method != "none":
         progress("looking for what would reduce it")
         remarks.append(_what_to_try(reduction, options))
+    elif not shortfall and stop_request() is None:
+        remarks += _what_is_left(reduction, options)
     spent = [end - begin for begin, end in itertools.pairwise(times)]
     return Outcome(
         "target-not-reached" if shortfall else "reduced" if reduction.reducible else "not-reducible",
@@ -365,15 +367,19 @@ def _with_neural(
 
 @dataclass(frozen=True, slots=True)
 class AdviceSettings:
-    """What is tried by itself where a method found nothing to reduce.
+    """What is tried by itself where a method found nothing to reduce, or left conserved totals.
 
     Attributes
     ----------
     most_states : int
         Of a model that is tried: conserved totals of 500 states are found, and proved, in three seconds.
+    most_states_left : int
+        Of a reduced model that is tried: of 20 published models up to this size none took more than 0.22 s, one with
+        164 states took four. It is asked about its conserved totals first, which takes a tenth of that.
     """
 
     most_states: int = 500
+    most_states_left: int = 100
 
 
 def _what_to_try(
@@ -393,7 +399,8 @@ def _what_to_try(
         if isinstance(method, ExactMethod) and method.keep_parameters != "none":
             message += ", or use the values of the parameters (--keep-parameters none)"
     elif message == ForwardEquivalence.nothing_found and small:
-        found = _tried(reduction, options, "exact")
+        requests = [_request(one) for one in reduction.observables]
+        found = _tried(reduction.original, requests, options, "exact")
         if found is not None and found.reducible:
             message += f"; with other combinations of them {found.system.size} states do (--method exact)"
         else:
@@ -401,26 +408,51 @@ def _what_to_try(
     return Reason("not-reducible", message)
 
 
+def _what_is_left(
+    reduction: ReducedSystem, options: ReduceOptions, settings: AdviceSettings = AdviceSettings()
+) -> list[Reason]:
+    """By how much conserved totals that are taken as constants would reduce what an exact reduction left."""
+    size = reduction.system.size
+    exact = len(options.chain) == 1 and options.chain[0].nothing_found == Exact.nothing_found
+    if not exact or not 0 < size <= settings.most_states_left:
+        return []
+    from sbmlump.structure import linear_integrals
+
+    if not linear_integrals(reduction.system):
+        return []
+    found = _tried(reduction.system, [one.id for one in reduction.observables], options, "conservation")
+    if found is None or not found.reducible:
+        return []
+    message = (
+        f"with the conserved totals as constants {found.system.size} of the {counted(size, 'state')} that are left "
+        f"{'does' if found.system.size == 1 else 'do'}: --on-class"
+    )
+    return [Reason("conserved-totals", message)]
+
+
 def _with_totals(reduction: ReducedSystem, options: ReduceOptions) -> str | None:
     """By how much conserved totals that are taken as constants would reduce a model of which every state is needed."""
     size = reduction.original.size
-    alone = _tried(reduction, options, "conservation")
+    requests = [_request(one) for one in reduction.observables]
+    alone = _tried(reduction.original, requests, options, "conservation")
     if alone is None or not alone.reducible:
         return None
-    both = _tried(reduction, options, "conservation+exact")
+    both = _tried(reduction.original, requests, options, "conservation+exact")
     command, left = "--on-class", alone.system.size
     if both is not None and both.system.size < left:
         command, left = "--method conservation+exact", both.system.size
     return f"with the conserved totals as constants {left} of the {size} states do: {command}"
 
 
-def _tried(reduction: ReducedSystem, options: ReduceOptions, method: str) -> ReducedSystem | None:
-    """The same request by another method; ``None`` where that cannot do it."""
+def _tried(
+    system: OdeSystem, observables: Sequence[str], options: ReduceOptions, method: str
+) -> ReducedSystem | None:
+    """A system reduced by another method; ``None`` where that cannot do it."""
     first = options.chain[0]
     keep = first.keep_parameters if isinstance(first, ExactMethod) else "none"
     other = reduce_options(method, keep_parameters=keep, seed=options.seed)
     try:
-        return reduce_by(reduction.original, [_request(one) for one in reduction.observables], other)
+        return reduce_by(system, observables, other)
     except SbmlumpError:  # the answer that was asked for is there; this one would have been more
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -83,6 +84,17 @@ def test_every_state_is_needed_only_where_that_is_true(call, model):
         "reduce", model, "--observe", "S", "--observe", "ES", "--observe", "E", "--observe", "P", "--on-class"
     )
     assert "4 states reduced to 2" in told
+
+
+def test_conserved_totals_of_what_is_left_are_told(call, data):
+    """After a reduction, too, and by how much: the size that the command then gives."""
+    request = ["reduce", data / "multisite_2.xml", "--observe", "kinase", "--no-check", "--json"]
+    found = json.loads(call(*request)[1])
+    (told,) = (one["message"] for one in found["reasons"] if one["code"] == "conserved-totals")
+    left = json.loads(call(*request, "--on-class")[1])
+    assert f"constants {left['reduced_size']} of the {found['reduced_size']} states that are left do: --on-class" in told
+    assert left["reduced_size"] < found["reduced_size"]
+    assert [one["code"] for one in left["reasons"]].count("conserved-totals") == 0
 
 
 def test_without_conserved_totals_every_state_is_needed(call, data):
