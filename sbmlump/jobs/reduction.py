@@ -444,9 +444,7 @@ def _with_totals(reduction: ReducedSystem, options: ReduceOptions) -> str | None
     return f"with the conserved totals as constants {left} of the {size} states do: {command}"
 
 
-def _tried(
-    system: OdeSystem, observables: Sequence[str], options: ReduceOptions, method: str
-) -> ReducedSystem | None:
+def _tried(system: OdeSystem, observables: Sequence[str], options: ReduceOptions, method: str) -> ReducedSystem | None:
     """A system reduced by another method; ``None`` where that cannot do it."""
     first = options.chain[0]
     keep = first.keep_parameters if isinstance(first, ExactMethod) else "none"

@@ -92,7 +92,9 @@ def test_conserved_totals_of_what_is_left_are_told(call, data):
     found = json.loads(call(*request)[1])
     (told,) = (one["message"] for one in found["reasons"] if one["code"] == "conserved-totals")
     left = json.loads(call(*request, "--on-class")[1])
-    assert f"constants {left['reduced_size']} of the {found['reduced_size']} states that are left do: --on-class" in told
+    assert (
+        f"constants {left['reduced_size']} of the {found['reduced_size']} states that are left do: --on-class" in told
+    )
     assert left["reduced_size"] < found["reduced_size"]
     assert [one["code"] for one in left["reasons"]].count("conserved-totals") == 0
 
