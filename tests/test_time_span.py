@@ -60,6 +60,21 @@ def test_the_slower_phase_counts_if_it_is_seen_to_come() -> None:
     assert until(lambda t: np.exp(-t) + (t > 1e4), first_scale=1e-2) == 20.0
 
 
+def test_fast_equilibria_are_no_rest_within_the_unit_of_time() -> None:
+    # what follows the plateau is below the noise for four decades
+    assert until(lambda t: 2 - np.exp(-t / 1e-11) - 0.5 * (1 - np.exp(-t / 0.1)), first_scale=1e-12) in (1.0, 2.0)
+    # where nothing follows, the fast motion is what there is
+    assert until(lambda t: np.exp(-t / 1e-11), first_scale=1e-12) in (1e-10, 2e-10)
+    # nothing is known of later times where the integration fails
+    assert until(lambda t: np.exp(-t / 1e-11), first_scale=1e-12, ends=1e-8) in (1e-10, 2e-10)
+
+
+def test_what_never_settles_is_shown_for_a_million_units() -> None:
+    found = span(lambda t: np.log1p(t) ** 2, first_scale=1e-3, magnitude=1e6)
+    assert found.until == 1e6
+    assert "no time scale" in found.reason
+
+
 def test_noise_is_no_motion() -> None:
     generator = np.random.default_rng(0)
     found = span(lambda t: 5 + 1e-7 * generator.standard_normal(len(t)))

@@ -8,6 +8,7 @@ from .finite_field import SparseResidues as SparseResidues
 from .finite_field import combined_residues as combined_residues
 from .finite_field import matmul_mod as matmul_mod
 from .finite_field import rational_from_residue as rational_from_residue
+from .finite_field import single_threaded as single_threaded
 from .groebner import BasisLimits as BasisLimits
 from .groebner import groebner_basis as groebner_basis
 from .least_squares import DampingSettings as DampingSettings

@@ -37,7 +37,14 @@ from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelErr
 from sbmlump.methods.approximate.learning_runs import LearningRuns, conserved_totals, learning_runs
 from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.approximate.search import SEARCH, Ranked, Search, constants_of, measured_errors
-from sbmlump.methods.approximate.subspaces import Affine, Decomposition, Offset, Snapshots, usable_columns
+from sbmlump.methods.approximate.subspaces import (
+    Affine,
+    Decomposition,
+    Offset,
+    Snapshots,
+    decompositions,
+    usable_columns,
+)
 from sbmlump.methods.approximate.validate import VALIDATION, accepted
 from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
 from sbmlump.methods.method import Progress
@@ -448,7 +455,7 @@ class _EachSearch(Search):
         constants = np.repeat(self.constants, few.shape[1], axis=0).T
         self.snapshots = Snapshots(states, constants, columns, c, self.totals, training.scale)
         offsets = [one for one in group.settings.offsets if one != "totals" or len(self.totals)]
-        return [Decomposition(self.snapshots, offset, columns, "plain") for offset in offsets]
+        return decompositions(self.snapshots, offsets, {"plain": columns})
 
     def candidates(self, size: int) -> list[Affine]:
         """Every candidate with ``size`` states."""

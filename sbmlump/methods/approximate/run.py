@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample
 from sbmlump.dynamics.vector_field import Budget, StopRequestedError
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.linalg import single_threaded
 from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
 from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
 from sbmlump.methods.approximate.options import NON_NEGATIVE, ApproximateOptions, UnreachableError, check_options
@@ -632,7 +633,9 @@ def reduce_approximately(
         ``missing-value``: the model cannot be simulated.
     """
     try:
-        return Job(system, observables, options, progress, settings).run()
+        # tables of a few dozen rows: threads that wait for each other cost more than they save
+        with single_threaded():
+            return Job(system, observables, options, progress, settings).run()
     except NotIntegratedError as error:
         if error.nominal and options.until is not None:
             raise
@@ -722,6 +725,18 @@ def curve(
     ------
     As :meth:`~sbmlump.methods.registry.Approximate.reduce`.
     """
+    with single_threaded():
+        return _curve(system, observables, options, algorithms, progress, clock)
+
+
+def _curve(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    options: ApproximateOptions,
+    algorithms: Sequence[str],
+    progress: Progress,
+    clock: Clock,
+) -> CurveResult:
     points: list[CurvePoint] = []
     runs: LearningRuns | None = None
     for algorithm in algorithms:

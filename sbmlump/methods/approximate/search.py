@@ -23,7 +23,15 @@ from sbmlump.dynamics.vector_field import (
     at_time_zero,
 )
 from sbmlump.methods.approximate.quadratic import QuadraticLift, product_slopes
-from sbmlump.methods.approximate.subspaces import BALANCING, Affine, Decomposition, Offset, Snapshots, usable_columns
+from sbmlump.methods.approximate.subspaces import (
+    BALANCING,
+    Affine,
+    Decomposition,
+    Offset,
+    Snapshots,
+    decompositions,
+    usable_columns,
+)
 from sbmlump.model.evaluate import Evaluator
 
 if TYPE_CHECKING:
@@ -567,18 +575,10 @@ class Search:
         self.snapshots = Snapshots(states, constants, columns, c, self.totals, training.scale)
         norms = np.linalg.norm(columns * training.scale[:, None], axis=0)
         even = columns / np.maximum(norms, 1e-3 * norms.max(initial=1e-300))
-        weightings: list[tuple[str, Array]] = [("plain", columns), ("even", even)]
         if n > MAX_DENSE:
-            return [Decomposition(self.snapshots, "totals" if len(self.totals) else "constant", columns, "plain")]
+            return decompositions(self.snapshots, ["totals" if len(self.totals) else "constant"], {"plain": columns})
         offsets: list[Offset] = ["totals", "fixed-totals", "none"] if len(self.totals) else ["constant", "none"]
-        made = []
-        for offset in offsets:
-            for name, g in weightings:
-                try:
-                    made.append(Decomposition(self.snapshots, offset, g, name))
-                except np.linalg.LinAlgError:
-                    continue  # the others may do
-        return made
+        return decompositions(self.snapshots, offsets, {"plain": columns, "even": even})
 
     def candidates(self, size: int) -> list[Affine]:
         """Every candidate with ``size`` states, scaled so that each component stays within 1 in the training runs."""

@@ -12,7 +12,8 @@ Rowley, Int. J. Bifurcation Chaos 15 (2005), doi 10.1142/S0218127405012429 (bala
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
@@ -27,8 +28,10 @@ from sbmlump.errors import LimitError, Reason
 __all__ = [
     "Affine",
     "Decomposition",
+    "decompositions",
     "Offset",
     "Snapshots",
+    "StateSide",
     "CoefficientSpan",
     "JacobianSpan",
     "MatrixSpan",
@@ -151,33 +154,46 @@ class Snapshots:
     scale: Array
 
 
-class Decomposition:
-    """All candidates of all sizes, for one way to treat the offset and one weighting of the gradients."""
+@dataclass(frozen=True, slots=True)
+class StateSide:
+    """Snapshots X = G_c(CX) + G_w w + X_d with CG_c = I, CG_w = 0, in scaled units.
 
-    def __init__(self, snapshots: Snapshots, offset: Offset, gradients: Array, weighting: str) -> None:
-        self.offset = offset
-        self.weighting = weighting
-        self._s = snapshots.scale
-        self._c = snapshots.pinned * self._s
-        self._regress(snapshots)
-        self._y = _compressed(gradients * self._s[:, None])
-        self._svd: dict[tuple[float, float], tuple[Array, Array, Array]] = {}
+    Attributes
+    ----------
+    offset : str
+        Of which constants of a run w is.
+    pinned : ndarray (p, n)
+        C.
+    from_pinned, from_constants : ndarray (n, p), (n, 1 + c)
+        G_c and G_w.
+    rest : ndarray (n, ≤ N)
+        X_d without what belongs to the pinned rows, compressed.
+    scale : ndarray (n,)
+    """
 
-    def _regress(self, snapshots: Snapshots) -> None:
-        """X = G_c(CX) + G_w w + X_d with CG_c = I, CG_w = 0."""
-        x = snapshots.states / self._s[:, None]
-        c = self._c
+    offset: Offset
+    pinned: Array
+    from_pinned: Array
+    from_constants: Array
+    rest: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, snapshots: Snapshots, offset: Offset) -> StateSide:
+        """The regression of the snapshots on what is pinned and the constants of a run."""
+        x = snapshots.states / snapshots.scale[:, None]
+        c = snapshots.pinned * snapshots.scale
         p, n = c.shape
         w = snapshots.constants
         rest = x
         g_w = np.zeros((n, len(w)))
-        if self.offset == "fixed-totals":
+        if offset == "fixed-totals":
             # the part of x along the conserved rows is known exactly; only the rest is regressed
             g_w[:, 1:] = snapshots.totals.T
             rest = x - g_w @ w
             used = w[:1]
         else:
-            used = {"totals": w, "constant": w[:1], "none": w[:0]}[self.offset]
+            used = {"totals": w, "constant": w[:1], "none": w[:0]}[offset]
         z = c @ x
         regressors = np.concatenate([z, used])
         size = np.linalg.norm(regressors, axis=1, keepdims=True)
@@ -191,8 +207,51 @@ class Decomposition:
         g_w[:, : len(used)] += solved[:, p:]
         g_w = g_w - g_c @ (c @ g_w)
         x_d = x - g_c @ z - g_w @ w
-        self._g_c, self._g_w = g_c, g_w
-        self._x = _compressed(x_d - g_c @ (c @ x_d))
+        return cls(offset, c, g_c, g_w, _compressed(x_d - g_c @ (c @ x_d)), snapshots.scale)
+
+
+def decompositions(
+    snapshots: Snapshots, offsets: Sequence[Offset], weightings: Mapping[str, Array]
+) -> list[Decomposition]:
+    """One decomposition for each offset and each weighting of the gradients, (n, M); what they share is made once.
+
+    What does not converge is left out: the others may do.
+    """
+    sides: list[StateSide] = []
+    compressed: dict[str, Array] = {}
+    for offset in offsets:
+        with suppress(np.linalg.LinAlgError):
+            sides.append(StateSide.of(snapshots, offset))
+    for name, table in weightings.items():
+        with suppress(np.linalg.LinAlgError):
+            compressed[name] = _compressed(table * snapshots.scale[:, None])
+    return [Decomposition(side, table, name) for side in sides for name, table in compressed.items()]
+
+
+class Decomposition:
+    """All candidates of all sizes, for one way to treat the offset and one weighting of the gradients.
+
+    Parameters
+    ----------
+    side : StateSide
+    gradients : array (n, ≤ M)
+        Compressed, in scaled units.
+    weighting : str
+        Its name, for labels.
+    """
+
+    def __init__(self, side: StateSide, gradients: Array, weighting: str) -> None:
+        self.offset = side.offset
+        self.weighting = weighting
+        self._s, self._c, self._g_c, self._g_w, self._x = (
+            side.scale,
+            side.pinned,
+            side.from_pinned,
+            side.from_constants,
+            side.rest,
+        )
+        self._y = gradients
+        self._svd: dict[tuple[float, float], tuple[Array, Array, Array]] = {}
 
     def rank(self, alpha: float, beta: float) -> int:
         """Largest number of directions beside the pinned ones."""

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from sbmlump.dynamics import Runs, StateReset, StepControl, integrate
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, largest_values, pose, relative_errors, values
@@ -406,6 +405,8 @@ def oscillation_errors(times: Array, got: Array, expected: Array, sizes: Array) 
 
 def _aligned(times: Array, got: Array, expected: Array, period: float) -> tuple[float, float]:
     """Largest difference after the best shift and stretch of time, and how far the end is moved by it."""
+    from scipy.interpolate import CubicSpline  # half a second, and few models oscillate
+
     curve = CubicSpline(times, got)
     slope = curve.derivative()
     end = float(times[-1])
