@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -37,7 +38,7 @@ __all__ = [
     "ChildCommand",
     "Number",
     "FORCE",
-    "SEARCH_SECONDS",
+    "LIMIT_OF_CHILD",
     "TIME_LIMIT",
     "isolation_options",
     "observe_option",
@@ -287,21 +288,8 @@ _PRELOADED: Final = ("numpy", "scipy.sparse", "libsbml", "sbmlump.jobs.reduction
 _EXIT: Final = {"time-limit": 4, "out-of-memory": 4, "stopped": 130}
 
 
-SEARCH_SECONDS: Final[ContextVar[float | None]] = ContextVar("SEARCH_SECONDS", default=None)
-"""After how many seconds a search of a command in a child is to stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimeLimitSettings:
-    """How much of a time limit a search may take.
-
-    Attributes
-    ----------
-    share : float
-        The rest is for proving or measuring what was found and for writing it; the limit itself ends the process.
-    """
-
-    share: float = 0.5
+LIMIT_OF_CHILD: Final[ContextVar[tuple[float, float] | None]] = ContextVar("LIMIT_OF_CHILD", default=None)
+"""The time limit that ends a command in a child, in seconds, and when it began on the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,10 +385,10 @@ def run_in_child(request: ChildCommand, tell: Callable[[Reason, int], int]) -> i
     """
     prepare(_PRELOADED)
     arguments, seconds = list(request.arguments), request.limits.seconds
-    search = None if seconds is None else TimeLimitSettings().share * seconds
+    limit = None if seconds is None else (seconds, time.monotonic())
     quiet = not {"-q", "--quiet", "--json"}.isdisjoint(arguments)
     with nullcontext() if quiet else progress_lines(f"{arguments[0]} in a child process"):
-        ended = run_isolated(_job, (arguments, search), request.limits)
+        ended = run_isolated(_job, (arguments, limit), request.limits)
     if ended.how != "finished":
         reason = Reason(ended.how, f"{request.arguments[0]}: {ended.message}")
         return tell(reason, _EXIT.get(ended.how, 70))
@@ -410,11 +398,13 @@ def run_in_child(request: ChildCommand, tell: Callable[[Reason, int], int]) -> i
     return int(code)
 
 
-def _job(arguments: list[str], search: float | None, _emit: Callable[[object], None]) -> tuple[int, str, str]:
+def _job(
+    arguments: list[str], limit: tuple[float, float] | None, _emit: Callable[[object], None]
+) -> tuple[int, str, str]:
     """In the child: run the command with its output captured; the parent tells of progress."""
     from sbmlump.cli import run
 
-    SEARCH_SECONDS.set(search)
+    LIMIT_OF_CHILD.set(limit)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ import click
 from sbmlump.cli.help import SectionedCommand, examples, methods_in_a_line
 from sbmlump.cli.options import (
     FORCE,
+    LIMIT_OF_CHILD,
     MODEL,
     OF_METHODS,
     OF_REDUCTIONS,
-    SEARCH_SECONDS,
     declared_options,
     fast_reactions_option,
     given,
@@ -33,7 +33,7 @@ from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.method import Progress
 from sbmlump.methods.registry import OPTIONS, Learned, ReduceOptions, reduce_options
 from sbmlump.outcome import ModelFacts, Outcome
-from sbmlump.stopping import stoppable
+from sbmlump.stopping import AnswerSettings, Stop, stoppable
 
 __all__ = ["reduce_command", "demo_command"]
 
@@ -87,8 +87,8 @@ def reduce_command(
     try:
         chosen = reduce_options(**given(options))
         searches = any(isinstance(method, ApproximateOptions | Learned) for method in chosen.chain)
-        stops = stoppable(SEARCH_SECONDS.get(), lambda text: say(text, err=True)) if searches else nullcontext()
-        in_child = SEARCH_SECONDS.get() is not None
+        stops = _stopping_in_time() if searches else nullcontext()
+        in_child = LIMIT_OF_CHILD.get() is not None
         with stops, progress_reporter(quiet or as_json or in_child) as progress:
             if model is None:
                 assert problem is not None
@@ -107,6 +107,12 @@ def reduce_command(
     else:
         summarise(outcome, page)
     return outcome.exit_code
+
+
+def _stopping_in_time() -> AbstractContextManager[Stop]:
+    """A search that stops while there is time for its answer."""
+    seconds, begun = LIMIT_OF_CHILD.get() or (None, None)
+    return stoppable(seconds, lambda text: say(text, err=True), answer=AnswerSettings(), begun=begun)
 
 
 def _reduce_problem(

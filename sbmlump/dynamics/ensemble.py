@@ -709,7 +709,7 @@ def values(
     return found
 
 
-def time_span_of(system: OdeSystem, observables: Sequence[Observable]) -> TimeSpan:
+def time_span_of(system: OdeSystem, observables: Sequence[Observable], budget: Budget | None = None) -> TimeSpan:
     """The end time for a system and what is observed of it (see :mod:`sbmlump.dynamics.time_span`).
 
     The whole system is integrated, also what does not influence the observables.
@@ -719,7 +719,7 @@ def time_span_of(system: OdeSystem, observables: Sequence[Observable]) -> TimeSp
     UnsupportedModelError
         ``event-not-lumpable`` if an event is not triggered by time alone; ``missing-value``.
     """
-    return time_span_of_problem(pose(system, observables, whole=True))
+    return time_span_of_problem(pose(system, observables, whole=True), budget)
 
 
 def time_span_of_problem(problem: ReductionProblem, budget: Budget | None = None) -> TimeSpan:
@@ -777,7 +777,13 @@ def perturbed_initial_values(start: Array, size: Array, ensemble: Ensemble, gene
 
 
 def ensemble_trajectories(
-    system: OdeSystem, times: Array, ensemble: Ensemble, seed: int, *, relative: float = TRAJECTORIES.relative_tolerance
+    system: OdeSystem,
+    times: Array,
+    ensemble: Ensemble,
+    seed: int,
+    *,
+    relative: float = TRAJECTORIES.relative_tolerance,
+    budget: Budget | None = None,
 ) -> tuple[Array, Array]:
     """The run from the file's own initial values and runs from perturbed ones, drawn as for approximate reductions.
 
@@ -790,6 +796,8 @@ def ensemble_trajectories(
     seed : int
     relative : float
         Relative tolerance.
+    budget : Budget, optional
+        Counts the work.
 
     Returns
     -------
@@ -809,12 +817,12 @@ def ensemble_trajectories(
         raise UnsupportedModelError(
             [Reason("missing-value", f"{name} has no initial value; it cannot be simulated", name) for name in names]
         )
-    first = trajectories(system, start[None, :], times, relative=relative)
+    first = trajectories(system, start[None, :], times, relative=relative, budget=budget)
     if not np.isfinite(first).all() or not ensemble.count:
         return start[None, :], first
     size = np.abs(first[0]).max(axis=0)
     others = perturbed_initial_values(start, size, ensemble, np.random.default_rng([seed, 0x57A7]))
-    runs = trajectories(system, others, times, scale=size, relative=relative)
+    runs = trajectories(system, others, times, scale=size, relative=relative, budget=budget)
     good = np.isfinite(runs).all(axis=(1, 2))
     return np.vstack([start, others[good]]), np.concatenate([first, runs[good]])
 
@@ -1299,18 +1307,23 @@ class Measurement:
 
 
 def reference_ensemble(
-    system: OdeSystem, observables: Sequence[Observable], trial: EnsembleSettings = STANDARD
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    trial: EnsembleSettings = STANDARD,
+    budget: Budget | None = None,
 ) -> ReferenceEnsemble:
     """Simulate the original from its own and from perturbed initial values.
 
     Raises
     ------
     LimitError
-        If it cannot be integrated from its own (code ``not-simulated``).
+        If it cannot be integrated from its own (code ``not-simulated``); if there is a budget and it is exhausted, or
+        asked to stop.
     """
-    until = trial.until if trial.until is not None else time_span_of(system, observables).until
+    until = trial.until if trial.until is not None else time_span_of(system, observables, budget).until
     times = time_grid(until)
-    starts, full = ensemble_trajectories(system, times, Ensemble(trial.ensemble, trial.spread), trial.seed)
+    ensemble = Ensemble(trial.ensemble, trial.spread)
+    starts, full = ensemble_trajectories(system, times, ensemble, trial.seed, budget=budget)
     if not np.isfinite(full[0]).all():
         message = f"model {system.id} cannot be integrated to {until:g}; choose an earlier end time with --until"
         raise LimitError(Reason("not-simulated", message))

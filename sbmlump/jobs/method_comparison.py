@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sbmlump.dynamics.ensemble import EnsembleSettings, ReferenceEnsemble, difference, measure, reference_ensemble
-from sbmlump.dynamics.vector_field import Budget, WorkLimitError
+from sbmlump.dynamics.vector_field import Budget, StopRequestedError, WorkLimitError
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.formats.load import system_of
 from sbmlump.jobs.curves import CURVE_DRAWING, CurveDrawing
@@ -328,7 +328,7 @@ def _reference(
     system: OdeSystem, observables: Sequence[Observable], trial: EnsembleSettings
 ) -> tuple[ReferenceEnsemble | None, Reason | None]:
     try:
-        return reference_ensemble(system, observables, trial), None
+        return reference_ensemble(system, observables, trial, Budget(stoppable=True)), None
     except SbmlumpError as error:
         return None, error.reasons[0]
 
@@ -338,11 +338,12 @@ def _measured(reduction: ReducedSystem, reference: ReferenceEnsemble) -> tuple[f
     if "backward-equivalence" in reduction.method:
         reference = reference.nominal()  # perturbed initial values leave the class on which it holds
     try:
-        errors = measure(reduction, reference, budget=Budget(_WORK)).errors
-    except WorkLimitError:
+        errors = measure(reduction, reference, budget=Budget(_WORK, stoppable=True)).errors
+    except WorkLimitError as error:
         message = "the equations are too long to be followed on the common runs; the error is the method's own"
         own = reduction.certificate.worst_error if isinstance(reduction.certificate, ErrorEstimate) else None
-        return own, Reason("work-limit", message)
+        stopped = isinstance(error, StopRequestedError)
+        return own, error.reasons[0] if stopped else Reason("work-limit", message)
     failed = int((~np.isfinite(errors)).sum())
     if failed:
         message = f"the reduced model cannot be integrated from {failed} of the {len(errors)} common initial values"

@@ -13,7 +13,7 @@ import pytest
 import sbmlump
 from sbmlump.cli import output, run
 from sbmlump.methods import DEFAULT_CHAINS
-from sbmlump.stopping import Stop, stop_request, stoppable
+from sbmlump.stopping import AnswerSettings, Stop, stop_request, stoppable
 
 
 def silent(_):
@@ -45,6 +45,48 @@ def test_a_stop_has_its_reason():
     stop.interrupted = True
     assert stop.reason.code == "interrupted"
     assert stop_request() is None
+
+
+def test_a_search_leaves_time_for_its_answer():
+    """As much again as reading and simulating have taken, and a half; until that is known, half of the limit."""
+    now = [100.0]
+    stop = Stop(20.0, lambda: now[0], answer=AnswerSettings(0.5, 0.9, 1.5), begun=99.0)
+    now[0] = 101.0
+    stop.set_up_done()  # after 2 s: 3 s and a tenth of the limit are left for the answer
+    now[0] = 113.9
+    assert stop.reason is None
+    now[0] = 114.1
+    assert "ended after 15 of the 20 s, in time for its answer" in stop.reason.message
+    slow = Stop(20.0, lambda: now[0], answer=AnswerSettings(0.5, 0.9, 1.5))
+    now[0] += 9.0
+    slow.set_up_done()
+    assert slow.reason is None
+    now[0] += 1.1
+    assert slow.reason.code == "time-limit"
+
+
+@pytest.mark.parametrize("job", ["curve", "compare_methods"])
+def test_runs_that_are_learned_from_can_be_stopped(model, job):
+    """An interrupt while the original is simulated ends that, and what there is then is given."""
+    with stoppable(None, silent) as stop:
+        found = getattr(sbmlump, job)(model, "P", until=20.0, progress=interrupting(stop, "simulating the original"))
+    assert [reason["code"] for reason in found.as_json()["reasons"]] == ["interrupted"]
+    if job == "curve":
+        assert found.result.points == ()
+    else:
+        assert [row.size for row in found.rows] == [None] * len(DEFAULT_CHAINS)
+
+
+def test_a_stopped_simulation_is_not_told_as_too_much_work(data):
+    """The model itself keeps every error; why nothing smaller was found is the stop, not the work."""
+    system = sbmlump.load(data / "multisite_2.xml")
+    with stoppable(None, silent) as stop:
+        found = sbmlump.reduce(
+            system, "kinase", method="approximate", progress=interrupting(stop, "simulating the original")
+        )
+    (told,) = (one.message for one in found.reasons if one.code == "exact-instead")
+    assert "interrupted" in told
+    assert "--work" not in told
 
 
 def test_a_curve_keeps_its_points(model):

@@ -25,7 +25,7 @@ from sbmlump.dynamics.ensemble import (
 )
 from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.time_span import TimeSpan, round_below
-from sbmlump.dynamics.vector_field import Budget, WorkLimitError
+from sbmlump.dynamics.vector_field import Budget, StopRequestedError, WorkLimitError
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.approximate.subspaces import singular_values
@@ -35,6 +35,7 @@ from sbmlump.methods.method import kept_constants
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import Observable
 from sbmlump.model.system import OdeSystem
+from sbmlump.stopping import set_up_done
 
 __all__ = ["conserved_totals", "FurtherRuns", "LearningRuns", "learning_runs"]
 
@@ -372,10 +373,13 @@ def learning_runs(
             if last or not error.reached > 0:
                 raise
             span = _shortened(min(error.reached, span.until), "the original cannot be integrated farther")
+        except StopRequestedError:  # an earlier end time would not help
+            raise
         except WorkLimitError as error:
             if last:
                 raise _too_much(system, span, 1 + count + checks, budget) from error
             span = _shortened(0.5 * span.until, "simulating the original takes too much of the work allowed")
+    set_up_done()
     totals = conserved_totals(problem, training.scale)
     nominal = replace(training, states=training.states[:1], numbers=training.numbers[:1])
     lifted = guarded(problem, nominal, LEARNING.floor)

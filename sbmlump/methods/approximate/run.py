@@ -745,8 +745,10 @@ def _curve(
         name = "balanced" if signs else algorithm
         each = replace(options, algorithm=name, max_size=None, refine=refined, non_negative=signs)
         check_options(system, each)
-        if runs is None:
-            runs = learning_runs(system, observables, each, Budget(), progress)
+        try:
+            runs = runs or learning_runs(system, observables, each, Budget(stoppable=True), progress)
+        except StopRequestedError:
+            break
         if stop_request() is not None:
             break
         candidates = _candidates(replace(runs, options=each), Budget(stoppable=True), progress)
@@ -755,7 +757,8 @@ def _curve(
                 points += [point]  # what was yielded before a stop is kept
         except StopRequestedError:
             break
-    assert runs is not None
+    if runs is None:
+        return CurveResult(options.until or math.nan, "stopped before the original was simulated", ())
     return CurveResult(runs.until, runs.horizon_reason, tuple(points), {"runs": len(runs.checking.states)})
 
 

@@ -578,6 +578,7 @@ class Search:
         if n > MAX_DENSE:
             return decompositions(self.snapshots, ["totals" if len(self.totals) else "constant"], {"plain": columns})
         offsets: list[Offset] = ["totals", "fixed-totals", "none"] if len(self.totals) else ["constant", "none"]
+        self.budget.add(0)  # not counted, but long: a request to stop is heard before it
         return decompositions(self.snapshots, offsets, {"plain": columns, "even": even})
 
     def candidates(self, size: int) -> list[Affine]:
@@ -588,6 +589,7 @@ class Search:
             alphas, betas = alphas[:1], betas[:1]
         for one in self._decompositions:
             for alpha in alphas:
+                self.budget.add(0)
                 for beta in betas:
                     try:
                         candidate = one.candidate(size, alpha, beta)

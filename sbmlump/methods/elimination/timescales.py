@@ -300,7 +300,7 @@ class _Choices(Generic[Fast]):
         self.tried: list[_Choice] = []
         self.refusals: list[UnsupportedModelError] = []
         self._proposal = proposal
-        self._budget = Budget(CHOICE.work)
+        self._budget = Budget(CHOICE.work, stoppable=True)  # what was tried until a stop is chosen from
 
     def attempt(self, chosen: tuple[Fast, ...]) -> _Choice | None:
         """The reduction by these, if its error is small."""
