@@ -7,6 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sbmlump.dynamics import (
     Budget,
@@ -27,6 +29,7 @@ from sbmlump.methods import (
     UnreachableError,
     Validation,
     WrittenSystem,
+    closer_lift,
     conserved_totals,
     constants_of,
     estimate_errors,
@@ -242,3 +245,34 @@ def test_what_is_given_comes_through_with_short_steps_too(size: int | None) -> N
     times = np.linspace(0.0, 5.0, 51)
     paths = trajectories(found.system, found.system.initial_state()[None], times, relative=1e-10)
     assert np.isfinite(paths).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 2))
+def test_a_closer_lift_is_a_projection(seed: int, k: int, totals: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, states = 5, rng.uniform(0.1, 2.0, (6, 20, 5))
+    matrix = rng.uniform(-1, 1, (k, n))
+    lift = np.linalg.pinv(matrix)
+    constants = np.concatenate([np.ones((6, 1)), rng.uniform(1, 2, (6, totals))], axis=1)
+    offset = (np.eye(n) - lift @ matrix) @ rng.uniform(-1, 1, (n, 1 + totals))
+    one = closer_lift(Affine(matrix, lift, offset, "given"), states, constants, np.full(n, 2.0))
+    assert np.allclose(one.matrix @ one.lift, np.eye(k), atol=1e-7)
+    assert np.allclose(one.matrix @ one.offset, 0.0, atol=1e-7)
+    assert np.array_equal(one.matrix, matrix)
+
+
+def test_a_closer_lift_keeps_small_states_above_zero() -> None:
+    """One that grows from a hundredth of its scale, by a curve that is no line in what is kept."""
+    times = np.linspace(0, 3, 200)
+    paths = []
+    for factor in (0.9, 1.0, 1.1):
+        kept = factor * np.exp(-times)
+        paths.append(np.stack([kept, 0.01 * factor + (1 - np.exp(-times)) ** 3], axis=1))
+    states = np.array(paths)
+    flat = states.reshape(-1, 2)
+    line = np.linalg.lstsq(np.stack([flat[:, 0], np.ones(len(flat))], axis=1), flat[:, 1], rcond=None)[0]
+    one = Affine(np.array([[1.0, 0.0]]), np.array([[1.0], [line[0]]]), np.array([[0.0], [line[1]]]), "least squares")
+    constants = np.ones((3, 1))
+    closer = closer_lift(one, states, constants, states.max(axis=(0, 1)))
+    assert one.lifted(states[:, :, :1], constants).min() < -0.1
+    assert closer.lifted(states[:, :, :1], constants).min() > -0.03

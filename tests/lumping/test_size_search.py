@@ -34,6 +34,7 @@ class Table:
     relearnt: Mapping[int, float] = field(default_factory=dict)
     deep: Mapping[int, float] = field(default_factory=dict)
     curve: Mapping[int, float] = field(default_factory=dict)
+    close: Mapping[int, float] = field(default_factory=dict)
     true: Mapping[tuple[str, int], float] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     visits: list[tuple[str, int]] = field(default_factory=list)
@@ -60,6 +61,9 @@ class Table:
 
     def curved(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
         return iter(self._made("curved", self.curve, size) if self.curve else [])
+
+    def closer(self, one: Affine) -> Iterator[Proposal]:
+        return iter(self._made("closer", self.close, one.size) if self.close else [])
 
     def measured(self, one: Affine, training_worst: float) -> Told:
         worst = self.true.get((one.label, one.size), training_worst)
@@ -310,3 +314,18 @@ def test_what_is_accepted_is_not_given_up_for_what_is_not() -> None:
     assert found.accepted
     assert found.best is not None
     assert found.best.size == 3
+
+
+def test_what_diverges_is_lifted_closer_to_the_trajectories_once() -> None:
+    true = {("plain", 2): math.inf, ("plain", 3): math.inf, ("closer", 2): 0.3}
+    table = Table({1: 1.0, 2: 0.005, 3: 0.004, 4: 0.001}, close={2: 0.006, 3: 0.007}, true=true)
+    found = smallest_within(table, table, 0.01, 1, 4)
+    assert found.accepted
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (3, "closer")
+    assert [visit for visit in table.visits if visit[0] == "closer"] == [("closer", 2), ("closer", 3)]
+    # one that is only too far off is no such case, and one that is far off after that is not measured
+    table = Table({1: 0.02, 2: 0.005}, close={1: 1.0}, true={("plain", 1): math.inf})
+    found = smallest_within(table, table, 0.01, 1, 2)
+    assert found.best is not None
+    assert found.best.size == 2

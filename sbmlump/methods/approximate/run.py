@@ -32,6 +32,7 @@ from sbmlump.methods.approximate.search import (
     smallest_within,
 )
 from sbmlump.methods.approximate.subspaces import (
+    LIFT,
     Affine,
     JacobianSpan,
     Kind,
@@ -39,6 +40,7 @@ from sbmlump.methods.approximate.subspaces import (
     bisect_epsilon,
     bisect_tolerance,
     block_projection,
+    closer_lift,
     epsilon_partition,
     jacobian_span,
     pinned_projection,
@@ -246,6 +248,16 @@ class Candidates:
         errors = measured_errors(runs.problem, readout, sample, [one], constants, rows, 10.0, budget=self._budget)
         yield one, float(errors.max())
 
+    def closer(self, one: Affine) -> Iterator[Proposal]:
+        """The same rows lifted closer to the trajectories; nothing for what is lifted by rules of its own."""
+        runs = self.runs
+        if runs.large or not self.options.balances or self.options.non_negative or type(one) is not Affine:
+            return
+        training = runs.training
+        self._budget.add(LIFT.rounds * training.states.size * (one.size + 1) ** 2)
+        constants = constants_of(runs.totals, training.scale, training.starts)
+        yield from self._with_errors(closer_lift(one, training.states, constants, training.scale))
+
     # -- refined -------------------------------------------------------------------------------------
 
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
@@ -286,6 +298,10 @@ class CandidatesWithTotals(Candidates):
         """Reductions of one size and their worst training errors, the best first."""
         found = [self._marked(one.proposals(size + more), more) for one, more in self._kinds(size)]
         yield from heapq.merge(*found, key=lambda pair: pair[1])
+
+    def closer(self, one: Affine) -> Iterator[Proposal]:
+        """The same for one without totals that decay."""
+        return self._plain.closer(one) if not one.decaying else iter(())
 
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
         """The best candidate of one size, refined a little, and its worst training error."""
@@ -378,6 +394,10 @@ class _Proposer:
     def curved(self, size: int, wanted: float | None = None) -> Iterator[Proposal]:
         """See :meth:`Candidates.curved`."""
         return _converging(self._candidates.curved(size, wanted))
+
+    def closer(self, one: Affine) -> Iterator[Proposal]:
+        """See :meth:`Candidates.closer`."""
+        return _converging(self._candidates.closer(one))
 
     def measured(self, one: Affine, training_worst: float) -> Try:
         """Write a projection as a system and measure it: on a few runs, and on many what passes there."""

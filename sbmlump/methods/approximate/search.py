@@ -811,6 +811,10 @@ class Proposer(Protocol[M_co]):
         """Those with a lift of degree two."""
         ...
 
+    def closer(self, one: Affine) -> Iterator[Proposal]:
+        """The same rows lifted closer to the trajectories, for one that runs into a singularity."""
+        ...
+
     def measured(self, one: Affine, training_worst: float) -> M_co:
         """Write and measure one."""
         ...
@@ -853,6 +857,7 @@ class _Pick(Generic[M]):
 
         The training error of the first one is remembered in ``seen`` where that is asked for.
         """
+        rescued = False
         for count, (one, worst) in enumerate(proposals):
             if remembered:
                 self.seen.setdefault(size, worst)
@@ -861,15 +866,27 @@ class _Pick(Generic[M]):
             if worst > SIZES.worth_a_look * self.wanted:
                 return False
             tried = self._proposer.measured(one, worst)
-            if tried.keeps(self.wanted):
-                self.best, self.accepted = tried, True
-                self.size = size if self.size is None else min(size, self.size)
+            if self._takes(tried, size):
                 return True
-            self.measured[size] = min(tried.worst, self.measured.get(size, np.inf))
-            if not self.accepted and (self.best is None or tried.worst < self.best.worst):
-                self.best = tried  # what was accepted stays, even where its worst error is the larger one
+            if not rescued and not np.isfinite(tried.worst):
+                rescued = True  # the others of this size differ little
+                for other, its_worst in self._proposer.closer(one):
+                    if its_worst <= SIZES.worth_a_look * self.wanted:
+                        if self._takes(self._proposer.measured(other, its_worst), size):
+                            return True
             if count + 1 >= SIZES.most_tried or worst > self.wanted:
                 return False
+        return False
+
+    def _takes(self, tried: M, size: int) -> bool:
+        """Whether a measured one is accepted; otherwise it is remembered where it comes closest."""
+        if tried.keeps(self.wanted):
+            self.best, self.accepted = tried, True
+            self.size = size if self.size is None else min(size, self.size)
+            return True
+        self.measured[size] = min(tried.worst, self.measured.get(size, np.inf))
+        if not self.accepted and (self.best is None or tried.worst < self.best.worst):
+            self.best = tried  # what was accepted stays, even where its worst error is the larger one
         return False
 
     def better(self, proposals: Iterable[Proposal]) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "JacobianSpan",
     "MatrixSpan",
     "approximate_rows",
+    "closer_lift",
     "bisect_tolerance",
     "jacobian_span",
     "pinned_projection",
@@ -126,6 +127,88 @@ class Affine:
     def rescaled(self, sizes: Array) -> Affine:
         """The same projection with components y / sizes."""
         return replace(self, matrix=self.matrix / sizes[:, None], lift=self.lift * sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class LiftSettings:
+    """How a lift is brought near the trajectories.
+
+    Attributes
+    ----------
+    floor : float
+        Of the scale of a state: smaller values need not be met more exactly.
+    allowed : float
+        Relative deviation of a point that gets no more weight.
+    most : float
+        Times which the weight of a point grows at most from round to round.
+    rounds : int
+        After four no run of BIOMD0000000219 meets a pole any more; with more, single points weigh down all others.
+    small : float
+        Quantile of the magnitudes of a state that counts as small for it.
+    rank : float
+        Singular values below this part of the largest are rounding.
+    """
+
+    floor: float = 0.01
+    allowed: float = 0.3
+    most: float = 10.0
+    rounds: int = 4
+    small: float = 0.02
+    rank: float = 1e-9
+
+
+LIFT: Final = LiftSettings()
+
+
+def closer_lift(one: Affine, states: Array, constants: Array, scale: Array) -> Affine:
+    """The same L with the lift that keeps every state near its trajectories *in relation to its own value there*.
+
+    A lift that is near in relation to the scale of each state may take a state that is small at first below zero, as
+    far as a pole of a rate law. Here each state is regressed on y with the reciprocals of its values as weights, which
+    grow where the deviation is large (iteratively reweighted least squares, towards the least maximum); what LL̄ = I and
+    LG = 0 then ask for is taken from the states that have room for it.
+
+    Parameters
+    ----------
+    one : Affine
+    states : array (r, m, n)
+        Runs of the full model.
+    constants : array (r, 1 + c)
+        w of each run.
+    scale : array (n,)
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a regression does not converge, or the rows of L depend on each other.
+    """
+    r, m, n = states.shape
+    k, matrix = one.size, one.matrix
+    x = states.reshape(r * m, n)
+    used = np.abs(one.offset).any(axis=0)
+    used[0] = True
+    regressors = np.concatenate([x @ matrix.T, np.repeat(constants[:, used], m, axis=0)], axis=1)
+    size = np.linalg.norm(regressors, axis=0)
+    size[size == 0] = 1.0
+    regressors = regressors / size
+    room = np.maximum(np.quantile(np.abs(x), LIFT.small, axis=0), LIFT.floor * scale) ** 2
+    right = (room[:, None] * matrix.T) @ np.linalg.inv((matrix * room) @ matrix.T)
+    wanted = np.zeros((k, regressors.shape[1]))
+    wanted[:, :k] = np.diag(size[:k])
+    allowed = np.abs(x) + LIFT.floor * scale
+    weights = 1 / allowed
+    found = np.zeros((n, regressors.shape[1]))
+    for _ in range(LIFT.rounds):
+        for j in range(n):
+            table = regressors * weights[:, j, None]
+            found[j] = np.linalg.lstsq(table, x[:, j] * weights[:, j], rcond=LIFT.rank)[0]
+        found = found + right @ (wanted - matrix @ found)
+        away = np.abs(regressors @ found.T - x) / allowed
+        weights = weights * np.clip(away / LIFT.allowed, 1, LIFT.most)
+    found = found / size
+    offset = np.zeros_like(one.offset)
+    offset[:, used] = found[:, k:]
+    return replace(one, lift=found[:, :k], offset=offset, label=f"{one.label}, closer lift")
 
 
 @dataclass(frozen=True)
