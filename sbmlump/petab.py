@@ -167,6 +167,7 @@ def reduce_petab(
         str(target / _YAML),
         dict(zip(names, (*spent, times[-1] - times[0]), strict=True)),
         tuple(remarks),
+        document=document,
         exit_code=1 if chosen.strict and not reduction.reducible else 0,
     )
 

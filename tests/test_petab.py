@@ -199,6 +199,12 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert sorted(file.name for file in out.iterdir()) == [
         "conditions.tsv", "measurements.tsv", "model.xml", "observables.tsv", "parameters.tsv", "problem.yaml",
     ]  # fmt: skip
+    request = ["reduce", "--petab", str(path), "-o", str(out), "--report", str(tmp_path / "page"), "-q"]
+    assert run(request) == 0
+    assert f"page: {tmp_path / 'page' / 'index.html'}" in capsys.readouterr().out
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "Simulated by libRoadRunner, the observables of both problems agree to" in page
+    assert "The two models were not simulated" not in page
     assert run(["reduce", "--petab", str(path), "-o", str(out), "--no-check", "-q"]) == 0  # what we wrote is replaced
     assert run(["reduce", "--petab", str(path), "-o", str(path.parent), "-q"]) == 2
     assert run(["reduce", "--petab", str(path), "-q"]) == 2

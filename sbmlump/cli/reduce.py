@@ -92,7 +92,8 @@ def reduce_command(
         with stops, progress_reporter(quiet or as_json or in_child) as progress:
             if model is None:
                 assert problem is not None
-                outcome = _reduce_problem(problem, output, observe, chosen, report_folder, force, progress)
+                outcome = _reduce_problem(problem, output, observe, chosen, force, progress)
+                page = _write_page(report_folder, outcome, problem)
             else:
                 if problem is not None:
                     raise _only_one("MODEL", "its model is in its files")
@@ -120,7 +121,6 @@ def _reduce_problem(
     output: Path | None,
     observe: tuple[str, ...],
     options: ReduceOptions,
-    report_folder: Path | None,
     force: bool,
     progress: Progress,
 ) -> Outcome:
@@ -130,8 +130,6 @@ def _reduce_problem(
         raise UsageError(Reason("no-output", "a PEtab problem is written into a folder; name one with -o"))
     if observe:
         raise _only_one("--observe", "what is observed stands in its observable table")
-    if report_folder is not None:
-        raise _only_one("--report", "a page is written of a model alone")
     return reduce_petab(problem, output, options, force=force, progress=progress)
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageEr
 from sbmlump.files import write_atomically
 from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
 from sbmlump.methods.registry import OPTIONS, method_alternatives
+from sbmlump.options import FAST_REACTIONS
 from sbmlump.outcome import reason_json
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ _OF_METHODS = tuple(name for name in OF_METHODS if name not in ("lumping", "neur
     help="Methods, with commas between them; a+b is a chain.",
 )
 @declared_options(*(OPTIONS[name] for name in ("until", *_OF_METHODS)))
+@declared_options(FAST_REACTIONS)
 @click.option("--check", is_flag=True, help="Prove each reduction, simulate it and compare.")
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes side by side.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
@@ -213,6 +215,7 @@ def survey_command(
     shard: str,
     sample: int | None,
     seed: int,
+    fast_reactions: str,
     no_page: bool,
     as_json: bool,
     quiet: bool,
@@ -227,7 +230,7 @@ def survey_command(
     from sbmlump.survey.run import SurveyRequest, run_survey
 
     begin = time.perf_counter()
-    settings = _settings(method, check, time_limit, memory_limit, seed, given(options))
+    settings = replace(_settings(method, check, time_limit, memory_limit, seed, given(options)), fast_reactions=fast_reactions)
     wanted, digest = _observed(observe)
     request = SurveyRequest(
         _listed(store),

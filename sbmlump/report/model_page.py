@@ -92,6 +92,8 @@ def write_model_page(
     written: OdeSystem | None = None,
     files: Mapping[str, bytes] | None = None,
     notes: Sequence[str] = (),
+    remarks: Sequence[str] = (),
+    compared: Sequence[str] = (),
     settings: ModelPageSettings = ModelPageSettings(),
 ) -> Path:
     """Write ``index.html`` into ``folder`` (made if it is not there) and return its path.
@@ -115,6 +117,10 @@ def write_model_page(
         What is written beside the page, by name; nothing over files of the user's.
     notes : sequence of str
         What else is to be said of these files.
+    remarks : sequence of str
+        What else is to be said of the reduction.
+    compared : sequence of str
+        How the two models were compared where that was not by simulating the two files.
     settings : ModelPageSettings
 
     Raises
@@ -129,6 +135,8 @@ def write_model_page(
     content = {
         **_content(reduction, report, written or reduction.system, settings),
         "files": where,
+        "said": remarks,
+        "compared": compared,
         "command": shlex.join(command),
         "downloads": [{"name": name, "what": _DOWNLOADS.get(Path(name).suffix, "")} for name in beside],
         "download_notes": [*notes, *said],
@@ -162,9 +170,14 @@ def write_outcome_page(
         written=None if document is None or document.read_back is None else document.read_back.system,
         files=files,
         notes=[reason.message for reason in reasons],
+        remarks=[_as_sentence(reason.message) for reason in outcome.reasons if reason.code in _SAID],
+        compared=[_as_sentence(reason.message) for reason in outcome.reasons if reason.code in _COMPARED],
     )
 
 
+_SAID: Final = frozenset({"conserved-totals", "interrupted", "not-reducible", "time-limit"})
+"""Reasons that the page says beside those of the reduction itself."""
+_COMPARED: Final = frozenset({"petab-compared", "petab-not-compared"})
 _DOWNLOADS: Final = {
     ".xml": "the reduced model as SBML Level 3 Version 2",
     ".ant": "the same as Antimony text",
@@ -411,6 +424,11 @@ def certificate_words(certificate: Certificate) -> dict[str, Any]:
         "sentences": sentences,
         "values": values,
     }
+
+
+def _as_sentence(message: str) -> str:
+    """A message of a reason, which begins like the rest of a line."""
+    return _sentence(message[:1].upper() + message[1:])
 
 
 def _sentence(text: str) -> str:

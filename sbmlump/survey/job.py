@@ -45,7 +45,7 @@ from sbmlump.model.properties import kinetics_of_system
 from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import combination
-from sbmlump.options import declared
+from sbmlump.options import FAST_REACTIONS, declared, fast_reactions_as
 from sbmlump.outcome import outcome_of_error
 from sbmlump.simulators.protocol import SimulatedModel, simulated_result
 from sbmlump.survey.versions import library_versions
@@ -130,6 +130,8 @@ class Settings:
     seed : int
     options : tuple of (str, value)
         Of the methods (:data:`sbmlump.methods.registry.OPTIONS`); each goes to the methods that take it.
+    fast_reactions : str
+        How reactions that are declared fast are read (:data:`sbmlump.options.FAST_REACTIONS`).
     """
 
     methods: tuple[str, ...] = ("exact",)
@@ -138,6 +140,15 @@ class Settings:
     memory_limit: int = 2048 << 20
     seed: int = 0
     options: tuple[tuple[str, Any], ...] = ()
+    fast_reactions: str = str(FAST_REACTIONS.default)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Every option that is not at its default, as text."""
+        found = {name: str(value) for name, value in self.options}
+        if self.fast_reactions != FAST_REACTIONS.default:
+            found[FAST_REACTIONS.name] = self.fast_reactions
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +427,11 @@ def survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
     emit : function
         Takes ``ModelRow``, ``Begun`` and ``Row``.
     """
+    with fast_reactions_as(task.settings.fast_reactions):
+        _survey_model(task, skip, emit)
+
+
+def _survey_model(task: Task, skip: AbstractSet[Pair], emit: Emit) -> None:
     begin = time.perf_counter()
     base = empty_row(task)
     result, base, reasons = _read(task, base)
@@ -899,7 +915,7 @@ class SurveyIdentity:
             "seed": self.settings.seed,
             "time_limit": self.settings.time_limit,
             "memory_limit": self.settings.memory_limit,
-            "options": {name: str(value) for name, value in self.settings.options} or None,
+            "options": self.settings.named or None,
             "models": self.models,
             "sample": self.sample,
             "store": self.store,

@@ -91,6 +91,39 @@ def test_check_has_an_error_or_a_reason(tmp_path):
             assert len(row["trajectory_time"]) == len(row["trajectory_reduced"])
 
 
+FAST = """<?xml version="1.0"?>
+<sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" version="1"><model id="f">
+<listOfCompartments><compartment id="c" size="1" constant="true" spatialDimensions="3"/></listOfCompartments>
+<listOfSpecies>
+<species id="A" compartment="c" initialConcentration="1" hasOnlySubstanceUnits="false" boundaryCondition="false"
+ constant="false"/>
+<species id="B" compartment="c" initialConcentration="0" hasOnlySubstanceUnits="false" boundaryCondition="false"
+ constant="false"/></listOfSpecies>
+<listOfReactions><reaction id="r" reversible="true" fast="true"><listOfReactants>
+<speciesReference species="A" stoichiometry="1" constant="true"/></listOfReactants><listOfProducts>
+<speciesReference species="B" stoichiometry="1" constant="true"/></listOfProducts><kineticLaw>
+<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><minus/><ci>A</ci><ci>B</ci></apply></math></kineticLaw>
+</reaction></listOfReactions></model></sbml>
+"""
+
+
+@pytest.mark.parametrize(("choice", "size"), [("refuse", None), ("equilibrium", 1), ("ordinary", 2)])
+def test_fast_reactions_are_read_as_asked_for(tmp_path, capsys, choice, size):
+    """By the workers, which are processes of their own; another choice is another survey."""
+    store, out = tmp_path / "in", tmp_path / "out"
+    store.mkdir()
+    (store / "f.xml").write_text(FAST)
+    assert run_command(["survey", str(store), "-o", str(out), "--fast-reactions", choice, "--no-page", "-q"]) == 0
+    rows = read_rows(out)
+    if size is None:
+        assert [(row["outcome"], row["reason"]) for row in rows] == [("unsupported", "fast-reaction")]
+        assert run_command(["survey", str(store), "-o", str(out), "--fast-reactions", "ordinary", "-q"]) == 2
+        assert "survey-differs" in capsys.readouterr().err
+    else:
+        assert rows[0]["original_size"] == size
+        assert {row["outcome"] for row in rows} <= {"reduced", "not-reducible"}
+
+
 def test_named_observables(tmp_path):
     models = jobs.write_models(tmp_path / "in", ["one", "two"])
     observe = parse_observe("one A + B\n# a comment\none, C\n* nosuch\n")
