@@ -230,7 +230,9 @@ def survey_command(
     from sbmlump.survey.run import SurveyRequest, run_survey
 
     begin = time.perf_counter()
-    settings = replace(_settings(method, check, time_limit, memory_limit, seed, given(options)), fast_reactions=fast_reactions)
+    settings = replace(
+        _settings(method, check, time_limit, memory_limit, seed, given(options)), fast_reactions=fast_reactions
+    )
     wanted, digest = _observed(observe)
     request = SurveyRequest(
         _listed(store),

@@ -19,10 +19,10 @@ from .approximate.search import smallest_within as smallest_within
 from .approximate.subspaces import Affine as Affine
 from .approximate.subspaces import MatrixSpan as MatrixSpan
 from .approximate.subspaces import approximate_rows as approximate_rows
-from .approximate.subspaces import closer_lift as closer_lift
 from .approximate.subspaces import bisect_epsilon as bisect_epsilon
 from .approximate.subspaces import bisect_tolerance as bisect_tolerance
 from .approximate.subspaces import block_projection as block_projection
+from .approximate.subspaces import closer_lift as closer_lift
 from .approximate.subspaces import epsilon_partition as epsilon_partition
 from .approximate.subspaces import jacobian_span as jacobian_span
 from .approximate.subspaces import pinned_projection as pinned_projection
