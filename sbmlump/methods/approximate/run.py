@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample
-from sbmlump.dynamics.vector_field import Budget, StopRequestedError
+from sbmlump.dynamics.vector_field import Budget, StopRequestedError, WorkLimitError
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.linalg import single_threaded
 from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
@@ -46,7 +46,7 @@ from sbmlump.methods.approximate.subspaces import (
     pinned_projection,
 )
 from sbmlump.methods.approximate.training import Training
-from sbmlump.methods.approximate.validate import VALIDATION, Try, certificate_of, validate
+from sbmlump.methods.approximate.validate import Try, certificate_of, fails_strictly, validate
 from sbmlump.methods.approximate.write import write_projection
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.method import Progress, identity, kept_constants
@@ -412,28 +412,32 @@ class _Proposer:
         runs, wanted = self._runs, self._candidates.wanted
         sample = self._candidates.fresh
         self._progress(f"validating {tried.written.system.size} states on {len(sample.states)} fresh runs")
-        own = Budget()
-        validation = validate(runs.problem, tried.map, tried.written, runs.totals, sample, own, wanted=wanted)
-        decided = replace(tried, validation=validation, fresh=FreshErrors.of(validation.errors, wanted))
-        if (wanted is None or decided.keeps(wanted)) and (failed := self._fails_strictly(tried, own)):
-            errors = np.sort(validation.errors)
-            errors[-failed:] = np.inf
+        # a search may lose what takes as long as all of it; the one that is given is followed to the end
+        own = Budget() if self._budget is None else Budget(runs.options.work)
+        try:
+            decided = self._on_fresh_runs(tried, sample, own)
+        except WorkLimitError:
+            nothing = np.full(len(sample.states), np.inf)
             decided = replace(
-                decided, validation=replace(validation, errors=errors), fresh=FreshErrors.of(errors, wanted)
+                tried, validation=replace(tried.validation, errors=nothing), fresh=FreshErrors.of(nothing, wanted)
             )
         if self._budget is not None:
             self._budget.spent += own.spent
         return decided
 
-    def _fails_strictly(self, tried: Try, budget: Budget) -> int:
-        """How many runs do not come through when they are integrated as exactly as any user would."""
-        runs, training = self._runs, self._runs.training
-        count = min(VALIDATION.strict_runs, len(training.states))
-        sample = replace(training, states=training.states[:count], numbers=training.numbers[:count])
-        strict = validate(
-            runs.problem, tried.map, tried.written, runs.totals, sample, budget, relative=VALIDATION.strict_tolerance
-        )
-        return int((~np.isfinite(strict.errors)).sum())
+    def _on_fresh_runs(self, tried: Try, sample: Sample, budget: Budget) -> Try:
+        runs, wanted = self._runs, self._candidates.wanted
+        validation = validate(runs.problem, tried.map, tried.written, runs.totals, sample, budget, wanted=wanted)
+        decided = replace(tried, validation=validation, fresh=FreshErrors.of(validation.errors, wanted))
+        if (wanted is None or decided.keeps(wanted)) and (
+            failed := fails_strictly(runs.problem, tried.map, tried.written, runs.totals, runs.training, budget)
+        ):
+            errors = np.sort(validation.errors)
+            errors[-failed:] = np.inf
+            decided = replace(
+                decided, validation=replace(validation, errors=errors), fresh=FreshErrors.of(errors, wanted)
+            )
+        return decided
 
     def _measured(self, one: Affine, training_worst: float) -> Try:
         runs = self._runs

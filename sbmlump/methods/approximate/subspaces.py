@@ -185,8 +185,7 @@ def closer_lift(one: Affine, states: Array, constants: Array, scale: Array) -> A
     r, m, n = states.shape
     k, matrix = one.size, one.matrix
     x = states.reshape(r * m, n)
-    used = np.abs(one.offset).any(axis=0)
-    used[0] = True
+    used = np.r_[True, np.abs(one.offset[:, 1:]).any(axis=0)]
     regressors = np.concatenate([x @ matrix.T, np.repeat(constants[:, used], m, axis=0)], axis=1)
     size = np.linalg.norm(regressors, axis=0)
     size[size == 0] = 1.0

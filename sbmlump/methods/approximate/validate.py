@@ -176,7 +176,6 @@ def validate(
     budget: Budget | None = None,
     *,
     wanted: float | None = None,
-    relative: float | None = None,
 ) -> Validation:
     """Compare a written reduction with the runs of ``sample``.
 
@@ -198,18 +197,15 @@ def validate(
         Counts the work.
     wanted : float, optional
         The error that is aimed at: the integration is more exact where that needs it.
-    relative : float, optional
-        Relative tolerance of the integration, in place of the one that the wanted error needs.
 
     Raises
     ------
     WorkLimitError
         If there is a budget and its limit has been passed.
     """
-    if relative is None:
-        relative = VALIDATION.relative_tolerance
-        if wanted is not None:
-            relative = max(min(relative, VALIDATION.accuracy * wanted), VALIDATION.least_tolerance)
+    relative = VALIDATION.relative_tolerance
+    if wanted is not None:
+        relative = max(min(relative, VALIDATION.accuracy * wanted), VALIDATION.least_tolerance)
     tolerances = _tolerances(one, sample, relative)
     told = _Told(problem, written, sample)
     starts = sample.starts @ one.matrix.T
@@ -228,6 +224,31 @@ def validate(
     runs, states = told.integrated(replace(tolerances, absolute=absolute), budget)
     whole = written.completed(states, starts, sample.times)
     return replace(told.validation(states, runs, "the written equations"), reduced=whole)
+
+
+def fails_strictly(
+    problem: ReductionProblem, one: Affine, written: WrittenSystem, totals: Array, sample: Sample, budget: Budget | None
+) -> int:
+    """How many runs do not come through when they are integrated as exactly as any user would.
+
+    By the projected equations: that the written ones are the same has been shown on other runs by then.
+
+    Raises
+    ------
+    WorkLimitError
+        As :func:`validate`.
+    """
+    count = min(VALIDATION.strict_runs, len(sample.states))
+    few = replace(sample, states=sample.states[:count], numbers=sample.numbers[:count])
+    tolerances = _tolerances(one, few, VALIDATION.strict_tolerance)
+    told = _Told(problem, written, few)
+    starts = few.starts @ one.matrix.T
+    starts[:, written.states] = told.starts
+    if one.size + int(few.vector_field.timed) <= MAX_DENSE:
+        runs = _projected(one, constants_of(totals, few.scale, few.starts), starts, few, tolerances, budget)
+    else:
+        runs, _ = told.integrated(tolerances, budget)
+    return int((~runs.complete).sum())
 
 
 def _projected(
