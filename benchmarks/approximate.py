@@ -21,7 +21,7 @@ from typing import Any
 
 from sbmlump.examples import multisite
 from sbmlump.formats.load import load
-from sbmlump.methods import Approximate, CurvePoint, Job, UnreachableError, bisect_tolerance, curve, lump_exactly
+from sbmlump.methods import Approximate, CurvePoint, Job, UnreachableError, bisect_tolerance, lump_exactly, size_curve
 from sbmlump.model import ErrorEstimate, Observable, OdeSystem, ReducedSystem, parse_observables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,7 +160,7 @@ def run_case(case: Case, corpus: Path) -> dict[str, Any]:
     """All figures of one model."""
     system = load(corpus / case.file)
     observables = parse_observables(system, [case.observe])
-    found = curve(system, observables, Approximate(until=case.until))
+    found = size_curve(system, observables, Approximate(until=case.until))
     points = [vars_of(p) for p in found.points]
     report: dict[str, Any] = {
         "states": system.size,

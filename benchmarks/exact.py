@@ -59,7 +59,7 @@ FILES = [
 def measure(row: Row, corpus: str | None) -> dict[str, float | int]:
     """Run one row in this process."""
     import sbmlump
-    import sbmlump.formats.ode_read
+    import sbmlump.formats.ode
     import sbmlump.sbml.read.load  # imports are not what is measured
     from sbmlump.examples import multisite
     from sbmlump.methods import closure_problem, lump_exactly, smallest_invariant_space

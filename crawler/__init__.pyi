@@ -7,9 +7,9 @@ from .content import ExpectedFile as ExpectedFile
 from .content import digest_problem as digest_problem
 from .content import is_page as is_page
 from .content import master_sbml as master_sbml
+from .content import parsed_whole_number as parsed_whole_number
 from .content import sbml_problem as sbml_problem
 from .content import sha256 as sha256
-from .content import whole_number as whole_number
 from .errors import ArchiveError as ArchiveError
 from .errors import BadResponseError as BadResponseError
 from .errors import CrawlError as CrawlError
@@ -32,6 +32,7 @@ from .session import ParsedResponse as ParsedResponse
 from .session import RequestPolicy as RequestPolicy
 from .session import Response as Response
 from .session import Session as Session
+from .session import hosts_if_asked as hosts_if_asked
 from .session import is_loopback as is_loopback
 from .session import retry_after as retry_after
 from .store import Record as Record
@@ -41,4 +42,4 @@ from .store import list_models as list_models
 from .store import open_store as open_store
 from .store import parse_line as parse_line
 from .store import read_manifest as read_manifest
-from .store import verify as verify
+from .store import verify_store as verify_store

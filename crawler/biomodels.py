@@ -16,15 +16,15 @@ from crawler.content import (
     is_archive,
     is_page,
     master_sbml,
+    parsed_whole_number,
     plain_text,
-    whole_number,
 )
 from crawler.errors import ArchiveError, BadResponseError, NotFoundError, SelectionError, ServiceError
 from crawler.fetch import Choice, FileCheck, choose
 from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
-from crawler.session import ParsedResponse, Response, Session, hosts_if_asked
+from crawler.session import ParsedResponse, Response, Session
 
-__all__ = ["BASE_URL", "HOSTS", "BioModels", "BioModelsSettings", "hosts_of"]
+__all__ = ["BASE_URL", "HOSTS", "BioModels", "BioModelsSettings"]
 
 BASE_URL: Final = "https://www.biomodels.org"
 HOSTS: Final = frozenset({"www.biomodels.org", "biomodels.org", "www.ebi.ac.uk", "ftp.ebi.ac.uk"})
@@ -36,11 +36,6 @@ _JSON: Final = "application/json"
 _DIGESTS: Final = {"sha256sum": "sha256", "sha1sum": "sha1", "md5sum": "md5"}  # keys of records, and their algorithms
 _DIGITS: Final = {"sha256": 64, "sha1": 40, "md5": 32}
 _HEX: Final = re.compile("[0-9a-f]*")
-
-
-def hosts_of(url: str) -> frozenset[str]:
-    """Where redirects from a base URL may lead besides its own host."""
-    return hosts_if_asked(url, HOSTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +406,7 @@ def _sorted_ids(ids: Iterable[object]) -> tuple[list[str | None], tuple[str, ...
 
 
 def _number(digits: str) -> int | str:
-    number = whole_number(digits.removeprefix("-"))
+    number = parsed_whole_number(digits.removeprefix("-"))
     return digits if number is None else -number if digits.startswith("-") else number
 
 
@@ -527,4 +522,4 @@ def _expected_file(item: object, url: str) -> ExpectedFile:
         listed = str(item.get(key, "")).strip().lower()
         if len(listed) == _DIGITS[algorithm] and _HEX.fullmatch(listed):  # anything else, such as "N/A", is no promise
             sums[algorithm] = listed
-    return ExpectedFile(item["name"], whole_number(item.get("fileSize")), sums)
+    return ExpectedFile(item["name"], parsed_whole_number(item.get("fileSize")), sums)

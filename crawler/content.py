@@ -33,7 +33,7 @@ __all__ = [
     "ArchiveLimits",
     "is_archive",
     "master_sbml",
-    "whole_number",
+    "parsed_whole_number",
 ]
 
 
@@ -78,7 +78,7 @@ _WHOLE: Final = re.compile(r"[0-9]{1,18}")  # of ASCII, and no longer than any f
 _HALF: Final = re.compile("[\ud800-\udfff]")
 
 
-def whole_number(value: object) -> int | None:
+def parsed_whole_number(value: object) -> int | None:
     """The number that a text or a number from outside is; ``None`` if it is none, or beyond 18 digits."""
     text = str(value) if isinstance(value, str) or type(value) is int else ""
     return int(text) if _WHOLE.fullmatch(text) else None

@@ -17,9 +17,9 @@ from typing import Final
 
 from crawler.errors import BadResponseError, NotFoundError, SelectionError
 from crawler.repository import Catalogue, CatalogueEntry, FetchedFile, Known, Refused, Selection, Unchanged, settle
-from crawler.session import ParsedResponse, Response, Session, hosts_if_asked
+from crawler.session import ParsedResponse, Response, Session
 
-__all__ = ["BASE_URL", "HOSTS", "OdeBase", "hosts_of"]
+__all__ = ["BASE_URL", "HOSTS", "OdeBase"]
 
 BASE_URL: Final = "https://www.odebase.org"
 HOSTS: Final = frozenset({"www.odebase.org", "odebase.org"})
@@ -36,11 +36,6 @@ TEXTS: Final = {
     "species_map": "detail/species_map/{ref}/text",
     "parameter_map": "detail/parameter_map/{ref}/text",
 }
-
-
-def hosts_of(url: str) -> frozenset[str]:
-    """Where redirects from a base URL may lead besides its own host."""
-    return hosts_if_asked(url, HOSTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from crawler.content import whole_number
+from crawler.content import parsed_whole_number
 from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, ServiceError, StoppedError
 
 __all__ = ["Session", "is_loopback", "RequestPolicy", "retry_after", "Response", "ParsedResponse", "hosts_if_asked"]
@@ -118,7 +118,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
-    seconds = whole_number(text)
+    seconds = parsed_whole_number(text)
     if seconds is not None:
         return float(seconds)
     try:
@@ -252,15 +252,8 @@ class _WatchedHTTP(HTTPConnection):
         super().putrequest(method, url, *args, **options)
 
 
-class _WatchedHTTPS(HTTPSConnection):
-    def connect(self) -> None:
-        _seen(self)
-        super().connect()
-        _seen(self)
-
-    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        _seen(self)  # it may be a connection that was made for another request
-        super().putrequest(method, url, *args, **options)
+class _WatchedHTTPS(_WatchedHTTP, HTTPSConnection):
+    pass
 
 
 class _HTTPPool(HTTPConnectionPool):
@@ -497,7 +490,7 @@ class Session:
             raise
         if watch.expired:  # a body without a length just ends
             raise self._cut()
-        length = whole_number(answer.headers.get("content-length", ""))
+        length = parsed_whole_number(answer.headers.get("content-length", ""))
         unpacked = "content-encoding" not in answer.headers
         if answer.status == 200 and unpacked and length is not None and length != len(answer.body):
             raise _AgainError("short-answer", f"{len(answer.body)} bytes came where {length} were announced")

@@ -12,7 +12,7 @@ from crawler.content import is_html, sha256
 from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, store_error
 from crawler.fetch import crawl
 from crawler.repository import Selection
-from crawler.session import RequestPolicy, Response, Session, is_loopback
+from crawler.session import RequestPolicy, Response, Session, hosts_if_asked, is_loopback
 from crawler.store import Record, Store, is_store, open_store
 
 __all__ = ["SingleFile", "SingleSettings", "fetch_model", "read_url", "stored_model"]
@@ -98,7 +98,7 @@ def fetch_model(
     """
     settings = settings or SingleSettings()
     url = base_url or biomodels.BASE_URL
-    session = _session(url, settings, biomodels.hosts_of(url))
+    session = _session(url, settings, hosts_if_asked(url, biomodels.HOSTS))
     try:
         with Store.writable(store, settings.wait) as opened:
             summary = crawl(biomodels.BioModels(session), session, opened, Selection(ids=(id,)))

@@ -50,7 +50,7 @@ __all__ = [
     "Inventory",
     "Verification",
     "inventory",
-    "verify",
+    "verify_store",
 ]
 
 
@@ -643,7 +643,9 @@ def inventory(store: Store) -> Inventory:
     )
 
 
-def verify(store: Store, discard: bool = False, progress: Callable[[int, int], None] | None = None) -> Verification:
+def verify_store(
+    store: Store, discard: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Verification:
     """Rehash every file of the manifest, and look for files that are not in it.
 
     Parameters

@@ -49,7 +49,7 @@ __all__ = [
     "Until",
     "choice",
     "declared",
-    "fast_reactions",
+    "chosen_fast_reactions",
     "fast_reactions_as",
     "ids",
     "names_in",
@@ -355,7 +355,7 @@ Seed = Annotated[int, Option(whole_number(0, 2**63 - 1), "Of the random numbers.
 _FAST_REACTIONS: Final[ContextVar[str]] = ContextVar("FAST_REACTIONS", default=str(FAST_REACTIONS.default))
 
 
-def fast_reactions() -> str:
+def chosen_fast_reactions() -> str:
     """What becomes of reactions that are declared fast: ``refuse``, ``equilibrium`` or ``ordinary``."""
     return _FAST_REACTIONS.get()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,14 +60,14 @@ class PlotStyle:
 
         return ShownFigure(figsize=(width or self.width, height), layout="constrained", dpi=self.dpi)
 
-    def quiet(self, axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    def quiet(self, axes: Axes) -> None:
         """Thin lines, no box, light grid; ids in titles and labels are no formulas."""
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         for side in ("left", "bottom"):
             axes.spines[side].set_color(self.faint)
         axes.tick_params(colors=self.ink, which="both", labelsize=self.text, color=self.faint, length=3)
-        axes.grid(visible=True, axis=grid, color=self.faint, linewidth=0.5, alpha=0.6)
+        axes.grid(visible=True, color=self.faint, linewidth=0.5, alpha=0.6)
         axes.set_axisbelow(True)
         title = axes.get_title(loc="left")
         axes.set_title(title, loc="left", fontsize=self.title, color=self.ink, parse_math=False)

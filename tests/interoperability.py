@@ -36,7 +36,7 @@ from sbmlump.model import ExactProof, ReducedSystem
 from sbmlump.outcome import WrittenOutput
 from sbmlump.proof import verify
 from sbmlump.sbml import prepare_bytes, read_back, write_system
-from sbmlump.simulators import PRECISE, Tolerances, compare, simulated_file, simulator_named
+from sbmlump.simulators import PRECISE, Tolerances, compare_simulated, simulated_file, simulator_named
 
 MOST_STATES = 120
 TRIED = 8
@@ -200,7 +200,7 @@ def _against_original(
     names = [one.id for one in reduction.observables]
     definitions = definitions_of(reduction.original, reduction.observables)
     try:
-        report = compare(path, reduced, observables=names, definitions=definitions)
+        report = compare_simulated(path, reduced, observables=names, definitions=definitions)
     except SbmlumpError as error:
         result.remarks.append(_without_roadrunner(path, reduced, reduction, error))
         return None
@@ -226,7 +226,7 @@ def _without_roadrunner(path: Path, reduced: Path, reduction: ReducedSystem, err
     names = [one.id for one in reduction.observables]
     definitions = definitions_of(reduction.original, reduction.observables)
     try:
-        report = compare(path, reduced, observables=names, definitions=definitions, simulator="copasi")
+        report = compare_simulated(path, reduced, observables=names, definitions=definitions, simulator="copasi")
     except SbmlumpError as other:
         return f"{said} Nor does COPASI: {other}"
     return f"{said} In COPASI, original and reduced differ by {report.max_relative_error:.1e}."

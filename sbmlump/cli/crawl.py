@@ -16,14 +16,15 @@ from crawler import biomodels, odebase
 from crawler.errors import CrawlError, StoppedError
 from crawler.fetch import CrawlPlan, CrawlSummary, crawl, import_files
 from crawler.repository import Repository, Selection
-from crawler.session import RequestPolicy, Session, is_loopback
-from crawler.store import Store, inventory, open_store, verify
+from crawler.session import RequestPolicy, Session, hosts_if_asked, is_loopback
+from crawler.store import Store, inventory, open_store, verify_store
 from sbmlump.cli.help import Commands
 from sbmlump.cli.options import COUNT, SECONDS, WAIT, Number
 from sbmlump.cli.output import Failure, print_failure, print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
 from sbmlump.formats.load import load
 from sbmlump.formats.odebase import TranslationComparison, compare_systems, load_odebase
+from sbmlump.outcome import reason_json
 
 __all__ = ["crawl_command", "compare_store", "print_comparisons"]
 
@@ -75,7 +76,7 @@ def _shared(function: Command) -> Command:
 def _biomodels(query: str | None, base_url: str | None, **rest: Any) -> int:
     """Bring the models of BioModels."""
     url = base_url or biomodels.BASE_URL
-    return _network(biomodels.BioModels, url, biomodels.hosts_of(url), query=query, **rest)
+    return _network(biomodels.BioModels, url, hosts_if_asked(url, biomodels.HOSTS), query=query, **rest)
 
 
 @crawl_command.command("odebase")
@@ -83,7 +84,7 @@ def _biomodels(query: str | None, base_url: str | None, **rest: Any) -> int:
 def _odebase(base_url: str | None, **rest: Any) -> int:
     """Bring the polynomial and rational systems of ODEbase, with their parameter values and maps of names."""
     url = base_url or odebase.BASE_URL
-    return _network(odebase.OdeBase, url, odebase.hosts_of(url), query=None, **rest)
+    return _network(odebase.OdeBase, url, hosts_if_asked(url, odebase.HOSTS), query=None, **rest)
 
 
 def _network(
@@ -152,12 +153,19 @@ def _import(origin: Path, store: Path, limit: int | None, wait: float, as_json: 
 def _verify(store: Path, discard: bool, as_json: bool, quiet: bool) -> int:
     """Rehash every file of STORE. Exit code 1 if anything is damaged."""
     with _translated(), _progress(quiet or as_json) as progress:
-        found = verify(open_store(store), discard, lambda done, total: progress.step(done, total, 0))
+        found = verify_store(open_store(store), discard, lambda done, total: progress.step(done, total, 0))
     reasons = [Reason(finding.code, finding.message, finding.id) for finding in found.findings]
     if as_json:
         counts = {"wanted": found.files, "present": found.whole, "fetched": 0, "unchanged": found.whole}
         rest = {"failed": found.files - found.whole, "bytes": found.bytes, "requests": 0, "seconds": None}
-        print_json({"outcome": "damaged" if reasons else "whole", **counts, **rest, "reasons": _listed(reasons)})
+        print_json(
+            {
+                "outcome": "damaged" if reasons else "whole",
+                **counts,
+                **rest,
+                "reasons": [reason_json(reason) for reason in reasons],
+            }
+        )
     else:
         say(f"{found.whole} of {found.files} files are whole ({_size(found.bytes)} read)")
         _print_reasons(reasons)
@@ -259,10 +267,6 @@ def _tell_damaged(lines: tuple[int, ...]) -> None:
         numbers = ", ".join(map(str, lines[:5])) + (" …" if len(lines) > 5 else "")
         message = f"line {numbers} of manifest.jsonl is cut or damaged and was passed over; nothing else is lost"
         say(message, err=True)
-
-
-def _listed(reasons: list[Reason]) -> list[dict[str, Any]]:
-    return [{"code": r.code, "element": r.element, "message": r.message} for r in reasons]
 
 
 def _size(count: int) -> str:

@@ -43,7 +43,7 @@ __all__ = [
     "progress_reporter",
     "say",
     "lump_text",
-    "summarise",
+    "print_outcome",
 ]
 
 
@@ -288,7 +288,7 @@ def _after(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
 # -- A reduction told to a person ----------------------------------------------------------------
 
 
-def summarise(outcome: Outcome, page: Path | None = None) -> None:
+def print_outcome(outcome: Outcome, page: Path | None = None) -> None:
     """Print what was done, how far the two models differ, and what to do next."""
     reduction = outcome.reduction
     assert reduction is not None

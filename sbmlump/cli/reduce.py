@@ -25,7 +25,7 @@ from sbmlump.cli.options import (
     observe_option,
     store_option,
 )
-from sbmlump.cli.output import Failure, print_failure, print_json, progress_reporter, say, summarise
+from sbmlump.cli.output import Failure, print_failure, print_json, print_outcome, progress_reporter, say
 from sbmlump.errors import Reason, SbmlumpError, UsageError
 from sbmlump.files import make_folder, write_atomically
 from sbmlump.jobs import run_reduction
@@ -106,7 +106,7 @@ def reduce_command(
     if as_json:
         print_json(outcome.as_json())
     else:
-        summarise(outcome, page)
+        print_outcome(outcome, page)
     return outcome.exit_code
 
 
@@ -169,7 +169,7 @@ def demo_command(output: Path | None, quiet: bool) -> int:
         outcome = run_reduction(original, _OBSERVE, reduce_options(), reduced, force=True, progress=progress)
         assert outcome.reduction is not None
         page = write_outcome_page(folder, outcome, original_file=original)
-    summarise(outcome, page)
+    print_outcome(outcome, page)
     say("\nTry next:")
     say(f"  sbmlump inspect {original}")
     say(f"  sbmlump reduce {original} --observe phosphatase --keep-parameters all -o other.xml")

@@ -5,7 +5,7 @@ from .ensemble import ReductionProblem as ReductionProblem
 from .ensemble import Sample as Sample
 from .ensemble import difference as difference
 from .ensemble import ensemble_trajectories as ensemble_trajectories
-from .ensemble import joined as joined
+from .ensemble import joined_samples as joined_samples
 from .ensemble import measure as measure
 from .ensemble import pose as pose
 from .ensemble import reference_ensemble as reference_ensemble

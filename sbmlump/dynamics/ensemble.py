@@ -46,7 +46,7 @@ __all__ = [
     "estimate_of",
     "gradients",
     "guarded",
-    "joined",
+    "joined_samples",
     "largest_values",
     "measure",
     "perturbed_initial_values",
@@ -939,7 +939,7 @@ class Sample:
         return np.concatenate([states, clock], axis=-1)
 
 
-def joined(one: Sample, other: Sample, rows: NDArray[np.int64]) -> Sample:
+def joined_samples(one: Sample, other: Sample, rows: NDArray[np.int64]) -> Sample:
     """A sample with some runs of another one of the same call of :func:`run_ensemble` at its end."""
     return replace(
         one,

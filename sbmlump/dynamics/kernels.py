@@ -34,7 +34,7 @@ __all__ = [
     "At",
     "Code",
     "LiftTables",
-    "Method",
+    "RosenbrockTableau",
     "Status",
     "CandidateTables",
     "Tables",
@@ -379,7 +379,7 @@ class Tables(NamedTuple):
     candidates: CandidateTables
 
 
-class Method(NamedTuple):
+class RosenbrockTableau(NamedTuple):
     """The Rosenbrock method and how its steps change; see :mod:`sbmlump.dynamics.rosenbrock`.
 
     Attributes
@@ -1310,7 +1310,7 @@ def _safe_jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, absol
 
 @_inner
 def _stages(
-    at: Indices, whole: Indices, real: Array, lanes: Array, absolute: Array, method: Method, pivots: Indices
+    at: Indices, whole: Indices, real: Array, lanes: Array, absolute: Array, method: RosenbrockTableau, pivots: Indices
 ) -> None:
     """The six stages of a step from ``At.X``, into ``At.U``; the last one is evaluated at ``At.Y``."""
     n, u, x, y, rates = at[At.SIZE], at[At.U], at[At.X], at[At.Y], at[At.STAGE]
@@ -1353,7 +1353,7 @@ def _distance(at: Indices, lanes: Array, absolute: Array, relative: float) -> No
 
 
 @_inner
-def _dense(at: Indices, lanes: Array, method: Method) -> None:
+def _dense(at: Indices, lanes: Array, method: RosenbrockTableau) -> None:
     """Coefficients of the continuous output, into ``At.DENSE``."""
     n, u, out = at[At.SIZE], at[At.U], at[At.DENSE]
     for i in range(n):
@@ -1384,7 +1384,7 @@ def follow(
     tables: Tables,
     at: Indices,
     lanes: Array,
-    method: Method,
+    method: RosenbrockTableau,
     where: Where,
     alive: Indices,
     times: Array,
@@ -1404,7 +1404,7 @@ def follow(
         By :func:`layout`.
     lanes : array
         Memory.
-    method : Method
+    method : RosenbrockTableau
     where : Where
     alive : array of int (a,)
         The runs to be followed.

@@ -505,7 +505,7 @@ class _Journey:
             np.zeros((r, len(times)), dtype=np.int64),
         )
         method, settings = RODAS, ROSENBROCK
-        self._method = self._module.Method(
+        self._method = self._module.RosenbrockTableau(
             method.gamma,
             _padded(method.a),
             _padded(method.c),

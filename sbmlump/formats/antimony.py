@@ -110,7 +110,7 @@ def infix(math: Element, name_of: Callable[[str], str]) -> str:
     UnsupportedModelError
         Code ``not-writable`` if there is something that Antimony has no words for.
     """
-    return "".join(printed(Operand(math[0], OPEN), _Printer(name_of).spell))
+    return "".join(printed(Operand(math[0], OPEN), _MathmlSpeller(name_of).spell))
 
 
 def number_text(value: Fraction) -> str:
@@ -154,7 +154,7 @@ def _shortest(digits: str, exponent: int) -> str:
     return plain_decimal(digits, exponent) if -4 < point <= _DOUBLES.digits else scientific(digits, exponent)
 
 
-class _Printer:
+class _MathmlSpeller:
     """Spells the elements of content MathML."""
 
     def __init__(self, name_of: Callable[[str], str]) -> None:
@@ -370,7 +370,7 @@ def antimony_text(sbml: bytes) -> AntimonyText:
         Code ``not-writable`` if Antimony cannot hold the model; every reason at once.
     """
     # notes and an annotation of the whole document may stand before the model
-    return _Writer(next(one for one in _tree(sbml) if _tag(one) == "model")).run()
+    return _AntimonyWriter(next(one for one in _tree(sbml) if _tag(one) == "model")).run()
 
 
 def sbml_of_antimony(text: str) -> bytes:
@@ -429,7 +429,7 @@ def read_antimony(file: ModelFile) -> ReadResult:
     return replace(result, system=replace(result.system, origin=origin))
 
 
-class _Writer:
+class _AntimonyWriter:
     """Translates one ``model`` element."""
 
     def __init__(self, model: Element) -> None:

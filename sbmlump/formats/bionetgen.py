@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from sbmlump.errors import InputError, Reason
-from sbmlump.files import ModelFile, read_model_file
+from sbmlump.files import ModelFile
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.names import claim_id
 from sbmlump.model.system import Assigned, Constant, OdeSystem, Origin, Participant, Quantity, Reaction
 from sbmlump.model.text import ExpressionError, parse_expression
 
-__all__ = ["load_net", "load_net_file", "parse_net"]
+__all__ = ["load_net_file", "parse_net"]
 
 _FUNCTIONS: Final = frozenset(
     "exp ln log10 log2 sqrt abs sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh min max".split()
@@ -52,12 +52,14 @@ class _Block:
     lines: list[tuple[int, str]] = field(default_factory=list)
 
 
-def load_net(path: str | Path) -> OdeSystem:
-    """Read a ``.net`` file.
+def load_net_file(file: ModelFile) -> OdeSystem:
+    """The system in a ``.net`` file that has been read; see :func:`parse_net`."""
+    text = file.data.decode("utf-8", "replace")
+    return parse_net(text, file=file.name, sha256=hashlib.sha256(file.data).hexdigest())
 
-    Parameters
-    ----------
-    path : str or Path
+
+def parse_net(text: str, *, file: str = "text", sha256: str | None = None) -> OdeSystem:
+    """The system that a ``.net`` text describes.
 
     Returns
     -------
@@ -69,23 +71,12 @@ def load_net(path: str | Path) -> OdeSystem:
     ------
     InputError
         Codes ``net-syntax``, ``net-unknown-name``, ``net-unknown-function``, ``net-rate-law``, ``net-block``,
-        ``net-duplicate-name``, each with file and line, and those of :func:`~sbmlump.files.read_model_file`.
+        ``net-duplicate-name``, each with file and line.
     """
-    return load_net_file(read_model_file(path, ".net"))
+    return _NetReading(text, file).system(sha256)
 
 
-def load_net_file(file: ModelFile) -> OdeSystem:
-    """The system in a ``.net`` file that has been read; raises as :func:`load_net`."""
-    text = file.data.decode("utf-8", "replace")
-    return parse_net(text, file=file.name, sha256=hashlib.sha256(file.data).hexdigest())
-
-
-def parse_net(text: str, *, file: str = "text", sha256: str | None = None) -> OdeSystem:
-    """The system that a ``.net`` text describes; see :func:`load_net`."""
-    return _Reading(text, file).system(sha256)
-
-
-class _Reading:
+class _NetReading:
     """One text on its way to a system."""
 
     def __init__(self, text: str, file: str) -> None:

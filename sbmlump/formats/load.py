@@ -56,7 +56,7 @@ def read_model(path: str | Path | ModelFile) -> ReadResult:
 
     file = path if isinstance(path, ModelFile) else read_model_file(path)
     if file.suffix == ".ode":
-        from sbmlump.formats.ode_read import load_ode_file
+        from sbmlump.formats.ode import load_ode_file
 
         return ReadResult.of_system(load_ode_file(file), file.name)
     if file.suffix == ".net":

@@ -112,7 +112,7 @@ def compare(
     Raises
     ------
     UsageError, InputError, UnsupportedModelError, LimitError
-        As :func:`sbmlump.simulators.comparison.compare`.
+        As :func:`sbmlump.simulators.comparison.compare_simulated`.
     """
     # before anything is read
     UNTIL.read("until", until, optional=True)
@@ -120,7 +120,7 @@ def compare(
     if isinstance(simulator, str):
         SIMULATOR.read("simulator", simulator)
     from sbmlump.sbml.annotation import read_lumping_annotation
-    from sbmlump.simulators.comparison import compare as compare_simulated
+    from sbmlump.simulators.comparison import compare_simulated
     from sbmlump.simulators.protocol import simulated_result
 
     with fast_reactions_as(fast_reactions):
@@ -178,8 +178,8 @@ def simulate_reduction(
     ContradictedError
         Code ``proof-contradicted``: the reduction is proved, and that cannot be right.
     """
-    from sbmlump.simulators.arbiter import settle
-    from sbmlump.simulators.comparison import compare
+    from sbmlump.simulators.arbiter import explain_difference
+    from sbmlump.simulators.comparison import compare_simulated
     from sbmlump.simulators.protocol import simulated_result
 
     names = [o.id for o in reduction.observables if o.id in reduction.written.definitions]
@@ -189,7 +189,7 @@ def simulate_reduction(
     try:
         assert document.read_back is not None
         reduced = simulated_result(document.read_back, "the reduced model")
-        report = compare(
+        report = compare_simulated(
             source,
             reduced,
             until=options.until if options.until is not None else _time_span(reduction),
@@ -204,7 +204,7 @@ def simulate_reduction(
         return None, list(error.reasons)
     reasons = [Reason("simulation-remark", remark) for remark in report.remarks]
     if isinstance(reduction.certificate, ExactProof):
-        verdict = settle(source, reduced, report, definitions, limits)
+        verdict = explain_difference(source, reduced, report, definitions, limits)
         if verdict is not None:
             if verdict.outcome == "contradicted":
                 raise ContradictedError(verdict.reason)

@@ -122,8 +122,7 @@ def curve(
     ------
     SbmlumpError
     """
-    from sbmlump.methods.approximate.run import CURVES
-    from sbmlump.methods.approximate.run import curve as curve_of
+    from sbmlump.methods.approximate.run import CURVES, size_curve
 
     chosen = Approximate(**options)
     observe = OBSERVE.read("observe", observe)
@@ -136,7 +135,7 @@ def curve(
         raise nothing_observed(system)
     observables = parse_observables(system, observe)
     names = [name for name in CURVE_ALGORITHMS if name in algorithms]
-    result = curve_of(system, observables, chosen, names or CURVES, progress=progress)
+    result = size_curve(system, observables, chosen, names or CURVES, progress=progress)
     exact: int | None = None
     reasons: tuple[Reason, ...] = ()
     title = f"{system.id}: {', '.join(o.id for o in observables)}"

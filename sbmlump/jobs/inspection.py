@@ -8,7 +8,7 @@ with the rate g would cost, less one: the lumping of z is z itself and the small
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -270,16 +270,12 @@ def _as_address(uri: str) -> str:
 # -- what observables cost -----------------------------------------------------------------------------
 
 
-def costs_of(
-    system: OdeSystem, ids: Iterable[str] | None = None, settings: CostSettings = COSTS, *, every: bool = False
-) -> dict[str, int]:
-    """States of the smallest exact model that keeps each of some observables, in one computation.
+def costs_of(system: OdeSystem, settings: CostSettings = COSTS, *, every: bool = False) -> dict[str, int]:
+    """States of the smallest exact model that keeps each observable, in one computation.
 
     Parameters
     ----------
     system : OdeSystem
-    ids : iterable of str, optional
-        All that can be observed by default.
     settings : CostSettings
     every : bool
         Of all, however long it takes.
@@ -291,7 +287,7 @@ def costs_of(
     """
     from sbmlump.methods.exact.per_species import exact_sizes
 
-    wanted = list(observable_ids(system) if ids is None else ids)
+    wanted = observable_ids(system)
     if system.size == 0 or (system.size > settings.most_states and not every):
         return {}
     room = len(wanted) if every else settings.most_work // system.size

@@ -251,7 +251,7 @@ def written_system(system: OdeSystem, suffix: str, level: str = "3.2") -> Writte
 
 
 def _ode(system: OdeSystem, _: WrittenOutput) -> WrittenOutput:
-    from sbmlump.formats.ode_read import ode_text, parse_ode
+    from sbmlump.formats.ode import ode_text, parse_ode
 
     made = ode_text(system)
     expected = Expected(

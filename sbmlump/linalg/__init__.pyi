@@ -11,6 +11,7 @@ from .finite_field import rational_from_residue as rational_from_residue
 from .finite_field import single_threaded as single_threaded
 from .groebner import BasisLimits as BasisLimits
 from .groebner import groebner_basis as groebner_basis
+from .least_squares import DampedProblem as DampedProblem
 from .least_squares import DampingSettings as DampingSettings
 from .least_squares import damped_steps as damped_steps
 from .linear_program import least_combination as least_combination

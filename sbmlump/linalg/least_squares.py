@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DampingSettings", "damped_steps"]
+__all__ = ["DampedProblem", "DampingSettings", "damped_steps"]
 
 
 Array = NDArray[np.float64]
@@ -45,6 +45,59 @@ class DampingSettings:
 DAMPING: Final = DampingSettings()
 
 
+@dataclass(frozen=True, slots=True)
+class DampedProblem:
+    """min ‖Jx + r‖ in units of its own, decomposed: steps for any damping cost next to nothing.
+
+    Attributes
+    ----------
+    units : ndarray (M,)
+        D = (‖column‖² + median²)^½, so that no unknown moves far for being of little effect.
+    scaled : ndarray (N, M)
+        JD⁻¹.
+    wide : bool
+        Whether it has more columns than rows: then its rows are decomposed.
+    values : ndarray (k,)
+        Squares of its singular values, the largest first.
+    vectors : ndarray (k, k)
+    onto : ndarray (k,)
+        The residual (``wide``), or the gradient, along the vectors.
+    """
+
+    units: Array
+    scaled: Array
+    wide: bool
+    values: Array
+    vectors: Array
+    onto: Array
+
+    @classmethod
+    def of(cls, jacobian: Array, residual: Array, felt: float = 0.0) -> DampedProblem | None:
+        """Of a matrix (N, M) and what it is to take away (N,); ``None`` where the matrix is zero.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If the decomposition does not converge.
+        """
+        sizes = np.linalg.norm(jacobian, axis=0)
+        largest = float(sizes.max(initial=0.0))
+        if not largest > 0:
+            return None
+        units = np.sqrt(sizes**2 + float(np.median(sizes[sizes > felt * largest])) ** 2)
+        scaled = jacobian / units
+        wide = len(scaled) < scaled.shape[1]
+        values, vectors = np.linalg.eigh(scaled @ scaled.T if wide else scaled.T @ scaled)
+        values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+        onto = vectors.T @ (residual if wide else scaled.T @ residual)
+        return cls(units, scaled, wide, values, vectors, onto)
+
+    def step(self, damping: float) -> Array:
+        """−(JᵀJ + μD²)⁻¹Jᵀr for one damping μ, (M,)."""
+        change = -(self.vectors @ (self.onto / (self.values + damping)))
+        return np.asarray((self.scaled.T @ change if self.wide else change) / self.units)
+
+
 def damped_steps(jacobian: Array, residual: Array, settings: DampingSettings = DAMPING) -> Array:
     """Changes of the unknowns, the most damped first.
 
@@ -68,18 +121,12 @@ def damped_steps(jacobian: Array, residual: Array, settings: DampingSettings = D
     numpy.linalg.LinAlgError
         If the decomposition does not converge.
     """
-    sizes = np.linalg.norm(jacobian, axis=0)
-    largest = float(sizes.max(initial=0.0))
-    if not largest > 0:
+    problem = DampedProblem.of(jacobian, residual, settings.felt)
+    if problem is None:
         return np.empty((0, jacobian.shape[1]))
-    units = np.sqrt(sizes**2 + float(np.median(sizes[sizes > settings.felt * largest])) ** 2)
-    scaled = jacobian / units
-    wide = len(scaled) < scaled.shape[1]
-    values, vectors = np.linalg.eigh(scaled @ scaled.T if wide else scaled.T @ scaled)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    values = problem.values
     most = min(int((values > settings.rounding * values[0]).sum()), settings.most_rank)
     ranks = np.unique(np.geomspace(1, max(most, 1), settings.count).round().astype(np.int64)) - 1
-    onto = vectors.T @ (residual if wide else scaled.T @ residual)
-    changes = -(vectors @ (onto[:, None] / (values[:, None] + values[ranks])))
-    changes = scaled.T @ changes if wide else changes
-    return np.ascontiguousarray((changes / units[:, None]).T)
+    changes = -(problem.vectors @ (problem.onto[:, None] / (values[:, None] + values[ranks])))
+    changes = problem.scaled.T @ changes if problem.wide else changes
+    return np.ascontiguousarray((changes / problem.units[:, None]).T)

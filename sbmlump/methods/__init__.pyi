@@ -8,7 +8,7 @@ from .approximate.quadratic import QuadraticLift as QuadraticLift
 from .approximate.quadratic import with_products as with_products
 from .approximate.run import CurvePoint as CurvePoint
 from .approximate.run import Job as Job
-from .approximate.run import curve as curve
+from .approximate.run import size_curve as size_curve
 from .approximate.search import Proposal as Proposal
 from .approximate.search import best_up_to as best_up_to
 from .approximate.search import constants_of as constants_of

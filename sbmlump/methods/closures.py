@@ -34,6 +34,7 @@ from sbmlump.dynamics import Budget, Runs, Sample, StepControl, advance, exponen
 from sbmlump.dynamics.rosenbrock import Observer, piecewise
 from sbmlump.dynamics.solve import sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT
+from sbmlump.linalg.least_squares import DampedProblem
 
 __all__ = [
     "RateClosure",
@@ -147,7 +148,7 @@ class RateClosure:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class _ChosenRuns:
     run: Indices
     given: Array
     top: Array
@@ -176,7 +177,7 @@ class ClosureField:
         self._bottom = np.stack([one.bottom for one in closures])
         self._top_table, self._bottom_table = library.tables(self._top), library.tables(self._bottom)
         self._rational = bool(self._bottom.any())
-        self._now: _Chosen | None = None
+        self._now: _ChosenRuns | None = None
 
     def rates(self, x: Array, run: Indices) -> Array:
         """ẏ at each point, (N, k) or with time (N, k + 1)."""
@@ -213,13 +214,13 @@ class ClosureField:
         products = library.size * (6 * library.features + width * width)
         return parts * products + 12 * library.features
 
-    def _factors(self, now: _Chosen, x: Array) -> Array:
+    def _factors(self, now: _ChosenRuns, x: Array) -> Array:
         k = self.library.size
         if not self.timed:
             return self.library.factors(x, now.given)
         return self.library.factors(x[:, :k], np.concatenate([now.given, x[:, k:] / self.library.until], axis=1))
 
-    def _rates(self, now: _Chosen, features: Array) -> tuple[Array, Array]:
+    def _rates(self, now: _ChosenRuns, features: Array) -> tuple[Array, Array]:
         top = (now.top @ features[:, :, None])[:, :, 0]
         if not self._rational:
             return top, np.ones_like(top)
@@ -229,11 +230,11 @@ class ClosureField:
     def _timed(self, rates: Array) -> Array:
         return np.concatenate([rates, np.ones((len(rates), 1))], axis=1) if self.timed else rates
 
-    def _chosen(self, run: Indices) -> _Chosen:
+    def _chosen(self, run: Indices) -> _ChosenRuns:
         """What belongs to these runs; an integrator asks many times for the same ones, by the same array."""
         if self._now is None or self._now.run is not run:
             which, start = np.divmod(run, len(self._given))
-            self._now = _Chosen(
+            self._now = _ChosenRuns(
                 run,
                 self._given[start],
                 self._top[which],
@@ -765,7 +766,7 @@ class ClosureTraining:
         residual = course.errors[:, ends].reshape(-1)
         weight = np.abs(residual) ** (self.settings.sharpness / 2 - 1)
         weight = np.maximum(weight / max(float(weight.max(initial=0.0)), _TINY), self.settings.least_weight)
-        changes = damped_steps(jacobian * weight[:, None], residual * weight, self.settings.ranks)
+        changes = steps_of_ranks(jacobian * weight[:, None], residual * weight, self.settings.ranks)
         moved = (self._moved(course.closure, length * one) for one in changes for length in self.settings.lengths)
         return [one for one in moved if one is not None]
 
@@ -889,8 +890,8 @@ class ClosureTraining:
         return self.runs.resets.jumps(self.library, matrix, self.runs.given, self._regression)
 
 
-def damped_steps(jacobian: Array, residual: Array, ranks: Sequence[int]) -> list[Array]:
-    """Levenberg–Marquardt steps −(JᵀJ + μD²)⁻¹Jᵀr for several dampings μ, the squares of singular values.
+def steps_of_ranks(jacobian: Array, residual: Array, ranks: Sequence[int]) -> list[Array]:
+    """Levenberg–Marquardt steps whose dampings are squares of singular values, and one without where nothing is lost.
 
     Parameters
     ----------
@@ -898,31 +899,15 @@ def damped_steps(jacobian: Array, residual: Array, ranks: Sequence[int]) -> list
     residual : array (N,)
     ranks : sequence of int
         Places of the singular values, the largest one 0.
-
-    Notes
-    -----
-    Columns are in units of D = (‖column‖² + median²)^½, so that no parameter moves far for being of little effect.
     """
-    norms = np.linalg.norm(jacobian, axis=0)
-    used = norms > 0
-    if not used.any():
+    problem = DampedProblem.of(jacobian, residual)
+    if problem is None:
         return []
-    units = np.sqrt(norms**2 + np.median(norms[used]) ** 2)
-    scaled = jacobian / units
-    wide = len(scaled) < scaled.shape[1]
-    values, vectors = np.linalg.eigh(scaled @ scaled.T if wide else scaled.T @ scaled)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    onto = vectors.T @ (residual if wide else scaled.T @ residual)
-    found = []
-    for rank in ranks:
-        if rank >= len(values) or values[rank] <= 1e-14 * values[0]:
-            break
-        change = -(vectors @ (onto / (values + values[rank])))
-        found.append(np.asarray((scaled.T @ change if wide else change) / units))
-    if found and values[-1] > 1e-14 * values[0]:  # nothing is lost without damping
-        change = -(vectors @ (onto / values))
-        found.append(np.asarray((scaled.T @ change if wide else change) / units))
-    return found
+    values = problem.values
+    least = 1e-14 * values[0]  # below it they are rounding
+    usable = itertools.takewhile(lambda rank: rank < len(values) and values[rank] > least, ranks)
+    found = [problem.step(float(values[rank])) for rank in usable]
+    return [*found, problem.step(0.0)] if found and values[-1] > least else found
 
 
 def train(
@@ -947,7 +932,7 @@ def train(
         Largest error at which training ends: that of one of the closures.
     """
     settings = job.settings
-    descents = [_Descent(course, settings) for course in job.courses(starts)]
+    descents = [_ClosureDescent(course, settings) for course in job.courses(starts)]
     for iteration in range(iterations):
         going = [one for one in descents if one.goes_on]
         if not going or any(one.course.complete and one.course.worst <= target for one in descents):
@@ -962,7 +947,7 @@ def train(
     return sorted((one.course for one in descents), key=lambda course: course.order)
 
 
-class _Descent:
+class _ClosureDescent:
     """One closure under training."""
 
     def __init__(self, course: ClosureRun, settings: TrajectoryFitSettings) -> None:

@@ -511,7 +511,7 @@ class _Job:
     def measured(self, one: _Trained, budget: Budget | None) -> _Measured:
         """Write a closure and measure it from fresh initial values."""
         self._progress(f"measuring {one.closure.size} states")
-        draft = _Writer(self, one.closure, one.library).reduction()
+        draft = _ClosureWriter(self, one.closure, one.library).reduction()
         found = measure(draft, self.reference, budget=budget)
         share = float((found.errors > self.wanted).mean())
         accepted = bool(np.isfinite(found.errors).all()) and share <= self.settings.share
@@ -749,7 +749,7 @@ def _events_of_resets(problem: ReductionProblem, until: float) -> tuple[int, ...
 # -- a closure as a system of expressions ------------------------------------------------------------
 
 
-class _Writer:
+class _ClosureWriter:
     """ẏ = Kφ(y, u) in units of the model; initial values of the original are constants ``…_at_start``."""
 
     def __init__(self, job: _Job, closure: RateClosure, library: Library) -> None:

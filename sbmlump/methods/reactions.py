@@ -298,7 +298,7 @@ _MOST_IN_NAME: Final = 8
 
 
 @dataclass(slots=True)
-class _Group:
+class _SameDirection:
     """Reactions of one direction: id and factor of each, and their rate over the lumps."""
 
     direction: Direction
@@ -328,10 +328,10 @@ def as_network(reduced: ReducedSystem) -> ReducedSystem:
     places = homes(reduced)
     if not places:
         return reduced
-    return _Network(reduced, places).written()
+    return _NetworkBuilder(reduced, places).written()
 
 
-class _Network:
+class _NetworkBuilder:
     """The work on one reduction."""
 
     def __init__(self, reduced: ReducedSystem, places: Mapping[int, Home]) -> None:
@@ -358,7 +358,7 @@ class _Network:
 
     # -- pooling -------------------------------------------------------------------------------------
 
-    def _closed_and_open(self) -> tuple[list[_Group], list[_Group]]:
+    def _closed_and_open(self) -> tuple[list[_SameDirection], list[_SameDirection]]:
         columns = self._columns()
         if columns is None:
             return [], []
@@ -441,7 +441,7 @@ class _Network:
     def _number(self, node: Node) -> Fraction | None:
         return self.graph.number_of(self.graph.substitute([node], self.fixed)[0])
 
-    def _groups(self, columns: Sequence[Mapping[int, Fraction | int]]) -> list[_Group]:
+    def _groups(self, columns: Sequence[Mapping[int, Fraction | int]]) -> list[_SameDirection]:
         original, graph = self.reduced.original, self.graph
         members: dict[Direction, dict[str, Fraction]] = {}
         fluxes: dict[str, Node] = {}
@@ -468,10 +468,10 @@ class _Network:
                 if lifted[name] != zero:  # at a sparse lift most are
                     add_multiple(total, graph.linear_terms(lifted[name]), factor)
             both = any(name in reversible for name in factors)
-            groups.append(_Group(direction, factors, graph.from_terms(total), both))
+            groups.append(_SameDirection(direction, factors, graph.from_terms(total), both))
         return groups
 
-    def _tested(self, groups: Sequence[_Group]) -> tuple[list[_Group], list[_Group]]:
+    def _tested(self, groups: Sequence[_SameDirection]) -> tuple[list[_SameDirection], list[_SameDirection]]:
         """Groups whose rate is a function of the lumps, and the others."""
         graph, original = self.graph, self.reduced.original
         fluxes = {r.id: r.flux for r in original.reactions}
@@ -480,8 +480,8 @@ class _Network:
         whole = graph.substitute(whole, self.fixed)
         small = graph.substitute([group.rate for group in groups], self.fixed | definition)
         values = field_values(graph, [*whole, *small])
-        closed: list[_Group] = []
-        still: list[_Group] = []
+        closed: list[_SameDirection] = []
+        still: list[_SameDirection] = []
         for group, left, right in zip(groups, whole, small, strict=True):
             fine = values[left] == values[right] and not graph.is_undefined(right)
             (closed if fine else still).append(group)
@@ -489,7 +489,9 @@ class _Network:
 
     # -- what the reactions explain ------------------------------------------------------------------
 
-    def _explained(self, closed: Sequence[_Group], still: Sequence[_Group]) -> tuple[set[int], dict[int, Node]]:
+    def _explained(
+        self, closed: Sequence[_SameDirection], still: Sequence[_SameDirection]
+    ) -> tuple[set[int], dict[int, Node]]:
         """Lumps that pooled reactions and a rest explain, and that rest as an amount per time."""
         graph, system = self.graph, self.reduced.system
         amount = {i: self._amount_rate(i) for i in self.places}
@@ -518,7 +520,7 @@ class _Network:
         size = self.places[i].size
         return rhs if size is None else graph.from_terms(_scaled_terms(self.graph, rhs, graph.symbol(size)))
 
-    def _sums(self, groups: Sequence[_Group]) -> dict[int, Node]:
+    def _sums(self, groups: Sequence[_SameDirection]) -> dict[int, Node]:
         totals: dict[int, dict[Node, Fraction]] = {i: {} for i in self.places}
         for group in groups:
             terms = self.graph.linear_terms(group.rate)
@@ -526,7 +528,7 @@ class _Network:
                 add_multiple(totals[i], terms, value)
         return {i: self.graph.from_terms(total) for i, total in totals.items()}
 
-    def _is_used(self, group: _Group, explained: Collection[int]) -> bool:
+    def _is_used(self, group: _SameDirection, explained: Collection[int]) -> bool:
         return self.graph.number_of(group.rate) != 0 and any(i in explained for i, _ in group.direction)
 
     # -- writing -------------------------------------------------------------------------------------
@@ -535,7 +537,7 @@ class _Network:
         original, system = self.reduced.original, self.reduced.system
         return {*original.taken_ids, *system.taken_ids, *(home.quantity.id for home in self.places.values())}
 
-    def _reaction(self, group: _Group) -> Reaction:
+    def _reaction(self, group: _SameDirection) -> Reaction:
         original, system, graph = self.reduced.original, self.reduced.system, self.graph
         names = system.states
         reactants = tuple(Participant(names[i], graph.number(-v)) for i, v in group.direction if v < 0)
@@ -651,11 +653,13 @@ def _direction(column: Mapping[int, Fraction | int]) -> tuple[Fraction, Directio
     return factor, tuple(sorted((i, value / factor) for i, value in column.items()))
 
 
-def _opposites_merged(graph: Graph, groups: Sequence[_Group]) -> tuple[list[_Group], list[_Group]]:
+def _opposites_merged(
+    graph: Graph, groups: Sequence[_SameDirection]
+) -> tuple[list[_SameDirection], list[_SameDirection]]:
     """Groups of opposite directions as one reversible reaction each, and what is left single."""
     by_direction = {group.direction: group for group in groups}
-    merged: list[_Group] = []
-    left: list[_Group] = []
+    merged: list[_SameDirection] = []
+    left: list[_SameDirection] = []
     done: set[Direction] = set()
     for group in groups:
         opposite = tuple((i, -value) for i, value in group.direction)
@@ -668,7 +672,7 @@ def _opposites_merged(graph: Graph, groups: Sequence[_Group]) -> tuple[list[_Gro
         done |= {group.direction, opposite}
         members = dict(group.members) | {name: -value for name, value in other.members.items()}
         rate = graph.sub(group.rate, other.rate)
-        merged.append(_Group(group.direction, members, rate, reversible=True))
+        merged.append(_SameDirection(group.direction, members, rate, reversible=True))
     return merged, left
 
 

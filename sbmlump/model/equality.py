@@ -107,13 +107,13 @@ def differences(written: OdeSystem, read: OdeSystem, expected: Expected | None =
     tuple of Reason
         Code ``written-differs``; ``element`` is the id in ``written``.
     """
-    comparison = _Comparison(written, read, expected or Expected())
+    comparison = _SystemComparison(written, read, expected or Expected())
     missing = tuple(comparison.missing())
     return missing or tuple(dict.fromkeys([*comparison.values(), *comparison.expressions()]))
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class _ExpressionPair:
     """An expression on both sides; ``None`` where a side has none."""
 
     element: str
@@ -122,7 +122,7 @@ class _Pair:
     right: Node | None
 
 
-class _Comparison:
+class _SystemComparison:
     def __init__(self, written: OdeSystem, read: OdeSystem, expected: Expected) -> None:
         self.written, self.read, self.expected = written, read, expected
         self.left, self.right = written.graph, read.graph
@@ -168,7 +168,7 @@ class _Comparison:
         plain = {c.id: c.value for c in self.written.constants}
         other = {**self.references, **{c.id: c.value for c in self.read.constants}}
         start = [
-            _Pair(
+            _ExpressionPair(
                 name,
                 "initial value" if name in self.written.state_index else "value",
                 plain[name] if name in free else before.get(name),
@@ -215,32 +215,32 @@ class _Comparison:
             values.update((name, worth[start[name]]) for name in new if name in start)
         return values
 
-    def _dynamics(self) -> Iterator[_Pair]:
+    def _dynamics(self) -> Iterator[_ExpressionPair]:
         rates = dict(zip(self.read.states, self.read.rhs, strict=True))
         for name, node in zip(self.written.states, self.written.rhs, strict=True):
             if name in self.ids:
-                yield _Pair(name, "right-hand side", node, rates[self.ids[name]])
+                yield _ExpressionPair(name, "right-hand side", node, rates[self.ids[name]])
         assigned = {a.id: a.value for a in self.read.assigned}
         for one in self.written.assigned:
             if one.id in self.ids:
-                yield _Pair(one.id, "assigned quantity", one.value, assigned[self.ids[one.id]])
+                yield _ExpressionPair(one.id, "assigned quantity", one.value, assigned[self.ids[one.id]])
 
-    def _reactions(self) -> Iterator[_Pair]:
+    def _reactions(self) -> Iterator[_ExpressionPair]:
         if "reactions" not in self.expected.parts:
             return
         fluxes = {r.id: r.flux for r in self.read.reactions}
         for reaction in self.written.reactions:
             if self._kept(reaction.id):
                 new = self.expected.renamed.get(reaction.id, reaction.id)
-                yield _Pair(reaction.id, "flux of the reaction", reaction.flux, fluxes.get(new))
+                yield _ExpressionPair(reaction.id, "flux of the reaction", reaction.flux, fluxes.get(new))
 
-    def _constraints(self) -> Iterator[_Pair]:
+    def _constraints(self) -> Iterator[_ExpressionPair]:
         if "constraints" not in self.expected.parts:
             return
         both = zip_longest(self.written.constraints, self.read.constraints)
         for number, (mine, theirs) in enumerate(both, start=1):
             left, right = (None if one is None else one.condition for one in (mine, theirs))
-            yield _Pair(f"constraint {number}", "condition of", left, right)
+            yield _ExpressionPair(f"constraint {number}", "condition of", left, right)
 
     def _events(self) -> Iterator[tuple[Event | None, Event | None]]:
         """Events by their ids, those without an id in their order."""
@@ -258,7 +258,7 @@ class _Comparison:
                 yield event, named.get(self.expected.renamed.get(event.id, event.id))
         yield from ((None, event) for event in others)
 
-    def _event(self, mine: Event | None, theirs: Event | None, reasons: list[Reason]) -> Iterator[_Pair]:
+    def _event(self, mine: Event | None, theirs: Event | None, reasons: list[Reason]) -> Iterator[_ExpressionPair]:
         if mine is None or theirs is None:
             event = mine or theirs
             assert event is not None
@@ -271,22 +271,22 @@ class _Comparison:
             if getattr(mine, attribute) != getattr(theirs, attribute):
                 reasons.append(_reason(f"the event {name} is read with another value of {text}", mine.id))
         zero, zero_there = self.left.number(0), self.right.number(0)
-        yield _Pair(name, "trigger of the event", mine.trigger, theirs.trigger)
-        yield _Pair(name, "delay of the event", _or(mine.delay, zero), _or(theirs.delay, zero_there))
-        yield _Pair(name, "priority of the event", mine.priority, theirs.priority)
+        yield _ExpressionPair(name, "trigger of the event", mine.trigger, theirs.trigger)
+        yield _ExpressionPair(name, "delay of the event", _or(mine.delay, zero), _or(theirs.delay, zero_there))
+        yield _ExpressionPair(name, "priority of the event", mine.priority, theirs.priority)
         new = {**dict(theirs.implied), **dict(theirs.assignments)}
         for target, node in (*mine.assignments, *mine.implied):
             other = new.pop(self.expected.renamed.get(target, target), None)
-            yield _Pair(name, f"value of {target} in the event", node, other)
+            yield _ExpressionPair(name, f"value of {target} in the event", node, other)
         for target, node in new.items():
-            yield _Pair(name, f"value of {target} in the event", None, node)
+            yield _ExpressionPair(name, f"value of {target} in the event", None, node)
 
     # -- two sides -----------------------------------------------------------------------------------
 
     def _unequal(
-        self, pairs: list[_Pair], left_symbols: Mapping[str, int], right_symbols: Mapping[str, int]
+        self, pairs: list[_ExpressionPair], left_symbols: Mapping[str, int], right_symbols: Mapping[str, int]
     ) -> Iterator[Reason]:
-        doubtful: list[_Pair] = []
+        doubtful: list[_ExpressionPair] = []
         for pair in pairs:
             if pair.left is None and pair.right is None:
                 continue

@@ -149,7 +149,7 @@ def field_values(
     """
     given = symbols or {}
     values: dict[Node, int] = {}
-    grouped: dict[Node, _Group] = {}
+    grouped: dict[Node, _Operands] = {}
     for node in graph.reachable(roots):
         op, args = graph.op(node), graph.args(node)
         if op is Op.SYMBOL:
@@ -172,14 +172,14 @@ def field_values(
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _Operands:
     """The arguments of an associative function: values in GF(2^61 − 1), and the one number that is left of several."""
 
     members: frozenset[int]
     number: Fraction | None
 
 
-def _group(graph: Graph, node: Node, values: Mapping[Node, int], grouped: Mapping[Node, _Group]) -> _Group:
+def _group(graph: Graph, node: Node, values: Mapping[Node, int], grouped: Mapping[Node, _Operands]) -> _Operands:
     """All arguments of ``node``, those of calls of the same function among its arguments included."""
     name = graph.name(node)
     extreme = _EXTREMES.get(name)
@@ -194,7 +194,7 @@ def _group(graph: Graph, node: Node, values: Mapping[Node, int], grouped: Mappin
             members.add(values[arg])
         if extreme is not None and other is not None:
             number = other if number is None else extreme(number, other)
-    return _Group(frozenset(members), number)
+    return _Operands(frozenset(members), number)
 
 
 def _value(graph: Graph, node: Node, args: Sequence[int]) -> int:

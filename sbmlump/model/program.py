@@ -36,7 +36,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _NodeGroup:
     """Nodes of one level and one kind; ``out`` is their slice of slots."""
 
     kind: str  # linear | product | quotient | power | call
@@ -210,7 +210,7 @@ class Program:
         return adjoint[: len(self.inputs)]
 
     def _product_flow(
-        self, domain: Domain[Scalar], values: NDArray[Scalar], group: _Group, out: NDArray[Scalar]
+        self, domain: Domain[Scalar], values: NDArray[Scalar], group: _NodeGroup, out: NDArray[Scalar]
     ) -> NDArray[Scalar]:
         """out · (product of the other factors), for each factor, stacked (arity·g, k)."""
         factors = [values[row] for row in group.args]
@@ -454,7 +454,7 @@ class _Layout:
         self.slot_of[working] = start + np.arange(len(working))
         self.size = start + len(working)
 
-        self.groups: list[_Group] = []
+        self.groups: list[_NodeGroup] = []
         if not len(working):
             return
         change = np.flatnonzero((np.diff(levels) != 0) | (np.diff(kinds) != 0)) + 1
@@ -543,7 +543,9 @@ class _Layout:
                     kinds[position] = code("call", "generic-power" if node in opaque else "power", 2)
         return kinds, names, exponents
 
-    def _linear(self, members: Indices, out: slice, pointers: Indices, args: Indices, coefficients: Indices) -> _Group:
+    def _linear(
+        self, members: Indices, out: slice, pointers: Indices, args: Indices, coefficients: Indices
+    ) -> _NodeGroup:
         lengths = pointers[members + 1] - pointers[members]
         entries = ranges(pointers[members], lengths)
         slots = self.slot_of[args[entries]]
@@ -552,15 +554,15 @@ class _Layout:
         shape = (len(members), len(sources))
         matrix = SparseMatrix.of(coefficients[entries], rows, columns, shape)
         empty = np.empty((0, len(members)), dtype=np.int64)
-        return _Group("linear", out, "sum", empty, sources, matrix, matrix.transposed(), empty[:0, 0])
+        return _NodeGroup("linear", out, "sum", empty, sources, matrix, matrix.transposed(), empty[:0, 0])
 
     @staticmethod
-    def _other(kind: str, name: str, out: slice, args: Indices, exponents: Indices) -> _Group:
+    def _other(kind: str, name: str, out: slice, args: Indices, exponents: Indices) -> _NodeGroup:
         sources, columns = np.unique(args.ravel(), return_inverse=True)
         entries = np.arange(args.size)
         ones = np.ones(args.size, dtype=np.int64)
         scatter = SparseMatrix.of(ones, columns.ravel(), entries, (len(sources), args.size))
-        return _Group(kind, out, name, args, sources, None, scatter, exponents)
+        return _NodeGroup(kind, out, name, args, sources, None, scatter, exponents)
 
 
 def _levels(working: Indices, pointers: Indices, args: Indices, count: int) -> Indices:

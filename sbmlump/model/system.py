@@ -18,7 +18,7 @@ assigned quantity
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -175,6 +175,11 @@ class Quantity:
     notes: str | None = None
     annotation: str | None = None
 
+    @property
+    def is_concentration(self) -> bool:
+        """Whether it is a species whose id means a concentration."""
+        return self.kind == "species" and not self.amount
+
 
 @dataclass(frozen=True, slots=True)
 class Constant:
@@ -239,6 +244,15 @@ class Reaction:
         """Species that are reactants or products."""
         return frozenset(participant.species for _, participant in self.participants)
 
+    def substituted(self, graph: Graph, mapping: Mapping[Node, Node]) -> Reaction:
+        """With ``mapping`` applied to the flux and to the stoichiometries."""
+
+        def moved(side: Sequence[Participant]) -> tuple[Participant, ...]:
+            return tuple(replace(one, stoichiometry=graph.substitute([one.stoichiometry], mapping)[0]) for one in side)
+
+        flux = graph.substitute([self.flux], mapping)[0]
+        return replace(self, flux=flux, reactants=moved(self.reactants), products=moved(self.products))
+
 
 @dataclass(frozen=True, slots=True)
 class Algebraic:
@@ -274,6 +288,33 @@ class Event:
     metaid: str | None = None
     notes: str | None = None
     annotation: str | None = None
+
+    def carried(
+        self,
+        put: Callable[[Node], Node],
+        assignments: Iterable[tuple[str, Node]],
+        *,
+        implied: Iterable[tuple[str, Node]] = (),
+        unscaled: Iterable[tuple[str, Node]] = (),
+    ) -> Event:
+        """The event of another system: ``put`` turns its conditions into those over the states there.
+
+        Parameters
+        ----------
+        put : callable
+            Of trigger, delay and priority.
+        assignments, implied, unscaled : iterables of (str, Node)
+            As they are there.
+        """
+        return replace(
+            self,
+            trigger=put(self.trigger),
+            delay=None if self.delay is None else put(self.delay),
+            priority=None if self.priority is None else put(self.priority),
+            assignments=tuple(assignments),
+            implied=tuple(implied),
+            unscaled=tuple(unscaled),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,7 +584,7 @@ class OdeSystem:
     def compartment_of(self, name: str) -> str | None:
         """The compartment of a species whose id means a concentration; ``None`` for everything else."""
         quantity = self.quantities.get(name)
-        return None if quantity is None or quantity.kind != "species" or quantity.amount else quantity.compartment
+        return quantity.compartment if quantity is not None and quantity.is_concentration else None
 
     def conversion_factor_of(self, name: str) -> str | None:
         """The parameter by which reactions change a species: its own conversion factor, or that of the model."""

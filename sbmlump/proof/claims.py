@@ -95,8 +95,8 @@ from sbmlump.proof.values import (
     ids_below,
     inside_functions,
     resting_values,
+    with_compared_values,
     with_sources,
-    with_values,
 )
 
 __all__ = [
@@ -457,7 +457,7 @@ def certify(claim: Claim, seed: int = 0, settings: ProofSettings = _DEFAULT) -> 
     for sides in claim.map.sides(claim, pairs):
         outcome = _prove(claim, pairs, sides, seed, settings)
         if isinstance(outcome, ExactProof):
-            return with_values(outcome, values)
+            return with_compared_values(outcome, values)
         first = first or outcome
     assert first is not None
     return first
@@ -521,7 +521,7 @@ def _joined(claim: Claim) -> Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
+class _ProofAttempt:
     """One way to show that the sides of all pairs are identical."""
 
     compare: Compare  # differences at random points
@@ -559,7 +559,7 @@ def _prove(
 
 
 def _tried(
-    attempt: _Attempt, pairs: Sequence[Pair], generator: np.random.Generator, settings: IdentitySettings
+    attempt: _ProofAttempt, pairs: Sequence[Pair], generator: np.random.Generator, settings: IdentitySettings
 ) -> IdentityTest | Refutation:
     """The test that showed no difference (without primes after an expansion), or the pairs that differ."""
     unequal = attempt.expand()
@@ -580,7 +580,7 @@ def _tried(
     return trial
 
 
-def _proof(claim: Claim, sides: Sides, attempt: _Attempt, trial: IdentityTest) -> ExactProof:
+def _proof(claim: Claim, sides: Sides, attempt: _ProofAttempt, trial: IdentityTest) -> ExactProof:
     original = claim.original
     members = claim.map.members(claim)
     rates = claim.rates
@@ -655,7 +655,7 @@ class _StateMap(Protocol):
     def pairs(self, claim: Claim) -> tuple[list[Pair], list[Reason]]: ...
     def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]: ...
     def image(self, claim: Claim, sides: Sides) -> dict[Node, Node]: ...
-    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]: ...
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_ProofAttempt]: ...
     def members(self, claim: Claim) -> Sequence[str]: ...
     def statement(self, claim: Claim) -> str: ...
 
@@ -790,7 +790,7 @@ class LumpedStates:
             parts[member].append(graph.number(value))
         return {claim.original.graph.symbol(name): graph.add(nodes) for name, nodes in parts.items()}
 
-    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_ProofAttempt]:
         """As it stands where both sides are rational; else by derivatives, those first that hold everywhere."""
         left, right = sides.left_program(), sides.right_program()
         if not (left.generic or right.generic):
@@ -813,7 +813,7 @@ class LumpedStates:
 
     def _direct(
         self, claim: Claim, sides: Sides, programs: tuple[Program, Program], settings: IdentitySettings
-    ) -> _Attempt:
+    ) -> _ProofAttempt:
         rows = ModularRows(self._indexed(claim), claim.original.size)
 
         def expand() -> tuple[int, ...] | None:
@@ -823,7 +823,7 @@ class LumpedStates:
 
         compare = compare_matching(*programs, ModularRows(sides.weights, len(sides.left_roots)), rows.lumped)
         degree, bound = bound_of(*programs, bits=rows.bits, settings=settings)
-        return _Attempt(compare, range(len(sides.weights)), bound, degree, expand)
+        return _ProofAttempt(compare, range(len(sides.weights)), bound, degree, expand)
 
     def _by_closure(
         self,
@@ -833,7 +833,7 @@ class LumpedStates:
         settings: IdentitySettings,
         *,
         one_branch: bool = False,
-    ) -> _Attempt:
+    ) -> _ProofAttempt:
         """``one_branch``: whether the left program knows derivatives that say nothing across a singularity."""
         functions = programs[0].function_names() | programs[1].function_names()
         where, domain = "wherever the original is defined", None
@@ -846,7 +846,7 @@ class LumpedStates:
         rows = ModularRows(self._indexed(claim), claim.original.size)
         weights = ModularRows(sides.weights, len(sides.left_roots))
         degree, bound = bound_of(*programs, bits=rows.bits, settings=settings)
-        return _Attempt(
+        return _ProofAttempt(
             _compare_by_closure(*programs, self._lifted_program(claim, sides), rows, weights),
             [*range(len(sides.weights))] * 2,
             bound,
@@ -1079,7 +1079,7 @@ class CopiedStates:
         """All inputs are the same on both sides."""
         return {}
 
-    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_ProofAttempt]:
         """As it stands."""
         graph, inputs = sides.left, sides.left_inputs
         left, right = sides.joined({})
@@ -1097,7 +1097,7 @@ class CopiedStates:
         if program.generic and different:
             heuristic = f"functions taken as generic ({_listed(program.function_names())})"
         _, bound = bound_of(tested, settings=settings)
-        yield _Attempt(compare_halves(tested), different, bound, program.degree(), expand, heuristic)
+        yield _ProofAttempt(compare_halves(tested), different, bound, program.degree(), expand, heuristic)
 
     def members(self, claim: Claim) -> Sequence[str]:
         """All states."""
@@ -1257,7 +1257,7 @@ class EliminatedStates:
         graph = sides.left
         return {sides.right.symbol(name): forms.get(name, graph.symbol(name)) for name in names}
 
-    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_Attempt]:
+    def attempts(self, claim: Claim, sides: Sides, settings: IdentitySettings) -> Iterator[_ProofAttempt]:
         """As it stands, point by point."""
         left, right = sides.left_program(), sides.right_program()
         forms = list(self._forms(claim))
@@ -1281,7 +1281,7 @@ class EliminatedStates:
         degree = left.degree() + right.degree() * max(1, composed) + 1
         bound = failure_bound(degree, degree * (left.height() + right.height() + settings.spare_bits), settings)
         compare = compare_matching(left, right, ModularRows(sides.weights, len(sides.left_roots)), matching)
-        yield _Attempt(compare, range(len(sides.weights)), bound, degree)
+        yield _ProofAttempt(compare, range(len(sides.weights)), bound, degree)
 
     def members(self, claim: Claim) -> Sequence[str]:
         """All states."""

@@ -194,7 +194,7 @@ def compare_at_real_points(claim: RealClaim, seed: int = 0, settings: RealPointS
         Of the random lines; the same points every time.
     settings : RealPointSettings, optional
     """
-    return _Comparison(claim, seed, settings or RealPointSettings()).run()
+    return _PointComparison(claim, seed, settings or RealPointSettings()).run()
 
 
 def contradicted_at(claim: RealClaim, points: Points, settings: RealPointSettings | None = None) -> bool:
@@ -203,7 +203,7 @@ def contradicted_at(claim: RealClaim, points: Points, settings: RealPointSetting
     A reduced system of which nothing can be said at any of them contradicts a claim, too, if doubles do not agree
     either: x/3 − x/3 is a ball around 0 at every precision, and its logarithm is nothing at all.
     """
-    comparison = _Comparison(claim, 0, settings or RealPointSettings())
+    comparison = _PointComparison(claim, 0, settings or RealPointSettings())
     return bool(comparison.contradictions_at(points))
 
 
@@ -278,7 +278,7 @@ class _Decider:
         return Missing.UNKNOWN if unknown else total
 
 
-class _Comparison:
+class _PointComparison:
     """Both sides as programs over doubles, and what decides."""
 
     def __init__(self, claim: RealClaim, seed: int, settings: RealPointSettings) -> None:

@@ -48,7 +48,7 @@ __all__ = [
     "inside_functions",
     "resting_values",
     "with_sources",
-    "with_values",
+    "with_compared_values",
 ]
 
 
@@ -228,7 +228,7 @@ def _tested(program: Program, seed: int, settings: IdentitySettings) -> Identity
     return replace(test, failure_probability=0.0) if test.wrong else test
 
 
-def with_values(proof: ExactProof, values: ComparedValues) -> ExactProof:
+def with_compared_values(proof: ExactProof, values: ComparedValues) -> ExactProof:
     """The proof of the whole: that of the rates, and that of the values at time 0."""
     if not values.failure_probability:
         return proof
@@ -362,13 +362,13 @@ def fixed_sets(
     settings : ValiditySettings
     """
     constants = [c.id for c in system.constants if c.id not in symbolic]
-    search = _Search(system, joined, constants, seed, settings)
+    search = _ConstantSearch(system, joined, constants, seed, settings)
     if search.differing:
         yield search.needed()
         yield search.mentioned
 
 
-class _Search:
+class _ConstantSearch:
     """Looks for the constants without whose values two lists of expressions differ.
 
     Every column is one point: the same states, with some of the constants at random values and the others at those of

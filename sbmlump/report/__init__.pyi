@@ -1,6 +1,6 @@
 from .model_page import certificate_words as certificate_words
 from .model_page import matrix_svg as matrix_svg
-from .model_page import number as number
+from .model_page import rounded as rounded
 from .model_page import write_model_page as write_model_page
 from .model_page import write_outcome_page as write_outcome_page
 from .network_picture import NetworkDrawing as NetworkDrawing

@@ -130,7 +130,7 @@ class Axis:
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """Values and their texts, ``most`` at most."""
         if self.at:
-            return list(zip(self.at, self.words or [number_text(value) for value in self.at], strict=True))
+            return list(zip(self.at, self.words or [tick_text(value) for value in self.at], strict=True))
         if self.logarithmic:
             for factors in ((1, 2, 5), (1, 3), (1,)):
                 chosen = _steps(self.low, self.high, factors)
@@ -141,7 +141,7 @@ class Axis:
             step = min(step for step in _steps(1e-3, 1e9) if (self.high - self.low) / step < most)
             count = int((self.high - self.low) / step + 1e-9)
             chosen = [self.low + k * step for k in range(count + 1)]
-        return [(value, number_text(value)) for value in chosen]
+        return [(value, tick_text(value)) for value in chosen]
 
 
 def _steps(low: float, high: float, factors: Sequence[int] = (1, 2, 5)) -> list[float]:
@@ -151,7 +151,7 @@ def _steps(low: float, high: float, factors: Sequence[int] = (1, 2, 5)) -> list[
     return [number for number in numbers if low * (1 - 1e-9) <= number <= high * (1 + 1e-9)]
 
 
-def number_text(value: float) -> str:
+def tick_text(value: float) -> str:
     """A number as people write it: 0.2, 5, 10,000."""
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.3g}"
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump._version import __version__
-from sbmlump.errors import UsageError, as_shown
+from sbmlump.errors import UsageError, as_shown, counted, shortened
 from sbmlump.files import make_folder, refuse_output, write_atomically
 from sbmlump.formats.presentation import equations_of
 from sbmlump.jobs import page_files
@@ -325,19 +325,19 @@ def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPa
         "error": error_svg(report, shown[: settings.lines], unit),
         "left_out": len(names) - len(shown),
         "lines_left_out": len(shown) - len(shown[: settings.lines]),
-        "until": number(report.until),
+        "until": rounded(report.until),
         "unit": unit,
         "points": len(report.times),
         "reason": report.horizon_reason,
         "simulator": {"roadrunner": "libRoadRunner"}.get(report.simulator, report.simulator),
-        "max": number(report.max_relative_error),
+        "max": rounded(report.max_relative_error),
         "rows": [
             {
                 "id": name,
                 "values": [
-                    (error.max_relative_error, number(error.max_relative_error)),
-                    (error.final_relative_error, number(error.final_relative_error)),
-                    (error.max_absolute_error, number(error.max_absolute_error)),
+                    (error.max_relative_error, rounded(error.max_relative_error)),
+                    (error.final_relative_error, rounded(error.final_relative_error)),
+                    (error.max_absolute_error, rounded(error.max_absolute_error)),
                 ],
             }
             for name, error in ((n, report.per_observable[n]) for n in names)
@@ -351,11 +351,11 @@ def _title(reduction: ReducedSystem, name: str, settings: ModelPageSettings) -> 
     called = _name(reduction, name)
     text = name if called is None else f"{called} ({name})"
     if len(text) > settings.title:
-        text = _cut(called or name, settings.title)
+        text = shortened(called or name, settings.title)
     return text
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def rounded(value: float | None, digits: int = 3) -> str:
     """A number for a reader: two or three significant ``digits``, a power of ten where the number is far from 1."""
     if value is None or value != value:
         return "unknown"
@@ -387,11 +387,11 @@ def certificate_words(certificate: Certificate) -> dict[str, Any]:
         parameters = certificate.details.get("perturb_parameters")
         too = f", parameters by ±{100 * parameters:g} %" if parameters else ""
         runs = (
-            f"The error was measured on {_count(certificate.ensemble, 'run')} up to time "
-            f"{number(certificate.horizon)}, with initial values spread by ±{100 * certificate.spread:g} %{too} "
+            f"The error was measured on {counted(certificate.ensemble, 'run')} up to time "
+            f"{rounded(certificate.horizon)}, with initial values spread by ±{100 * certificate.spread:g} %{too} "
             f"({certificate.method})."
         )
-        found = f"Worst relative error {number(certificate.worst_error)}, median {number(certificate.median_error)}."
+        found = f"Worst relative error {rounded(certificate.worst_error)}, median {rounded(certificate.median_error)}."
         fresh = [] if certificate.fresh is None else [certificate.fresh.sentence()]
         return {
             "exact": False,
@@ -405,8 +405,8 @@ def certificate_words(certificate: Certificate) -> dict[str, Any]:
         chance = "The proof is deterministic: it does not rest on chance."
     else:
         chance = (
-            f"The proof is by an identity test at random points modulo {_count(len(certificate.primes), 'prime')}: "
-            f"the probability that it accepts a wrong lumping is at most {number(certificate.failure_probability)}."
+            f"The proof is by an identity test at random points modulo {counted(len(certificate.primes), 'prime')}: "
+            f"the probability that it accepts a wrong lumping is at most {rounded(certificate.failure_probability)}."
         )
     sentences = [_sentence(certificate.statement), chance]
     if certificate.heuristic:
@@ -433,10 +433,6 @@ def _as_sentence(message: str) -> str:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 # -- lumps ---------------------------------------------------------------------------------------------------------
@@ -531,7 +527,7 @@ def _measured_terms(
     factor = members[ranked[0]]
 
     def shown(value: Fraction) -> str:
-        return number(nearest_double(value), digits)
+        return rounded(nearest_double(value), digits)
 
     terms = [(name, members[name] / factor) for name in ranked]
     texts = list(signed_terms(terms, times="·", minus="−", number=shown))
@@ -706,7 +702,7 @@ def matrix_svg(
     with names; in large ones each pixel stands for a block of entries and takes the one of largest magnitude.
     """
     order = _column_order(matrix)
-    columns = [_cut(text, drawing.name) for text in (states or matrix.states)]
+    columns = [shortened(text, drawing.name) for text in (states or matrix.states)]
     place = {column: i for i, column in enumerate(order)}
     entries = [(i, place[j], float(value)) for i, row in enumerate(matrix.rows) for j, value in row.items()]
     m, n = matrix.shape
@@ -725,7 +721,7 @@ def matrix_svg(
         else:
             axes.set_xticks([])
             notes.append("The names of the columns are left out for lack of space.")
-        axes.set_yticks(range(m), [_cut(text, drawing.name) for text in lumps], parse_math=False)
+        axes.set_yticks(range(m), [shortened(text, drawing.name) for text in lumps], parse_math=False)
     else:
         labelled = False
         grid, block = _downsample(entries, shade, (m, n), drawing.pixels)
@@ -746,10 +742,6 @@ def matrix_svg(
     notes.append(_legend_of(values))
     label = f"Lumping matrix with {m} rows (lumps) and {n} columns (original states), {len(entries)} entries not zero"
     return MatrixPicture(svg_of(figure, label, "matrix"), " ".join(notes))
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _column_order(matrix: LumpingMatrix) -> list[int]:

@@ -21,6 +21,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.errors import shortened
 from sbmlump.model.reduced import Meaning, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import one_line
@@ -98,7 +99,7 @@ class _Node:
 
 
 @dataclass(slots=True)
-class _Network:
+class _DrawnNetwork:
     """Nodes, and arrows between their positions with how many they stand for; without a head those that only act."""
 
     nodes: list[_Node] = field(default_factory=list)
@@ -178,27 +179,23 @@ def _shown(system: OdeSystem, name: str) -> str:
     return one_line(quantity.name) if quantity is not None and quantity.name else name
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
 # -- what is drawn ---------------------------------------------------------------------------------
 
 
 def _network(
     system: OdeSystem, colours: Mapping[str, str], labels: Mapping[str, str], gone: set[str], drawing: NetworkDrawing
-) -> _Network | None:
+) -> _DrawnNetwork | None:
     """Species and reactions, or states and what they depend on where there are no reactions; ``None`` if too large."""
     if system.size > drawing.species or len(system.reactions) > drawing.reactions:
         return None
-    made = _Network()
+    made = _DrawnNetwork()
     place: dict[str, int] = {}
 
     def at(name: str) -> int:
         if name not in place:
             shown = labels.get(name) or _shown(system, name)
             title = name if shown == name else f"{shown} ({name})"
-            place[name] = made.add(_Node(_cut(shown, drawing.label), title, colours.get(name), name in gone))
+            place[name] = made.add(_Node(shortened(shown, drawing.label), title, colours.get(name), name in gone))
         return place[name]
 
     for name in system.states:
@@ -231,27 +228,27 @@ def _summary(
     group_of: Mapping[str, str],
     colours: Mapping[str, str],
     drawing: NetworkDrawing,
-) -> _Network | None:
+) -> _DrawnNetwork | None:
     """Lumps and single states, and how many reactions lead from one to another; ``None`` if that is too large, too."""
     system = reduction.original
     gone = set(reduction.vanished)
     sizes = Counter(group_of.get(name, "" if name in gone else name) for name in system.states)
     if len(sizes) > drawing.groups or not colours:
         return None
-    made = _Network()
+    made = _DrawnNetwork()
     place: dict[str, int] = {}
     for name, size in sizes.items():
         if name == "":
             node = _Node(f"{size} left out", "without influence on what is observed", None, gone=True)
         elif name in colours:
             label = _named(reduction, meanings, name)
-            short = _cut(label, drawing.label)
+            short = shortened(label, drawing.label)
             # a state of several lumps would be counted in one of them only
             texts = (f"{short}: {size}", f"{label}: {size} states") if reduction.matrix.proper else (short, label)
             node = _Node(*texts, colours[name])
         else:
             shown = _shown(system, name)
-            node = _Node(_cut(shown, drawing.label), name if shown == name else f"{shown} ({name})")
+            node = _Node(shortened(shown, drawing.label), name if shown == name else f"{shown} ({name})")
         place[name] = made.add(node)
     at = {name: place[group_of.get(name, "" if name in gone else name)] for name in system.states}
     for reaction in system.reactions:
@@ -270,7 +267,7 @@ def _summary(
 # -- where it stands -------------------------------------------------------------------------------
 
 
-def _layout(network: _Network, sizes: Array, drawing: NetworkDrawing) -> tuple[Array, str]:
+def _layout(network: _DrawnNetwork, sizes: Array, drawing: NetworkDrawing) -> tuple[Array, str]:
     """Middles of the nodes, (n, 2), and by what."""
     found = _by_graphviz(network, sizes, drawing)
     if found is not None:
@@ -385,7 +382,7 @@ def _packed(boxes: Sequence[tuple[list[int], Array, Array]], count: int, drawing
     return out
 
 
-def _by_graphviz(network: _Network, sizes: Array, drawing: NetworkDrawing) -> Array | None:
+def _by_graphviz(network: _DrawnNetwork, sizes: Array, drawing: NetworkDrawing) -> Array | None:
     """The same by ``dot``, which is told of numbers only; ``None`` where it is not installed or does not do it."""
     program = shutil.which("dot")
     if program is None:
@@ -419,7 +416,7 @@ def _by_graphviz(network: _Network, sizes: Array, drawing: NetworkDrawing) -> Ar
 
 
 def _picture(
-    network: _Network | None,
+    network: _DrawnNetwork | None,
     what: str,
     prefix: str,
     system: OdeSystem,
@@ -449,7 +446,7 @@ def _picture(
     for i, (colour, text) in enumerate(entries):
         y = height + 14 + 18 * i
         body.append(f'<rect x="8" y="{y - 9:.1f}" width="12" height="12" rx="3" fill="{colour}"/>')
-        body.append(f'<text x="26" y="{y + 1:.1f}">{escape(_cut(text, 60))}</text>')
+        body.append(f'<text x="26" y="{y + 1:.1f}">{escape(shortened(text, 60))}</text>')
         width = max(width, 26 + drawing.letter * min(len(text), 60))
     height += 18 * len(entries) + (12 if entries else 0)
     label = escape(f"Network of {what}: {counts}", quote=True)
@@ -465,7 +462,7 @@ def _picture(
     return NetworkPicture(f"{head}{marker}{''.join(body)}</svg>", round(width), " ".join(one for one in told if one))
 
 
-def _arrows(network: _Network, places: Array, sizes: Array, prefix: str) -> Iterable[str]:
+def _arrows(network: _DrawnNetwork, places: Array, sizes: Array, prefix: str) -> Iterable[str]:
     for (a, b, head), count in sorted(network.arrows.items()):
         if a == b:
             continue
@@ -490,7 +487,7 @@ def _edge_of(middle: Array, towards: Array, size: Array) -> tuple[float, float]:
     return x, y
 
 
-def _nodes(network: _Network, places: Array, sizes: Array) -> Iterable[str]:
+def _nodes(network: _DrawnNetwork, places: Array, sizes: Array) -> Iterable[str]:
     for node, (x, y), (width, height) in zip(network.nodes, places.tolist(), sizes.tolist(), strict=True):
         title = f"<title>{escape(node.title)}</title>"
         if node.is_reaction:

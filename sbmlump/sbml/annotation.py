@@ -497,7 +497,7 @@ def read_lumping_annotation(source: bytes) -> LumpingRecord | None:
     InputError
         With code ``bad-annotation`` if the annotation is there but not as docs/annotation.md describes it.
     """
-    reading = _Reading()
+    reading = _AnnotationReading()
     try:
         reading.parser.Parse(source, True)
     except expat.ExpatError as error:
@@ -513,7 +513,7 @@ def _refuse(what: str, line: int | None = None) -> NoReturn:
 _LISTS: Final = frozenset({"matrix", "lift", "starts", "totals", "observables", "validFor", "certificate"})
 
 
-class _Reading:
+class _AnnotationReading:
     """Collects the annotation from the events of the parser; the path of open elements says what is what."""
 
     def __init__(self) -> None:

@@ -308,7 +308,7 @@ def reduction_archive(
         "models on one grid and plots what was to be kept."
     )
     # the reduced model first: it is what the archive is about, and all that COPASI imports
-    return _archive([after, before], curves, until, points, _Told.of(title, text, reduced.original))
+    return _archive([after, before], curves, until, points, _ArchiveText.of(title, text, reduced.original))
 
 
 def model_archive(
@@ -320,7 +320,7 @@ def model_archive(
     curves = [curve for curve in found if curve is not None]
     title = system.name or system.id
     text = f"{title}, written by sbmlump {__version__}, with a time course of its states."
-    return _archive([source], curves, until, points, _Told.of(title, text, system))
+    return _archive([source], curves, until, points, _ArchiveText.of(title, text, system))
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +415,7 @@ def _archive(
     curves: Sequence[SedmlCurve],
     until: float,
     points: int,
-    told: _Told,
+    told: _ArchiveText,
 ) -> bytes:
     if not curves:
         message = "nothing that was observed can be addressed in the SBML files, so there is nothing to plot"
@@ -586,7 +586,7 @@ _LABELS: Final = "http://www.w3.org/2000/01/rdf-schema#"
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _ArchiveText:
     """What an archive says of itself: title and description, and what the file of the model says of its origin."""
 
     title: str
@@ -594,7 +594,7 @@ class _Told:
     provenance: Provenance
 
     @classmethod
-    def of(cls, title: str, description: str, system: OdeSystem) -> _Told:
+    def of(cls, title: str, description: str, system: OdeSystem) -> _ArchiveText:
         """Of an archive that is made of ``system``."""
         provenance = provenance_of(system.origin, system.id)
         if provenance.creators or provenance.created is not None:

@@ -8,10 +8,10 @@ import libsbml
 
 from sbmlump.errors import Reason, UsageError
 
-__all__ = ["with_values"]
+__all__ = ["with_initial_values"]
 
 
-def with_values(data: bytes, values: Mapping[str, float]) -> bytes:
+def with_initial_values(data: bytes, values: Mapping[str, float]) -> bytes:
     """An SBML document with other values at time 0.
 
     Parameters

@@ -4,7 +4,7 @@ from .comparison import Definition as Definition
 from .comparison import ErrorReport as ErrorReport
 from .comparison import QuantityError as QuantityError
 from .comparison import Scale as Scale
-from .comparison import compare as compare
+from .comparison import compare_simulated as compare_simulated
 from .comparison import largest as largest
 from .comparison import quantity_errors as quantity_errors
 from .comparison import simulator_for as simulator_for

@@ -24,7 +24,7 @@ from sbmlump.simulators.copasi import CopasiSimulator
 from sbmlump.simulators.own import OwnModel, OwnSimulator
 from sbmlump.simulators.protocol import PRECISE, QuantitySelection, SimulatedModel, Trajectory
 
-__all__ = ["ARBITER", "ArbiterSettings", "Verdict", "settle"]
+__all__ = ["ARBITER", "ArbiterSettings", "Verdict", "explain_difference"]
 
 
 Array = NDArray[np.float64]
@@ -109,7 +109,7 @@ class _RunRequest:
     settings: ArbiterSettings
 
 
-def settle(
+def explain_difference(
     original: SimulatedModel,
     reduced: SimulatedModel,
     report: ErrorReport,

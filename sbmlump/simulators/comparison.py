@@ -25,6 +25,7 @@ from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, shortened, some_names
 from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
 from sbmlump.model.graph import Graph, Node
+from sbmlump.model.reduced import finite_or_none
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.tables import frame_of
 from sbmlump.model.units import time_unit_of, unit_of
@@ -65,13 +66,12 @@ __all__ = [
     "Definition",
     "ErrorReport",
     "QuantityError",
-    "compare",
+    "compare_simulated",
     "quantity_errors",
     "ERRORS",
     "ErrorSettings",
     "GridSettings",
     "Scale",
-    "finite",
     "largest",
     "magnitude",
     "ORIGINAL",
@@ -294,9 +294,9 @@ class QuantityError:
     def as_json(self) -> dict[str, float | None]:
         """Fields as JSON values; what is not finite becomes null."""
         return {
-            "max_relative_error": finite(self.max_relative_error),
-            "final_relative_error": finite(self.final_relative_error),
-            "max_absolute_error": finite(self.max_absolute_error),
+            "max_relative_error": finite_or_none(self.max_relative_error),
+            "final_relative_error": finite_or_none(self.final_relative_error),
+            "max_absolute_error": finite_or_none(self.max_absolute_error),
         }
 
 
@@ -352,11 +352,6 @@ def _error(q: Array, r: Array, scale: Scale, grid: NDArray[np.int64] | None) -> 
 def largest(values: Sequence[float]) -> float:
     """Maximum in which NaN wins: an error that is not known is not small."""
     return float(np.max(np.array(values, dtype=np.float64)))
-
-
-def finite(value: float) -> float | None:
-    """``value``, or ``None`` where JSON has no number for it."""
-    return float(value) if np.isfinite(value) else None
 
 
 # -- Figures of a comparison, without any global state ---------------------------------------------
@@ -736,13 +731,13 @@ class ErrorReport:
     def as_json(self) -> dict[str, Any]:
         """The ``simulation`` object of the command line's JSON; what is not finite becomes null."""
         return {
-            "until": finite(self.until),
-            "max_relative_error": finite(self.max_relative_error),
-            "final_relative_error": finite(self.final_relative_error),
-            "max_absolute_error": finite(self.max_absolute_error),
+            "until": finite_or_none(self.until),
+            "max_relative_error": finite_or_none(self.max_relative_error),
+            "final_relative_error": finite_or_none(self.final_relative_error),
+            "max_absolute_error": finite_or_none(self.max_absolute_error),
             "per_observable": {name: error.as_json() for name, error in self.per_observable.items()},
-            "seconds_original": finite(self.seconds_original),
-            "seconds_reduced": finite(self.seconds_reduced),
+            "seconds_original": finite_or_none(self.seconds_original),
+            "seconds_reduced": finite_or_none(self.seconds_reduced),
         }
 
     def _repr_html_(self) -> str:
@@ -777,7 +772,7 @@ class ErrorReport:
         return report_figure(self)
 
 
-def compare(
+def compare_simulated(
     original: str | Path | SimulatedModel,
     reduced: str | Path | SimulatedModel,
     *,
@@ -868,7 +863,7 @@ def _with_words(report: ErrorReport, system: OdeSystem) -> ErrorReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class _ObservablePair:
     """An observable: how it follows from the original, and how it is read in the reduced model."""
 
     definition: Definition
@@ -881,7 +876,7 @@ def _pairs(
     observables: Sequence[str] | None,
     definitions: dict[str, Definition],
     leading: Sequence[str],
-) -> dict[str, _Pair]:
+) -> dict[str, _ObservablePair]:
     original, reduced = first.path, second.path
     index, reduced_index = first.index, second.index
     if observables is not None:
@@ -893,7 +888,7 @@ def _pairs(
     if not names:
         message = f"{original} and {reduced} share no quantity that changes; name what to compare."
         raise UsageError(Reason("nothing-to-compare", message))
-    pairs: dict[str, _Pair] = {}
+    pairs: dict[str, _ObservablePair] = {}
     reasons: list[Reason] = []
     for name in names:
         here, there = index.selection(name), reduced_index.selection(name)
@@ -910,7 +905,7 @@ def _pairs(
             if here.kind in species and there.kind in species:
                 there = here
         reasons += [_unknown(need, original, index) for need in definition.needs if need not in index.kinds]
-        pairs[name] = _Pair(definition, there)
+        pairs[name] = _ObservablePair(definition, there)
     if reasons:
         raise UsageError(reasons)
     return pairs
@@ -926,7 +921,7 @@ def _unknown(name: str, path: Path, index: ModelIndex) -> Reason:
     return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
 
 
-def _scales(pairs: Mapping[str, _Pair], index: ModelIndex, run: PairRun) -> dict[str, Scale]:
+def _scales(pairs: Mapping[str, _ObservablePair], index: ModelIndex, run: PairRun) -> dict[str, Scale]:
     """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulators.comparison.Scale`.
 
     An observable has the sizes of what it is computed from; species are of one kind, by what they are read as.
@@ -938,7 +933,7 @@ def _scales(pairs: Mapping[str, _Pair], index: ModelIndex, run: PairRun) -> dict
     species = set(index.species)
     looser = run.looser
 
-    def of(pair: _Pair) -> Scale:
+    def of(pair: _ObservablePair) -> Scale:
         needs = pair.definition.needs
         own = max((magnitude(run.original.values[need]) for need in needs), default=0.0)
         kind = max((largest_of[index.kinds[need]] for need in needs if need in species), default=0.0)
@@ -955,7 +950,7 @@ def _scales(pairs: Mapping[str, _Pair], index: ModelIndex, run: PairRun) -> dict
 
 def _report(
     run: PairRun,
-    pairs: Mapping[str, _Pair],
+    pairs: Mapping[str, _ObservablePair],
     index: ModelIndex,
     points: int,
     triggers: Triggers,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.sbml.values import with_values
+from sbmlump.sbml.values import with_initial_values
 
 __all__ = ["PetabSimulationSettings", "condition_values", "nominal_values", "simulated_measurements"]
 
@@ -155,7 +155,7 @@ class _Experiment:
         roadrunner.Logger.disableLogging()
         values = {name: float(v) for name, v in self._known.items() if name in self._entities}
         values |= condition_values(self._problem, condition, self._known)
-        runner = roadrunner.RoadRunner(with_values(self._text, values).decode())
+        runner = roadrunner.RoadRunner(with_initial_values(self._text, values).decode())
         integrator = runner.getIntegrator()
         settings = self._settings
         integrator.setValue("relative_tolerance", settings.relative)

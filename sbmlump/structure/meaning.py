@@ -20,6 +20,7 @@ from fractions import Fraction
 from typing import Final, Literal
 from urllib.parse import unquote
 
+from sbmlump.errors import shortened
 from sbmlump.linalg.rational import content, solve_rows
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.reduced import AffineLumping, Embedding, Lump, Meaning, ReducedSystem
@@ -88,7 +89,7 @@ def meanings_of(reduction: ReducedSystem, settings: MeaningSettings = MeaningSet
     dict of str to Meaning
         In the order of the states; the same for the same reduction.
     """
-    words = _Words(reduction, settings)
+    words = _WordsOfStates(reduction, settings)
     labels = Counter[str]()
     found: dict[str, Meaning] = {}
     for position, lump in enumerate(reduction.lumps):
@@ -258,7 +259,7 @@ class _Form:
         return "".join(parts[i] for i in sorted(parts)), any(len(part) > 1 for part in parts.values())
 
 
-class _Words:
+class _WordsOfStates:
     """What is known of the states of an original model, and sentences made of it."""
 
     def __init__(self, reduction: ReducedSystem, settings: MeaningSettings) -> None:
@@ -604,8 +605,7 @@ def _shown(system: OdeSystem, name: str, most: int) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    text = one_line(text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return shortened(one_line(text), most)
 
 
 def _said(features: Sequence[_Feature]) -> str:

@@ -546,13 +546,13 @@ def _unfit(scheduler: str, error: BaseException) -> LimitError:
     return LimitError(Reason(_UNFIT, f"{fact}; install it there and run the same command again"))
 
 
-def _on_worker(task: Task, version: str, source: str | None = None) -> tuple[Row, ...] | Reason:
+def _on_worker(task: Task, version: str, source: str) -> tuple[Row, ...] | Reason:
     """Runs in a thread of a Dask worker: rows, or why this worker cannot make them."""
     place = f"the Dask worker on {socket.gethostname()}"
     if version != __version__:
         message = f"{place} has sbmlump {__version__}, not {version}; install {version} there"
         return Reason(_UNFIT, message)
-    if source is not None and source != source_digest():
+    if source != source_digest():
         message = f"{place} has another state of sbmlump {__version__}; install the same there"
         return Reason(_UNFIT, message)
     if not task.model.path.is_file():

@@ -18,7 +18,7 @@ from crawler_mirror import (
     wrong_files,
 )
 
-from crawler import list_models, open_store, verify
+from crawler import list_models, open_store, verify_store
 
 pytestmark = pytest.mark.corpus
 _STALL = 1.0
@@ -63,7 +63,7 @@ def test_faultless_and_repeated(mirror: Mirror, models: Path, tmp_path: Path) ->
     code, told, _ = run_crawl(command, _SECONDS)
     assert (code, told["fetched"], told["unchanged"]) == (0, 0, count)
     assert not [each for each in mirror.requests()[before:] if "download" in each["path"]]
-    assert verify(open_store(tmp_path / "s")).findings == ()
+    assert verify_store(open_store(tmp_path / "s")).findings == ()
 
 
 @pytest.mark.parametrize("mirror", [FAULTS], indirect=True)
@@ -78,7 +78,7 @@ def test_faults(mirror: Mirror, script: Path, models: Path, corpus: Path, tmp_pa
     assert wrong_files(tmp_path / "s", models) == []
     assert told["requests"] <= 2.2 * faultless["requests"]
     assert max(each["active"] for each in mirror.requests()) <= 2
-    assert verify(open_store(tmp_path / "s")).findings == ()
+    assert verify_store(open_store(tmp_path / "s")).findings == ()
 
 
 @pytest.mark.parametrize("mirror", [FAULTS], indirect=True)
@@ -94,7 +94,7 @@ def test_killed_ten_times(mirror: Mirror, models: Path, tmp_path: Path) -> None:
     assert told["present"] == len(list(models.iterdir())) == len(list_models(store))
     assert wrong_files(store, models) == []
     assert list((store / "tmp").iterdir()) == []
-    assert verify(open_store(store)).findings == ()
+    assert verify_store(open_store(store)).findings == ()
 
 
 @pytest.mark.parametrize("mirror", ["gone:.05," + FAULTS], indirect=True)

@@ -28,7 +28,7 @@ from crawler import (
     crawl,
     list_models,
     open_store,
-    verify,
+    verify_store,
 )
 
 QUICK = RequestPolicy(rate=0, timeout=5, first_wait=0.001, longest_wait=0.01)
@@ -164,7 +164,7 @@ def test_faults_of_all_kinds(tmp_path: Path, etags: bool) -> None:
     assert world.peak <= QUICK.at_once
     world.models["BIOMD0000009999"].data = sbml("packed", 3)
     assert_right(world, tmp_path / "s")
-    assert verify(open_store(tmp_path / "s")).findings == ()
+    assert verify_store(open_store(tmp_path / "s")).findings == ()
     calm_records, records = (open_store(tmp_path / name).of("biomodels") for name in ("calm", "s"))
     if etags:  # answers that carry their own digest leave no doubt about any field
         names = {id: (r.name, r.file, r.revision, r.modified) for id, r in records.items()}
@@ -364,13 +364,13 @@ def test_missing_and_cut_files_come_again(world: StandIn, tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:100])  # cuts the object too: they are one file
     with (store / "manifest.jsonl").open("rb+") as manifest:
         manifest.truncate((store / "manifest.jsonl").stat().st_size - 30)
-    found = {finding.code for finding in verify(open_store(store)).findings}
+    found = {finding.code for finding in verify_store(open_store(store)).findings}
     assert found == {"missing-file", "changed-file", "damaged-line", "foreign-file"}
     summary = fetch_all(world, store)
     assert summary.present == 12
     assert summary.damaged_lines == (12,)
     assert_right(world, store)
-    kept = {finding.code for finding in verify(open_store(store)).findings}
+    kept = {finding.code for finding in verify_store(open_store(store)).findings}
     assert kept == {"damaged-line"}
 
 

@@ -28,6 +28,7 @@ from crawler import (
     Store,
     biomodels,
     crawl,
+    hosts_if_asked,
 )
 
 ONE = "BIOMD0000000001"
@@ -36,7 +37,7 @@ QUICK = RequestPolicy(rate=0, timeout=5, first_wait=0.001, longest_wait=0.01, tr
 
 
 def redirected(location: str, base: str = BASE, proved: bool = False) -> str:
-    session = Session(base, biomodels.hosts_of(base))
+    session = Session(base, hosts_if_asked(base, biomodels.HOSTS))
     return session._redirected(f"{base}/x?format=json", Response(301, base, {"location": location}, b""), proved=proved)
 
 
@@ -97,8 +98,8 @@ def test_a_public_host_has_to_have_https_and_a_checksum() -> None:
 
 
 def test_a_base_url_that_only_begins_like_a_known_one_has_no_known_hosts() -> None:
-    assert biomodels.hosts_of("https://www.biomodels.org.example") == frozenset()
-    assert biomodels.hosts_of("https://www.biomodels.org/x")
+    assert hosts_if_asked("https://www.biomodels.org.example", biomodels.HOSTS) == frozenset()
+    assert hosts_if_asked("https://www.biomodels.org/x", biomodels.HOSTS)
     with pytest.raises(SelectionError):
         Session("http://[::1")
 

@@ -32,9 +32,9 @@ from crawler import (
     list_models,
     master_sbml,
     open_store,
+    parsed_whole_number,
     retry_after,
     sbml_problem,
-    whole_number,
 )
 
 QUICK = RequestPolicy(rate=0, timeout=5, first_wait=0.001, longest_wait=0.01)
@@ -485,7 +485,7 @@ def test_a_retry_after_that_is_none(text: str) -> None:
 
 @given(st.text(max_size=20) | st.integers() | st.sampled_from(["007", "\u00b2", "\u0663", "9" * 19, 1.0, None, True]))
 def test_whole_numbers(value: object) -> None:
-    number = whole_number(value)
+    number = parsed_whole_number(value)
     assert number is None or str(number) == str(value).lstrip("0") or set(str(value)) == {"0"}
     assert number is None or str(value).isascii()
 

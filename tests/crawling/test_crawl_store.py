@@ -39,7 +39,7 @@ from crawler import (
     read_manifest,
     sbml_problem,
     sha256,
-    verify,
+    verify_store,
 )
 
 WHEN = "2026-01-01T00:00:00Z"
@@ -93,11 +93,11 @@ def test_a_new_version_of_a_file_replaces_the_old_one(tmp_path: Path) -> None:
 def test_a_damaged_object_is_written_again(tmp_path: Path) -> None:
     fill(tmp_path, "A")
     (tmp_path / "A" / "A.xml").write_bytes(b"edited")
-    assert [finding.code for finding in verify(open_store(tmp_path)).findings] == ["changed-file"]
-    assert verify(open_store(tmp_path), discard=True).whole == 0
+    assert [finding.code for finding in verify_store(open_store(tmp_path)).findings] == ["changed-file"]
+    assert verify_store(open_store(tmp_path), discard=True).whole == 0
     assert not open_store(tmp_path).intact(open_store(tmp_path).of("test")["A"])
     fill(tmp_path, "A")
-    assert verify(open_store(tmp_path)).findings == ()
+    assert verify_store(open_store(tmp_path)).findings == ()
 
 
 def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(os, "link", refuse)
     fill(tmp_path, "A")
-    assert verify(open_store(tmp_path)).whole == 1
+    assert verify_store(open_store(tmp_path)).whole == 1
 
 
 @pytest.mark.parametrize("id", ["../x", "objects", "", "a/b", ".hidden", "tmp"])
@@ -211,7 +211,7 @@ def test_a_write_that_fails_loses_nothing(
     assert sorted(open_store(tmp_path).of("test")) == ["A"]
     assert read_manifest(tmp_path / "manifest.jsonl").damaged == ()
     assert list((tmp_path / "tmp").iterdir()) == []
-    assert verify(open_store(tmp_path)).findings == ()
+    assert verify_store(open_store(tmp_path)).findings == ()
 
 
 def test_a_limit_on_file_sizes_is_a_full_disk(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_limit_on_file_sizes_is_a_full_disk(tmp_path: Path) -> None:
     told = json.loads(ended.stdout)
     assert (ended.returncode, told["reasons"][0]["code"]) == (4, "disk-full")
     assert told["wanted"] is None
-    assert verify(open_store(tmp_path / "s")).findings == ()
+    assert verify_store(open_store(tmp_path / "s")).findings == ()
     assert len(list_models(tmp_path / "s")) == 4
     again = subprocess.run(command, capture_output=True, timeout=120, check=False)
     assert again.returncode == 0
@@ -395,7 +395,7 @@ def test_import_of_a_folder_and_of_a_zip(tmp_path: Path) -> None:
         assert found["three"] == sbml("three")
         assert sum(id.startswith("odd_name_1_-") for id in found) == 1
         with Store.writable(place) as store:
-            assert (import_files(store, origin).unchanged, verify(store).findings) == (5, ())
+            assert (import_files(store, origin).unchanged, verify_store(store).findings) == (5, ())
 
 
 def test_import_of_names_that_a_store_uses_itself(tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_import_of_names_that_a_store_uses_itself(tmp_path: Path) -> None:
         assert import_files(store, tmp_path / "in").fetched == 4
     found = list_models(tmp_path / "s")
     assert sorted(model.id.rpartition("-")[0] for model in found) == ["model", "objects", "store.json", "tmp"]
-    assert verify(open_store(tmp_path / "s")).findings == ()
+    assert verify_store(open_store(tmp_path / "s")).findings == ()
 
 
 def test_two_sources_of_one_id_lose_nothing(tmp_path: Path) -> None:
@@ -425,7 +425,7 @@ def test_two_sources_of_one_id_lose_nothing(tmp_path: Path) -> None:
             store.put(replace(record("A"), source=first), sbml("four"), ".xml")
         found = {model.path.name: model.path.read_bytes() for model in list_models(place)}
         assert found == {"A.xml": sbml("four"), f"A.{second}.xml": sbml("three")}
-        assert verify(open_store(place)).findings == ()
+        assert verify_store(open_store(place)).findings == ()
 
 
 def test_a_file_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

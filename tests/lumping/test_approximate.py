@@ -13,7 +13,7 @@ import sbmlump
 from sbmlump.dynamics import Ensemble, integrate, pose, run_ensemble, timed_problem
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
-from sbmlump.methods import Approximate, UnreachableError, conserved_totals, curve
+from sbmlump.methods import Approximate, UnreachableError, conserved_totals, size_curve
 from sbmlump.model import (
     AffineLumping,
     ErrorEstimate,
@@ -335,7 +335,7 @@ def test_nothing_to_observe() -> None:
 
 def test_curve() -> None:
     system = noisy()
-    result = curve(system, parse_observables(system, ["kinase"]), Approximate(until=2.0, ensemble=6, max_size=5))
+    result = size_curve(system, parse_observables(system, ["kinase"]), Approximate(until=2.0, ensemble=6, max_size=5))
     balanced = [p for p in result.points if p.algorithm == "balanced"]
     krylov = [p for p in result.points if p.algorithm == "krylov"]
     assert [p.size for p in balanced] == [p.size for p in krylov] == [1, 2, 3, 4, 5]

@@ -12,7 +12,7 @@ import pytest
 from sbmlump.cli import run
 from sbmlump.examples import multisite
 from sbmlump.jobs import curve_figure
-from sbmlump.methods import Approximate, CurvePoint, curve
+from sbmlump.methods import Approximate, CurvePoint, size_curve
 from sbmlump.model import parse_observables
 from sbmlump.sbml import write_system
 
@@ -115,7 +115,9 @@ def test_refinement_reaches_the_curve() -> None:
     system = multisite(1, noise=Fraction(1, 20))
     observables = parse_observables(system, ["kinase"])
     plain, refined = (
-        curve(system, observables, Approximate(until=2.0, ensemble=4, max_size=2, refine=refine), ["balanced"]).points
+        size_curve(
+            system, observables, Approximate(until=2.0, ensemble=4, max_size=2, refine=refine), ["balanced"]
+        ).points
         for refine in (False, True)
     )
     assert all(b.max_relative_error <= a.max_relative_error for a, b in zip(plain, refined, strict=True))

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sbmlump.dynamics import Budget, joined
+from sbmlump.dynamics import Budget, joined_samples
 from sbmlump.examples import multisite, network_from_reactions
 from sbmlump.methods import Approximate, Descent, Job
 from sbmlump.model import OdeSystem, parse_observables
@@ -96,7 +96,7 @@ def test_what_is_trained_on_takes_no_part_in_the_validation() -> None:
 
 def test_the_hardest_initial_values_are_joined_to_the_others() -> None:
     further = job(cascade(), "E").runs.further(Budget())
-    both = joined(further.training, further.pool, np.array([7, 3]))
+    both = joined_samples(further.training, further.pool, np.array([7, 3]))
     assert len(both.states) == len(further.training.states) + 2
     assert (both.starts[-2:] == further.pool.starts[[7, 3]]).all()
     assert (both.numbers[-2:] == further.pool.numbers[[7, 3]]).all()

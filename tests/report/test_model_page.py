@@ -28,7 +28,7 @@ from sbmlump.model import (
     Quantity,
     ReducedSystem,
 )
-from sbmlump.report import certificate_words, matrix_svg, number, write_model_page, write_outcome_page
+from sbmlump.report import certificate_words, matrix_svg, rounded, write_model_page, write_outcome_page
 from sbmlump.simulators import ErrorReport, quantity_errors
 
 HOSTILE = '<script>alert("x")</script> & "quotes"'
@@ -311,4 +311,4 @@ def test_a_deterministic_proof_says_so():
      (math.inf, "∞"), (None, "unknown"), (3e12, "3·10¹²")],
 )  # fmt: skip
 def test_numbers_read_well(value, text):
-    assert number(value) == text
+    assert rounded(value) == text

@@ -29,7 +29,7 @@ from simulate.simulation_models import (
 from sbmlump.dynamics import TimeSpan
 from sbmlump.errors import InputError, UnsupportedModelError, UsageError
 from sbmlump.model import Graph
-from sbmlump.simulators import Definition, IntegrationError, compare
+from sbmlump.simulators import Definition, IntegrationError, compare_simulated
 
 
 def only_code(error: pytest.ExceptionInfo) -> str:
@@ -40,7 +40,7 @@ def only_code(error: pytest.ExceptionInfo) -> str:
 
 def test_trajectories_are_the_analytic_ones(file):
     path = file(chain())
-    report = compare(path, path, until=10.0, points=11)
+    report = compare_simulated(path, path, until=10.0, points=11)
     assert report.times.tolist() == list(range(11))
     assert set(report.original) == {"A", "B", "C", "total"}
     for i, t in enumerate(report.times):
@@ -58,17 +58,19 @@ def test_the_lump_of_a_chain_agrees_with_the_sum_it_stands_for(file):
         ("whole", A0 + 1.0, f"<apply><plus/>{scaled(-K2, 'whole')}{scaled(K2, 'A')}</apply>"),
     )
     definition = {"whole": Definition.linear({"A": 1.0, "B": 1.0})}
-    report = compare(file(chain()), file(lumped), until=10.0, definitions=definition)
+    report = compare_simulated(file(chain()), file(lumped), until=10.0, definitions=definition)
     assert set(report.per_observable) == {"A", "whole"}
     assert report.max_relative_error < 1e-8
-    wrong = compare(file(chain()), file(lumped), until=10.0, definitions={"whole": Definition.linear({"A": 1.0})})
+    wrong = compare_simulated(
+        file(chain()), file(lumped), until=10.0, definitions={"whole": Definition.linear({"A": 1.0})}
+    )
     assert wrong.per_observable["whole"].max_relative_error > 0.1
 
 
 def test_an_error_of_known_size_is_reported(file):
     slow = ode(("x", 1.0, scaled(-1.0, "x")))
     fast = ode(("x", 1.0, scaled(-1.1, "x")))
-    report = compare(file(slow), file(fast), until=2.0, points=201)
+    report = compare_simulated(file(slow), file(fast), until=2.0, points=201)
     grid = np.linspace(0.0, 2.0, 201)
     difference = np.abs(np.exp(-1.1 * grid) - np.exp(-grid))
     error = report.per_observable["x"]
@@ -82,23 +84,23 @@ def test_a_species_of_no_account_is_measured_against_the_others(file):
     # C starts at 0 and stays there: what the reduced file says of it is noise beside A.
     still = chain(k1=0.0).replace('value="0.2"', 'value="0.0"')
     noisy = ode(("C", 1e-15, number(0.0)))
-    report = compare(file(still), file(noisy), until=1.0, observables=["C"])
+    report = compare_simulated(file(still), file(noisy), until=1.0, observables=["C"])
     assert report.per_observable["C"].max_relative_error == pytest.approx(1e-15 / (1e-14 * A0))
 
 
 def test_amount_and_concentration_are_brought_to_what_the_original_means(file):
     concentrations, amounts = file(chain()), file(chain(amounts=True))
-    report = compare(concentrations, amounts, until=5.0, observables=["A", "B", "C"])
+    report = compare_simulated(concentrations, amounts, until=5.0, observables=["A", "B", "C"])
     assert report.original["A"][0] == pytest.approx(A0)
     assert report.max_relative_error < 1e-8
-    back = compare(amounts, concentrations, until=5.0, observables=["A", "B", "C"])
+    back = compare_simulated(amounts, concentrations, until=5.0, observables=["A", "B", "C"])
     assert back.original["A"][0] == pytest.approx(2 * A0)
     assert back.max_relative_error < 1e-8
 
 
 def test_a_flux_may_be_a_parameter_of_the_reduced_model(file):
     reduced = ode(("A", A0, scaled(-K1, "A")), extra=parameter("r1"), more_rules=assignment("r1", scaled(2 * K1, "A")))
-    report = compare(file(chain()), file(reduced), until=5.0, observables=["r1"])
+    report = compare_simulated(file(chain()), file(reduced), until=5.0, observables=["r1"])
     assert report.original["r1"][0] == pytest.approx(2.0 * K1 * A0)
     assert report.max_relative_error < 1e-8
 
@@ -107,13 +109,15 @@ def test_an_expression_is_evaluated_on_the_original(file):
     graph = Graph()
     node = graph.add([graph.symbol("A"), graph.mul([graph.number(2), graph.time()])])
     reduced = ode(("A", A0, scaled(-K1, "A")), ("q", A0, f"<apply><plus/>{scaled(-K1, 'A')}{number(2.0)}</apply>"))
-    report = compare(file(chain()), file(reduced), until=5.0, definitions={"q": Definition.of_node(graph, node)})
+    report = compare_simulated(
+        file(chain()), file(reduced), until=5.0, definitions={"q": Definition.of_node(graph, node)}
+    )
     assert report.per_observable["q"].max_relative_error < 1e-8
 
 
 def test_json_holds_the_fields_of_the_contract_and_no_nan(file):
     path = file(chain())
-    data = compare(path, path, until=1.0, points=3, observables=["A"]).as_json()
+    data = compare_simulated(path, path, until=1.0, points=3, observables=["A"]).as_json()
     assert list(data) == [
         "until", "max_relative_error", "final_relative_error", "max_absolute_error", "per_observable",
         "seconds_original", "seconds_reduced",
@@ -125,7 +129,7 @@ def test_json_holds_the_fields_of_the_contract_and_no_nan(file):
 def test_undefined_values_of_assigned_quantities_are_left_out_and_mentioned(file):
     ratio = "<apply><divide/><ci>x</ci><ci>x</ci></apply>"
     path = file(ode(("x", 0.0, number(1.0)), extra=parameter("q"), more_rules=assignment("q", ratio)))
-    report = compare(path, path, until=1.0, points=5)
+    report = compare_simulated(path, path, until=1.0, points=5)
     assert math.isnan(report.original["q"][0])
     assert report.per_observable["q"].max_relative_error == 0.0
     assert any("q has no finite value at 1 of 5" in remark for remark in report.remarks)
@@ -135,16 +139,18 @@ def test_undefined_values_of_assigned_quantities_are_left_out_and_mentioned(file
 def test_a_quantity_called_time_is_not_mistaken_for_the_time(file, name):
     path = file(ode(("time", 5.0, number(3.0)), ("x", 0.0, "<ci>time</ci>")))
     other = file(ode(("time", 5.0, number(2.0)), ("x", 0.0, "<ci>time</ci>")))
-    report = compare(path, path, until=1.0, points=3, simulator=name)
+    report = compare_simulated(path, path, until=1.0, points=3, simulator=name)
     assert report.original["time"] == pytest.approx([5.0, 6.5, 8.0])
     assert report.original["x"][-1] == pytest.approx(6.5)
-    assert compare(path, other, until=1.0, simulator=name).per_observable["time"].max_absolute_error == pytest.approx(1)
+    assert compare_simulated(path, other, until=1.0, simulator=name).per_observable[
+        "time"
+    ].max_absolute_error == pytest.approx(1)
 
 
 def test_each_run_starts_from_the_file_even_after_events(file):
     # libRoadRunner keeps parameters that an event changed through a plain reset.
     path = file(event_at(0.5))
-    report = compare(path, path, until=1.0, points=3)
+    report = compare_simulated(path, path, until=1.0, points=3)
     assert report.original["p"].tolist() == [1.0, 1.0, 7.0]
     assert report.reduced["p"].tolist() == [1.0, 1.0, 7.0]
 
@@ -152,7 +158,7 @@ def test_each_run_starts_from_the_file_even_after_events(file):
 def test_a_pole_is_reported_with_the_time_reached(file):
     path = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
     with pytest.raises(IntegrationError) as caught:
-        compare(path, path, until=2.0)
+        compare_simulated(path, path, until=2.0)
     assert only_code(caught) == "simulation-failed"
     assert caught.value.exit_code == 4
     assert caught.value.reached == pytest.approx(1.0, abs=1e-2)
@@ -163,7 +169,7 @@ def test_an_end_time_of_its_own_that_is_too_long_is_shortened(file, monkeypatch)
     path = file(ode(("x", 1.0, "<apply><times/><ci>x</ci><ci>x</ci></apply>")))
     module = sys.modules["sbmlump.simulators.comparison"]
     monkeypatch.setattr(module, "time_span_of_model", lambda *_: TimeSpan(2.0, "made to be too long"))
-    report = compare(path, path)
+    report = compare_simulated(path, path)
     assert report.until == 0.5
     assert report.horizon_reason == "a run fails at 1, so it ends at 0.5"  # what was given up is not told
 
@@ -183,29 +189,29 @@ def test_an_end_time_of_its_own_that_is_too_long_is_shortened(file, monkeypatch)
 def test_bad_files_are_refused_with_a_reason(file, text, kind, code):
     good = file(ode(("x", 1.0, number(1.0))))
     with pytest.raises(kind) as caught:
-        compare(file(text), good, until=1.0, observables=None if kind is InputError else ["x"])
+        compare_simulated(file(text), good, until=1.0, observables=None if kind is InputError else ["x"])
     assert only_code(caught) == code
 
 
 def test_a_missing_file_is_an_input_error(file, tmp_path):
     with pytest.raises(InputError) as caught:
-        compare(tmp_path / "none.xml", file(chain()), until=1.0)
+        compare_simulated(tmp_path / "none.xml", file(chain()), until=1.0)
     assert only_code(caught) == "no-such-file"
 
 
 def test_wrong_requests_are_usage_errors(file):
     path, other = file(chain()), file(ode(("y", 1.0, number(1.0))))
     with pytest.raises(UsageError) as caught:
-        compare(path, path, until=1.0, observables=["total_"])
+        compare_simulated(path, path, until=1.0, observables=["total_"])
     assert "near matches: total" in str(caught.value)
     for request, code in [
-        (lambda: compare(path, other, until=1.0), "nothing-to-compare"),
-        (lambda: compare(path, path, until=-1.0), "bad-horizon"),
-        (lambda: compare(path, path, until=math.nan), "bad-horizon"),
-        (lambda: compare(path, path, until=1.0, points=1), "bad-grid"),
-        (lambda: compare(path, path, until=1.0, simulator="none"), "unknown-simulator"),
+        (lambda: compare_simulated(path, other, until=1.0), "nothing-to-compare"),
+        (lambda: compare_simulated(path, path, until=-1.0), "bad-horizon"),
+        (lambda: compare_simulated(path, path, until=math.nan), "bad-horizon"),
+        (lambda: compare_simulated(path, path, until=1.0, points=1), "bad-grid"),
+        (lambda: compare_simulated(path, path, until=1.0, simulator="none"), "unknown-simulator"),
         (
-            lambda: compare(path, other, until=1.0, definitions={"y": Definition.linear({"zz": 1.0})}),
+            lambda: compare_simulated(path, other, until=1.0, definitions={"y": Definition.linear({"zz": 1.0})}),
             "unknown-quantity",
         ),
     ]:
@@ -216,7 +222,7 @@ def test_wrong_requests_are_usage_errors(file):
 
 def test_the_figure_leaves_no_global_state(file, tmp_path):
     path = file(chain())
-    figure = compare(path, path, until=1.0).plot()
+    figure = compare_simulated(path, path, until=1.0).plot()
     figure.savefig(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
     assert len(figure.axes) == 5
@@ -227,7 +233,7 @@ def test_importing_is_light_and_simulating_is_silent(file):
     script = (
         "import sys, sbmlump.simulators as s\n"
         "assert not {'roadrunner', 'matplotlib'} & set(sys.modules)\n"
-        f"try: s.compare({str(pole)!r}, {str(pole)!r}, until=2.0)\n"
+        f"try: s.compare_simulated({str(pole)!r}, {str(pole)!r}, until=2.0)\n"
         "except s.IntegrationError: sys.exit(7)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
@@ -261,7 +267,7 @@ def submodels() -> str:
 @pytest.mark.parametrize("name", ["roadrunner", "own"])
 def test_submodels_are_simulated_as_they_are_put_together(file, name):
     path = file(submodels())
-    report = compare(path, path, until=2.0, points=3, simulator=name)
+    report = compare_simulated(path, path, until=2.0, points=3, simulator=name)
     assert set(report.original) == {"u__S", "v__S", "p"}
     assert report.original["u__S"][-1] == pytest.approx(2.0 * math.exp(-0.6), rel=1e-7)
 
@@ -272,14 +278,16 @@ def test_what_a_file_is_encoded_in_does_not_matter(tmp_path, encoding):
     path = tmp_path / "zélé.xml"
     text = ode(("x", 1.0, scaled(-1.0, "x"))).replace("UTF-8", declared, 1).replace('id="m"', 'id="m" name="bâtiment"')
     path.write_bytes(text.encode(encoding))
-    assert compare(path, path, until=1.0, points=3).original["x"][-1] == pytest.approx(math.exp(-1.0), rel=1e-8)
+    assert compare_simulated(path, path, until=1.0, points=3).original["x"][-1] == pytest.approx(
+        math.exp(-1.0), rel=1e-8
+    )
 
 
 def test_an_algebraic_rule_is_simulated_as_it_is_solved(file):
     # 0 = y - 2 x
     algebraic = f"<algebraicRule>{math_of(f'<apply><minus/><ci>y</ci>{scaled(2.0, chr(120))}</apply>')}</algebraicRule>"
     path = file(ode(("x", 3.0, scaled(-1.0, "x")), extra=parameter("y"), more_rules=algebraic))
-    report = compare(path, path, until=1.0, points=3)
+    report = compare_simulated(path, path, until=1.0, points=3)
     assert report.original["y"] == pytest.approx(6.0 * np.exp(-report.times), rel=1e-7)
     assert any("algebraic rules are solved" in remark for remark in report.remarks)
 
@@ -292,14 +300,14 @@ def test_files_outside_the_folder_are_not_read(file, tmp_path):
     )
     path = file(text.replace('comp:id="v" comp:modelRef="part"', 'comp:id="v" comp:modelRef="away"'))
     with pytest.raises(UnsupportedModelError) as caught:
-        compare(path, path, until=1.0)
+        compare_simulated(path, path, until=1.0)
     assert only_code(caught) == "comp-external"
 
 
 @pytest.mark.parametrize("name", ["model", "reset", "simulate", "getValue", "this", "time", "__class__", "integrator"])
 def test_ids_that_are_names_of_the_simulators_object(file, name):
     path = file(ode((name, 2.0, scaled(-1.0, name)), ("x", 0.0, f"<ci>{name}</ci>")))
-    report = compare(path, path, until=1.0, points=3)
+    report = compare_simulated(path, path, until=1.0, points=3)
     assert report.original[name][-1] == pytest.approx(2.0 * math.exp(-1.0), rel=1e-8)
     assert report.max_relative_error == 0.0
 
@@ -308,9 +316,9 @@ def test_ids_that_are_names_of_the_simulators_object(file, name):
 def test_a_grid_of_the_wrong_type_is_wrong_usage(file, wrong):
     one = file(chain())
     with pytest.raises(UsageError):
-        compare(one, one, **wrong)
+        compare_simulated(one, one, **wrong)
 
 
 def test_one_observable_may_be_given_as_a_text(file):
     one = file(chain())
-    assert set(compare(one, one, until=1.0, observables="total").per_observable) == {"total"}
+    assert set(compare_simulated(one, one, until=1.0, observables="total").per_observable) == {"total"}

@@ -60,8 +60,8 @@ def test_an_archive_takes_no_further_reading(tmp_path: Path, parses: Callable[[]
 def test_what_has_to_be_settled_is_settled_by_what_was_read(
     tmp_path: Path, parses: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    always = partial(arbiter.settle, settings=replace(arbiter.ARBITER, suspicious=1e-14))
-    monkeypatch.setattr(arbiter, "settle", always)
+    always = partial(arbiter.explain_difference, settings=replace(arbiter.ARBITER, suspicious=1e-14))
+    monkeypatch.setattr(arbiter, "explain_difference", always)
     path = saved(tmp_path, twin_chains())
     outcome = run_reduction(path, ["C"], reduce_options("exact"), tmp_path / "reduced.xml")
     assert {reason.code for reason in outcome.reasons} & {"sensitive-model", "simulator-differs"}

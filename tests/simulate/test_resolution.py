@@ -12,7 +12,7 @@ from simulate.simulation_models import math_of, number, ode, parameter, scaled
 from sbmlump.dynamics import TimeSwitches
 from sbmlump.isolate import Limits
 from sbmlump.model import Graph
-from sbmlump.simulators import IntegrationError, compare, simulated_file
+from sbmlump.simulators import IntegrationError, compare_simulated, simulated_file
 
 TIME = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> t </csymbol>'
 
@@ -42,7 +42,7 @@ def dose(moment, amount=4.0, name="dose"):
 
 @pytest.mark.parametrize(("simulator", "moment"), [("roadrunner", 1234.5), ("roadrunner", 40_000.0), ("own", 1234.5)])
 def test_a_dose_between_two_points_of_a_coarse_grid_is_seen(file, simulator, moment):
-    report = compare(file(with_events(decay(), dose(moment))), file(decay()), simulator=simulator)
+    report = compare_simulated(file(with_events(decay(), dose(moment))), file(decay()), simulator=simulator)
     assert report.until > moment
     assert report.max_absolute_error == pytest.approx(4.0, rel=1e-3)
 
@@ -50,8 +50,8 @@ def test_a_dose_between_two_points_of_a_coarse_grid_is_seen(file, simulator, mom
 @pytest.mark.parametrize("simulator", ["roadrunner", "own"])
 def test_a_dose_that_comes_a_little_later_is_seen(file, simulator):
     first, second = file(with_events(decay(), dose(500.1))), file(with_events(decay(), dose(501.0)))
-    assert compare(first, second, until=1000.0, points=51, simulator=simulator).max_relative_error > 0.5
-    same = compare(first, first, until=1000.0, points=51, simulator=simulator)
+    assert compare_simulated(first, second, until=1000.0, points=51, simulator=simulator).max_relative_error > 0.5
+    same = compare_simulated(first, first, until=1000.0, points=51, simulator=simulator)
     assert same.max_relative_error == 0.0
 
 
@@ -68,7 +68,7 @@ def test_a_pulse_that_is_over_before_the_next_point_is_seen(file, simulator, eve
     text, other = ode(("x", 0.0, inner), ("A", 0.0, number(1.0))), ode(("x", 0.0, scaled(-300.0, "x")))
     if event:
         text = with_events(text, dose(3.0))
-    report = compare(file(text), file(other), until=10.0, observables=["x"], simulator=simulator)
+    report = compare_simulated(file(text), file(other), until=10.0, observables=["x"], simulator=simulator)
     top = 1000.0 / 300.0 * (1 - np.exp(-0.6))
     assert report.max_absolute_error == pytest.approx(top, rel=0.05)
 
@@ -77,13 +77,13 @@ def test_a_pulse_that_is_over_before_the_next_point_is_seen(file, simulator, eve
 def test_an_event_of_a_slow_state_is_reached_or_named(file, late):
     slow = ode(("A", 1.0, scaled(-1.0, "A")), ("s", 0.0, number(1.0 / late)))
     event = ("slow_one", relation("gt", "<ci>s</ci>", number(1.0)), "A", number(9.0))
-    report = compare(file(with_events(slow, event)), file(slow))
+    report = compare_simulated(file(with_events(slow, event)), file(slow))
     named = any("slow_one" in remark for remark in report.remarks)
     assert report.max_absolute_error > 8.0 or named
-    short = compare(file(with_events(slow, event)), file(slow), until=0.1 * late)
+    short = compare_simulated(file(with_events(slow, event)), file(slow), until=0.1 * late)
     assert short.max_relative_error == pytest.approx(0.0, abs=1e-9)
     assert any("slow_one" in remark and "not seen to be triggered" in remark for remark in short.remarks)
-    fired = compare(file(with_events(slow, event)), file(slow), until=2.0 * late)
+    fired = compare_simulated(file(with_events(slow, event)), file(slow), until=2.0 * late)
     assert not any("slow_one" in remark for remark in fired.remarks)
 
 
@@ -91,7 +91,7 @@ def test_an_event_of_a_slow_state_is_reached_or_named(file, late):
 def test_what_an_event_of_a_state_sets_is_seen_right_after_it(file, moment):
     slow = ode(("A", 1.0, scaled(-1.0, "A")), ("s", 0.0, number(1.0 / moment)))
     event = ("slow_one", relation("gt", "<ci>s</ci>", number(1.0)), "A", number(9.0))
-    report = compare(file(with_events(slow, event)), file(slow), until=2000.0)
+    report = compare_simulated(file(with_events(slow, event)), file(slow), until=2000.0)
     # not what is left of it at some later step of the integrator: which steps there are is a matter of rounding
     assert report.max_absolute_error == pytest.approx(9.0, rel=2e-3)
 
@@ -102,7 +102,7 @@ def test_a_tiny_quantity_is_held_against_itself(file, simulator):
     first, second = (
         sbml_model({"A": size, "B": 2.0}, {}, {}, rate_rules=rates, boundary=["A", "B"]) for size in (3e-19, 4.5e-19)
     )
-    report = compare(file(first), file(second), until=3.0, simulator=simulator)
+    report = compare_simulated(file(first), file(second), until=3.0, simulator=simulator)
     assert report.per_observable["A"].max_relative_error == pytest.approx(0.5, rel=1e-3)
     assert any(remark.startswith("A is at most") for remark in report.remarks)
 
@@ -112,13 +112,13 @@ def test_noise_of_large_quantities_is_no_difference(file):
     gap = f"<apply><times/>{number(1e-3)}<apply><minus/><ci>A</ci><ci>B</ci></apply></apply>"
     first = ode(("A", 3.0, scaled(-1.0, "A")), ("B", 3.0, scaled(-1.0, "B")), ("C", 0.0, gap))
     other = ode(("C", 0.0, number(0.0)))
-    assert compare(file(first), file(other), until=3.0, observables=["C"]).max_relative_error < 1e-3
+    assert compare_simulated(file(first), file(other), until=3.0, observables=["C"]).max_relative_error < 1e-3
 
 
 def test_a_quantity_that_is_zero_in_the_original_only_is_said(file):
     first = ode(("A", 1.0, scaled(-1.0, "A")), ("C", 0.0, number(0.0)))
     other = ode(("C", 1e-18, number(0.0)))
-    report = compare(file(first), file(other), until=1.0, observables=["C"])
+    report = compare_simulated(file(first), file(other), until=1.0, observables=["C"])
     assert any("C is 0 all the time in the original" in remark for remark in report.remarks)
 
 
@@ -157,7 +157,7 @@ def test_a_branch_on_a_state_that_may_have_been_stepped_over_is_said(file, simul
         branch = f"<piecewise><piece>{number(300.0)}{window}</piece><otherwise>{number(0.0)}</otherwise></piecewise>"
         rate = f"<apply><minus/>{branch}{scaled(3.0, 'x')}</apply>"
         first = ode(("x", 0.0, rate), ("clock", 0.0, number(1.0)))
-        return compare(file(first), file(other), until=10.0, observables=["x"], simulator=simulator)
+        return compare_simulated(file(first), file(other), until=10.0, observables=["x"], simulator=simulator)
 
     def said(one):
         return any("several conditions of a piecewise" in remark for remark in one.remarks)
@@ -175,4 +175,4 @@ def test_a_rate_that_stops_being_a_number_ends_the_simulation(file):
     share = f"<apply><divide/>{power}<apply><plus/>{number(1.0)}{power}</apply></apply>"
     text = ode(("x", 0.0, f"<apply><minus/>{share}{scaled(5.0, 'x')}</apply>"))
     with pytest.raises(IntegrationError, match=r"stopped at time 4\.2"):
-        compare(file(text), file(text), until=10.0, limits=Limits(seconds=20.0))
+        compare_simulated(file(text), file(text), until=10.0, limits=Limits(seconds=20.0))

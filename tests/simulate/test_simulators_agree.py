@@ -16,7 +16,7 @@ from sbmlump.sbml import ModelIndex, QuantitySelection
 from sbmlump.simulators import (
     COMPILE_LIMITS,
     IntegrationError,
-    compare,
+    compare_simulated,
     simulated_file,
     simulator_for,
     simulator_named,
@@ -103,7 +103,7 @@ def test_comparison_by_each(name: str, tmp_path: Path) -> None:
     out = tmp_path / "reduced.xml"
     out.write_bytes(sbml_of(sbmlump.reduce(sbmlump.load(path), ["C"])))
     simulator(name)
-    report = compare(path, out, simulator=name)
+    report = compare_simulated(path, out, simulator=name)
     assert report.simulator == name
     assert report.max_relative_error < 1e-6
     assert report.original["C"][-1] > 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from simulate.simulation_models import chain, jump_at, number, ode, scaled
 
 from sbmlump.dynamics import round_above
-from sbmlump.simulators import compare, simulated_file, simulator_named, time_span_of_model
+from sbmlump.simulators import compare_simulated, simulated_file, simulator_named, time_span_of_model
 
 
 def span_of(path):
@@ -31,10 +31,10 @@ def test_the_span_is_that_of_what_is_watched(file):
     # x rises and falls within 1; on a grid to 5000 of 201 points nothing of it would be seen.
     rise = f"<apply><minus/>{scaled(20.0, 'fast')}{scaled(10.0, 'x')}</apply>"
     path = file(ode(("fast", 1.0, scaled(-20.0, "fast")), ("x", 0.0, rise), ("slow", 1.0, scaled(-1e-2, "slow"))))
-    short = compare(path, path, observables=["x"])
+    short = compare_simulated(path, path, observables=["x"])
     assert 0.3 <= short.until <= 5.0
     assert "at rest" in short.horizon_reason
-    assert compare(path, path, observables=["slow"]).until >= 500.0
+    assert compare_simulated(path, path, observables=["slow"]).until >= 500.0
 
 
 def test_an_oscillation_is_followed_for_periods(file):
@@ -75,7 +75,7 @@ def test_the_choice_is_repeatable_and_is_said(file):
     path = file(chain())
     first, second = span_of(path), span_of(path)
     assert first == second
-    reports = [compare(path, path) for _ in range(2)]
+    reports = [compare_simulated(path, path) for _ in range(2)]
     assert reports[0].until == reports[1].until
     assert reports[0].horizon_reason == reports[1].horizon_reason
     assert reports[0].horizon_reason.startswith(first.reason)

@@ -125,7 +125,7 @@ def test_another_version_on_a_worker(tmp_path):
     from sbmlump.survey.on_dask import _on_worker
 
     models = jobs.write_models(tmp_path / "in", ["one"])
-    found = _on_worker(Task(models[0], None, Settings()), "0.0.0")
+    found = _on_worker(Task(models[0], None, Settings()), "0.0.0", "")
     assert found.code == "worker-unfit"
     assert "not 0.0.0; install 0.0.0 there" in found.message
 

@@ -333,14 +333,14 @@ class _Shared:
         name = problem.observables[0].id
         self._progress(f"reductions that keep {name}")
         budget = Budget(self.settings.work_share * self.options.work)
-        descent: _Descent | None = None
+        descent: _SizesFromBelow | None = None
         reasons: tuple[Reason, ...] = ()
         try:
             group = self._groups.get(problem.kept)
             if group is None:
                 group = self._groups[problem.kept] = _Group(self, problem)
             one = group.posed(problem)
-            descent = _Descent(_EachSearch(group, one, budget, max(levels)), group, levels)
+            descent = _SizesFromBelow(_EachSearch(group, one, budget, max(levels)), group, levels)
             descent.run(min(exact - 1, problem.size))
         except WorkLimitError:
             message = f"the search ended after its {budget.limit:g} units of work; more work (--work) may find less"
@@ -485,7 +485,7 @@ class _EachSearch(Search):
         return sorted((one for one in full if one.worst <= most), key=lambda one: one.worst)
 
 
-class _Descent:
+class _SizesFromBelow:
     """The sizes of one observable, from below."""
 
     def __init__(self, search: _EachSearch, group: _Group, levels: Sequence[float]) -> None:

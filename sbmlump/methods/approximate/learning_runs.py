@@ -18,7 +18,7 @@ from sbmlump.dynamics.ensemble import (
     ReductionProblem,
     Sample,
     guarded,
-    joined,
+    joined_samples,
     pose,
     run_ensemble,
     time_span_of_problem,
@@ -291,14 +291,14 @@ class LearningRuns:
         if o.perturb_parameters:  # runs of different parameters belong together if they are of one call
             first, _, others, _, *rest = self._simulated((usual, none, more, none, pool, judges), budget)
             later = (rest[0], rest[1])
-            return FurtherRuns(joined(first, others, np.arange(len(others.states))), lambda: later)
+            return FurtherRuns(joined_samples(first, others, np.arange(len(others.states))), lambda: later)
         first, _, others = self._simulated((usual, none, more), budget)
 
         def enriching() -> tuple[Sample, Sample]:
             *_, hard, judging = self._simulated((none, none, none, none, pool, judges), budget)
             return hard, judging
 
-        return FurtherRuns(joined(first, others, np.arange(len(others.states))), enriching)
+        return FurtherRuns(joined_samples(first, others, np.arange(len(others.states))), enriching)
 
     def fresh(self, budget: Budget) -> Sample:
         """Runs that decide, of a fourth draw: at least a hundred, unless too many have to be dropped.

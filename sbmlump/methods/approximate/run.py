@@ -59,7 +59,7 @@ __all__ = [
     "CURVES",
     "CurvePoint",
     "CurveResult",
-    "curve",
+    "size_curve",
     "Job",
     "Candidates",
     "RefinementSettings",
@@ -725,7 +725,7 @@ class CurveResult:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def curve(
+def size_curve(
     system: OdeSystem,
     observables: Sequence[Observable],
     options: ApproximateOptions,

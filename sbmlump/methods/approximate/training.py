@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import StepControl
-from sbmlump.dynamics.ensemble import NotIntegratedError, Sample, joined
+from sbmlump.dynamics.ensemble import NotIntegratedError, Sample, joined_samples
 from sbmlump.dynamics.rosenbrock import DeviationObserver, advance
 from sbmlump.dynamics.solve import exponentials, sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT, at_time_zero
@@ -720,7 +720,7 @@ class Training:
             errors = self.search.on(further.pool).errors([best], left)[0]
             hardest = left[np.argsort(-errors, kind="stable")[: settings.hardest]]
             left = np.setdiff1d(left, hardest)
-            sample = joined(sample, further.pool, hardest)
+            sample = joined_samples(sample, further.pool, hardest)
             search = self.search.on(sample)
             new = self._refined(search, best, effort.dampings, settings.enriching_steps, target, None)
             now = self._judged(new, further.judges, wanted)

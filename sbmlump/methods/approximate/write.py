@@ -312,19 +312,9 @@ class _Writer:
                 total = graph.add((symbol, moved))
                 assignments.append((name, graph.from_terms(graph.linear_terms(total))))
 
-        def carried(node: Node | None) -> Node | None:
-            return None if node is None else graph.substitute([node], mapping)[0]
-
-        return replace(
-            event,
-            trigger=graph.substitute([event.trigger], mapping)[0],
-            delay=carried(event.delay),
-            priority=carried(event.priority),
-            assignments=tuple(assignments),
-            implied=(),
-            unscaled=(),
-            use_trigger_values=with_trigger_values(problem.system, event, [value for _, value in assignments]),
-        )
+        values = [value for _, value in assignments]
+        moved_event = event.carried(lambda node: graph.substitute([node], mapping)[0], assignments)
+        return replace(moved_event, use_trigger_values=with_trigger_values(problem.system, event, values))
 
     # -- rates ---------------------------------------------------------------------------------------
 

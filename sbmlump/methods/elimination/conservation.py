@@ -25,7 +25,7 @@ from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelErr
 from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.polynomial import Monomial, expand
 from sbmlump.linalg.rational import null_space, solve_rows, solved_in_order
-from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of
+from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, short_formula
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.names import free_id, id_of_members
 from sbmlump.model.reduced import ExactProof, Observable, ReducedSystem, with_observables
@@ -54,7 +54,6 @@ __all__ = ["bilinear_states", "conservation", "total_obstacle"]
 
 
 Clock = Callable[[], float]
-_MOST_SHOWN: Final = 160
 _CODE: Final = "total-not-constant"
 _SUM_OF_AMOUNTS: Final = "name a combination of states, concentrations times their compartments"
 
@@ -190,8 +189,8 @@ def _decaying(system: OdeSystem, keep: AbstractSet[str], seed: int) -> tuple[tup
     for total in totals:
         if total.set_by is not None:
             message = (
-                f"the total {_short(total.text(system))} decays at one rate between the events only: {total.set_by} "
-                "sets a member; no state is eliminated by it"
+                f"the total {short_formula(total.text(system))} decays at one rate between the events only: "
+                f"{total.set_by} sets a member; no state is eliminated by it"
             )
             reasons.append(Reason(_CODE, message, total.set_by))
     kept, without_start = _with_start(system, [total for total in totals if total.set_by is None])
@@ -209,7 +208,7 @@ def total_obstacle(system: OdeSystem, total: Node, keep: AbstractSet[str] = froz
     keep : set of str
         Constants for all of whose values it is to be constant.
     """
-    text = _short(to_text(system.graph, total))
+    text = short_formula(to_text(system.graph, total))
     weights = _weights_of(system, total, law_measures(system))
     if weights is None:
         return Reason("bad-total", f"{text} is no combination of states")
@@ -365,7 +364,7 @@ def _kept_by_events(
     for law, row in zip(laws, rows, strict=True):
         event = changing_event(system, row, kept)
         if len(law.weights) > 1 and event is not None:
-            reasons.append(_changed_by_event(event, law.weights, _short(law.text(system))))
+            reasons.append(_changed_by_event(event, law.weights, short_formula(law.text(system))))
     return _laws_of_rows(system, kept, measures, laws), reasons
 
 
@@ -397,7 +396,7 @@ def _with_start(system: OdeSystem, laws: Sequence[ConservationLaw]) -> tuple[tup
     for law in laws:
         missing = sorted(lost & set(law.weights))
         if missing:
-            text = _short(law.text(system))
+            text = short_formula(law.text(system))
             what = "decays at one rate" if isinstance(law, DecayingTotal) else "is constant"
             message = f"the total {text} {what}, but {missing[0]} has no initial value to compute it from"
             reasons.append(Reason("missing-value", message, missing[0]))
@@ -421,15 +420,11 @@ def _resting_on_kept(
         if resting and solve_rows(rows, {index[n]: v for n, v in law.weights.items()}) is None:
             listed = ", ".join(resting)
             message = (
-                f"the total {_short(law.text(system))} is constant for the value of {listed} in the file only; leave "
-                f"{listed} out of --keep-parameters to eliminate a state by it"
+                f"the total {short_formula(law.text(system))} is constant for the value of {listed} in the file only; "
+                f"leave {listed} out of --keep-parameters to eliminate a state by it"
             )
             reasons.append(Reason(_CODE, message, resting[0]))
     return reasons
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 2]} …"
 
 
 def _near_reasons(system: OdeSystem, laws: Sequence[ConservationLaw]) -> list[Reason]:
@@ -440,7 +435,7 @@ def _near_reasons(system: OdeSystem, laws: Sequence[ConservationLaw]) -> list[Re
         row = {system.state_index[name]: value for name, value in weights.items()}
         if solve_rows(taken, row) is not None:
             continue  # it decays, and a state was eliminated by it
-        text = _short(law_of(system, weights, measures).text(system))
+        text = short_formula(law_of(system, weights, measures).text(system))
         what = {
             "source": f"the source {element} changes it",
             "sink": f"the sink {element} changes it",

@@ -18,7 +18,7 @@ from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.linalg.polynomial import in_lowest_terms, simplified
 from sbmlump.model.domains import FloatDomain
 from sbmlump.model.evaluate import values_of
-from sbmlump.model.graph import Graph, Node
+from sbmlump.model.graph import Node
 from sbmlump.model.names import free_id
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import (
@@ -36,7 +36,6 @@ from sbmlump.model.system import (
     Constant,
     Event,
     OdeSystem,
-    Participant,
     Quantity,
     Reaction,
     with_trigger_values,
@@ -47,6 +46,7 @@ __all__ = [
     "EliminationPlan",
     "eliminated_system",
     "elimination_of",
+    "short_formula",
     "with_fluxes",
     "finite_along",
     "refuse_undefined",
@@ -119,7 +119,7 @@ def eliminated_system(
     assigned = [Assigned(name, put(node)) for name, node in plan.values.items()]
     assigned += [replace(a, value=put(a.value)) for a in system.assigned]
     taken = {system.states[i] for i in kept} | {a.id for a in assigned} | {c.id for c in constants}
-    reactions = tuple(_reaction(graph, one, mapping) for one in system.reactions) if keep_reactions else ()
+    reactions = tuple(one.substituted(graph, mapping) for one in system.reactions) if keep_reactions else ()
     if plan.shorten:
         fluxes = simplified(graph, [one.flux for one in reactions])
         reactions = tuple(replace(one, flux=flux) for one, flux in zip(reactions, fluxes, strict=True))
@@ -190,30 +190,14 @@ class _Starts:
         return new
 
 
-def _reaction(graph: Graph, reaction: Reaction, mapping: Mapping[Node, Node]) -> Reaction:
-    def moved(side: Sequence[Participant]) -> tuple[Participant, ...]:
-        return tuple(replace(one, stoichiometry=graph.substitute([one.stoichiometry], mapping)[0]) for one in side)
-
-    flux = graph.substitute([reaction.flux], mapping)[0]
-    return replace(reaction, flux=flux, reactants=moved(reaction.reactants), products=moved(reaction.products))
-
-
 def _event(system: OdeSystem, event: Event, put: Callable[[Node], Node], gone: Collection[str]) -> Event:
     assignments, implied, unscaled = (
         tuple((name, put(node)) for name, node in pairs if name not in gone)
         for pairs in (event.assignments, event.implied, event.unscaled)
     )
     values = [node for _, node in (*assignments, *implied, *unscaled)]
-    return replace(
-        event,
-        trigger=put(event.trigger),
-        delay=None if event.delay is None else put(event.delay),
-        priority=None if event.priority is None else put(event.priority),
-        assignments=assignments,
-        implied=implied,
-        unscaled=unscaled,
-        use_trigger_values=with_trigger_values(system, event, values),
-    )
+    moved = event.carried(put, assignments, implied=implied, unscaled=unscaled)
+    return replace(moved, use_trigger_values=with_trigger_values(system, event, values))
 
 
 def with_fluxes(system: OdeSystem, before: OdeSystem, wanted: Iterable[str]) -> OdeSystem:
@@ -476,7 +460,7 @@ def _was_undefined(reduction: ReducedSystem, part: Part, before: Collection[Part
 
 def _reason(reduction: ReducedSystem, part: Part, node: Node | None) -> Reason:
     what, name = part
-    text = "" if node is None else _short(to_text(reduction.system.graph, node))
+    text = "" if node is None else short_formula(to_text(reduction.system.graph, node))
     meant = {"initial value": "initial value", "rate": f"rate ({text})", "value": f"value ({text})"}[what]
     message = (
         f"by the method {reduction.method} {name} would have no finite {meant} at the initial values of the file, "
@@ -485,5 +469,6 @@ def _reason(reduction: ReducedSystem, part: Part, node: Node | None) -> Reason:
     return Reason(_CODE, message, name)
 
 
-def _short(text: str) -> str:
+def short_formula(text: str) -> str:
+    """As much of a formula as a message shows."""
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 2]} …"

@@ -280,7 +280,7 @@ class Proposal(Generic[Fast]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class _RoughlyMeasured:
     """A reduction with a rough measurement of its error."""
 
     draft: ReducedSystem
@@ -297,23 +297,23 @@ class _Choices(Generic[Fast]):
 
     def __init__(self, proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> None:
         self.ruler = ruler
-        self.tried: list[_Choice] = []
+        self.tried: list[_RoughlyMeasured] = []
         self.refusals: list[UnsupportedModelError] = []
         self._proposal = proposal
         self._budget = Budget(CHOICE.work, stoppable=True)  # what was tried until a stop is chosen from
 
-    def attempt(self, chosen: tuple[Fast, ...]) -> _Choice | None:
+    def attempt(self, chosen: tuple[Fast, ...]) -> _RoughlyMeasured | None:
         """The reduction by these, if its error is small."""
         try:
             draft = self._proposal.reduce(chosen)
         except UnsupportedModelError as error:
             self.refusals.append(error)
             return None
-        choice = _Choice(draft, measure(draft, self.ruler, relative=CHOICE.rough, budget=self._budget))
+        choice = _RoughlyMeasured(draft, measure(draft, self.ruler, relative=CHOICE.rough, budget=self._budget))
         self.tried.append(choice)
         return choice if choice.error <= CHOICE.small_error else None
 
-    def certified(self, choice: _Choice, used_up: bool) -> tuple[ReducedSystem, float]:
+    def certified(self, choice: _RoughlyMeasured, used_up: bool) -> tuple[ReducedSystem, float]:
         """With its error measured properly; where that is too much work, as roughly as it was for the choice."""
         assert isinstance(choice.draft.certificate, ErrorEstimate)
         method = self._proposal.method
@@ -338,7 +338,7 @@ def best_choice(proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> ReducedSy
         above 50 %.
     """
     choices = _Choices(proposal, ruler)
-    accepted: list[_Choice] = []
+    accepted: list[_RoughlyMeasured] = []
     used_up = False
     try:
         whole = choices.attempt(proposal.candidates)
@@ -364,7 +364,7 @@ def best_choice(proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> ReducedSy
     return found
 
 
-def _one_after_another(choices: _Choices[Fast], proposal: Proposal[Fast], accepted: list[_Choice]) -> None:
+def _one_after_another(choices: _Choices[Fast], proposal: Proposal[Fast], accepted: list[_RoughlyMeasured]) -> None:
     """Take the candidates that leave the error small, together with those before them."""
     chosen: tuple[Fast, ...] = ()
     several: Sequence[Fast] = proposal.candidates[: CHOICE.most_tried] if len(proposal.candidates) > 1 else ()

@@ -186,19 +186,8 @@ def _reduced_event(
         if old or value != graph.symbol(name):
             assignments.append((name, value))
 
-    def carried(node: Node | None) -> Node | None:
-        return None if node is None else graph.substitute([node], mapping)[0]
-
-    return replace(
-        event,
-        trigger=graph.substitute([event.trigger], mapping)[0],
-        delay=carried(event.delay),
-        priority=carried(event.priority),
-        assignments=tuple(assignments),
-        implied=(),
-        unscaled=(),
-        use_trigger_values=with_trigger_values(system, event, [value for _, value in assignments]),
-    )
+    moved = event.carried(lambda node: graph.substitute([node], mapping)[0], assignments)
+    return replace(moved, use_trigger_values=with_trigger_values(system, event, [value for _, value in assignments]))
 
 
 # -- From an OdeSystem and what is to be observed to a proved --------------------------------------

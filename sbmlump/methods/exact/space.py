@@ -211,7 +211,7 @@ class LiftedSpace:
     primes: tuple[int, ...]
 
 
-class _Search:
+class _SpaceSearch:
     """The search over one prime."""
 
     def __init__(
@@ -371,7 +371,7 @@ def smallest_invariant_space(
     while lift.primes < most and work < settings.most_work and failures < settings.most_bad_primes:
         few = lift.primes < settings.few_primes
         bits = settings.prime_bits if few else settings.long_prime_bits
-        search = _Search(restricted, program, generator, settings, bits)
+        search = _SpaceSearch(restricted, program, generator, settings, bits)
         if search.prime in lift:
             continue
         try:
@@ -417,7 +417,7 @@ def invariant_dimension(problem: ClosureProblem, seed: int = 0, settings: SpaceS
     for _ in range(settings.dimension_primes):
         try:
             with single_threaded():
-                _, pivots = _Search(restricted, program, generator, settings).run().sorted_rows()
+                _, pivots = _SpaceSearch(restricted, program, generator, settings).run().sorted_rows()
         except BadPrimeError:
             continue
         return int((pivots < restricted.n_states).sum())

@@ -29,7 +29,7 @@ from sbmlump.sbml.read.elements import Problems, RawEvent, RawModel, RawParticip
 from sbmlump.sbml.read.mathml import RATE_OF, Builder, MathError, Program, literal, rate_of
 from sbmlump.sbml.read.precheck import READ_LIMITS, ReadLimits
 
-__all__ = ["Assembly", "CircularError", "NoRateError", "Resolver", "Unsolved", "solve"]
+__all__ = ["Assembly", "CircularError", "NoRateError", "Resolver", "Unsolved", "solve_rules"]
 
 
 # -- Put definitions in the place of names until only states ---------------------------------------
@@ -192,7 +192,7 @@ class Unsolved(NamedTuple):
     why: str
 
 
-def solve(
+def solve_rules(
     graph: Graph, equations: Sequence[Node], unknowns: Sequence[str], resting: Set[str] = frozenset()
 ) -> tuple[dict[str, tuple[int, Node]], list[Unsolved]]:
     """Solve 0 = each of ``equations`` for as many of ``unknowns``.
@@ -434,18 +434,13 @@ def _right_hand_sides(
             continue
         side = graph.from_terms(terms.get(name, {}))
         entry = assembly.raw.entries[name]
-        if _is_concentration(entry) and entry.quantity.compartment in varying:
+        if entry.quantity.is_concentration and entry.quantity.compartment in varying:
             assert entry.quantity.compartment is not None
             size = graph.symbol(entry.quantity.compartment)
             growth = graph.div(graph.symbol(rate_of(entry.quantity.compartment)), size)
             side = graph.sub(side, graph.mul((graph.symbol(name), growth)))
         sides[name] = side
     return sides
-
-
-def _is_concentration(entry: RawQuantity) -> bool:
-    """Whether the id of a species means a concentration."""
-    return entry.quantity.kind == "species" and not entry.quantity.amount
 
 
 def _reaction_terms(assembly: Assembly, fluxes: Mapping[str, Node]) -> dict[str, dict[Node, Fraction]]:
@@ -513,7 +508,7 @@ def _share(assembly: Assembly, part: RawParticipant, terms: dict[Node, Fraction]
     conversion = entry.quantity.conversion_factor or assembly.raw.conversion_factor
     return _Share(
         terms,
-        entry.quantity.compartment if _is_concentration(entry) else None,
+        entry.quantity.compartment if entry.quantity.is_concentration else None,
         None if conversion is None else graph.symbol(conversion),
         factor if value is None else None,
         (-amount, amount),
@@ -614,7 +609,7 @@ def _from_attributes(graph: Graph, entry: RawQuantity) -> Node | None:
     if entry.quantity.kind != "species":
         return None if entry.value is None else literal(graph, entry.value)
     compartment = entry.quantity.compartment
-    if _is_concentration(entry):
+    if entry.quantity.is_concentration:
         if entry.concentration is not None:
             return graph.decimal(entry.concentration)
         if entry.amount is not None and compartment is not None:
@@ -679,7 +674,7 @@ def _unusable_values(system: OdeSystem, raw: RawModel, problems: Problems) -> No
     sizes: dict[str, float] = {}
     for name, entry in raw.entries.items():
         compartment = entry.quantity.compartment
-        if not _is_concentration(entry) or compartment is None or compartment not in values:
+        if not entry.quantity.is_concentration or compartment is None or compartment not in values:
             continue
         if name in system.state_index or name in implicit or _divides_at_start(raw, entry):
             if compartment not in sizes:
@@ -753,7 +748,7 @@ def _size_ratios(assembly: Assembly, raw: RawEvent, values: dict[str, Node]) -> 
     for name in assembly.roles.states:
         entry = assembly.raw.entries[name]
         compartment = entry.quantity.compartment
-        if not _is_concentration(entry) or compartment is None:
+        if not entry.quantity.is_concentration or compartment is None:
             continue
         if compartment not in sizes:
             before = resolver.resolve([graph.symbol(compartment)])[0]
@@ -778,7 +773,7 @@ def _ratio(graph: Graph, before: Node, now: Node) -> Node:
 
 
 def _concentrations(assembly: Assembly) -> set[str]:
-    return {name for name in assembly.roles.states if _is_concentration(assembly.raw.entries[name])}
+    return {name for name in assembly.roles.states if assembly.raw.entries[name].quantity.is_concentration}
 
 
 # -- records of a model into an OdeSystem, stage by stage ----------------------------------------------
@@ -979,7 +974,7 @@ class Assembly:
         determined = {*self.roles.states, *self.definitions}
         for name, entry in raw.entries.items():
             compartment = entry.quantity.compartment
-            if not _is_concentration(entry) or name in determined or compartment is None:
+            if not entry.quantity.is_concentration or name in determined or compartment is None:
                 continue
             if compartment in determined:
                 amount = f"{name}_amount"
@@ -996,7 +991,7 @@ class Assembly:
         resting = {name for name in unknowns if self.raw.entries[name].quantity.boundary}
         unknowns.sort(key=resting.__contains__)
         inlined = Resolver(self.graph, self.definitions, sides).resolve(equations)
-        solutions, unsolved = solve(self.graph, inlined, unknowns, resting)
+        solutions, unsolved = solve_rules(self.graph, inlined, unknowns, resting)
         for name, (number, value) in solutions.items():
             self.definitions[name] = value
             self.solved.append((inlined[number], name))

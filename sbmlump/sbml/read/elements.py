@@ -48,16 +48,16 @@ class Problems:
     def __init__(self, file: str) -> None:
         self.file = file
         self._found: dict[tuple[str, str | None, str], Reason] = {}
-        self._remarks: dict[tuple[str, str | None], Reason] = {}
+        self._remarks: dict[str, Reason] = {}
 
     def add(self, code: str, message: str, element: str | None = None, line: int | None = None) -> None:
         """Record one reason; ``message`` is a sentence about the element, file and line are put in front."""
         place = f"{self.file}, line {line}: " if line else f"{self.file}: "
         self._found.setdefault((code, element, message), Reason(code, place + message, element, line or None))
 
-    def remark(self, code: str, message: str, element: str | None = None) -> None:
+    def remark(self, code: str, message: str) -> None:
         """Record something to know that stops nothing."""
-        self._remarks.setdefault((code, element), Reason(code, f"{self.file}: {message}", element))
+        self._remarks.setdefault(code, Reason(code, f"{self.file}: {message}"))
 
     def remarks(self) -> tuple[Reason, ...]:
         """All remarks, in order of discovery."""

@@ -171,7 +171,7 @@ def at_equilibrium(
         raise _unknown_past(past[symbol][0])
     groups = _groups(system, [one for one in moving if one.change and not _never(system, one)])
     taken = set(system.taken_ids)
-    found = [_Group(system, group, wanted, settings).equilibrium(taken) for group in groups]
+    found = [_EquilibriumGroup(system, group, wanted, settings).equilibrium(taken) for group in groups]
     made = _rewritten(system, wanted, found, past)
     given = [*made.initial, *(constant.value for constant in made.constants if constant.value is not None)]
     for symbol in sorted(system.graph.symbols(given) & past.keys()):
@@ -266,7 +266,7 @@ def _measure(system: OdeSystem, name: str) -> Node:
 
 
 @dataclass(frozen=True)
-class _Group:
+class _EquilibriumGroup:
     """Fast reactions that are solved together."""
 
     system: OdeSystem
@@ -590,7 +590,7 @@ class _Group:
 class _Chooser:
     """Takes one root of a quadratic equation, and remembers that it was asked."""
 
-    group: _Group
+    group: _EquilibriumGroup
     samples: _Samples
     plus: bool
     asked: bool = False
@@ -605,7 +605,7 @@ class _Chooser:
 class _Samples:
     """The initial state and random ones, and where the fast flow leads from there."""
 
-    def __init__(self, group: _Group, conditions: Sequence[Node], switch: Node | None) -> None:
+    def __init__(self, group: _EquilibriumGroup, conditions: Sequence[Node], switch: Node | None) -> None:
         self._group = group
         system, graph = group.system, group.graph
         fluxes = [one.flux for one in group.reactions]
@@ -740,7 +740,7 @@ class _FastFlow:
         return 0.0
 
 
-def _all_changes(group: _Group) -> list[Node]:
+def _all_changes(group: _EquilibriumGroup) -> list[Node]:
     return [node for one in group.reactions for node in one.change.values()]
 
 
@@ -796,7 +796,7 @@ def _rewritten(
             *(replace(one, value=put(one.value)) for one in system.assigned),
             *(Assigned(name, node) for one in found if one.switch is None for name, node in one.values.items()),
         ),
-        reactions=tuple(_reaction(graph, one, mapping) for one in system.reactions if one.id not in fast),
+        reactions=tuple(one.substituted(graph, mapping) for one in system.reactions if one.id not in fast),
         events=tuple(_event(system, event, found, put) for event in system.events),
         constraints=tuple(replace(one, condition=put(one.condition)) for one in system.constraints),
         algebraic=(),
@@ -855,14 +855,6 @@ class _BeforeEquilibrium:
         while names := sorted(graph.symbols([node]) & self._table.keys()):  # cycles were refused on reading
             node = graph.substitute([node], {graph.symbol(name): self._table[name] for name in names})[0]
         return node
-
-
-def _reaction(graph: Graph, reaction: Reaction, mapping: Mapping[Node, Node]) -> Reaction:
-    def moved(side: Sequence[Participant]) -> tuple[Participant, ...]:
-        return tuple(replace(one, stoichiometry=graph.substitute([one.stoichiometry], mapping)[0]) for one in side)
-
-    flux = graph.substitute([reaction.flux], mapping)[0]
-    return replace(reaction, flux=flux, reactants=moved(reaction.reactants), products=moved(reaction.products))
 
 
 def _is_on(graph: Graph, switch: Node) -> Node:
@@ -927,14 +919,11 @@ def _event(system: OdeSystem, event: Event, found: Sequence[_Equilibrium], put: 
             for name, node in zip(one.values, later, strict=False):
                 unchanged = new.get(name, graph.symbol(name))
                 assignments.append((name, put(graph.piecewise([(node, switch)], unchanged))))
-    return replace(
-        event,
-        trigger=put(event.trigger),
-        delay=None if event.delay is None else put(event.delay),
-        priority=None if event.priority is None else put(event.priority),
-        assignments=tuple(assignments),
-        implied=tuple((name, put(node)) for name, node in event.implied if name not in gone),
-        unscaled=tuple((name, put(node)) for name, node in event.unscaled if name not in gone),
+    return event.carried(
+        put,
+        assignments,
+        implied=((name, put(node)) for name, node in event.implied if name not in gone),
+        unscaled=((name, put(node)) for name, node in event.unscaled if name not in gone),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from sbmlump.errors import Reason, UnsupportedModelError, some_names
 from sbmlump.files import ModelFile, collector_paused
 from sbmlump.model.system import OdeSystem
-from sbmlump.options import fast_reactions
+from sbmlump.options import chosen_fast_reactions
 from sbmlump.sbml.read.alike import AlikeReaction, alike_reactions
 from sbmlump.sbml.read.assemble import Assembly
 from sbmlump.sbml.read.document import Opened, flatten, open_sbml, text_of
@@ -292,7 +292,7 @@ def read_opened(
     if raw.flux_balance:
         text = "the model is one of flux balance: reactions have bounds but no kinetic laws, so it has no dynamics"
         problems.add("flux-balance-only", text)
-    choice = fast_reactions()
+    choice = chosen_fast_reactions()
     if raw.fast and choice == "refuse":
         _refuse_fast(raw, problems, limits)
     at_equilibrium = bool(raw.fast) and choice == "equilibrium"

@@ -425,7 +425,7 @@ def _common_unit(lump: Lump, original: Mapping[str, Quantity]) -> str | None:
         quantity = original.get(name)
         if quantity is None or value.denominator != 1:
             return None
-        if quantity.kind == "species" and not quantity.amount:
+        if quantity.is_concentration:
             return None
         units.add(quantity.units)
     return units.pop() if len(units) == 1 else None
@@ -691,9 +691,9 @@ def write_system(system: OdeSystem, settings: WritingSettings = SETTINGS) -> byt
     return system_document(system, settings).data
 
 
-def write_reduction(reduced: ReducedSystem, settings: WritingSettings = SETTINGS, *, groups: bool = False) -> bytes:
+def write_reduction(reduced: ReducedSystem, settings: WritingSettings = SETTINGS) -> bytes:
     """The bytes of :func:`reduction_document`."""
-    return reduction_document(reduced, settings, groups=groups).data
+    return reduction_document(reduced, settings).data
 
 
 def system_document(system: OdeSystem, settings: WritingSettings = SETTINGS) -> WrittenSbml:

@@ -30,7 +30,7 @@ from sbmlump.model.text import double_text
 from sbmlump.sbml.annotation import XHTML, attributes, element, escaped, extras, truth
 from sbmlump.sbml.read.elements import event_key
 from sbmlump.sbml.write.mathml import MATHML, MathmlPrinter, attribute_text
-from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, identity
+from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, identity_attributes
 from sbmlump.sbml.write.roles import Role
 
 __all__ = [
@@ -308,7 +308,9 @@ class ElementWriter:
 
     def _element(self, tag: str, role: Role, head: str) -> str:
         quantity = role.quantity
-        return element(tag, identity(quantity) + head, extras(quantity.id, quantity.notes, quantity.annotation))
+        return element(
+            tag, identity_attributes(quantity) + head, extras(quantity.id, quantity.notes, quantity.annotation)
+        )
 
     def _value(self, name: str) -> str:
         start = self._start.get(name)
@@ -413,7 +415,7 @@ def _written_values(system: OdeSystem, event: Event, roles: Mapping[str, Role]) 
     for name, value in written.items():
         role = roles.get(name)
         size = None if role is None else role.quantity.compartment
-        if role is None or not role.concentration or size is None or size not in roles:
+        if role is None or not role.quantity.is_concentration or size is None or size not in roles:
             continue
         before = system.definitions.get(size)
         now = before if before is None else graph.substitute([before], after)[0]
@@ -530,7 +532,7 @@ class DynamicsWriter:
     def _reaction(self, reaction: Reaction) -> str:
         compartment = reaction.compartment
         role = self._roles.get(compartment) if compartment is not None else None
-        head = identity(reaction) + attributes(
+        head = identity_attributes(reaction) + attributes(
             reversible=truth(reaction.reversible),
             compartment=compartment if role is not None and role.quantity.kind == "compartment" else None,
         )
@@ -569,7 +571,7 @@ class DynamicsWriter:
         self._described.used(key)
         assert one.id is not None
         quantity = self._roles[one.id].quantity
-        head = identity(quantity) + attributes(species=one.species) + self._elements.stoichiometry(one.id)
+        head = identity_attributes(quantity) + attributes(species=one.species) + self._elements.stoichiometry(one.id)
         return element("speciesReference", head, extras(one.id, quantity.notes, quantity.annotation))
 
     def _modifiers(self, reaction: Reaction) -> list[str]:
@@ -585,7 +587,7 @@ class DynamicsWriter:
 
     def _event(self, event: Event, key: str) -> str:
         moment = truth(takes_trigger_values(self._system, event, self._roles))
-        head = identity(event) + attributes(useValuesFromTriggerTime=moment)
+        head = identity_attributes(event) + attributes(useValuesFromTriggerTime=moment)
         trigger = attributes(
             initialValue=truth(event.initial_value),
             persistent=truth(event.persistent),

@@ -23,8 +23,8 @@ from sbmlump.sbml.write.mathml import MATHML
 __all__ = [
     "CORE",
     "DescriptionWriter",
-    "counted",
-    "identity",
+    "numbered_names",
+    "identity_attributes",
     "sbo_term",
     "PackageWriter",
     "carried_constraints",
@@ -83,7 +83,7 @@ class Identified(Protocol):
     def metaid(self) -> str | None: ...
 
 
-def identity(one: Identified) -> str:
+def identity_attributes(one: Identified) -> str:
     """Attributes that say what ``one`` is."""
     return attributes(metaid=one.metaid, sboTerm=sbo_term(one.sbo), id=one.id, name=one.name)
 
@@ -221,7 +221,7 @@ class DescriptionWriter:
             ("calls of function definitions", [key[1] for key in keys if key in self._used]),
         ):
             if names:
-                text = f"not kept: {what} ({counted(names)}); their formulas stand where they were called"
+                text = f"not kept: {what} ({numbered_names(names)}); their formulas stand where they were called"
                 yield Reason("not-kept", text)
 
     def _found(self, key: Key) -> Description | None:
@@ -237,10 +237,12 @@ def _reason(kind: str, parts: list[str], places: list[Key]) -> Reason:
     listed = what[0] if len(what) == 1 else ", ".join(what[:-1]) + " and " + what[-1]
     if kind == "sbml":
         return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]}")
-    return Reason("not-kept", f"not kept: {listed} of {_KINDS[kind]} ({counted([_label(key) for key in places])})")
+    return Reason(
+        "not-kept", f"not kept: {listed} of {_KINDS[kind]} ({numbered_names([_label(key) for key in places])})"
+    )
 
 
-def counted(names: list[str], most: int = 5) -> str:
+def numbered_names(names: list[str], most: int = 5) -> str:
     """``12: a, b, c, d, e, …``."""
     return f"{len(names)}: " + ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
@@ -524,5 +526,5 @@ def lost_constraints(graph: Graph, lost: Sequence[Constraint], longest: int = 60
         return ()
     said = [one.description.id or one.description.name for one in lost]
     names = [n or to_text(graph, one.condition, longest) for n, one in zip(said, lost, strict=True)]
-    text = f"not kept: constraints on what the reduced model does not have ({counted(names)})"
+    text = f"not kept: constraints on what the reduced model does not have ({numbered_names(names)})"
     return (Reason("not-kept", text),)

@@ -59,11 +59,6 @@ class Role:
     boundary: bool = False
     rate_rule: bool = False
 
-    @property
-    def concentration(self) -> bool:
-        """Whether it is written as a species whose id means a concentration."""
-        return self.quantity.kind == "species" and not self.quantity.amount
-
 
 @dataclass(frozen=True, slots=True)
 class WrittenRoles:
@@ -249,7 +244,7 @@ class _Explanation:
     def _compartment_growth(self) -> dict[str, Node | None]:
         """Time derivative of each compartment that changes; ``None`` where it is no expression."""
         graph = self._system.graph
-        used = {q.compartment for q in self._quantities.values() if q.kind == "species" and not q.amount}
+        used = {q.compartment for q in self._quantities.values() if q.is_concentration}
         seeds = {graph.symbol(name): rhs for name, rhs in self._rhs.items()} | {graph.time(): graph.number(1)}
         growth: dict[str, Node | None] = {}
         for name in sorted(name for name in used if name is not None):
