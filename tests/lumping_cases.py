@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
+from sbmlump.methods import Descent
 from sbmlump.model import Assigned, Constant, Graph, Node, OdeSystem, ReducedSystem, parse_expression
 from sbmlump.proof import Claim, LumpedStates
 
@@ -90,3 +92,19 @@ def orthonormal(rows: np.ndarray) -> np.ndarray:
         return rows
     _, sizes, v = np.linalg.svd(rows, full_matrices=False)
     return v[sizes > 1e-8 * sizes[0]]
+
+
+def assert_derivative(descent: Descent[Any], start: Any, ends: Sequence[int], changes: int, seed: int) -> None:
+    """The derivative of the errors at some times, against their differences for random changes of all that is free."""
+    state = descent.states_of([start])[0]
+    places = np.array([*ends, len(descent.times) - 1])
+    jacobian = descent.derivatives(state.map, state.paths, places)
+    rng = np.random.default_rng(seed)
+    for _ in range(changes):
+        change = rng.standard_normal(jacobian.shape[1])
+        size = 1e-3 / np.linalg.norm(jacobian @ change)
+        both = [descent.moved(start, sign * size * change) for sign in (1, -1)]
+        moved = descent.states_of([one for one in both if one is not None])
+        got = (moved[0].errors[:, places] - moved[1].errors[:, places]).reshape(-1) / (2 * size)
+        wanted = jacobian @ change
+        assert np.abs(got - wanted).max() <= 0.03 * np.abs(wanted).max()

@@ -7,7 +7,7 @@ itself (``FALSE``). In the first kind of system y is a true lumping, in the seco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
@@ -132,7 +132,7 @@ def one_sided_system(random: Random, *, true: bool | None = None) -> OneSided:
     true = random.random() < 0.5 if true is None else true
     m, extra = random.randint(1, 2), random.randint(2, 3)
     n = m + extra
-    forwards, backwards = _unimodular(random, n)
+    forwards, backwards = row_additions(n, _drawn_steps(random, n))
     graph = Graph()
     states = [graph.symbol(f"x{i + 1}") for i in range(n)]
     inner = [_form(graph, row, states) for row in backwards]
@@ -264,16 +264,22 @@ def _precise(graph: Graph, node: Node, args: Sequence[mpmath.mpf]) -> mpmath.mpf
     return getattr(mpmath, names.get(name, name))(*args)
 
 
-def _unimodular(random: Random, n: int) -> tuple[list[list[int]], list[list[int]]]:
+def row_additions(n: int, steps: Iterable[tuple[int, int, int]]) -> tuple[list[list[int]], list[list[int]]]:
+    """An integer matrix of determinant ±1 and its inverse: (i, j, c) adds c times row j to row i, i ≠ j."""
     forwards = [[int(i == j) for j in range(n)] for i in range(n)]
     backwards = [row[:] for row in forwards]
-    for _ in range(random.randint(3, 7)):
-        i, j = random.sample(range(n), 2)
-        c = random.choice((-2, -1, 1, 2))
+    for i, j, c in steps:
+        # T ← (1 + c·e_ij)·T adds c times row j to row i; T⁻¹ ← T⁻¹·(1 − c·e_ij) takes c times column i from column j
         forwards[i] = [a + c * b for a, b in zip(forwards[i], forwards[j], strict=True)]
         for row in backwards:
             row[j] -= c * row[i]
     return forwards, backwards
+
+
+def _drawn_steps(random: Random, n: int) -> Iterator[tuple[int, int, int]]:
+    for _ in range(random.randint(3, 7)):
+        i, j = random.sample(range(n), 2)
+        yield i, j, random.choice((-2, -1, 1, 2))
 
 
 def _form(graph: Graph, row: Sequence[int], nodes: Sequence[Node]) -> Node:

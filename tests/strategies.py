@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hypothesis import strategies as st
+from one_sided import row_additions
 from sbml.read_models import compartment, event, listed, math, parameter, reaction, rule, sbml, species
 
 from sbmlump.examples import network_from_reactions
@@ -326,17 +327,9 @@ def _polynomials(draw: st.DrawFn, graph: Graph, names: Sequence[str], max_degree
 @st.composite
 def _unimodular(draw: st.DrawFn, n: int, turns: int) -> tuple[list[list[int]], list[list[int]]]:
     """A random integer matrix of determinant ±1 and its inverse: row additions, remembered both ways."""
-    forwards = [[int(i == j) for j in range(n)] for i in range(n)]
-    backwards = [row[:] for row in forwards]
     index = st.integers(0, n - 1)
-    for i, j, c in draw(st.lists(st.tuples(index, index, st.integers(-2, 2)), max_size=turns)):
-        if i == j:
-            continue
-        # T ← (1 + c·e_ij)·T adds c times row j to row i; T⁻¹ ← T⁻¹·(1 − c·e_ij) takes c times column i from column j
-        forwards[i] = [a + c * b for a, b in zip(forwards[i], forwards[j], strict=True)]
-        for row in backwards:
-            row[j] -= c * row[i]
-    return forwards, backwards
+    steps = draw(st.lists(st.tuples(index, index, st.integers(-2, 2)), max_size=turns))
+    return row_additions(n, [(i, j, c) for i, j, c in steps if i != j])
 
 
 @st.composite

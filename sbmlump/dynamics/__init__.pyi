@@ -7,6 +7,7 @@ from .ensemble import difference as difference
 from .ensemble import ensemble_trajectories as ensemble_trajectories
 from .ensemble import joined_samples as joined_samples
 from .ensemble import measure as measure
+from .ensemble import not_integrated as not_integrated
 from .ensemble import pose as pose
 from .ensemble import reference_ensemble as reference_ensemble
 from .ensemble import run_ensemble as run_ensemble

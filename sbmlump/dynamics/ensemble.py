@@ -51,6 +51,7 @@ __all__ = [
     "measure",
     "perturbed_initial_values",
     "reduced_initial_values",
+    "not_integrated",
     "reference_ensemble",
     "refuse_events",
     "refuse_resets",
@@ -1306,6 +1307,12 @@ class Measurement:
     names: tuple[str, ...]
 
 
+def not_integrated(system: OdeSystem, until: float) -> LimitError:
+    """What is said of a model that does not reach the end time (code ``not-simulated``)."""
+    message = f"model {system.id} cannot be integrated to {until:g}; choose an earlier end time with --until"
+    return LimitError(Reason("not-simulated", message))
+
+
 def reference_ensemble(
     system: OdeSystem,
     observables: Sequence[Observable],
@@ -1325,8 +1332,7 @@ def reference_ensemble(
     ensemble = Ensemble(trial.ensemble, trial.spread)
     starts, full = ensemble_trajectories(system, times, ensemble, trial.seed, budget=budget)
     if not np.isfinite(full[0]).all():
-        message = f"model {system.id} cannot be integrated to {until:g}; choose an earlier end time with --until"
-        raise LimitError(Reason("not-simulated", message))
+        raise not_integrated(system, until)
     expected = values(system, [one.expression for one in observables], times, full)
     return ReferenceEnsemble(replace(trial, until=until), tuple(observables), times, starts, full, expected)
 

@@ -33,6 +33,7 @@ from sbmlump.dynamics import (
     WorkLimitError,
     ensemble_trajectories,
     measure,
+    not_integrated,
     pose,
     reference_ensemble,
     run_ensemble,
@@ -1149,19 +1150,18 @@ def learn_neural(
         raise UsageError(
             Reason("bad-option", f"{len(observables)} observables need at least as many states, not {size}")
         )
-    ruler = reference_ensemble(system, observables, trial)
-    ensemble = Ensemble(2 * ruler.trial.ensemble, LearningSettings().spread * ruler.trial.spread)
-    runs = ensemble_trajectories(system, ruler.times, ensemble, ruler.trial.seed + 1)[1]
+    reference = reference_ensemble(system, observables, trial)
+    ensemble = Ensemble(2 * reference.trial.ensemble, LearningSettings().spread * reference.trial.spread)
+    runs = ensemble_trajectories(system, reference.times, ensemble, reference.trial.seed + 1)[1]
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
-        message = f"model {system.id} cannot be integrated to {ruler.until:g}; choose an earlier end time with --until"
-        raise LimitError(Reason("not-simulated", message))
+        raise not_integrated(system, reference.until)
     scale = np.maximum(np.abs(runs).max(axis=(0, 1)), _TINY)
-    pinned = values(system, [o.expression for o in observables], ruler.times, runs)
+    pinned = values(system, [o.expression for o in observables], reference.times, runs)
     spread = np.maximum(pinned.std(axis=(0, 1)), _TINY)
     torch.manual_seed(trial.seed)
     network = _network(torch, system.size, len(observables), size, training.width)
-    tables = _tensors(torch, system, observables, ruler, runs, scale, spread)
+    tables = _tensors(torch, system, observables, reference, runs, scale, spread)
     optimiser = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     generator = torch.Generator().manual_seed(trial.seed)
     for _ in range(training.steps):
@@ -1172,15 +1172,15 @@ def learn_neural(
         optimiser.step()
     with torch.no_grad():
         closure_error, _ = _loss(
-            torch, network, _tensors(torch, system, observables, ruler, ruler.states, scale, spread)
+            torch, network, _tensors(torch, system, observables, reference, reference.states, scale, spread)
         )
-    off = _trajectory_error(torch, network, ruler, scale, spread, training.divergence)
+    off = _trajectory_error(torch, network, reference, scale, spread, training.divergence)
     return NeuralClosure(
         system.states,
         tuple(o.id for o in observables),
         size,
         training.width,
-        ruler.until,
+        reference.until,
         scale,
         spread,
         network,
@@ -1206,7 +1206,7 @@ def _tensors(
     torch: Any,
     system: OdeSystem,
     observables: Sequence[Observable],
-    ruler: ReferenceEnsemble,
+    reference: ReferenceEnsemble,
     runs: Array,
     scale: Array,
     spread: Array,
@@ -1214,14 +1214,14 @@ def _tensors(
     """x/scale, its rate, observables/spread and their rates, with τ as the time; one row a point of a run."""
     r, m, n = runs.shape
     flat = runs.reshape(r * m, n)
-    seen = values(system, [o.expression for o in observables], ruler.times, runs).reshape(r * m, -1)
-    flow = values(system, system.along_flow(o.expression for o in observables), ruler.times, runs)
-    rates = system.rates(np.tile(ruler.times, r), flat)
+    seen = values(system, [o.expression for o in observables], reference.times, runs).reshape(r * m, -1)
+    flow = values(system, system.along_flow(o.expression for o in observables), reference.times, runs)
+    rates = system.rates(np.tile(reference.times, r), flat)
     tables = (
         flat / scale,
-        ruler.until * rates / scale,
+        reference.until * rates / scale,
         seen / spread,
-        ruler.until * flow.reshape(r * m, -1) / spread,
+        reference.until * flow.reshape(r * m, -1) / spread,
     )
     return [torch.tensor(table, dtype=torch.float64) for table in tables]
 
@@ -1241,7 +1241,7 @@ def _loss(torch: Any, network: Any, tensors: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def _trajectory_error(
-    torch: Any, network: Any, ruler: ReferenceEnsemble, scale: Array, spread: Array, divergence: float
+    torch: Any, network: Any, reference: ReferenceEnsemble, scale: Array, spread: Array, divergence: float
 ) -> float:
     """Largest relative error of the observables over the validation trajectories, from the vector field alone."""
     worst = 0.0
@@ -1255,15 +1255,22 @@ def _trajectory_error(
         return divergence - float(np.abs(y).max())
 
     away.terminal = True  # type: ignore[attr-defined]  # how SciPy is told
-    for start, expected in zip(ruler.states[:, 0], ruler.expected, strict=True):
+    for start, expected in zip(reference.states[:, 0], reference.expected, strict=True):
         first = expected[0] / spread
         if network.free:
             with torch.no_grad():
                 first = np.concatenate([first, network.encoder(torch.tensor(start / scale)).numpy()])
         run = solve_ivp(
-            rate, (0.0, 1.0), first, method="LSODA", t_eval=ruler.times / ruler.until, rtol=1e-6, atol=1e-9, events=away
+            rate,
+            (0.0, 1.0),
+            first,
+            method="LSODA",
+            t_eval=reference.times / reference.until,
+            rtol=1e-6,
+            atol=1e-9,
+            events=away,
         )
-        if not run.success or run.y.shape[1] < len(ruler.times):
+        if not run.success or run.y.shape[1] < len(reference.times):
             return float("inf")
         got = run.y[:fixed].T * spread
         size = np.maximum(np.abs(expected).max(axis=0), _TINY)

@@ -246,18 +246,18 @@ def pruned(
     begin = clock()
     _check_options(threshold, max_error)
     refuse_untimed_events(system, "relation-graph")
-    ruler = reference_ensemble(system, observables, trial)
-    run = nominal_run(system, ruler.until)
+    reference = reference_ensemble(system, observables, trial)
+    run = nominal_run(system, reference.until)
     weightings = (weighting,) if weighting is not None else WEIGHTINGS if threshold is None else WEIGHTINGS[:1]
     graphs = {one: relation_graph(system, observables, *run, one, settings.group_weight) for one in weightings}
 
-    nominal = ruler.nominal()
+    nominal = reference.nominal()
 
     def draft(limit: float, which: Weighting) -> tuple[ReducedSystem, dict[str, Any]]:
         return _pruned_at(system, observables, graphs[which], limit, which, run)
 
     def finished(reduction: ReducedSystem, details: dict[str, Any]) -> ReducedSystem:
-        certificate = error_estimate(reduction, "relation-graph", ruler, details)
+        certificate = error_estimate(reduction, "relation-graph", reference, details)
         return replace(reduction, certificate=certificate, seconds={"lump": clock() - begin})
 
     if threshold is not None:

@@ -546,12 +546,14 @@ def user_lumping(
     if not drafts:
         raise UsageError(Reason("bad-lumping", _UNDEFINED))
     refuse_events(system, "lumping")
-    ruler = reference_ensemble(system, observables, trial)
-    trial = ruler.trial
+    reference = reference_ensemble(system, observables, trial)
+    trial = reference.trial
     error = closure(system, rows, trial=trial)
     # how a lump that is not exact is shared out among its members matters: the best of the plain ways is taken
     details = {"closure_error": error.as_json()}
-    measured = [(error_estimate(draft, "lumping", ruler, details), draft) for draft in drafts[: settings.most_lifts]]
+    measured = [
+        (error_estimate(draft, "lumping", reference, details), draft) for draft in drafts[: settings.most_lifts]
+    ]
     certificate, best = min(measured, key=lambda pair: pair[0].worst_error)
     remark = (
         "the lumping is exact, but what is observed was not shown to be a function of the lumps"

@@ -42,6 +42,15 @@ def test_one_that_is_not_exact_is_measured(tmp_path: Path) -> None:
     assert found.lumps[0].members == {"X_1": 1, "X_2": Fraction(1, 2), "X_3": Fraction(1, 2)}
 
 
+def refused(path: Path, text: str, message: str) -> None:
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_lumping(ring(4), path)
+    (reason,) = caught.value.reasons
+    assert reason.code == "bad-lumping"
+    assert message in reason.message
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -57,13 +66,7 @@ def test_one_that_is_not_exact_is_measured(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_files_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "pools.csv"
-    path.write_text(text)
-    with pytest.raises(UsageError) as caught:
-        read_lumping(ring(4), path)
-    (reason,) = caught.value.reasons
-    assert reason.code == "bad-lumping"
-    assert message in reason.message
+    refused(tmp_path / "pools.csv", text, message)
 
 
 def test_a_file_that_is_not_there_is_a_wrong_use(tmp_path: Path) -> None:
@@ -90,13 +93,7 @@ def test_lumps_may_be_expressions(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_expressions_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "pools.txt"
-    path.write_text(text)
-    with pytest.raises(UsageError) as caught:
-        read_lumping(ring(4), path)
-    (reason,) = caught.value.reasons
-    assert reason.code == "bad-lumping"
-    assert message in reason.message
+    refused(tmp_path / "pools.txt", text, message)
 
 
 def test_an_observable_outside_the_lumps_is_refused() -> None:

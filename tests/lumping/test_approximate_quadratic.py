@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lumping_cases import assert_derivative
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import integrate, pose
@@ -92,19 +93,7 @@ def test_the_field_is_the_projected_one(drawn: tuple[Job, QuadraticLift]) -> Non
 
 def test_the_derivative_is_that_of_the_errors(drawn: tuple[Job, QuadraticLift]) -> None:
     job, one = drawn
-    descent = Descent(job.candidates.search, 6, runs=3)
-    state = descent.states_of([one])[0]
-    ends = np.array([60, 120, len(descent.times) - 1])
-    jacobian = descent.derivatives(one, state.paths, ends)
-    rng = np.random.default_rng(1)
-    for _ in range(3):
-        change = rng.standard_normal(jacobian.shape[1])
-        size = 1e-3 / np.linalg.norm(jacobian @ change)
-        both = [descent.moved(one, sign * size * change) for sign in (1, -1)]
-        moved = descent.states_of([other for other in both if other is not None])
-        got = (moved[0].errors[:, ends] - moved[1].errors[:, ends]).reshape(-1) / (2 * size)
-        wanted = jacobian @ change
-        assert np.abs(got - wanted).max() <= 0.03 * np.abs(wanted).max()
+    assert_derivative(Descent(job.candidates.search, 6, runs=3), one, [60, 120], 3, seed=1)
 
 
 def reduced(algorithm: str) -> ReducedSystem:

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import math
 
-_MATH = 'xmlns="http://www.w3.org/1998/Math/MathML"'
+from sbml import read_models
+from sbml.read_models import MATHML, compartment, listed, sbml, side
+
 _TIME = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> t </csymbol>'
 
 
 def math_of(inner: str) -> str:
-    return f"<math {_MATH}>{inner}</math>"
+    return f"<math {MATHML}>{inner}</math>"
 
 
 def times(*items: str) -> str:
     return "<apply><times/>" + "".join(f"<ci>{item}</ci>" for item in items) + "</apply>"
 
 
-def sbml(body: str) -> str:
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>'
-        '<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2">'
-        f'<model id="m">{body}</model></sbml>'
-    )
-
-
 def species(name: str, value: float, *, amount: bool = False, boundary: bool = False) -> str:
     given = f'initialAmount="{value}"' if amount else f'initialConcentration="{value}"'
-    return (
-        f'<species id="{name}" compartment="c" {given} hasOnlySubstanceUnits="{str(amount).lower()}" '
-        f'boundaryCondition="{str(boundary).lower()}" constant="false"/>'
-    )
+    return read_models.species(name, given, amounts=amount, boundary=boundary)
 
 
 def parameter(name: str, value: float | None = None, *, constant: bool = False) -> str:
-    given = "" if value is None else f'value="{value}"'
-    return f'<parameter id="{name}" {given} constant="{str(constant).lower()}"/>'
+    return read_models.parameter(name, None if value is None else str(value), constant=constant)
 
 
 def rate_rule(name: str, inner: str) -> str:
@@ -46,21 +36,8 @@ def assignment(name: str, inner: str) -> str:
 
 
 def reaction(name: str, source: str, target: str, inner: str) -> str:
-    def one(tag: str, which: str) -> str:
-        return f'<listOf{tag}><speciesReference species="{which}" stoichiometry="1" constant="true"/></listOf{tag}>'
-
-    return (
-        f'<reaction id="{name}" reversible="false">{one("Reactants", source)}{one("Products", target)}'
-        f"<kineticLaw>{math_of(inner)}</kineticLaw></reaction>"
-    )
-
-
-def rules(*items: str) -> str:
-    return f"<listOfRules>{''.join(items)}</listOfRules>"
-
-
-def parameters(*items: str) -> str:
-    return f"<listOfParameters>{''.join(items)}</listOfParameters>"
+    sides = side("Reactants", source) + side("Products", target)
+    return f'<reaction id="{name}" reversible="false">{sides}<kineticLaw>{math_of(inner)}</kineticLaw></reaction>'
 
 
 VOLUME, A0, B0, K1, K2 = 2.0, 3.0, 1.0, 0.5, 0.2
@@ -74,13 +51,13 @@ def chain(*, amounts: bool = False, k1: float = K1) -> str:
 
     factor = VOLUME if amounts else 1.0
     return sbml(
-        f'<listOfCompartments><compartment id="c" size="{VOLUME}" constant="true"/></listOfCompartments>'
-        f"<listOfSpecies>{species('A', A0 * factor, amount=amounts)}{species('B', B0 * factor, amount=amounts)}"
-        f"{species('C', 0.0, amount=amounts)}</listOfSpecies>"
-        + parameters(parameter("k1", k1, constant=True), parameter("k2", K2, constant=True), parameter("total"))
-        + rules(assignment("total", "<apply><plus/><ci>A</ci><ci>B</ci></apply>"))
-        + f"<listOfReactions>{reaction('r1', 'A', 'B', flux('k1', 'A'))}{reaction('r2', 'B', 'C', flux('k2', 'B'))}"
-        "</listOfReactions>"
+        listed("Compartments", compartment("c", str(VOLUME)))
+        + listed("Species", *(species(n, v * factor, amount=amounts) for n, v in (("A", A0), ("B", B0), ("C", 0.0))))
+        + listed(
+            "Parameters", parameter("k1", k1, constant=True), parameter("k2", K2, constant=True), parameter("total")
+        )
+        + listed("Rules", assignment("total", "<apply><plus/><ci>A</ci><ci>B</ci></apply>"))
+        + listed("Reactions", reaction("r1", "A", "B", flux("k1", "A")), reaction("r2", "B", "C", flux("k2", "B")))
     )
 
 
@@ -95,8 +72,8 @@ def b_of(t: float) -> float:
 def ode(*equations: tuple[str, float, str], extra: str = "", more_rules: str = "") -> str:
     """Parameters with rate rules only: (id, initial value, MathML of the rate)."""
     return sbml(
-        f"<listOfParameters>{''.join(parameter(name, value) for name, value, _ in equations)}{extra}</listOfParameters>"
-        + rules(*(rate_rule(name, inner) for name, _, inner in equations), more_rules)
+        listed("Parameters", *(parameter(name, value) for name, value, _ in equations), extra)
+        + listed("Rules", *(rate_rule(name, inner) for name, _, inner in equations), more_rules)
     )
 
 

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from sbml.read_models import listed
 from simulate.simulation_models import (
     A0,
     K1,
@@ -20,9 +21,7 @@ from simulate.simulation_models import (
     number,
     ode,
     parameter,
-    parameters,
     rate_rule,
-    rules,
     scaled,
 )
 
@@ -247,13 +246,13 @@ def submodels() -> str:
         '<listOfCompartments><compartment id="c" size="1" spatialDimensions="3" constant="true"/></listOfCompartments>'
         '<listOfSpecies><species id="S" compartment="c" initialConcentration="2" hasOnlySubstanceUnits="false" '
         'boundaryCondition="true" constant="false"/></listOfSpecies>'
-        + rules(rate_rule("S", scaled(-0.3, "S")))
+        + listed("Rules", rate_rule("S", scaled(-0.3, "S")))
         + "</comp:modelDefinition></comp:listOfModelDefinitions>"
     )
     outer = (
         '<model id="whole">'
-        + parameters(parameter("p", 1.0))
-        + rules(rate_rule("p", number(1.0)))
+        + listed("Parameters", parameter("p", 1.0))
+        + listed("Rules", rate_rule("p", number(1.0)))
         + '<comp:listOfSubmodels><comp:submodel comp:id="u" comp:modelRef="part"/>'
         '<comp:submodel comp:id="v" comp:modelRef="part"/></comp:listOfSubmodels></model>'
     )

@@ -24,8 +24,6 @@ from sbmlump.dynamics.ensemble import (
     ReferenceEnsemble,
     reference_ensemble,
     refuse_resets,
-    refuse_untimed_events,
-    time_span_of,
     values,
 )
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
@@ -35,15 +33,14 @@ from sbmlump.linalg.rational import Span, add_multiple, add_to, left_null_space,
 from sbmlump.linalg.solve import Branch, solve
 from sbmlump.methods.elimination.quasi_steady import (
     AUTO,
-    approximate_certificate,
+    approximation_of,
     branch_chooser,
     defined_along,
-    left_out_remarks,
     positive_constants,
     short_text,
 )
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, finite_along
-from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_run
+from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_trial
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.names import lump_names
@@ -108,18 +105,15 @@ def quasi_equilibrium(
         ``no-closed-form``, ``singular-fast-system``, ``event-not-lumpable``, ``no-fast-quantity``.
     """
     begin = clock()
-    refuse_untimed_events(system, "quasi-equilibrium")
-    trial = trial if trial.until is not None else replace(trial, until=time_span_of(system, observables).until)
-    assert trial.until is not None
-    times, states = nominal_run(system, trial.until)
+    trial, times, states = nominal_trial(system, observables, trial, "quasi-equilibrium")
     known = fast_reactions(system)
     if isinstance(fast, str):
         chosen, why = _detected(system, known, times, states)
-        attempt = partial(_approximated, system, observables, why=why, times=times, states=states, ruler=None)
+        attempt = partial(_approximated, system, observables, why=why, times=times, states=states, reference=None)
         found = best_choice(_proposal(system, chosen, attempt), reference_ensemble(system, observables, trial))
     else:
-        ruler = reference_ensemble(system, observables, trial) if measured else None
-        found = _approximated(system, observables, _named(system, known, fast), {}, times, states, ruler)
+        reference = reference_ensemble(system, observables, trial) if measured else None
+        found = _approximated(system, observables, _named(system, known, fast), {}, times, states, reference)
     return replace(found, seconds={"lump": clock() - begin})
 
 
@@ -130,7 +124,7 @@ def _approximated(
     why: dict[str, Any],
     times: Array,
     states: Array,
-    ruler: ReferenceEnsemble | None,
+    reference: ReferenceEnsemble | None,
 ) -> ReducedSystem:
     """Put exactly these reactions at equilibrium."""
     plan, branches = _plan(system, chosen, times, states)
@@ -144,8 +138,7 @@ def _approximated(
         **({"near_equilibrium": why} if why else {}),
     }
     draft = elimination_of(system, reduced, observables, DRAFT, _METHOD, starts=starts, members=plan.lumps)
-    draft = replace(draft, remarks=left_out_remarks(left_out))
-    return replace(draft, certificate=approximate_certificate(draft, _METHOD, ruler, details))
+    return approximation_of(draft, left_out, reference, details)
 
 
 def _proposal(

@@ -24,8 +24,6 @@ from sbmlump.dynamics.ensemble import (
     error_estimate,
     reference_ensemble,
     refuse_resets,
-    refuse_untimed_events,
-    time_span_of,
     values,
 )
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError, near_matches
@@ -39,7 +37,7 @@ from sbmlump.methods.elimination.substitute import (
     finite_along,
     with_defined_parts,
 )
-from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_run, time_scales
+from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_trial, time_scales
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.names import free_id
@@ -50,11 +48,10 @@ from sbmlump.structure.laws import ConservationLaw, conserved_laws, stoichiometr
 
 __all__ = [
     "AUTO",
-    "approximate_certificate",
+    "approximation_of",
     "branch_chooser",
     "defined_along",
     "known_states",
-    "left_out_remarks",
     "positive_constants",
     "quasi_steady_state",
     "short_text",
@@ -100,21 +97,18 @@ def quasi_steady_state(
         ``no-closed-form``, ``singular-fast-system``, ``event-not-lumpable``, ``no-fast-quantity``.
     """
     begin = clock()
-    refuse_untimed_events(system, "qssa")
-    trial = trial if trial.until is not None else replace(trial, until=time_span_of(system, observables).until)
-    assert trial.until is not None
-    times, states = nominal_run(system, trial.until)
+    trial, times, states = nominal_trial(system, observables, trial, "qssa")
     if isinstance(fast, str):
         names, why = _detected(system, observables, times, states)
         laws = _laws_of_all_values(system)
         attempt = partial(
-            _approximated, system, observables, why=why, times=times, states=states, laws=laws, ruler=None
+            _approximated, system, observables, why=why, times=times, states=states, laws=laws, reference=None
         )
         found = best_choice(_proposal(system, names, attempt), reference_ensemble(system, observables, trial))
     else:
-        ruler = reference_ensemble(system, observables, trial) if measured else None
+        reference = reference_ensemble(system, observables, trial) if measured else None
         names, laws = known_states(system, fast), _laws_of_all_values(system)
-        found = _approximated(system, observables, names, {}, times, states, laws, ruler)
+        found = _approximated(system, observables, names, {}, times, states, laws, reference)
     return replace(found, seconds={"lump": clock() - begin})
 
 
@@ -126,7 +120,7 @@ def _approximated(
     times: Array,
     states: Array,
     laws: Sequence[ConservationLaw],
-    ruler: ReferenceEnsemble | None,
+    reference: ReferenceEnsemble | None,
 ) -> ReducedSystem:
     """Eliminate exactly these states."""
     step = _eliminate(system, names, times, states, _tied(laws, names))
@@ -140,8 +134,7 @@ def _approximated(
         **({"time_scales": why} if why else {}),
     }
     draft = elimination_of(system, reduced, observables, DRAFT, "qssa", starts=starts)
-    draft = replace(draft, remarks=left_out_remarks(left_out))
-    return replace(draft, certificate=approximate_certificate(draft, "qssa", ruler, details))
+    return approximation_of(draft, left_out, reference, details)
 
 
 def defined_along(
@@ -170,7 +163,7 @@ def defined_along(
     return with_defined_parts(reduced, times, along, set(plan.values) - watched)
 
 
-def left_out_remarks(names: Sequence[str]) -> tuple[str, ...]:
+def _left_out_remarks(names: Sequence[str]) -> tuple[str, ...]:
     """What is said of eliminated states without a finite value."""
     return tuple(
         f"{name} is left out: what its equation gives for it is not finite at the initial values of the file or along "
@@ -202,14 +195,26 @@ def _proposal(
     return Proposal("qssa", names, attempt, gone, refusal)
 
 
-def approximate_certificate(
-    draft: ReducedSystem, method: str, ruler: ReferenceEnsemble | None, details: dict[str, Any]
-) -> ErrorEstimate:
-    """The measured error of an approximation, or an infinite one where it is not to be measured."""
-    if ruler is not None:
-        return error_estimate(draft, method, ruler, details)
+def approximation_of(
+    draft: ReducedSystem, left_out: Sequence[str], reference: ReferenceEnsemble | None, details: dict[str, Any]
+) -> ReducedSystem:
+    """An approximation with its measured error, or an infinite one where it is not to be measured.
+
+    Parameters
+    ----------
+    draft : ReducedSystem
+        Without a certificate.
+    left_out : sequence of str
+        Eliminated states without a finite value.
+    reference : ReferenceEnsemble or None
+    details : dict
+        What the certificate says besides.
+    """
+    draft = replace(draft, remarks=_left_out_remarks(left_out))
+    if reference is not None:
+        return replace(draft, certificate=error_estimate(draft, draft.method, reference, details))
     unknown = float("inf")
-    return ErrorEstimate(method, 0.0, 0, 0.0, unknown, unknown, details=details)
+    return replace(draft, certificate=ErrorEstimate(draft.method, 0.0, 0, 0.0, unknown, unknown, details=details))
 
 
 def short_text(system: OdeSystem, node: Node) -> str:

@@ -21,17 +21,21 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.ensemble import (
+    EnsembleSettings,
     Measurement,
     ReferenceEnsemble,
     error_estimate,
     estimate_of,
     measure,
+    not_integrated,
+    refuse_untimed_events,
     time_grid,
+    time_span_of,
     trajectories,
 )
 from sbmlump.dynamics.vector_field import Budget, WorkLimitError
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError
-from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
+from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
 
 __all__ = ["TimeScales", "nominal_run", "time_scales", "Proposal", "best_choice"]
@@ -119,9 +123,25 @@ def nominal_run(system: OdeSystem, until: float, points: int = 80) -> tuple[Arra
     times = time_grid(until, points)
     states = trajectories(system, system.initial_state()[None, :], times)[0]
     if not np.isfinite(states).all():
-        message = f"model {system.id} cannot be integrated to {until:g}; choose an earlier end time with --until"
-        raise LimitError(Reason("not-simulated", message))
+        raise not_integrated(system, until)
     return times, states
+
+
+def nominal_trial(
+    system: OdeSystem, observables: Sequence[Observable], trial: EnsembleSettings, method: str
+) -> tuple[EnsembleSettings, Array, Array]:
+    """How the error is measured, with its end time, and the nominal run up to there, (m,) and (m, n).
+
+    Raises
+    ------
+    UnsupportedModelError
+        If events depend on states.
+    LimitError
+        As :func:`nominal_run`.
+    """
+    refuse_untimed_events(system, method)
+    until = trial.until if trial.until is not None else time_span_of(system, observables).until
+    return (replace(trial, until=until), *nominal_run(system, until))
 
 
 def time_scales(system: OdeSystem, times: Array, states: Array, excluded: Sequence[str] = ()) -> TimeScales:
@@ -295,8 +315,8 @@ class _RoughlyMeasured:
 class _Choices(Generic[Fast]):
     """Fast quantities tried out: each choice is measured roughly, all of them with a limited amount of work."""
 
-    def __init__(self, proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> None:
-        self.ruler = ruler
+    def __init__(self, proposal: Proposal[Fast], reference: ReferenceEnsemble) -> None:
+        self.reference = reference
         self.tried: list[_RoughlyMeasured] = []
         self.refusals: list[UnsupportedModelError] = []
         self._proposal = proposal
@@ -309,7 +329,7 @@ class _Choices(Generic[Fast]):
         except UnsupportedModelError as error:
             self.refusals.append(error)
             return None
-        choice = _RoughlyMeasured(draft, measure(draft, self.ruler, relative=CHOICE.rough, budget=self._budget))
+        choice = _RoughlyMeasured(draft, measure(draft, self.reference, relative=CHOICE.rough, budget=self._budget))
         self.tried.append(choice)
         return choice if choice.error <= CHOICE.small_error else None
 
@@ -319,14 +339,14 @@ class _Choices(Generic[Fast]):
         method = self._proposal.method
         details = dict(choice.draft.certificate.details) | ({"work_used_up": True} if used_up else {})
         try:
-            found = error_estimate(choice.draft, method, self.ruler, details, budget=Budget(CHOICE.work))
+            found = error_estimate(choice.draft, method, self.reference, details, budget=Budget(CHOICE.work))
         except WorkLimitError:
             details |= {"work_used_up": True, "measured_with_tolerance": CHOICE.rough}
-            found = estimate_of(choice.rough, method, self.ruler.trial, details)
+            found = estimate_of(choice.rough, method, self.reference.trial, details)
         return replace(choice.draft, certificate=found), found.worst_error
 
 
-def best_choice(proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> ReducedSystem:
+def best_choice(proposal: Proposal[Fast], reference: ReferenceEnsemble) -> ReducedSystem:
     """All candidates if that gives a small error; else one after the other, the fastest first, those that do.
 
     Where none does, the best of what was tried, unless it is of no use.
@@ -337,7 +357,7 @@ def best_choice(proposal: Proposal[Fast], ruler: ReferenceEnsemble) -> ReducedSy
         The first refusal of the method if nothing could be tried; otherwise the proposal's own, if the best error is
         above 50 %.
     """
-    choices = _Choices(proposal, ruler)
+    choices = _Choices(proposal, reference)
     accepted: list[_RoughlyMeasured] = []
     used_up = False
     try:
