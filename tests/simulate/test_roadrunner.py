@@ -75,7 +75,7 @@ def test_the_index_knows_what_ids_mean_and_which_times_are_mentioned(file):
 
 
 def test_a_species_in_a_compartment_without_dimensions_is_an_amount_up_to_level_2(file):
-    third = chain().replace('<compartment id="c"', '<compartment id="c" spatialDimensions="0"')
+    third = chain().replace('spatialDimensions="3"', 'spatialDimensions="0"')
     assert simulated_file(file(third)).index.kinds["A"] == "concentration"  # Level 3 has no such rule
     second = """<?xml version="1.0" encoding="UTF-8"?>
 <sbml xmlns="http://www.sbml.org/sbml/level2/version4" level="2" version="4"><model id="m">
