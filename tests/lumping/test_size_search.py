@@ -329,3 +329,11 @@ def test_what_diverges_is_lifted_closer_to_the_trajectories_once() -> None:
     found = smallest_within(table, table, 0.01, 1, 2)
     assert found.best is not None
     assert found.best.size == 2
+
+
+def test_a_size_that_is_known_is_tried_before_the_largest() -> None:
+    table = Table({n: 0.001 if n == 17 else 1.0 for n in range(1, 21)})
+    assert not smallest_within(table, table, 0.01, 1, 20).accepted
+    found = smallest_within(table, table, 0.01, 1, 20, known=[17, 40])
+    assert found.best is not None
+    assert found.best.size == 17

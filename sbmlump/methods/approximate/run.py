@@ -551,7 +551,10 @@ class Job:
         def rest() -> None:
             budget.limit = whole
 
-        return smallest_within(proposer, last, wanted, least, most, self._more if o.refine else None, rest, curved)
+        # with the conserved totals of a run as constants, so many states say where it is
+        known = [self.runs.problem.size - len(self.runs.totals)]
+        more = self._more if o.refine else None
+        return smallest_within(proposer, last, wanted, least, most, more, rest, curved, known)
 
     def _best_up_to(self, least: int, most: int) -> SizeSearch[Try]:
         o, large = self.options, self.runs.large

@@ -939,6 +939,7 @@ def smallest_within(
     refine: Callable[[], Proposer[M]] | None = None,
     rest: Callable[[], None] | None = None,
     curved: int = 1,
+    known: Sequence[int] = (),
 ) -> SizeSearch[M]:
     """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
 
@@ -956,8 +957,10 @@ def smallest_within(
         Frees the part of the work that is kept for refinement; without it there is no such part.
     curved : int
         So many sizes below what was found with affine lifts are tried with lifts of degree two, until one fails.
+    known : sequence of int
+        Sizes that are tried in any case, before larger ones.
     """
-    search = _Descent(proposer, wanted, least, most)
+    search = _Descent(proposer, wanted, least, most, known)
     used_up = False
     try:
         try:
@@ -982,9 +985,10 @@ def smallest_within(
 
 
 class _Descent(_Pick[M]):
-    def __init__(self, proposer: Proposer[M], wanted: float, least: int, most: int) -> None:
+    def __init__(self, proposer: Proposer[M], wanted: float, least: int, most: int, known: Sequence[int] = ()) -> None:
         super().__init__(proposer, wanted)
         self._least, self._most = least, most
+        self._known = {size for size in known if least <= size <= most}
 
     def go_on(self, proposer: Proposer[M]) -> None:
         """Thorough refinement at the sizes below what was found; at that size itself, for its accuracy."""
@@ -1004,7 +1008,7 @@ class _Descent(_Pick[M]):
     def plain(self) -> None:
         """The algorithm alone: sizes one by one, later in doubling steps whose last gap is filled."""
         below = self._least - 1
-        for size in sizes(self._least, self._most):
+        for size in sorted({*sizes(self._least, self._most), *self._known}):
             if self.accepts(self._proposer.proposals(size), size, remembered=True):
                 self._fill(below, size)
                 return

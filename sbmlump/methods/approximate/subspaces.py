@@ -145,8 +145,8 @@ class LiftSettings:
         After four no run of BIOMD0000000219 meets a pole any more; with more, single points weigh down all others.
     small : float
         Quantile of the magnitudes of a state that counts as small for it.
-    rank : float
-        Singular values below this part of the largest are rounding.
+    ridge : float
+        Of the trace of a Gram matrix, added to its diagonal: rounding.
     """
 
     floor: float = 0.01
@@ -154,7 +154,7 @@ class LiftSettings:
     most: float = 10.0
     rounds: int = 4
     small: float = 0.02
-    rank: float = 1e-9
+    ridge: float = 1e-13
 
 
 LIFT: Final = LiftSettings()
@@ -180,7 +180,7 @@ def closer_lift(one: Affine, states: Array, constants: Array, scale: Array) -> A
     Raises
     ------
     numpy.linalg.LinAlgError
-        If a regression does not converge, or the rows of L depend on each other.
+        If the rows of L depend on each other.
     """
     r, m, n = states.shape
     k, matrix = one.size, one.matrix
@@ -199,8 +199,10 @@ def closer_lift(one: Affine, states: Array, constants: Array, scale: Array) -> A
     found = np.zeros((n, regressors.shape[1]))
     for _ in range(LIFT.rounds):
         for j in range(n):
-            table = regressors * weights[:, j, None]
-            found[j] = np.linalg.lstsq(table, x[:, j] * weights[:, j], rcond=LIFT.rank)[0]
+            weighed = regressors.T * weights[:, j] ** 2
+            gram = weighed @ regressors
+            gram.flat[:: len(gram) + 1] += LIFT.ridge * gram.trace()
+            found[j] = np.linalg.solve(gram, weighed @ x[:, j])
         found = found + right @ (wanted - matrix @ found)
         away = np.abs(regressors @ found.T - x) / allowed
         weights = weights * np.clip(away / LIFT.allowed, 1, LIFT.most)
