@@ -337,3 +337,20 @@ def test_a_size_that_is_known_is_tried_before_the_largest() -> None:
     found = smallest_within(table, table, 0.01, 1, 20, known=[17, 40])
     assert found.best is not None
     assert found.best.size == 17
+
+
+def test_larger_sizes_come_before_refinement_where_nothing_was_accepted() -> None:
+    errors = {n: 1.0 if n < 12 else 0.001 for n in range(1, 20)}
+    budget = Budget(4.5)  # ends after the fifth size
+    table = Table(errors, budget=budget)
+
+    def more(limit: float) -> None:
+        budget.limit = limit
+
+    found = smallest_within(table, table, 0.01, 1, 19, None, lambda: more(99.0), upwards=lambda: more(50.0))
+    assert found.accepted
+    assert found.best is not None
+    assert found.best.size == 12
+    kinds = [kind for kind, _ in table.visits]
+    assert ("plain", 12) in table.visits
+    assert "refined" not in kinds[: table.visits.index(("plain", 12))]

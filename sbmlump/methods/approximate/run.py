@@ -87,12 +87,15 @@ class RefinementSettings:
         Times the operations and operands of the original: beyond, it is said that the formulas are longer.
     plain_share : float
         Of the work that is left when the original has been simulated: what the sizes without refinement may take.
+    upward_share : float
+        The same where none of them was accepted yet: larger sizes first, as refinement of small ones may not do.
     """
 
     default_error: float = 0.01
     solver_accuracy: float = 2e-6
     long_formulas: float = 5.0
     plain_share: float = 0.5
+    upward_share: float = 0.75
 
 
 STANDARD_REFINEMENT: Final = RefinementSettings()
@@ -543,18 +546,21 @@ class Job:
         proposer, last = _Proposer(self.candidates, budget, self._progress), self._last()
         if self.runs.large or not o.balances:
             return first_within(proposer, last, wanted, least, most)
-        whole = budget.limit
-        budget.limit = budget.spent + self.settings.plain_share * (whole - budget.spent)
+        whole, begin = budget.limit, budget.spent
+        budget.limit = begin + self.settings.plain_share * (whole - begin)
 
         curved = most if o.algorithm == "quadratic" else 1
 
         def rest() -> None:
             budget.limit = whole
 
+        def upwards() -> None:
+            budget.limit = max(budget.spent, begin + self.settings.upward_share * (whole - begin))
+
         # with the conserved totals of a run as constants, so many states say where it is
         known = [self.runs.problem.size - len(self.runs.totals)]
         more = self._more if o.refine else None
-        return smallest_within(proposer, last, wanted, least, most, more, rest, curved, known)
+        return smallest_within(proposer, last, wanted, least, most, more, rest, curved, known, upwards)
 
     def _best_up_to(self, least: int, most: int) -> SizeSearch[Try]:
         o, large = self.options, self.runs.large

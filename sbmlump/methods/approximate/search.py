@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
@@ -940,6 +941,7 @@ def smallest_within(
     rest: Callable[[], None] | None = None,
     curved: int = 1,
     known: Sequence[int] = (),
+    upwards: Callable[[], None] | None = None,
 ) -> SizeSearch[M]:
     """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
 
@@ -959,6 +961,8 @@ def smallest_within(
         So many sizes below what was found with affine lifts are tried with lifts of degree two, until one fails.
     known : sequence of int
         Sizes that are tried in any case, before larger ones.
+    upwards : callable, optional
+        Frees part of what ``rest`` frees, for the sizes that have not been tried yet where none was accepted.
     """
     search = _Descent(proposer, wanted, least, most, known)
     used_up = False
@@ -968,6 +972,10 @@ def smallest_within(
         except WorkLimitError:
             if rest is None:
                 raise
+            if upwards is not None and not search.accepted:
+                upwards()
+                with suppress(WorkLimitError):
+                    search.upwards()
         if rest is not None:
             rest()
         search.downwards(search.refines)
@@ -988,7 +996,7 @@ class _Descent(_Pick[M]):
     def __init__(self, proposer: Proposer[M], wanted: float, least: int, most: int, known: Sequence[int] = ()) -> None:
         super().__init__(proposer, wanted)
         self._least, self._most = least, most
-        self._known = {size for size in known if least <= size <= most}
+        self._untried = sorted({*sizes(least, most), *(size for size in known if least <= size <= most)})
 
     def go_on(self, proposer: Proposer[M]) -> None:
         """Thorough refinement at the sizes below what was found; at that size itself, for its accuracy."""
@@ -1008,11 +1016,19 @@ class _Descent(_Pick[M]):
     def plain(self) -> None:
         """The algorithm alone: sizes one by one, later in doubling steps whose last gap is filled."""
         below = self._least - 1
-        for size in sorted({*sizes(self._least, self._most), *self._known}):
+        while self._untried:
+            size = self._untried.pop(0)
             if self.accepts(self._proposer.proposals(size), size, remembered=True):
                 self._fill(below, size)
                 return
             below = size
+
+    def upwards(self) -> None:
+        """The sizes that were left out, until one is accepted."""
+        while self._untried:
+            size = self._untried.pop(0)
+            if self.accepts(self._proposer.proposals(size), size, remembered=True):
+                return
 
     def _fill(self, below: int, above: int) -> None:
         """Sizes between one that failed and one that was accepted: halved while there are many, then one by one."""
