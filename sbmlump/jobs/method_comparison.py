@@ -19,12 +19,12 @@ from sbmlump.formats.load import system_of
 from sbmlump.jobs.curves import CURVE_DRAWING, CurveDrawing
 from sbmlump.jobs.inspection import nothing_observed
 from sbmlump.methods.approximate.options import UnreachableError
+from sbmlump.methods.chain import apply_chain
 from sbmlump.methods.method import AUTO, MeasuredMethod, Progress, unheard
 from sbmlump.methods.registry import (
     DEFAULT_CHAINS,
     METHODS,
     QuasiSteadyState,
-    apply_chain,
     chain_names,
     method_alternatives,
     options_of,

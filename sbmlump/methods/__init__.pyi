@@ -37,6 +37,7 @@ from .approximate.validate import oscillation_errors as oscillation_errors
 from .approximate.validate import validate as validate
 from .approximate.write import WrittenSystem as WrittenSystem
 from .approximate.write import write_projection as write_projection
+from .chain import composed as composed
 from .elimination.conservation import conservation as conservation
 from .elimination.quasi_equilibrium import fast_reactions as fast_reactions
 from .elimination.quasi_equilibrium import quasi_equilibrium as quasi_equilibrium
@@ -74,7 +75,6 @@ from .registry import OPTIONS as OPTIONS
 from .registry import Approximate as Approximate
 from .registry import ReduceOptions as ReduceOptions
 from .registry import chain_names as chain_names
-from .registry import composed as composed
 from .registry import method_alternatives as method_alternatives
 from .registry import methods_with as methods_with
 from .registry import reduce_options as reduce_options

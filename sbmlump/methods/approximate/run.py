@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample
 from sbmlump.dynamics.vector_field import Budget, StopRequestedError, WorkLimitError
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError
+from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError, counted
 from sbmlump.linalg import single_threaded
 from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
 from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
@@ -48,6 +48,8 @@ from sbmlump.methods.approximate.subspaces import (
 from sbmlump.methods.approximate.training import Training
 from sbmlump.methods.approximate.validate import Try, certificate_of, fails_strictly, validate
 from sbmlump.methods.approximate.write import write_projection
+from sbmlump.methods.chain import carried, composed, described
+from sbmlump.methods.elimination.conservation import conservation
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.method import Progress, identity, kept_constants
 from sbmlump.model.properties import written_sizes
@@ -681,27 +683,39 @@ def reduce_approximately(
         failure = error
     except np.linalg.LinAlgError as error:
         failure = LimitError(Reason("no-reduction", f"a decomposition does not converge ({error})"))
-    exact = _exactly(system, observables, options, progress)
+    exact, kept = _exactly(system, observables, options, progress)
     if options.max_size is not None and exact.system.size > options.max_size:
         raise failure
-    kept = f"the exact lumping to {exact.system.size} states" if exact.reducible else "the model itself"
     message = f"nothing smaller than {kept} was found, which keeps every error: {failure}"
     return replace(exact, method="approximate", reasons=(*exact.reasons, Reason("exact-instead", message)))
 
 
 def _exactly(
     system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, progress: Progress
-) -> ReducedSystem:
-    """The exact lumping, or the model itself where there is none or it is not what was asked for."""
+) -> tuple[ReducedSystem, str]:
+    """What keeps every error, and its name: the exact lumping, or the model itself where there is none.
+
+    With the conserved totals that are left as constants, as they are in what the search looks at.
+    """
     # what is to hold for other parameters has to be proved for all of them
     keep = kept_constants(system, "all" if options.perturb_parameters else "none")
     try:
-        exact = lump_exactly(system, observables, keep=keep, seed=options.seed, progress=progress)
+        whole = lump_exactly(system, observables, keep=keep, seed=options.seed, progress=progress)
     except (LimitError, UnsupportedModelError) as error:
         same = identity(system, observables)
-        return replace(same, remarks=(*same.remarks, f"there is no exact lumping either: {error}"))
-    signs = not options.non_negative or (exact.matrix.proper and exact.matrix.non_negative)
-    return exact if signs and exact.reducible else identity(system, observables)
+        whole = replace(same, remarks=(*same.remarks, f"there is no exact lumping either: {error}"))
+    if whole.reducible and options.non_negative and not (whole.matrix.proper and whole.matrix.non_negative):
+        whole = identity(system, observables)
+    name = f"the exact lumping to {whole.system.size} states" if whole.reducible else "the model itself"
+    if options.non_negative:  # a state that is a total less others has signs
+        return whole, name
+    try:
+        step = conservation(described(whole), carried(whole), keep=keep, seed=options.seed)
+    except (LimitError, UnsupportedModelError):
+        return whole, name  # it would have been more, and is not what was asked for
+    if step.system.size >= whole.system.size:
+        return whole, name
+    return composed(whole, step), f"{name}, with conserved totals as constants ({counted(step.system.size, 'state')}),"
 
 
 Clock = Callable[[], float]
