@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import errno
 import gc
+import hashlib
 import importlib
 import io
 import lzma
@@ -172,6 +173,9 @@ def _instead_of(path: Path) -> str:
     except OSError:
         return f"there is no folder {path.parent} either; check the path"
     near = near_matches(path.name, present, 2, likeness=0.8)
+    short = re.fullmatch(r"(BIOMD|MODEL)(\d{1,10})", path.name, re.IGNORECASE)
+    if short is not None and not near:
+        return f"ids of BioModels have ten digits: {short[1].upper()}{int(short[2]):010d}"
     return f"did you mean {' or '.join(str(path.with_name(name)) for name in near)}?" if near else "check the path"
 
 
@@ -270,6 +274,23 @@ def refuse_output(target: str | Path, source: str | Path | None, *, force: bool)
     if not force and not _is_own_output(place):
         message = f"{target} exists and was not written by sbmlump; choose another name, or replace it with --force"
         raise UsageError(Reason("output-exists", message))
+
+
+def refuse_original(target: str | Path, sha256: str | None) -> None:
+    """Refuse to write over a file with a digest: the one that the original was read from, or a copy of it.
+
+    Raises
+    ------
+    UsageError
+        ``output-is-input``.
+    """
+    place = Path(target)
+    if sha256 is None or not place.is_file():
+        return
+    with place.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found == sha256:
+        raise UsageError(Reason("output-is-input", f"{target} is the model that was read; choose another name"))
 
 
 def _files_of(source: str | Path) -> tuple[Path, ...]:
@@ -663,7 +684,9 @@ def _name_of(given: object) -> str:
     """The name of a file as a text; what is given may come from Python, and be anything."""
     if isinstance(given, str | PathLike):
         return str(given)
-    message = f"the name of a file is wanted, not a {type(given).__name__}; a reduction is written by its write(file)"
+    message = f"the name of a file is wanted, not of type {type(given).__name__}"
+    if hasattr(given, "write") and hasattr(given, "certificate"):
+        message += "; a reduction is written by its write(file)"
     raise UsageError(Reason("not-a-file", message))
 
 
@@ -734,7 +757,10 @@ def _too_large(name: str) -> Reason:
 
 
 def _damaged(name: str, error: BaseException) -> Reason:
-    return Reason("unreadable-file", f"{name} cannot be unpacked: {_shown(str(error)) or type(error).__name__}")
+    why = _shown(str(error)) or type(error).__name__
+    return Reason(
+        "unreadable-file", f"{name} cannot be unpacked: {why}; fetch it again, or unpack it and name the file"
+    )
 
 
 # -- archives ----------------------------------------------------------------------------------------

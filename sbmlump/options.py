@@ -27,7 +27,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import Annotated, Any, Final, get_type_hints
 
-from sbmlump.errors import Reason, UsageError
+from sbmlump.errors import Reason, UsageError, near_matches
 
 __all__ = [
     "FAST_REACTIONS",
@@ -306,12 +306,17 @@ def refuse_unknown(names: Sequence[str], known: Collection[str]) -> None:
         With code ``unknown-option``, each of them.
     """
     wrong = [
-        Reason("unknown-option", f"there is no option {name!r}; known: {', '.join(sorted(known))}")
+        Reason("unknown-option", f"there is no option {name!r}; {_meant(name, known)}")
         for name in names
         if name not in known
     ]
     if wrong:
         raise UsageError(wrong)
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    near = near_matches(name, sorted(known), 2)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
 
 
 # -- options of more than one storey -----------------------------------------------------------------

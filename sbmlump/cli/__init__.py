@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -173,6 +174,8 @@ def _misused(error: click.ClickException, as_json: bool, arguments: Sequence[str
 
 def _hint(message: str, arguments: Sequence[str]) -> str:
     """What was probably meant by words that a command does not take."""
+    if message.startswith(("No such option '--model'", "No such option '--file'", "No such option '--input'")):
+        return " The model stands without an option: sbmlump reduce model.xml --observe A"
     if "unexpected extra argument" not in message:
         return ""
     for place, word in enumerate(arguments):
@@ -180,6 +183,13 @@ def _hint(message: str, arguments: Sequence[str]) -> str:
             return f": write -{word} with two hyphens"
         if word == "--observe" and place + 1 < len(arguments) and arguments[place + 1].startswith("-"):
             return ": --observe needs a value, such as --observe A"
+    extra = message.partition("(")[2].rpartition(")")[0]
+    place = arguments.index(extra) if extra in arguments else 0
+    if place and Path(extra).is_file() and Path(arguments[place - 1]).is_file():
+        return ": one model at a time; 'sbmlump survey FOLDER' takes all models of a folder"
+    values = next((word for word in arguments if word in ("--method", "--keep-parameters", "--fast")), None)
+    if values is not None:
+        return f": several values are joined by commas, such as {values} a,b; what has blanks in it stands in quotes"
     return ': what has blanks in it stands in quotes, such as --observe "A + B"'
 
 

@@ -211,21 +211,28 @@ class _Words(click.Choice[str]):
 
 
 class Number(click.FloatRange):
-    """A finite number in a range."""
+    """A finite number in a range, of some unit."""
+
+    def __init__(self, unit: str = "", **ends: Any) -> None:
+        super().__init__(**ends)
+        self.name = f"number of {unit}" if unit else "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number; NaN is in no range but compares as if it were in each, infinity is in those without an end."""
-        number = super().convert(value, param, ctx)
+        try:
+            number = float(super().convert(float(value), param, ctx))
+        except ValueError:
+            self.fail(f"{value!r} is not a {self.name}; write a number without a unit, such as 300.", param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
 
 
-SECONDS: Final = Number(min=0, min_open=True, max=MOST_SECONDS)
+SECONDS: Final = Number("seconds", min=0, min_open=True, max=MOST_SECONDS)
 """A time limit."""
-MEGABYTES: Final = Number(min=0, min_open=True, max=MOST_MEGABYTES)
+MEGABYTES: Final = Number("megabytes", min=0, min_open=True, max=MOST_MEGABYTES)
 """A memory limit."""
-WAIT: Final = Number(min=0, max=MOST_SECONDS)
+WAIT: Final = Number("seconds", min=0, max=MOST_SECONDS)
 """Seconds to wait, which may be none."""
 COUNT: Final = click.IntRange(1, 2**31 - 1)
 """How many of something to take."""

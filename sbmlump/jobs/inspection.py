@@ -324,7 +324,9 @@ def nothing_observed(system: OdeSystem, settings: CostSettings = COSTS) -> Usage
     size = system.size
     smaller = sorted((left, place, id) for place, (id, left) in enumerate(sizes.items()) if 0 < left < size)
     head = "nothing is observed: name what to keep with --observe"
-    if not sizes:
+    if not observable_ids(system):
+        message = f"nothing in model {system.id} changes: it has no states, assigned quantities or reactions to observe"
+    elif not sizes:
         message = f"{head}; 'sbmlump inspect' lists what can be observed"
     elif not smaller:
         message = (

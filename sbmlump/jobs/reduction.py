@@ -387,6 +387,8 @@ def _what_to_try(
 ) -> Reason:
     """Why nothing was reduced, and what would: tried, not guessed, where that is cheap."""
     chain = options.chain
+    if not reduction.original.size:
+        return Reason("not-reducible", "the model has no states: nothing in it changes by itself")
     if len(chain) > 1:
         return Reason("not-reducible", Method.nothing_found)
     method, message = chain[0], chain[0].nothing_found

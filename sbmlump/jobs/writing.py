@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
-from sbmlump.files import with_mark, write_atomically
+from sbmlump.files import refuse_original, with_mark, write_atomically
 from sbmlump.model.equality import Expected, refuse_differences
 from sbmlump.model.properties import require_writable_system
 from sbmlump.model.reduced import Meaning, ReducedSystem
@@ -193,6 +193,8 @@ def write_reduced_model(
     ------
     OutputError
         If the file cannot be written.
+    UsageError
+        Code ``output-is-input`` if the file is the one that the original was read from.
     UsageError, UnsupportedModelError
         As :func:`written_as_sbml`, :func:`check_level`.
     """
@@ -200,6 +202,7 @@ def write_reduced_model(
     known = suffix if suffix in REDUCTION_SUFFIXES else ".xml"
     sbml = written_as_sbml(reduction, groups=groups, level=check_level(level, known))
     content = written_reduction(reduction, known, sbml)
+    refuse_original(path, reduction.original.origin.sha256)
     write_atomically(path, with_mark(content.data, known))
 
 

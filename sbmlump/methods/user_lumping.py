@@ -454,7 +454,10 @@ def _columns(
     index = system.state_index
     unknown = [cell for cell in first if cell not in index]
     if unknown:
-        message = f"{path}, line {number}: {unknown[0]!r} is no state of model {system.id}"
+        message = (
+            f"{path}, line {number}: {unknown[0]!r} is no state of model {system.id}; a lumping is a table (CSV) with "
+            "a row for each lump and a column for each state, or lines such as 'total = A + B'"
+        )
         raise UsageError(Reason("bad-lumping", message, unknown[0], number))
     if len(set(first)) < len(first):
         raise UsageError(Reason("bad-lumping", f"{path}, line {number}: a state stands there twice", line=number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from sbmlump.model.domains import nearest_double
 from sbmlump.model.graph import Node
 from sbmlump.model.names import numbered_ids
 from sbmlump.model.system import Assigned, OdeSystem
-from sbmlump.model.text import ExpressionError, combination, parse_expression
+from sbmlump.model.text import EXPRESSION_FUNCTIONS, ExpressionError, combination, parse_expression
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -532,14 +533,14 @@ class ReducedSystem:
 
     def project(self, x: ArrayLike) -> NDArray[np.float64]:
         """y = Lx for one state (n,) or k states (k, n)."""
-        return np.asarray(np.asarray(x, dtype=np.float64) @ self.matrix.array().T)
+        return np.asarray(_values_of(x, self.matrix.states) @ self.matrix.array().T)
 
     def lift(self, y: ArrayLike) -> NDArray[np.float64]:
         """A state x with Lx = y, for one (m,) or k (k, m) reduced states; not the original trajectory."""
         offset = np.zeros(len(self.matrix.states))
         for column, value in self.map.offset.items():
             offset[column] = nearest_double(value)
-        lifted = np.asarray(np.asarray(y, dtype=np.float64) @ self.map.lift.array() + offset)
+        lifted = np.asarray(_values_of(y, self.system.states) @ self.map.lift.array() + offset)
         if isinstance(self.map, Elimination) and self.map.assigned:
             from sbmlump.model.evaluate import Evaluator
 
@@ -603,6 +604,21 @@ class ReducedSystem:
         """
         # by name and on first use: imports go one way, and a reduction that was sent to another process writes, too
         import_module(_WRITER).write_reduced_model(self, path, groups=groups, level=level)
+
+
+def _values_of(values: ArrayLike, states: Sequence[str]) -> NDArray[np.float64]:
+    """Values (n,) or (k, n) of some states.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as states.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape[-1:] != (len(states),):
+        names = some_names(states, _MOST_NEAR)
+        raise ValueError(f"{len(states)} values are wanted ({names}) in the last dimension; the shape is {array.shape}")
+    return array
 
 
 def with_observables(system: OdeSystem, observables: Iterable[Observable]) -> OdeSystem:
@@ -730,6 +746,10 @@ def _concentration_of(system: OdeSystem, text: str, id: str) -> str | Reason:
 
 
 def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
+    if not text.strip():
+        return Reason("bad-observable", "an observable is empty: name what to keep, such as --observe A")
+    if (other := _no_quantity(system, text.strip(), error.name)) is not None:
+        return other
     if error.name is None:
         advice = "write it as 'A', 'A + 2*B' or 'total = A + B'"
         if "," in text and "(" not in text:
@@ -755,11 +775,48 @@ def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
     return Reason("unknown-observable", f"there is no {wanted!r} in model {system.id}; {hint}", wanted)
 
 
+def _no_quantity(system: OdeSystem, text: str, name: str | None) -> Reason | None:
+    """What is asked for where that is a pattern, a function, an event, time, or of a model without dynamics."""
+    known = observable_ids(system)
+    if re.fullmatch(r"\w*[*?][\w*?]*", text) and not re.fullmatch(r"\w+\*\w+", text):
+        matching = fnmatch.filter(known, text)
+        found = (
+            f"{text} is {some_names(matching, _MOST_NEAR)}" if matching else f"nothing in the model is called {text}"
+        )
+        message = f"patterns are not read ({found}); write --observe for each quantity, or a sum such as 'A + B'"
+        return Reason("bad-observable", message, text)
+    if name is None:
+        return None
+    if re.search(rf"\b{re.escape(name)}\s*\(", text):
+        if name in system.definitions:
+            message = f"{name!r} is a quantity and takes no arguments; write {name} without what is in parentheses"
+            return Reason("bad-observable", message, name)
+        near = near_matches(name, sorted(EXPRESSION_FUNCTIONS), likeness=0.75)
+        hint = f"did you mean {' or '.join(near)}?" if near else "formulas take + - * / ^, exp, ln, sqrt, min, max …"
+        message = f"there is no function {name!r}; {hint}"
+        return Reason("bad-observable", message, name)
+    event = next((one for one in system.events if one.id == name), None)
+    if event is not None:
+        targets = some_names([id for id, _ in event.assignments], _MOST_NEAR)
+        return Reason("unknown-observable", f"{name!r} is an event; observe what it sets: {targets}", name)
+    if name in ("time", "t"):
+        message = f"{name!r} is the independent variable, which every simulation has; observe a quantity of the model"
+        return Reason("unknown-observable", message, name)
+    if not known:
+        return Reason("unknown-observable", f"nothing in model {system.id} changes: it has {_NOTHING}", name)
+    return None
+
+
+_NOTHING: Final = "no states, assigned quantities or reactions, so that there is nothing to observe or to reduce"
+
+
 def _name_problem(system: OdeSystem, name: str, names: set[str]) -> Reason | None:
     if not _SID.match(name):
         return Reason("bad-observable", f"{name!r} cannot be the name of an observable: letters, digits, _ only", name)
     if name in system.taken_ids or name in names:
-        return Reason("name-taken", f"the name {name!r} is taken already; choose another for the observable", name)
+        own = f"; to observe {name} itself write --observe {name}" if name in system.definitions else ""
+        message = f"the name {name!r} is taken already; choose another for the observable{own}"
+        return Reason("name-taken", message, name)
     return None
 
 

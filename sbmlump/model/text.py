@@ -72,6 +72,10 @@ _SMALLEST: Final = Fraction(sys.float_info.min)  # below, doubles lose digits
 _LARGEST: Final = Fraction(sys.float_info.max)
 
 
+EXPRESSION_FUNCTIONS: Final = frozenset(FUNCTIONS | {"log", "pow", "power", "sqrt"})
+"""Functions of the language of observables."""
+
+
 class ExpressionError(ValueError):
     """The text is no expression, or names something unknown.
 
@@ -435,7 +439,7 @@ def _past_space(text: str, position: int) -> int:
 
 
 class _ObservableReader(InfixReader):
-    functions = FUNCTIONS | {"log", "pow", "power", "sqrt"}
+    functions = EXPRESSION_FUNCTIONS
     aliases: ClassVar[Mapping[str, str]] = {"log": "ln", "pow": "power"}
     flat_sums = False
     stray_comma = "a comma stands outside a function call"

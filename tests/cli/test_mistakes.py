@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import tempfile
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -70,7 +72,38 @@ MISTAKES = [
     ("survey folder -o out", 2, "name a store or a folder with some"),
     ("survey model.xml -o out", 2, "model.xml is a file; name its folder"),
     ("convert model.xml -o x.pdf", 2, "known: .xml"),
+    ("reduce model.xml --observe ''", 2, "an observable is empty: name what to keep"),
+    ("reduce model.xml --observe E*", 2, "patterns are not read (E* is E, ES); write --observe for each"),
+    ("reduce model.xml --observe 'x = sqr(S)'", 2, "there is no function 'sqr'; did you mean sqrt?"),
+    ("reduce model.xml --observe d(S)/dt", 2, "there is no function 'd'; formulas take"),
+    ("reduce model.xml --observe S(t)", 2, "takes no arguments; write S without"),
+    ("reduce model.xml --observe 'S = 5'", 2, "to observe S itself write --observe S"),
+    ("reduce model.xml --observe time", 2, "the independent variable, which every simulation has"),
+    ("reduce dosed.xml --observe dose", 2, "is an event; observe what it sets: S"),
+    ("reduce still.xml", 2, "nothing in model n changes"),
+    ("reduce still.xml --observe x", 2, "nothing in model n changes"),
+    ("reduce model.xml ring.xml --observe S", 2, "one model at a time; 'sbmlump survey FOLDER'"),
+    ("reduce model.xml --observe S --method exact conservation", 2, "joined by commas, such as --method a,b"),
+    ("reduce --model model.xml --observe S", 2, "The model stands without an option"),
+    ("reduce my model.xml --observe S", 2, "stands in quotes"),
+    ("reduce model.xml --observe S --until '1 h'", 2, "(--until) is a positive number"),
+    ("reduce model.xml --observe S --lumping ring.xml", 2, "a lumping is a table (CSV)"),
+    ("curve model.xml --observe S --time-limit 5min", 2, "write a number without a unit, such as 300"),
+    ("inspect BIOMD12", 3, "ids of BioModels have ten digits: BIOMD0000000012"),
+    ("inspect cut.xml", 3, "it was cut off or damaged: fetch or export it again"),
+    ("inspect damaged.xml.gz", 3, "fetch it again, or unpack it and name the file"),
+    ("inspect two.zip", 3, "name one, as two.zip#model.xml"),
+    ("curve model.xml --observe S -o model.xml", 2, "is not a folder; name one with -o"),
+    ("survey-report folder", 2, "'sbmlump survey STORE -o folder' makes one"),
 ]
+DOSE = """<listOfEvents><event id="dose" useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">
+<math xmlns="http://www.w3.org/1998/Math/MathML"><apply><gt/><csymbol encoding="text"
+definitionURL="http://www.sbml.org/sbml/symbols/time">t</csymbol><cn>5</cn></apply></math></trigger>
+<listOfEventAssignments><eventAssignment variable="S"><math xmlns="http://www.w3.org/1998/Math/MathML"><cn>3</cn>
+</math></eventAssignment></listOfEventAssignments></event></listOfEvents>"""
+STILL = """<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model id="n">
+<listOfParameters>
+<parameter id="k" value="1" constant="true"/></listOfParameters></model></sbml>"""
 
 
 @pytest.fixture
@@ -90,6 +123,14 @@ def here(data, tmp_path, monkeypatch):
     (tmp_path / "cell.xml").write_text(CELL_ML)
     (tmp_path / "balance.xml").write_text(FLUX_BALANCE)
     (tmp_path / "mine.xml").write_text("my own")
+    original = (tmp_path / "model.xml").read_text()
+    (tmp_path / "cut.xml").write_text(original[: len(original) // 2])
+    (tmp_path / "dosed.xml").write_text(original.replace("</listOfReactions>", f"</listOfReactions>{DOSE}"))
+    (tmp_path / "still.xml").write_text(STILL)
+    (tmp_path / "damaged.xml.gz").write_bytes(b"\x1f\x8b no gzip")
+    with zipfile.ZipFile("two.zip", "w") as archive:
+        archive.write("model.xml")
+        archive.write("ring.xml")
     sbmlump.reduce(sbmlump.load("model.xml"), "S").write("reduced.xml")
 
 
@@ -116,3 +157,34 @@ def test_in_json_it_is_one_reason(capsys, here, line, code, advice):
     assert run([*words(line), "--json"]) == code
     reasons = json.loads(capsys.readouterr().out)["reasons"]
     assert [advice in reason["message"] for reason in reasons] == [True]
+
+
+# -- Python ------------------------------------------------------------------------------------------------
+
+
+IN_PYTHON = {
+    "a name that is nearly one": (lambda: reduced(max_eror=0.1), "did you mean max_error"),
+    "a percentage": (lambda: reduced(method="approximate", max_error="1%"), "write 0.01"),
+    "no observable": (lambda: sbmlump.reduce(sbmlump.load("model.xml"), None), "an id, an expression"),
+    "no file": (lambda: sbmlump.load(None), "the name of a file is wanted, not of type NoneType"),
+    "a reduction for a file": (lambda: sbmlump.compare("model.xml", reduced()), "written by its write"),
+    "too few values": (lambda: reduced().lift([1.0, 2.0]), r"3 values are wanted \(E, S, ES\)"),
+    "values of the wrong model": (lambda: reduced().project([1.0]), r"4 values are wanted \(E, S, ES, P\)"),
+    "over the model": (lambda: reduced().write("model.xml"), "is the model that was read; choose another name"),
+    "over a copy of it": (lambda: reduced().write("copy.xml"), "is the model that was read"),
+    "into nowhere": (lambda: reduced().write("no/out.xml"), "create it or choose another output"),
+}
+
+
+def reduced(**options):
+    return sbmlump.reduce(sbmlump.load("model.xml"), "S", **options)
+
+
+@pytest.mark.parametrize("name", IN_PYTHON)
+def test_in_python_too(here, name):
+    shutil.copy("model.xml", "copy.xml")
+    call, advice = IN_PYTHON[name]
+    before = Path("model.xml").read_bytes()
+    with pytest.raises((sbmlump.SbmlumpError, ValueError), match=advice):
+        call()
+    assert Path("model.xml").read_bytes() == before == Path("copy.xml").read_bytes()

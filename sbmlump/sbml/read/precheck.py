@@ -177,6 +177,7 @@ def prepared(data: bytes, *, file: str, limits: ReadLimits = READ_LIMITS, fast_p
     except expat.ExpatError as error:
         message = expat.errors.messages.get(error.code, "it cannot be parsed")
         text = f"{file} is not well-formed XML: {message} at line {error.lineno}, column {error.offset + 1}"
+        text += "; it was cut off or damaged: fetch or export it again"
         raise InputError(Reason("not-xml", text, line=error.lineno)) from None
     if not scan.rewrites:
         return data, False
