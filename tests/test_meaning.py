@@ -33,7 +33,7 @@ from sbmlump.model import (
     ReducedSystem,
 )
 from sbmlump.sbml import reduction_notes
-from sbmlump.structure import meanings_of, resource_name, what_vanished
+from sbmlump.structure import meanings_of, resource_name, what_follows, what_vanished
 
 DATA = Path(__file__).parent.parent / "data"
 PROOF = ExactProof("", "expansion", 0.0)
@@ -310,3 +310,20 @@ def test_names_of_anything_are_text(tmp_path: Path):
     assert "\n" not in found.sentence
     assert "\u202e" not in found.sentence
     meaning(list(hostile), {"d": 1, "e": 2}, {"a": 1, "e": 1}, quantities=named(**hostile))
+
+
+def test_what_conserved_totals_give_is_told():
+    """States that formulas give are neither kept nor left out; what the exact step before left out still is."""
+    system = sbmlump.load(DATA / "michaelis_menten.xml")
+    found = sbmlump.reduce(system, "S", on_class=True)
+    assert {*found.given_by_formulas, *found.vanished, *(lump.id for lump in found.lumps)} == set(system.states)
+    assert found.vanished == ("P",)  # S, E and ES do not depend on it
+    assert len(found.given_by_formulas) == 1
+    (name,) = found.given_by_formulas
+    called = system.quantities[name].name
+    assert what_follows(found) == (
+        f"One state follows from the others by conserved totals, which are constants of the reduced model: {called}."
+    )
+    assert what_follows(sbmlump.reduce(system, "S")) is None
+    fast = sbmlump.reduce(system, "S", method="qssa", fast="ES")
+    assert "follow from the others by formulas: " in (what_follows(fast) or "")

@@ -61,6 +61,8 @@ class Display:
         Why a command did not do its job; of one code where they are sorted by codes.
     observables, constants, lumps, members : int
         Lines of a list; members of a sum.
+    coordinates : int
+        Lumps that are told of an approximate reduction: they are coordinates, in which there is little to be read.
     column : int
         Characters down to which a column of a table is narrowed where the terminal is.
     denominator : int
@@ -79,6 +81,7 @@ class Display:
     constants: int = 20
     column: int = 8
     lumps: int = 20
+    coordinates: int = 3
     members: int = 6
     denominator: int = 1_000
     patience: float = 1.0
@@ -307,6 +310,8 @@ def print_outcome(outcome: Outcome, page: Path | None = None) -> None:
 
         say(f"{outcome.model.id}: {counted(before, 'state')} reduced to {after}, keeping {kept}")
         _print_lumps(reduction.lumps, meanings_of(reduction))
+        if reduction.given_by_formulas:
+            say(f"  computed from these: {_listed(reduction.given_by_formulas)}")
         if reduction.vanished:
             say(f"  gone, without influence on what is kept: {_listed(reduction.vanished)}")
     else:
@@ -329,12 +334,14 @@ def print_outcome(outcome: Outcome, page: Path | None = None) -> None:
 def _print_lumps(lumps: tuple[Lump, ...], meanings: Mapping[str, Meaning]) -> None:
     pools = [lump for lump in lumps if not lump.is_single]
     singles = [lump.id for lump in lumps if lump.is_single]
-    for lump in pools[: DISPLAY.lumps]:
+    coordinates = any(meanings[lump.id].kind == "coordinate" for lump in pools)
+    most = DISPLAY.coordinates if coordinates else DISPLAY.lumps
+    for lump in pools[:most]:
         say(f"  {lump.id} = {lump_text(lump)}")
         if meanings[lump.id].label is not None:
             say(f"    {meanings[lump.id].sentence}")
-    if len(pools) > DISPLAY.lumps:
-        say(f"  … and {len(pools) - DISPLAY.lumps} more lumps")
+    if len(pools) > most:
+        say(f"  … and {len(pools) - most} more {'coordinates' if coordinates else 'lumps'}")
     if singles:
         say(f"  unchanged: {_listed(singles)}")
 

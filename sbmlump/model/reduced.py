@@ -519,10 +519,21 @@ class ReducedSystem:
     @property
     def vanished(self) -> tuple[str, ...]:
         """Original states that are in no lump and follow from none: they do not influence the observables."""
-        if self.map.kind != "linear" or not isinstance(self.certificate, ExactProof):
-            return ()  # of an approximation that cannot be said
+        # of an approximation, and where the first step solved conservation laws, that cannot be said
+        first = self.map.kind == "linear" or (self.map.kind == "elimination" and self.method.startswith("exact+"))
+        if not first or not isinstance(self.certificate, ExactProof):
+            return ()
         members = {j for row in (*self.matrix.rows, *self.map.lift.rows) for j in row}
-        return tuple(name for j, name in enumerate(self.original.states) if j not in members)
+        given = set(self.given_by_formulas)
+        return tuple(name for j, name in enumerate(self.original.states) if j not in members and name not in given)
+
+    @property
+    def given_by_formulas(self) -> tuple[str, ...]:
+        """Original states that the reduced model computes from its own by formulas."""
+        if not isinstance(self.map, Elimination):
+            return ()
+        alone = {lump.id for lump in self.lumps if lump.is_single}
+        return tuple(name for name in self.map.assigned if name not in alone)
 
     @property
     def merged(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ from typing import ClassVar, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import LimitError, Reason
+from sbmlump.errors import LimitError, Reason, counted
 from sbmlump.linalg.finite_field import RowSpace
 from sbmlump.linalg.polynomial import IDENTITY_LIMITS
 from sbmlump.linalg.rational import add_multiple, add_to, without_zeros
@@ -909,11 +909,12 @@ class LumpedStates:
         reduced = claim.reduced
         still = sum(rate == reduced.graph.number(0) for rate in reduced.rhs)  # conserved totals among them
         moving = reduced.size - still
-        both = f" and {still} that never change" if still and moving else " that never change" if still else ""
-        return (
-            f"{moving or still} linear combinations{both} of the {claim.original.size} states obey equations of "
-            "their own, from which every observable follows exactly"
-        )
+        never = f"that never change{'s' if still == 1 else ''}"
+        both = f" and {still} {never}" if still and moving else f" {never}" if still else ""
+        own = "obeys an equation of its own" if moving + still == 1 else "obey equations of their own"
+        combinations = counted(moving or still, "linear combination")
+        which = f"{combinations}{both} of the {claim.original.size} states"
+        return f"{which} {own}, from which every observable follows exactly"
 
 
 def _has_full_rank(rows: ModularRows, prime: int) -> bool:
@@ -980,7 +981,7 @@ def _held_against_real_points(
     if seen.contradictions:
         reasons = tuple(_contradicted(pairs[c.position], sides, c) for c in seen.contradictions)
         return Refutation(reasons, claim.map.suspects(claim, sides, seen.contradictions, settings.same_term))
-    looked = f"{seen.points} real points with {seen.patterns} patterns of signs show no difference"
+    looked = f"{seen.points} real points with {counted(seen.patterns, 'pattern')} of signs show no difference"
     return replace(proof, heuristic=f"{proof.heuristic}; {looked}")
 
 

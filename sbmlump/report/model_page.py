@@ -26,11 +26,12 @@ from sbmlump.model.domains import nearest_double
 from sbmlump.model.reduced import Certificate, ErrorEstimate, LumpingMatrix, Meaning, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import one_line, signed_terms
+from sbmlump.model.units import time_unit_of
 from sbmlump.outcome import Outcome
 from sbmlump.plot_style import BLUE, ORANGE, PAGE
 from sbmlump.report.network_picture import network_pictures
 from sbmlump.simulators.comparison import ErrorReport, draw_error, draw_trajectory
-from sbmlump.structure.meaning import meanings_of, what_vanished
+from sbmlump.structure.meaning import meanings_of, what_follows, what_vanished
 
 if TYPE_CHECKING:
     import jinja2
@@ -272,7 +273,9 @@ def _content(
         "reducible": reduction.reducible,
         "shortfall": [one.message for one in reduction.shortfall],
         "coordinates": coordinates,
-        "vanished": _vanished(reduction),
+        "vanished": _told_of(reduction, what_vanished(reduction), reduction.vanished),
+        "follows": _told_of(reduction, what_follows(reduction), reduction.given_by_formulas),
+        "largest": _largest(reduction, report),
         "meanings": told,
         "patterns": any("*" in (one["label"] or "") for one in told),
         "networks": network_pictures(reduction, written, meanings) if reduction.reducible else (),
@@ -295,11 +298,22 @@ def _name(reduction: ReducedSystem, name: str) -> str | None:
     return one_line(quantity.name) if quantity is not None and quantity.name not in (None, "", name) else None
 
 
-def _vanished(reduction: ReducedSystem) -> dict[str, Any] | None:
-    names = reduction.vanished
-    if not names:
+def _largest(reduction: ReducedSystem, report: ErrorReport | None) -> tuple[str, str]:
+    """The error that is shown first, and what it is of: of an approximation the one of its ensemble."""
+    certificate = reduction.certificate
+    if isinstance(certificate, ErrorEstimate):
+        fresh = certificate.fresh
+        count = certificate.ensemble if fresh is None else fresh.initial_values
+        worst = certificate.worst_error if fresh is None else fresh.worst
+        return f"largest relative error, {counted(count, 'initial value')}", rounded(worst)
+    return "largest relative error", "not simulated" if report is None else rounded(report.max_relative_error)
+
+
+def _told_of(reduction: ReducedSystem, sentence: str | None, names: Sequence[str]) -> dict[str, Any] | None:
+    """A sentence on some states, and all of them by name."""
+    if sentence is None:
         return None
-    return {"sentence": what_vanished(reduction), "states": [{"id": n, "name": _name(reduction, n)} for n in names]}
+    return {"sentence": sentence, "states": [{"id": n, "name": _name(reduction, n)} for n in names]}
 
 
 def _told(meanings: Mapping[str, Meaning], settings: ModelPageSettings) -> list[dict[str, Any]]:
@@ -312,14 +326,21 @@ def _told(meanings: Mapping[str, Meaning], settings: ModelPageSettings) -> list[
 # -- simulation ----------------------------------------------------------------------------------------------------
 
 
+_SIMULATORS: Final = {
+    "copasi": "COPASI",
+    "own": "sbmlump's own integrator",
+    "roadrunner": "libRoadRunner",
+    "scipy": "SciPy",
+}
+
+
 def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPageSettings) -> dict[str, Any]:
 
     # The observables first; what else was compared follows in the table, and as pictures while there is room.
     wanted = [o.id for o in reduction.observables if o.id in report.original]
     names = [*wanted, *(n for n in report.original if n not in wanted)]
     shown = (wanted or names)[: settings.panels]
-    unit = reduction.original.origin.model_units.get("time")
-    unit = None if unit == "time" else unit  # the built-in id says nothing of seconds or hours
+    unit = time_unit_of(reduction.original)
     return {
         "trajectories": trajectory_svgs(report, shown, unit, {n: _title(reduction, n, settings) for n in shown}),
         "error": error_svg(report, shown[: settings.lines], unit),
@@ -329,7 +350,7 @@ def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPa
         "unit": unit,
         "points": len(report.times),
         "reason": report.horizon_reason,
-        "simulator": {"roadrunner": "libRoadRunner"}.get(report.simulator, report.simulator),
+        "simulator": _SIMULATORS.get(report.simulator, report.simulator),
         "max": rounded(report.max_relative_error),
         "rows": [
             {
@@ -408,9 +429,9 @@ def certificate_words(certificate: Certificate) -> dict[str, Any]:
             f"The proof is by an identity test at random points modulo {counted(len(certificate.primes), 'prime')}: "
             f"the probability that it accepts a wrong lumping is at most {rounded(certificate.failure_probability)}."
         )
-    sentences = [_sentence(certificate.statement), chance]
+    sentences = [_as_sentence(certificate.statement), chance]
     if certificate.heuristic:
-        sentences.append(_sentence(certificate.heuristic))
+        sentences.append(_as_sentence(certificate.heuristic))
     if certificate.domain is not None:
         sentences.append(_sentence(f"It holds on a piece of the state space: {certificate.domain}"))
     values = [f"{name} = {value}" for name, value in certificate.valid_for.items()]
@@ -653,7 +674,7 @@ def trajectory_svgs(
 ) -> list[str]:
     """A panel for each of ``names``: original and reduced. Each is a figure that a phone shows in its width."""
     made = []
-    for i, name in enumerate(names):
+    for i, name in enumerate(names):  # the caption says which line is which: a legend would lie on an oscillation
         figure = PAGE.figure(_PANEL.height, _PANEL.width)
         axes = figure.add_subplot()
         draw_trajectory(axes, report, name)
@@ -661,8 +682,6 @@ def trajectory_svgs(
         PAGE.quiet(axes)
         axes.locator_params(axis="both", nbins=4)
         axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
-        if i == 0:
-            PAGE.legend(axes, loc="best")
         made.append(svg_of(figure, f"Trajectory of {name} in the original and in the reduced model", f"run{i}"))
     return made
 

@@ -21,7 +21,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.errors import shortened
+from sbmlump.errors import counted, shortened
 from sbmlump.model.reduced import Meaning, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import one_line
@@ -130,7 +130,7 @@ def network_pictures(
     meanings : mapping of str to Meaning
     drawing : NetworkDrawing
     """
-    group_of, colours = _groups(reduction)
+    group_of, colours = _groups(reduction, meanings)
     legend = [(colours[name], _named(reduction, meanings, name)) for name in list(colours)[: drawing.legend]]
     gone = set(reduction.vanished)
     notes: list[str] = []
@@ -154,11 +154,13 @@ def network_pictures(
     return first, _picture(small, "the reduced model", "small", written, [], [], drawing)
 
 
-def _groups(reduction: ReducedSystem) -> tuple[dict[str, str], dict[str, str]]:
+def _groups(reduction: ReducedSystem, meanings: Mapping[str, Meaning]) -> tuple[dict[str, str], dict[str, str]]:
     """For each original state the first lump of several states that it is in; a colour for each of these lumps."""
     states = reduction.original.states
     group_of: dict[str, str] = {}
     colours: dict[str, str] = {}
+    if any(one.kind == "coordinate" for one in meanings.values()):
+        return {}, {}  # each state is in nearly all of them
     blocks = reduction.map.kind == "embedding"
     rows = reduction.map.lift.rows if blocks else reduction.matrix.rows
     for lump, row in zip(reduction.lumps, rows, strict=True):
@@ -424,8 +426,12 @@ def _picture(
     notes: Sequence[str],
     drawing: NetworkDrawing,
 ) -> NetworkPicture:
-    counts = f"{system.size} states and {len(system.reactions)} reactions"
+    counts = f"{counted(system.size, 'state')} and {counted(len(system.reactions), 'reaction')}"
     if network is None:
+        if not system.reactions:
+            whose = f"{what[:1].upper()}{what[1:]}"
+            message = f"{whose} has no reactions, and too many dependencies between its states to be drawn."
+            return NetworkPicture(None, 0, message)
         return NetworkPicture(None, 0, f"The network of {what} is too large to be drawn: {counts}.")
     if not network.nodes:
         return NetworkPicture(None, 0, f"There is nothing to draw of {what}: {counts}.")

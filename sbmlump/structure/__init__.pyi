@@ -9,6 +9,7 @@ from .laws import stoichiometry as stoichiometry
 from .meaning import MeaningSettings as MeaningSettings
 from .meaning import meanings_of as meanings_of
 from .meaning import resource_name as resource_name
+from .meaning import what_follows as what_follows
 from .meaning import what_vanished as what_vanished
 from .network import Balance as Balance
 from .network import BalanceSettings as BalanceSettings

@@ -29,7 +29,7 @@ from sbmlump.model.text import one_line
 from sbmlump.sbml.annotation import biological_resources
 from sbmlump.structure.laws import amount_factors, stoichiometry
 
-__all__ = ["MeaningSettings", "meanings_of", "resource_name", "what_vanished"]
+__all__ = ["MeaningSettings", "meanings_of", "resource_name", "what_follows", "what_vanished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,19 @@ def what_vanished(reduction: ReducedSystem, settings: MeaningSettings = MeaningS
     if len(names) == 1:
         return f"One state is left out because it does not influence what is observed: {shown}."
     return f"{len(names)} states are left out because they do not influence what is observed: {shown}."
+
+
+def what_follows(reduction: ReducedSystem, settings: MeaningSettings = MeaningSettings()) -> str | None:
+    """One sentence on the states that formulas of the reduced model give, ``None`` where there are none."""
+    names = reduction.given_by_formulas
+    if not names:
+        return None
+    shown = _listed([_shown(reduction.original, name, settings.name) for name in names], settings.members)
+    totals = "conservation" in (steps := set(reduction.method.split("+"))) and not steps & {"qssa", "quasi-equilibrium"}
+    how = "conserved totals, which are constants of the reduced model" if totals else "formulas"
+    if len(names) == 1:
+        return f"One state follows from the others by {how}: {shown}."
+    return f"{len(names)} states follow from the others by {how}: {shown}."
 
 
 # -- What can be shared ----------------------------------------------------------------------------

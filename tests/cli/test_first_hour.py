@@ -200,7 +200,7 @@ def test_what_is_no_file_is_told(model):
     system = sbmlump.load(model)
     with pytest.raises(sbmlump.UsageError, match="an OdeSystem is wanted: this is a reduction"):
         sbmlump.reduce(sbmlump.reduce(system, "S"), "S")
-    with pytest.raises(sbmlump.UsageError, match="the name of a file is wanted, not a OdeSystem"):
+    with pytest.raises(sbmlump.UsageError, match="the name of a file is wanted, not of type OdeSystem"):
         sbmlump.compare(system, model)
     with pytest.raises(sbmlump.InputError, match="this is the text of a model"):
         sbmlump.load(model.read_text())

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import sbmlump
+from sbmlump.cli import run
 from sbmlump.errors import Reason
 from sbmlump.jobs import run_reduction
 from sbmlump.methods import reduce_options
@@ -312,3 +313,29 @@ def test_a_deterministic_proof_says_so():
 )  # fmt: skip
 def test_numbers_read_well(value, text):
     assert rounded(value) == text
+
+
+def page_of_request(folder, *arguments):
+    assert run(["reduce", *map(str, arguments), "--no-check", "-q", "--report", str(folder)]) == 0
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    return Page(text).text
+
+
+def test_what_totals_give_and_what_would_reduce_further(tmp_path, data):
+    model = data / "michaelis_menten.xml"
+    told = page_of_request(tmp_path / "a", model, "--observe", "S")
+    assert "With the conserved totals as constants 2 of the 3 states that are left do: --on-class." in told
+    told = page_of_request(tmp_path / "b", model, "--observe", "S", "--on-class")
+    assert "exact + conservation" in told
+    assert "One state follows from the others by conserved totals, which are constants of the reduced model" in told
+    told = page_of_request(tmp_path / "c", model, "--observe", "P")
+    assert "Not reduced: the method exact leaves all 4 states for P" in told
+    assert "Why nothing was reduced" in told
+    assert "with the conserved totals as constants 2 of the 4 states do" in told
+
+
+def test_an_estimate_is_shown_by_the_error_of_its_initial_values(tmp_path, capsys, data):
+    request = [data / "multisite_2.xml", "--observe", "kinase", "--method", "approximate", "--max-error", "0.05"]
+    told = page_of_request(tmp_path, *request, "--until", "5")
+    assert "largest relative error, 100 initial values" in told
+    assert "A state of several lumps" not in told  # each is in all of them
