@@ -176,7 +176,7 @@ def _print_table(elements: Sequence[Element], most: int, show_all: bool, *, anno
             _narrow(widths, [k for k in columns if k in widths], wide - 2 * len(used))
 
     def line(cells: Sequence[str]) -> str:
-        fitting = {k: cells[k] if k not in cut else _cut(cells[k], widths[k]) for k in used}
+        fitting = {k: cells[k] if k not in cut else _both_ends(cells[k], widths[k]) for k in used}
         parts = (fitting[k].rjust(widths[k]) if k in right else fitting[k].ljust(widths[k]) for k in used)
         return "  " + "  ".join(parts).rstrip()
 
@@ -185,7 +185,7 @@ def _print_table(elements: Sequence[Element], most: int, show_all: bool, *, anno
         say(line(row))
         if annotated:
             for text in _annotation_lines(one):
-                say(f"      {text if wide is None else _cut(text, wide - 6)}")
+                say(f"      {text if wide is None else _both_ends(text, wide - 6)}")
     if len(elements) > len(shown):
         say(f"  … and {len(elements) - len(shown)} more (--all lists them, a word after the model searches them)")
 
@@ -204,7 +204,7 @@ def _narrow(widths: dict[int, int], cut: Sequence[int], room: int) -> None:
         widths[widest] -= 1
 
 
-def _cut(text: str, width: int) -> str:
+def _both_ends(text: str, width: int) -> str:
     """At most ``width`` characters, of a longer text its two ends: names of complexes differ at either."""
     if len(text) <= width:
         return text
