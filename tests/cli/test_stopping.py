@@ -48,7 +48,7 @@ def test_a_stop_has_its_reason():
 
 
 def test_a_search_leaves_time_for_its_answer():
-    """As much again as reading and simulating have taken, and a half; until that is known, half of the limit."""
+    """As much again as reading and simulating have taken (here and a half); until that is known, half of the limit."""
     now = [100.0]
     stop = Stop(20.0, lambda: now[0], answer=AnswerSettings(0.5, 0.9, 1.5), begun=99.0)
     now[0] = 101.0

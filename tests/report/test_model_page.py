@@ -113,7 +113,7 @@ def test_the_page_holds_what_it_must(tmp_path):
         tmp_path, reduction(), report(), original_file="a model.xml", reduced_file="r.xml", command=command
     )
     for wanted in [
-        "12 → 4", "proved", "10⁻³⁰", "Statement with <angle> brackets.", "Chosen because <b>",
+        "12 → 4", "proved", "10⁻³⁰", "Statement with <angle> brackets.", "End time: chosen because <b>",
         "sbmlump reduce 'a model.xml' --observe 'A + B'", "simulate the original", "0.5 s", "2 ms", "R&D", "r.xml",
         "S0 − 2·S4 + 3·S8", "1/2 × (S1 − 2·S5 + 3·S9)", "Difference: the weighted sum of",
     ]:  # fmt: skip
