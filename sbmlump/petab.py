@@ -18,7 +18,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +36,7 @@ from sbmlump.files import (
     write_atomically,
 )
 from sbmlump.jobs import ContradictedError, written_as_sbml
-from sbmlump.methods.method import ExactMethod, Progress
+from sbmlump.methods.method import Clock, ExactMethod, Progress, unheard
 from sbmlump.methods.registry import ReduceOptions, reduce_by, reduce_options
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.names import free_id
@@ -45,11 +45,10 @@ from sbmlump.model.reduced import ExactProof, ReducedSystem
 from sbmlump.model.system import Constant, OdeSystem, Quantity
 from sbmlump.options import names_in
 from sbmlump.outcome import ModelFacts, Outcome
-from sbmlump.sbml.read.load import read
+from sbmlump.sbml.read.load import read_sbml
 
 __all__ = ["PetabSettings", "drawn_parameters", "reduce_petab"]
 
-Clock = Callable[[], float]
 _ALL: Final = "all"
 _NONE: Final = "none"
 
@@ -93,7 +92,7 @@ def reduce_petab(
     options: ReduceOptions | Mapping[str, Any] | None = None,
     *,
     force: bool = False,
-    progress: Progress = lambda _: None,
+    progress: Progress = unheard,
     clock: Clock = time.perf_counter,
     settings: PetabSettings = _SETTINGS,
 ) -> Outcome:
@@ -136,7 +135,7 @@ def reduce_petab(
 
     nominal = nominal_values(problem)
     named = frozenset(map(str, (*problem.parameter_df.index, *problem.condition_df.columns)))
-    result = read(read_model_file(_model_file(problem)), unvalued=named)
+    result = read_sbml(read_model_file(_model_file(problem)), unvalued=named)
     system = _with_nominal_values(result.required(), nominal)
     times.append(clock())
     tables = _Tables.of(petab, problem, system, settings)

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from strategies import JUMPING, SMOOTH, Expression, any_expressions, expressions
 
 from sbmlump.dynamics import (
+    BatchField,
     Budget,
+    DeviationObserver,
+    Observer,
     ProgramField,
     QuadraticField,
     Runs,
@@ -29,10 +32,7 @@ from sbmlump.dynamics import (
     compiled,
     field_of,
 )
-from sbmlump.dynamics.rosenbrock import BatchField, DeviationObserver, Observer
-from sbmlump.methods.approximate.quadratic import QuadraticLift
-from sbmlump.methods.approximate.search import LiftedField, TabledField, lifted_field
-from sbmlump.methods.approximate.subspaces import Affine
+from sbmlump.methods import Affine, LiftedField, QuadraticLift, TabledField, lifted_field
 from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
 
 Array = NDArray[np.float64]

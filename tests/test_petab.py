@@ -25,7 +25,7 @@ def simulator(problem: Any, parameters: dict[str, float]) -> Any:
     """PEtab's interface for simulators, over libRoadRunner."""
     from petab.v1.simulate import Simulator
 
-    from sbmlump.simulators.petab import simulated_measurements
+    from sbmlump.simulators import simulated_measurements
 
     class RoadRunnerSimulator(Simulator):
         def simulate_without_noise(self) -> Any:

@@ -13,7 +13,7 @@ import sbmlump
 from sbmlump import jobs
 from sbmlump.errors import InputError, UsageError
 from sbmlump.examples import clue_example, michaelis_menten
-from sbmlump.methods import Context, registry
+from sbmlump.methods import Context, Exact, reduce_options
 from sbmlump.model import ExactProof, observable_ids, parse_observables
 from sbmlump.outcome import outcome_of_error
 from sbmlump.proof import Refutation
@@ -71,7 +71,7 @@ def test_methods():
     [("none", set()), ("all", {"k1", "k1r", "k2", "cell"}), ("k1,k2", {"k1", "k2"}), (["k2"], {"k2"})],
 )
 def test_constants_to_keep(wanted, kept):
-    assert registry.Exact(keep_parameters=wanted).keep(michaelis_menten(), Context()) == kept
+    assert Exact(keep_parameters=wanted).keep(michaelis_menten(), Context()) == kept
 
 
 def test_missing_files(tmp_path, data):
@@ -222,7 +222,7 @@ def test_a_rate_of_older_levels_is_simulated_as_what_it_means(tmp_path):
     """libRoadRunner alone would take it for NaN."""
     path, written = tmp_path / "old.xml", tmp_path / "small.xml"
     path.write_text(_OLD_RATE_OF)
-    outcome = jobs.run_reduction(path, ["y"], registry.reduce_options("exact", until=5.0), written)
+    outcome = jobs.run_reduction(path, ["y"], reduce_options("exact", until=5.0), written)
     assert outcome.report is not None
     assert outcome.report.original["y"][-1] == pytest.approx(1 + np.exp(-5.0), rel=1e-6)
     assert outcome.report.max_relative_error < 1e-6

@@ -18,6 +18,9 @@ from .ensemble import trajectories as trajectories
 from .events import TimeSwitches as TimeSwitches
 from .multistep import advance_large as advance_large
 from .multistep import backward_large as backward_large
+from .rosenbrock import BatchField as BatchField
+from .rosenbrock import DeviationObserver as DeviationObserver
+from .rosenbrock import Observer as Observer
 from .rosenbrock import Runs as Runs
 from .rosenbrock import StepControl as StepControl
 from .rosenbrock import advance as advance

@@ -410,7 +410,7 @@ def read_antimony(file: ModelFile) -> ReadResult:
     UnsupportedModelError
         Code ``extra-missing`` if antimony is not installed.
     """
-    from sbmlump.sbml.read.load import read
+    from sbmlump.sbml.read.load import read_sbml
 
     text = file.data.decode("utf-8", "replace")
     if _IMPORT.search(text):
@@ -422,7 +422,7 @@ def read_antimony(file: ModelFile) -> ReadResult:
         if error.reasons[0].code == "extra-missing":
             raise
         raise InputError(Reason("not-antimony", f"{file.name}: {error.reasons[0].message}")) from error
-    result = read(replace(file, data=data, suffix=".xml"))
+    result = read_sbml(replace(file, data=data, suffix=".xml"))
     if result.system is None:
         return result
     origin = replace(result.system.origin, format="antimony", sha256=hashlib.sha256(file.data).hexdigest())

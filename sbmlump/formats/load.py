@@ -52,7 +52,7 @@ def read_model(path: str | Path | ModelFile) -> ReadResult:
     InputError
         If the file is not a readable model; what cannot become an ODE system is a reason of the result.
     """
-    from sbmlump.sbml.read.load import ReadResult, read
+    from sbmlump.sbml.read.load import ReadResult, read_sbml
 
     file = path if isinstance(path, ModelFile) else read_model_file(path)
     if file.suffix == ".ode":
@@ -67,4 +67,4 @@ def read_model(path: str | Path | ModelFile) -> ReadResult:
         from sbmlump.formats.antimony import read_antimony
 
         return read_antimony(file)
-    return read(file)
+    return read_sbml(file)

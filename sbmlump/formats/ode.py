@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 from sbmlump.errors import InputError, Reason, UnsupportedModelError, near_matches, some_names
 from sbmlump.files import MAX_BYTES, ModelFile, collector_paused, read_model_file
 from sbmlump.model.graph import FUNCTIONS, LOGIC, MAX_BITS, RELATIONS, Graph, Node, Op
-from sbmlump.model.names import claim_id, free_id
+from sbmlump.model.names import claim_id, free_id, is_sid
 from sbmlump.model.properties import require_writable_system
 from sbmlump.model.system import Assigned, Constant, OdeSystem, Origin, Participant, Quantity, Reaction
 from sbmlump.model.text import (
@@ -779,9 +779,6 @@ def unknown_name(raw: RawOde, name: str, index: int, known: Iterable[str]) -> No
 # -- From the entries of an ``.ode`` file to a system -----------------------------------------------
 
 
-_SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
-
 def build_system(raw: RawOde, file: str, sha256: str | None) -> OdeSystem:
     """The system of a parsed file.
 
@@ -988,7 +985,7 @@ def _labels(reactions: Iterable[OdeReaction], taken: set[str]) -> list[tuple[str
     found: list[tuple[str, str | None]] = []
     for number, reaction in enumerate(reactions, 1):
         label = reaction.label or None
-        id = label if label is not None and _SID.match(label) and label not in used else free_id(f"r{number}", used)
+        id = label if label is not None and is_sid(label) and label not in used else free_id(f"r{number}", used)
         used.add(id)
         found.append((id, label))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from sbmlump.jobs.writing import (
     written_reduction,
 )
 from sbmlump.methods.approximate.options import UnreachableError
-from sbmlump.methods.method import ExactMethod, Method, Progress, unheard
+from sbmlump.methods.method import Clock, ExactMethod, Method, Progress, unheard
 from sbmlump.methods.registry import (
     Exact,
     ForwardEquivalence,
@@ -53,9 +53,6 @@ __all__ = [
     "refuse_other_than_systems",
     "run_reduction",
 ]
-
-
-Clock = Callable[[], float]
 
 
 def reduce(
@@ -157,21 +154,13 @@ def run_reduction(
         refuse_output(output, path, force=force)
     times = [clock()]
     progress("reading the model")
-    result = read_model(path)
-    system = result.required()
-    original = _Original.of(result, path, options)
-    del result  # the records of a large file are large
+    original = _Original.of(read_model(path), path, options)
+    system = original.system
     times.append(clock())
     _refuse_nothing(system, observe, options)
-    shortfall: tuple[Reason, ...] = ()
-    try:
-        reduction = reduce_by(system, observe, options, progress)
-    except UnreachableError as error:
-        if error.reduction is None:
-            raise
-        reduction, shortfall = error.reduction, error.reasons
-        if not options.best:  # a file that is not what was asked for would be taken for it
-            output = target = None
+    reduction, shortfall = _best_reduction(system, observe, options, progress)
+    if shortfall and not options.best:  # a file that is not what was asked for would be taken for it
+        output = target = None
     times.append(clock())
     if (stopped := stop_request()) is not None:  # what was found has been measured; a simulation takes time, too
         original = replace(original, source=None, reasons=(*original.reasons, stopped))
@@ -195,14 +184,7 @@ def run_reduction(
         reduction, found = _with_neural(reduction, learned, output)
         remarks += found
     times.append(clock())
-    remarks += [*reduction.reasons, *(Reason("reduction-remark", text) for text in reduction.remarks)]
-    if isinstance(reduction.certificate, ErrorEstimate):
-        remarks += _without_cvode(reduction)
-    if not reduction.reducible and options.method != "none":
-        progress("looking for what would reduce it")
-        remarks.append(_what_to_try(reduction, options))
-    elif not shortfall and stop_request() is None:
-        remarks += _what_is_left(reduction, options)
+    remarks += _remarks_of(reduction, options, shortfall, progress)
     spent = [end - begin for begin, end in itertools.pairwise(times)]
     return Outcome(
         "target-not-reached" if shortfall else "reduced" if reduction.reducible else "not-reducible",
@@ -218,12 +200,40 @@ def run_reduction(
     )
 
 
+def _best_reduction(
+    system: OdeSystem, observe: Sequence[str], options: ReduceOptions, progress: Progress
+) -> tuple[ReducedSystem, tuple[Reason, ...]]:
+    """The reduction, and why it is not as small, or not as accurate, as was asked for."""
+    try:
+        return reduce_by(system, observe, options, progress), ()
+    except UnreachableError as error:
+        if error.reduction is None:
+            raise
+        return error.reduction, error.reasons
+
+
+def _remarks_of(
+    reduction: ReducedSystem, options: ReduceOptions, shortfall: Sequence[Reason], progress: Progress
+) -> list[Reason]:
+    """What a reduction says of itself, what it did without, and what would reduce the model further."""
+    remarks = [*reduction.reasons, *(Reason("reduction-remark", text) for text in reduction.remarks)]
+    if isinstance(reduction.certificate, ErrorEstimate):
+        remarks += _without_cvode(reduction)
+    if not reduction.reducible and options.method != "none":
+        progress("looking for what would reduce it")
+        remarks.append(_what_to_try(reduction, options))
+    elif not shortfall and stop_request() is None:
+        remarks += _what_is_left(reduction, options)
+    return remarks
+
+
 @dataclass(frozen=True, slots=True)
 class _Original:
-    """What is needed of the original beside its system.
+    """The original: its system, and what is needed besides.
 
     Attributes
     ----------
+    system : OdeSystem
     source : SimulatedModel or None
         For simulators.
     sbml : bytes or None
@@ -232,20 +242,23 @@ class _Original:
         Why it cannot be simulated.
     """
 
+    system: OdeSystem
     source: SimulatedModel | None = None
     sbml: bytes | None = None
     reasons: tuple[Reason, ...] = ()
 
     @classmethod
     def of(cls, result: ReadResult, path: str | Path, options: ReduceOptions) -> _Original:
+        """Of what has been read, whose records, large for a large file, are not kept."""
+        system, sbml = result.required(), result.data or None
         if not options.check:
-            return cls(None, result.data or None)
+            return cls(system, None, sbml)
         from sbmlump.simulators.protocol import simulated_result
 
         try:
-            return cls(simulated_result(result, path), result.data or None)
+            return cls(system, simulated_result(result, path), sbml)
         except SbmlumpError as error:
-            return cls(None, result.data or None, error.reasons)
+            return cls(system, None, sbml, error.reasons)
 
 
 @dataclass(slots=True)

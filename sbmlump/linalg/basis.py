@@ -21,7 +21,7 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.linalg.finite_field import RowSpace, combined_residues
+from sbmlump.linalg.finite_field import Residues, RowSpace, combined_residues
 from sbmlump.linalg.rational import (
     Row,
     Span,
@@ -61,9 +61,6 @@ __all__ = [
 # van Hoeij and Novocin, Algorithmica 63 (2012), doi 10.1007/s00453-011-9520-x: column by column instead of all at once.
 # Havas, Majewski, Matthews, Experiment. Math. 7 (1998), doi 10.1080/10586458.1998.10504362: short solutions of integer
 # equations by lattice reduction.
-
-
-Residues = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

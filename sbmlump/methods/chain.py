@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 from sbmlump.linalg.rational import add_multiple, add_to, combined, without_zeros
-from sbmlump.methods.method import STANDARD, Context, MeasuredMethod, Method
+from sbmlump.methods.method import STANDARD, Clock, Context, MeasuredMethod, Method
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import (
     Certificate,
@@ -31,9 +31,6 @@ from sbmlump.proof.values import ids_below, resting_values
 __all__ = ["apply_chain", "carried", "composed", "described"]
 
 
-Row = Mapping[int, Fraction]
-
-
 def apply_chain(
     system: OdeSystem,
     observables: Sequence[Observable],
@@ -41,7 +38,7 @@ def apply_chain(
     measured_by: MeasuredMethod,
     context: Context = STANDARD,
     *,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
     """Apply methods in turn, each to what the one before left.
 

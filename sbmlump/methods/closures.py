@@ -22,7 +22,7 @@ Levenberg, Quart. Appl. Math. 2 (1944), doi 10.1090/qam/10666; Marquardt, SIAM J
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -35,6 +35,7 @@ from sbmlump.dynamics.rosenbrock import Observer, piecewise
 from sbmlump.dynamics.solve import sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT
 from sbmlump.linalg.least_squares import DampedProblem
+from sbmlump.methods.method import Progress, unheard
 
 __all__ = [
     "RateClosure",
@@ -455,7 +456,7 @@ class WeakForm:
         goal = (self._bumps @ target).reshape(-1, k)
         if prior is not None:
             points, slopes, weight = prior
-            part = weight * np.linalg.norm(goal, axis=0) / np.maximum(np.linalg.norm(slopes, axis=0), _TINY)
+            part = weight * np.linalg.norm(goal, axis=0) / np.maximum(np.linalg.norm(slopes, axis=0), TINY)
             share = float(np.median(part[part > 0])) if (part > 0).any() else 0.0
             design = np.concatenate([design, share * library.values(points)])
             goal = np.concatenate([goal, share * slopes])
@@ -489,7 +490,7 @@ class WeakForm:
         rates = (features @ closure.top.T) / (1.0 + features @ closure.bottom.T)
         target = self._rates @ closure.matrix.T
         missed = self._bumps @ (target - rates.reshape(r, m, -1) * self._defined)
-        whole = np.maximum(np.linalg.norm(self._bumps @ target, axis=(0, 1)), _TINY)
+        whole = np.maximum(np.linalg.norm(self._bumps @ target, axis=(0, 1)), TINY)
         return float((np.linalg.norm(missed, axis=(0, 1)) / whole).max(initial=0.0))
 
     def _quotients(
@@ -512,7 +513,7 @@ class WeakForm:
         return found
 
 
-_TINY: Final = 1e-300  # keeps a quotient by a largest value finite where that is 0
+TINY: Final = 1e-300  # keeps a quotient by a largest value finite where that is 0
 
 
 def _bumps(times: Array, resets: Array, settings: RegressionSettings) -> Array:
@@ -545,7 +546,7 @@ def _thresholded(design: Array, goal: Array, threshold: float, settings: Regress
     """Thresholded least squares: fit, drop terms of little size, fit again."""
     size = float(np.linalg.norm(goal))
     columns = np.linalg.norm(design, axis=0)
-    active = columns > _TINY
+    active = columns > TINY
     solution = np.zeros(design.shape[1])
     if size == 0.0:
         return solution
@@ -698,7 +699,7 @@ class ClosureTraining:
         self.wanted = self.states @ runs.observed.T
         largest = np.abs(sample.states @ runs.observed.T).max(axis=1)
         # what is negligible beside the other trajectories counts as zero
-        self.sizes = np.maximum(largest, 1e-12 * max(float(largest.max(initial=0.0)), _TINY))
+        self.sizes = np.maximum(largest, 1e-12 * max(float(largest.max(initial=0.0)), TINY))
 
     def courses(self, closures: Sequence[RateClosure], give_up: float | Array | None = None) -> list[ClosureRun]:
         """Follow closures side by side; what is off by more than ``give_up`` (of each) is not followed further."""
@@ -765,7 +766,7 @@ class ClosureTraining:
             return []
         residual = course.errors[:, ends].reshape(-1)
         weight = np.abs(residual) ** (self.settings.sharpness / 2 - 1)
-        weight = np.maximum(weight / max(float(weight.max(initial=0.0)), _TINY), self.settings.least_weight)
+        weight = np.maximum(weight / max(float(weight.max(initial=0.0)), TINY), self.settings.least_weight)
         changes = steps_of_ranks(jacobian * weight[:, None], residual * weight, self.settings.ranks)
         moved = (self._moved(course.closure, length * one) for one in changes for length in self.settings.lengths)
         return [one for one in moved if one is not None]
@@ -915,7 +916,7 @@ def train(
     starts: Sequence[RateClosure],
     iterations: int,
     target: float = 0.0,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = unheard,
 ) -> list[ClosureRun]:
     """Improve closures side by side; the best one first.
 

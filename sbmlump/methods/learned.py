@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +50,13 @@ from sbmlump.dynamics.ensemble import (
 )
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.files import write_atomically
-from sbmlump.linalg.rational import rank, right_inverse
+from sbmlump.linalg.rational import Row, rank, right_inverse
 from sbmlump.methods.approximate.learning_runs import conserved_totals
 from sbmlump.methods.approximate.options import UnreachableError
 from sbmlump.methods.approximate.search import Search, constants_of
 from sbmlump.methods.approximate.subspaces import Affine
 from sbmlump.methods.closures import (
+    TINY,
     ClosureRun,
     ClosureTraining,
     Library,
@@ -66,6 +67,7 @@ from sbmlump.methods.closures import (
     train,
 )
 from sbmlump.methods.exact.lump import initial_formulas
+from sbmlump.methods.method import Clock, Progress, unheard
 from sbmlump.model.graph import Node
 from sbmlump.model.names import claim_id, lump_names
 from sbmlump.model.reduced import (
@@ -92,10 +94,6 @@ __all__ = [
 
 
 Array = NDArray[np.float64]
-Row = Mapping[int, Fraction]
-Clock = Callable[[], float]
-Progress = Callable[[str], None]
-_TINY: Final = 1e-300  # keeps a quotient by a largest value finite where that is 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +204,7 @@ def learn(
     lumping: Sequence[Row] | None = None,
     work: float = 30.0,
     trial: EnsembleSettings = STANDARD,
-    progress: Progress = lambda _: None,
+    progress: Progress = unheard,
     clock: Clock = time.perf_counter,
     settings: LearningSettings = LearningSettings(),
 ) -> ReducedSystem:
@@ -445,12 +443,12 @@ class _Job:
         if len(totals):
             effects = (self.search.snapshots.gradients * self.scale[:, None]).T @ totals.T
             _, sizes, right = np.linalg.svd(effects, full_matrices=False)
-            keep = sizes > 1e-6 * max(float(np.linalg.norm(self.search.snapshots.gradients)), _TINY)
+            keep = sizes > 1e-6 * max(float(np.linalg.norm(self.search.snapshots.gradients)), TINY)
             totals = right[: self.settings.given][keep[: self.settings.given]] @ totals
         values_of_runs = (self.training.starts / self.scale) @ totals.T
         middle = 0.5 * (values_of_runs.max(axis=0) + values_of_runs.min(axis=0))
         deviation = 0.5 * np.ptp(values_of_runs, axis=0)
-        varied = deviation > 1e-9 * np.maximum(np.abs(middle), _TINY)
+        varied = deviation > 1e-9 * np.maximum(np.abs(middle), TINY)
         return _Totals(totals[varied], middle[varied], deviation[varied])
 
     @cached_property
@@ -940,7 +938,7 @@ def _right_inverse(rows: Sequence[Row], width: int) -> tuple[dict[int, Fraction]
     for i, row in enumerate(rows):
         for j, value in row.items():
             dense[i, j] = float(value)
-    size = np.maximum(np.abs(dense).max(axis=1, keepdims=True), _TINY)
+    size = np.maximum(np.abs(dense).max(axis=1, keepdims=True), TINY)
     _, _, order = qr(dense / size, pivoting=True, mode="economic")
     columns = sorted(int(j) for j in order[: len(rows)])
     inverse = right_inverse(rows, columns)
@@ -1156,9 +1154,9 @@ def learn_neural(
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
         raise not_integrated(system, reference.until)
-    scale = np.maximum(np.abs(runs).max(axis=(0, 1)), _TINY)
+    scale = np.maximum(np.abs(runs).max(axis=(0, 1)), TINY)
     pinned = values(system, [o.expression for o in observables], reference.times, runs)
-    spread = np.maximum(pinned.std(axis=(0, 1)), _TINY)
+    spread = np.maximum(pinned.std(axis=(0, 1)), TINY)
     torch.manual_seed(trial.seed)
     network = _network(torch, system.size, len(observables), size, training.width)
     tables = _tensors(torch, system, observables, reference, runs, scale, spread)
@@ -1273,6 +1271,6 @@ def _trajectory_error(
         if not run.success or run.y.shape[1] < len(reference.times):
             return float("inf")
         got = run.y[:fixed].T * spread
-        size = np.maximum(np.abs(expected).max(axis=0), _TINY)
+        size = np.maximum(np.abs(expected).max(axis=0), TINY)
         worst = max(worst, float((np.abs(got - expected) / size).max()))
     return worst

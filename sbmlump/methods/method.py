@@ -27,6 +27,7 @@ __all__ = [
     "AUTO",
     "STANDARD",
     "WEIGHTINGS",
+    "Clock",
     "Context",
     "Ensemble",
     "ExactMethod",
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 Progress = Callable[[str], None]
+Clock = Callable[[], float]
 
 
 def unheard(_: str) -> None:

@@ -19,7 +19,6 @@ from fractions import Fraction
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, UsageError
 from sbmlump.linalg.polynomial import ExpansionLimits, Monomial, expand
@@ -809,9 +808,6 @@ def _determined(reduced: ReducedSystem, names: Sequence[str]) -> dict[str, Node]
 # its factor) as its rate. Where every pooled rate is a function of the lumps, the lumped model has reactions
 # and needs no
 # rate rules. L may be the identity: then parallel reactions become one.
-
-
-Residues = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,12 +353,12 @@ class UserLumping(MeasuredMethod):
     lumping: Lumping = None
 
     def reduce(self, system: OdeSystem, observables: Observables, context: Context = STANDARD) -> ReducedSystem:
-        """See :func:`sbmlump.methods.user_lumping.user_lumping`."""
-        from sbmlump.methods.user_lumping import user_lumping
+        """See :func:`sbmlump.methods.user_lumping.lump_by_user`."""
+        from sbmlump.methods.user_lumping import lump_by_user
 
         if self.lumping is None:
             raise UsageError(Reason("bad-option", "the method lumping needs a matrix: --lumping FILE"))
-        return user_lumping(system, self.lumping, observables, trial=self.trial, seed=self.seed)
+        return lump_by_user(system, self.lumping, observables, trial=self.trial, seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

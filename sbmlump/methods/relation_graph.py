@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -42,17 +42,16 @@ from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
 from sbmlump.linalg.rational import add_multiple
 from sbmlump.methods.elimination.substitute import elimination_of, with_fluxes
 from sbmlump.methods.elimination.timescales import nominal_run
-from sbmlump.methods.method import WEIGHTINGS, Weighting
+from sbmlump.methods.method import WEIGHTINGS, Clock, Weighting
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Reaction
 from sbmlump.structure.laws import amount_factors, changing_compartment
 
-__all__ = ["PruningSettings", "RelationGraphResult", "pruned", "relation_graph"]
+__all__ = ["PruningSettings", "RelationGraphResult", "pruned", "build_relation_graph"]
 
 
 Array = NDArray[np.float64]
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class RelationGraphResult:
     groups: tuple[tuple[str, ...], ...]
 
 
-def relation_graph(
+def build_relation_graph(
     system: OdeSystem,
     observables: Sequence[Observable],
     times: Array,
@@ -249,7 +248,7 @@ def pruned(
     reference = reference_ensemble(system, observables, trial)
     run = nominal_run(system, reference.until)
     weightings = (weighting,) if weighting is not None else WEIGHTINGS if threshold is None else WEIGHTINGS[:1]
-    graphs = {one: relation_graph(system, observables, *run, one, settings.group_weight) for one in weightings}
+    graphs = {one: build_relation_graph(system, observables, *run, one, settings.group_weight) for one in weightings}
 
     nominal = reference.nominal()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -35,10 +35,11 @@ from sbmlump.dynamics.ensemble import (
 )
 from sbmlump.errors import Reason, UsageError
 from sbmlump.linalg.basis import Basis
-from sbmlump.linalg.finite_field import RowSpace
+from sbmlump.linalg.finite_field import Residues, RowSpace
 from sbmlump.linalg.polynomial import RationalFunctions
-from sbmlump.linalg.rational import echelon, own_column_inverse, rank, right_inverse, solve_rows
+from sbmlump.linalg.rational import Row, echelon, own_column_inverse, rank, right_inverse, solve_rows
 from sbmlump.methods.exact.lump import agrees, assemble, claim_of, reduced_system, state_lifts
+from sbmlump.methods.method import Clock
 from sbmlump.model.domains import PrimeField
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Node
@@ -54,7 +55,7 @@ __all__ = [
     "Closure",
     "closure",
     "read_lumping",
-    "user_lumping",
+    "lump_by_user",
     "GradientError",
     "closed_by_rank",
     "expressions_of",
@@ -75,9 +76,6 @@ __all__ = [
 
 
 Array = NDArray[np.float64]
-Row = Mapping[int, Fraction]
-Clock = Callable[[], float]
-Residues = NDArray[np.int64]
 _NAMED: Final = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
 
 
@@ -502,7 +500,7 @@ def _number(cell: str) -> Fraction | None:
 # -- the reduction -----------------------------------------------------------------------------------
 
 
-def user_lumping(
+def lump_by_user(
     system: OdeSystem,
     lumping: str | Path | Sequence[Row],
     observables: Sequence[Observable],

@@ -7,10 +7,19 @@ import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from fractions import Fraction
+from typing import Final
 
 from sbmlump.model.system import OdeSystem
 
-__all__ = ["claim_id", "clock_id", "free_id", "id_of_members", "lump_names", "numbered_ids", "pool_name"]
+__all__ = ["claim_id", "clock_id", "free_id", "id_of_members", "is_sid", "lump_names", "numbered_ids", "pool_name"]
+
+
+_SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def is_sid(text: str) -> bool:
+    """Whether SBML takes a text for an id."""
+    return _SID.fullmatch(text) is not None
 
 
 def lump_names(

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sbmlump.errors import Reason, UsageError, near_matches, some_names
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.graph import Node
-from sbmlump.model.names import numbered_ids
+from sbmlump.model.names import is_sid, numbered_ids
 from sbmlump.model.system import Assigned, OdeSystem
 from sbmlump.model.text import EXPRESSION_FUNCTIONS, ExpressionError, combination, parse_expression
 
@@ -660,9 +660,6 @@ def starts_of(reduction: ReducedSystem) -> dict[str, dict[str, Fraction]]:
 # -- What the user wants to keep -------------------------------------------------------------------
 
 
-_SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
-
 def observable_ids(system: OdeSystem) -> tuple[str, ...]:
     """Ids that can be observed: states, assigned quantities, reactions (their flux)."""
     return (*system.states, *(a.id for a in system.assigned), *(r.id for r in system.reactions))
@@ -822,7 +819,7 @@ _NOTHING: Final = "no states, assigned quantities or reactions, so that there is
 
 
 def _name_problem(system: OdeSystem, name: str, names: set[str]) -> Reason | None:
-    if not _SID.match(name):
+    if not is_sid(name):
         return Reason("bad-observable", f"{name!r} cannot be the name of an observable: letters, digits, _ only", name)
     if name in system.taken_ids or name in names:
         own = f"; to observe {name} itself write --observe {name}" if name in system.definitions else ""

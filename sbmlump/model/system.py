@@ -326,6 +326,10 @@ class Constraint:
     description: Description = field(default_factory=Description)
 
 
+MODEL_UNITS: Final = ("substance", "time", "volume", "area", "length", "extent")
+"""What a model names units of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a system came from, and what belongs to the model as a whole.

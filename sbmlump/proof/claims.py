@@ -36,10 +36,9 @@ from fractions import Fraction
 from typing import ClassVar, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason, counted
-from sbmlump.linalg.finite_field import RowSpace
+from sbmlump.linalg.finite_field import Residues, RowSpace
 from sbmlump.linalg.polynomial import IDENTITY_LIMITS
 from sbmlump.linalg.rational import add_multiple, add_to, without_zeros
 from sbmlump.model.domains import BadPrimeError, FloatDomain, PrimeField, random_prime
@@ -328,8 +327,7 @@ def _size(system: OdeSystem, name: str) -> Node | None:
 # -- Proof or refutation that one system is a reduction --------------------------------------------
 
 
-Residues = NDArray[np.int64]
-Row = Mapping[str, Fraction]
+NamedRow = Mapping[str, Fraction]
 _ONE: Final = Fraction(1)
 _BRANCHED: Final = frozenset({"ln", "power"})  # functions whose derivatives say nothing across a singularity
 _SPOKEN: Final = {"generic-ln": "ln", "generic-power": "power"}
@@ -610,7 +608,7 @@ def _listed(functions: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "named constants"
 
 
-def row_expression(graph: Graph, row: Row, of: Callable[[str], Node] | None = None) -> Node:
+def row_expression(graph: Graph, row: NamedRow, of: Callable[[str], Node] | None = None) -> Node:
     """Σ weight · expression of a name; its symbol if nothing else is said."""
     expression = of or graph.symbol
     return graph.add(graph.scaled(weight, expression(name)) for name, weight in row.items())
@@ -677,9 +675,9 @@ class LumpedStates:
         Constant part of the witness.
     """
 
-    rows: Mapping[str, Row]
-    lift: Mapping[str, Row] = field(default_factory=dict)
-    offset: Row = field(default_factory=dict)
+    rows: Mapping[str, NamedRow]
+    lift: Mapping[str, NamedRow] = field(default_factory=dict)
+    offset: NamedRow = field(default_factory=dict)
     stream: ClassVar[Stream] = Stream.LUMPING
 
     def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
@@ -713,7 +711,7 @@ class LumpedStates:
             for member, value in row.items():
                 columns.setdefault(member, {})[name] = value
 
-        def image(point: Row) -> dict[str, Fraction]:
+        def image(point: NamedRow) -> dict[str, Fraction]:
             lumps: dict[str, Fraction] = {}
             for member, value in point.items():
                 add_multiple(lumps, columns.get(member, {}), value)
@@ -724,7 +722,7 @@ class LumpedStates:
                 return [Reason("lift-mismatch", f"the lift of {name} is not a right inverse of the lumping", name)]
         return [Reason("lift-mismatch", f"the offset of the lift moves {name}", name) for name in image(self.offset)]
 
-    def _indexed(self, claim: Claim, rows: Mapping[str, Row] | None = None) -> tuple[dict[int, Fraction], ...]:
+    def _indexed(self, claim: Claim, rows: Mapping[str, NamedRow] | None = None) -> tuple[dict[int, Fraction], ...]:
         """Rows of L (or L̄ᵀ) over columns, in the order of the reduced states."""
         index = claim.original.state_index
         table = self.rows if rows is None else rows
@@ -1141,12 +1139,12 @@ class EliminatedStates:
     """
 
     totals: Mapping[str, Node]
-    initial_values: Mapping[str, Row] = field(default_factory=dict)
-    rows: Mapping[str, Row] = field(default_factory=dict)
+    initial_values: Mapping[str, NamedRow] = field(default_factory=dict)
+    rows: Mapping[str, NamedRow] = field(default_factory=dict)
     complete: bool = True
     stream: ClassVar[Stream] = Stream.ELIMINATION
 
-    def lumps(self, reduced: OdeSystem) -> dict[str, Row]:
+    def lumps(self, reduced: OdeSystem) -> dict[str, NamedRow]:
         """Each state of the reduced system as a combination of original states."""
         return {name: self.rows.get(name, {name: _ONE}) for name in reduced.states}
 

@@ -35,6 +35,7 @@ from sbmlump.proof.claims import (
     CopiedStates,
     EliminatedStates,
     LumpedStates,
+    NamedRow,
     Refutation,
     certify,
     certify_widest,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from sbmlump.sbml.annotation import LumpingRecord
 
 __all__ = ["NoLumping", "claim_of_files", "recorded_observables", "reduction_of_files", "verify"]
-
-Row = Mapping[str, Fraction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def _verify_shared_states(files: _Files, seed: int) -> ExactProof | Refutation |
     return extended if isinstance(extended, Refutation) else certify_widest(extended, seed)
 
 
-def _shared_ids(before: OdeSystem, after: OdeSystem, rows: Mapping[str, Row]) -> dict[str, Node]:
+def _shared_ids(before: OdeSystem, after: OdeSystem, rows: Mapping[str, NamedRow]) -> dict[str, Node]:
     """What each id of the original that the reduced model defines too is in the original.
 
     Left out is what is compared anyway: constants of both and states that never change, by their values, and states
@@ -241,8 +240,8 @@ def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int =
     files = _Files.read(original, reduced)
     before, after, record = files.original, files.reduced, files.record
     index = before.state_index
-    lumps: dict[str, Row] = {name: {name: Fraction(1)} for name in after.states}
-    lifted: dict[str, Row] = {}
+    lumps: dict[str, NamedRow] = {name: {name: Fraction(1)} for name in after.states}
+    lifted: dict[str, NamedRow] = {}
     if record is not None:
         lumps = {lump.id: lump.members for lump in record.lumps}
         lifted = {lump.id: row for lump, row in zip(record.lumps, record.lift, strict=True)}
@@ -253,7 +252,7 @@ def reduction_of_files(original: str | Path, reduced: str | Path, *, seed: int =
         )
         raise UsageError(Reason("no-lumping", message))
 
-    def indexed(row: Row) -> dict[int, Fraction]:
+    def indexed(row: NamedRow) -> dict[int, Fraction]:
         return {index[name]: value for name, value in row.items() if name in index}
 
     matrix = LumpingMatrix(before.states, tuple(indexed(lumps[n]) for n in after.states))
@@ -326,7 +325,7 @@ def recorded_totals(before: OdeSystem, record: LumpingRecord) -> dict[str, Node]
 # A constant that the original has too is no such total, whatever it is computed from: it is compared as a value.
 
 
-def with_totals(claim: Claim, initial_values: Mapping[str, Row]) -> Claim | Refutation:
+def with_totals(claim: Claim, initial_values: Mapping[str, NamedRow]) -> Claim | Refutation:
     """The claim with every constant that is a total of original states taken as a state.
 
     Totals of amounts across compartments weigh concentrations by the compartments' sizes. A row of a lumping has
@@ -350,7 +349,9 @@ def with_totals(claim: Claim, initial_values: Mapping[str, Row]) -> Claim | Refu
     states = set(claim.original.states)
     # of the constants that hold initial values only those that act are totals; others serve to compute such
     acting = acting_constants(claim.reduced)
-    totals: dict[str, Row] = {name: row for name, row in initial_values.items() if name in acting and name not in own}
+    totals: dict[str, NamedRow] = {
+        name: row for name, row in initial_values.items() if name in acting and name not in own
+    }
     for constant in claim.reduced.constants:
         if constant.id in states:
             totals[constant.id] = {constant.id: Fraction(1)}
@@ -378,7 +379,7 @@ def acting_constants(system: OdeSystem) -> set[str]:
     return system.graph.symbols([*roots, *event_expressions(system.events)])
 
 
-def _check_initial_values(claim: Claim, initial_values: Mapping[str, Row], sizes: set[str]) -> tuple[Reason, ...]:
+def _check_initial_values(claim: Claim, initial_values: Mapping[str, NamedRow], sizes: set[str]) -> tuple[Reason, ...]:
     """Each constant that holds an initial value must hold the right one.
 
     A row has numbers for weights. Where a total agrees with its row only at the values of the constants that weigh it,
@@ -407,7 +408,7 @@ def _check_initial_values(claim: Claim, initial_values: Mapping[str, Row], sizes
     return tuple(pair.reason for pair in compared(claim.symbolic - sizes)) if wrong else ()
 
 
-def _total(claim: Claim, constant: Constant, rows: Mapping[str, Row]) -> tuple[Row, frozenset[str]] | None:
+def _total(claim: Claim, constant: Constant, rows: Mapping[str, NamedRow]) -> tuple[NamedRow, frozenset[str]] | None:
     """What a constant is in original states, if it is a sum of their initial values, else it is a value like others.
 
     With it the other constants in its value, which are taken at theirs.
@@ -443,8 +444,8 @@ def claim_of_files(
     original: OdeSystem,
     reduced: OdeSystem,
     observables: Mapping[str, Node],
-    rows: Mapping[str, Row] | None = None,
-    initial_values: Mapping[str, Row] | None = None,
+    rows: Mapping[str, NamedRow] | None = None,
+    initial_values: Mapping[str, NamedRow] | None = None,
     fixed: Iterable[str] = (),
     told: Mapping[str, Node] | None = None,
 ) -> Claim:

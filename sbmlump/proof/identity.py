@@ -10,9 +10,9 @@ from math import ceil, log10
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sbmlump.errors import Reason
+from sbmlump.linalg.finite_field import Residues
 from sbmlump.linalg.polynomial import expand_over_q
 from sbmlump.linalg.rational import add_to
 from sbmlump.model.domains import BadPrimeError, PrimeField
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 
-Residues = NDArray[np.int64]
 Compare = Callable[[PrimeField, np.random.Generator, int], Residues | None]
 
 

@@ -14,7 +14,7 @@ none, or surely another, the claim is false.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
@@ -25,6 +25,7 @@ from flint import arb, ctx
 from numpy.typing import NDArray
 
 from sbmlump.linalg.polynomial import expand_over_q, term_nodes
+from sbmlump.linalg.rational import Row
 from sbmlump.model.balls import Ball, BallProgram, Missing, ball_of
 from sbmlump.model.domains import FloatDomain, nearest_double
 from sbmlump.model.graph import RELATIONS, Graph, Node, Op
@@ -47,7 +48,6 @@ __all__ = [
 
 
 Points = NDArray[np.float64]
-Row = Mapping[int, Fraction]
 _FLOAT: Final = FloatDomain()
 
 

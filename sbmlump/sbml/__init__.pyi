@@ -22,6 +22,7 @@ from .read.load import ReadResult as ReadResult
 from .read.load import load_sbml as load_sbml
 from .read.load import parse_sbml as parse_sbml
 from .read.load import read_opened as read_opened
+from .read.load import read_sbml as read_sbml
 from .read.precheck import READ_LIMITS as READ_LIMITS
 from .read.precheck import as_utf8 as as_utf8
 from .read.precheck import formula_depth as formula_depth

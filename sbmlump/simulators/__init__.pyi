@@ -9,6 +9,7 @@ from .comparison import largest as largest
 from .comparison import quantity_errors as quantity_errors
 from .comparison import simulator_for as simulator_for
 from .comparison import simulator_named as simulator_named
+from .petab import simulated_measurements as simulated_measurements
 from .protocol import PRECISE as PRECISE
 from .protocol import IntegrationError as IntegrationError
 from .protocol import LoadedModel as LoadedModel

@@ -30,7 +30,7 @@ from sbmlump.errors import LimitError, Reason, UnsupportedModelError
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.system import OdeSystem
-from sbmlump.sbml.read.load import ModelIndex, QuantitySelection, ReadResult, SelectionKind, read
+from sbmlump.sbml.read.load import ModelIndex, QuantitySelection, ReadResult, SelectionKind, read_sbml
 from sbmlump.sbml.write.document import system_document
 
 __all__ = [
@@ -127,7 +127,7 @@ def simulated_file(model: str | Path | SimulatedModel) -> SimulatedModel:
     UnsupportedModelError
         As :func:`simulated_result`.
     """
-    return model if isinstance(model, SimulatedModel) else simulated_result(read(model), model)
+    return model if isinstance(model, SimulatedModel) else simulated_result(read_sbml(model), model)
 
 
 def simulated_result(result: ReadResult, path: str | Path) -> SimulatedModel:

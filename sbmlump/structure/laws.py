@@ -21,13 +21,13 @@ from fractions import Fraction
 
 import flint
 import numpy as np
-from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import choose_basis
-from sbmlump.linalg.finite_field import RowSpace, rows_from_residues
+from sbmlump.linalg.finite_field import Residues, RowSpace, rows_from_residues
 from sbmlump.linalg.polynomial import expand, in_lowest_terms
 from sbmlump.linalg.rational import (
+    Row,
     add_to,
     combined,
     dot,
@@ -84,10 +84,6 @@ __all__ = [
     "changing_event",
     "rows_kept_by_events",
 ]
-
-
-Residues = NDArray[np.int64]
-Row = Mapping[int, Fraction]
 
 
 @dataclass(frozen=True, slots=True)

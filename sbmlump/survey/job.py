@@ -37,7 +37,7 @@ from sbmlump.files import (
     unpacked,
     write_atomically,
 )
-from sbmlump.isolate import Ended, Limits, run_isolated
+from sbmlump.isolate import Emit, Ended, Limits, run_isolated
 from sbmlump.jobs import ContradictedError, simulate_reduction, written_as_sbml
 from sbmlump.methods.exact.per_species import StateFailure, StateSize, per_species_sizes
 from sbmlump.methods.registry import Approximate, Exact, ReduceOptions, reduce_by, reduce_options
@@ -398,7 +398,6 @@ PROVISIONAL: Final = frozenset({_CHANGED, "worker-unfit"})
 PRELOAD: Final = ("sbmlump.survey.job", "sbmlump.sbml.read.load", "sbmlump.sbml.write.document", "sbmlump.simulators")
 Pair = tuple[str | None, str]
 Source = SimulatedModel | tuple[Reason, ...]
-Emit = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,10 +472,10 @@ def with_reasons(row: Row, reasons: Sequence[Reason]) -> Row:
 
 def _read(task: Task, base: Row) -> tuple[ReadResult | None, Row, tuple[Reason, ...]]:
     """Read the file; what is known of a refused one is in the row too."""
-    from sbmlump.sbml.read.load import read
+    from sbmlump.sbml.read.load import read_sbml
 
     try:
-        result = read(unpacked(listed_bytes(task.model), task.model.path))
+        result = read_sbml(unpacked(listed_bytes(task.model), task.model.path))
     except SbmlumpError as error:
         return None, base, error.reasons
     counts = result.counts

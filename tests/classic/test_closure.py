@@ -13,8 +13,7 @@ from strategies import HiddenSystem, hidden_systems
 from sbmlump.dynamics import EnsembleSettings
 from sbmlump.errors import UsageError
 from sbmlump.examples import ring, squares_example
-from sbmlump.methods import closure, read_lumping
-from sbmlump.methods.user_lumping import user_lumping
+from sbmlump.methods import closure, lump_by_user, read_lumping
 from sbmlump.model import ErrorEstimate, ExactProof, parse_observables
 
 SHORT = EnsembleSettings(until=5.0, ensemble=1)
@@ -24,7 +23,7 @@ def test_an_exact_matrix_is_said_to_be_exact(tmp_path: Path) -> None:
     path = tmp_path / "pools.csv"
     path.write_text("X_3,X_4,X_1,X_2\n0,0,1,1\n1,1,0,0\n")
     system = ring(4)
-    found = user_lumping(system, path, parse_observables(system, ["X_1 + X_2"]))
+    found = lump_by_user(system, path, parse_observables(system, ["X_1 + X_2"]))
     assert isinstance(found.certificate, ExactProof)
     assert found.method == "lumping"
     assert [dict(lump.members) for lump in found.lumps] == [{"X_1": 1, "X_2": 1}, {"X_3": 1, "X_4": 1}]
@@ -34,7 +33,7 @@ def test_one_that_is_not_exact_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "pools.csv"
     path.write_text("# without a line of ids: columns in the order of the model\n1,1/2,0.5,0\n0,0,0,1\n")
     system = ring(4)
-    found = user_lumping(system, path, parse_observables(system, ["X_4"]), trial=SHORT)
+    found = lump_by_user(system, path, parse_observables(system, ["X_4"]), trial=SHORT)
     assert isinstance(found.certificate, ErrorEstimate)
     assert found.certificate.worst_error > 0
     assert found.certificate.as_json()["closure_error"]["exact"] is False
@@ -100,7 +99,7 @@ def test_an_observable_outside_the_lumps_is_refused() -> None:
     system = ring(4)
     one = Fraction(1)
     with pytest.raises(UsageError) as caught:
-        user_lumping(system, ({0: one, 1: one},), parse_observables(system, ["X_1"]), trial=SHORT)
+        lump_by_user(system, ({0: one, 1: one},), parse_observables(system, ["X_1"]), trial=SHORT)
     assert "no combination of the lumps" in caught.value.reasons[0].message
 
 

@@ -12,11 +12,8 @@ import roadrunner
 
 from sbmlump.dynamics import EnsembleSettings
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
-from sbmlump.methods import learn
-from sbmlump.methods.approximate.options import UnreachableError
-from sbmlump.methods.learned import LearningSettings
-from sbmlump.model import ErrorEstimate, Event, Graph, OdeSystem, ReducedSystem, parse_observables
-from sbmlump.model.text import parse_expression
+from sbmlump.methods import LearningSettings, UnreachableError, learn
+from sbmlump.model import ErrorEstimate, Event, Graph, OdeSystem, ReducedSystem, parse_expression, parse_observables
 from sbmlump.sbml import write_reduction
 
 QUICK = LearningSettings(entrants=2, first_steps=2, first_runs=4)

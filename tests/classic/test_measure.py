@@ -23,7 +23,8 @@ from sbmlump.dynamics import (
 )
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions
 from sbmlump.jobs import method_rows, row_differences
-from sbmlump.methods.elimination import quasi_steady, timescales
+from sbmlump.methods import quasi_steady_state
+from sbmlump.methods.elimination import timescales
 from sbmlump.model import AffineLumping, ErrorEstimate, OdeSystem, parse_observables
 from sbmlump.proof import reduction_of_files
 from sbmlump.sbml import write_reduction, write_system
@@ -100,14 +101,14 @@ def test_a_choice_that_cannot_be_measured_finely_says_how_it_was(monkeypatch: py
     system = michaelis_menten()
     observables = parse_observables(system, [system.states[-1]])
     trial = EnsembleSettings(until=10.0, ensemble=1)
-    fine = quasi_steady.quasi_steady_state(system, observables, trial=trial)
+    fine = quasi_steady_state(system, observables, trial=trial)
 
     def too_much(*_: object, **__: object) -> ErrorEstimate:
         Budget(1e-9).add(1e9)
         raise AssertionError
 
     monkeypatch.setattr(timescales, "error_estimate", too_much)
-    rough = quasi_steady.quasi_steady_state(system, observables, trial=trial)
+    rough = quasi_steady_state(system, observables, trial=trial)
     assert isinstance(rough.certificate, ErrorEstimate)
     assert isinstance(fine.certificate, ErrorEstimate)
     assert rough.certificate.details["work_used_up"] is True

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import sbmlump
 from sbmlump.cli import run
-from sbmlump.cli.curve import compare_methods_command
 from sbmlump.dynamics import EnsembleSettings, measure
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import (
@@ -188,16 +186,18 @@ def test_methods_side_by_side() -> None:
     assert b"<svg" in svg_file(methods_figure(rows, 4, "enzyme"), "methods")
 
 
-def test_the_command_prints_a_table_and_an_object(data: Path, tmp_path: Path) -> None:
+def test_the_command_prints_a_table_and_an_object(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = str(data / "michaelis_menten.xml")
     arguments = [model, "--observe", "P", "--method", "conservation", "--until", "5", "--ensemble", "1"]
-    shown = CliRunner().invoke(compare_methods_command, [*arguments, "-o", str(tmp_path)], standalone_mode=False)
-    assert shown.exception is None
-    assert "conservation" in shown.output
-    assert "4 -> 2" in shown.output
+    assert run(["compare-methods", *arguments, "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "conservation" in shown
+    assert "4 -> 2" in shown
     assert (tmp_path / "methods.svg").exists()
-    printed = CliRunner().invoke(compare_methods_command, [*arguments, "--json"], standalone_mode=False)
-    found = json.loads(printed.output)
+    assert run(["compare-methods", *arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["methods"][0]["size"] == 2
     assert found["methods"][0]["exact"] is True
 

@@ -44,10 +44,10 @@ def test_a_rate_that_is_no_function_of_the_lumps_stays_open() -> None:
     system = network_from_reactions([("A -> C", 1), ("B -> C", 2), ("C -> A", 1)], initial={"A": 1, "B": 2, "C": 0})
     from fractions import Fraction
 
-    from sbmlump.methods.user_lumping import user_lumping
+    from sbmlump.methods import lump_by_user
 
     one = Fraction(1)
-    reduction = user_lumping(system, ({0: one, 1: one}, {2: one}), parse_observables(system, ["C"]))
+    reduction = lump_by_user(system, ({0: one, 1: one}, {2: one}), parse_observables(system, ["C"]))
     pooling = pool_reactions(reduction)
     assert not pooling.complete
     assert pooling.open_groups == (("r1", "r2"),)

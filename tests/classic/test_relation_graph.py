@@ -11,8 +11,7 @@ import sbmlump
 from sbmlump.dynamics import EnsembleSettings
 from sbmlump.errors import LimitError, UsageError
 from sbmlump.examples import network_from_reactions
-from sbmlump.methods import WEIGHTINGS, nominal_run, pruned
-from sbmlump.methods.relation_graph import relation_graph
+from sbmlump.methods import WEIGHTINGS, build_relation_graph, nominal_run, pruned
 from sbmlump.model import ErrorEstimate, OdeSystem, parse_observables
 from sbmlump.sbml import write_reduction
 
@@ -31,7 +30,7 @@ def branching() -> OdeSystem:
 def test_weights_are_shares_of_production_and_importance_their_product() -> None:
     system = branching()
     times, states = nominal_run(system, 10.0)
-    found = relation_graph(system, parse_observables(system, ["C"]), times, states, "average")
+    found = build_relation_graph(system, parse_observables(system, ["C"]), times, states, "average")
     weights = found.weights.toarray()
     index = system.state_index
     assert weights[index["B"], index["C"]] == pytest.approx(1.0)
@@ -81,7 +80,7 @@ def test_the_threshold_is_searched_for_an_error() -> None:
 def test_groups_that_feed_each_other_are_proposed() -> None:
     system = network_from_reactions([("A -> B", 5), ("B -> A", 5), ("B -> C", 1)], initial={"A": 10, "B": 0, "C": 0})
     times, states = nominal_run(system, 5.0)
-    assert relation_graph(system, parse_observables(system, ["C"]), times, states).groups == (("A", "B"),)
+    assert build_relation_graph(system, parse_observables(system, ["C"]), times, states).groups == (("A", "B"),)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +102,8 @@ def test_turnover_counts_what_only_consumes() -> None:
     )
     kept = parse_observables(system, ["B"])
     times, states = nominal_run(system, 10.0)
-    assert relation_graph(system, kept, times, states, "maximum").importance["E"] == 0.0
-    assert relation_graph(system, kept, times, states, "turnover").importance["E"] > 0.5
+    assert build_relation_graph(system, kept, times, states, "maximum").importance["E"] == 0.0
+    assert build_relation_graph(system, kept, times, states, "turnover").importance["E"] > 0.5
 
 
 def test_the_search_finds_the_smallest_of_all_weightings() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sbmlump.formats.load import load
+from sbmlump import load
 from sbmlump.methods import Approximate
 from sbmlump.model import ErrorEstimate, parse_observables
 

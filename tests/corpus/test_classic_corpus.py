@@ -16,8 +16,7 @@ from sbmlump.linalg import rank
 from sbmlump.methods import conservation
 from sbmlump.model import ExactProof, OdeSystem, ReducedSystem, parse_observables
 from sbmlump.proof import verify
-from sbmlump.sbml import write_reduction
-from sbmlump.sbml.read.load import read
+from sbmlump.sbml import read_sbml, write_reduction
 from sbmlump.structure import stoichiometry
 
 Array = NDArray[np.float64]
@@ -32,7 +31,7 @@ _HORIZONS = (1 / 30, 1e-2, 1e-3, 1e-4)
 @pytest.mark.sample(160)
 def test_conservation_of_published_models(biomodels_file: Path, tmp_path: Path) -> None:
     """About a third of the files are suitable: reactions only, no events, laws that can be eliminated."""
-    system = read(biomodels_file).system
+    system = read_sbml(biomodels_file).system
     if system is None or not system.reactions or system.events or not 0 < system.size <= _MAX_STATES:
         pytest.skip("refused, too large, or not a network without events")
     rows = stoichiometry(system)
@@ -47,7 +46,7 @@ def test_conservation_of_published_models(biomodels_file: Path, tmp_path: Path) 
     assert laws_of_rates >= system.size - independent
     path = tmp_path / "reduced.xml"
     path.write_bytes(write_reduction(found))
-    again = read(path).system
+    again = read_sbml(path).system
     assert again is not None
     assert set(again.states) == set(found.system.states)
     proof = verify(biomodels_file, path)

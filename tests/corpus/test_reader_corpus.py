@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sbmlump.model import OdeSystem
-from sbmlump.sbml.read.load import read
+from sbmlump.sbml import read_sbml
 
 roadrunner = pytest.importorskip("roadrunner")
 # properties named after ids would take the place of its methods, for every later model of the process
@@ -40,7 +40,7 @@ _STATES = 5
 
 @pytest.mark.sample(60)
 def test_rates_and_initial_values_of_published_models(biomodels_file: Path) -> None:
-    result = read(biomodels_file)
+    result = read_sbml(biomodels_file)
     if result.system is None:
         assert {reason.code for reason in result.reasons} <= _CODES_OF_A_MODEL_THAT_LOADS
         pytest.skip("refused: " + ", ".join(sorted({reason.code for reason in result.reasons})))
@@ -52,7 +52,7 @@ def test_rates_and_initial_values_of_published_models(biomodels_file: Path) -> N
 @pytest.mark.sample(150)
 def test_rates_and_initial_values_of_the_test_suite(suite_case: Path) -> None:
     (path,) = suite_case.glob("*-sbml-*.xml")
-    result = read(path)
+    result = read_sbml(path)
     if result.system is None:
         codes = {reason.code for reason in result.reasons}
         assert codes <= {"delay", "fast-reaction", "flux-balance-only"}

@@ -14,9 +14,7 @@ from network_models import saved, sbml_model
 
 import sbmlump
 from sbmlump.dynamics import Budget
-from sbmlump.methods.approximate.decaying import decaying_totals_of
-from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
-from sbmlump.methods.approximate.options import ApproximateOptions
+from sbmlump.methods import ApproximateOptions, LearningRuns, decaying_totals_of, learning_runs
 from sbmlump.model import AffineLumping, Event, OdeSystem, ReducedSystem, parse_observables
 
 START = {"R": 2.0, "Ra": 0.5, "K": 3.0, "Ka": 0.2, "RK": 0.1, "P": 0.0}

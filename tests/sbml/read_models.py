@@ -8,8 +8,7 @@ from pathlib import Path
 import libsbml
 
 from sbmlump.model import OdeSystem
-from sbmlump.sbml import ReadResult
-from sbmlump.sbml.read.load import read
+from sbmlump.sbml import ReadResult, read_sbml
 
 MATHML = 'xmlns="http://www.w3.org/1998/Math/MathML"'
 _CORE = {1: "level1", 2: "level2/version{v}", 3: "level3/version{v}/core"}
@@ -102,7 +101,7 @@ def read_text(folder: Path, text: str, name: str = "model.xml") -> ReadResult:
     """Write ``text`` to a file and read it."""
     path = folder / name
     path.write_text(text, encoding="utf-8")
-    return read(path)
+    return read_sbml(path)
 
 
 def system_of(folder: Path, text: str) -> OdeSystem:

@@ -25,7 +25,7 @@ from sbml.read_models import (
 
 from sbmlump.errors import InputError, Reason
 from sbmlump.model import OdeSystem
-from sbmlump.sbml.read.load import read
+from sbmlump.sbml import read_sbml
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 300
 
@@ -116,7 +116,7 @@ def _other_byte(text: str, rng: random.Random) -> str:
 def test_the_model_to_be_damaged_is_read(tmp_path: Path) -> None:
     path = tmp_path / "m.xml"
     path.write_text(_MODEL, encoding="utf-8")
-    system = read(path).system
+    system = read_sbml(path).system
     assert system is not None
     assert system.states == ("A", "B", "c", "q", "n")
 
@@ -138,7 +138,7 @@ def test_damaged_models_are_read_or_refused(seed: int) -> None:
 def outcome(path: Path) -> tuple[tuple[Reason, ...], OdeSystem | None]:
     """Reasons and system, whichever way the refusal comes."""
     try:
-        result = read(path)
+        result = read_sbml(path)
     except InputError as error:
         return error.reasons, None
     return result.reasons, result.system

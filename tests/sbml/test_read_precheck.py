@@ -10,8 +10,7 @@ import pytest
 from sbml.read_models import MATHML, listed, parameter, sbml, system_of
 
 from sbmlump.errors import InputError
-from sbmlump.sbml import formula_depth, is_on_fast_path, open_sbml, prepare_bytes
-from sbmlump.sbml.read.load import read
+from sbmlump.sbml import formula_depth, is_on_fast_path, open_sbml, prepare_bytes, read_sbml
 
 
 def refusal(data: bytes) -> InputError:
@@ -161,7 +160,7 @@ def test_other_encodings_are_read(tmp_path: Path, encoding: str) -> None:
     text = sbml(listed("Parameters", parameter("p", "2")), model='id="m" name="Zürich"')
     path = tmp_path / "m.xml"
     path.write_bytes(text.replace("UTF-8", encoding).encode(encoding))
-    assert read(path).name == "Zürich"
+    assert read_sbml(path).name == "Zürich"
 
 
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:

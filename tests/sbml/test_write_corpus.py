@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from sbmlump.errors import InputError
-from sbmlump.sbml import load_sbml, write_system
-from sbmlump.sbml.read.load import read
+from sbmlump.sbml import load_sbml, read_sbml, write_system
 
 
 @pytest.mark.corpus
 def test_published_model_comes_back(biomodels_file: Path, tmp_path: Path) -> None:
     try:
-        system = read(biomodels_file).system
+        system = read_sbml(biomodels_file).system
     except InputError as error:
         pytest.skip(f"not readable: {error.reasons[0].code}")
     if system is None:

@@ -13,7 +13,7 @@ would have to be a state.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +26,7 @@ from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.polynomial import Monomial, expand
 from sbmlump.linalg.rational import null_space, solve_rows, solved_in_order
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, short_formula
+from sbmlump.methods.method import Clock
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.names import free_id, id_of_members
 from sbmlump.model.reduced import ExactProof, Observable, ReducedSystem, with_observables
@@ -53,7 +54,6 @@ from sbmlump.structure.laws import (
 __all__ = ["bilinear_states", "conservation", "total_obstacle"]
 
 
-Clock = Callable[[], float]
 _CODE: Final = "total-not-constant"
 _SUM_OF_AMOUNTS: Final = "name a combination of states, concentrations times their compartments"
 

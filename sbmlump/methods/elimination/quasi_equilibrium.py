@@ -41,6 +41,7 @@ from sbmlump.methods.elimination.quasi_steady import (
 )
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, finite_along
 from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_trial
+from sbmlump.methods.method import Clock
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.names import lump_names
@@ -52,7 +53,6 @@ __all__ = ["FastReaction", "fast_reactions", "quasi_equilibrium"]
 
 
 Array = NDArray[np.float64]
-Clock = Callable[[], float]
 _METHOD: Final = "quasi-equilibrium"
 _NEAR_EQUILIBRIUM: Final = 0.1
 _MOST_DETECTED: Final = 40

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from sbmlump.methods.elimination.substitute import (
     with_defined_parts,
 )
 from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_trial, time_scales
+from sbmlump.methods.method import AUTO, Clock
 from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.names import free_id
@@ -59,8 +60,6 @@ __all__ = [
 
 
 Array = NDArray[np.float64]
-Clock = Callable[[], float]
-AUTO: Final = "auto"
 
 
 def quasi_steady_state(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,6 +17,7 @@ from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelErr
 from sbmlump.linalg.basis import Basis, choose_basis
 from sbmlump.linalg.rational import Span, add_multiple, dot, echelon, right_inverse, without_zeros
 from sbmlump.methods.exact.space import ClosureProblem, LiftedSpace, invariant_dimension, smallest_invariant_space
+from sbmlump.methods.method import Clock, Progress, unheard
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.evaluate import Evaluator, values_of
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
@@ -455,8 +456,6 @@ class _Dependence:
 # -- the smallest lumping ----------------------------------------------------------------------------
 
 
-Clock = Callable[[], float]
-Progress = Callable[[str], None]
 _MOST_NAMED: Final = 8  # ids within a sentence, which is to stay one
 
 
@@ -512,7 +511,7 @@ def lump_exactly(
     *,
     keep: frozenset[str] = frozenset(),
     seed: int = 0,
-    progress: Progress = lambda _: None,
+    progress: Progress = unheard,
     clock: Clock = time.perf_counter,
     settings: LumpingSettings = LumpingSettings(),
 ) -> ReducedSystem:
@@ -563,44 +562,18 @@ def lump_exactly(
             failures = list(error.reasons)
             exhausted.append(problem)
             continue
-        rows = [
-            {int(columns[j]): v for j, v in row.items() if j < restricted.n_states}
-            for row, pivot in zip(space.rows, space.pivots, strict=True)
-            if pivot < restricted.n_states
-        ]
-        pivots = [int(columns[pivot]) for pivot in space.pivots if pivot < restricted.n_states]
-        found = clock()
+        rows, pivots = _rows_of_states(space, restricted.n_states, columns)
+        lump_seconds = clock() - start
         if len(rows) == system.size:
-            return irreducible(system, observables, {"lump": found - start})
+            return irreducible(system, observables, {"lump": lump_seconds})
         progress("choosing a basis")
+        begin = clock()
         basis = choose_basis(rows, pivots, amount_scale(system))
-        taken = system.taken_ids | {o.id for o in observables}
-        pooled = pool_constants(system, space, restricted, taken)
-        failures = [Reason("proof-failed", "a lumping was found, but no state to lift it to at which it is defined")]
-        suspects: frozenset[Node] = frozenset()
-        known = branched_nodes(problem.graph, problem.roots()) - problem.opaque
-        doubtful: list[Claim] = []  # made at lifts at which a few points show a difference already
-        for lifted, constants in _lifts(system, basis, pooled, settings.lifts):
-            reduced = reduced_system(system, basis, lifted, observables, constants)
-            claim = claim_of(system, reduced, basis, lifted, observables, keep)
-            if not agrees(system, reduced, basis):
-                doubtful.append(claim)
-                continue
-            doubtful.clear()
-            progress("proving")
-            ready = clock()
-            proof = certify_widest(claim, seed + attempt)
-            if isinstance(proof, ExactProof):
-                seconds = {"lump": found - start, "certify": clock() - found, "prove": clock() - ready}
-                return assemble(system, reduced, basis, lifted, observables, proof, seconds, pooled.needed)
-            failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
-            suspects = _blamed(proof, problem)
-            if not {reason.code for reason in proof.reasons} <= {"real-point-undefined", "undefined"}:
-                break  # another lift gives the same
-        for claim in doubtful[-settings.most_doubtful :] if known else ():  # the last lifts are where all is defined
-            doubt = certify(claim, seed + attempt)
-            if isinstance(doubt, Refutation) and (suspects := _blamed(doubt, problem)):
-                break
+        pooled = pool_constants(system, space, restricted, system.taken_ids | {o.id for o in observables})
+        lumping = _Lumping(system, observables, keep, problem, basis, pooled, seed + attempt)
+        proved, failures, suspects = lumping.proved(settings, progress, clock)
+        if proved is not None:
+            return replace(proved, seconds={"lump": lump_seconds, "certify": clock() - begin, **proved.seconds})
         if suspects and rounds < settings.most_rounds:  # less is known of them, more states are kept
             rounds += 1
             opaque |= suspects
@@ -608,6 +581,61 @@ def lump_exactly(
     if failures[0].code == "coefficients-too-large":
         raise LimitError(failures)
     raise SbmlumpError(failures)
+
+
+def _rows_of_states(
+    space: LiftedSpace, n_states: int, columns: NDArray[np.int64]
+) -> tuple[list[dict[int, Fraction]], list[int]]:
+    """Rows of the lumping by state, and their pivots: what belongs to constants is left out."""
+    kept = [(row, pivot) for row, pivot in zip(space.rows, space.pivots, strict=True) if pivot < n_states]
+    rows = [{int(columns[j]): v for j, v in row.items() if j < n_states} for row, _ in kept]
+    return rows, [int(columns[pivot]) for _, pivot in kept]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lumping:
+    """A lumping that was found: to be proved at one of its lifts, where everything is defined."""
+
+    system: OdeSystem
+    observables: Sequence[Observable]
+    keep: frozenset[str]
+    problem: ClosureProblem
+    basis: Basis
+    pooled: PooledConstants
+    seed: int
+
+    def proved(
+        self, settings: LumpingSettings, progress: Progress, clock: Clock
+    ) -> tuple[ReducedSystem | None, list[Reason], frozenset[Node]]:
+        """The reduction with its proof; or why there is none, and the functions that are to blame."""
+        system, basis = self.system, self.basis
+        failures = [Reason("proof-failed", "a lumping was found, but no state to lift it to at which it is defined")]
+        suspects: frozenset[Node] = frozenset()
+        doubtful: list[Claim] = []  # made at lifts at which a few points show a difference already
+        for lifted, constants in _lifts(system, basis, self.pooled, settings.lifts):
+            reduced = reduced_system(system, basis, lifted, self.observables, constants)
+            claim = claim_of(system, reduced, basis, lifted, self.observables, self.keep)
+            if not agrees(system, reduced, basis):
+                doubtful.append(claim)
+                continue
+            doubtful.clear()
+            progress("proving")
+            begin = clock()
+            proof = certify_widest(claim, self.seed)
+            if isinstance(proof, ExactProof):
+                seconds = {"prove": clock() - begin}
+                needed = self.pooled.needed
+                return assemble(system, reduced, basis, lifted, self.observables, proof, seconds, needed), [], suspects
+            failures = [Reason("proof-failed", f"a lumping was found but refuted: {_why(proof)}")]
+            suspects = _blamed(proof, self.problem)
+            if not {reason.code for reason in proof.reasons} <= {"real-point-undefined", "undefined"}:
+                break  # another lift gives the same
+        known = branched_nodes(self.problem.graph, self.problem.roots()) - self.problem.opaque
+        for claim in doubtful[-settings.most_doubtful :] if known else ():  # the last lifts are where all is defined
+            doubt = certify(claim, self.seed)
+            if isinstance(doubt, Refutation) and (suspects := _blamed(doubt, self.problem)):
+                break
+        return None, failures, suspects
 
 
 def _problems(

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.linalg.basis import Basis
+from sbmlump.linalg.finite_field import Residues
 from sbmlump.methods.exact.lump import (
     NO_POOLED_CONSTANTS,
     agrees,
@@ -46,6 +47,7 @@ from sbmlump.methods.exact.lump import (
     written_constants,
 )
 from sbmlump.methods.exact.space import ClosureProblem
+from sbmlump.methods.method import Clock, Progress, unheard
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Node
 from sbmlump.model.program import Program, where_defined
@@ -68,7 +70,6 @@ __all__ = [
 Blocks = tuple[frozenset[int], ...]
 """Blocks of state indices, ordered by their smallest member."""
 
-Residues = NDArray[np.int64]
 Labels = NDArray[np.int64]
 _UNDEFINED: Final = "a denominator of the right-hand side or of an observable is zero"
 
@@ -337,8 +338,6 @@ class _BackwardSplitter:
 # -- reduced systems, each with its proof -----------------------------------------------------------
 
 
-Clock = Callable[[], float]
-Progress = Callable[[str], None]
 _FORWARD: Final = "forward-equivalence"
 _BACKWARD: Final = "backward-equivalence"
 
@@ -349,7 +348,7 @@ def reduce_forward(
     *,
     keep: frozenset[str] = frozenset(),
     seed: int = 0,
-    progress: Progress = lambda _: None,
+    progress: Progress = unheard,
     clock: Clock = time.perf_counter,
     settings: PartitionSettings = PartitionSettings(),
 ) -> ReducedSystem:
@@ -433,7 +432,7 @@ def reduce_backward(
     keep: frozenset[str] = frozenset(),
     by_initial_values: bool = True,
     seed: int = 0,
-    progress: Progress = lambda _: None,
+    progress: Progress = unheard,
     clock: Clock = time.perf_counter,
 ) -> ReducedSystem:
     """Let one state stand for each block of the coarsest backward equivalence.

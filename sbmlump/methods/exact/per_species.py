@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
 from sbmlump.linalg.basis import choose_basis, components
-from sbmlump.linalg.finite_field import RowSpace, rows_from_residues, single_threaded
+from sbmlump.linalg.finite_field import Residues, RowSpace, rows_from_residues, single_threaded
+from sbmlump.linalg.rational import Row
 from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
 from sbmlump.methods.exact.space import ClosureProblem
-from sbmlump.model.domains import BadPrimeError, PrimeField
+from sbmlump.model.domains import BadPrimeError, Mask, PrimeField
 from sbmlump.model.program import Program, Tape, branched_nodes, row_colours, where_defined
 from sbmlump.model.reduced import LumpingMatrix, Observable
 from sbmlump.model.sparse import SparseMatrix
@@ -80,9 +81,6 @@ class PerSpeciesSettings:
     most_states_in_sets: int = 1 << 14
 
 
-Row = Mapping[int, Fraction]
-Mask = NDArray[np.bool_]
-Residues = NDArray[np.int64]
 Indices = NDArray[np.int64]
 
 

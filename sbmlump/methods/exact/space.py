@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import components, short_integer_rows
-from sbmlump.linalg.finite_field import Confirmed, RowSpace, SparseResidues, has_residues, single_threaded
+from sbmlump.linalg.finite_field import Confirmed, Residues, RowSpace, SparseResidues, has_residues, single_threaded
 from sbmlump.model.domains import BadPrimeError, PrimeField, below
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.program import Program, branched_nodes, row_colours, where_defined
@@ -95,9 +95,6 @@ class SpaceSettings:
     widest_sweep: int = 64
     shortest_chain: int = 8
     longest_chain: int = 256
-
-
-Residues = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import libsbml
 
 from sbmlump.errors import Reason
 from sbmlump.model.names import free_id
-from sbmlump.model.system import Description, Key, Kind, Origin, Package, Quantity, Unit, UnitDefinition
+from sbmlump.model.system import MODEL_UNITS, Description, Key, Kind, Origin, Package, Quantity, Unit, UnitDefinition
 from sbmlump.sbml.annotation import is_well_formed, tags_of
 from sbmlump.sbml.read.alike import AlikeReaction, ReactionKind
 from sbmlump.sbml.read.mathml import Function, Instruction, Program, compile_ast, numbers_with_units
@@ -497,7 +497,6 @@ _BUILT_IN: Final[Mapping[str, Unit]] = {
     "time": Unit("second"),
 }
 _OLD_SPELLING: Final = {"liter": "litre", "meter": "metre"}
-_MODEL_UNITS: Final = ("substance", "time", "volume", "area", "length", "extent")
 
 
 def _unit_name(name: str, level: int) -> str | None:
@@ -517,7 +516,7 @@ def _origin_of(document: Any, file: str, sha256: str, described: Mapping[str, An
     else:
         units = {
             kind: getattr(model, f"get{kind.capitalize()}Units")()
-            for kind in _MODEL_UNITS
+            for kind in MODEL_UNITS
             if getattr(model, f"isSet{kind.capitalize()}Units")()
         }
     return Origin(

@@ -25,7 +25,7 @@ __all__ = [
     "ReadResult",
     "load_sbml",
     "parse_sbml",
-    "read",
+    "read_sbml",
     "read_opened",
     "ModelIndex",
     "QuantitySelection",
@@ -248,7 +248,7 @@ class ReadResult:
         return index_of(self._raw)
 
 
-def read(
+def read_sbml(
     source: str | Path | ModelFile,
     unvalued: AbstractSet[str] = frozenset(),
     limits: ReadLimits = READ_LIMITS,
@@ -276,7 +276,7 @@ def read(
 def read_opened(
     opened: Opened, unvalued: AbstractSet[str] = frozenset(), limits: ReadLimits = READ_LIMITS
 ) -> ReadResult:
-    """Read a model that has been opened; see :func:`read`."""
+    """Read a model that has been opened; see :func:`read_sbml`."""
     problems = Problems(opened.file)
     document = opened.document
     level, version = document.getLevel(), document.getVersion()
@@ -371,7 +371,7 @@ def load_sbml(source: str | Path | ModelFile) -> OdeSystem:
     UnsupportedModelError
         If it holds what cannot become an ODE system here; carries every reason.
     """
-    return read(source).required()
+    return read_sbml(source).required()
 
 
 def parse_sbml(data: bytes, *, file: str = "text") -> OdeSystem:

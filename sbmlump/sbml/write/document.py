@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
@@ -17,9 +17,9 @@ from sbmlump.files import ModelFile
 from sbmlump.model.equality import refuse_differences
 from sbmlump.model.evaluate import field_values
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
-from sbmlump.model.names import claim_id, free_id
+from sbmlump.model.names import claim_id, free_id, is_sid
 from sbmlump.model.reduced import AffineLumping, ErrorEstimate, Lump, Meaning, ReducedSystem
-from sbmlump.model.system import Assigned, Constant, Event, Key, OdeSystem, Quantity, event_expressions
+from sbmlump.model.system import MODEL_UNITS, Assigned, Constant, Event, Key, OdeSystem, Quantity, event_expressions
 from sbmlump.model.text import combination
 from sbmlump.sbml.annotation import (
     DECLARATION,
@@ -668,8 +668,6 @@ def _wrong_values(model: Any, values: Mapping[str, float]) -> list[str]:
 # -- An ODE system, original or reduced ------------------------------------------------------------
 
 
-_SID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MODEL_UNITS: Final = ("substance", "time", "volume", "area", "length", "extent")
 _NAMEABLE: Final = frozenset({Op.ADD, Op.MUL, Op.DIV, Op.POW, Op.CALL, Op.PIECEWISE})
 _RANKS: Final = {"parameter": 0, "species-reference": 0, "compartment": 1, "species": 2}
 """Order of factors: rate constants first, as people write them."""
@@ -750,7 +748,6 @@ def _render(
     with_groups: bool = False,
 ) -> WrittenSbml:
     _check_ids(system)
-    graph = system.graph
     roles = assign_roles(system, all_rate_rules=all_rate_rules)
     by_id = roles.by_id
     start = initial_values(system, by_id)
@@ -760,23 +757,16 @@ def _render(
     names = _names(system, by_id)
     for_amounts = {name: initial.pop(name) for name in amounts & initial.keys()}
     sites = list(_sites(system, roles, initial, stoichiometries))
-    taken = {*by_id, *(r.id for r in system.reactions), *(e.id for e in system.events if e.id is not None)}
-    taken |= {reference.id for reference in stoichiometries.values() if reference.id is not None}
-    ids = frozenset(taken)
-    taken |= {one.id for one in system.origin.descriptions.values() if one.id is not None}
-    taken |= {one.id for one in system.functions}
-    taken.update(*(package.ids for package in system.origin.packages))
-    laws = [(reaction.flux, {one.species for one in reaction.reactants}) for reaction in system.reactions]
-    overlooked = overlooked_powers(graph, laws, system.quantities, settings)
-    helpers = choose_helpers(graph, sites, names, taken, overlooked, settings)
-    helper_units = units_of_powers(graph, overlooked, system.quantities)
-    numbers = NumberTexts(settings)
-    order = FactorOrder(graph, sites, {name: _RANKS.get(role.quantity.kind, 0) for name, role in by_id.items()})
-    printer = MathmlPrinter(graph, helpers | names, numbers, order)
-    rule_printer = MathmlPrinter(graph, _flux_names(system, settings.flux) | helpers | names, numbers, order)
+    ids = frozenset(
+        {*by_id, *(r.id for r in system.reactions), *(e.id for e in system.events if e.id is not None)}
+        | {reference.id for reference in stoichiometries.values() if reference.id is not None}
+    )
+    taken = ids | _other_ids(system)
+    printers = _Printers.of(system, by_id, sites, names, taken, settings)
+    helpers, numbers = printers.helpers, printers.numbers
     units = known_units(system.origin)
     unnamed = _stoichiometries_by_number(by_id)
-    mentioned = _mentioned(printer, {*sites, *helpers}, by_id) if amounts or unnamed else set()
+    mentioned = _mentioned(printers.common, {*sites, *helpers}, by_id) if amounts or unnamed else set()
     hidden = amounts - mentioned
     # a reference that nothing names is no quantity to readers: an assignment of its own number makes it one
     initial |= {name: node for name, node in unnamed.items() if name not in mentioned}
@@ -787,20 +777,21 @@ def _render(
     elements = ElementWriter({n: r for n, r in by_id.items() if n not in hidden}, start, units, packages)
     stale = frozenset() if reduced is None else changed_elements(reduced.original, system)
     described = DescriptionWriter(system.origin.descriptions, ids, stale, units, numbers.plain)
-    dynamics = DynamicsWriter(system, by_id, elements, printer, rule_printer, stoichiometries, described, packages)
+    dynamics = DynamicsWriter(
+        system, by_id, elements, printers.common, printers.rules, stoichiometries, described, packages
+    )
     section = described.section
     added = roles.added_compartment
     if added is not None:
         elements.values[added] = 1.0
-    plain_printer = MathmlPrinter(graph, {}, numbers, FactorOrder(graph, [f.body for f in system.functions], {}))
     body = [
-        section("listOfFunctionDefinitions", dynamics.functions(plain_printer, ids)),
+        section("listOfFunctionDefinitions", dynamics.functions(printers.functions, ids)),
         section("listOfUnitDefinitions", unit_definitions(system.origin.unit_definitions, units, described)),
         section("listOfCompartments", [*elements.compartments(), _plain_compartment(added)]),
         section("listOfSpecies", elements.species()),
         section(
             "listOfParameters",
-            [*elements.parameters(), *(_helper(name, helper_units.get(node)) for node, name in helpers.items())],
+            [*elements.parameters(), *(_helper(name, printers.units.get(node)) for node, name in helpers.items())],
         ),
         section("listOfInitialAssignments", dynamics.initial_assignments(initial)),
         section("listOfRules", [*dynamics.assignment_rules(helpers), *dynamics.rate_rules()]),
@@ -814,6 +805,62 @@ def _render(
     data = _document(system, ids, units, "".join(body), groups, described, packages).encode()
     read_back = check_written(data, _as_written(system, by_id), numbers.plain, elements.values, settings)
     return WrittenSbml(data, (*described.lost(), *packages.lost()), read_back)
+
+
+def _other_ids(system: OdeSystem) -> set[str]:
+    """Ids of what is no part of the equations: described elements, function definitions, packages."""
+    taken = {one.id for one in system.origin.descriptions.values() if one.id is not None}
+    taken |= {one.id for one in system.functions}
+    return taken.union(*(package.ids for package in system.origin.packages))
+
+
+@dataclass(frozen=True, slots=True)
+class _Printers:
+    """How expressions are printed: with names for what is defined elsewhere.
+
+    Attributes
+    ----------
+    common, rules, functions : MathmlPrinter
+        For everything; with fluxes by their ids, too; for function definitions, in which nothing has a name.
+    helpers : dict of Node to str
+        Parts that get assignment rules of their own, and their ids.
+    units : mapping of Node to str
+        Units of those that are powers.
+    numbers : NumberTexts
+    """
+
+    common: MathmlPrinter
+    rules: MathmlPrinter
+    functions: MathmlPrinter
+    helpers: dict[Node, str]
+    units: Mapping[Node, str]
+    numbers: NumberTexts
+
+    @classmethod
+    def of(
+        cls,
+        system: OdeSystem,
+        roles: Mapping[str, Role],
+        sites: Sequence[Node],
+        names: Mapping[Node, str],
+        taken: Collection[str],
+        settings: WritingSettings,
+    ) -> _Printers:
+        graph = system.graph
+        laws = [(reaction.flux, {one.species for one in reaction.reactants}) for reaction in system.reactions]
+        overlooked = overlooked_powers(graph, laws, system.quantities, settings)
+        helpers = choose_helpers(graph, sites, names, taken, overlooked, settings)
+        numbers = NumberTexts(settings)
+        order = FactorOrder(graph, sites, {name: _RANKS.get(role.quantity.kind, 0) for name, role in roles.items()})
+        plain = FactorOrder(graph, [function.body for function in system.functions], {})
+        return cls(
+            MathmlPrinter(graph, {**helpers, **names}, numbers, order),
+            MathmlPrinter(graph, {**_flux_names(system, settings.flux), **helpers, **names}, numbers, order),
+            MathmlPrinter(graph, {}, numbers, plain),
+            helpers,
+            units_of_powers(graph, overlooked, system.quantities),
+            numbers,
+        )
 
 
 def _as_written(system: OdeSystem, roles: Mapping[str, Role]) -> OdeSystem:
@@ -833,9 +880,9 @@ def _document(
     packages: PackageWriter,
 ) -> str:
     origin = system.origin
-    model_units = {f"{what}Units": units.get(origin.model_units.get(what, "")) for what in _MODEL_UNITS}
+    model_units = {f"{what}Units": units.get(origin.model_units.get(what, "")) for what in MODEL_UNITS}
     # the id of a model is one among the ids in it; it may be left out
-    own = system.id if _SID.fullmatch(system.id) and system.id not in taken else None
+    own = system.id if is_sid(system.id) and system.id not in taken else None
     name = system.name if system.name is not None or own is not None else system.id
     head = attributes(metaid=origin.metaid, sboTerm=sbo_term(origin.sbo), id=own, name=name, **model_units)
     head += attributes(conversionFactor=origin.conversion_factor)
@@ -852,7 +899,7 @@ def _document(
 def _check_ids(system: OdeSystem) -> None:
     ids = [*system.states, *(c.id for c in system.constants), *(a.id for a in system.assigned)]
     ids += [r.id for r in system.reactions]
-    bad = [name for name in ids if not _SID.fullmatch(name)]
+    bad = [name for name in ids if not is_sid(name)]
     if bad:
         advice = "rename it (letters, digits and _ only, no digit first)"
         raise UnsupportedModelError(
