@@ -61,6 +61,17 @@ def test_every_code_is_documented() -> None:
     assert sorted(used - set(documented)) == []
 
 
+def test_a_name_has_one_owner() -> None:
+    """No class, and no function for others, is called like another one: who looks for it finds it once."""
+    owners: dict[str, list[str]] = {}
+    for path in sorted((*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "crawler").rglob("*.py"))):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            hidden = isinstance(node, ast.FunctionDef) and node.name.startswith("_")
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not hidden:
+                owners.setdefault(node.name, []).append(path.name)
+    assert {name: files for name, files in owners.items() if len(files) > 1} == {}
+
+
 def test_versions_agree() -> None:
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert json.loads((ROOT / "codemeta.json").read_text(encoding="utf-8"))["version"] == __version__

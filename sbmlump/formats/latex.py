@@ -21,6 +21,7 @@ from sbmlump.model.text import (
     Operand,
     Spelling,
     combination,
+    exact_repr,
     joined,
     one_line,
 )
@@ -176,12 +177,9 @@ def _number(value: Fraction) -> str:
     if value.denominator == 1:
         return str(value.numerator)
     sign = "-" if value < 0 else ""
-    shortest = repr(float(value)) if abs(value.numerator) < 10**300 and value.denominator < 10**300 else ""
-    if shortest and "e" not in shortest and Fraction(shortest) == value:
-        return shortest
-    if shortest and "e" in shortest and Fraction(shortest) == value:
-        digits, exponent = shortest.split("e")
-        return rf"{digits} \cdot 10^{{{int(exponent)}}}"
+    if shortest := exact_repr(value):
+        digits, mark, exponent = shortest.partition("e")
+        return rf"{digits} \cdot 10^{{{int(exponent)}}}" if mark else shortest
     return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
 
 

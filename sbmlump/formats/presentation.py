@@ -13,7 +13,7 @@ from typing import Final
 from sbmlump.formats.latex import PartPrinter
 from sbmlump.model.graph import RELATIONS, Graph, Node, Op
 from sbmlump.model.system import OdeSystem
-from sbmlump.model.text import ATOM, OPEN, PRODUCT, SUM, Operand, Spelling, joined, one_line
+from sbmlump.model.text import ATOM, OPEN, PRODUCT, SUM, Operand, Spelling, exact_repr, joined, one_line
 
 __all__ = ["Equations", "EquationSettings", "equations_of"]
 
@@ -140,9 +140,7 @@ def _number(value: Fraction) -> str:
     """A positive number."""
     if value.denominator == 1 and value.numerator < 10**15:
         return f"<mn>{value.numerator}</mn>"
-    small = value.numerator < 10**300 and value.denominator < 10**300
-    shortest = repr(float(value)) if small else ""
-    if shortest and Fraction(shortest) == value:
+    if shortest := exact_repr(value):
         digits, mark, exponent = shortest.partition("e")
         digits = digits.removesuffix(".0")
         if not mark:
@@ -151,6 +149,7 @@ def _number(value: Fraction) -> str:
         return power if digits == "1" else _row(f"<mn>{digits}</mn>{_TIMES}{power}")
     if max(value.numerator, value.denominator) < 10**6:
         return f"<mfrac><mn>{value.numerator}</mn><mn>{value.denominator}</mn></mfrac>"
+    small = max(value.numerator, value.denominator) < 10**300
     return f"<mn>{float(value):.6g}…</mn>" if small else "<mn>…</mn>"
 
 

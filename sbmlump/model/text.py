@@ -32,6 +32,7 @@ __all__ = [
     "TextLimits",
     "combination",
     "decimal_digits",
+    "exact_repr",
     "double_text",
     "is_name",
     "is_number",
@@ -766,3 +767,11 @@ def one_line(text: str) -> str:
     the direction of writing) becomes U+FFFD.
     """
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+
+
+def exact_repr(value: Fraction) -> str:
+    """The shortest text of the double that is just this number, as Python writes it; empty if there is none."""
+    if max(abs(value.numerator), value.denominator) >= 10**300:
+        return ""
+    text = repr(float(value))
+    return text if Fraction(text) == value else ""

@@ -54,7 +54,7 @@ from sbmlump.proof.values import ids_below
 
 __all__ = [
     "Lift",
-    "LiftSettings",
+    "StateLiftSettings",
     "LumpingSettings",
     "agrees",
     "amount_scale",
@@ -460,7 +460,7 @@ _MOST_NAMED: Final = 8  # ids within a sentence, which is to stay one
 
 
 @dataclass(frozen=True, slots=True)
-class LiftSettings:
+class StateLiftSettings:
     """Which right inverses are tried.
 
     Attributes
@@ -490,7 +490,7 @@ class LumpingSettings:
 
     Attributes
     ----------
-    lifts : LiftSettings
+    lifts : StateLiftSettings
     most_doubtful : int
         Claims that a few points contradict, of which it is asked which functions are to blame.
     most_rounds : int
@@ -499,7 +499,7 @@ class LumpingSettings:
         Beyond which irrational constants that are taken as generic give way to doubles.
     """
 
-    lifts: LiftSettings = LiftSettings()
+    lifts: StateLiftSettings = StateLiftSettings()
     most_doubtful: int = 2
     most_rounds: int = 6
     generic_primes: int = 4
@@ -736,7 +736,7 @@ class Lift:
 
 
 def _lifts(
-    system: OdeSystem, basis: Basis, pooled: PooledConstants, settings: LiftSettings
+    system: OdeSystem, basis: Basis, pooled: PooledConstants, settings: StateLiftSettings
 ) -> Iterator[tuple[Lift, PooledConstants]]:
     """Lifts of states, each with pooled constants first (where there are any), then with all of them."""
     for lift in state_lifts(system, basis, settings):
@@ -745,7 +745,7 @@ def _lifts(
         yield lift, NO_POOLED_CONSTANTS
 
 
-def state_lifts(system: OdeSystem, basis: Basis, settings: LiftSettings = LiftSettings()) -> Iterator[Lift]:
+def state_lifts(system: OdeSystem, basis: Basis, settings: StateLiftSettings = StateLiftSettings()) -> Iterator[Lift]:
     """Right inverses to try, the one with the fewest terms first.
 
     By exactness all give the same reduced right-hand side, but at a sparse one some node may be undefined
@@ -768,7 +768,7 @@ def state_lifts(system: OdeSystem, basis: Basis, settings: LiftSettings = LiftSe
         yield Lift(basis.lift, _along_fibre(basis, point))
 
 
-def _states_with_rates(system: OdeSystem, basis: Basis, settings: LiftSettings) -> list[dict[int, Fraction]]:
+def _states_with_rates(system: OdeSystem, basis: Basis, settings: StateLiftSettings) -> list[dict[int, Fraction]]:
     """The initial state and states of small integers of both signs, as far as the rates exist there."""
     members = sorted(basis.members)
     generator = np.random.default_rng(11)
@@ -788,7 +788,7 @@ def _states_with_rates(system: OdeSystem, basis: Basis, settings: LiftSettings) 
 
 
 def _lifts_beside_singularities(
-    system: OdeSystem, basis: Basis, points: Sequence[Mapping[int, Fraction]], settings: LiftSettings
+    system: OdeSystem, basis: Basis, points: Sequence[Mapping[int, Fraction]], settings: StateLiftSettings
 ) -> Iterator[Lift]:
     """Lifts at which linear arguments of logarithms, roots and quotients do not change with the lumps.
 
