@@ -202,7 +202,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     request = ["reduce", "--petab", str(path), "-o", str(out), "--report", str(tmp_path / "page"), "-q"]
     assert run(request) == 0
     assert f"page: {tmp_path / 'page' / 'index.html'}" in capsys.readouterr().out
-    page = (tmp_path / "page" / "index.html").read_text()
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     assert "Simulated by libRoadRunner, the observables of both problems agree to" in page
     assert "The two models were not simulated" not in page
     assert run(["reduce", "--petab", str(path), "-o", str(out), "--no-check", "-q"]) == 0  # what we wrote is replaced
