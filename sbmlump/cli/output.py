@@ -65,6 +65,8 @@ class Display:
         Lumps that are told of an approximate reduction: they are coordinates, in which there is little to be read.
     column : int
         Characters down to which a column of a table is narrowed where the terminal is.
+    not_kept : int
+        Kinds of things of the file, such as metaids of reactants, that are said not to be in the one that was written.
     denominator : int
         Fractions with a larger one are printed as decimals.
     patience : float
@@ -83,6 +85,7 @@ class Display:
     lumps: int = 20
     coordinates: int = 3
     members: int = 6
+    not_kept: int = 2
     denominator: int = 1_000
     patience: float = 1.0
     interval: float = 10.0
@@ -318,9 +321,12 @@ def print_outcome(outcome: Outcome, page: Path | None = None) -> None:
         say(f"{outcome.model.id}: {counted(before, 'state')}, none could be removed while keeping {kept}")
     _print_certificate(outcome)
     _print_simulation(outcome)
+    lost = [reason for reason in outcome.reasons if reason.code == "not-kept"]
     for reason in outcome.reasons:
-        if reason not in reduction.shortfall:
+        if reason not in reduction.shortfall and reason not in lost[DISPLAY.not_kept :]:
             say(reason.message)
+        if lost[DISPLAY.not_kept :] and reason is lost[DISPLAY.not_kept]:
+            say(f"not kept: … and {len(lost) - DISPLAY.not_kept} more (--json lists them)")
     if outcome.output:
         say(f"written to {outcome.output}")
     elif reduction.shortfall:

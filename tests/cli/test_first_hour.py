@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.shell_completion import ShellComplete
 
 import sbmlump
-from sbmlump.cli import cli
+from sbmlump.cli import cli, output
 from sbmlump.methods import METHODS
 from sbmlump.model import parse_observables
 
@@ -230,3 +232,28 @@ def test_a_web_page_is_called_one(call, tmp_path, text):
     assert code == 3
     assert "is a web page (HTML), not a model" in err
     assert "doctype" not in err
+
+
+def test_a_summary_is_short(call, data, tmp_path, monkeypatch):
+    """Of coordinates three, of what is not kept a few kinds: what a person has to read is not buried."""
+    request = ["reduce", data / "multisite_2.xml", "--observe", "kinase", "--no-check"]
+    _, told, _ = call(*request, "--method", "approximate", "--max-size", "6", "--until", "5")
+    assert told.count("A coordinate, not a species") <= 3
+    text = (data / "multisite_2.xml").read_text()
+    marked = re.sub(
+        r"<(species|speciesReference|reaction|kineticLaw) ", lambda m: f'{m[0]}metaid="m{m.start()}" ', text
+    )
+    (tmp_path / "marked.xml").write_text(marked)
+    request = ["reduce", tmp_path / "marked.xml", "--observe", "kinase", "--no-check", "-o", tmp_path / "out.xml"]
+    lost = [one for one in json.loads(call(*request, "--json")[1])["reasons"] if one["code"] == "not-kept"]
+    told = [line for line in call(*request)[1].splitlines() if line.startswith("not kept: ")]
+    assert len(lost) == len(told) == 2
+    monkeypatch.setattr(output, "DISPLAY", replace(output.DISPLAY, not_kept=1))
+    told = [line for line in call(*request)[1].splitlines() if line.startswith("not kept: ")]
+    assert told == [lost[0]["message"], "not kept: … and 1 more (--json lists them)"]
+
+
+def test_what_follows_from_totals_is_told(call, data):
+    _, told, _ = call("reduce", data / "michaelis_menten.xml", "--observe", "S", "--on-class", "--no-check")
+    assert "  computed from these: E" in told.splitlines()
+    assert "  gone, without influence on what is kept: P" in told.splitlines()
