@@ -131,7 +131,7 @@ def own_texts() -> list[Path]:
         PACKAGE
     ]
     paths = [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
-    paths += [path for path in ROOT.iterdir() if path.is_file()]
+    paths += [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]  # of a worktree
     return [path for path in paths if path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts]
 
 

@@ -92,6 +92,11 @@ def _stoppable(seconds: float | None) -> AbstractContextManager[Stop]:
 
 def _print_curve(found: Curve) -> None:
     result, exact = found.result, found.exact_size
+    if not result.points:
+        say("no size had been tried")
+        for reason in found.reasons:
+            say(reason.message, err=True)
+        return
     say(f"until {result.until:g} ({result.horizon_reason}); worst error over unseen starts, and the least in brackets")
     names = list(dict.fromkeys(p.algorithm for p in result.points))
     table = {(p.size, p.algorithm): p for p in result.points}

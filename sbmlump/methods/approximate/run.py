@@ -686,7 +686,10 @@ def reduce_approximately(
     exact, kept = _exactly(system, observables, options, progress)
     if options.max_size is not None and exact.system.size > options.max_size:
         raise failure
-    message = f"nothing smaller than {kept} was found, which keeps every error: {failure}"
+    why = str(failure)
+    if (stopped := stop_request()) is not None:
+        why = why.replace(stopped.message, stopped.message.partition("; ")[0])  # the rest is said once, beside this
+    message = f"nothing smaller than {kept} was found, which keeps every error: {why}"
     return replace(exact, method="approximate", reasons=(*exact.reasons, Reason("exact-instead", message)))
 
 
