@@ -348,6 +348,7 @@ def learning_runs(
     problem = pose(system, observables)
     if not problem.pinned:
         raise UsageError(Reason("constant-observable", "what is observed does not depend on any state"))
+    progress("choosing the end time")
     span = _end_time(problem, options, budget)
     large = problem.size > LEARNING.large
     count = min(options.ensemble, LEARNING.large_ensemble) if large else options.ensemble

@@ -327,13 +327,8 @@ class Decomposition:
     def __init__(self, side: StateSide, gradients: Array, weighting: str) -> None:
         self.offset = side.offset
         self.weighting = weighting
-        self._s, self._c, self._g_c, self._g_w, self._x = (
-            side.scale,
-            side.pinned,
-            side.from_pinned,
-            side.from_constants,
-            side.rest,
-        )
+        self._s, self._c = side.scale, side.pinned
+        self._g_c, self._g_w, self._x = side.from_pinned, side.from_constants, side.rest
         self._y = gradients
         self._svd: dict[tuple[float, float], tuple[Array, Array, Array]] = {}
 
