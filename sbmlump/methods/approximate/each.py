@@ -45,7 +45,7 @@ from sbmlump.methods.approximate.subspaces import (
     decompositions,
     usable_columns,
 )
-from sbmlump.methods.approximate.validate import VALIDATION, accepted
+from sbmlump.methods.approximate.validate import VALIDATION, accepted, strict_failures
 from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
 from sbmlump.methods.method import Progress
 from sbmlump.model.reduced import FreshErrors, Observable
@@ -573,7 +573,7 @@ class _SizesFromBelow:
                 found = np.concatenate([found, self._measured(one, fresh, np.arange(low, high), budget)])
             if not np.isfinite(found).all() or int((found > level).sum()) > most:
                 return None
-        return found
+        return None if strict_failures(one, self._group.totals, self._group.training, budget) else found
 
     def _measured(self, one: Affine, sample: Sample, rows: Indices, budget: Budget) -> Array:
         search, settings = self._search, self._group.settings

@@ -238,17 +238,36 @@ def fails_strictly(
     WorkLimitError
         As :func:`validate`.
     """
-    count = min(VALIDATION.strict_runs, len(sample.states))
-    few = replace(sample, states=sample.states[:count], numbers=sample.numbers[:count])
-    tolerances = _tolerances(one, few, VALIDATION.strict_tolerance)
+    few = _strict_sample(sample)
     told = _Told(problem, written, few)
     starts = few.starts @ one.matrix.T
     starts[:, written.states] = told.starts
     if one.size + int(few.vector_field.timed) <= MAX_DENSE:
-        runs = _projected(one, constants_of(totals, few.scale, few.starts), starts, few, tolerances, budget)
-    else:
-        runs, _ = told.integrated(tolerances, budget)
+        return strict_failures(one, totals, few, budget, starts)
+    runs, _ = told.integrated(_tolerances(one, few, VALIDATION.strict_tolerance), budget)
     return int((~runs.complete).sum())
+
+
+def strict_failures(
+    one: Affine, totals: Array, sample: Sample, budget: Budget | None, starts: Array | None = None
+) -> int:
+    """The same of a projection that is not written, from Lx(0) or from starts (r, k).
+
+    Raises
+    ------
+    WorkLimitError
+        As :func:`validate`.
+    """
+    few = _strict_sample(sample)
+    starts = few.starts @ one.matrix.T if starts is None else starts
+    tolerances = _tolerances(one, few, VALIDATION.strict_tolerance)
+    runs = _projected(one, constants_of(totals, few.scale, few.starts), starts, few, tolerances, budget)
+    return int((~runs.complete).sum())
+
+
+def _strict_sample(sample: Sample) -> Sample:
+    count = min(VALIDATION.strict_runs, len(sample.states))
+    return replace(sample, states=sample.states[:count], numbers=sample.numbers[:count])
 
 
 def _projected(
