@@ -211,6 +211,36 @@ def test_jumps() -> None:
     assert runs.states[0, :, 0] == pytest.approx([1, e**0.5, 2 * e, 2 * e**1.5, 5 * e**0.5], rel=1e-6)
 
 
+def test_nothing_is_asked_for_when_no_run_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    # x' = x² from 1 ends at 1, before the resets
+    g = Graph()
+    x = g.symbol("x")
+    field = field_of(g, [g.mul((x, x))], ("x",), {})
+    one = field_of(g, [g.number(1)], ("x",), {})
+
+    class Watched:
+        def __init__(self, inner: VectorField) -> None:
+            self._inner = inner
+            self.size, self.timed = inner.size, inner.timed
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._inner, name)
+
+        def rates(self, y: Array, run: NDArray[np.int64]) -> Array:
+            assert len(y)
+            return self._inner.rates(y, run)
+
+    watched = Watched(field)
+    runs = integrate(
+        watched,
+        np.array([[1.0], [2.0]]),
+        np.array([0.0, 0.25, 1.5, 3.0]),
+        resets=[StateReset(2.0, one), StateReset(2.5, one)],
+    )
+    assert not runs.complete.any()
+    assert runs.reached == pytest.approx([1.0, 0.5], rel=1e-3)
+
+
 @given(st.integers(1, 5), st.integers(0, 10_000))
 def test_exponentials_of_small_matrices(n: int, seed: int) -> None:
     z = np.random.default_rng(seed).uniform(-0.02, 0.02, (1, n, n))

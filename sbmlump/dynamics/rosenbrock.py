@@ -399,6 +399,8 @@ def piecewise(
     x, now = initial, float(times[0])
     steps = 0
     for number, end in enumerate([*stops, float(times[-1])]):
+        if not len(alive):
+            break
         resets = number < len(stops)
         wanted = np.flatnonzero((times > now) & ((times < end) if resets else (times <= end)))
         grid = np.concatenate([[now], times[wanted], [end] if not len(wanted) or times[wanted[-1]] < end else []])
