@@ -31,6 +31,7 @@ from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction
 from sbmlump.model.text import combination
+from sbmlump.proof.claims import row_expression
 from sbmlump.proof.identity import IdentityTest, ModularRows, bound_of, compare_matching, run_trials
 from sbmlump.structure.laws import amount_factors, changing_compartment, stoichiometry
 
@@ -778,27 +779,67 @@ def _determined(reduced: ReducedSystem, names: Sequence[str]) -> dict[str, Node]
     certificate = reduced.certificate
     symbolic = frozenset(() if isinstance(certificate, ErrorEstimate) else certificate.symbolic)
     wanted = [original.definitions[name] for name in names]
-    if isinstance(reduced.map, (Embedding, Elimination)):
-        image = lifted_states(reduced, homes(reduced), symbolic)
-        return dict(zip(names, graph.substitute(wanted, image), strict=True))
-    if not isinstance(reduced.map, LinearLumping) or certificate.kind != "exact-proof":
+    proved = isinstance(certificate, ExactProof)
+    determining = isinstance(reduced.map, (Embedding, Elimination))
+    if not determining and not (isinstance(reduced.map, LinearLumping) and proved):
         return {}
     image = lifted_states(reduced, homes(reduced), symbolic)
     small = graph.substitute(wanted, image)
+    if isinstance(reduced.map, Embedding):
+        return dict(zip(names, small, strict=True))
+    # what the reduced model has itself is told by it; of all else the lift is one choice among many, unless it is an
+    # identity in the original states
+    own = _own_states(reduced)
+    below = [graph.symbols([node]) & set(original.states) for node in wanted]
+    found = {name: node for name, node, used in zip(names, small, below, strict=True) if used <= own}
+    if not proved:
+        return found
     fixed: Mapping[Node, Node] = system.specialised(symbolic)
     states = [graph.symbol(name) for name in original.states]
     lumps = {
         graph.symbol(name): graph.add(graph.scaled(v, states[j]) for j, v in row.items())
         for name, row in zip(system.states, reduced.matrix.rows, strict=True)
     }
+    if isinstance(reduced.map, Elimination):
+        lumps |= _conserved(reduced, fixed)
+        lumps |= {
+            graph.symbol(name): graph.transplant(original.graph, [node], {})[0]
+            for name, node in reduced.map.totals.items()
+        }
     left = graph.substitute(wanted, fixed)
-    right = graph.substitute(small, dict(fixed) | lumps)
+    right = graph.substitute(small, {key: node for key, node in fixed.items() if key not in lumps} | lumps)
     values = field_values(graph, [*left, *right])
-    return {
+    return found | {
         name: node
         for name, node, a, b in zip(names, small, left, right, strict=True)
         if values[a] == values[b] and not graph.is_undefined(node)
     }
+
+
+def _conserved(reduced: ReducedSystem, fixed: Mapping[Node, Node]) -> dict[Node, Node]:
+    """Constants that hold initial values of what is at all times as it is at the start, as combinations of states."""
+    assert isinstance(reduced.map, Elimination)
+    original, graph = reduced.original, reduced.system.graph
+    rates = dict(zip(original.states, graph.transplant(original.graph, original.rhs, {}), strict=True))
+    rows = {name: row for name, row in reduced.map.starts.items() if row.keys() <= rates.keys()}
+    changes = graph.substitute([row_expression(graph, row, rates.__getitem__) for row in rows.values()], fixed)
+    values = field_values(graph, changes)
+    return {
+        graph.symbol(name): row_expression(graph, row)
+        for (name, row), change in zip(rows.items(), changes, strict=True)
+        if values[change] == 0
+    }
+
+
+def _own_states(reduced: ReducedSystem) -> set[str]:
+    """Original states that the reduced system has: as a state that is that one alone, or assigned."""
+    names = reduced.original.states
+    kept = {
+        name
+        for name, row in zip(reduced.system.states, reduced.matrix.rows, strict=True)
+        if {names[j]: v for j, v in row.items()} == {name: 1}
+    }
+    return kept | set(reduced.map.assigned if isinstance(reduced.map, Elimination) else ())
 
 
 # -- Reaction pooling: a lumped model as a reaction network again ----------------------------------

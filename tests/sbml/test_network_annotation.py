@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from network_models import saved, sbml_model, twin_chains
 import sbmlump
 from sbmlump.cli import run
 from sbmlump.errors import UsageError
+from sbmlump.examples import network_from_reactions
 from sbmlump.jobs import sbml_of
 from sbmlump.methods import reconstruct
 from sbmlump.model import ExactProof, ReducedSystem
 from sbmlump.proof import verify
-from sbmlump.sbml import derived_from, load_sbml, read_lumping_annotation, resources_of
+from sbmlump.sbml import derived_from, load_sbml, read_lumping_annotation, resources_of, write_system
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "annotation.xsd"
 MODEL = "http://biomodels.net/model-qualifiers/"
@@ -190,3 +192,43 @@ def test_notebooks_show_the_lumps(reduction: ReducedSystem) -> None:
     assert "A1 + A2" in text
     named = replace(reduction, original=replace(reduction.original, name="<b>"))
     assert "&lt;b&gt;" in named._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "exact",
+        "exact+conservation",
+        "conservation+exact",
+        "forward-equivalence+conservation",
+        "backward-equivalence+exact",
+        "exact+forward-equivalence",
+    ],
+)
+@pytest.mark.parametrize("observed", ["A", "B", "S + E"])
+def test_what_a_chain_reconstructs_is_what_it_is_in_the_original(method: str, observed: str, tmp_path: Path) -> None:
+    reactions = [
+        ("A -> B", Fraction(3, 10)),
+        ("B -> A", Fraction(1, 5)),
+        ("A -> A + C", Fraction(1, 10)),  # C only looks on
+        ("S + E -> SE", 2),
+        ("SE -> S + E", 1),
+        ("SE -> E + P", Fraction(1, 2)),
+        ("P -> S", Fraction(1, 4)),
+    ]
+    start = {"A": 2, "B": 1, "C": Fraction(1, 2), "S": 3, "E": 1, "SE": 0, "P": 0}
+    system = network_from_reactions(reactions, initial=start)
+    whole = sbmlump.reduce(system, [observed], method=method, reconstruct="all")
+    original, file = tmp_path / "original.xml", tmp_path / "reduced.xml"
+    original.write_bytes(write_system(system))
+    whole.write(file)
+    assert isinstance(sbmlump.verify(original, file), sbmlump.ExactProof)
+    report = sbmlump.compare(original, file, until=10.0)
+    assert report.max_relative_error < 1e-6
+
+
+def test_a_state_that_a_chain_drops_is_not_reconstructed() -> None:
+    system = network_from_reactions([("A -> B", 1), ("B -> A", 2), ("A -> A + C", 1)], initial={"A": 2, "B": 0, "C": 1})
+    for method in ("exact", "exact+conservation"):
+        with pytest.raises(UsageError, match="C is no function of the lumps"):
+            sbmlump.reduce(system, ["A"], method=method, reconstruct="C")
