@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sbmlump._version import __version__
-from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError
+from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_text
 from sbmlump.files import (
     MAX_BYTES,
     NO_LOCKS,
@@ -217,8 +217,9 @@ class Row:
     trajectory_reduced: tuple[float, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Columns by name."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        """Columns by name; a message may quote a file name that is not UTF-8, which no column of text holds."""
+        columns = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: as_text(value) if isinstance(value, str) else value for name, value in columns.items()}
 
 
 def file_size(model: SurveyModel) -> int:

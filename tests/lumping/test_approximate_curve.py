@@ -11,6 +11,7 @@ import pytest
 
 from sbmlump.cli import run
 from sbmlump.examples import multisite
+from sbmlump.formats.ode import parse_ode
 from sbmlump.jobs import curve_figure
 from sbmlump.methods import Approximate, CurvePoint, size_curve
 from sbmlump.model import parse_observables
@@ -122,3 +123,29 @@ def test_refinement_reaches_the_curve() -> None:
     )
     assert all(b.max_relative_error <= a.max_relative_error for a, b in zip(plain, refined, strict=True))
     assert refined[1].max_relative_error < 0.9 * plain[1].max_relative_error
+
+
+ZERO = """begin model zero
+ begin init
+  A = 1
+  B = 0
+  E = 0
+  P = 0
+ end init
+ begin reactions
+  A -> B , 1
+  B -> A , 2
+  B + E -> P + E , 3
+  P -> B , 0.5
+ end reactions
+end model
+"""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("refine", [False, True])
+def test_what_stays_at_zero_has_no_error(refine: bool) -> None:
+    system = parse_ode(ZERO)
+    options = Approximate(until=5.0, ensemble=4, refine=refine)
+    found = size_curve(system, parse_observables(system, ["P"]), options)
+    assert [(p.size, p.max_relative_error) for p in found.points] == [(size, 0.0) for size in (1, 2, 3, 4)] * 3

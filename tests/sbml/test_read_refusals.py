@@ -308,3 +308,53 @@ def test_stoichiometries_are_numbers(tmp_path: Path, value: str) -> None:
     flow = reaction("r", "A", "", "A").replace('stoichiometry="1"', f'stoichiometry="{value}"')
     body = listed("Compartments", compartment()) + listed("Species", species("A")) + listed("Reactions", flow)
     assert codes_of(tmp_path, sbml(body)) == ["bad-number"]
+
+
+def _in_units(law: str, at_event: str, *, version: int = 1, delay: bool = True, minutes: str = "60") -> str:
+    """A Level 2 model in seconds and moles."""
+    unit = '<unitDefinition id="{}"><listOfUnits><unit kind="{}" multiplier="{}"/></listOfUnits></unitDefinition>'
+    units = unit.format("minute", "second", minutes) + unit.format("mmol", "mole", "1e-3")
+    content = [
+        f"<listOfUnitDefinitions>{units}</listOfUnitDefinitions>",
+        '<listOfCompartments><compartment id="c" size="1"/></listOfCompartments>',
+        '<listOfSpecies><species id="A" compartment="c" initialConcentration="1"/></listOfSpecies>',
+        '<listOfReactions><reaction id="r"><listOfReactants><speciesReference species="A"/></listOfReactants>',
+        f"<kineticLaw {law}>{math('A')}</kineticLaw></reaction></listOfReactions>",
+        f'<listOfEvents><event id="e" {at_event}><trigger>{math("A < 0.5")}</trigger>',
+        f"<delay>{math('1')}</delay>" if delay else "",
+        f'<listOfEventAssignments><eventAssignment variable="A">{math("1")}</eventAssignment></listOfEventAssignments>',
+        "</event></listOfEvents>",
+    ]
+    return sbml("".join(content), level=2, version=version).replace("/level2/version1", "/level2")
+
+
+@pytest.mark.parametrize(
+    ("law", "at_event", "elements"),
+    [
+        ('timeUnits="minute"', "", ["r"]),
+        ('substanceUnits="mmol"', "", ["r"]),
+        ('timeUnits="minute" substanceUnits="item"', "", ["r", "r"]),
+        ("", 'timeUnits="minute"', ["e"]),
+        ('timeUnits="second" substanceUnits="mole"', 'timeUnits="second"', []),
+        ('timeUnits="time" substanceUnits="substance"', 'timeUnits="time"', []),
+    ],
+)
+def test_laws_and_delays_in_units_of_their_own(tmp_path: Path, law: str, at_event: str, elements: list[str]) -> None:
+    found = read_text(tmp_path, _in_units(law, at_event)).reasons
+    assert [(one.code, one.element) for one in found] == [("other-units", element) for element in elements]
+
+
+def test_units_that_are_those_of_the_model_under_another_name(tmp_path: Path) -> None:
+    assert not read_text(tmp_path, _in_units('timeUnits="minute"', 'timeUnits="minute"', minutes="1")).reasons
+    text = _in_units('timeUnits="minute"', "").replace(
+        "</listOfUnitDefinitions>",
+        '<unitDefinition id="time"><listOfUnits><unit kind="second" scale="1" multiplier="6"/></listOfUnits>'
+        "</unitDefinition></listOfUnitDefinitions>",
+    )
+    assert not read_text(tmp_path, text).reasons
+    assert codes_of(tmp_path, text.replace('timeUnits="minute"', 'timeUnits="second"')) == ["other-units"]
+
+
+def test_units_of_an_event_are_those_of_its_delay(tmp_path: Path) -> None:
+    assert codes_of(tmp_path, _in_units("", 'timeUnits="minute"', version=2)) == ["other-units"]
+    assert not read_text(tmp_path, _in_units("", 'timeUnits="minute"', version=2, delay=False)).reasons

@@ -94,6 +94,20 @@ def test_names_that_are_no_text(tmp_path, capsys):
     assert {row["outcome"] for row in rows} == {"reduced"}
 
 
+def test_a_file_whose_name_and_content_are_no_text_is_a_row(tmp_path, capsys):
+    jobs.write_models(tmp_path / "in", ["one"])
+    for name in (b"a\xfe.xml", b"a\xed\xa0\x80.xml"):
+        (tmp_path / "in" / os.fsdecode(name)).write_bytes(b"x")
+    (tmp_path / "in" / os.fsdecode(b"b\xfe.xml")).write_bytes(b"<sbml>")
+    target = tmp_path / os.fsdecode(b"out\xff")
+    assert run_command(["survey", str(tmp_path / "in"), "-o", str(target), "--json"]) == 0
+    capsys.readouterr()
+    rows = {row["file"]: row for row in read_rows(target) if row["outcome"] == "failed"}
+    reasons = {r"a\xfe.xml": "not-xml", r"a\xed\xa0\x80.xml": "not-xml", r"b\xfe.xml": "not-sbml"}
+    assert {file: row["reason"] for file, row in rows.items()} == reasons
+    assert all(file in row["message"] for file, row in rows.items())
+
+
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_works_with_a_warning(tmp_path, monkeypatch, capsys, number):
     jobs.write_models(tmp_path / "in", ["one"])

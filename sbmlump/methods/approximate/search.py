@@ -45,6 +45,7 @@ __all__ = [
     "Search",
     "constants_of",
     "measured_errors",
+    "pinned_magnitudes",
     "reduced_resets",
     "LiftedField",
     "TabledField",
@@ -482,8 +483,7 @@ def measured_errors(
     field = lifted_field(sample.vector_field, maps, constants[rows], sample.numbers[rows])
     starts = np.concatenate([sample.starts[rows] @ m.matrix.T for m in maps])
     magnitude = np.stack([np.abs(starts[i :: len(rows)]).max(axis=0) for i in range(len(rows))]).max(axis=0)
-    pinned_size = np.abs(sample.states @ problem.pinned_array().T).max(axis=(0, 1), initial=0.0)
-    magnitude[:p] = pinned_size
+    magnitude[:p] = pinned_magnitudes(sample.states, problem.pinned_array())
     magnitude[p:] = np.maximum(magnitude[p:], 1.0)
     if field.timed:
         starts = at_time_zero(starts, True)
@@ -504,6 +504,21 @@ def measured_errors(
     errors = np.full(len(starts), np.inf)
     errors[done.complete] = observer.errors(done.states)[done.complete]
     return errors.reshape(len(maps), len(rows))
+
+
+def pinned_magnitudes(states: Array, pinned: Array) -> Array:
+    """Largest magnitude of each pinned row L along runs, (p,): what absolute tolerances are parts of.
+
+    For a row that is always zero, the largest of the states: no step can be controlled with no tolerance at all.
+
+    Parameters
+    ----------
+    states : array (r, m, n)
+    pinned : array (p, n)
+    """
+    found = np.abs(states @ pinned.T).max(axis=(0, 1), initial=0.0)
+    largest = float(np.abs(states).max(initial=0.0))
+    return np.asarray(np.where(found > 0, found, largest if largest > 0 else 1.0))
 
 
 def reduced_resets(

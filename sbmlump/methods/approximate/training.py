@@ -26,14 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import StepControl
-from sbmlump.dynamics.ensemble import NotIntegratedError, Sample, joined_samples
+from sbmlump.dynamics.ensemble import NotIntegratedError, Sample, joined_samples, largest_values
 from sbmlump.dynamics.rosenbrock import DeviationObserver, advance
 from sbmlump.dynamics.solve import exponentials, sweep_back
 from sbmlump.dynamics.vector_field import PRODUCT, at_time_zero
 from sbmlump.linalg import DampingSettings, damped_steps
 from sbmlump.methods.approximate.learning_runs import FurtherRuns
 from sbmlump.methods.approximate.quadratic import QuadraticLift, with_products
-from sbmlump.methods.approximate.search import Proposal, Search, lifted_field
+from sbmlump.methods.approximate.search import Proposal, Search, lifted_field, pinned_magnitudes
 from sbmlump.methods.approximate.subspaces import Affine
 
 __all__ = ["Descent", "Effort", "Training", "TrainingSettings", "Trial"]
@@ -255,8 +255,7 @@ class Descent:
         self.pinned = search.problem.pinned_array()
         self.observed = search.readout.used
         self.wanted = self.states @ self.pinned[self.observed].T
-        size = np.abs(self.wanted).max(axis=1)
-        self.size = np.maximum(size, 1e-12 * max(float(size.max(initial=0.0)), 1e-300))
+        self.size = largest_values(self.wanted, self.states)
 
     # -- simulation --------------------------------------------------------------------------------
 
@@ -279,7 +278,7 @@ class Descent:
         field = lifted_field(self.field, maps, self.constants[rows], self.numbers[rows])
         starts = np.concatenate([self.states[rows, 0] @ m.matrix.T for m in maps])
         magnitude = np.ones(maps[0].size)
-        magnitude[:p] = np.abs(self.states @ self.pinned.T).max(axis=(0, 1), initial=0.0)
+        magnitude[:p] = pinned_magnitudes(self.states, self.pinned)
         if field.timed:
             starts = at_time_zero(starts, True)
             magnitude = np.append(magnitude, self.times[-1])

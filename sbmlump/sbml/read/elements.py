@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -555,6 +556,22 @@ def _old_model_units(definitions: list[UnitDefinition]) -> dict[str, str]:
     return {kind: kind for kind in _BUILT_IN} | {"extent": "substance"}
 
 
+def _unit_factor(name: str, definitions: Iterable[UnitDefinition]) -> tuple[Fraction, Mapping[str, int]] | None:
+    """What a unit of Level 1 or 2 is of its base units, and their exponents; ``None`` where there is no such unit."""
+    name = _OLD_SPELLING.get(name, name)
+    units = next((one.units for one in definitions if one.id == name), None)
+    if units is None:
+        known = libsbml.UnitKind_forName(name) != libsbml.UNIT_KIND_INVALID
+        return (Fraction(1), {name: 1}) if known else None
+    factor, exponents = Fraction(1), Counter[str]()
+    for unit in units:
+        if not isfinite(unit.multiplier) or not unit.multiplier:
+            return None
+        factor *= (Fraction(repr(unit.multiplier)) * Fraction(10) ** unit.scale) ** int(unit.exponent)
+        exponents[unit.kind] += int(unit.exponent)
+    return factor, {kind: exponent for kind, exponent in exponents.items() if exponent and kind != "dimensionless"}
+
+
 # -- the reader --------------------------------------------------------------------------------------
 
 
@@ -950,6 +967,9 @@ class _Reader:
             self._note(("kineticLaw", reaction_id), law, math)
         if math is None:
             return None
+        if self.level < 3:
+            given = {"time": law.getTimeUnits(), "substance": law.getSubstanceUnits()}
+            self._refuse_other_units(law, given, f"the kinetic law of reaction {reaction_id!r}", reaction_id)
         if self.level > 2:
             local = list(_items(law.getNumLocalParameters, law.getLocalParameter))
         else:
@@ -1019,6 +1039,20 @@ class _Reader:
 
     # -- events and constraints -----------------------------------------------------------------------
 
+    def _refuse_other_units(self, item: Any, given: Mapping[str, str], what: str, element: str | None) -> None:
+        """Note a problem where an element of an old level is in other units of time or substance than the model.
+
+        Its value would have to be converted, which no later level knows and no simulator does.
+        """
+        definitions = self.raw.origin.unit_definitions
+        for kind, name in given.items():
+            if name and _unit_factor(name, definitions) != _unit_factor(kind, definitions):
+                text = (
+                    f"{what} is in units of {kind} of its own ({kind}Units={name!r}), which differ from the model's; "
+                    f"nothing is converted here: write it in the model's unit of {kind} and remove the attribute"
+                )
+                self.problems.add("other-units", text, element, item.getLine())
+
     def _event(self, item: Any, index: int) -> None:
         name = item.getId() if item.isSetId() else None
         label = f"event {name!r}" if name else f"event number {index + 1}"
@@ -1029,6 +1063,8 @@ class _Reader:
         details.update(id=name, use_trigger_values=bool(item.getUseValuesFromTriggerTime()))
         if self.level > 2 and trigger is not None:
             details.update(initial_value=bool(trigger.getInitialValue()), persistent=bool(trigger.getPersistent()))
+        if self.level == 2 and item.getDelay() is not None:
+            self._refuse_other_units(item, {"time": item.getTimeUnits()}, f"the delay of {label}", name)
         assignments = []
         key = event_key(name, index)
         parts = {"trigger": trigger, "delay": item.getDelay(), "priority": item.getPriority()}
