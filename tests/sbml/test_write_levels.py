@@ -111,6 +111,27 @@ def dosed(**event_parts: str) -> str:
     return decay(listed("Events", event("time > 1", {"p": "2"}, **event_parts)))
 
 
+NEW_FUNCTIONS = ["max(2, k)", "min(k, 3)", "rem(7, k)", "quotient(7, k)"]
+
+
+def started(formula: str) -> str:
+    """A model with two initial assignments, one of which is a formula that Level 3 Version 2 alone has."""
+    both = (
+        f'<initialAssignment symbol="{name}">{math(f)}</initialAssignment>'
+        for name, f in (("p", "2*k"), ("q", formula))
+    )
+    more = listed("Parameters", parameter("k"), parameter("p", None), parameter("q", None))
+    text = decay(listed("InitialAssignments", *both), law="c * (p + q) * A")
+    return _in_order(text.replace(text[text.index("<listOfParameters") : text.index("<listOfReactions")], more))
+
+
+def _in_order(text: str) -> str:
+    """Initial assignments before reactions."""
+    start, end = text.index("<listOfInitialAssignments"), text.index("</model>")
+    moved = text[start:end]
+    return text[:start].replace("<listOfReactions", moved + "<listOfReactions") + text[end:]
+
+
 @pytest.mark.parametrize(
     ("text", "levels", "words"),
     [
@@ -118,9 +139,10 @@ def dosed(**event_parts: str) -> str:
         (dosed(flags='initialValue="true" persistent="false"'), ["2.4"], ["persistent", "at e"]),
         (dosed(flags='initialValue="false" persistent="true"'), ["2.4"], ["nitial", "at e"]),
         (decay(law="c * k * max(A, 2)"), ["2.4", "3.1"], ["MathML", "at r"]),
+        *((started(f), ["2.4", "3.1"], [f"({f.partition('(')[0]})", "at q"]) for f in NEW_FUNCTIONS),
         (decay(model=UNITS + ' conversionFactor="k"'), ["2.4"], ["onversion"]),
     ],
-    ids=["priority", "persistence", "initial value of a trigger", "functions", "conversion factor"],
+    ids=["priority", "persistence", "initial value of a trigger", "functions", *NEW_FUNCTIONS, "conversion factor"],
 )
 def test_what_an_older_level_cannot_say_is_refused_by_name(
     tmp_path: Path, text: str, levels: list[str], words: list[str]
@@ -134,6 +156,43 @@ def test_what_an_older_level_cannot_say_is_refused_by_name(
             written_system(system, ".xml", level)
         assert {one.code for one in caught.value.reasons} == {"level-not-writable"}
         assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("level", OLDER)
+@pytest.mark.parametrize("name", [None, "n"])
+def test_stoichiometries_that_are_formulas(tmp_path: Path, level: str, name: str | None) -> None:
+    formula = math("k + 3 / 2")
+    if name is None:  # as Level 2 has it
+        reference = f'<speciesReference species="B"><stoichiometryMath>{formula}</stoichiometryMath></speciesReference>'
+        text = sbml(
+            '<listOfCompartments><compartment id="c" size="1"/></listOfCompartments>'
+            '<listOfSpecies><species id="A" compartment="c" initialConcentration="1"/>'
+            '<species id="B" compartment="c" initialConcentration="0"/></listOfSpecies>'
+            '<listOfParameters><parameter id="k" value="0.5"/></listOfParameters><listOfReactions><reaction id="r">'
+            f'<listOfReactants><speciesReference species="A"/></listOfReactants><listOfProducts>{reference}'
+            f"</listOfProducts><kineticLaw>{math('k * A * c')}</kineticLaw></reaction></listOfReactions>",
+            level=2,
+            version=4,
+        )
+    else:
+        rule = f'<listOfRules><assignmentRule variable="n">{formula}</assignmentRule></listOfRules>'
+        text = (
+            decay(rules=rule)
+            .replace(
+                "</listOfReactants>",
+                "</listOfReactants><listOfProducts><speciesReference "
+                'id="n" species="B" constant="false"/></listOfProducts>',
+            )
+            .replace("</listOfSpecies>", species("B", 'initialConcentration="0"') + "</listOfSpecies>")
+        )
+    system = read_text(tmp_path, text).required()
+    written = written_system(system, ".xml", level)
+    again = parse_sbml(written.data)
+    assert list(again.rates(0.0, [0.25, 0.5])) == list(system.rates(0.0, [0.25, 0.5]))
+    assert level_of(written.data) == level
+    assert (b"<stoichiometryMath" in written.data) == (level == "2.4")
+    told = [one.message for one in written.reasons if one.code == "not-kept" and "stoichiometries n as" in one.message]
+    assert len(told) == (level == "2.4" and name is not None)
 
 
 @pytest.mark.parametrize("level", OLDER)

@@ -44,6 +44,7 @@ __all__ = [
     "DynamicsWriter",
     "Place",
     "Reference",
+    "STOICHIOMETRY",
     "event_assignments",
     "references",
     "takes_trigger_values",
@@ -342,13 +343,17 @@ class Reference:
     initial: Node | None = None
 
 
+STOICHIOMETRY: Final = "sbmlump_stoichiometry"
+"""How the id begins that a stoichiometry gets for its formula."""
+
+
 def references(system: OdeSystem, roles: Mapping[str, Role]) -> dict[Place, Reference]:
     """How each reactant and product that no role describes is written."""
     graph = system.graph
     taken = {*roles, *(r.id for r in system.reactions)}
     taken |= {one.id for r in system.reactions for one in (*r.reactants, *r.products) if one.id is not None}
     table: dict[Place, Reference] = {}
-    names = numbered_ids("sbmlump_stoichiometry", taken)
+    names = numbered_ids(STOICHIOMETRY, taken)
     for reaction in system.reactions:
         for position, one in enumerate((*reaction.reactants, *reaction.products)):
             if one.id in roles:

@@ -15,11 +15,12 @@ import libsbml
 
 from sbmlump.errors import InputError, Reason, UnsupportedModelError
 from sbmlump.files import ModelFile
-from sbmlump.model.equality import refuse_differences
+from sbmlump.model.equality import Expected, refuse_differences
 from sbmlump.options import LEVEL
 from sbmlump.sbml.read.document import open_sbml
 from sbmlump.sbml.read.load import read_opened
 from sbmlump.sbml.write.document import WrittenSbml, refuse_other_participants
+from sbmlump.sbml.write.elements import STOICHIOMETRY
 from sbmlump.sbml.write.mathml import SETTINGS, WritingSettings
 from sbmlump.sbml.write.metadata import CORE
 
@@ -36,6 +37,8 @@ _NUMBER: Final = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _ATTRIBUTE: Final = re.compile(
     rf'(?<=\s)(value|size|initialAmount|initialConcentration|stoichiometry|multiplier)="({_NUMBER})"'
 )
+_NEW_FUNCTION: Final = re.compile(r"<(?:\w+:)?(max|min|rem|quotient|implies)\s*/>")
+"""Functions that mathematics has since Level 3 Version 2."""
 _ANNOTATION: Final = re.compile(r"<annotation\b[^>]*?(?:/>|>.*?</annotation\s*>)", re.DOTALL)
 _CN: Final = re.compile(rf"<cn\b([^>]*)>\s*({_NUMBER})\s*(?:<sep\s*/>\s*([-+]?[0-9]+)\s*)?</cn>")
 _TYPE: Final = re.compile(r"""\s+type\s*=\s*(?:"([^"]*)"|'([^']*)')""")
@@ -74,7 +77,13 @@ def at_level(document: WrittenSbml, level: str, settings: WritingSettings = SETT
     lost = [] if major > 2 else list(_without_packages(converted, source))
     done = converted.setLevelAndVersion(major, minor, True)
     log = [converted.getError(i) for i in range(converted.getNumErrors())]
-    wrong = [error for error in log if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
+    wrong = [
+        error
+        for error in log
+        # an initial assignment with newer mathematics becomes a number, which is another model for other values
+        if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR
+        or error.getErrorId() == libsbml.ConvertibleMathInitialAssignment
+    ]
     if wrong or not done:
         raise UnsupportedModelError(_refusals(wrong, source, name, settings.errors_listed))
     lost += _left_out([error for error in log if error.getErrorId() in _CONVERSION], name)
@@ -96,7 +105,17 @@ def at_level(document: WrittenSbml, level: str, settings: WritingSettings = SETT
         raise UnsupportedModelError(
             [Reason("level-not-writable", f"not written in {name}: {r.message}", r.element) for r in result.reasons]
         )
-    refuse_differences(system, result.system, f"SBML {name}")
+    # a stoichiometry that changes is no quantity in Level 2, but a formula at its place, which is compared below
+    parts = (one.id for reaction in system.reactions for one in (*reaction.reactants, *reaction.products))
+    formulas = frozenset(id for id in parts if id is not None) & {one.id for one in system.assigned}
+    expected = Expected(left_out=formulas if major == 2 else frozenset())
+    refuse_differences(system, result.system, f"SBML {name}", expected)
+    named = sorted(id for id in expected.left_out if not id.startswith(STOICHIOMETRY))
+    if named:
+        text = (
+            f"not kept: the stoichiometries {', '.join(named)} as quantities; SBML {name} has formulas in their places"
+        )
+        lost.append(Reason("not-kept", text))
     refuse_other_participants(system, result.system, settings.errors_listed)
     return WrittenSbml(data, (*document.reasons, *lost), result)
 
@@ -120,12 +139,23 @@ def _refusals(errors: list[Any], source: str, name: str, most: int) -> list[Reas
         ids = re.findall(r'\s(?:id|variable|symbol)="([^"]*)"', before)
         place = ids[-1] if ids and error.getLine() else None
         text = " ".join(error.getMessage().split()).rstrip(".")  # its second sentence may name the element
+        if error.getErrorId() == libsbml.ConvertibleMathInitialAssignment:
+            text = f"an initial assignment has mathematics of Level 3 Version 2{_new_functions(source, place)}"
         where = "" if place is None else f" (at {place})"
         advice = "write Level 3 Version 2 (without --level)"
         reasons[Reason("level-not-writable", f"SBML {name} cannot say it: {text}{where}; {advice}", place)] = None
     if not reasons:
         reasons[Reason("level-not-writable", f"libSBML does not convert the model to SBML {name}")] = None
     return list(reasons)[:most]
+
+
+def _new_functions(source: str, symbol: str | None) -> str:
+    """Names, in brackets, of what Level 3 Version 2 has added and an initial assignment uses."""
+    body = re.compile(
+        rf'<initialAssignment\b[^>]*\ssymbol="{re.escape(symbol or "")}".*?</initialAssignment', re.DOTALL
+    )
+    names = dict.fromkeys(name for found in body.findall(source) for name in _NEW_FUNCTION.findall(found))
+    return f" ({', '.join(names)})" if names else ""
 
 
 def _first_sentence(text: str) -> str:
