@@ -22,7 +22,7 @@ from sbml.read_models import (
     system_of,
 )
 
-from sbmlump.errors import UnsupportedModelError
+from sbmlump.errors import InputError, UnsupportedModelError
 from sbmlump.sbml import load_sbml
 
 AROUND = listed("Compartments", compartment()) + listed("Species", species("A"))
@@ -358,3 +358,27 @@ def test_units_that_are_those_of_the_model_under_another_name(tmp_path: Path) ->
 def test_units_of_an_event_are_those_of_its_delay(tmp_path: Path) -> None:
     assert codes_of(tmp_path, _in_units("", 'timeUnits="minute"', version=2)) == ["other-units"]
     assert not read_text(tmp_path, _in_units("", 'timeUnits="minute"', version=2, delay=False)).reasons
+
+
+@pytest.mark.parametrize("line", ["", "\n"])
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [("4.94e-324", "nearer to 0"), ("-3E-310", "nearer to 0"), ("1e-400", "nearer to 0"), ("1e400", "beyond")],
+)
+def test_numbers_in_attributes_that_no_normal_double_holds(tmp_path: Path, number: str, words: str, line: str) -> None:
+    around = listed(
+        "Parameters", parameter("k"), parameter("q", "0.5e-320"), *(["\n"] if line else []), parameter("p", number)
+    )
+    with pytest.raises(InputError) as caught:
+        read_text(tmp_path, sbml(AROUND + around))
+    found = {one.element: one for one in caught.value.reasons}
+    assert {one.code for one in caught.value.reasons} == {"bad-number"}
+    assert set(found) == {"q", "p"}
+    assert words in found["p"].message
+    assert f"value={number!r}" in found["p"].message
+    assert (found["q"].line, found["p"].line) == (2, 3 if line else 2)
+
+
+@pytest.mark.parametrize("number", ["2.2250738585072014e-308", "1.7976931348623157e308", "0e-999"])
+def test_the_least_and_the_largest_normal_doubles_are_read(tmp_path: Path, number: str) -> None:
+    assert read_text(tmp_path, sbml(AROUND + listed("Parameters", parameter("k", number)))).system is not None

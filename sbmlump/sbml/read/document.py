@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ _READ: Final = ("", "core", "comp", "l3v2extendedmath")  # libSBML leaves the na
 _DECORATION: Final = ("layout", "layout_L2", "render", "render_L2", "groups")
 _UNKNOWN_PACKAGE: Final = (99107, 99108)  # required or not: becomes a reason where it is required
 _NOTES_AND_ANNOTATION: Final = frozenset({10401, 10402, 10403, 10404, 10801, 10802, 10803, 10804, 10805})
+_TAG: Final = re.compile(rb"<[A-Za-z][^<>]*>")
+_NUMBER: Final = re.compile(
+    r"""\s([\w:]+)\s*=\s*["']\s*([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*["']"""
+)
+_ID: Final = re.compile(r"""\sid\s*=\s*["']([^"']*)["']""")
 _NAMED_PACKAGE: Final = re.compile(r"[Pp]ackage '?(\w+)'? (?:Version|cannot be used)")
 
 
@@ -83,7 +89,8 @@ def open_sbml(source: str | Path | ModelFile, limits: ReadLimits = READ_LIMITS) 
 
 def _parsed(data: bytes, file: str, limits: ReadLimits) -> Any:
     document = libsbml.readSBMLFromString(data.decode())
-    found = [_reason(error, file, limits) for error in _errors(document) if not _is_harmless(error)]
+    errors = [error for error in _errors(document) if not _is_harmless(error)]
+    found = [one for error in errors for one in _out_of_range(error, data, file) or [_reason(error, file, limits)]]
     if found:
         # what is not well-formed is said better there, and files on the fast path were not looked at
         prepare_bytes(data, file=file, limits=limits, fast_path=False)
@@ -108,6 +115,37 @@ def _is_harmless(error: Any) -> bool:
         return True
     named = _NAMED_PACKAGE.findall(error.getMessage())
     return code in (10102, 10103) and bool(named) and all(name in _DECORATION for name in named)
+
+
+def _out_of_range(error: Any, data: bytes, file: str) -> list[Reason]:
+    """Numbers in attributes that no normal double holds, where libSBML says that one is no number."""
+    line = error.getLine()
+    if error.getErrorId() != libsbml.XMLAttributeTypeMismatch or not line:
+        return []
+    breaks = [-1, *(match.start() for match in re.finditer(rb"\n", data)), len(data)]
+    if line >= len(breaks):
+        return []
+    start, end = breaks[line - 1] + 1, breaks[line]
+    reasons = []
+    for tag in _TAG.finditer(data, max(data.rfind(b"<", 0, start), 0)):
+        if tag.start() >= end:
+            break
+        text = tag.group().decode() if tag.end() > start else ""
+        owner = _ID.search(text)
+        for name, number in _NUMBER.findall(text):
+            size = abs(float(number))
+            zero = not re.search("[1-9]", number.lower().partition("e")[0])
+            if zero or sys.float_info.min <= size <= sys.float_info.max:
+                continue
+            least = f"{sys.float_info.min:.2g}"
+            what = (
+                f"nearer to 0 than {least}, which libSBML does not read" if size < 1 else "beyond what a double holds"
+            )
+            of = "" if owner is None else f" of {owner[1]!r}"
+            advice = "write 0, or choose other units" if size < 1 else "choose other units"
+            message = f"{file}, line {line}: {name}={number!r}{of} is {what}; {advice}"
+            reasons.append(Reason("bad-number", message, None if owner is None else owner[1], line=line))
+    return reasons
 
 
 def _reason(error: Any, file: str, limits: ReadLimits) -> Reason:

@@ -29,7 +29,7 @@ from sbmlump.model.system import (
 from sbmlump.model.text import double_text
 from sbmlump.sbml.annotation import XHTML, attributes, element, escaped, extras, truth
 from sbmlump.sbml.read.elements import event_key
-from sbmlump.sbml.write.mathml import MATHML, MathmlPrinter, attribute_text
+from sbmlump.sbml.write.mathml import MATHML, MathmlPrinter, attribute_text, is_subnormal
 from sbmlump.sbml.write.metadata import DescriptionWriter, PackageWriter, identity_attributes
 from sbmlump.sbml.write.roles import Role
 
@@ -99,7 +99,7 @@ def initial_values(system: OdeSystem, roles: Mapping[str, Role]) -> dict[str, Wr
 
 
 def initial_doubles(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, str]:
-    """Attribute text of the double that each of ``nodes`` is at time 0; what has no finite one is absent.
+    """Attribute text of the double that each of ``nodes`` is at time 0; what has none that is read is absent.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def initial_doubles(system: OdeSystem, nodes: Mapping[_Id, Node]) -> dict[_Id, s
     closed = {key: node for key, node in resolved.items() if not graph.symbols([node])}
     numbers = values_of(graph, list(closed.values())).tolist()
     known_values = zip(closed, numbers, strict=True)
-    return {key: double_text(value) for key, value in known_values if math.isfinite(value)}
+    return {key: double_text(value) for key, value in known_values if math.isfinite(value) and not is_subnormal(value)}
 
 
 def _start(graph: Graph, role: Role, value: Node) -> WrittenInitialValue | None:

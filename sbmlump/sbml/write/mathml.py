@@ -7,6 +7,7 @@ quadratic time over long sums and crash on deep trees; what is written is read b
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -121,11 +122,16 @@ def double_of(value: Fraction) -> float | None:
         return None
 
 
+def is_subnormal(value: float) -> bool:
+    """Whether it is nearer to 0 than all normal doubles; libSBML reads such a number in formulas alone."""
+    return 0 < abs(value) < sys.float_info.min
+
+
 def attribute_text(value: Fraction) -> str | None:
     """Text of an attribute of type double; ``None`` if no such text is exactly ``value``."""
     if value.denominator == 1 and _LOW <= value.numerator <= _HIGH:
         return str(value.numerator)
-    if not is_decimal(value):
+    if not is_decimal(value) or is_subnormal(float(value)):
         return None
     return double_text(float(value))
 
