@@ -53,16 +53,13 @@ class CvodeSettings:
         Dimension of the Krylov space where products with the Jacobian are exact, and where they are differences.
     krylov_by_differences : int
     calls_of_rates : int
-        Array routines that the rates call: for the budget.
-    rates_of_jacobian : int
-        Evaluations of the rates that a sparse Jacobian costs: for the budget.
+        Array routines that the rates, and a Jacobian, call: for the budget.
     """
 
     most_dense: int = 150
     krylov: int = 20
     krylov_by_differences: int = 30
     calls_of_rates: int = 5
-    rates_of_jacobian: int = 3
 
 
 CVODE_SETTINGS: Final = CvodeSettings()
@@ -198,7 +195,7 @@ def advance_large(
             callbacks.rates, times, initial[i], tolerances, products=(callbacks.setup, callbacks.product)
         )
         if budget is not None:
-            budget.add(callbacks.calls * (vector_field.rate_work() + CVODE_SETTINGS.calls_of_rates * CALL))
+            budget.add(callbacks.work())
         got = solution.states[: len(times)]
         finite = np.isfinite(got).all(axis=1)
         count = len(got) if finite.all() else int(np.argmin(finite))
@@ -217,19 +214,29 @@ class _Forward:
         self._vector_field = vector_field
         self._run = np.array([run])
         self._matrix: sp.csr_array | None = None
-        self.calls = 0  # of the rates, or of what costs as much
+        self._rates = self._jacobians = self._products = 0
+
+    def work(self) -> float:
+        """Elementary operations of all calls so far."""
+        calls, field = CVODE_SETTINGS.calls_of_rates * CALL, self._vector_field
+        nonzero = 0 if self._matrix is None else self._matrix.nnz
+        return (
+            self._rates * (field.rate_work() + calls)
+            + self._jacobians * (field.sparse_jacobian_work() + calls)
+            + self._products * (2 * nonzero + CALL)
+        )
 
     def rates(self, t: float, y: Array, yp: Array) -> None:
-        self.calls += 1
+        self._rates += 1
         yp[:] = self._vector_field.rates(y[None, :], self._run)[0]
 
     def setup(self, t: float, y: Array, yp: Array) -> None:
-        self.calls += CVODE_SETTINGS.rates_of_jacobian
+        self._jacobians += 1
         self._matrix = self._vector_field.sparse_jacobian(np.array(y), int(self._run[0]))
 
     def product(self, t: float, y: Array, yp: Array, v: Array, jv: Array) -> None:
         assert self._matrix is not None
-        self.calls += 1
+        self._products += 1
         jv[:] = self._matrix @ v
 
 

@@ -203,6 +203,10 @@ class VectorField(Protocol):
         """Jacobian at one point, sparse (n, n)."""
         ...
 
+    def sparse_jacobian_work(self) -> float:
+        """Elementary operations of a sparse Jacobian at one point."""
+        ...
+
     def step_work(self, rows: int | None = None) -> float:
         """Elementary operations of six rates and a Jacobian; with so many rows times it instead of all of it."""
         ...
@@ -317,6 +321,10 @@ class QuadraticField:
         data = self._slopes @ x + self._base
         return sp.csr_array((data, self._columns, self._pointers), shape=(self.size, self.size))
 
+    def sparse_jacobian_work(self) -> float:
+        """Elementary operations of a sparse Jacobian at one point."""
+        return 2.0 * self._slopes.nnz
+
     def rate_work(self) -> float:
         """Elementary operations of the rates at one point."""
         return 2.0 * (self.form.products.nnz + self.form.linear.nnz + 3 * len(self.form.left))
@@ -393,6 +401,10 @@ class ProgramField:
         dense = self.jacobians(x[None, :], np.array([run]))[0]
         data = dense[self._rows, self._columns]
         return sp.csr_array((data, (self._rows, self._columns)), shape=(self.size, self.size))
+
+    def sparse_jacobian_work(self) -> float:
+        """Elementary operations of a sparse Jacobian at one point: forwards, and a sweep back for each colour."""
+        return self.rate_work() + 2 * self._colours * self.program.size + self.size**2
 
     def rate_work(self) -> float:
         """Elementary operations of the rates at one point."""
