@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,11 +188,14 @@ def _read(petab: Any, path: Path) -> Any:
     """The problem, which has to be a valid one of format 1 with one model in SBML."""
     if not path.is_file():
         raise InputError(Reason("no-such-file", f"{path} does not exist"))
+    unreadable: type[Exception] = import_module("yaml").YAMLError  # PEtab brings it, and lets it through
     try:
         config = petab.yaml.load_yaml(str(path))
-        version = str(config.get("format_version", "")) if isinstance(config, dict) else ""
-        problem = None if version.split(".")[0] == "2" else petab.Problem.from_yaml(str(path))
-    except (ValueError, KeyError, TypeError, OSError, AssertionError, NotImplementedError) as error:
+        if not isinstance(config, dict):
+            raise TypeError("it holds no names with values")
+        major, _, _ = str(config.get("format_version", "")).partition(".")
+        problem = None if major == "2" else petab.Problem.from_yaml(str(path))
+    except (ValueError, KeyError, TypeError, OSError, AssertionError, NotImplementedError, unreadable) as error:
         raise InputError(Reason("petab-invalid", f"{path} is no problem that PEtab reads: {error}")) from error
     if problem is None:
         message = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,12 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "other" / "conditions.tsv").write_text("mine\n")
     assert run(["reduce", "--petab", str(path), "-o", str(tmp_path / "other"), "-q"]) == 2
     assert (tmp_path / "other" / "conditions.tsv").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04x", b"<a b='c: d'>: e", b"a\xff: b", b"x", b"- 1", b"", b"a: b"])
+def test_what_is_no_problem_at_all_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / os.fsdecode(b"a\xff.yaml")
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        sbmlump.reduce_petab(path, tmp_path / "out")
+    assert [one.code for one in caught.value.reasons] == ["petab-invalid"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from sbml.read_models import codes_of, compartment, listed, parameter, reaction, read_text, sbml, species
+
+from sbmlump.sbml import read_sbml
 
 COMP = 'xmlns:comp="http://www.sbml.org/sbml/level3/version1/comp/version1" comp:required="true"'
 INNER = (
@@ -63,6 +66,23 @@ def test_definitions_from_elsewhere_are_refused(tmp_path: Path, source: str) -> 
 def test_an_external_file_is_checked_like_any_other(tmp_path: Path) -> None:
     (tmp_path / "other.xml").write_text('<!DOCTYPE sbml [<!ENTITY a "b">]>' + sbml(INNER).split("\n")[1])
     assert "comp-external" in codes_of(tmp_path, hierarchy(external("other.xml"), submodel("x", "d")))
+
+
+@pytest.mark.parametrize(("folder", "file"), [(b"d", b"m\xff.xml"), (b"d\xff", b"m.xml"), (b"d #%20", b"m ?#.xml")])
+def test_hierarchies_in_places_whose_names_are_no_text(tmp_path: Path, folder: bytes, file: bytes) -> None:
+    place = tmp_path / os.fsdecode(folder)
+    place.mkdir()
+    (place / "other.xml").write_text(sbml(INNER, version=1, model='id="inner"'))
+    path = place / os.fsdecode(file)
+    path.write_text(hierarchy(definition(("d", INNER)), submodel("x", "d")))
+    assert read_sbml(path).required().states == ("x__A",)
+    path.write_text(hierarchy(external("other.xml"), submodel("x", "d")))
+    found = read_sbml(path)
+    if b"\xff" in folder:
+        assert [one.code for one in found.reasons] == ["comp-external"]
+        assert "rename the folder" in found.reasons[0].message
+    else:
+        assert found.required().states == ("x__A",)
 
 
 def test_a_hierarchy_that_explodes_is_refused(tmp_path: Path) -> None:

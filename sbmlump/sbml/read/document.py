@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import libsbml
 
-from sbmlump.errors import InputError, Reason, UnsupportedModelError
+from sbmlump.errors import InputError, Reason, UnsupportedModelError, as_text
 from sbmlump.files import MAX_BYTES, ModelFile, read_model_file, read_whole
 from sbmlump.sbml.read.elements import Problems
 from sbmlump.sbml.read.precheck import READ_LIMITS, ReadLimits, prepare_bytes, prepared
@@ -184,11 +184,11 @@ def flatten(opened: Opened, problems: Problems, limits: ReadLimits = READ_LIMITS
         return True
     folder = opened.folder
     if folder is not None:
-        document.setLocationURI(folder.resolve().as_uri() + "/" + opened.file)
+        document.setLocationURI(folder.resolve().as_uri() + "/" + as_text(opened.file))
     properties = libsbml.ConversionProperties()
     for key, value in (("flatten comp", True), ("performValidation", False), ("leavePorts", False)):
         properties.addOption(key, value)
-    if folder is not None:
+    if folder is not None and _is_text(folder):  # no other folder is needed, or it has been refused
         properties.addOption("basePath", str(folder.resolve()))
     properties.addOption("abortIfUnflattenable", "requiredOnly")
     before = document.getNumErrors()
@@ -198,6 +198,12 @@ def flatten(opened: Opened, problems: Problems, limits: ReadLimits = READ_LIMITS
         text = "; ".join(texts) or libsbml.OperationReturnValue_toString(code)
         problems.add("comp-flattening", f"the submodels cannot be put together: {text}")
     return True
+
+
+def _is_text(folder: Path) -> bool:
+    """Whether the name of a folder is text, which libSBML takes alone."""
+    place = str(folder.resolve())
+    return place == as_text(place)
 
 
 class _Hierarchy:
@@ -261,6 +267,10 @@ class _Hierarchy:
         if self.folder is None:
             text = f"the external model {name!r} is to come from the file {source!r}; unpack the model beside that file"
             self.problems.add("comp-external", text, name, definition.getLine())
+            return None
+        if not _is_text(self.folder):
+            text = f"the external model {name!r} is in a folder whose name is not in UTF-8, where libSBML reads nothing"
+            self.problems.add("comp-external", f"{text}; rename the folder", name, definition.getLine())
             return None
         source = source.removeprefix("./")
         if source not in self._documents:
