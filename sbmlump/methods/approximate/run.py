@@ -709,7 +709,7 @@ def _exactly(
         whole = replace(same, remarks=(*same.remarks, f"there is no exact lumping either: {error}"))
     if whole.reducible and options.non_negative and not (whole.matrix.proper and whole.matrix.non_negative):
         whole = identity(system, observables)
-    name = f"the exact lumping to {whole.system.size} states" if whole.reducible else "the model itself"
+    name = f"the exact lumping to {counted(whole.system.size, 'state')}" if whole.reducible else "the model itself"
     if options.non_negative:  # a state that is a total less others has signs
         return whole, name
     try:
