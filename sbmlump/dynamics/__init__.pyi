@@ -25,6 +25,8 @@ from .rosenbrock import Runs as Runs
 from .rosenbrock import StepControl as StepControl
 from .rosenbrock import advance as advance
 from .rosenbrock import between_stops as between_stops
+from .rounding import ROUNDING as ROUNDING
+from .rounding import TermSizes as TermSizes
 from .solve import StateReset as StateReset
 from .solve import adjoints as adjoints
 from .solve import exponentials as exponentials

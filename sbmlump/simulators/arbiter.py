@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sbmlump.errors import Reason, SbmlumpError
 from sbmlump.isolate import Limits
-from sbmlump.simulators.comparison import Definition, ErrorReport, magnitude, run_apart, simulator_named
+from sbmlump.simulators.comparison import Definition, ErrorReport, Scale, magnitude, run_apart, simulator_named
 from sbmlump.simulators.copasi import CopasiSimulator
 from sbmlump.simulators.own import OwnModel, OwnSimulator
 from sbmlump.simulators.protocol import PRECISE, QuantitySelection, SimulatedModel, Trajectory
@@ -145,7 +145,9 @@ def explain_difference(
     runs = _runs(OwnSimulator.name, request, limits)
     if isinstance(runs, Reason):
         return _undecided(report, runs, settings)
-    opinion = _opinion(runs, compared.original, compared.reduced, definitions, settings, settings.suspicious)
+    opinion = _opinion(
+        runs, compared.original, compared.reduced, definitions, report.scales, settings, settings.suspicious
+    )
     if opinion.wrong:
         return _contradicted(report, opinion, settings)
     if not opinion.differing:
@@ -162,7 +164,9 @@ def explain_difference(
         witness = _runs(CopasiSimulator.name, request, limits)
         if isinstance(witness, _Runs):
             once = {name: _observed(witness.original, name, definitions) for name in compared.original}
-            agreed = _opinion(runs, once, witness.reduced.values, definitions, settings, settings.witness)
+            agreed = _opinion(
+                runs, once, witness.reduced.values, definitions, report.scales, settings, settings.witness
+            )
             if not agreed.differing:
                 return _differs(report, opinion, "COPASI finds the same as sbmlump", settings)
     return _unsettled(report, opinion, settings)
@@ -249,6 +253,7 @@ def _opinion(
     original: Mapping[str, Array],
     reduced: Mapping[str, Array],
     definitions: Mapping[str, Definition],
+    scales: Mapping[str, Scale],
     settings: ArbiterSettings,
     least: float,
 ) -> _Opinion:
@@ -262,6 +267,8 @@ def _opinion(
             ours, theirs = _observed(runs.original, name, definitions), runs.reduced.values[name]
             moved = _observed(runs.moved, name, definitions)
             allowed = _allowed(ours, moved, _size(name, definitions, runs.original), settings.waver, least)
+            if name in scales:  # what counts as 0 in both models differs in nothing
+                allowed = np.maximum(allowed, min(scales[name].zero, scales[name].zero_in_reduced))
             if _differ(theirs, ours, allowed):
                 wrong.append(name)
                 continue

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sbmlump.dynamics.ensemble import relative_error
 from sbmlump.dynamics.multistep import cvode_installed
+from sbmlump.dynamics.rounding import ROUNDING, TermSizes
 from sbmlump.dynamics.time_span import TimeSpan
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, shortened, some_names
 from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
@@ -169,11 +170,14 @@ class Definition:
         From the times, shape (k,), and the values of ``needs``, each of shape (k,), to the observable, shape (k,).
     coefficients : mapping of str to float, optional
         Of ``needs``, where the observable is a combination of them (and of a constant).
+    expression : Graph and Node, optional
+        The observable over ``needs`` and time.
     """
 
     needs: tuple[str, ...]
     value: Callable[[Array, Mapping[str, Array]], Array]
     coefficients: Mapping[str, float] | None = None
+    expression: tuple[Graph, Node] | None = None
 
     @classmethod
     def linear(cls, coefficients: Mapping[str, float], offset: float = 0.0) -> Definition:
@@ -186,7 +190,9 @@ class Definition:
                 total += factor * columns[name]
             return total
 
-        return cls(tuple(fixed), value, fixed)
+        graph = Graph()
+        terms = [graph.mul((graph.decimal(factor), graph.symbol(name))) for name, factor in fixed.items()]
+        return cls(tuple(fixed), value, fixed, (graph, graph.add((*terms, graph.decimal(offset)))))
 
     @classmethod
     def of_node(cls, graph: Graph, node: Node) -> Definition:
@@ -200,7 +206,7 @@ class Definition:
         symbols = {graph.symbol(name): name for name in needs}
         linear = all(term in symbols or graph.number_of(term) is not None for term in terms)
         coefficients = {symbols[term]: float(c) for term, c in terms.items() if term in symbols} if linear else None
-        return cls(needs, value, coefficients)
+        return cls(needs, value, coefficients, (graph, node))
 
     @property
     def observed(self) -> tuple[Mapping[str, float], ...]:
@@ -224,8 +230,11 @@ class Definition:
 # that is 0, the size of what q is of one kind with (for a species, and for what is computed from species, of
 # any species
 # that changes); 1 where all vanish. Where q is very small beside those, integration errors of the large ones may be all
-# that there is of it: ε is then at least a hundred times what a run with looser tolerances changes in q. Over several
-# quantities the largest error counts.
+# that there is of it: ε is then at least a hundred times what a run with looser tolerances changes in q.
+#
+# A quantity of which nothing is left but the rounding of the terms that it is the sum of (at most 1e-14 of them, see
+# ``dynamics/rounding``) counts as 0: where it does so in both models its relative errors are 0, where it does so in the
+# original alone ε is at least that part of its terms. Over several quantities the largest error counts.
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +253,17 @@ class ErrorSettings:
         Of the largest of its kind: below that a quantity may be noise (tolerances are 1e-10 of each state).
     noise : float
         Times the change by looser tolerances, which are those of a comparison times ten.
+    agreeing : float
+        Relative error up to which it is not asked whether there is more than rounding in a quantity: those of the
+        integration are larger.
     """
 
-    absolute: float = 1e-14
+    absolute: float = ROUNDING.part
     final_floor: float = 1e-3
     unseen: float = 1.1
-    small: float = 1e-9
+    small: float = ROUNDING.small
     noise: float = 100.0
+    agreeing: float = 1e-10
 
 
 ERRORS: Final = ErrorSettings()
@@ -268,12 +281,17 @@ class Scale:
         Largest magnitude of what it is of one kind with, itself included.
     noise : float or None
         What a run with looser tolerances changes in it, where it is small beside its kind.
+    zero, zero_in_reduced : float
+        Magnitude up to which it counts as 0 in the original and in the reduced model: what rounding leaves of the
+        terms that it is the sum of.
     settings : ErrorSettings
     """
 
     own: float
     kind: float
     noise: float | None = None
+    zero: float = 0.0
+    zero_in_reduced: float = 0.0
     settings: ErrorSettings = ERRORS
 
     @property
@@ -343,6 +361,10 @@ def _error(q: Array, r: Array, scale: Scale, grid: NDArray[np.int64] | None) -> 
         on_grid = np.isin(np.arange(len(q)), grid)
         difference = np.where(on_grid | (difference > scale.settings.unseen * beside), difference, 0.0)
     top, off = float(np.abs(q[known]).max()), float(difference.max())
+    if top <= scale.zero:
+        if magnitude(r) <= scale.zero_in_reduced:
+            return QuantityError(0.0, 0.0, off)
+        tolerance = max(tolerance, scale.zero)
     final = max(abs(float(q[-1])), scale.settings.final_floor * top, tolerance)
     return QuantityError(
         float(relative_error(np.array(off), np.array(top), tolerance)), abs(float(r[-1]) - float(q[-1])) / final, off
@@ -695,6 +717,8 @@ class ErrorReport:
         What differs from what was asked for, such as loosened tolerances.
     resolved : Comparison, optional
         Trajectories with the points that were put between those of the grid; errors are the largest over these.
+    scales : mapping from observable to Scale
+        What its errors are held against.
     names, units : mapping of observable to str
         As the original has them, where it does.
     time_unit : str or None
@@ -714,6 +738,7 @@ class ErrorReport:
     simulator: str = "roadrunner"
     remarks: tuple[str, ...] = ()
     resolved: Comparison | None = field(default=None, repr=False)
+    scales: Mapping[str, Scale] = field(default_factory=dict, repr=False)
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
     units: Mapping[str, str] = field(default_factory=dict, repr=False)
     time_unit: str | None = None
@@ -836,7 +861,10 @@ def compare_simulated(
     pairs = _pairs(first, second, observables, dict(definitions or {}), leading)
     triggers, conditions = triggers_of(first.system), conditions_of(first.system)
     needs = index.selections(need for pair in pairs.values() for need in pair.definition.needs)
-    wanted = {**needs, **index.selections((*index.species, *triggers.needs, *conditions.needs))}
+    states = () if first.system is None else first.system.states
+    wanted = {**needs, **index.selections((*index.species, *states, *triggers.needs, *conditions.needs))}
+    states_of_reduced = () if second.system is None else second.system.states
+    held = second.index.selections(states_of_reduced)
     request = PairRequest(
         engine,
         first,
@@ -845,11 +873,14 @@ def compare_simulated(
         points,
         tuple(row for pair in pairs.values() for row in pair.definition.observed),
         wanted,
-        {name: pair.selection for name, pair in pairs.items()},
+        {
+            **{_state_label(name): selection for name, selection in held.items()},
+            **{name: pair.selection for name, pair in pairs.items()},
+        },
         triggers,
     )
     run = simulate_pair(request, limits)
-    report = _report(run, pairs, index, points, triggers, conditions)
+    report = _report(run, pairs, (first, second), points, triggers, conditions)
     report = replace(report, remarks=(*remarks, *report.remarks))
     return report if first.system is None else _with_words(report, first.system)
 
@@ -912,7 +943,13 @@ def _pairs(
 
 
 def _itself(name: str) -> Definition:
-    return Definition((name,), lambda _, columns: columns[name], {name: 1.0})
+    graph = Graph()
+    return Definition((name,), lambda _, columns: columns[name], {name: 1.0}, (graph, graph.symbol(name)))
+
+
+def _state_label(name: str) -> str:
+    """Of a state of the reduced model, beside the observables, which may be read in another form."""
+    return f"state {name}"
 
 
 def _unknown(name: str, path: Path, index: ModelIndex) -> Reason:
@@ -921,37 +958,81 @@ def _unknown(name: str, path: Path, index: ModelIndex) -> Reason:
     return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
 
 
-def _scales(pairs: Mapping[str, _ObservablePair], index: ModelIndex, run: PairRun) -> dict[str, Scale]:
+def _scales(
+    pairs: Mapping[str, _ObservablePair],
+    models: tuple[SimulatedModel, SimulatedModel],
+    run: PairRun,
+    original: Mapping[str, Array],
+    reduced: Mapping[str, Array],
+    grid: NDArray[np.int64],
+) -> dict[str, Scale]:
     """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulators.comparison.Scale`.
 
-    An observable has the sizes of what it is computed from; species are of one kind, by what they are read as.
+    An observable has the sizes of what it is computed from; species are of one kind, by what they are read as. Terms
+    are added up only where the two models do not agree anyway.
     """
+    index = models[0].index
     largest_of: dict[str, float] = {}
     for name in index.species:
         kind = index.kinds[name]
         largest_of[kind] = max(largest_of.get(kind, 0.0), magnitude(run.original.values[name]))
     species = set(index.species)
     looser = run.looser
+    terms = _term_sizes(models[0].system, run.original, {name: name for name in index.kinds})
+    others = _term_sizes(models[1].system, run.reduced, {name: _state_label(name) for name in models[1].index.kinds})
 
-    def of(pair: _ObservablePair) -> Scale:
+    def noise_of(pair: _ObservablePair, own: float, kind: float) -> float | None:
+        if looser is None or not 0 < own < ERRORS.small * kind:
+            return None
+        with np.errstate(all="ignore"):
+            once = pair.definition.value(run.original.times, run.original.values)
+            again = pair.definition.value(looser.times, looser.values)
+        return magnitude(again - once)
+
+    def of(name: str, pair: _ObservablePair) -> Scale:
         needs = pair.definition.needs
         own = max((magnitude(run.original.values[need]) for need in needs), default=0.0)
         kind = max((largest_of[index.kinds[need]] for need in needs if need in species), default=0.0)
         kind = max(kind, own)
-        if looser is None or not 0 < own < ERRORS.small * kind:
-            return Scale(own, kind, None)
-        with np.errstate(all="ignore"):
-            once = pair.definition.value(run.original.times, run.original.values)
-            again = pair.definition.value(looser.times, looser.values)
-        return Scale(own, kind, magnitude(again - once))
+        scale = Scale(own, kind, noise_of(pair, own, kind))
+        if terms is None or pair.definition.expression is None:
+            return scale
+        error = quantity_errors({name: original[name]}, {name: reduced[name]}, {name: scale}, grid)[name]
+        if not error.max_relative_error > ERRORS.agreeing:
+            return scale
+        size = terms.of_expression(*pair.definition.expression)
+        kind = max(kind, size)
+        zero = ERRORS.absolute * size
+        zero_in_reduced = zero
+        if others is not None:
+            zero_in_reduced = max(zero, ERRORS.absolute * others.of_expression(*_as_read(pair.selection, models[1])))
+        return Scale(own, kind, noise_of(pair, own, kind), zero, zero_in_reduced)
 
-    return {name: of(pair) for name, pair in pairs.items()}
+    return {name: of(name, pair) for name, pair in pairs.items()}
+
+
+def _as_read(selection: QuantitySelection, model: SimulatedModel) -> tuple[Graph, Node]:
+    """A quantity over the ids of ``model``, in the form in which it is read."""
+    graph = Graph()
+    node = graph.symbol(selection.id)
+    quantity = None if model.system is None else model.system.quantities.get(selection.id)
+    if model.index.kinds.get(selection.id) == selection.kind or quantity is None or quantity.compartment is None:
+        return graph, node
+    size = graph.symbol(quantity.compartment)
+    return graph, graph.mul((node, size)) if selection.kind == "amount" else graph.div(node, size)
+
+
+def _term_sizes(system: OdeSystem | None, run: Trajectory, labels: Mapping[str, str]) -> TermSizes | None:
+    """The terms of a model along its trajectory; none where the reader does not take it, or a state is not read."""
+    if system is None or any(labels.get(name) not in run.values for name in system.states):
+        return None
+    return TermSizes(system, run.times, {name: run.values[labels[name]] for name in system.states})
 
 
 def _report(
     run: PairRun,
     pairs: Mapping[str, _ObservablePair],
-    index: ModelIndex,
+    models: tuple[SimulatedModel, SimulatedModel],
     points: int,
     triggers: Triggers,
     conditions: Conditions,
@@ -960,9 +1041,9 @@ def _report(
     with np.errstate(all="ignore"):
         original = {name: pair.definition.value(times, run.original.values) for name, pair in pairs.items()}
     reduced = {name: run.reduced.values[name] for name in pairs}
-    scales = _scales(pairs, index, run)
     uniform = np.linspace(0.0, run.span.until, points)
     place = np.searchsorted(times, uniform)
+    scales = _scales(pairs, models, run, original, reduced, place)
     errors = quantity_errors(original, reduced, scales, place)
     remarks = [
         *_not_finite(original, reduced, place),
@@ -983,6 +1064,7 @@ def _report(
         seconds_original=run.original.seconds,
         seconds_reduced=run.reduced.seconds,
         resolved=Comparison(times, original, reduced),
+        scales=scales,
         simulator=run.engine,
         remarks=(*run.original.remarks, *run.reduced.remarks, *remarks),
     )
@@ -1008,6 +1090,13 @@ def _not_finite(original: Mapping[str, Array], reduced: Mapping[str, Array], gri
 def _size_remark(name: str, original: Array, reduced: Array, scale: Scale) -> str | None:
     """What is said of a quantity that is very small, or zero, beside others of its kind."""
     own, other = magnitude(original), magnitude(reduced)
+    alike = other <= scale.zero_in_reduced
+    if 0.0 < own <= scale.zero or (own == 0.0 < other and alike):
+        return (
+            f"{name} is at most {own:.2g} in the original, no more than rounding leaves of the terms of its sum (about "
+            f"{max(scale.zero, scale.zero_in_reduced):.1g}): it counts as 0"
+            + (" in both models." if alike else f"; in the reduced model it is up to {other:.2g}.")
+        )
     if own == 0.0 and other > 0.0:
         return f"{name} is 0 all the time in the original and up to {other:.2g} in the reduced model."
     if scale.noise is None:

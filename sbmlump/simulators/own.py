@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sbmlump.dynamics.events import SingleRun, Solve, by_cvode, by_lsoda, single_run, unsupported_events
 from sbmlump.dynamics.multistep import cvode_installed
 from sbmlump.dynamics.rosenbrock import StepControl
+from sbmlump.dynamics.rounding import TermSizes
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError, extra_missing
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import Node
@@ -154,9 +155,11 @@ class OwnModel(ModelOfSource):
         scales = self._first_scales(start, until)
         if not tolerances.retry:
             return self._attempt(evaluator, selections, start, grid, tolerances, scales)
-        rough = self._single_run(start, np.linspace(0.0, until, OWN.scale_points), ROUGH, scales).states
+        coarse = np.linspace(0.0, until, OWN.scale_points)
+        rough = self._single_run(start, coarse, ROUGH, scales).states
         if rough is not None:
-            scales = _lifted(np.abs(rough).max(axis=0))
+            terms = TermSizes(self._system, coarse, dict(zip(self._system.states, rough.T, strict=True)))
+            scales = np.maximum(_lifted(np.abs(rough).max(axis=0)), terms.least_scales(tolerances.absolute))
         first: IntegrationError | None = None
         for k in range(OWN.loosenings):
             factor = 10.0**k

@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.rounding import TermSizes
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.sbml.read.document import with_other_ids
 from sbmlump.simulators.protocol import (
@@ -119,6 +120,7 @@ class RoadRunnerModel(ModelOfSource):
         self, source: SimulatedModel, runner: Any, aliases: Mapping[str, str], settings: RoadRunnerSettings
     ) -> None:
         super().__init__(source)
+        self._system = source.system
         self._settings = settings
         self._runner = runner
         self._aliases = aliases
@@ -159,8 +161,10 @@ class RoadRunnerModel(ModelOfSource):
                 return self._attempt(selections, grid, tolerances, scales, self._stops(until))
             try:
                 coarse = merged_grid(until, self._settings.scale_points)
-                rough = self._attempt(self._states, coarse, ROUGH, scales, self._stops(until))
+                read = {**self._states, **self._read_as_meant()}
+                rough = self._attempt(read, coarse, ROUGH, scales, self._stops(until))
                 scales = self._lifted(np.array([np.abs(rough.values[name]).max() for name in self._state_ids]))
+                scales = np.maximum(scales, self._least_scales(rough, tolerances.absolute))
             except IntegrationError:
                 pass  # the attempts below fail for the same cause, or succeed with scales from the initial state
             return self._persist(selections, grid, tolerances, scales)
@@ -231,6 +235,29 @@ class RoadRunnerModel(ModelOfSource):
         amounts = self._amounts()
         lowest = self._settings.vanishing * scales[amounts].max(initial=0.0)
         return np.where(amounts, np.maximum(scales, lowest), scales)
+
+    def _read_as_meant(self) -> dict[str, QuantitySelection]:
+        """States of the equations in the form that they have there, and the sizes they are in, by labels."""
+        if self._system is None:
+            return {}
+        sizes = {q.compartment for name in self._system.states if (q := self._system.quantities.get(name))}
+        names = [*self._system.states, *sorted(size for size in sizes if size is not None)]
+        return {f"meant {name}": selection for name, selection in self._index.selections(names).items()}
+
+    def _least_scales(self, rough: Trajectory, absolute: float) -> Array:
+        """Scales of the states below which a tolerance would be one below the rounding of their terms."""
+        system = self._system
+        columns = {name: rough.values.get(f"meant {name}") for name in (() if system is None else system.states)}
+        known = {name: values for name, values in columns.items() if values is not None}
+        if system is None or len(known) < len(columns):
+            return np.zeros(len(self._state_ids))
+        least = TermSizes(system, rough.times, known).least_scales(absolute)
+        found = dict(zip(system.states, least.tolist(), strict=True))
+        for name, selection in self._states.items():
+            quantity = system.quantities.get(name)
+            if found.get(name) and quantity is not None and selection.kind != self._index.kinds.get(name):
+                found[name] *= float(np.abs(rough.values[f"meant {quantity.compartment}"]).max())
+        return np.array([found.get(name, 0.0) for name in self._state_ids], dtype=np.float64)
 
     def _amounts(self) -> NDArray[np.bool_]:
         """Which states are amounts of species."""
