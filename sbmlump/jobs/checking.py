@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -120,6 +121,7 @@ def compare(
     if isinstance(simulator, str):
         SIMULATOR.read("simulator", simulator)
     from sbmlump.sbml.annotation import read_lumping_annotation
+    from sbmlump.simulators.arbiter import known_difference
     from sbmlump.simulators.comparison import compare_simulated
     from sbmlump.simulators.protocol import simulated_result
 
@@ -131,7 +133,7 @@ def compare(
     if definitions is None and record is not None:
         system = result.required()
         definitions = definitions_of(system, recorded_observables(system, record))
-    return compare_simulated(
+    report = compare_simulated(
         first,
         second,
         until=until,
@@ -142,6 +144,8 @@ def compare(
         simulator=simulator,
         limits=limits,
     )
+    known = known_difference(first, second, report)
+    return report if known is None else replace(report, remarks=(*report.remarks, known))
 
 
 def simulate_reduction(

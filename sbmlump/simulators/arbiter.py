@@ -24,7 +24,7 @@ from sbmlump.simulators.copasi import CopasiSimulator
 from sbmlump.simulators.own import OwnModel, OwnSimulator
 from sbmlump.simulators.protocol import PRECISE, QuantitySelection, SimulatedModel, Trajectory
 
-__all__ = ["ARBITER", "ArbiterSettings", "Verdict", "explain_difference"]
+__all__ = ["ARBITER", "ArbiterSettings", "Verdict", "explain_difference", "known_difference"]
 
 
 Array = NDArray[np.float64]
@@ -155,10 +155,7 @@ def explain_difference(
     files = {"original": original, "reduced model": reduced}
     known = dict.fromkeys(name for where in opinion.differing for name in files[where].index.undiluted)
     if known:
-        why = (
-            f"{', '.join(list(known)[: settings.named])}: a rate rule for a concentration in a compartment whose size "
-            "changes; by the specification the rule is all that changes it"
-        )
+        why = f"{_undiluted(tuple(known), settings)}; by the specification the rule is all that changes it"
         return _differs(report, opinion, why, settings)
     if report.simulator != CopasiSimulator.name:
         witness = _runs(CopasiSimulator.name, request, limits)
@@ -170,6 +167,30 @@ def explain_difference(
             if not agreed.differing:
                 return _differs(report, opinion, "COPASI finds the same as sbmlump", settings)
     return _unsettled(report, opinion, settings)
+
+
+def known_difference(
+    original: SimulatedModel, reduced: SimulatedModel, report: ErrorReport, settings: ArbiterSettings = ARBITER
+) -> str | None:
+    """What is said of a difference where simulators are known to read one of two files otherwise; None elsewhere."""
+    if report.max_relative_error <= settings.suspicious or report.simulator not in _DILUTING:
+        return None
+    names = tuple(dict.fromkeys((*original.index.undiluted, *reduced.index.undiluted)))
+    if not names:
+        return None
+    return (
+        f"{report.simulator} may integrate one of the files in another way than the specification says: "
+        f"{_undiluted(names, settings)}; by the specification the rule is all that changes it; sbmlump check "
+        "--simulator own simulates it so."
+    )
+
+
+_DILUTING: Final = frozenset({"roadrunner", "copasi"})
+
+
+def _undiluted(names: Sequence[str], settings: ArbiterSettings) -> str:
+    listed = ", ".join(names[: settings.named])
+    return f"{listed}: a rate rule for a concentration in a compartment whose size changes"
 
 
 def _undecided(report: ErrorReport, why: Reason, settings: ArbiterSettings) -> Verdict:

@@ -85,8 +85,11 @@ Array = NDArray[np.float64]
 # -- the model as text, with what has to be known of it ----------------------------------------------
 
 
-#: Reasons of the reader for which a file is not given to a simulator either: it would read outside the folder, or grow.
-_NOT_SIMULATED: Final = frozenset({"comp-flattening", "comp-external", "too-large", "too-deep"})
+#: Reasons of the reader for which a file is not given to a simulator either: it would read outside the folder, or grow,
+#: or what it gives is not a trajectory of the model (a draw of random numbers, concentrations in a size of 0).
+_NOT_SIMULATED: Final = frozenset(
+    {"comp-flattening", "comp-external", "too-large", "too-deep", "random-number", "zero-size"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,8 @@ def simulated_result(result: ReadResult, path: str | Path) -> SimulatedModel:
     Raises
     ------
     UnsupportedModelError
-        If its submodels cannot be put together, or lie where nothing is read.
+        If its submodels cannot be put together, or lie where nothing is read; if it draws random numbers or divides by
+        a size of 0.
     SbmlumpError
         As :func:`simulated_system`, where the file is not SBML.
     """

@@ -10,7 +10,7 @@ from network_models import saved, sbml_model, twin_chains
 from simulate.simulation_models import math_of, number, ode, scaled
 
 import sbmlump
-from sbmlump.jobs import ContradictedError, run_reduction, simulate_reduction, written_as_sbml
+from sbmlump.jobs import ContradictedError, compare, run_reduction, simulate_reduction, written_as_sbml
 from sbmlump.jobs import reduction as job
 from sbmlump.methods import reduce_options
 from sbmlump.simulators import simulated_file
@@ -71,6 +71,26 @@ def test_a_simulator_that_reads_the_original_otherwise_is_named(tmp_path):
     assert reason.element == "Y"
     assert "roadrunner" in reason.message
     assert "the original in Y" in reason.message
+
+
+def test_check_names_a_simulator_that_is_known_to_read_a_file_otherwise(tmp_path):
+    path, output = diluted(tmp_path), tmp_path / "reduced.xml"
+    run_reduction(path, ["Y"], reduce_options("exact", until=4.0), output)
+    report = compare(path, output, until=4.0)
+    assert report.max_relative_error > 0.1
+    assert any("by the specification" in remark and "--simulator own" in remark for remark in report.remarks)
+    own = compare(path, output, until=4.0, simulator="own")
+    assert own.max_relative_error < 1e-6
+    assert not any("by the specification" in remark for remark in own.remarks)
+
+
+def test_check_refuses_what_is_no_trajectory_of_the_model_as_the_reader_does(tmp_path):
+    """A compartment of size 0 that holds a concentration, whose size a rate rule changes."""
+    text = sbml_model({"Y": 3}, {}, {}, rate_rules={"cell": "1"}, sizes={"cell": 0.0}, boundary=["Y"])
+    path = saved(tmp_path, text)
+    with pytest.raises(sbmlump.UnsupportedModelError) as caught:
+        compare(path, path)
+    assert caught.value.reasons[0].code == "zero-size"
 
 
 def test_a_chaotic_original_is_not_taken_for_a_false_proof(tmp_path):
