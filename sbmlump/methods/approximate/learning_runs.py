@@ -349,7 +349,7 @@ def learning_runs(
     if not problem.pinned:
         raise UsageError(Reason("constant-observable", "what is observed does not depend on any state"))
     progress("choosing the end time")
-    span = _end_time(problem, options, budget)
+    chosen = span = _end_time(problem, options, budget)
     large = problem.size > LEARNING.large
     count = min(options.ensemble, LEARNING.large_ensemble) if large else options.ensemble
     checks = LEARNING.large_validation if large else LEARNING.validation
@@ -378,7 +378,7 @@ def learning_runs(
             raise
         except WorkLimitError as error:
             if last:
-                raise _too_much(system, span, 1 + count + checks, budget) from error
+                raise _too_much(system, chosen, 1 + count + checks, budget) from error
             span = _shortened(0.5 * span.until, "simulating the original takes too much of the work allowed")
     set_up_done()
     totals = conserved_totals(problem, training.scale)
