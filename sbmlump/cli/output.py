@@ -309,14 +309,18 @@ def print_outcome(outcome: Outcome, page: Path | None = None) -> None:
             else "The best that was found:"
         )
     if outcome.name in ("reduced", "target-not-reached"):
+        from sbmlump.jobs import called
         from sbmlump.structure import meanings_of
+
+        def named(ids: Sequence[str]) -> list[str]:
+            return [called(reduction.original, id) for id in ids]
 
         say(f"{outcome.model.id}: {counted(before, 'state')} reduced to {after}, keeping {kept}")
         _print_lumps(reduction.lumps, meanings_of(reduction))
         if reduction.given_by_formulas:
-            say(f"  computed from these: {_listed(reduction.given_by_formulas)}")
+            say(f"  computed from these: {_listed(named(reduction.given_by_formulas))}")
         if reduction.vanished:
-            say(f"  gone, without influence on what is kept: {_listed(reduction.vanished)}")
+            say(f"  gone, without influence on what is kept: {_listed(named(reduction.vanished))}")
     else:
         say(f"{outcome.model.id}: {counted(before, 'state')}, none could be removed while keeping {kept}")
     _print_certificate(outcome)

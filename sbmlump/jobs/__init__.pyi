@@ -14,6 +14,7 @@ from .curves import curve_figure as curve_figure
 from .inspection import CostSettings as CostSettings
 from .inspection import Element as Element
 from .inspection import Inspection as Inspection
+from .inspection import called as called
 from .inspection import costs_of as costs_of
 from .inspection import inspect as inspect
 from .method_comparison import MethodComparison as MethodComparison

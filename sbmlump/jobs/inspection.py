@@ -34,6 +34,7 @@ __all__ = [
     "CostSettings",
     "Element",
     "Inspection",
+    "called",
     "costs_of",
     "elements_of",
     "inspect",
@@ -334,12 +335,13 @@ def nothing_observed(system: OdeSystem, settings: CostSettings = COSTS) -> Usage
             "exactly (--on-class takes conserved totals as constants, --method approximate accepts a measured error)"
         )
     else:
-        told = ", ".join(f"{_called(system, id)} {left}" for left, _, id in smaller[: settings.best])
+        told = ", ".join(f"{called(system, id)} {left}" for left, _, id in smaller[: settings.best])
         message = f"{head}. Fewest of the {counted(size, 'state')} are needed, exactly, for: {told}"
     return UsageError(Reason("no-observable", message))
 
 
-def _called(system: OdeSystem, id: str) -> str:
+def called(system: OdeSystem, id: str) -> str:
+    """An id with the name that its element has, where that is another one: ``x59 (ERK-PP)``."""
     quantity = system.quantities.get(id)
     reaction = next((one for one in system.reactions if one.id == id), None)
     name = quantity.name if quantity is not None else None if reaction is None else reaction.name

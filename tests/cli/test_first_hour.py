@@ -255,5 +255,5 @@ def test_a_summary_is_short(call, data, tmp_path, monkeypatch):
 
 def test_what_follows_from_totals_is_told(call, data):
     _, told, _ = call("reduce", data / "michaelis_menten.xml", "--observe", "S", "--on-class", "--no-check")
-    assert "  computed from these: E" in told.splitlines()
-    assert "  gone, without influence on what is kept: P" in told.splitlines()
+    assert "  computed from these: E (enzyme)" in told.splitlines()
+    assert "  gone, without influence on what is kept: P (product)" in told.splitlines()
