@@ -28,7 +28,7 @@ from sbmlump.model.system import OdeSystem
 from sbmlump.proof.claims import row_expression
 from sbmlump.proof.values import ids_below, resting_values
 
-__all__ = ["apply_chain", "carried", "composed", "described"]
+__all__ = ["apply_chain", "composed"]
 
 
 def apply_chain(
@@ -62,7 +62,7 @@ def apply_chain(
         elif rewritten is not None:
             step = whole = rewritten
         else:
-            step = method.reduce(described(whole), carried(whole), inner)
+            step = method.reduce(_described(whole), _carried(whole), inner)
             both = isinstance(whole.certificate, ExactProof) and isinstance(step.certificate, ExactProof)
             whole = composed(whole, step, certificate=None if both else _draft())
         steps.append(_entry(method.name, step))
@@ -97,7 +97,7 @@ def _entry(method: str, step: ReducedSystem) -> dict[str, object]:
     return entry
 
 
-def described(reduction: ReducedSystem) -> OdeSystem:
+def _described(reduction: ReducedSystem) -> OdeSystem:
     """The reduced system with what its lumps are: in which compartment they lie, which conservation laws depend on."""
     from sbmlump.methods.reactions import homes
 
@@ -110,7 +110,7 @@ def described(reduction: ReducedSystem) -> OdeSystem:
     return replace(system, quantities={**system.quantities, **new}) if new else system
 
 
-def carried(reduction: ReducedSystem) -> tuple[Observable, ...]:
+def _carried(reduction: ReducedSystem) -> tuple[Observable, ...]:
     """The observables as expressions of the reduced system."""
     table = reduction.system.definitions
     return tuple(Observable(one.id, table[one.id], one.id) for one in reduction.observables)

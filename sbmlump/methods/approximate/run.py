@@ -48,8 +48,6 @@ from sbmlump.methods.approximate.subspaces import (
 from sbmlump.methods.approximate.training import Training
 from sbmlump.methods.approximate.validate import Try, certificate_of, fails_strictly, validate
 from sbmlump.methods.approximate.write import write_projection
-from sbmlump.methods.chain import carried, composed, described
-from sbmlump.methods.elimination.conservation import conservation
 from sbmlump.methods.exact.lump import lump_exactly
 from sbmlump.methods.method import Progress, identity, kept_constants
 from sbmlump.model.properties import written_sizes
@@ -696,10 +694,7 @@ def reduce_approximately(
 def _exactly(
     system: OdeSystem, observables: Sequence[Observable], options: ApproximateOptions, progress: Progress
 ) -> tuple[ReducedSystem, str]:
-    """What keeps every error, and its name: the exact lumping, or the model itself where there is none.
-
-    With the conserved totals that are left as constants, as they are in what the search looks at.
-    """
+    """What keeps every error, and its name: the exact lumping, or the model itself where there is none."""
     # what is to hold for other parameters has to be proved for all of them
     keep = kept_constants(system, "all" if options.perturb_parameters else "none")
     try:
@@ -709,16 +704,9 @@ def _exactly(
         whole = replace(same, remarks=(*same.remarks, f"there is no exact lumping either: {error}"))
     if whole.reducible and options.non_negative and not (whole.matrix.proper and whole.matrix.non_negative):
         whole = identity(system, observables)
-    name = f"the exact lumping to {counted(whole.system.size, 'state')}" if whole.reducible else "the model itself"
-    if options.non_negative:  # a state that is a total less others has signs
-        return whole, name
-    try:
-        step = conservation(described(whole), carried(whole), keep=keep, seed=options.seed)
-    except (LimitError, UnsupportedModelError):
-        return whole, name  # it would have been more, and is not what was asked for
-    if step.system.size >= whole.system.size:
-        return whole, name
-    return composed(whole, step), f"{name}, with conserved totals as constants ({counted(step.system.size, 'state')}),"
+    if whole.reducible:
+        return whole, f"the exact lumping to {counted(whole.system.size, 'state')}"
+    return whole, "the model itself"
 
 
 Clock = Callable[[], float]
