@@ -56,6 +56,8 @@ class Draw:
         Times the claim: so large an error may be.
     noise : float
         Smaller errors are those of two integrations.
+    zero : float
+        Of the largest initial value: an observable that stays below is 0, and its error counts as a part of that value.
     seconds : float
         CPU seconds after which a command is ended.
     measuring : float
@@ -71,6 +73,7 @@ class Draw:
     points: int = 401
     holds: float = 1.5
     noise: float = 1e-6
+    zero: float = 1e-12
     seconds: float = 1800.0
     measuring: float = 200.0
     tolerance: float = 1e-8
@@ -263,7 +266,7 @@ def measured_again(job: Mapping[str, Any]) -> float:
         got = simulate(own, now, [job["observe"]], job["until"], size)
         largest = float(np.abs(expected).max())
         off = float(np.abs(got - expected).max())
-        worst = max(worst, off / largest if largest > 0 else off / size)
+        worst = max(worst, off / largest if largest > DRAW.zero * size else off / size)
     return worst if math.isfinite(worst) else 1e300
 
 
