@@ -11,7 +11,7 @@ import pytest
 
 from sbmlump.cli import run
 from sbmlump.examples import multisite
-from sbmlump.formats.ode import parse_ode
+from sbmlump.formats import parse_ode
 from sbmlump.jobs import curve_figure
 from sbmlump.methods import Approximate, CurvePoint, size_curve
 from sbmlump.model import parse_observables

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sbmlump.errors import LimitError, SbmlumpError
-from sbmlump.formats.ode import parse_ode
+from sbmlump.formats import parse_ode
 from sbmlump.jobs import written_system
 from sbmlump.sbml import NumberTexts, attribute_text, check_written, is_decimal, parse_sbml
 

@@ -47,7 +47,7 @@ from sbmlump.methods.approximate.subspaces import (
 )
 from sbmlump.methods.approximate.validate import VALIDATION, accepted, strict_failures
 from sbmlump.methods.exact.per_species import StateSize, per_species_sizes
-from sbmlump.methods.method import Progress
+from sbmlump.methods.method import Progress, unheard
 from sbmlump.model.reduced import FreshErrors, Observable
 from sbmlump.model.system import OdeSystem
 
@@ -205,7 +205,7 @@ def reduce_approximately_each(
     options: ApproximateOptions | None = None,
     errors: Sequence[float] = (0.01, 0.05, 0.1),
     *,
-    progress: Progress = lambda _: None,
+    progress: Progress = unheard,
     settings: EachSettings = STANDARD_EACH,
 ) -> Iterator[StateSizesAtErrors]:
     """Sizes at some errors for each state as the only observable, by the balanced decomposition without refinement.

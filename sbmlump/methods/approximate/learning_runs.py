@@ -31,7 +31,7 @@ from sbmlump.methods.approximate.options import ApproximateOptions
 from sbmlump.methods.approximate.subspaces import singular_values
 from sbmlump.methods.exact.lump import closure_problem
 from sbmlump.methods.exact.space import invariant_dimension
-from sbmlump.methods.method import kept_constants
+from sbmlump.methods.method import Progress, kept_constants
 from sbmlump.model.graph import Node
 from sbmlump.model.reduced import Observable
 from sbmlump.model.system import OdeSystem
@@ -175,9 +175,6 @@ def _sparse_totals(entries: list[tuple[int, int, float]], n: int, terms: int, sc
         found = np.vstack([found, rest / size])
     kept = np.linalg.norm(table.T @ found.T, axis=0) < LEARNING.conserved if len(found) else np.zeros(0, dtype=np.bool_)
     return np.ascontiguousarray(found[kept])
-
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -49,7 +49,7 @@ from sbmlump.methods.approximate.training import Training
 from sbmlump.methods.approximate.validate import Try, certificate_of, fails_strictly, validate
 from sbmlump.methods.approximate.write import write_projection
 from sbmlump.methods.exact.lump import lump_exactly
-from sbmlump.methods.method import Progress, identity, kept_constants
+from sbmlump.methods.method import Clock, Progress, identity, kept_constants, unheard
 from sbmlump.model.properties import written_sizes
 from sbmlump.model.reduced import FreshErrors, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
@@ -126,7 +126,7 @@ class Candidates:
         self,
         runs: LearningRuns,
         budget: Budget,
-        progress: Progress = lambda _: None,
+        progress: Progress = unheard,
         wanted: float | None = None,
         settings: RefinementSettings = STANDARD_REFINEMENT,
     ) -> None:
@@ -288,7 +288,7 @@ class CandidatesWithTotals(Candidates):
         runs: LearningRuns,
         decaying: DecayingTotals,
         budget: Budget,
-        progress: Progress = lambda _: None,
+        progress: Progress = unheard,
         wanted: float | None = None,
         settings: RefinementSettings = STANDARD_REFINEMENT,
     ) -> None:
@@ -709,7 +709,6 @@ def _exactly(
     return whole, "the model itself"
 
 
-Clock = Callable[[], float]
 CURVES: Final = ("balanced", "krylov", NON_NEGATIVE)
 """The lines of a curve where none is named."""
 
@@ -745,7 +744,7 @@ def size_curve(
     options: ApproximateOptions,
     algorithms: Sequence[str] = CURVES,
     *,
-    progress: Progress = lambda _: None,
+    progress: Progress = unheard,
     clock: Clock = time.perf_counter,
 ) -> CurveResult:
     """Error of the best reduction of each size, for several algorithms, all from the same runs.
