@@ -53,6 +53,8 @@ def imported(statement: str) -> set[str]:
             ["reduce", str(DATA / "multisite_2.xml"), "--observe", "kinase", "--no-check", "--json"],
             READING | {"highspy"},
         ),
+        (["reduce", MODEL, "--observe", "P", "--json", "-o", "OUT"], READING | {"highspy"}),  # and simulates both
+        (["inspect", MODEL, "--structure"], READING | {"highspy"}),
         (["convert", MODEL, "-o", "OUT"], READING),
     ],
     ids=lambda one: " ".join(one[:2]) if isinstance(one, list) else "",

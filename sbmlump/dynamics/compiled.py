@@ -15,13 +15,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sbmlump.model.domains import FloatDomain
 from sbmlump.model.program import Program
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from sbmlump.dynamics.kernels import CandidateTables, Tables
 
 __all__ = [
@@ -130,14 +131,14 @@ def program_tables(
 
 def quadratic_tables(
     constant: Array,
-    linear: sp.csr_array,
-    products: sp.csr_array,
+    linear: csr_array,
+    products: csr_array,
     left: Indices,
     right: Indices,
     rows: Indices,
     columns: Indices,
     base: Array,
-    slopes: sp.csr_array,
+    slopes: csr_array,
 ) -> Tables | None:
     """A field of degree two: a + A·x + Q·(x_left·x_right), with the Jacobian's entries base + slopes·x."""
     module = kernels()

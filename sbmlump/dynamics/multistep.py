@@ -14,16 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sbmlump.dynamics.rosenbrock import Runs, StepControl
 from sbmlump.dynamics.vector_field import CALL, Budget, VectorField
 from sbmlump.errors import UnsupportedModelError, extra_missing
 from sbmlump.isolate import silent_output
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = [
     "CVODE_SETTINGS",
@@ -213,7 +215,7 @@ class _Forward:
     def __init__(self, vector_field: VectorField, run: int) -> None:
         self._vector_field = vector_field
         self._run = np.array([run])
-        self._matrix: sp.csr_array | None = None
+        self._matrix: csr_array | None = None
         self._rates = self._jacobians = self._products = 0
 
     def work(self) -> float:
@@ -320,7 +322,7 @@ class _Forced:
         )
         self._times, self._force = times, force
 
-    def _matrix(self, t: float) -> sp.csr_array:
+    def _matrix(self, t: float) -> csr_array:
         return self._path.transposed(t).T.tocsr()
 
     def rates(self, t: float, y: Array, yp: Array) -> None:
@@ -343,9 +345,9 @@ class _Backward:
         self._times, self._states, self._rates = times, states, rates
         self._rows = rows
         self._at = np.nan
-        self._matrix: sp.csr_array | None = None
+        self._matrix: csr_array | None = None
 
-    def transposed(self, t: float) -> sp.csr_array:
+    def transposed(self, t: float) -> csr_array:
         if t != self._at or self._matrix is None:
             x = _hermite(self._times, self._states, self._rates, t)
             self._matrix = self._vector_field.sparse_jacobian(x, self._run).T.tocsr()

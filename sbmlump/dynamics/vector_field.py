@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sbmlump.dynamics import compiled
@@ -24,6 +23,8 @@ from sbmlump.model.program import Program, Tape, row_colours
 from sbmlump.stopping import stop_request
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from sbmlump.dynamics.kernels import Tables
 
 __all__ = [
@@ -115,8 +116,8 @@ class QuadraticForm:
     """
 
     constant: Array
-    linear: sp.csr_array
-    products: sp.csr_array
+    linear: csr_array
+    products: csr_array
     left: NDArray[np.int64]
     right: NDArray[np.int64]
 
@@ -167,9 +168,11 @@ def _tables(polynomials: Sequence[Mapping[Monomial, float]], place: Mapping[str,
     )
 
 
-def _sparse(entries: list[tuple[int, int, float]], shape: tuple[int, int]) -> sp.csr_array:
+def _sparse(entries: list[tuple[int, int, float]], shape: tuple[int, int]) -> csr_array:
+    from scipy.sparse import csr_array
+
     rows, columns, data = ([e[k] for e in entries] for k in range(3))
-    return sp.csr_array((np.array(data, dtype=np.float64), (rows, columns)), shape=shape)
+    return csr_array((np.array(data, dtype=np.float64), (rows, columns)), shape=shape)
 
 
 # -- Right-hand sides as functions of many points at once ------------------------------------------
@@ -199,7 +202,7 @@ class VectorField(Protocol):
         """Row vectors times Jacobian: rows (k, q, n) to (k, q, n)."""
         ...
 
-    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+    def sparse_jacobian(self, x: Array, run: int) -> csr_array:
         """Jacobian at one point, sparse (n, n)."""
         ...
 
@@ -262,6 +265,8 @@ class QuadraticField:
     """A field of degree at most two: a few sparse products a call."""
 
     def __init__(self, form: QuadraticForm) -> None:
+        from scipy.sparse import csr_array
+
         self.form = form
         self.size = len(form.constant)
         self.timed = False
@@ -277,7 +282,7 @@ class QuadraticField:
         position = position.ravel()
         self._base = np.zeros(len(self._places))
         np.add.at(self._base, position[: a.nnz], a.data)
-        self._slopes = sp.csr_array(
+        self._slopes = csr_array(
             (np.concatenate([q.data, q.data]), (position[a.nnz :], factors)), shape=(len(self._places), n)
         )
         self._rows, self._columns = self._places // n, self._places % n
@@ -316,10 +321,12 @@ class QuadraticField:
         """Row vectors times Jacobian, (k, q, n)."""
         return np.asarray(rows @ self.jacobians(x, run))
 
-    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+    def sparse_jacobian(self, x: Array, run: int) -> csr_array:
         """Jacobian at one point, sparse (n, n)."""
+        from scipy.sparse import csr_array
+
         data = self._slopes @ x + self._base
-        return sp.csr_array((data, self._columns, self._pointers), shape=(self.size, self.size))
+        return csr_array((data, self._columns, self._pointers), shape=(self.size, self.size))
 
     def sparse_jacobian_work(self) -> float:
         """Elementary operations of a sparse Jacobian at one point."""
@@ -396,11 +403,13 @@ class ProgramField:
             out[block] = swept.reshape(n, k, q).transpose(1, 2, 0)
         return out
 
-    def sparse_jacobian(self, x: Array, run: int) -> sp.csr_array:
+    def sparse_jacobian(self, x: Array, run: int) -> csr_array:
         """Jacobian at one point, sparse (n, n)."""
+        from scipy.sparse import csr_array
+
         dense = self.jacobians(x[None, :], np.array([run]))[0]
         data = dense[self._rows, self._columns]
-        return sp.csr_array((data, (self._rows, self._columns)), shape=(self.size, self.size))
+        return csr_array((data, (self._rows, self._columns)), shape=(self.size, self.size))
 
     def sparse_jacobian_work(self) -> float:
         """Elementary operations of a sparse Jacobian at one point: forwards, and a sweep back for each colour."""

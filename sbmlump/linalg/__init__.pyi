@@ -2,6 +2,9 @@ from .basis import LatticeSettings as LatticeSettings
 from .basis import choose_basis as choose_basis
 from .basis import integer_right_inverse as integer_right_inverse
 from .basis import short_integer_rows as short_integer_rows
+from .connected import components as components
+from .connected import reached as reached
+from .connected import strong_components as strong_components
 from .finite_field import Confirmed as Confirmed
 from .finite_field import RowSpace as RowSpace
 from .finite_field import SparseResidues as SparseResidues

@@ -11,7 +11,7 @@ Sizes, not clocks, bound the work, so the result is the same on every machine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
@@ -21,6 +21,7 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.linalg.connected import components
 from sbmlump.linalg.finite_field import Residues, RowSpace, combined_residues
 from sbmlump.linalg.rational import (
     Row,
@@ -38,7 +39,6 @@ __all__ = [
     "Basis",
     "BasisSettings",
     "choose_basis",
-    "components",
     "LatticeSettings",
     "integer_right_inverse",
     "short_integer_rows",
@@ -298,29 +298,6 @@ def choose_basis(
         chosen.extend(zip(new, _lift_of(new, [pivots[i] for i in group], settings), strict=True))
     chosen.sort(key=lambda pair: (min(pair[0]), len(pair[0]), sorted(pair[0])))
     return Basis(tuple(row for row, _ in chosen), tuple(lift for _, lift in chosen))
-
-
-def components(rows: Sequence[Collection[int]], pivots: Sequence[int]) -> list[list[int]]:
-    """Groups of rows connected by common columns, by union–find."""
-    parent = list(range(len(rows)))
-
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    owner: dict[int, int] = {}
-    for i, row in enumerate(rows):
-        for j in row:
-            if j in owner:
-                parent[find(i)] = find(owner[j])
-            else:
-                owner[j] = i
-    groups: dict[int, list[int]] = {}
-    for i in range(len(rows)):
-        groups.setdefault(find(i), []).append(i)
-    return sorted(groups.values(), key=lambda group: min(pivots[i] for i in group))
 
 
 def _weights(members: Sequence[Row], scale: Mapping[int, Fraction]) -> dict[int, Fraction]:

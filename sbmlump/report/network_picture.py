@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import counted, shortened
+from sbmlump.linalg.connected import components
 from sbmlump.model.reduced import Meaning, ReducedSystem
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import one_line
@@ -279,7 +280,8 @@ def _layout(network: _DrawnNetwork, sizes: Array, drawing: NetworkDrawing) -> tu
         if a != b:
             neighbours[a].add(b)
             neighbours[b].add(a)
-    parts = _components(neighbours)
+    parts = components([{i, *near} for i, near in enumerate(neighbours)], range(len(neighbours)))
+    parts.sort(key=lambda part: (-len(part), part[0]))
     boxes = []
     for part in parts:
         places = _by_stress(part, neighbours, drawing)
@@ -287,25 +289,6 @@ def _layout(network: _DrawnNetwork, sizes: Array, drawing: NetworkDrawing) -> tu
         low = (places - sizes[part] / 2).min(axis=0)
         boxes.append((part, places - low, ((places + sizes[part] / 2).max(axis=0) - low)))
     return _packed(boxes, len(network.nodes), drawing), ""
-
-
-def _components(neighbours: Sequence[set[int]]) -> list[list[int]]:
-    """Connected parts, the largest first."""
-    parts: list[list[int]] = []
-    seen: set[int] = set()
-    for start in range(len(neighbours)):
-        if start in seen:
-            continue
-        part, queue = [], deque([start])
-        seen.add(start)
-        while queue:
-            node = queue.popleft()
-            part.append(node)
-            new = sorted(neighbours[node] - seen)
-            seen.update(new)
-            queue.extend(new)
-        parts.append(sorted(part))
-    return sorted(parts, key=lambda part: (-len(part), part[0]))
 
 
 def _by_stress(part: Sequence[int], neighbours: Sequence[set[int]], drawing: NetworkDrawing) -> Array:

@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import log
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
+from sbmlump.linalg.connected import components, strong_components
 from sbmlump.linalg.polynomial import Monomial, expand, monomial_node
 from sbmlump.linalg.rational import add_to, left_null_space, null_space, primitive, rank, without_zeros
 from sbmlump.model.evaluate import values_of
@@ -102,13 +103,12 @@ class Network:
     @property
     def linkage_classes(self) -> tuple[tuple[int, ...], ...]:
         """Complexes connected by reactions, as positions."""
-        return _groups(self._components("weak"))
+        return tuple(map(tuple, components(self._steps(), range(len(self.complexes)))))
 
     @property
     def weakly_reversible(self) -> bool:
         """Whether every linkage class is strongly connected."""
-        weak, strong = self._components("weak"), self._components("strong")
-        return bool(len(set(weak)) == len(set(strong)))
+        return len(self.linkage_classes) == len(strong_components(self._steps()))
 
     @property
     def reversible(self) -> bool:
@@ -121,25 +121,12 @@ class Network:
         """Complexes − linkage classes − rank."""
         return len(self.complexes) - len(self.linkage_classes) - self.rank
 
-    def _components(self, connection: Literal["weak", "strong"]) -> list[int]:
-        size = len(self.complexes)
-        if not size:
-            return []
-        import scipy.sparse as sp
-        from scipy.sparse.csgraph import connected_components
-
-        source = [one.source for one in self.directions]
-        target = [one.target for one in self.directions]
-        table = sp.csr_array((np.ones(len(source), dtype=np.int8), (source, target)), shape=(size, size))
-        _, labels = connected_components(table, directed=True, connection=connection)
-        return [int(label) for label in labels]
-
-
-def _groups(labels: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    groups: dict[int, list[int]] = {}
-    for position, label in enumerate(labels):
-        groups.setdefault(label, []).append(position)
-    return tuple(tuple(group) for group in groups.values())
+    def _steps(self) -> list[set[int]]:
+        """Of each complex, itself and those that it becomes."""
+        steps = [{i} for i in range(len(self.complexes))]
+        for one in self.directions:
+            steps[one.source].add(one.target)
+        return steps
 
 
 class _Builder:

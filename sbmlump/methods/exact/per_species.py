@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
-from sbmlump.linalg.basis import choose_basis, components
+from sbmlump.linalg.basis import choose_basis
+from sbmlump.linalg.connected import components, reached
 from sbmlump.linalg.finite_field import Residues, RowSpace, rows_from_residues, single_threaded
 from sbmlump.linalg.rational import Row
 from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
@@ -518,7 +519,7 @@ class _Reach:
     ) -> None:
         self._n = n
         everything = [*steps, seeds]  # a further node stands for the seeds, of which there need be none
-        self._sets = _reached(everything) if n <= settings.most_states_in_sets else None
+        self._sets = reached(everything) if n <= settings.most_states_in_sets else None
         if self._sets is None:
             counts = [len(targets) for targets in everything]
             rows, columns = np.repeat(np.arange(n + 1), counts), np.array([j for one in everything for j in one], int)
@@ -538,45 +539,6 @@ class _Reach:
     def of(self, i: int) -> Mask:
         """Boolean (n,)."""
         return self._follow(i) | self._from_seeds
-
-
-def _reached(steps: Sequence[Sequence[int]]) -> list[int]:
-    """What each node reaches, itself included, as the bits of a number: component by component (Tarjan 1972)."""
-    order, low, sets = [-1] * len(steps), [0] * len(steps), [0] * len(steps)
-    stack: list[int] = []
-    count = 0
-    for root in range(len(steps)):
-        path = [] if order[root] >= 0 else [(root, iter(steps[root]))]
-        while path:
-            node, targets = path[-1]
-            if order[node] < 0:
-                order[node] = low[node] = count
-                count += 1
-                stack.append(node)
-            fresh = None
-            for target in targets:
-                if order[target] < 0:
-                    fresh = target
-                    break
-                if not sets[target]:  # its component is still open
-                    low[node] = min(low[node], order[target])
-            if fresh is not None:
-                path.append((fresh, iter(steps[fresh])))
-                continue
-            path.pop()
-            if path:
-                low[path[-1][0]] = min(low[path[-1][0]], low[node])
-            if low[node] == order[node]:
-                members = stack[stack.index(node) :] if stack[-1] != node else [node]
-                del stack[-len(members) :]
-                bits = 0
-                for member in members:
-                    bits |= 1 << member
-                    for target in steps[member]:
-                        bits |= sets[target]
-                for member in members:
-                    sets[member] = bits
-    return sets
 
 
 class _Spaces:

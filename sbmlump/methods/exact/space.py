@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import LimitError, Reason
-from sbmlump.linalg.basis import components, short_integer_rows
+from sbmlump.linalg.basis import short_integer_rows
+from sbmlump.linalg.connected import components
 from sbmlump.linalg.finite_field import Confirmed, Residues, RowSpace, SparseResidues, has_residues, single_threaded
 from sbmlump.model.domains import BadPrimeError, PrimeField, below
 from sbmlump.model.graph import Graph, Node
