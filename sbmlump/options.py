@@ -329,8 +329,12 @@ UNTIL: Final = Option(POSITIVE, "End time; chosen from the model if absent.", "T
 # more points need more memory for one quantity than simulations give numbers worth having
 POINTS: Final = Option(whole_number(2, 10_000_000), "Points of the comparison grid.", code="bad-grid")
 OBSERVE: Final = Option(texts("an id, an expression such as 'A + 2*B', or a list of them"), "What to keep.", "EXPR")
+SIMULATOR_NAMES: Final = MappingProxyType(
+    {"roadrunner": "libRoadRunner", "copasi": "COPASI", "scipy": "SciPy", "own": "sbmlump's own integrator"}
+)
+"""What simulates, as an option takes it and as a page says it; the classes are in ``simulators/comparison``."""
 SIMULATOR: Final = Option(
-    choice("roadrunner", "copasi", "scipy", "own"),
+    choice(*SIMULATOR_NAMES),
     "What simulates; scipy and own integrate sbmlump's right-hand side.",
     code="unknown-simulator",
 )

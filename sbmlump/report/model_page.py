@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sbmlump._version import __version__
 from sbmlump.errors import UsageError, as_shown, counted, shortened
-from sbmlump.files import make_folder, refuse_output, write_atomically
+from sbmlump.files import SBML_SUFFIXES, make_folder, refuse_output, write_atomically
 from sbmlump.formats.presentation import equations_of
 from sbmlump.jobs import page_files
 from sbmlump.linalg.rational import content
@@ -27,6 +27,7 @@ from sbmlump.model.reduced import Certificate, ErrorEstimate, LumpingMatrix, Mea
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.text import one_line, signed_terms
 from sbmlump.model.units import time_unit_of
+from sbmlump.options import SIMULATOR_NAMES
 from sbmlump.outcome import Outcome
 from sbmlump.plot_style import BLUE, ORANGE, PAGE
 from sbmlump.report.network_picture import network_pictures
@@ -207,7 +208,7 @@ def _written_beside(
 
 def _uses(file: str | None, reduction: ReducedSystem) -> list[dict[str, str]]:
     """What to type in other programs to work with the reduced model."""
-    if file is None or not file.endswith((".xml", ".sbml")):
+    if file is None or not file.endswith(SBML_SUFFIXES):
         return []
     name = shlex.quote(file)
     shown = [one.id for one in reduction.observables]
@@ -326,14 +327,6 @@ def _told(meanings: Mapping[str, Meaning], settings: ModelPageSettings) -> list[
 # -- simulation ----------------------------------------------------------------------------------------------------
 
 
-_SIMULATORS: Final = {
-    "copasi": "COPASI",
-    "own": "sbmlump's own integrator",
-    "roadrunner": "libRoadRunner",
-    "scipy": "SciPy",
-}
-
-
 def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPageSettings) -> dict[str, Any]:
 
     # The observables first; what else was compared follows in the table, and as pictures while there is room.
@@ -350,7 +343,7 @@ def _simulation(reduction: ReducedSystem, report: ErrorReport, settings: ModelPa
         "unit": unit,
         "points": len(report.times),
         "reason": report.horizon_reason,
-        "simulator": _SIMULATORS.get(report.simulator, report.simulator),
+        "simulator": SIMULATOR_NAMES.get(report.simulator, report.simulator),
         "max": rounded(report.max_relative_error),
         "rows": [
             {

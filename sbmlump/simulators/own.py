@@ -35,6 +35,7 @@ from sbmlump.simulators.protocol import (
     Steps,
     Tolerances,
     Trajectory,
+    first_to_end,
     merged_grid,
     simulated_file,
 )
@@ -160,22 +161,12 @@ class OwnModel(ModelOfSource):
         if rough is not None:
             terms = TermSizes(self._system, coarse, dict(zip(self._system.states, rough.T, strict=True)))
             scales = np.maximum(_lifted(np.abs(rough).max(axis=0)), terms.least_scales(tolerances.absolute))
-        first: IntegrationError | None = None
-        for k in range(OWN.loosenings):
-            factor = 10.0**k
-            asked = tolerances.looser(factor)
-            try:
-                done = self._attempt(evaluator, selections, start, grid, asked, scales)
-            except IntegrationError as error:
-                first = first or error
-                continue
-            if first is None:
-                return done
-            remark = f"{self._path.name}: the integrator failed at time {first.reached:.6g}; the run used a relative "
-            remark += f"tolerance of {asked.relative:g}."
-            return Trajectory(done.times, done.values, done.seconds, (*done.remarks, remark))
-        assert first is not None
-        raise first
+
+        def attempt(asked: Tolerances) -> Trajectory:
+            return self._attempt(evaluator, selections, start, grid, asked, scales)
+
+        ways = [(tolerances.looser(10.0**k), "", attempt) for k in range(OWN.loosenings)]
+        return first_to_end(self._path, ways)
 
     def steps(self, until: float) -> Steps:
         """See :meth:`sbmlump.simulators.protocol.LoadedModel.steps`."""

@@ -6,7 +6,7 @@ independent of the ones before. Comparison and choice of the end time are writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -34,6 +34,8 @@ from sbmlump.sbml.read.load import ModelIndex, QuantitySelection, ReadResult, Se
 from sbmlump.sbml.write.document import system_document
 
 __all__ = [
+    "Attempt",
+    "first_to_end",
     "LEAST_STEPS",
     "PRECISE",
     "ROUGH",
@@ -445,6 +447,34 @@ class IntegrationError(LimitError):
         error = cls(Reason("simulation-failed", message))
         error.reached = reached
         return error
+
+
+Attempt = tuple[Tolerances, str, Callable[[Tolerances], Trajectory]]
+"""Tolerances, what else differs from the first attempt in words, and the run with these."""
+
+
+def first_to_end(path: Path, attempts: Iterable[Attempt]) -> Trajectory:
+    """The run of the first attempt that reaches the end; all but the first are remarked.
+
+    Raises
+    ------
+    IntegrationError
+        Of the first attempt, if all fail.
+    """
+    first: IntegrationError | None = None
+    for asked, more, run in attempts:
+        try:
+            done = run(asked)
+        except IntegrationError as error:
+            first = first or error
+            continue
+        if first is None:
+            return done
+        remark = f"{path.name}: the integrator failed at time {first.reached:.6g}; the run used a relative tolerance "
+        remark += f"of {asked.relative:g}{more}."
+        return replace(done, remarks=(*done.remarks, remark))
+    assert first is not None
+    raise first
 
 
 class LoadedModel(Protocol):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from sbmlump.simulators.protocol import (
     LEAST_STEPS,
     PRECISE,
     ROUGH,
+    Attempt,
     IntegrationError,
     ModelOfSource,
     QuantitySelection,
@@ -36,6 +38,7 @@ from sbmlump.simulators.protocol import (
     Steps,
     Tolerances,
     Trajectory,
+    first_to_end,
     merged_grid,
     simulated_file,
 )
@@ -210,25 +213,17 @@ class RoadRunnerModel(ModelOfSource):
         stops = self._stops(float(grid[-1]))
         ways = [(1.0, scales, stops), *([(1.0, scales, ())] if stops and self._index.events else [])]
         ways += [(10.0**k, floored, stops) for k in range(self._settings.loosenings)]
-        first: IntegrationError | None = None
+        attempts: list[Attempt] = []
         for factor, scale, cuts in ways:
             asked = tolerances.looser(factor)
-            try:
-                done = self._attempt(selections, grid, asked, scale, cuts)
-            except IntegrationError as error:
-                first = first or error
-                continue
-            if first is None:
-                return done
-            remark = f"{self._path.name}: the integrator failed at time {first.reached:.6g}; the run used a relative "
-            remark += f"tolerance of {asked.relative:g}"
+            said = ""
             if scale is floored:
-                remark += f", and {asked.absolute:g} of the scale of each state, no state's scale below a millionth of "
-                remark += "the largest"
-            remark += "." if cuts == stops else ", and was not started anew at the times that the model mentions."
-            return Trajectory(done.times, done.values, done.seconds, (remark,))
-        assert first is not None
-        raise first
+                said += f", and {asked.absolute:g} of the scale of each state, no state's scale below a millionth of "
+                said += "the largest"
+            if cuts != stops:
+                said += ", and was not started anew at the times that the model mentions"
+            attempts.append((asked, said, partial(self._attempt, selections, grid, scales=scale, stops=cuts)))
+        return first_to_end(self._path, attempts)
 
     def _lifted(self, scales: Array) -> Array:
         """Scales with those of vanishing species lifted to 1e-12 of the largest species (they share a unit)."""

@@ -15,6 +15,7 @@ from sbmlump.jobs import sbml_of
 from sbmlump.sbml import ModelIndex, QuantitySelection
 from sbmlump.simulators import (
     COMPILE_LIMITS,
+    SIMULATORS,
     IntegrationError,
     compare_simulated,
     simulated_file,
@@ -22,7 +23,7 @@ from sbmlump.simulators import (
     simulator_named,
 )
 
-NAMES = ["own", "scipy", "copasi"]
+NAMES = [name for name in SIMULATORS if name != "roadrunner"]
 
 
 def simulator(name: str) -> object:
