@@ -46,7 +46,7 @@ from crawler.repository import (
     Unchanged,
 )
 from crawler.session import Session
-from crawler.store import Record, Store, can_be_id, now
+from crawler.store import SBML_SUFFIXES, Record, Store, can_be_id, now
 
 __all__ = [
     "Miss",
@@ -169,7 +169,6 @@ def _batches(entries: Sequence[CatalogueEntry], size: int) -> Iterator[tuple[Cat
 # - nothing negative is concluded from a record that was read once, unless the answer carried its own digest.
 
 
-_SBML: Final = (".xml", ".sbml")
 _ARCHIVES: Final = (".omex", ".zip", ".sedx")
 
 
@@ -192,7 +191,7 @@ def choose(main: Sequence[ExpectedFile], most: int = 6) -> tuple[Choice, ...]:
     """
     found = [
         Choice(file, archive)
-        for suffixes, archive in ((_SBML, False), (_ARCHIVES, True))
+        for suffixes, archive in ((SBML_SUFFIXES, False), (_ARCHIVES, True))
         for file in main
         if file.name.lower().endswith(suffixes)
     ]
@@ -674,7 +673,7 @@ def _miss(id: str, code: str, message: str) -> Miss:
 
 
 SOURCE: Final = "import"
-_MODEL: Final = (".xml", ".sbml", ".omex")
+_MODEL: Final = (*SBML_SUFFIXES, ".omex")
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from crawler import biomodels
@@ -13,11 +12,9 @@ from crawler.errors import BadResponseError, GivenUpError, NotFoundError, Select
 from crawler.fetch import crawl
 from crawler.repository import Selection
 from crawler.session import RequestPolicy, Response, Session, hosts_if_asked, is_loopback
-from crawler.store import Record, Store, is_store, open_store
+from crawler.store import SBML_SUFFIXES, Record, Store, is_store, open_store
 
 __all__ = ["SingleFile", "SingleSettings", "fetch_model", "read_url", "stored_model"]
-
-_MODEL: Final = (".xml", ".sbml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def stored_model(store: Path, id: str) -> SingleFile | None:
     """
     if not is_store(store):
         try:
-            path = next(path for suffix in _MODEL if (path := store / f"{id}{suffix}").is_file())
+            path = next(path for suffix in SBML_SUFFIXES if (path := store / f"{id}{suffix}").is_file())
             return SingleFile(path.read_bytes(), path.name, path.parent)
         except StopIteration:
             return None
@@ -67,7 +64,7 @@ def stored_model(store: Path, id: str) -> SingleFile | None:
     records = [record for record in opened.records.values() if record.id == id and record.sha256]
     for record in sorted(records, key=lambda each: each.source != "biomodels"):
         data = _bytes_of(opened, record)
-        if data is not None and record.path is not None and record.path.endswith(_MODEL):
+        if data is not None and record.path is not None and record.path.endswith(SBML_SUFFIXES):
             path = store / record.path
             return SingleFile(data, path.name, path.parent)
     return None

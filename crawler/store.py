@@ -248,7 +248,8 @@ _MANIFEST: Final = "manifest.jsonl"
 _LOCK: Final = ".lock"
 _OWN: Final = frozenset({_MARK, _MANIFEST, _LOCK, "objects", "tmp", "lost+found"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_MODEL: Final = (".xml", ".sbml")
+SBML_SUFFIXES: Final = (".xml", ".sbml")
+"""Names of SBML files end so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,7 @@ def list_models(folder: str | Path) -> list[StoredModel]:
         by_path = {  # two sources may name one file
             record.path: StoredModel(record.id, folder / record.path, record.sha256)
             for record in records
-            if record.sha256 and record.path and record.path.endswith(_MODEL)
+            if record.sha256 and record.path and record.path.endswith(SBML_SUFFIXES)
         }
         models = list(by_path.values())
     else:
@@ -298,7 +299,7 @@ def list_models(folder: str | Path) -> list[StoredModel]:
 
 
 def _plain_models(folder: Path) -> list[StoredModel]:
-    paths = [path for path in folder.rglob("*") if path.suffix.lower() in _MODEL and path.is_file()]
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in SBML_SUFFIXES and path.is_file()]
     stems = [path.stem for path in paths]
     twice = {stem for stem, count in Counter(stems).items() if count > 1}
     return [

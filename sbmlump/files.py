@@ -50,6 +50,8 @@ __all__ = [
     "write_atomically",
     "MAX_BYTES",
     "NO_LOCKS",
+    "SBML_SUFFIXES",
+    "TEXT_FORMATS",
     "UNPACKING",
     "ModelFile",
     "UnpackLimits",
@@ -221,6 +223,11 @@ def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> 
         message = f"{str(path)!r} is not a file name: {error}; choose another output"
         raise OutputError(Reason("cannot-write", message)) from error
 
+
+SBML_SUFFIXES: Final = (".xml", ".sbml")
+"""Names of SBML files end so."""
+TEXT_FORMATS: Final[Mapping[str, bytes]] = MappingProxyType({".ode": b"begin", ".net": b"begin", ".ant": b""})
+"""Suffixes of models in other formats, all of them text, each with a word that stands at the head of such a file."""
 
 _COMMENTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -802,16 +809,19 @@ def _only_model(
     masters = [one.location for one in stated if one.master]
     chosen = [name for name in masters if name in models]
     # a manifest may call its master XML
-    chosen = chosen or [name for name in masters if _looks_like_model(name, head(name))] or models
+    chosen = chosen or [name for name in masters if _looks_like_sbml(name, head)] or models
     if not chosen:  # no manifest, or one that does not say
-        chosen = [name for name in names if name != _MANIFEST and _looks_like_model(name, head(name))]
+        members = [name for name in names if name != _MANIFEST and not name.startswith("__MACOSX/")]
+        chosen = [name for name in members if _looks_like_sbml(name, head)]
+        chosen = chosen or [name for name in members if _looks_like_text_model(name, head)]
     # the archives that sbmlump writes may hold a copy for the experiment, beside the model itself
     copies = {PurePosixPath(name).stem + _COPY for name in chosen}
     chosen = [name for name in chosen if PurePosixPath(name).stem not in copies]
     if len(chosen) == 1:
         return chosen[0]
     if not chosen:
-        text = f"{archive} is an archive without an SBML file or .ode file; it holds {_listed(names)}"
+        kinds = ", ".join(TEXT_FORMATS)
+        text = f"{archive} is an archive without a model (SBML, {kinds}); it holds {_listed(names)}"
         raise InputError(Reason("no-model", text))
     example = f"{archive}#{_shown(chosen[0])}"
     text = f"{archive} is an archive of {len(chosen)} models: {_listed(chosen)}; name one, as {example}"
@@ -832,16 +842,24 @@ def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 _SBML_ELEMENT: Final = re.compile(rb"<(?:[\w.-]+:)?sbml[\s>/]")
 
 
-def _looks_like_model(name: str, head: bytes) -> bool:
-    if name.startswith("__MACOSX/"):
-        return False
-    suffixes = PurePosixPath(name).suffixes
-    if suffixes and suffixes[-1].lower() in (".gz", ".bz2"):
-        return len(suffixes) > 1 and suffixes[-2].lower() in (".xml", ".sbml", ".ode", ".net", ".ant")
-    if name.lower().endswith((".ode", ".net")):
-        return b"begin" in head
+def _looks_like_sbml(name: str, head: Callable[[str], bytes]) -> bool:
+    suffix, compressed = _suffix(name)
+    if compressed:
+        return suffix in SBML_SUFFIXES
     # as an element, not as a word: SED-ML names the language urn:sedml:language:sbml
-    return _SBML_ELEMENT.search(head.replace(b"\0", b"")) is not None
+    return suffix not in TEXT_FORMATS and _SBML_ELEMENT.search(head(name).replace(b"\0", b"")) is not None
+
+
+def _looks_like_text_model(name: str, head: Callable[[str], bytes]) -> bool:
+    suffix, compressed = _suffix(name)
+    return suffix in TEXT_FORMATS and (compressed or TEXT_FORMATS[suffix] in head(name))
+
+
+def _suffix(name: str) -> tuple[str, bool]:
+    """Of a member, that below ``.gz`` or ``.bz2``, and whether there is such a one."""
+    path = PurePosixPath(name.lower())
+    compressed = path.suffix in (".gz", ".bz2")
+    return PurePosixPath(path.stem).suffix if compressed else path.suffix, compressed
 
 
 def _contents(manifest: bytes) -> list[_Content]:

@@ -17,7 +17,7 @@ from crawler.errors import CrawlError, StoppedError
 from crawler.fetch import CrawlPlan, CrawlSummary, crawl, import_files
 from crawler.repository import Repository, Selection
 from crawler.session import RequestPolicy, Session, hosts_if_asked, is_loopback
-from crawler.store import Store, inventory, open_store, verify_store
+from crawler.store import SBML_SUFFIXES, Store, inventory, open_store, verify_store
 from sbmlump.cli.help import Commands
 from sbmlump.cli.options import COUNT, SECONDS, WAIT, Number
 from sbmlump.cli.output import Failure, print_failure, print_json, say
@@ -341,7 +341,7 @@ def compare_store(
     files = {  # those of BioModels last: they count, where another source has a file of the same id
         record.id: store.path / record.path
         for record in records
-        if record.sha256 and record.path and record.path.endswith((".xml", ".sbml"))
+        if record.sha256 and record.path and record.path.endswith(SBML_SUFFIXES)
     }
     systems = sorted(
         (record.id, store.path / record.path)

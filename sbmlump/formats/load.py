@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sbmlump.files import ModelFile, read_model_file
 from sbmlump.model.system import OdeSystem
@@ -52,19 +53,31 @@ def read_model(path: str | Path | ModelFile) -> ReadResult:
     InputError
         If the file is not a readable model; what cannot become an ODE system is a reason of the result.
     """
-    from sbmlump.sbml.read.load import ReadResult, read_sbml
+    from sbmlump.sbml.read.load import read_sbml
 
     file = path if isinstance(path, ModelFile) else read_model_file(path)
-    if file.suffix == ".ode":
-        from sbmlump.formats.ode import load_ode_file
+    return _READERS.get(file.suffix, read_sbml)(file)
 
-        return ReadResult.of_system(load_ode_file(file), file.name)
-    if file.suffix == ".net":
-        from sbmlump.formats.bionetgen import load_net_file
 
-        return ReadResult.of_system(load_net_file(file), file.name)
-    if file.suffix == ".ant":
-        from sbmlump.formats.antimony import read_antimony
+def _ode(file: ModelFile) -> ReadResult:
+    from sbmlump.formats.ode import load_ode_file
+    from sbmlump.sbml.read.load import ReadResult
 
-        return read_antimony(file)
-    return read_sbml(file)
+    return ReadResult.of_system(load_ode_file(file), file.name)
+
+
+def _net(file: ModelFile) -> ReadResult:
+    from sbmlump.formats.bionetgen import load_net_file
+    from sbmlump.sbml.read.load import ReadResult
+
+    return ReadResult.of_system(load_net_file(file), file.name)
+
+
+def _antimony(file: ModelFile) -> ReadResult:
+    from sbmlump.formats.antimony import read_antimony
+
+    return read_antimony(file)
+
+
+_READERS: Final[Mapping[str, Callable[[ModelFile], ReadResult]]] = {".ode": _ode, ".net": _net, ".ant": _antimony}
+"""By the suffix; what has another is read as SBML. ``files.TEXT_FORMATS`` tells them apart in an archive."""

@@ -17,7 +17,7 @@ from sbmlump.jobs.checking import SIMULATION, ContradictedError, simulate_reduct
 from sbmlump.jobs.inspection import nothing_observed
 from sbmlump.jobs.writing import (
     REDUCTION_SUFFIXES,
-    SBML_SUFFIXES,
+    WITH_SBML,
     check_level,
     check_suffix,
     written_as_sbml,
@@ -282,7 +282,7 @@ class _Target:
             self._before = place.read_bytes() if place.is_file() else None
         write_atomically(self.path, with_mark(content.data, self.suffix))
         self._written = True
-        return (*content.reasons, *(document.reasons if self.suffix in SBML_SUFFIXES else ()))
+        return (*content.reasons, *(document.reasons if self.suffix in WITH_SBML else ()))
 
     def take_back(self) -> None:
         """Put back what stood there, or remove the file."""

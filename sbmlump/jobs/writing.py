@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
-from sbmlump.files import refuse_original, with_mark, write_atomically
+from sbmlump.files import SBML_SUFFIXES, refuse_original, with_mark, write_atomically
 from sbmlump.model.equality import Expected, refuse_differences
 from sbmlump.model.properties import require_writable_system
 from sbmlump.model.reduced import Meaning, ReducedSystem
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REDUCTION_SUFFIXES",
-    "SBML_SUFFIXES",
     "SYSTEM_SUFFIXES",
+    "WITH_SBML",
     "check_level",
     "check_suffix",
     "page_files",
@@ -35,12 +35,12 @@ __all__ = [
 
 
 _END_TIME: Final = 100.0  # of an archive, where nothing was simulated that would say more
-SYSTEM_SUFFIXES: Final = (".xml", ".sbml", ".omex", ".ode", ".ant", ".tex")
+WITH_SBML: Final = (*SBML_SUFFIXES, ".omex")
+"""Outputs that hold SBML, for which the reasons of :func:`written_as_sbml` are to be told."""
+SYSTEM_SUFFIXES: Final = (*WITH_SBML, ".ode", ".ant", ".tex")
 """What a model can be written as."""
 REDUCTION_SUFFIXES: Final = (*SYSTEM_SUFFIXES, ".csv")
 """What a reduction can be written as; ``.csv`` is the lumping matrix."""
-SBML_SUFFIXES: Final = (".xml", ".sbml", ".omex")
-"""Outputs that hold SBML, for which the reasons of :func:`written_as_sbml` are to be told."""
 
 
 def check_suffix(path: str | Path, known: tuple[str, ...]) -> str:
@@ -70,8 +70,8 @@ def check_level(level: str, suffix: str) -> str:
         Code ``bad-option``.
     """
     level = LEVEL.read("level", level)
-    if level != LEVEL.kind.choices[0] and suffix not in SBML_SUFFIXES:
-        message = f"--level is of SBML, not of {suffix}; leave it out, or write {', '.join(SBML_SUFFIXES)}"
+    if level != LEVEL.kind.choices[0] and suffix not in WITH_SBML:
+        message = f"--level is of SBML, not of {suffix}; leave it out, or write {', '.join(WITH_SBML)}"
         raise UsageError(Reason("bad-option", message))
     return level
 
@@ -177,9 +177,9 @@ def written_reduction(
         from sbmlump.formats.latex import latex_reduction
 
         return WrittenOutput(latex_reduction(reduction))
-    if suffix in (".xml", ".sbml"):
+    if suffix in SBML_SUFFIXES:
         return WrittenOutput(sbml.data)
-    return _WRITERS[suffix](reduction.written, sbml)
+    return {**_OF_SYSTEM, **_OF_SBML}[suffix](reduction.written, sbml)
 
 
 def write_reduced_model(
@@ -242,15 +242,15 @@ def written_system(system: OdeSystem, suffix: str, level: str = "3.2") -> Writte
     from sbmlump.sbml.write.document import system_document
 
     level = check_level(level, suffix)
-    if suffix in (".ode", ".tex"):
-        return _WRITERS[suffix](system, WrittenOutput(b""))
+    if suffix in _OF_SYSTEM:
+        return _OF_SYSTEM[suffix](system, WrittenOutput(b""))
     document = _at_level(system_document(system), level)
     sbml = WrittenOutput(document.data, document.reasons, document.read_back)
     if suffix == ".omex":
         from sbmlump.sbml.archive import model_archive
 
         return WrittenOutput(model_archive(system, document.data, until=_END_TIME), document.reasons)
-    return sbml if suffix in (".xml", ".sbml") else _WRITERS[suffix](system, sbml)
+    return sbml if suffix in SBML_SUFFIXES else _OF_SBML[suffix](system, sbml)
 
 
 def _ode(system: OdeSystem, _: WrittenOutput) -> WrittenOutput:
@@ -294,8 +294,8 @@ def _latex(system: OdeSystem, _: WrittenOutput) -> WrittenOutput:
     return WrittenOutput(latex_equations(system))
 
 
-_WRITERS: Final[Mapping[str, Callable[[OdeSystem, WrittenOutput], WrittenOutput]]] = {
-    ".ode": _ode,
-    ".ant": _antimony,
-    ".tex": _latex,
-}
+Writer = Callable[[OdeSystem, WrittenOutput], WrittenOutput]
+"""Of a system, and of the SBML that is written of it."""
+
+_OF_SYSTEM: Final[Mapping[str, Writer]] = {".ode": _ode, ".tex": _latex}  # no SBML is made for these
+_OF_SBML: Final[Mapping[str, Writer]] = {".ant": _antimony}
