@@ -219,11 +219,7 @@ def pose(system: OdeSystem, observables: Sequence[Observable], *, whole: bool = 
     """
     graph = system.graph
     bound = graph.substitute([*system.rhs, *(o.expression for o in observables)], system.specialised())
-    missing = sorted(graph.symbols(bound) - set(system.states))
-    if missing:
-        raise UnsupportedModelError(
-            [Reason("missing-value", f"the constant {name} has no value", name) for name in missing]
-        )
+    system.require_values(bound)
     resets = [_reset_roots(system, event) for event in system.events]
     kept = tuple(range(system.size)) if whole else _influential(system, bound, resets)
     events, remarks = _events(system, kept)
@@ -699,10 +695,17 @@ def values(
         Constants whose values differ between the runs.
     names : sequence of str, optional
         Which states the columns of ``states`` are; those of the system in its order by default.
+
+    Raises
+    ------
+    UnsupportedModelError
+        ``missing-value`` of a constant.
     """
     varied = dict(constants or {})
     fixed = {name: node for name, node in system.constant_values.items() if name not in varied}
-    evaluator = Evaluator(system.graph, nodes, [*(system.states if names is None else names), *varied], fixed)
+    columns = system.states if names is None else names
+    system.require_values(nodes, {*columns, *varied})
+    evaluator = Evaluator(system.graph, nodes, [*columns, *varied], fixed)
     found = np.empty((*states.shape[:2], len(nodes)))
     for i, path in enumerate(states):
         own = np.array([column[i] for column in varied.values()])

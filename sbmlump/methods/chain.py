@@ -25,7 +25,6 @@ from sbmlump.model.reduced import (
     starts_of,
 )
 from sbmlump.model.system import OdeSystem
-from sbmlump.proof.claims import row_expression
 from sbmlump.proof.values import ids_below, resting_values
 
 __all__ = ["apply_chain", "composed"]
@@ -223,7 +222,7 @@ def _lost_totals(
 
     def formula(name: str) -> Node:
         if name in rows:
-            return row_expression(original.graph, rows[name])
+            return original.graph.weighted_sum(rows[name], original.graph.symbol)
         value = values.get(name)
         if name in earlier or value is None:
             return earlier.get(name, original.graph.symbol(name))

@@ -867,8 +867,7 @@ class _ClosureWriter:
         )
 
     def _combination(self, row: Row) -> Node:
-        graph = self.graph
-        return graph.add(graph.scaled(v, graph.symbol(self.start_names[j])) for j, v in sorted(row.items()))
+        return self.graph.weighted_sum(row, lambda j: self.graph.symbol(self.start_names[j]))
 
     def _constants(self) -> list[Constant]:
         graph, totals = self.graph, self.job.totals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
@@ -233,12 +233,18 @@ def _meant(name: str, constants: Collection[str]) -> str:
     return f"{hint}'sbmlump inspect' lists the constants"
 
 
-def identity(system: OdeSystem, observables: Sequence[Observable]) -> ReducedSystem:
+def identity(
+    system: OdeSystem,
+    observables: Sequence[Observable],
+    method: str = "none",
+    why: str = "the model was read and written back",
+    remarks: tuple[str, ...] = (),
+    seconds: Mapping[str, float] | None = None,
+) -> ReducedSystem:
     """Nothing is reduced; observables that have no id of the model become assigned quantities."""
     matrix = LumpingMatrix(system.states, tuple({j: Fraction(1)} for j in range(system.size)))
     lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
-    proof = ExactProof(
-        "the model was read and written back; nothing was reduced", "identity", 0.0, symbolic=system.given_constants
-    )
+    proof = ExactProof(f"{why}; nothing was reduced", "identity", 0.0, symbolic=system.given_constants)
     same = with_observables(system, observables)
-    return ReducedSystem(system, same, tuple(observables), lumps, LinearLumping(matrix, matrix), proof, "none")
+    kind = LinearLumping(matrix, matrix)
+    return ReducedSystem(system, same, tuple(observables), lumps, kind, proof, method, dict(seconds or {}), remarks)

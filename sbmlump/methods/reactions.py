@@ -31,7 +31,6 @@ from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, Embedding, ErrorEstimate, ExactProof, LinearLumping, Lump, ReducedSystem
 from sbmlump.model.system import Assigned, OdeSystem, Participant, Quantity, Reaction
 from sbmlump.model.text import combination
-from sbmlump.proof.claims import row_expression
 from sbmlump.proof.identity import IdentityTest, ModularRows, bound_of, compare_matching, run_trials
 from sbmlump.structure.laws import amount_factors, changing_compartment, stoichiometry
 
@@ -384,10 +383,7 @@ class _NetworkBuilder:
             index = original.state_index
             rows |= {name: {index[state]: v for state, v in row.items()} for name, row in kind.starts.items()}
         symbols = [graph.symbol(name) for name in original.states]
-        found = {
-            graph.symbol(name): graph.add(graph.scaled(v, symbols[j]) for j, v in row.items())
-            for name, row in rows.items()
-        }
+        found = {graph.symbol(name): graph.weighted_sum(row, symbols.__getitem__) for name, row in rows.items()}
         if isinstance(kind, Elimination):
             # what is a state at the start in the formula of a total is that state at all times
             known = {c.id for c in original.constants}
@@ -475,7 +471,7 @@ class _NetworkBuilder:
         """Groups whose rate is a function of the lumps, and the others."""
         graph, original = self.graph, self.reduced.original
         fluxes = {r.id: r.flux for r in original.reactions}
-        whole = [graph.add(graph.scaled(v, fluxes[name]) for name, v in group.members.items()) for group in groups]
+        whole = [graph.weighted_sum(group.members, fluxes.__getitem__) for group in groups]
         definition = self._combinations()
         whole = graph.substitute(whole, self.fixed)
         small = graph.substitute([group.rate for group in groups], self.fixed | definition)
@@ -797,7 +793,7 @@ def _determined(reduced: ReducedSystem, names: Sequence[str]) -> dict[str, Node]
     fixed: Mapping[Node, Node] = system.specialised(symbolic)
     states = [graph.symbol(name) for name in original.states]
     lumps = {
-        graph.symbol(name): graph.add(graph.scaled(v, states[j]) for j, v in row.items())
+        graph.symbol(name): graph.weighted_sum(row, states.__getitem__)
         for name, row in zip(system.states, reduced.matrix.rows, strict=True)
     }
     if isinstance(reduced.map, Elimination):
@@ -822,10 +818,10 @@ def _conserved(reduced: ReducedSystem, fixed: Mapping[Node, Node]) -> dict[Node,
     original, graph = reduced.original, reduced.system.graph
     rates = dict(zip(original.states, graph.transplant(original.graph, original.rhs, {}), strict=True))
     rows = {name: row for name, row in reduced.map.starts.items() if row.keys() <= rates.keys()}
-    changes = graph.substitute([row_expression(graph, row, rates.__getitem__) for row in rows.values()], fixed)
+    changes = graph.substitute([graph.weighted_sum(row, rates.__getitem__) for row in rows.values()], fixed)
     values = field_values(graph, changes)
     return {
-        graph.symbol(name): row_expression(graph, row)
+        graph.symbol(name): graph.weighted_sum(row, graph.symbol)
         for (name, row), change in zip(rows.items(), changes, strict=True)
         if values[change] == 0
     }
@@ -926,7 +922,7 @@ def pool_reactions(reduction: ReducedSystem, seed: int = 0) -> PooledReactions:
     candidates: list[tuple[dict[str, Fraction], Direction, Node, Node]] = []
     fluxes = {one.id: one.flux for one in original.reactions}
     for direction, members in groups.items():
-        whole = graph.add(graph.scaled(v, fluxes[name]) for name, v in members.items())
+        whole = graph.weighted_sum(members, fluxes.__getitem__)
         small = graph.substitute([whole], lifted)[0]
         candidates.append((members, direction, whole, graph.from_terms(graph.linear_terms(small))))
     trial = _test(reduction, [(whole, small) for _, _, whole, small in candidates], seed)

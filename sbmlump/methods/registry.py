@@ -137,7 +137,7 @@ class Approximate(ApproximateOptions):
 
         if system.size < 2:
             remark = f"{system.size} states are left; there is nothing to approximate"
-            return replace(identity(system, observables), method=self.name, remarks=(remark,))
+            return identity(system, observables, self.name, remarks=(remark,))
         check_options(system, self)
         begin = time.perf_counter()
         reduction = reduce_approximately(system, observables, self, context.progress)

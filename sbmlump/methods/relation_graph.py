@@ -380,12 +380,16 @@ def _events_left(system: OdeSystem, gone: set[str]) -> tuple[Event, ...]:
 
 
 def _droppable(system: OdeSystem, gone: set[str], limit: float, times: Array, states: Array) -> list[Reaction]:
-    """Reactions that make nothing but removed states and are no outflow of weight for a state that stays."""
+    """Reactions that make nothing but removed states and are no outflow of weight for a state that stays.
+
+    None where a flux has no value: rates may be known though the size of a compartment is not, as it cancels in them.
+    """
+    fluxes = [r.flux for r in system.reactions]
     index = system.state_index
     made = [r for r in system.reactions if r.products and {one.species for one in r.products} <= gone]
-    if not made:
+    if not made or system.without_value(fluxes):
         return []
-    flux = np.abs(np.nan_to_num(values(system, [r.flux for r in system.reactions], times, states[None])[0]))
+    flux = np.abs(np.nan_to_num(values(system, fluxes, times, states[None])[0]))
     column = {r.id: k for k, r in enumerate(system.reactions)}
     outflow = np.zeros((len(times), system.size))
     for reaction in system.reactions:

@@ -666,11 +666,11 @@ def _linear(
             return Closure(True, True, 0.0, 0.0, dict.fromkeys(names, 0.0), {}, 0, outcome)
     _, reduced = defined[0]
     forward = {
-        graph.symbol(state): graph.add(graph.scaled(v, graph.symbol(system.states[j])) for j, v in row.items())
+        graph.symbol(state): graph.weighted_sum(row, lambda j: graph.symbol(system.states[j]))
         for state, row in zip(reduced.states, rows, strict=True)
     }
     back = graph.substitute(reduced.rhs, forward)
-    lumped = [graph.add(graph.scaled(v, system.rhs[j]) for j, v in row.items()) for row in rows]
+    lumped = [graph.weighted_sum(row, system.rhs.__getitem__) for row in rows]
     errors = [graph.from_terms(graph.linear_terms(graph.sub(a, b))) for a, b in zip(lumped, back, strict=True)]
     lumps = [forward[graph.symbol(state)] for state in reduced.states]
     return _sampled(system, errors, lumps, lumped, names, trial, linear=True)

@@ -18,7 +18,7 @@ from enum import IntEnum
 from fractions import Fraction
 from itertools import chain
 from math import ceil, floor
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,8 @@ __all__ = [
     "fold_function",
     "rational_root",
 ]
+
+K = TypeVar("K")
 
 
 # -- functions of numbers ----------------------------------------------------------------------------
@@ -515,6 +517,10 @@ class Graph:
         if not factor or type(known) is Fraction:
             return self.mul((self.number(factor), node))
         return self._intern(Op.MUL, (self.number(factor), node), None)
+
+    def weighted_sum(self, row: Mapping[K, Fraction | int], of: Callable[[K], Node]) -> Node:
+        """Σ weight · expression over a row of weights by what ``of`` takes: names, positions or nodes."""
+        return self.add(self.scaled(weight, of(key)) for key, weight in row.items())
 
     # -- walking -------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ assigned quantity
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sbmlump.errors import Reason, UnsupportedModelError, counted
-from sbmlump.model.evaluate import resolve_initial_values
+from sbmlump.model.evaluate import resolve_initial_values, values_of
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 
 if TYPE_CHECKING:
@@ -543,6 +543,29 @@ class OdeSystem:
         """
         start = self.at_start()
         return MappingProxyType({c.id: start[c.id] for c in self.constants if c.id in start})
+
+    @cached_property
+    def positive_constants(self) -> frozenset[str]:
+        """Ids of the constants with positive values."""
+        numbers = values_of(self.graph, list(self.constant_values.values()))
+        return frozenset(name for name, value in zip(self.constant_values, numbers, strict=True) if value > 0)
+
+    def without_value(self, nodes: Iterable[Node], free: Collection[str] = ()) -> list[str]:
+        """Constants that expressions mention and that have no value, but for those that are ``free``; sorted."""
+        return sorted(self.graph.symbols(nodes) - set(self.states) - set(free) - set(self.constant_values))
+
+    def require_values(self, nodes: Iterable[Node], free: Collection[str] = ()) -> None:
+        """Refuse expressions over constants that have no value, but for those that are ``free``.
+
+        Raises
+        ------
+        UnsupportedModelError
+            Code ``missing-value``, one for each constant.
+        """
+        missing = self.without_value(nodes, free)
+        if missing:
+            text = "the constant {} has no value; give it one"
+            raise UnsupportedModelError([Reason("missing-value", text.format(name), name) for name in missing])
 
     @cached_property
     def given_constants(self) -> tuple[str, ...]:

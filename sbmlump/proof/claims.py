@@ -107,7 +107,6 @@ __all__ = [
     "Refutation",
     "certify",
     "certify_widest",
-    "row_expression",
     "proof_of",
     "symbolic_but",
     "event_pairs",
@@ -377,7 +376,7 @@ class Claim:
     observables : mapping of id to Node
         Ids in the reduced system, expressions in the original graph.
     symbolic : frozenset of str
-        Constants for all of whose values the claim is made.
+        Constants for all of whose values the claim is made; those to which the original gives no value are among them.
     """
 
     original: OdeSystem
@@ -385,6 +384,10 @@ class Claim:
     map: _StateMap
     observables: Mapping[str, Node]
     symbolic: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        without_value = {c.id for c in self.original.constants if c.value is None}
+        object.__setattr__(self, "symbolic", self.symbolic | without_value)
 
     @property
     def rates(self) -> dict[str, Node]:
@@ -608,12 +611,6 @@ def _listed(functions: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "named constants"
 
 
-def row_expression(graph: Graph, row: NamedRow, of: Callable[[str], Node] | None = None) -> Node:
-    """Σ weight · expression of a name; its symbol if nothing else is said."""
-    expression = of or graph.symbol
-    return graph.add(graph.scaled(weight, expression(name)) for name, weight in row.items())
-
-
 def _sides_of(
     claim: Claim, pairs: Sequence[Pair], further: Iterable[Node] = ()
 ) -> tuple[list[Node], tuple[dict[int, Fraction], ...]]:
@@ -776,7 +773,7 @@ class LumpedStates:
 
     def _lumps(self, claim: Claim) -> dict[str, Node]:
         graph = claim.original.graph
-        return {name: row_expression(graph, row) for name, row in self.rows.items()}
+        return {name: graph.weighted_sum(row, graph.symbol) for name, row in self.rows.items()}
 
     def _lifted(self, graph: Graph, lumps: Mapping[str, Node], claim: Claim) -> dict[Node, Node]:
         """L̄y + c for lumps that are expressions of a graph: what is put in place of the symbols of states."""
@@ -861,7 +858,7 @@ class LumpedStates:
         mapping = self._lifted(graph, {name: graph.symbol(name) for name in claim.reduced.states}, claim)
         mapping |= {source.symbol(name): graph.symbol(name) for name in names}
         roots = graph.transplant(source, sides.left_roots, mapping)
-        lumped = [graph.add(graph.scaled(v, roots[k]) for k, v in row.items()) for row in sides.weights]
+        lumped = [graph.weighted_sum(row, roots.__getitem__) for row in sides.weights]
         inputs = [graph.symbol(name) for name in (*claim.reduced.states, *names)]
         return Program(graph, lumped, [*inputs, graph.time()])
 
@@ -1184,7 +1181,7 @@ class EliminatedStates:
 
         lumps = self.lumps(after)
         for name, rate in zip(after.states, after.rhs, strict=True):
-            compare(f"the rate of {name}", row_expression(graph, lumps[name], rates.__getitem__), rate)
+            compare(f"the rate of {name}", graph.weighted_sum(lumps[name], rates.__getitem__), rate)
         seeds = {graph.symbol(name): rate for name, rate in rates.items()} | {graph.time(): graph.number(1)}
         for name, node in self.totals.items():
             try:
@@ -1231,7 +1228,11 @@ class EliminatedStates:
     def _forms(self, claim: Claim) -> dict[str, Node]:
         """What the reduced system calls by one name and the original has as an expression: totals and lumps."""
         graph = claim.original.graph
-        lumps = {name: row_expression(graph, self.rows[name]) for name in claim.reduced.states if name in self.rows}
+        lumps = {
+            name: graph.weighted_sum(self.rows[name], graph.symbol)
+            for name in claim.reduced.states
+            if name in self.rows
+        }
         return {**self.totals, **lumps}
 
     def sides(self, claim: Claim, pairs: Sequence[Pair]) -> Iterator[Sides]:

@@ -40,7 +40,6 @@ from sbmlump.proof.claims import (
     certify,
     certify_widest,
     proof_of,
-    row_expression,
     symbolic_but,
 )
 from sbmlump.proof.values import ValuePair, ValueTable, compare_values
@@ -477,7 +476,8 @@ def claim_of_files(
     state_map = EliminatedStates({}, initial_values, rows or {}, complete=False)
 
     forms = {
-        name: row_expression(graph, row) for name, row in (*initial_values.items(), *state_map.lumps(reduced).items())
+        name: graph.weighted_sum(row, graph.symbol)
+        for name, row in (*initial_values.items(), *state_map.lumps(reduced).items())
     }
     used = reduced.graph.symbols([c.value for c in new if c.value is not None and c.id not in initial_values])
     mapping = {reduced.graph.symbol(name): forms.get(name, graph.symbol(name)) for name in used}

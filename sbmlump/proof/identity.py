@@ -254,10 +254,7 @@ class Sides:
     def joined(self, image: Mapping[Node, Node]) -> tuple[list[Node], list[Node]]:
         """Both sides in the graph of the left one; ``image`` says there what the inputs of the right one are."""
         graph = self.left
-        left = [
-            graph.add(graph.scaled(factor, root) for root, factor in self.combined(i).items())
-            for i in range(len(self.weights))
-        ]
+        left = [graph.weighted_sum(self.combined(i), lambda root: root) for i in range(len(self.weights))]
         return left, graph.transplant(self.right, self.right_roots, image)
 
 

@@ -18,6 +18,7 @@ from sbmlump.examples import michaelis_menten, network_from_reactions
 from sbmlump.jobs import method_rows
 from sbmlump.linalg import solve
 from sbmlump.methods import (
+    METHODS,
     closure,
     fast_reactions,
     learn,
@@ -516,3 +517,38 @@ def test_coupled_equations_with_many_symbols_are_refused_at_once() -> None:
 
     with pytest.raises(UnsupportedModelError, match="non-linear"):
         solve(graph, equations, list(names), choose)
+
+
+PROVED = ("exact", "forward-equivalence", "backward-equivalence", "pooling", "none")
+REFUSED = {"missing-value", "non-linear-observable", "no-fast-quantity", "no-conserved-total", "undefined-at-start"}
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("approximate", "lumping")])
+def test_a_size_that_cancels_need_not_be_known(method: str, tmp_path: Path) -> None:
+    """Rates of concentrations are known though fluxes are not; what needs the size is refused by name."""
+    text = sbml_model(
+        {"A": 1.0, "B": 0.0, "C": 0.5, "D": 0.5, "E": 0.0},
+        {
+            "forth": ({"A": 1}, {"B": 1}, "cell * fast * A"),
+            "back": ({"B": 1}, {"A": 1}, "cell * fast * B"),
+            "on": ({"B": 1}, {"C": 1}, "cell * slow * B"),
+            "leak": ({"C": 1}, {"D": 1}, "cell * least * C"),
+            "off": ({"D": 1}, {"E": 1}, "cell * slow * D"),
+        },
+        {"fast": 100.0, "slow": 2.0, "least": 0.001},
+    ).replace(' size="2"', "")
+    file = saved(tmp_path, text)
+    system = sbmlump.load(file)
+    assert system.constant_values.get("cell") is None
+    for observe in ("C", "on"):
+        options = {"until": 5.0, "ensemble": 1} if method in ("qssa", "quasi-equilibrium", "relation-graph") else {}
+        try:
+            reduction = sbmlump.reduce(system, [observe], method, **options)
+            reduction.write(tmp_path / "reduced.xml")
+        except (UnsupportedModelError, UsageError) as refusal:
+            codes = {reason.code for reason in refusal.reasons}
+        else:
+            codes = set()
+            assert not isinstance(verify(file, tmp_path / "reduced.xml"), Refutation)
+        assert codes <= REFUSED
+        assert codes or observe == "C" or method in PROVED

@@ -700,8 +700,7 @@ def _exactly(
     try:
         whole = lump_exactly(system, observables, keep=keep, seed=options.seed, progress=progress)
     except (LimitError, UnsupportedModelError) as error:
-        same = identity(system, observables)
-        whole = replace(same, remarks=(*same.remarks, f"there is no exact lumping either: {error}"))
+        whole = identity(system, observables, remarks=(f"there is no exact lumping either: {error}",))
     if whole.reducible and options.non_negative and not (whole.matrix.proper and whole.matrix.non_negative):
         whole = identity(system, observables)
     if whole.reducible:

@@ -256,9 +256,7 @@ class _Writer:
         return [self.graph.mul((factors[left], factors[right])) for left, right in self.products]
 
     def _combination(self, row: Mapping[int, Fraction]) -> Node:
-        graph = self.graph
-        start = {j: graph.symbol(self.start_names[j]) for j in row}
-        return graph.add(graph.scaled(v, start[j]) for j, v in sorted(row.items()))
+        return self.graph.weighted_sum(row, lambda j: self.graph.symbol(self.start_names[j]))
 
     def _constants(self, taken: set[str]) -> tuple[Constant, ...]:
         system, problem = self.problem.system, self.problem

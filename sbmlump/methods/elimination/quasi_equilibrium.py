@@ -36,7 +36,6 @@ from sbmlump.methods.elimination.quasi_steady import (
     approximation_of,
     branch_chooser,
     defined_along,
-    positive_constants,
     short_text,
 )
 from sbmlump.methods.elimination.substitute import EliminationPlan, eliminated_system, elimination_of, finite_along
@@ -322,19 +321,19 @@ def _plan(
     equations = list(conditions)
     new_states: dict[str, tuple[Node, Node]] = {}
     for name, pool in zip(names, pools, strict=True):
-        expression = graph.add(graph.scaled(v, graph.symbol(n)) for n, v in pool.items())
+        expression = graph.weighted_sum(pool, graph.symbol)
         symbol = graph.symbol(name)
         meaning[symbol] = expression
         equations.append(graph.sub(expression, symbol))
         rate = _pool_rate(system, pool)
-        start = graph.add(graph.scaled(v, system.initial[index[n]]) for n, v in pool.items())
+        start = graph.weighted_sum(pool, lambda name: system.initial[index[name]])
         new_states[name] = rate, start
     solution = solve(
         graph,
         equations,
         involved,
         branch_chooser(system, meaning, times, states),
-        positive=positive_constants(system),
+        positive=system.positive_constants,
         defined=lambda node: bool(finite_along(system, graph.substitute([node], meaning), times, states).all()),
     )
     values_found = dict(zip(solution.values, simplified(graph, list(solution.values.values())), strict=True))
@@ -359,7 +358,7 @@ def _conditions(
     for j in range(width):
         row = {i: one[j] for i, one in enumerate(columns) if one.get(j)}
         if span.add(row):
-            conditions.append(graph.add(graph.scaled(v, net[i]) for i, v in row.items()))
+            conditions.append(graph.weighted_sum(row, net.__getitem__))
     return conditions
 
 

@@ -39,7 +39,6 @@ from sbmlump.methods.elimination.substitute import (
 )
 from sbmlump.methods.elimination.timescales import Proposal, best_choice, nominal_trial, time_scales
 from sbmlump.methods.method import AUTO, Clock
-from sbmlump.model.evaluate import values_of
 from sbmlump.model.graph import Node
 from sbmlump.model.names import free_id
 from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
@@ -53,7 +52,6 @@ __all__ = [
     "branch_chooser",
     "defined_along",
     "known_states",
-    "positive_constants",
     "quasi_steady_state",
     "short_text",
 ]
@@ -169,13 +167,6 @@ def _left_out_remarks(names: Sequence[str]) -> tuple[str, ...]:
         "the trajectory; nothing else depends on it"
         for name in names
     )
-
-
-def positive_constants(system: OdeSystem) -> frozenset[str]:
-    """Constants with positive values."""
-    known = system.constant_values
-    numbers = values_of(system.graph, list(known.values()))
-    return frozenset(name for name, value in zip(known, numbers, strict=True) if value > 0)
 
 
 def _proposal(
@@ -296,7 +287,7 @@ def _eliminate(
         equations,
         unknowns,
         branch_chooser(system, meaning, times, states),
-        positive=positive_constants(system),
+        positive=system.positive_constants,
         defined=lambda node: bool(finite_along(system, graph.substitute([node], meaning), times, states).all()),
     )
     return _Step(

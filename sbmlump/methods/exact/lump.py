@@ -17,7 +17,7 @@ from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelErr
 from sbmlump.linalg.basis import Basis, choose_basis
 from sbmlump.linalg.rational import Span, add_multiple, dot, echelon, right_inverse, without_zeros
 from sbmlump.methods.exact.space import ClosureProblem, LiftedSpace, invariant_dimension, smallest_invariant_space
-from sbmlump.methods.method import Clock, Progress, unheard
+from sbmlump.methods.method import Clock, Progress, identity, unheard
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.evaluate import Evaluator, values_of
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
@@ -31,7 +31,6 @@ from sbmlump.model.reduced import (
     LumpingMatrix,
     Observable,
     ReducedSystem,
-    with_observables,
 )
 from sbmlump.model.system import (
     Assigned,
@@ -61,7 +60,6 @@ __all__ = [
     "assemble",
     "claim_of",
     "closure_problem",
-    "irreducible",
     "lump_exactly",
     "reduced_system",
     "state_lifts",
@@ -249,7 +247,7 @@ def pool_constants(
         members = [graph.name(problem.variables[j]) for j in row]
         name = pool_name(members, used)
         used.add(name)
-        value = graph.add(graph.scaled(v, problem.variables[j]) for j, v in row.items())
+        value = graph.weighted_sum(row, problem.variables.__getitem__)
         constants.append(Constant(name, value, computed=True))
         for j in row:
             mapping.setdefault(problem.variables[j], graph.number(0))
@@ -354,10 +352,7 @@ def constants_of_lost_states(
     roots = [*reduced.rhs, *reduced.initial, *(one.value for one in reduced.assigned)]
     roots += event_expressions(reduced.events)
     acting = ids_below(reduced, graph.symbols(roots))
-    back = {
-        graph.symbol(name): graph.add(graph.scaled(v, graph.symbol(state)) for state, v in row.items())
-        for name, row in rows.items()
-    }
+    back = {graph.symbol(name): graph.weighted_sum(row, graph.symbol) for name, row in rows.items()}
     lost: list[str] = []
     for constant in reduced.constants:
         value = given.get(constant.id)
@@ -565,7 +560,8 @@ def lump_exactly(
         rows, pivots = _rows_of_states(space, restricted.n_states, columns)
         lump_seconds = clock() - start
         if len(rows) == system.size:
-            return irreducible(system, observables, {"lump": lump_seconds})
+            why = "every state is needed to close the equations of the observables"
+            return identity(system, observables, "exact", why, seconds={"lump": lump_seconds})
         progress("choosing a basis")
         begin = clock()
         basis = choose_basis(rows, pivots, amount_scale(system))
@@ -695,11 +691,7 @@ def closure_problem(system: OdeSystem, observables: Sequence[Observable], keep: 
     )
     symbols, needs_time = graph.leaves(roots)
     mentioned = symbols - set(system.states)
-    missing = sorted(mentioned - keep)
-    if missing:
-        raise UnsupportedModelError(
-            [Reason("missing-value", f"the constant {name} has no value", name) for name in missing]
-        )
+    system.require_values(roots, keep)
     variables = [graph.symbol(name) for name in system.states]
     variables += [graph.symbol(c.id) for c in system.constants if c.id in mentioned]
     if needs_time:
@@ -915,7 +907,7 @@ def _initial_nodes(system: OdeSystem, basis: Basis) -> list[Node]:
     """Lumped initial values as expressions of the constants, so that they follow when those are changed."""
     graph = system.graph
     start = initial_formulas(system)
-    return [graph.add(graph.scaled(v, start[j]) for j, v in row.items()) for row in basis.rows]
+    return [graph.weighted_sum(row, start.__getitem__) for row in basis.rows]
 
 
 def _constants(
@@ -1006,11 +998,8 @@ def _rates_of(system: OdeSystem, members: Sequence[int], points: NDArray[np.floa
     graph = system.graph
     roots = [system.rhs[j] for j in members]
     names = sorted(graph.symbols(roots) - set(system.states))
-    missing = [name for name in names if name not in system.constant_values]
-    if missing:  # also of constants kept symbolic: a lift is chosen, and the model written, with the values of the file
-        raise UnsupportedModelError(
-            [Reason("missing-value", f"the constant {name} has no value; give it one", name) for name in missing]
-        )
+    # also of constants kept symbolic: a lift is chosen, and the model written, with the values of the file
+    system.require_values(roots)
     constants = values_of(graph, [system.constant_values[name] for name in names])
     table = np.hstack([points, np.broadcast_to(constants, (len(points), len(names)))])
     return Evaluator(graph, roots, (*system.states, *names), {}).values(0.0, table)
@@ -1073,23 +1062,4 @@ def assemble(
         "exact",
         dict(seconds),
         tuple(remarks),
-    )
-
-
-def irreducible(system: OdeSystem, observables: Sequence[Observable], seconds: Mapping[str, float]) -> ReducedSystem:
-    """The identity: every state is needed. It holds for all values of the constants."""
-    unit = tuple({j: Fraction(1)} for j in range(system.size))
-    matrix = LumpingMatrix(system.states, unit)
-    statement = "every state is needed to close the equations of the observables; nothing was reduced"
-    proof = ExactProof(statement, "identity", 0.0, symbolic=system.given_constants)
-    lumps = tuple(Lump(name, {name: Fraction(1)}) for name in system.states)
-    return ReducedSystem(
-        system,
-        with_observables(system, observables),
-        tuple(observables),
-        lumps,
-        LinearLumping(matrix, matrix),
-        proof,
-        "exact",
-        dict(seconds),
     )

@@ -41,13 +41,12 @@ from sbmlump.methods.exact.lump import (
     claim_of,
     closure_problem,
     initial_formulas,
-    irreducible,
     reduced_system,
     state_lifts,
     written_constants,
 )
 from sbmlump.methods.exact.space import ClosureProblem
-from sbmlump.methods.method import Clock, Progress, unheard
+from sbmlump.methods.method import Clock, Progress, identity, unheard
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.graph import Node
 from sbmlump.model.program import Program, where_defined
@@ -385,9 +384,8 @@ def reduce_forward(
         blocks = forward_equivalence(system, observables, keep, seed + attempt, opaque=opaque, settings=settings)
         found = clock()
         if len(blocks) == system.size:
-            identity = irreducible(system, observables, {"lump": found - start})
-            nothing = _nothing("no two states can be summed without losing closed equations", system)
-            return replace(identity, method=_FORWARD, certificate=nothing)
+            why = "no two states can be summed without losing closed equations"
+            return identity(system, observables, _FORWARD, why, seconds={"lump": found - start})
         basis = _pools(blocks, pool_scale(system, keep))
         for lift in state_lifts(system, basis):
             reduced = reduced_system(system, basis, lift, observables, NO_POOLED_CONSTANTS)
@@ -479,9 +477,8 @@ def reduce_backward(
         remarks = (f"{clash.message}; {counts} [{clash.code}]",)
     found = clock()
     if len(blocks) == system.size:
-        identity = irreducible(system, observables, {"lump": found - start})
-        nothing = _nothing("no two states stay equal", system)
-        return replace(identity, method=_BACKWARD, certificate=nothing, remarks=remarks)
+        seconds = {"lump": found - start}
+        return identity(system, observables, _BACKWARD, "no two states stay equal", remarks, seconds)
     representatives = _representatives(system, blocks, observables)
     reduced = _embedded_system(system, blocks, representatives, observables)
     progress("proving")
@@ -520,10 +517,6 @@ def _clash(system: OdeSystem, blocks: Blocks, keep: frozenset[str]) -> Reason | 
                 text = f"{a} and {b} would stay equal if they started equal, but their initial values differ"
                 return Reason("initial-values-differ", text, b)
     return None
-
-
-def _nothing(why: str, system: OdeSystem) -> ExactProof:
-    return ExactProof(f"{why}; nothing was reduced", "identity", 0.0, symbolic=system.given_constants)
 
 
 def _representatives(system: OdeSystem, blocks: Blocks, observables: Sequence[Observable]) -> list[int]:

@@ -556,7 +556,7 @@ class _EquilibriumGroup:
                 if value:
                     row[i] = value
             if span.add(row):
-                conditions.append(graph.add(graph.scaled(v, fluxes[i]) for i, v in row.items()))
+                conditions.append(graph.weighted_sum(row, fluxes.__getitem__))
         return conditions
 
     def _choices(self, condition: Node) -> list[Node]:
@@ -574,16 +574,10 @@ class _EquilibriumGroup:
             [*factors, *totals],
             self.species,
             chooser,
-            positive=self._positive,
+            positive=self.system.positive_constants,
             defined=lambda node: bool(np.isfinite(samples.values([node])).all()),
         )
         return simplified(graph, [solution.values[name] for name in self.species])
-
-    @cached_property
-    def _positive(self) -> frozenset[str]:
-        known = self.system.constant_values
-        numbers = values_of(self.graph, list(known.values()))
-        return frozenset(name for name, value in zip(known, numbers, strict=True) if value > 0)
 
 
 @dataclass

@@ -509,8 +509,7 @@ def _at_lift(reduced: ReducedSystem, conditions: Sequence[Node]) -> list[Node | 
         return list(lifted)  # on the embedded states it is the same
     symbols = [graph.symbol(name) for name in states]
     back = {
-        lump: graph.add(graph.scaled(value, symbols[j]) for j, value in row.items())
-        for lump, row in zip(lumps, way.matrix.rows, strict=True)
+        lump: graph.weighted_sum(row, symbols.__getitem__) for lump, row in zip(lumps, way.matrix.rows, strict=True)
     }
     again = graph.substitute(lifted, back)
     values = field_values(graph, [*conditions, *again])
