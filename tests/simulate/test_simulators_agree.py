@@ -12,6 +12,7 @@ from network_models import saved, sbml_model, twin_chains
 import sbmlump
 from sbmlump.errors import UnsupportedModelError, UsageError
 from sbmlump.jobs import sbml_of
+from sbmlump.options import SIMULATOR_NAMES
 from sbmlump.sbml import ModelIndex, QuantitySelection
 from sbmlump.simulators import (
     COMPILE_LIMITS,
@@ -214,3 +215,7 @@ def test_large_systems_by_a_krylov_method(large: Callable[[], Path]) -> None:
     run = model.run({"x5": QuantitySelection("x5", "concentration")}, 10.0, 11)
     t = run.times
     assert run.values["x5"] == pytest.approx(t**5 * np.exp(-t) / 120, rel=1e-6, abs=1e-9)
+
+
+def test_every_simulator_that_an_option_takes_is_there() -> None:
+    assert list(SIMULATORS) == list(SIMULATOR_NAMES)
