@@ -125,6 +125,13 @@ MODELS = {
         others=parameter("q", "0.5", constant=False),
         events=event("time > 1", {"S": "S + 3"}) + event("time > 2", {"q": "3"}).replace('id="e"', 'id="e2"'),
     ),
+    "a compartment whose size is a formula of time": Model(
+        {"A": 2, "B": 0, "C": 0},
+        [("A", "B", "c*k*(A - B)")],
+        [("B", "C", "c*B")],
+        compartments=compartment(constant=False),
+        rules=rule("assignmentRule", "c", "2 + time"),
+    ),
     "an event doubles the compartment": Model(
         {"A": 1, "B": 1, "AB": 0},
         [("A B", "AB", "c*k*(A*B - 0.3*AB)")],
@@ -231,6 +238,14 @@ def test_the_choice_holds_for_one_call_only(tmp_path: Path) -> None:
             Model({"A": 1, "B": 1}, [("A", "B", "c*k*A")], others=parameter("q", "0", constant=False),
                   rules=rule("assignmentRule", "q", "2*f0")),
             "no-fast-equilibrium", "'f0' is in a formula",
+        ),
+        (
+            Model({"A": 1, "B": 1}, [("A", "B", "piecewise(c*k*(A - B), time < 1, 0)")], [("B", "", "c*B")]),
+            "no-fast-equilibrium", "never comes to an end",
+        ),
+        (
+            Model({"A": 1, "B": 0.2}, [("A", "B", "c*k*floor(1/(1 + time))*(A - B)")], [("B", "", "c*B")]),
+            "no-fast-equilibrium", "",
         ),
         (
             Model(

@@ -297,7 +297,8 @@ class _EquilibriumGroup:
         graph, system = self.graph, self.system
         table = {name: _measure(system, name) for name in self.species}
         constants = {constant.id for constant in system.constants}
-        if len(set(table.values())) == 1 and graph.symbols(table.values()) <= constants:
+        varies = graph.symbols(table.values()) - constants or graph.depends_on_time(table.values())
+        if len(set(table.values())) == 1 and not varies:
             return dict.fromkeys(table, graph.number(1))
         return table
 
