@@ -11,7 +11,7 @@ Hucka et al., SBML Level 3 Version 2 Core, J. Integr. Bioinform. 16 (2019), doi 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -39,6 +39,7 @@ __all__ = [
     "unsupported_events",
     "NO_SWITCHES",
     "SWITCHES",
+    "TOO_MANY_EVENTS",
     "SwitchSettings",
     "TimeSwitches",
     "time_switches",
@@ -129,6 +130,7 @@ class EventQueue:
         self._pending: list[_Pending] = []
         self._true = np.array([event.initial_value for event in self._events], dtype=np.bool_)
         self.executed: list[float] = []
+        self.fired: dict[str, float] = {}
 
     @staticmethod
     def _evaluator(system: OdeSystem, nodes: list[Node]) -> Evaluator:
@@ -190,6 +192,8 @@ class EventQueue:
             if now[i] and not self._true[i]:
                 if not 0 <= delays[i] < np.inf:
                     raise EventsError(f"the delay of an event is {delays[i]:g}")
+                if event.id:
+                    self.fired.setdefault(event.id, t)
                 # without a delay both moments are one, unless another event comes between
                 values = self._values[i].values(t, x) if event.use_trigger_values else None
                 if values is not None and event.implied:
@@ -280,6 +284,8 @@ class SingleRun:
         Ends of the steps of the solver, where these were asked for.
     events : list of float
         When events were executed.
+    fired : mapping of str to float
+        When each event with an id was triggered first.
     """
 
     states: Array | None
@@ -287,6 +293,10 @@ class SingleRun:
     failure: str = ""
     steps: list[Array] = field(default_factory=list)
     events: list[float] = field(default_factory=list)
+    fired: Mapping[str, float] = field(default_factory=dict)
+
+
+TOO_MANY_EVENTS: Final = "more events than are followed"
 
 
 def single_run(
@@ -299,6 +309,7 @@ def single_run(
     stops: Sequence[float] = (),
     solve: Solve = by_cvode,
     own_steps: bool = False,
+    most_events: int | None = None,
 ) -> SingleRun:
     """Integrate one run, anew from each discontinuity and each event on.
 
@@ -310,6 +321,8 @@ def single_run(
         Times at which the right-hand side is discontinuous, ascending.
     own_steps : bool
         Whether the steps of the solver are wanted (the grid then holds two times).
+    most_events : int, optional
+        Executions; a run with more fails with :data:`TOO_MANY_EVENTS`.
     """
     until = float(grid[-1])
     if not len(initial):
@@ -327,6 +340,9 @@ def single_run(
         for _ in range(EVENTS.most_pieces):
             if at >= until:
                 break
+            if queue is not None and most_events is not None and len(queue.executed) > most_events:
+                run.reached, run.failure = at, TOO_MANY_EVENTS
+                return run
             begin = at * (1 + skip)
             if queue is not None and at > 0 and not passed:
                 state = queue.at(begin, state)  # what is due just after a discontinuity
@@ -370,7 +386,7 @@ def single_run(
         return run
     run.states, run.reached = table, until
     if queue is not None:
-        run.events = list(queue.executed)
+        run.events, run.fired = list(queue.executed), dict(queue.fired)
     return run
 
 

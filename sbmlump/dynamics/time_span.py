@@ -344,7 +344,9 @@ def _oscillation(times: Array, values: Array, floor: Array, settings: TimeSpanSe
         return None
     period, onset = best.period, best.onset
     until = round_above(settings.periods * period + (onset if onset > period else 0.0))
-    message = f"what is observed oscillates with a period of {period:.2g}; {until:g} covers at least {settings.periods}"
+    message = (
+        f"what is observed oscillates with a period of about {period:.2g}; {until:g} covers at least {settings.periods}"
+    )
     return TimeSpan(until, message)
 
 

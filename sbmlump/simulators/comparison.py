@@ -35,6 +35,7 @@ from sbmlump.plot_style import ORIGINAL, PAPER, REDUCED, SERIES
 from sbmlump.simulators.copasi import CopasiSimulator
 from sbmlump.simulators.own import OwnSimulator, ScipySimulator
 from sbmlump.simulators.protocol import (
+    NO_CONDITIONS,
     NO_TRIGGERS,
     PRECISE,
     Conditions,
@@ -48,7 +49,7 @@ from sbmlump.simulators.protocol import (
     Trajectory,
     Triggers,
     before_failure,
-    beyond_events,
+    beyond_changes,
     conditions_of,
     merged_grid,
     simulated_file,
@@ -500,6 +501,8 @@ class PairRequest:
         What is read in the original and in the reduced model.
     triggers : Triggers
         Events of the original; their ``needs`` are a part of ``wanted``.
+    conditions : Conditions
+        Of its piecewise expressions, likewise.
     grid : GridSettings
     """
 
@@ -512,6 +515,7 @@ class PairRequest:
     wanted: Mapping[str, QuantitySelection]
     reduced_wanted: Mapping[str, QuantitySelection]
     triggers: Triggers = NO_TRIGGERS
+    conditions: Conditions = NO_CONDITIONS
     grid: GridSettings = GRID
 
 
@@ -545,8 +549,8 @@ def _simulated(request: PairRequest) -> PairRun:
         span = request.until
     elif request.until is None:
         span = time_span_of_model(model, request.original.switches.named, request.observed, request.wanted)
-        if request.triggers.nodes:
-            span = beyond_events(model, span, request.triggers, request.wanted)
+        if request.triggers.nodes or request.conditions.nodes:
+            span = beyond_changes(model, span, request.triggers, request.conditions, request.wanted)
     else:
         span = TimeSpan(request.until, "given by the user")
     other = engine.load(request.reduced)
@@ -878,6 +882,7 @@ def compare_simulated(
             **{name: pair.selection for name, pair in pairs.items()},
         },
         triggers,
+        conditions,
     )
     run = simulate_pair(request, limits)
     report = _report(run, pairs, (first, second), points, triggers, conditions)
@@ -1113,7 +1118,7 @@ def _unfired(triggers: Triggers, run: PairRun) -> list[str]:
     """What is said of events that have not been triggered."""
     if not triggers.nodes:
         return []
-    fired = triggers.first_fired(run.original.times, run.original.values)
+    fired = triggers.first_fired(run.original)
     names = [label for label, time in zip(triggers.labels, fired, strict=True) if time == np.inf]
     if not names:
         return []

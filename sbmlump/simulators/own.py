@@ -195,7 +195,7 @@ class OwnModel(ModelOfSource):
             raise IntegrationError.at(self._path, run.reached, float(grid[-1]), run.failure)
         values = evaluator.values(grid, run.states)
         columns = {label: np.ascontiguousarray(values[:, i]) for i, label in enumerate(readings)}
-        return Trajectory(grid, columns, seconds, self._remarks)
+        return Trajectory(grid, columns, seconds, self._remarks, run.fired)
 
     def _single_run(
         self, start: Array, grid: Array, tolerances: Tolerances, scales: Array, *, own_steps: bool = False
@@ -212,6 +212,7 @@ class OwnModel(ModelOfSource):
             stops=self._switches.until(until),
             solve=self._solve,
             own_steps=own_steps,
+            most_events=tolerances.events,
         )
 
     def _first_scales(self, start: Array, until: float) -> Array:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbmlump.dynamics.events import TimeSwitches, time_switches
+from sbmlump.dynamics.events import TOO_MANY_EVENTS, TimeSwitches, time_switches
 from sbmlump.dynamics.time_span import (
     TIME_SPAN,
     Stretch,
@@ -26,10 +26,11 @@ from sbmlump.dynamics.time_span import (
     fastest_scale,
     round_above,
 )
-from sbmlump.errors import LimitError, Reason, UnsupportedModelError
+from sbmlump.errors import LimitError, Reason, UnsupportedModelError, shortened
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.system import OdeSystem
+from sbmlump.model.text import to_text
 from sbmlump.sbml.read.load import ModelIndex, QuantitySelection, ReadResult, SelectionKind, read_sbml
 from sbmlump.sbml.write.document import system_document
 
@@ -37,6 +38,7 @@ __all__ = [
     "Attempt",
     "first_to_end",
     "LEAST_STEPS",
+    "AHEAD",
     "PRECISE",
     "ROUGH",
     "IntegrationError",
@@ -64,7 +66,7 @@ __all__ = [
     "values_along",
     "LoadedModelSimulation",
     "before_failure",
-    "beyond_events",
+    "beyond_changes",
     "time_span_of_model",
 ]
 
@@ -211,12 +213,16 @@ class Triggers:
     initial: tuple[bool, ...] = ()
     needs: tuple[str, ...] = ()
 
-    def first_fired(self, times: Array, columns: Mapping[str, Array]) -> Array:
-        """When each event is first seen to be triggered on the grid, shape (events,); infinite where it is not."""
-        truths = values_along(self.graph, self.nodes, self.needs, times, columns) > 0.5
+    def first_fired(self, run: Trajectory) -> Array:
+        """When each event is first seen to be triggered in a run, shape (events,); infinite where it is not."""
+        if not self.nodes:
+            return np.empty(0)
+        truths = values_along(self.graph, self.nodes, self.needs, run.times, run.values) > 0.5
         before = np.concatenate([np.array([self.initial], dtype=np.bool_), truths[:-1]])
         risen = truths & ~before
-        return np.where(risen.any(axis=0), times[np.argmax(risen, axis=0)], np.inf)
+        seen = np.where(risen.any(axis=0), run.times[np.argmax(risen, axis=0)], np.inf)
+        told = [(run.fired or {}).get(label, np.inf) for label in self.labels]
+        return np.minimum(seen, told)
 
 
 NO_TRIGGERS: Final = Triggers(Graph())
@@ -245,6 +251,7 @@ def triggers_of(system: OdeSystem | None) -> Triggers:
 # next.
 
 
+_LONGEST_TEXT: Final = 60
 _MOST_COMPARISONS: Final = 1000
 """That are looked at: a model with more has tables of values, whose branches lie one grid point apart anyway."""
 
@@ -263,12 +270,26 @@ class Conditions:
         For each piecewise expression with several comparisons: their places in ``nodes``.
     needs : tuple of str
         States that stand in them.
+    texts : tuple of str
+        The comparisons as text.
+    needed : tuple of frozenset of str
+        States in each.
     """
 
     graph: Graph
     nodes: tuple[Node, ...] = ()
     groups: tuple[tuple[int, ...], ...] = ()
     needs: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    needed: tuple[frozenset[str], ...] = ()
+
+    def first_changed(self, run: Trajectory) -> Array:
+        """When each comparison is first seen to be another than at the start, shape (comparisons,); else infinite."""
+        if not self.nodes:
+            return np.empty(0)
+        truths = values_along(self.graph, self.nodes, self.needs, run.times, run.values) > 0.5
+        changed = truths != truths[0]
+        return np.where(changed.any(axis=0), run.times[np.argmax(changed, axis=0)], np.inf)
 
     def passed(self, times: Array, columns: Mapping[str, Array]) -> tuple[float, float] | None:
         """The first two neighbouring times between which a branch may have come and gone; None where there are none."""
@@ -297,7 +318,7 @@ def conditions_of(system: OdeSystem | None) -> Conditions:
         if source.op(node) is Op.PIECEWISE:
             compared = _comparisons(source, source.args(node)[1::2])
             # those on time alone are met exactly by every run
-            if len(compared) > 1 and source.symbols(compared):
+            if source.symbols(compared):
                 groups.append(compared)
     wanted = list(dict.fromkeys(node for group in groups for node in group))
     if not wanted or len(wanted) > _MOST_COMPARISONS:
@@ -306,7 +327,10 @@ def conditions_of(system: OdeSystem | None) -> Conditions:
     nodes = tuple(graph.transplant(source, wanted, {}))
     place = {node: i for i, node in enumerate(wanted)}
     needs = tuple(sorted(graph.symbols(nodes)))
-    return Conditions(graph, nodes, tuple(tuple(place[node] for node in group) for group in groups), needs)
+    several = tuple(tuple(place[node] for node in group) for group in groups if len(group) > 1)
+    texts = tuple(shortened(to_text(graph, node), _LONGEST_TEXT) for node in nodes)
+    needed = tuple(frozenset(graph.symbols([node])) for node in nodes)
+    return Conditions(graph, nodes, several, needs, texts, needed)
 
 
 def _comparisons(graph: Graph, conditions: tuple[Node, ...]) -> list[Node]:
@@ -343,12 +367,15 @@ class Tolerances:
         Internal steps allowed between two points of the output grid.
     retry : bool
         Whether a run that fails is tried again with looser tolerances (and says so).
+    events : int or None
+        Most executions of events, for simulators that can tell; by default they bound them as they do.
     """
 
     relative: float
     absolute: float
     max_steps: int
     retry: bool
+    events: int | None = None
 
     def looser(self, factor: float) -> Tolerances:
         """The same with both tolerances larger by ``factor``."""
@@ -360,6 +387,9 @@ PRECISE = Tolerances(relative=1e-10, absolute=1e-14, max_steps=20_000, retry=Tru
 
 ROUGH = Tolerances(relative=1e-8, absolute=1e-12, max_steps=2_000, retry=False)
 """For finding scales and the end time."""
+
+AHEAD = replace(ROUGH, events=300, retry=True)
+"""For looking beyond what is shown: a dose that comes again and again for ever costs seconds at most."""
 
 
 LEAST_STEPS: Final = 200
@@ -413,12 +443,16 @@ class Trajectory:
         Wall time of the integration alone (not of loading).
     remarks : tuple of str
         What differs from what was asked for (tolerances loosened), one sentence each.
+    fired : mapping of str to float or None
+        When each event (by its id) was triggered first, where the simulator can tell: a trigger that what it sets off
+        makes false again is true at no point of the grid.
     """
 
     times: NDArray[np.float64]
     values: Mapping[str, NDArray[np.float64]]
     seconds: float
     remarks: tuple[str, ...] = ()
+    fired: Mapping[str, float] | None = None
 
 
 class IntegrationError(LimitError):
@@ -428,12 +462,14 @@ class IntegrationError(LimitError):
     ----------
     reached : float
         Time up to which the integration went.
+    why : str
     """
 
     reached: float = 0.0
+    why: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.reasons,), {"reached": self.reached}
+        return type(self), (self.reasons,), {"reached": self.reached, "why": self.why}
 
     @classmethod
     def at(cls, file: str | Path, reached: float, until: float, why: str) -> IntegrationError:
@@ -445,7 +481,7 @@ class IntegrationError(LimitError):
             else f"{file}: the simulation to time {until:.6g} failed at its start: {why}."
         )
         error = cls(Reason("simulation-failed", message))
-        error.reached = reached
+        error.reached, error.why = reached, why
         return error
 
 
@@ -466,6 +502,8 @@ def first_to_end(path: Path, attempts: Iterable[Attempt]) -> Trajectory:
         try:
             done = run(asked)
         except IntegrationError as error:
+            if error.why == TOO_MANY_EVENTS:  # nothing that is looser changes
+                raise
             first = first or error
             continue
         if first is None:
@@ -573,7 +611,7 @@ class Simulator(Protocol):
 # The end time of a comparison: :mod:`sbmlump.dynamics.time_span` asked of a loaded model, and late events.
 
 
-_EXPLORING = Tolerances(TIME_SPAN.relative_tolerance, 1e-10, 2_000, retry=False)
+_EXPLORING = Tolerances(TIME_SPAN.relative_tolerance, 1e-10, 2_000, retry=False, events=AHEAD.events)
 """As exact as the project's own integrators explore: more digits change no end time."""
 _LATER = (10.0, 100.0, 300.0)
 """Times the end time: how far is looked for events that have not come. What comes later still is another experiment."""
@@ -632,7 +670,8 @@ class LoadedModelSimulation:
         try:
             return self._stretch(self._values(times), float(times[-1]), None)
         except IntegrationError as error:
-            failed, why = error.reached, "the simulator goes no further"
+            failed = error.reached
+            why = error.why if error.why == TOO_MANY_EVENTS else "the simulator goes no further"
         # what lies before the failure is asked for once more; just before it steps are too short for a rough run
         before = times[times <= TIME_SPAN.safe * failed]
         try:
@@ -688,33 +727,49 @@ def time_span_of_model(
     return choose_time_span(simulation, changes, settings)
 
 
-def beyond_events(
-    model: LoadedModel, span: TimeSpan, triggers: Triggers, selections: Mapping[str, QuantitySelection]
+def beyond_changes(
+    model: LoadedModel,
+    span: TimeSpan,
+    triggers: Triggers,
+    conditions: Conditions,
+    selections: Mapping[str, QuantitySelection],
 ) -> TimeSpan:
-    """A span that shows an event which comes later than what happens until the end of ``span``, if one does soon.
+    """A span that shows an event, or another branch, which comes later than what ``span`` shows, if one does soon.
 
     Parameters
     ----------
     model : LoadedModel
     span : TimeSpan
     triggers : Triggers
+    conditions : Conditions
+        Many of them are guards that never change, and are looked at less far.
     selections : mapping of str to QuantitySelection
-        Holds what ``triggers`` need.
+        Holds what both need.
     """
-    needs = {name: selections[name] for name in triggers.needs}
+    needs = {name: selections[name] for name in (*triggers.needs, *conditions.needs)}
+    labels = [f"{label} comes" for label in triggers.labels]
+    labels += [f"the condition {text} changes" for text in conditions.texts]
     for factor in (1.0, *_LATER):
         until = factor * span.until
         try:
-            run = model.run(needs, until, 201, ROUGH)
+            run = model.run(needs, until, 201, AHEAD)
         except IntegrationError:
             return span
-        fired = triggers.first_fired(run.times, run.values)
-        if factor == 1.0 and np.isfinite(fired).all():
+        fired = np.concatenate([triggers.first_fired(run), conditions.first_changed(run)])
+        waiting = ~np.isfinite(fired)
+        if factor == 1.0:  # a condition on what does not move stays as it is
+            moves = {name for name in conditions.needs if np.ptp(run.values[name]) > 0}
+            fixed = np.array([not needed & moves for needed in conditions.needed], dtype=np.bool_)
+            waiting[len(triggers.nodes) :] &= ~fixed
+        if not (waiting if factor < _LATER[0] else waiting[: len(triggers.nodes)]).any() and not _late(fired, span):
             return span
-        late = [time for time in fired if span.until < time < np.inf]
-        if late:
-            until = round_above(TIME_SPAN.event * min(late))
-            label = triggers.labels[int(np.argmax(fired == min(late)))]
-            comes = f"{label} comes at about {float(f'{min(late):.2g}'):g}"
+        if _late(fired, span):
+            first = min(_late(fired, span))
+            until = round_above(TIME_SPAN.event * first)
+            comes = f"{labels[int(np.argmax(fired == first))]} at about {float(f'{first:.2g}'):g}"
             return TimeSpan(until, f"{comes}, and {until:g} lies beyond it")
     return span
+
+
+def _late(fired: Array, span: TimeSpan) -> list[float]:
+    return [time for time in fired.tolist() if span.until < time < np.inf]

@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.events import TOO_MANY_EVENTS
 from sbmlump.dynamics.rounding import TermSizes
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
 from sbmlump.sbml.read.document import with_other_ids
@@ -127,10 +129,15 @@ class RoadRunnerModel(ModelOfSource):
         self._settings = settings
         self._runner = runner
         self._aliases = aliases
+        self._most_events: int | None = None
+        self._fired: dict[str, float] = {}
+        self._executed = 0
         model = runner.getModel()
+        for name in model.getEventIds():
+            model.getEvent(name).setOnTrigger(self._on_trigger)
         # The order of CVODE's state vector: targets of rate rules, then the floating species without one (as amounts).
         self._selected = tuple(model.getStateVectorId(i) for i in range(len(runner.getRatesOfChange())))
-        own = {alias: name for name, alias in aliases.items()}
+        own = self._own = {alias: name for name, alias in aliases.items()}
         self._state_ids = tuple(own.get(name, name) for name in self._selected)
         species = {*model.getFloatingSpeciesIds(), *model.getBoundarySpeciesIds()}
         # what CVODE integrates: targets of rate rules and floating species, species as amounts
@@ -288,18 +295,30 @@ class RoadRunnerModel(ModelOfSource):
         runner.resetToOrigin()
         self._set_tolerances(tolerances, scales, until)
         start = time.perf_counter()
+        self._most_events, self._fired, self._executed = tolerances.events, {}, 0
         try:
             table = self._table(grid, stops)
         except RuntimeError as error:
             reached = float(runner.getCurrentTime())
             raise IntegrationError.at(self._path, reached, until, _tidy(error)) from error
+        if self._halts():
+            raise IntegrationError.at(self._path, float(runner.getCurrentTime()), until, TOO_MANY_EVENTS)
         seconds = time.perf_counter() - start
         if table.shape != (len(grid), len(columns)):
             why = f"libRoadRunner returned a table of shape {table.shape} for {len(grid)} points"
             raise IntegrationError.at(self._path, 0.0, until, why)
         self._require_finite_states(table, list(selections.values()), until)
         values = {label: np.ascontiguousarray(table[:, i + 1]) for i, label in enumerate(selections)}
-        return Trajectory(grid, values, seconds)
+        return Trajectory(grid, values, seconds, fired=self._fired)
+
+    def _on_trigger(self, model: Any, index: int, name: str) -> int:
+        """Called by the library where an event is triggered; what it returns may halt the run."""
+        self._fired.setdefault(self._own.get(name, name), float(model.getTime()))
+        self._executed += 1
+        return int(self._halts())  # EventListener.HALT_SIMULATION is 1
+
+    def _halts(self) -> bool:
+        return self._most_events is not None and self._executed > self._most_events
 
     def _stops(self, until: float) -> tuple[float, ...]:
         """Times at which a run is started anew: those at which the model changes by itself."""
@@ -431,7 +450,9 @@ def _library() -> Iterator[Any]:
     for key, value in wanted.items():
         config.setValue(key, value)
     try:
-        yield roadrunner
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of runs that were halted, or have had their rows
+            yield roadrunner
     finally:
         for key, value in before.items():
             config.setValue(key, value)

@@ -69,6 +69,24 @@ def test_a_flux_stays_finite_where_the_fast_state_does_not(tmp_path: Path) -> No
     assert table[:, 0] == pytest.approx(4 * (1 - np.exp(-np.arange(7) / 2)), rel=1e-5)
 
 
+def test_a_flux_that_is_not_finite_either_is_left_out_with_it(tmp_path: Path) -> None:
+    """B makes itself and saturates its sink: its quadratic equation has no root later on."""
+    text = sbml_model(
+        {"A": 4.5, "B": 0.0, "D": 1.0},
+        {
+            "feed": ({"A": 1}, {"B": 1}, "0.9 * A * cell"),
+            "grow": ({}, {"B": 1}, "k2 * B * cell"),
+            "sink": ({"B": 1}, {}, "k3 * B / (w + B) * cell"),
+            "use": ({"D": 1}, {}, "0.3 * A * D * cell"),
+        },
+        {"k2": 0.5, "k3": 1.6, "w": 0.65},
+    )
+    found = sbmlump.reduce(sbmlump.load(saved(tmp_path, text)), "D", "qssa", fast="B", until=4.0)
+    assert any(remark.startswith("B, grow, sink are left out") for remark in found.remarks)
+    assert {one.id for one in found.system.reactions} == {"feed", "use"}
+    assert np.isfinite(values_in_roadrunner(found, tmp_path / "r.xml", "D", "feed", "use")).all()
+
+
 def test_a_fast_state_that_is_observed_has_to_be_finite() -> None:
     with pytest.raises(UnsupportedModelError, match="no finite value") as caught:
         sbmlump.reduce(passed_on(), ["Q", "I"], "qssa", fast="I", **HERE)

@@ -160,6 +160,16 @@ def test_constants_that_cannot_follow_every_initial_value_are_named(tmp_path: Pa
     assert moved.graph.number_of(moved.constant_values["level"]) == F(2, 10)
 
 
+def test_so_are_constants_that_nothing_depends_on(tmp_path: Path) -> None:
+    """The file has them, and they may be all that is observed of what is gone."""
+    text = CONTROLLED.replace(assignment("level", "A*B/(1 + A)"), assignment("level", "A + B")).replace(
+        "level*c", "k*c"
+    )
+    _, _, reduction = written(tmp_path, text, ["A", "level"])
+    assert reduction.system.states == ("A",)
+    assert any("does not have: level;" in remark for remark in reduction.remarks)
+
+
 @pytest.mark.parametrize("name", ["transmission", "controlled", "flux", "stoichiometry", "two steps"])
 def test_a_frozen_constant_is_refuted(tmp_path: Path, name: str) -> None:
     """The number that the formula has in the file is not what it is for all values of the parameters."""

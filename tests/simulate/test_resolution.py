@@ -87,6 +87,28 @@ def test_an_event_of_a_slow_state_is_reached_or_named(file, late):
     assert not any("slow_one" in remark for remark in fired.remarks)
 
 
+@pytest.mark.parametrize("late", [30.0, 300.0, 3000.0])
+def test_a_branch_that_a_slow_state_opens_is_reached(file, late):
+    opened = f"<piecewise><piece>{number(1.0)}{relation('gt', '<ci>s</ci>', number(1.0))}</piece>"
+    opened += f"<otherwise>{number(0.0)}</otherwise></piecewise>"
+    fed = f"<apply><minus/>{opened}{scaled(0.5, 'B')}</apply>"
+    slow = [("A", 1.0, scaled(-1.0, "A")), ("s", 0.0, number(1.0 / late))]
+    report = compare_simulated(file(ode(*slow, ("B", 0.0, fed))), file(ode(*slow, ("B", 0.0, scaled(-0.5, "B")))))
+    assert report.until > late
+    assert report.per_observable["B"].max_absolute_error == pytest.approx(2.0, rel=0.02)
+
+
+@pytest.mark.parametrize(("simulator", "until"), [("roadrunner", None), ("roadrunner", 5000.0), ("own", 5000.0)])
+def test_an_event_that_sets_its_own_timer_is_seen_and_followed_no_farther_than_can_be(file, simulator, until):
+    timer = ode(("A", 1.0, scaled(-1.0, "A")), ("next", 700.0, number(0.0)))
+    later = f"<apply><plus/><ci>next</ci>{number(700.0)}</apply>"
+    text = with_events(timer, ("tick", relation("gt", TIME, "<ci>next</ci>"), "next", later))
+    report = compare_simulated(file(text), file(text), until=until, simulator=simulator)
+    assert report.until >= 5000.0
+    assert report.max_relative_error == 0.0
+    assert not any("not seen to be triggered" in remark for remark in report.remarks)
+
+
 @pytest.mark.parametrize("moment", [101.3, 211.7, 322.4, 581.2, 753.1, 952.8])
 def test_what_an_event_of_a_state_sets_is_seen_right_after_it(file, moment):
     slow = ode(("A", 1.0, scaled(-1.0, "A")), ("s", 0.0, number(1.0 / moment)))

@@ -145,7 +145,7 @@ def defined_along(
     """The reduced system in forms that have finite values at its initial values and along the nominal run.
 
     An eliminated state that nobody observes is left out where it has none: it grows beyond all bounds there, while
-    its fluxes stay finite.
+    its fluxes may stay finite; so is a flux that has none either, and changes no state that stays.
 
     Returns
     -------
@@ -157,16 +157,17 @@ def defined_along(
     columns = [sum(float(value) * states[:, index[n]] for n, value in row.items()) for row in rows]
     along = np.stack(columns, axis=1) if columns else np.empty((len(times), 0))
     watched = {name for one in observables for name in (one.id, *system.graph.symbols([one.expression]))}
-    return with_defined_parts(reduced, times, along, set(plan.values) - watched)
+    droppable = {*plan.values, *(one.id for one in reduced.reactions)} - watched
+    return with_defined_parts(reduced, times, along, droppable)
 
 
 def _left_out_remarks(names: Sequence[str]) -> tuple[str, ...]:
-    """What is said of eliminated states without a finite value."""
-    return tuple(
-        f"{name} is left out: what its equation gives for it is not finite at the initial values of the file or along "
-        "the trajectory; nothing else depends on it"
-        for name in names
-    )
+    """What is said of eliminated states and fluxes without a finite value."""
+    if not names:
+        return ()
+    are, their = ("is", "its equation gives for it") if len(names) == 1 else ("are", "their equations give for them")
+    where = "at the initial values of the file or along the trajectory; nothing else depends on it"
+    return (f"{', '.join(names)} {are} left out: what {their} is not finite {where}",)
 
 
 def _proposal(

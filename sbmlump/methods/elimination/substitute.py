@@ -365,14 +365,15 @@ def with_defined_parts(
     """The system with formulas in lowest terms where they have no finite value as they are, and what was left out.
 
     Lowest terms take away what may be cancelled: k₂·B·(k₁·A/(k₂·B)) is k₁·A, also where B is 0. An assigned quantity
-    that has no finite value in lowest terms either is left out if that is allowed: it has none at that point.
+    that has no finite value in lowest terms either is left out if that is allowed: it has none at that point. So is a
+    reaction whose flux has none, if it changes no state any more.
 
     Parameters
     ----------
     times, states
         See :func:`undefined_parts`.
     droppable : collection of str
-        Assigned quantities that nothing else needs.
+        Assigned quantities and reactions that nothing else needs.
     """
     bad = undefined_parts(system, times, states)
     if not bad:
@@ -389,8 +390,12 @@ def with_defined_parts(
         ),
     )
     left = {name for what, name in undefined_parts(system, times, states) if what == "value"} & set(droppable)
-    gone = tuple(one.id for one in system.assigned if one.id in left)
-    return (_left_out(system, frozenset(gone)), gone) if gone else (system, ())
+    gone = [one.id for one in system.assigned if one.id in left]
+    for one in system.reactions:
+        changed = {part.species for part in (*one.reactants, *one.products)}
+        if one.id in left and changed.isdisjoint(system.states):
+            gone.append(one.id)
+    return (_left_out(system, frozenset(gone)), tuple(gone)) if gone else (system, ())
 
 
 def _rates(system: OdeSystem) -> list[tuple[str, Node]]:
@@ -398,7 +403,7 @@ def _rates(system: OdeSystem) -> list[tuple[str, Node]]:
 
 
 def _left_out(system: OdeSystem, gone: frozenset[str]) -> OdeSystem:
-    """Without assigned quantities; the reactions go on without them."""
+    """Without assigned quantities and reactions; the other reactions go on without them."""
 
     def moved(reaction: Reaction) -> Reaction:
         return replace(
@@ -411,7 +416,7 @@ def _left_out(system: OdeSystem, gone: frozenset[str]) -> OdeSystem:
     return replace(
         system,
         assigned=tuple(one for one in system.assigned if one.id not in gone),
-        reactions=tuple(moved(one) for one in system.reactions),
+        reactions=tuple(moved(one) for one in system.reactions if one.id not in gone),
         quantities={name: one for name, one in system.quantities.items() if name not in gone},
     )
 

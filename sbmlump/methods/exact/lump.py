@@ -37,7 +37,6 @@ from sbmlump.model.system import (
     Constant,
     Event,
     OdeSystem,
-    event_expressions,
     event_label,
     new_values,
     overwrites_others,
@@ -49,7 +48,6 @@ from sbmlump.model.system import (
 from sbmlump.proof.claims import Claim, LumpedStates, Refutation, certify, certify_widest
 from sbmlump.proof.identity import Sides
 from sbmlump.proof.real_points import RealClaim, contradicted_at, surfaces_of
-from sbmlump.proof.values import ids_below
 
 __all__ = [
     "Lift",
@@ -335,7 +333,9 @@ def written_constants(
 def constants_of_lost_states(
     system: OdeSystem, reduced: OdeSystem, rows: Mapping[str, Mapping[str, Fraction]]
 ) -> tuple[str, ...]:
-    """Constants that act in a reduced system and do not follow all initial values that the original computes them from.
+    """Constants of a reduced system that do not follow all initial values that the original computes them from.
+
+    Also those that nothing depends on: they are written, and may be what is observed.
 
     Parameters
     ----------
@@ -349,14 +349,11 @@ def constants_of_lost_states(
     given = {c.id: c.value for c in system.constants if c.value is not None and graph.symbols([c.value]) - known}
     if not given:
         return ()
-    roots = [*reduced.rhs, *reduced.initial, *(one.value for one in reduced.assigned)]
-    roots += event_expressions(reduced.events)
-    acting = ids_below(reduced, graph.symbols(roots))
     back = {graph.symbol(name): graph.weighted_sum(row, graph.symbol) for name, row in rows.items()}
     lost: list[str] = []
     for constant in reduced.constants:
         value = given.get(constant.id)
-        if value is None or constant.value is None or constant.id not in acting:
+        if value is None or constant.value is None:
             continue
         mine, theirs = _opened(system, value), graph.substitute([constant.value], back)[0]
         if collected(graph, mine) != collected(graph, theirs):
