@@ -321,7 +321,8 @@ def _too_large(value: Fraction) -> LimitError:
     digits = len(str(abs(int(value)))) if bits < 10_000 else bits * 3 // 10
     message = (
         f"a number of {digits} digits is beyond the range of doubles and cannot be written as SBML; "
-        "choose rounder parameter values or keep fewer of them symbolic"
+        "it is what products or powers of the model's own numbers come to: choose smaller exponents or other units, or "
+        "keep fewer parameters symbolic"
     )
     return LimitError(Reason("number-not-writable", message))
 
