@@ -10,7 +10,7 @@ import pytest
 
 from sbmlump.errors import LimitError
 from sbmlump.examples import multisite
-from sbmlump.methods import Approximate, StateSizesAtErrors, per_species_sizes, reduce_approximately_each
+from sbmlump.methods import Approximate, EachSettings, StateSizesAtErrors, per_species_sizes, reduce_approximately_each
 from sbmlump.model import Event, Graph, OdeSystem
 
 ERRORS = (0.01, 0.05, 0.1)
@@ -129,3 +129,12 @@ def test_work_is_bounded_and_the_exact_size_stands_where_it_ends() -> None:
 def test_the_same_seed_gives_the_same_sizes(seed: int) -> None:
     first, second = (found(chain(1.0, 30.0, 45.0, 60.0), until=5.0, seed=seed) for _ in range(2))
     assert [row.sizes[0].size for row in first.values()] == [row.sizes[0].size for row in second.values()]
+
+
+def test_what_observables_share_may_be_made_again() -> None:
+    system = multisite(2)
+    options = Approximate(until=2.0)
+    kept = list(reduce_approximately_each(system, options=options, errors=ERRORS))
+    system = multisite(2)
+    again = reduce_approximately_each(system, options=options, errors=ERRORS, settings=EachSettings(group_bytes=0))
+    assert [[one.size for one in row.sizes] for row in again] == [[one.size for one in row.sizes] for row in kept]

@@ -16,7 +16,8 @@ As in :mod:`sbmlump.methods.approximate.subspaces`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -86,6 +87,9 @@ class EachSettings:
     many_states : int
     propagator_bytes : int
         Of the matrices that are exponentiated at once.
+    group_bytes : int
+        Of what observables share that depend on the same states. Where they depend on many different sets of them,
+        what was not used for the longest time is made again when it is needed.
     runs : int
         Trajectories that candidates are compared on, at most: nothing is refined, so few parameters are fitted to them.
     few_runs : int
@@ -120,6 +124,7 @@ class EachSettings:
     dense_runs: int = 1
     many_states: int = 120
     propagator_bytes: int = 64 << 20
+    group_bytes: int = 400 << 20
     runs: int = 13
     few_runs: int = 4
     first: int = 6
@@ -250,7 +255,8 @@ def reduce_approximately_each(
     searched = [name for name in posed if exact[name] > 1]
     if searched:
         try:
-            shared = _Shared(system, searched, options, settings, progress)
+            members = Counter(posed[name].kept for name in searched)
+            shared = _Shared(system, searched, members, options, settings, progress)
         except (LimitError, np.linalg.LinAlgError) as error:
             why = error if isinstance(error, LimitError) else _diverging(error)
             if isinstance(error, NotIntegratedError) and error.nominal and options.until is not None:
@@ -313,12 +319,14 @@ class _Shared:
         self,
         system: OdeSystem,
         states: Sequence[str],
+        members: Mapping[tuple[int, ...], int],
         options: ApproximateOptions,
         settings: EachSettings,
         progress: Progress,
     ) -> None:
         self.settings, self.options = settings, options
         self._progress = progress
+        self._to_come = dict(members)  # observables of each group
         observables = [Observable(name, system.graph.symbol(name), name) for name in states]
         budget = Budget(options.work * (1 + settings.shared_share * len(states)))
         self.runs: LearningRuns = learning_runs(system, observables, options, budget, progress)
@@ -336,9 +344,7 @@ class _Shared:
         descent: _SizesFromBelow | None = None
         reasons: tuple[Reason, ...] = ()
         try:
-            group = self._groups.get(problem.kept)
-            if group is None:
-                group = self._groups[problem.kept] = _Group(self, problem)
+            group = self._group(problem)
             one = group.posed(problem)
             descent = _SizesFromBelow(_EachSearch(group, one, budget, max(levels)), group, levels)
             descent.run(min(exact - 1, problem.size))
@@ -350,6 +356,16 @@ class _Shared:
         found = {} if descent is None else descent.found
         told = tuple(found.get(level) or SizeAtError(level, exact) for level in levels)
         return StateSizesAtErrors(name, exact, told, self.runs.until, budget.spent, reasons=reasons)
+
+    def _group(self, problem: ReductionProblem) -> _Group:
+        """That of an observable; those that are not used any more, or not for the longest time, make room."""
+        group = self._groups.pop(problem.kept, None) or _Group(self, problem)
+        self._to_come[problem.kept] -= 1
+        if self._to_come[problem.kept]:
+            self._groups[problem.kept] = group
+        while sum(one.bytes for one in self._groups.values()) > self.settings.group_bytes:
+            del self._groups[next(iter(self._groups))]
+        return group
 
 
 class _Group:
@@ -382,6 +398,12 @@ class _Group:
         runs = self.settings.gradient_runs if len(columns) <= self.settings.many_states else self.settings.dense_runs
         self.gradient_runs = min(runs, len(self.training.states))
         self._phi: Array | None = None
+
+    @property
+    def bytes(self) -> int:
+        """What it takes of the memory, about."""
+        samples = (self.training, self.checking, self.fresh)
+        return sum(one.states.nbytes for one in samples) + (0 if self._phi is None else self._phi.nbytes)
 
     def posed(self, problem: ReductionProblem) -> ReductionProblem:
         """The problem with the guards of the whole model."""
