@@ -7,9 +7,11 @@ to whoever has to turn them into an exit code.
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, Final
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "UnsupportedModelError",
     "UsageError",
     "as_json_text",
+    "json_value",
     "as_shown",
     "as_text",
     "counted",
@@ -170,6 +173,17 @@ def as_shown(text: str, *, one_line: bool = False) -> str:
     """
     shown = _STEERING.sub(_spelled, as_text(text))
     return _LINES.sub(" ", shown) if one_line else shown
+
+
+def json_value(value: Any) -> Any:
+    """What JSON can hold of a value: null for doubles that are not finite, fractions as text, keys as text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): json_value(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(inner) for inner in value]
+    return str(value) if isinstance(value, Fraction) else value
 
 
 def as_json_text(text: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sbmlump.errors import Reason, SbmlumpError, as_json_text, as_shown, counted, some_names
+from sbmlump.errors import Reason, SbmlumpError, as_json_text, as_shown, counted, json_value, some_names
 from sbmlump.outcome import outcome_of_error, reason_json
 
 if TYPE_CHECKING:
@@ -194,17 +193,7 @@ def lost_output() -> OSError | None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output; numbers that are not finite become null."""
-    click.echo(as_json_text(json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+    click.echo(as_json_text(json.dumps(json_value(value), allow_nan=False, ensure_ascii=False)))
 
 
 def print_failure(failure: Failure, *, as_json: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +29,14 @@ from sbmlump.methods.registry import (
     options_of,
     read_options,
 )
-from sbmlump.model.reduced import ErrorEstimate, ExactProof, Observable, ReducedSystem, parse_observables
+from sbmlump.model.reduced import (
+    ErrorEstimate,
+    ExactProof,
+    Observable,
+    ReducedSystem,
+    finite_or_none,
+    parse_observables,
+)
 from sbmlump.model.system import OdeSystem
 from sbmlump.model.tables import frame_of, html_table
 from sbmlump.options import OBSERVE, names_in
@@ -150,7 +156,7 @@ class MethodComparison:
             "observables": [each.id for each in self.observables],
             "methods": [row.as_json() for row in self.rows],
             "differences": [
-                {"methods": list(pair), "max_relative_difference": value if math.isfinite(value) else None}
+                {"methods": list(pair), "max_relative_difference": finite_or_none(value)}
                 for pair, value in self.differences.items()
             ],
             "reasons": [reason_json(reason) for reason in self.reasons],

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import numpy as np
 
 from sbmlump._version import __version__
-from sbmlump.errors import Reason, as_shown, some_names
+from sbmlump.errors import Reason, as_shown, shortened, some_names
 from sbmlump.files import OutputError, make_folder, write_atomically
 from sbmlump.model.names import claim_id
 from sbmlump.report.link_chart import Axis, Bar, ChartCurve, Mark, bars, both_forms, curves, histograms, scatter
@@ -760,7 +760,7 @@ def _index_row(file: str, model: ModelSummary, methods: Sequence[str], page: str
         cells.append({"asked": asked, "reduced": reduced, "smallest": smallest if model.supported else None})
     return {
         "id": model.first["model_id"],
-        "name": _clip(model.first["name"] or "", 70),
+        "name": shortened(model.first["name"] or "", 70),
         "page": page,
         "kinetics": model.first["kinetics"] or "",
         "size": model.size,
@@ -796,7 +796,7 @@ def _reasons(found: SurveySummary, names: Mapping[str, str]) -> list[dict[str, A
                 "code": code,
                 "count": count,
                 "outcome": row["outcome"],
-                "message": _clip(row["message"] or "", 240),
+                "message": shortened(row["message"] or "", 240),
                 "id": model.first["model_id"],
                 "page": names[model.first["file"]],
             }
@@ -806,10 +806,6 @@ def _reasons(found: SurveySummary, names: Mapping[str, str]) -> list[dict[str, A
 
 def _share_text(share: float | None) -> str:
     return "" if share is None else f"{share:.4f}"
-
-
-def _clip(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _seconds(value: float | None) -> str:
@@ -907,7 +903,7 @@ def _model_rows(model: ModelSummary, room: int) -> list[dict[str, Any]]:
                 "kept": kept,
                 "same": same,
                 "reason": "" if row["reason"] in (None, "not-reducible") else row["reason"],
-                "message": _clip(row["message"] or "", 160),
+                "message": shortened(row["message"] or "", 160),
                 "error": row["max_relative_error"],
                 "error_text": "" if row["max_relative_error"] is None else f"{row['max_relative_error']:.1e}",
             }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, Final, NoReturn
 from xml.parsers import expat
 
 from sbmlump._version import __version__
-from sbmlump.errors import InputError, LimitError, Reason, UnsupportedModelError
+from sbmlump.errors import InputError, LimitError, Reason, UnsupportedModelError, json_value
 from sbmlump.model.names import clock_id
 from sbmlump.model.reduced import AffineLumping, Elimination, ErrorEstimate, Lump, ReducedSystem
 from sbmlump.model.text import to_text
@@ -467,18 +466,7 @@ def _exact(value: Fraction, lump: str) -> str:
 
 def _json(value: Any) -> str:
     """JSON without NaN or infinity: what is no number is unknown."""
-    return json.dumps(_finite(value), sort_keys=True)
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with null for every double that is not finite (certificates are flat: depth is of no concern)."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return str(value) if isinstance(value, Fraction) else value
+    return json.dumps(json_value(value), sort_keys=True)
 
 
 # -- reading -----------------------------------------------------------------------------------------

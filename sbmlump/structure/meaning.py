@@ -572,7 +572,7 @@ class _WordsOfStates:
         return _shown(self.original, state, self.settings.name)
 
     def _cut(self, text: str) -> str:
-        return _cut(text, self.settings.name)
+        return shortened(one_line(text), self.settings.name)
 
 
 def _words_of(text: str) -> Counter[str]:
@@ -613,12 +613,8 @@ def _linear_observables(reduction: ReducedSystem) -> Iterator[dict[str, Fraction
 def _shown(system: OdeSystem, name: str, most: int) -> str:
     """Name of an element where it has one, else its id, on one line."""
     quantity = system.quantities.get(name)
-    text = _cut(quantity.name if quantity is not None and quantity.name else name, most)
+    text = shortened(one_line(quantity.name if quantity is not None and quantity.name else name), most)
     return f"“{text}”" if re.search(r"[\s,;“”]", text) else text
-
-
-def _cut(text: str, most: int) -> str:
-    return shortened(one_line(text), most)
 
 
 def _said(features: Sequence[_Feature]) -> str:

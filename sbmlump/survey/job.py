@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sbmlump._version import __version__
-from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_text
+from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_text, shortened
 from sbmlump.files import (
     MAX_BYTES,
     NO_LOCKS,
@@ -655,7 +655,7 @@ def _sized(system: OdeSystem, row: Row, size: StateSize) -> Row:
     row = _with_sizes(row, size.size, 0.0)
     if size.size == system.size:
         return with_reasons(row, [_EVERY_STATE_NEEDED])
-    kept = _cut(", ".join(system.states[j] for j in size.kept))
+    kept = shortened(", ".join(system.states[j] for j in size.kept), _ROWS.longest_text)
     return replace(row, kept=kept, pools=None if size.pools is None else _pools_text(system, size.pools))
 
 
@@ -683,11 +683,7 @@ _EVERY_STATE_NEEDED: Final = Reason("not-reducible", "every state is needed to k
 def _pools_text(system: OdeSystem, rows: Sequence[Mapping[int, Fraction]]) -> str:
     """Rows as sums, one a line, cut where they become long."""
     named = ([(system.states[j], value) for j, value in sorted(row.items())] for row in rows)
-    return _cut("\n".join(combination(terms, times=" ", number=_readable) for terms in named))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _ROWS.longest_text else text[: _ROWS.longest_text] + " …"
+    return shortened("\n".join(combination(terms, times=" ", number=_readable) for terms in named), _ROWS.longest_text)
 
 
 def _readable(value: Fraction) -> str:
@@ -747,7 +743,7 @@ def _reduced(system: OdeSystem, row: Row, reduction: ReducedSystem) -> Row:
     return replace(
         _with_sizes(row, reduction.system.size, 0.0 if worst is None else worst),
         end_time=certificate.horizon if isinstance(certificate, ErrorEstimate) else None,
-        kept=_cut(kept) if reduction.reducible else None,
+        kept=shortened(kept, _ROWS.longest_text) if reduction.reducible else None,
         outcome="reduced" if reduction.reducible else "not-reducible",
         reduced_size=reduction.system.size,
         ratio=reduction.system.size / max(1, system.size),
