@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crawler.content import (
+    SBML_SUFFIXES,
     Archive,
     ContentProblem,
     ExpectedFile,
@@ -31,7 +32,7 @@ HOSTS: Final = frozenset({"www.biomodels.org", "biomodels.org", "www.ebi.ac.uk",
 LICENCE: Final = "CC0-1.0"
 
 _ID: Final = re.compile(r"((?:BIOMD|MODEL)[0-9]{10}|BMID[0-9]{12})(\.[0-9]{1,9})?")  # and perhaps a revision
-_MEMBERS: Final = (".xml", ".sbml", ".omex")  # endings of a model in a bulk zip
+_MEMBERS: Final = (*SBML_SUFFIXES, ".omex")  # endings of a model in a bulk zip
 _JSON: Final = "application/json"
 _DIGESTS: Final = {"sha256sum": "sha256", "sha1sum": "sha1", "md5sum": "md5"}  # keys of records, and their algorithms
 _DIGITS: Final = {"sha256": 64, "sha1": 40, "md5": 32}

@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 
+SBML_SUFFIXES: Final = (".xml", ".sbml")
+"""Names of SBML files end so."""
 _SBML_NAMESPACE: Final = "http://www.sbml.org/sbml/level"
 _ZIP_MARK: Final = b"PK\x03\x04"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -396,7 +398,7 @@ def _candidates(archive: Archive) -> Iterator[tuple[Sequence[str], str]]:
     yield [path for path, _, master in contents if master], ""
     yield [path for path, form, _ in contents if "/sbml" in form], "in the manifest"
     others = [name for name in archive.names if PurePosixPath(name).name != _MANIFEST]
-    named = [name for name in others if name.lower().endswith((".sbml", ".xml"))]
+    named = [name for name in others if name.lower().endswith(SBML_SUFFIXES)]
     yield named, "in the name"
     yield [name for name in others if name not in named], ""
 

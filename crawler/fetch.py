@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, Protocol
 
 from crawler.content import (
+    SBML_SUFFIXES,
     Archive,
     ArchiveLimits,
     ContentProblem,
@@ -46,7 +47,7 @@ from crawler.repository import (
     Unchanged,
 )
 from crawler.session import Session
-from crawler.store import SBML_SUFFIXES, Record, Store, can_be_id, now
+from crawler.store import Record, Store, can_be_id, now
 
 __all__ = [
     "Miss",

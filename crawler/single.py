@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from crawler import biomodels
-from crawler.content import is_html, sha256
+from crawler.content import SBML_SUFFIXES, is_html, sha256
 from crawler.errors import BadResponseError, GivenUpError, NotFoundError, SelectionError, store_error
 from crawler.fetch import crawl
 from crawler.repository import Selection
 from crawler.session import RequestPolicy, Response, Session, hosts_if_asked, is_loopback
-from crawler.store import SBML_SUFFIXES, Record, Store, is_store, open_store
+from crawler.store import Record, Store, is_store, open_store
 
 __all__ = ["SingleFile", "SingleSettings", "fetch_model", "read_url", "stored_model"]
 

@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from crawler.content import plain_text, sha256
+from crawler.content import SBML_SUFFIXES, plain_text, sha256
 from crawler.errors import StoreError, busy_store, store_error
 
 __all__ = [
@@ -248,8 +248,6 @@ _MANIFEST: Final = "manifest.jsonl"
 _LOCK: Final = ".lock"
 _OWN: Final = frozenset({_MARK, _MANIFEST, _LOCK, "objects", "tmp", "lost+found"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-SBML_SUFFIXES: Final = (".xml", ".sbml")
-"""Names of SBML files end so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -809,7 +809,8 @@ def _only_model(
     masters = [one.location for one in stated if one.master]
     chosen = [name for name in masters if name in models]
     # a manifest may call its master XML
-    chosen = chosen or [name for name in masters if _looks_like_sbml(name, head)] or models
+    chosen = chosen or [name for name in masters if _looks_like_sbml(name, head)]
+    chosen = chosen or [name for name in masters if _looks_like_text_model(name, head)] or models
     if not chosen:  # no manifest, or one that does not say
         members = [name for name in names if name != _MANIFEST and not name.startswith("__MACOSX/")]
         chosen = [name for name in members if _looks_like_sbml(name, head)]

@@ -13,11 +13,12 @@ from typing import Any, Final
 import click
 
 from crawler import biomodels, odebase
+from crawler.content import SBML_SUFFIXES
 from crawler.errors import CrawlError, StoppedError
 from crawler.fetch import CrawlPlan, CrawlSummary, crawl, import_files
 from crawler.repository import Repository, Selection
 from crawler.session import RequestPolicy, Session, hosts_if_asked, is_loopback
-from crawler.store import SBML_SUFFIXES, Store, inventory, open_store, verify_store
+from crawler.store import Store, inventory, open_store, verify_store
 from sbmlump.cli.help import Commands
 from sbmlump.cli.options import COUNT, SECONDS, WAIT, Number
 from sbmlump.cli.output import Failure, print_failure, print_json, say

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.dynamics.events import TOO_MANY_EVENTS
 from sbmlump.dynamics.rosenbrock import StepControl
 from sbmlump.dynamics.solve import MAX_DENSE, StateReset, integrate
 from sbmlump.dynamics.vector_field import Budget, VectorField, WorkLimitError
@@ -295,6 +296,8 @@ def _until_failure(
         return span if span.until <= until else before_failure(span, reached, settings)
     if not _moving(record, settings).any() and settings.conventional <= until:
         return _undecided(record, settings)
+    if why == TOO_MANY_EVENTS:
+        return TimeSpan(until, f"{why} come until {reached:.3g}; {until:g} lies before that (--until T shows more)")
     return TimeSpan(until, f"the integration of the original ends at {reached:.3g} ({why}); {until:g} lies before that")
 
 

@@ -867,7 +867,7 @@ class _ClosureWriter:
         )
 
     def _combination(self, row: Row) -> Node:
-        return self.graph.weighted_sum(row, lambda j: self.graph.symbol(self.start_names[j]))
+        return self.graph.weighted_sum(dict(sorted(row.items())), lambda j: self.graph.symbol(self.start_names[j]))
 
     def _constants(self) -> list[Constant]:
         graph, totals = self.graph, self.job.totals

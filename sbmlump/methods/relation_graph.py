@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from sbmlump.dynamics.ensemble import (
     DRAFT,
@@ -39,6 +38,7 @@ from sbmlump.dynamics.ensemble import (
     values,
 )
 from sbmlump.errors import LimitError, Reason, UnsupportedModelError, UsageError
+from sbmlump.linalg.connected import strong_components
 from sbmlump.linalg.rational import add_multiple
 from sbmlump.methods.elimination.substitute import elimination_of, with_fluxes
 from sbmlump.methods.elimination.timescales import nominal_run
@@ -142,9 +142,8 @@ def build_relation_graph(
                     share = np.trapezoid(part, times) / over_time if over_time > 0 else 0.0
                 table[i, j] = min(1.0, float(np.nan_to_num(share)))
     importance = _importance(system, observables, table)
-    close = sp.csr_array((table >= group_weight).astype(np.int8))
-    count, labels = connected_components(close, directed=True, connection="strong")
-    groups = [tuple(system.states[i] for i in np.flatnonzero(labels == g)) for g in range(count)]
+    near = [np.flatnonzero(row).tolist() for row in table >= group_weight]
+    groups = [tuple(system.states[i] for i in part) for part in sorted(map(sorted, strong_components(near)))]
     return RelationGraphResult(
         system.states,
         sp.csr_array(table),

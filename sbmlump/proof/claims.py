@@ -302,8 +302,7 @@ class _Resets:
     def _value(self, name: str) -> Node:
         """What the original sets a lump to."""
         graph = self._original.graph
-        row = self._rows[name].items()
-        return graph.add(graph.mul((graph.number(v), self._new.get(m, graph.symbol(m)))) for m, v in row)
+        return graph.weighted_sum(self._rows[name], lambda member: self._new.get(member, graph.symbol(member)))
 
     def _pair(self, name: str, value: Node) -> Pair:
         return _pair(self._label, value, self._given.get(name, self._reduced.graph.symbol(name)))
@@ -640,6 +639,13 @@ def _mismatch(what: str, names: Iterable[str], states: Iterable[str]) -> list[Re
     return [Reason("lumping-mismatch", text)] if odd else []
 
 
+def _states_called_as_constants(claim: Claim) -> list[Reason]:
+    """An id means one thing: where both systems have it as a constant, it is one symbol."""
+    clash = sorted({c.id for c in claim.original.constants}.intersection(claim.reduced.states))
+    text = "{} is a state of the reduced model and a constant of the original; give the state an id of its own"
+    return [Reason("lumping-mismatch", text.format(name), name) for name in clash]
+
+
 class _StateMap(Protocol):
     """What the prover asks of a map between the states of two systems, which is described where it is done."""
 
@@ -680,7 +686,7 @@ class LumpedStates:
     def faults(self, claim: Claim, settings: ProofSettings = _DEFAULT) -> list[Reason]:
         """L has full row rank, L̄ and c are a right inverse, and the reduced system has values for its constants."""
         original, reduced = claim.original, claim.reduced
-        reasons = _mismatch("lumping", self.rows, reduced.states)
+        reasons = _mismatch("lumping", self.rows, reduced.states) + _states_called_as_constants(claim)
         members = (*self.rows.items(), *self.lift.items())
         reasons += _unknown_members(members, original.states, "{name} has a member {member} that is no state")
         reasons += claim.missing_observables(claim.observables)
@@ -1016,7 +1022,7 @@ class CopiedStates:
         reasons: list[Reason] = []
         if claim.original.events or claim.reduced.events:
             reasons.append(Reason("event-not-lumpable", "an embedding is proved for systems without events only"))
-        reasons += _mismatch("blocks", self.blocks, claim.reduced.states)
+        reasons += _mismatch("blocks", self.blocks, claim.reduced.states) + _states_called_as_constants(claim)
         known = set(claim.original.states)
         seen: set[str] = set()
         for name, members in self.blocks.items():

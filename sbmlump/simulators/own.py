@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -157,7 +157,7 @@ class OwnModel(ModelOfSource):
         if not tolerances.retry:
             return self._attempt(evaluator, selections, start, grid, tolerances, scales)
         coarse = np.linspace(0.0, until, OWN.scale_points)
-        rough = self._single_run(start, coarse, ROUGH, scales).states
+        rough = self._single_run(start, coarse, replace(ROUGH, events=tolerances.events), scales).states
         if rough is not None:
             terms = TermSizes(self._system, coarse, dict(zip(self._system.states, rough.T, strict=True)))
             scales = np.maximum(_lifted(np.abs(rough).max(axis=0)), terms.least_scales(tolerances.absolute))

@@ -321,6 +321,9 @@ def conditions_of(system: OdeSystem | None) -> Conditions:
             if source.symbols(compared):
                 groups.append(compared)
     wanted = list(dict.fromkeys(node for group in groups for node in group))
+    if len(wanted) > _MOST_COMPARISONS:
+        groups = [group for group in groups if len(group) > 1]
+        wanted = list(dict.fromkeys(node for group in groups for node in group))
     if not wanted or len(wanted) > _MOST_COMPARISONS:
         return NO_CONDITIONS
     graph = Graph()
@@ -749,6 +752,7 @@ def beyond_changes(
     needs = {name: selections[name] for name in (*triggers.needs, *conditions.needs)}
     labels = [f"{label} comes" for label in triggers.labels]
     labels += [f"the condition {text} changes" for text in conditions.texts]
+    open_ = np.empty(0, dtype=np.bool_)  # what the end time does not show yet
     for factor in (1.0, *_LATER):
         until = factor * span.until
         try:
@@ -756,20 +760,19 @@ def beyond_changes(
         except IntegrationError:
             return span
         fired = np.concatenate([triggers.first_fired(run), conditions.first_changed(run)])
-        waiting = ~np.isfinite(fired)
-        if factor == 1.0:  # a condition on what does not move stays as it is
+        if factor == 1.0:
+            # a condition on what does not move stays as it is
             moves = {name for name in conditions.needs if np.ptp(run.values[name]) > 0}
-            fixed = np.array([not needed & moves for needed in conditions.needed], dtype=np.bool_)
-            waiting[len(triggers.nodes) :] &= ~fixed
-        if not (waiting if factor < _LATER[0] else waiting[: len(triggers.nodes)]).any() and not _late(fired, span):
+            fixed = [not needed & moves for needed in conditions.needed]
+            open_ = ~np.isfinite(fired) & ~np.array([*(False for _ in triggers.nodes), *fixed], dtype=np.bool_)
+        elif factor > _LATER[0]:
+            open_[len(triggers.nodes) :] = False
+        late = [time for time, still in zip(fired.tolist(), open_, strict=True) if still and span.until < time < np.inf]
+        if not late and not (open_ if factor == 1.0 else open_[: len(triggers.nodes)]).any():
             return span
-        if _late(fired, span):
-            first = min(_late(fired, span))
+        if late:
+            first = min(late)
             until = round_above(TIME_SPAN.event * first)
             comes = f"{labels[int(np.argmax(fired == first))]} at about {float(f'{first:.2g}'):g}"
             return TimeSpan(until, f"{comes}, and {until:g} lies beyond it")
     return span
-
-
-def _late(fired: Array, span: TimeSpan) -> list[float]:
-    return [time for time in fired.tolist() if span.until < time < np.inf]

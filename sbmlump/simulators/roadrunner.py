@@ -14,9 +14,9 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -118,6 +118,36 @@ class RoadRunnerSimulator:
         return RoadRunnerModel(source, runner, aliases, self.settings)
 
 
+class _EventLog:
+    """Which events were triggered in a run, and when; what is called by the library holds nothing of the model."""
+
+    def __init__(self) -> None:
+        self.fired: dict[str, float] = {}
+        self.last = 0.0
+        self._count = 0
+        self._most: int | None = None
+
+    def clear(self, most: int | None) -> None:
+        """Before a run with at most so many events."""
+        self.fired, self.last, self._count, self._most = {}, 0.0, 0, most
+
+    @property
+    def full(self) -> bool:
+        """Whether there have been more."""
+        return self._most is not None and self._count > self._most
+
+    def listener(self, name: str) -> Callable[[Any, int, str], int]:
+        """What is called when the event of that id is triggered; what it returns halts the run, or not."""
+
+        def triggered(model: Any, _index: int, _id: str) -> int:
+            self.last = float(model.getTime())
+            self.fired.setdefault(name, self.last)
+            self._count += 1
+            return int(self.full)  # EventListener.HALT_SIMULATION is 1
+
+        return triggered
+
+
 class RoadRunnerModel(ModelOfSource):
     """One compiled model."""
 
@@ -129,15 +159,16 @@ class RoadRunnerModel(ModelOfSource):
         self._settings = settings
         self._runner = runner
         self._aliases = aliases
-        self._most_events: int | None = None
-        self._fired: dict[str, float] = {}
-        self._executed = 0
+        self._events = _EventLog()
         model = runner.getModel()
-        for name in model.getEventIds():
-            model.getEvent(name).setOnTrigger(self._on_trigger)
+        named = [] if source.system is None else [event.id for event in source.system.events if event.id]
+        # it is not asked for the ids: where an event has none the library writes beyond its memory
+        if len(named) == model.getNumEvents():
+            for name in named:
+                model.getEvent(aliases.get(name, name)).setOnTrigger(self._events.listener(name))
         # The order of CVODE's state vector: targets of rate rules, then the floating species without one (as amounts).
         self._selected = tuple(model.getStateVectorId(i) for i in range(len(runner.getRatesOfChange())))
-        own = self._own = {alias: name for name, alias in aliases.items()}
+        own = {alias: name for name, alias in aliases.items()}
         self._state_ids = tuple(own.get(name, name) for name in self._selected)
         species = {*model.getFloatingSpeciesIds(), *model.getBoundarySpeciesIds()}
         # what CVODE integrates: targets of rate rules and floating species, species as amounts
@@ -151,7 +182,7 @@ class RoadRunnerModel(ModelOfSource):
         if not self._state_ids:
             return {}
         with _library():
-            self._runner.resetToOrigin()
+            self._begin()
             rates = np.asarray(self._runner.getRatesOfChange(), dtype=np.float64)
         return dict(zip(self._state_ids, rates.tolist(), strict=True))
 
@@ -172,7 +203,9 @@ class RoadRunnerModel(ModelOfSource):
             try:
                 coarse = merged_grid(until, self._settings.scale_points)
                 read = {**self._states, **self._read_as_meant()}
-                rough = self._attempt(read, coarse, ROUGH, scales, self._stops(until))
+                rough = self._attempt(
+                    read, coarse, replace(ROUGH, events=tolerances.events), scales, self._stops(until)
+                )
                 scales = self._lifted(np.array([np.abs(rough.values[name]).max() for name in self._state_ids]))
                 scales = np.maximum(scales, self._least_scales(rough, tolerances.absolute))
             except IntegrationError:
@@ -184,7 +217,7 @@ class RoadRunnerModel(ModelOfSource):
         with _library():
             runner = self._runner
             self._select(["time"], {})
-            runner.resetToOrigin()
+            self._begin()
             self._set_tolerances(ROUGH, self._initial_scales(until), until)
             integrator = runner.getIntegrator()
             integrator.setValue("maximum_time_step", float(until) / LEAST_STEPS)
@@ -192,7 +225,7 @@ class RoadRunnerModel(ModelOfSource):
                 # where CVODE gets stuck (a rate that is not a number), steps of its own choice shrink without end,
                 # and the library goes on; with output at given times it counts them and fails
                 runner.simulate(0.0, float(until), LEAST_STEPS + 1)
-                runner.resetToOrigin()
+                self._begin()
                 integrator.setValue("variable_step_size", True)
                 integrator.setValue("max_output_rows", self._settings.rows)
                 # in one go: pieces with steps of its own choice the library refuses, or never ends
@@ -267,7 +300,7 @@ class RoadRunnerModel(ModelOfSource):
 
     def _initial_scales(self, until: float) -> Array:
         """Magnitude of each state as far as time 0 tells: initial values, else what the first rates lead to."""
-        self._runner.resetToOrigin()
+        self._begin()
         values = np.array([abs(self._runner.getValue(name)) for name in self._selected], dtype=np.float64)
         largest = np.nanmax(values, initial=0.0)
         if not self._state_ids or largest > 0:
@@ -292,33 +325,31 @@ class RoadRunnerModel(ModelOfSource):
         runner, until = self._runner, float(grid[-1])
         columns = ["time", *(self._selection(selection) for selection in selections.values())]
         self._select(columns, selections)
-        runner.resetToOrigin()
+        self._begin(tolerances.events)
         self._set_tolerances(tolerances, scales, until)
         start = time.perf_counter()
-        self._most_events, self._fired, self._executed = tolerances.events, {}, 0
         try:
             table = self._table(grid, stops)
         except RuntimeError as error:
             reached = float(runner.getCurrentTime())
             raise IntegrationError.at(self._path, reached, until, _tidy(error)) from error
-        if self._halts():
-            raise IntegrationError.at(self._path, float(runner.getCurrentTime()), until, TOO_MANY_EVENTS)
         seconds = time.perf_counter() - start
         if table.shape != (len(grid), len(columns)):
             why = f"libRoadRunner returned a table of shape {table.shape} for {len(grid)} points"
             raise IntegrationError.at(self._path, 0.0, until, why)
         self._require_finite_states(table, list(selections.values()), until)
         values = {label: np.ascontiguousarray(table[:, i + 1]) for i, label in enumerate(selections)}
-        return Trajectory(grid, values, seconds, fired=self._fired)
+        return Trajectory(grid, values, seconds, fired=dict(self._events.fired))
 
-    def _on_trigger(self, model: Any, index: int, name: str) -> int:
-        """Called by the library where an event is triggered; what it returns may halt the run."""
-        self._fired.setdefault(self._own.get(name, name), float(model.getTime()))
-        self._executed += 1
-        return int(self._halts())  # EventListener.HALT_SIMULATION is 1
-
-    def _halts(self) -> bool:
-        return self._most_events is not None and self._executed > self._most_events
+    def _begin(self, events: int | None = None) -> None:
+        """Back to time 0, where events may be executed already; a run halts after so many ``events``."""
+        self._events.clear(events)
+        try:
+            self._runner.resetToOrigin()
+        except RuntimeError as error:
+            if not self._events.full:
+                raise
+            raise IntegrationError.at(self._path, 0.0, 0.0, TOO_MANY_EVENTS) from error
 
     def _stops(self, until: float) -> tuple[float, ...]:
         """Times at which a run is started anew: those at which the model changes by itself."""
@@ -351,6 +382,8 @@ class RoadRunnerModel(ModelOfSource):
             near = low * (1 + 2 * self._settings.before)
             piece = np.unique([begin, *([near] if begin < near < high else []), *wanted[wanted > near], high])
             table = np.array(self._runner.simulate(times=piece.tolist()), dtype=np.float64)
+            if self._events.full:  # the table is not filled beyond
+                raise IntegrationError.at(self._path, self._events.last, float(grid[-1]), TOO_MANY_EVENTS)
             if len(table) != len(piece):
                 return table
             rows.append(table[np.searchsorted(piece, np.where(wanted > near, wanted, begin))])
@@ -451,7 +484,7 @@ def _library() -> Iterator[Any]:
         config.setValue(key, value)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of runs that were halted, or have had their rows
+            warnings.filterwarnings("ignore", "Simulation requested end time point")  # where it was halted
             yield roadrunner
     finally:
         for key, value in before.items():

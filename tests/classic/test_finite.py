@@ -85,6 +85,14 @@ def test_a_flux_that_is_not_finite_either_is_left_out_with_it(tmp_path: Path) ->
     assert any(remark.startswith("B, grow, sink are left out") for remark in found.remarks)
     assert {one.id for one in found.system.reactions} == {"feed", "use"}
     assert np.isfinite(values_in_roadrunner(found, tmp_path / "r.xml", "D", "feed", "use")).all()
+    # what stands in the value of a constant is needed
+    begin = '<initialAssignment symbol="c"><math xmlns="http://www.w3.org/1998/Math/MathML"><ci>feed</ci></math>'
+    begin = begin.replace("feed", "grow")
+    text = text.replace('<parameter id="k2"', '<parameter id="c" constant="true"/><parameter id="k2"')
+    text = text.replace("</listOfParameters>", f"</listOfParameters><listOfInitialAssignments>{begin}"
+                        "</initialAssignment></listOfInitialAssignments>")  # fmt: skip
+    found = sbmlump.reduce(sbmlump.load(saved(tmp_path, text)), ["D", "c"], "qssa", fast="B", until=4.0)
+    assert found.system.graph.number_of(found.system.constant_values["c"]) == 0
 
 
 def test_a_fast_state_that_is_observed_has_to_be_finite() -> None:

@@ -286,3 +286,11 @@ def test_enough_rounds_for_the_bound(degree, bits):
     if bound < 0.5:
         assert trial.failure_probability < 1e-18
         assert bound ** len(trial.primes) <= 1.0000001 * trial.failure_probability
+
+
+def test_a_state_called_as_a_constant_of_the_original_is_no_symbol_of_both():
+    """x' = k and k' = k with k = x: true only if the two meanings of k are taken for one."""
+    original = make({"x": "k"}, {"x": "2"}, {"k": "2"})
+    reduced = make({"k": "k"}, {"k": "2"}, {})
+    claim = Claim(original, reduced, LumpedStates({"k": {"x": Fraction(1)}}), {}, frozenset({"k"}))
+    refuted(claim, "lumping-mismatch")

@@ -219,6 +219,11 @@ def test_the_only_model_or_the_master_of_an_archive_is_read(tmp_path: Path) -> N
             archive(tmp_path / "d.zip", {"m.ode": ODE.encode()}),
             archive(tmp_path / "f.zip", {"m.ant": b"model m; A = 1; A' = -A; end"}),
             archive(tmp_path / "g.zip", {"o.ant": b"model other; end", "m.xml": TEXT.encode()}),  # SBML goes before
+            archive(  # the master, whatever its format
+                tmp_path / "h.omex",
+                {"m.ode": ODE.encode(), "o.ode": ODE.encode(), "o.xml": other},
+                [("m.ode", "text/plain", True), ("o.xml", SBML_FORMAT, False)],
+            ),
             archive(tmp_path / "e.zip", {"m.xml.gz": gzip.compress(TEXT.encode())}),
         )
     ):

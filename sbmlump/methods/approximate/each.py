@@ -359,8 +359,8 @@ class _Shared:
 
     def _group(self, problem: ReductionProblem) -> _Group:
         """That of an observable; those that are not used any more, or not for the longest time, make room."""
-        group = self._groups.pop(problem.kept, None) or _Group(self, problem)
         self._to_come[problem.kept] -= 1
+        group = self._groups.pop(problem.kept, None) or _Group(self, problem)
         if self._to_come[problem.kept]:
             self._groups[problem.kept] = group
         while sum(one.bytes for one in self._groups.values()) > self.settings.group_bytes:

@@ -256,7 +256,7 @@ class _Writer:
         return [self.graph.mul((factors[left], factors[right])) for left, right in self.products]
 
     def _combination(self, row: Mapping[int, Fraction]) -> Node:
-        return self.graph.weighted_sum(row, lambda j: self.graph.symbol(self.start_names[j]))
+        return self.graph.weighted_sum(dict(sorted(row.items())), lambda j: self.graph.symbol(self.start_names[j]))
 
     def _constants(self, taken: set[str]) -> tuple[Constant, ...]:
         system, problem = self.problem.system, self.problem

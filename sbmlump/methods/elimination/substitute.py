@@ -391,6 +391,9 @@ def with_defined_parts(
     )
     left = {name for what, name in undefined_parts(system, times, states) if what == "value"} & set(droppable)
     gone = [one.id for one in system.assigned if one.id in left]
+    # a flux may be unknown because a size is, and at time 0 it may stand in the value of a constant
+    begin = [*system.initial, *(c.value for c in system.constants if c.value is not None)]
+    left -= {r.id for r in system.reactions if system.without_value([r.flux])} | system.graph.symbols(begin)
     for one in system.reactions:
         changed = {part.species for part in (*one.reactants, *one.products)}
         if one.id in left and changed.isdisjoint(system.states):
