@@ -542,7 +542,7 @@ def _prove(
     """By the first attempt that succeeds, or the refutation by the last."""
     unknown = sides.unknown()
     if unknown:
-        text = "the constant {} has no value"
+        text = "the constant {} has no value; give it one"
         return Refutation(tuple(Reason("missing-value", text.format(name), name) for name in unknown))
     outcome: Refutation | None = None
     for attempt in claim.map.attempts(claim, sides, settings.identity):
@@ -691,7 +691,7 @@ class LumpedStates:
         reasons += _unknown_members(members, original.states, "{name} has a member {member} that is no state")
         reasons += claim.missing_observables(claim.observables)
         mentioned = reduced.graph.symbols(reduced.rhs) - set(reduced.states)
-        text = "the constant {} has no value in the reduced model"
+        text = "the constant {} has no value in the reduced model; give it one"
         reasons += [
             Reason("missing-value", text.format(name), name)
             for name in sorted(mentioned - set(reduced.constant_values))
