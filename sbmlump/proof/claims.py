@@ -599,7 +599,7 @@ def _proof(claim: Claim, sides: Sides, attempt: _ProofAttempt, trial: IdentityTe
         int(min(attempt.degree, 2**53)) if tested else 0,
         heuristic,
         resting_values(original, claim.symbolic, members, mentioned),
-        tuple(sorted(claim.symbolic & {c.id for c in original.constants})),
+        tuple(sorted(claim.symbolic.intersection(original.given_constants))),
         domain=attempt.domain,
     )
 
@@ -1307,10 +1307,10 @@ class EliminatedStates:
             if count or (singular == "never changes" and not decaying)
         ]
         what = " and ".join(said)
-        constants = {c.id for c in original.constants}
+        constants = set(original.given_constants)
         fixed = sorted(constants - claim.symbolic)
         every = ""
-        if claim.symbolic or not constants:
+        if claim.symbolic & constants or not constants:
             listed = ", ".join(fixed[:most]) + (", …" if len(fixed) > most else "")
             every = ", for all values of the constants" + (f" but {listed}" if fixed else "")
         left = f"the {claim.reduced.size} of {original.size} states that stay"
