@@ -36,7 +36,7 @@ PROVED = (
 """Methods whose results are proved."""
 METHODS = (*PROVED, "qssa", "quasi-equilibrium", "relation-graph", "learned")
 """``approximate`` takes too long for a run over everything, and has tests of its own."""
-HARMLESS = frozenset({"proved", "reason", "limit", "unchanged", "approximate"})
+HARMLESS = frozenset({"proved", "reason", "limit", "approximate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,7 @@ class Result:
     Attributes
     ----------
     outcome : str
-        ``proved``, ``approximate`` (verify says there is nothing to prove), ``unchanged``, ``reason`` (refused),
-        ``limit``; or what must not be: ``refuted``, ``not-loaded``, ``not-finite``, ``fault``.
+        ``proved``, ``approximate`` (verify says there is nothing to prove), ``reason`` (refused), ``limit``; or what must not be: ``refuted``, ``not-loaded``, ``not-finite``, ``fault``.
     """
 
     file: str
@@ -102,8 +101,6 @@ def _tried(
             start = _start_in_roadrunner(before, written)
             if start is not None:
                 return start
-            if not reduction.reducible:
-                return "unchanged", ""
             answer = sbmlump.verify(file, written)
     except (UnsupportedModelError, UsageError) as error:
         return "reason", error.reasons[0].code
