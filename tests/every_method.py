@@ -46,7 +46,8 @@ class Result:
     Attributes
     ----------
     outcome : str
-        ``proved``, ``approximate`` (verify says there is nothing to prove), ``reason`` (refused), ``limit``; or what must not be: ``refuted``, ``not-loaded``, ``not-finite``, ``fault``.
+        ``proved``, ``approximate`` (verify says there is nothing to prove), ``reason`` (refused), ``limit``; or what
+        must not be: ``refuted``, ``not-loaded``, ``not-finite``, ``fault``.
     """
 
     file: str

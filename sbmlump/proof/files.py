@@ -189,11 +189,18 @@ def _proved_elimination(claim: Claim, record: LumpingRecord | None, seed: int) -
     initial_values = (
         None if record is None else {name: row for name, row in record.starts.items() if name not in totals}
     )
+    # constants of this original that the record does not know take the values of the file
+    known = () if record is None else {*record.symbolic, *record.valid_for}
+    unknown = () if record is None else [c.id for c in claim.original.constants if c.id not in known]
     fixed = () if record is None else tuple(record.valid_for)
-    elimination = claim_of_files(
-        claim.original, claim.reduced, claim.observables, lumping.rows, initial_values, fixed, totals
-    )
-    return proof_of(elimination, seed)
+    for resting in dict.fromkeys((fixed, (*fixed, *unknown))):
+        elimination = claim_of_files(
+            claim.original, claim.reduced, claim.observables, lumping.rows, initial_values, resting, totals
+        )
+        proof = proof_of(elimination, seed)
+        if proof is not None:
+            return proof
+    return None
 
 
 def _claim_of_record(before: OdeSystem, after: OdeSystem, record: LumpingRecord) -> Claim | Refutation:

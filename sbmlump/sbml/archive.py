@@ -285,7 +285,9 @@ def reduction_archive(
     most_curves : int
         What one plot can show; two for each observable.
     """
-    if not targets_of(original).paths:  # Level 1 has no ids; its Level 3 form has
+    targets = targets_of(original)
+    # Level 1 has no ids; its Level 3 form has. Of rational stoichiometries of Level 2 readers leave out the denominator
+    if not targets.paths or (targets.level == 2 and b'"rational"' in original):
         original = write_system(reduced.original)
     # in UTF-8, as this program reads it: others take an encoding that is not declared for another one
     original = prepare_bytes(original, file="original.xml")

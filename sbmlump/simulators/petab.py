@@ -139,7 +139,8 @@ class _Experiment:
         model = problem.model.sbml_model
         self._model = model
         self._text = problem.model.to_sbml_str().encode()
-        lists = (model.getListOfSpecies(), model.getListOfCompartments(), model.getListOfParameters())
+        lists = [model.getListOfSpecies(), model.getListOfCompartments(), model.getListOfParameters()]
+        lists.append(model.getListOfReactions())  # a flux
         self._entities = {item.getId() for items in lists for item in items}
         self._concentrations = {
             item.getId() for item in model.getListOfSpecies() if not item.getHasOnlySubstanceUnits()

@@ -155,8 +155,9 @@ def simulated_result(result: ReadResult, path: str | Path) -> SimulatedModel:
     if refused:
         raise UnsupportedModelError(refused)
     index, system = result.index(), result.system
-    if system is not None and (index.old_rate_of or index.algebraic or index.fast):
+    if system is not None and (index.old_rate_of or index.algebraic or index.fast or index.denominators):
         why = "its algebraic rules are solved" if index.algebraic else "its function rateOf means a derivative"
+        why = "libRoadRunner leaves out the denominators of stoichiometries" if index.denominators else why
         why = "simulators know no fast reactions" if index.fast else why
         remark = f"{path.name} is simulated as 'sbmlump convert' writes it: {why}."
         return replace(simulated_system(system, path), remarks=(remark,))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
+from network_models import saved, sbml_model
 from sbml.read_models import assignment, compartment, event, listed, parameter, reaction, rule, sbml, species
 from strategies import mass_action_networks
 
@@ -481,3 +482,27 @@ def test_totals_of_lumps_weighed_by_symbolic_sizes(tmp_path: Path) -> None:
     for other in ('<member state="B" value="2"/>', '<member state="D" value="1"/>', ""):
         reduced.write_text(text.replace('<member state="B" value="1"/>', other))
         assert not isinstance(verify(path, reduced), ExactProof), other
+
+
+def test_a_constant_that_the_reduced_file_does_not_know_takes_its_value(tmp_path: Path) -> None:
+    """The same system, with a number of the first file as a parameter of the second."""
+    texts = [
+        sbml_model(
+            {"A": 1.0, "B": 0.5, "C": 0.0},
+            {
+                "f": ({"A": 1}, {"B": 1}, f"cell * (k1 * A - {back} * B)"),
+                "g": ({"A": 1}, {"C": 1}, "cell * k1 * A * A"),
+            },
+            {"k1": 0.3, **({"k2": 0.11} if back == "k2" else {})},
+            rate_rules={"cell": "0.1 * cell"},
+        )
+        for back in ("0.11", "k2")
+    ]
+    first, second = (saved(tmp_path, text, f"m{i}.xml") for i, text in enumerate(texts))
+    sbmlump.reduce(sbmlump.load(first), ["B"], "conservation").write(tmp_path / "reduced.xml")
+    assert isinstance(verify(first, tmp_path / "reduced.xml"), ExactProof)
+    proof = verify(second, tmp_path / "reduced.xml")
+    assert isinstance(proof, ExactProof)
+    assert "k2" in proof.valid_for
+    other = saved(tmp_path, texts[1].replace('value="0.11"', 'value="0.12"'), "other.xml")
+    assert not isinstance(verify(other, tmp_path / "reduced.xml"), ExactProof)

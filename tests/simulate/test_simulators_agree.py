@@ -219,3 +219,31 @@ def test_large_systems_by_a_krylov_method(large: Callable[[], Path]) -> None:
 
 def test_every_simulator_that_an_option_takes_is_there() -> None:
     assert list(SIMULATORS) == list(SIMULATOR_NAMES)
+
+
+RATIONAL = """<?xml version="1.0" encoding="UTF-8"?>
+<sbml xmlns="http://www.sbml.org/sbml/level2/version4" level="2" version="4"><model id="half">
+<listOfCompartments><compartment id="c" size="2"/></listOfCompartments>
+<listOfSpecies><species id="A" compartment="c" initialConcentration="3"/>
+<species id="D" compartment="c" initialConcentration="0"/></listOfSpecies>
+<listOfParameters><parameter id="k" value="0.3"/></listOfParameters>
+<listOfReactions><reaction id="r" reversible="false"><listOfReactants><speciesReference species="A"/></listOfReactants>
+<listOfProducts><speciesReference species="D"><stoichiometryMath><math xmlns="http://www.w3.org/1998/Math/MathML">
+<cn type="rational">1<sep/>3</cn></math></stoichiometryMath></speciesReference></listOfProducts>
+<kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>k</ci><ci>A</ci><ci>c</ci></apply></math>
+</kineticLaw></reaction></listOfReactions></model></sbml>
+"""
+
+
+def test_denominators_of_stoichiometries_count(tmp_path: Path) -> None:
+    """Of 1/3 libRoadRunner makes 1; it is given the model in another form, and so is a reader of an archive."""
+    path = saved(tmp_path, RATIONAL)
+    system = sbmlump.load(path)
+    report = compare_simulated(path, path, until=100.0)
+    assert report.original["D"][-1] == pytest.approx(1.0)
+    assert any("denominators" in remark for remark in report.remarks)
+    reduction = sbmlump.reduce(system, ["D"], "conservation")
+    reduction.write(tmp_path / "r.omex")
+    again = compare_simulated(tmp_path / "r.omex#original.xml", tmp_path / "r.omex#reduced.xml", until=100.0)
+    assert again.original["D"][-1] == pytest.approx(1.0)
+    assert not again.remarks

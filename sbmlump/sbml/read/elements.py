@@ -162,7 +162,8 @@ class RawModel:
 
     ``ids`` are all that are taken, of whatever kind; ``ruled`` are the targets of assignment and rate rules;
     ``old_rate_of`` says whether a function definition stands for the derivative of its argument (before Level 3
-    Version 2); ``fast`` are the reactions that are declared fast, with their lines.
+    Version 2); ``denominators`` whether a stoichiometry of Level 2 is a rational number; ``fast`` are the reactions
+    that are declared fast, with their lines.
     """
 
     id: str
@@ -181,6 +182,7 @@ class RawModel:
     ids: set[str] = field(default_factory=set)
     flux_balance: bool = False
     old_rate_of: bool = False
+    denominators: bool = False
     fast: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -1027,6 +1029,7 @@ class _Reader:
     def _old_stoichiometry(self, item: Any) -> Fraction:
         """Stoichiometry of Levels 1 and 2, a quotient in Level 1; where it is no number, a problem is noted."""
         top, bottom = float(item.getStoichiometry()), int(item.getDenominator())
+        self.raw.denominators |= self.level == 2 and bottom != 1
         if isfinite(top) and bottom:
             return Fraction(repr(top)) / bottom
         return self._no_number(item, f"{top:g}/{bottom}" if bottom != 1 else f"{top:g}")

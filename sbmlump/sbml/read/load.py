@@ -78,6 +78,8 @@ class ModelIndex:
         any) dilute them besides.
     fast : bool
         Whether reactions are declared fast, which simulators know nothing of.
+    denominators : bool
+        Whether stoichiometries of Level 2 are rational numbers, of which libRoadRunner leaves out the denominators.
     operands : int
         Numbers and ids in the mathematics with every assignment rule written out where its target stands and every
         function definition where it is called, at most 10⁹: what a simulator that compiles models so has to compile.
@@ -90,6 +92,7 @@ class ModelIndex:
     events: bool = False
     undiluted: tuple[str, ...] = ()
     fast: bool = False
+    denominators: bool = False
     operands: int = 0
 
     @property
@@ -139,6 +142,7 @@ def index_of(raw: RawModel) -> ModelIndex:
             if kind == "concentration" and name in raw.rates and raw.entries[name].quantity.compartment in moving
         ),
         fast=bool(raw.fast),
+        denominators=raw.denominators,
         operands=_written_out(raw),
     )
 
