@@ -72,6 +72,7 @@ def test_the_likelihood_is_that_of_the_original(name: str, tmp_path: Path) -> No
     assert len({round(value, 3) for value in values}) == 10  # the parameters reach the simulations
 
 
+SIZE = 2.0  # of the compartment
 DECAY = Problem(
     sbml(
         listed("Compartments", compartment())
@@ -94,6 +95,18 @@ def test_conditions_and_parameters_are_simulated_as_they_say(tmp_path: Path) -> 
         for _, row in found.iterrows():
             begin = {"one": 3, "two": 2}[row["simulationConditionId"]]
             assert row["simulation"] == pytest.approx(begin * (2 - math.exp(-0.7 * row["time"])), rel=1e-8)
+
+
+def test_fluxes_may_be_observed(tmp_path: Path) -> None:
+    problem = replace(DECAY, observables=[observable("both", "3*r + B", "sd")])
+    path = problem.write(tmp_path / "in")
+    outcome = sbmlump.reduce_petab(path, tmp_path / "out")
+    for file in (path, outcome.output):
+        found = simulator(petab.Problem.from_yaml(str(file)), {"k": 0.7}).simulate()
+        for _, row in found.iterrows():
+            begin = {"one": 3, "two": 2}[row["simulationConditionId"]]
+            left = math.exp(-0.7 * row["time"])
+            assert row["simulation"] == pytest.approx(begin * (3 * 0.7 * SIZE * left + 1 - left), rel=1e-8)
 
 
 def test_what_is_lumped_goes_by_constants_for_initial_values(tmp_path: Path) -> None:
