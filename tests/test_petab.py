@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,25 +89,23 @@ DECAY = Problem(
 
 
 def test_conditions_and_parameters_are_simulated_as_they_say(tmp_path: Path) -> None:
-    path = DECAY.write(tmp_path / "in")
-    outcome = sbmlump.reduce_petab(path, tmp_path / "out")
-    for file in (path, outcome.output):
-        found = simulator(petab.Problem.from_yaml(str(file)), {"k": 0.7}).simulate()
-        for _, row in found.iterrows():
-            begin = {"one": 3, "two": 2}[row["simulationConditionId"]]
-            assert row["simulation"] == pytest.approx(begin * (2 - math.exp(-0.7 * row["time"])), rel=1e-8)
+    decayed(DECAY, tmp_path, lambda left: 2 - left)
 
 
 def test_fluxes_may_be_observed(tmp_path: Path) -> None:
     problem = replace(DECAY, observables=[observable("both", "3*r + B", "sd")])
-    path = problem.write(tmp_path / "in")
-    outcome = sbmlump.reduce_petab(path, tmp_path / "out")
+    decayed(problem, tmp_path, lambda left: 3 * 0.7 * SIZE * left + 1 - left)
+
+
+def decayed(problem: Problem, folder: Path, observed: Callable[[float], float]) -> None:
+    """The observable is what is said of the part of A that is left, in every condition, before and after."""
+    path = problem.write(folder / "in")
+    outcome = sbmlump.reduce_petab(path, folder / "out")
     for file in (path, outcome.output):
         found = simulator(petab.Problem.from_yaml(str(file)), {"k": 0.7}).simulate()
         for _, row in found.iterrows():
             begin = {"one": 3, "two": 2}[row["simulationConditionId"]]
-            left = math.exp(-0.7 * row["time"])
-            assert row["simulation"] == pytest.approx(begin * (3 * 0.7 * SIZE * left + 1 - left), rel=1e-8)
+            assert row["simulation"] == pytest.approx(begin * observed(math.exp(-0.7 * row["time"])), rel=1e-8)
 
 
 def test_what_is_lumped_goes_by_constants_for_initial_values(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def triggers_of(system: OdeSystem | None) -> Triggers:
 # next.
 
 
-_LONGEST_TEXT: Final = 60
+_LONGEST_TEXT: Final = 60  # of a comparison in the sentence that gives the end time: half a line of a terminal
 _MOST_COMPARISONS: Final = 1000
 """That are looked at: a model with more has tables of values, whose branches lie one grid point apart anyway."""
 
