@@ -71,6 +71,8 @@ check: lint test wheel-test
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
+	# texts are UTF-8 whatever the locale, which COPASI sets to C when it is imported
+	$(BIN)/ruff check -q --preview --select PLW1514 .
 	$(BIN)/ruff format --check -q .
 	$(BIN)/codespell
 	$(BIN)/mypy

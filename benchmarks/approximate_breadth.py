@@ -178,7 +178,12 @@ def integrates(path: Path) -> bool:
     """Whether libRoadRunner integrates the file; in a process of its own, as it may crash."""
     job = json.dumps({"file": str(path), "probe": True})
     done = subprocess.run(
-        [sys.executable, __file__, "--measure", job], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, __file__, "--measure", job],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
     )
     return done.returncode == 0 and json.loads(done.stdout.splitlines()[-1]) == 0.0
 
@@ -221,7 +226,7 @@ def run(folder: Path, one: Row, seed: int) -> Row:
 
 def command(words: Sequence[str]) -> tuple[int, dict[str, Any], float]:
     """Exit code, JSON and CPU seconds of a command."""
-    with tempfile.TemporaryFile("w+") as out:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out:
         process = subprocess.Popen([sys.executable, "-m", "sbmlump", *words], stdout=out, stderr=subprocess.DEVNULL)
         seconds = int(DRAW.seconds)
         resource.prlimit(process.pid, resource.RLIMIT_CPU, (seconds, seconds))
@@ -238,7 +243,9 @@ def command(words: Sequence[str]) -> tuple[int, dict[str, Any], float]:
 
 def _bounded(words: Sequence[str]) -> tuple[int, str]:
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=DRAW.measuring)
+        done = subprocess.run(
+            words, capture_output=True, text=True, encoding="utf-8", check=False, timeout=DRAW.measuring
+        )
     except subprocess.TimeoutExpired:
         return -1, f"more than {DRAW.measuring:g} s"
     return done.returncode, done.stdout if done.returncode == 0 else done.stderr

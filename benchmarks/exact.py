@@ -124,7 +124,7 @@ def main() -> int:
     wrong = 0
     for number, row in enumerate(rows):
         command = [sys.executable, __file__, "--row", str(number), "--largest", str(arguments.largest)]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout)
         size = found[row.counts]
         wrong += row.expected is not None and size != row.expected
         faster = [

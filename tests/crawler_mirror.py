@@ -51,7 +51,7 @@ def running_mirror(
     """Serve two folders on loopback until left."""
     command = [sys.executable, str(script), "--biomodels", str(models), "--odebase", str(systems), "--log", str(log)]
     command += ["--seed", str(seed), "--stall", str(stall), *(["--faults", faults] if faults else [])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
@@ -68,7 +68,7 @@ def crawl_command(kind: str, store: Path, url: str, *more: str) -> list[str]:
 
 def run_crawl(command: Sequence[str], seconds: float) -> tuple[int, dict[str, Any], str]:
     """Exit code, JSON and standard error."""
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=seconds, check=False)
     return ended.returncode, json.loads(ended.stdout or "{}"), ended.stderr
 
 

@@ -311,7 +311,7 @@ def faults_of_archives(files: Sequence[Path]) -> dict[str, list[Any]]:
     python = biosimulators()
     assert python is not None
     command = [python, "-W", "ignore", "-c", _VALIDATE, *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=3600, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip()[-500:])
     found: dict[str, list[Any]] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -412,7 +412,7 @@ runner.simulate(start=0.0, end=float(sys.argv[2]), steps=200)
 def _alone(path: Path, until: float) -> str:
     """Whether Tellurium runs the original by itself, set as in the archive, in a process of its own."""
     command = [sys.executable, "-c", _ALONE, str(path), repr(until)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False)
     if done.returncode == 0:
         return "; the original by itself runs"
     causes = [line for line in done.stderr.splitlines() if line.startswith("RuntimeError")]

@@ -349,7 +349,7 @@ def test_without_numba_all_goes_through_numpy() -> None:
 
 def test_importing_the_package_does_not_import_numba() -> None:
     code = "import sys, sbmlump, sbmlump.methods.approximate.search; print('numba' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "False"
 
 
@@ -358,14 +358,18 @@ def test_without_a_folder_for_its_cache_nothing_is_compiled(tmp_path: Path) -> N
     blocked.write_text("")
     code = "from sbmlump.dynamics.compiled import kernels; print(kernels())"
     off = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=off)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True, env=off
+    )
     assert done.stdout.strip() == "None"
     nowhere = {
         **os.environ,
         "NUMBA_CACHE_DIR": str(blocked / "folder"),
         "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
     }
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=nowhere)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True, env=nowhere
+    )
     assert done.stdout.strip() == "None"
 
 
@@ -393,6 +397,8 @@ print(total({name}(1.0, 2.0)), sum(total.stats.cache_hits.values()))
         os.utime(script, (date, date))
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
         code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import sums"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True, env=environment
+        )
         found.append(done.stdout.strip())
     assert found == ["3.0 0", "3.0 1", "-1.0 0", "-1.0 1"]

@@ -79,7 +79,7 @@ def assert_same(source: Path, target: Path, observed: str) -> None:
 
 
 def edited(target: Path, old: str, new: str) -> Path:
-    text = target.read_text()
+    text = target.read_text(encoding="utf-8")
     assert old in text
     path = target.with_name("edited.xml")
     path.write_text(text.replace(old, new))

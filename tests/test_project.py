@@ -91,6 +91,19 @@ def test_the_recipe_asks_for_what_the_project_asks_for() -> None:
     assert asked == {"python>=3.11", *(each.replace(" ", "") for each in project["dependencies"])}
 
 
+def test_what_processes_print_is_read_as_utf_8() -> None:
+    """The locale is no guide: COPASI sets it to C for the whole process when it is imported."""
+    unsaid = []
+    for path in own_texts():
+        if path.suffix == ".py":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call):
+                    words = {word.arg for word in node.keywords}
+                    if words & {"text", "universal_newlines"} and {"capture_output", "stdout", "stderr"} & words:
+                        unsaid += [f"{path.name}:{node.lineno}"] * ("encoding" not in words)
+    assert unsaid == []
+
+
 def test_every_citation_of_the_paper_has_a_reference() -> None:
     cited = set(re.findall(r"@([A-Za-z]+\d{4}\w*)", (ROOT / "paper/paper.md").read_text(encoding="utf-8")))
     listed = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "paper/paper.bib").read_text(encoding="utf-8"), re.MULTILINE))
@@ -127,9 +140,9 @@ def test_the_sdist_holds_everything() -> None:
 
 
 def own_texts() -> list[Path]:
-    folders = [ROOT / name for name in ("benchmarks", "data", "docs", "packaging", "paper", "reports", "tests")] + [
-        PACKAGE
-    ]
+    folders = [
+        ROOT / name for name in ("benchmarks", "crawler", "data", "docs", "packaging", "paper", "reports", "tests")
+    ] + [PACKAGE]
     paths = [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
     paths += [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]  # of a worktree
     return [path for path in paths if path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts]

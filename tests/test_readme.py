@@ -38,7 +38,9 @@ def folder(tmp_path: Path, data: Path) -> Path:
 
 def run(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MPLBACKEND": "Agg"}
-    return subprocess.run(words, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        words, check=False, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300
+    )
 
 
 def test_commands_of_the_readme_run(folder: Path) -> None:

@@ -30,7 +30,12 @@ READING = OPTIONS | {"libsbml"}
 def imported(statement: str) -> set[str]:
     """Packages beside the standard library that a statement imports in a fresh interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", SHOWN.format(statement)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", SHOWN.format(statement)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        timeout=120,
     )
     *printed, names = done.stdout.splitlines()
     if "--json" in statement:

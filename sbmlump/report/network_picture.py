@@ -382,6 +382,7 @@ def _by_graphviz(network: _DrawnNetwork, sizes: Array, drawing: NetworkDrawing) 
             input="\n".join([*lines, "}"]),
             capture_output=True,
             text=True,
+            encoding="utf-8",
             timeout=drawing.seconds,
             check=True,
         )

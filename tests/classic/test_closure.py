@@ -42,7 +42,7 @@ def test_one_that_is_not_exact_is_measured(tmp_path: Path) -> None:
 
 
 def refused(path: Path, text: str, message: str) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError) as caught:
         read_lumping(ring(4), path)
     (reason,) = caught.value.reasons

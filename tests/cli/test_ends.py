@@ -316,7 +316,9 @@ for arguments in (["--help"], ["reduce", "--help"], ["survey", "--help"], ["craw
 def test_without_what_only_posix_has(tmp_path):
     code = f"MODEL = {str(SMALL)!r}; OUT = {str(tmp_path / 'out.xml')!r}\n{BLOCKED}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.xml").exists()
 

@@ -105,7 +105,7 @@ def test_a_table_fits_the_terminal(model, tmp_path):
     name = "phosphorylated receptor, dimer, with adaptor and exchange factor, bound to the first of three kinases"
     model.write_text(UNITS.replace("Kinase one", name).replace("the cell", "cytosol"))
     command = [sys.executable, "-m", "sbmlump", "inspect", str(model)]
-    assert name in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert name in subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}

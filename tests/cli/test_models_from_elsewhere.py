@@ -205,7 +205,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     from sbmlump import files
 
     files._standard_input.cache_clear()
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(sbml("in", 3)))))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(sbml("in", 3))), encoding="utf-8"))
     code, told, _ = call(capsys, "inspect", "-")
     files._standard_input.cache_clear()
     assert (code, told["states"]) == (0, 3)

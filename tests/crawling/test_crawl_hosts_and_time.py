@@ -229,7 +229,9 @@ def test_one_interrupt_ends_a_crawl(tmp_path: Path, start: bytes, ids: tuple[str
 
     with speaking(speak) as url:
         command = [sys.executable, "-m", "sbmlump", "crawl", "biomodels", "--store", str(tmp_path / "s"), "-q"]
-        with subprocess.Popen([*command, "--base-url", url, *ids], stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            [*command, "--base-url", url, *ids], stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        ) as process:
             assert asked.wait(30)
             time.sleep(0.3)
             process.send_signal(signal.SIGINT)

@@ -57,7 +57,7 @@ def test_archive_holds_both_models_and_is_the_same_every_time(path: Path, reduct
 def in_child(code: str, *arguments: Path) -> str:
     """What a script prints; libSEDML changes what SWIG hands out for libSBML's nodes, so it stays in a child."""
     command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().splitlines()[-1]
 

@@ -235,7 +235,9 @@ def test_importing_is_light_and_simulating_is_silent(file):
         f"try: s.compare_simulated({str(pole)!r}, {str(pole)!r}, until=2.0)\n"
         "except s.IntegrationError: sys.exit(7)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
 
 
