@@ -25,6 +25,8 @@ __all__ = ["Evaluator", "values_of", "PRIME", "field_values", "symbol_value", "r
 
 
 _FLOAT = FloatDomain()
+_NODES_IN_GROUP: Final = 10
+"""Nodes in a group, on the average, up to which one after the other takes half to three quarters of the time."""
 
 
 def values_of(graph: Graph, nodes: Sequence[Node]) -> NDArray[np.float64]:
@@ -35,6 +37,65 @@ def values_of(graph: Graph, nodes: Sequence[Node]) -> NDArray[np.float64]:
     with np.errstate(all="ignore"):
         tape = program.run(_FLOAT, np.empty((0, 1)))
         return program.outputs(tape)[:, 0]
+
+
+class _NodeByNode:
+    """A program of doubles at one point, one node after the other in plain numbers.
+
+    An array routine takes some twenty times as long as the sum or product of a few numbers. Where its groups are small
+    (formulas that stand one upon the other), a program is run through faster in this way. The numbers are those of
+    :meth:`~sbmlump.model.program.Program.run`, bit by bit: functions and powers go through the same routines.
+    """
+
+    def __init__(self, program: Program, domain: FloatDomain) -> None:
+        nodes = program.nodes()
+        self._domain = domain
+        self._leaves: list[float] = domain.leaves(nodes.leaves).tolist()
+        self._roots: list[int] = program.root_slots.tolist()
+        args, coefficients = nodes.args.tolist(), nodes.coefficients.astype(np.float64).tolist()
+        ends = nodes.pointers.tolist()
+        self._nodes: list[tuple[str, list[int], list[float] | NDArray[np.int64]]] = [
+            (
+                kind,
+                args[low:high],
+                nodes.exponents[i : i + 1] if kind == "whole-power" else coefficients[low:high],
+            )
+            for i, (kind, low, high) in enumerate(zip(nodes.kinds, ends[:-1], ends[1:], strict=True))
+        ]
+
+    @staticmethod
+    def suits(program: Program) -> bool:
+        """Whether groups are so small that it is the faster way."""
+        nodes = program.size - len(program.inputs)
+        return bool(program.calls) and nodes <= _NODES_IN_GROUP * program.calls
+
+    def values(self, point: Sequence[float]) -> NDArray[np.float64]:
+        """Roots at a point (n,), shape (r,)."""
+        values = [*point, *self._leaves]
+        for kind, args, numbers in self._nodes:
+            if kind == "sum":
+                total = 0.0
+                for weight, slot in zip(numbers, args, strict=True):
+                    total += weight * values[slot]
+            elif kind == "product":
+                total = values[args[0]]
+                for slot in args[1:]:
+                    total *= values[slot]
+            elif kind == "division" and values[args[1]]:
+                total = values[args[0]] / values[args[1]]
+            else:
+                total = self._by_array(kind, [values[slot] for slot in args], numbers)
+            values.append(total)
+        return np.array([values[slot] for slot in self._roots])
+
+    def _by_array(self, kind: str, args: list[float], numbers: list[float] | NDArray[np.int64]) -> float:
+        domain, bad = self._domain, np.zeros(1, dtype=np.bool_)
+        arrays = [np.array([[value]]) for value in args]
+        if kind == "division":
+            return float(domain.quotient(*arrays, arrays[1])[0, 0])
+        if kind == "whole-power":
+            return float(domain.power(arrays[0], np.asarray(numbers), bad)[0, 0])
+        return float(domain.call(kind, [array[0] for array in arrays], bad)[0])
 
 
 class Evaluator:
@@ -68,12 +129,15 @@ class Evaluator:
         self._program = Program(graph, bound, inputs)
         self._n = len(states)
         self._domain = OneProgramDomain()
+        self._one = _NodeByNode(self._program, self._domain) if _NodeByNode.suits(self._program) else None
 
     def values(self, t: ArrayLike, x: ArrayLike) -> NDArray[np.float64]:
         """Outputs, (r,) for one point or (k, r) for k points."""
         points, single = self._points(t, x)
         blocks = []
         with np.errstate(all="ignore"):
+            if single and self._one is not None:
+                return self._one.values(points[:, 0].tolist())
             for low in range(0, points.shape[1], self._points_at_once):
                 block = points[:, low : low + self._points_at_once]
                 blocks.append(self._program.outputs(self._program.run(self._domain, block)))

@@ -396,7 +396,7 @@ def lumping_annotation(reduced: ReducedSystem) -> str:
     Raises
     ------
     LimitError
-        With code ``number-not-writable`` if a coefficient has more than 4,000 digits.
+        With code ``too-large`` if a coefficient has more than 4,000 digits.
     """
     origin = reduced.original.origin
     states = reduced.map.matrix.states
@@ -460,7 +460,7 @@ def _row(name: str, members: Mapping[str, Fraction], place: Mapping[str, int]) -
 def _exact(value: Fraction, lump: str) -> str:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > 13_000:
         message = f"a coefficient of {lump} has more than 4,000 digits and is not written"
-        raise LimitError(Reason("number-not-writable", message, lump))
+        raise LimitError(Reason("too-large", message, lump))
     return str(value)
 
 

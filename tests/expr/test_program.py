@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import SMOOTH, exact_value, expressions, nonzero_fractions, small_fractions
+from strategies import SMOOTH, any_expressions, exact_value, expressions, nonzero_fractions, small_fractions
 
 from sbmlump.model import (
     FUNCTIONS,
@@ -463,6 +463,23 @@ def test_coloured_jacobian_equals_single_sweeps(seed):
     program = Program(g, roots, xs)
     tape = program.run(FLOAT, x[:, None])
     np.testing.assert_allclose(dense, program.pull_back(FLOAT, tape, np.eye(n)).T, rtol=1e-13, atol=1e-13)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_one_point_has_the_numbers_of_many_bit_by_bit(data):
+    """A single point goes node by node where formulas stand one upon the other, several points by array routines."""
+    g = Graph()
+    roots = [data.draw(any_expressions(g, "xyz", max_steps=12)) for _ in range(2)]
+    for _ in range(data.draw(st.integers(0, 6))):
+        roots.append(g.add((roots[-1], roots[-1], g.symbol("x"))))
+    place = st.floats(-1e3, 1e3) | st.sampled_from([0.0, -0.0, math.inf, math.nan, 1e300, 5e-324])
+    t, *x = data.draw(st.lists(place, min_size=4, max_size=4))
+    evaluator = Evaluator(g, roots, tuple("xyz"), {})
+    alone = evaluator.values(t, x)
+    among = evaluator.values(t, [x])[0]
+    assert np.array_equal(alone, among, equal_nan=True)
+    assert (np.signbit(alone) == np.signbit(among))[~np.isnan(alone)].all()
 
 
 @pytest.mark.parametrize(

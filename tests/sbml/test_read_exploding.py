@@ -70,10 +70,9 @@ _EXPECTED = {
     "degree-too-high",
     "invalid-sbml",
     "not-xml",
-    "number-not-writable",
+    "too-large",
     "ode-not-expressible",
     "ode-syntax",
-    "too-large",
 }
 
 

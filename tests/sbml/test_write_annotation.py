@@ -110,4 +110,4 @@ def test_coefficient_of_absurd_length_is_refused() -> None:
     long = replace(reduced, lumps=(Lump("T", {"A": Fraction(1, 3**10_000)}), reduced.lumps[1]))
     with pytest.raises(LimitError) as error:  # a refusal, not an internal error
         write_reduction(long)
-    assert error.value.reasons[0].code == "number-not-writable"
+    assert error.value.reasons[0].code == "too-large"

@@ -109,7 +109,7 @@ def test_number_that_is_no_double_has_no_attribute_text() -> None:
 def test_number_beyond_doubles_is_refused() -> None:
     with pytest.raises(LimitError) as error:  # a refusal, not an internal error
         NumberTexts().text(Fraction(10**400 + 1))
-    assert error.value.reasons[0].code == "number-not-writable"
+    assert error.value.reasons[0].code == "too-large"
 
 
 def test_check_notices_a_number_that_is_read_differently() -> None:

@@ -702,7 +702,7 @@ def system_document(system: OdeSystem, settings: WritingSettings = SETTINGS) -> 
     Raises
     ------
     LimitError
-        ``number-not-writable``.
+        ``too-large``.
     UnsupportedModelError
         ``id-not-writable``, ``not-self-contained``, ``circular-initial-value``, or ``written-differs`` where the result
         is read back as another model.

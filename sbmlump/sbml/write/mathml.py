@@ -162,7 +162,7 @@ class NumberTexts:
         Raises
         ------
         LimitError
-            With code ``number-not-writable`` if its parts are beyond the range of doubles.
+            With code ``too-large`` if its parts are beyond the range of doubles.
         """
         text = self._texts.get(value)
         if text is None:
@@ -324,7 +324,7 @@ def _too_large(value: Fraction) -> LimitError:
         "it is what products or powers of the model's own numbers come to: choose smaller exponents or other units, or "
         "keep fewer parameters symbolic"
     )
-    return LimitError(Reason("number-not-writable", message))
+    return LimitError(Reason("too-large", message))
 
 
 def _as_read(mantissa: str, power: int) -> float:
