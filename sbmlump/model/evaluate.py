@@ -92,7 +92,8 @@ class _NodeByNode:
         domain, bad = self._domain, np.zeros(1, dtype=np.bool_)
         arrays = [np.array([[value]]) for value in args]
         if kind == "division":
-            return float(domain.quotient(*arrays, arrays[1])[0, 0])
+            top, bottom = arrays
+            return float(domain.quotient(top, bottom, domain.inverse(bottom, bad))[0, 0])
         if kind == "whole-power":
             return float(domain.power(arrays[0], np.asarray(numbers), bad)[0, 0])
         return float(domain.call(kind, [array[0] for array in arrays], bad)[0])

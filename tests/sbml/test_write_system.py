@@ -25,6 +25,7 @@ from sbmlump.model import (
     Graph,
     Node,
     OdeSystem,
+    Op,
     Participant,
     Quantity,
     Reaction,
@@ -359,6 +360,26 @@ def test_id_that_is_none_is_refused() -> None:
     with pytest.raises(SbmlumpError) as error:
         write_system(system)
     assert [(r.code, r.element) for r in error.value.reasons] == [("id-not-writable", "a-b")]
+
+
+def test_a_quantity_called_time_is_not_the_time(tmp_path: Path) -> None:
+    """libSBML's check for circles takes the text of the symbol of time for an id."""
+    graph = Graph()
+    clock = graph.mul((graph.number(2), graph.time()))
+    system = OdeSystem(
+        graph,
+        ("x",),
+        (graph.number(1),),
+        (clock,),
+        assigned=(Assigned("time", clock),),
+        quantities={"time": Quantity("time", "parameter"), "x": Quantity("x", "parameter")},
+    )
+    data = write_system(system)
+    assert model_of(data).getAssignmentRule("time").getMath().getNumChildren() == 2
+    again = back(data, tmp_path)
+    assert again.graph.op(again.graph.args(again.assigned[0].value)[1]) is Op.TIME
+    found = roadrunner.RoadRunner(data.decode()).simulate(0, 2, 3)
+    assert found[:, found.colnames.index("x")] == pytest.approx([1, 2, 5], rel=1e-6)
 
 
 def test_output_that_libsbml_rejects_is_a_fault() -> None:

@@ -854,9 +854,9 @@ class _Printers:
         order = FactorOrder(graph, sites, {name: _RANKS.get(role.quantity.kind, 0) for name, role in roles.items()})
         plain = FactorOrder(graph, [function.body for function in system.functions], {})
         return cls(
-            MathmlPrinter(graph, {**helpers, **names}, numbers, order),
-            MathmlPrinter(graph, {**_flux_names(system, settings.flux), **helpers, **names}, numbers, order),
-            MathmlPrinter(graph, {}, numbers, plain),
+            MathmlPrinter(graph, {**helpers, **names}, numbers, order, taken),
+            MathmlPrinter(graph, {**_flux_names(system, settings.flux), **helpers, **names}, numbers, order, taken),
+            MathmlPrinter(graph, {}, numbers, plain, taken),
             helpers,
             units_of_powers(graph, overlooked, system.quantities),
             numbers,

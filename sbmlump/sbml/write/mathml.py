@@ -8,7 +8,7 @@ quadratic time over long sums and crash on deep trees; what is written is read b
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -338,7 +338,7 @@ def _as_read(mantissa: str, power: int) -> float:
 
 
 MATHML: Final = "http://www.w3.org/1998/Math/MathML"
-_TIME: Final = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> time </csymbol>'
+_TIME: Final = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> {} </csymbol>'
 _END: Final = "</apply>"
 
 _Part = str | Node
@@ -357,16 +357,27 @@ class MathmlPrinter:
         Shared by everything written into one document.
     order : FactorOrder
         In which order factors are printed.
+    taken : collection of str
+        Ids of the document. Where one of them is ``time``, the text of the symbol of time is another, which can be no
+        id: libSBML's check for circles takes the text for an id.
     """
 
-    __slots__ = ("_graph", "_most", "_names", "_numbers", "_order", "_parts")
+    __slots__ = ("_graph", "_most", "_names", "_numbers", "_order", "_parts", "_time")
 
-    def __init__(self, graph: Graph, names: Mapping[Node, str], numbers: NumberTexts, order: FactorOrder) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        names: Mapping[Node, str],
+        numbers: NumberTexts,
+        order: FactorOrder,
+        taken: Collection[str] = (),
+    ) -> None:
         self._graph = graph
         self._names = names
         self._numbers = numbers
         self._most = numbers.settings.terms
         self._order = order
+        self._time = _TIME.format("simulation time" if "time" in taken else "time")
         self._parts: dict[Node, tuple[_Part, ...]] = {}
 
     @property
@@ -441,7 +452,7 @@ class MathmlPrinter:
         if op is Op.SYMBOL:
             return (f"<ci> {graph.name(node)} </ci>",)
         if op is Op.TIME:
-            return (_TIME,)
+            return (self._time,)
         if op is Op.CONSTANT:
             return (f"<{graph.name(node)}/>",)
         if op is Op.ADD:
