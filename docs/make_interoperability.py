@@ -55,8 +55,10 @@ Where the difference is above 1e-6, the original is simulated once more, at tigh
 of that counts) and, as `sbmlump reduce` does it, with initial values that differ by 1e-12.
 
 Steady states and control coefficients are those of the observed species. The original counts as having one in a tool
-that finds the same from its state at the end time and at twice that time; the reduced model starts at the end time,
-too, in Tellurium with presimulation where the solver fails without. Reactions count by what they do to the lumps: the
+that finds the same from its state at the end time and at twice that time, with the conserved totals that the model has
+there (without `conservedMoietyAnalysis`, Tellurium's solver may leave them); the reduced model starts at the end time,
+too, in Tellurium with presimulation where the solver fails without. A tool that fails to compute coefficients, or gives
+none at an equilibrium, has none. Reactions count by what they do to the lumps: the
 coefficients of all reactions that change the lumps in one direction add up to that of the reaction into which they
 are pooled.
 """

@@ -89,6 +89,7 @@ def roadrunner_analysis(*, moieties: bool) -> Analyse:
         runner.integrator.setValue("maximum_num_steps", 100_000)
         course = runner.simulate(0.0, before, _POINTS)
         peaks = {str(name).strip("[]"): float(np.abs(course[name]).max()) for name in course.colnames}
+        totals, largest = _conserved(runner)
         try:
             residual = runner.steadyState()
         except RuntimeError:
@@ -98,6 +99,8 @@ def roadrunner_analysis(*, moieties: bool) -> Analyse:
             residual = runner.steadyState()
         if not residual < CLOSE:
             raise RuntimeError(f"no steady state: residual {residual:.1e}")
+        if np.abs(_conserved(runner)[0] - totals).max(initial=0.0) > CLOSE * largest:
+            raise RuntimeError("libRoadRunner's steady state has other conserved totals than the model")
         species = runner.model.getFloatingSpeciesIds()
         values = {name: float(runner.getValue(f"[{name}]")) for name in species}
         fluxes = {name: float(runner.getValue(name)) for name in runner.model.getReactionIds()}
@@ -116,6 +119,19 @@ def roadrunner_analysis(*, moieties: bool) -> Analyse:
     return analyse
 
 
+def _conserved(runner: Any) -> tuple[NDArray[np.float64], float]:
+    """Totals that reactions conserve, orthonormal combinations of amounts, and the largest amount."""
+    from scipy.linalg import null_space
+
+    stoichiometry = runner.getFullStoichiometryMatrix()
+    matrix = np.asarray(stoichiometry)
+    reacting = np.abs(matrix).sum(axis=1) > 0
+    amounts = runner.getFloatingSpeciesAmountsNamedArray()
+    by_id = dict(zip(map(str, amounts.colnames), np.asarray(amounts)[0].tolist(), strict=True))
+    values = np.array([by_id[str(name)] for name in stoichiometry.rownames])[reacting]
+    return null_space(matrix[reacting].T).T @ values, float(np.abs(values).max(initial=0.0))
+
+
 def _table(matrix: Any) -> dict[tuple[str, str], float]:
     rows, columns = [str(name).strip("[]") for name in matrix.rownames], list(map(str, matrix.colnames))
     values = np.asarray(matrix)
@@ -125,6 +141,7 @@ def _table(matrix: Any) -> dict[tuple[str, str], float]:
 def copasi_analysis(text: str, before: float, *, again: bool = False) -> Analysis:
     """Of COPASI, which finds conservation laws by itself, and integrates where Newton's method fails."""
     import basico
+    import COPASI
 
     model = basico.load_model_from_string(text)
     try:
@@ -153,7 +170,10 @@ def copasi_analysis(text: str, before: float, *, again: bool = False) -> Analysi
         fluxes = {str(row["sbml_id"]): float(row["flux"]) for _, row in reactions.iterrows()}
         if found == _EQUILIBRIUM:  # nothing flows; what COPASI gives then as coefficients was never computed
             return Analysis(before, peaks, values, fluxes, {}, {})
-        basico.run_mca(model=model)
+        task = model.getTask("Metabolic Control Analysis")  # basico.run_mca does not tell that it failed
+        if not (task.initializeRaw(COPASI.CCopasiTask.OUTPUT_UI) and task.processRaw(True)):
+            return Analysis(before, peaks, values, fluxes, {}, {})
+        task.restore(True)
         concentration = basico.get_concentration_control_coefficients(scaled=True, run_first=False, model=model)
         flux = basico.get_flux_control_coefficients(scaled=True, run_first=False, model=model)
         return Analysis(before, peaks, values, fluxes, _frame(concentration, ids, rates), _frame(flux, rates, rates))
@@ -225,6 +245,15 @@ def directions(
     return {direction: members for direction, members in found.items() if direction not in excluded}
 
 
+def _flows(analysis: Analysis, groups: Mapping[Direction, Mapping[str, float]]) -> dict[Direction, float]:
+    """Fluxes of groups of reactions, of those that are not 0 beside the others."""
+    fluxes = {key: sum(w * analysis.fluxes[name] for name, w in group.items()) for key, group in groups.items()}
+    gross = [sum(abs(w * analysis.fluxes[name]) for name, w in group.items()) for group in groups.values()]
+    peaks = [peak for name, peak in analysis.peaks.items() if name in analysis.values]
+    least = _NO_FLUX * max([*gross, max(peaks, default=0.0) / analysis.end])
+    return {key: flux for key, flux in fluxes.items() if abs(flux) > least}
+
+
 def _pooled(
     analysis: Analysis, groups: Mapping[Direction, Mapping[str, float]], observed: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -232,11 +261,8 @@ def _pooled(
 
     A flux that is 0 beside the others has no coefficients (NaN).
     """
-    fluxes = {key: sum(w * analysis.fluxes[name] for name, w in group.items()) for key, group in groups.items()}
-    gross = [sum(abs(w * analysis.fluxes[name]) for name, w in group.items()) for group in groups.values()]
-    peaks = [peak for name, peak in analysis.peaks.items() if name in analysis.values]
-    least = _NO_FLUX * max(*gross, max(peaks, default=0.0) / analysis.end)
-    fluxes = {key: flux if abs(flux) > least else np.nan for key, flux in fluxes.items()}
+    flowing = _flows(analysis, groups)
+    fluxes = {key: flowing.get(key, np.nan) for key in groups}
     own = [sum(analysis.concentration[observed, name] for name in group) for group in groups.values()]
     rows = []
     for key, group in groups.items():
@@ -301,7 +327,9 @@ def compare_analyses(
         # that the tool gets there with the original is luck of its iteration; the reduced model has a second chance
         own = analyse(reduced, until, again=True)
         result.steady = abs(own.values[observed] - first.values[observed]) / scale
-        if ours is not None and any(sure):
+        if shared and not own.concentration and not _flows(first, before):
+            result.remarks.append("what is kept is at an equilibrium, at which the tool gives no coefficients")
+        elif ours is not None and any(sure):
             found = _pooled(own, after, observed)
             result.concentration, result.flux = (
                 _apart(a, b) if certain else None for a, b, certain in zip(ours, found, sure, strict=True)
