@@ -27,6 +27,7 @@ __all__ = [
     "as_shown",
     "as_text",
     "counted",
+    "did_you_mean",
     "near_matches",
     "shortened",
     "some_names",
@@ -71,6 +72,11 @@ def near_matches(word: str, known: Iterable[str], most: int = 3, *, likeness: fl
     import difflib  # not at the top: the command line imports this module at every start
 
     return difflib.get_close_matches(word, list(itertools.islice(known, 20_000)), most, likeness)
+
+
+def did_you_mean(near: Sequence[str], otherwise: str) -> str:
+    """``did you mean a or b?``, and ``otherwise`` where nothing is near: the end of a message about an unknown name."""
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def counted(number: int, noun: str) -> str:

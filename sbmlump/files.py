@@ -32,7 +32,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from sbmlump._version import __version__
-from sbmlump.errors import InputError, Reason, SbmlumpError, UsageError, near_matches, some_names
+from sbmlump.errors import InputError, Reason, SbmlumpError, UsageError, did_you_mean, near_matches, some_names
 from sbmlump.remote import is_remote, read_remote
 
 __all__ = [
@@ -178,7 +178,7 @@ def _instead_of(path: Path) -> str:
     short = re.fullmatch(r"(BIOMD|MODEL)(\d{1,10})", path.name, re.IGNORECASE)
     if short is not None and not near:
         return f"ids of BioModels have ten digits: {short[1].upper()}{int(short[2]):010d}"
-    return f"did you mean {' or '.join(str(path.with_name(name)) for name in near)}?" if near else "check the path"
+    return did_you_mean([str(path.with_name(name)) for name in near], "check the path")
 
 
 def _gives_nothing(stream: BinaryIO) -> bool:

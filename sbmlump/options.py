@@ -27,7 +27,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import Annotated, Any, Final, get_type_hints
 
-from sbmlump.errors import Reason, UsageError, near_matches
+from sbmlump.errors import Reason, UsageError, did_you_mean, near_matches
 
 __all__ = [
     "FAST_REACTIONS",
@@ -315,8 +315,7 @@ def refuse_unknown(names: Sequence[str], known: Collection[str]) -> None:
 
 
 def _meant(name: str, known: Collection[str]) -> str:
-    near = near_matches(name, sorted(known), 2)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+    return did_you_mean(near_matches(name, sorted(known), 2), f"known: {', '.join(sorted(known))}")
 
 
 # -- options of more than one storey -----------------------------------------------------------------

@@ -11,7 +11,7 @@ import click
 
 from sbmlump._version import __version__
 from sbmlump.cli.output import EXIT_OUTPUT, Failure, lost_output, open_streams, print_failure, print_json, say
-from sbmlump.errors import Reason, SbmlumpError, near_matches
+from sbmlump.errors import Reason, SbmlumpError, did_you_mean, near_matches
 
 __all__ = ["main"]
 
@@ -91,9 +91,8 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
-            near = near_matches(name, _COMMANDS, 2)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"There is no command {name!r}.{hint}")
+            hint = did_you_mean(near_matches(name, _COMMANDS, 2), "'sbmlump --help' lists the commands")
+            ctx.fail(f"there is no command {name!r}; {hint}")
         return super().resolve_command(ctx, args)
 
 

@@ -19,7 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final, NoReturn
 
-from sbmlump.errors import InputError, Reason, UnsupportedModelError, near_matches, some_names
+from sbmlump.errors import InputError, Reason, UnsupportedModelError, did_you_mean, near_matches, some_names
 from sbmlump.files import MAX_BYTES, ModelFile, collector_paused, read_model_file
 from sbmlump.model.graph import FUNCTIONS, LOGIC, MAX_BITS, RELATIONS, Graph, Node, Op
 from sbmlump.model.names import claim_id, free_id, is_sid
@@ -771,9 +771,8 @@ def _names_in_rates(raw: RawOde) -> set[str]:
 
 def unknown_name(raw: RawOde, name: str, index: int, known: Iterable[str]) -> NoReturn:
     """Refuse a name that nothing declares, with names like it."""
-    near = near_matches(name, known, likeness=0.5)
-    hint = f"; did you mean {', '.join(near)}?" if near else "; declare it under parameters or init"
-    raw.tokens.fail(index, f"'{name}' is not declared{hint}", "ode-unknown-name", name)
+    hint = did_you_mean(near_matches(name, known, likeness=0.5), "declare it under parameters or init")
+    raw.tokens.fail(index, f"'{name}' is not declared; {hint}", "ode-unknown-name", name)
 
 
 # -- From the entries of an ``.ode`` file to a system -----------------------------------------------

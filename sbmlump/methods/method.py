@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
-from sbmlump.errors import Reason, UsageError, near_matches
+from sbmlump.errors import Reason, UsageError, did_you_mean, near_matches
 from sbmlump.model.reduced import (
     ExactProof,
     LinearLumping,
@@ -228,9 +228,7 @@ def kept_constants(system: OdeSystem, wanted: str) -> frozenset[str]:
 
 
 def _meant(name: str, constants: Collection[str]) -> str:
-    near = near_matches(name, sorted(constants))
-    hint = f"near matches: {', '.join(near)}; " if near else ""
-    return f"{hint}'sbmlump inspect' lists the constants"
+    return did_you_mean(near_matches(name, sorted(constants)), "'sbmlump inspect' lists the constants")
 
 
 def identity(

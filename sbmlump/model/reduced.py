@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sbmlump.errors import Reason, UsageError, near_matches, some_names
+from sbmlump.errors import Reason, UsageError, did_you_mean, near_matches, some_names
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.graph import Node
 from sbmlump.model.names import is_sid, numbered_ids
@@ -776,10 +776,8 @@ def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
     # a word of a formula, or all of what was asked for, may be a name that is not quite right
     words = dict.fromkeys((wanted.casefold(), text.casefold()))
     names = [id for word in words for name in near_matches(word, called, 2, likeness=0.7) for id in called[name]]
-    hint = "'sbmlump inspect' lists what can be observed"
     shown = [f"{id} ({system.quantities[id].name})" if id in names else id for id in dict.fromkeys((*names, *near))]
-    if shown:
-        hint = f"near matches: {', '.join(shown[:_MOST_NEAR])}; {hint}"
+    hint = did_you_mean(shown[:_MOST_NEAR], "'sbmlump inspect' lists what can be observed")
     return Reason("unknown-observable", f"there is no {wanted!r} in model {system.id}; {hint}", wanted)
 
 
@@ -800,7 +798,7 @@ def _no_quantity(system: OdeSystem, text: str, name: str | None) -> Reason | Non
             message = f"{name!r} is a quantity and takes no arguments; write {name} without what is in parentheses"
             return Reason("bad-observable", message, name)
         near = near_matches(name, sorted(EXPRESSION_FUNCTIONS), likeness=0.75)
-        hint = f"did you mean {' or '.join(near)}?" if near else "formulas take + - * / ^, exp, ln, sqrt, min, max …"
+        hint = did_you_mean(near, "formulas take + - * / ^, exp, ln, sqrt, min, max …")
         message = f"there is no function {name!r}; {hint}"
         return Reason("bad-observable", message, name)
     event = next((one for one in system.events if one.id == name), None)

@@ -23,7 +23,16 @@ from sbmlump.dynamics.ensemble import relative_error
 from sbmlump.dynamics.multistep import cvode_installed
 from sbmlump.dynamics.rounding import ROUNDING, TermSizes
 from sbmlump.dynamics.time_span import TimeSpan
-from sbmlump.errors import LimitError, Reason, SbmlumpError, UsageError, near_matches, shortened, some_names
+from sbmlump.errors import (
+    LimitError,
+    Reason,
+    SbmlumpError,
+    UsageError,
+    did_you_mean,
+    near_matches,
+    shortened,
+    some_names,
+)
 from sbmlump.isolate import Ended, Limits, run_isolated, silent_output
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.reduced import finite_or_none
@@ -958,9 +967,8 @@ def _state_label(name: str) -> str:
 
 
 def _unknown(name: str, path: Path, index: ModelIndex) -> Reason:
-    near = near_matches(name, index.kinds)
-    hint = f"; near matches: {', '.join(near)}" if near else ""
-    return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}{hint}.", name)
+    hint = did_you_mean(near_matches(name, index.kinds), "'sbmlump inspect' lists what the file has")
+    return Reason("unknown-quantity", f"{path}: there is no quantity {name!r}; {hint}", name)
 
 
 def _scales(

@@ -28,7 +28,7 @@ CELL_ML = '<?xml version="1.0"?>\n<model xmlns="http://www.cellml.org/cellml/1.1
 
 # what was typed, the exit code, and what the answer has to say
 MISTAKES = [
-    ("reduc model.xml --observe S", 2, "Did you mean reduce?"),
+    ("reduc model.xml --observe S", 2, "did you mean reduce?"),
     ("reduce", 2, "Missing argument 'MODEL'"),
     ("reduce modl.xml --observe S", 3, "did you mean model.xml?"),
     ("reduce far/away.xml --observe S", 3, "there is no folder far either; check the path"),
@@ -41,8 +41,8 @@ MISTAKES = [
     ("reduce balance.xml --observe A", 1, "no kinetic laws, so it has no dynamics"),
     ("reduce model.xml", 2, "name what to keep with --observe. Fewest of the 4 states are needed, exactly, for: E"),
     ("curve model.xml", 2, "name what to keep with --observe. Fewest"),
-    ("reduce model.xml --observe s", 2, "near matches: S"),
-    ("reduce model.xml --observe Substrat", 2, "near matches: S (substrate)"),
+    ("reduce model.xml --observe s", 2, "did you mean S?"),
+    ("reduce model.xml --observe Substrat", 2, "did you mean S (substrate)?"),
     ("reduce twice.xml --observe complex", 2, "2 elements are called 'complex'; say which by its id: E, S"),
     ("reduce model.xml --observe 'S +'", 2, "write it as 'A', 'A + 2*B' or 'total = A + B'"),
     ("reduce model.xml --observe S,E", 2, "--observe A --observe B"),
@@ -61,8 +61,8 @@ MISTAKES = [
     ("reduce model.xml --observe S --method approximate --max-error 5%", 2, "write 0.05"),
     ("reduce model.xml --observe S --method approximate --max-size 0", 2, "a whole number from 1"),
     ("reduce model.xml --observe S --until 10s", 2, "(--until) is a positive number"),
-    ("reduce model.xml --observe S --keep-parameters k1x", 2, "near matches: k1, k1r; 'sbmlump inspect' lists"),
-    ("reduce model.xml --observe S --method qssa --fast EX", 2, "near matches: E"),
+    ("reduce model.xml --observe S --keep-parameters k1x", 2, "did you mean k1 or k1r?"),
+    ("reduce model.xml --observe S --method qssa --fast EX", 2, "did you mean E?"),
     ("reduce model.xml --observe S --lumping none.csv", 2, "cannot read the lumping none.csv"),
     ("verify reduced.xml model.xml", 1, "name the original first, then the reduced model"),
     ("check model.xml ring.xml", 2, "name what to compare"),

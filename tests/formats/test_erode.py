@@ -244,7 +244,7 @@ class TestErrors:
             ("-> C , k1", "-> C  k1", "ode-syntax", 20, "',' and the rate"),
             ("A + 2*B -> C", "A + -> C", "ode-syntax", 20, "the name of a species"),
             ("A + 2*B -> C", "A + 1.5*B -> C", "ode-syntax", 20, "whole number"),
-            ("A + 2*B -> C , k1", "A + 2*B -> C , k3", "ode-unknown-name", 20, "did you mean k2, k1"),
+            ("A + 2*B -> C , k1", "A + 2*B -> C , k3", "ode-unknown-name", 20, "did you mean k2 or k1?"),
             ("k2*C/(1 + C)", "k2*C/(1 + C", "ode-syntax", 21, "')'"),
             ("k2*C/(1 + C)", "k2*hill(C)", "ode-unknown-function", 21, "'hill' is no known function"),
             ("  C\n  E", "  C\n  A\n  E", "ode-duplicate-name", 13, "'A' is declared twice"),

@@ -202,7 +202,7 @@ def test_wrong_requests_are_usage_errors(file):
     path, other = file(chain()), file(ode(("y", 1.0, number(1.0))))
     with pytest.raises(UsageError) as caught:
         compare_simulated(path, path, until=1.0, observables=["total_"])
-    assert "near matches: total" in str(caught.value)
+    assert "did you mean total?" in str(caught.value)
     for request, code in [
         (lambda: compare_simulated(path, other, until=1.0), "nothing-to-compare"),
         (lambda: compare_simulated(path, path, until=-1.0), "bad-horizon"),

@@ -26,7 +26,7 @@ from sbmlump.dynamics.ensemble import (
     refuse_resets,
     values,
 )
-from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError, near_matches
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError, did_you_mean, near_matches
 from sbmlump.linalg.polynomial import simplified
 from sbmlump.linalg.rational import echelon
 from sbmlump.linalg.solve import Chooser, Solution, solve
@@ -215,8 +215,7 @@ def short_text(system: OdeSystem, node: Node) -> str:
 
 
 def _no_such_state(system: OdeSystem, name: str) -> str:
-    near = near_matches(name, system.states)
-    hint = f"near matches: {', '.join(near)}" if near else "'sbmlump inspect' lists the states"
+    hint = did_you_mean(near_matches(name, system.states), "'sbmlump inspect' lists the states")
     return f"there is no state {name!r} in model {system.id} that could be fast; {hint}"
 
 
