@@ -22,8 +22,6 @@ from sbmlump.errors import Reason, SbmlumpError, as_json_text, as_shown, counted
 from sbmlump.outcome import outcome_of_error, reason_json
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from _typeshed import ReadableBuffer
 
     from sbmlump.model.reduced import Lump, Meaning
@@ -66,8 +64,6 @@ class Display:
         Characters down to which a column of a table is narrowed where the terminal is.
     not_kept : int
         Kinds of things of the file, such as metaids of reactants, that are said not to be in the one that was written.
-    denominator : int
-        Fractions with a larger one are printed as decimals.
     patience : float
         Seconds before progress is shown: what takes less is over before it could be read.
     interval : float
@@ -85,7 +81,6 @@ class Display:
     coordinates: int = 3
     members: int = 6
     not_kept: int = 2
-    denominator: int = 1_000
     patience: float = 1.0
     interval: float = 10.0
     nothing_followed: float = 0.9
@@ -351,13 +346,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def lump_text(lump: Lump, most: int = DISPLAY.members) -> str:
     """``A + 2·B − C``, cut after a few members."""
-    from sbmlump.model.text import combination
+    from sbmlump.model.text import combination, short_number
 
-    return combination(lump.members.items(), most, times="·", minus="−", number=_readable)
-
-
-def _readable(value: Fraction) -> str:
-    return str(value) if value.denominator <= DISPLAY.denominator else f"{float(value):.4g}"
+    return combination(lump.members.items(), most, times="·", minus="−", number=short_number)
 
 
 def _print_certificate(outcome: Outcome) -> None:

@@ -67,4 +67,5 @@ from .text import decimal_digits as decimal_digits
 from .text import parse_expression as parse_expression
 from .text import plain_decimal as plain_decimal
 from .text import scientific as scientific
+from .text import short_number as short_number
 from .text import to_text as to_text

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 from fractions import Fraction
 from typing import ClassVar, Final, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -31,6 +32,7 @@ __all__ = [
     "Spelling",
     "TextLimits",
     "combination",
+    "short_number",
     "decimal_digits",
     "exact_repr",
     "double_text",
@@ -712,6 +714,22 @@ def _number_text(value: Fraction) -> str:
 
 
 # -- Linear combinations as text ---------------------------------------------------------------------
+
+
+def short_number(value: Fraction, longest: int = 10, digits: int = 4) -> str:
+    """A rational for people: exactly where that takes at most ``longest`` characters, else with so many ``digits``.
+
+    It may have any size: ``1.234e+4000`` is said of what no double holds.
+    """
+    if value.numerator.bit_length() + value.denominator.bit_length() <= 4 * longest:
+        text = str(value)
+        if len(text) <= longest:
+            return text
+    with localcontext() as context:
+        context.prec = digits + 4
+        context.Emax, context.Emin = MAX_EMAX, MIN_EMIN
+        rounded = Decimal(value.numerator) / Decimal(value.denominator)
+    return f"{float(rounded):.{digits}g}" if -300 < rounded.adjusted() < 300 else f"{rounded:.{digits - 1}e}"
 
 
 def combination(

@@ -25,7 +25,7 @@ from sbmlump.linalg.rational import content
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.reduced import Certificate, ErrorEstimate, LumpingMatrix, Meaning, ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.model.text import one_line, signed_terms
+from sbmlump.model.text import one_line, short_number, signed_terms
 from sbmlump.model.units import time_unit_of
 from sbmlump.options import SIMULATOR_NAMES
 from sbmlump.outcome import Outcome
@@ -549,9 +549,8 @@ def _measured_terms(
 
 
 def _exact(value: Fraction) -> str:
-    text = str(value)
     # Rationals that came from doubles may have a hundred digits; the file holds them in full.
-    return text if len(text) <= 24 else f"{float(value):.12g}…"
+    return short_number(value, longest=24, digits=12)
 
 
 # -- sizes and times -----------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from sbmlump.linalg.rational import content, solve_rows
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.reduced import AffineLumping, Embedding, Lump, Meaning, ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.model.text import one_line
+from sbmlump.model.text import one_line, short_number
 from sbmlump.sbml.annotation import biological_resources
 from sbmlump.structure.laws import amount_factors, stoichiometry
 
@@ -344,7 +344,7 @@ class _WordsOfStates:
             return _Statement("Nothing of the original model.")
         if len(lump.members) == 1:
             ((name, value),) = lump.members.items()
-            times = "Minus" if value == -1 else f"{_readable(value)} times"
+            times = "Minus" if value == -1 else f"{short_number(value)} times"
             return _Statement(f"{times} {self._name(name)}.")
         if not negative:
             one = self._sum(positive)
@@ -357,10 +357,10 @@ class _WordsOfStates:
         """Of states with positive weights."""
         if len(weights) == 1:
             ((name, value),) = weights.items()
-            return _Statement(self._name(name) if value == 1 else f"{_readable(value)} times {self._name(name)}")
+            return _Statement(self._name(name) if value == 1 else f"{short_number(value)} times {self._name(name)}")
         factor = content(list(weights.values()))
         counts = {name: int(value / factor) for name, value in weights.items()}
-        times = "" if factor == 1 else f"{_readable(factor)} times "
+        times = "" if factor == 1 else f"{short_number(factor)} times "
         found = self._described(counts) if self.looks else None
         label = None if found is None or factor != 1 else found.label
         if found is not None and found.counted:
@@ -645,9 +645,3 @@ def _capital(text: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
-
-
-def _readable(value: Fraction) -> str:
-    return (
-        str(value) if value.denominator <= 1_000 and abs(value.numerator) <= 10**9 else f"{nearest_double(value):.4g}"
-    )

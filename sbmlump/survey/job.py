@@ -44,7 +44,7 @@ from sbmlump.methods.registry import Approximate, Exact, ReduceOptions, reduce_b
 from sbmlump.model.properties import kinetics_of_system
 from sbmlump.model.reduced import ErrorEstimate, ReducedSystem
 from sbmlump.model.system import OdeSystem
-from sbmlump.model.text import combination
+from sbmlump.model.text import combination, short_number
 from sbmlump.options import FAST_REACTIONS, declared, fast_reactions_as
 from sbmlump.outcome import outcome_of_error
 from sbmlump.simulators.protocol import SimulatedModel, simulated_result
@@ -683,11 +683,9 @@ _EVERY_STATE_NEEDED: Final = Reason("not-reducible", "every state is needed to k
 def _pools_text(system: OdeSystem, rows: Sequence[Mapping[int, Fraction]]) -> str:
     """Rows as sums, one a line, cut where they become long."""
     named = ([(system.states[j], value) for j, value in sorted(row.items())] for row in rows)
-    return shortened("\n".join(combination(terms, times=" ", number=_readable) for terms in named), _ROWS.longest_text)
-
-
-def _readable(value: Fraction) -> str:
-    return text if len(text := str(value)) <= 12 else f"{float(value):.6g}"
+    return shortened(
+        "\n".join(combination(terms, times=" ", number=short_number) for terms in named), _ROWS.longest_text
+    )
 
 
 def _row_of(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source) -> Row:

@@ -22,6 +22,7 @@ from sbmlump.model import (
     parse_expression,
     plain_decimal,
     scientific,
+    short_number,
     to_text,
 )
 
@@ -222,3 +223,24 @@ def test_free_ids_are_numbered_from_the_second_on():
 def test_what_is_refused_at_once(text):
     with pytest.raises(ExpressionError):
         read(text)
+
+
+@given(
+    st.fractions()
+    | st.builds(
+        lambda a, b, e: Fraction(a, b) * Fraction(10) ** e, st.integers(), st.integers(1), st.integers(-900, 900)
+    )
+)
+def test_a_short_number_is_exact_or_rounded_whatever_its_size(value):
+    text = short_number(value)
+    assert len(text) <= 12
+    exact, read = text == str(value), Fraction(text)
+    assert exact or abs(read - value) <= abs(value) * Fraction(1, 2000)
+    assert exact or len(str(value)) > 10
+    longer = Fraction(short_number(value, longest=24, digits=12))
+    assert abs(longer - value) <= abs(value) / 10**11
+
+
+def test_short_numbers():
+    shown = [Fraction(1, 3600), Fraction(6022140857, 10**33), Fraction(2) ** 20_000, -(Fraction(3) ** -20_000)]
+    assert [short_number(one) for one in shown] == ["1/3600", "6.022e-24", "3.980e+6020", "-3.758e-9543"]
