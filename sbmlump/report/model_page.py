@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ModelPageSettings",
+    "duration",
     "environment",
     "write_model_page",
     "write_outcome_page",
@@ -569,15 +570,20 @@ def _sizes(reduction: ReducedSystem, written: OdeSystem) -> list[tuple[str, int,
 
 
 def _times(seconds: Mapping[str, float], report: ErrorReport | None) -> list[tuple[str, str]]:
-    rows = [(f"{name}", f"{_seconds(value)}") for name, value in seconds.items()]
+    rows = [(f"{name}", f"{duration(value)}") for name, value in seconds.items()]
     if report is not None:
-        rows.append(("simulate the original", _seconds(report.seconds_original)))
-        rows.append(("simulate the reduced model", _seconds(report.seconds_reduced)))
+        rows.append(("simulate the original", duration(report.seconds_original)))
+        rows.append(("simulate the reduced model", duration(report.seconds_reduced)))
     return rows
 
 
-def _seconds(value: float) -> str:
-    return f"{value * 1e3:.2g} ms" if value < 0.1 else f"{value:.2g} s" if value < 100 else f"{value:.0f} s"
+def duration(seconds: float | None) -> str:
+    """Seconds for people, in ms, s or min; nothing for what was not measured."""
+    if seconds is None:
+        return ""
+    if seconds < 0.1:
+        return f"{seconds * 1e3:.2g} ms"
+    return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds / 60:.1f} min"
 
 
 # -- Figures of the pages as inline SVG that follows the colour scheme of the page ---------------

@@ -24,7 +24,7 @@ from sbmlump.errors import Reason, as_shown, shortened, some_names
 from sbmlump.files import OutputError, make_folder, write_atomically
 from sbmlump.model.names import claim_id
 from sbmlump.report.link_chart import Axis, Bar, ChartCurve, Mark, bars, both_forms, curves, histograms, scatter
-from sbmlump.report.model_page import environment
+from sbmlump.report.model_page import duration, environment
 from sbmlump.survey.job import ERROR_PERCENTS
 
 __all__ = [
@@ -488,7 +488,7 @@ def times_svg(found: SurveySummary, names: Mapping[str, str]) -> str:
     for file, model in found.models.items():
         seconds = model.first["seconds_model"]
         if model.first["kinetics"] and model.size and seconds:
-            title = f"{model.first['model_id']}: {_states(model.size)}, {_seconds(seconds)}"
+            title = f"{model.first['model_id']}: {_states(model.size)}, {duration(seconds)}"
             marks.append(Mark(model.size, seconds, model.first["kinetics"], title, _page_link(names[file])))
     x = Axis.around("states of the model", (mark.x for mark in marks))
     y = Axis.around("seconds for the whole model", (mark.y for mark in marks))
@@ -745,7 +745,7 @@ def _index_content(
         "kinetics": [k for k in ("polynomial", "rational", "analytic") if any(row["kinetics"] == k for row in rows)],
         "reasons": _reasons(found, names),
         "observe_each": identity.get("observe") == "each",
-        "seconds": _seconds(found.seconds),
+        "seconds": duration(found.seconds),
     }
 
 
@@ -808,12 +808,6 @@ def _share_text(share: float | None) -> str:
     return "" if share is None else f"{share:.4f}"
 
 
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value * 1e3:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
-
-
 # -- a model -----------------------------------------------------------------------------------------------------------
 
 
@@ -829,7 +823,7 @@ def _model_content(model: ModelSummary, identity: Mapping[str, Any], settings: S
         ("events", first["events"]),
         ("holds", ", ".join(features)),
         ("SBML", None if first["level"] is None else f"level {first['level']} version {first['version']}"),
-        ("time", _seconds(first["seconds_model"])),
+        ("time", duration(first["seconds_model"])),
         ("end time of approximations", next((f"{end:g}" for row in model.rows if (end := row.get("end_time"))), None)),
     ]
     drawn = [row for row in model.rows if row.get("trajectory_time")][: settings.panels]
