@@ -47,7 +47,7 @@ from crawler.repository import (
     Unchanged,
 )
 from crawler.session import Session
-from crawler.store import Record, Store, can_be_id, now
+from crawler.store import Record, Store, can_be_id, now, opened_file
 
 __all__ = [
     "Miss",
@@ -751,10 +751,11 @@ def _record(id: str, name: str, reason: dict[str, str] | None) -> Record:
 def _files(origin: Path) -> list[tuple[str, Callable[[], bytes | ContentProblem]]]:
     """Name and reader of each file that may hold a model, in order."""
     if origin.is_dir():
-        paths = sorted(path for path in origin.rglob("*") if path.suffix.lower() in _MODEL and path.is_file())
+        paths = sorted(path for path in origin.rglob("*") if path.suffix.lower() in _MODEL and not path.is_dir())
         return [(path.relative_to(origin).as_posix(), _reader(path)) for path in paths]
     try:
-        data = origin.read_bytes()
+        with opened_file(origin) as file:
+            data = file.read()
     except OSError as error:
         message = f"{origin} cannot be read ({error.strerror}); name a folder or a zip file"
         raise SelectionError("no-such-file", message) from error
@@ -780,9 +781,9 @@ def _member(archive: Archive, name: str) -> bytes | ContentProblem:
 def _reader(path: Path, most: int = ArchiveLimits().member_bytes) -> Callable[[], bytes | ContentProblem]:
     def read() -> bytes | ContentProblem:
         try:
-            if path.stat().st_size > most:
-                return ContentProblem("too-large", f"{path} has more than {most >> 20} MB")
-            return path.read_bytes()
+            with opened_file(path) as file:
+                data = file.read(most + 1)
+            return data if len(data) <= most else ContentProblem("too-large", f"{path} has more than {most >> 20} MB")
         except OSError as error:
             return ContentProblem("unreadable-file", f"{path} cannot be read ({error.strerror})")
 

@@ -12,7 +12,7 @@ from crawler.errors import BadResponseError, GivenUpError, NotFoundError, Select
 from crawler.fetch import crawl
 from crawler.repository import Selection
 from crawler.session import RequestPolicy, Response, Session, hosts_if_asked, is_loopback
-from crawler.store import Record, Store, is_store, open_store
+from crawler.store import Record, Store, is_store, open_store, opened_file
 
 __all__ = ["SingleFile", "SingleSettings", "fetch_model", "read_url", "stored_model"]
 
@@ -55,7 +55,8 @@ def stored_model(store: Path, id: str) -> SingleFile | None:
     if not is_store(store):
         try:
             path = next(path for suffix in SBML_SUFFIXES if (path := store / f"{id}{suffix}").is_file())
-            return SingleFile(path.read_bytes(), path.name, path.parent)
+            with opened_file(path) as file:
+                return SingleFile(file.read(), path.name, path.parent)
         except StopIteration:
             return None
         except OSError as error:

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import threading
 import time
 from collections import Counter
@@ -28,7 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 from crawler.content import SBML_SUFFIXES, plain_text, sha256
 from crawler.errors import StoreError, busy_store, store_error
@@ -42,6 +43,7 @@ __all__ = [
     "list_models",
     "now",
     "open_store",
+    "opened_file",
     "Manifest",
     "Record",
     "parse_line",
@@ -297,7 +299,8 @@ def list_models(folder: str | Path) -> list[StoredModel]:
 
 
 def _plain_models(folder: Path) -> list[StoredModel]:
-    paths = [path for path in folder.rglob("*") if path.suffix.lower() in SBML_SUFFIXES and path.is_file()]
+    # a pipe or a link to nowhere is listed: whoever reads it says what is wrong with it
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in SBML_SUFFIXES and not path.is_dir()]
     stems = [path.stem for path in paths]
     twice = {stem for stem, count in Counter(stems).items() if count > 1}
     return [
@@ -315,9 +318,27 @@ def _as_text(name: str | Path) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+@contextlib.contextmanager
+def opened_file(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, to be read. It may be anything that somebody has linked into a folder.
+
+    Raises
+    ------
+    OSError
+        Also for pipes and devices, and for what the system makes up as it is read (``/proc/kmsg``), which has no size:
+        these may block, and need not end.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe does not wait for a writer
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or (not status.st_size and file.read(1) != b""):
+            raise OSError(errno.EINVAL, "it is no regular file with a size", os.fspath(path))
+        yield file
+
+
 def _digest(path: Path) -> str | None:
     try:
-        with path.open("rb") as stream:  # in pieces: what lies there may be larger than the memory
+        with opened_file(path) as stream:  # in pieces: what lies there may be larger than the memory
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None  # whoever reads the model will say what is wrong with the file

@@ -55,6 +55,7 @@ _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 # multiprocessing looks at all children when it starts one; two threads that do so at once lose exit codes
 _CHILDREN: Final = threading.Lock()
 _OUTPUT: Final = threading.RLock()
+_PR_SET_PDEATHSIG: Final = 1  # of linux/prctl.h
 _LONGEST_FOLDER: Final = 60
 """Bytes of the path of a folder in which sockets are made: their whole path has at most 104 (macOS; 108 on Linux), and
 multiprocessing adds two names of 15 and 18."""
@@ -386,6 +387,7 @@ def _described(error: BaseException) -> str:
 def _settle(limits: Limits) -> None:
     """Limits, silence, and death together with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    _die_with_parent()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _limit(limits)
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -443,8 +445,21 @@ def silent_output() -> Iterator[None]:
             os.close(nowhere)
 
 
+def _die_with_parent() -> None:
+    """Let the kernel kill this process when the one that it was forked from is gone, where it can (Linux).
+
+    libRoadRunner keeps the interpreter's lock while it integrates: no thread of Python's could end the process then,
+    which would go on for hours with nobody to listen, and with it the server, the tracker and the command's output.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _leave_with_parent() -> None:
-    """End when the process that asked for the job is gone; foreign code that never lets go ends by its CPU limit."""
+    """End when the process that asked for the job is gone.
+
+    Where the kernel does not see to it, foreign code that never lets go ends by its CPU limit.
+    """
     from multiprocessing import parent_process
     from multiprocessing.connection import wait
 

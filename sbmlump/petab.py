@@ -29,8 +29,10 @@ import numpy as np
 
 from sbmlump.errors import InputError, LimitError, Reason, UnsupportedModelError, UsageError, some_names
 from sbmlump.files import (
+    MAX_BYTES,
     make_folder,
     read_model_file,
+    read_whole,
     refuse_output,
     temporary_folder,
     with_mark,
@@ -186,8 +188,7 @@ def _library() -> Any:
 
 def _read(petab: Any, path: Path) -> Any:
     """The problem, which has to be a valid one of format 1 with one model in SBML."""
-    if not path.is_file():
-        raise InputError(Reason("no-such-file", f"{path} does not exist"))
+    read_whole(path, MAX_BYTES, "PEtab")  # refuses what is no regular file, which PEtab would wait for
     unreadable: type[Exception] = import_module("yaml").YAMLError  # PEtab brings it, and lets it through
     try:
         config = petab.yaml.load_yaml(str(path))

@@ -21,3 +21,17 @@ def leaves_a_folder(place: Path, emit: Callable[[Any], None]) -> None:
 def write(reduction: ReducedSystem, path: str) -> None:
     """Write a reduction that came from another process."""
     reduction.write(path)
+
+
+def processes_of_session(leader: int) -> list[int]:
+    """Living processes of a session."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                fields = (path / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if fields[3] == str(leader) and fields[0] != "Z":
+                found.append(int(path.name))
+    return found

@@ -16,11 +16,11 @@ import click
 from crawler.errors import CrawlError
 from crawler.store import is_store, list_models, open_store
 from sbmlump.cli.help import examples
-from sbmlump.cli.options import COUNT, OF_METHODS, declared_options, given
+from sbmlump.cli.options import COUNT, OF_METHODS, SECONDS, declared_options, given
 from sbmlump.cli.output import print_json, say
 from sbmlump.errors import InputError, LimitError, Reason, SbmlumpError, UsageError, as_shown, as_text, counted
-from sbmlump.files import write_atomically
-from sbmlump.isolate import MOST_MEGABYTES, MOST_SECONDS
+from sbmlump.files import MAX_BYTES, read_whole, write_atomically
+from sbmlump.isolate import MOST_MEGABYTES
 from sbmlump.methods.registry import OPTIONS, method_alternatives
 from sbmlump.options import FAST_REACTIONS
 from sbmlump.outcome import reason_json
@@ -193,7 +193,7 @@ _OF_METHODS = tuple(name for name in OF_METHODS if name not in ("lumping", "neur
     metavar="FILE",
     help="The file that 'dask scheduler --scheduler-file' wrote.",
 )
-@click.option("--time-limit", type=float, default=120.0, show_default=True, help="Seconds for a model.")
+@click.option("--time-limit", type=SECONDS, metavar="S", default=120.0, show_default=True, help="Seconds for a model.")
 @click.option("--memory-limit", type=int, default=2000, show_default=True, help="MB for a model.")
 @click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Survey the I-th of N parts.")
 @click.option("--sample", type=COUNT, metavar="N", help="Survey N models drawn at random.")
@@ -266,8 +266,6 @@ def _settings(
     from sbmlump.survey.job import Settings
 
     methods = method_alternatives((method,))
-    if not 0 < time_limit <= MOST_SECONDS:
-        raise UsageError(Reason("bad-limit", f"the time limit must be a positive number of seconds, not {time_limit}"))
     if not 100 <= memory_limit <= MOST_MEGABYTES:
         raise UsageError(Reason("bad-limit", f"the memory limit must be at least 100 MB, not {memory_limit}"))
     other = tuple((name, value) for name, value in options.items() if value != OPTIONS[name].default)
@@ -281,9 +279,9 @@ def _observed(observe: str) -> tuple[Mapping[str, tuple[str, ...]] | None, str]:
     if observe == "each":
         return None, "each"
     try:
-        data = Path(observe).read_bytes()
+        data = read_whole(observe, MAX_BYTES, "text")
         return parse_observe(data.decode()), hashlib.sha256(data).hexdigest()
-    except (OSError, UnicodeDecodeError) as error:
+    except (InputError, UnicodeDecodeError) as error:
         message = f"the file of observables {observe} cannot be read ({error}); write --observe each, or name a file"
         raise UsageError(Reason("bad-observe-file", message)) from error
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbmlump.errors import InputError, Reason, some_names
+from sbmlump.files import MAX_BYTES, read_whole
 from sbmlump.model.graph import Graph, Node
 from sbmlump.model.system import Constant, OdeSystem, Origin
 from sbmlump.model.text import ExpressionError, parse_expression
@@ -58,13 +59,11 @@ def load_odebase(path: str | Path) -> OdebaseSystem:
     Raises
     ------
     InputError
-        Codes ``unreadable-file``, ``odebase-syntax``.
+        Code ``odebase-syntax``, and those of :func:`sbmlump.files.read_whole`.
     """
     path = Path(path)
     try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(Reason("unreadable-file", f"{path} cannot be read ({error.strerror}); crawl again")) from error
+        document = json.loads(read_whole(path, MAX_BYTES, "ODEbase"))
     except (ValueError, RecursionError) as error:
         _refuse(str(path), f"this is not JSON ({error}); crawl again")
     if not isinstance(document, dict) or document.get("format") != _FORMAT:

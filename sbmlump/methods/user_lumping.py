@@ -33,7 +33,8 @@ from sbmlump.dynamics.ensemble import (
     time_span_of,
     values,
 )
-from sbmlump.errors import Reason, UsageError
+from sbmlump.errors import InputError, Reason, UsageError
+from sbmlump.files import read_whole
 from sbmlump.linalg.basis import Basis
 from sbmlump.linalg.finite_field import Residues, RowSpace
 from sbmlump.linalg.polynomial import RationalFunctions
@@ -395,12 +396,11 @@ def _texts(lumping: Sequence[Row] | Mapping[str, str] | str | Path) -> Mapping[s
 
 def _content(path: str | Path, most_bytes: int = _DEFAULTS.most_bytes) -> str:
     try:
-        if Path(path).stat().st_size > most_bytes:
-            raise UsageError(Reason("bad-lumping", f"{path} is larger than {most_bytes >> 20} MB"))
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UsageError(Reason("bad-lumping", f"cannot read the lumping {path}: {why}")) from error
+        return read_whole(path, most_bytes, "CSV").decode("utf-8-sig")
+    except InputError as error:
+        raise UsageError(Reason("bad-lumping", f"cannot read the lumping: {error}")) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(Reason("bad-lumping", f"cannot read the lumping {path}: it is no text in UTF-8")) from error
 
 
 def read_lumping(system: OdeSystem, path: str | Path) -> tuple[dict[int, Fraction], ...]:

@@ -459,6 +459,8 @@ def ratios_svg(found: SurveySummary, method: str, settings: ChartSettings = CHAR
         title = f"{name}: {left:,} observables need every state"
         bins.append((1 + width / 2, 1 + 3 * width / 2, left, title, _table_link(kinetics=name, result="remains")))
         panels.append((f"{name}: {len(smaller):,} of {len(ratios):,}", name, bins))
+    if not panels:
+        return ""
     axis = Axis("reduced / original size", 0, 1 + 2 / settings.bins, at=(0, 0.2, 0.5, 1))
     told = "; ".join(title for title, *_ in panels)
     label = f"Distribution of the reduced size over the original size. {told}; the bar beyond 1 is what is not reduced"

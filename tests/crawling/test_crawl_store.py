@@ -431,14 +431,14 @@ def test_two_sources_of_one_id_lose_nothing(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.xml").write_bytes(sbml("a"))
     (tmp_path / "b.xml").write_bytes(sbml("b"))
-    opened = Path.open
+    opened = os.open
 
-    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
-        if path.name == "b.xml":
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if Path(path).name == "b.xml":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert [(model.id, model.sha256) for model in list_models(tmp_path)] == [("a", sha256(sbml("a"))), ("b", None)]
 
 

@@ -88,7 +88,7 @@ def test_load(tmp_path: Path) -> None:
         path.write_text(wrong)
         with pytest.raises(InputError, match=r"M\.odebase\.json"):
             load_odebase(path)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="there is no file"):
         load_odebase(tmp_path / "absent")
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -141,6 +142,15 @@ def test_sizes_at_errors(tmp_path):
     assert "A: 3 → 3 → 2 → 1 states" in model.read_text(encoding="utf-8")
     assert set(charts(model).links) == {"#o0", "#o1"}
     assert 'id="o0"' in model.read_text(encoding="utf-8")
+
+
+def test_a_method_of_which_no_size_is_known(tmp_path):
+    rows = [row("m", "A", "reduced", 3), replace(row("m", "A", "failed", reason="time-limit"), method="qssa")]
+    write_part(tmp_path, rows)
+    page = write_survey_page(tmp_path, {**IDENTITY, "methods": ["exact", "qssa"]}, read_rows(tmp_path))
+    text = page.read_text(encoding="utf-8")
+    assert "qssa: there is no observable whose reduced size is known" in text
+    assert "exact: there is no observable" not in text
 
 
 def test_the_data_beside_the_page(survey):

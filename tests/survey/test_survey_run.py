@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import survey_jobs as jobs
+from child_jobs import processes_of_session
 
 from sbmlump.cli import run as run_command
 from sbmlump.errors import UsageError
@@ -262,25 +263,11 @@ def test_children_do_not_outlive_a_killed_survey(tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], start_new_session=True)
     deadline = time.monotonic() + 30
-    while len(_session(process.pid)) < 4 and time.monotonic() < deadline:
+    while len(processes_of_session(process.pid)) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(_session(process.pid)) >= 3
+    assert len(processes_of_session(process.pid)) >= 3
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while _session(process.pid) and time.monotonic() < deadline:
+    while processes_of_session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not _session(process.pid)
-
-
-def _session(leader):
-    """Living processes of a session."""
-    found = []
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit():
-            try:
-                fields = (path / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if fields[3] == str(leader) and fields[0] != "Z":
-                found.append(int(path.name))
-    return found
+    assert not processes_of_session(process.pid)
