@@ -28,8 +28,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
 
 from crawler.content import SBML_SUFFIXES, plain_text, sha256
 from crawler.errors import StoreError, busy_store, store_error
@@ -319,7 +320,7 @@ def _as_text(name: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def opened_file(path: Path) -> Iterator[BinaryIO]:
+def opened_file(path: Path) -> Iterator[BufferedReader]:
     """A regular file, to be read. It may be anything that somebody has linked into a folder.
 
     Raises

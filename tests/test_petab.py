@@ -200,7 +200,7 @@ def test_what_is_no_problem_of_format_1_is_refused(tmp_path: Path) -> None:
     assert (code, "format 2" in says) == ("petab-format", True)
     code, says = refused(replace(DECAY, parameters=DECAY.parameters[:2]), tmp_path / "incomplete")
     assert (code, "sd" in says) == ("petab-invalid", True)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="there is no file"):
         sbmlump.reduce_petab(tmp_path / "nothing.yaml", tmp_path / "out")
 
 

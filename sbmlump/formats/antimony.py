@@ -237,7 +237,9 @@ _KEYWORDS: Final = (
     "after at compartment const constraint delete DNA end event ext formula function gene geneProduct has import in is "
     "maximize minimize model module operator reaction species substanceOnly unit var"
 )
-_CONSTANT_WORDS: Final = "avogadro exponentiale false False FALSE inf INF infinity nan NaN NAN notanumber pi time true True TRUE"
+_CONSTANT_WORDS: Final = (
+    "avogadro exponentiale false False FALSE inf INF infinity nan NaN NAN notanumber pi time true True TRUE"
+)
 _FUNCTION_WORDS: Final = (
     "abs acos acosh acot acoth acsc acsch and arccos arccosh arccot arccoth arccsc arccsch arcsec arcsech arcsin "
     "arcsinh arctan arctanh asec asech asin asinh atan atanh bernoulli binomial cauchy ceil ceiling chisquare cos cosh "
