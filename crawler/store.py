@@ -323,16 +323,24 @@ def _as_text(name: str | Path) -> str:
 def opened_file(path: Path) -> Iterator[BufferedReader]:
     """A regular file, to be read. It may be anything that somebody has linked into a folder.
 
+    As ``sbmlump.files`` opens models: the crawler runs without sbmlump.
+
     Raises
     ------
     OSError
         Also for pipes and devices, and for what the system makes up as it is read (``/proc/kmsg``), which has no size:
         these may block, and need not end.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe does not wait for a writer
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or (not status.st_size and file.read(1) != b""):
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is a device, a pipe or a folder", os.fspath(path))
+    except OSError:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        if not status.st_size and file.read(1) != b"":
             raise OSError(errno.EINVAL, "it is no regular file with a size", os.fspath(path))
         yield file
 

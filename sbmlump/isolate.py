@@ -448,9 +448,19 @@ def silent_output() -> Iterator[None]:
 def _die_with_parent() -> None:
     """Let the kernel kill this process when the one that it was forked from is gone, where it can (Linux).
 
+    That is the server, for its children. It leaves when nobody holds the other end of its pipe any more; each child is
+    given a copy of that end, for children of its own, and would so keep the server, and itself, alive.
+
     libRoadRunner keeps the interpreter's lock while it integrates: no thread of Python's could end the process then,
     which would go on for hours with nobody to listen, and with it the server, the tracker and the command's output.
     """
+    from multiprocessing import forkserver
+
+    server = forkserver._forkserver
+    held = getattr(server, "_forkserver_alive_fd", None)
+    if held is not None:
+        os.close(held)
+        server._forkserver_alive_fd = None
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

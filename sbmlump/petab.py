@@ -186,6 +186,16 @@ def _library() -> Any:
 # -- reading -----------------------------------------------------------------------------------------
 
 
+def _files_named(config: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Files that a problem names and that are there; what is missing or not a name, PEtab says."""
+    listed = config.get("problems")
+    problems = [one for one in (listed if isinstance(listed, list) else ()) if isinstance(one, dict)]
+    values = [config.get("parameter_file"), *(value for one in problems for value in one.values())]
+    names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    paths = [folder / name for name in names if isinstance(name, str) and "://" not in name]
+    return [path for path in paths if path.exists() and not path.is_dir()]
+
+
 def _read(petab: Any, path: Path) -> Any:
     """The problem, which has to be a valid one of format 1 with one model in SBML."""
     read_whole(path, MAX_BYTES, "PEtab")  # refuses what is no regular file, which PEtab would wait for
@@ -194,6 +204,8 @@ def _read(petab: Any, path: Path) -> Any:
         config = petab.yaml.load_yaml(str(path))
         if not isinstance(config, dict):
             raise TypeError("it holds no names with values")
+        for file in _files_named(config, path.parent):
+            read_whole(file, MAX_BYTES, "PEtab")
         major, _, _ = str(config.get("format_version", "")).partition(".")
         problem = None if major == "2" else petab.Problem.from_yaml(str(path))
     except (ValueError, KeyError, TypeError, OSError, AssertionError, NotImplementedError, unreadable) as error:

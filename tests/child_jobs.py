@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +38,22 @@ def processes_of_session(leader: int) -> list[int]:
             if fields[3] == str(leader) and fields[0] != "Z":
                 found.append(int(path.name))
     return found
+
+
+@contextmanager
+def session_ended_with(leader: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Nothing of the session is left behind, whatever becomes of a test."""
+    try:
+        yield
+    finally:
+        for one in processes_of_session(leader.pid):
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+
+
+def wait_for(found: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until something is so, and fail where it never is."""
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline, f"not so after {seconds:g} s"
+        time.sleep(0.05)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sbmlump.errors import LimitError, Reason
 from sbmlump.model.domains import FloatDomain, OneProgramDomain, nearest_double
 from sbmlump.model.graph import Graph, Node, Op
-from sbmlump.model.program import Program, row_colours
+from sbmlump.model.program import NodeList, Program, row_colours
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -25,8 +25,30 @@ __all__ = ["Evaluator", "values_of", "PRIME", "field_values", "symbol_value", "r
 
 
 _FLOAT = FloatDomain()
-_NODES_IN_GROUP: Final = 10
-"""Nodes in a group, on the average, up to which one after the other takes half to three quarters of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationCosts:
+    """What the parts of an evaluation at one point take, in microseconds (measured): they choose how it is made.
+
+    Attributes
+    ----------
+    group : float
+        A group of nodes by an array routine.
+    node, argument : float
+        A sum, product or quotient in plain numbers, and each of its terms or factors.
+    call : float
+        A function or a power in plain numbers: an array routine for one number.
+    """
+
+    group: float = 5.0
+    node: float = 0.25
+    argument: float = 0.12
+    call: float = 8.0
+
+
+_COSTS: Final = EvaluationCosts()
+_PLAIN: Final = frozenset({"sum", "product", "division"})
 
 
 def values_of(graph: Graph, nodes: Sequence[Node]) -> NDArray[np.float64]:
@@ -47,27 +69,28 @@ class _NodeByNode:
     :meth:`~sbmlump.model.program.Program.run`, bit by bit: functions and powers go through the same routines.
     """
 
-    def __init__(self, program: Program, domain: FloatDomain) -> None:
-        nodes = program.nodes()
+    def __init__(self, program: Program, nodes: NodeList, domain: FloatDomain) -> None:
         self._domain = domain
         self._leaves: list[float] = domain.leaves(nodes.leaves).tolist()
         self._roots: list[int] = program.root_slots.tolist()
         args, coefficients = nodes.args.tolist(), nodes.coefficients.astype(np.float64).tolist()
-        ends = nodes.pointers.tolist()
-        self._nodes: list[tuple[str, list[int], list[float] | NDArray[np.int64]]] = [
-            (
-                kind,
-                args[low:high],
-                nodes.exponents[i : i + 1] if kind == "whole-power" else coefficients[low:high],
-            )
+        exponents, ends = nodes.exponents.astype(np.float64).tolist(), nodes.pointers.tolist()
+        # kind, slots of the arguments, and weights of the terms of a sum or the exponent of a power
+        self._nodes: list[tuple[str, list[int], list[float]]] = [
+            (kind, args[low:high], [exponents[i]] if kind == "whole-power" else coefficients[low:high])
             for i, (kind, low, high) in enumerate(zip(nodes.kinds, ends[:-1], ends[1:], strict=True))
         ]
 
-    @staticmethod
-    def suits(program: Program) -> bool:
-        """Whether groups are so small that it is the faster way."""
-        nodes = program.size - len(program.inputs)
-        return bool(program.calls) and nodes <= _NODES_IN_GROUP * program.calls
+    @classmethod
+    def where_faster(cls, program: Program, domain: FloatDomain, costs: EvaluationCosts = _COSTS) -> Self | None:
+        """The program node by node, where its groups are so small that this is the faster way."""
+        most = costs.group * program.calls
+        if program.size - len(program.inputs) > most / costs.node + len(program.roots):
+            return None  # without looking at each: there are too many
+        nodes = program.nodes()
+        plain = sum(kind in _PLAIN for kind in nodes.kinds)
+        cost = costs.node * plain + costs.argument * len(nodes.args) + costs.call * (len(nodes.kinds) - plain)
+        return cls(program, nodes, domain) if cost < most else None
 
     def values(self, point: Sequence[float]) -> NDArray[np.float64]:
         """Roots at a point (n,), shape (r,)."""
@@ -88,14 +111,14 @@ class _NodeByNode:
             values.append(total)
         return np.array([values[slot] for slot in self._roots])
 
-    def _by_array(self, kind: str, args: list[float], numbers: list[float] | NDArray[np.int64]) -> float:
+    def _by_array(self, kind: str, args: list[float], numbers: list[float]) -> float:
         domain, bad = self._domain, np.zeros(1, dtype=np.bool_)
         arrays = [np.array([[value]]) for value in args]
         if kind == "division":
             top, bottom = arrays
             return float(domain.quotient(top, bottom, domain.inverse(bottom, bad))[0, 0])
         if kind == "whole-power":
-            return float(domain.power(arrays[0], np.asarray(numbers), bad)[0, 0])
+            return float(domain.power(arrays[0], np.array(numbers, dtype=np.int64), bad)[0, 0])
         return float(domain.call(kind, [array[0] for array in arrays], bad)[0])
 
 
@@ -130,7 +153,6 @@ class Evaluator:
         self._program = Program(graph, bound, inputs)
         self._n = len(states)
         self._domain = OneProgramDomain()
-        self._one = _NodeByNode(self._program, self._domain) if _NodeByNode.suits(self._program) else None
 
     def values(self, t: ArrayLike, x: ArrayLike) -> NDArray[np.float64]:
         """Outputs, (r,) for one point or (k, r) for k points."""
@@ -158,6 +180,10 @@ class Evaluator:
             rates = self._program.pull_back(self._domain, tape, weights)
         data = rates[columns, colour[rows]]
         return csr_array((data, (rows, columns)), shape=(len(self._program.roots), self._n))
+
+    @cached_property
+    def _one(self) -> _NodeByNode | None:
+        return _NodeByNode.where_faster(self._program, self._domain)
 
     def _points(self, t: ArrayLike, x: ArrayLike) -> tuple[NDArray[np.float64], bool]:
         x = np.asarray(x, dtype=np.float64)

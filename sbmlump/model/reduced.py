@@ -766,7 +766,7 @@ def _explain(system: OdeSystem, text: str, error: ExpressionError) -> Reason:
         return Reason("bad-observable", message)
     wanted = error.name
     known = observable_ids(system)
-    near = near_matches(wanted, known, 4) or near_matches(wanted, known, likeness=0.3)
+    near = near_matches(wanted, known, 4)
     lowered = {name.lower(): name for name in known}
     near += [lowered[wanted.lower()]] if wanted.lower() in lowered and lowered[wanted.lower()] not in near else []
     called: dict[str, list[str]] = {}

@@ -716,10 +716,10 @@ def _number_text(value: Fraction) -> str:
 # -- Linear combinations as text ---------------------------------------------------------------------
 
 
-def short_number(value: Fraction, longest: int = 10, digits: int = 4) -> str:
+def short_number(value: Fraction, longest: int = 12, digits: int = 4, mark: str = "") -> str:
     """A rational for people: exactly where that takes at most ``longest`` characters, else with so many ``digits``.
 
-    It may have any size: ``1.234e+4000`` is said of what no double holds.
+    It may have any size: ``1.234e+4000`` is said of what no double holds. ``mark`` stands behind what is rounded.
     """
     if value.numerator.bit_length() + value.denominator.bit_length() <= 4 * longest:
         text = str(value)
@@ -729,7 +729,8 @@ def short_number(value: Fraction, longest: int = 10, digits: int = 4) -> str:
         context.prec = digits + 4
         context.Emax, context.Emin = MAX_EMAX, MIN_EMIN
         rounded = Decimal(value.numerator) / Decimal(value.denominator)
-    return f"{float(rounded):.{digits}g}" if -300 < rounded.adjusted() < 300 else f"{rounded:.{digits - 1}e}"
+    plain = -300 < rounded.adjusted() < 300
+    return (f"{float(rounded):.{digits}g}" if plain else f"{rounded:.{digits - 1}e}") + mark
 
 
 def combination(

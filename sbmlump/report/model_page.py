@@ -551,7 +551,7 @@ def _measured_terms(
 
 def _exact(value: Fraction) -> str:
     # Rationals that came from doubles may have a hundred digits; the file holds them in full.
-    return short_number(value, longest=24, digits=12)
+    return short_number(value, longest=24, digits=12, mark="…")
 
 
 # -- sizes and times -----------------------------------------------------------------------------------------------
@@ -578,12 +578,14 @@ def _times(seconds: Mapping[str, float], report: ErrorReport | None) -> list[tup
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for people, in ms, s or min; nothing for what was not measured."""
+    """Seconds for people, in ms, s, min or h; nothing for what was not measured."""
     if seconds is None:
         return ""
-    if seconds < 0.1:
+    if seconds < 0.0995:
         return f"{seconds * 1e3:.2g} ms"
-    return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds / 60:.1f} min"
+    if seconds < 99.5:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
 
 
 # -- Figures of the pages as inline SVG that follows the colour scheme of the page ---------------

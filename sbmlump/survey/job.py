@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -683,9 +684,8 @@ _EVERY_STATE_NEEDED: Final = Reason("not-reducible", "every state is needed to k
 def _pools_text(system: OdeSystem, rows: Sequence[Mapping[int, Fraction]]) -> str:
     """Rows as sums, one a line, cut where they become long."""
     named = ([(system.states[j], value) for j, value in sorted(row.items())] for row in rows)
-    return shortened(
-        "\n".join(combination(terms, times=" ", number=short_number) for terms in named), _ROWS.longest_text
-    )
+    number = partial(short_number, digits=6)
+    return shortened("\n".join(combination(terms, times=" ", number=number) for terms in named), _ROWS.longest_text)
 
 
 def _row_of(system: OdeSystem, task: Task, row: Row, emit: Emit, source: Source) -> Row:

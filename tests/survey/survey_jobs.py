@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -22,6 +23,12 @@ def raises(emit):
 def hangs(emit):
     emit("before")
     time.sleep(600)
+
+
+def holds_the_lock(emit):
+    """As libRoadRunner does while it integrates: no thread of Python's runs meanwhile."""
+    emit("before")
+    ctypes.PyDLL(None).sleep(60)
 
 
 def spins(emit):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from functools import partial
 
 import pytest
 import survey_jobs as jobs
+from child_jobs import processes_of_session, session_ended_with, wait_for
 
 from sbmlump.isolate import Limits, run_isolated
 
@@ -30,6 +35,25 @@ def test_hang(job):
     ended = run_isolated(job, limits=Limits(seconds=0.5))
     assert ended.how == "time-limit"
     assert ended.reason.code == "time-limit"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux sees to it")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_child_that_never_lets_go_ends_with_its_parent(copied, how):
+    script = (
+        "import survey_jobs as jobs\n"
+        "from sbmlump.isolate import run_isolated\n"
+        f"run_isolated(jobs.holds_the_lock, on_message=lambda text: print(text, flush=True), copied={copied})\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", script]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+    with session_ended_with(process):
+        assert process.stdout.readline() == b"before\n"
+        process.send_signal(how)
+        process.communicate(timeout=20)  # the children hold its output
+        wait_for(lambda: not processes_of_session(process.pid), seconds=20)
 
 
 def test_crash_keeps_what_was_said():
