@@ -456,7 +456,7 @@ def _die_with_parent() -> None:
     """
     from multiprocessing import forkserver
 
-    server = forkserver._forkserver
+    server: Any = forkserver._forkserver  # there is no public way to it
     held = getattr(server, "_forkserver_alive_fd", None)
     if held is not None:
         os.close(held)

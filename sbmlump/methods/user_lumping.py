@@ -398,7 +398,7 @@ def _content(path: str | Path, most_bytes: int = _DEFAULTS.most_bytes) -> str:
     try:
         return read_whole(path, most_bytes, "CSV").decode("utf-8-sig")
     except InputError as error:
-        raise UsageError(Reason("bad-lumping", f"cannot read the lumping: {error}")) from error
+        raise UsageError(Reason("bad-lumping", f"cannot read the lumping {path}: {error}")) from error
     except UnicodeDecodeError as error:
         raise UsageError(Reason("bad-lumping", f"cannot read the lumping {path}: it is no text in UTF-8")) from error
 
