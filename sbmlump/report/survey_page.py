@@ -218,11 +218,12 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> SurveySummary:
     for row in rows:
         model = models.setdefault(row["file"], ModelSummary(row))
         model.rows.append(row)
-        counts.setdefault(row["method"], Counter())[row["outcome"]] += 1
+        for method in row["method"].split(","):  # a model that is refused has one row for all methods
+            counts.setdefault(method, Counter())[row["outcome"]] += 1
         if row["observable"] is None:
             continue
         model.take(row)
-    methods = sorted({m for model in models.values() for m in model.by_method}) or sorted(counts)
+    methods = sorted(counts)
     sizes = [
         (file, min(found.values()) < (model.size or 0))
         for file, model in models.items()

@@ -348,6 +348,20 @@ def _busiest(leader):
     return max((int(one[11]) + int(one[12]) for one in fields), default=0) / os.sysconf("SC_CLK_TCK")
 
 
+def test_a_refused_model_counts_for_each_of_several_methods(tmp_path, capsys):
+    store, out = tmp_path / "store", tmp_path / "out"
+    store.mkdir()
+    shutil.copy(SMALL, store / "a.xml")
+    (store / "b.xml").write_text("<html></html>")
+    assert run(["survey", str(store), "-o", str(out), "--method", "exact,conservation"]) == 0
+    told = capsys.readouterr().out
+    assert "exact: 1 failed, 2 not-reducible, 1 reduced" in told
+    assert "conservation: 1 failed" in told
+    report = tmp_path / "report.md"
+    assert run(["survey-report", str(out), "--summary", str(report)]) == 0
+    assert "| conservation | failed | 1 |" in report.read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs /proc")
 def test_what_is_no_file_is_never_waited_for(tmp_path, capsys):
     store = tmp_path / "store"
