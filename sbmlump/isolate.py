@@ -454,13 +454,14 @@ def _die_with_parent() -> None:
     libRoadRunner keeps the interpreter's lock while it integrates: no thread of Python's could end the process then,
     which would go on for hours with nobody to listen, and with it the server, the tracker and the command's output.
     """
-    from multiprocessing import forkserver
+    if os.name == "posix":
+        from multiprocessing import forkserver
 
-    server: Any = forkserver._forkserver  # there is no public way to it
-    held = getattr(server, "_forkserver_alive_fd", None)
-    if held is not None:
-        os.close(held)
-        server._forkserver_alive_fd = None
+        server: Any = forkserver._forkserver  # there is no public way to it
+        held = getattr(server, "_forkserver_alive_fd", None)
+        if held is not None:
+            os.close(held)
+            server._forkserver_alive_fd = None
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

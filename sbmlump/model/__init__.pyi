@@ -10,6 +10,7 @@ from .equality import differences as differences
 from .equality import refuse_differences as refuse_differences
 from .equality import same_value as same_value
 from .evaluate import PRIME as PRIME
+from .evaluate import EvaluationCosts as EvaluationCosts
 from .evaluate import Evaluator as Evaluator
 from .evaluate import field_values as field_values
 from .evaluate import symbol_value as symbol_value

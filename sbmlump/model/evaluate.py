@@ -21,7 +21,15 @@ from sbmlump.model.program import NodeList, Program, row_colours
 if TYPE_CHECKING:
     import scipy.sparse
 
-__all__ = ["Evaluator", "values_of", "PRIME", "field_values", "symbol_value", "resolve_initial_values"]
+__all__ = [
+    "EvaluationCosts",
+    "Evaluator",
+    "values_of",
+    "PRIME",
+    "field_values",
+    "symbol_value",
+    "resolve_initial_values",
+]
 
 
 _FLOAT = FloatDomain()
@@ -82,7 +90,7 @@ class _NodeByNode:
         ]
 
     @classmethod
-    def where_faster(cls, program: Program, domain: FloatDomain, costs: EvaluationCosts = _COSTS) -> Self | None:
+    def where_faster(cls, program: Program, domain: FloatDomain, costs: EvaluationCosts) -> Self | None:
         """The program node by node, where its groups are so small that this is the faster way."""
         most = costs.group * program.calls
         if program.size - len(program.inputs) > most / costs.node + len(program.roots):
@@ -136,6 +144,8 @@ class Evaluator:
         Values (nodes without symbols) of all other symbols.
     points_at_once : int
         Evaluated in one pass; they bound the memory.
+    costs : EvaluationCosts
+        Choose how a single point is evaluated; the numbers are the same.
     """
 
     def __init__(
@@ -145,8 +155,10 @@ class Evaluator:
         states: Sequence[str],
         constants: Mapping[str, Node],
         points_at_once: int = 4096,
+        costs: EvaluationCosts = _COSTS,
     ) -> None:
         self._points_at_once = points_at_once
+        self._costs = costs
         mapping = {graph.symbol(name): node for name, node in constants.items()}
         bound = graph.substitute(roots, mapping)
         inputs = [*(graph.symbol(name) for name in states), graph.time()]
@@ -183,7 +195,7 @@ class Evaluator:
 
     @cached_property
     def _one(self) -> _NodeByNode | None:
-        return _NodeByNode.where_faster(self._program, self._domain)
+        return _NodeByNode.where_faster(self._program, self._domain, self._costs)
 
     def _points(self, t: ArrayLike, x: ArrayLike) -> tuple[NDArray[np.float64], bool]:
         x = np.asarray(x, dtype=np.float64)
