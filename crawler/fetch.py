@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import time
 from collections import Counter
@@ -141,6 +142,12 @@ def make_plan(
             refused.append(record)
         else:
             missing.append(entry)
+    # what did not come the last time is asked for last, in an order drawn anew: where it never comes, and ends the
+    # crawl, nothing else waits for it, and none of it for the same others
+    failed = {id for id, record in records.items() if record.reason is not None}
+    again = [entry for entry in missing if entry.id in failed]
+    random.shuffle(again)
+    missing = [*(entry for entry in missing if entry.id not in failed), *again]
     size = bulk_size or 100
     listed = {entry.id for entry in entries}
     gone = sorted(id for id, record in records.items() if record.sha256 and id not in listed) if selection.whole else ()
@@ -358,7 +365,8 @@ class CrawlSettings:
     Attributes
     ----------
     patience : int
-        Entries in a row without any answer after which it ends: the service is down, and asking on would be rude.
+        Entries in a row, as they were asked for, that did not come, after which it ends: the service is down, and
+        asking on would be rude. Entries that did not come the last time say nothing of it where others come.
     ahead : int
         Entries under way for each request at once: while some wait before asking again, others ask. How many requests
         there are at once is up to the session.
@@ -537,7 +545,9 @@ class _Run:
         self._patience = settings.patience
         self._ahead = settings.ahead * session.policy.at_once
         self._total = plan.wanted - len(plan.keep) - len(plan.refused)
-        self._done = self._in_a_row = 0
+        self._done = 0
+        self._asked: dict[str, int] = {}  # in which order
+        self._came: dict[int, bool] = {}  # by that number
         self.fetched = 0
         self.unchanged = len(plan.keep)
         self.misses = [_miss(r.id, (r.reason or {})["code"], (r.reason or {})["message"]) for r in plan.refused]
@@ -567,6 +577,7 @@ class _Run:
         under_way: dict[Future[FetchedFile | Refused | Unchanged], CatalogueEntry] = {}
         while True:
             for entry in islice(todo, self._ahead - len(under_way)):
+                self._asked[entry.id] = len(self._asked)
                 under_way[pool.submit(self._fetch, entry, members.get(entry.id))] = entry
             if not under_way:
                 return
@@ -614,7 +625,7 @@ class _Run:
         except (ServiceError, BadResponseError) as error:
             self._failed(entry, error)
         else:
-            self._in_a_row = 0
+            self._came[self._asked[entry.id]] = True
             if isinstance(result, FetchedFile):
                 self.fetched += result.downloaded
                 self.unchanged += not result.downloaded
@@ -628,11 +639,19 @@ class _Run:
 
     def _failed(self, entry: CatalogueEntry, error: ServiceError | BadResponseError) -> None:
         self._note_refusal(entry, Refused(entry.id, error.code, error.message, lasting=False))
-        if error.code not in OF_THE_MODEL:
-            self._in_a_row += 1
-            if self._in_a_row >= self._patience and self.stopped is None:
-                what = f"{self._patience} entries in a row did not come, the last one as [{error.code}]"
-                self.stopped = f"{what}; run the same command later"
+        record = self._records.get(entry.id)
+        again = record is not None and record.reason is not None
+        if error.code in OF_THE_MODEL or (again and any(self._came.values())):
+            return
+        self._came[number := self._asked[entry.id]] = False
+        first = last = number
+        while self._came.get(first - 1) is False:
+            first -= 1
+        while self._came.get(last + 1) is False:
+            last += 1
+        if last - first + 1 >= self._patience and self.stopped is None:
+            what = f"{self._patience} entries in a row did not come, the last one as [{error.code}]"
+            self.stopped = f"{what}; run the same command later"
 
     def _note_unchanged(self, entry: CatalogueEntry) -> None:
         """Remember what the catalogue says now, so that the next run need not ask."""

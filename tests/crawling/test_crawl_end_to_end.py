@@ -329,6 +329,21 @@ def test_a_redirect_that_drops_the_format_gets_it_back(world: StandIn, tmp_path:
     assert world.count(f"/{id_of(5)}?format=json") == 2
 
 
+def test_what_never_comes_keeps_nothing_else_waiting(world: StandIn, tmp_path: Path) -> None:
+    world.models.update(make_world(40).models)
+    numbers = sorted(world.models)
+    for_good = {id for place, id in enumerate(numbers) if place % 2}
+    world.fault = lambda path, attempt: "busy" if any(f"/{id}" in path for id in for_good) else None
+    policy = RequestPolicy(rate=0, tries=1, first_wait=0.001, at_once=2)
+    first = fetch_all(world, tmp_path / "s", policy=policy)
+    assert (first.present, first.stopped) == (len(numbers) - len(for_good), None)  # each other one is not in a row
+    fresh = set(make_world(52).models) - set(numbers)
+    world.models.update(make_world(52).models)
+    second = fetch_all(world, tmp_path / "s", policy=policy)
+    assert second.present == first.present + len(fresh)
+    assert {miss.id for miss in second.misses} == for_good
+
+
 def test_a_service_that_is_down_is_left_alone(world: StandIn, tmp_path: Path) -> None:
     world.models.update(make_world(60).models)
     fetch_all(world, tmp_path / "s", Selection(limit=1))
