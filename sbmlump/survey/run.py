@@ -403,7 +403,7 @@ def run_survey(request: SurveyRequest, progress: Progress = lambda *_: None, job
     if unfit:
         what = "1 model" if unfit == 1 else f"{unfit} models"
         code = "file-changed" if request.scheduler is None else "worker-unfit"
-        message = f"{what} had other bytes than were listed, as the rows say; survey them again when the files stay as they are"
+        message = f"{what} had other bytes than were listed, as the rows say; survey them again when they stay put"
         remarks = (*remarks, Reason(code, message))
     return Done(len(mine), before, len(tasks), remarks)
 
