@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import libsbml
@@ -346,7 +347,7 @@ def validate_archives(results: Sequence[Result]) -> None:
             files[name].biosimulators = not faults
             files[name].original_is_at_fault = "Model `original` is invalid" in text
             if faults:
-                files[name].remarks.append(f"BioSimulators: {text[:300]}")
+                files[name].remarks.append(f"BioSimulators: {shorten(text, 300, placeholder=' …')}")
 
 
 def _words(nested: Any) -> Iterator[str]:
@@ -377,7 +378,7 @@ def _tellurium(
             result.antimony = True
         except (RuntimeError, SbmlumpError) as error:
             result.antimony = False
-            result.remarks.append(f"Antimony: {str(error)[:300]}")
+            result.remarks.append(f"Antimony: {shorten(str(error), 300, placeholder=' …')}")
         archive = folder / "reduction.omex"
         work = folder / "work"
         work.mkdir()
@@ -395,7 +396,9 @@ def _tellurium(
         except (RuntimeError, SbmlumpError, OSError, StopIteration, KeyError) as error:
             result.omex = False
             alone = _alone(path, until)
-            result.remarks.append(f"archive: {type(error).__name__} {str(error)[:300]}{alone}")
+            result.remarks.append(
+                f"archive: {type(error).__name__} {shorten(str(error), 300, placeholder=' …')}{alone}"
+            )
 
 
 _ALONE = """
