@@ -112,6 +112,7 @@ def make_plan(
     bulk_size: int = 0,
     *,
     fewest_for_bulk: int = 5,
+    shuffle: Callable[[list[CatalogueEntry]], None] = random.shuffle,
 ) -> CrawlPlan:
     """Compare the catalogue with the store.
 
@@ -128,6 +129,8 @@ def make_plan(
         Most entries of one bulk download; 0 if the repository has none.
     fewest_for_bulk : int
         For fewer a bulk zip saves too few requests to be worth its size.
+    shuffle : callable
+        Brings what did not come the last time into another order.
     """
     keep: list[CatalogueEntry] = []
     refused: list[Record] = []
@@ -146,7 +149,7 @@ def make_plan(
     # crawl, nothing else waits for it, and none of it for the same others
     failed = {id for id, record in records.items() if record.reason is not None}
     again = [entry for entry in missing if entry.id in failed]
-    random.shuffle(again)
+    shuffle(again)
     missing = [*(entry for entry in missing if entry.id not in failed), *again]
     size = bulk_size or 100
     listed = {entry.id for entry in entries}

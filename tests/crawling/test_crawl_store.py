@@ -344,7 +344,7 @@ def test_the_master_of_an_archive() -> None:
 # -- plan and import ---------------------------------------------------------------------------------
 
 
-def test_the_plan_is_a_pure_comparison() -> None:
+def test_the_plan_compares_and_asks_last_for_what_failed() -> None:
     held = {"sha256": "0" * 64, "path": "x", "size": 1}
     records = {
         "same": record("same", modified="1", **held),
@@ -360,7 +360,10 @@ def test_the_plan_is_a_pure_comparison() -> None:
     assert [entry.id for entry in plan.keep] == ["same"]
     assert [entry.id for entry in plan.ask] == ["newer"]
     assert [r.id for r in plan.refused] == ["never"]
-    assert [[entry.id for entry in batch] for batch in plan.batches] == [["cut", "gone"], ["fresh"]]
+    assert [[entry.id for entry in batch] for batch in plan.batches] == [["cut", "fresh"], ["gone"]]
+    failed = {id: replace(records["gone"], id=id) for id in "abc"}
+    turned = make_plan([CatalogueEntry(id) for id in "abcd"], failed, set(), Selection(), shuffle=list.reverse)
+    assert [entry.id for batch in turned.batches for entry in batch] == ["d", "c", "b", "a"]
     assert (plan.unlisted, plan.wanted, plan.bulk) == (("left",), 6, False)
     assert make_plan(entries, records, {"same"}, Selection(limit=9)).unlisted == ()
     rechecked = make_plan(entries, records, {"same"}, Selection(recheck=True))
