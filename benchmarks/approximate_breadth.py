@@ -28,14 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.errors import SbmlumpError
 from sbmlump.formats.load import load
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "approximate.md"
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -226,8 +225,12 @@ def run(folder: Path, one: Row, seed: int) -> Row:
 
 def command(words: Sequence[str]) -> tuple[int, dict[str, Any], float]:
     """Exit code, JSON and CPU seconds of a command."""
+    # modules are compiled once, as where the package is installed
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as out:
-        process = subprocess.Popen([sys.executable, "-m", "sbmlump", *words], stdout=out, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sbmlump", *words], stdout=out, stderr=subprocess.DEVNULL, env=environment
+        )
         seconds = int(DRAW.seconds)
         resource.prlimit(process.pid, resource.RLIMIT_CPU, (seconds, seconds))
         _, status, usage = os.wait4(process.pid, 0)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
+from sbmlump.arrays import Array
 from sbmlump.model import Evaluator, Node, OdeSystem
 
-Array = NDArray[np.float64]
 _STEP = 0.1  # triggers that are true for a shorter while may be missed
 _MOST_EXECUTIONS = 200
 

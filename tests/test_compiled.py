@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import JUMPING, SMOOTH, Expression, any_expressions, expressions
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics import (
     BatchField,
     Budget,
@@ -34,8 +35,6 @@ from sbmlump.dynamics import (
 )
 from sbmlump.methods import Affine, LiftedField, QuadraticLift, TabledField, lifted_field
 from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
-
-Array = NDArray[np.float64]
 
 pytest.importorskip("numba", reason="the compiled engine needs the extra 'compiled'")
 

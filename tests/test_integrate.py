@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics import (
     Budget,
     ProgramField,
@@ -32,8 +33,6 @@ from sbmlump.dynamics import (
     quadratic_form,
 )
 from sbmlump.model import Graph
-
-Array = NDArray[np.float64]
 
 
 def robertson() -> VectorField:

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics import Stretch, TimeSpan, beyond_times, choose_time_span
-
-Array = NDArray[np.float64]
 
 
 @dataclass

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.model import Evaluator, Lump, OdeSystem
-
-Array = NDArray[np.float64]
 
 
 def trajectory(system: OdeSystem, names: list[str], until: float, steps: int = 8) -> Array:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -62,6 +64,9 @@ _COMMANDS = {
         "Write the page of the survey in DIR: index.html and what belongs to it.",
     ),
 }
+_NEW_OBJECTS: Final = 50_000
+"""So many more containers than were given back before the garbage collector looks for cycles, not Python's 700:
+expressions and imports make many that stay, and a command does not live long."""
 _IN_CHILD = ("--isolate", "--time-limit", "--memory-limit")
 
 
@@ -108,6 +113,7 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with the contract's exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
     if not open_streams():
         say("standard output is closed; send the results to a file or to /dev/null", err=True)
         sys.exit(EXIT_OUTPUT)

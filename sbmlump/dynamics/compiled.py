@@ -8,6 +8,7 @@ all goes through NumPy.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.model.domains import FloatDomain
-from sbmlump.model.program import Program
+from sbmlump.model.program import NodeList, Program
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -39,9 +41,6 @@ __all__ = [
     "rates",
     "tables_of",
 ]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @runtime_checkable
@@ -82,9 +81,7 @@ def owned(array: object, kind: type[np.float64] | type[np.int64] = np.float64) -
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def program_tables(
-    program: Program, free: Array, rows: Indices, columns: Indices, colour: Indices, colours: int
-) -> Tables | None:
+def program_tables(program: Program, free: Array, rows: Indices, columns: Indices) -> Tables | None:
     """A field that is a program.
 
     Parameters
@@ -94,9 +91,6 @@ def program_tables(
         Values of the inputs behind those of the state.
     rows, columns : array of int (z,)
         Entries of the Jacobian.
-    colour : array of int (n,)
-        Of each row.
-    colours : int
     """
     module = kernels()
     if module is None:
@@ -107,26 +101,121 @@ def program_tables(
         return None
     free = free if len(free) else np.empty((0, 1))
     at, leaves = module.At, FloatDomain().leaves(nodes.leaves)
+    sweep = _sweep_of(program, nodes, len(free) + len(leaves), rows, columns)
     counts = {
         at.IS_PROGRAM: 1,
         at.FREE: len(free),
         at.LEAVES: len(leaves),
         at.NODES: len(codes),
         at.ENTRIES: len(rows),
-        at.COLOURS: colours,
         at.SLOTS: len(program.roots) + len(free) + len(leaves) + len(codes),
+        at.EDGES: len(nodes.args),
+        at.SWEEP: sweep.passed,
+        at.HELD: sweep.held,
     }
     whole = {
         at.CODES: codes,
         at.POINTERS: nodes.pointers,
         at.ARGS: nodes.args,
         at.ROOTS: program.root_slots,
-        at.COLOUR: colour,
         at.ROWS: rows,
         at.COLUMNS: columns,
+        at.ADJOINTS: sweep.adjoints,
+        at.COUNTS: sweep.counts,
+        at.PASSES: sweep.passes,
+        at.TARGETS: sweep.targets,
+        at.SEEDS: sweep.seeds,
+        at.FOUND: sweep.found,
     }
     real = {at.LEAF_VALUES: leaves, at.COEFFICIENTS: nodes.coefficients, at.EXPONENTS: nodes.exponents}
     return _tables(module, len(program.roots), counts, whole, real, free=free)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """The Jacobian of a program by one sweep back, in which each node has an adjoint for each root that depends on it.
+
+    Attributes
+    ----------
+    adjoints, counts : ndarray of int (nodes,)
+        The first adjoint of each node, and how many there are.
+    passes : ndarray of int (edges,)
+        Where the list of an argument begins in ``targets``, one for each adjoint of the node; -1 where it does not
+        depend on the state.
+    targets : ndarray of int
+        Adjoints of arguments.
+    seeds : ndarray of int (n,)
+        That of each root for itself; -1 where it does not depend on the state.
+    found : ndarray of int (z,)
+        That of each entry of the Jacobian.
+    held, passed : int
+        How many adjoints there are, and how many are passed on in a sweep.
+    """
+
+    adjoints: Indices
+    counts: Indices
+    passes: Indices
+    targets: Indices
+    seeds: Indices
+    found: Indices
+    held: int
+    passed: int
+
+
+def _sweep_of(program: Program, nodes: NodeList, others: int, rows: Indices, columns: Indices) -> _Sweep:
+    """The sweep of a program with n roots; ``others`` inputs and leaves stand between those of the state and the nodes.
+
+    Groups of rows of one colour would need as many adjoints at every node as there are colours; most nodes, such as
+    rates of reactions, lead to two or three roots only.
+    """
+    n = len(program.roots)
+    first, pointers, args = n + others, nodes.pointers.tolist(), nodes.args.tolist()
+    count = len(nodes.kinds)
+    of_state = [True] * n + [False] * others
+    for v in range(count):
+        of_state.append(any(of_state[u] for u in args[pointers[v] : pointers[v + 1]]))
+    roots = program.root_slots.tolist()
+    above = [0] * (first + count)  # roots that depend on a slot, as the bits of an integer
+    for i, slot in enumerate(roots):
+        above[slot] |= of_state[slot] << i
+    for v in range(count - 1, -1, -1):
+        for u in args[pointers[v] : pointers[v + 1]]:
+            if of_state[u]:
+                above[u] |= above[first + v]
+    held = 0
+    begins: list[int] = []
+    places: list[dict[int, int]] = []
+    for bits in above:
+        begins.append(held)
+        mine = {}
+        while bits:
+            low = bits & -bits
+            mine[low.bit_length() - 1] = held
+            held += 1
+            bits ^= low
+        places.append(mine)
+    passes: list[int] = []
+    targets: list[int] = []
+    for v in range(count):
+        mine = places[first + v]
+        for u in args[pointers[v] : pointers[v + 1]]:
+            passes.append(len(targets) if mine and of_state[u] else -1)
+            if of_state[u]:
+                theirs = places[u]
+                targets += [theirs[i] for i in mine]
+    found = [places[j][i] for i, j in zip(rows.tolist(), columns.tolist(), strict=True)]
+    seeds = [places[slot].get(i, -1) for i, slot in enumerate(roots)]
+    counts = [len(one) for one in places[first:]]
+    return _Sweep(
+        np.array(begins[first:], dtype=np.int64),
+        np.array(counts, dtype=np.int64),
+        np.array(passes, dtype=np.int64),
+        np.array(targets, dtype=np.int64),
+        np.array(seeds, dtype=np.int64),
+        np.array(found, dtype=np.int64),
+        held,
+        len(targets),
+    )
 
 
 def quadratic_tables(
@@ -248,6 +337,9 @@ def _tables(
         for place, part in parts.items():
             at[place] = begin
             begin += len(part)
+    if module.At.PASSES in whole:  # what says where lists of targets begin says it in the array of all whole numbers
+        passes = whole[module.At.PASSES]
+        passes[passes >= 0] += at[module.At.TARGETS]
     none = np.empty((0, 0, 0))
     made: Tables = module.Tables(
         at,

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices, Mask
 from sbmlump.dynamics.events import time_switches
 from sbmlump.dynamics.rosenbrock import Runs, StepControl
 from sbmlump.dynamics.solve import MAX_DENSE, StateReset, adjoints, integrate
@@ -65,6 +65,9 @@ __all__ = [
     "timed_problem",
     "trajectories",
     "values",
+    "along",
+    "bounded",
+    "within_bounds",
     "ReductionProblem",
     "TimedEvent",
     "pose",
@@ -87,6 +90,15 @@ class TimedEvent:
     times: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """Which argument of an expression is kept in its domain: the larger, or the smaller, of it and a limit is taken."""
+
+    place: int
+    limit: Node
+    function: Literal["max", "min"]
+
+
 @dataclass(frozen=True)
 class ReductionProblem:
     """The part of a system that matters to the observables, as numbers.
@@ -104,9 +116,11 @@ class ReductionProblem:
     events : tuple of TimedEvent
         Those that touch the kept states.
     remarks : tuple of str
-    guards : mapping of Node to Node
-        Parts of right-hand sides that are not defined everywhere, and what takes their place where points may lie
-        outside of the domain (see :func:`guarded`).
+    clamps : mapping of Node to Clamp
+        Parts of right-hand sides that are not defined everywhere, with what keeps them in their domain where points may
+        lie outside of it (see :func:`guarded` and :func:`bounded`).
+    bounds : mapping of Node to float
+        Denominators, and the value to which they are kept.
     """
 
     system: OdeSystem
@@ -116,7 +130,8 @@ class ReductionProblem:
     start: Array
     events: tuple[TimedEvent, ...] = ()
     remarks: tuple[str, ...] = ()
-    guards: Mapping[Node, Node] = field(default_factory=dict)
+    clamps: Mapping[Node, Clamp] = field(default_factory=dict)
+    bounds: Mapping[Node, float] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -127,6 +142,18 @@ class ReductionProblem:
     def names(self) -> tuple[str, ...]:
         """Ids of these states."""
         return tuple(self.system.states[j] for j in self.kept)
+
+    @cached_property
+    def guards(self) -> dict[Node, Node]:
+        """What takes the place of the parts that are kept in their domain."""
+        graph = self.system.graph
+        found: dict[Node, Node] = {}
+        for node in sorted(self.clamps):  # arguments have smaller numbers than what they stand in
+            clamp = self.clamps[node]
+            arguments = graph.substitute(list(graph.args(node)), found)
+            arguments[clamp.place] = graph.call(clamp.function, (arguments[clamp.place], clamp.limit))
+            found[node] = graph.rebuild(graph.op(node), tuple(arguments), graph.payload(node))
+        return found
 
     def pinned_array(self) -> Array:
         """C, shape (p, n)."""
@@ -261,22 +288,81 @@ def guarded(problem: ReductionProblem, sample: Sample, floor: float) -> Reductio
     if not partial_nodes:
         return problem
     arguments = list(dict.fromkeys(graph.args(node)[0] for node in partial_nodes))
-    varied = {name: column[sample.numbers] for name, column in sample.varied.items()}
-    seen = values(system, arguments, sample.times, sample.states, varied, problem.names)
+    seen = along(problem, arguments, sample, sample.states)
     lowest, highest = seen.min(axis=(0, 1)), seen.max(axis=(0, 1))
     floors = {
         argument: graph.decimal(floor * (float(high) or 1.0))
         for argument, low, high in zip(arguments, lowest.tolist(), highest.tolist(), strict=True)
         if np.isfinite(high) and low >= -floor * high
     }
-    guards: dict[Node, Node] = {}
-    for node in partial_nodes:  # arguments have smaller numbers than what they stand in
-        argument, *others = graph.args(node)
-        if argument in floors:
-            inner = graph.substitute([argument, *others], guards)
-            clamped = graph.call("max", (inner[0], floors[argument]))
-            guards[node] = graph.rebuild(graph.op(node), (clamped, *inner[1:]), graph.payload(node))
-    return replace(problem, guards=guards) if guards else problem
+    clamps = {
+        node: Clamp(0, floors[argument], "max") for node in partial_nodes if (argument := graph.args(node)[0]) in floors
+    }
+    return replace(problem, clamps=clamps) if clamps else problem
+
+
+def bounded(problem: ReductionProblem, samples: Sequence[Sample], share: float) -> ReductionProblem:
+    """The same problem with denominators that stay away from zero.
+
+    A state that is lifted from fewer ones may lie so far below 0 that a denominator, K + x say, has the other sign.
+    From there the way back leads through a pole, where no integrator means anything; some step over it. A denominator
+    with one sign along the runs is therefore never nearer to 0 than ``share`` of its smallest value there.
+
+    Parameters
+    ----------
+    problem : ReductionProblem
+    samples : sequence of Sample
+        Runs of the system itself.
+    share : float
+    """
+    graph, system = problem.system.graph, problem.system
+    known, given = {*problem.names, *system.constant_values}, system.specialised()
+    found: dict[Node, list[tuple[Node, int]]] = {}
+    for node in graph.reachable([system.rhs[j] for j in problem.kept]):
+        place = _denominator(graph, node, given)
+        if place is None or node in problem.clamps:
+            continue
+        mentioned = graph.symbols([graph.args(node)[place]])
+        if mentioned <= known and not mentioned.isdisjoint(problem.names):
+            found.setdefault(graph.args(node)[place], []).append((node, place))
+    nodes = list(found)
+    seen = [along(problem, nodes, sample, sample.states).reshape(-1, len(nodes)) for sample in samples] if nodes else []
+    clamps, bounds = dict(problem.clamps), {}
+    for i, node in enumerate(nodes):
+        low = min(float(one[:, i].min()) for one in seen)
+        high = max(float(one[:, i].max()) for one in seen)
+        nearest = low if low > 0 else high if high < 0 else 0.0
+        if nearest == 0.0 or not np.isfinite(nearest):
+            continue
+        bounds[node] = share * nearest
+        for owner, place in found[node]:
+            clamps[owner] = Clamp(place, graph.decimal(share * nearest), "max" if nearest > 0 else "min")
+    return replace(problem, clamps=clamps, bounds=bounds) if bounds else problem
+
+
+def within_bounds(problem: ReductionProblem, sample: Sample, lifted: Array, near: float) -> Mask:
+    """Whether no denominator comes to its bound, or ``near`` times as far, at points (r, m, n) or NaN; (r,)."""
+    if not problem.bounds:
+        return np.ones(len(lifted), dtype=np.bool_)
+    bounds = near * np.array(list(problem.bounds.values()))
+    seen = along(problem, list(problem.bounds), sample, lifted)
+    return np.asarray((np.isnan(seen) | (seen * np.sign(bounds) > np.abs(bounds))).all(axis=(1, 2)))
+
+
+def along(problem: ReductionProblem, nodes: Sequence[Node], sample: Sample, states: Array) -> Array:
+    """Expressions at points (r, m, n) of the kept states at the times of a sample, (r, m, len(nodes))."""
+    varied = {name: column[sample.numbers] for name, column in sample.varied.items()}
+    return values(problem.system, nodes, sample.times, states, varied, problem.names)
+
+
+def _denominator(graph: Graph, node: Node, given: Mapping[Node, Node]) -> int | None:
+    """Which argument a quotient, or a power with a negative exponent, divides by."""
+    if graph.op(node) is Op.DIV:
+        return 1
+    if graph.op(node) is Op.POW:
+        number = graph.number_of(graph.substitute([graph.args(node)[1]], given)[0])
+        return 0 if number is not None and number < 0 else None
+    return None
 
 
 def _has_gaps(graph: Graph, node: Node, given: Mapping[Node, Node], varied: bool) -> bool:
@@ -424,9 +510,6 @@ def _pinned(system: OdeSystem, roots: Sequence[Node], kept: tuple[int, ...]) -> 
 
 
 # -- Trajectories by the system's own right-hand side ----------------------------------------------
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -914,7 +997,7 @@ class Sample:
     states: Array
     scale: Array
     resets: tuple[StateReset, ...]
-    numbers: NDArray[np.int64]
+    numbers: Indices
     steps: int = 0
     relative: float = TRAJECTORIES.relative_tolerance
     varied: Mapping[str, Array] = field(default_factory=dict)
@@ -943,7 +1026,7 @@ class Sample:
         return np.concatenate([states, clock], axis=-1)
 
 
-def joined_samples(one: Sample, other: Sample, rows: NDArray[np.int64]) -> Sample:
+def joined_samples(one: Sample, other: Sample, rows: Indices) -> Sample:
     """A sample with some runs of another one of the same call of :func:`run_ensemble` at its end."""
     return replace(
         one,
@@ -1067,7 +1150,7 @@ def _simulate(
     starts: Array,
     times: Array,
     resets: tuple[StateReset, ...],
-    numbers: NDArray[np.int64],
+    numbers: Indices,
     budget: Budget | None,
     size: Array,
     steps: int = TRAJECTORIES.ensemble_steps,
@@ -1120,7 +1203,7 @@ def _perturbed_constants(problem: ReductionProblem, ensembles: tuple[Ensemble, .
     return {name: table[:, j] for j, name in enumerate(names)}
 
 
-def gradients(sample: Sample, pinned: Array, runs: int) -> tuple[Array, NDArray[np.int64]]:
+def gradients(sample: Sample, pinned: Array, runs: int) -> tuple[Array, Indices]:
     """How a disturbance at each time moves the pinned quantities at later times.
 
     Parameters
@@ -1150,7 +1233,7 @@ def gradients(sample: Sample, pinned: Array, runs: int) -> tuple[Array, NDArray[
     return out, ends
 
 
-def end_times(sample: Sample) -> NDArray[np.int64]:
+def end_times(sample: Sample) -> Indices:
     """Indices of the times at which effects are looked at: half of them logarithmic, half uniform."""
     count = TRAJECTORIES.end_times if sample.states.shape[2] <= MAX_DENSE else TRAJECTORIES.end_times_large
     first = min(1e-3, 10 * float(sample.times[1] / sample.times[-1]))  # a grid that begins earlier has its reason
@@ -1159,7 +1242,7 @@ def end_times(sample: Sample) -> NDArray[np.int64]:
     return np.unique(np.searchsorted(sample.times, wanted).clip(1, len(sample.times) - 1))
 
 
-def adjoint_of(sample: Sample, i: int, states: Array, ends: NDArray[np.int64], tips: Array) -> Array:
+def adjoint_of(sample: Sample, i: int, states: Array, ends: Indices, tips: Array) -> Array:
     """Adjoint along ``states`` (m, n) of run ``i``; resets become intervals of no length."""
     run = int(sample.numbers[i])
     states = sample.with_time(states)
@@ -1168,7 +1251,7 @@ def adjoint_of(sample: Sample, i: int, states: Array, ends: NDArray[np.int64], t
     return _with_resets(sample, run, states, ends, tips)
 
 
-def _with_resets(sample: Sample, run: int, states: Array, ends: NDArray[np.int64], tips: Array) -> Array:
+def _with_resets(sample: Sample, run: int, states: Array, ends: Indices, tips: Array) -> Array:
     """The grid with each reset put in twice, before and after."""
     times, rows = sample.times, states
     keep = np.ones(len(times), dtype=np.bool_)

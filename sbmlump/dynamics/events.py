@@ -17,8 +17,8 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.multistep import SolvedRun, solve_cvode, solve_lsoda
 from sbmlump.dynamics.rosenbrock import ROSENBROCK, StepControl
 from sbmlump.model.evaluate import Evaluator
@@ -44,9 +44,6 @@ __all__ = [
     "TimeSwitches",
     "time_switches",
 ]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

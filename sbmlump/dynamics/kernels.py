@@ -28,7 +28,8 @@ from numba import njit, types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, models, register_model
 from numba.np.arrayobj import make_array
-from numpy.typing import NDArray
+
+from sbmlump.arrays import Array, Indices
 
 __all__ = [
     "At",
@@ -48,8 +49,6 @@ __all__ = [
     "layout",
 ]
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -81,6 +80,12 @@ def cached(function: F) -> F:
 def _inner(function: F) -> F:
     """The same for what is called by compiled functions alone, and is kept with them."""
     made: F = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return made
+
+
+def _in_line(function: F) -> F:
+    """The same for what is called so often that a call, which counts users of arrays, costs more than the work."""
+    made: F = njit(error_model="numpy", inline="always")(function)
     return made
 
 
@@ -183,14 +188,14 @@ class At(IntEnum):
     LEAVES = 6
     NODES = 7
     ENTRIES = 8
-    COLOURS = 9
+    SWEEP = 9
     SLOTS = 10
     # whole numbers: of a program, node by node (see :class:`sbmlump.model.program.Program` for its slots)
     CODES = 11
     POINTERS = 12
     ARGS = 13
     ROOTS = 14
-    COLOUR = 15
+    ADJOINTS = 15
     # of the Jacobian: entries that are not 0 for all x
     ROWS = 16
     COLUMNS = 17
@@ -253,6 +258,15 @@ class At(IntEnum):
     VARIABLES = 68
     OWN_COLUMNS = 69
     BENT = 70
+    # of a sweep for the Jacobian of a program: adjoints of each node, those they are passed on to for each argument,
+    # and those of roots and entries; see :mod:`sbmlump.dynamics.compiled`
+    COUNTS = 71
+    PASSES = 72
+    TARGETS = 73
+    SEEDS = 74
+    FOUND = 75
+    HELD = 76
+    EDGES = 77
 
 
 def layout(at: Indices, sweeps: int = 0, squares: int = 0) -> tuple[Indices, int]:
@@ -270,13 +284,12 @@ def layout(at: Indices, sweeps: int = 0, squares: int = 0) -> tuple[Indices, int
     at = at.copy()
     k, n = int(at[At.SIZE]), int(at[At.FULL])
     lifted, tabled = int(at[At.IS_LIFTED]), int(at[At.IS_TABLED])
-    slots, colours = int(at[At.SLOTS]), int(at[At.COLOURS])
     onto = max(sweeps, lifted * k)
     products = int(at[At.LIFT_PRODUCTS])
     rows = 0
     for place, count in (
-        (At.VALUES, slots),  # the first one: slots of a program are rows
-        (At.ADJOINT, slots * max(onto, colours) if onto or squares else 0),
+        (At.VALUES, int(at[At.SLOTS])),  # the first one: slots of a program are rows
+        (At.ADJOINT, max(int(at[At.SLOTS]) * onto, int(at[At.HELD])) if onto or squares else 0),
         (At.POINT, n),
         (At.RATES, n),
         (At.ENTRY, int(at[At.ENTRIES])),
@@ -528,6 +541,11 @@ def _emit_splat(_: Any, builder: Any, __: Any, args: Any) -> Any:
     return builder.shuffle_vector(first, _UNDEFINED, everywhere)
 
 
+def _emit_extreme(builder: Any, order: str, a: Any, b: Any) -> Any:
+    picked = builder.select(builder.fcmp_unordered(order, b, a), b, a)  # b where it is NaN, and where a is
+    return builder.select(builder.fcmp_unordered("uno", a, a), a, picked)
+
+
 def _emit_any(builder: Any, args: Any) -> Any:
     bits = builder.bitcast(builder.fcmp_unordered("!=", args[0], _ZERO), ir.IntType(LANES))
     return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
@@ -550,6 +568,13 @@ _where_larger: Final = _of_vectors(
     4, lambda builder, args: builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
 )
 """x in lanes where a > b, else y, of (a, b, x, y)."""
+_larger: Final = _of_vectors(2, lambda builder, args: _emit_extreme(builder, ">", *args))
+_smaller: Final = _of_vectors(2, lambda builder, args: _emit_extreme(builder, "<", *args))
+"""Of (a, b); NaN where one of them is."""
+_where_equal: Final = _of_vectors(
+    4, lambda builder, args: builder.select(builder.fcmp_ordered("==", args[0], args[1]), args[2], args[3])
+)
+"""x in lanes where a = b, else y, of (a, b, x, y)."""
 _unless_zero: Final = _of_vectors(
     2, lambda builder, args: builder.select(builder.fcmp_ordered("==", args[0], _ZERO), _ZERO, args[1])
 )
@@ -679,6 +704,12 @@ def _forward(at: Indices, whole: Indices, real: Array, lanes: Array) -> None:
             _store(lanes, target + node, _div(_load(lanes, whole[low]), _load(lanes, whole[low + 1])))
         elif code == Code.WHOLE_POWER:
             _whole_power(lanes, whole[low], real[exponents + node], target + node)
+        elif code == Code.MAX or code == Code.MIN:
+            value = _load(lanes, whole[low])
+            for i in range(low + 1, high):
+                other = _load(lanes, whole[i])
+                value = _larger(value, other) if code == Code.MAX else _smaller(value, other)
+            _store(lanes, target + node, value)
         else:
             for lane in range(LANES):
                 lanes[target + node, lane] = _function(code, low, high, whole, lanes, lane)
@@ -731,18 +762,6 @@ def _function(code: int, low: int, high: int, whole: Indices, lanes: Array, lane
                 value = 1.0 - value
     elif code == Code.NOT:
         value = _truth(a == 0)
-    elif code == Code.MIN:
-        value = a
-        for i in range(low + 1, high):
-            other = lanes[whole[i], lane]
-            if not (value <= other or value != value):
-                value = other
-    elif code == Code.MAX:
-        value = a
-        for i in range(low + 1, high):
-            other = lanes[whole[i], lane]
-            if not (value >= other or value != value):
-                value = other
     elif code == Code.QUOTIENT:
         value = np.trunc(a / b)
     elif code == Code.REM:
@@ -890,13 +909,6 @@ def _slope(code: int, low: int, high: int, whole: Indices, lanes: Array, slot: i
                 taken = j
                 break
         slope = _truth(i == taken)
-    elif code == Code.MIN or code == Code.MAX:
-        taken = -1
-        for j in range(low, high):
-            if lanes[whole[j], lane] == value:
-                taken = j
-                break
-        slope = _truth(i == taken)
     elif code == Code.REM:
         slope = 1.0 if i == low else -np.trunc(a / lanes[whole[low + 1], lane])
     elif high == low + 1:
@@ -904,26 +916,40 @@ def _slope(code: int, low: int, high: int, whole: Indices, lanes: Array, slot: i
     return slope
 
 
-@_inner
-def _passed_on(lanes: Array, out: int, slopes: int, to: int, sweeps: int) -> None:
-    """Add adjoints times a slope; an adjoint of 0 passes nothing on, be the slope infinite."""
+@_in_line
+def _passed_on(lanes: Array, whole: Indices, out: int, count: int, slopes: int, to: int, targets: int) -> None:
+    """Add adjoints times a slope to those of an argument; one of 0 passes nothing on, be the slope infinite.
+
+    They stand one behind the other from row ``to`` on, or, counted from there, where the table ``targets`` says (-1:
+    there is none).
+    """
     slope = _load(lanes, slopes)
-    for c in range(sweeps):
+    for c in range(count):
+        place = to + c if targets < 0 else to + whole[targets + c]
         value = _load(lanes, out + c)
-        _store(lanes, to + c, _add(_load(lanes, to + c), _unless_zero(value, _mul(value, slope))))
+        _store(lanes, place, _add(_load(lanes, place), _unless_zero(value, _mul(value, slope))))
 
 
 @_inner
 def _backward(at: Indices, whole: Indices, real: Array, lanes: Array, sweeps: int) -> None:
-    """Vector–Jacobian products, ``sweeps`` of them: from the adjoints of the roots to those of the inputs."""
+    """From the adjoints of the roots to those of the inputs.
+
+    Vector–Jacobian products, ``sweeps`` of them, for all slots; or, with 0 sweeps, the Jacobian with respect to the
+    state: each node has an adjoint for each root that depends on it, and only what depends on the state has any.
+    """
     codes, pointers, args = at[At.CODES], at[At.POINTERS], at[At.ARGS]
     shift, scratch = at[At.COEFFICIENTS] - args, at[At.SCRATCH]
     values, adjoint = at[At.VALUES], at[At.ADJOINT]
+    adjoints, counts, passes = at[At.ADJOINTS], at[At.COUNTS], at[At.PASSES] - args
     first = at[At.SLOTS] - at[At.NODES]
+    count, targets = sweeps, -1
     for node in range(at[At.NODES] - 1, -1, -1):
-        out = adjoint + (first + node) * sweeps
+        if sweeps:
+            out = adjoint + (first + node) * sweeps
+        else:
+            out, count = adjoint + whole[adjoints + node], whole[counts + node]
         idle = True
-        for c in range(sweeps):
+        for c in range(count):
             if _any(_load(lanes, out + c)):
                 idle = False
                 break
@@ -931,37 +957,45 @@ def _backward(at: Indices, whole: Indices, real: Array, lanes: Array, sweeps: in
             continue
         code = whole[codes + node]
         low, high = args + whole[pointers + node], args + whole[pointers + node + 1]
-        if code == Code.SUM:
-            for i in range(low, high):
-                slope, to = _splat(real[shift + i]), adjoint + (whole[i] - values) * sweeps
-                for c in range(sweeps):
-                    _store(lanes, to + c, _fma(_load(lanes, out + c), slope, _load(lanes, to + c)))
-        elif code == Code.PRODUCT:
-            for i in range(low, high):
+        for i in range(low, high):
+            if sweeps:
+                to = adjoint + (whole[i] - values) * sweeps
+            else:
+                to, targets = adjoint, whole[passes + i]
+                if targets < 0:
+                    continue
+            if code == Code.SUM:
+                slope = _splat(real[shift + i])
+                for c in range(count):
+                    place = to + c if targets < 0 else to + whole[targets + c]
+                    _store(lanes, place, _fma(_load(lanes, out + c), slope, _load(lanes, place)))
+                continue
+            if code == Code.PRODUCT:
                 slope, after = _splat(1.0), _splat(1.0)
                 for j in range(low, i):
                     slope = _unless_zero(slope, _mul(slope, _load(lanes, whole[j])))
                 for j in range(high - 1, i, -1):
                     after = _mul(after, _load(lanes, whole[j]))
                 _store(lanes, scratch, _unless_zero(slope, _mul(slope, after)))
-                _passed_on(lanes, out, scratch, adjoint + (whole[i] - values) * sweeps, sweeps)
-        elif code == Code.DIVISION:
-            top = _div(_splat(1.0), _load(lanes, whole[low + 1]))
-            _store(lanes, scratch, top)
-            bottom = _unless_zero(top, _mul(top, _load(lanes, values + first + node)))
-            _store(lanes, scratch + 1, _sub(_splat(0.0), bottom))
-            for i in range(2):
-                _passed_on(lanes, out, scratch + i, adjoint + (whole[low + i] - values) * sweeps, sweeps)
-        elif code == Code.WHOLE_POWER:
-            e = real[at[At.EXPONENTS] + node]
-            _whole_power(lanes, whole[low], e - 1.0, scratch)
-            _store(lanes, scratch, _mul(_splat(e), _load(lanes, scratch)))
-            _passed_on(lanes, out, scratch, adjoint + (whole[low] - values) * sweeps, sweeps)
-        else:
-            for i in range(low, high):
+            elif code == Code.DIVISION:
+                top = _div(_splat(1.0), _load(lanes, whole[low + 1]))
+                if i > low:
+                    top = _unless_zero(top, _mul(top, _load(lanes, values + first + node)))
+                    top = _sub(_splat(0.0), top)
+                _store(lanes, scratch, top)
+            elif code == Code.WHOLE_POWER:
+                e = real[at[At.EXPONENTS] + node]
+                _whole_power(lanes, whole[low], e - 1.0, scratch)
+                _store(lanes, scratch, _mul(_splat(e), _load(lanes, scratch)))
+            elif code == Code.MAX or code == Code.MIN:  # the first one that is the value
+                value, slope = _load(lanes, values + first + node), _splat(1.0)
+                for j in range(low, i):
+                    slope = _where_equal(_load(lanes, whole[j]), value, _splat(0.0), slope)
+                _store(lanes, scratch, _where_equal(_load(lanes, whole[i]), value, slope, _splat(0.0)))
+            else:
                 for lane in range(LANES):
                     lanes[scratch, lane] = _slope(code, low, high, whole, lanes, values + first + node, i, lane)
-                _passed_on(lanes, out, scratch, adjoint + (whole[i] - values) * sweeps, sweeps)
+            _passed_on(lanes, whole, out, count, scratch, to, targets)
 
 
 # -- fields ----------------------------------------------------------------------------------------
@@ -994,19 +1028,17 @@ def _full_rates(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, 
 def _full_jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int) -> None:
     """Entries of the Jacobian of the full field, into ``At.ENTRY``."""
     entries = at[At.ENTRY]
-    if at[At.IS_PROGRAM]:  # one backward sweep for all colours of rows
-        n, colours, adjoint = at[At.FULL], at[At.COLOURS], at[At.ADJOINT]
+    if at[At.IS_PROGRAM]:
+        n, adjoint = at[At.FULL], at[At.ADJOINT]
         _copy(lanes, x, at[At.VALUES], n)
         _forward(at, whole, real, lanes)
-        _clear(lanes, adjoint, at[At.SLOTS] * colours)
+        _clear(lanes, adjoint, at[At.HELD])
         for i in range(n):
-            root = whole[at[At.ROOTS] + i] - at[At.VALUES]
-            place = adjoint + root * colours + whole[at[At.COLOUR] + i]
-            _store(lanes, place, _add(_load(lanes, place), _splat(1.0)))
-        _backward(at, whole, real, lanes, colours)
+            if whole[at[At.SEEDS] + i] >= 0:
+                _store(lanes, adjoint + whole[at[At.SEEDS] + i], _splat(1.0))
+        _backward(at, whole, real, lanes, 0)
         for e in range(at[At.ENTRIES]):
-            colour = whole[at[At.COLOUR] + whole[at[At.ROWS] + e]]
-            _store(lanes, entries + e, _load(lanes, adjoint + whole[at[At.COLUMNS] + e] * colours + colour))
+            _store(lanes, entries + e, _load(lanes, adjoint + whole[at[At.FOUND] + e]))
     else:
         pointers, columns, slopes = at[At.SLOPE_POINTERS], at[At.SLOPE_COLUMNS], at[At.SLOPES]
         for e in range(at[At.ENTRIES]):
@@ -1018,12 +1050,58 @@ def _full_jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: in
 
 @_inner
 def _times(lanes: Array, table: int, x: int, rows: int, columns: int, offset: int, out: int) -> None:
-    """A table times a vector plus an offset (-1: none), each lane with its own."""
-    for i in range(rows):
-        value = _load(lanes, offset + i) if offset >= 0 else _splat(0.0)
+    """A table times a vector plus an offset (-1: none), each lane with its own.
+
+    Four rows at once: a processor does not wait for one sum, and what is multiplied is loaded once.
+    """
+    nothing = _splat(0.0)
+    for i in range(0, rows - 3, 4):
+        a, b, c, d = nothing, nothing, nothing, nothing
+        if offset >= 0:
+            a, b = _load(lanes, offset + i), _load(lanes, offset + i + 1)
+            c, d = _load(lanes, offset + i + 2), _load(lanes, offset + i + 3)
+        row = table + i * columns
+        for j in range(columns):
+            value = _load(lanes, x + j)
+            a = _fma(_load(lanes, row + j), value, a)
+            b = _fma(_load(lanes, row + columns + j), value, b)
+            c = _fma(_load(lanes, row + 2 * columns + j), value, c)
+            d = _fma(_load(lanes, row + 3 * columns + j), value, d)
+        _store(lanes, out + i, a)
+        _store(lanes, out + i + 1, b)
+        _store(lanes, out + i + 2, c)
+        _store(lanes, out + i + 3, d)
+    for i in range(rows - rows % 4, rows):
+        value = _load(lanes, offset + i) if offset >= 0 else nothing
         for j in range(columns):
             value = _fma(_load(lanes, table + i * columns + j), _load(lanes, x + j), value)
         _store(lanes, out + i, value)
+
+
+@_inner
+def _transposed_times(lanes: Array, left: int, right: int, rows: int, columns: int, inner: int, out: int) -> None:
+    """The product of a transposed table (inner · rows) and another one (inner · columns), four columns at once."""
+    nothing = _splat(0.0)
+    whole = columns - columns % 4
+    for q in range(rows):
+        for j in range(0, whole, 4):
+            a, b, c, d = nothing, nothing, nothing, nothing
+            for i in range(inner):
+                value, row = _load(lanes, left + i * rows + q), right + i * columns + j
+                a = _fma(value, _load(lanes, row), a)
+                b = _fma(value, _load(lanes, row + 1), b)
+                c = _fma(value, _load(lanes, row + 2), c)
+                d = _fma(value, _load(lanes, row + 3), d)
+            place = out + q * columns + j
+            _store(lanes, place, a)
+            _store(lanes, place + 1, b)
+            _store(lanes, place + 2, c)
+            _store(lanes, place + 3, d)
+        for j in range(whole, columns):
+            a = nothing
+            for i in range(inner):
+                a = _fma(_load(lanes, left + i * rows + q), _load(lanes, right + i * columns + j), a)
+            _store(lanes, out + q * columns + j, a)
 
 
 @_inner
@@ -1101,14 +1179,7 @@ def _jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, ou
         _lifted(at, whole, lanes, x)
         lift = _slopes_of_lift(at, whole, lanes)
         _left_products(at, whole, real, lanes, at[At.POINT], at[At.MATRIX], k, onto)
-        _clear(lanes, out, k * k)
-        for i in range(n):
-            for q in range(k):
-                weight = _load(lanes, onto + i * k + q)
-                if _any(weight):
-                    for j in range(k):
-                        place = out + q * k + j
-                        _store(lanes, place, _fma(weight, _load(lanes, lift + i * k + j), _load(lanes, place)))
+        _transposed_times(lanes, onto, lift, k, k, n, out)
     else:
         _full_jacobian(at, whole, real, lanes, x)
         _clear(lanes, out, k * k)
@@ -1123,7 +1194,7 @@ def _left_products(
 ) -> None:
     """Rows (q · n) times the Jacobian of the full field, transposed: (n · q)."""
     n = at[At.FULL]
-    if at[At.IS_PROGRAM] and q <= at[At.COLOURS]:
+    if at[At.IS_PROGRAM] and q * at[At.EDGES] <= at[At.SWEEP] + q * at[At.ENTRIES]:
         adjoint = at[At.ADJOINT]
         _copy(lanes, x, at[At.VALUES], n)
         _forward(at, whole, real, lanes)
@@ -1202,33 +1273,23 @@ def evaluate(
 def _factorised(at: Indices, lanes: Array, pivots: Indices) -> None:
     """LU of ``At.FACTORS`` in place with partial pivoting.
 
-    The last row of ``At.REGULAR`` becomes 0 in lanes where a pivot is 0 or not finite. A row of ``pivots`` says which
-    row each lane took, and in its last column whether any of them took another one than its own.
+    The last row of ``At.REGULAR`` becomes 0 in lanes where a pivot is 0 or not finite. The last column of ``pivots``
+    says whether any lane took another row than its own; then the others say which.
     """
     n, a, inverse, regular = at[At.SIZE], at[At.FACTORS], at[At.INVERSE], at[At.REGULAR]
-    one, nothing = _splat(1.0), _splat(0.0)
+    one, nothing, infinite = _splat(1.0), _splat(0.0), _splat(np.inf)
+    fine = _load(lanes, regular + 2)
     for k in range(n):
-        best, place = _magnitude(_load(lanes, a + k * n + k)), _splat(float(k))
+        own = _magnitude(_load(lanes, a + k * n + k))
+        best = own
         for i in range(k + 1, n):
             size = _magnitude(_load(lanes, a + i * n + k))
-            place = _where_larger(size, best, _splat(float(i)), place)
             best = _where_larger(size, best, size, best)
-        _store(lanes, regular, best)
-        _store(lanes, regular + 1, place)
-        moved = 0
-        for lane in range(LANES):
-            if not (lanes[regular, lane] > 0.0 and math.isfinite(lanes[regular, lane])):
-                lanes[regular + 2, lane] = 0.0
-            row = int(lanes[regular + 1, lane])
-            pivots[k, lane] = row
-            if row != k:
-                moved = 1
-                here, there = a + k * n, a + row * n
-                for j in range(n):
-                    kept = lanes[here + j, lane]
-                    lanes[here + j, lane] = lanes[there + j, lane]
-                    lanes[there + j, lane] = kept
+        fine = _where_larger(best, nothing, _where_larger(infinite, best, fine, nothing), nothing)
+        moved = 1 if _any(_where_larger(best, own, one, nothing)) else 0
         pivots[k, LANES] = moved
+        if moved:  # in most columns no lane moves
+            _choose_rows(at, lanes, pivots, k)
         scale = _div(one, _load(lanes, a + k * n + k))
         _store(lanes, inverse + k, scale)
         above = a + k * n
@@ -1241,6 +1302,26 @@ def _factorised(at: Indices, lanes: Array, pivots: Indices) -> None:
                 factor = _sub(nothing, factor)
                 for j in range(k + 1, n):
                     _store(lanes, row + j, _fma(factor, _load(lanes, above + j), _load(lanes, row + j)))
+    _store(lanes, regular + 2, fine)
+
+
+@_inner
+def _choose_rows(at: Indices, lanes: Array, pivots: Indices, k: int) -> None:
+    """Exchange row ``k`` and that with the largest pivot, in each lane."""
+    n, a = at[At.SIZE], at[At.FACTORS]
+    for lane in range(LANES):
+        row, best = k, abs(lanes[a + k * n + k, lane])
+        for i in range(k + 1, n):
+            size = abs(lanes[a + i * n + k, lane])
+            if size > best:
+                row, best = i, size
+        pivots[k, lane] = row
+        if row != k:
+            here, there = a + k * n, a + row * n
+            for j in range(n):
+                kept = lanes[here + j, lane]
+                lanes[here + j, lane] = lanes[there + j, lane]
+                lanes[there + j, lane] = kept
 
 
 @_inner

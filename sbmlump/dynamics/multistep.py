@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics.rosenbrock import Runs, StepControl
 from sbmlump.dynamics.vector_field import CALL, Budget, VectorField
 from sbmlump.errors import UnsupportedModelError, extra_missing
@@ -37,9 +37,6 @@ __all__ = [
     "solve_cvode",
     "solve_lsoda",
 ]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ def advance_large(
     vector_field: VectorField,
     initial: Array,
     times: Array,
-    run: NDArray[np.int64],
+    run: Indices,
     tolerances: StepControl,
     budget: Budget | None = None,
 ) -> Runs:
@@ -247,7 +244,7 @@ def backward_large(
     run: int,
     times: Array,
     states: Array,
-    ends: NDArray[np.int64],
+    ends: Indices,
     gradients: Array,
     relative: float,
 ) -> Array:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices, Mask
 from sbmlump.dynamics.compiled import kernels, memory, owned, tables_of
 from sbmlump.dynamics.vector_field import PRODUCT, Budget
 from sbmlump.model.sparse import ranges
@@ -37,9 +37,7 @@ __all__ = [
 ]
 
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
-Observer = Callable[[Indices, Indices, Array], NDArray[np.bool_]]
+Observer = Callable[[Indices, Indices, Array], Mask]
 """Runs, indices of output times, states there: which of these runs are to be given up.
 
 A run may stand there several times, in the order of its outputs; it ends at the first one at which it is given up, and
@@ -76,7 +74,7 @@ class DeviationObserver:
     limits: Array
     linear: tuple[Array, Array] | None = None
 
-    def __call__(self, places: Indices, index: Indices, values: Array) -> NDArray[np.bool_]:
+    def __call__(self, places: Indices, index: Indices, values: Array) -> Mask:
         """See :data:`Observer`."""
         start = places % len(self.wanted)
         with np.errstate(all="ignore"):
@@ -247,7 +245,7 @@ class Runs:
     steps: int = 0
 
     @property
-    def complete(self) -> NDArray[np.bool_]:
+    def complete(self) -> Mask:
         """Which runs got to the end, (r,)."""
         return np.array([reason is None for reason in self.why], dtype=np.bool_)
 
@@ -265,7 +263,7 @@ class _Batch:
     pointer: Indices
     count: Indices
 
-    def keep(self, mask: NDArray[np.bool_]) -> None:
+    def keep(self, mask: Mask) -> None:
         for name in ("place", "run", "t", "h", "x", "f", "pointer", "count"):
             setattr(self, name, getattr(self, name)[mask])
 
@@ -360,7 +358,7 @@ def _advance(
     return Runs(times, states, reached, tuple(why), steps)
 
 
-Segment = Callable[[Array, Array, NDArray[np.int64], Observer | None], Runs]
+Segment = Callable[[Array, Array, Indices, Observer | None], Runs]
 """Initial states, times, numbers of the runs and their observer, to an integration without resets."""
 
 
@@ -369,7 +367,7 @@ def piecewise(
     initial: Array,
     times: Array,
     stops: Sequence[float],
-    after: Callable[[int, Array, NDArray[np.int64]], Array],
+    after: Callable[[int, Array, Indices], Array],
     observer: Observer | None = None,
 ) -> Runs:
     """Integrate from state reset to state reset.
@@ -423,10 +421,10 @@ def piecewise(
     return Runs(times, states, reached, tuple(why), steps)
 
 
-def _of_part(observer: Observer, alive: NDArray[np.int64], wanted: NDArray[np.int64]) -> Observer:
+def _of_part(observer: Observer, alive: Indices, wanted: Indices) -> Observer:
     """``observer`` for the runs and output times of one segment; its end is no output time where a reset follows."""
 
-    def observe(places: NDArray[np.int64], index: NDArray[np.int64], values: Array) -> NDArray[np.bool_]:
+    def observe(places: Indices, index: Indices, values: Array) -> Mask:
         inside = index - 1 < len(wanted)
         bad = np.zeros(len(places), dtype=np.bool_)
         if inside.any():
@@ -584,7 +582,7 @@ class _Journey:
         none: WatchTables = self._module.WatchTables(False, table, np.empty(0), np.empty((0, 0, 0)), table, np.empty(0))
         return none
 
-    def _given_up(self, alive: Indices, seen: Indices, observer: Observer, why: list[str | None]) -> NDArray[np.bool_]:
+    def _given_up(self, alive: Indices, seen: Indices, observer: Observer, why: list[str | None]) -> Mask:
         """Show the outputs since ``seen`` to the observer, and take those runs back that it gives up, (alive,)."""
         where = self._where
         fresh = where.pointer[alive] - seen
@@ -746,7 +744,7 @@ def _inverses(matrices: Array) -> Array:
 
 def _emit(
     batch: _Batch,
-    accepted: NDArray[np.bool_],
+    accepted: Mask,
     h: Array,
     new: Array,
     u: list[Array],

@@ -28,16 +28,13 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.model.evaluate import Evaluator
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
 from sbmlump.model.system import OdeSystem
 
 __all__ = ["ROUNDING", "RoundingSettings", "TermSizes"]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics.multistep import advance_large, backward_large, cvode_installed
 from sbmlump.dynamics.rosenbrock import Observer, Runs, StepControl, advance, between_stops, piecewise
 from sbmlump.dynamics.vector_field import Budget, VectorField
@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 
-Array = NDArray[np.float64]
 MAX_DENSE: Final = 120
 """Up to here all runs go through the batched method with dense linear algebra: at 87 states 25 runs take 20 ms a step
 that way; the cubic growth makes one run at a time by a Krylov method faster from about 150 states on."""
@@ -51,7 +50,7 @@ def integrate(
     times: Array,
     *,
     resets: Sequence[StateReset] = (),
-    run: NDArray[np.int64] | None = None,
+    run: Indices | None = None,
     tolerances: StepControl | None = None,
     budget: Budget | None = None,
 ) -> Runs:
@@ -80,7 +79,7 @@ def integrate(
     tolerances = tolerances or StepControl()
     inside = [reset for reset in resets if times[0] < reset.time <= times[-1]]
 
-    def segment(x: Array, grid: Array, alive: NDArray[np.int64], _: Observer | None) -> Runs:
+    def segment(x: Array, grid: Array, alive: Indices, _: Observer | None) -> Runs:
         if not by_krylov(vector_field.size):
             return advance(vector_field, x, grid, numbers[alive], tolerances, None, budget)
         if not (tolerances.stops and vector_field.timed):
@@ -92,7 +91,7 @@ def integrate(
             tolerances.stops,
         )
 
-    def after(i: int, x: Array, alive: NDArray[np.int64]) -> Array:
+    def after(i: int, x: Array, alive: Indices) -> Array:
         return inside[i].new_state.rates(x, numbers[alive])
 
     return piecewise(segment, initial, times, [reset.time for reset in inside], after)
@@ -137,7 +136,7 @@ def adjoints(
     times: Array,
     states: Array,
     middles: Array | None,
-    ends: NDArray[np.int64],
+    ends: Indices,
     gradients: Array,
     resets: Sequence[StateReset] = (),
 ) -> Array:
@@ -218,7 +217,7 @@ def _middles(vector_field: VectorField, run: int, times: Array, states: Array) -
     return np.asarray(0.5 * (states[:-1] + states[1:]) + h * (rates[:-1] - rates[1:]) / 8)
 
 
-def sweep_back(phi: Array, ends: NDArray[np.int64], gradients: Array) -> Array:
+def sweep_back(phi: Array, ends: Indices, gradients: Array) -> Array:
     """Backward recursion over propagators of r runs.
 
     Parameters

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Mask
 from sbmlump.dynamics.events import TOO_MANY_EVENTS
 from sbmlump.dynamics.rosenbrock import StepControl
 from sbmlump.dynamics.solve import MAX_DENSE, StateReset, integrate
@@ -40,9 +40,6 @@ __all__ = [
     "round_above",
     "round_below",
 ]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +322,7 @@ def _noise(record: ObservedRun, settings: TimeSpanSettings) -> Array:
     return np.asarray(settings.noise * record.sizes.max(axis=0) + settings.vanishing * record.magnitude)
 
 
-def _moving(record: ObservedRun, settings: TimeSpanSettings) -> NDArray[np.bool_]:
+def _moving(record: ObservedRun, settings: TimeSpanSettings) -> Mask:
     return np.asarray(np.ptp(record.values, axis=0) > _noise(record, settings))
 
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics import compiled
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.polynomial import Monomial, expand_doubles
@@ -118,8 +118,8 @@ class QuadraticForm:
     constant: Array
     linear: csr_array
     products: csr_array
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
+    left: Indices
+    right: Indices
 
     def values(self, x: Array) -> Array:
         """Components at k points, (k, n) to (k, r)."""
@@ -178,8 +178,6 @@ def _sparse(entries: list[tuple[int, int, float]], shape: tuple[int, int]) -> cs
 # -- Right-hand sides as functions of many points at once ------------------------------------------
 
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 _SLOT: Final = 5  # operations that a node of a program is worth, with what it takes to read and write it
 _BYTES: Final = 192 << 20  # of a tape; more points are done in turns
 
@@ -363,7 +361,7 @@ class ProgramField:
 
     @cached_property
     def _tables(self) -> Tables | None:
-        return compiled.program_tables(self.program, self._free, self._rows, self._columns, self._colour, self._colours)
+        return compiled.program_tables(self.program, self._free, self._rows, self._columns)
 
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""

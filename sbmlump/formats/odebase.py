@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Final, Literal, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.errors import InputError, Reason, some_names
 from sbmlump.files import MAX_BYTES, read_whole
 from sbmlump.model.graph import Graph, Node
@@ -310,7 +310,7 @@ def _by_order(theirs: OdebaseSystem, ours: OdeSystem) -> _Match | None:
 
 
 def _compare_matched(
-    theirs: OdebaseSystem, ours: OdeSystem, match: _Match, x: NDArray[np.float64], tolerance: float
+    theirs: OdebaseSystem, ours: OdeSystem, match: _Match, x: Array, tolerance: float
 ) -> TranslationComparison:
     matched_by, names = match
     filled = _with_missing_values(theirs, ours)

@@ -19,8 +19,8 @@ from typing import Final
 
 import flint
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Indices
 from sbmlump.linalg.connected import components
 from sbmlump.linalg.finite_field import Residues, RowSpace, combined_residues
 from sbmlump.linalg.rational import (
@@ -385,7 +385,7 @@ def _short_rows_modulo(
         return [dict(row) for row in rows]
     place = {j: k for k, j in enumerate(columns)}
     generator = np.random.default_rng(0x1A77)
-    spaces: list[tuple[NDArray[np.int64], int]] = []
+    spaces: list[tuple[Indices, int]] = []
     leads: list[int] | None = None
     while len(spaces) < settings.lattice_primes[-1]:
         prime = random_prime(generator)

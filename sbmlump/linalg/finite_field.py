@@ -13,9 +13,9 @@ from functools import cache
 from math import isqrt, prod
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from sbmlump.arrays import Indices
 from sbmlump.model.sparse import SparseMatrix
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-Residues = NDArray[np.int64]
+Residues = Indices
 
 
 def matmul_mod(a: Residues, b: Residues, prime: int, least_terms: int = 64) -> Residues:

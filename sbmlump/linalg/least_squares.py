@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sbmlump.arrays import Array
 
 __all__ = ["DampedProblem", "DampingSettings", "damped_steps"]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,11 @@ import math
 
 import highspy
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.isolate import silent_output
 
 __all__ = ["least_combination"]
-
-
-Array = NDArray[np.float64]
 
 
 def least_combination(cost: Array, table: Array, column: int) -> Array | None:

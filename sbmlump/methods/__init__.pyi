@@ -42,6 +42,7 @@ from .approximate.validate import estimate_errors as estimate_errors
 from .approximate.validate import oscillation_errors as oscillation_errors
 from .approximate.validate import validate as validate
 from .approximate.write import WrittenSystem as WrittenSystem
+from .approximate.write import non_negative_projection as non_negative_projection
 from .approximate.write import write_projection as write_projection
 from .chain import composed as composed
 from .elimination.conservation import conservation as conservation

@@ -27,9 +27,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import qr
 
+from sbmlump.arrays import Array, Indices, Mask
 from sbmlump.dynamics import Budget, Runs, Sample, StepControl, advance, exponentials, integrate
 from sbmlump.dynamics.rosenbrock import Observer, piecewise
 from sbmlump.dynamics.solve import sweep_back
@@ -50,9 +50,6 @@ __all__ = [
     "WeakForm",
     "train",
 ]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 # -- Features and closures -------------------------------------------------------------------------
@@ -127,8 +124,8 @@ class RateClosure:
     matrix: Array
     top: Array
     bottom: Array
-    free_top: NDArray[np.bool_]
-    free_bottom: NDArray[np.bool_]
+    free_top: Mask
+    free_bottom: Mask
     jumps: Array
     label: str = ""
 
@@ -712,7 +709,7 @@ class ClosureTraining:
             starts = np.concatenate([starts, np.zeros((len(starts), 1))], axis=1)
         failed = np.full(len(starts), m)
 
-        def observer(places: Indices, index: Indices, values: Array) -> NDArray[np.bool_]:
+        def observer(places: Indices, index: Indices, values: Array) -> Mask:
             run = places % r
             with np.errstate(all="ignore"):
                 off = np.abs(values[:, :p] - self.wanted[run, index]) / self.sizes[run]

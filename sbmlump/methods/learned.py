@@ -20,10 +20,10 @@ from pickle import UnpicklingError
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import qr
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics import (
     Budget,
     Ensemble,
@@ -91,9 +91,6 @@ __all__ = [
     "neural_not_writable",
     "require_torch",
 ]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -605,7 +602,7 @@ class _Job:
             best, score, count = tried, new, len(runs.given)
         return _Trained(best.closure, library, best.worst, count)
 
-    def _training(self, library: Library, rows: NDArray[np.int64]) -> ClosureTraining:
+    def _training(self, library: Library, rows: Indices) -> ClosureTraining:
         return self._on(library, self.runs.some(rows))
 
     def _on(self, library: Library, runs: TrainingRuns, *, exact: bool = False) -> ClosureTraining:

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.ensemble import (
     DRAFT,
     STANDARD,
@@ -49,9 +49,6 @@ from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Reaction
 from sbmlump.structure.laws import amount_factors, changing_compartment
 
 __all__ = ["PruningSettings", "RelationGraphResult", "pruned", "build_relation_graph"]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

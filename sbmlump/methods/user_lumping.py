@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.ensemble import (
     DRAFT,
     STANDARD,
@@ -76,7 +76,6 @@ __all__ = [
 # not closed, or not rational, is sampled along trajectories.
 
 
-Array = NDArray[np.float64]
 _NAMED: Final = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
 
 

@@ -27,6 +27,7 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices, Mask
 from sbmlump.model.sparse import SparseMatrix, ranges
 
 __all__ = [
@@ -47,10 +48,7 @@ __all__ = [
 # -- functions over float64, with their partial derivatives ------------------------------------------
 
 
-Array = NDArray[np.float64]
-
-
-def _truth(condition: NDArray[np.bool_]) -> Array:
+def _truth(condition: Mask) -> Array:
     return condition.astype(np.float64)
 
 
@@ -146,7 +144,7 @@ def _power_slopes(args: Sequence[Array], value: Array) -> list[Array]:
     return [by_base, np.where(base < 0, np.nan, value * log)]
 
 
-def _select_slopes(pick: Callable[[Array, Array], NDArray[np.bool_]]) -> _Slopes:
+def _select_slopes(pick: Callable[[Array, Array], Mask]) -> _Slopes:
     """Slopes of min and max: 1 for the first argument that attains the value."""
 
     def rule(args: Sequence[Array], value: Array) -> list[Array]:
@@ -214,8 +212,6 @@ FLOAT_SLOPES: Final[Mapping[str, _Slopes]] = {
 
 
 Scalar = TypeVar("Scalar", np.float64, np.int64)
-Indices = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 class BadPrimeError(ArithmeticError):
@@ -249,65 +245,59 @@ class FloatDomain:
 
     dtype = np.float64
 
-    def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.float64]:
+    def leaves(self, leaves: Sequence[Fraction | str]) -> Array:
         """Doubles nearest to numbers, and named constants."""
         return np.array([_FLOAT_CONSTANTS[x] if isinstance(x, str) else nearest_double(x) for x in leaves])
 
-    def linear(self, matrix: SparseMatrix, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def linear(self, matrix: SparseMatrix, values: Array) -> Array:
         """Matrix times values."""
         return np.asarray(matrix @ values)
 
-    def accumulate(
-        self, total: NDArray[np.float64], matrix: SparseMatrix, values: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def accumulate(self, total: Array, matrix: SparseMatrix, values: Array) -> Array:
         """Total + matrix times values."""
         return np.asarray(total + matrix @ values)
 
-    def negative(self, a: NDArray[np.float64]) -> NDArray[np.float64]:
+    def negative(self, a: Array) -> Array:
         """−a."""
         return -a
 
-    def times(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    def times(self, a: Array, b: Array) -> Array:
         """a·b."""
         return a * b
 
-    def weigh(self, adjoint: NDArray[np.float64], slope: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weigh(self, adjoint: Array, slope: Array) -> Array:
         """adjoint·slope, 0 where the adjoint is 0: a branch not taken passes nothing on, be it infinite."""
         return np.where(adjoint == 0, 0.0, adjoint * slope)
 
-    def inverse(self, a: NDArray[np.float64], bad: Mask) -> NDArray[np.float64]:
+    def inverse(self, a: Array, bad: Mask) -> Array:
         """1/a."""
         return 1.0 / a
 
-    def quotient(
-        self, a: NDArray[np.float64], b: NDArray[np.float64], inverse_b: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def quotient(self, a: Array, b: Array, inverse_b: Array) -> Array:
         """a/b, correctly rounded (not a·(1/b))."""
         return a / b
 
-    def power(self, a: NDArray[np.float64], exponents: Indices, bad: Mask) -> NDArray[np.float64]:
+    def power(self, a: Array, exponents: Indices, bad: Mask) -> Array:
         """a to integer powers, one exponent a row."""
         return np.power(a, exponents[:, None].astype(np.float64))
 
-    def power_slope(self, a: NDArray[np.float64], exponents: Indices, bad: Mask) -> NDArray[np.float64]:
+    def power_slope(self, a: Array, exponents: Indices, bad: Mask) -> Array:
         """e·a^(e − 1)."""
         e = exponents[:, None].astype(np.float64)
         return e * np.power(a, e - 1)
 
-    def call(self, name: str, args: Sequence[NDArray[np.float64]], bad: Mask) -> NDArray[np.float64]:
+    def call(self, name: str, args: Sequence[Array], bad: Mask) -> Array:
         """Value of a function."""
         return np.asarray(FLOAT_FUNCTIONS[name](*args), dtype=np.float64)
 
-    def slopes(
-        self, name: str, args: Sequence[NDArray[np.float64]], value: NDArray[np.float64], bad: Mask
-    ) -> list[NDArray[np.float64]]:
+    def slopes(self, name: str, args: Sequence[Array], value: Array, bad: Mask) -> list[Array]:
         """Partial derivatives by each argument (one-sided or 0 where there is a jump)."""
         rule = FLOAT_SLOPES.get(name)
         if rule is None:  # piecewise constant: relations, logic, floor, ceiling, quotient, factorial
             return [np.zeros_like(value) for _ in args]
         return rule(args, value)
 
-    def scatter_rows(self, target: NDArray[np.float64], rows: Indices, values: NDArray[np.float64]) -> None:
+    def scatter_rows(self, target: Array, rows: Indices, values: Array) -> None:
         """target[rows] += values, rows may repeat."""
         np.add.at(target, rows, values)
 
@@ -334,9 +324,9 @@ class OneProgramDomain(FloatDomain):
     """Doubles, with the numbers of the one program it is used for converted once."""
 
     def __init__(self) -> None:
-        self._leaves: NDArray[np.float64] | None = None
+        self._leaves: Array | None = None
 
-    def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.float64]:
+    def leaves(self, leaves: Sequence[Fraction | str]) -> Array:
         """Doubles nearest to numbers, and named constants."""
         if self._leaves is None:
             self._leaves = super().leaves(leaves)
@@ -374,11 +364,11 @@ class PrimeField:
         """A field with a random prime of so many bits and random hashes."""
         return cls(random_prime(generator, bits), int(generator.integers(1 << 62)))
 
-    def draw(self, generator: np.random.Generator, *shape: int) -> NDArray[np.int64]:
+    def draw(self, generator: np.random.Generator, *shape: int) -> Indices:
         """Random elements that are not 0."""
         return generator.integers(1, self.prime, shape)
 
-    def leaves(self, leaves: Sequence[Fraction | str]) -> NDArray[np.int64]:
+    def leaves(self, leaves: Sequence[Fraction | str]) -> Indices:
         """Residues of numbers; hashes of named constants (taken as generic)."""
         return np.array([self._opaque(x) if isinstance(x, str) else self.residue(x) for x in leaves], dtype=np.int64)
 
@@ -395,29 +385,27 @@ class PrimeField:
             raise BadPrimeError(f"{self.prime} divides a denominator")
         return value.numerator * pow(bottom, -1, self.prime) % self.prime
 
-    def linear(self, matrix: SparseMatrix, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    def linear(self, matrix: SparseMatrix, values: Indices) -> Indices:
         """Small-integer matrix times values."""
         return np.asarray((matrix @ values) % self.prime)
 
-    def accumulate(
-        self, total: NDArray[np.int64], matrix: SparseMatrix, values: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def accumulate(self, total: Indices, matrix: SparseMatrix, values: Indices) -> Indices:
         """Total + small-integer matrix times values (one division for both)."""
         return np.asarray((total + matrix @ values) % self.prime)
 
-    def negative(self, a: NDArray[np.int64]) -> NDArray[np.int64]:
+    def negative(self, a: Indices) -> Indices:
         """−a."""
         return (-a) % self.prime
 
-    def times(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    def times(self, a: Indices, b: Indices) -> Indices:
         """a·b."""
         return (a * b) % self.prime
 
-    def weigh(self, adjoint: NDArray[np.int64], slope: NDArray[np.int64]) -> NDArray[np.int64]:
+    def weigh(self, adjoint: Indices, slope: Indices) -> Indices:
         """adjoint·slope."""
         return self.times(adjoint, slope)
 
-    def inverse(self, a: NDArray[np.int64], bad: Mask) -> NDArray[np.int64]:
+    def inverse(self, a: Indices, bad: Mask) -> Indices:
         """1/a by Fermat; columns with a zero are marked in ``bad``."""
         bad |= (a == 0).any(axis=0)
         result = np.ones_like(a)
@@ -431,11 +419,11 @@ class PrimeField:
                 base = self.times(base, base)
         return result
 
-    def quotient(self, a: NDArray[np.int64], b: NDArray[np.int64], inverse_b: NDArray[np.int64]) -> NDArray[np.int64]:
+    def quotient(self, a: Indices, b: Indices, inverse_b: Indices) -> Indices:
         """a/b."""
         return self.times(a, inverse_b)
 
-    def power(self, a: NDArray[np.int64], exponents: Indices, bad: Mask) -> NDArray[np.int64]:
+    def power(self, a: Indices, exponents: Indices, bad: Mask) -> Indices:
         """a to integer powers, one exponent a row."""
         base = a
         negative = exponents < 0
@@ -452,11 +440,11 @@ class PrimeField:
                 base = self.times(base, base)
         return result
 
-    def power_slope(self, a: NDArray[np.int64], exponents: Indices, bad: Mask) -> NDArray[np.int64]:
+    def power_slope(self, a: Indices, exponents: Indices, bad: Mask) -> Indices:
         """e·a^(e − 1)."""
         return self.times(self.power(a, exponents - 1, bad), (exponents % self.prime)[:, None])
 
-    def call(self, name: str, args: Sequence[NDArray[np.int64]], bad: Mask) -> NDArray[np.int64]:
+    def call(self, name: str, args: Sequence[Indices], bad: Mask) -> Indices:
         """Hash that stands for the value of an uninterpreted function; known values where they are rational.
 
         An expression that is 0 without being written so, such as x/3 − x/3, has the functions that 0 has: a quotient
@@ -473,9 +461,7 @@ class PrimeField:
             return np.where((args[0] == 0) & (args[1] != 0), 0, known)
         return value
 
-    def slopes(
-        self, name: str, args: Sequence[NDArray[np.int64]], value: NDArray[np.int64], bad: Mask
-    ) -> list[NDArray[np.int64]]:
+    def slopes(self, name: str, args: Sequence[Indices], value: Indices, bad: Mask) -> list[Indices]:
         """Derivatives where they are known to be safe, fresh hashes elsewhere."""
         if name == "exp":
             return [value]
@@ -494,7 +480,7 @@ class PrimeField:
             ]
         return [self._hash(f"{name}'{i}", args) for i in range(len(args))]
 
-    def _circular_slope(self, name: str, arg: NDArray[np.int64], value: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _circular_slope(self, name: str, arg: Indices, value: Indices) -> Indices:
         """Derivative of a function that is meromorphic in the whole plane, from its value and that of a partner."""
         partner, sign = _CIRCULAR[name]
         if not partner:  # tan and its like: ±1 ± value²
@@ -504,7 +490,7 @@ class PrimeField:
         product = other if len(sign) == 1 else self.times(value, other)
         return (sign[0] * product) % self.prime
 
-    def scatter_rows(self, target: NDArray[np.int64], rows: Indices, values: NDArray[np.int64]) -> None:
+    def scatter_rows(self, target: Indices, rows: Indices, values: Indices) -> None:
         """target[rows] += values, rows may repeat."""
         np.add.at(target, rows, values)
         target %= self.prime
@@ -512,7 +498,7 @@ class PrimeField:
     def _opaque(self, name: str) -> int:
         return int(self._hash(name, [np.zeros((1, 1), dtype=np.int64)])[0, 0])
 
-    def _hash(self, name: str, args: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    def _hash(self, name: str, args: Sequence[Indices]) -> Indices:
         seed = np.uint64((_text_hash(name) ^ (self._salt * 0x9E3779B97F4A7C15)) & _MASK)
         state = np.full(args[0].shape, seed, dtype=np.uint64)
         for arg in args:
@@ -566,7 +552,7 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 # Arguments are in CSR layout; a level of the walk at a time.
 
 
-def below(roots: Indices, pointers: Indices, args: Indices, stop: NDArray[np.bool_]) -> Indices:
+def below(roots: Indices, pointers: Indices, args: Indices, stop: Mask) -> Indices:
     """Nodes below the roots (roots included), not looking below ``stop``, ascending."""
     seen = np.zeros(len(pointers) - 1, dtype=np.bool_)
     place = np.empty(len(seen), dtype=np.int64)  # to tell the last of several equal nodes without sorting them

@@ -11,8 +11,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.errors import LimitError, Reason
 from sbmlump.model.domains import FloatDomain, OneProgramDomain, nearest_double
 from sbmlump.model.graph import Graph, Node, Op
@@ -59,7 +60,7 @@ _COSTS: Final = EvaluationCosts()
 _PLAIN: Final = frozenset({"sum", "product", "division"})
 
 
-def values_of(graph: Graph, nodes: Sequence[Node]) -> NDArray[np.float64]:
+def values_of(graph: Graph, nodes: Sequence[Node]) -> Array:
     """Doubles of nodes that hold no symbol and no time, shape (len(nodes),)."""
     if not nodes:
         return np.empty(0)
@@ -100,7 +101,7 @@ class _NodeByNode:
         cost = costs.node * plain + costs.argument * len(nodes.args) + costs.call * (len(nodes.kinds) - plain)
         return cls(program, nodes, domain) if cost < most else None
 
-    def values(self, point: Sequence[float]) -> NDArray[np.float64]:
+    def values(self, point: Sequence[float]) -> Array:
         """Roots at a point (n,), shape (r,)."""
         values = [*point, *self._leaves]
         for kind, args, numbers in self._nodes:
@@ -166,7 +167,7 @@ class Evaluator:
         self._n = len(states)
         self._domain = OneProgramDomain()
 
-    def values(self, t: ArrayLike, x: ArrayLike) -> NDArray[np.float64]:
+    def values(self, t: ArrayLike, x: ArrayLike) -> Array:
         """Outputs, (r,) for one point or (k, r) for k points."""
         points, single = self._points(t, x)
         blocks = []
@@ -197,7 +198,7 @@ class Evaluator:
     def _one(self) -> _NodeByNode | None:
         return _NodeByNode.where_faster(self._program, self._domain, self._costs)
 
-    def _points(self, t: ArrayLike, x: ArrayLike) -> tuple[NDArray[np.float64], bool]:
+    def _points(self, t: ArrayLike, x: ArrayLike) -> tuple[Array, bool]:
         x = np.asarray(x, dtype=np.float64)
         single = x.ndim == 1
         table = np.atleast_2d(x)
@@ -207,7 +208,7 @@ class Evaluator:
         return np.concatenate([table, times[:, None]], axis=1).T.copy(), single
 
     @cached_property
-    def _pattern(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+    def _pattern(self) -> tuple[Indices, Indices, Indices, int]:
         """Non-zero places, and a colour for each row."""
         pattern = self._program.dependencies().first_columns(self._n)
         colour, colours = row_colours(pattern)

@@ -23,6 +23,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.arrays import Indices
 from sbmlump.errors import LimitError, Reason
 from sbmlump.model.domains import below
 
@@ -187,7 +188,7 @@ class Graph:
         self._payload: list[Payload] = []
         self._undefined: set[Node] = set()
         self._numbers: dict[tuple[int, int], Node] = {}
-        self._arrays: tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]] | None = None
+        self._arrays: tuple[NDArray[np.int8], Indices, Indices] | None = None
         self._index: dict[tuple[Op, tuple[Node, ...], Payload], Node] = {}
         self._zero = self._one = -1  # the nodes of the numbers 0 and 1, as soon as there are such
 
@@ -537,7 +538,7 @@ class Graph:
                 stack.extend(arg for arg in self._args[node] if arg not in seen)
         return sorted(seen)
 
-    def _reachable_array(self, roots: Sequence[Node]) -> NDArray[np.int64]:
+    def _reachable_array(self, roots: Sequence[Node]) -> Indices:
         _, pointers, flat = self.arrays()
         everywhere = np.zeros(len(self._ops), dtype=np.bool_)
         return below(np.array(roots, dtype=np.int64), pointers, flat, everywhere)
@@ -626,7 +627,7 @@ class Graph:
             return self.piecewise(zip(args[:-1:2], args[1::2], strict=True), args[-1])
         return self._intern(op, (), payload)
 
-    def arrays(self) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]:
+    def arrays(self) -> tuple[NDArray[np.int8], Indices, Indices]:
         """The whole graph as arrays: kinds (N,), argument pointers (N + 1,), arguments (CSR layout)."""
         cached = self._arrays
         if cached is None:

@@ -18,6 +18,7 @@ from typing import Final, Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.arrays import Indices, Mask
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.model.domains import Domain, PrimeField, Scalar, below
 from sbmlump.model.graph import Graph, Node, Op
@@ -31,8 +32,6 @@ _MAX_ROW_WEIGHT: Final = 1 << 31  # Σ|c| of a sum, for the same reason
 _EXACT_POWER: Final = 1 << 16  # larger exponents are generic functions: they could not be written out
 
 _RATIONAL: Final = {"linear": "sum", "product": "product", "quotient": "division", "power": "whole-power"}
-
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Tape(Generic[Scalar]):
 
     values: NDArray[Scalar]
     inverses: dict[int, NDArray[Scalar]]
-    bad: NDArray[np.bool_]
+    bad: Mask
 
     def repeated(self, copies: int) -> Tape[Scalar]:
         """The tape with each point ``copies`` times in a row."""
@@ -370,11 +369,11 @@ def row_colours(pattern: Pattern, *, fullest_first: bool = False) -> tuple[Indic
 def where_defined(
     program: Program,
     field: PrimeField,
-    draw: Callable[[], NDArray[np.int64]],
-    result: Callable[[Tape[np.int64]], NDArray[np.int64]],
+    draw: Callable[[], Indices],
+    result: Callable[[Tape[np.int64]], Indices],
     undefined: str,
     attempts: int = 8,
-) -> NDArray[np.int64]:
+) -> Indices:
     """``result`` of the tape at random points, without the columns of those at which something has no value.
 
     Parameters
@@ -472,7 +471,7 @@ class _Layout:
     @staticmethod
     def _open_scaled_terms(
         graph: Graph, ops: NDArray[np.int8], pointers: Indices, flat: Indices
-    ) -> tuple[Indices, NDArray[np.int64]]:
+    ) -> tuple[Indices, Indices]:
         """Arguments and coefficients of sums with c·x read as (c, x) for small integers c."""
         arity = np.diff(pointers)
         small = np.zeros(len(ops), dtype=np.int64)

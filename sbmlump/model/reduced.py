@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sbmlump.arrays import Array
 from sbmlump.errors import Reason, UsageError, did_you_mean, near_matches, some_names
 from sbmlump.model.domains import nearest_double
 from sbmlump.model.graph import Node
@@ -89,7 +90,7 @@ class LumpingMatrix:
         n = len(self.states)
         return [[row.get(j, Fraction(0)) for j in range(n)] for row in self.rows]
 
-    def array(self) -> NDArray[np.float64]:
+    def array(self) -> Array:
         """All entries as doubles, shape (m, n); infinite beyond their range."""
         out = np.zeros(self.shape)
         for i, row in enumerate(self.rows):
@@ -372,7 +373,7 @@ class FreshErrors:
     oscillation: OscillationErrors | None = None
 
     @classmethod
-    def of(cls, errors: NDArray[np.float64], wanted: float | None) -> FreshErrors:
+    def of(cls, errors: Array, wanted: float | None) -> FreshErrors:
         """From the largest relative error of each run, (r,)."""
         return cls(
             len(errors),
@@ -542,11 +543,11 @@ class ReducedSystem:
         members = {name for lump in self.lumps if not lump.is_single for name in lump.members}
         return tuple(name for name in self.original.states if name in members and name not in alone)
 
-    def project(self, x: ArrayLike) -> NDArray[np.float64]:
+    def project(self, x: ArrayLike) -> Array:
         """y = Lx for one state (n,) or k states (k, n)."""
         return np.asarray(_values_of(x, self.matrix.states) @ self.matrix.array().T)
 
-    def lift(self, y: ArrayLike) -> NDArray[np.float64]:
+    def lift(self, y: ArrayLike) -> Array:
         """A state x with Lx = y, for one (m,) or k (k, m) reduced states; not the original trajectory."""
         offset = np.zeros(len(self.matrix.states))
         for column, value in self.map.offset.items():
@@ -617,7 +618,7 @@ class ReducedSystem:
         import_module(_WRITER).write_reduced_model(self, path, groups=groups, level=level)
 
 
-def _values_of(values: ArrayLike, states: Sequence[str]) -> NDArray[np.float64]:
+def _values_of(values: ArrayLike, states: Sequence[str]) -> Array:
     """Values (n,) or (k, n) of some states.
 
     Raises

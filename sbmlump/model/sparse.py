@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
+
 if TYPE_CHECKING:
     import scipy.sparse
 
 __all__ = ["Pattern", "SparseMatrix", "SparseSettings", "distinct", "ranges", "union_of_rows"]
-
-
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +175,13 @@ class SparseMatrix:
             self._places = width, (self.owners[:, None] * width + np.arange(width)).ravel()
         return self._places[1]
 
-    def largest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def largest(self, values: Array) -> Array:
         """The largest of the non-negative ``values`` (c,) in the columns of each row, 0 without any, (r,)."""
         total = np.zeros(self.shape[0])
         np.maximum.at(total, self.owners, values[self.indices])
         return total
 
-    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sums(self, values: Array) -> Array:
         """Sum of ``values`` (c,) over the columns of each row, (r,)."""
         return np.bincount(self.owners, weights=values[self.indices], minlength=self.shape[0]).astype(np.float64)
 

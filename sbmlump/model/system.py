@@ -28,8 +28,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from sbmlump.arrays import Array
 from sbmlump.errors import Reason, UnsupportedModelError, counted
 from sbmlump.model.evaluate import resolve_initial_values, values_of
 from sbmlump.model.graph import LOGIC, RELATIONS, Graph, Node, Op
@@ -655,7 +656,7 @@ class OdeSystem:
 
         return Evaluator(self.graph, self.rhs, self.states, self.constant_values)
 
-    def initial_state(self) -> NDArray[np.float64]:
+    def initial_state(self) -> Array:
         """Initial values as doubles.
 
         Returns
@@ -669,7 +670,7 @@ class OdeSystem:
         numbers = iter(values_of(self.graph, known))
         return np.array([np.nan if node is None else next(numbers) for node in self.initial_values], dtype=np.float64)
 
-    def rates(self, t: ArrayLike, x: ArrayLike) -> NDArray[np.float64]:
+    def rates(self, t: ArrayLike, x: ArrayLike) -> Array:
         """Right-hand side dx/dt.
 
         Parameters

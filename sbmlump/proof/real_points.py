@@ -24,6 +24,7 @@ import numpy as np
 from flint import arb, ctx
 from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices, Mask
 from sbmlump.linalg.polynomial import expand_over_q, term_nodes
 from sbmlump.linalg.rational import Row
 from sbmlump.model.balls import Ball, BallProgram, Missing, ball_of
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 
-Points = NDArray[np.float64]
+Points = Array
 _FLOAT: Final = FloatDomain()
 
 
@@ -219,7 +220,7 @@ class _Decider:
         self._decided: set[int] = set()
         self._waiting: dict[int, Contradiction] = {}
 
-    def agreed(self, positions: NDArray[np.bool_]) -> None:
+    def agreed(self, positions: Mask) -> None:
         """Take note that doubles of both sides agree at some point: the reduced system has values there."""
         self._decided.update(np.flatnonzero(positions).tolist())
 
@@ -415,7 +416,7 @@ class _PointComparison:
         states = scale[:, None] * distance * generator.standard_normal((n, size))
         yield np.concatenate([states, np.repeat(self._others()[:, None], size, axis=1)])
 
-    def _newton_step(self, points: Points, chosen: NDArray[np.int64], wanted: Points) -> Points:
+    def _newton_step(self, points: Points, chosen: Indices, wanted: Points) -> Points:
         """Points moved so that the linearised factors have the values wanted; those that cannot be moved stay."""
         factors, n = self._factors, self._n
         size, width = chosen.shape
@@ -467,7 +468,7 @@ class _PointComparison:
 
     # -- values --------------------------------------------------------------------------------------
 
-    def _doubles(self, points: Points) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int8]]:
+    def _doubles(self, points: Points) -> tuple[Mask, Mask, NDArray[np.int8]]:
         """At which points the sides seem to differ, at which something was compared, and signs of the surfaces."""
         left = self._left.outputs(self._left.run(_FLOAT, points))
         right = self._right.outputs(self._right.run(_FLOAT, self._lumped(points)))

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Mask
 from sbmlump.errors import Reason
 from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.equality import same_value
@@ -446,7 +446,7 @@ class _ConstantSearch:
         drawn = self._generator.integers(1, self._field.prime, len(self._names) + 1)
         self._random = dict(zip([*self._names, ""], drawn.tolist(), strict=True))
 
-    def _differing(self, columns: Sequence[frozenset[str]]) -> NDArray[np.bool_]:
+    def _differing(self, columns: Sequence[frozenset[str]]) -> Mask:
         """Which pairs differ at the points at which these constants are free, shape (pairs, columns)."""
         graph, prime = self._graph, self._field.prime
         roots = [node for pair in self._pairs for node in pair]

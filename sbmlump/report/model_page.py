@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sbmlump._version import __version__
+from sbmlump.arrays import Array
 from sbmlump.errors import UsageError, as_shown, counted, shortened
 from sbmlump.files import SBML_SUFFIXES, make_folder, refuse_output, write_atomically
 from sbmlump.formats.presentation import equations_of
@@ -771,7 +771,7 @@ def _column_order(matrix: LumpingMatrix) -> list[int]:
     return sorted(range(len(matrix.states)), key=lambda j: (first.get(j, len(matrix.rows)), j))
 
 
-def _shades(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shades(values: Array) -> Array:
     """Opacity of each entry, 0.5 to 1, by the logarithm of its magnitude."""
     if not len(values):
         return values
@@ -782,7 +782,7 @@ def _shades(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 + 0.5 * (size - low) / (high - low))
 
 
-def _legend_of(values: NDArray[np.float64]) -> str:
+def _legend_of(values: Array) -> str:
     distinct = sorted(set(values.tolist()))
     if len(distinct) == 1:
         return f"Every filled cell is {distinct[0]:g}; empty cells are 0."
@@ -794,7 +794,7 @@ def _legend_of(values: NDArray[np.float64]) -> str:
     return f"Entries {span}, stronger where larger in magnitude (logarithmic); empty cells are 0.{signs}"
 
 
-def _draw_cells(axes: Axes, entries: Sequence[tuple[int, int, float]], shade: NDArray[np.float64]) -> None:
+def _draw_cells(axes: Axes, entries: Sequence[tuple[int, int, float]], shade: Array) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
@@ -809,10 +809,10 @@ def _draw_cells(axes: Axes, entries: Sequence[tuple[int, int, float]], shade: ND
 
 def _downsample(
     entries: Sequence[tuple[int, int, float]],
-    shade: NDArray[np.float64],
+    shade: Array,
     shape: tuple[int, int],
     pixels: tuple[int, int],
-) -> tuple[NDArray[np.float64], tuple[int, int]]:
+) -> tuple[Array, tuple[int, int]]:
     """Signed shade of the largest entry of each block, and the size of a block."""
     block = (-(-shape[0] // pixels[0]), -(-shape[1] // pixels[1]))
     grid = np.zeros((-(-shape[0] // block[0]), -(-shape[1] // block[1])))
@@ -823,7 +823,7 @@ def _downsample(
     return grid, block
 
 
-def _draw_image(axes: Axes, grid: NDArray[np.float64], shape: tuple[int, int]) -> None:
+def _draw_image(axes: Axes, grid: Array, shape: tuple[int, int]) -> None:
     from matplotlib.colors import to_rgb
 
     image = np.zeros((*grid.shape, 4))

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from html import escape
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.errors import counted, shortened
 from sbmlump.linalg.connected import components
 from sbmlump.model.reduced import Meaning, ReducedSystem
@@ -110,9 +110,6 @@ class _DrawnNetwork:
         """Its position."""
         self.nodes.append(node)
         return len(self.nodes) - 1
-
-
-Array = NDArray[np.float64]
 
 
 def network_pictures(

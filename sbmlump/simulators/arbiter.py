@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.errors import Reason, SbmlumpError
 from sbmlump.isolate import Limits
 from sbmlump.simulators.comparison import Definition, ErrorReport, Scale, magnitude, run_apart, simulator_named
@@ -25,9 +25,6 @@ from sbmlump.simulators.own import OwnModel, OwnSimulator
 from sbmlump.simulators.protocol import PRECISE, QuantitySelection, SimulatedModel, Trajectory
 
 __all__ = ["ARBITER", "ArbiterSettings", "Verdict", "explain_difference", "known_difference"]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics.ensemble import relative_error
 from sbmlump.dynamics.multistep import cvode_installed
 from sbmlump.dynamics.rounding import ROUNDING, TermSizes
@@ -332,7 +332,7 @@ def quantity_errors(
     original: Mapping[str, Array],
     reduced: Mapping[str, Array],
     scales: Mapping[str, Scale] | None = None,
-    grid: NDArray[np.int64] | None = None,
+    grid: Indices | None = None,
 ) -> dict[str, QuantityError]:
     """Errors of each quantity of ``original`` (see the module).
 
@@ -359,7 +359,7 @@ def magnitude(q: Array) -> float:
     return float(np.abs(q[np.isfinite(q)]).max(initial=0.0))
 
 
-def _error(q: Array, r: Array, scale: Scale, grid: NDArray[np.int64] | None) -> QuantityError:
+def _error(q: Array, r: Array, scale: Scale, grid: Indices | None) -> QuantityError:
     tolerance = scale.tolerance
     known = np.isfinite(q)
     if not np.array_equal(known, np.isfinite(r)) or not known.any():
@@ -624,7 +624,7 @@ def _between(model: LoadedModel, other: LoadedModel, request: PairRequest, until
     return np.unique(np.concatenate(kept))
 
 
-def _spread(count: int, most: int) -> NDArray[np.int64]:
+def _spread(count: int, most: int) -> Indices:
     """Indices of ``count`` things in order, or of ``most`` of them from the first to the last."""
     return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
@@ -684,7 +684,6 @@ def _pair_job(request: PairRequest, _emit: Any) -> PairRun | SbmlumpError:
 # -- the comparison ------------------------------------------------------------------------------------
 
 
-Array = NDArray[np.float64]
 _LONGEST_NAME = 32  # in the title of a panel
 _MOST_NAMED = 5  # events and quantities that a remark lists
 
@@ -977,7 +976,7 @@ def _scales(
     run: PairRun,
     original: Mapping[str, Array],
     reduced: Mapping[str, Array],
-    grid: NDArray[np.int64],
+    grid: Indices,
 ) -> dict[str, Scale]:
     """Sizes that errors of each observable are held against: see :class:`~sbmlump.simulators.comparison.Scale`.
 
@@ -1083,7 +1082,7 @@ def _report(
     )
 
 
-def _not_finite(original: Mapping[str, Array], reduced: Mapping[str, Array], grid: NDArray[np.int64]) -> list[str]:
+def _not_finite(original: Mapping[str, Array], reduced: Mapping[str, Array], grid: Indices) -> list[str]:
     """What is said of points at which a quantity has no value; those of the grid are counted."""
     remarks = []
     for name, values in original.items():

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError, extra_missing
 from sbmlump.simulators.protocol import (
     LEAST_STEPS,
@@ -147,7 +147,7 @@ class CopasiModel(ModelOfSource):
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
-        between: NDArray[np.float64] | None = None,
+        between: Array | None = None,
     ) -> Trajectory:
         """See :meth:`sbmlump.simulators.protocol.LoadedModel.run`.
 
@@ -188,9 +188,7 @@ class CopasiModel(ModelOfSource):
         twice = times[1:][np.diff(times) == 0]
         return Steps(np.unique(times), np.unique(np.concatenate([twice, self._switches.until(until)])))
 
-    def _table(
-        self, columns: list[str], until: float, tolerances: Tolerances, output: Mapping[str, Any]
-    ) -> NDArray[np.float64]:
+    def _table(self, columns: list[str], until: float, tolerances: Tolerances, output: Mapping[str, Any]) -> Array:
         """Time and recorded quantities, one row for each output time that COPASI reached."""
         method = self._loaded.getTask("Time-Course").getMethod()
         longest = method.getParameter("Max Internal Step Size")
@@ -242,5 +240,5 @@ class CopasiModel(ModelOfSource):
         return list(columns), {label: tuple(place[name] for name in names) for label, names in products.items()}
 
 
-def _product(table: NDArray[np.float64], columns: tuple[int, ...]) -> NDArray[np.float64]:
+def _product(table: Array, columns: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(np.prod(table[:, list(columns)], axis=1))

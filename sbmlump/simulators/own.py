@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.events import SingleRun, Solve, by_cvode, by_lsoda, single_run, unsupported_events
 from sbmlump.dynamics.multistep import cvode_installed
 from sbmlump.dynamics.rosenbrock import StepControl
@@ -41,9 +41,6 @@ from sbmlump.simulators.protocol import (
 )
 
 __all__ = ["OwnModel", "OwnSimulator", "ScipySimulator"]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.errors import LimitError, Reason
 from sbmlump.sbml.values import with_initial_values
 
 __all__ = ["PetabSimulationSettings", "condition_values", "nominal_values", "simulated_measurements"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

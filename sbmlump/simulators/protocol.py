@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.events import TOO_MANY_EVENTS, TimeSwitches, time_switches
 from sbmlump.dynamics.time_span import (
     TIME_SPAN,
@@ -81,9 +81,6 @@ __all__ = [
 # libSBML as
 # the reader does it. What libRoadRunner and COPASI cannot take as it stands in the file (algebraic rules, ``rateOf`` as
 # an annotated function definition) they get as sbmlump's translation, with a remark that says so.
-
-
-Array = NDArray[np.float64]
 
 
 # -- the model as text, with what has to be known of it ----------------------------------------------
@@ -413,11 +410,11 @@ class Steps:
         Times at which events were executed or the run was started anew, ascending.
     """
 
-    times: NDArray[np.float64]
-    events: NDArray[np.float64]
+    times: Array
+    events: Array
 
 
-def merged_grid(until: float, points: int, between: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+def merged_grid(until: float, points: int, between: Array | None = None) -> Array:
     """The uniform grid from 0 to ``until`` with the times ``between`` put in, less those that are points of it.
 
     What differs by rounding alone is one point: no integrator takes two outputs so near to each other.
@@ -452,8 +449,8 @@ class Trajectory:
         makes false again is true at no point of the grid.
     """
 
-    times: NDArray[np.float64]
-    values: Mapping[str, NDArray[np.float64]]
+    times: Array
+    values: Mapping[str, Array]
     seconds: float
     remarks: tuple[str, ...] = ()
     fired: Mapping[str, float] | None = None
@@ -542,7 +539,7 @@ class LoadedModel(Protocol):
         until: float,
         points: int,
         tolerances: Tolerances = PRECISE,
-        between: NDArray[np.float64] | None = None,
+        between: Array | None = None,
     ) -> Trajectory:
         """Simulate from time 0 to ``until`` and return ``selections`` (label to selection) on ``points`` points.
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Mask
 from sbmlump.dynamics.events import TOO_MANY_EVENTS
 from sbmlump.dynamics.rounding import TermSizes
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError
@@ -48,7 +48,6 @@ from sbmlump.simulators.protocol import (
 __all__ = ["RoadRunnerModel", "RoadRunnerSettings", "RoadRunnerSimulator"]
 
 
-Array = NDArray[np.float64]
 _SELECTED = ("time", "Time")  # what a selection takes for the time
 
 
@@ -294,7 +293,7 @@ class RoadRunnerModel(ModelOfSource):
                 found[name] *= float(np.abs(rough.values[f"meant {quantity.compartment}"]).max())
         return np.array([found.get(name, 0.0) for name in self._state_ids], dtype=np.float64)
 
-    def _amounts(self) -> NDArray[np.bool_]:
+    def _amounts(self) -> Mask:
         """Which states are amounts of species."""
         return np.array([selection.kind == "amount" for selection in self._states.values()], dtype=np.bool_)
 

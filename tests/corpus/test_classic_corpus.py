@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import lu_factor, lu_solve
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics import time_grid, time_span_of
 from sbmlump.errors import SbmlumpError
 from sbmlump.linalg import rank
@@ -19,7 +20,6 @@ from sbmlump.proof import verify
 from sbmlump.sbml import read_sbml, write_reduction
 from sbmlump.structure import stoichiometry
 
-Array = NDArray[np.float64]
 _MAX_STATES = 100
 _TOLERANCE = 1e-9
 _POINTS = 60

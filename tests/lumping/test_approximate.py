@@ -8,12 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sbmlump
 from sbmlump.dynamics import Ensemble, integrate, pose, run_ensemble, timed_problem
 from sbmlump.errors import LimitError, UnsupportedModelError, UsageError
 from sbmlump.examples import michaelis_menten, multisite, network_from_reactions, ring
-from sbmlump.methods import Approximate, UnreachableError, conserved_totals, size_curve
+from sbmlump.methods import (
+    Approximate,
+    UnreachableError,
+    conserved_totals,
+    non_negative_projection,
+    size_curve,
+)
 from sbmlump.model import (
     AffineLumping,
     ErrorEstimate,
@@ -156,6 +164,24 @@ def test_non_negative_lifts_stay_non_negative() -> None:
     assert found.matrix.proper
     assert isinstance(found.certificate, ErrorEstimate)
     assert found.certificate.details["lifted_state_non_negative"] is True
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, -1.0]), min_size=5, max_size=5), st.integers(1, 6), st.integers(0, 9))
+def test_no_lump_is_empty_however_alike_the_states_are(kinds: list[float], size: int, seed: int) -> None:
+    """States whose courses are equal fill one lump: each of the others is left with a state of its own."""
+    initial = {f"X{i}": Fraction(int(i == 0)) for i in range(6)}
+    system = network_from_reactions([(f"X{i} -> X{i + 1}", 1) for i in range(5)], initial=initial)
+    problem = pose(system, parse_observables(system, ["X5"]))
+    (sample,) = run_ensemble(problem, 1.0, (Ensemble(2),), 0)
+    states = sample.states.copy()
+    falling = np.exp(-sample.times)
+    for i, kind in enumerate(kinds):  # falling, rising or none at all
+        states[:, :, i] = 0.0 if kind == 0 else kind * falling if kind > 0 else 1 - falling
+    alike = replace(sample, states=states, scale=np.maximum(np.abs(states).max(axis=(0, 1)), 1e-3))
+    found = non_negative_projection(problem, alike, size, seed, np.ones(6), 1)
+    assert found is not None
+    assert (np.abs(found.matrix).max(axis=1) > 0).all()
+    assert np.allclose(found.matrix @ found.lift, np.eye(found.size), atol=1e-9)
 
 
 def test_a_sum_is_pinned_as_it_is() -> None:

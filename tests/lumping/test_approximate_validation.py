@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sbmlump
 from sbmlump.dynamics import (
     Budget,
     Ensemble,
     ReductionProblem,
     Sample,
     WorkLimitError,
+    bounded,
     integrate,
     pose,
     run_ensemble,
     trajectories,
+    within_bounds,
 )
 from sbmlump.errors import LimitError
 from sbmlump.examples import multisite, network_from_reactions
@@ -37,6 +41,7 @@ from sbmlump.methods import (
     write_projection,
 )
 from sbmlump.model import Constant, ErrorEstimate, Event, ExactProof, Graph, OdeSystem, parse_observables
+from sbmlump.sbml import write_reduction, write_system
 
 
 def chain(event: bool = False) -> OdeSystem:
@@ -231,20 +236,69 @@ def test_a_state_behind_a_zero_constant_does_not_stay_in_the_equations() -> None
         assert "w" not in g.symbols(mentioned)
 
 
-@pytest.mark.parametrize("size", [None, 3])
-def test_what_is_given_comes_through_with_short_steps_too(size: int | None) -> None:
-    """Saturating steps: denominators at lifted points have poles that a long step may pass over."""
+def saturating() -> OdeSystem:
+    """A ring of saturating steps with small constants."""
     g = Graph()
     names = tuple(f"x{i}" for i in range(8))
     symbols = [g.symbol(name) for name in names]
     fluxes = [g.div(s, g.add((g.decimal(0.05 + 0.02 * i), s))) for i, s in enumerate(symbols)]
     rhs = tuple(g.sub(fluxes[i - 1], g.mul((g.number(1 + i), fluxes[i]))) for i in range(8))
     start = tuple(g.decimal(1.0 if i == 0 else 0.01) for i in range(8))
-    system = OdeSystem(g, names, start, rhs, id="saturating")
+    return OdeSystem(g, names, start, rhs, id="saturating")
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_what_is_given_comes_through_with_short_steps_too(size: int | None) -> None:
+    """Saturating steps: denominators at lifted points have poles that a long step may pass over."""
+    system = saturating()
     found = Approximate(until=5.0, max_size=size).reduce(system, parse_observables(system, ["x4"]))
     times = np.linspace(0.0, 5.0, 51)
     paths = trajectories(found.system, found.system.initial_state()[None], times, relative=1e-10)
     assert np.isfinite(paths).all()
+
+
+def test_denominators_at_lifted_points_never_pass_through_zero(tmp_path: Path) -> None:
+    """Three states lift some of eight below −K: the file keeps K + x away from 0 there, and libRoadRunner agrees."""
+    system = saturating()
+    found = Approximate(until=5.0, max_size=3).reduce(system, parse_observables(system, ["x7"]))
+    assert isinstance(found.certificate, ErrorEstimate)
+    assert found.certificate.worst_error < 0.01
+    original, small = tmp_path / "original.xml", tmp_path / "small.xml"
+    original.write_bytes(write_system(system))
+    small.write_bytes(write_reduction(found))
+    assert b"<max/>" in small.read_bytes()
+    report = sbmlump.compare(original, small, until=5.0)
+    assert report.max_relative_error <= 1.5 * found.certificate.worst_error
+    # where no run comes near, the formulas stay as they are
+    other = Approximate(until=5.0, max_size=3).reduce(system, parse_observables(system, ["x4"]))
+    assert b"<max/>" not in write_reduction(other)
+
+
+def test_bounds_change_nothing_along_the_runs() -> None:
+    """x falls from 1 to e⁻³ and stays positive, y changes its sign, z is negative."""
+    g = Graph()
+    x, y, z, k = (g.symbol(name) for name in ("x", "y", "z", "k"))
+    rhs = (
+        g.neg(g.div(x, g.add((k, x)))),
+        g.sub(g.div(g.number(1), g.sub(y, g.number(7))), g.pow(x, g.number(-2))),
+        g.div(z, g.sub(z, x)),
+    )
+    start = (g.number(1), g.number(2), g.number(-1))
+    system = OdeSystem(g, ("x", "y", "z"), start, rhs, (Constant("k", g.decimal(0.5)),))
+    problem = pose(system, parse_observables(system, ["x", "y", "z"]))
+    (sample,) = run_ensemble(problem, 1.0, (Ensemble(5),), 0)
+    kept = bounded(problem, [sample], 0.1)
+    signs = {g.add((k, x)): 1, g.sub(y, g.number(7)): -1, x: 1, g.sub(z, x): -1}
+    assert {node: np.sign(bound) for node, bound in kept.bounds.items()} == signs
+    points = sample.states.reshape(-1, 3)
+    run = np.zeros(len(points), dtype=np.int64)
+    assert np.array_equal(kept.vector_field().rates(points, run), problem.vector_field().rates(points, run))
+    assert within_bounds(kept, sample, sample.states, 2.0).all()
+    # beyond them nothing is infinite, and it is told
+    beyond = sample.states.copy()
+    beyond[2, 5, 0] = -0.5
+    assert within_bounds(kept, sample, beyond, 2.0).tolist() == [True, True, False, True, True, True]
+    assert np.isfinite(kept.vector_field().rates(beyond[2, 5:6], run[:1])).all()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 2))

@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics.ensemble import (
     NotIntegratedError,
     ReductionProblem,
@@ -53,9 +53,6 @@ from sbmlump.model.reduced import FreshErrors, Observable
 from sbmlump.model.system import OdeSystem
 
 __all__ = ["EachSettings", "SizeAtError", "StateSizesAtErrors", "reduce_approximately_each"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +371,7 @@ class _Group:
     def __init__(self, shared: _Shared, problem: ReductionProblem) -> None:
         self.settings = shared.settings
         whole = shared.runs.problem
-        self._guards = whole.guards
+        self._clamps = shared.runs.bounded.clamps
         place = {j: i for i, j in enumerate(whole.kept)}
         columns = np.array([place[j] for j in problem.kept], dtype=np.int64)
         guarded = self.posed(problem)
@@ -406,9 +403,9 @@ class _Group:
         return sum(one.states.nbytes for one in samples) + (0 if self._phi is None else self._phi.nbytes)
 
     def posed(self, problem: ReductionProblem) -> ReductionProblem:
-        """The problem with the guards of the whole model."""
-        guarded = replace(problem, guards=self._guards)
-        if not self._guards:
+        """The problem kept in its domain as the whole model is."""
+        guarded = replace(problem, clamps=self._clamps)
+        if not self._clamps:
             guarded.__dict__["bound"] = problem.bound  # the same, known already
         return guarded
 
@@ -595,7 +592,8 @@ class _SizesFromBelow:
                 found = np.concatenate([found, self._measured(one, fresh, np.arange(low, high), budget)])
             if not np.isfinite(found).all() or int((found > level).sum()) > most:
                 return None
-        return None if strict_failures(one, self._group.totals, self._group.training, budget) else found
+        failed = strict_failures(one, self._group.totals, self._group.training, budget)
+        return None if failed else found
 
     def _measured(self, one: Affine, sample: Sample, rows: Indices, budget: Budget) -> Array:
         search, settings = self._search, self._group.settings

@@ -11,12 +11,13 @@ from typing import Final
 
 import numpy as np
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.ensemble import (
-    Array,
     Ensemble,
     NotIntegratedError,
     ReductionProblem,
     Sample,
+    bounded,
     guarded,
     joined_samples,
     pose,
@@ -60,6 +61,10 @@ class LearningRunSettings:
     floor : float
         Of its largest value: an argument of a power or logarithm that is never negative in the runs is lifted to no
         less.
+    nearest : float
+        Of its smallest magnitude in the runs: a denominator with one sign there is lifted to no less.
+    near : float
+        Times that: what comes so near to it between two outputs may reach it.
     droppable : float
         Share of the perturbed initial values that may be dropped where the original cannot be integrated from them.
     droppable_later : float
@@ -92,6 +97,8 @@ class LearningRunSettings:
     fresh: int = 100
     resting: float = 0.5
     floor: float = 1e-12
+    nearest: float = 0.1
+    near: float = 2.0
     droppable: float = 0.3
     droppable_later: float = 0.5
     shortened: int = 3
@@ -214,7 +221,10 @@ class LearningRuns:
     Attributes
     ----------
     problem : ReductionProblem
-        With guards: its right-hand side is defined at lifted points, too.
+        With guards: powers and logarithms are defined at lifted points, too.
+    bounded : ReductionProblem
+        The same with denominators that stay away from zero: that of the fields of all samples, on which candidates are
+        followed. It is written only where a run needs that.
     until : float
         End time, in the model's unit of time.
     horizon_reason : str
@@ -227,6 +237,7 @@ class LearningRuns:
     """
 
     problem: ReductionProblem
+    bounded: ReductionProblem
     until: float
     horizon_reason: str
     training: Sample
@@ -316,9 +327,10 @@ class LearningRuns:
         return replace(sample, scale=self.training.scale)
 
     def _simulated(self, ensembles: tuple[Ensemble, ...], budget: Budget) -> tuple[Sample, ...]:
-        return run_ensemble(
+        samples = run_ensemble(
             self.problem, self.until, ensembles, self.options.seed, budget, droppable=LEARNING.droppable_later
         )
+        return _followed(samples, self.bounded)
 
 
 def learning_runs(
@@ -381,7 +393,17 @@ def learning_runs(
     totals = conserved_totals(problem, training.scale)
     nominal = replace(training, states=training.states[:1], numbers=training.numbers[:1])
     lifted = guarded(problem, nominal, LEARNING.floor)
-    return LearningRuns(lifted, span.until, span.reason, training, checking, totals, options)
+    followed = bounded(lifted, (training, checking), LEARNING.nearest)
+    training, checking = _followed((training, checking), followed)
+    return LearningRuns(lifted, followed, span.until, span.reason, training, checking, totals, options)
+
+
+def _followed(samples: tuple[Sample, ...], problem: ReductionProblem) -> tuple[Sample, ...]:
+    """The samples with the field of another problem, which is the same along their runs."""
+    if not problem.bounds or not samples:
+        return samples
+    field = problem.vector_field(samples[0].varied)  # of all runs of one call
+    return tuple(replace(sample, vector_field=field) for sample in samples)
 
 
 def _perturbed(options: ApproximateOptions, count: int) -> Ensemble:

@@ -16,15 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.methods.approximate.subspaces import Affine
 
 __all__ = ["QuadraticLift", "product_slopes", "variables", "with_products"]
-
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample
 from sbmlump.dynamics.vector_field import Budget, StopRequestedError, WorkLimitError
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError, counted
@@ -68,9 +68,6 @@ __all__ = [
 
 
 # -- candidates of one size --------------------------------------------------------------------------
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,12 +426,23 @@ class _Proposer:
         return decided
 
     def _on_fresh_runs(self, tried: Try, sample: Sample, budget: Budget) -> Try:
+        decided = self._judged(tried, sample, budget)
+        if not decided.validation.comes_near:
+            return decided
+        return self._judged(self._written(tried.map, tried.training_worst, budget, bounded=True), sample, budget)
+
+    def _judged(self, tried: Try, sample: Sample, budget: Budget) -> Try:
         runs, wanted = self._runs, self._candidates.wanted
-        validation = validate(runs.problem, tried.map, tried.written, runs.totals, sample, budget, wanted=wanted)
+        problem, written, totals = runs.problem, tried.written, runs.totals
+        unbounded = None if tried.bounded else runs.bounded
+        validation = validate(problem, tried.map, written, totals, sample, budget, wanted=wanted, bounded=unbounded)
         decided = replace(tried, validation=validation, fresh=FreshErrors.of(validation.errors, wanted))
-        if (wanted is None or decided.keeps(wanted)) and (
-            failed := fails_strictly(runs.problem, tried.map, tried.written, runs.totals, runs.training, budget)
-        ):
+        if validation.comes_near or not (wanted is None or decided.keeps(wanted)):
+            return decided
+        failed = fails_strictly(problem, tried.map, written, totals, runs.training, budget, unbounded)
+        if failed is None:
+            return replace(decided, validation=replace(validation, comes_near=True))
+        if failed:
             errors = np.sort(validation.errors)
             errors[-failed:] = np.inf
             decided = replace(
@@ -443,17 +451,34 @@ class _Proposer:
         return decided
 
     def _measured(self, one: Affine, training_worst: float) -> Try:
-        runs = self._runs
         self._progress(f"validating {one.size - one.decaying} states")
-        problem = self._decaying.problem if self._decaying is not None and one.decaying else runs.problem
+        tried = self._written(one, training_worst, self._budget, bounded=False)
+        if not tried.validation.comes_near:
+            return tried
+        return self._written(one, training_worst, self._budget, bounded=True)
+
+    def _written(self, one: Affine, training_worst: float, budget: Budget | None, *, bounded: bool) -> Try:
+        """As a system, with or without bounds of its denominators, measured on a few runs."""
+        runs = self._runs
+        problem = runs.bounded if bounded else runs.problem
+        if self._decaying is not None and one.decaying:
+            problem = replace(self._decaying.problem, clamps=problem.clamps)
         written = write_projection(
             problem, one, runs.totals, runs.training.scale, keep_parameters=runs.options.perturb_parameters > 0
         )
         if self._decaying is not None and one.decaying:
             written = self._decaying.solved(written)
-        wanted = self._candidates.wanted
-        validation = validate(runs.problem, one, written, runs.totals, runs.checking, self._budget, wanted=wanted)
-        return Try(one, written, validation, training_worst)
+        validation = validate(
+            runs.problem,
+            one,
+            written,
+            runs.totals,
+            runs.checking,
+            budget,
+            wanted=self._candidates.wanted,
+            bounded=None if bounded else runs.bounded,
+        )
+        return Try(one, written, validation, training_worst, bounded=bounded)
 
 
 def _converging(proposals: Iterator[Proposal]) -> Iterator[Proposal]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics import StateReset, StepControl, compiled
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients, largest_values
 from sbmlump.dynamics.rosenbrock import BatchField, DeviationObserver, Observer, Runs, advance, piecewise
@@ -68,11 +68,8 @@ __all__ = [
 
 # Many candidate reductions as one field: ẏ = L f(L̄y + c), a run for each candidate and start.
 #
-# For right-hand sides of degree two the reduced one is a small table (k + k² + k³ numbers a run), so that a thousand
-# runs cost a matrix product; others go through the full program at the lifted points.
-
-
-Indices = NDArray[np.int64]
+# For right-hand sides of degree two the reduced one is a table (k + k² + k³ numbers a run), so that a thousand
+# runs cost a matrix product; larger tables, and others, go through the full program at the lifted points.
 
 
 def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> BatchField:
@@ -92,13 +89,15 @@ def lifted_field(field: VectorField, maps: Sequence[Affine], constants: Array, n
         The runs of `field` that the starts belong to.
     """
     k = maps[0].size
+    lifting = lifting_of(field, maps, constants, numbers)
     if (
         not isinstance(maps[0], QuadraticLift)
         and isinstance(field, QuadraticField)
         and len(maps) * len(constants) * k * (k + 1) + len(maps) * k**3 <= SEARCH.most_numbers
+        and _tabled_work(k) <= lifting.step_work()
     ):
         return TabledField(field, maps, constants)
-    return lifting_of(field, maps, constants, numbers)
+    return lifting
 
 
 def lifting_of(field: VectorField, maps: Sequence[Affine], constants: Array, numbers: Indices) -> LiftedField:
@@ -252,6 +251,11 @@ class QuadraticLiftField(LiftedField):
         return np.concatenate([y[:, : self._states], self._totals[run % self._starts]], axis=1)
 
 
+def _tabled_work(size: int) -> float:
+    """Elementary operations of a step by tables: their cube grows faster than the lifted point and the full field."""
+    return PRODUCT * 7 * size**3 + 14 * size * size
+
+
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     run: Indices
@@ -317,8 +321,7 @@ class TabledField:
 
     def step_work(self) -> float:
         """Elementary operations of six rates and a Jacobian."""
-        k = self.size
-        return PRODUCT * 7 * k**3 + 14 * k * k
+        return _tabled_work(self.size)
 
     def _chosen(self, run: Indices) -> _Chosen:
         """The tables of these runs; an integrator asks many times for the same ones, by the same array."""
@@ -331,8 +334,7 @@ class TabledField:
 # -- Candidates of each size, ranked ---------------------------------------------------------------
 
 
-Array = NDArray[np.float64]
-Reset = Callable[[Array, NDArray[np.int64]], Array]
+Reset = Callable[[Array, Indices], Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,7 +468,7 @@ def measured_errors(
     sample: Sample,
     maps: Sequence[Affine],
     constants: Array,
-    rows: NDArray[np.int64],
+    rows: Indices,
     give_up: float = SEARCH.give_up,
     relative: float = SEARCH.relative_tolerance,
     budget: Budget | None = None,
@@ -522,7 +524,7 @@ def pinned_magnitudes(states: Array, pinned: Array) -> Array:
 
 
 def reduced_resets(
-    sample: Sample, maps: Sequence[Affine], constants: Array, rows: NDArray[np.int64]
+    sample: Sample, maps: Sequence[Affine], constants: Array, rows: Indices
 ) -> list[tuple[float, Reset]]:
     """What each reset does to the reduced states: y ← y + L(R(x̂) − x̂)."""
     if not sample.resets:
@@ -530,7 +532,7 @@ def reduced_resets(
     lifting = lifting_of(sample.vector_field, maps, constants, sample.numbers[rows])
 
     def of(reset: StateReset) -> Reset:
-        def reduced(y: Array, run: NDArray[np.int64]) -> Array:
+        def reduced(y: Array, run: Indices) -> Array:
             which, start = np.divmod(run, len(rows))
             x = lifting.lifted(y, run)
             moved = reset.new_state.rates(x, sample.numbers[rows][start]) - x
@@ -686,7 +688,7 @@ class Search:
     def errors(
         self,
         maps: Sequence[Affine],
-        rows: NDArray[np.int64],
+        rows: Indices,
         give_up: float = SEARCH.give_up,
         relative: float | None = None,
     ) -> Array:
@@ -722,7 +724,7 @@ class Search:
         """By how much fewer candidates of this size are left over."""
         return 1 if not maps or maps[0].size <= SEARCH.many_states else SEARCH.fewer
 
-    def _best(self, maps: list[Affine], rows: NDArray[np.int64], count: int) -> list[Ranked]:
+    def _best(self, maps: list[Affine], rows: Indices, count: int) -> list[Ranked]:
         """The ``count`` candidates with the smallest worst errors on some runs; none that does not come through."""
         if not maps:
             return []
@@ -1151,16 +1153,21 @@ def best_up_to(
         is the more accurate one on the validation runs.
     """
     used_up = False
-    best: list[Proposal] = []
+    proposed: list[Proposal] = []
     try:
         for size in range(most, least - 1, -1) if every_size else (most,):
             extra = proposer.improved(size) if polish and size == most else []
             extra += list(proposer.curved(size)) if curved and size == most else []
-            for one in [*extra, *_first(proposer.proposals(size))]:
-                best = [one] if not best or one[1] < best[0][1] else best
+            proposed += [*extra, *_first(proposer.proposals(size))]
     except WorkLimitError:
         used_up = True
-    found = last.measured(*best[0]) if best else None
+    found = None
+    # by the training runs, what diverges elsewhere may look best
+    for proposal in sorted(proposed, key=lambda one: one[1])[: SIZES.most_tried]:
+        tried = last.measured(*proposal)
+        found = tried if found is None or tried.worst < found.worst else found
+        if np.isfinite(found.worst):
+            break
     if refine is not None:
         thorough = refine()
         try:

@@ -19,8 +19,8 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.vector_field import QuadraticField, VectorField, at_time_zero
 from sbmlump.errors import LimitError, Reason
@@ -50,7 +50,6 @@ __all__ = [
 ]
 
 
-Array = NDArray[np.float64]
 Offset = Literal["totals", "fixed-totals", "constant", "none"]
 
 

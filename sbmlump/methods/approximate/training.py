@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics import StepControl
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample, joined_samples, largest_values
 from sbmlump.dynamics.rosenbrock import DeviationObserver, advance
@@ -37,10 +37,6 @@ from sbmlump.methods.approximate.search import Proposal, Search, lifted_field, p
 from sbmlump.methods.approximate.subspaces import Affine
 
 __all__ = ["Descent", "Effort", "Training", "TrainingSettings", "Trial"]
-
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices, Mask
 from sbmlump.dynamics import Runs, StateReset, StepControl, integrate
-from sbmlump.dynamics.ensemble import ReductionProblem, Sample, largest_values, pose, relative_errors, values
+from sbmlump.dynamics.ensemble import (
+    ReductionProblem,
+    Sample,
+    along,
+    largest_values,
+    pose,
+    relative_errors,
+    values,
+    within_bounds,
+)
 from sbmlump.dynamics.multistep import forward_large
 from sbmlump.dynamics.rosenbrock import Observer, advance, piecewise
 from sbmlump.dynamics.solve import MAX_DENSE, by_krylov, exponentials, propagators
 from sbmlump.dynamics.time_span import oscillations
 from sbmlump.dynamics.vector_field import Budget, at_time_zero
-from sbmlump.methods.approximate.learning_runs import LearningRuns
+from sbmlump.methods.approximate.learning_runs import LEARNING, LearningRuns
 from sbmlump.methods.approximate.quadratic import QuadraticLift
 from sbmlump.methods.approximate.search import Reset, constants_of, lifted_field, reduced_resets
 from sbmlump.methods.approximate.subspaces import Affine
@@ -44,10 +53,6 @@ __all__ = [
     "Try",
     "certificate_of",
 ]
-
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,8 @@ class Validation:
         What was integrated.
     observed : ndarray (r, m, o)
         Observables along the reduced runs.
+    comes_near : bool
+        Whether a lifted denominator comes so near to zero that the system has to be written with bounds.
     """
 
     errors: Array
@@ -148,6 +155,7 @@ class Validation:
     why: tuple[str, ...] = ()
     how: str = ""
     observed: Array = field(default_factory=lambda: np.empty((0, 0, 0)))
+    comes_near: bool = False
 
     @property
     def worst(self) -> float:
@@ -162,9 +170,7 @@ class Validation:
 
 def observed(problem: ReductionProblem, sample: Sample) -> Array:
     """Observables along the runs of the full model, (r, m, o)."""
-    varied = {name: column[sample.numbers] for name, column in sample.varied.items()}
-    nodes = [o.expression for o in problem.observables]
-    return values(problem.system, nodes, sample.times, sample.states, varied, problem.names)
+    return along(problem, [o.expression for o in problem.observables], sample, sample.states)
 
 
 def validate(
@@ -176,6 +182,7 @@ def validate(
     budget: Budget | None = None,
     *,
     wanted: float | None = None,
+    bounded: ReductionProblem | None = None,
 ) -> Validation:
     """Compare a written reduction with the runs of ``sample``.
 
@@ -197,6 +204,8 @@ def validate(
         Counts the work.
     wanted : float, optional
         The error that is aimed at: the integration is more exact where that needs it.
+    bounded : ReductionProblem, optional
+        That of the fields, where the system is written without its bounds: they must not be needed.
 
     Raises
     ------
@@ -210,11 +219,13 @@ def validate(
     told = _Told(problem, written, sample)
     starts = sample.starts @ one.matrix.T
     starts[:, written.states] = told.starts
+    constants = constants_of(totals, sample.scale, sample.starts)
     if one.size + int(sample.vector_field.timed) <= MAX_DENSE:
-        constants = constants_of(totals, sample.scale, sample.starts)
         runs = _projected(one, constants, starts, sample, tolerances, budget)
         states = runs.states[:, :, written.states]
         whole = written.completed(states, starts, sample.times)
+        if _comes_near(bounded, one, constants, whole, sample):
+            return _out_of_bounds(whole)
         rates, terms = (table[:, :, written.states] for table in _projected_rates(one, constants, whole, sample))
         rates_agree = told.agrees(states, (rates, terms))
         if rates_agree and told.events_agree(states, reduced_resets(sample, [one], constants, np.arange(len(states)))):
@@ -223,15 +234,36 @@ def validate(
     absolute = np.asarray(tolerances.absolute)[written.states]
     runs, states = told.integrated(replace(tolerances, absolute=absolute), budget)
     whole = written.completed(states, starts, sample.times)
+    if _comes_near(bounded, one, constants, whole, sample):
+        return _out_of_bounds(whole)
     return replace(told.validation(states, runs, "the written equations"), reduced=whole)
 
 
+def _comes_near(bounded: ReductionProblem | None, one: Affine, constants: Array, whole: Array, sample: Sample) -> bool:
+    """Whether some run, with all its reduced states (r, m, k), may come to the bound of a denominator."""
+    if bounded is None or not bounded.bounds:
+        return False
+    return not within_bounds(bounded, sample, one.lifted(whole, constants), LEARNING.near).all()
+
+
+def _out_of_bounds(whole: Array) -> Validation:
+    why = ("a lifted denominator comes near zero",)
+    return Validation(np.full(len(whole), np.inf), whole, why, comes_near=True)
+
+
 def fails_strictly(
-    problem: ReductionProblem, one: Affine, written: WrittenSystem, totals: Array, sample: Sample, budget: Budget | None
-) -> int:
+    problem: ReductionProblem,
+    one: Affine,
+    written: WrittenSystem,
+    totals: Array,
+    sample: Sample,
+    budget: Budget | None,
+    bounded: ReductionProblem | None = None,
+) -> int | None:
     """How many runs do not come through when they are integrated as exactly as any user would.
 
-    By the projected equations: that the written ones are the same has been shown on other runs by then.
+    By the projected equations: that the written ones are the same has been shown on other runs by then. ``None`` where
+    the system is written without the bounds of ``bounded`` and a run comes near one.
 
     Raises
     ------
@@ -242,16 +274,18 @@ def fails_strictly(
     told = _Told(problem, written, few)
     starts = few.starts @ one.matrix.T
     starts[:, written.states] = told.starts
-    if one.size + int(few.vector_field.timed) <= MAX_DENSE:
-        return strict_failures(one, totals, few, budget, starts)
-    runs, _ = told.integrated(_tolerances(one, few, VALIDATION.strict_tolerance), budget)
+    if one.size + int(few.vector_field.timed) > MAX_DENSE:
+        runs, _ = told.integrated(_tolerances(one, few, VALIDATION.strict_tolerance), budget)
+        return int((~runs.complete).sum())
+    constants = constants_of(totals, few.scale, few.starts)
+    runs = _strict_runs(one, constants, few, budget, starts)
+    if _comes_near(bounded, one, constants, runs.states[:, :, : one.size], few):
+        return None
     return int((~runs.complete).sum())
 
 
-def strict_failures(
-    one: Affine, totals: Array, sample: Sample, budget: Budget | None, starts: Array | None = None
-) -> int:
-    """The same of a projection that is not written, from Lx(0) or from starts (r, k).
+def strict_failures(one: Affine, totals: Array, sample: Sample, budget: Budget | None) -> int:
+    """The same of a projection that is not written, from Lx(0).
 
     Raises
     ------
@@ -259,10 +293,12 @@ def strict_failures(
         As :func:`validate`.
     """
     few = _strict_sample(sample)
-    starts = few.starts @ one.matrix.T if starts is None else starts
-    tolerances = _tolerances(one, few, VALIDATION.strict_tolerance)
-    runs = _projected(one, constants_of(totals, few.scale, few.starts), starts, few, tolerances, budget)
-    return int((~runs.complete).sum())
+    constants = constants_of(totals, few.scale, few.starts)
+    return int((~_strict_runs(one, constants, few, budget, few.starts @ one.matrix.T).complete).sum())
+
+
+def _strict_runs(one: Affine, constants: Array, sample: Sample, budget: Budget | None, starts: Array) -> Runs:
+    return _projected(one, constants, starts, sample, _tolerances(one, sample, VALIDATION.strict_tolerance), budget)
 
 
 def _strict_sample(sample: Sample) -> Sample:
@@ -451,7 +487,7 @@ def _aligned(times: Array, got: Array, expected: Array, period: float) -> tuple[
     slope = curve.derivative()
     end = float(times[-1])
 
-    def differences(a: float, b: float) -> tuple[Array, NDArray[np.bool_], Array]:
+    def differences(a: float, b: float) -> tuple[Array, Mask, Array]:
         moved = times + a + b * times
         inside = (moved >= 0) & (moved <= end)
         return np.where(inside, curve(np.clip(moved, 0, end)) - expected, 0.0), inside, moved
@@ -544,7 +580,7 @@ class _Paths:
 
     sample: Sample
     projector: Array
-    numbers: NDArray[np.int64]
+    numbers: Indices
     states: Array
     velocity: Array
     residual: Array
@@ -557,7 +593,7 @@ class _Paths:
         constants: Array,
         sample: Sample,
         reduced: Array,
-        alive: NDArray[np.int64],
+        alive: Indices,
         lift: tuple[Array, Array] | None,
     ) -> _Paths:
         m = lift[0] if lift is not None else one.lift
@@ -603,7 +639,7 @@ class _Paths:
                 error[j + 1] = self._reset(resets[j + 1], points[j][None], before[None], self.numbers[i : i + 1])[0]
         return error[:, :n]
 
-    def followed(self, rows: NDArray[np.int64]) -> Array:
+    def followed(self, rows: Indices) -> Array:
         """e along some runs step by step, with the Jacobian half-way to x̂ + e, (rows, m, n)."""
         sample, numbers = self.sample, self.numbers[rows]
         field, times = sample.vector_field, sample.times
@@ -636,7 +672,7 @@ class _Paths:
                     error[:, j + 1] = self._reset(resets[j + 1], points[:, j], new, numbers)
         return error[:, :, :n]
 
-    def _reset(self, resets: Sequence[StateReset], before: Array, error: Array, numbers: NDArray[np.int64]) -> Array:
+    def _reset(self, resets: Sequence[StateReset], before: Array, error: Array, numbers: Indices) -> Array:
         """e after resets in turn, each e + (R(x̂ + e) − x̂ − e) − ML(R(x̂) − x̂), (r, n) or (r, n + 1)."""
         n = self.states.shape[2]
         here, out = before, error
@@ -759,6 +795,8 @@ class Try:
     training_worst : float
     fresh : FreshErrors or None
         What the fresh runs say.
+    bounded : bool
+        Whether it is written with bounds of denominators.
     """
 
     map: Affine
@@ -766,6 +804,7 @@ class Try:
     validation: Validation
     training_worst: float
     fresh: FreshErrors | None = None
+    bounded: bool = False
 
     @property
     def worst(self) -> float:

@@ -19,8 +19,8 @@ from typing import Final, Literal
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients
 from sbmlump.dynamics.vector_field import QuadraticField, QuadraticForm
 from sbmlump.linalg.rational import add_multiple, solve_rows
@@ -35,7 +35,6 @@ from sbmlump.model.system import Assigned, Constant, Event, OdeSystem, Quantity,
 __all__ = ["Course", "Form", "WrittenSystem", "lump_weights", "non_negative_projection", "write_projection"]
 
 
-Array = NDArray[np.float64]
 Form = Literal["expanded", "lifted"]
 
 
@@ -576,7 +575,7 @@ def non_negative_projection(
     for i in range(p):
         fixed[c[i] > 0] = i
     rest = np.flatnonzero(fixed < 0)
-    best: tuple[float, NDArray[np.int64]] | None = None
+    best: tuple[float, Indices] | None = None
     count = min(size - p, len(rest))
     for start in range(_STARTS if count else 1):
         rng = np.random.default_rng([seed, size, start, 0x99])
@@ -597,8 +596,8 @@ def lump_weights(problem: ReductionProblem, sample: Sample) -> Array:
     return np.asarray(np.maximum(moved / max(float(moved.max(initial=0.0)), 1e-300), 1e-3))
 
 
-def _clusters(x: Array, weight: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Alternating least squares; an empty lump takes the worst explained state."""
+def _clusters(x: Array, weight: Array, count: int, rng: np.random.Generator) -> Indices:
+    """Alternating least squares; an empty lump takes the worst explained state of those that are not alone."""
     size = np.linalg.norm(x, axis=1)
     unit = x / np.where(size > 0, size, 1.0)[:, None]
     courses = unit[rng.choice(len(x), count, replace=False, p=weight / weight.sum())]
@@ -608,9 +607,9 @@ def _clusters(x: Array, weight: Array, count: int, rng: np.random.Generator) -> 
         new = fit.argmax(axis=1)
         missed = weight * size * np.sqrt(np.maximum(1 - fit.max(axis=1) ** 2, 0.0))
         for i in range(count):
-            if not (new == i).any():
-                worst = int(missed.argmax())
-                new[worst], missed[worst] = i, -1.0
+            members = np.bincount(new, minlength=count)
+            if not members[i]:
+                new[np.where(members[new] > 1, missed, -np.inf).argmax()] = i
         if (new == owner).all():
             break
         owner = new
@@ -621,7 +620,7 @@ def _clusters(x: Array, weight: Array, count: int, rng: np.random.Generator) -> 
     return owner
 
 
-def _cost(x: Array, weight: Array, owner: NDArray[np.int64], size: int, c: Array) -> float:
+def _cost(x: Array, weight: Array, owner: Indices, size: int, c: Array) -> float:
     total = 0.0
     for i in range(size):
         mine = owner == i
@@ -634,7 +633,7 @@ def _cost(x: Array, weight: Array, owner: NDArray[np.int64], size: int, c: Array
     return total
 
 
-def _projection(x: Array, owner: NDArray[np.int64], size: int, c: Array, s: Array, width: int) -> Affine:
+def _projection(x: Array, owner: Indices, size: int, c: Array, s: Array, width: int) -> Affine:
     """L with one weight vector a lump, L̄ with shares; scaled so that LL̄ = I."""
     n = len(owner)
     matrix, lift = np.zeros((size, n)), np.zeros((n, size))

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.ensemble import (
     DRAFT,
     STANDARD,
@@ -51,7 +51,6 @@ from sbmlump.structure.laws import amount_factors, changing_compartment, number_
 __all__ = ["FastReaction", "fast_reactions", "quasi_equilibrium"]
 
 
-Array = NDArray[np.float64]
 _METHOD: Final = "quasi-equilibrium"
 _NEAR_EQUILIBRIUM: Final = 0.1
 _MOST_DETECTED: Final = 40

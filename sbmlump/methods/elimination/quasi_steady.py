@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array
 from sbmlump.dynamics.ensemble import (
     DRAFT,
     STANDARD,
@@ -55,9 +55,6 @@ __all__ = [
     "quasi_steady_state",
     "short_text",
 ]
-
-
-Array = NDArray[np.float64]
 
 
 def quasi_steady_state(

@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Mask
 from sbmlump.errors import Reason, UnsupportedModelError
 from sbmlump.linalg.polynomial import in_lowest_terms, simplified
 from sbmlump.model.domains import FloatDomain
@@ -289,7 +289,6 @@ def _lift_row(row: Mapping[int, Fraction], i: int, rows: Sequence[Mapping[int, F
 # in place of constants first would fold 0·(1/0) to 0.
 
 
-Array = NDArray[np.float64]
 Part = tuple[Literal["initial value", "rate", "value"], str]
 """What of which id: its initial value, its rate, or its value at all times (assigned quantities, fluxes)."""
 _FLOAT: Final = FloatDomain()
@@ -324,7 +323,7 @@ def undefined_parts(
     return found
 
 
-def finite_along(system: OdeSystem, nodes: Sequence[Node], times: Array, states: Array) -> NDArray[np.bool_]:
+def finite_along(system: OdeSystem, nodes: Sequence[Node], times: Array, states: Array) -> Mask:
     """Whether each expression is finite at all points, (len(nodes),), evaluated as a simulator evaluates it.
 
     Parameters

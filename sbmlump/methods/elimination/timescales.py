@@ -18,8 +18,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics.ensemble import (
     EnsembleSettings,
     Measurement,
@@ -39,9 +39,6 @@ from sbmlump.model.reduced import ErrorEstimate, Observable, ReducedSystem
 from sbmlump.model.system import OdeSystem
 
 __all__ = ["TimeScales", "nominal_run", "time_scales", "Proposal", "best_choice"]
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class TimeScales:
 
     times: Array
     scales: Array
-    fast_modes: NDArray[np.int64]
+    fast_modes: Indices
     pointers: Mapping[str, float]
     fast: tuple[str, ...]
     gap: float

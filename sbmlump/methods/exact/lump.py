@@ -11,8 +11,8 @@ from fractions import Fraction
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, some_names
 from sbmlump.linalg.basis import Basis, choose_basis
 from sbmlump.linalg.rational import Span, add_multiple, dot, echelon, right_inverse, without_zeros
@@ -576,9 +576,7 @@ def lump_exactly(
     raise SbmlumpError(failures)
 
 
-def _rows_of_states(
-    space: LiftedSpace, n_states: int, columns: NDArray[np.int64]
-) -> tuple[list[dict[int, Fraction]], list[int]]:
+def _rows_of_states(space: LiftedSpace, n_states: int, columns: Indices) -> tuple[list[dict[int, Fraction]], list[int]]:
     """Rows of the lumping by state, and their pivots: what belongs to constants is left out."""
     kept = [(row, pivot) for row, pivot in zip(space.rows, space.pivots, strict=True) if pivot < n_states]
     rows = [{int(columns[j]): v for j, v in row.items() if j < n_states} for row, _ in kept]
@@ -659,7 +657,7 @@ def _problems(
 
 def _smallest_space(
     problem: ClosureProblem, seed: int, *, more_primes: int, most_primes: int | None
-) -> tuple[LiftedSpace, ClosureProblem, NDArray[np.int64]]:
+) -> tuple[LiftedSpace, ClosureProblem, Indices]:
     """The smaller one of two spaces: of the problem as it stands, and with arguments of roots as powers of these."""
     positive = problem.with_positive_arguments()
     chosen = problem
@@ -973,7 +971,7 @@ def _doubles_agree(
     reduced: OdeSystem,
     basis: Basis,
     members: Sequence[int],
-    points: NDArray[np.float64],
+    points: Array,
     tolerance: float,
 ) -> bool:
     full = np.zeros_like(points)
@@ -990,7 +988,7 @@ def _doubles_agree(
     return bool(close[known].all() and known.any(axis=0).all())
 
 
-def _rates_of(system: OdeSystem, members: Sequence[int], points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rates_of(system: OdeSystem, members: Sequence[int], points: Array) -> Array:
     """Rates of some states, (k, len(members)) as doubles; constants are inputs, as putting them in costs a copy."""
     graph = system.graph
     roots = [system.rhs[j] for j in members]

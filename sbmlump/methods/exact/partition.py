@@ -28,8 +28,8 @@ from fractions import Fraction
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Indices
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.linalg.basis import Basis
 from sbmlump.linalg.finite_field import Residues
@@ -69,7 +69,7 @@ __all__ = [
 Blocks = tuple[frozenset[int], ...]
 """Blocks of state indices, ordered by their smallest member."""
 
-Labels = NDArray[np.int64]
+Labels = Indices
 _UNDEFINED: Final = "a denominator of the right-hand side or of an observable is zero"
 
 

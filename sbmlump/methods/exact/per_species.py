@@ -24,6 +24,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from sbmlump.arrays import Indices, Mask
 from sbmlump.errors import SbmlumpError, UnsupportedModelError
 from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.connected import components, reached
@@ -31,7 +32,7 @@ from sbmlump.linalg.finite_field import Residues, RowSpace, rows_from_residues, 
 from sbmlump.linalg.rational import Row
 from sbmlump.methods.exact.lump import amount_scale, closure_problem, lump_exactly
 from sbmlump.methods.exact.space import ClosureProblem
-from sbmlump.model.domains import BadPrimeError, Mask, PrimeField
+from sbmlump.model.domains import BadPrimeError, PrimeField
 from sbmlump.model.program import Program, Tape, branched_nodes, row_colours, where_defined
 from sbmlump.model.reduced import LumpingMatrix, Observable
 from sbmlump.model.sparse import SparseMatrix
@@ -80,9 +81,6 @@ class PerSpeciesSettings:
     basis_work: int = 60_000
     most_components: int = 1_000
     most_states_in_sets: int = 1 << 14
-
-
-Indices = NDArray[np.int64]
 
 
 class SampledJacobians:
@@ -334,9 +332,9 @@ class _Space:
     """Unit rows, and the reduced row echelon form of the rest over the columns that are left."""
 
     units: Mask
-    columns: NDArray[np.int64]
+    columns: Indices
     rows: NDArray[np.int32]
-    pivots: NDArray[np.int64]
+    pivots: Indices
 
     @property
     def size(self) -> int:
@@ -393,7 +391,7 @@ class _OnePrime:
     def _roots_of(self, i: int) -> list[int]:
         return [self._seeds + m * self._n + i for m in range(self._maps)]
 
-    def _span_of(self, roots: Sequence[int]) -> tuple[list[int], list[tuple[NDArray[np.int64], Residues]]]:
+    def _span_of(self, roots: Sequence[int]) -> tuple[list[int], list[tuple[Indices, Residues]]]:
         """Span of the gradients of some roots at the first samples: states in it, and its other rows, sparse."""
         pointer, flat = self._samples.indptr, self._samples.indices
         places = [np.arange(pointer[r], pointer[r + 1]) for r in roots]
@@ -448,7 +446,7 @@ class _OnePrime:
 
         return sorted(states, key=key)
 
-    def _start(self, units: Mask, columns: NDArray[np.int64]) -> RowSpace:
+    def _start(self, units: Mask, columns: Indices) -> RowSpace:
         """Rows that are known to be in the space of ``units``, over ``columns``."""
         if not len(columns):
             return RowSpace(0, self.prime)
@@ -465,7 +463,7 @@ class _OnePrime:
         wide[:, space.columns] = space.rows
         return wide
 
-    def _adopted(self, held: _Space, units: Mask, columns: NDArray[np.int64]) -> RowSpace:
+    def _adopted(self, held: _Space, units: Mask, columns: Indices) -> RowSpace:
         """The rows of a space over ``columns``, what is in ``units`` left out."""
         space = RowSpace(len(columns), self.prime)
         wide = self._all_rows(held)
@@ -491,7 +489,7 @@ class _OnePrime:
         rows, pivots = space.sorted_rows()
         return _Space(units, columns, rows.astype(np.int32), pivots)  # residues have 23 bits
 
-    def _combinations(self, units: Mask, columns: NDArray[np.int64], space: RowSpace, width: int) -> Residues:
+    def _combinations(self, units: Mask, columns: Indices, space: RowSpace, width: int) -> Residues:
         """Random combinations of all rows present, (width, n)."""
         rows = np.zeros((width, self._n), dtype=np.int64)
         rows[:, units] = self._generator.integers(1, self.prime, (width, int(units.sum())))
@@ -504,7 +502,7 @@ def _by_size(space: _Space) -> int:
     return -space.size
 
 
-def _dense(rows: Sequence[tuple[NDArray[np.int64], Residues]], n: int) -> Residues:
+def _dense(rows: Sequence[tuple[Indices, Residues]], n: int) -> Residues:
     out = np.zeros((len(rows), n), dtype=np.int64)
     for k, (columns, row) in enumerate(rows):
         out[k, columns] = row

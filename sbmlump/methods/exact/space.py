@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Indices
 from sbmlump.errors import LimitError, Reason
 from sbmlump.linalg.basis import short_integer_rows
 from sbmlump.linalg.connected import components
@@ -159,7 +159,7 @@ class ClosureProblem:
         """All expressions: seeds, right-hand side, resets."""
         return [*self.seeds, *self.rhs, *(node for reset in self.resets for node in reset)]
 
-    def restricted(self) -> tuple[ClosureProblem, NDArray[np.int64], Program]:
+    def restricted(self) -> tuple[ClosureProblem, Indices, Program]:
         """The same problem on the states that influence the seeds, the columns that were kept, and its program.
 
         The dependency graph bounds the space from above: columns that no path leads to stay zero.
@@ -332,7 +332,7 @@ def smallest_invariant_space(
     more_primes: int = 0,
     most_primes: int | None = None,
     settings: SpaceSettings = SpaceSettings(),
-) -> tuple[LiftedSpace, ClosureProblem, NDArray[np.int64]]:
+) -> tuple[LiftedSpace, ClosureProblem, Indices]:
     """Find the smallest space and lift it to Q.
 
     Parameters

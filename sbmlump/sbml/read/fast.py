@@ -26,8 +26,8 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sbmlump.arrays import Array, Indices, Mask
 from sbmlump.errors import Reason, UnsupportedModelError, some_names
 from sbmlump.linalg.basis import choose_basis
 from sbmlump.linalg.polynomial import RationalFunctions, simplified
@@ -50,7 +50,6 @@ from sbmlump.model.system import (
 
 __all__ = ["EquilibriumSettings", "at_equilibrium"]
 
-Array = NDArray[np.float64]
 _CODE: Final = "no-fast-equilibrium"
 
 
@@ -465,7 +464,7 @@ class _EquilibriumGroup:
             raise _refused(self.ids, f"their fluxes have more than {self.settings.conditions} conditions")
         return list(found)
 
-    def _in_one_piece(self, fluxes: Sequence[Node], samples: _Samples, where: NDArray[np.bool_]) -> list[Node]:
+    def _in_one_piece(self, fluxes: Sequence[Node], samples: _Samples, where: Mask) -> list[Node]:
         """The family, or the families by their conditions, that the fast flow leads to at the samples."""
         choices = [self._choices(node) for node in self._net(fluxes)]
         number = int(np.prod([len(one) for one in choices]))
@@ -504,7 +503,7 @@ class _EquilibriumGroup:
         families: Sequence[Sequence[Node]],
         fluxes: Sequence[Node],
         samples: _Samples,
-        where: NDArray[np.bool_],
+        where: Mask,
         *,
         attracting: bool,
     ) -> list[Node] | None:
@@ -676,7 +675,7 @@ class _Samples:
         limits[moving] = last * scales[:, None]
         return limits
 
-    def where(self, truths: Sequence[bool]) -> NDArray[np.bool_]:
+    def where(self, truths: Sequence[bool]) -> Mask:
         """The samples at which the conditions have these truth values."""
         if not truths:
             return np.ones(len(self._states), dtype=np.bool_)
@@ -689,7 +688,7 @@ class _Samples:
         evaluator = Evaluator(group.graph, nodes, [*group.pools, *self._others], group.system.constant_values)
         return evaluator.values(self._times, self._inputs)
 
-    def close(self, family: Sequence[Node]) -> NDArray[np.bool_]:
+    def close(self, family: Sequence[Node]) -> Mask:
         """At which samples a solution is where the fast flow leads to."""
         found = self.values(family)
         width = len(self._group.species)
@@ -718,14 +717,14 @@ class _FastFlow:
         self._scales, self._speeds = scales, speeds
         self.size = width
 
-    def _points(self, x: Array, run: NDArray[np.int64]) -> Array:
+    def _points(self, x: Array, run: Indices) -> Array:
         return np.concatenate([x * self._scales[run, None], self._others[run]], axis=1)
 
-    def rates(self, x: Array, run: NDArray[np.int64]) -> Array:
+    def rates(self, x: Array, run: Indices) -> Array:
         """See :class:`sbmlump.dynamics.rosenbrock.BatchField`."""
         return self._rates.values(self._moments[run], self._points(x, run)) / self._speeds[run, None]
 
-    def jacobians(self, x: Array, run: NDArray[np.int64]) -> Array:
+    def jacobians(self, x: Array, run: Indices) -> Array:
         """See :class:`sbmlump.dynamics.rosenbrock.BatchField`."""
         found = self._slopes.values(self._moments[run], self._points(x, run))
         return found.reshape(len(x), self.size, self.size) * (self._scales / self._speeds)[run, None, None]
