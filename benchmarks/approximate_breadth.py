@@ -129,7 +129,9 @@ def main() -> int:
     if not corpus:
         print("SBMLUMP_CORPUS is not set: there are no models to draw from")
         return 2
-    known = {} if options.results is None or not options.results.exists() else json.loads(options.results.read_text())
+    known: dict[str, dict[str, Any]] = {}
+    if options.results is not None and options.results.exists():
+        known = json.loads(options.results.read_text(encoding="utf-8"))
     rows: dict[str, Row] = {name: Row(**row) for name, row in known.get(str(options.seed), {}).items()}
     drawn = list(draw(Path(corpus) / "biomodels", options.seed, options.limit))
     wanted = None if options.only is None else set(options.only.split(","))
@@ -143,12 +145,16 @@ def main() -> int:
             print(table([row]).splitlines()[-1], "; ".join(told)[:300], flush=True)
             if options.results is not None:
                 known[str(options.seed)] = {name: asdict(one) for name, one in rows.items()}
-                options.results.write_text(json.dumps(known, indent=1))
+                options.results.write_text(json.dumps(known, indent=1), encoding="utf-8")
     found = [rows[one.model] for one in drawn if one.model in rows]
     print(table(found))
     print(summary(found))
     if options.write_docs:
-        write_docs(found, options.seed)
+        write_docs(
+            found,
+            options.seed,
+            {seed: [Row(**row) for row in one.values()] for seed, one in known.items() if seed != str(options.seed)},
+        )
     return int(any(row.broken or row.exit_code == 70 for row in found))
 
 
@@ -365,13 +371,14 @@ def summary(rows: Sequence[Row]) -> str:
     )
 
 
-def write_docs(rows: Sequence[Row], seed: int) -> None:
-    """Put the table between its markers."""
+def write_docs(rows: Sequence[Row], seed: int, others: Mapping[str, Sequence[Row]]) -> None:
+    """Put the table of one draw between its markers, and the counts of the others of the results file."""
     text = DOCUMENT.read_text(encoding="utf-8")
     begin, end = "<!-- breadth -->\n", "<!-- end of breadth -->"
     head, rest = text.split(begin)
     tail = rest.split(end)[1]
-    body = f"Seed {seed}: {summary(rows)}.\n\n{table(rows)}\n"
+    counts = "".join(f"\n\nSeed {other}: {summary(found)}." for other, found in others.items())
+    body = f"Seed {seed}: {summary(rows)}.{counts}\n\n{table(rows)}\n"
     DOCUMENT.write_text(f"{head}{begin}{body}{end}{tail}", encoding="utf-8")
 
 
