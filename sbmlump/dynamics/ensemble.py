@@ -320,23 +320,24 @@ def bounded(problem: ReductionProblem, samples: Sequence[Sample], share: float) 
     found: dict[Node, list[tuple[Node, int]]] = {}
     for node in graph.reachable([system.rhs[j] for j in problem.kept]):
         place = _denominator(graph, node, given)
-        if place is None or node in problem.clamps:
+        if place is None:
             continue
         mentioned = graph.symbols([graph.args(node)[place]])
         if mentioned <= known and not mentioned.isdisjoint(problem.names):
             found.setdefault(graph.args(node)[place], []).append((node, place))
     nodes = list(found)
-    seen = [along(problem, nodes, sample, sample.states).reshape(-1, len(nodes)) for sample in samples] if nodes else []
+    if not nodes:
+        return problem
+    seen = np.concatenate([along(problem, nodes, one, one.states).reshape(-1, len(nodes)) for one in samples])
     clamps, bounds = dict(problem.clamps), {}
-    for i, node in enumerate(nodes):
-        low = min(float(one[:, i].min()) for one in seen)
-        high = max(float(one[:, i].max()) for one in seen)
-        nearest = low if low > 0 else high if high < 0 else 0.0
-        if nearest == 0.0 or not np.isfinite(nearest):
+    for node, low, high in zip(nodes, seen.min(axis=0).tolist(), seen.max(axis=0).tolist(), strict=True):
+        bound = share * (low if low > 0 else high if high < 0 else 0.0)
+        if bound == 0.0 or not np.isfinite(bound):
             continue
-        bounds[node] = share * nearest
+        (seen_as,) = graph.substitute([node], problem.guards)  # powers within it are defined at lifted points
+        bounds[seen_as] = bound
         for owner, place in found[node]:
-            clamps[owner] = Clamp(place, graph.decimal(share * nearest), "max" if nearest > 0 else "min")
+            clamps[owner] = Clamp(place, graph.decimal(bound), "max" if bound > 0 else "min")
     return replace(problem, clamps=clamps, bounds=bounds) if bounds else problem
 
 

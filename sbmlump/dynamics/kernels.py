@@ -1194,6 +1194,8 @@ def _left_products(
 ) -> None:
     """Rows (q · n) times the Jacobian of the full field, transposed: (n · q)."""
     n = at[At.FULL]
+    if q == 0:
+        return
     if at[At.IS_PROGRAM] and q * at[At.EDGES] <= at[At.SWEEP] + q * at[At.ENTRIES]:
         adjoint = at[At.ADJOINT]
         _copy(lanes, x, at[At.VALUES], n)

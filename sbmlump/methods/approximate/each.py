@@ -371,7 +371,7 @@ class _Group:
     def __init__(self, shared: _Shared, problem: ReductionProblem) -> None:
         self.settings = shared.settings
         whole = shared.runs.problem
-        self._clamps = shared.runs.bounded.clamps
+        self._whole = shared.runs.bounded
         place = {j: i for i, j in enumerate(whole.kept)}
         columns = np.array([place[j] for j in problem.kept], dtype=np.int64)
         guarded = self.posed(problem)
@@ -404,9 +404,10 @@ class _Group:
 
     def posed(self, problem: ReductionProblem) -> ReductionProblem:
         """The problem kept in its domain as the whole model is."""
-        guarded = replace(problem, clamps=self._clamps)
-        if not self._clamps:
-            guarded.__dict__["bound"] = problem.bound  # the same, known already
+        guarded = replace(problem, clamps=self._whole.clamps)
+        guarded.__dict__["guards"] = self._whole.guards  # the same, known already
+        if not self._whole.clamps:
+            guarded.__dict__["bound"] = problem.bound
         return guarded
 
     def gradients(self, pinned: Array) -> Array:

@@ -63,6 +63,8 @@ class LearningRunSettings:
         less.
     nearest : float
         Of its smallest magnitude in the runs: a denominator with one sign there is lifted to no less.
+    least_share : float
+        Of that where parameters are perturbed by nearly all of their values.
     near : float
         Times that: what comes so near to it between two outputs may reach it.
     droppable : float
@@ -98,6 +100,7 @@ class LearningRunSettings:
     resting: float = 0.5
     floor: float = 1e-12
     nearest: float = 0.1
+    least_share: float = 1e-3
     near: float = 2.0
     droppable: float = 0.3
     droppable_later: float = 0.5
@@ -393,13 +396,15 @@ def learning_runs(
     totals = conserved_totals(problem, training.scale)
     nominal = replace(training, states=training.states[:1], numbers=training.numbers[:1])
     lifted = guarded(problem, nominal, LEARNING.floor)
-    followed = bounded(lifted, (training, checking), LEARNING.nearest)
+    # what varies with the parameters may be smaller in other runs
+    share = LEARNING.nearest * max(1.0 - options.perturb_parameters, LEARNING.least_share)
+    followed = bounded(lifted, (training, checking), share)
     training, checking = _followed((training, checking), followed)
     return LearningRuns(lifted, followed, span.until, span.reason, training, checking, totals, options)
 
 
 def _followed(samples: tuple[Sample, ...], problem: ReductionProblem) -> tuple[Sample, ...]:
-    """The samples with the field of another problem, which is the same along their runs."""
+    """The samples with the field of another problem, which is the same along the runs that its bounds are of."""
     if not problem.bounds or not samples:
         return samples
     field = problem.vector_field(samples[0].varied)  # of all runs of one call
