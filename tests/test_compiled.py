@@ -248,6 +248,45 @@ def test_trajectories_from_tables() -> None:
     assert np.allclose(tabled.states, lifted.states, rtol=1e-5, atol=1e-7)
 
 
+def test_linear_systems_exchange_rows_in_each_lane() -> None:
+    """Eight systems at once, with other pivots each; one is singular, one has no value, and both are told."""
+    import numba
+
+    kernels, n = compiled.kernels(), 7
+    at = kernels.At
+
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def solved(where: Array, lanes: Array, pivots: Array, right: int) -> None:
+        kernels._factorised(where, lanes, pivots)
+        kernels._solved(where, lanes, pivots, right)
+
+    field = np.zeros(len(at), dtype=np.int64)
+    field[at.SIZE] = field[at.FULL] = n
+    where, rows = kernels.layout(field, squares=2)
+    random = np.random.default_rng(4)
+    tables = random.uniform(-1, 1, (kernels.LANES, n, n)) * (random.random((kernels.LANES, n, n)) < 0.6)
+    tables[:, np.arange(n), np.arange(n)] = 0.0  # nothing goes without an exchange
+    tables[:, np.arange(n), np.roll(np.arange(n), 1)] = 2.0
+    tables[0] = np.eye(n) + 0.1 * tables[0]  # nor has this one any
+    tables[3, :, 2] = 0.0
+    tables[5, 4, 4] = np.nan
+    right = random.uniform(-1, 1, (kernels.LANES, n))
+    lanes, pivots = compiled.memory(rows), np.zeros((n, kernels.LANES + 1), dtype=np.int64)
+    lanes[where[at.FACTORS] : where[at.FACTORS] + n * n] = tables.reshape(kernels.LANES, -1).T
+    lanes[where[at.U] : where[at.U] + n] = right.T
+    lanes[where[at.REGULAR] + 2] = 1.0
+    solved(where, lanes, pivots, int(where[at.U]))
+    regular = [0, 1, 2, 4, 6, 7]
+    assert np.flatnonzero(lanes[where[at.REGULAR] + 2]).tolist() == regular
+    found = lanes[where[at.U] : where[at.U] + n].T[regular]
+    assert np.allclose(found, np.linalg.solve(tables[regular], right[regular][..., None])[..., 0], rtol=1e-9)
+
+
+def test_no_rows_times_a_jacobian_are_none() -> None:
+    field = cascade(saturating=True)
+    assert field.left_products(STARTS, np.arange(4), np.empty((4, 0, 6))).shape == (4, 0, 6)
+
+
 def test_constants_of_runs_and_the_clock() -> None:
     g = Graph()
     x, v = g.symbol("x"), g.symbol("v")
