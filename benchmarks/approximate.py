@@ -197,6 +197,7 @@ def vars_of(point: CurvePoint) -> dict[str, Any]:
         "algorithm": point.algorithm,
         "worst": error if math.isfinite(error) else None,
         "median": point.median_relative_error if math.isfinite(point.median_relative_error) else None,
+        "least": point.min_relative_error if math.isfinite(point.min_relative_error) else None,
         "seconds": point.seconds,
     }
 
@@ -281,7 +282,9 @@ def write_docs(results: dict[str, Any]) -> None:
             continue
         report = results[case.name]
         points = [
-            CurvePoint(p["size"], p["algorithm"], p["worst"] if p["worst"] is not None else math.inf, 0.0, 0.0)
+            CurvePoint(
+                p["size"], p["algorithm"], *(_error(p[key]) for key in ("worst", "median")), 0.0, _error(p["least"])
+            )
             for p in report["points"]
         ]
         title = f"{case.name}: {case.observe} up to {case.until:g}"
@@ -289,6 +292,10 @@ def write_docs(results: dict[str, Any]) -> None:
             curve_figure(points, report["exact"], title).savefig(
                 ROOT / "docs" / "images" / f"approximate-{case.name}.svg", metadata={"Date": None}
             )
+
+
+def _error(value: float | None) -> float:
+    return math.inf if value is None else value
 
 
 def table_of(head: list[str], rows: list[list[str]]) -> str:
