@@ -3,7 +3,6 @@ from .ensemble import EnsembleSettings as EnsembleSettings
 from .ensemble import NotIntegratedError as NotIntegratedError
 from .ensemble import ReductionProblem as ReductionProblem
 from .ensemble import Sample as Sample
-from .ensemble import bounded as bounded
 from .ensemble import difference as difference
 from .ensemble import ensemble_trajectories as ensemble_trajectories
 from .ensemble import guarded as guarded
@@ -18,6 +17,7 @@ from .ensemble import time_span_of as time_span_of
 from .ensemble import timed_problem as timed_problem
 from .ensemble import trajectories as trajectories
 from .ensemble import within_bounds as within_bounds
+from .ensemble import without_poles as without_poles
 from .events import TimeSwitches as TimeSwitches
 from .multistep import advance_large as advance_large
 from .multistep import backward_large as backward_large

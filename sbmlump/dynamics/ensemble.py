@@ -66,7 +66,7 @@ __all__ = [
     "trajectories",
     "values",
     "along",
-    "bounded",
+    "without_poles",
     "within_bounds",
     "ReductionProblem",
     "TimedEvent",
@@ -118,7 +118,7 @@ class ReductionProblem:
     remarks : tuple of str
     clamps : mapping of Node to Clamp
         Parts of right-hand sides that are not defined everywhere, with what keeps them in their domain where points may
-        lie outside of it (see :func:`guarded` and :func:`bounded`).
+        lie outside of it (see :func:`guarded` and :func:`without_poles`).
     bounds : mapping of Node to float
         Denominators, and the value to which they are kept.
     """
@@ -301,7 +301,7 @@ def guarded(problem: ReductionProblem, sample: Sample, floor: float) -> Reductio
     return replace(problem, clamps=clamps) if clamps else problem
 
 
-def bounded(problem: ReductionProblem, samples: Sequence[Sample], share: float) -> ReductionProblem:
+def without_poles(problem: ReductionProblem, samples: Sequence[Sample], share: float) -> ReductionProblem:
     """The same problem with denominators that stay away from zero.
 
     A state that is lifted from fewer ones may lie so far below 0 that a denominator, K + x say, has the other sign.

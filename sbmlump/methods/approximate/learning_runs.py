@@ -17,12 +17,12 @@ from sbmlump.dynamics.ensemble import (
     NotIntegratedError,
     ReductionProblem,
     Sample,
-    bounded,
     guarded,
     joined_samples,
     pose,
     run_ensemble,
     time_span_of_problem,
+    without_poles,
 )
 from sbmlump.dynamics.solve import MAX_DENSE
 from sbmlump.dynamics.time_span import TimeSpan, round_below
@@ -398,7 +398,7 @@ def learning_runs(
     lifted = guarded(problem, nominal, LEARNING.floor)
     # what varies with the parameters may be smaller in other runs
     share = LEARNING.nearest * max(1.0 - options.perturb_parameters, LEARNING.least_share)
-    followed = bounded(lifted, (training, checking), share)
+    followed = without_poles(lifted, (training, checking), share)
     training, checking = _followed((training, checking), followed)
     return LearningRuns(lifted, followed, span.until, span.reason, training, checking, totals, options)
 
