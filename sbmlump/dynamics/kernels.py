@@ -575,6 +575,10 @@ _where_equal: Final = _of_vectors(
     4, lambda builder, args: builder.select(builder.fcmp_ordered("==", args[0], args[1]), args[2], args[3])
 )
 """x in lanes where a = b, else y, of (a, b, x, y)."""
+_where_at_least: Final = _of_vectors(
+    4, lambda builder, args: builder.select(builder.fcmp_ordered(">=", args[0], args[1]), args[2], args[3])
+)
+"""x in lanes where a ≥ b, else y, of (a, b, x, y)."""
 _unless_zero: Final = _of_vectors(
     2, lambda builder, args: builder.select(builder.fcmp_ordered("==", args[0], _ZERO), _ZERO, args[1])
 )
@@ -656,11 +660,6 @@ def _finite(lanes: Array, source: int, count: int, target: int) -> bool:
 
 
 @_inner
-def _truth(condition: bool) -> float:
-    return 1.0 if condition else 0.0
-
-
-@_inner
 def _whole_power(lanes: Array, source: int, exponent: float, target: int) -> None:
     """A power with a whole exponent; a small one by multiplications."""
     size = abs(exponent)
@@ -710,9 +709,48 @@ def _forward(at: Indices, whole: Indices, real: Array, lanes: Array) -> None:
                 other = _load(lanes, whole[i])
                 value = _larger(value, other) if code == Code.MAX else _smaller(value, other)
             _store(lanes, target + node, value)
+        elif code == Code.PIECEWISE:
+            value = _load(lanes, whole[high - 1])
+            for i in range(high - 3, low - 1, -2):  # the first condition that holds comes last
+                value = _where_equal(_load(lanes, whole[i + 1]), _splat(0.0), value, _load(lanes, whole[i]))
+            _store(lanes, target + node, value)
+        elif code > Code.PIECEWISE and code <= Code.NOT:
+            _store(lanes, target + node, _decided(code, low, high, whole, lanes))
         else:
             for lane in range(LANES):
                 lanes[target + node, lane] = _function(code, low, high, whole, lanes, lane)
+
+
+@_inner
+def _decided(code: int, low: int, high: int, whole: Indices, lanes: Array) -> Any:
+    """1 in lanes where a relation or a combination of conditions holds, else 0; what is not 0 counts as true."""
+    nothing, one = _splat(0.0), _splat(1.0)
+    a = _load(lanes, whole[low])
+    if code <= Code.NEQ:
+        b = _load(lanes, whole[low + 1])
+        if code == Code.LT:
+            return _where_larger(b, a, one, nothing)
+        if code == Code.GT:
+            return _where_larger(a, b, one, nothing)
+        if code == Code.LEQ:
+            return _where_at_least(b, a, one, nothing)
+        if code == Code.GEQ:
+            return _where_at_least(a, b, one, nothing)
+        if code == Code.EQ:
+            return _where_equal(a, b, one, nothing)
+        return _where_equal(a, b, nothing, one)
+    if code == Code.NOT:
+        return _where_equal(a, nothing, one, nothing)
+    value = one if code == Code.AND else nothing
+    for i in range(low, high):
+        argument = _load(lanes, whole[i])
+        if code == Code.AND:
+            value = _where_equal(argument, nothing, nothing, value)
+        elif code == Code.OR:
+            value = _where_equal(argument, nothing, value, one)
+        else:
+            value = _where_equal(argument, nothing, value, _sub(one, value))
+    return value
 
 
 @_inner
@@ -727,41 +765,6 @@ def _function(code: int, low: int, high: int, whole: Indices, lanes: Array, lane
         value = np.exp(a)
     elif code == Code.LN:
         value = np.log(a)
-    elif code == Code.PIECEWISE:
-        value = lanes[whole[high - 1], lane]
-        for i in range(low, high - 1, 2):
-            if lanes[whole[i + 1], lane] != 0:
-                value = lanes[whole[i], lane]
-                break
-    elif code == Code.LT:
-        value = _truth(a < b)
-    elif code == Code.LEQ:
-        value = _truth(a <= b)
-    elif code == Code.GT:
-        value = _truth(a > b)
-    elif code == Code.GEQ:
-        value = _truth(a >= b)
-    elif code == Code.EQ:
-        value = _truth(a == b)
-    elif code == Code.NEQ:
-        value = _truth(a != b)
-    elif code == Code.AND:
-        value = 1.0
-        for i in range(low, high):
-            if lanes[whole[i], lane] == 0:
-                value = 0.0
-    elif code == Code.OR:
-        value = 0.0
-        for i in range(low, high):
-            if lanes[whole[i], lane] != 0:
-                value = 1.0
-    elif code == Code.XOR:
-        value = 0.0
-        for i in range(low, high):
-            if lanes[whole[i], lane] != 0:
-                value = 1.0 - value
-    elif code == Code.NOT:
-        value = _truth(a == 0)
     elif code == Code.QUOTIENT:
         value = np.trunc(a / b)
     elif code == Code.REM:
@@ -894,7 +897,7 @@ def _slope(code: int, low: int, high: int, whole: Indices, lanes: Array, slot: i
     """Derivative of a function that is no rational operation with respect to argument ``i``, in a lane."""
     a = lanes[whole[low], lane]
     value = lanes[slot, lane]
-    slope = 0.0  # relations, logic, quotient: constant but for jumps
+    slope = 0.0  # a quotient: constant but for jumps
     if code == Code.POWER:
         e = lanes[whole[low + 1], lane]
         if i == low:
@@ -902,13 +905,6 @@ def _slope(code: int, low: int, high: int, whole: Indices, lanes: Array, slot: i
         else:
             # at base 0 the exponent has no influence: the limit of value·ln(base) is 0 there
             slope = np.nan if a < 0 else value * (np.log(a) if a > 0 else 0.0)
-    elif code == Code.PIECEWISE:
-        taken = high - 1
-        for j in range(low, high - 1, 2):
-            if lanes[whole[j + 1], lane] != 0:
-                taken = j
-                break
-        slope = _truth(i == taken)
     elif code == Code.REM:
         slope = 1.0 if i == low else -np.trunc(a / lanes[whole[low + 1], lane])
     elif high == low + 1:
@@ -987,6 +983,19 @@ def _backward(at: Indices, whole: Indices, real: Array, lanes: Array, sweeps: in
                 e = real[at[At.EXPONENTS] + node]
                 _whole_power(lanes, whole[low], e - 1.0, scratch)
                 _store(lanes, scratch, _mul(_splat(e), _load(lanes, scratch)))
+            elif code == Code.PIECEWISE:
+                nothing = _splat(0.0)
+                slope, left = nothing, _splat(1.0)
+                for j in range(low, high - 1, 2):
+                    condition = _load(lanes, whole[j + 1])
+                    if j == i:
+                        slope = _where_equal(condition, nothing, nothing, left)
+                    left = _where_equal(condition, nothing, left, nothing)
+                if i == high - 1:
+                    slope = left
+                _store(lanes, scratch, slope)
+            elif code > Code.PIECEWISE and code <= Code.NOT:  # constant but for jumps
+                _store(lanes, scratch, _splat(0.0))
             elif code == Code.MAX or code == Code.MIN:  # the first one that is the value
                 value, slope = _load(lanes, values + first + node), _splat(1.0)
                 for j in range(low, i):
