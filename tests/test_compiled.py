@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -255,11 +255,11 @@ def test_linear_systems_exchange_rows_in_each_lane() -> None:
     kernels, n = compiled.kernels(), 7
     at = kernels.At
 
-    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-    def solved(where: Array, lanes: Array, pivots: Array, right: int) -> None:
+    def of_lanes(where: Array, lanes: Array, pivots: Array, right: int) -> None:
         kernels._factorised(where, lanes, pivots)
         kernels._solved(where, lanes, pivots, right)
 
+    solved: Callable[..., None] = numba.njit(error_model="numpy")(of_lanes)
     field = np.zeros(len(at), dtype=np.int64)
     field[at.SIZE] = field[at.FULL] = n
     where, rows = kernels.layout(field, squares=2)

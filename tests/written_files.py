@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+import sbmlump
 from sbmlump.arrays import Array
-from sbmlump.model import Evaluator, Lump, OdeSystem
+from sbmlump.model import ErrorEstimate, Evaluator, Lump, OdeSystem
+from sbmlump.sbml import write_reduction, write_system
+
+
+def holds_in_files(found: sbmlump.ReducedSystem, folder: Path, until: float) -> bytes:
+    """The written reduction, whose error by libRoadRunner from the two files has to be at most 1.5 times the claim."""
+    assert isinstance(found.certificate, ErrorEstimate)
+    original, small = folder / "original.xml", folder / "small.xml"
+    original.write_bytes(write_system(found.original))
+    small.write_bytes(write_reduction(found))
+    report = sbmlump.compare(original, small, until=until)
+    assert report.max_relative_error <= 1.5 * found.certificate.worst_error
+    return small.read_bytes()
 
 
 def trajectory(system: OdeSystem, names: list[str], until: float, steps: int = 8) -> Array:
