@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,8 +33,10 @@ from sbmlump.dynamics import (
     WorkLimitError,
     advance,
     compiled,
+    exponentials,
     field_of,
 )
+from sbmlump.dynamics.solve import Along
 from sbmlump.methods import Affine, LiftedField, QuadraticLift, TabledField, lifted_field
 from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
 
@@ -280,6 +284,114 @@ def test_linear_systems_exchange_rows_in_each_lane() -> None:
     assert np.flatnonzero(lanes[where[at.REGULAR] + 2]).tolist() == regular
     found = lanes[where[at.U] : where[at.U] + n].T[regular]
     assert np.allclose(found, np.linalg.solve(tables[regular], right[regular][..., None])[..., 0], rtol=1e-9)
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_machine_code_of_a_field_gives_the_same_bits(data: st.DataObject) -> None:
+    graph = Graph()
+    names = ("x", "y")
+    roots = [data.draw(any_expressions(graph, names)) for _ in range(2)] + [graph.symbol("x")]
+    x = np.array([[data.draw(POINTS) for _ in range(3)] for _ in range(11)])
+    rows = np.array([[[1.0, 0.0, 0.0], [0.5, -2.0, 1.0]]] * 11)
+    assert_same_bits(program_field(graph, roots, names, timed=True), x, np.arange(11), rows)
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+def test_machine_code_of_networks_gives_the_same_bits(saturating: bool) -> None:
+    rows = np.broadcast_to(np.vstack([np.eye(6), np.ones(6)]), (4, 7, 6))
+    assert_same_bits(cascade(saturating=saturating), STARTS, np.arange(4), rows)
+
+
+def assert_same_bits(field: ProgramField | QuadraticField, x: Array, run: NDArray[np.int64], rows: Array) -> None:
+    """By tables, and by machine code. Rows are multiplied by the Jacobian there, and swept back with the tables."""
+    place = compiled.kernels().At
+    tables = field.tables()
+    if tables is None:
+        return
+    assert tables.at[place.RATES_CODE] == 0
+    wanted = compiled.rates(tables, x, run), compiled.jacobians(tables, x, run)
+    field.followed(compiled.MACHINE_CODE.steps)
+    quick = field.tables()
+    assert quick is not None
+    assert quick.at[place.RATES_CODE] != 0
+    found = compiled.rates(quick, x, run), compiled.jacobians(quick, x, run)
+    for one, other in zip(found, wanted, strict=True):
+        assert np.array_equal(one, other, equal_nan=True)
+    # each column of products with entries that are not finite is another sum
+    finite = np.isfinite(found[1]).all(axis=(1, 2))
+    products = compiled.left_products(quick, x, run, rows)
+    assert np.allclose(products[finite], (rows @ found[1])[finite], rtol=1e-8, atol=1e-8)
+
+
+def test_machine_code_is_made_of_fields_that_are_followed_long_and_are_not_too_large() -> None:
+    place, settings = compiled.kernels().At, compiled.MACHINE_CODE
+
+    def has_code(field: ProgramField | QuadraticField) -> bool:
+        tables = field.tables()
+        assert tables is not None
+        return bool(tables.at[place.RATES_CODE])
+
+    field = cascade(saturating=True)
+    field.followed(settings.steps - 1)
+    assert not has_code(field)
+    field.followed(1)
+    assert has_code(field)
+    small = mock.patch.object(compiled, "MACHINE_CODE", compiled.MachineCodeSettings(operations=10))
+    with small:
+        other = cascade(saturating=True)
+        other.followed(settings.steps)
+        assert not has_code(other)
+
+
+def test_another_process_makes_machine_code_of_its_own() -> None:
+    field = cascade(saturating=True)
+    field.followed(compiled.MACHINE_CODE.steps)
+    sent = pickle.loads(pickle.dumps(field))
+    tables = sent.tables()
+    assert tables is not None
+    assert tables.at[compiled.kernels().At.RATES_CODE] == 0
+    assert np.array_equal(sent.rates(STARTS, np.arange(4)), field.rates(STARTS, np.arange(4)))
+
+
+@pytest.mark.parametrize("k", [1, 3, 4, 9])
+def test_exponentials_and_sums_along_runs(k: int) -> None:
+    random = np.random.default_rng(k)
+    r, m, n, p = 3, 20, 5, 2
+    z = random.normal(size=(r, m, k, k))
+    h = random.uniform(0.1, 1, (r, m))
+    ends = np.array([3, 4, 11, 20])
+    tips = random.normal(size=(r, len(ends), p, k))
+    sizes = (r, m, k, n), (r, m, n), (r, m, k)
+    onto, rates, middle = (random.normal(size=size) for size in sizes)
+    for features in (random.normal(size=(r, m, 2)), random.normal(size=(r, 1, 2))):
+        found = exponentials(z, h)
+        along = Along(*found, onto, rates, middle, features, random.normal(size=(r, n)))
+        sums = along.sums(ends, tips)
+        with by_numpy():
+            wanted = exponentials(z, h)
+            slow = along.sums(ends, tips)
+        for one, other in zip((*found, *sums), (*wanted, *slow), strict=True):
+            assert np.allclose(one, other, rtol=1e-9, atol=1e-10)
+
+
+def test_a_singular_denominator_is_told_and_no_value_stays_none() -> None:
+    z, h = np.zeros((9, 2, 2)), np.ones(9)
+    z[4, 0, 0] = np.nan
+    found = exponentials(z, h)
+    assert np.flatnonzero(np.isnan(found[0]).any(axis=(1, 2))).tolist() == [4]
+    # 1 − 2z/3 + z²/6 has no zero among real numbers; z = 2 + √2 i has, as a block of rotation
+    z[4] = [[2.0, -math.sqrt(2.0)], [math.sqrt(2.0), 2.0]]
+    with (
+        mock.patch.object(compiled.kernels(), "exponentials", side_effect=_no_values),
+        pytest.raises(np.linalg.LinAlgError),
+    ):
+        exponentials(z, h)
+
+
+def _no_values(_: object, __: object, ___: object, ____: object, phi: Array, psi: Array) -> None:
+    phi[:], psi[:] = 1.0, 1.0
+    phi[4], psi[4] = np.nan, np.nan
 
 
 def test_no_rows_times_a_jacobian_are_none() -> None:

@@ -7,9 +7,9 @@ all goes through NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -26,10 +26,15 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from sbmlump.dynamics.kernels import CandidateTables, Tables
+    from sbmlump.dynamics.native import MachineCode
 
 __all__ = [
+    "FieldTables",
+    "MACHINE_CODE",
+    "MachineCodeSettings",
     "Tabulated",
     "candidate_tables",
+    "exponentials",
     "jacobians",
     "kernels",
     "left_products",
@@ -39,6 +44,7 @@ __all__ = [
     "program_tables",
     "quadratic_tables",
     "rates",
+    "sums_along",
     "tables_of",
 ]
 
@@ -50,6 +56,65 @@ class Tabulated(Protocol):
     def tables(self) -> Tables | None:
         """The field as arrays; ``None`` where there is no compiled engine, or it does not know a function."""
         ...
+
+    def followed(self, steps: int) -> None:
+        """So many steps were made with its tables."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCodeSettings:
+    """When a field gets machine code of its own (:mod:`sbmlump.dynamics.native`).
+
+    Attributes
+    ----------
+    steps : int
+        After so many steps with its tables. Steps with machine code save then what it costs to make it: both grow with
+        the field.
+    operations : int
+        Of a field, at most; beyond, the time to make it grows faster.
+    """
+
+    steps: int = 30_000
+    operations: int = 10_000
+
+
+MACHINE_CODE: Final = MachineCodeSettings()
+
+
+class FieldTables:
+    """Tables of a field, made when first asked for; with machine code once many steps were made with them."""
+
+    def __init__(self, make: Callable[[], Tables | None]) -> None:
+        self._make = make
+        self._steps = 0
+        self._code: MachineCode | None = None
+
+    @cached_property
+    def _bare(self) -> Tables | None:
+        return self._make()
+
+    @property
+    def tables(self) -> Tables | None:
+        """As they are now."""
+        bare = self._bare
+        if bare is None or self._code is None:
+            return bare
+        at, code, place = bare.at.copy(), self._code, kernels().At
+        at[place.RATES_CODE], at[place.ENTRIES_CODE], at[place.ROW_CODE] = code.rates, code.entries, code.row
+        return bare._replace(at=at)
+
+    def followed(self, steps: int) -> None:
+        """Count steps that were made."""
+        self._steps += steps
+        if self._code is None and self._steps >= MACHINE_CODE.steps:
+            bare, place = self._bare, kernels().At
+            if bare is not None and bare.at[place.OPERATIONS] <= MACHINE_CODE.operations:
+                self._code = import_module("sbmlump.dynamics.native").machine_code(bare)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without machine code: its addresses mean something in this process only."""
+        return self.__dict__ | {"_code": None}
 
 
 def tables_of(field: object) -> Tables | None:
@@ -112,6 +177,7 @@ def program_tables(program: Program, free: Array, rows: Indices, columns: Indice
         at.EDGES: len(nodes.args),
         at.SWEEP: sweep.passed,
         at.HELD: sweep.held,
+        at.OPERATIONS: 2 * len(nodes.args) + sweep.passed,
     }
     whole = {
         at.CODES: codes,
@@ -234,7 +300,10 @@ def quadratic_tables(
     if module is None:
         return None
     at = module.At
-    counts = {at.ENTRIES: len(rows)}
+    counts = {
+        at.ENTRIES: len(rows),
+        at.OPERATIONS: linear.nnz + products.nnz + len(left) + slopes.nnz,
+    }
     whole = {
         at.LINEAR_POINTERS: linear.indptr,
         at.LINEAR_COLUMNS: linear.indices,
@@ -356,6 +425,7 @@ def _tables(
 
 
 _NO_ROWS: Final = np.empty((0, 0, 0))
+_LAPACK: Final = 32  # larger matrices are solved faster by LAPACK, one by one
 _ALIGNED: Final = 64  # bytes that a processor loads at once; a vector that lies across two of these costs two loads
 
 
@@ -385,6 +455,56 @@ def left_products(tables: Tables, x: Array, run: Indices, rows: Array) -> Array:
     """Row vectors times the Jacobian of a full field, (k, q, n)."""
     module, q = kernels(), rows.shape[1]
     return _evaluated(tables, module.layout(tables.at, sweeps=q), module.Wanted.LEFT_PRODUCTS, x, run, owned(rows), q)
+
+
+def exponentials(z: Array, steps: Array) -> tuple[Array, Array] | None:
+    """See :func:`sbmlump.dynamics.solve.exponentials`; ``None`` without compiled engine, and where LAPACK does better.
+
+    Parameters
+    ----------
+    z : array (m, n, n)
+    steps : array (m,)
+    """
+    module, n = kernels(), z.shape[1]
+    if module is None or n > _LAPACK or not z.size:
+        return None
+    at = np.zeros(len(module.At), dtype=np.int64)
+    at[module.At.SIZE] = n
+    at, rows = module.layout(at, squares=2)
+    phi, psi = np.empty_like(z), np.empty_like(z)
+    module.exponentials(at, memory(rows), owned(z), owned(steps), phi, psi)
+    return phi, psi
+
+
+def sums_along(
+    phi: Array,
+    psi: Array,
+    onto: Array,
+    rates: Array,
+    middle: Array,
+    features: Array,
+    start: Array,
+    ends: Indices,
+    tips: Array,
+) -> tuple[Array, Array, Array] | None:
+    """See :meth:`sbmlump.dynamics.solve.Along.sums`; ``None`` where there is no compiled engine."""
+    module = kernels()
+    if module is None:
+        return None
+    (runs, count, k), n, c = tips.shape, rates.shape[2], features.shape[2]
+    parts = phi, psi, onto, rates, middle, features, start
+    by_rates, by_middle = np.empty((runs, count, k, n)), np.empty((runs, count, n, k))
+    by_features = np.empty((runs, count, n, c))
+    module.sums_along(
+        memory(2 * k + n + (2 * k + c) * n),
+        module.AlongTables(*(owned(part) for part in parts)),
+        owned(ends, np.int64),
+        owned(tips),
+        by_rates,
+        by_middle,
+        by_features,
+    )
+    return by_rates, by_middle, by_features
 
 
 def _evaluated(

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, models, register_model
 from numba.np.arrayobj import make_array
@@ -43,8 +44,11 @@ __all__ = [
     "Where",
     "codes_of",
     "Wanted",
+    "AlongTables",
     "cached",
     "evaluate",
+    "exponentials",
+    "sums_along",
     "follow",
     "layout",
 ]
@@ -79,7 +83,7 @@ def cached(function: F) -> F:
 
 def _inner(function: F) -> F:
     """The same for what is called by compiled functions alone, and is kept with them."""
-    made: F = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    made: F = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)(function)
     return made
 
 
@@ -267,6 +271,12 @@ class At(IntEnum):
     FOUND = 75
     HELD = 76
     EDGES = 77
+    # addresses of machine code of this field alone, 0 where there is none; see :mod:`sbmlump.dynamics.native`
+    RATES_CODE = 78
+    ENTRIES_CODE = 79
+    ROW_CODE = 80
+    # elementary ones of the rates and of the entries of the Jacobian
+    OPERATIONS = 81
 
 
 def layout(at: Indices, sweeps: int = 0, squares: int = 0) -> tuple[Indices, int]:
@@ -471,9 +481,10 @@ class Where(NamedTuple):
 # -- lanes -----------------------------------------------------------------------------------------
 
 LANES: Final = 8  # doubles in a register of today's processors; where it holds fewer, several are used
-_VECTOR: Final = ir.VectorType(ir.DoubleType(), LANES)
-_UNDEFINED: Final = ir.Constant(_VECTOR, ir.Undefined)
-_ZERO: Final = ir.Constant(_VECTOR, [0.0] * LANES)
+VECTOR: Final = ir.VectorType(ir.DoubleType(), LANES)
+MACHINE: Final = ir.FunctionType(ir.VoidType(), [VECTOR.as_pointer()] * 3)
+_UNDEFINED: Final = ir.Constant(VECTOR, ir.Undefined)
+_ZERO: Final = ir.Constant(VECTOR, [0.0] * LANES)
 
 
 LanesType: Final[Any] = type("LanesType", (types.Type,), {"__doc__": "A number in each lane."})
@@ -481,7 +492,7 @@ _LANES: Final = LanesType("lanes")
 
 
 def _set_up(self: Any, manager: Any, kind: Any) -> None:
-    models.PrimitiveModel.__init__(self, manager, kind, _VECTOR)
+    models.PrimitiveModel.__init__(self, manager, kind, VECTOR)
 
 
 register_model(LanesType)(type("_LanesModel", (models.PrimitiveModel,), {"__init__": _set_up}))
@@ -491,7 +502,7 @@ def _row(context: Any, builder: Any, kind: Any, table: Any, row: Any) -> Any:
     """Address of a row of a table with a column for each lane."""
     data = make_array(kind)(context, builder, table).data
     place = builder.gep(data, [builder.mul(row, ir.Constant(row.type, LANES))])
-    return builder.bitcast(place, _VECTOR.as_pointer())
+    return builder.bitcast(place, VECTOR.as_pointer())
 
 
 def _operation(count: int, of: Callable[..., tuple[Any, ...]], result: Any, emit: Callable[..., Any]) -> Any:
@@ -509,6 +520,7 @@ def _operation(count: int, of: Callable[..., tuple[Any, ...]], result: Any, emit
         lambda _, a, b: typed(a, b),
         lambda _, a, b, c: typed(a, b, c),
         lambda _, a, b, c, d: typed(a, b, c, d),
+        lambda _, a, b, c, d, e: typed(a, b, c, d, e),
     )
     return intrinsic(definitions[count - 1])
 
@@ -520,7 +532,7 @@ def _of_vectors(count: int, emit: Callable[[Any, Any], Any], result: Any = _LANE
 
 def _called(name: str, builder: Any, args: Any) -> Any:
     """A function of vectors that LLVM knows."""
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(args))
+    kind = ir.FunctionType(VECTOR, [VECTOR] * len(args))
     return builder.call(get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f64"), args)
 
 
@@ -551,37 +563,66 @@ def _emit_any(builder: Any, args: Any) -> Any:
     return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
 
+def _emit_machine(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    address, table, *rows = args
+    places = [_row(context, builder, signature.args[1], table, row) for row in rows]
+    function = builder.inttoptr(address, MACHINE.as_pointer())
+    builder.call(function, places)
+    return context.get_dummy_value()
+
+
 _load: Final = _operation(2, lambda table, _: (table, types.intp), _LANES, _emit_load)
 """A row of a table."""
 _store: Final = _operation(3, lambda table, *_: (table, types.intp, _LANES), types.void, _emit_store)
 """Put a number for each lane into a row of a table."""
 _splat: Final = _operation(1, lambda _: (types.float64,), _LANES, _emit_splat)
 """One number in all lanes."""
-_add: Final = _of_vectors(2, lambda builder, args: builder.fadd(*args))
-_sub: Final = _of_vectors(2, lambda builder, args: builder.fsub(*args))
-_mul: Final = _of_vectors(2, lambda builder, args: builder.fmul(*args))
-_div: Final = _of_vectors(2, lambda builder, args: builder.fdiv(*args))
-_fma: Final = _of_vectors(3, lambda builder, args: _called("fma", builder, args))
+_machine: Final = _operation(
+    5, lambda _, table, *__: (types.intp, table, types.intp, types.intp, types.intp), types.void, _emit_machine
+)
+"""Call what stands at an address with the addresses of three rows of a table."""
+
+
+def _emit_where(order: str) -> Callable[[Any, Any], Any]:
+    return lambda builder, args: builder.select(builder.fcmp_ordered(order, args[0], args[1]), args[2], args[3])
+
+
+OPERATIONS: Final[Mapping[str, tuple[int, Callable[[Any, Any], Any]]]] = {
+    "_add": (2, lambda builder, args: builder.fadd(*args)),
+    "_sub": (2, lambda builder, args: builder.fsub(*args)),
+    "_mul": (2, lambda builder, args: builder.fmul(*args)),
+    "_div": (2, lambda builder, args: builder.fdiv(*args)),
+    "_fma": (3, lambda builder, args: _called("fma", builder, args)),
+    "_magnitude": (1, lambda builder, args: _called("fabs", builder, args)),
+    "_where_larger": (4, _emit_where(">")),
+    "_where_equal": (4, _emit_where("==")),
+    "_where_at_least": (4, _emit_where(">=")),
+    "_larger": (2, lambda builder, args: _emit_extreme(builder, ">", *args)),
+    "_smaller": (2, lambda builder, args: _emit_extreme(builder, "<", *args)),
+    "_unless_zero": (
+        2,
+        lambda builder, args: builder.select(builder.fcmp_ordered("==", args[0], _ZERO), _ZERO, args[1]),
+    ),
+}
+"""What operations of vectors emit, by their names below, with the count of their arguments."""
+
+_add: Final = _of_vectors(*OPERATIONS["_add"])
+_sub: Final = _of_vectors(*OPERATIONS["_sub"])
+_mul: Final = _of_vectors(*OPERATIONS["_mul"])
+_div: Final = _of_vectors(*OPERATIONS["_div"])
+_fma: Final = _of_vectors(*OPERATIONS["_fma"])
 """a·b + c."""
-_magnitude: Final = _of_vectors(1, lambda builder, args: _called("fabs", builder, args))
-_where_larger: Final = _of_vectors(
-    4, lambda builder, args: builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
-)
+_magnitude: Final = _of_vectors(*OPERATIONS["_magnitude"])
+_where_larger: Final = _of_vectors(*OPERATIONS["_where_larger"])
 """x in lanes where a > b, else y, of (a, b, x, y)."""
-_larger: Final = _of_vectors(2, lambda builder, args: _emit_extreme(builder, ">", *args))
-_smaller: Final = _of_vectors(2, lambda builder, args: _emit_extreme(builder, "<", *args))
-"""Of (a, b); NaN where one of them is."""
-_where_equal: Final = _of_vectors(
-    4, lambda builder, args: builder.select(builder.fcmp_ordered("==", args[0], args[1]), args[2], args[3])
-)
+_where_equal: Final = _of_vectors(*OPERATIONS["_where_equal"])
 """x in lanes where a = b, else y, of (a, b, x, y)."""
-_where_at_least: Final = _of_vectors(
-    4, lambda builder, args: builder.select(builder.fcmp_ordered(">=", args[0], args[1]), args[2], args[3])
-)
+_where_at_least: Final = _of_vectors(*OPERATIONS["_where_at_least"])
 """x in lanes where a ≥ b, else y, of (a, b, x, y)."""
-_unless_zero: Final = _of_vectors(
-    2, lambda builder, args: builder.select(builder.fcmp_ordered("==", args[0], _ZERO), _ZERO, args[1])
-)
+_larger: Final = _of_vectors(*OPERATIONS["_larger"])
+_smaller: Final = _of_vectors(*OPERATIONS["_smaller"])
+"""Of (a, b); NaN where one of them is."""
+_unless_zero: Final = _of_vectors(*OPERATIONS["_unless_zero"])
 """0 in lanes where a is 0, else x, of (a, x)."""
 _any: Final = _of_vectors(1, _emit_any, types.boolean)
 """Whether a lane is not 0."""
@@ -756,8 +797,13 @@ def _decided(code: int, low: int, high: int, whole: Indices, lanes: Array) -> An
 @_inner
 def _function(code: int, low: int, high: int, whole: Indices, lanes: Array, lane: int) -> float:
     """Value of a function that is no rational operation, in a lane; its arguments stand at low … high."""
-    a = lanes[whole[low], lane]
     b = lanes[whole[low + 1], lane] if high > low + 1 else 0.0
+    return _value(code, lanes[whole[low], lane], b)
+
+
+@_inner
+def _value(code: int, a: float, b: float) -> float:
+    """Value of a function that is no rational operation, of one argument or two."""
     value = np.nan
     if code == Code.POWER:
         value = a**b
@@ -895,21 +941,39 @@ def _slope_of_one(code: int, u: float, f: float) -> float:
 @_inner
 def _slope(code: int, low: int, high: int, whole: Indices, lanes: Array, slot: int, i: int, lane: int) -> float:
     """Derivative of a function that is no rational operation with respect to argument ``i``, in a lane."""
-    a = lanes[whole[low], lane]
-    value = lanes[slot, lane]
+    b = lanes[whole[low + 1], lane] if high > low + 1 else 0.0
+    return _slope_of(code, lanes[whole[low], lane], b, lanes[slot, lane], i - low)
+
+
+@_inner
+def _slope_of(code: int, a: float, b: float, value: float, argument: int) -> float:
+    """Derivative of a function that is no rational operation with respect to one of its arguments."""
     slope = 0.0  # a quotient: constant but for jumps
     if code == Code.POWER:
-        e = lanes[whole[low + 1], lane]
-        if i == low:
-            slope = e * a ** (e - 1.0)
+        if argument == 0:
+            slope = b * a ** (b - 1.0)
         else:
             # at base 0 the exponent has no influence: the limit of value·ln(base) is 0 there
             slope = np.nan if a < 0 else value * (np.log(a) if a > 0 else 0.0)
     elif code == Code.REM:
-        slope = 1.0 if i == low else -np.trunc(a / lanes[whole[low + 1], lane])
-    elif high == low + 1:
+        slope = 1.0 if argument == 0 else -np.trunc(a / b)
+    elif code != Code.QUOTIENT:
         slope = _slope_of_one(code, a, value)
     return slope
+
+
+@cache
+def functions() -> tuple[int, int]:
+    """Addresses of :func:`_value` and :func:`_slope_of`, for machine code."""
+    number, code = types.float64, types.int64
+    made: list[int] = []
+    signatures: tuple[tuple[Any, Any], ...] = (
+        (_value, number(code, number, number)),
+        (_slope_of, number(code, number, number, number, code)),
+    )
+    for function, signature in signatures:
+        made.append(cfunc(signature, cache=True, error_model="numpy")(function.py_func).address)
+    return made[0], made[1]
 
 
 @_in_line
@@ -1013,7 +1077,9 @@ def _backward(at: Indices, whole: Indices, real: Array, lanes: Array, sweeps: in
 @_inner
 def _full_rates(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, out: int) -> None:
     n = at[At.FULL]
-    if at[At.IS_PROGRAM]:
+    if at[At.RATES_CODE]:
+        _machine(at[At.RATES_CODE], lanes, x, at[At.VALUES], out)
+    elif at[At.IS_PROGRAM]:
         _copy(lanes, x, at[At.VALUES], n)
         _forward(at, whole, real, lanes)
         for i in range(n):
@@ -1037,7 +1103,9 @@ def _full_rates(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, 
 def _full_jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int) -> None:
     """Entries of the Jacobian of the full field, into ``At.ENTRY``."""
     entries = at[At.ENTRY]
-    if at[At.IS_PROGRAM]:
+    if at[At.ENTRIES_CODE]:
+        _machine(at[At.ENTRIES_CODE], lanes, x, at[At.VALUES], entries)
+    elif at[At.IS_PROGRAM]:
         n, adjoint = at[At.FULL], at[At.ADJOINT]
         _copy(lanes, x, at[At.VALUES], n)
         _forward(at, whole, real, lanes)
@@ -1088,19 +1156,20 @@ def _times(lanes: Array, table: int, x: int, rows: int, columns: int, offset: in
 
 
 @_inner
-def _transposed_times(lanes: Array, left: int, right: int, rows: int, columns: int, inner: int, out: int) -> None:
-    """The product of a transposed table (inner · rows) and another one (inner · columns), four columns at once."""
+def _product(lanes: Array, left: int, right: int, rows: int, columns: int, inner: int, out: int) -> None:
+    """The product of two tables (rows · inner) and (inner · columns), four columns at once."""
     nothing = _splat(0.0)
     whole = columns - columns % 4
     for q in range(rows):
+        row = left + q * inner
         for j in range(0, whole, 4):
             a, b, c, d = nothing, nothing, nothing, nothing
             for i in range(inner):
-                value, row = _load(lanes, left + i * rows + q), right + i * columns + j
-                a = _fma(value, _load(lanes, row), a)
-                b = _fma(value, _load(lanes, row + 1), b)
-                c = _fma(value, _load(lanes, row + 2), c)
-                d = _fma(value, _load(lanes, row + 3), d)
+                value, other = _load(lanes, row + i), right + i * columns + j
+                a = _fma(value, _load(lanes, other), a)
+                b = _fma(value, _load(lanes, other + 1), b)
+                c = _fma(value, _load(lanes, other + 2), c)
+                d = _fma(value, _load(lanes, other + 3), d)
             place = out + q * columns + j
             _store(lanes, place, a)
             _store(lanes, place + 1, b)
@@ -1109,7 +1178,7 @@ def _transposed_times(lanes: Array, left: int, right: int, rows: int, columns: i
         for j in range(whole, columns):
             a = nothing
             for i in range(inner):
-                a = _fma(_load(lanes, left + i * rows + q), _load(lanes, right + i * columns + j), a)
+                a = _fma(_load(lanes, row + i), _load(lanes, right + i * columns + j), a)
             _store(lanes, out + q * columns + j, a)
 
 
@@ -1188,7 +1257,7 @@ def _jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, ou
         _lifted(at, whole, lanes, x)
         lift = _slopes_of_lift(at, whole, lanes)
         _left_products(at, whole, real, lanes, at[At.POINT], at[At.MATRIX], k, onto)
-        _transposed_times(lanes, onto, lift, k, k, n, out)
+        _product(lanes, onto, lift, k, k, n, out)
     else:
         _full_jacobian(at, whole, real, lanes, x)
         _clear(lanes, out, k * k)
@@ -1201,11 +1270,12 @@ def _jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, ou
 def _left_products(
     at: Indices, whole: Indices, real: Array, lanes: Array, x: int, matrix: int, q: int, out: int
 ) -> None:
-    """Rows (q · n) times the Jacobian of the full field, transposed: (n · q)."""
+    """Rows (q · n) times the Jacobian of the full field, (q · n)."""
     n = at[At.FULL]
     if q == 0:
         return
-    if at[At.IS_PROGRAM] and q * at[At.EDGES] <= at[At.SWEEP] + q * at[At.ENTRIES]:
+    sweeps = q * at[At.EDGES] <= at[At.SWEEP] + q * at[At.ENTRIES]
+    if at[At.IS_PROGRAM] and sweeps and at[At.ENTRIES_CODE] == 0:
         adjoint = at[At.ADJOINT]
         _copy(lanes, x, at[At.VALUES], n)
         _forward(at, whole, real, lanes)
@@ -1215,15 +1285,26 @@ def _left_products(
             for c in range(q):
                 _store(lanes, root + c, _add(_load(lanes, root + c), _load(lanes, matrix + c * n + i)))
         _backward(at, whole, real, lanes, q)
-        _copy(lanes, adjoint, out, n * q)
+        for c in range(q):
+            for i in range(n):
+                _store(lanes, out + c * n + i, _load(lanes, adjoint + i * q + c))
         return
     _full_jacobian(at, whole, real, lanes, x)
-    _clear(lanes, out, n * q)
+    for c in range(q):
+        _row_times(at, whole, lanes, at[At.ENTRY], matrix + c * n, out + c * n)
+
+
+@_inner
+def _row_times(at: Indices, whole: Indices, lanes: Array, entries: int, row: int, out: int) -> None:
+    """A row times the Jacobian of the full field, from its entries."""
+    if at[At.ROW_CODE]:
+        _machine(at[At.ROW_CODE], lanes, row, entries, out)
+        return
+    _clear(lanes, out, at[At.FULL])
+    rows, columns = at[At.ROWS], at[At.COLUMNS]
     for e in range(at[At.ENTRIES]):
-        value, i = _load(lanes, at[At.ENTRY] + e), whole[at[At.ROWS] + e]
-        to = out + whole[at[At.COLUMNS] + e] * q
-        for c in range(q):
-            _store(lanes, to + c, _fma(value, _load(lanes, matrix + c * n + i), _load(lanes, to + c)))
+        to = out + whole[columns + e]
+        _store(lanes, to, _fma(_load(lanes, entries + e), _load(lanes, row + whole[rows + e]), _load(lanes, to)))
 
 
 @cached
@@ -1273,16 +1354,23 @@ def evaluate(
         for lane in range(min(LANES, len(x) - low)):
             for c in range(q):
                 for i in range(n):
-                    row = i * q + c if wanted == Wanted.LEFT_PRODUCTS else c * n + i
-                    out[low + lane, c, i] = lanes[found + row, lane]
+                    out[low + lane, c, i] = lanes[found + c * n + i, lane]
 
 
 # -- linear systems --------------------------------------------------------------------------------
 
+_PIVOT: Final = 0.1
+"""A pivot of at least this part of the largest one is taken where it stands: exchanging rows costs each lane more than
+the arithmetic, and 1/(γh) on the diagonal makes nearly all of them such [1]_.
+
+.. [1] Duff IS, Erisman AM, Reid JK: Direct Methods for Sparse Matrices, 2nd ed., section 5.2 (threshold pivoting).
+   Oxford University Press (2017). doi:10.1093/acprof:oso/9780198508380.001.0001
+"""
+
 
 @_inner
 def _factorised(at: Indices, lanes: Array, pivots: Indices) -> None:
-    """LU of ``At.FACTORS`` in place with partial pivoting.
+    """LU of ``At.FACTORS`` in place with partial pivoting; rows stay in their places where no element grows by much.
 
     The last row of ``At.REGULAR`` becomes 0 in lanes where a pivot is 0 or not finite. The last column of ``pivots``
     says whether any lane took another row than its own; then the others say which.
@@ -1297,7 +1385,7 @@ def _factorised(at: Indices, lanes: Array, pivots: Indices) -> None:
             size = _magnitude(_load(lanes, a + i * n + k))
             best = _where_larger(size, best, size, best)
         fine = _where_larger(best, nothing, _where_larger(infinite, best, fine, nothing), nothing)
-        moved = 1 if _any(_where_larger(best, own, one, nothing)) else 0
+        moved = 1 if _any(_where_larger(_mul(best, _splat(_PIVOT)), own, one, nothing)) else 0
         pivots[k, LANES] = moved
         if moved:  # in most columns no lane moves
             _choose_rows(at, lanes, pivots, k)
@@ -1321,11 +1409,14 @@ def _choose_rows(at: Indices, lanes: Array, pivots: Indices, k: int) -> None:
     """Exchange row ``k`` and that with the largest pivot, in each lane."""
     n, a = at[At.SIZE], at[At.FACTORS]
     for lane in range(LANES):
-        row, best = k, abs(lanes[a + k * n + k, lane])
+        own = abs(lanes[a + k * n + k, lane])
+        row, best = k, own
         for i in range(k + 1, n):
             size = abs(lanes[a + i * n + k, lane])
             if size > best:
                 row, best = i, size
+        if own >= _PIVOT * best:
+            row = k
         pivots[k, lane] = row
         if row != k:
             here, there = a + k * n, a + row * n
@@ -1347,16 +1438,215 @@ def _solved(at: Indices, lanes: Array, pivots: Indices, b: int) -> None:
                 lanes[b + k, lane] = lanes[other, lane]
                 lanes[other, lane] = kept
     nothing = _splat(0.0)
-    for i in range(1, n):
+    blocks = n - n % 4
+    # four rows at once: a processor does not wait for one sum, and what is multiplied is loaded once
+    for i in range(0, blocks, 4):
+        row = a + i * n
+        s0, s1, s2, s3 = nothing, nothing, nothing, nothing
+        for j in range(i):
+            value = _load(lanes, b + j)
+            s0 = _fma(_load(lanes, row + j), value, s0)
+            s1 = _fma(_load(lanes, row + n + j), value, s1)
+            s2 = _fma(_load(lanes, row + 2 * n + j), value, s2)
+            s3 = _fma(_load(lanes, row + 3 * n + j), value, s3)
+        s0 = _sub(_load(lanes, b + i), s0)
+        s1 = _sub(_load(lanes, b + i + 1), _fma(_load(lanes, row + n + i), s0, s1))
+        s2 = _fma(_load(lanes, row + 2 * n + i), s0, s2)
+        s2 = _sub(_load(lanes, b + i + 2), _fma(_load(lanes, row + 2 * n + i + 1), s1, s2))
+        s3 = _fma(_load(lanes, row + 3 * n + i + 1), s1, _fma(_load(lanes, row + 3 * n + i), s0, s3))
+        s3 = _sub(_load(lanes, b + i + 3), _fma(_load(lanes, row + 3 * n + i + 2), s2, s3))
+        _store(lanes, b + i, s0)
+        _store(lanes, b + i + 1, s1)
+        _store(lanes, b + i + 2, s2)
+        _store(lanes, b + i + 3, s3)
+    for i in range(blocks, n):
         value = nothing
         for j in range(i):
             value = _fma(_load(lanes, a + i * n + j), _load(lanes, b + j), value)
         _store(lanes, b + i, _sub(_load(lanes, b + i), value))
-    for i in range(n - 1, -1, -1):
+    for i in range(n - 1, blocks - 1, -1):
         value = nothing
         for j in range(i + 1, n):
             value = _fma(_load(lanes, a + i * n + j), _load(lanes, b + j), value)
         _store(lanes, b + i, _mul(_sub(_load(lanes, b + i), value), _load(lanes, inverse + i)))
+    for i in range(blocks - 4, -1, -4):
+        row = a + i * n
+        s0, s1, s2, s3 = nothing, nothing, nothing, nothing
+        for j in range(i + 4, n):
+            value = _load(lanes, b + j)
+            s0 = _fma(_load(lanes, row + j), value, s0)
+            s1 = _fma(_load(lanes, row + n + j), value, s1)
+            s2 = _fma(_load(lanes, row + 2 * n + j), value, s2)
+            s3 = _fma(_load(lanes, row + 3 * n + j), value, s3)
+        s3 = _mul(_sub(_load(lanes, b + i + 3), s3), _load(lanes, inverse + i + 3))
+        s2 = _fma(_load(lanes, row + 2 * n + i + 3), s3, s2)
+        s2 = _mul(_sub(_load(lanes, b + i + 2), s2), _load(lanes, inverse + i + 2))
+        s1 = _fma(_load(lanes, row + n + i + 2), s2, _fma(_load(lanes, row + n + i + 3), s3, s1))
+        s1 = _mul(_sub(_load(lanes, b + i + 1), s1), _load(lanes, inverse + i + 1))
+        s0 = _fma(_load(lanes, row + i + 2), s2, _fma(_load(lanes, row + i + 3), s3, s0))
+        s0 = _mul(_sub(_load(lanes, b + i), _fma(_load(lanes, row + i + 1), s1, s0)), _load(lanes, inverse + i))
+        _store(lanes, b + i, s0)
+        _store(lanes, b + i + 1, s1)
+        _store(lanes, b + i + 2, s2)
+        _store(lanes, b + i + 3, s3)
+
+
+# -- linear systems along runs ---------------------------------------------------------------------
+
+
+@cached
+def exponentials(at: Indices, lanes: Array, z: Array, steps: Array, phi: Array, psi: Array) -> None:
+    """See :func:`sbmlump.dynamics.solve.exponentials`; NaN where a denominator is singular.
+
+    Parameters
+    ----------
+    at : array of int
+        By :func:`layout`, with two squares.
+    lanes : array
+        Memory.
+    z : array (m, n, n)
+    steps : array (m,)
+    phi, psi : array (m, n, n)
+        Written.
+    """
+    n, square, factors, right, regular = at[At.SIZE], at[At.JACOBIAN], at[At.FACTORS], at[At.X], at[At.REGULAR]
+    pivots = np.zeros((n, LANES + 1), dtype=np.int64)
+    one, third, sixth = _splat(1.0), _splat(1.0 / 3.0), _splat(1.0 / 6.0)
+    for low in range(0, len(z), LANES):
+        for lane in range(LANES):
+            place = min(low + lane, len(z) - 1)
+            for i in range(n):
+                for j in range(n):
+                    lanes[square + i * n + j, lane] = z[place, i, j]
+            lanes[at[At.STEP], lane] = steps[place]
+        _product(lanes, square, square, n, n, n, factors)
+        for i in range(n * n):
+            value = _mul(_load(lanes, factors + i), sixth)
+            _store(lanes, factors + i, _fma(_splat(-2.0 / 3.0), _load(lanes, square + i), value))
+        for i in range(n):
+            place = factors + i * n + i
+            _store(lanes, place, _add(_load(lanes, place), one))
+        _store(lanes, regular + 2, one)
+        _factorised(at, lanes, pivots)
+        step = _load(lanes, at[At.STEP])
+        for j in range(n):
+            for half in range(2):
+                for i in range(n):
+                    value = _load(lanes, square + i * n + j)
+                    diagonal = _splat(1.0 if i == j else 0.0)
+                    if half == 0:
+                        value = _fma(value, third, diagonal)
+                    else:
+                        value = _mul(_sub(diagonal, _mul(value, sixth)), step)
+                    _store(lanes, right + i, value)
+                _solved(at, lanes, pivots, right)
+                for lane in range(min(LANES, len(z) - low)):
+                    fine = lanes[regular + 2, lane] > 0.0
+                    for i in range(n):
+                        found = lanes[right + i, lane] if fine else np.nan
+                        if half == 0:
+                            phi[low + lane, i, j] = found
+                        else:
+                            psi[low + lane, i, j] = found
+
+
+class AlongTables(NamedTuple):
+    """What adjoints along runs are multiplied by; see :class:`sbmlump.dynamics.solve.Along`.
+
+    Attributes
+    ----------
+    phi, psi : ndarray (r, m, k, k)
+    onto : ndarray (r, m, k, n)
+    rates : ndarray (r, m, n)
+    middle : ndarray (r, m, k)
+    features : ndarray (r, m, c) or (r, 1, c)
+    start : ndarray (r, n)
+    """
+
+    phi: Array
+    psi: Array
+    onto: Array
+    rates: Array
+    middle: Array
+    features: Array
+    start: Array
+
+
+@cached
+def sums_along(
+    lanes: Array, along: AlongTables, ends: Indices, tips: Array, by_rates: Array, by_middle: Array, by_features: Array
+) -> None:
+    """See :meth:`sbmlump.dynamics.solve.Along.sums`; eight adjoints at once.
+
+    Parameters
+    ----------
+    lanes : array
+        Memory: 2k + n rows, and k·n twice, and c·n.
+    along : AlongTables
+    ends : array of int (q,)
+        Of each adjoint, ascending.
+    tips : array (r, q, k)
+    by_rates : array (r, q, k, n)
+    by_middle : array (r, q, n, k)
+    by_features : array (r, q, n, c)
+        Written.
+    """
+    runs, count, k = tips.shape
+    n, c, moving = along.rates.shape[2], along.features.shape[2], along.features.shape[1] > 1
+    now, carried, onto = 0, k, 2 * k
+    first, second, third = onto + n, onto + n + k * n, onto + n + 2 * k * n
+    nothing = _splat(0.0)
+    for run in range(runs):
+        for low in range(0, count, LANES):
+            inside = min(LANES, count - low)
+            _clear(lanes, 0, third + c * n)
+            waiting = inside
+            for i in range(ends[low + inside - 1] - 1, -1, -1):
+                while waiting > 0 and ends[low + waiting - 1] == i + 1:
+                    waiting -= 1
+                    for a in range(k):
+                        lanes[now + a, waiting] = tips[run, low + waiting, a]
+                for b in range(k):
+                    value = nothing
+                    for a in range(k):
+                        value = _fma(_load(lanes, now + a), _splat(along.psi[run, i, a, b]), value)
+                    _store(lanes, carried + b, value)
+                for j in range(n):
+                    value = nothing
+                    for a in range(k):
+                        value = _fma(_load(lanes, carried + a), _splat(along.onto[run, i, a, j]), value)
+                    _store(lanes, onto + j, value)
+                for a in range(k):
+                    value, point = _load(lanes, carried + a), _splat(along.middle[run, i, a])
+                    for j in range(n):
+                        place = first + a * n + j
+                        _store(lanes, place, _fma(value, _splat(along.rates[run, i, j]), _load(lanes, place)))
+                        place = second + a * n + j
+                        _store(lanes, place, _fma(point, _load(lanes, onto + j), _load(lanes, place)))
+                at = i if moving else 0
+                for a in range(c):
+                    point = _splat(along.features[run, at, a])
+                    for j in range(n):
+                        place = third + a * n + j
+                        _store(lanes, place, _fma(point, _load(lanes, onto + j), _load(lanes, place)))
+                for b in range(k):  # what was carried is not needed any more
+                    value = nothing
+                    for a in range(k):
+                        value = _fma(_load(lanes, now + a), _splat(along.phi[run, i, a, b]), value)
+                    _store(lanes, carried + b, value)
+                _copy(lanes, carried, now, k)
+            for a in range(k):
+                value = _load(lanes, now + a)
+                for j in range(n):
+                    place = first + a * n + j
+                    _store(lanes, place, _fma(value, _splat(along.start[run, j]), _load(lanes, place)))
+            for lane in range(inside):
+                for j in range(n):
+                    for a in range(k):
+                        by_rates[run, low + lane, a, j] = lanes[first + a * n + j, lane]
+                        by_middle[run, low + lane, j, a] = lanes[second + a * n + j, lane]
+                    for a in range(c):
+                        by_features[run, low + lane, j, a] = lanes[third + a * n + j, lane]
 
 
 # -- trajectories ----------------------------------------------------------------------------------

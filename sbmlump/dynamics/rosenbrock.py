@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from sbmlump.arrays import Array, Indices, Mask
-from sbmlump.dynamics.compiled import kernels, memory, owned, tables_of
+from sbmlump.dynamics.compiled import Tabulated, kernels, memory, owned, tables_of
 from sbmlump.dynamics.vector_field import PRODUCT, Budget
 from sbmlump.model.sparse import ranges
 
@@ -336,6 +336,8 @@ def _advance(
     if tables is not None:
         journey = _Journey(tables, run, initial, f, h, times, tolerances, states)
         journey.follow(np.flatnonzero(good), why, observer, work, budget)
+        if isinstance(vector_field, Tabulated):
+            vector_field.followed(journey.all_steps())
         return Runs(times, states, journey.reached(), tuple(why), journey.steps())
     batch = _Batch(
         np.arange(r),
@@ -525,6 +527,10 @@ class _Journey:
     def steps(self) -> int:
         """Most steps of a run."""
         return int(self._where.made.max(initial=0))
+
+    def all_steps(self) -> int:
+        """Steps of all runs together."""
+        return int(self._where.made.sum())
 
     def follow(
         self, alive: Indices, why: list[str | None], observer: Observer | None, work: float, budget: Budget | None

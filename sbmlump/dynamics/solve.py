@@ -9,12 +9,14 @@ from typing import Final
 import numpy as np
 
 from sbmlump.arrays import Array, Indices
+from sbmlump.dynamics import compiled
 from sbmlump.dynamics.multistep import advance_large, backward_large, cvode_installed
 from sbmlump.dynamics.rosenbrock import Observer, Runs, StepControl, advance, between_stops, piecewise
 from sbmlump.dynamics.vector_field import Budget, VectorField
 from sbmlump.errors import UnsupportedModelError, extra_missing
 
 __all__ = [
+    "Along",
     "MAX_DENSE",
     "StateReset",
     "adjoints",
@@ -202,8 +204,25 @@ def propagators(
 
 
 def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
-    """exp(z) and h·(exp(z) − 1)/z for stacks of matrices z = hJ, by the L-stable Padé approximation (1, 2)."""
+    """exp(z) and h·(exp(z) − 1)/z for stacks of matrices z = hJ, by the L-stable Padé approximation (1, 2).
+
+    Parameters
+    ----------
+    z : array (…, n, n)
+    steps : array (…,)
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a finite matrix has a singular denominator.
+    """
     n = z.shape[-1]
+    flat = z.reshape(-1, n, n)
+    made = compiled.exponentials(flat, np.broadcast_to(steps, z.shape[:-2]).reshape(-1))
+    if made is not None:
+        if np.isnan(made[0]).any() and (np.isfinite(flat) | np.isfinite(made[0])).all():
+            raise np.linalg.LinAlgError("singular denominator")
+        return made[0].reshape(z.shape), made[1].reshape(z.shape)
     identity = np.eye(n)
     below = identity - (2 / 3) * z + (z @ z) / 6
     above = np.concatenate([identity + z / 3, (identity - z / 6) * steps[..., None, None]], axis=-1)
@@ -244,3 +263,65 @@ def sweep_back(phi: Array, ends: Indices, gradients: Array) -> Array:
             current[:, waiting] = gradients[:, waiting]
         out[:, i, waiting:] = current[:, waiting:]
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Along:
+    """Linearised runs, interval by interval, and what their adjoints are multiplied by.
+
+    Attributes
+    ----------
+    phi, psi : ndarray (r, m, k, k)
+        Propagators of the intervals, and their integrals; see :func:`exponentials`.
+    onto : ndarray (r, m, k, n)
+    rates : ndarray (r, m, n)
+    middle : ndarray (r, m, k)
+    features : ndarray (r, m, c) or (r, 1, c)
+        The latter where they are the same in all intervals.
+    start : ndarray (r, n)
+    """
+
+    phi: Array
+    psi: Array
+    onto: Array
+    rates: Array
+    middle: Array
+    features: Array
+    start: Array
+
+    def sums(self, ends: Indices, tips: Array) -> tuple[Array, Array, Array]:
+        """Sums over the intervals of products of each adjoint λ.
+
+        With c = λψ of an interval: Σ cᵀ·rates + λ₀ᵀ·start, Σ (c·onto)ᵀ·middle and Σ (c·onto)ᵀ·features.
+
+        Parameters
+        ----------
+        ends : array of int (E,)
+            Ascending; where adjoints begin.
+        tips : array (r, E, p, k)
+            What they are there.
+
+        Returns
+        -------
+        tuple of ndarray (r, E·p, k, n), (r, E·p, n, k), (r, E·p, n, c)
+        """
+        r, last, k, n = self.onto.shape
+        p = tips.shape[2]
+        parts = self.phi, self.psi, self.onto, self.rates, self.middle, self.features, self.start
+        made = compiled.sums_along(*parts, np.repeat(ends, p), tips.reshape(r, -1, k))
+        if made is not None:
+            return made
+        adjoint = sweep_back(self.phi, ends, tips).reshape(r, last + 1, -1, k)
+        count = adjoint.shape[2]
+        carried = adjoint[:, 1:] @ self.psi
+        onto = carried @ self.onto  # (r, last, E·p, n)
+        # sums over the intervals, as products of matrices
+        by_rates = (carried.reshape(r, last, count * k).transpose(0, 2, 1) @ self.rates).reshape(r, count, k, n)
+        by_rates += adjoint[:, 0, :, :, None] * self.start[:, None, None, :]
+        along = onto.reshape(r, last, count * n).transpose(0, 2, 1)
+        by_middle = (along @ self.middle).reshape(r, count, n, k)
+        if self.features.shape[1] == 1:
+            by_features = onto.sum(axis=1)[..., None] * self.features[:, :, None, :]
+        else:
+            by_features = (along @ self.features).reshape(r, count, n, self.features.shape[2])
+        return by_rates, by_middle, by_features

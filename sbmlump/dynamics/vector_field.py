@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -285,13 +284,17 @@ class QuadraticField:
         )
         self._rows, self._columns = self._places // n, self._places % n
         self._pointers = np.searchsorted(self._rows, np.arange(n + 1))
+        self._engine = compiled.FieldTables(self._made)
 
     def tables(self) -> Tables | None:
         """For the compiled engine."""
-        return self._tables
+        return self._engine.tables
 
-    @cached_property
-    def _tables(self) -> Tables | None:
+    def followed(self, steps: int) -> None:
+        """So many steps were made with its tables."""
+        self._engine.followed(steps)
+
+    def _made(self) -> Tables | None:
         form = self.form
         return compiled.quadratic_tables(
             form.constant,
@@ -317,6 +320,8 @@ class QuadraticField:
 
     def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
         """Row vectors times Jacobian, (k, q, n)."""
+        if (tables := self._engine.tables) is not None:
+            return compiled.left_products(tables, x, run, rows)
         return np.asarray(rows @ self.jacobians(x, run))
 
     def sparse_jacobian(self, x: Array, run: int) -> csr_array:
@@ -354,26 +359,30 @@ class ProgramField:
         colour, colours = row_colours(pattern)
         self._colour, self._colours = np.maximum(colour, 0), max(1, colours)
         self._width = max(1, _BYTES // (24 * max(program.size, 1)))
+        self._engine = compiled.FieldTables(self._made)
 
     def tables(self) -> Tables | None:
         """For the compiled engine."""
-        return self._tables
+        return self._engine.tables
 
-    @cached_property
-    def _tables(self) -> Tables | None:
+    def followed(self, steps: int) -> None:
+        """So many steps were made with its tables."""
+        self._engine.followed(steps)
+
+    def _made(self) -> Tables | None:
         return compiled.program_tables(self.program, self._free, self._rows, self._columns)
 
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""
-        if self._tables is not None:
-            return compiled.rates(self._tables, x, run)
+        if (tables := self._engine.tables) is not None:
+            return compiled.rates(tables, x, run)
         blocks = [self.program.outputs(tape).T for tape, _ in self._tapes(x, run, 1)]
         return np.ascontiguousarray(np.concatenate(blocks)) if blocks else np.empty((0, self.size))
 
     def jacobians(self, x: Array, run: Indices) -> Array:
         """Jacobians at k points, (k, n, n)."""
-        if self._tables is not None:
-            return compiled.jacobians(self._tables, x, run)
+        if (tables := self._engine.tables) is not None:
+            return compiled.jacobians(tables, x, run)
         n, colours = self.size, self._colours
         out = np.zeros((len(x), n, n))
         for tape, block in self._tapes(x, run, colours):
@@ -387,8 +396,8 @@ class ProgramField:
 
     def left_products(self, x: Array, run: Indices, rows: Array) -> Array:
         """Row vectors times Jacobian, (k, q, n)."""
-        if self._tables is not None:
-            return compiled.left_products(self._tables, x, run, rows)
+        if (tables := self._engine.tables) is not None:
+            return compiled.left_products(tables, x, run, rows)
         q, n = rows.shape[1], self.size
         if q > self._colours:
             with np.errstate(all="ignore"):

@@ -201,6 +201,7 @@ def simulate_reduction(
             observables=names,
             definitions=definitions,
             simulator=options.simulator,
+            quick=True,
             limits=limits,
         )
     except (LimitError, UnsupportedModelError) as error:

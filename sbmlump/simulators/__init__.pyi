@@ -1,5 +1,6 @@
 from .comparison import COMPILE_LIMITS as COMPILE_LIMITS
 from .comparison import SIMULATORS as SIMULATORS
+from .comparison import ChosenSimulator as ChosenSimulator
 from .comparison import Definition as Definition
 from .comparison import ErrorReport as ErrorReport
 from .comparison import QuantityError as QuantityError
@@ -7,8 +8,8 @@ from .comparison import Scale as Scale
 from .comparison import compare_simulated as compare_simulated
 from .comparison import largest as largest
 from .comparison import quantity_errors as quantity_errors
-from .comparison import simulator_for as simulator_for
 from .comparison import simulator_named as simulator_named
+from .comparison import simulators_for as simulators_for
 from .petab import simulated_measurements as simulated_measurements
 from .protocol import PRECISE as PRECISE
 from .protocol import IntegrationError as IntegrationError

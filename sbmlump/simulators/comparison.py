@@ -27,6 +27,7 @@ from sbmlump.errors import (
     LimitError,
     Reason,
     SbmlumpError,
+    UnsupportedModelError,
     UsageError,
     did_you_mean,
     near_matches,
@@ -95,9 +96,10 @@ __all__ = [
     "run_apart",
     "simulate_pair",
     "COMPILE_LIMITS",
+    "ChosenSimulator",
     "SIMULATORS",
     "CompileLimits",
-    "simulator_for",
+    "simulators_for",
     "simulator_named",
 ]
 
@@ -120,11 +122,15 @@ class CompileLimits:
     reactions : int
         It compiles about 10 s for these, and superlinearly beyond.
     operands : int
-        With assignment rules written out, as it compiles them: 0.1 to 0.3 s for a thousand.
+        With assignment rules written out, as it compiles them: 0.1 s for a thousand, superlinearly beyond.
+    quick : int
+        The same where the comparison is to cost little beside what is compared: COPASI, which keeps assigned quantities
+        apart, needs 0.5 s where libRoadRunner needs 20 s.
     """
 
     reactions: int = 2_500
     operands: int = 50_000
+    quick: int = 10_000
 
 
 COMPILE_LIMITS: Final = CompileLimits()
@@ -141,10 +147,32 @@ def simulator_named(name: str) -> Simulator:
     return SIMULATORS[SIMULATOR.read("simulator", name)]()
 
 
-def simulator_for(
-    name: str, *models: ModelIndex, limits: CompileLimits = COMPILE_LIMITS
-) -> tuple[str, tuple[str, ...]]:
-    """``name``, or the name of a simulator that does not compile where that would take minutes, and why.
+@dataclass(frozen=True, slots=True)
+class ChosenSimulator:
+    """What simulates, and why it is not what was named.
+
+    Attributes
+    ----------
+    name : str
+    remark : str, optional
+    """
+
+    name: str
+    remark: str | None = None
+
+
+def simulators_for(
+    name: str, *models: ModelIndex, quick: bool = False, limits: CompileLimits = COMPILE_LIMITS
+) -> tuple[ChosenSimulator, ...]:
+    """What is to simulate, in the order to be tried: ``name``, or what does not compile where that would take long.
+
+    Parameters
+    ----------
+    name : str
+    models : ModelIndex
+    quick : bool
+        Whether the comparison is to cost little: :attr:`CompileLimits.quick`.
+    limits : CompileLimits
 
     Raises
     ------
@@ -154,12 +182,19 @@ def simulator_for(
     simulator_named(name)
     reactions = max((index.reactions for index in models), default=0)
     operands = max((index.operands for index in models), default=0)
-    if name != "roadrunner" or (reactions <= limits.reactions and operands <= limits.operands):
-        return name, ()
-    what = f"{reactions} reactions" if reactions > limits.reactions else f"formulas of {operands} operands"
+    many = reactions > limits.reactions
+    if name != RoadRunnerSimulator.name or not (many or operands > (limits.quick if quick else limits.operands)):
+        return (ChosenSimulator(name),)
+    compiled = (
+        f"{reactions} reactions" if many else f"formulas of {operands} operands (it writes assigned quantities out)"
+    )
+    why = f"libRoadRunner would take long to compile {compiled}"
     by = "CVODE" if cvode_installed() else "LSODA"
-    remark = f"simulated by sbmlump itself ({by}): libRoadRunner would compile {what} for minutes."
-    return OwnSimulator.name, (remark,)
+    own = ChosenSimulator(OwnSimulator.name, f"simulated by sbmlump itself ({by}): {why}.")
+    if many:
+        return (own,)
+    last = own if operands > limits.operands else ChosenSimulator(name)
+    return (ChosenSimulator(CopasiSimulator.name, f"simulated by COPASI: {why}."), last)
 
 
 # -- Simulate a model and its reduction on one grid ------------------------------------------------
@@ -819,6 +854,7 @@ def compare_simulated(
     definitions: Mapping[str, Definition] | None = None,
     leading: Sequence[str] = (),
     simulator: str | Simulator = "roadrunner",
+    quick: bool = False,
     limits: Limits | None = None,
 ) -> ErrorReport:
     """Simulate both SBML files and compare the quantities they share.
@@ -843,7 +879,10 @@ def compare_simulated(
         out.
     simulator : str or Simulator
         A name in :data:`~sbmlump.simulators.comparison.SIMULATORS`, or an object that runs SBML files. A model that is
-        too large for ``roadrunner`` to compile is simulated by ``own``; a remark says so.
+        too large for ``roadrunner`` to compile is simulated by ``copasi``, where that is installed and takes it, or by
+        ``own``; a remark says so.
+    quick : bool
+        See :func:`simulators_for`.
     limits : Limits, optional
         Where given, the simulations run in a child process with these limits, so that a simulator that crashes or
         hangs is an error like any other. In this process otherwise.
@@ -866,10 +905,7 @@ def compare_simulated(
     first, second = simulated_file(original), simulated_file(reduced)
     index = first.index
     remarks: tuple[str, ...] = (*first.remarks, *second.remarks)
-    engine: str | Simulator = simulator
-    if isinstance(simulator, str):
-        engine, why = simulator_for(simulator, index, second.index)
-        remarks = (*remarks, *why)
+    chosen = simulators_for(simulator, index, second.index, quick=quick) if isinstance(simulator, str) else ()
     pairs = _pairs(first, second, observables, dict(definitions or {}), leading)
     triggers, conditions = triggers_of(first.system), conditions_of(first.system)
     needs = index.selections(need for pair in pairs.values() for need in pair.definition.needs)
@@ -878,7 +914,7 @@ def compare_simulated(
     states_of_reduced = () if second.system is None else second.system.states
     held = second.index.selections(states_of_reduced)
     request = PairRequest(
-        engine,
+        chosen[0].name if chosen else simulator,
         first,
         second,
         until if until is None or isinstance(until, TimeSpan) else float(until),
@@ -892,10 +928,25 @@ def compare_simulated(
         triggers,
         conditions,
     )
-    run = simulate_pair(request, limits)
+    run, remark = _first_that_does(request, chosen, limits)
+    remarks = remarks if remark is None else (*remarks, remark)
     report = _report(run, pairs, (first, second), points, triggers, conditions)
     report = replace(report, remarks=(*remarks, *report.remarks))
     return report if first.system is None else _with_words(report, first.system)
+
+
+def _first_that_does(
+    request: PairRequest, chosen: Sequence[ChosenSimulator], limits: Limits | None
+) -> tuple[PairRun, str | None]:
+    """Simulate by the first simulator that takes both models, and what is to be said of it."""
+    for one in chosen[:-1]:
+        try:
+            return simulate_pair(replace(request, simulator=one.name), limits), one.remark
+        except (UnsupportedModelError, IntegrationError, LimitError):
+            continue  # not installed, or not for these models: the next one says what is wrong, if anything is
+    if not chosen:
+        return simulate_pair(request, limits), None
+    return simulate_pair(replace(request, simulator=chosen[-1].name), limits), chosen[-1].remark
 
 
 def _with_words(report: ErrorReport, system: OdeSystem) -> ErrorReport:

@@ -17,11 +17,12 @@ from sbmlump.sbml import ModelIndex, QuantitySelection
 from sbmlump.simulators import (
     COMPILE_LIMITS,
     SIMULATORS,
+    ChosenSimulator,
     IntegrationError,
     compare_simulated,
     simulated_file,
-    simulator_for,
     simulator_named,
+    simulators_for,
 )
 
 NAMES = [name for name in SIMULATORS if name != "roadrunner"]
@@ -160,15 +161,23 @@ def test_a_model_too_large_to_compile_falls_to_our_own() -> None:
     def index(count: int) -> ModelIndex:
         return ModelIndex({f"r{i}": "flux" for i in range(count)}, ())
 
-    engine, remarks = simulator_for("roadrunner", index(3), index(COMPILE_LIMITS.reactions + 1))
-    assert engine == "own"
-    assert str(COMPILE_LIMITS.reactions + 1) in remarks[0]
-    assert simulator_for("roadrunner", index(COMPILE_LIMITS.reactions))[1] == ()
-    assert simulator_for("scipy", index(COMPILE_LIMITS.reactions + 1))[0] == "scipy"
-    nested = ModelIndex({}, (), operands=COMPILE_LIMITS.operands + 1)
-    engine, remarks = simulator_for("roadrunner", index(3), nested)
-    assert engine == "own"
-    assert str(COMPILE_LIMITS.operands + 1) in remarks[0]
+    (only,) = simulators_for("roadrunner", index(3), index(COMPILE_LIMITS.reactions + 1))
+    assert only.name == "own"
+    assert str(COMPILE_LIMITS.reactions + 1) in (only.remark or "")
+    assert simulators_for("roadrunner", index(COMPILE_LIMITS.reactions)) == (ChosenSimulator("roadrunner"),)
+    assert simulators_for("scipy", index(COMPILE_LIMITS.reactions + 1)) == (ChosenSimulator("scipy"),)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_long_formulas_fall_to_what_does_not_write_assigned_quantities_out(quick: bool) -> None:
+    few = COMPILE_LIMITS.quick if quick else COMPILE_LIMITS.operands
+    assert simulators_for("roadrunner", ModelIndex({}, (), operands=few), quick=quick) == (
+        ChosenSimulator("roadrunner"),
+    )
+    first, last = simulators_for("roadrunner", ModelIndex({}, (), operands=few + 1), quick=quick)
+    assert (first.name, last.name) == ("copasi", "roadrunner" if quick else "own")
+    assert str(few + 1) in (first.remark or "")
+    assert (last.remark is None) == quick
 
 
 def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) -> None:

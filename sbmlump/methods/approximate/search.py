@@ -138,6 +138,11 @@ class LiftedField:
         full = compiled.tables_of(self._field)
         return compiled.lifted_tables(full, self._matrix, self._lift, self._offset, self._numbers)
 
+    def followed(self, steps: int) -> None:
+        """So many steps were made with its tables, and with those of the full field."""
+        if isinstance(self._field, compiled.Tabulated):
+            self._field.followed(steps)
+
     def lifted(self, y: Array, run: Indices) -> Array:
         """x̂ of each point, (k, n)."""
         now = self._places(run)
@@ -299,6 +304,9 @@ class TabledField:
     def tables(self) -> Tables | None:
         """For the compiled engine."""
         return compiled.candidate_tables(self._starts, self._constant, self._linear, self._square)
+
+    def followed(self, steps: int) -> None:
+        """So many steps were made with its tables: they are those of many candidates, and no code is made for them."""
 
     def rates(self, y: Array, run: Indices) -> Array:
         """ẏ at each point."""

@@ -26,9 +26,10 @@ import numpy as np
 
 from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics import StepControl
+from sbmlump.dynamics.compiled import kernels
 from sbmlump.dynamics.ensemble import NotIntegratedError, Sample, joined_samples, largest_values
 from sbmlump.dynamics.rosenbrock import DeviationObserver, advance
-from sbmlump.dynamics.solve import exponentials, sweep_back
+from sbmlump.dynamics.solve import Along, exponentials
 from sbmlump.dynamics.vector_field import PRODUCT, at_time_zero
 from sbmlump.linalg import DampingSettings, damped_steps
 from sbmlump.methods.approximate.learning_runs import FurtherRuns
@@ -434,7 +435,9 @@ class Descent:
 
     def derivatives(self, one: Affine, paths: Array, ends: Indices) -> Array:
         """Derivatives of scaled errors by the free changes of (L₂, L̄, G), rows: runs × ends × pinned."""
-        per_run = int(ends[-1]) * max(len(ends) * len(self.observed) * len(self.scale), one.size * self.field.size)
+        # where adjoints are added up as they are swept back, only what they are multiplied by is held
+        held = 1 if kernels() is not None else len(ends) * len(self.observed)
+        per_run = int(ends[-1]) * max(held * len(self.scale), one.size * self.field.size)
         block = max(1, TRAINING.block // per_run)
         parts = [
             self._block(one, paths, ends, np.arange(low, min(low + block, len(self.rows))))
@@ -462,20 +465,9 @@ class Descent:
         phi, psi = exponentials((lj @ one.slopes(middle, w)) * h[:, None, None], np.broadcast_to(h, (r, last)))
         tips = np.zeros((r, len(ends), p, k))
         tips[:, :, np.arange(p), self.observed] = 1.0 / self.size[runs][:, None, :]
-        adjoint = sweep_back(phi, ends, tips).reshape(r, last + 1, -1, k)
-        carried = adjoint[:, 1:] @ psi  # (r, last, E·p, k)
-        onto = carried @ (lj * s)  # (r, last, E·p, n)
-        features = one.features(middle, w)
-        count = adjoint.shape[2]
-        # sums over the intervals, as products of matrices
-        by_l = (carried.reshape(r, last, count * k).transpose(0, 2, 1) @ f).reshape(r, count, k, n)
-        by_l += adjoint[:, 0, :, :, None] * (self.states[runs, 0] / s)[:, None, None, :]
-        along = onto.reshape(r, last, count * n).transpose(0, 2, 1)
-        by_lift = (along @ middle).reshape(r, count, n, k)
-        if features.shape[1] == 1:
-            by_offset = onto.sum(axis=1)[..., None] * features[:, :, None, :]
-        else:
-            by_offset = (along @ features).reshape(r, count, n, features.shape[2])
+        start = self.states[runs, 0] / s
+        along = Along(phi, psi, lj * s, f, middle, one.features(middle, w), start)
+        by_l, by_lift, by_offset = along.sums(ends, tips)
         return self._tangent(one, by_l, by_lift, by_offset)
 
     def _tangent(self, one: Affine, by_l: Array, by_lift: Array, by_offset: Array) -> Array:
