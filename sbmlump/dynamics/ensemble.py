@@ -1121,14 +1121,15 @@ def run_ensemble(
         most = int(min(most, max(TRAJECTORIES.least_steps, TRAJECTORIES.patience * first.steps)))
     others = _simulate(vector_field, everything[1:], times, resets, np.arange(1, count), budget, size, most, stops)
     states = np.concatenate([first.states, others.states])[:, :, : problem.size]
-    good = np.concatenate([[True], others.complete]) & np.isfinite(states).all(axis=(1, 2))
+    # run by run: what all runs of a large system hold is looked at without a copy of it
+    good = np.concatenate([[True], others.complete]) & np.array([np.isfinite(one).all() for one in states])
     if int((~good).sum()) > droppable * (count - 1):
         where = "from a perturbed initial state (a smaller --spread may help)"
         reached = float(np.quantile(others.reached, droppable, method="lower"))
         _check(problem, others.why, others.reached, until, where, reached)
         message = f"model {problem.system.id} has no finite values up to {until:g} {where}"
         raise NotIntegratedError(Reason("not-simulated", message), reached)
-    scale = np.abs(states[good]).max(axis=(0, 1))
+    scale = np.max([np.abs(states[i]).max(axis=0) for i in np.flatnonzero(good)], axis=0)
     scale = np.where(scale > 0, np.maximum(scale, TRAJECTORIES.negligible * scale.max(initial=0.0)), 1.0)
     steps = max(first.steps, others.steps)
     numbers = np.arange(count)

@@ -101,6 +101,9 @@ class Budget:
 # Right-hand sides of degree at most two as sparse tables, read off the expression graph.
 
 
+_HELD: Final = 1 << 20  # numbers of one table of products: what a processor keeps at hand; more points are done in turns
+
+
 @dataclass(frozen=True, slots=True)
 class QuadraticForm:
     """r components a + A·x + Q·(x_i x_j)_(i, j) over n variables, as doubles.
@@ -122,11 +125,17 @@ class QuadraticForm:
 
     def values(self, x: Array) -> Array:
         """Components at k points, (k, n) to (k, r)."""
+        together = max(1, _HELD // (len(self.left) + len(self.constant) + x.shape[1]))
+        if len(x) > together:
+            out = np.empty((len(x), len(self.constant)))
+            for low in range(0, len(x), together):
+                out[low : low + together] = self.values(x[low : low + together])
+            return out
         columns = x.T
-        out = self.linear @ columns + self.constant[:, None]
+        found = self.linear @ columns + self.constant[:, None]
         if len(self.left):
-            out += self.products @ (columns[self.left] * columns[self.right])
-        return np.ascontiguousarray(out.T)
+            found += self.products @ (columns[self.left] * columns[self.right])
+        return np.ascontiguousarray(found.T)
 
 
 def quadratic_form(graph: Graph, roots: Sequence[Node], variables: Sequence[Node]) -> QuadraticForm | None:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 import numpy as np
-import scipy.linalg
 
 from sbmlump.arrays import Array
 from sbmlump.dynamics.solve import MAX_DENSE
@@ -417,7 +416,9 @@ def singular_values(table: Array, *, full: bool = False) -> tuple[Array, Array, 
     except np.linalg.LinAlgError:
         if not np.isfinite(table).all():
             raise
-        u, s, vt = scipy.linalg.svd(table, full_matrices=full, lapack_driver="gesvd")
+        from scipy.linalg import svd  # a tenth of a second, and seldom needed
+
+        u, s, vt = svd(table, full_matrices=full, lapack_driver="gesvd")
     return np.asarray(u), np.asarray(s), np.asarray(vt)
 
 

@@ -103,6 +103,8 @@ class ValidationSettings:
         Training runs from which the closest lift is found.
     steps_of_lift : int
         Most steps of the reduced runs for that.
+    held : int
+        Numbers of lifted points that are looked at together: of runs of large systems, not all.
     """
 
     relative_tolerance: float = 1e-6
@@ -125,6 +127,7 @@ class ValidationSettings:
     close: float = 0.02
     lifted_runs: int = 10
     steps_of_lift: int = 5_000
+    held: int = 1 << 20
 
 
 VALIDATION: Final = ValidationSettings()
@@ -327,9 +330,15 @@ def _projected_rates(one: Affine, constants: Array, states: Array, sample: Sampl
     """L f(x̂) at all points, and the size of the terms it is the sum of, both (r, m, k)."""
     r, m, k = states.shape
     n = len(sample.scale)
-    x = sample.with_time(one.lifted(states, constants))
-    rates = sample.vector_field.rates(x.reshape(r * m, -1), np.repeat(sample.numbers, m))[:, :n]
-    return (rates @ one.matrix.T).reshape(r, m, k), (np.abs(rates) @ np.abs(one.matrix.T)).reshape(r, m, k)
+    projected, terms = np.empty((2, r, m, k))
+    together = max(1, VALIDATION.held // (m * n))
+    for low in range(0, r, together):
+        part = slice(low, min(low + together, r))
+        x = sample.with_time(one.lifted(states[part], constants[part]))
+        rates = sample.vector_field.rates(x.reshape(-1, x.shape[2]), np.repeat(sample.numbers[part], m))[:, :n]
+        projected[part] = (rates @ one.matrix.T).reshape(-1, m, k)
+        terms[part] = (np.abs(rates) @ np.abs(one.matrix.T)).reshape(-1, m, k)
+    return projected, terms
 
 
 def _tolerances(one: Affine, sample: Sample, relative: float) -> StepControl:

@@ -18,7 +18,6 @@ from fractions import Fraction
 from typing import Final, Literal
 
 import numpy as np
-import scipy.sparse as sp
 
 from sbmlump.arrays import Array, Indices
 from sbmlump.dynamics.ensemble import ReductionProblem, Sample, gradients
@@ -357,9 +356,12 @@ class _Writer:
         for j, terms in enumerate(exact):
             entries += [(j, place.setdefault(term, len(place)), float(c)) for term, c in terms.items()]
         data = np.array([c for _, _, c in entries], dtype=np.float64)
-        where = ([j for j, _, _ in entries], [column for _, column, _ in entries])
-        table = sp.csr_array((data, where), shape=(self.n, len(place)))
-        weights = _without_cancelled(np.asarray(self.matrix @ table), np.asarray(np.abs(self.matrix) @ abs(table)))
+        rows, columns = [j for j, _, _ in entries], [column for _, column, _ in entries]
+        parts_of = self.matrix[:, rows] * data
+        total_weights, sizes = np.zeros((2, self.k, len(place)))
+        np.add.at(total_weights, (slice(None), columns), parts_of)
+        np.add.at(sizes, (slice(None), columns), np.abs(parts_of))
+        weights = _without_cancelled(total_weights, sizes)
         fluxes = list(place)
         images = graph.substitute(fluxes, mapping)
         pinned = len(problem.pinned)
