@@ -101,7 +101,7 @@ class Budget:
 # Right-hand sides of degree at most two as sparse tables, read off the expression graph.
 
 
-_HELD: Final = 1 << 20  # numbers of one table of products: what a processor keeps at hand; more points are done in turns
+_HELD: Final = 1 << 20  # numbers of a table of products, as a processor keeps at hand; more points are done in turns
 
 
 @dataclass(frozen=True, slots=True)
