@@ -383,7 +383,7 @@ def test_a_singular_denominator_is_told_and_no_value_stays_none() -> None:
     # 1 − 2z/3 + z²/6 has no zero among real numbers; z = 2 + √2 i has, as a block of rotation
     z[4] = [[2.0, -math.sqrt(2.0)], [math.sqrt(2.0), 2.0]]
     with (
-        mock.patch.object(compiled.kernels(), "exponentials", side_effect=_no_values),
+        mock.patch.object(compiled.kernels(), "put_exponentials", side_effect=_no_values),
         pytest.raises(np.linalg.LinAlgError),
     ):
         exponentials(z, h)

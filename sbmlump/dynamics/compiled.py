@@ -34,7 +34,7 @@ __all__ = [
     "MachineCodeSettings",
     "Tabulated",
     "candidate_tables",
-    "exponentials",
+    "compiled_exponentials",
     "jacobians",
     "kernels",
     "left_products",
@@ -44,7 +44,7 @@ __all__ = [
     "program_tables",
     "quadratic_tables",
     "rates",
-    "sums_along",
+    "compiled_sums_along",
     "tables_of",
 ]
 
@@ -457,7 +457,7 @@ def left_products(tables: Tables, x: Array, run: Indices, rows: Array) -> Array:
     return _evaluated(tables, module.layout(tables.at, sweeps=q), module.Wanted.LEFT_PRODUCTS, x, run, owned(rows), q)
 
 
-def exponentials(z: Array, steps: Array) -> tuple[Array, Array] | None:
+def compiled_exponentials(z: Array, steps: Array) -> tuple[Array, Array] | None:
     """See :func:`sbmlump.dynamics.solve.exponentials`; ``None`` without compiled engine, and where LAPACK does better.
 
     Parameters
@@ -472,11 +472,11 @@ def exponentials(z: Array, steps: Array) -> tuple[Array, Array] | None:
     at[module.At.SIZE] = n
     at, rows = module.layout(at, squares=2)
     phi, psi = np.empty_like(z), np.empty_like(z)
-    module.exponentials(at, memory(rows), owned(z), owned(steps), phi, psi)
+    module.put_exponentials(at, memory(rows), owned(z), owned(steps), phi, psi)
     return phi, psi
 
 
-def sums_along(
+def compiled_sums_along(
     phi: Array,
     psi: Array,
     onto: Array,
@@ -495,7 +495,7 @@ def sums_along(
     parts = phi, psi, onto, rates, middle, features, start
     by_rates, by_middle = np.empty((runs, count, k, n)), np.empty((runs, count, n, k))
     by_features = np.empty((runs, count, n, c))
-    module.sums_along(
+    module.put_sums_along(
         memory(2 * k + n + (2 * k + c) * n),
         module.AlongTables(*(owned(part) for part in parts)),
         owned(ends, np.int64),

@@ -47,8 +47,8 @@ __all__ = [
     "AlongTables",
     "cached",
     "evaluate",
-    "exponentials",
-    "sums_along",
+    "put_exponentials",
+    "put_sums_along",
     "follow",
     "layout",
 ]
@@ -1495,7 +1495,7 @@ def _solved(at: Indices, lanes: Array, pivots: Indices, b: int) -> None:
 
 
 @cached
-def exponentials(at: Indices, lanes: Array, z: Array, steps: Array, phi: Array, psi: Array) -> None:
+def put_exponentials(at: Indices, lanes: Array, z: Array, steps: Array, phi: Array, psi: Array) -> None:
     """See :func:`sbmlump.dynamics.solve.exponentials`; NaN where a denominator is singular.
 
     Parameters
@@ -1573,7 +1573,7 @@ class AlongTables(NamedTuple):
 
 
 @cached
-def sums_along(
+def put_sums_along(
     lanes: Array, along: AlongTables, ends: Indices, tips: Array, by_rates: Array, by_middle: Array, by_features: Array
 ) -> None:
     """See :meth:`sbmlump.dynamics.solve.Along.sums`; eight adjoints at once.

@@ -104,7 +104,7 @@ def _written(module: ir.Module, name: str, known: Known, moved: Mapping[int, int
         at[place] = row
     function = ir.Function(module, MACHINE, name)
     function.attributes.add("nounwind")
-    writer = _Writer(ir.IRBuilder(function.append_basic_block()), function.args, at)
+    writer = _CodeWriter(ir.IRBuilder(function.append_basic_block()), function.args, at)
     run = writer.functions()
     given, slots, out = _ROWS
     if name == "row":
@@ -121,7 +121,7 @@ def _written(module: ir.Module, name: str, known: Known, moved: Mapping[int, int
     writer.finish(out, count)
 
 
-class _Writer:
+class _CodeWriter:
     """Lanes as code: rows hold numbers that are known, or what was emitted for them."""
 
     def __init__(self, builder: ir.IRBuilder, arguments: Any, at: list[int]) -> None:
@@ -262,7 +262,7 @@ class _Writer:
 class _Lane:
     """The number in a lane of a row, of which a power is wanted."""
 
-    writer: _Writer
+    writer: _CodeWriter
     vector: Any
     lane: int
 
@@ -271,11 +271,11 @@ class _Lane:
         return self.writer.call(0, code, self.writer.lane_of(self.vector, self.lane), ir.Constant(_NUMBER, exponent))
 
 
-def _loaded(lanes: _Writer, row: int) -> Any:
+def _loaded(lanes: _CodeWriter, row: int) -> Any:
     return lanes.load(row)
 
 
-def _stored(lanes: _Writer, row: int, value: Any) -> None:
+def _stored(lanes: _CodeWriter, row: int, value: Any) -> None:
     lanes.store(row, value)
 
 

@@ -218,7 +218,7 @@ def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
     """
     n = z.shape[-1]
     flat = z.reshape(-1, n, n)
-    made = compiled.exponentials(flat, np.broadcast_to(steps, z.shape[:-2]).reshape(-1))
+    made = compiled.compiled_exponentials(flat, np.broadcast_to(steps, z.shape[:-2]).reshape(-1))
     if made is not None:
         if np.isnan(made[0]).any() and (np.isfinite(flat) | np.isfinite(made[0])).all():
             raise np.linalg.LinAlgError("singular denominator")
@@ -308,7 +308,7 @@ class Along:
         r, last, k, n = self.onto.shape
         p = tips.shape[2]
         parts = self.phi, self.psi, self.onto, self.rates, self.middle, self.features, self.start
-        made = compiled.sums_along(*parts, np.repeat(ends, p), tips.reshape(r, -1, k))
+        made = compiled.compiled_sums_along(*parts, np.repeat(ends, p), tips.reshape(r, -1, k))
         if made is not None:
             return made
         adjoint = sweep_back(self.phi, ends, tips).reshape(r, last + 1, -1, k)

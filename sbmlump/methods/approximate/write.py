@@ -357,11 +357,11 @@ class _Writer:
             entries += [(j, place.setdefault(term, len(place)), float(c)) for term, c in terms.items()]
         data = np.array([c for _, _, c in entries], dtype=np.float64)
         rows, columns = [j for j, _, _ in entries], [column for _, column, _ in entries]
-        parts_of = self.matrix[:, rows] * data
-        total_weights, sizes = np.zeros((2, self.k, len(place)))
-        np.add.at(total_weights, (slice(None), columns), parts_of)
-        np.add.at(sizes, (slice(None), columns), np.abs(parts_of))
-        weights = _without_cancelled(total_weights, sizes)
+        products = (self.matrix[:, rows] * data).T  # of each entry, in each rate
+        totals, sizes = np.zeros((2, len(place), self.k))
+        np.add.at(totals, columns, products)
+        np.add.at(sizes, columns, np.abs(products))
+        weights = _without_cancelled(totals.T, sizes.T)
         fluxes = list(place)
         images = graph.substitute(fluxes, mapping)
         pinned = len(problem.pinned)
