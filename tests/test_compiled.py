@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from unittest import mock
 
@@ -318,10 +319,24 @@ def assert_same_bits(field: ProgramField | QuadraticField, x: Array, run: NDArra
     found = compiled.rates(quick, x, run), compiled.jacobians(quick, x, run)
     for one, other in zip(found, wanted, strict=True):
         assert np.array_equal(one, other, equal_nan=True)
-    # each column of products with entries that are not finite is another sum
-    finite = np.isfinite(found[1]).all(axis=(1, 2))
     products = compiled.left_products(quick, x, run, rows)
-    assert np.allclose(products[finite], (rows @ found[1])[finite], rtol=1e-8, atol=1e-8)
+    swept = compiled.left_products(tables, x, run, rows)
+    assert np.array_equal(np.isfinite(products), np.isfinite(swept))
+    finite = np.isfinite(swept)
+    assert np.allclose(products[finite], swept[finite], rtol=1e-8, atol=1e-8)
+
+
+def test_what_has_no_influence_may_have_an_infinite_slope() -> None:
+    """v = √x·y cancels in the observed sum: by entries of the Jacobian, ∞ − ∞ would be there."""
+    g = Graph()
+    x, y = g.symbol("x"), g.symbol("y")
+    v = g.mul((g.pow(x, g.number(Fraction(1, 2))), y))
+    field = program_field(g, [g.neg(v), g.sub(v, y)], ("x", "y"), timed=False)
+    point, both = np.array([[0.0, 2.0]]), np.array([[[1.0, 1.0]]])
+    before = field.left_products(point, np.arange(1), both)
+    field.followed(compiled.MACHINE_CODE.steps)
+    after = field.left_products(point, np.arange(1), both)
+    assert before[0, 0].tolist() == after[0, 0].tolist() == [0.0, -1.0]
 
 
 def test_machine_code_is_made_of_fields_that_are_followed_long_and_are_not_too_large() -> None:
@@ -342,6 +357,35 @@ def test_machine_code_is_made_of_fields_that_are_followed_long_and_are_not_too_l
         other = cascade(saturating=True)
         other.followed(settings.steps)
         assert not has_code(other)
+
+
+def test_what_llvm_would_take_long_for_or_refuse_stays_with_tables() -> None:
+    g = Graph()
+    x = g.symbol("x")
+    long = g.add([g.call("exp", (g.scaled(Fraction(i, 100), x),)) for i in range(300)])
+    field = program_field(g, [long], ("x",), timed=False)
+    field.followed(compiled.MACHINE_CODE.steps)
+    tables = field.tables()
+    assert tables is not None
+    assert tables.at[compiled.kernels().At.RATES_CODE] == 0
+    refused = mock.patch("llvmlite.binding.parse_assembly", side_effect=RuntimeError("no"))
+    with refused as asked:
+        other = cascade(saturating=True)
+        for _ in range(3):
+            other.followed(compiled.MACHINE_CODE.steps)
+        assert asked.call_count == 1
+    assert np.array_equal(other.rates(STARTS, np.arange(4)), cascade(saturating=True).rates(STARTS, np.arange(4)))
+
+
+def test_a_field_goes_with_what_uses_it() -> None:
+    """Not only when cycles are looked for: a survey holds hundreds."""
+    for saturating in (False, True):
+        field = cascade(saturating=saturating)
+        field.followed(compiled.MACHINE_CODE.steps)
+        field.tables()
+        seen = weakref.ref(field)
+        del field
+        assert seen() is None
 
 
 def test_another_process_makes_machine_code_of_its_own() -> None:
@@ -375,23 +419,19 @@ def test_exponentials_and_sums_along_runs(k: int) -> None:
             assert np.allclose(one, other, rtol=1e-9, atol=1e-10)
 
 
-def test_a_singular_denominator_is_told_and_no_value_stays_none() -> None:
+def test_each_matrix_is_judged_by_itself() -> None:
+    """What the lanes cannot eliminate LAPACK does; a matrix without values gives none, and spoils no other one."""
     z, h = np.zeros((9, 2, 2)), np.ones(9)
     z[4, 0, 0] = np.nan
-    found = exponentials(z, h)
-    assert np.flatnonzero(np.isnan(found[0]).any(axis=(1, 2))).tolist() == [4]
-    # 1 − 2z/3 + z²/6 has no zero among real numbers; z = 2 + √2 i has, as a block of rotation
-    z[4] = [[2.0, -math.sqrt(2.0)], [math.sqrt(2.0), 2.0]]
-    with (
-        mock.patch.object(compiled.kernels(), "put_exponentials", side_effect=_no_values),
-        pytest.raises(np.linalg.LinAlgError),
-    ):
-        exponentials(z, h)
-
-
-def _no_values(_: object, __: object, ___: object, ____: object, phi: Array, psi: Array) -> None:
-    phi[:], psi[:] = 1.0, 1.0
-    phi[4], psi[4] = np.nan, np.nan
+    z[6] = np.diag([1e200, -1e200])
+    with np.errstate(all="ignore"):
+        phi, psi = exponentials(z, h)
+        wanted = exponentials(z[[6]], h[[6]])
+    assert np.flatnonzero(np.isnan(phi).any(axis=(1, 2))).tolist() == [4]
+    assert np.array_equal(phi[6], wanted[0][0])
+    others = [i for i in range(9) if i not in (4, 6)]
+    assert np.array_equal(phi[others], np.broadcast_to(np.eye(2), (7, 2, 2)))
+    assert np.array_equal(psi[others], np.broadcast_to(np.eye(2), (7, 2, 2)))
 
 
 def test_no_rows_times_a_jacobian_are_none() -> None:

@@ -72,7 +72,7 @@ class MachineCodeSettings:
         After so many steps with its tables. Steps with machine code save then what it costs to make it: both grow with
         the field.
     operations : int
-        Of a field, at most; beyond, the time to make it grows faster.
+        Of a field, at most; what it comes to in instructions is limited in :mod:`sbmlump.dynamics.native`.
     """
 
     steps: int = 30_000
@@ -88,6 +88,7 @@ class FieldTables:
     def __init__(self, make: Callable[[], Tables | None]) -> None:
         self._make = make
         self._steps = 0
+        self._tried = False
         self._code: MachineCode | None = None
 
     @cached_property
@@ -107,14 +108,15 @@ class FieldTables:
     def followed(self, steps: int) -> None:
         """Count steps that were made."""
         self._steps += steps
-        if self._code is None and self._steps >= MACHINE_CODE.steps:
+        if not self._tried and self._steps >= MACHINE_CODE.steps:
+            self._tried = True
             bare, place = self._bare, kernels().At
             if bare is not None and bare.at[place.OPERATIONS] <= MACHINE_CODE.operations:
                 self._code = import_module("sbmlump.dynamics.native").machine_code(bare)
 
     def __getstate__(self) -> dict[str, object]:
         """Without machine code: its addresses mean something in this process only."""
-        return self.__dict__ | {"_code": None}
+        return self.__dict__ | {"_code": None, "_tried": False}
 
 
 def tables_of(field: object) -> Tables | None:
@@ -471,7 +473,7 @@ def compiled_exponentials(z: Array, steps: Array) -> tuple[Array, Array] | None:
     at = np.zeros(len(module.At), dtype=np.int64)
     at[module.At.SIZE] = n
     at, rows = module.layout(at, squares=2)
-    phi, psi = np.empty_like(z), np.empty_like(z)
+    phi, psi = np.empty(z.shape), np.empty(z.shape)
     module.put_exponentials(at, memory(rows), owned(z), owned(steps), phi, psi)
     return phi, psi
 

@@ -33,6 +33,10 @@ from numba.np.arrayobj import make_array
 from sbmlump.arrays import Array, Indices
 
 __all__ = [
+    "LANES",
+    "MACHINE",
+    "OPERATIONS",
+    "VECTOR",
     "At",
     "Code",
     "LiftTables",
@@ -47,6 +51,7 @@ __all__ = [
     "AlongTables",
     "cached",
     "evaluate",
+    "functions",
     "put_exponentials",
     "put_sums_along",
     "follow",
@@ -963,16 +968,16 @@ def _slope_of(code: int, a: float, b: float, value: float, argument: int) -> flo
 
 
 @cache
-def functions() -> tuple[int, int]:
-    """Addresses of :func:`_value` and :func:`_slope_of`, for machine code."""
+def functions() -> tuple[Any, Any]:
+    """:func:`_value` and :func:`_slope_of` with addresses, for machine code."""
     number, code = types.float64, types.int64
-    made: list[int] = []
+    made = []
     signatures: tuple[tuple[Any, Any], ...] = (
         (_value, number(code, number, number)),
         (_slope_of, number(code, number, number, number, code)),
     )
     for function, signature in signatures:
-        made.append(cfunc(signature, cache=True, error_model="numpy")(function.py_func).address)
+        made.append(cfunc(signature, cache=True, error_model="numpy")(function.py_func))
     return made[0], made[1]
 
 
@@ -1270,28 +1275,33 @@ def _jacobian(at: Indices, whole: Indices, real: Array, lanes: Array, x: int, ou
 def _left_products(
     at: Indices, whole: Indices, real: Array, lanes: Array, x: int, matrix: int, q: int, out: int
 ) -> None:
-    """Rows (q · n) times the Jacobian of the full field, (q · n)."""
+    """Rows (q · n) times the Jacobian of the full field, (q · n).
+
+    By its entries, or by sweeps back from the rows: where that is less work, and where an entry is infinite, on which a
+    row may have no influence.
+    """
     n = at[At.FULL]
     if q == 0:
         return
     sweeps = q * at[At.EDGES] <= at[At.SWEEP] + q * at[At.ENTRIES]
-    if at[At.IS_PROGRAM] and sweeps and at[At.ENTRIES_CODE] == 0:
-        adjoint = at[At.ADJOINT]
-        _copy(lanes, x, at[At.VALUES], n)
-        _forward(at, whole, real, lanes)
-        _clear(lanes, adjoint, at[At.SLOTS] * q)
-        for i in range(n):
-            root = adjoint + (whole[at[At.ROOTS] + i] - at[At.VALUES]) * q
-            for c in range(q):
-                _store(lanes, root + c, _add(_load(lanes, root + c), _load(lanes, matrix + c * n + i)))
-        _backward(at, whole, real, lanes, q)
+    if at[At.ENTRIES_CODE] != 0 or not (at[At.IS_PROGRAM] and sweeps):
+        _full_jacobian(at, whole, real, lanes, x)
         for c in range(q):
-            for i in range(n):
-                _store(lanes, out + c * n + i, _load(lanes, adjoint + i * q + c))
-        return
-    _full_jacobian(at, whole, real, lanes, x)
+            _row_times(at, whole, lanes, at[At.ENTRY], matrix + c * n, out + c * n)
+        if not at[At.IS_PROGRAM] or _finite(lanes, out, q * n, at[At.SCRATCH] + 1):
+            return
+    adjoint = at[At.ADJOINT]
+    _copy(lanes, x, at[At.VALUES], n)
+    _forward(at, whole, real, lanes)
+    _clear(lanes, adjoint, at[At.SLOTS] * q)
+    for i in range(n):
+        root = adjoint + (whole[at[At.ROOTS] + i] - at[At.VALUES]) * q
+        for c in range(q):
+            _store(lanes, root + c, _add(_load(lanes, root + c), _load(lanes, matrix + c * n + i)))
+    _backward(at, whole, real, lanes, q)
     for c in range(q):
-        _row_times(at, whole, lanes, at[At.ENTRY], matrix + c * n, out + c * n)
+        for i in range(n):
+            _store(lanes, out + c * n + i, _load(lanes, adjoint + i * q + c))
 
 
 @_inner
@@ -1584,7 +1594,7 @@ def put_sums_along(
         Memory: 2k + n rows, and k·n twice, and c·n.
     along : AlongTables
     ends : array of int (q,)
-        Of each adjoint, ascending.
+        Of each adjoint, ascending, from 1 on.
     tips : array (r, q, k)
     by_rates : array (r, q, k, n)
     by_middle : array (r, q, n, k)

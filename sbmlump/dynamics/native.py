@@ -4,7 +4,7 @@ The loops over tables do for every field and need no compilation, but spend most
 next. Of a field that is followed for many steps, its rates, the entries of its Jacobian, and the product of a row with
 that are therefore written out once: the very functions of the kernels are run on its tables with vectors that stand for
 lanes, and each operation on these that does not only concern numbers known beforehand is emitted. So there is one
-definition of what an operation does, and both ways give the same bits.
+definition of what an operation does, and both ways give the same bits (but for signs of zeros).
 
 This module is imported by :mod:`sbmlump.dynamics.compiled` alone.
 
@@ -25,6 +25,7 @@ from typing import Any, Final
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
+from numba.core.registry import cpu_target
 
 from sbmlump.dynamics import kernels
 from sbmlump.dynamics.kernels import LANES, MACHINE, OPERATIONS, VECTOR, At, Tables
@@ -36,6 +37,8 @@ _WHOLE: Final = ir.IntType(64)
 _FAR: Final = 1 << 40
 """Rows that are arguments of machine code stand this far from each other, and from those of the tables."""
 _ROWS: Final = (_FAR, 2 * _FAR, 3 * _FAR)
+_MOST: Final = 10_000
+"""Instructions of a function: up to these LLVM takes less than half a second; beyond, time and memory grow faster."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +59,19 @@ class MachineCode:
     owner: object
 
 
-def machine_code(tables: Tables) -> MachineCode:
-    """Compile a field."""
+class TooLongError(Exception):
+    """A function would have more instructions than are worth compiling."""
+
+
+def machine_code(tables: Tables) -> MachineCode | None:
+    """Compile a field; ``None`` where that is not worth while, or LLVM cannot do it here: tables do as well."""
+    try:
+        return _compiled(tables)
+    except (TooLongError, RuntimeError):  # the latter is what llvmlite raises of whatever goes wrong in LLVM
+        return None
+
+
+def _compiled(tables: Tables) -> MachineCode:
     module = ir.Module()
     bare = tables.at.tolist()
     for place in (At.IS_LIFTED, At.IS_TABLED, At.RATES_CODE, At.ENTRIES_CODE, At.ROW_CODE):
@@ -77,10 +91,13 @@ def machine_code(tables: Tables) -> MachineCode:
 
 
 def _machine() -> Any:
-    """The processor that this runs on. An engine takes its own one over."""
+    """The processor as Numba sees it, which knows of settings and of processors that say too much of themselves.
+
+    An engine takes its own one over.
+    """
     _set_up()
-    features = llvm.get_host_cpu_features().flatten()
-    return llvm.Target.from_default_triple().create_target_machine(llvm.get_host_cpu_name(), features, opt=1)
+    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    return llvm.Target.from_triple(triple).create_target_machine(processor, features, opt=1)
 
 
 @cache
@@ -174,6 +191,8 @@ class _CodeWriter:
             return values[1] if _is(values[0], 1.0) else values[0]
         elif name == "_unless_zero" and isinstance(values[0], float):
             return 0.0 if values[0] == 0 else values[1]
+        if len(self._builder.block.instructions) > _MOST:
+            raise TooLongError
         return OPERATIONS[name][1](self._builder, [self._vector(value) for value in values])
 
     def _vector(self, value: Any) -> Any:
@@ -188,9 +207,11 @@ class _CodeWriter:
         if row not in self._held:
             if row in self._free:
                 place = self._place(1, row)
-            else:
+            elif row >= _FAR:
                 argument, index = divmod(row, _FAR)
                 place = self._place(argument - 1, index)
+            else:
+                raise KeyError(f"row {row} is read and was never written")
             found = self._builder.load(place)
             found.align = 8
             self._held[row] = found
@@ -236,10 +257,12 @@ class _CodeWriter:
         if self._functions is None:
             kinds = ([_WHOLE, _NUMBER, _NUMBER], [_WHOLE, _NUMBER, _NUMBER, _NUMBER, _WHOLE])
             value, slope = (
-                self._builder.inttoptr(ir.Constant(_WHOLE, address), ir.FunctionType(_NUMBER, kind).as_pointer())
-                for address, kind in zip(kernels.functions(), kinds, strict=True)
+                self._builder.inttoptr(ir.Constant(_WHOLE, one.address), ir.FunctionType(_NUMBER, kind).as_pointer())
+                for one, kind in zip(kernels.functions(), kinds, strict=True)
             )
             self._functions = value, slope
+        if len(self._builder.block.instructions) > _MOST:
+            raise TooLongError
         return self._builder.call(self._functions[which], args)
 
     def _function(self, code: int, low: int, high: int, whole: list[int], _: object, lane: int) -> Any:

@@ -220,9 +220,15 @@ def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
     flat = z.reshape(-1, n, n)
     made = compiled.compiled_exponentials(flat, np.broadcast_to(steps, z.shape[:-2]).reshape(-1))
     if made is not None:
-        if np.isnan(made[0]).any() and (np.isfinite(flat) | np.isfinite(made[0])).all():
-            raise np.linalg.LinAlgError("singular denominator")
+        for i in np.flatnonzero(np.isnan(made[0]).any(axis=(1, 2)) & np.isfinite(flat).all(axis=(1, 2))).tolist():
+            # too large for that elimination, or singular: LAPACK does it, or says so
+            made[0][i], made[1][i] = _by_lapack(flat[i], np.broadcast_to(steps, z.shape[:-2]).reshape(-1)[i])
         return made[0].reshape(z.shape), made[1].reshape(z.shape)
+    return _by_lapack(z, steps)
+
+
+def _by_lapack(z: Array, steps: Array) -> tuple[Array, Array]:
+    n = z.shape[-1]
     identity = np.eye(n)
     below = identity - (2 / 3) * z + (z @ z) / 6
     above = np.concatenate([identity + z / 3, (identity - z / 6) * steps[..., None, None]], axis=-1)
@@ -297,7 +303,7 @@ class Along:
         Parameters
         ----------
         ends : array of int (E,)
-            Ascending; where adjoints begin.
+            Ascending, from 1 on; where adjoints begin.
         tips : array (r, E, p, k)
             What they are there.
 

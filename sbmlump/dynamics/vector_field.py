@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -293,7 +294,10 @@ class QuadraticField:
         )
         self._rows, self._columns = self._places // n, self._places % n
         self._pointers = np.searchsorted(self._rows, np.arange(n + 1))
-        self._engine = compiled.FieldTables(self._made)
+        parts = form.constant, form.linear, form.products, form.left, form.right
+        jacobian = self._rows, self._columns, self._base, self._slopes
+        # no method of this field: what it is held by would never be given back before cycles are looked for
+        self._engine = compiled.FieldTables(partial(compiled.quadratic_tables, *parts, *jacobian))
 
     def tables(self) -> Tables | None:
         """For the compiled engine."""
@@ -302,20 +306,6 @@ class QuadraticField:
     def followed(self, steps: int) -> None:
         """So many steps were made with its tables."""
         self._engine.followed(steps)
-
-    def _made(self) -> Tables | None:
-        form = self.form
-        return compiled.quadratic_tables(
-            form.constant,
-            form.linear,
-            form.products,
-            form.left,
-            form.right,
-            self._rows,
-            self._columns,
-            self._base,
-            self._slopes,
-        )
 
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""
@@ -368,7 +358,7 @@ class ProgramField:
         colour, colours = row_colours(pattern)
         self._colour, self._colours = np.maximum(colour, 0), max(1, colours)
         self._width = max(1, _BYTES // (24 * max(program.size, 1)))
-        self._engine = compiled.FieldTables(self._made)
+        self._engine = compiled.FieldTables(partial(compiled.program_tables, program, free, self._rows, self._columns))
 
     def tables(self) -> Tables | None:
         """For the compiled engine."""
@@ -377,9 +367,6 @@ class ProgramField:
     def followed(self, steps: int) -> None:
         """So many steps were made with its tables."""
         self._engine.followed(steps)
-
-    def _made(self) -> Tables | None:
-        return compiled.program_tables(self.program, self._free, self._rows, self._columns)
 
     def rates(self, x: Array, run: Indices) -> Array:
         """Rates at k points, (k, n)."""

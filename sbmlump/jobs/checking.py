@@ -183,7 +183,7 @@ def simulate_reduction(
         Code ``proof-contradicted``: the reduction is proved, and that cannot be right.
     """
     from sbmlump.simulators.arbiter import explain_difference
-    from sbmlump.simulators.comparison import compare_simulated
+    from sbmlump.simulators.comparison import COMPILE_LIMITS, compare_simulated
     from sbmlump.simulators.protocol import simulated_result
 
     names = [o.id for o in reduction.observables if o.id in reduction.written.definitions]
@@ -201,7 +201,8 @@ def simulate_reduction(
             observables=names,
             definitions=definitions,
             simulator=options.simulator,
-            quick=True,
+            # beside a proof a difference counts, and COPASI is kept as a witness of it
+            copasi_beyond=None if isinstance(reduction.certificate, ExactProof) else COMPILE_LIMITS.quick,
             limits=limits,
         )
     except (LimitError, UnsupportedModelError) as error:

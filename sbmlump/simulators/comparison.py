@@ -27,7 +27,6 @@ from sbmlump.errors import (
     LimitError,
     Reason,
     SbmlumpError,
-    UnsupportedModelError,
     UsageError,
     did_you_mean,
     near_matches,
@@ -162,7 +161,7 @@ class ChosenSimulator:
 
 
 def simulators_for(
-    name: str, *models: ModelIndex, quick: bool = False, limits: CompileLimits = COMPILE_LIMITS
+    name: str, *models: ModelIndex, copasi_beyond: int | None, limits: CompileLimits = COMPILE_LIMITS
 ) -> tuple[ChosenSimulator, ...]:
     """What is to simulate, in the order to be tried: ``name``, or what does not compile where that would take long.
 
@@ -170,8 +169,8 @@ def simulators_for(
     ----------
     name : str
     models : ModelIndex
-    quick : bool
-        Whether the comparison is to cost little: :attr:`CompileLimits.quick`.
+    copasi_beyond : int or None
+        From so many operands on COPASI is asked first; never where it is ``None``.
     limits : CompileLimits
 
     Raises
@@ -183,7 +182,8 @@ def simulators_for(
     reactions = max((index.reactions for index in models), default=0)
     operands = max((index.operands for index in models), default=0)
     many = reactions > limits.reactions
-    if name != RoadRunnerSimulator.name or not (many or operands > (limits.quick if quick else limits.operands)):
+    by_copasi = copasi_beyond is not None and operands > copasi_beyond and not many
+    if name != RoadRunnerSimulator.name or not (many or by_copasi or operands > limits.operands):
         return (ChosenSimulator(name),)
     compiled = (
         f"{reactions} reactions" if many else f"formulas of {operands} operands (it writes assigned quantities out)"
@@ -191,10 +191,8 @@ def simulators_for(
     why = f"libRoadRunner would take long to compile {compiled}"
     by = "CVODE" if cvode_installed() else "LSODA"
     own = ChosenSimulator(OwnSimulator.name, f"simulated by sbmlump itself ({by}): {why}.")
-    if many:
-        return (own,)
-    last = own if operands > limits.operands else ChosenSimulator(name)
-    return (ChosenSimulator(CopasiSimulator.name, f"simulated by COPASI: {why}."), last)
+    last = own if many or operands > limits.operands else ChosenSimulator(name)
+    return (ChosenSimulator(CopasiSimulator.name, f"simulated by COPASI: {why}."), last) if by_copasi else (last,)
 
 
 # -- Simulate a model and its reduction on one grid ------------------------------------------------
@@ -854,7 +852,7 @@ def compare_simulated(
     definitions: Mapping[str, Definition] | None = None,
     leading: Sequence[str] = (),
     simulator: str | Simulator = "roadrunner",
-    quick: bool = False,
+    copasi_beyond: int | None = COMPILE_LIMITS.operands,
     limits: Limits | None = None,
 ) -> ErrorReport:
     """Simulate both SBML files and compare the quantities they share.
@@ -879,9 +877,9 @@ def compare_simulated(
         out.
     simulator : str or Simulator
         A name in :data:`~sbmlump.simulators.comparison.SIMULATORS`, or an object that runs SBML files. A model that is
-        too large for ``roadrunner`` to compile is simulated by ``copasi``, where that is installed and takes it, or by
-        ``own``; a remark says so.
-    quick : bool
+        too large for ``roadrunner`` to compile is simulated by ``copasi``, where its formulas are long and that is
+        installed and takes it, or by ``own``; a remark says so.
+    copasi_beyond : int or None
         See :func:`simulators_for`.
     limits : Limits, optional
         Where given, the simulations run in a child process with these limits, so that a simulator that crashes or
@@ -905,7 +903,9 @@ def compare_simulated(
     first, second = simulated_file(original), simulated_file(reduced)
     index = first.index
     remarks: tuple[str, ...] = (*first.remarks, *second.remarks)
-    chosen = simulators_for(simulator, index, second.index, quick=quick) if isinstance(simulator, str) else ()
+    chosen: tuple[ChosenSimulator, ...] = ()
+    if isinstance(simulator, str):
+        chosen = simulators_for(simulator, index, second.index, copasi_beyond=copasi_beyond)
     pairs = _pairs(first, second, observables, dict(definitions or {}), leading)
     triggers, conditions = triggers_of(first.system), conditions_of(first.system)
     needs = index.selections(need for pair in pairs.values() for need in pair.definition.needs)
@@ -942,7 +942,7 @@ def _first_that_does(
     for one in chosen[:-1]:
         try:
             return simulate_pair(replace(request, simulator=one.name), limits), one.remark
-        except (UnsupportedModelError, IntegrationError, LimitError):
+        except SbmlumpError:
             continue  # not installed, or not for these models: the next one says what is wrong, if anything is
     if not chosen:
         return simulate_pair(request, limits), None

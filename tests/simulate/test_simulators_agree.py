@@ -10,7 +10,7 @@ import pytest
 from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
-from sbmlump.errors import UnsupportedModelError, UsageError
+from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.jobs import sbml_of
 from sbmlump.options import SIMULATOR_NAMES
 from sbmlump.sbml import ModelIndex, QuantitySelection
@@ -161,23 +161,42 @@ def test_a_model_too_large_to_compile_falls_to_our_own() -> None:
     def index(count: int) -> ModelIndex:
         return ModelIndex({f"r{i}": "flux" for i in range(count)}, ())
 
-    (only,) = simulators_for("roadrunner", index(3), index(COMPILE_LIMITS.reactions + 1))
+    (only,) = simulators_for("roadrunner", index(3), index(COMPILE_LIMITS.reactions + 1), copasi_beyond=0)
     assert only.name == "own"
     assert str(COMPILE_LIMITS.reactions + 1) in (only.remark or "")
-    assert simulators_for("roadrunner", index(COMPILE_LIMITS.reactions)) == (ChosenSimulator("roadrunner"),)
-    assert simulators_for("scipy", index(COMPILE_LIMITS.reactions + 1)) == (ChosenSimulator("scipy"),)
+    few = simulators_for("roadrunner", index(COMPILE_LIMITS.reactions), copasi_beyond=0)
+    assert few == (ChosenSimulator("roadrunner"),)
+    assert simulators_for("scipy", index(COMPILE_LIMITS.reactions + 1), copasi_beyond=0) == (ChosenSimulator("scipy"),)
 
 
-@pytest.mark.parametrize("quick", [False, True])
-def test_long_formulas_fall_to_what_does_not_write_assigned_quantities_out(quick: bool) -> None:
-    few = COMPILE_LIMITS.quick if quick else COMPILE_LIMITS.operands
-    assert simulators_for("roadrunner", ModelIndex({}, (), operands=few), quick=quick) == (
-        ChosenSimulator("roadrunner"),
-    )
-    first, last = simulators_for("roadrunner", ModelIndex({}, (), operands=few + 1), quick=quick)
-    assert (first.name, last.name) == ("copasi", "roadrunner" if quick else "own")
+@pytest.mark.parametrize("few", [COMPILE_LIMITS.quick, COMPILE_LIMITS.operands])
+def test_long_formulas_fall_to_what_does_not_write_assigned_quantities_out(few: int) -> None:
+    def names(operands: int, copasi_beyond: int | None) -> list[str]:
+        index = ModelIndex({}, (), operands=operands)
+        return [one.name for one in simulators_for("roadrunner", index, copasi_beyond=copasi_beyond)]
+
+    quick = few == COMPILE_LIMITS.quick
+    assert names(few, few) == ["roadrunner"]
+    assert names(few + 1, few) == ["copasi", "roadrunner" if quick else "own"]
+    assert names(few + 1, None) == ["roadrunner" if quick else "own"]
+    first, last = simulators_for("roadrunner", ModelIndex({}, (), operands=few + 1), copasi_beyond=few)
     assert str(few + 1) in (first.remark or "")
     assert (last.remark is None) == quick
+
+
+@pytest.mark.parametrize("error", [UsageError, UnsupportedModelError, SbmlumpError, IntegrationError])
+def test_where_copasi_does_not_take_a_model_the_next_one_does(
+    error: type[SbmlumpError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error(Reason("simulator-refused", "not this one"))
+
+    monkeypatch.setattr("sbmlump.simulators.copasi.CopasiSimulator.load", refuse)
+    path = mixed(tmp_path)
+    report = compare_simulated(path, path, until=1.0, copasi_beyond=0)
+    assert report.simulator == "roadrunner"
+    assert report.max_relative_error == 0
+    assert not any("COPASI" in remark for remark in report.remarks)
 
 
 def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) -> None:

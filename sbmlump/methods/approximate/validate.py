@@ -66,8 +66,8 @@ class ValidationSettings:
     accuracy : float
         The same, times the error that is wanted: the integration is as exact as that needs.
     integrations : float
-        Times the relative tolerance: so much two integrations may differ, and no error is told as smaller. (A claim of
-        1.9e-6 for BIOMD0000000069 was 4e-6 between two runs of libRoadRunner.)
+        Times the relative tolerance: so much two integrations may differ, and no error is claimed to be smaller. (A
+        claim of 1.9e-6 for BIOMD0000000069 was 4e-6 between two runs of libRoadRunner.)
     least_tolerance : float
         No integration is more exact than that of the original.
     absolute_tolerance : float
@@ -155,6 +155,8 @@ class Validation:
         Observables along the reduced runs.
     comes_near : bool
         Whether a lifted denominator comes so near to zero that the system has to be written with bounds.
+    least : float
+        No error is told as smaller: two integrations may differ by as much.
     """
 
     errors: Array
@@ -163,6 +165,7 @@ class Validation:
     how: str = ""
     observed: Array = field(default_factory=lambda: np.empty((0, 0, 0)))
     comes_near: bool = False
+    least: float = 0.0
 
     @property
     def worst(self) -> float:
@@ -443,7 +446,7 @@ class _Told:
     def validation(self, states: Array, runs: Runs, how: str, relative: float) -> Validation:
         """Errors of the observables along these states; what a run does not need may be missing from them.
 
-        None is told as smaller than two integrations with the tolerance ``relative`` may differ.
+        ``relative`` is the tolerance of the integration.
         """
         reduced, sample = self.reduced, self._sample
         needed = reduced.graph.symbols([o.expression for o in self._wanted])
@@ -452,12 +455,10 @@ class _Told:
         nodes = [o.expression for o in self._wanted]
         got = values(reduced, nodes, sample.times, states[:, :, columns], self._free, names)
         wanted = observed(self._problem, sample)
-        errors = relative_errors(got, wanted, largest_values(wanted, sample.states)).max(
-            axis=1, initial=VALIDATION.integrations * relative
-        )
+        errors = relative_errors(got, wanted, largest_values(wanted, sample.states)).max(axis=1, initial=0.0)
         errors[~runs.complete] = np.inf
         why = tuple(f"{reason} at {t:.3g}" for reason, t in zip(runs.why, runs.reached.tolist(), strict=True) if reason)
-        return Validation(errors, states, why, how, got)
+        return Validation(errors, states, why, how, got, least=VALIDATION.integrations * relative)
 
 
 # -- Oscillations ----------------------------------------------------------------------------------
@@ -869,7 +870,10 @@ def certificate_of(runs: LearningRuns, tried: Try, checked: Sample, work: float,
     expected = observed(runs.problem, checked)
     sizes = largest_values(expected, checked.states)
     oscillation = oscillation_errors(checked.times, validation.observed, expected, sizes)
-    fresh = None if tried.fresh is None else replace(tried.fresh, oscillation=oscillation)
+    least, fresh = validation.least, tried.fresh
+    if fresh is not None:
+        worst, median = max(fresh.worst, least), max(fresh.median, least)
+        fresh = replace(fresh, worst=worst, median=median, oscillation=oscillation)
     details: dict[str, Any] = {
         "algorithm": o.algorithm,
         "candidate": tried.map.label,
@@ -913,8 +917,8 @@ def certificate_of(runs: LearningRuns, tried: Try, checked: Sample, work: float,
         runs.until,
         len(checked.states),
         o.spread,
-        validation.worst,
-        validation.median,
+        max(validation.worst, least),
+        max(validation.median, least),
         float(known.max()) if len(known) else None,
         details,
         fresh=fresh,
