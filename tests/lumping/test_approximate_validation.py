@@ -107,6 +107,23 @@ def test_the_two_ways_to_follow_a_reduction_give_the_same_errors(monkeypatch: py
     assert written.errors == pytest.approx(projected.errors, rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.parametrize(("wanted", "claimed"), [(1e-2, 5e-6), (4e-7, 4e-7)])
+def test_no_claim_is_smaller_than_two_integrations_may_differ(wanted: float, claimed: float) -> None:
+    """Decisions are made by errors as they were measured: what is wanted exactly is still found."""
+    names = "ABCDEF"
+    fast = network_from_reactions(
+        [(f"{a} -> {b}", rate) for a, b, rate in zip(names, names[1:], (1, 5, 9, 13, 17), strict=False)],
+        initial=dict.fromkeys(names, Fraction(1)) | {"A": Fraction(3)},
+    )
+    found = Approximate(max_error=wanted, until=2.0).reduce(fast, parse_observables(fast, ["E"]))
+    assert found.system.size < 6
+    certificate = found.certificate
+    assert isinstance(certificate, ErrorEstimate)
+    assert certificate.fresh is not None
+    assert certificate.worst_error == certificate.fresh.worst == pytest.approx(claimed)
+    assert max(certificate.details["validation_errors"]) < claimed
+
+
 def test_perturbed_parameters_reach_the_reduction_that_is_measured() -> None:
     """The identity has no error on runs with other parameters: they are those of the written model too."""
     system = chain()

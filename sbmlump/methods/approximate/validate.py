@@ -872,6 +872,8 @@ def certificate_of(runs: LearningRuns, tried: Try, checked: Sample, work: float,
     oscillation = oscillation_errors(checked.times, validation.observed, expected, sizes)
     least, fresh = validation.least, tried.fresh
     if fresh is not None:
+        if fresh.wanted is not None:  # what was accepted is not told as above what was wanted
+            least = min(least, fresh.wanted)
         worst, median = max(fresh.worst, least), max(fresh.median, least)
         fresh = replace(fresh, worst=worst, median=median, oscillation=oscillation)
     details: dict[str, Any] = {
