@@ -78,6 +78,9 @@ class RefinementSettings:
     ----------
     default_error : float
         What is wanted where neither an error nor a size nor a tolerance is given.
+    thorough : float
+        Times the work that a search may do: so much more ``refine`` allows (BIOMD0000000103 has five states then with
+        each of three seeds, BIOMD0000000488 two; as much again gave six, and three with two of the seeds).
     solver_accuracy : float
         Errors below this are those of the integration: larger sizes show nothing new.
     long_formulas : float
@@ -89,6 +92,7 @@ class RefinementSettings:
     """
 
     default_error: float = 0.01
+    thorough: float = 4.0
     solver_accuracy: float = 2e-6
     long_formulas: float = 5.0
     plain_share: float = 0.5
@@ -606,8 +610,8 @@ class Job:
         return _Proposer(self.candidates, None, self._progress)
 
     def _more(self) -> _Proposer:
-        """The same with as much work again."""
-        self.budget.limit = self.budget.spent + self.options.work
+        """The same with more work."""
+        self.budget.limit = self.budget.spent + self.settings.thorough * self.options.work
         return _Proposer(self.candidates, self.budget, self._progress)
 
     # -- results -------------------------------------------------------------------------------------
