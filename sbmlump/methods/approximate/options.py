@@ -71,7 +71,7 @@ class ApproximateOptions(Method):
         float,
         Option(
             POSITIVE,
-            "units of work that the search may do, at most about a second each; --refine allows four times as many more.",
+            "units of work that the search may do, about a second each; --refine allows four times as many more.",
             "N",
             default_of_method=True,
         ),
