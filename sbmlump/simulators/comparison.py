@@ -938,15 +938,25 @@ def compare_simulated(
 def _first_that_does(
     request: PairRequest, chosen: Sequence[ChosenSimulator], limits: Limits | None
 ) -> tuple[PairRun, str | None]:
-    """Simulate by the first simulator that takes both models, and what is to be said of it."""
-    for one in chosen[:-1]:
-        try:
-            return simulate_pair(replace(request, simulator=one.name), limits), one.remark
-        except SbmlumpError:
-            continue  # not installed, or not for these models: the next one says what is wrong, if anything is
+    """Simulate by the first simulator that takes both models to the end, and what is to be said of it."""
     if not chosen:
         return simulate_pair(request, limits), None
-    return simulate_pair(replace(request, simulator=chosen[-1].name), limits), chosen[-1].remark
+    last, early = chosen[-1], None
+    for one in chosen[:-1]:
+        try:
+            run = simulate_pair(replace(request, simulator=one.name), limits)
+        except SbmlumpError:
+            continue  # not installed, or not for these models: the next one says what is wrong, if anything is
+        ends_early = isinstance(request.until, TimeSpan) and run.span.until < request.until.until
+        if not ends_early or last.remark is not None:
+            return run, one.remark
+        early = run, one.remark  # what was named compiles for long, but may get to the end
+    try:
+        return simulate_pair(replace(request, simulator=last.name), limits), last.remark
+    except SbmlumpError:
+        if early is None:
+            raise
+        return early
 
 
 def _with_words(report: ErrorReport, system: OdeSystem) -> ErrorReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
+from sbmlump.dynamics import TimeSpan
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.jobs import sbml_of
 from sbmlump.options import SIMULATOR_NAMES
@@ -20,6 +22,7 @@ from sbmlump.simulators import (
     ChosenSimulator,
     IntegrationError,
     compare_simulated,
+    comparison,
     simulated_file,
     simulator_named,
     simulators_for,
@@ -197,6 +200,26 @@ def test_where_copasi_does_not_take_a_model_the_next_one_does(
     assert report.simulator == "roadrunner"
     assert report.max_relative_error == 0
     assert not any("COPASI" in remark for remark in report.remarks)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_comparison_that_ends_early_is_made_by_what_was_named(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = mixed(tmp_path), comparison.simulate_pair
+
+    def simulate(request: comparison.PairRequest, limits: None) -> comparison.PairRun:
+        if request.simulator == "copasi":
+            run = real(replace(request, simulator="own", until=0.5), limits)
+            return replace(run, span=TimeSpan(0.5, "a run fails at 0.6"), engine="copasi")
+        if fails:
+            raise UnsupportedModelError(Reason("simulator-refused", "not this one"))
+        return real(request, limits)
+
+    monkeypatch.setattr(comparison, "simulate_pair", simulate)
+    report = compare_simulated(path, path, until=TimeSpan(1.0, "at rest"), copasi_beyond=0)
+    assert (report.simulator, report.until) == (("copasi", 0.5) if fails else ("roadrunner", 1.0))
+    assert any("COPASI" in remark for remark in report.remarks) == fails
 
 
 def test_operands_are_counted_with_assignment_rules_written_out(tmp_path: Path) -> None:
