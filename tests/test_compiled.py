@@ -22,6 +22,7 @@ from strategies import JUMPING, SMOOTH, Expression, any_expressions, expressions
 
 from sbmlump.arrays import Array
 from sbmlump.dynamics import (
+    Along,
     BatchField,
     Budget,
     DeviationObserver,
@@ -37,7 +38,6 @@ from sbmlump.dynamics import (
     exponentials,
     field_of,
 )
-from sbmlump.dynamics.solve import Along
 from sbmlump.methods import Affine, LiftedField, QuadraticLift, TabledField, lifted_field
 from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
 

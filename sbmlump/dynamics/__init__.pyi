@@ -30,6 +30,7 @@ from .rosenbrock import advance as advance
 from .rosenbrock import between_stops as between_stops
 from .rounding import ROUNDING as ROUNDING
 from .rounding import TermSizes as TermSizes
+from .solve import Along as Along
 from .solve import StateReset as StateReset
 from .solve import adjoints as adjoints
 from .solve import exponentials as exponentials

@@ -210,6 +210,11 @@ def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
     ----------
     z : array (…, n, n)
     steps : array (…,)
+        Lengths h of the intervals.
+
+    Returns
+    -------
+    tuple of ndarray (…, n, n)
 
     Raises
     ------
@@ -217,12 +222,12 @@ def exponentials(z: Array, steps: Array) -> tuple[Array, Array]:
         If a finite matrix has a singular denominator.
     """
     n = z.shape[-1]
-    flat = z.reshape(-1, n, n)
-    made = compiled.compiled_exponentials(flat, np.broadcast_to(steps, z.shape[:-2]).reshape(-1))
+    flat, lengths = z.reshape(-1, n, n), np.broadcast_to(steps, z.shape[:-2]).reshape(-1)
+    made = compiled.compiled_exponentials(flat, lengths)
     if made is not None:
         for i in np.flatnonzero(np.isnan(made[0]).any(axis=(1, 2)) & np.isfinite(flat).all(axis=(1, 2))).tolist():
             # too large for that elimination, or singular: LAPACK does it, or says so
-            made[0][i], made[1][i] = _by_lapack(flat[i], np.broadcast_to(steps, z.shape[:-2]).reshape(-1)[i])
+            made[0][i], made[1][i] = _by_lapack(flat[i], lengths[i])
         return made[0].reshape(z.shape), made[1].reshape(z.shape)
     return _by_lapack(z, steps)
 
