@@ -7,8 +7,9 @@ import pickle
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from unittest import mock
@@ -37,7 +38,11 @@ from sbmlump.dynamics import (
     compiled,
     exponentials,
     field_of,
+    object_code,
 )
+from sbmlump.dynamics.arguments import ArrayKind, words_of
+from sbmlump.dynamics.compilation import compiled_functions
+from sbmlump.dynamics.object_code import ObjectCode
 from sbmlump.methods import Affine, LiftedField, QuadraticLift, TabledField, lifted_field
 from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
 
@@ -257,12 +262,12 @@ def test_linear_systems_exchange_rows_in_each_lane() -> None:
     """Eight systems at once, with other pivots each; one is singular, one has no value, and both are told."""
     import numba
 
-    kernels, n = compiled.kernels(), 7
-    at = kernels.At
+    kernels, n, functions = compiled.kernels(), 7, compiled_functions()
+    at, factorised, solve = kernels.At, functions["_factorised"], functions["_solved"]
 
     def of_lanes(where: Array, lanes: Array, pivots: Array, right: int) -> None:
-        kernels._factorised(where, lanes, pivots)
-        kernels._solved(where, lanes, pivots, right)
+        factorised(where, lanes, pivots)
+        solve(where, lanes, pivots, right)
 
     solved: Callable[..., None] = numba.njit(error_model="numpy")(of_lanes)
     field = np.zeros(len(at), dtype=np.int64)
@@ -543,52 +548,74 @@ def test_importing_the_package_does_not_import_numba() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_without_a_folder_for_its_cache_nothing_is_compiled(tmp_path: Path) -> None:
+def test_with_numba_switched_off_or_without_a_folder_nothing_is_compiled(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    code = "from sbmlump.dynamics.compiled import kernels; print(kernels())"
-    off = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True, env=off
-    )
-    assert done.stdout.strip() == "None"
-    nowhere = {
-        **os.environ,
-        "NUMBA_CACHE_DIR": str(blocked / "folder"),
-        "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True, env=nowhere
-    )
-    assert done.stdout.strip() == "None"
+    for more in ({"NUMBA_DISABLE_JIT": "1"}, {"NUMBA_CACHE_DIR": str(blocked / "folder")}):
+        assert in_a_process("print(compiled.kernels())", more) == "None"
+
+
+def test_object_code_is_loaded_without_numba() -> None:
+    """What this process uses is kept, and what a new one finds does without the compiler."""
+    assert compiled.kernels() is not None
+    assert in_a_process("print(compiled.kernels() is not None, 'numba' in sys.modules)", {}) == "True False"
+
+
+def test_kept_object_code_is_whole_or_is_none() -> None:
+    code = ObjectCode((b"one", b"three"), {"follow": "_follow"}, ("tan",), ("triple", "processor", "features"))
+    data = code.packed()
+    assert ObjectCode.unpacked(data) == code
+    for wrong in (data[:-1], data + b"x", b"", b"{}\n", data.replace(b"three", b"THREE"), b"[1]\n" + data):
+        assert ObjectCode.unpacked(wrong) is None
+
+
+def test_what_is_kept_is_used_only_for_the_same_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = object_code.code_key()
+    assert object_code.code_key() == before
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    assert object_code.code_key() != before
+
+
+def test_a_function_that_a_process_does_not_have_is_not_called() -> None:
+    """LLVM would end the process."""
+    kept = object_code.kept_code(object_code.code_key())
+    assert kept is not None
+    assert object_code.loaded_code(replace(kept, needed=(*kept.needed, "no_such_function"))) is None
 
 
 @pytest.mark.slow
-def test_a_cache_that_names_a_class_of_before_is_compiled_anew(tmp_path: Path) -> None:
-    text = """
-from typing import NamedTuple
-from sbmlump.dynamics.compiled import kernels
+def test_damaged_object_code_is_made_anew(tmp_path: Path) -> None:
+    more = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    say = "compiled.kernels(); print('numba' in sys.modules)"
+    assert in_a_process(say, more) == "True"
+    (kept,) = tmp_path.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-100])
+    assert in_a_process(say, more) == "True"
+    assert kept.stat().st_size == len(whole)
+    assert in_a_process(say, more) == "False"
 
-class {name}(NamedTuple):
-    first: float
-    second: float
 
-@kernels().cached
-def total(pair):
-    return pair.first {sign} pair.second
+def in_a_process(code: str, more: Mapping[str, str]) -> str:
+    """What a new process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; from sbmlump.dynamics import compiled; {code}"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        env={**os.environ, **more},
+    )
+    return done.stdout.strip()
 
-print(total({name}(1.0, 2.0)), sum(total.stats.cache_hits.values()))
-"""
-    script = tmp_path / "sums.py"
-    found = []
-    for name, sign in (("Pair", "+"), ("Pair", "+"), ("Two", "-"), ("Two", "-")):
-        script.write_text(text.format(name=name, sign=sign))
-        date = 1e9 if name == "Pair" else 2e9
-        os.utime(script, (date, date))
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import sums"
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True, env=environment
-        )
-        found.append(done.stdout.strip())
-    assert found == ["3.0 0", "3.0 1", "-1.0 0", "-1.0 1"]
+
+def test_arguments_that_a_compiled_function_was_not_made_for_are_refused() -> None:
+    """It would read what is not there."""
+    real = ArrayKind(is_whole=False, dimensions=2)
+    table = np.zeros((3, 4))
+    assert words_of(table, real) == [0, 0, 12, 8, table.ctypes.data, 3, 4, 32, 8]
+    for wrong in (table.T, table[:, ::2], table[0], table.astype(np.int64), table.astype(np.float32)):
+        with pytest.raises(TypeError, match="a compiled function takes 2 dimensions of float64"):
+            words_of(wrong, real)
+    with pytest.raises(TypeError, match="takes Seats, not tuple"):
+        words_of(tuple(compiled.seats(2)), compiled.kernels().Seats)

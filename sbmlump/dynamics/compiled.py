@@ -1,17 +1,16 @@
 """The compiled engine, where Numba is installed: fields as tables, and the entry points of its loops.
 
-Nothing of Numba is imported before a field is first asked for its tables. Where Numba is absent, does not go with the
-installed NumPy, is switched off (``NUMBA_DISABLE_JIT=1``), or finds no folder for its cache, fields have no tables, and
-all goes through NumPy.
+Nothing of it is loaded before a field is first asked for its tables. Where Numba is absent, does not go with the
+installed NumPy, is switched off (``NUMBA_DISABLE_JIT=1``), or there is no folder to keep object code in, fields have no
+tables, and all goes through NumPy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import import_module
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
@@ -25,8 +24,9 @@ from sbmlump.model.program import NodeList, Program
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from sbmlump.dynamics.kernels import CandidateTables, Tables
+    from sbmlump.dynamics.kernels import CandidateTables, Seats, Tables
     from sbmlump.dynamics.native import MachineCode
+    from sbmlump.dynamics.object_code import LoadedCode
 
 __all__ = [
     "FieldTables",
@@ -35,15 +35,18 @@ __all__ = [
     "Tabulated",
     "candidate_tables",
     "compiled_exponentials",
+    "entries",
     "jacobians",
     "kernels",
     "left_products",
     "memory",
     "lifted_tables",
     "owned",
+    "pivots",
     "program_tables",
     "quadratic_tables",
     "rates",
+    "seats",
     "compiled_sums_along",
     "tables_of",
 ]
@@ -103,7 +106,7 @@ class FieldTables:
             return bare
         at, code, place = bare.at.copy(), self._code, kernels().At
         at[place.RATES_CODE], at[place.ENTRIES_CODE], at[place.ROW_CODE] = code.rates, code.entries, code.row
-        return bare._replace(at=at)
+        return replace(bare, at=at)
 
     def followed(self, steps: int) -> None:
         """Count steps that were made."""
@@ -112,7 +115,7 @@ class FieldTables:
             self._tried = True
             bare, place = self._bare, kernels().At
             if bare is not None and bare.at[place.OPERATIONS] <= MACHINE_CODE.operations:
-                self._code = import_module("sbmlump.dynamics.native").machine_code(bare)
+                self._code = import_module("sbmlump.dynamics.native").machine_code(bare, _loaded())
 
     def __getstate__(self) -> dict[str, object]:
         """Without machine code: its addresses mean something in this process only."""
@@ -124,20 +127,15 @@ def tables_of(field: object) -> Tables | None:
     return field.tables() if isinstance(field, Tabulated) else None
 
 
-@cache
 def kernels() -> Any:
-    """The module :mod:`sbmlump.dynamics.kernels`, or ``None`` where there is no compiled engine.
+    """The module :mod:`sbmlump.dynamics.kernels`, or ``None`` where there is no compiled engine."""
+    return None if entries() is None else import_module("sbmlump.dynamics.kernels")
 
-    A compilation takes longer than most jobs: without a folder where it can be kept it is not worth while.
-    """
-    if find_spec("numba") is None:
-        return None
-    try:
-        if import_module("numba").config.DISABLE_JIT:
-            return None
-        return import_module("sbmlump.dynamics.kernels")
-    except (ImportError, RuntimeError):  # made for another NumPy; no folder for the cache
-        return None
+
+def entries() -> LoadedCode | None:
+    """The compiled loops, if there are any."""
+    found: LoadedCode | None = import_module("sbmlump.dynamics.object_code").entry_points()
+    return found
 
 
 def owned(array: object, kind: type[np.float64] | type[np.int64] = np.float64) -> NDArray[Any]:
@@ -365,7 +363,7 @@ def lifted_tables(
     made = module.LiftTables(
         owned(matrix), owned(lift), owned(offset), owned(numbers, np.int64), owned(columns), owned(totals)
     )
-    return full._replace(at=at, whole=whole, lift=made)
+    return replace(full, at=at, whole=whole, lift=made)
 
 
 def candidate_tables(starts: int, constant: Array, linear: Array, square: Array) -> Tables | None:
@@ -439,6 +437,25 @@ def memory(rows: int) -> Array:
     return held[begin : begin + rows * lanes].reshape(rows, lanes)
 
 
+def pivots(size: int) -> Indices:
+    """Memory for the rows that are exchanged in systems of so many equations."""
+    return np.zeros((size, kernels().LANES + 1), dtype=np.int64)
+
+
+def seats(size: int) -> Seats:
+    """Memory of a call that follows runs of so many states."""
+    module, lanes = kernels(), kernels().LANES
+    taken, runs = np.empty(lanes, dtype=np.int64), np.empty(lanes, dtype=np.int64)
+    made: Seats = module.Seats(taken, runs, np.empty(lanes), np.empty(lanes), np.empty(lanes), pivots(size))
+    return made
+
+
+def _loaded() -> LoadedCode:
+    found = entries()
+    assert found is not None  # there are no tables without
+    return found
+
+
 def rates(tables: Tables, x: Array, run: Indices) -> Array:
     """Rates at k points, (k, n)."""
     module = kernels()
@@ -474,7 +491,7 @@ def compiled_exponentials(z: Array, steps: Array) -> tuple[Array, Array] | None:
     at[module.At.SIZE] = n
     at, rows = module.layout(at, squares=2)
     phi, psi = np.empty(z.shape), np.empty(z.shape)
-    module.put_exponentials(at, memory(rows), owned(z), owned(steps), phi, psi)
+    _loaded().put_exponentials(at, memory(rows), pivots(n), owned(z), owned(steps), phi, psi)
     return phi, psi
 
 
@@ -497,7 +514,7 @@ def compiled_sums_along(
     parts = phi, psi, onto, rates, middle, features, start
     by_rates, by_middle = np.empty((runs, count, k, n)), np.empty((runs, count, n, k))
     by_features = np.empty((runs, count, n, c))
-    module.put_sums_along(
+    _loaded().put_sums_along(
         memory(2 * k + n + (2 * k + c) * n),
         module.AlongTables(*(owned(part) for part in parts)),
         owned(ends, np.int64),
@@ -513,5 +530,8 @@ def _evaluated(
     tables: Tables, layout: tuple[Indices, int], wanted: int, x: Array, run: Indices, rows: Array, count: int
 ) -> Array:
     out = np.empty((len(x), count, x.shape[1]))
-    kernels().evaluate(tables, layout[0], memory(layout[1]), int(wanted), owned(x), owned(run, np.int64), rows, out)
+    loaded, seats = _loaded(), np.empty(kernels().LANES, dtype=np.int64)
+    loaded.evaluate(
+        tables.packed, layout[0], memory(layout[1]), seats, wanted, owned(x), owned(run, np.int64), rows, out
+    )
     return out

@@ -1,9 +1,9 @@
 """Loops that are compiled by Numba: right-hand sides from tables, and whole trajectories of the Rosenbrock method.
 
-Nothing here is made for one model: what a model is stands in arrays (:class:`Tables`), so that one compilation, kept
-in Numba's cache, does for all of them. This module imports Numba and is imported by
-:mod:`sbmlump.dynamics.compiled` alone. All that is compiled stands in this file, because the cache looks at the date
-of one file only.
+Nothing here is made for one model: what a model is stands in arrays (:class:`Tables`), so that one compilation, whose
+object code is kept, does for all of them. What is here is plain Python and imports nothing of Numba: the functions are
+compiled by :mod:`sbmlump.dynamics.compilation`, and run over the tables of a single field by
+:mod:`sbmlump.dynamics.native`, both of which put something of theirs in the place of the operations on vectors.
 
 Eight runs are followed at once, each in a *lane* of its own with its own steps: what a node of a program is has to be
 looked up once for all of them, and a processor multiplies eight numbers as fast as one. A run that ends leaves its lane
@@ -17,41 +17,38 @@ The semantics of every operation are those of :class:`sbmlump.model.domains.Floa
 from __future__ import annotations
 
 import math
-import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
+from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
-from llvmlite import ir
-from numba import cfunc, njit, types
-from numba.core.cgutils import get_or_insert_function
-from numba.extending import intrinsic, models, register_model
-from numba.np.arrayobj import make_array
 
 from sbmlump.arrays import Array, Indices
+from sbmlump.dynamics.arguments import Packed, Real1, Real2, Real3, Real4, Whole1, Whole2
 
 __all__ = [
+    "ENTRIES",
+    "INNER",
+    "IN_LINE",
     "LANES",
-    "MACHINE",
-    "OPERATIONS",
-    "VECTOR",
+    "NUMBERS",
     "At",
     "Code",
     "LiftTables",
     "RosenbrockTableau",
+    "Seats",
     "Status",
     "CandidateTables",
     "Tables",
+    "VectorOperation",
     "WatchTables",
     "Where",
     "codes_of",
     "Wanted",
     "AlongTables",
-    "cached",
     "evaluate",
-    "functions",
     "put_exponentials",
     "put_sums_along",
     "follow",
@@ -60,42 +57,29 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., object])
 
+ENTRIES: Final[dict[str, Callable[..., Any]]] = {}
+"""What is called from outside; the annotations of arguments say what they are."""
+INNER: Final[dict[str, Callable[..., Any]]] = {}
+"""What compiled functions call."""
+IN_LINE: Final[dict[str, Callable[..., Any]]] = {}
+"""What is called so often that a call costs more than the work: it is put in the place of the call."""
+NUMBERS: Final = ("_value", "_slope_of")
+"""Functions of numbers that machine code of a field calls."""
 
-UNREADABLE: Final = (AttributeError, ImportError, EOFError, ValueError, pickle.UnpicklingError)
-"""What unpickling raises where a class was renamed or moved, or a file was cut short."""
 
-
-def cached(function: F) -> F:
-    """Compile on first use; the result is kept in Numba's cache on disk.
-
-    An entry there names classes of this module; one that cannot be read any more is compiled anew.
-    """
-    made: Any = njit(cache=True, error_model="numpy")(function)
-    kept = made._cache
-    load = kept.load_overload
-
-    def load_overload(signature: object, target: object) -> object:
-        try:
-            return load(signature, target)
-        except UNREADABLE:
-            kept.flush()
-            return None
-
-    kept.load_overload = load_overload
-    same: F = made
-    return same
+def _entry(function: F) -> F:
+    ENTRIES[function.__name__] = function
+    return function
 
 
 def _inner(function: F) -> F:
-    """The same for what is called by compiled functions alone, and is kept with them."""
-    made: F = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)(function)
-    return made
+    INNER[function.__name__] = function
+    return function
 
 
 def _in_line(function: F) -> F:
-    """The same for what is called so often that a call, which counts users of arrays, costs more than the work."""
-    made: F = njit(error_model="numpy", inline="always")(function)
-    return made
+    IN_LINE[function.__name__] = function
+    return function
 
 
 class Code(IntEnum):
@@ -352,12 +336,12 @@ class LiftTables(NamedTuple):
         Variables of such products behind the reduced states.
     """
 
-    matrix: Array
-    lift: Array
-    offset: Array
-    numbers: Indices
-    columns: Array
-    totals: Array
+    matrix: Real3
+    lift: Real3
+    offset: Real3
+    numbers: Whole1
+    columns: Real3
+    totals: Real2
 
 
 class CandidateTables(NamedTuple):
@@ -374,12 +358,13 @@ class CandidateTables(NamedTuple):
     """
 
     starts: int
-    constant: Array
-    linear: Array
-    square: Array
+    constant: Real2
+    linear: Real3
+    square: Real3
 
 
-class Tables(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Tables:
     """A field.
 
     Attributes
@@ -399,12 +384,21 @@ class Tables(NamedTuple):
         Of candidates as tables, else empty.
     """
 
-    at: Indices
-    whole: Indices
-    real: Array
-    free: Array
+    at: Whole1
+    whole: Whole1
+    real: Real1
+    free: Real2
     lift: LiftTables
     candidates: CandidateTables
+
+    @cached_property
+    def packed(self) -> Packed:
+        """These for a call, which come again and again."""
+        return Packed(self)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without that: addresses mean something in this process only."""
+        return {name: value for name, value in self.__dict__.items() if name != "packed"}
 
 
 class RosenbrockTableau(NamedTuple):
@@ -420,9 +414,9 @@ class RosenbrockTableau(NamedTuple):
     """
 
     gamma: float
-    a: Array
-    c: Array
-    d: Array
+    a: Real2
+    c: Real2
+    d: Real2
     safety: float
     shrink: float
     grow: float
@@ -436,7 +430,8 @@ class WatchTables(NamedTuple):
 
     Attributes
     ----------
-    is_on : bool
+    is_on : int
+        1 or 0.
     matrix : ndarray (p, o)
     base : ndarray (o,)
     wanted : ndarray (s, m, o)
@@ -444,12 +439,12 @@ class WatchTables(NamedTuple):
     limits : ndarray (c,)
     """
 
-    is_on: bool
-    matrix: Array
-    base: Array
-    wanted: Array
-    sizes: Array
-    limits: Array
+    is_on: int
+    matrix: Real2
+    base: Real1
+    wanted: Real3
+    sizes: Real2
+    limits: Real1
 
 
 class Where(NamedTuple):
@@ -471,165 +466,79 @@ class Where(NamedTuple):
         Steps up to each output.
     """
 
-    run: Indices
-    t: Array
-    h: Array
-    x: Array
-    f: Array
-    pointer: Indices
-    made: Indices
-    status: Indices
-    states: Array
-    counts: Indices
+    run: Whole1
+    t: Real1
+    h: Real1
+    x: Real2
+    f: Real2
+    pointer: Whole1
+    made: Whole1
+    status: Whole1
+    states: Real3
+    counts: Whole2
+
+
+class Seats(NamedTuple):
+    """Memory of a call that follows runs: what each lane is at.
+
+    Attributes
+    ----------
+    taken, runs : ndarray of int (LANES,)
+        Which of the runs sits there, and its number for the field; -1 where there is none.
+    begin, end, h : ndarray (LANES,)
+        Of its step.
+    pivots : ndarray of int (n, LANES + 1)
+        Rows that were exchanged.
+    """
+
+    taken: Whole1
+    runs: Whole1
+    begin: Real1
+    end: Real1
+    h: Real1
+    pivots: Whole2
 
 
 # -- lanes -----------------------------------------------------------------------------------------
 
 LANES: Final = 8  # doubles in a register of today's processors; where it holds fewer, several are used
-VECTOR: Final = ir.VectorType(ir.DoubleType(), LANES)
-MACHINE: Final = ir.FunctionType(ir.VoidType(), [VECTOR.as_pointer()] * 3)
-_UNDEFINED: Final = ir.Constant(VECTOR, ir.Undefined)
-_ZERO: Final = ir.Constant(VECTOR, [0.0] * LANES)
 
 
-LanesType: Final[Any] = type("LanesType", (types.Type,), {"__doc__": "A number in each lane."})
-_LANES: Final = LanesType("lanes")
+class VectorOperation:
+    """An operation on a number in each lane, for compiled functions alone: see :mod:`sbmlump.dynamics.vectors`."""
+
+    def __call__(self, *args: Any) -> Any:
+        """Nothing: this stands for what is compiled."""
+        raise TypeError("operations of vectors are for compiled functions")
 
 
-def _set_up(self: Any, manager: Any, kind: Any) -> None:
-    models.PrimitiveModel.__init__(self, manager, kind, VECTOR)
-
-
-register_model(LanesType)(type("_LanesModel", (models.PrimitiveModel,), {"__init__": _set_up}))
-
-
-def _row(context: Any, builder: Any, kind: Any, table: Any, row: Any) -> Any:
-    """Address of a row of a table with a column for each lane."""
-    data = make_array(kind)(context, builder, table).data
-    place = builder.gep(data, [builder.mul(row, ir.Constant(row.type, LANES))])
-    return builder.bitcast(place, VECTOR.as_pointer())
-
-
-def _operation(count: int, of: Callable[..., tuple[Any, ...]], result: Any, emit: Callable[..., Any]) -> Any:
-    """An operation of compiled functions on so many arguments.
-
-    ``of`` gives the types that given ones are taken for, ``emit`` the code from (context, builder, signature, values).
-    """
-
-    def typed(*given: Any) -> Any:
-        return result(*of(*given)), emit
-
-    # Numba looks at the names of arguments
-    definitions: tuple[Callable[..., Any], ...] = (
-        lambda _, a: typed(a),
-        lambda _, a, b: typed(a, b),
-        lambda _, a, b, c: typed(a, b, c),
-        lambda _, a, b, c, d: typed(a, b, c, d),
-        lambda _, a, b, c, d, e: typed(a, b, c, d, e),
-    )
-    return intrinsic(definitions[count - 1])
-
-
-def _of_vectors(count: int, emit: Callable[[Any, Any], Any], result: Any = _LANES) -> Any:
-    """An operation of so many vectors, from what it emits for (builder, values)."""
-    return _operation(count, lambda *_: (_LANES,) * count, result, lambda _, builder, __, args: emit(builder, args))
-
-
-def _called(name: str, builder: Any, args: Any) -> Any:
-    """A function of vectors that LLVM knows."""
-    kind = ir.FunctionType(VECTOR, [VECTOR] * len(args))
-    return builder.call(get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f64"), args)
-
-
-def _emit_load(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    found = builder.load(_row(context, builder, signature.args[0], *args))
-    found.align = 8
-    return found
-
-
-def _emit_store(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    builder.store(args[2], _row(context, builder, signature.args[0], args[0], args[1])).align = 8
-    return context.get_dummy_value()
-
-
-def _emit_splat(_: Any, builder: Any, __: Any, args: Any) -> Any:
-    first = builder.insert_element(_UNDEFINED, args[0], ir.Constant(ir.IntType(32), 0))
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-    return builder.shuffle_vector(first, _UNDEFINED, everywhere)
-
-
-def _emit_extreme(builder: Any, order: str, a: Any, b: Any) -> Any:
-    picked = builder.select(builder.fcmp_unordered(order, b, a), b, a)  # b where it is NaN, and where a is
-    return builder.select(builder.fcmp_unordered("uno", a, a), a, picked)
-
-
-def _emit_any(builder: Any, args: Any) -> Any:
-    bits = builder.bitcast(builder.fcmp_unordered("!=", args[0], _ZERO), ir.IntType(LANES))
-    return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
-
-
-def _emit_machine(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    address, table, *rows = args
-    places = [_row(context, builder, signature.args[1], table, row) for row in rows]
-    function = builder.inttoptr(address, MACHINE.as_pointer())
-    builder.call(function, places)
-    return context.get_dummy_value()
-
-
-_load: Final = _operation(2, lambda table, _: (table, types.intp), _LANES, _emit_load)
+_load: Final = VectorOperation()
 """A row of a table."""
-_store: Final = _operation(3, lambda table, *_: (table, types.intp, _LANES), types.void, _emit_store)
+_store: Final = VectorOperation()
 """Put a number for each lane into a row of a table."""
-_splat: Final = _operation(1, lambda _: (types.float64,), _LANES, _emit_splat)
+_splat: Final = VectorOperation()
 """One number in all lanes."""
-_machine: Final = _operation(
-    5, lambda _, table, *__: (types.intp, table, types.intp, types.intp, types.intp), types.void, _emit_machine
-)
+_machine: Final = VectorOperation()
 """Call what stands at an address with the addresses of three rows of a table."""
-
-
-def _emit_where(order: str) -> Callable[[Any, Any], Any]:
-    return lambda builder, args: builder.select(builder.fcmp_ordered(order, args[0], args[1]), args[2], args[3])
-
-
-OPERATIONS: Final[Mapping[str, tuple[int, Callable[[Any, Any], Any]]]] = {
-    "_add": (2, lambda builder, args: builder.fadd(*args)),
-    "_sub": (2, lambda builder, args: builder.fsub(*args)),
-    "_mul": (2, lambda builder, args: builder.fmul(*args)),
-    "_div": (2, lambda builder, args: builder.fdiv(*args)),
-    "_fma": (3, lambda builder, args: _called("fma", builder, args)),
-    "_magnitude": (1, lambda builder, args: _called("fabs", builder, args)),
-    "_where_larger": (4, _emit_where(">")),
-    "_where_equal": (4, _emit_where("==")),
-    "_where_at_least": (4, _emit_where(">=")),
-    "_larger": (2, lambda builder, args: _emit_extreme(builder, ">", *args)),
-    "_smaller": (2, lambda builder, args: _emit_extreme(builder, "<", *args)),
-    "_unless_zero": (
-        2,
-        lambda builder, args: builder.select(builder.fcmp_ordered("==", args[0], _ZERO), _ZERO, args[1]),
-    ),
-}
-"""What operations of vectors emit, by their names below, with the count of their arguments."""
-
-_add: Final = _of_vectors(*OPERATIONS["_add"])
-_sub: Final = _of_vectors(*OPERATIONS["_sub"])
-_mul: Final = _of_vectors(*OPERATIONS["_mul"])
-_div: Final = _of_vectors(*OPERATIONS["_div"])
-_fma: Final = _of_vectors(*OPERATIONS["_fma"])
+_add: Final = VectorOperation()
+_sub: Final = VectorOperation()
+_mul: Final = VectorOperation()
+_div: Final = VectorOperation()
+_fma: Final = VectorOperation()
 """a·b + c."""
-_magnitude: Final = _of_vectors(*OPERATIONS["_magnitude"])
-_where_larger: Final = _of_vectors(*OPERATIONS["_where_larger"])
+_magnitude: Final = VectorOperation()
+_where_larger: Final = VectorOperation()
 """x in lanes where a > b, else y, of (a, b, x, y)."""
-_where_equal: Final = _of_vectors(*OPERATIONS["_where_equal"])
+_where_equal: Final = VectorOperation()
 """x in lanes where a = b, else y, of (a, b, x, y)."""
-_where_at_least: Final = _of_vectors(*OPERATIONS["_where_at_least"])
+_where_at_least: Final = VectorOperation()
 """x in lanes where a ≥ b, else y, of (a, b, x, y)."""
-_larger: Final = _of_vectors(*OPERATIONS["_larger"])
-_smaller: Final = _of_vectors(*OPERATIONS["_smaller"])
+_larger: Final = VectorOperation()
+_smaller: Final = VectorOperation()
 """Of (a, b); NaN where one of them is."""
-_unless_zero: Final = _of_vectors(*OPERATIONS["_unless_zero"])
+_unless_zero: Final = VectorOperation()
 """0 in lanes where a is 0, else x, of (a, x)."""
-_any: Final = _of_vectors(1, _emit_any, types.boolean)
+_any: Final = VectorOperation()
 """Whether a lane is not 0."""
 
 
@@ -965,20 +874,6 @@ def _slope_of(code: int, a: float, b: float, value: float, argument: int) -> flo
     elif code != Code.QUOTIENT:
         slope = _slope_of_one(code, a, value)
     return slope
-
-
-@cache
-def functions() -> tuple[Any, Any]:
-    """:func:`_value` and :func:`_slope_of` with addresses, for machine code."""
-    number, code = types.float64, types.int64
-    made = []
-    signatures: tuple[tuple[Any, Any], ...] = (
-        (_value, number(code, number, number)),
-        (_slope_of, number(code, number, number, number, code)),
-    )
-    for function, signature in signatures:
-        made.append(cfunc(signature, cache=True, error_model="numpy")(function.py_func))
-    return made[0], made[1]
 
 
 @_in_line
@@ -1317,9 +1212,17 @@ def _row_times(at: Indices, whole: Indices, lanes: Array, entries: int, row: int
         _store(lanes, to, _fma(_load(lanes, entries + e), _load(lanes, row + whole[rows + e]), _load(lanes, to)))
 
 
-@cached
+@_entry
 def evaluate(
-    tables: Tables, at: Indices, lanes: Array, wanted: int, x: Array, run: Indices, rows: Array, out: Array
+    tables: Tables,
+    at: Whole1,
+    lanes: Real2,
+    seats: Whole1,
+    wanted: int,
+    x: Real2,
+    run: Whole1,
+    rows: Real3,
+    out: Real3,
 ) -> None:
     """Rates, Jacobians or left products at k points.
 
@@ -1329,6 +1232,8 @@ def evaluate(
     at : array of int
         By :func:`layout`.
     lanes : array
+        Memory.
+    seats : array of int (LANES,)
         Memory.
     wanted : int
         A :class:`Wanted`; products are those with the full field.
@@ -1343,7 +1248,8 @@ def evaluate(
     point, given = at[At.X], at[At.GIVEN]
     found = at[At.Y] if wanted == Wanted.RATES else at[At.JACOBIAN] if wanted == Wanted.JACOBIANS else at[At.ONTO]
     _leaves(at, real, lanes)
-    seats = np.full(LANES, -1, dtype=np.int64)
+    for lane in range(LANES):
+        seats[lane] = -1
     for low in range(0, len(x), LANES):
         for lane in range(LANES):
             place = min(low + lane, len(x) - 1)
@@ -1504,8 +1410,8 @@ def _solved(at: Indices, lanes: Array, pivots: Indices, b: int) -> None:
 # -- linear systems along runs ---------------------------------------------------------------------
 
 
-@cached
-def put_exponentials(at: Indices, lanes: Array, z: Array, steps: Array, phi: Array, psi: Array) -> None:
+@_entry
+def put_exponentials(at: Whole1, lanes: Real2, pivots: Whole2, z: Real3, steps: Real1, phi: Real3, psi: Real3) -> None:
     """See :func:`sbmlump.dynamics.solve.exponentials`; NaN where a denominator is singular.
 
     Parameters
@@ -1514,13 +1420,14 @@ def put_exponentials(at: Indices, lanes: Array, z: Array, steps: Array, phi: Arr
         By :func:`layout`, with two squares.
     lanes : array
         Memory.
+    pivots : array of int (n, LANES + 1)
+        Memory.
     z : array (m, n, n)
     steps : array (m,)
     phi, psi : array (m, n, n)
         Written.
     """
     n, square, factors, right, regular = at[At.SIZE], at[At.JACOBIAN], at[At.FACTORS], at[At.X], at[At.REGULAR]
-    pivots = np.zeros((n, LANES + 1), dtype=np.int64)
     one, third, sixth = _splat(1.0), _splat(1.0 / 3.0), _splat(1.0 / 6.0)
     for low in range(0, len(z), LANES):
         for lane in range(LANES):
@@ -1573,18 +1480,24 @@ class AlongTables(NamedTuple):
     start : ndarray (r, n)
     """
 
-    phi: Array
-    psi: Array
-    onto: Array
-    rates: Array
-    middle: Array
-    features: Array
-    start: Array
+    phi: Real4
+    psi: Real4
+    onto: Real4
+    rates: Real3
+    middle: Real3
+    features: Real3
+    start: Real2
 
 
-@cached
+@_entry
 def put_sums_along(
-    lanes: Array, along: AlongTables, ends: Indices, tips: Array, by_rates: Array, by_middle: Array, by_features: Array
+    lanes: Real2,
+    along: AlongTables,
+    ends: Whole1,
+    tips: Real3,
+    by_rates: Real4,
+    by_middle: Real4,
+    by_features: Real4,
 ) -> None:
     """See :meth:`sbmlump.dynamics.solve.Along.sums`; eight adjoints at once.
 
@@ -1771,22 +1684,23 @@ def _is_off(watch: WatchTables, where: Where, place: int, output: int) -> bool:
     return False
 
 
-@cached
+@_entry
 def follow(
     tables: Tables,
-    at: Indices,
-    lanes: Array,
+    at: Whole1,
+    lanes: Real2,
+    seats: Seats,
     method: RosenbrockTableau,
     where: Where,
-    alive: Indices,
-    times: Array,
+    alive: Whole1,
+    times: Real1,
     relative: float,
-    absolute: Array,
+    absolute: Real1,
     most: int,
     upto: int,
     allowance: int,
     watch: WatchTables,
-) -> int:
+) -> None:
     """Follow runs until each has passed an output, is done or has failed, or a number of steps has been made.
 
     Parameters
@@ -1795,6 +1709,8 @@ def follow(
     at : array of int
         By :func:`layout`.
     lanes : array
+        Memory.
+    seats : Seats
         Memory.
     method : RosenbrockTableau
     where : Where
@@ -1812,11 +1728,6 @@ def follow(
     allowance : int
         Steps of all runs together in this call.
     watch : WatchTables
-
-    Returns
-    -------
-    int
-        Steps made.
     """
     whole, real = tables.whole, tables.real
     n, m = at[At.SIZE], len(times)
@@ -1824,9 +1735,10 @@ def follow(
     least = method.least * (last - times[0])
     x, f, new, new_f, dense = at[At.X], at[At.F], at[At.NEW], at[At.NEW_F], at[At.DENSE]
     jacobian, factors, regular, step, known = at[At.JACOBIAN], at[At.FACTORS], at[At.REGULAR], at[At.STEP], at[At.KNOWN]
-    pivots = np.zeros((n, LANES + 1), dtype=np.int64)
-    seats, runs = np.full(LANES, -1, dtype=np.int64), np.full(LANES, -1, dtype=np.int64)
-    begin, end, h = np.zeros(LANES), np.zeros(LANES), np.ones(LANES)
+    pivots, taken, runs, begin, end, h = seats.pivots, seats.taken, seats.runs, seats.begin, seats.end, seats.h
+    for lane in range(LANES):
+        taken[lane] = runs[lane] = -1
+        begin[lane], end[lane], h[lane] = 0.0, 0.0, 1.0
     made, waiting, fresh = 0, 0, False
     gamma = 1.0 / method.gamma
     _leaves(at, real, lanes)
@@ -1834,18 +1746,18 @@ def follow(
         # runs take the lanes that are free
         active = 0
         for lane in range(LANES):
-            while seats[lane] < 0 and waiting < len(alive):
+            while taken[lane] < 0 and waiting < len(alive):
                 place = alive[waiting]
                 waiting += 1
                 if where.status[place] == Status.UNDER_WAY and where.pointer[place] <= upto:
-                    seats[lane] = place
+                    taken[lane] = place
                     _seat(tables, at, lanes, where.run[place], runs[lane], lane)
                     runs[lane] = where.run[place]
                     for i in range(n):
                         lanes[x + i, lane] = where.x[place, i]
                         lanes[f + i, lane] = where.f[place, i]
                     fresh = False
-            if seats[lane] >= 0:
+            if taken[lane] >= 0:
                 active += 1
         if active == 0:
             break
@@ -1856,7 +1768,7 @@ def follow(
             _copy(lanes, known, known + 1, 1)
             fresh = True
         for lane in range(LANES):
-            place = seats[lane]
+            place = taken[lane]
             if place >= 0:
                 begin[lane] = where.t[place]
                 h[lane] = min(where.h[place], last - begin[lane])
@@ -1877,7 +1789,7 @@ def follow(
         # what became of it
         shown = False
         for lane in range(LANES):
-            place = seats[lane]
+            place = taken[lane]
             if place < 0:
                 continue
             t = begin[lane]
@@ -1929,11 +1841,10 @@ def follow(
                 for i in range(n):
                     where.x[place, i] = lanes[x + i, lane]
                     where.f[place, i] = lanes[f + i, lane]
-                seats[lane] = -1
+                taken[lane] = -1
     for lane in range(LANES):
-        place = seats[lane]
+        place = taken[lane]
         if place >= 0:
             for i in range(n):
                 where.x[place, i] = lanes[x + i, lane]
                 where.f[place, i] = lanes[f + i, lane]
-    return made

@@ -18,17 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from types import FunctionType
 from typing import Any, Final
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba.core.registry import cpu_target
 
 from sbmlump.dynamics import kernels
-from sbmlump.dynamics.kernels import LANES, MACHINE, OPERATIONS, VECTOR, At, Tables
+from sbmlump.dynamics.kernels import LANES, At, Tables
+from sbmlump.dynamics.object_code import LoadedCode, machine
+from sbmlump.dynamics.vectors import MACHINE, OPERATIONS, VECTOR
 
 __all__ = ["MachineCode", "machine_code"]
 
@@ -63,15 +64,15 @@ class TooLongError(Exception):
     """A function would have more instructions than are worth compiling."""
 
 
-def machine_code(tables: Tables) -> MachineCode | None:
+def machine_code(tables: Tables, loaded: LoadedCode) -> MachineCode | None:
     """Compile a field; ``None`` where that is not worth while, or LLVM cannot do it here: tables do as well."""
     try:
-        return _compiled(tables)
+        return _compiled(tables, loaded)
     except (TooLongError, RuntimeError):  # the latter is what llvmlite raises of whatever goes wrong in LLVM
         return None
 
 
-def _compiled(tables: Tables) -> MachineCode:
+def _compiled(tables: Tables, loaded: LoadedCode) -> MachineCode:
     module = ir.Module()
     bare = tables.at.tolist()
     for place in (At.IS_LIFTED, At.IS_TABLED, At.RATES_CODE, At.ENTRIES_CODE, At.ROW_CODE):
@@ -80,37 +81,21 @@ def _compiled(tables: Tables) -> MachineCode:
     at, _ = kernels.layout(np.array(bare, dtype=np.int64), squares=1)
     known = at.tolist(), tables.whole.tolist(), tables.real.tolist()
     with np.errstate(all="ignore"):
-        _written(module, "rates", known, {})
-        _written(module, "entries", known, {At.ENTRY: _ROWS[2]})
-        _written(module, "row", known, {})
+        _written(module, "rates", known, {}, loaded)
+        _written(module, "entries", known, {At.ENTRY: _ROWS[2]}, loaded)
+        _written(module, "row", known, {}, loaded)
     parsed = llvm.parse_assembly(str(module))
-    engine = llvm.create_mcjit_compiler(parsed, _machine())
+    engine = llvm.create_mcjit_compiler(parsed, machine(loaded.target))
     engine.finalize_object()
     address = engine.get_function_address
     return MachineCode(address("rates"), address("entries"), address("row"), engine)
-
-
-def _machine() -> Any:
-    """The processor as Numba sees it, which knows of settings and of processors that say too much of themselves.
-
-    An engine takes its own one over.
-    """
-    _set_up()
-    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
-    return llvm.Target.from_triple(triple).create_target_machine(processor, features, opt=1)
-
-
-@cache
-def _set_up() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
 
 
 Known = tuple[list[int], list[int], list[float]]
 """Tables as lists: where they begin, whole numbers, reals."""
 
 
-def _written(module: ir.Module, name: str, known: Known, moved: Mapping[int, int]) -> None:
+def _written(module: ir.Module, name: str, known: Known, moved: Mapping[int, int], loaded: LoadedCode) -> None:
     """Add a function of three addresses: of the state, of the slots of the program, and of what comes out.
 
     For a row: of the row, of the entries, and of what comes out.
@@ -121,7 +106,7 @@ def _written(module: ir.Module, name: str, known: Known, moved: Mapping[int, int
         at[place] = row
     function = ir.Function(module, MACHINE, name)
     function.attributes.add("nounwind")
-    writer = _CodeWriter(ir.IRBuilder(function.append_basic_block()), function.args, at)
+    writer = _CodeWriter(ir.IRBuilder(function.append_basic_block()), function.args, at, loaded.numbers)
     run = writer.functions()
     given, slots, out = _ROWS
     if name == "row":
@@ -141,7 +126,7 @@ def _written(module: ir.Module, name: str, known: Known, moved: Mapping[int, int
 class _CodeWriter:
     """Lanes as code: rows hold numbers that are known, or what was emitted for them."""
 
-    def __init__(self, builder: ir.IRBuilder, arguments: Any, at: list[int]) -> None:
+    def __init__(self, builder: ir.IRBuilder, arguments: Any, at: list[int], numbers: tuple[int, ...]) -> None:
         self._builder = builder
         self._arguments = arguments
         self._held: dict[int, Any] = {}
@@ -150,7 +135,9 @@ class _CodeWriter:
         self._free = range(first, first + at[At.FREE])
         self._numbers: dict[float, ir.Constant] = {}
         self._places: dict[int, ir.Constant] = {}
-        self._functions: tuple[ir.Value, ir.Value] | None = None
+        self._addresses = numbers
+        self._functions: list[ir.Value] = []
+        self._result: ir.Value | None = None
 
     # -- what the functions of the kernels call in place of their operations
 
@@ -173,7 +160,7 @@ class _CodeWriter:
             "_full_jacobian",
             "_row_times",
         ):
-            scope[name] = FunctionType(getattr(kernels, name).py_func.__code__, scope, name)
+            scope[name] = FunctionType(getattr(kernels, name).__code__, scope, name)
         return scope
 
     def _operation(self, name: str, *values: Any) -> Any:
@@ -253,17 +240,21 @@ class _CodeWriter:
         return self._builder.extract_element(vector, self._lane(lane))
 
     def call(self, which: int, *args: Any) -> Any:
-        """Call a function of numbers; see :func:`sbmlump.dynamics.kernels.functions`."""
-        if self._functions is None:
+        """Call one of :data:`sbmlump.dynamics.kernels.NUMBERS`; its value comes where its first argument says."""
+        builder, where = self._builder, _NUMBER.as_pointer()
+        if self._result is None:
             kinds = ([_WHOLE, _NUMBER, _NUMBER], [_WHOLE, _NUMBER, _NUMBER, _NUMBER, _WHOLE])
-            value, slope = (
-                self._builder.inttoptr(ir.Constant(_WHOLE, one.address), ir.FunctionType(_NUMBER, kind).as_pointer())
-                for one, kind in zip(kernels.functions(), kinds, strict=True)
-            )
-            self._functions = value, slope
-        if len(self._builder.block.instructions) > _MOST:
+            self._functions = [
+                builder.inttoptr(
+                    ir.Constant(_WHOLE, address), ir.FunctionType(ir.IntType(32), [where, where, *kind]).as_pointer()
+                )
+                for address, kind in zip(self._addresses, kinds, strict=True)
+            ]
+            self._result = builder.alloca(_NUMBER)
+        if len(builder.block.instructions) > _MOST:
             raise TooLongError
-        return self._builder.call(self._functions[which], args)
+        builder.call(self._functions[which], [self._result, ir.Constant(where, None), *args])
+        return builder.load(self._result)
 
     def _function(self, code: int, low: int, high: int, whole: list[int], _: object, lane: int) -> Any:
         a, b = self._two(low, high, whole, lane)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from sbmlump.arrays import Array, Indices, Mask
-from sbmlump.dynamics.compiled import Tabulated, kernels, memory, owned, tables_of
+from sbmlump.dynamics.arguments import Packed
+from sbmlump.dynamics.compiled import Tabulated, entries, kernels, memory, owned, seats, tables_of
 from sbmlump.dynamics.vector_field import PRODUCT, Budget
 from sbmlump.model.sparse import ranges
 
@@ -490,7 +491,7 @@ class _Journey:
         self._module = kernels()
         self._tables = tables
         self._at, rows = self._module.layout(tables.at, squares=2)
-        self._lanes = memory(rows)
+        self._lanes, self._seats = memory(rows), seats(n)
         self._times = owned(times)
         self._tolerances = tolerances
         self._absolute = np.array(np.broadcast_to(np.asarray(tolerances.absolute, dtype=np.float64), (n,)))
@@ -536,21 +537,24 @@ class _Journey:
         self, alive: Indices, why: list[str | None], observer: Observer | None, work: float, budget: Budget | None
     ) -> None:
         """Follow runs to their ends, and say why those end that do not get to the last time."""
-        where, status = self._where, self._module.Status
+        where, status, loaded = self._where, self._module.Status, entries()
+        assert loaded is not None  # there are no tables without
         last = len(self._times) - 1
         watch = self._watch(observer)
         observer = None if watch.is_on else observer
         part = last if observer is None else -(-last // ROSENBROCK.parts)
         allowance = max(1, int(ROSENBROCK.operations / work))
         upto = min(part, last)
+        seated, method, runs, watched = (Packed(one) for one in (self._seats, self._method, where, watch))
         while len(alive):
             seen, before = where.pointer[alive], where.made[alive]
-            self._module.follow(
-                self._tables,
+            loaded.follow(
+                self._tables.packed,
                 self._at,
                 self._lanes,
-                self._method,
-                where,
+                seated,
+                method,
+                runs,
                 alive,
                 self._times,
                 self._tolerances.relative,
@@ -558,7 +562,7 @@ class _Journey:
                 self._tolerances.steps,
                 upto,
                 allowance,
-                watch,
+                watched,
             )
             under_way = where.status[alive] == status.UNDER_WAY
             if observer is not None:
@@ -582,10 +586,10 @@ class _Journey:
         if isinstance(observer, DeviationObserver) and observer.linear is not None:
             matrix, base = observer.linear
             parts = (matrix, base, observer.wanted, observer.sizes, observer.limits)
-            made: WatchTables = self._module.WatchTables(True, *(owned(part) for part in parts))
+            made: WatchTables = self._module.WatchTables(1, *(owned(part) for part in parts))
             return made
         table = np.empty((0, 0))
-        none: WatchTables = self._module.WatchTables(False, table, np.empty(0), np.empty((0, 0, 0)), table, np.empty(0))
+        none: WatchTables = self._module.WatchTables(0, table, np.empty(0), np.empty((0, 0, 0)), table, np.empty(0))
         return none
 
     def _given_up(self, alive: Indices, seen: Indices, observer: Observer, why: list[str | None]) -> Mask:
