@@ -26,6 +26,7 @@ from sbmlump.model.evaluate import Evaluator, values_of
 from sbmlump.model.graph import Graph, Node, Op
 from sbmlump.model.program import Program
 from sbmlump.model.reduced import Elimination, ErrorEstimate, Observable, ReducedSystem, finite_or_none, starts_of
+from sbmlump.model.sparse import distinct
 from sbmlump.model.system import Event, OdeSystem, new_values, targets, time_bounds, values_are_old
 
 __all__ = [
@@ -393,15 +394,14 @@ def _influential(system: OdeSystem, bound: Sequence[Node], resets: Sequence[Sequ
     if graph.depends_on_time([*bound, *(node for reset in resets for node in reset)]):
         variables.append(graph.time())
     program = Program(graph, [*bound, *(node for reset in resets for node in reset)], variables)
-    pattern = program.dependencies().first_columns(n).scipy()
+    pattern = program.dependencies().first_columns(n)
     count = len(bound) - n
     reached = np.zeros(n, dtype=np.bool_)
-    frontier = np.unique(pattern[n : n + count].indices)
+    frontier = distinct(pattern.rows(np.arange(n, n + count)).indices)
     while len(frontier):
         reached[frontier] = True
-        found = [pattern[frontier].indices]
-        found += [pattern[n + count + k * n + frontier].indices for k in range(len(resets))]
-        new = np.unique(np.concatenate(found))
+        found = [frontier, *(n + count + k * n + frontier for k in range(len(resets)))]
+        new = distinct(pattern.rows(np.concatenate(found)).indices)
         frontier = new[~reached[new]]
     return tuple(np.flatnonzero(reached).tolist())
 

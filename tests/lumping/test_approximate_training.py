@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from lumping_cases import assert_derivative
 
-from sbmlump.dynamics import Budget, joined_samples
+from sbmlump.dynamics import Budget, WorkLimitError, joined_samples
 from sbmlump.examples import multisite, network_from_reactions
 from sbmlump.methods import Approximate, Descent, Job
 from sbmlump.model import OdeSystem, parse_observables
@@ -87,3 +87,39 @@ def test_the_hardest_initial_values_are_joined_to_the_others() -> None:
     assert len(both.states) == len(further.training.states) + 2
     assert (both.starts[-2:] == further.pool.starts[[7, 3]]).all()
     assert (both.numbers[-2:] == further.pool.numbers[[7, 3]]).all()
+
+
+def test_what_was_learnt_when_the_work_is_used_up_is_proposed() -> None:
+    """A training that is cut short after some steps gives what it reached, with its largest error."""
+    whole = job(cascade(), "E", ensemble=24).candidates
+    whole.improved(2)
+    before = whole.search.budget.spent
+    (one, worst) = next(iter(whole.relearned(2, 0.01, 0.0)))
+    spent = whole.search.budget.spent - before
+    found = []
+    for share in (0.02, 0.6):
+        cut = job(cascade(), "E", ensemble=24).candidates
+        cut.improved(2)
+        assert cut.training.further is not None  # these runs are not what is cut short
+        cut.search.budget.limit = cut.search.budget.spent + share * spent
+        try:
+            found.append(list(cut.relearned(2, 0.01, 0.0)))
+        except WorkLimitError:
+            found.append([])
+    assert found[0] == []
+    ((part, error),) = found[1]
+    assert part.size == one.size
+    assert 0 < worst <= error * 1.01
+    rows = np.arange(len(whole.training.further.training.states))  # type: ignore[union-attr]
+    again = whole.search.on(whole.training.further.training).errors([part], rows).max()  # type: ignore[union-attr]
+    assert error == pytest.approx(again, rel=0.05)
+
+
+def test_a_tournament_without_a_chance_ends_before_its_steps() -> None:
+    candidates = job(cascade(), "E", ensemble=24).candidates
+    worst = candidates.search.ranked(1)[0].worst
+    before = candidates.search.budget.spent
+    assert candidates.improved(1, worst / 100) == []
+    hopeless = candidates.search.budget.spent - before
+    assert candidates.improved(1, worst / 3) != []
+    assert candidates.search.budget.spent - before > 5 * hopeless

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sbmlump.dynamics import Budget, WorkLimitError
+from sbmlump.errors import Reason
 from sbmlump.methods import Affine, Proposal, best_up_to, first_within, sizes, smallest_within
 
 
@@ -354,3 +355,44 @@ def test_larger_sizes_come_before_refinement_where_nothing_was_accepted() -> Non
     kinds = [kind for kind, _ in table.visits]
     assert ("plain", 12) in table.visits
     assert "refined" not in kinds[: table.visits.index(("plain", 12))]
+
+
+def test_few_runs_come_before_many_and_the_smallest_close_size_before_others() -> None:
+    """To learn from more runs takes many times as long; what comes near, but diverges elsewhere, comes last."""
+    plain = {1: 0.9, 2: 0.15, 3: 0.05, 4: 0.05, 5: 0.05, 6: 0.005}
+    refined = {5: 0.012, 4: 0.02, 3: 0.014, 2: 0.013}
+    true = {("refined", 2): math.inf}
+    table = Table(plain, refined, relearnt={4: 0.004}, true=true)
+    found = smallest_within(table, table, 0.01, 1, 8)
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (4, "relearnt")
+    visits = [visit for visit in table.visits if visit[0] in ("refined", "relearnt")]
+    first = visits.index(("relearnt", 3))
+    assert {visit[0] for visit in visits[:first]} == {"refined"}
+    assert visits[first:] == [("relearnt", size) for size in (3, 5, 2, 4)]
+
+
+def test_what_is_reached_by_learning_from_more_runs_is_gone_down_from() -> None:
+    plain = {1: 0.9, 2: 0.9, 3: 0.9, 4: 0.05, 5: 0.005}
+    table = Table(plain, {4: 0.012, 2: 0.006}, relearnt={4: 0.004})
+    found = smallest_within(table, table, 0.01, 1, 8)
+    assert found.best is not None
+    assert found.best.size == 2
+
+
+def test_what_is_being_measured_when_the_work_is_used_up_is_measured() -> None:
+    @dataclass
+    class Short(Table):
+        def measured(self, one: Affine, training_worst: float) -> Told:
+            if one.label == "refined":
+                raise WorkLimitError(Reason("work-limit", "no more"))
+            return super().measured(one, training_worst)
+
+    plain, refined = {1: 0.9, 2: 0.05, 3: 0.005}, {2: 0.006}
+    for error, size in ((0.006, 2), (0.02, 3)):
+        last = Table(plain, refined, true={("refined", 2): error})
+        found = smallest_within(Short(plain, refined), last, 0.01, 1, 5)
+        assert found.used_up
+        assert found.accepted
+        assert found.best is not None
+        assert found.best.size == size

@@ -772,6 +772,9 @@ class SizeSettings:
     promising : float
         Times the wanted error: what refinement mostly makes up for. Sizes that are so near are refined first, the
         smallest one first; of the others the largest one first.
+    close : float
+        Times the wanted error: where refinement on few runs came so near, more runs mostly do the rest. Sizes that are
+        so near, and diverge from nowhere, are learnt again first, the smallest one first; of the others the nearest.
     climb : int
         Where refinement came as near as what is worth a look, so many sizes above that are refined next, whatever they
         look like before.
@@ -788,6 +791,7 @@ class SizeSettings:
     failures_in_turn: int = 2
     near: float = 20.0
     promising: float = 5.0
+    close: float = 1.5
     climb: int = 2
     one_by_one: int = 6
     gap: int = 8
@@ -877,6 +881,7 @@ class _Pick(Generic[M]):
         self.measured: dict[int, float] = {}  # the smallest validation error of a size
         self._proposer = proposer
         self._spare: Proposal | None = None  # the best by the training runs, for when none was measured
+        self._pending: tuple[Proposal, int] | None = None  # what is being measured, and its size
 
     def accepts(self, proposals: Iterable[Proposal], size: int, *, remembered: bool = False) -> bool:
         """Whether one of the proposals, which come the best first, is accurate enough: it becomes the best.
@@ -888,10 +893,12 @@ class _Pick(Generic[M]):
             if remembered:
                 self.seen.setdefault(size, worst)
             if self._spare is None or worst < self._spare[1]:
-                self._spare = (one, worst)  # before it is measured: the work may end there
+                self._spare = (one, worst)
             if worst > SIZES.worth_a_look * self.wanted:
                 return False
+            self._pending = (one, worst), size  # the work may end there
             tried = self._proposer.measured(one, worst)
+            self._pending = None
             if self._takes(tried, size):
                 return True
             if not rescued and not np.isfinite(tried.worst):
@@ -925,7 +932,11 @@ class _Pick(Generic[M]):
             self.best = tried
 
     def found(self, proposer: Proposer[M], used_up: bool) -> SizeSearch[M]:
-        """How it ended; ``proposer`` measures what was never measured."""
+        """How it ended; ``proposer`` measures what was learnt last, and what else was never measured."""
+        if self._pending is not None:
+            proposal, size = self._pending
+            if self.size is None or size < self.size:
+                self._takes(proposer.measured(*proposal), size)
         if self.best is None and self._spare is not None:
             self.best = proposer.measured(*self._spare)
         return SizeSearch(self.best, self.accepted, used_up)
@@ -970,8 +981,9 @@ def smallest_within(
 ) -> SizeSearch[M]:
     """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
 
-    First by the algorithm alone; then refined at the smaller sizes that come near; then refined downwards, size by
-    size, until two in turn fail; then with a lift of degree two below that.
+    First by the algorithm alone; then refined on few runs at the smaller sizes that come near, and downwards, size by
+    size, until two in turn fail; then on more runs where that came near, which takes many times as long, and downwards
+    again from what that reaches; then with a lift of degree two below that.
 
     Parameters
     ----------
@@ -1003,7 +1015,7 @@ def smallest_within(
                     search.upwards()
         if rest is not None:
             rest()
-        search.downwards(search.refines)
+        search.descend()
         if refine is None:
             search.curves(curved)
     except WorkLimitError:
@@ -1021,12 +1033,15 @@ class _Descent(_Pick[M]):
     def __init__(self, proposer: Proposer[M], wanted: float, least: int, most: int, known: Sequence[int] = ()) -> None:
         super().__init__(proposer, wanted)
         self._least, self._most = least, most
+        self._refined: dict[int, float] = {}  # training errors of sizes that refinement did not do for
+        self._failed: set[int] = set()  # by the present kind of refinement
         self._untried = sorted({*sizes(least, most), *(size for size in known if least <= size <= most)})
 
     def go_on(self, proposer: Proposer[M]) -> None:
         """Thorough refinement at the sizes below what was found; at that size itself, for its accuracy."""
         self._proposer = proposer
         before = self.size
+        self._failed = set()
         self.downwards(lambda size: self.accepts(proposer.thorough(size, self.wanted), size))
         if before is not None and self.size == before:
             self.better(proposer.thorough(before))
@@ -1073,8 +1088,7 @@ class _Descent(_Pick[M]):
         Where nothing was found, those come first that do best on the validation runs: by the training runs, what
         diverges elsewhere may look best.
         """
-        top = self._most + 1 if self.size is None else self.size
-        failed: set[int] = set()
+        top, failed = self._most + 1 if self.size is None else self.size, self._failed
         near = [size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted]
         if self.size is None:
             near.sort(key=lambda size: (self.measured.get(size, np.inf), self.seen[size]))
@@ -1090,12 +1104,17 @@ class _Descent(_Pick[M]):
                 if size not in failed and attempt(size):
                     break
                 failed.add(size)
-        failures = 0
+        self._below(attempt)
+
+    def _below(self, attempt: _Attempt) -> None:
+        """From what was found down, until two in turn fail."""
+        failures, failed = 0, self._failed
         start = self._most if self.size is None else self.size - 1
         for size in range(start, self._least - 1, -1):
             if size not in failed and attempt(size):
                 failures = 0
                 continue
+            failed.add(size)
             failures += 1
             if failures >= SIZES.failures_in_turn:
                 break
@@ -1108,15 +1127,35 @@ class _Descent(_Pick[M]):
         closest = min(close, key=lambda size: (close[size], size))
         return range(closest + 1, min(closest + 1 + SIZES.climb, top))
 
-    def refines(self, size: int) -> bool:
-        """Whether refinement reaches the wanted error; from more runs where it only does on those it learnt from."""
+    def descend(self) -> None:
+        """Refinement on few runs, downwards; then on more runs, and downwards again from what that reaches."""
+        self.downwards(self._refines)
+        while self._relearns():
+            self._below(self._refines)
+
+    def _refines(self, size: int) -> bool:
+        """Whether refinement on few runs reaches the wanted error; otherwise how near it came is remembered."""
         improved = self._proposer.improved(size, self.wanted)
         if self.accepts(improved, size):
             return True
-        if not improved:
-            return False
-        again = self._proposer.relearned(size, self.wanted, improved[0][1])
-        return any(self.accepts([one], size) for one in again)
+        if improved:
+            self._refined[size] = improved[0][1]
+        return False
+
+    def _relearns(self) -> bool:
+        """Whether one of the sizes that refinement came near at does when it learns from more runs."""
+
+        def order(one: tuple[int, float]) -> tuple[int, float]:
+            size, error = one
+            close = error <= SIZES.close * self.wanted and np.isfinite(self.measured.get(size, np.inf))
+            return (0, size) if close else (1, error)
+
+        smaller = [(size, error) for size, error in self._refined.items() if self.size is None or size < self.size]
+        for size, error in sorted(smaller, key=order):
+            del self._refined[size]
+            if any(self.accepts([one], size) for one in self._proposer.relearned(size, self.wanted, error)):
+                return True
+        return False
 
 
 class _Attempt(Protocol):
