@@ -5,7 +5,8 @@
 
 Models of the corpus are drawn by a fixed seed: those with 8 to 80 states, without events, which libRoadRunner
 integrates. One state of each, drawn too, is observed; all options are the defaults. Each command runs in a process of
-its own. The error that its certificate claims is then measured again, from the files alone: libRoadRunner simulates the
+its own, one after the other, so that its CPU seconds are its own. The errors that certificates claim are then, with so
+many workers, measured again, from the files alone: libRoadRunner simulates the
 original and what was written from five further initial values within ±20 %, and the largest relative error of the
 observable is divided by the claim. A claim holds if that is at most 1.5.
 """
@@ -116,7 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=1, help="of the draw of models and observables")
     parser.add_argument("--limit", type=int, default=10, help="how many models")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="that measure claims again")
     parser.add_argument("--only", help="ids of models, joined by commas: of those drawn, these alone")
     parser.add_argument("--results", type=Path, help="JSON file that rows are added to; what is in it is not run again")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/approximate.md")
@@ -136,10 +137,13 @@ def main() -> int:
     drawn = list(draw(Path(corpus) / "biomodels", options.seed, options.limit))
     wanted = None if options.only is None else set(options.only.split(","))
     waiting = [one for one in drawn if one.model not in rows and (wanted is None or one.model in wanted)]
-    with ThreadPoolExecutor(options.workers) as pool:
-        jobs = [pool.submit(run, Path(corpus) / "biomodels", one, options.seed) for one in waiting]
-        for job in as_completed(jobs):
-            row = job.result()
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.workers) as pool:
+        jobs: list[tuple[Row, dict[str, Any]]] = []
+        for one in waiting:
+            jobs.append((one, run(Path(corpus) / "biomodels", one, options.seed, Path(place) / f"{one.model}.xml")))
+            print(table([one]).splitlines()[-1], flush=True)
+        for done in as_completed([pool.submit(measure, *job) for job in jobs]):
+            row = done.result()
             rows[row.model] = row
             told = [reason for reason in row.reasons if not reason.startswith(("not-kept", "simulation-remark"))]
             print(table([row]).splitlines()[-1], "; ".join(told)[:300], flush=True)
@@ -196,32 +200,35 @@ def integrates(path: Path) -> bool:
 # -- one model ---------------------------------------------------------------------------------------
 
 
-def run(folder: Path, one: Row, seed: int) -> Row:
-    """Reduce a model and measure what is claimed again."""
-    with tempfile.TemporaryDirectory() as place:
-        output = Path(place) / "reduced.xml"
-        path = folder / f"{one.model}.xml"
-        words = ["reduce", str(path), "--observe", one.observe, "--json", "-o", str(output)]
-        one.exit_code, exact, _ = command([*words, "--no-check", "--method", "exact"])
-        one.exact = exact.get("reduced_size")
-        output.unlink(missing_ok=True)
-        one.exit_code, found, one.cpu = command([*words, "--method", "approximate"])
-        certificate = found.get("certificate") or {}
-        one.size, one.until = found.get("reduced_size"), certificate.get("horizon")
-        one.proved = certificate.get("kind") == "exact-proof"
-        one.claim = 0.0 if one.proved else certificate.get("worst_error")
-        one.reasons = [f"{reason['code']}: {reason['message']}" for reason in found.get("reasons", [])]
-        if one.exit_code or (one.proved and found.get("outcome") != "reduced") or not output.exists():
-            return one
-        simulated = (found.get("simulation") or {}).get("until")
-        job = {
-            "file": str(path),
-            "reduced": str(output),
-            "observe": one.observe,
-            "until": one.until or simulated or 100.0,
-            "lumping": None if certificate.get("kind") != "exact-proof" else found["lumping"],
-            "seed": seed,
-        }
+def run(folder: Path, one: Row, seed: int, output: Path) -> dict[str, Any]:
+    """Reduce a model; what has to be known to measure again what is claimed, nothing where there is nothing."""
+    path = folder / f"{one.model}.xml"
+    words = ["reduce", str(path), "--observe", one.observe, "--json", "-o", str(output)]
+    one.exit_code, exact, _ = command([*words, "--no-check", "--method", "exact"])
+    one.exact = exact.get("reduced_size")
+    output.unlink(missing_ok=True)
+    one.exit_code, found, one.cpu = command([*words, "--method", "approximate"])
+    certificate = found.get("certificate") or {}
+    one.size, one.until = found.get("reduced_size"), certificate.get("horizon")
+    one.proved = certificate.get("kind") == "exact-proof"
+    one.claim = 0.0 if one.proved else certificate.get("worst_error")
+    one.reasons = [f"{reason['code']}: {reason['message']}" for reason in found.get("reasons", [])]
+    if one.exit_code or (one.proved and found.get("outcome") != "reduced") or not output.exists():
+        return {}
+    simulated = (found.get("simulation") or {}).get("until")
+    return {
+        "file": str(path),
+        "reduced": str(output),
+        "observe": one.observe,
+        "until": one.until or simulated or 100.0,
+        "lumping": None if certificate.get("kind") != "exact-proof" else found["lumping"],
+        "seed": seed,
+    }
+
+
+def measure(one: Row, job: Mapping[str, Any]) -> Row:
+    """The row with its claim measured again."""
+    if job:
         code, text = _bounded([sys.executable, __file__, "--measure", json.dumps(job)])
         one.again = json.loads(text.splitlines()[-1]) if code == 0 else None
         if code:
