@@ -31,9 +31,13 @@ class SparseSettings:
     most_work : int
         Entries times columns of a product that NumPy takes some hundred microseconds for; SciPy would take a tenth, but
         a seventh of a second to come.
+    most_terms : int
+        Of a sum: up to so many, larger products are made term by term for all sums and columns at once, which takes
+        SciPy's time twice.
     """
 
     most_work: int = 1 << 14
+    most_terms: int = 64
 
 
 SETTINGS: Final = SparseSettings()
@@ -153,8 +157,13 @@ class SparseMatrix:
     def __matmul__(self, values: NDArray[Any]) -> NDArray[Any]:
         """Times a vector (c,) or several (c, k)."""
         width = 1 if values.ndim == 1 else values.shape[1]
-        if "scipy.sparse" in sys.modules or self.nnz * width > self._settings.most_work:
+        if "scipy.sparse" in sys.modules:
             return np.asarray(self.scipy() @ values)
+        if self.nnz * width > self._settings.most_work:
+            lengths = np.diff(self.indptr)
+            if int(lengths.max(initial=0)) > self._settings.most_terms:
+                return np.asarray(self.scipy() @ values)
+            return self._by_terms(values, lengths)
         weights = self.data if values.ndim == 1 else self.data[:, None]
         terms = weights * values[self.indices]
         total = np.zeros((self.shape[0], *values.shape[1:]), dtype=terms.dtype)
@@ -165,6 +174,16 @@ class SparseMatrix:
             return np.asarray(sums.reshape(total.shape))
         filled = np.flatnonzero(np.diff(self.indptr))
         total[filled] = np.add.reduceat(terms, self.indptr[filled], axis=0)
+        return total
+
+    def _by_terms(self, values: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
+        """The product: the first terms of all rows, then the second ones."""
+        total = np.zeros((self.shape[0], *values.shape[1:]), dtype=np.result_type(self.data, values))
+        for term in range(int(lengths.max(initial=0))):
+            rows = np.flatnonzero(lengths > term)
+            entries = self.indptr[rows] + term
+            weights = self.data[entries] if values.ndim == 1 else self.data[entries, None]
+            total[rows] += weights * values[self.indices[entries]]
         return total
 
     def _cells(self, width: int) -> Indices:

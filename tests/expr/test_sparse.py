@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sbmlump.model import SparseMatrix, SparseSettings, union_of_rows
 
 NEVER = SparseSettings(most_work=1 << 60)
+BY_TERMS = SparseSettings(most_work=0)
 
 
 @st.composite
@@ -29,10 +30,10 @@ def by_numpy(matrix, values):
         return matrix @ values
 
 
-@given(cases(), st.sampled_from([None, 0, 1, 5, 40]), st.booleans())
-def test_products_are_those_of_scipy_to_the_last_bit(case, width, whole):
+@given(cases(), st.sampled_from([None, 0, 1, 5, 40]), st.booleans(), st.sampled_from([NEVER, BY_TERMS]))
+def test_products_are_those_of_scipy_to_the_last_bit(case, width, whole, settings):
     generator, rows, columns, data, shape = case
-    matrix = SparseMatrix.of(data, rows, columns, shape, NEVER)
+    matrix = SparseMatrix.of(data, rows, columns, shape, settings)
     expected = sp.csr_array((data, (rows, columns)), shape=shape)
     size = (shape[1],) if width is None else (shape[1], width)
     values = (

@@ -493,9 +493,9 @@ class Descent:
         """Free changes only: dL̄ = −L̄ dL L̄ + QZ, dG = −L̄ dL G + QZ' with Q = I − L̄L."""
         matrix, lift, offset = self._scaled(one)
         p = len(self.pinned)
-        q = np.eye(len(lift)) - lift @ matrix
-        by_l = by_l - lift.T @ (by_lift @ lift.T + by_offset @ offset.T)
-        parts = [by_l[:, :, p:], q.T @ by_lift, q.T @ by_offset]
+        along, across = lift.T @ by_lift, lift.T @ by_offset  # k rows: Q itself has n
+        by_l = by_l - (along @ lift.T + across @ offset.T)
+        parts = [by_l[:, :, p:], by_lift - matrix.T @ along, by_offset - matrix.T @ across]
         return np.concatenate([part.reshape(part.shape[0] * part.shape[1], -1) for part in parts], axis=1)
 
     def _scaled(self, one: Affine) -> tuple[Array, Array, Array]:
