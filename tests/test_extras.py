@@ -54,7 +54,7 @@ def test_surveys_need_pyarrow(tmp_path):
     ("package", "extra", "arguments"),
     [
         ("antimony", "antimony", ["convert", MODEL, "-o", "OUT.ant"]),
-        ("basico", "copasi", ["check", MODEL, MODEL, "--simulator", "copasi"]),
+        ("COPASI", "copasi", ["check", MODEL, MODEL, "--simulator", "copasi"]),
     ],
 )
 def test_formats_and_simulators_name_their_extra(tmp_path, package, extra, arguments):

@@ -1,16 +1,19 @@
-"""COPASI behind :class:`~sbmlump.simulators.protocol.Simulator`: the only module that imports basico (an extra)."""
+"""COPASI behind :class:`~sbmlump.simulators.protocol.Simulator`: the only module that imports its bindings (an extra).
+
+Not by way of basico, which the extra names: with pandas, it takes half a second to import, and COPASI a tenth.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from sbmlump.arrays import Array
+from sbmlump.arrays import Array, Indices
 from sbmlump.errors import Reason, UnsupportedModelError, UsageError, extra_missing
 from sbmlump.simulators.protocol import (
     LEAST_STEPS,
@@ -48,6 +51,9 @@ class CopasiSettings:
         Points of the rough run that tells how large states become.
     vanishing : float
         Of the largest state: below that a state is negligible beside it.
+    same : float
+        Of the shortest time between two output times: a row that is so near to one is that one. COPASI misses some by
+        rounding, and may write them twice.
     """
 
     loosenings: int = 4
@@ -56,6 +62,7 @@ class CopasiSettings:
     least_allowed: int = 10_000
     scale_points: int = 101
     vanishing: float = 1e-12
+    same: float = 1e-3
 
 
 COPASI_SETTINGS: Final = CopasiSettings()
@@ -77,32 +84,41 @@ class CopasiSimulator:
         InputError
             If the file cannot be read or is not XML.
         UnsupportedModelError
-            If basico is not installed (code ``extra-missing``), or COPASI refuses the model (``simulator-refused``).
+            If COPASI is not installed (code ``extra-missing``), or COPASI refuses the model (``simulator-refused``).
         """
         source = simulated_file(model)
         try:
-            import basico
+            import COPASI
         except ImportError as error:
             raise UnsupportedModelError(extra_missing("COPASI is not installed", "copasi")) from error
-        import COPASI
-
-        if not COPASI.CRootContainer.getDatamodelList().size():
+        root = COPASI.CRootContainer
+        if not root.getDatamodelList().size():
             # of earlier models, which COPASI would take for those of this one; not while those are in use
-            basico.remove_user_defined_functions()
-        loaded = basico.load_model_from_string(source.text)
-        if loaded is None:
+            _remove_functions(root.getFunctionList())
+        loaded = root.addDatamodel()
+        if not loaded.importSBMLFromString(source.text, None, True):
+            root.removeDatamodel(loaded)
             raise UnsupportedModelError(Reason("simulator-refused", f"{source.path}: COPASI does not load this model."))
-        return CopasiModel(source, loaded, basico, self.settings)
+        return CopasiModel(source, loaded, root.removeDatamodel, self.settings)
+
+
+def _remove_functions(known: Any) -> None:
+    """Take functions that are not COPASI's own out of its list."""
+    functions = known.loadedFunctions()
+    every = [functions.get(i) for i in range(functions.size())]
+    for key in [one.getKey() for one in every if one is not None and not one.isReadOnly()]:
+        known.removeFunction(key)
 
 
 class CopasiModel(ModelOfSource):
     """One imported model."""
 
-    def __init__(self, source: SimulatedModel, loaded: Any, basico: Any, settings: CopasiSettings) -> None:
+    def __init__(
+        self, source: SimulatedModel, loaded: Any, remove: Callable[[Any], object], settings: CopasiSettings
+    ) -> None:
         super().__init__(source)
         self._settings = settings
-        self._loaded = loaded
-        self._basico = basico
+        self._loaded, self._remove = loaded, remove
         model = loaded.getModel()
         groups = (model.getMetabolites(), model.getModelValues(), model.getCompartments(), model.getReactions())
         self._objects = {group.get(i).getSBMLId(): group.get(i) for group in groups for i in range(group.size())}
@@ -115,7 +131,7 @@ class CopasiModel(ModelOfSource):
         }
 
     def __del__(self) -> None:
-        self._basico.remove_datamodel(self._loaded)
+        self._remove(self._loaded)
 
     def _is_assigned(self, name: str) -> bool:
         import COPASI
@@ -165,12 +181,11 @@ class CopasiModel(ModelOfSource):
         for k in range(self._settings.loosenings if tolerances.retry else 1):
             asked = replace(tolerances, absolute=tolerances.absolute * smallest).looser(10.0**k)
             begin = time.perf_counter()
-            table = self._table(
-                columns, until, asked, {"values": grid.tolist(), "automatic": False, "output_event": False}
-            )
+            table = self._table(columns, until, asked, grid)
             seconds = time.perf_counter() - begin
-            if len(table) == len(grid) and table.shape[1] == 1 + len(columns):
-                values = {label: _product(table, at) for label, at in products.items()}
+            rows = self._rows_at(grid, table[:, 0])
+            if rows is not None:
+                values = {label: _product(table[rows], at) for label, at in products.items()}
                 bad = [label for label in self._states if label in values and not np.isfinite(values[label]).all()]
                 if not bad:
                     remark = f"{self._path.name}: COPASI needed a relative tolerance of {asked.relative:g}."
@@ -179,35 +194,63 @@ class CopasiModel(ModelOfSource):
             failure = IntegrationError.at(self._path, reached, until, "COPASI did not reach the end")
         raise failure
 
+    def _rows_at(self, grid: Array, times: Array) -> Indices | None:
+        """The row of each output time; ``None`` where one is missing."""
+        if not len(times):
+            return None
+        after = np.searchsorted(times, grid).clip(max=len(times) - 1)
+        before = (after - 1).clip(min=0)
+        rows = np.where(np.abs(times[before] - grid) <= np.abs(times[after] - grid), before, after)
+        near = np.abs(times[rows] - grid) <= self._settings.same * float(np.diff(grid).min())
+        return rows if near.all() else None
+
     def steps(self, until: float) -> Steps:
         """See :meth:`sbmlump.simulators.protocol.LoadedModel.steps`."""
-        table = self._table([], until, ROUGH, {"automatic": True, "output_event": True})
+        table = self._table([], until, ROUGH, None)
         times = table[:, 0] if len(table) else np.zeros(1)
         if times[-1] < until * (1 - 1e-9):
             raise IntegrationError.at(self._path, float(times[-1]), until, "COPASI did not reach the end")
         twice = times[1:][np.diff(times) == 0]
         return Steps(np.unique(times), np.unique(np.concatenate([twice, self._switches.until(until)])))
 
-    def _table(self, columns: list[str], until: float, tolerances: Tolerances, output: Mapping[str, Any]) -> Array:
-        """Time and recorded quantities, one row for each output time that COPASI reached."""
-        method = self._loaded.getTask("Time-Course").getMethod()
+    def _table(self, columns: list[str], until: float, tolerances: Tolerances, grid: Array | None) -> Array:
+        """Time and what is recorded, a row for each output time that COPASI reached; without ``grid``, each step."""
+        import COPASI
+
+        model = self._loaded.getModel()
+        model.compileIfNecessary()
+        handler = COPASI.CDataHandler()
+        time_name = model.getValueReference().getCN().getString()
+        for name in (time_name, *columns):
+            handler.addDuringName(COPASI.CRegisteredCommonName(name, self._loaded))
+        task = self._loaded.getTask("Time-Course")
+        task.setUpdateModel(False)
+        task.setMethodType(COPASI.CTaskEnum.Method_deterministic)
+        problem, method = task.getProblem(), task.getMethod()
+        problem.setDuration(float(until))
+        problem.setAutomaticStepSize(grid is None)
+        problem.setOutputEvent(grid is None)
+        problem.setOutputStartTime(0.0)
+        problem.setUseValues(grid is not None)
+        if grid is not None:
+            problem.setValues(" ".join(map(str, grid.tolist())))
+        problem.setTimeSeriesRequested(True)
         longest = method.getParameter("Max Internal Step Size")
         if longest is not None:  # older versions of COPASI have no such bound
             longest.setDblValue(self._longest_step(until))
-        frame = self._basico.run_time_course_with_output(
-            ["Time", *columns],
-            model=self._loaded,
-            duration=float(until),
-            start_time=0.0,
-            update_model=False,
-            use_initial_values=True,
-            method="deterministic",
-            r_tol=tolerances.relative,
-            a_tol=tolerances.absolute,
-            max_steps=max(tolerances.max_steps, self._settings.least_allowed),
-            **output,
-        )
-        return np.asarray(frame, dtype=np.float64).reshape(-1, 1 + len(columns))
+        method.getParameter("Absolute Tolerance").setDblValue(tolerances.absolute)
+        method.getParameter("Relative Tolerance").setDblValue(tolerances.relative)
+        steps = max(tolerances.max_steps, self._settings.least_allowed)
+        method.getParameter("Max Internal Steps").setIntValue(steps)
+        self._loaded.addInterface(handler)
+        try:
+            if task.initializeRaw(COPASI.CCopasiTask.OUTPUT_UI):
+                task.processRaw(True)  # where it fails, the rows end early
+            task.restore(True)
+            rows = [list(handler.getNthRow(i)) for i in range(handler.getNumRowsDuring())]
+        finally:
+            self._loaded.removeInterface(handler)
+        return np.array(rows, dtype=np.float64).reshape(-1, 1 + len(columns))
 
     def _longest_step(self, until: float) -> float:
         """A bound on steps: a part of the shortest time between two known jumps, so that none is stepped over."""
