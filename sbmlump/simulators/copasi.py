@@ -52,8 +52,8 @@ class CopasiSettings:
     vanishing : float
         Of the largest state: below that a state is negligible beside it.
     same : float
-        Of the shortest time between two output times: a row that is so near to one is that one. COPASI misses some by
-        rounding, and may write them twice.
+        Of the time to the next output time: a row that is so near to one is that one. COPASI misses some by rounding,
+        and may write them twice.
     """
 
     loosenings: int = 4
@@ -201,7 +201,8 @@ class CopasiModel(ModelOfSource):
         after = np.searchsorted(times, grid).clip(max=len(times) - 1)
         before = (after - 1).clip(min=0)
         rows = np.where(np.abs(times[before] - grid) <= np.abs(times[after] - grid), before, after)
-        near = np.abs(times[rows] - grid) <= self._settings.same * float(np.diff(grid).min())
+        gaps = np.concatenate([[np.inf], np.diff(grid), [np.inf]])
+        near = np.abs(times[rows] - grid) <= self._settings.same * np.minimum(gaps[:-1], gaps[1:])
         return rows if near.all() else None
 
     def steps(self, until: float) -> Steps:

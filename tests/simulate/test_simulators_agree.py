@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from network_models import saved, sbml_model, twin_chains
 
 import sbmlump
+from sbmlump.arrays import Array
 from sbmlump.dynamics import TimeSpan
 from sbmlump.errors import Reason, SbmlumpError, UnsupportedModelError, UsageError
 from sbmlump.jobs import sbml_of
@@ -33,7 +35,7 @@ NAMES = [name for name in SIMULATORS if name != "roadrunner"]
 
 def simulator(name: str) -> object:
     if name == "copasi":
-        pytest.importorskip("basico")
+        pytest.importorskip("COPASI")
     return simulator_named(name)
 
 
@@ -298,3 +300,29 @@ def test_denominators_of_stoichiometries_count(tmp_path: Path) -> None:
     again = compare_simulated(tmp_path / "r.omex#original.xml", tmp_path / "r.omex#reduced.xml", until=100.0)
     assert again.original["D"][-1] == pytest.approx(1.0)
     assert not again.remarks
+
+
+def test_copasi_may_miss_output_times_by_rounding_and_write_them_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = simulator("copasi").load(mixed(tmp_path))  # type: ignore[attr-defined]
+    wanted = {"p": QuantitySelection("p", "value")}
+    plain = model.run(wanted, 2.0, 11)
+    table = model._table
+
+    def written(extra: float, *, last: bool = True) -> Callable[..., Array]:
+        def other(*args: Any) -> Array:
+            rows = table(*args)
+            again = rows[4].copy()
+            again[0] += extra
+            return np.insert(rows, 5, again, axis=0)[: None if last else -1]
+
+        return other
+
+    monkeypatch.setattr(model, "_table", written(1e-9))
+    found = model.run(wanted, 2.0, 11)
+    assert (found.times == plain.times).all()
+    assert (found.values["p"] == plain.values["p"]).all()
+    monkeypatch.setattr(model, "_table", written(1e-9, last=False))
+    with pytest.raises(IntegrationError, match="COPASI did not reach the end"):
+        model.run(wanted, 2.0, 11)
