@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -45,7 +46,7 @@ from sbmlump.methods.approximate.subspaces import (
     jacobian_span,
     pinned_projection,
 )
-from sbmlump.methods.approximate.training import Training
+from sbmlump.methods.approximate.training import PATIENT, TRAINING, Training
 from sbmlump.methods.approximate.validate import Try, certificate_of, fails_strictly, validate
 from sbmlump.methods.approximate.write import write_projection
 from sbmlump.methods.exact.lump import lump_exactly
@@ -155,7 +156,9 @@ class Candidates:
     def training(self) -> Training:
         """Refinement of the candidates of the search."""
         if self._training is None:
-            self._training = Training(self.search, lambda: self.runs.further(self._budget), self._progress)
+            settings = PATIENT if self.options.refine else TRAINING
+            further = partial(self.runs.further, self._budget)
+            self._training = Training(self.search, further, self._progress, settings)
         return self._training
 
     @property

@@ -37,7 +37,7 @@ from sbmlump.methods.approximate.quadratic import QuadraticLift, with_products
 from sbmlump.methods.approximate.search import Proposal, Search, lifted_field, pinned_magnitudes
 from sbmlump.methods.approximate.subspaces import Affine
 
-__all__ = ["Descent", "Effort", "Training", "TrainingSettings", "Trial"]
+__all__ = ["PATIENT", "TRAINING", "Descent", "Effort", "Training", "TrainingSettings", "Trial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class TrainingSettings:
         Of the smallest errors beside the largest.
     """
 
-    usual: Effort = Effort(6, 4, ((3, 2), (2, 1)), 8, 15, 1, first=30.0, then=4.0)
+    usual: Effort = Effort(6, 4, ((3, 2), (2, 1)), 8, 15, 1, first=30.0, then=6.0)
     thorough: Effort = Effort(12, 12, ((3, 6), (3, 2)), 6, 25, 3)
     coming: float = 0.7
     runs: int = 25
@@ -183,6 +183,8 @@ class TrainingSettings:
 
 
 TRAINING: Final = TrainingSettings()
+PATIENT: Final = replace(TRAINING, usual=Effort(6, 6, ((3, 3), (2, 1)), 8, 15, 1), worth_more_runs=3.0)
+"""Before thorough refinement, which goes on from what the usual one learnt: with it nothing is saved."""
 
 
 # -- Levenberg-Marquardt on one set of trajectories ------------------------------------------------
