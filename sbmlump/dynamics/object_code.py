@@ -163,7 +163,8 @@ def entry_points() -> LoadedCode | None:
     """The compiled loops; ``None`` where there are none.
 
     That is where Numba is not installed, is switched off (``NUMBA_DISABLE_JIT=1``) or does not go with the installed
-    NumPy, and where there is no folder to keep object code in: to compile takes longer than most jobs.
+    NumPy, and where there is no folder to keep object code in, or no source to name it by: to compile takes longer than
+    most jobs.
     """
     if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return None
@@ -177,7 +178,7 @@ def entry_points() -> LoadedCode | None:
             with suppress(OutputError):  # a disk that became full meanwhile: this process has it all the same
                 write_atomically(folder / f"{code_key()}{_SUFFIX}", kept.packed(), durable=False)
         return loaded_code(kept)
-    except ImportError:  # made for another NumPy
+    except (ImportError, OSError):  # made for another NumPy; installed without sources, which the name is made from
         return None
 
 
