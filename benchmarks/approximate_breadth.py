@@ -84,7 +84,7 @@ DRAW = Draw()
 
 @dataclass
 class Row:
-    """What became of one model."""
+    """What became of one model; ``job`` is what is still to be measured."""
 
     model: str
     observe: str
@@ -98,6 +98,7 @@ class Row:
     again: float | None = None
     cpu: float = 0.0
     reasons: list[str] = field(default_factory=list)
+    job: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -137,19 +138,25 @@ def main() -> int:
     drawn = list(draw(Path(corpus) / "biomodels", options.seed, options.limit))
     wanted = None if options.only is None else set(options.only.split(","))
     waiting = [one for one in drawn if one.model not in rows and (wanted is None or one.model in wanted)]
+
+    def keep(row: Row) -> None:
+        rows[row.model] = row
+        told = [reason for reason in row.reasons if not reason.startswith(("not-kept", "simulation-remark"))]
+        waits = "measured later" if row.job else ""
+        print(table([row]).splitlines()[-1], waits, "; ".join(told)[:300], flush=True)
+        if options.results is not None:
+            known[str(options.seed)] = {name: asdict(one) for name, one in rows.items()}
+            options.results.write_text(json.dumps(known, indent=1), encoding="utf-8")
+
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.workers) as pool:
-        jobs: list[tuple[Row, dict[str, Any]]] = []
+        # what was reduced before an interruption is measured after it
+        files = Path(place) if options.results is None else options.results.with_suffix(".files")
+        files.mkdir(exist_ok=True)
         for one in waiting:
-            jobs.append((one, run(Path(corpus) / "biomodels", one, options.seed, Path(place) / f"{one.model}.xml")))
-            print(table([one]).splitlines()[-1], flush=True)
-        for done in as_completed([pool.submit(measure, *job) for job in jobs]):
-            row = done.result()
-            rows[row.model] = row
-            told = [reason for reason in row.reasons if not reason.startswith(("not-kept", "simulation-remark"))]
-            print(table([row]).splitlines()[-1], "; ".join(told)[:300], flush=True)
-            if options.results is not None:
-                known[str(options.seed)] = {name: asdict(one) for name, one in rows.items()}
-                options.results.write_text(json.dumps(known, indent=1), encoding="utf-8")
+            run(Path(corpus) / "biomodels", one, options.seed, files / f"{options.seed}-{one.model}.xml")
+            keep(one)
+        for done in as_completed([pool.submit(measure, row) for row in rows.values() if row.job]):
+            keep(done.result())
     found = [rows[one.model] for one in drawn if one.model in rows]
     print(table(found))
     print(summary(found))
@@ -200,8 +207,8 @@ def integrates(path: Path) -> bool:
 # -- one model ---------------------------------------------------------------------------------------
 
 
-def run(folder: Path, one: Row, seed: int, output: Path) -> dict[str, Any]:
-    """Reduce a model; what has to be known to measure again what is claimed, nothing where there is nothing."""
+def run(folder: Path, one: Row, seed: int, output: Path) -> None:
+    """Reduce a model; its row says what has to be known to measure again what is claimed."""
     path = folder / f"{one.model}.xml"
     words = ["reduce", str(path), "--observe", one.observe, "--json", "-o", str(output)]
     one.exit_code, exact, _ = command([*words, "--no-check", "--method", "exact"])
@@ -214,9 +221,9 @@ def run(folder: Path, one: Row, seed: int, output: Path) -> dict[str, Any]:
     one.claim = 0.0 if one.proved else certificate.get("worst_error")
     one.reasons = [f"{reason['code']}: {reason['message']}" for reason in found.get("reasons", [])]
     if one.exit_code or (one.proved and found.get("outcome") != "reduced") or not output.exists():
-        return {}
+        return
     simulated = (found.get("simulation") or {}).get("until")
-    return {
+    one.job = {
         "file": str(path),
         "reduced": str(output),
         "observe": one.observe,
@@ -226,13 +233,13 @@ def run(folder: Path, one: Row, seed: int, output: Path) -> dict[str, Any]:
     }
 
 
-def measure(one: Row, job: Mapping[str, Any]) -> Row:
+def measure(one: Row) -> Row:
     """The row with its claim measured again."""
-    if job:
-        code, text = _bounded([sys.executable, __file__, "--measure", json.dumps(job)])
-        one.again = json.loads(text.splitlines()[-1]) if code == 0 else None
-        if code:
-            one.reasons.insert(0, f"not measured again: {text.strip().splitlines()[-1] if text.strip() else code}")
+    job, one.job = one.job, {}
+    code, text = _bounded([sys.executable, __file__, "--measure", json.dumps(job)])
+    one.again = json.loads(text.splitlines()[-1]) if code == 0 else None
+    if code:
+        one.reasons.insert(0, f"not measured again: {text.strip().splitlines()[-1] if text.strip() else code}")
     return one
 
 

@@ -24,9 +24,11 @@ from strategies import JUMPING, SMOOTH, Expression, any_expressions, expressions
 from sbmlump.arrays import Array
 from sbmlump.dynamics import (
     Along,
+    ArrayKind,
     BatchField,
     Budget,
     DeviationObserver,
+    ObjectCode,
     Observer,
     ProgramField,
     QuadraticField,
@@ -35,14 +37,16 @@ from sbmlump.dynamics import (
     VectorField,
     WorkLimitError,
     advance,
+    code_key,
     compiled,
+    compiled_functions,
+    entry_points,
     exponentials,
     field_of,
-    object_code,
+    kept_code,
+    loaded_code,
+    words_of,
 )
-from sbmlump.dynamics.arguments import ArrayKind, words_of
-from sbmlump.dynamics.compilation import compiled_functions
-from sbmlump.dynamics.object_code import ObjectCode
 from sbmlump.methods import Affine, LiftedField, QuadraticLift, TabledField, lifted_field
 from sbmlump.model import FUNCTIONS, LOGIC, RELATIONS, Graph, Program
 
@@ -565,22 +569,66 @@ def test_kept_object_code_is_whole_or_is_none() -> None:
     code = ObjectCode((b"one", b"three"), {"follow": "_follow"}, ("tan",), ("triple", "processor", "features"))
     data = code.packed()
     assert ObjectCode.unpacked(data) == code
-    for wrong in (data[:-1], data + b"x", b"", b"{}\n", data.replace(b"three", b"THREE"), b"[1]\n" + data):
+    other = data.replace(b"_follow", b"_other0")  # a name that is not there would be called at address 0
+    for wrong in (data[:-1], data + b"x", b"", b"{}\n", data.replace(b"three", b"THREE"), b"[1]\n" + data, other):
         assert ObjectCode.unpacked(wrong) is None
 
 
-def test_what_is_kept_is_used_only_for_the_same_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = object_code.code_key()
-    assert object_code.code_key() == before
-    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
-    assert object_code.code_key() != before
+@pytest.mark.parametrize("name", ["NUMBA_CPU_NAME", "NUMBA_ENABLE_AVX", "NUMBA_BOUNDSCHECK", "NUMBA_CACHE_DIR"])
+def test_what_is_kept_is_used_only_for_the_same_processor_and_settings(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = code_key()
+    assert code_key() == before
+    with monkeypatch.context() as patch:
+        patch.setenv(name, "0")
+        assert (code_key() == before) == (name == "NUMBA_CACHE_DIR")  # where it lies is no part of what it is
+    (tmp_path / ".numba_config.yaml").write_text("enable_avx: 0\n")
+    assert code_key() != before
+
+
+def test_a_file_of_settings_switches_numba_off(tmp_path: Path) -> None:
+    (tmp_path / ".numba_config.yaml").write_text("disable_jit: 1\n")
+    assert in_a_process("print(compiled.kernels())", {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}, tmp_path) == "None"
+
+
+def test_what_numba_cannot_compile_goes_by_numpy_and_is_told(tmp_path: Path) -> None:
+    code = (
+        "from unittest import mock; import warnings; from sbmlump.dynamics import compilation; "
+        "refused = mock.patch.object(compilation, 'compile_kernels', side_effect=AttributeError('new'));\n"
+        "with refused, warnings.catch_warnings(record=True) as told: found = compiled.kernels()\n"
+        "print(found, len(told), told[0].message)"
+    )
+    found = in_a_process(code, {"NUMBA_CACHE_DIR": str(tmp_path)})
+    assert found.startswith("None 1 Numba does not compile the loops of trajectories")
+
+
+def test_a_compiled_function_that_fails_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = entry_points()
+    assert loaded is not None
+    monkeypatch.setattr(loaded.evaluate, "_function", lambda *_: 1)
+    with pytest.raises(RuntimeError, match="ended with status 1"):
+        cascade(saturating=True).rates(STARTS, np.arange(4))
+
+
+def test_what_somebody_else_may_have_put_there_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = kept_code(code_key())
+    assert kept is not None
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert kept_code(code_key()) is None
+    file = tmp_path / f"{code_key()}.object-code"
+    file.write_bytes(kept.packed())
+    assert kept_code(code_key()) == kept
+    file.chmod(0o666)
+    assert kept_code(code_key()) is None
 
 
 def test_a_function_that_a_process_does_not_have_is_not_called() -> None:
     """LLVM would end the process."""
-    kept = object_code.kept_code(object_code.code_key())
+    kept = kept_code(code_key())
     assert kept is not None
-    assert object_code.loaded_code(replace(kept, needed=(*kept.needed, "no_such_function"))) is None
+    assert loaded_code(replace(kept, needed=(*kept.needed, "no_such_function"))) is None
 
 
 @pytest.mark.slow
@@ -588,7 +636,7 @@ def test_damaged_object_code_is_made_anew(tmp_path: Path) -> None:
     more = {"NUMBA_CACHE_DIR": str(tmp_path)}
     say = "compiled.kernels(); print('numba' in sys.modules)"
     assert in_a_process(say, more) == "True"
-    (kept,) = tmp_path.iterdir()
+    (kept,) = tmp_path.glob("*.object-code")
     whole = kept.read_bytes()
     kept.write_bytes(whole[:-100])
     assert in_a_process(say, more) == "True"
@@ -596,7 +644,7 @@ def test_damaged_object_code_is_made_anew(tmp_path: Path) -> None:
     assert in_a_process(say, more) == "False"
 
 
-def in_a_process(code: str, more: Mapping[str, str]) -> str:
+def in_a_process(code: str, more: Mapping[str, str], folder: Path | None = None) -> str:
     """What a new process prints."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; from sbmlump.dynamics import compiled; {code}"],
@@ -605,6 +653,7 @@ def in_a_process(code: str, more: Mapping[str, str]) -> str:
         encoding="utf-8",
         check=True,
         env={**os.environ, **more},
+        cwd=folder,
     )
     return done.stdout.strip()
 

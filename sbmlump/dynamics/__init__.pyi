@@ -1,3 +1,6 @@
+from .arguments import ArrayKind as ArrayKind
+from .arguments import words_of as words_of
+from .compilation import compiled_functions as compiled_functions
 from .ensemble import Ensemble as Ensemble
 from .ensemble import EnsembleSettings as EnsembleSettings
 from .ensemble import NotIntegratedError as NotIntegratedError
@@ -21,6 +24,11 @@ from .ensemble import without_poles as without_poles
 from .events import TimeSwitches as TimeSwitches
 from .multistep import advance_large as advance_large
 from .multistep import backward_large as backward_large
+from .object_code import ObjectCode as ObjectCode
+from .object_code import code_key as code_key
+from .object_code import entry_points as entry_points
+from .object_code import kept_code as kept_code
+from .object_code import loaded_code as loaded_code
 from .rosenbrock import BatchField as BatchField
 from .rosenbrock import DeviationObserver as DeviationObserver
 from .rosenbrock import Observer as Observer

@@ -59,7 +59,7 @@ Kind: TypeAlias = "ArrayKind | type[Any]"
 """An array, ``int``, ``float``, or a class with named fields."""
 
 _WORD: Final = 8  # bytes
-_OWNERS: Final = (0, 0)
+_OWNERS: Final = (0, 0)  # addresses of who counts users of an array, and of the object that it is: nobody, none
 _MEMBERS: Final[dict[type[Any], dict[str, Kind]]] = {}
 _NUMBERS: Final = {False: np.dtype(np.float64), True: np.dtype(np.int64)}
 

@@ -27,6 +27,9 @@ from sbmlump.dynamics.vectors import MACHINE, OPERATIONS, VECTOR, emit_any, emit
 __all__ = ["compile_kernels", "compiled_functions"]
 
 
+_CALLS: Final = frozenset({"cos", "exp", "fma", "log", "memcpy", "memmove", "memset", "pow", "sin", "tan"})
+"""What LLVM knows as functions of its own, and calls by the same names where the processor has no instruction."""
+
 LanesType: Final[Any] = type("LanesType", (types.Type,), {"__doc__": "A number in each lane."})
 _LANES: Final = LanesType("lanes")
 
@@ -115,7 +118,7 @@ def compiled_functions() -> dict[str, Any]:
     def with_scope(functions: dict[str, Callable[..., Any]], **options: Any) -> None:
         for name, function in functions.items():
             own = FunctionType(function.__code__, scope, name, function.__defaults__)
-            scope[name] = numba.njit(error_model="numpy", _nrt=False, **options)(own)
+            scope[name] = numba.njit(error_model="numpy", boundscheck=False, _nrt=False, **options)(own)
 
     with_scope(kernels.IN_LINE, inline="always")
     with_scope(kernels.INNER, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -159,6 +162,8 @@ def _numba_type(kind: Kind) -> Any:
 
 
 def _declared(library: Any) -> set[str]:
-    """Functions that the code calls and does not bring along."""
+    """Functions that the code calls and does not bring along, also by what LLVM turns into calls."""
     names = {one.name for one in library._final_module.functions if one.is_declaration}
-    return {name for name in names if not name.startswith("llvm.")}
+    parts = {name: name.split(".") for name in names}
+    called = {found[1] for found in parts.values() if found[0] == "llvm" and found[1] in _CALLS}
+    return called | {name for name, found in parts.items() if found[0] != "llvm"}

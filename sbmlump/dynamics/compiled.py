@@ -530,8 +530,8 @@ def _evaluated(
     tables: Tables, layout: tuple[Indices, int], wanted: int, x: Array, run: Indices, rows: Array, count: int
 ) -> Array:
     out = np.empty((len(x), count, x.shape[1]))
-    loaded, seats = _loaded(), np.empty(kernels().LANES, dtype=np.int64)
-    loaded.evaluate(
-        tables.packed, layout[0], memory(layout[1]), seats, wanted, owned(x), owned(run, np.int64), rows, out
+    taken = np.empty(kernels().LANES, dtype=np.int64)
+    _loaded().evaluate(
+        tables.packed, layout[0], memory(layout[1]), taken, wanted, owned(x), owned(run, np.int64), rows, out
     )
     return out

@@ -12,20 +12,24 @@ import hashlib
 import json
 import os
 import platform
+import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import cache_from_source, find_spec
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from sbmlump.dynamics import kernels
 from sbmlump.dynamics.arguments import Kind, Packed, kinds_of, word_types, words_of
-from sbmlump.files import OutputError, write_atomically
+from sbmlump.files import OutputError, lock, write_atomically
 
 __all__ = ["Entry", "LoadedCode", "ObjectCode", "code_key", "entry_points", "kept_code", "loaded_code", "machine"]
 
@@ -53,32 +57,27 @@ class ObjectCode:
     target: tuple[str, str, str]
 
     def packed(self) -> bytes:
-        """As one file: a line that says what it holds and what its hash is, then the objects."""
-        body = b"".join(self.objects)
+        """As one file: the hash of the rest, a line that says what it holds, then the objects."""
         head = {
-            "sha256": hashlib.sha256(body).hexdigest(),
             "sizes": [len(one) for one in self.objects],
             "names": dict(self.names),
             "needed": self.needed,
             "target": self.target,
         }
-        return json.dumps(head).encode() + b"\n" + body
+        rest = json.dumps(head).encode() + b"\n" + b"".join(self.objects)
+        return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
 
     @classmethod
     def unpacked(cls, data: bytes) -> ObjectCode | None:
-        """From such a file; ``None`` where it is not whole."""
-        line, _, body = data.partition(b"\n")
-        try:
-            head = json.loads(line)
-            if head["sha256"] != hashlib.sha256(body).hexdigest():
-                return None
-            objects, begin = [], 0
-            for size in head["sizes"]:
-                objects.append(body[begin : begin + size])
-                begin += size
-            return cls(tuple(objects), head["names"], tuple(head["needed"]), tuple(head["target"]))
-        except (ValueError, KeyError, TypeError):
+        """From such a file; ``None`` where it is not the one that was written."""
+        digest, _, rest = data.partition(b"\n")
+        if digest != hashlib.sha256(rest).hexdigest().encode():
             return None
+        line, _, body = rest.partition(b"\n")
+        head = json.loads(line)
+        ends = [0, *accumulate(head["sizes"])]
+        objects = tuple(body[low:high] for low, high in pairwise(ends))
+        return cls(objects, head["names"], tuple(head["needed"]), tuple(head["target"]))
 
 
 class Entry:
@@ -106,6 +105,8 @@ class Entry:
         ------
         TypeError
             If an argument is not what the function was compiled for.
+        RuntimeError
+            If it says that it failed, which none of them is to do.
         """
         words: list[Any] = []
         for value, kind in zip(args, self._kinds, strict=True):
@@ -113,7 +114,9 @@ class Entry:
                 words += value.words
             else:
                 words += words_of(value, kind)
-        self._function(*self._places, *words)
+        status = self._function(*self._places, *words)
+        if status:
+            raise RuntimeError(f"a compiled function ended with status {status}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,8 +125,8 @@ class LoadedCode:
 
     Attributes
     ----------
-    entries : mapping of str to Entry
-        By their names in :data:`sbmlump.dynamics.kernels.ENTRIES`.
+    evaluate, follow, put_exponentials, put_sums_along : Entry
+        See the functions of :mod:`sbmlump.dynamics.kernels`.
     numbers : tuple of int
         Addresses of :data:`sbmlump.dynamics.kernels.NUMBERS`.
     target : tuple of str
@@ -132,30 +135,13 @@ class LoadedCode:
         What frees the code when it goes.
     """
 
-    entries: Mapping[str, Entry]
+    evaluate: Entry
+    follow: Entry
+    put_exponentials: Entry
+    put_sums_along: Entry
     numbers: tuple[int, ...]
     target: tuple[str, str, str]
     engine: object
-
-    @property
-    def evaluate(self) -> Entry:
-        """See :func:`sbmlump.dynamics.kernels.evaluate`."""
-        return self.entries["evaluate"]
-
-    @property
-    def follow(self) -> Entry:
-        """See :func:`sbmlump.dynamics.kernels.follow`."""
-        return self.entries["follow"]
-
-    @property
-    def put_exponentials(self) -> Entry:
-        """See :func:`sbmlump.dynamics.kernels.put_exponentials`."""
-        return self.entries["put_exponentials"]
-
-    @property
-    def put_sums_along(self) -> Entry:
-        """See :func:`sbmlump.dynamics.kernels.put_sums_along`."""
-        return self.entries["put_sums_along"]
 
 
 @cache
@@ -164,43 +150,78 @@ def entry_points() -> LoadedCode | None:
 
     That is where Numba is not installed, is switched off (``NUMBA_DISABLE_JIT=1``) or does not go with the installed
     NumPy, and where there is no folder to keep object code in, or no source to name it by: to compile takes longer than
-    most jobs.
+    most jobs. Where Numba fails to compile them, a warning says so.
     """
-    if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+    if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT") == "1":
         return None
     try:
-        kept = kept_code(code_key())
-        if kept is None:
-            folder = _writable()
-            if folder is None:
-                return None
-            kept = import_module("sbmlump.dynamics.compilation").compile_kernels()
-            with suppress(OutputError):  # a disk that became full meanwhile: this process has it all the same
-                write_atomically(folder / f"{code_key()}{_SUFFIX}", kept.packed(), durable=False)
-        return loaded_code(kept)
-    except (ImportError, OSError):  # made for another NumPy; installed without sources, which the name is made from
+        key = code_key()
+    except (ImportError, OSError):  # no LLVM; installed without sources
         return None
+    code = kept_code(key) or _made(key)
+    return None if code is None else loaded_code(code)
+
+
+def _made(key: str) -> ObjectCode | None:
+    """Compiled now, and kept in the first folder that takes it."""
+    folder = next(filter(_takes_files, _folders()), None)
+    if folder is None:
+        return None
+    try:
+        numba = import_module("numba")
+    except ImportError:  # made for another NumPy
+        return None
+    if numba.config.DISABLE_JIT:  # by a file of settings
+        return None
+    with _alone(folder / f"{key}.lock"):
+        if (kept := kept_code(key)) is not None:  # another process has made it meanwhile
+            return kept
+        try:
+            made: ObjectCode = import_module("sbmlump.dynamics.compilation").compile_kernels()
+        # a version of Numba that we do not know: NumPy does the same, more slowly
+        except (ImportError, AttributeError, TypeError, RuntimeError, numba.core.errors.NumbaError) as error:
+            message = f"Numba does not compile the loops of trajectories, which go by NumPy: {error!r}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            return None
+        with suppress(OutputError):  # a disk that became full meanwhile: this process has it all the same
+            write_atomically(folder / f"{key}{_SUFFIX}", made.packed(), durable=False)
+        return made
 
 
 # -- what is kept ----------------------------------------------------------------------------------
 
 _SUFFIX: Final = ".object-code"
+_SETTINGS: Final = ".numba_config.yaml"
+"""Numba reads it in the current folder."""
 
 
 def code_key() -> str:
-    """The name that object code is kept under: another one when anything changes that it depends on."""
+    """The name that object code is kept under: another one when anything changes that it depends on.
+
+    Raises
+    ------
+    ImportError, OSError
+        If LLVM or the sources of the loops are not there.
+    """
     llvm = import_module("llvmlite.binding")
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:  # LLVM does not know them for this kind of processor; Numba goes without them, too
+        features = ""
     found = hashlib.sha256()
     for name in _SOURCES:
         found.update(Path(kernels.__file__).with_name(name).read_bytes())
+    with suppress(OSError):  # mostly there is none
+        found.update(Path(_SETTINGS).read_bytes())
+    given = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
     for what in (
         version("numba"),
         version("llvmlite"),
         sys.platform,
         platform.machine(),
         llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
-        *(os.environ.get(name, "") for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT")),
+        features,
+        *(one for one in given if not one.startswith(("NUMBA_CACHE", "NUMBA_NUM_THREADS"))),
     ):
         found.update(b"\0" + what.encode())
     return f"kernels-{found.hexdigest()[:20]}"
@@ -211,7 +232,8 @@ def _folders() -> Iterator[Path]:
     if given := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(given)
         return
-    yield Path(cache_from_source(kernels.__file__)).parent
+    with suppress(NotImplementedError):  # a Python that keeps nothing compiled
+        yield Path(cache_from_source(kernels.__file__)).parent
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     else:
@@ -221,10 +243,13 @@ def _folders() -> Iterator[Path]:
 
 
 def kept_code(key: str) -> ObjectCode | None:
-    """What was kept under that name, where it is whole."""
+    """What was kept under that name, where it is whole and nobody else's."""
     for folder in _folders():
+        path = folder / f"{key}{_SUFFIX}"
         try:
-            data = (folder / f"{key}{_SUFFIX}").read_bytes()
+            if not _is_trusted(path):
+                continue
+            data = path.read_bytes()
         except OSError:
             continue
         if (found := ObjectCode.unpacked(data)) is not None:
@@ -232,15 +257,31 @@ def kept_code(key: str) -> ObjectCode | None:
     return None
 
 
-def _writable() -> Path | None:
-    for folder in _folders():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-    return None
+def _is_trusted(path: Path) -> bool:
+    """Whether what lies there may be run: as the sources themselves, or a file that only this user or root changes."""
+    if sys.platform == "win32" or path.parent.parent == Path(kernels.__file__).parent:
+        return True
+    found = path.stat()
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & stat.S_IWOTH
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be written there: permissions alone do not say it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other process at the same time: what the first one makes does for all."""
+    with path.open("ab") as file:
+        with suppress(OSError):  # a file system without locks: each makes its own
+            lock(file.fileno())
+        yield
 
 
 # -- what is loaded --------------------------------------------------------------------------------
@@ -255,10 +296,12 @@ def loaded_code(code: ObjectCode) -> LoadedCode | None:
     for one in code.objects:
         engine.add_object_file(llvm.ObjectFileRef.from_data(one))
     engine.finalize_object()
-    address: Callable[[str], int] = engine.get_function_address
-    entries = {name: Entry(address(code.names[name]), kinds_of(one)) for name, one in kernels.ENTRIES.items()}
-    numbers = tuple(address(code.names[name]) for name in kernels.NUMBERS)
-    return LoadedCode(entries, numbers, code.target, engine)
+    places = {name: engine.get_function_address(code.names[name]) for name in (*kernels.ENTRIES, *kernels.NUMBERS)}
+    if not all(places.values()):
+        return None
+    entries = {name: Entry(places[name], kinds_of(one)) for name, one in kernels.ENTRIES.items()}
+    numbers = tuple(places[name] for name in kernels.NUMBERS)
+    return LoadedCode(**entries, numbers=numbers, target=code.target, engine=engine)
 
 
 def machine(target: tuple[str, str, str]) -> Any:

@@ -52,8 +52,8 @@ class CopasiSettings:
     vanishing : float
         Of the largest state: below that a state is negligible beside it.
     same : float
-        Of the time to the next output time: a row that is so near to one is that one. COPASI misses some by rounding,
-        and may write them twice.
+        Of the end time: a row that is so near to an output time is that one, where the next one is farther. COPASI
+        misses some by rounding, and may write them twice.
     """
 
     loosenings: int = 4
@@ -62,7 +62,7 @@ class CopasiSettings:
     least_allowed: int = 10_000
     scale_points: int = 101
     vanishing: float = 1e-12
-    same: float = 1e-3
+    same: float = 1e-9
 
 
 COPASI_SETTINGS: Final = CopasiSettings()
@@ -181,10 +181,10 @@ class CopasiModel(ModelOfSource):
         for k in range(self._settings.loosenings if tolerances.retry else 1):
             asked = replace(tolerances, absolute=tolerances.absolute * smallest).looser(10.0**k)
             begin = time.perf_counter()
-            table = self._table(columns, until, asked, grid)
+            complete, table = self._table(columns, until, asked, grid)
             seconds = time.perf_counter() - begin
             rows = self._rows_at(grid, table[:, 0])
-            if rows is not None:
+            if complete and rows is not None:
                 values = {label: _product(table[rows], at) for label, at in products.items()}
                 bad = [label for label in self._states if label in values and not np.isfinite(values[label]).all()]
                 if not bad:
@@ -202,20 +202,23 @@ class CopasiModel(ModelOfSource):
         before = (after - 1).clip(min=0)
         rows = np.where(np.abs(times[before] - grid) <= np.abs(times[after] - grid), before, after)
         gaps = np.concatenate([[np.inf], np.diff(grid), [np.inf]])
-        near = np.abs(times[rows] - grid) <= self._settings.same * np.minimum(gaps[:-1], gaps[1:])
+        allowed = np.minimum(self._settings.same * grid[-1], 0.5 * np.minimum(gaps[:-1], gaps[1:]))
+        near = np.abs(times[rows] - grid) <= allowed
         return rows if near.all() else None
 
     def steps(self, until: float) -> Steps:
         """See :meth:`sbmlump.simulators.protocol.LoadedModel.steps`."""
-        table = self._table([], until, ROUGH, None)
+        _, table = self._table([], until, ROUGH, None)
         times = table[:, 0] if len(table) else np.zeros(1)
         if times[-1] < until * (1 - 1e-9):
             raise IntegrationError.at(self._path, float(times[-1]), until, "COPASI did not reach the end")
         twice = times[1:][np.diff(times) == 0]
         return Steps(np.unique(times), np.unique(np.concatenate([twice, self._switches.until(until)])))
 
-    def _table(self, columns: list[str], until: float, tolerances: Tolerances, grid: Array | None) -> Array:
-        """Time and what is recorded, a row for each output time that COPASI reached; without ``grid``, each step."""
+    def _table(
+        self, columns: list[str], until: float, tolerances: Tolerances, grid: Array | None
+    ) -> tuple[bool, Array]:
+        """Whether COPASI came to the end; time and what is recorded, at each output time or, without any, step."""
         import COPASI
 
         model = self._loaded.getModel()
@@ -245,13 +248,12 @@ class CopasiModel(ModelOfSource):
         method.getParameter("Max Internal Steps").setIntValue(steps)
         self._loaded.addInterface(handler)
         try:
-            if task.initializeRaw(COPASI.CCopasiTask.OUTPUT_UI):
-                task.processRaw(True)  # where it fails, the rows end early
+            complete = bool(task.initializeRaw(COPASI.CCopasiTask.OUTPUT_UI) and task.processRaw(True))
             task.restore(True)
             rows = [list(handler.getNthRow(i)) for i in range(handler.getNumRowsDuring())]
         finally:
             self._loaded.removeInterface(handler)
-        return np.array(rows, dtype=np.float64).reshape(-1, 1 + len(columns))
+        return complete, np.array(rows, dtype=np.float64).reshape(-1, 1 + len(columns))
 
     def _longest_step(self, until: float) -> float:
         """A bound on steps: a part of the shortest time between two known jumps, so that none is stepped over."""

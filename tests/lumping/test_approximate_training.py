@@ -10,7 +10,7 @@ from lumping_cases import assert_derivative
 
 from sbmlump.dynamics import Budget, WorkLimitError, joined_samples
 from sbmlump.examples import multisite, network_from_reactions
-from sbmlump.methods import Approximate, Descent, Job
+from sbmlump.methods import Approximate, Descent, Job, Proposal
 from sbmlump.model import OdeSystem, parse_observables
 
 
@@ -96,22 +96,22 @@ def test_what_was_learnt_when_the_work_is_used_up_is_proposed() -> None:
     before = whole.search.budget.spent
     (one, worst) = next(iter(whole.relearned(2, 0.01, 0.0)))
     spent = whole.search.budget.spent - before
-    found = []
+    found: list[list[Proposal]] = []
     for share in (0.02, 0.6):
         cut = job(cascade(), "E", ensemble=24).candidates
         cut.improved(2)
         assert cut.training.further is not None  # these runs are not what is cut short
         cut.search.budget.limit = cut.search.budget.spent + share * spent
-        try:
-            found.append(list(cut.relearned(2, 0.01, 0.0)))
-        except WorkLimitError:
-            found.append([])
+        found.append([])
+        with pytest.raises(WorkLimitError):
+            found[-1].extend(cut.relearned(2, 0.01, 0.0))  # what came before the error stays
     assert found[0] == []
     ((part, error),) = found[1]
     assert part.size == one.size
     assert 0 < worst <= error * 1.01
-    rows = np.arange(len(whole.training.further.training.states))  # type: ignore[union-attr]
-    again = whole.search.on(whole.training.further.training).errors([part], rows).max()  # type: ignore[union-attr]
+    further = whole.training.further
+    assert further is not None
+    again = whole.search.on(further.training).errors([part], np.arange(len(further.training.states))).max()
     assert error == pytest.approx(again, rel=0.05)
 
 
@@ -123,3 +123,12 @@ def test_a_tournament_without_a_chance_ends_before_its_steps() -> None:
     hopeless = candidates.search.budget.spent - before
     assert candidates.improved(1, worst / 3) != []
     assert candidates.search.budget.spent - before > 5 * hopeless
+
+
+def test_a_lift_of_degree_two_does_not_repeat_a_tournament_without_a_chance() -> None:
+    candidates = job(cascade(), "E", ensemble=24).candidates
+    wanted = candidates.search.ranked(1)[0].worst / 100
+    assert candidates.improved(1, wanted) == []
+    before = candidates.search.budget.spent
+    assert list(candidates.curved(1, wanted)) == []
+    assert candidates.search.budget.spent == before

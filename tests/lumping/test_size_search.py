@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pytest
@@ -390,9 +391,16 @@ def test_what_is_being_measured_when_the_work_is_used_up_is_measured() -> None:
 
     plain, refined = {1: 0.9, 2: 0.05, 3: 0.005}, {2: 0.006}
     for error, size in ((0.006, 2), (0.02, 3)):
-        last = Table(plain, refined, true={("refined", 2): error})
+        true = {("refined", 2): error}
+        last = Table(plain, refined, true=true)
         found = smallest_within(Short(plain, refined), last, 0.01, 1, 5)
         assert found.used_up
         assert found.accepted
         assert found.best is not None
         assert found.best.size == size
+        # nor is it forgotten where thorough refinement goes on
+        again = smallest_within(
+            Short(plain, refined), last, 0.01, 1, 5, partial(Table, plain, deep={2: 0.9}, true=true)
+        )
+        assert again.best is not None
+        assert again.best.size == size

@@ -881,6 +881,7 @@ class _Pick(Generic[M]):
         self.measured: dict[int, float] = {}  # the smallest validation error of a size
         self._proposer = proposer
         self._spare: Proposal | None = None  # the best by the training runs, for when none was measured
+        self.latest: dict[int, float] = {}  # the validation error of what was measured last of a size
         self._pending: tuple[Proposal, int] | None = None  # what is being measured, and its size
 
     def accepts(self, proposals: Iterable[Proposal], size: int, *, remembered: bool = False) -> bool:
@@ -917,6 +918,7 @@ class _Pick(Generic[M]):
             self.best, self.accepted = tried, True
             self.size = size if self.size is None else min(size, self.size)
             return True
+        self.latest[size] = tried.worst
         self.measured[size] = min(tried.worst, self.measured.get(size, np.inf))
         if not self.accepted and (self.best is None or tried.worst < self.best.worst):
             self.best = tried  # what was accepted stays, even where its worst error is the larger one
@@ -931,12 +933,18 @@ class _Pick(Generic[M]):
         if tried.keeps(self.wanted) and tried.worst < self.best.worst:
             self.best = tried
 
+    def settle(self, proposer: Proposer[M]) -> None:
+        """Measure what was being measured when the work was used up."""
+        if self._pending is None:
+            return
+        proposal, size = self._pending
+        if self.size is None or size < self.size:
+            self._takes(proposer.measured(*proposal), size)
+        self._pending = None
+
     def found(self, proposer: Proposer[M], used_up: bool) -> SizeSearch[M]:
         """How it ended; ``proposer`` measures what was learnt last, and what else was never measured."""
-        if self._pending is not None:
-            proposal, size = self._pending
-            if self.size is None or size < self.size:
-                self._takes(proposer.measured(*proposal), size)
+        self.settle(proposer)
         if self.best is None and self._spare is not None:
             self.best = proposer.measured(*self._spare)
         return SizeSearch(self.best, self.accepted, used_up)
@@ -1012,9 +1020,11 @@ def smallest_within(
             if upwards is not None and not search.accepted:
                 upwards()
                 with suppress(WorkLimitError):
+                    search.settle(proposer)
                     search.upwards()
         if rest is not None:
             rest()
+        search.settle(proposer)
         search.descend()
         if refine is None:
             search.curves(curved)
@@ -1033,12 +1043,14 @@ class _Descent(_Pick[M]):
     def __init__(self, proposer: Proposer[M], wanted: float, least: int, most: int, known: Sequence[int] = ()) -> None:
         super().__init__(proposer, wanted)
         self._least, self._most = least, most
-        self._refined: dict[int, float] = {}  # training errors of sizes that refinement did not do for
+        # of sizes that refinement did not do for: the training error, and that on the validation runs
+        self._refined: dict[int, tuple[float, float]] = {}
         self._failed: set[int] = set()  # by the present kind of refinement
         self._untried = sorted({*sizes(least, most), *(size for size in known if least <= size <= most)})
 
     def go_on(self, proposer: Proposer[M]) -> None:
         """Thorough refinement at the sizes below what was found; at that size itself, for its accuracy."""
+        self.settle(proposer)
         self._proposer = proposer
         before = self.size
         self._failed = set()
@@ -1065,7 +1077,7 @@ class _Descent(_Pick[M]):
 
     def upwards(self) -> None:
         """The sizes that were left out, until one is accepted."""
-        while self._untried:
+        while self._untried and not self.accepted:
             size = self._untried.pop(0)
             if self.accepts(self._proposer.proposals(size), size, remembered=True):
                 return
@@ -1139,19 +1151,18 @@ class _Descent(_Pick[M]):
         if self.accepts(improved, size):
             return True
         if improved:
-            self._refined[size] = improved[0][1]
+            self._refined[size] = improved[0][1], self.latest.get(size, np.inf)
         return False
 
     def _relearns(self) -> bool:
         """Whether one of the sizes that refinement came near at does when it learns from more runs."""
 
-        def order(one: tuple[int, float]) -> tuple[int, float]:
-            size, error = one
-            close = error <= SIZES.close * self.wanted and np.isfinite(self.measured.get(size, np.inf))
-            return (0, size) if close else (1, error)
+        def order(one: tuple[int, float, float]) -> tuple[int, float]:
+            size, error, elsewhere = one
+            return (0, size) if error <= SIZES.close * self.wanted and np.isfinite(elsewhere) else (1, error)
 
-        smaller = [(size, error) for size, error in self._refined.items() if self.size is None or size < self.size]
-        for size, error in sorted(smaller, key=order):
+        smaller = [(size, *errors) for size, errors in self._refined.items() if self.size is None or size < self.size]
+        for size, error, _ in sorted(smaller, key=order):
             del self._refined[size]
             if any(self.accepts([one], size) for one in self._proposer.relearned(size, self.wanted, error)):
                 return True

@@ -549,6 +549,14 @@ _REFINED: Final = ", refined"
 # -- Tournament, training, enrichment --------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _CutShort:
+    """A training whose work was used up: the largest error that it had reached, and what ended it."""
+
+    worst: float
+    error: WorkLimitError
+
+
 class Training:
     """Refined reductions of each size, from candidates of one search.
 
@@ -575,6 +583,7 @@ class Training:
         self._none_further = False
         self._progress = progress
         self._winners: dict[int, Affine] = {}  # of each size, refined on the usual trajectories
+        self._without: set[int] = set()  # sizes whose usual tournament no candidate wins
 
     @property
     def further(self) -> FurtherRuns | None:
@@ -601,6 +610,7 @@ class Training:
             return []
         winner = self._tournament(self.search.entrants(size, self.settings.usual.entrants), self.settings.usual, wanted)
         if winner is None:
+            self._without.add(size)
             return []
         self._winners[size] = winner
         worst = self._worst(self._usual, winner)
@@ -643,6 +653,8 @@ class Training:
         settings = self.settings
         effort = settings.thorough if thorough else settings.usual
         if size not in self._winners:
+            if size in self._without and not thorough:
+                return
             winner = self._tournament(self.search.entrants(size, effort.entrants), effort, wanted)
             if winner is None:
                 return
@@ -725,10 +737,10 @@ class Training:
         target = settings.good * (wanted or 0.0)
         sample = further.training
         search = self.search.on(sample)
-        best, end = self._refined(search, start, effort.dampings, effort.steps, target, wanted)
-        if end is not None:
-            yield best, end
-            return
+        best, limit = self._refined(search, start, effort.dampings, effort.steps, target, wanted)
+        if limit is not None:
+            yield best, limit.worst
+            raise limit.error
         worst = self._worst(search, best)
         yield best, worst
         judged: tuple[int, int, float] | None = None
@@ -746,10 +758,10 @@ class Training:
             left = np.setdiff1d(left, hardest)
             sample = joined_samples(sample, further.pool, hardest)
             search = self.search.on(sample)
-            new, end = self._refined(search, best, effort.dampings, settings.enriching_steps, target, None)
-            if end is not None:
-                yield new, end
-                return
+            new, limit = self._refined(search, best, effort.dampings, settings.enriching_steps, target, None)
+            if limit is not None:
+                yield new, limit.worst
+                raise limit.error
             now = self._judged(new, further.judges, wanted)
             if not now < judged:
                 return
@@ -759,20 +771,20 @@ class Training:
 
     def _refined(
         self, search: Search, start: Affine, dampings: int, steps: int, target: float, wanted: float | None
-    ) -> tuple[Affine, float | None]:
-        """What was learnt; with its largest error where the work was used up meanwhile."""
+    ) -> tuple[Affine, _CutShort | None]:
+        """What was learnt, and whether the work was used up meanwhile."""
         descent = Descent(search, dampings)
         begin = descent.states_of([start])
         try:
-            state, end = descent.improved(begin, steps, target, wanted, self._progress)[0], None
+            state, limit = descent.improved(begin, steps, target, wanted, self._progress)[0], None
         except StopRequestedError:
             raise
-        except WorkLimitError:
+        except WorkLimitError as error:
             if not descent.reached:
                 raise
             state = descent.reached[0]
-            end = state.worst()
-        return _named(state.map, start), end
+            limit = _CutShort(state.worst(), error)
+        return _named(state.map, start), limit
 
     def _worst(self, search: Search, one: Affine) -> float:
         return float(search.errors([one], np.arange(len(search.training.states))).max(initial=0.0))
