@@ -64,7 +64,7 @@ _COMMANDS = {
         "Write the page of the survey in DIR: index.html and what belongs to it.",
     ),
 }
-_NEW_OBJECTS: Final = 50_000
+_NEW_OBJECTS: Final = 250_000
 """So many more containers than were given back before the garbage collector looks for cycles, not Python's 700:
 expressions and imports make many that stay, and a command does not live long."""
 _IN_CHILD = ("--isolate", "--time-limit", "--memory-limit")

@@ -78,7 +78,7 @@ class MachineCodeSettings:
         Of a field, at most; what it comes to in instructions is limited in :mod:`sbmlump.dynamics.native`.
     """
 
-    steps: int = 30_000
+    steps: int = 10_000
     operations: int = 10_000
 
 

@@ -1120,16 +1120,17 @@ def run_ensemble(
     if droppable and first.steps:
         most = int(min(most, max(TRAJECTORIES.least_steps, TRAJECTORIES.patience * first.steps)))
     others = _simulate(vector_field, everything[1:], times, resets, np.arange(1, count), budget, size, most, stops)
-    states = np.concatenate([first.states, others.states])[:, :, : problem.size]
-    # run by run: what all runs of a large system hold is looked at without a copy of it
-    good = np.concatenate([[True], others.complete]) & np.array([np.isfinite(one).all() for one in states])
+    # run by run, and nothing is copied that need not be: the runs of a large system are most of a gigabyte
+    perturbed = others.states[:, :, : problem.size]
+    largest = np.array([np.maximum(one.max(axis=0), -one.min(axis=0)) for one in (*nominal, *perturbed)])
+    good = np.concatenate([[True], others.complete]) & np.isfinite(largest).all(axis=1)
     if int((~good).sum()) > droppable * (count - 1):
         where = "from a perturbed initial state (a smaller --spread may help)"
         reached = float(np.quantile(others.reached, droppable, method="lower"))
         _check(problem, others.why, others.reached, until, where, reached)
         message = f"model {problem.system.id} has no finite values up to {until:g} {where}"
         raise NotIntegratedError(Reason("not-simulated", message), reached)
-    scale = np.max([np.abs(states[i]).max(axis=0) for i in np.flatnonzero(good)], axis=0)
+    scale = largest[good].max(axis=0)
     scale = np.where(scale > 0, np.maximum(scale, TRAJECTORIES.negligible * scale.max(initial=0.0)), 1.0)
     steps = max(first.steps, others.steps)
     numbers = np.arange(count)
@@ -1137,7 +1138,11 @@ def run_ensemble(
     for part in slices:
         kept = good[part]
         dropped = int((~kept).sum())
-        own = states[part], numbers[part]
+        if part.start:
+            states = perturbed[part.start - 1 : part.stop - 1]
+        else:
+            states = np.concatenate([nominal, perturbed[: part.stop - 1]])
+        own = states, numbers[part]
         whole = own if not dropped else (own[0][kept], own[1][kept])
         samples.append(
             Sample(
@@ -1313,7 +1318,8 @@ def largest_values(expected: Array, states: Array) -> Array:
     """
     sizes = np.abs(expected).max(axis=1)
     largest = sizes.max(axis=0, initial=0.0)
-    largest = np.where(largest > 0, largest, float(np.abs(states).max(initial=0.0)))
+    if not (largest > 0).all():  # states of a large system are most of a gigabyte
+        largest = np.where(largest > 0, largest, float(np.abs(states).max(initial=0.0)))
     return np.asarray(np.maximum(sizes, np.maximum(TRAJECTORIES.negligible * largest, 1e-300)))
 
 

@@ -182,7 +182,7 @@ def advance_large(
     The work is counted after each run, as the solver's callbacks must not raise.
     """
     r, n = initial.shape
-    states = np.full((r, len(times), n), np.nan)
+    states = np.empty((r, len(times), n))
     states[:, 0] = initial
     reached = np.full(r, float(times[0]))
     why: list[str | None] = [None] * r
@@ -198,7 +198,7 @@ def advance_large(
         got = solution.states[: len(times)]
         finite = np.isfinite(got).all(axis=1)
         count = len(got) if finite.all() else int(np.argmin(finite))
-        states[i, :count] = got[:count]
+        states[i, :count], states[i, max(count, 1) :] = got[:count], np.nan
         reached[i] = float(times[count - 1]) if count else float(times[0])
         if solution.failure is not None or count < len(times):
             said = (solution.failure or "a state has no finite value").removeprefix("CVODE: ")

@@ -15,6 +15,7 @@ from .approximate.run import Job as Job
 from .approximate.run import size_curve as size_curve
 from .approximate.search import LiftedField as LiftedField
 from .approximate.search import Proposal as Proposal
+from .approximate.search import Ranked as Ranked
 from .approximate.search import TabledField as TabledField
 from .approximate.search import best_up_to as best_up_to
 from .approximate.search import constants_of as constants_of

@@ -120,6 +120,13 @@ def test_training_and_validation_are_different_draws() -> None:
     assert ratio.min() >= 0.8
     assert ratio.max() <= 1.2
     assert (checking.starts[:, problem.start == 0] >= 0).all()
+    alone, fresh = run_ensemble(problem, 1.0, (Ensemble(0), Ensemble(4)), 0)
+    assert len(alone.states) == 1
+    assert fresh.numbers.tolist() == [1, 2, 3, 4]
+    for run, number in zip(fresh.states, fresh.numbers, strict=True):  # each is the run that its number says
+        again = integrate(fresh.vector_field, run[:1], fresh.times, run=np.array([number]))
+        assert run == pytest.approx(again.states[0], rel=1e-4, abs=1e-6)
+    assert fresh.scale == pytest.approx(np.abs(np.concatenate([alone.states, fresh.states])).max(axis=(0, 1)))
 
 
 def test_conserved_totals_are_found_and_kept() -> None:

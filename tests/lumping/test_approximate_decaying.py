@@ -14,7 +14,7 @@ from network_models import saved, sbml_model
 
 import sbmlump
 from sbmlump.dynamics import Budget
-from sbmlump.methods import ApproximateOptions, LearningRuns, decaying_totals_of, learning_runs
+from sbmlump.methods import Approximate, ApproximateOptions, Job, LearningRuns, decaying_totals_of, learning_runs
 from sbmlump.model import AffineLumping, Event, OdeSystem, ReducedSystem, parse_observables
 
 START = {"R": 2.0, "Ra": 0.5, "K": 3.0, "Ka": 0.2, "RK": 0.1, "P": 0.0}
@@ -113,3 +113,16 @@ def test_they_are_left_out_where_they_do_not_hold(files: tuple[Path, Path, Reduc
     assert decaying_totals_of(runs_of(dosed)) is None
     assert decaying_totals_of(runs_of(system, perturb_parameters=0.1)) is None
     assert decaying_totals_of(replace(runs, options=replace(runs.options, algorithm="krylov"))) is None
+
+
+def test_both_kinds_of_candidates_are_made_anew_from_more_runs(files: tuple[Path, Path, ReducedSystem]) -> None:
+    system = sbmlump.load(files[0])
+    method = Approximate(until=5.0, ensemble=2)
+    candidates = Job(system, parse_observables(system, ["P"]), method, lambda _: None).candidates
+    before = dict.fromkeys(one.decaying for one, _ in candidates.proposals(2))
+    assert set(before) == {0, 2}
+    assert candidates.widened(2)
+    after = list(candidates.proposals(2))
+    assert {one.decaying for one, _ in after} == {0, 2}
+    assert all(one.size == 2 + one.decaying for one, _ in after)
+    assert not candidates.widened(2)

@@ -10,7 +10,7 @@ from lumping_cases import assert_derivative
 
 from sbmlump.dynamics import Budget, WorkLimitError, joined_samples
 from sbmlump.examples import multisite, network_from_reactions
-from sbmlump.methods import Approximate, Descent, Job, Proposal
+from sbmlump.methods import Approximate, Descent, Job, Proposal, Ranked
 from sbmlump.model import OdeSystem, parse_observables
 
 
@@ -87,6 +87,34 @@ def test_the_hardest_initial_values_are_joined_to_the_others() -> None:
     assert len(both.states) == len(further.training.states) + 2
     assert (both.starts[-2:] == further.pool.starts[[7, 3]]).all()
     assert (both.numbers[-2:] == further.pool.numbers[[7, 3]]).all()
+
+
+def test_decompositions_of_more_runs_are_ranked_by_those_that_are_hardest_first() -> None:
+    candidates = job(cascade(), "E").candidates
+    before = candidates.search
+    best = before.ranked(2)[0].map
+    assert candidates.widened(2)
+    after = candidates.search
+    sample = after.training
+    assert len(sample.states) == 1 + 4 + 72
+    assert (sample.scale == before.training.scale).all()
+    assert sample.starts[0] == pytest.approx(before.training.starts[0])
+    errors = before.on(sample).errors([best], np.arange(len(sample.states)))[0]
+    assert (np.diff(errors[1:]) <= 1e-4 * errors.max()).all()
+    assert after.ranked(2)[0].errors.max() < errors.max()
+    assert candidates.training.search is after
+    (refined, _), *_ = candidates.improved(2)
+    hardest = after.errors([refined, after.ranked(2)[0].map], np.arange(25)).max(axis=1)
+    assert hardest[0] < hardest[1]
+    assert not candidates.widened(2)  # there are no more
+
+
+def test_of_many_runs_the_few_worst_ones_do_not_count() -> None:
+    one = job(cascade(), "E").candidates.search.candidates(2)[0]
+    errors = np.linspace(1.0, 0.01, 100)
+    assert Ranked(one, errors).worst == errors[2]
+    assert Ranked(one, errors[:39]).worst == 1.0
+    assert Ranked(one, np.append(errors, np.inf)).worst == np.inf
 
 
 def test_what_was_learnt_when_the_work_is_used_up_is_proposed() -> None:

@@ -37,6 +37,8 @@ class Table:
     deep: Mapping[int, float] = field(default_factory=dict)
     curve: Mapping[int, float] = field(default_factory=dict)
     close: Mapping[int, float] = field(default_factory=dict)
+    wide: Mapping[int, float] = field(default_factory=dict)
+    kind: str = "plain"
     true: Mapping[tuple[str, int], float] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     visits: list[tuple[str, int]] = field(default_factory=list)
@@ -50,7 +52,14 @@ class Table:
         return [(Affine(shape, shape.T, np.zeros((1, 1)), kind), table[size])]
 
     def proposals(self, size: int) -> Iterator[Proposal]:
-        return iter(self._made("plain", self.plain, size))
+        return iter(self._made(self.kind, self.plain, size))
+
+    def widened(self, size: int) -> bool:
+        if not self.wide:
+            return False
+        self.visits.append(("widened", size))
+        self.kind, self.plain, self.wide = "wide", self.wide, {}
+        return True
 
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
         return self._made("refined", self.refined, size)
@@ -104,6 +113,34 @@ def test_refinement_goes_down_and_over_one_size_that_fails() -> None:
     assert found.best is not None
     assert (found.best.size, found.best.label) == (3, "refined")
     assert [n for kind, n in table.visits if kind == "refined"] == [5, 4, 3, 2, 1]
+
+
+def test_sizes_that_came_near_below_a_gap_are_refined_too() -> None:
+    plain = dict.fromkeys(range(1, 30), 1.0) | {4: 0.1, 12: 0.02} | dict.fromkeys(range(13, 30), 0.001)
+    table = Table(plain, refined={12: 0.005, 4: 0.005})
+    found = smallest_within(table, table, 0.01, 1, 29)
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (4, "refined")
+    assert [n for kind, n in table.visits if kind == "refined"] == [12, 11, 10, 4, 3, 2]
+
+
+def test_refinement_goes_on_above_the_size_that_came_nearest() -> None:
+    plain = dict.fromkeys(range(1, 30), math.inf) | {2: 0.15} | dict.fromkeys(range(12, 30), 0.001)
+    table = Table(plain, refined={2: 0.05, 3: 0.5, 4: 0.005})
+    found = smallest_within(table, table, 0.01, 1, 29)
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (4, "refined")
+
+
+@pytest.mark.parametrize(("wide", "size"), [({}, 12), ({5: 0.2, 8: 0.004}, 8)])
+def test_what_holds_on_its_own_runs_only_is_made_anew_from_more(wide: Mapping[int, float], size: int) -> None:
+    plain = dict.fromkeys(range(1, 30), 1.0) | {5: 0.004, 8: 0.002} | dict.fromkeys(range(12, 30), 0.001)
+    table = Table(plain, true={("plain", 5): 0.3, ("plain", 8): 0.2}, wide=wide)
+    found = smallest_within(table, table, 0.01, 1, 29)
+    assert found.best is not None
+    assert found.best.size == size
+    made = [("widened", 5), ("wide", 5), ("wide", 8)]
+    assert [visit for visit in table.visits if visit[0] in ("widened", "wide")] == (made if wide else [])
 
 
 def test_refinement_stops_after_two_failures_in_turn() -> None:

@@ -188,6 +188,29 @@ class Candidates:
             self._span = jacobian_span(self.runs.problem.vector_field(), self.runs.box(), self.options.seed)
         return self._span
 
+    def widened(self, size: int) -> bool:
+        """Make the decompositions anew from more trajectories, and refine from there; whether there are more.
+
+        What a decomposition of few trajectories leaves out may be what others need. Those come first on which the best
+        candidate with ``size`` states is farthest off: on the first ones candidates are compared and refined.
+        """
+        runs, search = self.runs, self.search
+        if runs.large or not self.options.balances:
+            return False
+        further = self.training.further
+        if further is None or len(further.training.states) <= len(search.training.states):
+            return False
+        # totals act on states in units of the scale of the training runs
+        sample = replace(further.training, scale=runs.training.scale)
+        best = search.ranked(size)[:1]
+        if best:
+            errors = search.on(sample).errors([best[0].map], np.arange(1, len(sample.states)))[0]
+            order = np.concatenate([[0], 1 + np.argsort(-errors, kind="stable")])
+            sample = replace(sample, states=sample.states[order], numbers=sample.numbers[order])
+        self._search = Search(runs.problem, sample, runs.totals, self._progress, self._wanted, self._budget)
+        self.training.begin_anew(self._search)
+        return True
+
     # -- as they come --------------------------------------------------------------------------------
 
     def proposals(self, size: int) -> Iterator[Proposal]:
@@ -330,6 +353,11 @@ class CandidatesWithTotals(Candidates):
         one, more = self._better(size)[0]
         yield from self._marked(one.curved(size + more, wanted), more)
 
+    def widened(self, size: int) -> bool:
+        """Make the decompositions of both kinds anew from more trajectories."""
+        found = [one.widened(size + more) for one, more in self._kinds(size)]
+        return any(found)
+
     def _kinds(self, size: int) -> list[tuple[Candidates, int]]:
         """Kinds of candidates that have room for that size, and the components that each has more."""
         more = len(self.decaying.rows) if self.decaying is not None else 0
@@ -382,6 +410,13 @@ class _Proposer:
     def proposals(self, size: int) -> Iterator[Proposal]:
         """See :meth:`Candidates.proposals`."""
         return _converging(self._candidates.proposals(size))
+
+    def widened(self, size: int) -> bool:
+        """See :meth:`Candidates.widened`."""
+        try:
+            return self._candidates.widened(size)
+        except np.linalg.LinAlgError:
+            return False
 
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
         """See :meth:`Candidates.improved`."""

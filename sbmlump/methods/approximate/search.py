@@ -389,6 +389,9 @@ class SearchSettings:
         Times of the snapshots of a large system: the decomposition is of a table columns × columns.
     gradient_work : float
         Bounds the runs along which gradients are made, at least three: a few seconds.
+    one_in : int
+        Of so many training runs the worst one does not count: what is accepted may be farther off from 1 in 20 of the
+        initial values that decide, and the search has to find it.
     """
 
     most_numbers: int = 40_000_000
@@ -409,6 +412,7 @@ class SearchSettings:
     fewer: int = 4
     large_times: int = 50
     gradient_work: float = 2.5e7
+    one_in: int = 40
 
 
 SEARCH: Final = SearchSettings()
@@ -456,13 +460,21 @@ class Ranked:
 
     @property
     def worst(self) -> float:
-        """Largest error."""
-        return float(self.errors.max(initial=0.0))
+        """Largest error, of many runs without the few worst ones."""
+        return largest_but_few(self.errors)
 
     @property
     def median(self) -> float:
         """Median error."""
         return float(np.median(self.errors)) if len(self.errors) else 0.0
+
+
+def largest_but_few(errors: Array) -> float:
+    """The largest of the errors of runs, without the worst ones of many; infinite where one failed."""
+    if not np.isfinite(errors).all():
+        return np.inf
+    few = len(errors) // SEARCH.one_in
+    return float(np.partition(errors, -1 - few)[-1 - few]) if len(errors) else 0.0
 
 
 def constants_of(totals: Array, scale: Array, starts: Array) -> Array:
@@ -776,8 +788,7 @@ class SizeSettings:
         Times the wanted error: where refinement on few runs came so near, more runs mostly do the rest. Sizes that are
         so near, and diverge from nowhere, are learnt again first, the smallest one first; of the others the nearest.
     climb : int
-        Where refinement came as near as what is worth a look, so many sizes above that are refined next, whatever they
-        look like before.
+        So many sizes above the one that refinement came nearest at are refined next, whatever they look like before.
     one_by_one : int
         Sizes from the smallest on that are gone through one by one.
     gap : int
@@ -823,6 +834,10 @@ class Proposer(Protocol[M_co]):
 
     def proposals(self, size: int) -> Iterator[Proposal]:
         """Reductions of one size as the algorithm makes them, the best first."""
+        ...
+
+    def widened(self, size: int) -> bool:
+        """Make candidates from more runs from now on, as those of one size do not hold elsewhere; whether there are."""
         ...
 
     def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
@@ -989,9 +1004,10 @@ def smallest_within(
 ) -> SizeSearch[M]:
     """The smallest size that is accurate enough, with refinement where the algorithm alone comes near.
 
-    First by the algorithm alone; then refined on few runs at the smaller sizes that come near, and downwards, size by
-    size, until two in turn fail; then on more runs where that came near, which takes many times as long, and downwards
-    again from what that reaches; then with a lift of degree two below that.
+    First by the algorithm alone, from more runs where what it makes of few does not hold for others; then refined on
+    few runs at the smaller sizes that come near, and downwards, size by size, until two in turn fail; then on more runs
+    where that came near, which takes many times as long, and downwards again from what that reaches; then with a lift
+    of degree two below that.
 
     Parameters
     ----------
@@ -1014,6 +1030,7 @@ def smallest_within(
     try:
         try:
             search.plain()
+            search.widen()
         except WorkLimitError:
             if rest is None:
                 raise
@@ -1075,6 +1092,17 @@ class _Descent(_Pick[M]):
                 return
             below = size
 
+    def widen(self) -> None:
+        """Sizes whose candidates do on the runs they were made from, and not elsewhere: made anew from more runs."""
+        smaller = [size for size in self.measured if self.size is None or size < self.size]
+        only_there = [size for size in smaller if self.seen.get(size, np.inf) <= self.wanted < self.measured[size]]
+        if not only_there or not self._proposer.widened(min(only_there)):
+            return
+        for size in sorted(only_there):
+            del self.seen[size], self.measured[size]
+            if self.accepts(self._proposer.proposals(size), size, remembered=True):
+                return
+
     def upwards(self) -> None:
         """The sizes that were left out, until one is accepted."""
         while self._untried and not self.accepted:
@@ -1095,10 +1123,11 @@ class _Descent(_Pick[M]):
                 return
 
     def downwards(self, attempt: _Attempt) -> None:
-        """Sizes that came near, the promising ones from below; then from what was found down, until two in turn fail.
+        """Sizes that came near, the promising ones from below, and from each that does down, until two in turn fail.
 
         Where nothing was found, those come first that do best on the validation runs: by the training runs, what
-        diverges elsewhere may look best.
+        diverges elsewhere may look best. Where none of them does, sizes above the one that came nearest; from there, or
+        from what was found before, down.
         """
         top, failed = self._most + 1 if self.size is None else self.size, self._failed
         near = [size for size, worst in sorted(self.seen.items()) if size < top and worst <= SIZES.near * self.wanted]
@@ -1108,15 +1137,18 @@ class _Descent(_Pick[M]):
             promising = SIZES.promising * self.wanted
             near.sort(key=lambda size: (0, size) if self.seen[size] <= promising else (1, -size))
         for size in near:
+            if size in failed or (self.size is not None and size >= self.size):
+                continue
             if attempt(size):
-                break
-            failed.add(size)
-        else:
+                self._below(attempt)
+            else:
+                failed.add(size)
+        if self.size is None or self.size == top:
             for size in self._above_closest(top):
                 if size not in failed and attempt(size):
                     break
                 failed.add(size)
-        self._below(attempt)
+            self._below(attempt)
 
     def _below(self, attempt: _Attempt) -> None:
         """From what was found down, until two in turn fail."""
@@ -1132,8 +1164,11 @@ class _Descent(_Pick[M]):
                 break
 
     def _above_closest(self, top: int) -> range:
-        """Sizes next to the one that came closest on the validation runs, where that is close."""
+        """Sizes next to the one that came closest: on the validation runs, or refined on the training runs."""
         close = {size: worst for size, worst in self.measured.items() if worst <= SIZES.worth_a_look * self.wanted}
+        if not close:
+            reached = SIZES.promising * self.wanted
+            close = {size: error for size, (error, _) in self._refined.items() if error <= reached}
         if not close:
             return range(0)
         closest = min(close, key=lambda size: (close[size], size))

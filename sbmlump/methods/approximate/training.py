@@ -34,7 +34,7 @@ from sbmlump.dynamics.vector_field import PRODUCT, StopRequestedError, WorkLimit
 from sbmlump.linalg import DampingSettings, damped_steps
 from sbmlump.methods.approximate.learning_runs import FurtherRuns
 from sbmlump.methods.approximate.quadratic import QuadraticLift, with_products
-from sbmlump.methods.approximate.search import Proposal, Search, lifted_field, pinned_magnitudes
+from sbmlump.methods.approximate.search import Proposal, Search, largest_but_few, lifted_field, pinned_magnitudes
 from sbmlump.methods.approximate.subspaces import Affine
 
 __all__ = ["PATIENT", "TRAINING", "Descent", "Effort", "Training", "TrainingSettings", "Trial"]
@@ -596,6 +596,11 @@ class Training:
                 self._none_further = True
         return self._further
 
+    def begin_anew(self, search: Search) -> None:
+        """Refine the candidates of another search of the same model, made from other trajectories."""
+        self.search = search
+        self._winners, self._without = {}, set()
+
     @property
     def _usual(self) -> Search:
         """The search with the trajectories of tournaments."""
@@ -613,7 +618,7 @@ class Training:
             self._without.add(size)
             return []
         self._winners[size] = winner
-        worst = self._worst(self._usual, winner)
+        worst = self._worst(self._usual, winner, self.settings.runs)
         return [(winner, worst)] if np.isfinite(worst) else []
 
     def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
@@ -637,7 +642,7 @@ class Training:
         if winner is None:
             return
         if wanted is not None:
-            worst = self._worst(self._usual, winner)
+            worst = self._worst(self._usual, winner, self.settings.runs)
             if worst > self.settings.hopeless * wanted:
                 yield winner, worst
                 return
@@ -660,7 +665,7 @@ class Training:
                 return
             self._winners[size] = winner
         start = self._winners[size]
-        if wanted is not None and self._worst(self._usual, start) > settings.near * wanted:
+        if wanted is not None and self._worst(self._usual, start, self.settings.runs) > settings.near * wanted:
             return
         target = settings.good * (wanted or 0.0)
         descent = Descent(self._usual, effort.dampings, settings.stride, settings.tournament_ends, settings.runs)
@@ -786,8 +791,9 @@ class Training:
             limit = _CutShort(state.worst(), error)
         return _named(state.map, start), limit
 
-    def _worst(self, search: Search, one: Affine) -> float:
-        return float(search.errors([one], np.arange(len(search.training.states))).max(initial=0.0))
+    def _worst(self, search: Search, one: Affine, runs: int | None = None) -> float:
+        """Its error on the training runs, or on the first of them, as it is ranked by."""
+        return largest_but_few(search.errors([one], np.arange(len(search.training.states[:runs])))[0])
 
     def _judged(self, one: Affine, judges: Sample, wanted: float | None) -> tuple[int, int, float]:
         """How it does on runs that train nothing: failures, runs above the wanted error, the worst of the others."""

@@ -955,9 +955,11 @@ def _closest_lift(runs: LearningRuns, one: Affine) -> tuple[Array, Array] | None
 
 def _lowest_lifted(runs: LearningRuns, one: Affine, constants: Array, reduced: Array) -> float:
     """Lowest value of the lifted state in units of each state's scale."""
-    x = one.lifted(reduced, constants)
-    x = x / runs.training.scale
-    return float(np.nanmin(x)) if np.isfinite(x).any() else math.nan
+    lowest = math.inf
+    for path, w in zip(reduced, constants, strict=True):  # all runs of a large system are most of a gigabyte
+        x = one.lifted(path[None], w[None]) / runs.training.scale
+        lowest = min(lowest, float(np.fmin.reduce(x, axis=None, initial=math.inf)))
+    return lowest if lowest < math.inf else math.nan
 
 
 def _krylov_bound(runs: LearningRuns, one: Affine) -> Bound:
