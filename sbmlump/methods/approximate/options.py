@@ -66,12 +66,12 @@ class ApproximateOptions(Method):
         bool, Option(FLAG, "disjoint lumps with non-negative weights: the lifted state stays non-negative.")
     ] = False
     bound: Annotated[bool, Option(FLAG, "report the published bound of the error (Theorem 3), too.")] = False
-    # a unit is about a second of compiled integration: what a person waits for; with more, sizes become smaller slowly
+    # some seconds of compiled integration: what a person waits for; with more, sizes become smaller slowly
     work: Annotated[
         float,
         Option(
             POSITIVE,
-            "units of work that the search may do, about a second each; --refine allows four times as many more.",
+            "units of work that the search may do, of up to a second each; --refine allows four times as many more.",
             "N",
             default_of_method=True,
         ),
