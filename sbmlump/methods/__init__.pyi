@@ -20,6 +20,8 @@ from .approximate.search import TabledField as TabledField
 from .approximate.search import best_up_to as best_up_to
 from .approximate.search import constants_of as constants_of
 from .approximate.search import first_within as first_within
+from .approximate.search import hardest_first as hardest_first
+from .approximate.search import largest_but_few as largest_but_few
 from .approximate.search import lifted_field as lifted_field
 from .approximate.search import sizes as sizes
 from .approximate.search import smallest_within as smallest_within

@@ -10,7 +10,7 @@ from lumping_cases import assert_derivative
 
 from sbmlump.dynamics import Budget, WorkLimitError, joined_samples
 from sbmlump.examples import multisite, network_from_reactions
-from sbmlump.methods import Approximate, Descent, Job, Proposal, Ranked
+from sbmlump.methods import Approximate, Descent, Job, Proposal, Ranked, hardest_first, largest_but_few
 from sbmlump.model import OdeSystem, parse_observables
 
 
@@ -100,13 +100,32 @@ def test_decompositions_of_more_runs_are_ranked_by_those_that_are_hardest_first(
     assert (sample.scale == before.training.scale).all()
     assert sample.starts[0] == pytest.approx(before.training.starts[0])
     errors = before.on(sample).errors([best], np.arange(len(sample.states)))[0]
-    assert (np.diff(errors[1:]) <= 1e-4 * errors.max()).all()
-    assert after.ranked(2)[0].errors.max() < errors.max()
+    order = hardest_first(errors)
+    assert errors[order] == pytest.approx(errors, rel=1e-3)  # they are in that order already
+    assert after.ranked(2)[0].worst < largest_but_few(errors)
     assert candidates.training.search is after
-    (refined, _), *_ = candidates.improved(2)
-    hardest = after.errors([refined, after.ranked(2)[0].map], np.arange(25)).max(axis=1)
-    assert hardest[0] < hardest[1]
+    (refined, told), *_ = candidates.improved(2)
+    both = after.errors([refined, after.ranked(2)[0].map], np.arange(len(sample.states)))
+    assert told == largest_but_few(both[0]) < largest_but_few(both[1])
     assert not candidates.widened(2)  # there are no more
+
+
+def test_more_runs_are_not_simulated_where_they_would_cost_more_than_is_left() -> None:
+    candidates = job(cascade(), "E").candidates
+    budget = candidates.search.budget
+    spent = budget.spent
+    budget.limit = 2.0 * spent
+    assert not candidates.widened(2)
+    assert budget.spent == spent
+
+
+def test_hard_runs_come_first_and_the_few_that_do_not_count_after_those_that_are_compared() -> None:
+    errors = np.concatenate([[5.0], np.linspace(0.01, 1.0, 95), [np.inf]])
+    order = hardest_first(errors)
+    assert sorted(order.tolist()) == list(range(97))
+    assert order[:4].tolist() == [0, 96, 93, 92]  # the nominal run, what fails, the third worst
+    assert sorted(order[25:27].tolist()) == [94, 95]
+    assert (np.diff(errors[order[27:]]) < 0).all()
 
 
 def test_of_many_runs_the_few_worst_ones_do_not_count() -> None:

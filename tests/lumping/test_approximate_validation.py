@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -342,3 +343,29 @@ def test_a_closer_lift_keeps_small_states_above_zero() -> None:
     closer = closer_lift(one, states, constants, states.max(axis=(0, 1)))
     assert one.lifted(states[:, :, :1], constants).min() < -0.1
     assert closer.lifted(states[:, :, :1], constants).min() > -0.03
+
+
+def test_what_is_not_followed_to_the_end_in_the_search_is_given_as_one_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a size and an error asked for, the best is attached though the work ended while it was decided upon."""
+    from sbmlump.methods.approximate import run
+
+    whole = run.validate
+
+    def ends(problem: ReductionProblem, *arguments: object, **options: object) -> Validation:
+        sample, budget = arguments[3], arguments[4]
+        if len(sample.states) >= 100 and budget.limit < math.inf:
+            budget.limit = 0.0
+            budget.add(1.0)
+        return whole(problem, *arguments, **options)
+
+    monkeypatch.setattr(run, "validate", ends)
+    system = chain()
+    method = Approximate(until=4.0, ensemble=4, max_size=1, max_error=0.99)
+    with pytest.raises(UnreachableError) as refused:
+        method.reduce(system, parse_observables(system, ["D"]))
+    reduction = refused.value.reduction
+    assert reduction is not None
+    assert isinstance(reduction.certificate, ErrorEstimate)
+    assert reduction.certificate.worst_error == math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -141,6 +142,39 @@ def test_what_holds_on_its_own_runs_only_is_made_anew_from_more(wide: Mapping[in
     assert found.best.size == size
     made = [("widened", 5), ("wide", 5), ("wide", 8)]
     assert [visit for visit in table.visits if visit[0] in ("widened", "wide")] == (made if wide else [])
+
+
+@pytest.mark.parametrize("wide", [{5: math.inf, 6: 1.0}, {5: 0.25}, {5: 1.0}])
+def test_what_more_runs_do_not_help_is_refined_all_the_same(wide: Mapping[int, float]) -> None:
+    plain = dict.fromkeys(range(1, 30), 1.0) | {5: 0.004} | dict.fromkeys(range(12, 30), 0.001)
+    table = Table(plain, refined={5: 0.005}, true={("plain", 5): 0.3, ("wide", 5): 0.3}, wide=wide)
+    found = smallest_within(table, table, 0.01, 1, 29)
+    assert found.best is not None
+    assert (found.best.size, found.best.label) == (5, "refined")
+
+
+def test_a_size_is_not_forgotten_where_the_work_ends_as_it_is_made_anew() -> None:
+    plain = dict.fromkeys(range(1, 30), 1.0) | {5: 0.004} | dict.fromkeys(range(12, 30), 0.001)
+    table = Table(plain, refined={5: 0.005}, true={("plain", 5): 0.3}, wide=plain)
+    alone = dataclasses.replace(table, wide={}, visits=[], budget=Budget())
+    smallest_within(alone, alone, 0.01, 1, 29)
+    before = [kind for kind, _ in alone.visits].index("refined")  # units that the sizes alone take
+    table.budget.limit = before + 0.5
+
+    def rest() -> None:
+        table.budget.limit = math.inf
+
+    found = smallest_within(table, table, 0.01, 1, 29, rest=rest)
+    assert found.best is not None
+    assert ("widened", 5) in table.visits
+    assert (found.best.size, found.best.label) == (5, "refined")
+
+
+def test_thorough_refinement_goes_down_from_the_first_that_does() -> None:
+    plain = dict.fromkeys(range(1, 30), 1.0) | {4: 0.1, 12: 0.02} | dict.fromkeys(range(13, 30), 0.001)
+    table = Table(plain, deep={12: 0.005, 4: 0.005, 13: 0.0005})
+    smallest_within(table, table, 0.01, 1, 29, refine=lambda: table)
+    assert [n for kind, n in table.visits if kind == "deep"] == [12, 11, 10]
 
 
 def test_refinement_stops_after_two_failures_in_turn() -> None:

@@ -290,6 +290,12 @@ class LearningRuns:
         except SbmlumpError:
             return None
 
+    @property
+    def further_count(self) -> int:
+        """How many trajectories :meth:`further` simulates at once."""
+        later = LEARNING.pool + LEARNING.judges if self.options.perturb_parameters else 0
+        return 1 + self.options.ensemble + LEARNING.more + later
+
     def further(self, budget: Budget) -> FurtherRuns:
         """Trajectories to refine on, those of :attr:`training` among them."""
         o = self.options

@@ -71,7 +71,8 @@ class ApproximateOptions(Method):
         float,
         Option(
             POSITIVE,
-            "units of work that the search may do, of up to a second each; --refine allows four times as many more.",
+            "units of work that the search may do (a second at most, ten without Numba); "
+            "--refine allows four times as many more.",
             "N",
             default_of_method=True,
         ),

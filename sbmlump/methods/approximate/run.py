@@ -6,9 +6,9 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from sbmlump.dynamics.vector_field import Budget, StopRequestedError, WorkLimitE
 from sbmlump.errors import LimitError, Reason, SbmlumpError, UnsupportedModelError, UsageError, counted
 from sbmlump.linalg import single_threaded
 from sbmlump.methods.approximate.decaying import DecayingTotals, decaying_totals_of
-from sbmlump.methods.approximate.learning_runs import LearningRuns, learning_runs
+from sbmlump.methods.approximate.learning_runs import FurtherRuns, LearningRuns, learning_runs
 from sbmlump.methods.approximate.options import NON_NEGATIVE, ApproximateOptions, UnreachableError, check_options
 from sbmlump.methods.approximate.search import (
     Proposal,
@@ -29,6 +29,7 @@ from sbmlump.methods.approximate.search import (
     best_up_to,
     constants_of,
     first_within,
+    hardest_first,
     measured_errors,
     smallest_within,
 )
@@ -115,6 +116,8 @@ class Candidates:
     wanted : float, optional
         The error that is aimed at; comparisons are as accurate as that needs.
     settings : RefinementSettings
+    further : callable, optional
+        Simulates more trajectories of the original; those of ``runs`` by default.
 
     Attributes
     ----------
@@ -131,11 +134,14 @@ class Candidates:
         progress: Progress = unheard,
         wanted: float | None = None,
         settings: RefinementSettings = STANDARD_REFINEMENT,
+        further: Callable[[], FurtherRuns] | None = None,
     ) -> None:
         self.settings = settings
         self.runs = runs
         self.options: ApproximateOptions = runs.options
         self._budget = budget
+        self._set_up = budget.spent  # what was done to simulate the training runs, and a little more
+        self._further = partial(runs.further, budget) if further is None else further
         self._progress = progress
         self._wanted = wanted
         self._search: Search | None = None
@@ -157,8 +163,7 @@ class Candidates:
         """Refinement of the candidates of the search."""
         if self._training is None:
             settings = PATIENT if self.options.refine else TRAINING
-            further = partial(self.runs.further, self._budget)
-            self._training = Training(self.search, further, self._progress, settings)
+            self._training = Training(self.search, self._further, self._progress, settings)
         return self._training
 
     @property
@@ -191,25 +196,40 @@ class Candidates:
     def widened(self, size: int) -> bool:
         """Make the decompositions anew from more trajectories, and refine from there; whether there are more.
 
-        What a decomposition of few trajectories leaves out may be what others need. Those come first on which the best
-        candidate with ``size`` states is farthest off: on the first ones candidates are compared and refined.
+        What a decomposition of few trajectories leaves out may be what others need.
         """
-        runs, search = self.runs, self.search
-        if runs.large or not self.options.balances:
+        wider = self.wider(size)
+        if wider is None:
             return False
+        self.take(wider)
+        return True
+
+    def wider(self, size: int) -> Search | None:
+        """The same search from more trajectories; none where there are none, or they would cost more than is left.
+
+        Those come first on which the best candidate with ``size`` states is farthest off: on the first ones candidates
+        are compared and refined. Of those that it comes through, so many as do not count come later.
+        """
+        runs, search, few = self.runs, self.search, len(self.runs.training.states)
+        if runs.large or not self.options.balances or runs.further_count <= few:
+            return None
+        if self._budget.limit - self._budget.spent < self._set_up * runs.further_count / few:
+            return None
         further = self.training.further
         if further is None or len(further.training.states) <= len(search.training.states):
-            return False
+            return None
         # totals act on states in units of the scale of the training runs
         sample = replace(further.training, scale=runs.training.scale)
         best = search.ranked(size)[:1]
         if best:
-            errors = search.on(sample).errors([best[0].map], np.arange(1, len(sample.states)))[0]
-            order = np.concatenate([[0], 1 + np.argsort(-errors, kind="stable")])
+            order = hardest_first(search.on(sample).errors([best[0].map], np.arange(len(sample.states)))[0])
             sample = replace(sample, states=sample.states[order], numbers=sample.numbers[order])
-        self._search = Search(runs.problem, sample, runs.totals, self._progress, self._wanted, self._budget)
-        self.training.begin_anew(self._search)
-        return True
+        return Search(runs.problem, sample, runs.totals, self._progress, self._wanted, self._budget)
+
+    def take(self, search: Search) -> None:
+        """Go on with another search of the same model."""
+        self._search = search
+        self.training.begin_anew(search)
 
     # -- as they come --------------------------------------------------------------------------------
 
@@ -321,8 +341,10 @@ class CandidatesWithTotals(Candidates):
     ) -> None:
         super().__init__(runs, budget, progress, wanted, settings)
         self.decaying = decaying
-        self._plain = Candidates(runs, budget, progress, wanted, settings)
-        self._pinned = Candidates(replace(runs, problem=decaying.problem), budget, progress, wanted, settings)
+        shared = cache(self._further)  # the trajectories of both kinds are the same
+        self._plain = Candidates(runs, budget, progress, wanted, settings, shared)
+        own = replace(runs, problem=decaying.problem)
+        self._pinned = Candidates(own, budget, progress, wanted, settings, shared)
 
     def proposals(self, size: int) -> Iterator[Proposal]:
         """Reductions of one size and their worst training errors, the best first."""
@@ -354,9 +376,14 @@ class CandidatesWithTotals(Candidates):
         yield from self._marked(one.curved(size + more, wanted), more)
 
     def widened(self, size: int) -> bool:
-        """Make the decompositions of both kinds anew from more trajectories."""
-        found = [one.widened(size + more) for one, more in self._kinds(size)]
-        return any(found)
+        """Make the decompositions of both kinds anew from more trajectories; of none, where that fails for one."""
+        more = len(self.decaying.rows) if self.decaying is not None else 0
+        pinned, plain = self._pinned.wider(size + more), self._plain.wider(size)
+        if pinned is None or plain is None:
+            return False
+        self._pinned.take(pinned)
+        self._plain.take(plain)
+        return True
 
     def _kinds(self, size: int) -> list[tuple[Candidates, int]]:
         """Kinds of candidates that have room for that size, and the components that each has more."""
@@ -460,9 +487,10 @@ class _Proposer:
             decided = self._on_fresh_runs(tried, sample, own)
         except WorkLimitError:
             nothing = np.full(len(sample.states), np.inf)
-            decided = replace(
-                tried, validation=replace(tried.validation, errors=nothing), fresh=FreshErrors.of(nothing, wanted)
-            )
+            nowhere, paths = tried.validation, (len(sample.states), len(sample.times))
+            reduced, seen = (np.full((*paths, one.shape[2]), np.nan) for one in (nowhere.reduced, nowhere.observed))
+            nowhere = replace(nowhere, errors=nothing, reduced=reduced, observed=seen)
+            decided = replace(tried, validation=nowhere, fresh=FreshErrors.of(nothing, wanted))
         if self._budget is not None:
             self._budget.spent += own.spent
         return decided

@@ -1,4 +1,4 @@
-"""Candidates of each size, ranked by their worst error over the training runs."""
+"""Candidates of each size, ranked by their errors over the training runs."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ __all__ = [
     "Reset",
     "Search",
     "constants_of",
+    "hardest_first",
+    "largest_but_few",
     "measured_errors",
     "pinned_magnitudes",
     "reduced_resets",
@@ -389,6 +391,8 @@ class SearchSettings:
         Times of the snapshots of a large system: the decomposition is of a table columns × columns.
     gradient_work : float
         Bounds the runs along which gradients are made, at least three: a few seconds.
+    gradient_runs : int
+        No more, of however many training runs.
     one_in : int
         Of so many training runs the worst one does not count: what is accepted may be farther off from 1 in 20 of the
         initial values that decide, and the search has to find it.
@@ -412,6 +416,7 @@ class SearchSettings:
     fewer: int = 4
     large_times: int = 50
     gradient_work: float = 2.5e7
+    gradient_runs: int = 25
     one_in: int = 40
 
 
@@ -475,6 +480,24 @@ def largest_but_few(errors: Array) -> float:
         return np.inf
     few = len(errors) // SEARCH.one_in
     return float(np.partition(errors, -1 - few)[-1 - few]) if len(errors) else 0.0
+
+
+def hardest_first(errors: Array) -> Indices:
+    """The order of runs by their errors: the nominal one, those that fail, the largest errors.
+
+    The few that do not count among many come behind those on which candidates are compared and refined.
+
+    Parameters
+    ----------
+    errors : array (r,)
+        That of the nominal run first.
+    """
+    order = 1 + np.argsort(-errors[1:], kind="stable")
+    failed, others = order[~np.isfinite(errors[order])], order[np.isfinite(errors[order])]
+    few = len(errors) // SEARCH.one_in
+    place = max(0, SEARCH.gradient_runs - 1 - len(failed))
+    others = np.concatenate([others[few : few + place], others[:few], others[few + place :]])
+    return np.concatenate([[0], failed, others])
 
 
 def constants_of(totals: Array, scale: Array, starts: Array) -> Array:
@@ -597,7 +620,8 @@ class Search:
         problem, training = self.problem, self.training
         r, m, n = training.states.shape
         c = problem.pinned_array()
-        runs = int(np.clip(SEARCH.gradient_work // (m * max(n, 8) ** 2 * 25), 3, r)) if n <= MAX_DENSE else 1
+        most = min(r, SEARCH.gradient_runs)
+        runs = int(np.clip(SEARCH.gradient_work // (m * max(n, 8) ** 2 * 25), 3, max(3, most))) if n <= MAX_DENSE else 1
         adjoint, _ = gradients(training, c, min(runs, r))
         pinned_size = np.abs(training.states @ c.T).max(axis=(0, 1))
         pinned_size[pinned_size == 0] = 1.0
@@ -788,7 +812,8 @@ class SizeSettings:
         Times the wanted error: where refinement on few runs came so near, more runs mostly do the rest. Sizes that are
         so near, and diverge from nowhere, are learnt again first, the smallest one first; of the others the nearest.
     climb : int
-        So many sizes above the one that refinement came nearest at are refined next, whatever they look like before.
+        So many sizes above the one that came nearest are refined next, whatever they look like before: nearest on the
+        validation runs, or by refinement on the training runs.
     one_by_one : int
         Sizes from the smallest on that are gone through one by one.
     gap : int
@@ -908,7 +933,7 @@ class _Pick(Generic[M]):
         for count, (one, worst) in enumerate(proposals):
             if remembered:
                 self.seen.setdefault(size, worst)
-            if self._spare is None or worst < self._spare[1]:
+            if np.isfinite(worst) and (self._spare is None or worst < self._spare[1]):
                 self._spare = (one, worst)
             if worst > SIZES.worth_a_look * self.wanted:
                 return False
@@ -1071,7 +1096,7 @@ class _Descent(_Pick[M]):
         self._proposer = proposer
         before = self.size
         self._failed = set()
-        self.downwards(lambda size: self.accepts(proposer.thorough(size, self.wanted), size))
+        self.downwards(lambda size: self.accepts(proposer.thorough(size, self.wanted), size), one_success=True)
         if before is not None and self.size == before:
             self.better(proposer.thorough(before))
 
@@ -1099,9 +1124,12 @@ class _Descent(_Pick[M]):
         if not only_there or not self._proposer.widened(min(only_there)):
             return
         for size in sorted(only_there):
-            del self.seen[size], self.measured[size]
-            if self.accepts(self._proposer.proposals(size), size, remembered=True):
-                return
+            before = self.seen.pop(size)  # whatever the new ones are like, refinement may begin here
+            try:
+                if self.accepts(self._proposer.proposals(size), size, remembered=True):
+                    return
+            finally:
+                self.seen[size] = min(before, self.seen.get(size, before))
 
     def upwards(self) -> None:
         """The sizes that were left out, until one is accepted."""
@@ -1122,7 +1150,7 @@ class _Descent(_Pick[M]):
             if self.accepts(self._proposer.proposals(size), size, remembered=True):
                 return
 
-    def downwards(self, attempt: _Attempt) -> None:
+    def downwards(self, attempt: _Attempt, *, one_success: bool = False) -> None:
         """Sizes that came near, the promising ones from below, and from each that does down, until two in turn fail.
 
         Where nothing was found, those come first that do best on the validation runs: by the training runs, what
@@ -1141,6 +1169,8 @@ class _Descent(_Pick[M]):
                 continue
             if attempt(size):
                 self._below(attempt)
+                if one_success:
+                    return
             else:
                 failed.add(size)
         if self.size is None or self.size == top:

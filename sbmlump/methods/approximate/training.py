@@ -584,6 +584,7 @@ class Training:
         self._progress = progress
         self._winners: dict[int, Affine] = {}  # of each size, refined on the usual trajectories
         self._without: set[int] = set()  # sizes whose usual tournament no candidate wins
+        self._among_first: dict[int, float] = {}  # errors on the runs of tournaments, of winners that diverge elsewhere
 
     @property
     def further(self) -> FurtherRuns | None:
@@ -599,7 +600,7 @@ class Training:
     def begin_anew(self, search: Search) -> None:
         """Refine the candidates of another search of the same model, made from other trajectories."""
         self.search = search
-        self._winners, self._without = {}, set()
+        self._winners, self._without, self._among_first = {}, set(), {}
 
     @property
     def _usual(self) -> Search:
@@ -618,14 +619,18 @@ class Training:
             self._without.add(size)
             return []
         self._winners[size] = winner
-        worst = self._worst(self._usual, winner, self.settings.runs)
-        return [(winner, worst)] if np.isfinite(worst) else []
+        worst = self._worst(self._usual, winner)
+        if not np.isfinite(worst):  # it has not learnt from the run that it diverges on, where there are more
+            first = np.arange(min(self.settings.runs, len(self._usual.training.states)))
+            self._among_first[size] = largest_but_few(self._usual.errors([winner], first)[0])
+        return [(winner, worst)]
 
     def relearned(self, size: int, wanted: float, near: float) -> Iterator[Proposal]:
         """That winner trained on more trajectories, where what it learnt from the fewer ones does not hold.
 
         ``near`` is the training error that refinement reached on the fewer ones.
         """
+        near = min(near, self._among_first.get(size, np.inf))
         if near > self.settings.worth_more_runs * wanted or size not in self._winners:
             return
         yield from self._remembered(size, self._trained(self._winners[size], self.settings.usual, wanted))
@@ -642,7 +647,7 @@ class Training:
         if winner is None:
             return
         if wanted is not None:
-            worst = self._worst(self._usual, winner, self.settings.runs)
+            worst = self._worst(self._usual, winner)
             if worst > self.settings.hopeless * wanted:
                 yield winner, worst
                 return
@@ -665,7 +670,7 @@ class Training:
                 return
             self._winners[size] = winner
         start = self._winners[size]
-        if wanted is not None and self._worst(self._usual, start, self.settings.runs) > settings.near * wanted:
+        if wanted is not None and self._worst(self._usual, start) > settings.near * wanted:
             return
         target = settings.good * (wanted or 0.0)
         descent = Descent(self._usual, effort.dampings, settings.stride, settings.tournament_ends, settings.runs)
@@ -791,9 +796,9 @@ class Training:
             limit = _CutShort(state.worst(), error)
         return _named(state.map, start), limit
 
-    def _worst(self, search: Search, one: Affine, runs: int | None = None) -> float:
-        """Its error on the training runs, or on the first of them, as it is ranked by."""
-        return largest_but_few(search.errors([one], np.arange(len(search.training.states[:runs])))[0])
+    def _worst(self, search: Search, one: Affine) -> float:
+        """Its error on the training runs of a search, as candidates are ranked."""
+        return largest_but_few(search.errors([one], np.arange(len(search.training.states)))[0])
 
     def _judged(self, one: Affine, judges: Sample, wanted: float | None) -> tuple[int, int, float]:
         """How it does on runs that train nothing: failures, runs above the wanted error, the worst of the others."""

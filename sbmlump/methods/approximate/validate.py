@@ -959,7 +959,7 @@ def _lowest_lifted(runs: LearningRuns, one: Affine, constants: Array, reduced: A
     for path, w in zip(reduced, constants, strict=True):  # all runs of a large system are most of a gigabyte
         x = one.lifted(path[None], w[None]) / runs.training.scale
         lowest = min(lowest, float(np.fmin.reduce(x, axis=None, initial=math.inf)))
-    return lowest if lowest < math.inf else math.nan
+    return lowest if math.isfinite(lowest) else math.nan
 
 
 def _krylov_bound(runs: LearningRuns, one: Affine) -> Bound:
