@@ -475,3 +475,14 @@ def test_what_is_being_measured_when_the_work_is_used_up_is_measured() -> None:
         )
         assert again.best is not None
         assert again.best.size == size
+
+
+def test_what_fails_on_a_training_run_is_not_given() -> None:
+    class Failing(Table):
+        def improved(self, size: int, wanted: float | None = None) -> list[Proposal]:
+            shape = np.zeros((size, 1))
+            return [(Affine(shape, shape.T, np.zeros((1, 1)), "refined"), math.inf)]
+
+    table = Failing(dict.fromkeys(range(1, 6), math.inf))
+    assert best_up_to(table, table, 1, 3).best is None
+    assert smallest_within(table, table, 0.01, 1, 3).best is None

@@ -1286,7 +1286,8 @@ def best_up_to(
         used_up = True
     found = None
     # by the training runs, what diverges elsewhere may look best
-    for proposal in sorted(proposed, key=lambda one: one[1])[: SIZES.most_tried]:
+    finite = [one for one in proposed if np.isfinite(one[1])]
+    for proposal in sorted(finite, key=lambda one: one[1])[: SIZES.most_tried]:
         tried = last.measured(*proposal)
         found = tried if found is None or tried.worst < found.worst else found
         if np.isfinite(found.worst):
