@@ -1096,7 +1096,7 @@ class _Descent(_Pick[M]):
         self._proposer = proposer
         before = self.size
         self._failed = set()
-        self.downwards(lambda size: self.accepts(proposer.thorough(size, self.wanted), size), one_success=True)
+        self.downwards(lambda size: self.accepts(proposer.thorough(size, self.wanted), size))
         if before is not None and self.size == before:
             self.better(proposer.thorough(before))
 
@@ -1150,7 +1150,7 @@ class _Descent(_Pick[M]):
             if self.accepts(self._proposer.proposals(size), size, remembered=True):
                 return
 
-    def downwards(self, attempt: _Attempt, *, one_success: bool = False) -> None:
+    def downwards(self, attempt: _Attempt) -> None:
         """Sizes that came near, the promising ones from below, and from each that does down, until two in turn fail.
 
         Where nothing was found, those come first that do best on the validation runs: by the training runs, what
@@ -1169,8 +1169,6 @@ class _Descent(_Pick[M]):
                 continue
             if attempt(size):
                 self._below(attempt)
-                if one_success:
-                    return
             else:
                 failed.add(size)
         if self.size is None or self.size == top:
