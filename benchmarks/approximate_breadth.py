@@ -234,12 +234,12 @@ def run(folder: Path, one: Row, seed: int, output: Path) -> None:
 
 
 def measure(one: Row) -> Row:
-    """The row with its claim measured again."""
-    job, one.job = one.job, {}
-    code, text = _bounded([sys.executable, __file__, "--measure", json.dumps(job)])
+    """The row with its claim measured again; until then it keeps its job, for when it is interrupted."""
+    code, text = _bounded([sys.executable, __file__, "--measure", json.dumps(one.job)])
     one.again = json.loads(text.splitlines()[-1]) if code == 0 else None
     if code:
         one.reasons.insert(0, f"not measured again: {text.strip().splitlines()[-1] if text.strip() else code}")
+    one.job = {}
     return one
 
 
