@@ -100,7 +100,7 @@ def test_decompositions_of_more_runs_are_ranked_by_those_that_are_hardest_first(
     assert (sample.scale == before.training.scale).all()
     assert sample.starts[0] == pytest.approx(before.training.starts[0])
     errors = before.on(sample).errors([best], np.arange(len(sample.states)))[0]
-    order = hardest_first(errors)
+    order = hardest_first(errors, 25)
     assert errors[order] == pytest.approx(errors, rel=1e-3)  # they are in that order already
     assert after.ranked(2)[0].worst < largest_but_few(errors)
     assert candidates.training.search is after
@@ -121,7 +121,7 @@ def test_more_runs_are_not_simulated_where_they_would_cost_more_than_is_left() -
 
 def test_hard_runs_come_first_and_the_few_that_do_not_count_after_those_that_are_compared() -> None:
     errors = np.concatenate([[5.0], np.linspace(0.01, 1.0, 95), [np.inf]])
-    order = hardest_first(errors)
+    order = hardest_first(errors, 25)
     assert sorted(order.tolist()) == list(range(97))
     assert order[:4].tolist() == [0, 96, 93, 92]  # the nominal run, what fails, the third worst
     assert sorted(order[25:27].tolist()) == [94, 95]

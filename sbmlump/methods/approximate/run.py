@@ -222,7 +222,8 @@ class Candidates:
         sample = replace(further.training, scale=runs.training.scale)
         best = search.ranked(size)[:1]
         if best:
-            order = hardest_first(search.on(sample).errors([best[0].map], np.arange(len(sample.states)))[0])
+            errors = search.on(sample).errors([best[0].map], np.arange(len(sample.states)))[0]
+            order = hardest_first(errors, self.training.settings.runs)
             sample = replace(sample, states=sample.states[order], numbers=sample.numbers[order])
         return Search(runs.problem, sample, runs.totals, self._progress, self._wanted, self._budget)
 

@@ -475,14 +475,14 @@ class Ranked:
 
 
 def largest_but_few(errors: Array) -> float:
-    """The largest of the errors of runs, without the worst ones of many; infinite where one failed."""
+    """The largest of the relative errors of runs, (r,), without the worst ones of many; infinite where one failed."""
     if not np.isfinite(errors).all():
         return np.inf
     few = len(errors) // SEARCH.one_in
     return float(np.partition(errors, -1 - few)[-1 - few]) if len(errors) else 0.0
 
 
-def hardest_first(errors: Array) -> Indices:
+def hardest_first(errors: Array, compared: int) -> Indices:
     """The order of runs by their errors: the nominal one, those that fail, the largest errors.
 
     The few that do not count among many come behind those on which candidates are compared and refined.
@@ -490,12 +490,18 @@ def hardest_first(errors: Array) -> Indices:
     Parameters
     ----------
     errors : array (r,)
-        That of the nominal run first.
+        Relative ones, that of the nominal run first; infinite where a run fails.
+    compared : int
+        On so many of the first runs candidates are compared and refined.
+
+    Returns
+    -------
+    ndarray of int (r,)
     """
     order = 1 + np.argsort(-errors[1:], kind="stable")
     failed, others = order[~np.isfinite(errors[order])], order[np.isfinite(errors[order])]
     few = len(errors) // SEARCH.one_in
-    place = max(0, SEARCH.gradient_runs - 1 - len(failed))
+    place = max(0, compared - 1 - len(failed))
     others = np.concatenate([others[few : few + place], others[:few], others[few + place :]])
     return np.concatenate([[0], failed, others])
 
